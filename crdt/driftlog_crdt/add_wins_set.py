@@ -1,0 +1,108 @@
+"""AddWinsSet: elements added and removed; an add survives a remove that had not seen it.
+
+| concurrent ops | result |
+|---|---|
+| add(e) and remove(e) | e is in |
+| add(e) and add(e) | e is in |
+| remove(e) and remove(e) | e is out |
+
+State: element -> {replica: seq of its latest add}. A remove carries what its writer had seen and takes away just those
+adds. No tombstones: the document's version vector tells an add that was removed from one that has not arrived.
+
+>>> from driftlog_crdt.ops import Op
+>>> tags = AddWinsSet()
+>>> state = tags.new()
+>>> _ = tags.apply(state, Op("a", 1, 0, "tags", "add", "new"))
+>>> _ = tags.apply(state, Op("b", 1, 0, "tags", "remove", "new", {}))  # had not seen a's add
+>>> tags.value(state)
+['new']
+
+Source: Bieniusa et al. 2012, "An optimized conflict-free replicated set", figure 3.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from driftlog_crdt.causal import Vector
+from driftlog_crdt.errors import BadEncoding
+from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.ops import Op
+from driftlog_crdt.plain import Plain, Scalar, canonical, check_scalar
+
+Adds: TypeAlias = dict[str, int]
+SetState: TypeAlias = dict[str, tuple[Scalar, Adds]]
+"""canonical text of the element -> (element, its surviving adds)"""
+
+
+class AddWinsSet(FieldType[SetState]):
+    """An observed-remove set of scalars."""
+
+    name = "add_wins_set"
+    kinds = frozenset({"add", "remove"})
+    contextual = frozenset({"remove"})
+
+    def new(self) -> SetState:
+        return {}
+
+    def check(self, op: Op) -> None:
+        self.require_kind(op)
+        check_scalar(op.value, op.field)
+
+    def apply(self, state: SetState, op: Op) -> tuple[Write, ...]:
+        key = canonical(op.value)
+        entry = state.get(key)
+        if op.kind == "add":
+            if entry is None:
+                state[key] = (op.value, {op.replica: op.seq})  # type: ignore[assignment]  # check() has seen a scalar
+            else:
+                entry[1][op.replica] = op.seq
+        elif entry is not None:
+            seen = op.context or {}
+            adds = {
+                replica: seq
+                for replica, seq in entry[1].items()
+                if replica != op.replica and seen.get(replica, 0) < seq
+            }
+            if adds:
+                state[key] = (entry[0], adds)
+            else:
+                del state[key]
+        return NO_WRITES
+
+    def join(self, left: SetState, left_seen: Vector, right: SetState, right_seen: Vector) -> SetState:
+        result: SetState = {}
+        for key in left.keys() | right.keys():
+            element, ours = left.get(key, (None, {}))
+            other, theirs = right.get(key, (None, {}))
+            adds = {r: s for r, s in ours.items() if theirs.get(r, 0) == s or right_seen.get(r, 0) < s}
+            for replica, seq in theirs.items():
+                if ours.get(replica, 0) == seq or left_seen.get(replica, 0) < seq:
+                    adds[replica] = seq
+            if adds:
+                result[key] = (element if key in left else other, adds)
+        return result
+
+    def value(self, state: SetState) -> Plain:
+        return [state[key][0] for key in sorted(state)]
+
+    def encode(self, state: SetState) -> Plain:
+        return [[state[key][0], dict(sorted(state[key][1].items()))] for key in sorted(state)]
+
+    def decode(self, plain: Plain) -> SetState:
+        if not isinstance(plain, list):
+            raise BadEncoding("", "a set is encoded as a list")
+        state: SetState = {}
+        for item in plain:
+            match item:
+                case [None | bool() | int() | float() | str() as element, dict(adds)]:
+                    state[canonical(element)] = (element, {r: s for r, s in adds.items() if isinstance(s, int)})
+                case _:
+                    raise BadEncoding("", "an element is encoded as [element, {replica: seq}]")
+        return state
+
+    def copy(self, state: SetState) -> SetState:
+        return {key: (element, dict(adds)) for key, (element, adds) in state.items()}
+
+    def is_new(self, state: SetState) -> bool:
+        return not state

@@ -1,0 +1,50 @@
+"""Dots and version vectors: who has seen what.
+
+A dot names one op of one document: `(replica, seq)`, with seq dense from 1 per document and replica. Because every
+replica's ops arrive in order, a set of merged ops is one number per replica: the version vector. A dot is covered by
+a vector when its seq is at most the replica's entry. Two ops are concurrent when neither one's writer had seen the
+other: neither context covers the other's dot.
+
+A vector is a plain `dict[str, int]` without zero entries; nobody mutates a vector that was handed out.
+
+Source: Fidge 1988 and Mattern 1989 (vector time); Preguiça et al. 2012, "Dotted version vectors", section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+Vector = Mapping[str, int]
+"""replica -> highest seq seen; an absent replica counts as 0."""
+
+
+class Dot(NamedTuple):
+    """The name of one op of one document."""
+
+    replica: str
+    seq: int
+
+
+def covers(vector: Vector, replica: str, seq: int) -> bool:
+    """Has the owner of `vector` seen op `(replica, seq)`?"""
+    return vector.get(replica, 0) >= seq
+
+
+def dominates(left: Vector, right: Vector) -> bool:
+    """Has `left` seen all that `right` has seen (equal vectors dominate each other)?"""
+    return all(left.get(replica, 0) >= seq for replica, seq in right.items())
+
+
+def concurrent(left: Vector, right: Vector) -> bool:
+    """Has each side seen something that the other has not?"""
+    return not dominates(left, right) and not dominates(right, left)
+
+
+def joined(left: Vector, right: Vector) -> dict[str, int]:
+    """The least vector that dominates both."""
+    result = dict(left)
+    for replica, seq in right.items():
+        if result.get(replica, 0) < seq:
+            result[replica] = seq
+    return result

@@ -1,0 +1,31 @@
+"""One operation: one change of one field of one document.
+
+An op is named by its dot, says what its writer wanted (`field`, `kind`, `value`), when (`hlc`), and, where the
+meaning depends on it, what the writer had seen (`context`). Ops whose effects commute need no context. The writer's
+own earlier ops are always seen, so a context leaves out the writer's own entry: it is `seq - 1` by definition.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from driftlog_crdt.causal import Vector
+from driftlog_crdt.plain import Plain
+
+DOCUMENT = ""
+"""The `field` of ops that concern the document itself."""
+
+DELETE = "delete"
+"""The kind of the op that deletes the document."""
+
+
+class Op(NamedTuple):
+    """An operation, as merged and as sent. Document, scope and command stand in the envelope around it."""
+
+    replica: str
+    seq: int
+    hlc: int
+    field: str
+    kind: str
+    value: Plain
+    context: Vector | None = None

@@ -1,0 +1,168 @@
+"""What an app declares, as edge and cloud see it: values and callables, no classes of the public face.
+
+The public face (`driftlog`) compiles an app module into one `AppContract`; the edge agent and the merge worker are
+given it and never import the face. Whatever needs the user's typed classes (validation, command functions, guards,
+mutators) is behind a callable here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from driftlog_crdt import DocumentState, DocumentType, Plain
+
+Json: TypeAlias = Plain
+
+History: TypeAlias = Literal["full", "collapsed"]
+
+
+class Refused(Exception):
+    """A business rule says no. Raised by command functions on the edge and by guards in the cloud."""
+
+    def __init__(self, code: str, reason: str = "") -> None:
+        super().__init__(f"{code}: {reason}" if reason else code)
+        self.code = code
+        self.reason = reason
+
+
+class InvalidInput(ValueError):
+    """Arguments that cannot be used. `field` names which, the message says how to mend it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One plain typed field of a collection's state row.
+
+    `avro` is its Avro type (a name, or a list/dict of Avro's own JSON), with `default` in Avro's terms.
+    `to_row` turns the field's plain value into what fastavro writes; None passes it through.
+    `from_row` is the inverse, for readers of rows.
+    """
+
+    name: str
+    avro: Any
+    default: Any
+    to_row: Callable[[Plain], Any] | None = None
+    from_row: Callable[[Any], Plain] | None = None
+
+
+class DocumentEditor(Protocol):
+    """One document inside a running command: the view so far, and a place to record changes."""
+
+    @property
+    def collection(self) -> CollectionContract: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def state(self) -> DocumentState:
+        """The view, own changes of this command included. Read it; never change it."""
+        ...
+
+    def record(self, field: str, kind: str, value: Plain) -> None:
+        """Make the next op of this document and apply it to the view. Raises `AlgebraError`."""
+        ...
+
+
+class Editor(Protocol):
+    """What a command function may touch: documents of one scope."""
+
+    def open(self, collection: str, scope: str, id: str) -> DocumentEditor:
+        """Raises `InvalidInput` for another scope than the command's first, or an undeclared collection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionContract:
+    """A typed family of documents."""
+
+    name: str
+    space: str
+    scope_field: str
+    id_field: str
+    document: DocumentType
+    columns: Sequence[Column]
+    present: Callable[[str, str, DocumentState], dict[str, Json]]
+    """(scope, id, state) -> the JSON object that a reader gets: scope and id fields, then every field's value."""
+    view: Callable[[str, str, DocumentState], Any]
+    """(scope, id, state) -> the user's read-only typed document."""
+    mutate: Callable[[DocumentEditor, str, str, Sequence[Json]], None]
+    """(editor, field, op, args): one mutator by name, validated. Raises `InvalidInput`. `("", "delete", [])` deletes."""
+    history: History = "full"
+    priority: str = "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContract:
+    """A declared command."""
+
+    name: str
+    space: str
+    validate: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    """Raw arguments -> validated ones. Raises `InvalidInput` with the argument named."""
+    run: Callable[[Editor, Mapping[str, Any]], Json]
+    """Runs the user's function. Raises `Refused`, `InvalidInput`, `AlgebraError`; its result as JSON."""
+    arguments_schema: Mapping[str, Any] = field(default_factory=dict)
+    """JSON Schema of the arguments, for OpenAPI and `--help`."""
+    doc: str = ""
+    priority: str = "normal"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardContract:
+    """A rule over one document of a collection, checked in the cloud for every command that changes it."""
+
+    name: str
+    collection: str
+    check: Callable[[str, str, DocumentState, DocumentState], None]
+    """(scope, id, before, after); raises `Refused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceContract:
+    """Documents that share topics, partition count and causal order."""
+
+    name: str
+    partitions: int
+    collections: Mapping[str, CollectionContract]
+    commands: Mapping[str, CommandContract]
+    guards: Mapping[str, Sequence[GuardContract]]
+    """collection name -> its guards, in declaration order"""
+
+
+@dataclass(frozen=True, slots=True)
+class AppContract:
+    """Everything that an app module declares."""
+
+    name: str
+    spaces: Mapping[str, SpaceContract]
+
+    def collection(self, name: str) -> CollectionContract:
+        """Raises `InvalidInput` for an undeclared name."""
+        for space in self.spaces.values():
+            if name in space.collections:
+                return space.collections[name]
+        known = ", ".join(sorted(c for s in self.spaces.values() for c in s.collections)) or "none"
+        raise InvalidInput("collection", f"{name!r} is not declared by app {self.name!r}; declared: {known}")
+
+    def command(self, name: str) -> CommandContract:
+        """Raises `InvalidInput` for an undeclared name."""
+        for space in self.spaces.values():
+            if name in space.commands:
+                return space.commands[name]
+        known = ", ".join(sorted(c for s in self.spaces.values() for c in s.commands)) or "none"
+        raise InvalidInput("command", f"{name!r} is not declared by app {self.name!r}; declared: {known}")
+
+
+class Declared(Protocol):
+    """Anything that has a contract: the public face's `App`."""
+
+    @property
+    def contract(self) -> AppContract: ...

@@ -1,0 +1,58 @@
+"""Names of devices, replicas and documents, and the key of a document on the wire and on disk.
+
+A replica is one incarnation of a device: `store-1.3` is the third life of device `store-1`. A document's key is
+`collection/scope/id` with `%` and `/` escaped, so that keys of one scope are neighbours, in order of id.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, NewType
+
+DeviceId = NewType("DeviceId", str)
+ReplicaId = NewType("ReplicaId", str)
+
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
+
+
+class DocumentId(NamedTuple):
+    """Which document."""
+
+    collection: str
+    scope: str
+    id: str
+
+
+def device_id(text: str) -> DeviceId:
+    """Raises ValueError unless `text` can name a device: letters, digits, `_`, `-`, at most 63."""
+    if not _DEVICE.match(text):
+        raise ValueError(f"{text!r} cannot name a device; use 1 to 63 letters, digits, '-' or '_'")
+    return DeviceId(text)
+
+
+def replica_id(device: str, incarnation: int) -> ReplicaId:
+    """The replica of this incarnation (from 1)."""
+    return ReplicaId(f"{device}.{incarnation}")
+
+
+def device_of(replica: str) -> DeviceId:
+    """The device whose incarnation this is."""
+    return DeviceId(replica.rpartition(".")[0])
+
+
+def document_key(document: DocumentId) -> bytes:
+    """The key of a document in the state topic and in every store."""
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in document).encode()
+
+
+def parse_document_key(key: bytes) -> DocumentId:
+    """Inverse of `document_key`. Raises ValueError for a foreign key."""
+    parts = key.decode().split("/")
+    if len(parts) != 3:
+        raise ValueError(f"{key!r} is not collection/scope/id")
+    return DocumentId(*(part.replace("%2F", "/").replace("%25", "%") for part in parts))
+
+
+def scope_prefix(collection: str, scope: str) -> bytes:
+    """What the keys of a collection's documents in one scope begin with."""
+    return document_key(DocumentId(collection, scope, ""))

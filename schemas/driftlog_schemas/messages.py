@@ -1,0 +1,171 @@
+"""What travels between edge and cloud, as values. `codec` modules turn them into bytes and back; nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from driftlog_crdt import Op, Plain
+from driftlog_schemas.identity import DocumentId
+
+
+class DocumentOp(NamedTuple):
+    """An op and the document it changes."""
+
+    document: DocumentId
+    op: Op
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An executed command: its ops are merged all or none. `name` is empty for a write without a declared command."""
+
+    id: str
+    name: str
+    scope: str
+    hlc: int
+    ops: tuple[DocumentOp, ...]
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The ops of one device for one partition: one Kafka record. `number` is dense per replica and partition, from 1."""
+
+    space: str
+    partition: int
+    replica: str
+    number: int
+    commands: tuple[Command, ...]
+    app_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBatch:
+    """The envelope: `signature` is Ed25519 over `body` exactly as sent; `key_id` says by which of the device's keys."""
+
+    device_id: str
+    key_id: str
+    signature: bytes
+    body: bytes
+
+
+class Verdict(Enum):
+    """What the cloud did with a command."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    PARKED = "parked"
+    DUPLICATE = "duplicate"
+    """All its ops had been seen before: merged or rejected then; an earlier receipt says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOutcome:
+    """The verdict on one command, with a stable code and a reason where it was not accepted."""
+
+    command_id: str
+    verdict: Verdict
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The cloud's answer to one batch. A whole batch refused (signature, device) has `code` and no outcomes."""
+
+    device_id: str
+    replica: str
+    space: str
+    partition: int
+    batch: int
+    outcomes: tuple[CommandOutcome, ...]
+    code: str = ""
+    reason: str = ""
+    skew_ms: int = 0
+    """How far the batch's newest HLC was ahead of the record's append time; 0 within the bound."""
+    offset: int = -1
+    """Of the batch in the op topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One side of a conflict: which op wrote what, when, and by whom."""
+
+    replica: str
+    seq: int
+    hlc: int
+    value: Plain
+    command_id: str = ""
+    actor: str = ""
+
+
+class ConflictStatus(Enum):
+    OPEN = "open"
+    """Waits for a person; the default stands meanwhile."""
+    RECORDED = "recorded"
+    """For information; the default stands."""
+    RESOLVED = "resolved"
+    """A later write by someone who had seen both replaced them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two concurrent writes of one field with different values. `id` follows from the document, field and both dots."""
+
+    id: str
+    document: DocumentId
+    field: str
+    winner: Version
+    loser: Version
+    policy: str
+    """`record` or `review`."""
+    rule: str
+    """What decided: the field type's name (`register`: higher clock wins)."""
+    detected_ms: int
+    """Append time of the record that brought the second write."""
+    deadline_ms: int
+    """0 for none, else epoch ms after which the default is final."""
+    status: ConflictStatus
+    resolved_by: Version | None = None
+
+
+class DeviceStatus(Enum):
+    ACTIVE = "active"
+    REVOKED = "revoked"
+    WIPE = "wipe"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A line of the device registry."""
+
+    device_id: str
+    incarnation: int
+    keys: Mapping[str, bytes]
+    """key id -> raw Ed25519 public key (32 bytes)"""
+    scopes: Sequence[str]
+    """Scopes it may write; `*` for all."""
+    permissions: Sequence[str]
+    """Commands it may send; `*` for all, `_write` for writes without a command."""
+    status: DeviceStatus
+    enrolled_ms: int
+    status_since_ms: int
+    """Since when the status holds; ops appended before stay valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What an agent says of itself."""
+
+    device_id: str
+    replica: str
+    sent_ms: int
+    connection: str
+    pending: int
+    oldest_pending_ms: int
+    disk_bytes: int
+    clock_skew_ms: int
+    versions: Mapping[str, str]
