@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from driftlog_crdt.causal import Vector, joined
+from driftlog_crdt.causal import joined
 from driftlog_crdt.errors import BadEncoding, BadOperation, TooLarge
 from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
 from driftlog_crdt.ops import DOCUMENT, Op
@@ -84,9 +84,7 @@ class DocumentType:
         """The state before any op."""
         return DocumentState()
 
-    def prepare(
-        self, state: DocumentState, replica: str, hlc: int, field: str, kind: str, value: Plain
-    ) -> Op:
+    def prepare(self, state: DocumentState, replica: str, hlc: int, field: str, kind: str, value: Plain) -> Op:
         """The next op of `replica` on a document whose writer sees `state`. Raises what `check` raises."""
         seq = state.vector.get(replica, 0) + 1
         context: dict[str, int] | None = None

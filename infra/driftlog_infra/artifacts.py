@@ -83,8 +83,7 @@ def _download_all(artifacts: Sequence[Artifact], folder: Path, *, quiet: bool) -
     ):
         task = progress.add_task(f"fetching {artifacts[0].server}", total=sum(a.size for a in artifacts))
         jobs = [
-            pool.submit(_download, client, a, folder / a.name, lambda n: progress.advance(task, n))
-            for a in artifacts
+            pool.submit(_download, client, a, folder / a.name, lambda n: progress.advance(task, n)) for a in artifacts
         ]
         for job in futures.as_completed(jobs):
             job.result()
@@ -132,7 +131,9 @@ def make_lock() -> None:
     for coordinate in KAFKA:
         for a in jgo.resolve(coordinate):
             name = f"{a.artifactId}-{a.version}.jar"
-            paths.setdefault(f"{a.groupId}:{a.artifactId}", f"{a.groupId.replace('.', '/')}/{a.artifactId}/{a.version}/{name}")
+            paths.setdefault(
+                f"{a.groupId}:{a.artifactId}", f"{a.groupId.replace('.', '/')}/{a.artifactId}/{a.version}/{name}"
+            )
     rows = []
     with httpx.Client(timeout=120, follow_redirects=True) as client:
         for server, path in [*(("kafka", p) for p in sorted(paths.values())), ("registry", REGISTRY)]:

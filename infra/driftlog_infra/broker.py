@@ -61,7 +61,9 @@ message.max.bytes=2097152
 class EmbeddedBroker:
     """One Kafka node over one data folder. `folder=None` makes an ephemeral one that goes when the broker stops."""
 
-    def __init__(self, folder: Path | None = None, port: int = 0, *, heap: str = "320m", detached: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None = None, port: int = 0, *, heap: str = "320m", detached: bool = False
+    ) -> None:
         self._temporary = tempfile.mkdtemp(prefix="driftlog-broker-") if folder is None else None
         self.folder = Path(self._temporary or folder or ".").absolute()
         self.port = port
@@ -174,5 +176,7 @@ class EmbeddedBroker:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -1,10 +1,10 @@
 """What can go wrong with the embedded servers, as one tree.
 
-    InfraError
-    ├── FetchFailed     a file could not be downloaded, or is not the one that was pinned
-    ├── FolderBusy      another process holds the data folder
-    ├── PortTaken       something else listens on the port
-    └── StartFailed     the server did not come up; the message carries the end of its log
+InfraError
+├── FetchFailed     a file could not be downloaded, or is not the one that was pinned
+├── FolderBusy      another process holds the data folder
+├── PortTaken       something else listens on the port
+└── StartFailed     the server did not come up; the message carries the end of its log
 """
 
 from __future__ import annotations

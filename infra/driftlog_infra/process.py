@@ -114,7 +114,7 @@ def spawn(command: Sequence[str], log: Path, *, lock: FolderLock, dies_with_pare
             stderr=out,
             start_new_session=True,
             pass_fds=(lock.fd,),
-            preexec_fn=before,
+            preexec_fn=before,  # noqa: PLW1509  # one prctl call; the caller starts servers before it starts threads
         )
 
 
@@ -131,7 +131,9 @@ def _die_with(parent: int) -> Callable[[], None] | None:
     return ask
 
 
-def wait_ready(process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path, what: str, seconds: float) -> None:
+def wait_ready(
+    process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path, what: str, seconds: float
+) -> None:
     """Return when `ready()`; raise `StartFailed` with the end of the log when the process ends or time is up."""
     end = time.monotonic() + seconds
     while not ready():

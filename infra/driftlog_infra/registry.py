@@ -25,7 +25,9 @@ READY_SECONDS = 90.0
 class EmbeddedRegistry:
     """One registry process. `folder=None` keeps its schemas in memory."""
 
-    def __init__(self, folder: Path | None = None, port: int = 0, *, heap: str = "192m", detached: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None = None, port: int = 0, *, heap: str = "192m", detached: bool = False
+    ) -> None:
         self._temporary = tempfile.mkdtemp(prefix="driftlog-registry-") if folder is None else None
         self.folder = Path(self._temporary or folder or ".").absolute()
         self.port = port
@@ -95,7 +97,9 @@ class EmbeddedRegistry:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

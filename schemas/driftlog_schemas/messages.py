@@ -8,6 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from driftlog_crdt import Op, Plain
+
 from driftlog_schemas.identity import DocumentId
 
 
@@ -169,3 +170,14 @@ class Heartbeat:
     disk_bytes: int
     clock_skew_ms: int
     versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedCommand:
+    """A command that waits for a missing predecessor, with what its merge will need. `body` holds just this command."""
+
+    device_id: str
+    append_ms: int
+    offset: int
+    batch: int
+    body: bytes

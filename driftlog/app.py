@@ -1,0 +1,214 @@
+"""App and spaces: where a module declares its collections, commands and guards.
+
+Declaring compiles at once, so that whatever cannot work fails at import. The result, `App.contract`, is all that edge and
+cloud ever see of the module.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, cast, get_type_hints, overload
+
+from driftlog_crdt import DocumentState
+from driftlog_schemas.contract import (
+    AppContract,
+    CollectionContract,
+    CommandContract,
+    Editor,
+    GuardContract,
+    InvalidInput,
+    Json,
+    SpaceContract,
+)
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+
+from driftlog.document import Document, compile_collection
+from driftlog.errors import DeclarationError
+from driftlog.transaction import Transaction
+from driftlog.values import explain, to_json
+
+D = TypeVar("D", bound=Document)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,99}\Z")
+PRIORITIES = ("critical", "high", "normal", "low")
+
+
+class App:
+    """Everything one module declares."""
+
+    def __init__(self, name: str) -> None:
+        _require_name("App", name)
+        self.name = name
+        self._spaces: dict[str, Space] = {}
+
+    def space(self, name: str, *, partitions: int = 64) -> Space:
+        """Declare documents that share topics and causal order. The partition count is for ever."""
+        _require_name("space", name)
+        if name in self._spaces:
+            raise DeclarationError(f"space {name!r}", "is declared twice", "give each space its own name")
+        if partitions < 1:
+            raise DeclarationError(f"space {name!r}", f"partitions={partitions}", "use at least 1; hundreds are usual")
+        space = self._spaces[name] = Space(self, name, partitions)
+        return space
+
+    @property
+    def contract(self) -> AppContract:
+        """What edge and cloud are given."""
+        return AppContract(self.name, {name: space.contract for name, space in self._spaces.items()})
+
+
+class Space:
+    """Collections, commands and guards that belong together."""
+
+    def __init__(self, app: App, name: str, partitions: int) -> None:
+        self._app = app
+        self.name = name
+        self.partitions = partitions
+        self._collections: dict[str, CollectionContract] = {}
+        self._commands: dict[str, CommandContract] = {}
+        self._guards: dict[str, list[GuardContract]] = {}
+
+    @property
+    def contract(self) -> SpaceContract:
+        """This space, compiled."""
+        return SpaceContract(
+            self.name,
+            self.partitions,
+            dict(self._collections),
+            dict(self._commands),
+            {k: tuple(v) for k, v in self._guards.items()},
+        )
+
+    def collection(
+        self,
+        *,
+        scope: str,
+        id: str,
+        on_delete: str = "delete-wins",
+        max_bytes: int = 0,
+        history: str = "full",
+        priority: str = "normal",
+    ) -> Callable[[type[D]], type[D]]:
+        """Class decorator: a document family whose `scope` and `id` fields name a document."""
+
+        def declare(cls: type[D]) -> type[D]:
+            for space in self._app._spaces.values():
+                if cls.__name__ in space._collections:
+                    raise DeclarationError(
+                        cls.__name__, f"is declared twice (space {space.name!r} has it)", "rename one of them"
+                    )
+            if not (isinstance(cls, type) and issubclass(cls, Document)):
+                raise DeclarationError(
+                    getattr(cls, "__name__", repr(cls)), "is not a Document", "derive it from driftlog.Document"
+                )
+            _require_priority(cls.__name__, priority)
+            self._collections[cls.__name__] = compile_collection(
+                cls,
+                self.name,
+                scope=scope,
+                id=id,
+                on_delete=on_delete,
+                max_bytes=max_bytes,
+                history=history,
+                priority=priority,
+            )
+            return cls
+
+        return declare
+
+    @overload
+    def command(self, function: Callable[P, R]) -> Callable[P, R]: ...
+    @overload
+    def command(self, *, name: str = "", priority: str = "normal") -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def command(self, function: Callable[..., Any] | None = None, *, name: str = "", priority: str = "normal") -> Any:
+        """Function decorator: a validated, atomic intent. The first parameter is the Transaction."""
+
+        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            command = _compile_command(function, self.name, name or function.__name__, priority)
+            for space in self._app._spaces.values():
+                if command.name in space._commands:
+                    raise DeclarationError(command.name, "is declared twice as a command", "rename one of them")
+            self._commands[command.name] = command
+            return function
+
+        return declare if function is None else declare(function)
+
+    def guard(self, kind: type[D]) -> Callable[[Callable[[D, D], None]], Callable[[D, D], None]]:
+        """Function decorator: a rule `(before, after)` that the cloud checks on the merged state of `kind`."""
+        contract = getattr(kind, "__driftlog__", None)
+        if contract is None or contract.name not in self._collections:
+            raise DeclarationError(
+                getattr(kind, "__name__", repr(kind)), f"is not a collection of space {self.name!r}", "declare it first"
+            )
+
+        def declare(function: Callable[[D, D], None]) -> Callable[[D, D], None]:
+            def check(scope: str, id: str, before: DocumentState, after: DocumentState) -> None:
+                function(contract.view(scope, id, before), contract.view(scope, id, after))
+
+            name = getattr(function, "__name__", "guard")
+            self._guards.setdefault(contract.name, []).append(GuardContract(name, contract.name, check))
+            return function
+
+        return declare
+
+
+def _compile_command(function: Callable[..., Any], space: str, name: str, priority: str) -> CommandContract:
+    _require_name("command", name)
+    _require_priority(name, priority)
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise DeclarationError(
+            name, f"an annotation cannot be read: {error}", "import the name at the module's top"
+        ) from error
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters or hints.get(parameters[0].name) is not Transaction:
+        raise DeclarationError(name, "does not take a Transaction first", f"write def {name}(tx: Transaction, ...)")
+    arguments: dict[str, Any] = {}
+    for parameter in parameters[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name not in hints:
+            raise DeclarationError(
+                f"{name}.{parameter.name}", "has no type", "annotate every argument; *args cannot be sent"
+            )
+        default = ... if parameter.default is parameter.empty else parameter.default
+        arguments[parameter.name] = (hints[parameter.name], default)
+    try:
+        model: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), **cast(Any, arguments))
+    except (PydanticUserError, TypeError, NameError) as error:
+        raise DeclarationError(
+            name, f"arguments cannot be validated: {error}", "use types that pydantic knows"
+        ) from error
+    names = tuple(arguments)
+
+    def validate(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            checked = model.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]["loc"]
+            raise InvalidInput(str(first[0]) if first else "arguments", explain(error)) from error
+        return {n: getattr(checked, n) for n in names}
+
+    def run(editor: Editor, arguments: Mapping[str, Any]) -> Json:
+        result = function(Transaction(editor), **arguments)
+        return result if type(result) in (int, str, bool, type(None)) else to_json(result)
+
+    return CommandContract(
+        name, space, validate, run, model.model_json_schema(), inspect.getdoc(function) or "", priority
+    )
+
+
+def _require_name(what: str, name: str) -> None:
+    if not _NAME.match(name):
+        raise DeclarationError(
+            f"{what} {name!r}", "is not a name", "use letters, digits, '-' and '_', beginning with a letter"
+        )
+
+
+def _require_priority(place: str, priority: str) -> None:
+    if priority not in PRIORITIES:
+        raise DeclarationError(place, f"priority={priority!r} is not a class", f"choose one of {', '.join(PRIORITIES)}")

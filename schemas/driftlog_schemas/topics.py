@@ -1,0 +1,141 @@
+"""The topics of an app: their names, their settings, and what would have to change.
+
+`plan` is a pure function of what is wanted and what is there. It creates and alters; it never deletes, and it refuses what
+would lose data or order: the partition count of a space never changes, because a scope's history lives in one partition. The
+way to another count is a new generation of the space, filled by replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from driftlog_schemas.contract import AppContract
+
+DEVICES = "driftlog.devices"
+HEARTBEATS = "driftlog.heartbeats"
+SHARED_PARTITIONS = 1
+
+DAY_MS = 24 * 60 * 60 * 1000
+OPS_RETENTION_MS = 5 * 365 * DAY_MS
+RECEIPTS_RETENTION_MS = 90 * DAY_MS
+TORN_GROUP_MS = 10 * 60 * 1000
+"""How long compaction leaves recent states alone, so that a torn group can be told from a whole one."""
+
+
+def ops_topic(space: str) -> str:
+    return f"{space}.ops"
+
+
+def state_topic(space: str) -> str:
+    return f"{space}.state"
+
+
+def receipts_topic(space: str) -> str:
+    return f"{space}.receipts"
+
+
+def conflicts_topic(space: str) -> str:
+    return f"{space}.conflicts"
+
+
+def parked_topic(space: str) -> str:
+    return f"{space}.parked"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it is wanted or found. `settings` are Kafka's own names and texts."""
+
+    name: str
+    partitions: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """Settings to change on one topic: name -> (found, wanted)."""
+
+    topic: str
+    settings: Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What will not be done, and the way that is open instead."""
+
+    topic: str
+    fact: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `topics apply` would do. Nothing at all is done while there is a refusal."""
+
+    create: Sequence[Topic]
+    alter: Sequence[Alteration]
+    refuse: Sequence[Refusal]
+
+    @property
+    def empty(self) -> bool:
+        return not (self.create or self.alter or self.refuse)
+
+
+def space_topics(space: str, partitions: int) -> list[Topic]:
+    """The topics of one space."""
+    compact = {"cleanup.policy": "compact"}
+    size = {"max.message.bytes": str(1 << 20)}
+    return [
+        Topic(
+            ops_topic(space),
+            partitions,
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": str(OPS_RETENTION_MS),
+                "message.timestamp.type": "LogAppendTime",
+                **size,
+            },
+        ),
+        Topic(state_topic(space), partitions, {**compact, "min.compaction.lag.ms": str(TORN_GROUP_MS), **size}),
+        Topic(
+            receipts_topic(space), partitions, {"cleanup.policy": "delete", "retention.ms": str(RECEIPTS_RETENTION_MS)}
+        ),
+        Topic(conflicts_topic(space), partitions, compact),
+        Topic(parked_topic(space), partitions, {**compact, **size}),
+    ]
+
+
+def wanted_topics(contract: AppContract) -> list[Topic]:
+    """All topics that an app needs."""
+    compact = {"cleanup.policy": "compact"}
+    topics = [Topic(DEVICES, SHARED_PARTITIONS, compact), Topic(HEARTBEATS, SHARED_PARTITIONS, compact)]
+    for space in contract.spaces.values():
+        topics += space_topics(space.name, space.partitions)
+    return topics
+
+
+def plan(wanted: Sequence[Topic], existing: Mapping[str, Topic]) -> Plan:
+    """What would change."""
+    create, alter, refuse = [], [], []
+    for topic in wanted:
+        found = existing.get(topic.name)
+        if found is None:
+            create.append(topic)
+        elif found.partitions != topic.partitions:
+            refuse.append(
+                Refusal(
+                    topic.name,
+                    f"has {found.partitions} partitions, the app declares {topic.partitions}; scopes would move and lose their order",
+                    f"declare partitions={found.partitions}, or start a new generation of the space under a new name and replay into it",
+                )
+            )
+        else:
+            differing = {
+                name: (found.settings.get(name, ""), value)
+                for name, value in topic.settings.items()
+                if found.settings.get(name) != value
+            }
+            if differing:
+                alter.append(Alteration(topic.name, differing))
+    return Plan(create, alter, refuse)

@@ -1,0 +1,101 @@
+"""Topics on a broker: read what is there, carry out a plan, and check before work begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+
+from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
+from driftlog_schemas.topics import Plan, Topic
+
+TIMEOUT_SECONDS = 15.0
+
+
+class TopicsAdmin:
+    """The topics of one cluster."""
+
+    def __init__(self, bootstrap: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._bootstrap = bootstrap
+        self._timeout = timeout
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+    def existing(self, names: Sequence[str] | None = None) -> dict[str, Topic]:
+        """What is there, with settings, of `names` or of all. Raises `BrokerUnreachable`."""
+        partitions = self.partition_counts()
+        found = [n for n in (names if names is not None else partitions) if n in partitions]
+        if not found:
+            return {}
+        futures = self._admin.describe_configs([ConfigResource(ResourceType.TOPIC, n) for n in found])
+        result = {}
+        for resource, future in futures.items():
+            settings = {name: entry.value for name, entry in future.result(self._timeout).items()}
+            result[resource.name] = Topic(resource.name, partitions[resource.name], settings)
+        return result
+
+    def partition_counts(self) -> dict[str, int]:
+        """Topic -> partitions, without settings. Raises `BrokerUnreachable`."""
+        try:
+            metadata = self._admin.list_topics(timeout=self._timeout)
+        except KafkaException as error:
+            raise BrokerUnreachable(
+                f"no Kafka broker answers at {self._bootstrap}",
+                "check --bootstrap, or start one with `driftlog broker up`",
+            ) from error
+        return {name: len(t.partitions) for name, t in metadata.topics.items() if t.error is None}
+
+    def require(self, wanted: Sequence[Topic]) -> None:
+        """Raise `TopicProblem` if a topic is missing or has another partition count."""
+        counts = self.partition_counts()
+        for topic in wanted:
+            found = counts.get(topic.name)
+            if found is None:
+                raise TopicProblem(
+                    f"topic {topic.name} does not exist", "create it with `driftlog topics apply --app ...`"
+                )
+            if found != topic.partitions:
+                raise TopicProblem(
+                    f"topic {topic.name} has {found} partitions, the app declares {topic.partitions}",
+                    f"declare partitions={found}, or start a new generation of the space and replay into it",
+                )
+
+    def apply(self, plan: Plan, replication: int = 1) -> None:
+        """Carry out a plan; returns when the cluster shows the new topics. Raises `TopicProblem` on any refusal."""
+        if plan.refuse:
+            first = plan.refuse[0]
+            raise TopicProblem(f"topic {first.topic} {first.fact}", first.remedy)
+        if plan.create:
+            new = [NewTopic(t.name, t.partitions, replication, config=dict(t.settings)) for t in plan.create]
+            for future in self._admin.create_topics(new, operation_timeout=self._timeout).values():
+                try:
+                    future.result(self._timeout)
+                except KafkaException as error:
+                    if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                        raise TopicProblem(
+                            f"the broker refuses a topic: {error.args[0].str()}", "see the broker's log"
+                        ) from error
+            self._wait_for(plan.create)
+        resources = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                change.topic,
+                incremental_configs=[
+                    ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                    for name, (_, value) in change.settings.items()
+                ],
+            )
+            for change in plan.alter
+        ]
+        if resources:
+            for future in self._admin.incremental_alter_configs(resources).values():
+                future.result(self._timeout)
+
+    def _wait_for(self, topics: Sequence[Topic]) -> None:
+        end = time.monotonic() + self._timeout
+        names = {t.name for t in topics}
+        while not names <= self.partition_counts().keys():
+            if time.monotonic() > end:
+                raise TopicProblem(f"created topics do not appear: {', '.join(sorted(names))}", "see the broker's log")
+            time.sleep(0.1)
