@@ -97,3 +97,7 @@ class FieldType(ABC, Generic[S]):
         """Raise `BadOperation` unless the op's kind is one of ours."""
         if op.kind not in self.kinds:
             raise BadOperation(op.field, f"a {self.name} takes {', '.join(sorted(self.kinds))}, not {op.kind!r}")
+
+    def writes(self, state: S) -> tuple[Write, ...]:
+        """The surviving writes, for types that keep them (registers): more than one means concurrency."""
+        return NO_WRITES

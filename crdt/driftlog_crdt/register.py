@@ -68,6 +68,9 @@ class Register(FieldType[Writes]):
         """The write whose value stands; None before the first."""
         return max(state, key=_rank) if state else None
 
+    def writes(self, state: Writes) -> tuple[Write, ...]:
+        return tuple(state)
+
     def value(self, state: Writes) -> Plain:
         if not state:
             return self.default

@@ -7,6 +7,7 @@ A replica is one incarnation of a device: `store-1.3` is the third life of devic
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple, NewType
 
 DeviceId = NewType("DeviceId", str)
@@ -40,6 +41,7 @@ def device_of(replica: str) -> DeviceId:
     return DeviceId(replica.rpartition(".")[0])
 
 
+@lru_cache(maxsize=65536)
 def document_key(document: DocumentId) -> bytes:
     """The key of a document in the state topic and in every store."""
     return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in document).encode()

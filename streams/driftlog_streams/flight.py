@@ -1,155 +1,152 @@
-"""The order of effects: a state machine without I/O.
+"""The order of effects, as a state machine without I/O.
 
-A flight carries what was merged since the last one. Its steps, strictly in this order:
+    FIRST   publish outcomes: rejections, parked commands, conflicts      -> all delivered
+    SECOND  publish states, one group per partition, and plain receipts   -> all delivered
+    STORE   write the states and the changelog position, one batch per partition
+    ACK     acknowledge the source records, in order
 
-    OUTCOMES   publish rejections, parked commands, conflicts         wait for delivery
-    STATES     publish the groups, and the receipts that are all good  wait for delivery
-    RELEASES   publish tombstones of parked commands now merged        wait for delivery
-    STORE      write states and the changelog position, one batch per partition
-    ACK        acknowledge the sources, in order
+Why this order: a replayed batch is a duplicate, so what is only in its outcome would be lost if the state reached the
+read model first; a store that is never ahead of the read model needs no republication; and what is acknowledged is never
+seen again. At most `LIMIT` flights are under way; none starts a stage before the flight ahead of it has started (for
+publishing, which keeps the producer's order) or finished (for writing and acknowledging) the same one.
 
-Why this order. A replayed op is a duplicate as soon as its state is published, so an outcome that is published later could be lost
-for ever: outcomes first. The store is written only when the topic has the state, so it is never ahead of its own
-changelog and a replayed duplicate needs no republication. A tombstone before its state could lose a parked command. Acknowledged
-is only what all this has happened for.
-
-At most `LIMIT` flights are under way. They overlap only in waiting: a flight may publish a step when the one before it
-has *sent* the same step (the producer keeps order within a partition), and store or acknowledge when the one before it is done with that.
-One failed delivery stops everything: the process must end, and the log is replayed.
+Must never happen: a state on the wire while an outcome of its flight or an earlier one is not delivered.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from itertools import chain
-from typing import ClassVar
+from enum import IntEnum
+from typing import Any, NamedTuple
 
-from driftlog_streams.effects import Record, SealedPart
-from driftlog_streams.errors import DeliveryFailed
+from driftlog_schemas import groups, topics
 
+from driftlog_streams.rules import SpaceRules
+from driftlog_streams.work import OutRecord, PartitionWork
 
-class Step(Enum):
-    """What a flight does next."""
-
-    OUTCOMES = "outcomes"
-    STATES = "states"
-    RELEASES = "releases"
-    STORE = "store"
-    ACK = "ack"
+LIMIT = 4
 
 
-PUBLISHING = frozenset({Step.OUTCOMES, Step.STATES, Step.RELEASES})
+class Stage(IntEnum):
+    """What a flight does, in order."""
+
+    FIRST = 0
+    SECOND = 1
+    STORE = 2
+    ACK = 3
+    DONE = 4
+
+
+@dataclass(slots=True)
+class PartitionFlight:
+    """One partition's part: what to write to its store, and what to acknowledge."""
+
+    partition: int
+    writes: list[tuple[bytes, bytes]]
+    sources: list[Any]
+    work: PartitionWork
+    last_state_offset: int = -1
+    """Where the state topic has the group's end; known after SECOND, -1 if it published no state."""
 
 
 @dataclass(slots=True)
 class Flight:
-    """The sealed work of several partitions."""
+    """Everything that leaves together."""
 
-    number: int
-    parts: tuple[SealedPart, ...]
-    at: int = 0
-    begun: bool = False
-    positions: dict[int, int] = field(default_factory=dict)
-    """partition -> offset of its last delivered state record"""
+    outcomes: list[OutRecord]
+    states: list[OutRecord]
+    partitions: list[PartitionFlight]
+    stage: Stage = Stage.FIRST
+    started: bool = False
+    ops: int = field(default=0)
 
-    def records(self, step: Step) -> list[Record]:
-        """What a publishing step sends."""
-        match step:
-            case Step.OUTCOMES:
-                return list(chain.from_iterable(p.outcomes for p in self.parts))
-            case Step.STATES:
-                return list(chain(chain.from_iterable(p.states for p in self.parts), chain.from_iterable(p.receipts for p in self.parts)))
-            case Step.RELEASES:
-                return list(chain.from_iterable(p.releases for p in self.parts))
-        return []
+    def records(self) -> Sequence[OutRecord]:
+        """What the present stage publishes."""
+        return self.outcomes if self.stage is Stage.FIRST else self.states
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """One thing to do now. Report it with `FlightDeck.finished` (or `fail`)."""
+class Effect(NamedTuple):
+    """Do the flight's present stage; call `FlightDeck.finished` when it is done."""
 
     flight: Flight
-    step: Step
-    records: Sequence[Record] = ()
+    stage: Stage
+
+
+def seal(rules: SpaceRules, works: Sequence[PartitionWork]) -> Flight:
+    """Turn gathered work into a flight; each changed document is encoded once."""
+    outcomes: list[OutRecord] = []
+    states: list[OutRecord] = []
+    parts: list[PartitionFlight] = []
+    topic = topics.state_topic(rules.name)
+    ops = 0
+    for work in works:
+        outcomes += work.outcomes
+        writes: list[tuple[bytes, bytes]] = []
+        remaining = len(work.dirty)
+        for key, entry in work.dirty.items():
+            remaining -= 1
+            value = entry.collection.codec.encode(entry.document, entry.state)
+            entry.size = len(value)
+            writes.append((key, value))
+            marks = groups.headers(work.group, last=not remaining, rejected=work.rejected.get(key, ()))
+            states.append(OutRecord(topic, work.partition, key, value, marks))
+        states += work.receipts
+        parts.append(PartitionFlight(work.partition, writes, work.sources, work))
+        ops += work.ops
+    return Flight(outcomes, states, parts, ops=ops)
 
 
 class FlightDeck:
-    """Launches flights and says what may happen next."""
+    """Which flight may do what now. Drive it: `add`, then carry out `effects()`, telling `finished` for each."""
 
-    ORDER: ClassVar[tuple[Step, ...]] = (Step.OUTCOMES, Step.STATES, Step.RELEASES, Step.STORE, Step.ACK)
-    LIMIT: ClassVar[int] = 4
-
-    def __init__(self) -> None:
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
         self._flights: deque[Flight] = deque()
-        self._number = 0
-        self.failure: str | None = None
+
+    def __len__(self) -> int:
+        return len(self._flights)
 
     @property
     def full(self) -> bool:
-        """No further flight may be launched now."""
-        return self.failure is not None or len(self._flights) >= self.LIMIT
+        return len(self._flights) >= self._limit
 
-    @property
-    def empty(self) -> bool:
-        """Everything launched has been acknowledged."""
-        return not self._flights
-
-    def launch(self, parts: Sequence[SealedPart]) -> Flight:
-        """Begin a flight. Call only when not `full`."""
-        assert not self.full, "the deck is full"
-        self._number += 1
-        flight = Flight(self._number, tuple(parts))
+    def add(self, flight: Flight) -> None:
+        """Take a sealed flight. The caller waits while the deck is full."""
+        assert not self.full, "a flight was added to a full deck"
         self._flights.append(flight)
-        return flight
 
-    def next(self) -> Effect | None:
-        """The next effect that may begin, oldest flight first; None while all wait. Raises after a failure."""
-        if self.failure is not None:
-            raise DeliveryFailed(self.failure)
+    def effects(self) -> list[Effect]:
+        """What may start now, in order; each is given out once."""
+        result: list[Effect] = []
         ahead: Flight | None = None
         for flight in self._flights:
-            effect = self._advance(flight, ahead)
-            if effect is not None:
-                return effect
+            if not flight.started and self._may_start(flight, ahead):
+                flight.started = True
+                result.append(Effect(flight, flight.stage))
             ahead = flight
-        return None
+        return result
 
-    def _advance(self, flight: Flight, ahead: Flight | None) -> Effect | None:
-        while not flight.begun and self._may_begin(flight, ahead):
-            step = self.ORDER[flight.at]
-            records = flight.records(step)
-            if step in PUBLISHING and not records:
-                flight.at += 1  # nothing to say: nothing to wait for
-                continue
-            flight.begun = True
-            return Effect(flight, step, records)
-        return None
-
-    def _may_begin(self, flight: Flight, ahead: Flight | None) -> bool:
-        if ahead is None or ahead.at > flight.at:
+    def _may_start(self, flight: Flight, ahead: Flight | None) -> bool:
+        if ahead is None:
             return True
-        return ahead.at == flight.at and ahead.begun and self.ORDER[flight.at] in PUBLISHING
+        if flight.stage <= Stage.SECOND:
+            return ahead.stage > flight.stage or (ahead.stage == flight.stage and ahead.started)
+        return ahead.stage > flight.stage
 
-    def finished(self, effect: Effect, positions: Mapping[int, int] | None = None) -> None:
-        """The effect is done: delivered (with the last offset of each partition's states), stored, acknowledged."""
-        flight = effect.flight
-        assert flight.begun and self.ORDER[flight.at] is effect.step, "a step is finished once, after it began"
-        if positions:
-            flight.positions.update(positions)
-        flight.begun = False
-        flight.at += 1
-        if flight.at == len(self.ORDER):
-            first = self._flights.popleft()
-            assert first is flight, "flights end in their order"
-
-    def fail(self, reason: str) -> None:
-        """A delivery failed: nothing further happens, the process must end."""
-        if self.failure is None:
-            self.failure = reason
+    def finished(self, flight: Flight, stage: Stage) -> None:
+        """A stage is done: everything it published is delivered, or written, or acknowledged."""
+        assert flight.stage == stage and flight.started, f"{stage} finished while at {flight.stage}"
+        flight.stage = Stage(stage + 1)
+        flight.started = False
+        if stage is Stage.STORE:
+            for part in flight.partitions:
+                for entry in part.work.dirty.values():
+                    entry.flights -= 1
+        while self._flights and self._flights[0].stage is Stage.DONE:
+            self._flights.popleft()
 
     def clear(self) -> None:
-        """Forget all flights (their partitions were revoked; what was not acknowledged is replayed)."""
+        """Drop what is under way: it was not acknowledged and will be replayed."""
         self._flights.clear()

@@ -1,30 +1,56 @@
-"""A collection as the merge sees it: the contract's parts that are asked per op, laid out for speed."""
+"""The rules of one space, ready for merging: types, guards, codecs, and who knows the devices."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-from driftlog_crdt import DocumentType, Field
-from driftlog_schemas.contract import CollectionContract, GuardContract, SpaceContract
+from driftlog_crdt import DocumentType
+from driftlog_schemas.batch_codec import BatchCodec
+from driftlog_schemas.contract import GuardContract, SpaceContract
+from driftlog_schemas.messages import Device
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.state_codec import StateCodec
+
+MAX_STATE_BYTES = 900 * 1024
+"""A state record must fit into a Kafka record whatever the declared guard says."""
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionRules:
-    """The type of a collection's documents, its guards, and the fields whose conflicts are told."""
+class Devices(Protocol):
+    """The device registry as known here."""
+
+    def find(self, device_id: str) -> Device | None: ...
+
+
+class Collection(NamedTuple):
+    """One collection as the merge uses it. `limit` is the declared size guard in bytes."""
 
     name: str
-    document: DocumentType
-    guards: tuple[GuardContract, ...]
-    told: dict[str, Field]
-    """field -> its declaration, where `on_conflict` is not `silent`"""
+    type: DocumentType
+    codec: StateCodec
+    guards: Sequence[GuardContract]
+    limit: int
+    policies: Mapping[str, str]
+    """field -> "record" or "review", for the fields whose conflicts are published"""
 
 
-def rules_of(space: SpaceContract) -> dict[str, CollectionRules]:
-    """The rules of every collection of a space."""
-    return {name: _rules(space, collection) for name, collection in space.collections.items()}
+class SpaceRules:
+    """Everything that merging a space needs and that never changes while a worker runs."""
 
-
-def _rules(space: SpaceContract, collection: CollectionContract) -> CollectionRules:
-    document = collection.document
-    told = {name: field for name, field in document.fields.items() if field.on_conflict != "silent"}
-    return CollectionRules(collection.name, document, tuple(space.guards.get(collection.name, ())), told)
+    def __init__(self, space: SpaceContract, ids: SchemaIds) -> None:
+        self.space = space
+        self.name = space.name
+        self.partitions = space.partitions
+        self.batches = BatchCodec(ids)
+        self.records = RecordCodecs(ids)
+        self.collections: dict[str, Collection] = {}
+        for name, contract in space.collections.items():
+            # The declared guard is for writers; a merged state must always be publishable.
+            roomy = dataclasses.replace(contract.document, max_bytes=MAX_STATE_BYTES)
+            codec = StateCodec(dataclasses.replace(contract, document=roomy), ids)
+            policies = {f: d.on_conflict for f, d in roomy.fields.items() if d.on_conflict != "silent"}
+            self.collections[name] = Collection(
+                name, roomy, codec, space.guards.get(name, ()), contract.document.max_bytes, policies
+            )

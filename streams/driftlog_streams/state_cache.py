@@ -1,11 +1,8 @@
-"""Decoded states of one partition's documents: what is hot stays decoded, what is unsaved stays.
+"""Decoded states of one partition, bounded.
 
-Decoding and encoding a state costs more than merging an op into it, so documents are kept decoded between records. Two
-generations: a document that is used enters the young one; when that is full it becomes the old one and the former old one
-is forgotten, which is a cheap approximation of least-recently-used. A document that is *dirty* (changed since it was last
-sealed into a flight) or *in flight* (sealed, not yet in the store) is pinned: were it forgotten, the next read would find
-the older state in the store, and ops would be lost. Pinned documents do not count against the capacity; a capacity below
-them would rotate on every access.
+Two generations: what is used moves to the young one; when that is full it becomes the old one and the old one is dropped. What
+has changes that are not yet in the store (dirty or in flight) is pinned: dropping it would bring back an older state.
+The bound therefore must exceed what can be dirty and in flight together, or every turn would copy the pinned ones.
 """
 
 from __future__ import annotations
@@ -13,91 +10,55 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from driftlog_crdt import DocumentState
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.identity import DocumentId
 
-from driftlog_streams.rules import CollectionRules
+from driftlog_streams.rules import Collection
 
-DEFAULT_CAPACITY = 50_000
+DEFAULT_SIZE = 100_000
 
 
 class Entry:
-    """One document in the cache."""
+    """A document under merge. `size` is about how many bytes its state takes; -1 when not measured."""
 
-    __slots__ = ("dirty", "document", "flights", "key", "rejected", "rejected_sealed", "rules", "size_bound", "state")
+    __slots__ = ("collection", "document", "flights", "size", "state")
 
-    def __init__(self, document: DocumentId, key: bytes, state: DocumentState, rules: CollectionRules, size: int) -> None:
+    def __init__(self, document: DocumentId, collection: Collection, state: DocumentState, size: int) -> None:
         self.document = document
-        self.key = key
+        self.collection = collection
         self.state = state
-        self.rules = rules
-        self.dirty = False
+        self.size = size
         self.flights = 0
-        """Sealed into so many flights that are not stored yet."""
-        self.size_bound = size
-        """The encoded state is at most so long."""
-        self.rejected: list[tuple[str, int]] = []
-        """Dots seen without effect that no stored flight tells yet."""
-        self.rejected_sealed = 0
+        """In how many unfinished flights (and the next) it is."""
 
 
 class StateCache:
-    """The documents of one partition. `load` reads and decodes one that is not cached: its state and encoded size."""
+    """key -> entry, read through `load` (the raw state record of the store)."""
 
-    def __init__(
-        self,
-        load: Callable[[DocumentId, bytes], tuple[DocumentState, int]],
-        rules: dict[str, CollectionRules],
-        capacity: int = DEFAULT_CAPACITY,
-    ) -> None:
+    def __init__(self, load: Callable[[bytes], bytes | None], size: int = DEFAULT_SIZE) -> None:
         self._load = load
-        self._rules = rules
-        self._capacity = capacity
-        self.young: dict[DocumentId, Entry] = {}
-        self._old: dict[DocumentId, Entry] = {}
-        self._pinned: dict[DocumentId, Entry] = {}
-        self.dirty: list[Entry] = []
-        """In the order in which they became so."""
+        self._size = size
+        self._young: dict[bytes, Entry] = {}
+        self._old: dict[bytes, Entry] = {}
 
-    def get(self, document: DocumentId) -> Entry:
-        """The entry of a declared document; made if it was never seen."""
-        entry = self.young.get(document)
+    def get(self, key: bytes, document: DocumentId, collection: Collection) -> Entry:
+        """The entry of a document; of its empty state when the store has none."""
+        entry = self._young.get(key)
         if entry is not None:
             return entry
-        entry = self._old.get(document)
+        entry = self._old.get(key)
         if entry is None:
-            key = document_key(document)
-            state, size = self._load(document, key)
-            entry = Entry(document, key, state, self._rules[document.collection], size)
-        self.young[document] = entry
-        if len(self.young) > self._capacity + len(self._pinned):
-            self._rotate()
+            raw = self._load(key)
+            state = collection.type.new() if raw is None else collection.codec.decode(raw)
+            entry = Entry(document, collection, state, 0 if raw is None else len(raw))
+        self._young[key] = entry
+        if len(self._young) > self._size:
+            self._turn()
         return entry
 
-    def touch(self, entry: Entry) -> None:
-        """The entry's state was changed."""
-        if not entry.dirty:
-            entry.dirty = True
-            self._pinned[entry.document] = entry
-            self.dirty.append(entry)
-
-    def take_dirty(self) -> list[Entry]:
-        """The changed documents, now in flight."""
-        taken, self.dirty = self.dirty, []
-        for entry in taken:
-            entry.dirty = False
-            entry.flights += 1
-        return taken
-
-    def landed(self, entry: Entry) -> None:
-        """One flight with this document is stored."""
-        entry.flights -= 1
-        assert entry.flights >= 0, "a document lands as often as it flies"
-        if not entry.flights and not entry.dirty:
-            self._pinned.pop(entry.document, None)
-
-    def _rotate(self) -> None:
-        self._old = self.young
-        self.young = dict(self._pinned)
+    def _turn(self) -> None:
+        pinned = {key: entry for key, entry in self._old.items() if entry.flights and key not in self._young}
+        pinned.update((key, entry) for key, entry in self._young.items() if entry.flights)
+        self._old, self._young = self._young, pinned
 
     def __len__(self) -> int:
-        return len(self.young.keys() | self._old.keys())
+        return len(self._young.keys() | self._old.keys())

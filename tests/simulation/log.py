@@ -50,9 +50,7 @@ class SimulatedLog:
     def __init__(self, scheduler: Scheduler, topics: Sequence[Topic]) -> None:
         self._scheduler = scheduler
         self._topics = {topic.name: topic for topic in topics}
-        self._partitions = {
-            topic.name: [Partition() for _ in range(topic.partitions)] for topic in topics
-        }
+        self._partitions = {topic.name: [Partition() for _ in range(topic.partitions)] for topic in topics}
         self._committed: dict[tuple[str, int], int] = {}
 
     def append(
