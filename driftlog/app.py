@@ -11,6 +11,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints, overload
 
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.errors import PydanticUserError
+
+from driftlog.document import Document, compile_collection
+from driftlog.errors import DeclarationError
+from driftlog.transaction import Transaction
+from driftlog.values import explain, to_json
 from driftlog_crdt import DocumentState
 from driftlog_schemas.contract import (
     AppContract,
@@ -22,13 +29,6 @@ from driftlog_schemas.contract import (
     Json,
     SpaceContract,
 )
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic.errors import PydanticUserError
-
-from driftlog.document import Document, compile_collection
-from driftlog.errors import DeclarationError
-from driftlog.transaction import Transaction
-from driftlog.values import explain, to_json
 
 D = TypeVar("D", bound=Document)
 P = ParamSpec("P")

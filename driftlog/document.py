@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast, get_args, get_origin
 
+from driftlog.errors import DeclarationError
+from driftlog.fields import KINDS, FieldHandle, FieldKind, Options
+from driftlog.values import ValueType
 from driftlog_crdt import DELETE, DOCUMENT, DocumentState, DocumentType, Field, Plain
 from driftlog_crdt.document import DEFAULT_MAX_BYTES
 from driftlog_schemas.contract import CollectionContract, DocumentEditor, InvalidInput, Json
 from driftlog_schemas.state_codec import META
-
-from driftlog.errors import DeclarationError
-from driftlog.fields import KINDS, FieldHandle, FieldKind, Options
-from driftlog.values import ValueType
 
 D = TypeVar("D", bound="Document")
 

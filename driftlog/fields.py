@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import driftlog_crdt as crdt
+from driftlog.values import ValueType, array_column
 from driftlog_crdt import FieldType, Plain
 from driftlog_schemas.contract import Column, DocumentEditor, InvalidInput
-
-from driftlog.values import ValueType, array_column
 
 T = TypeVar("T")
 

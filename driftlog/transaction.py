@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from driftlog_schemas.contract import Editor, InvalidInput
-
 from driftlog.document import Document
+from driftlog_schemas.contract import Editor, InvalidInput
 
 D = TypeVar("D", bound=Document)
 

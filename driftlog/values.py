@@ -16,10 +16,11 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
 
-from driftlog_crdt import Plain, canonical
-from driftlog_schemas.contract import InvalidInput
 from pydantic import Field as PydanticField
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from driftlog_crdt import Plain, canonical
+from driftlog_schemas.contract import InvalidInput
 
 T = TypeVar("T")
 

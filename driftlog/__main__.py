@@ -1,0 +1,5 @@
+"""`python -m driftlog`."""
+
+from driftlog.cli import main
+
+main()

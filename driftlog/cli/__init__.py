@@ -1,0 +1,78 @@
+"""The command line. Each group is one module, imported only when it is called.
+
+So `driftlog --help` is quick, and a group whose libraries are not installed says which extra brings them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from driftlog.cli import terminal
+
+GROUPS: dict[str, tuple[str, str, str]] = {
+    # name: (module[:attribute], extra, help)
+    "demo": ("driftlog.cli.demo", "edge,streams,broker", "The retail day, end to end on a real broker."),
+    "broker": (
+        "driftlog_infra.cli:broker_app",
+        "broker",
+        "The embedded Apache Kafka and schema registry: up, down, status.",
+    ),
+    "topics": ("driftlog.cli.topics", "", "What would change on the broker, then change it: plan, apply."),
+    "schemas": ("driftlog.cli.schemas", "", "Compatibility against what is registered: check, register."),
+    "worker": ("driftlog.cli.worker", "streams", "The Faust workers that merge."),
+    "edge": ("driftlog.cli.edge", "edge", "The agent beside the application: run, status, get, do, ..."),
+    "devices": ("driftlog.cli.devices", "", "Who may write: enrol, list, show, revoke."),
+    "conflicts": ("driftlog.cli.conflicts", "", "What people have to decide: list, show, resolve."),
+    "bench": ("driftlog.cli.bench", "dev", "The project's benchmarks beside their baselines."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Finds commands by name and imports their module when one is used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(GROUPS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in GROUPS:
+            return None
+        place, extra, _ = GROUPS[cmd_name]
+        module, _, attribute = place.partition(":")
+        try:
+            app: typer.Typer = getattr(importlib.import_module(module), attribute or "app")
+        except ModuleNotFoundError as error:
+            if error.name and error.name.split(".")[0].startswith("driftlog"):
+                raise
+            terminal.fail(f"`driftlog {cmd_name}` needs {error.name}", f'pip install "driftlog[{extra or "dev"}]"')
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in GROUPS.items()])
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Edge-to-cloud replication on Kafka.\n\nExample: driftlog demo",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Edge-to-cloud replication on Kafka. Example: driftlog demo"""
+
+
+def main() -> None:
+    """Entry point of the `driftlog` command."""
+    sys.exit(app())

@@ -1,0 +1,170 @@
+"""`driftlog conflicts list|show|resolve`: what people have to decide.
+
+Listing reads the conflict topics; resolving is a write like any other, so it goes through an edge, which has seen both sides.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from driftlog.cli.devices import DEFAULT_CACHE, Cache
+from driftlog.cli.terminal import (
+    DEFAULT_BOOTSTRAP,
+    DEFAULT_REGISTRY,
+    AppOption,
+    Bootstrap,
+    Json,
+    Registry,
+    emit,
+    facts,
+    fail,
+    out,
+    rows,
+    told,
+)
+from driftlog_schemas.loading import load_contract
+from driftlog_schemas.messages import Conflict, ConflictStatus, Version
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_streams.conflict_reader import read_conflicts
+
+app = typer.Typer(
+    no_args_is_help=True, help="What people have to decide. Example: driftlog conflicts list --app shop:app"
+)
+
+EDGE_SECONDS = 30.0
+
+
+@app.command("list")
+@told
+def list_(
+    app: AppOption,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    registry: Registry = DEFAULT_REGISTRY,
+    cache: Cache = DEFAULT_CACHE,
+    every: Annotated[bool, typer.Option("--all", help="Also those that are resolved.")] = False,
+    json: Json = False,
+) -> None:
+    """Conflicts of an app. Example: driftlog conflicts list --app shop:app --all"""
+    found = [c for c in _read(app, bootstrap, registry, cache) if every or c.status is not ConflictStatus.RESOLVED]
+    lines = [
+        (c.id, "/".join(c.document), c.field, _shown(c.winner), _shown(c.loser), c.status.value, _time(c.deadline_ms))
+        for c in found
+    ]
+    columns = ("id", "document", "field", "stands", "lost", "status", "decide until")
+    emit([_data(c) for c in found], as_json=json, table=lambda: rows("conflicts", columns, lines))
+
+
+@app.command()
+@told
+def show(
+    conflict: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    app: AppOption,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    registry: Registry = DEFAULT_REGISTRY,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Both versions side by side. Example: driftlog conflicts show 3f2a --app shop:app"""
+    found = [c for c in _read(app, bootstrap, registry, cache) if c.id.startswith(conflict)]
+    if len(found) != 1:
+        fact = f"{len(found)} conflicts begin with {conflict!r}" if found else f"there is no conflict {conflict!r}"
+        fail(fact, "see `driftlog conflicts list --all`")
+    emit(_data(found[0]), as_json=json, table=lambda: facts(f"conflict {found[0].id}", _data(found[0])))
+
+
+@app.command()
+@told
+def resolve(
+    conflict: Annotated[str, typer.Argument(help="Its id.")],
+    edge: Annotated[str, typer.Option("--edge", envvar="DRIFTLOG_EDGE", help="URL of an edge agent.")],
+    value: Annotated[list[str] | None, typer.Option("--set", help="FIELD=JSON to stand from now on.")] = None,
+    accept: Annotated[bool, typer.Option(help="Let the version stand that stands now.")] = False,
+    json: Json = False,
+) -> None:
+    """Decide, through an edge agent.
+
+    Example: driftlog conflicts resolve 3f2a9c... --edge http://127.0.0.1:8800 --set price=12.5
+    """
+    if bool(value) == accept:
+        raise typer.BadParameter("give either --set FIELD=JSON or --accept")
+    body: dict[str, Any] = {"accept": True} if accept else dict(_assignment(text) for text in value or ())
+    try:
+        answer = httpx.post(f"{edge.rstrip('/')}/v1/conflicts/{conflict}/resolve", json=body, timeout=EDGE_SECONDS)
+    except httpx.HTTPError as error:
+        fail(f"no edge agent answers at {edge}: {error}", "check --edge, or start one with `driftlog edge run`")
+    if answer.is_error:
+        fail(_problem(answer), "see `driftlog conflicts list`")
+    if json:
+        emit(answer.json(), as_json=True, table=lambda: "")
+    else:
+        out.print(f"conflict {conflict} is decided; the others hear of it when the edge has shipped it")
+
+
+def _read(target: str, bootstrap: str, registry: str, cache: Path) -> list[Conflict]:
+    codecs = RecordCodecs(CachedRegistry(registry, cache, register=True))
+    result: list[Conflict] = []
+    for space in load_contract(target).spaces.values():
+        result += read_conflicts(bootstrap, space.name, space.partitions, codecs)
+    return result
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, raw = text.partition("=")
+    if not (name and equals):
+        raise typer.BadParameter(f"--set {text}: write FIELD=JSON, for example price=12.5")
+    try:
+        return name, jsonlib.loads(raw)
+    except ValueError:
+        return name, raw  # plain text needs no quotes
+
+
+def _problem(answer: httpx.Response) -> str:
+    try:
+        problem = answer.json()
+    except ValueError:
+        return f"the edge agent answers {answer.status_code}"
+    return f"{problem.get('code', answer.status_code)}: {problem.get('detail') or problem.get('title', '')}"
+
+
+def _data(conflict: Conflict) -> dict[str, Any]:
+    return {
+        "id": conflict.id,
+        "collection": conflict.document.collection,
+        "scope": conflict.document.scope,
+        "document": conflict.document.id,
+        "field": conflict.field,
+        "winner": _version(conflict.winner),
+        "loser": _version(conflict.loser),
+        "policy": conflict.policy,
+        "rule": conflict.rule,
+        "detected": _time(conflict.detected_ms),
+        "deadline": _time(conflict.deadline_ms),
+        "status": conflict.status.value,
+        "resolved_by": None if conflict.resolved_by is None else _version(conflict.resolved_by),
+    }
+
+
+def _version(version: Version) -> dict[str, Any]:
+    return {
+        "value": version.value,
+        "replica": version.replica,
+        "seq": version.seq,
+        "time": _time(version.hlc >> 16),
+        "command_id": version.command_id,
+        "actor": version.actor,
+    }
+
+
+def _shown(version: Version) -> str:
+    return f"{jsonlib.dumps(version.value)} by {version.replica}"
+
+
+def _time(ms: int) -> str | None:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") if ms else None

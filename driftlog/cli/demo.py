@@ -1,0 +1,75 @@
+"""`driftlog demo`: the retail day on a real broker, nothing to configure."""
+
+from __future__ import annotations
+
+import time
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from driftlog.cli.terminal import Json, emit, err, fail, out, told
+from driftlog.demo.cast import Cast
+from driftlog.demo.processes import DemoFailed
+from driftlog.demo.story import DOCUMENTS, EXPECTED, Outcome, RetailDay
+from driftlog_infra.errors import InfraError
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+@told
+def demo(json: Json = False) -> None:
+    """Play a retail day: sales online and offline, a price conflict, a forged batch; then count.
+
+    Example: driftlog demo --json
+    """
+    console = err if json else out
+    begun = time.monotonic()
+    try:
+        with Cast(lambda text: console.print(f"  {text}")) as cast:
+            outcome = RetailDay(cast, console).play()
+    except (DemoFailed, InfraError) as error:
+        fail(str(error), error.remedy)
+    seconds = round(time.monotonic() - begun, 1)
+    emit(_data(outcome, seconds), as_json=json, table=lambda: _table(outcome))
+    if not outcome.good:
+        fail("the replicas do not agree", "this is a defect: please report it with the table above")
+    _close(console, seconds)
+
+
+def _close(console: Console, seconds: float) -> None:
+    console.print(f"all replicas and the read model agree, to the unit ({seconds} s)")
+
+
+def _data(outcome: Outcome, seconds: float) -> dict[str, object]:
+    return {
+        "agree": outcome.good,
+        "documents": [
+            {
+                "document": f"Stock/{'/'.join(d)}",
+                "agree": outcome.agree[d],
+                "expected_on_hand": EXPECTED[d],
+                "values": {place: cells[d] for place, cells in outcome.cells.items()},
+            }
+            for d in DOCUMENTS
+        ],
+        "conflict": outcome.conflict,
+        "forged": outcome.forged,
+        "refused": outcome.refused,
+        "seconds": seconds,
+    }
+
+
+def _table(outcome: Outcome) -> Table:
+    table = Table(title="what everybody has at the end", title_justify="left")
+    table.add_column("document")
+    for place in outcome.cells:
+        table.add_column(place)
+    table.add_column("counted")
+    table.add_column("all agree")
+    for document in DOCUMENTS:
+        cells = [f"{c[document]['on_hand']} at {c[document]['price']}" for c in outcome.cells.values()]
+        mark = "[green]✓[/green]" if outcome.agree[document] else "[red]✗[/red]"
+        table.add_row("/".join(document), *cells, str(EXPECTED[document]), mark)
+    return table

@@ -1,0 +1,143 @@
+"""`driftlog devices enrol|list|show|revoke|wipe`: who may write."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from driftlog.cli.terminal import (
+    DEFAULT_BOOTSTRAP,
+    DEFAULT_REGISTRY,
+    Bootstrap,
+    Json,
+    Registry,
+    emit,
+    facts,
+    out,
+    rows,
+    told,
+)
+from driftlog_schemas.messages import Device, DeviceStatus
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_streams.enrolment import Enrolment
+
+app = typer.Typer(
+    no_args_is_help=True, help="Who may write. Example: driftlog devices enrol store-1 --out store-1.json"
+)
+
+DeviceArgument = Annotated[str, typer.Argument(help="Name of the device: letters, digits, '-' or '_'.")]
+Cache = Annotated[
+    Path, typer.Option("--schema-cache", envvar="DRIFTLOG_SCHEMA_CACHE", help="Where known schemas are kept.")
+]
+DEFAULT_CACHE = Path.home() / ".cache" / "driftlog" / "schemas"
+
+
+@app.command()
+@told
+def enrol(
+    device: DeviceArgument,
+    identity: Annotated[Path | None, typer.Option("--out", help="Where the identity file goes.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope it may write; repeat for more. Default: all.")
+    ] = None,
+    permission: Annotated[
+        list[str] | None,
+        typer.Option(help="A command it may send, or _write for writes without one; repeat for more. Default: all."),
+    ] = None,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    registry: Registry = DEFAULT_REGISTRY,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Make a device's key, let it write, and save its identity file; a known device begins a new incarnation.
+
+    Example: driftlog devices enrol store-1 --out store-1.json --scope s1 --permission sell
+    """
+    target = identity or Path(f"{device}.json")
+    with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
+        line = enrolment.enrol(device, target, scope or ("*",), permission or ("*",))
+    said = f"{line.device_id} is enrolled (incarnation {line.incarnation}); its identity is {target}: keep it secret"
+    emit({**_data(line), "identity": str(target)}, as_json=json, table=lambda: said)
+
+
+@app.command("list")
+@told
+def list_(
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    registry: Registry = DEFAULT_REGISTRY,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """All devices. Example: driftlog devices list --json"""
+    with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
+        devices = enrolment.all()
+    lines = [
+        (d.device_id, d.incarnation, d.status.value, ", ".join(d.scopes), ", ".join(d.permissions)) for d in devices
+    ]
+    columns = ("device", "incarnation", "status", "scopes", "permissions")
+    emit([_data(d) for d in devices], as_json=json, table=lambda: rows("devices", columns, lines))
+
+
+@app.command()
+@told
+def show(
+    device: DeviceArgument,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    registry: Registry = DEFAULT_REGISTRY,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """One device. Example: driftlog devices show store-1"""
+    with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
+        line = enrolment.find(device)
+    emit(_data(line), as_json=json, table=lambda: facts(line.device_id, _data(line)))
+
+
+@app.command()
+@told
+def revoke(
+    device: DeviceArgument,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    registry: Registry = DEFAULT_REGISTRY,
+    cache: Cache = DEFAULT_CACHE,
+) -> None:
+    """From now on nothing of the device is taken; what arrived before stays. Example: driftlog devices revoke store-1"""
+    _set(device, DeviceStatus.REVOKED, bootstrap, registry, cache)
+
+
+@app.command()
+@told
+def wipe(
+    device: DeviceArgument,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    registry: Registry = DEFAULT_REGISTRY,
+    cache: Cache = DEFAULT_CACHE,
+) -> None:
+    """Like revoke, and the device is told to erase its replica when it connects. Example: driftlog devices wipe store-1"""
+    _set(device, DeviceStatus.WIPE, bootstrap, registry, cache)
+
+
+def _set(device: str, status: DeviceStatus, bootstrap: str, registry: str, cache: Path) -> None:
+    with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
+        line = enrolment.set_status(device, status)
+    out.print(f"{line.device_id} is {line.status.value} since {_time(line.status_since_ms)}")
+
+
+def _data(device: Device) -> dict[str, Any]:
+    return {
+        "device_id": device.device_id,
+        "incarnation": device.incarnation,
+        "status": device.status.value,
+        "status_since": _time(device.status_since_ms),
+        "enrolled": _time(device.enrolled_ms),
+        "scopes": list(device.scopes),
+        "permissions": list(device.permissions),
+        "keys": sorted(device.keys),
+    }
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,54 @@
+"""`driftlog schemas check|register`: what readers and writers agree on."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import typer
+
+from driftlog.cli.terminal import DEFAULT_REGISTRY, AppOption, Json, Registry, emit, fail, rows, told
+from driftlog_schemas import avro_files
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.loading import load_contract
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.state_codec import state_schema
+
+app = typer.Typer(no_args_is_help=True, help="Schemas of an app. Example: driftlog schemas check --app shop:app")
+
+
+@app.command()
+@told
+def check(app: AppOption, registry: Registry = DEFAULT_REGISTRY, json: Json = False) -> None:
+    """Would the registry take them all? Changes nothing. Example: driftlog schemas check --app shop:app"""
+    contract = load_contract(app)
+    with tempfile.TemporaryDirectory() as cache:
+        client = CachedRegistry(registry, Path(cache))
+        found = {avro_files.full_name(text): client.compatible(text) for text in all_schemas(contract)}
+    lines = [(name, "compatible" if good else "BREAKS READERS") for name, good in found.items()]
+    emit(found, as_json=json, table=lambda: rows("schemas", ("record", "verdict"), lines))
+    if bad := [name for name, good in found.items() if not good]:
+        fail(f"the registry would refuse {', '.join(bad)}", "give every new field a default; never change a type")
+
+
+@app.command()
+@told
+def register(app: AppOption, registry: Registry = DEFAULT_REGISTRY, json: Json = False) -> None:
+    """Register them all; again is harmless. Example: driftlog schemas register --app shop:app"""
+    ids = register_all(load_contract(app), registry)
+    emit(ids, as_json=json, table=lambda: rows("schemas", ("record", "id"), ids.items()))
+
+
+def all_schemas(contract: AppContract) -> list[str]:
+    """The texts of every record type that an app uses."""
+    texts = [avro_files.text(name) for name in avro_files.RECORDS if name != "batch_body"]
+    for space in contract.spaces.values():
+        texts += [state_schema(collection) for collection in space.collections.values()]
+    return texts
+
+
+def register_all(contract: AppContract, registry: str) -> dict[str, int]:
+    """Record name -> id."""
+    with tempfile.TemporaryDirectory() as cache:
+        client = CachedRegistry(registry, Path(cache), register=True)
+        return {avro_files.full_name(text): client.id_of(text) for text in all_schemas(contract)}

@@ -1,0 +1,88 @@
+"""What every command says and how it ends.
+
+A command prints a table for people or, with `--json`, the same as data. It ends with 0 when done, with 1 and one clear line (the
+fact, then the next step) when it failed, with 2 for wrong usage. A traceback is a defect of ours and is left to be seen.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from driftlog.errors import DeclarationError
+from driftlog_crdt import AlgebraError
+from driftlog_schemas.contract import InvalidInput, Refused
+from driftlog_schemas.errors import ContractError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
+AppOption = Annotated[
+    str, typer.Option("--app", envvar="DRIFTLOG_APP", help="MODULE:ATTRIBUTE of the app, for example shop:app.")
+]
+Bootstrap = Annotated[
+    str, typer.Option("--bootstrap", envvar="DRIFTLOG_BOOTSTRAP", help="HOST:PORT of a Kafka broker.")
+]
+Registry = Annotated[str, typer.Option("--registry", envvar="DRIFTLOG_REGISTRY", help="URL of the schema registry.")]
+
+DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
+DEFAULT_REGISTRY = "http://127.0.0.1:8081/apis/ccompat/v7"
+
+
+def fail(fact: str, remedy: str = "") -> NoReturn:
+    """End with one line on standard error and exit code 1."""
+    line = " ".join(fact.split())
+    err.print(f"error: {line}" + (f"; {remedy}" if remedy else ""), markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def told(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn the project's own errors, which carry fact and remedy, into one line and exit code 1."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except (ContractError, DeclarationError, InvalidInput, Refused, AlgebraError) as error:
+            fail(str(error), getattr(error, "remedy", ""))
+        except RuntimeError as error:  # component trees carry a remedy; anything else is a defect and stays loud
+            remedy = getattr(error, "remedy", None)
+            if remedy is None:
+                raise
+            fail(str(error), remedy)
+
+    return wrapped
+
+
+def emit(data: Any, *, as_json: bool, table: Callable[[], Table | str]) -> None:
+    """Print `data` as JSON, or what `table` makes of it."""
+    if as_json:
+        sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+    else:
+        out.print(table())
+
+
+def rows(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> Table:
+    """A plain table."""
+    result = Table(title=title, title_justify="left")
+    for column in columns:
+        result.add_column(column)
+    for line in lines:
+        result.add_row(*("" if cell is None else str(cell) for cell in line))
+    return result
+
+
+def facts(title: str, items: Mapping[str, object]) -> Table:
+    """A table of names and values."""
+    return rows(title, ("what", "value"), items.items())

@@ -1,0 +1,91 @@
+"""`driftlog worker`: the supervised Faust workers of an app."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from driftlog.cli.terminal import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY, AppOption, Bootstrap, Registry, fail, told
+from driftlog_schemas.loading import load_contract
+from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.supervisor import Supervisor, plans
+from driftlog_streams.worker import check_topics, chosen_spaces, configure_logs, run_worker
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback(invoke_without_command=True)
+@told
+def worker(
+    app: AppOption,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    registry: Registry = DEFAULT_REGISTRY,
+    data_dir: Annotated[
+        Path, typer.Option(envvar="DRIFTLOG_DATA_DIR", help="Folder of the state stores (a cache of the read model).")
+    ] = Path("driftlog-worker"),
+    workers: Annotated[int, typer.Option(envvar="DRIFTLOG_WORKERS", min=1, help="Processes per space.")] = 1,
+    slot: Annotated[
+        str, typer.Option(envvar="DRIFTLOG_SLOT", help="Name of this worker among all that merge the app.")
+    ] = "0",
+    space: Annotated[list[str] | None, typer.Option(help="Merge only this space; may be repeated.")] = None,
+    wait: Annotated[
+        str, typer.Option(envvar="DRIFTLOG_WAIT", help="How long to wait for the broker at start: 30s.")
+    ] = "30s",
+    session_timeout: Annotated[
+        float, typer.Option(envvar="DRIFTLOG_SESSION_TIMEOUT", help="Seconds until a silent worker is replaced.")
+    ] = 10.0,
+    window_ms: Annotated[
+        float, typer.Option(envvar="DRIFTLOG_WINDOW_MS", help="How long changes gather before they are published.")
+    ] = 2.0,
+    metrics_port: Annotated[
+        int, typer.Option(envvar="DRIFTLOG_METRICS_PORT", help="Prometheus on loopback; 0 for none.")
+    ] = 0,
+    log_level: Annotated[str, typer.Option(envvar="DRIFTLOG_LOG_LEVEL", help="debug, info, warning, error.")] = "info",
+    supervise: Annotated[
+        bool, typer.Option(help="Start workers as child processes and start them again; off: be the one worker.")
+    ] = True,
+) -> None:
+    """Merge what devices send, until SIGTERM.
+
+    Example: driftlog worker --app shop:app --bootstrap 127.0.0.1:9092 --workers 2
+    """
+    try:
+        settings = WorkerSettings(
+            app=app,
+            bootstrap=bootstrap,
+            registry=registry,
+            data_dir=data_dir,
+            workers=workers,
+            slot=slot,
+            spaces=tuple(space or ()),
+            wait=_seconds(wait),
+            session_timeout=session_timeout,
+            window_ms=window_ms,
+            metrics_port=metrics_port,
+            log_level=log_level,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from error
+    contract = load_contract(app)
+    chosen = chosen_spaces(contract, settings.spaces)
+    check_topics(contract, chosen, settings.bootstrap, settings.wait)
+    if not supervise:
+        if len(chosen) > 1 or settings.workers > 1:
+            fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
+        run_worker(settings, chosen[0].name, settings.slot)
+        return
+    configure_logs(settings.log_level, slot=settings.slot)
+    sys.exit(Supervisor(plans(settings, [s.name for s in chosen])).run())
+
+
+def _seconds(text: str) -> float:
+    number = text.removesuffix("s")
+    try:
+        return float(number)
+    except ValueError as error:
+        raise typer.BadParameter(f"--wait {text}: write seconds, for example 30s") from error

@@ -1,0 +1,129 @@
+"""Who plays: a broker and a registry, two workers, three agents, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from driftlog.cli.schemas import register_all
+from driftlog.demo.processes import Child, DemoFailed, until
+from driftlog.demo.shops import Shop
+from driftlog_infra import EmbeddedBroker, EmbeddedRegistry
+from driftlog_infra.ports import free_port
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.loading import load_contract
+from driftlog_schemas.messages import Device, DeviceStatus
+from driftlog_schemas.signing import Identity
+from driftlog_schemas.topics import plan, wanted_topics
+from driftlog_schemas.topics_admin import TopicsAdmin
+
+APP = "shop:app"
+STORES = ("store-1", "store-2")
+EDGES = (*STORES, "head-office")
+WORKERS = 2
+
+_HERE = Path(__file__).parent
+_EXAMPLES = (_HERE.parent / "examples" / "retail", _HERE.parent.parent / "examples" / "retail")
+
+
+class Cast:
+    """Everything that runs; a context manager that leaves nothing behind (the logs stay if the play failed)."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._stack = ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="driftlog-demo-"))
+        self.children: list[Child] = []
+        self.shops: dict[str, Shop] = {}
+        self.identities: dict[str, Identity] = {}
+        self.bootstrap = ""
+        self.registry = ""
+        self.contract: AppContract
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        if error is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _open(self) -> None:
+        shutil.copy(_example() / "shop.py", self.folder / "shop.py")
+        self.contract = load_contract(APP, self.folder)
+        self._say("starting Apache Kafka and the schema registry")
+        broker = EmbeddedBroker()
+        broker.fetch(quiet=False)
+        registry = EmbeddedRegistry()
+        registry.fetch(quiet=False)
+        self.bootstrap = self._stack.enter_context(broker).bootstrap
+        self.registry = self._stack.enter_context(registry).url
+        self._say("creating topics, registering schemas, enrolling three devices")
+        admin = TopicsAdmin(self.bootstrap)
+        admin.apply(plan(wanted_topics(self.contract), admin.existing()))
+        register_all(self.contract, self.registry)
+        self._enrol()
+        self._say(f"starting {WORKERS} merge workers and {len(EDGES)} edge agents")
+        for slot in range(WORKERS):
+            self._start(
+                f"worker-{slot}", "worker", "--app", APP, "--bootstrap", self.bootstrap, "--registry", self.registry,
+                "--data-dir", str(self.folder / f"worker-{slot}"), "--slot", str(slot),
+            )  # fmt: skip
+        for name in EDGES:
+            self._start_edge(name)
+        until("the agents to answer", lambda: all(s.up() for s in self.shops.values()), self.children)
+
+    def _enrol(self) -> None:
+        from driftlog_streams.enrolment import publish_device
+
+        for name in EDGES:
+            identity = Identity.create(name)
+            identity.save(self.folder / f"{name}.identity.json")
+            self.identities[name] = identity
+            now = int(time.time() * 1000)
+            device = Device(
+                name, 1, {identity.key_id: identity.public_key}, ["*"], ["*"], DeviceStatus.ACTIVE, now, now
+            )
+            publish_device(device, self.bootstrap, self.registry)
+
+    def _start(self, name: str, *arguments: str) -> Child:
+        child = Child(name, arguments, self.folder)
+        self.children.append(child)
+        self._stack.callback(child.stop)
+        return child
+
+    def _start_edge(self, name: str) -> None:
+        port = free_port()
+        config = {
+            "data_dir": str(self.folder / f"{name}.replica"),
+            "identity": str(self.folder / f"{name}.identity.json"),
+            "bootstrap": self.bootstrap,
+            "registry": self.registry,
+            "scopes": list(STORES),
+            "http_port": port,
+        }
+        toml = self.folder / f"{name}.toml"
+        toml.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))
+        child = self._start(name, "edge", "run", "--app", APP, "--config", str(toml))
+        self.shops[name] = Shop(name, f"http://127.0.0.1:{port}", child)
+
+
+def _example() -> Path:
+    for folder in _EXAMPLES:
+        if (folder / "shop.py").exists():
+            return folder
+    raise DemoFailed("the retail example is not installed", "install driftlog again")

@@ -1,0 +1,52 @@
+"""A thief with a made-up key: a batch in store-2's name that store-2 never signed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from driftlog.demo.processes import DemoFailed
+from driftlog_crdt import Op
+from driftlog_schemas import topics
+from driftlog_schemas.batch_codec import BatchCodec, encode_body
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Batch, Command, DocumentOp, Receipt
+from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.signing import Identity
+
+
+def forge(
+    victim: Identity, space: str, partitions: int, store: str, sku: str, ids: SchemaIds, bootstrap: str
+) -> Receipt:
+    """Send it and return the receipt that refuses it. Raises `DemoFailed` if none comes."""
+    partition = partition_of(store, partitions)
+    thief = Identity(victim.device_id, victim.incarnation, victim.key_id, Identity.create("thief").key)
+    stamp = int(time.time() * 1000) << 16
+    op = Op(thief.replica, 1, stamp, "on_hand", "increment", 1_000_000)
+    command = Command(str(uuid.uuid4()), "receive", store, stamp, (DocumentOp(DocumentId("Stock", store, sku), op),))
+    body = encode_body(Batch(space, partition, thief.replica, 999, (command,)))
+    topic = topics.receipts_topic(space)
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": str(uuid.uuid4()), "enable.auto.commit": False})
+    try:
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        consumer.assign([TopicPartition(topic, partition, end)])
+        producer = Producer({"bootstrap.servers": bootstrap})
+        producer.produce(
+            topics.ops_topic(space), BatchCodec(ids).seal(body, thief), victim.device_id.encode(), partition
+        )
+        producer.flush(10)
+        limit = time.monotonic() + 30
+        while time.monotonic() < limit:
+            record = consumer.poll(0.2)
+            if record is None or record.error() or record.value() is None:
+                continue
+            receipt = RecordCodecs(ids).decode_receipt(record.value())
+            if receipt.code:
+                return receipt
+    finally:
+        consumer.close()
+    raise DemoFailed("no receipt refused the forged batch", "see the workers' logs")

@@ -1,0 +1,83 @@
+"""The demo's processes: started, watched, ended, whatever happens.
+
+Every child writes to its own log and dies with the demo. Waiting is always for a condition, with a bound; when the bound is
+reached the message says which process's log to read and shows its end.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+STOP_SECONDS = 20.0
+
+
+class DemoFailed(RuntimeError):
+    """Something that should have happened did not. `remedy` says where to look."""
+
+    def __init__(self, fact: str, remedy: str = "") -> None:
+        super().__init__(fact)
+        self.remedy = remedy
+
+
+class Child:
+    """One `driftlog` process of the demo."""
+
+    def __init__(self, name: str, arguments: Sequence[str], folder: Path) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "driftlog", *arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "DRIFTLOG_PARENT": str(os.getpid())},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def require_alive(self) -> None:
+        """Raise `DemoFailed` with the end of the log if the process has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise DemoFailed(f"{self.name} ended with code {code}: {self.tail()}", f"see {self.log}")
+
+    def stop(self) -> None:
+        """Ask, wait, insist."""
+        if self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def tail(self, lines: int = 8) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def until(what: str, condition: Callable[[], T | None], children: Sequence[Child], seconds: float = 60.0) -> T:
+    """The first true value of `condition`. Raises `DemoFailed` when time is up or a child has ended."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        for child in children:
+            child.require_alive()
+        if time.monotonic() > end:
+            raise DemoFailed(f"waited {seconds:.0f} s in vain for {what}", f"see the logs in {children[0].log.parent}")
+        time.sleep(0.05)

@@ -1,0 +1,69 @@
+"""The command log: what was asked under which id, and what became of it.
+
+It answers a repeated Idempotency-Key without running anything, and it is where a receipt's verdict is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from driftlog_crdt import Plain
+
+
+class Status(Enum):
+    """How far a command has come. `MERGED` and `REJECTED` are final."""
+
+    PENDING = "pending"
+    SHIPPED = "shipped"
+    MERGED = "merged"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command. `lsn` is 0 for a command that changed nothing."""
+
+    lsn: int
+    name: str
+    fingerprint: str
+    status: Status
+    result: Plain
+    dots: tuple[tuple[str, str, int], ...]
+    """(document key, replica, seq)"""
+    at_ms: int
+    code: str = ""
+    reason: str = ""
+
+    def with_status(self, status: Status, code: str = "", reason: str = "") -> Entry:
+        return replace(self, status=status, code=code, reason=reason)
+
+    def encode(self) -> bytes:
+        return json.dumps(
+            [
+                self.lsn,
+                self.name,
+                self.fingerprint,
+                self.status.value,
+                self.result,
+                self.dots,
+                self.at_ms,
+                self.code,
+                self.reason,
+            ],
+            separators=(",", ":"),
+        ).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Entry:
+        lsn, name, fingerprint, status, result, dots, at_ms, code, reason = json.loads(data)
+        return cls(lsn, name, fingerprint, Status(status), result, tuple(map(tuple, dots)), at_ms, code, reason)
+
+
+def fingerprint(name: str, arguments: Any) -> str:
+    """What must be the same for a repeated id to be a repetition."""
+    text = json.dumps([name, arguments], sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

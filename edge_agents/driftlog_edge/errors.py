@@ -1,0 +1,77 @@
+"""What an agent answers when it cannot do what it was asked, as one tree; each has the stable `code` of the HTTP API.
+
+    EdgeError
+    ├── NotFound        not_found      no such document, command or conflict
+    ├── Deleted         deleted        it was there and is deleted
+    ├── OutboxFull      outbox_full    more is waiting than the outbox may hold
+    ├── DiskFull        disk_full      the disk does not take another write
+    ├── Offline         offline        the answer needs the cloud, and there is no way to it
+    ├── TimedOut        timeout        not in the time given; a write stands, its status can be asked
+    ├── StoreBusy       busy           another process holds the data folder
+    └── StoreFailed     store_failed   RocksDB cannot go on
+
+After any of them the earlier state stands whole. A refusal by the app (`Refused`), bad arguments (`InvalidInput`) and what the algebra
+refuses (`AlgebraError`) come through as they are.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeError(RuntimeError):
+    """The fact, and in `remedy` the next step."""
+
+    code: ClassVar[str] = "failed"
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class NotFound(EdgeError):
+    """No such document, command or conflict."""
+
+    code = "not_found"
+
+
+class Deleted(EdgeError):
+    """The document was there and is deleted."""
+
+    code = "deleted"
+
+
+class OutboxFull(EdgeError):
+    """More waits for the network than the outbox may hold."""
+
+    code = "outbox_full"
+
+
+class DiskFull(EdgeError):
+    """The disk does not take another write."""
+
+    code = "disk_full"
+
+
+class Offline(EdgeError):
+    """The answer needs the cloud, and there is no way to it now."""
+
+    code = "offline"
+
+
+class TimedOut(EdgeError):
+    """Not in the time given."""
+
+    code = "timeout"
+
+
+class StoreBusy(EdgeError):
+    """Another process holds the data folder."""
+
+    code = "busy"
+
+
+class StoreFailed(EdgeError):
+    """The local store cannot go on."""
+
+    code = "store_failed"

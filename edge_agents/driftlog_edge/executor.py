@@ -1,0 +1,270 @@
+"""Running a command: local first, atomic, idempotent by its id.
+
+One command gives one write set: the op log entry with its ops, the command log entry, the pending index, the outbox entry and the
+clock. Nothing is written when it is refused. The command runs on the cached views themselves; if it fails half-way the
+touched views are dropped and computed anew from what is stored.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from driftlog_crdt import DocumentState, HybridClock, Plain, TooLarge, canonical
+from driftlog_edge import keys
+from driftlog_edge.command_log import Entry, Status, fingerprint
+from driftlog_edge.errors import Deleted, NotFound
+from driftlog_edge.journal import Journal
+from driftlog_edge.outbox import Outbox
+from driftlog_edge.ports import Clock, Family, Place
+from driftlog_edge.views import View, Views
+from driftlog_schemas.batch_codec import MAX_BATCH_OPS, encode_command
+from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput, Json
+from driftlog_schemas.errors import TooBig
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Command, DocumentOp
+
+MAX_NAME = 512
+"""Longest scope or document id, in characters."""
+
+
+class Executed(NamedTuple):
+    """An answered command. `writes` is None when it was answered from the log: nothing is new."""
+
+    command_id: str
+    entry: Entry
+    writes: dict[Place, bytes | None] | None
+    touched: tuple[bytes, ...] = ()
+    scope: str = ""
+
+
+class _DocumentEditor:
+    """One document inside the running command."""
+
+    __slots__ = ("_run", "_view")
+
+    def __init__(self, run: _Run, view: View) -> None:
+        self._run = run
+        self._view = view
+
+    @property
+    def collection(self) -> CollectionContract:
+        return self._view.collection
+
+    @property
+    def scope(self) -> str:
+        return self._view.document.scope
+
+    @property
+    def id(self) -> str:
+        return self._view.document.id
+
+    @property
+    def state(self) -> DocumentState:
+        return self._view.state
+
+    def record(self, field: str, kind: str, value: Plain) -> None:
+        self._run.record(self._view, field, kind, value)
+
+
+class _Run:
+    """A running command: gathers ops, applies them to the views as they come."""
+
+    def __init__(self, views: Views, space: str, replica: str, clock: HybridClock, wall_ms: int) -> None:
+        self._views = views
+        self._space = space
+        self._replica = replica
+        self._clock = clock
+        self._wall_ms = wall_ms
+        self.scope: str | None = None
+        self.ops: list[DocumentOp] = []
+        self.touched: dict[bytes, View] = {}
+
+    def open(self, collection: str, scope: str, id: str) -> _DocumentEditor:
+        document = DocumentId(collection, scope, id)
+        for what, text in (("scope", scope), ("id", id)):
+            if not isinstance(text, str) or not text or len(text) > MAX_NAME or "\x00" in text:
+                raise InvalidInput(what, f"must be text of 1 to {MAX_NAME} characters without NUL")
+        if self.scope is None:
+            self.scope = scope
+        elif scope != self.scope:
+            raise InvalidInput("scope", f"a command stays in one scope: {self.scope!r}, not {scope!r}")
+        view = self._views.get(document)
+        if view.collection.space != self._space:
+            raise InvalidInput(
+                "collection", f"{collection} belongs to space {view.collection.space!r}, not {self._space!r}"
+            )
+        return _DocumentEditor(self, view)
+
+    def record(self, view: View, field: str, kind: str, value: Plain) -> None:
+        rules = view.collection.document
+        op = rules.prepare(view.state, self._replica, self._clock.tick(self._wall_ms), field, kind, value)
+        self.touched[view.key] = view
+        rules.apply(view.state, op)
+        view.size += 96 + (len(canonical(value)) if isinstance(value, str | list | dict) else 0)
+        if view.size > rules.max_bytes:
+            view.size = len(rules.encode(view.state))  # raises TooLarge
+        self.ops.append(DocumentOp(view.document, op))
+        if len(self.ops) > MAX_BATCH_OPS:
+            raise InvalidInput("command", f"makes more than {MAX_BATCH_OPS} changes; split it")
+
+
+class Executor:
+    """Commands against the views of one replica."""
+
+    def __init__(
+        self, contract: AppContract, replica: str, views: Views, outbox: Outbox, journal: Journal, clock: Clock
+    ) -> None:
+        self._contract = contract
+        self._replica = replica
+        self._views = views
+        self._outbox = outbox
+        self._journal = journal
+        self._wall = clock
+        self.hlc = HybridClock()
+        self._last_lsn = 0
+        self.reload()
+        journal.on_rollback(self.reload)
+
+    def reload(self) -> None:
+        """Clock and lsn as the store has them."""
+        stored = self._journal.get(Family.META, keys.CLOCK)
+        self.hlc = HybridClock(keys.unpack_number(stored[:8]) if stored else 0)
+        self._last_lsn = keys.unpack_number(stored[8:]) if stored else 0
+
+    def run(self, name: str, arguments: Mapping[str, Any], command_id: str = "", actor: str = "") -> Executed:
+        """A declared command.
+
+        Raises:
+            InvalidInput, Refused, AlgebraError, OutboxFull: nothing has changed.
+        """
+        command = self._contract.command(name)
+        mark = fingerprint(name, arguments)
+        if known := self._known(command_id, mark):
+            return known
+        checked = command.validate(arguments)
+        return self._execute(
+            command_id, name, command.space, command.priority, mark, actor, lambda run: command.run(run, checked)
+        )
+
+    def write(
+        self,
+        document: DocumentId,
+        changes: Sequence[tuple[str, str, Sequence[Json]]],
+        command_id: str = "",
+        actor: str = "",
+    ) -> Executed:
+        """Changes of one document without a declared command: (field, op, args). Raises like `run`."""
+        collection = self._contract.collection(document.collection)
+        mark = fingerprint("", [document, changes])
+        if known := self._known(command_id, mark):
+            return known
+        if not changes:
+            raise InvalidInput("body", "no changes; give a list of {field, op, args}")
+
+        def apply(run: _Run) -> Json:
+            editor = run.open(*document)
+            for field, op, args in changes:
+                collection.mutate(editor, field, op, args)
+            return None
+
+        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply)
+
+    def entry(self, command_id: str) -> Entry:
+        """The log entry of a command. Raises `NotFound`."""
+        raw = self._journal.get(Family.COMMANDS, command_id.encode())
+        if raw is None:
+            raise NotFound(f"no command {command_id!r} was given to this agent")
+        return Entry.decode(raw)
+
+    def _known(self, command_id: str, mark: str) -> Executed | None:
+        if not command_id:
+            return None
+        if len(command_id) > 200:
+            raise InvalidInput("Idempotency-Key", "is longer than 200 characters")
+        raw = self._journal.get(Family.COMMANDS, command_id.encode())
+        if raw is None:
+            return None
+        entry = Entry.decode(raw)
+        if entry.fingerprint != mark:
+            raise InvalidInput("Idempotency-Key", "was used for another command; make a new key for a new intent")
+        return Executed(command_id, entry, None)
+
+    def _execute(
+        self,
+        command_id: str,
+        name: str,
+        space: str,
+        priority: str,
+        mark: str,
+        actor: str,
+        function: Callable[[_Run], Json],
+    ) -> Executed:
+        wall_ms = self._wall.wall_ms()
+        stamp = self.hlc.last
+        run = _Run(self._views, space, self._replica, self.hlc, wall_ms)
+        try:
+            result = function(run)
+            if run.ops:
+                self._outbox.require_room()
+            return self._log(command_id or str(uuid.uuid4()), name, space, priority, mark, actor, run, result, wall_ms)
+        except BaseException:
+            # Refused, invalid or a defect in the app's function: the views may hold half of it.
+            self.hlc = HybridClock(stamp)
+            for key in run.touched:
+                self._views.forget(key)
+            raise
+
+    def _log(
+        self,
+        command_id: str,
+        name: str,
+        space: str,
+        priority: str,
+        mark: str,
+        actor: str,
+        run: _Run,
+        result: Json,
+        wall_ms: int,
+    ) -> Executed:
+        writes: dict[Place, bytes | None] = {}
+        touched = tuple(run.touched)
+        if not run.ops:
+            entry = Entry(0, name, mark, Status.MERGED, result, (), wall_ms)
+            writes[Family.COMMANDS, command_id.encode()] = entry.encode()
+            return Executed(command_id, entry, writes)
+        assert run.scope is not None
+        lsn = self._last_lsn + 1
+        command = Command(command_id, name, run.scope, self.hlc.last, tuple(run.ops), actor)
+        try:
+            logged = encode_command(command, space, self._replica)
+        except TooBig as error:
+            raise TooLarge("", f"the command is too big to be sent: {error}") from error
+        dots = tuple((view_key.decode(), op.replica, op.seq) for view_key, op in _dots(run))
+        entry = Entry(lsn, name, mark, Status.PENDING, result, dots, wall_ms)
+        writes[Family.OPLOG, keys.lsn_key(lsn)] = logged
+        writes[Family.COMMANDS, command_id.encode()] = entry.encode()
+        for key in run.touched:
+            writes[Family.PENDING, keys.pending_key(key, lsn)] = b""
+        writes[Family.META, keys.CLOCK] = keys.pack_number(self.hlc.last) + keys.pack_number(lsn)
+        writes.update(self._outbox.entry(space, run.scope, priority, lsn, touched))
+        for view in run.touched.values():
+            view.pending.append(lsn)
+        self._last_lsn = lsn
+        return Executed(command_id, entry, writes, touched, run.scope)
+
+    def document_json(self, document: DocumentId) -> dict[str, Json]:
+        """What a reader gets. Raises `NotFound`, `Deleted`."""
+        view = self._views.get(document)
+        rules = view.collection.document
+        if rules.deleted(view.state):
+            raise Deleted(f"{'/'.join(document)} was deleted")
+        if not rules.exists(view.state):
+            raise NotFound(f"there is no {'/'.join(document)} here")
+        return view.collection.present(document.scope, document.id, view.state)
+
+
+def _dots(run: _Run) -> list[tuple[bytes, Any]]:
+    by_document = {view.document: key for key, view in run.touched.items()}
+    return [(by_document[document], op) for document, op in run.ops]

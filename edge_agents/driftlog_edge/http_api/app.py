@@ -1,0 +1,211 @@
+"""The routes. Each parses, calls the agent and shapes the answer; nothing is decided here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import Body, FastAPI, Header, Query, Request
+from fastapi.responses import PlainTextResponse, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.http_api import metrics, problems
+from driftlog_edge.http_api.shapes import AnswerOut, ChangeIn, ConflictOut, ConflictsOut, OfflineIn, PageOut, ReadingOut
+from driftlog_schemas.contract import InvalidInput
+from driftlog_schemas.identity import DocumentId
+
+MAX_BODY_BYTES = 1 << 20
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+Wait = Literal["disk", "shipped", "merged"]
+Consistency = Literal["eventual", "causal", "strong"]
+
+
+def build(agent: EdgeAgent) -> FastAPI:
+    """The API of a running agent."""
+    api = FastAPI(title="Driftlog edge agent", version="1", docs_url=None, redoc_url=None)
+    problems.install(api)
+    _limit_bodies(api)
+    _writes(api, agent)
+    _reads(api, agent)
+    _conflicts(api, agent)
+    _operations(api, agent)
+    return api
+
+
+def seconds(text: str, name: str) -> float:
+    """`5s`, `500ms`, `2m` or plain seconds. Raises `InvalidInput`."""
+    found = _DURATION.match(text)
+    if not found:
+        raise InvalidInput(name, f"{text!r} is not a duration; write 5s, 500ms or 2m")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _limit_bodies(api: FastAPI) -> None:
+    @api.middleware("http")
+    async def limit(request: Request, call_next: Any) -> Response:
+        length = request.headers.get("content-length", "0")
+        if request.method in ("POST", "PUT", "PATCH"):
+            if "content-length" not in request.headers and "transfer-encoding" in request.headers:
+                return problems.problem(413, "too_large", "Unknown length", "send the body with a Content-Length")
+            if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+                return problems.problem(413, "too_large", "Too large", f"a body has at most {MAX_BODY_BYTES} bytes")
+        return await call_next(request)  # type: ignore[no-any-return]  # starlette's own type is loose here
+
+
+def _writes(api: FastAPI, agent: EdgeAgent) -> None:
+    @api.post("/v1/commands/{name}", response_model_exclude_none=False)
+    async def run_command(
+        name: str,
+        arguments: Annotated[dict[str, Any], Body(default_factory=dict)],
+        idempotency_key: Annotated[str, Header()] = "",
+        wait: Wait = "disk",
+        timeout: str = "5s",  # noqa: ASYNC109  # the promised name of the query parameter
+        session: str = "",
+        driftlog_actor: Annotated[str, Header()] = "",
+    ) -> AnswerOut:
+        """Run a declared command."""
+        answer = await agent.run_with(
+            name,
+            arguments,
+            command_id=idempotency_key,
+            wait=wait,
+            seconds=seconds(timeout, "timeout"),
+            session=session,
+            actor=driftlog_actor,
+        )
+        return AnswerOut.of(answer)
+
+    @api.get("/v1/commands/{command_id}")
+    async def command_status(command_id: str) -> AnswerOut:
+        """What became of a command."""
+        return AnswerOut.of(agent.command(command_id))
+
+    @api.post("/v1/documents/{collection}/{scope}/{id}")
+    async def write_document(
+        collection: str,
+        scope: str,
+        id: str,
+        changes: list[ChangeIn],
+        idempotency_key: Annotated[str, Header()] = "",
+        wait: Wait = "disk",
+        timeout: str = "5s",  # noqa: ASYNC109  # as above
+        session: str = "",
+        driftlog_actor: Annotated[str, Header()] = "",
+    ) -> AnswerOut:
+        """Change one document without a declared command."""
+        answer = await agent.write(
+            DocumentId(collection, scope, id),
+            [(c.field, c.op, c.args) for c in changes],
+            command_id=idempotency_key,
+            wait=wait,
+            seconds=seconds(timeout, "timeout"),
+            session=session,
+            actor=driftlog_actor,
+        )
+        return AnswerOut.of(answer)
+
+
+def _reads(api: FastAPI, agent: EdgeAgent) -> None:
+    @api.get("/v1/documents/{collection}/{scope}/{id}")
+    async def read_document(
+        collection: str,
+        scope: str,
+        id: str,
+        consistency: Consistency = "eventual",
+        session: str = "",
+        max_age: str = "",
+        timeout: str = "5s",  # noqa: ASYNC109  # as above
+    ) -> ReadingOut:
+        """One document, and how fresh it is."""
+        reading = await agent.read(
+            collection,
+            scope,
+            id,
+            consistency=consistency,
+            session=session,
+            max_age=seconds(max_age, "max_age") if max_age else None,
+            seconds=seconds(timeout, "timeout"),
+        )
+        return ReadingOut.of(reading)
+
+    @api.get("/v1/documents/{collection}/{scope}")
+    async def list_documents(
+        collection: str, scope: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = ""
+    ) -> PageOut:
+        """A page of documents in id order."""
+        found = agent.page(collection, scope, limit, after)
+        following = found[-1][0] if len(found) == limit else None
+        return PageOut(documents=[ReadingOut.of(reading) for _, reading in found], next=following)
+
+    @api.get("/v1/watch")
+    async def watch(
+        collection: str = "", scope: str = "", last_event_id: Annotated[str, Header()] = ""
+    ) -> EventSourceResponse:
+        """One event per changed document; `resync` means: read everything again."""
+
+        async def events() -> AsyncIterator[ServerSentEvent]:
+            async for change in agent.watch(collection, scope, last_event_id):
+                if change.document is None:
+                    yield ServerSentEvent(data="{}", event="resync", id=change.id)
+                    continue
+                collection_, scope_, id_ = change.document
+                text = json.dumps({"collection": collection_, "scope": scope_, "id": id_})
+                yield ServerSentEvent(data=text, event="change", id=change.id)
+
+        if collection:
+            agent.contract.collection(collection)
+        return EventSourceResponse(events())
+
+
+def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:
+    @api.get("/v1/conflicts")
+    async def list_conflicts(all: bool = False) -> ConflictsOut:
+        """The conflicts that are not resolved; with `all`, every one that is known."""
+        return ConflictsOut(conflicts=[ConflictOut.of(c) for c in agent.conflicts(everything=all)])
+
+    @api.get("/v1/conflicts/{id}")
+    async def show_conflict(id: str) -> ConflictOut:
+        """Both versions side by side."""
+        return ConflictOut.of(agent.conflict(id))
+
+    @api.post("/v1/conflicts/{id}/resolve")
+    async def resolve_conflict(
+        id: str,
+        decision: dict[str, Any],
+        idempotency_key: Annotated[str, Header()] = "",
+        driftlog_actor: Annotated[str, Header()] = "",
+    ) -> AnswerOut:
+        """Decide: `{field: value}`, or `{"accept": true}` for what stands."""
+        accept = decision == {"accept": True}
+        if not accept and ("accept" in decision or not decision):
+            raise InvalidInput("body", 'give {field: value}, or {"accept": true}')
+        answer = await agent.resolve(id, None if accept else decision, command_id=idempotency_key, actor=driftlog_actor)
+        return AnswerOut.of(answer)
+
+
+def _operations(api: FastAPI, agent: EdgeAgent) -> None:
+    @api.get("/v1/status")
+    async def status() -> dict[str, Any]:
+        """How the agent is."""
+        return agent.status()
+
+    @api.post("/v1/offline")
+    async def set_offline(wanted: OfflineIn) -> dict[str, Any]:
+        """Stay off the network until told otherwise."""
+        await (agent.offline() if wanted.offline else agent.online())
+        return agent.status()
+
+    @api.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> str:
+        """Alive."""
+        return "ok"
+
+    @api.get("/metrics", response_class=PlainTextResponse)
+    async def show_metrics() -> Response:
+        """For Prometheus."""
+        return Response(metrics.render(agent), media_type=metrics.MEDIA_TYPE)

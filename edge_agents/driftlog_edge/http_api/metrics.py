@@ -1,0 +1,34 @@
+"""The agent's numbers for Prometheus, read from its status when asked."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.connectivity import Connection
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+
+
+def render(agent: EdgeAgent) -> bytes:
+    """The exposition text."""
+    registry = CollectorRegistry()
+    status = agent.status()
+
+    def gauge(name: str, text: str, value: float) -> None:
+        Gauge(f"driftlog_edge_{name}", text, registry=registry).set(value)
+
+    gauge("pending_commands", "Own commands that the confirmed state lacks.", status["pending"])
+    gauge("oldest_pending_seconds", "Age of the oldest of them.", status["oldest_pending_seconds"])
+    gauge("disk_bytes", "Size of the local store.", status["disk_bytes"])
+    gauge("clock_skew_ms", "How far the device's clock is ahead, as the cloud saw it.", status["clock_skew_ms"])
+    gauge("unresolved_conflicts", "Conflicts that nobody has resolved.", len(agent.conflicts()))
+    connection = Gauge("driftlog_edge_connection", "1 for the present state.", ["state"], registry=registry)
+    for state in Connection:
+        connection.labels(state.value).set(1.0 if status["connection"] == state.value else 0.0)
+    age = Gauge("driftlog_edge_scope_age_seconds", "Since when a scope is not in step.", ["scope"], registry=registry)
+    for scope, facts in status["scopes"].items():
+        if facts["age_seconds"] is not None:
+            age.labels(scope).set(facts["age_seconds"])
+    return generate_latest(registry)

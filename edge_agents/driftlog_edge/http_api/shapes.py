@@ -1,0 +1,159 @@
+"""What goes in and out, as JSON shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from driftlog_edge.agent import Answer, Reading
+from driftlog_schemas.messages import Conflict, Version
+
+
+class DotOut(BaseModel):
+    """One op of a command."""
+
+    document: str
+    replica: str
+    seq: int
+
+
+class AnswerOut(BaseModel):
+    """What became of a command."""
+
+    command_id: str
+    status: str = Field(description="pending, shipped, merged or rejected")
+    result: Any = None
+    dots: list[DotOut]
+    session: str
+    code: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, answer: Answer) -> AnswerOut:
+        return cls(
+            command_id=answer.command_id,
+            status=answer.status,
+            result=answer.result,
+            dots=[DotOut(document=d, replica=r, seq=s) for d, r, s in answer.dots],
+            session=answer.session,
+            code=answer.code or None,
+            reason=answer.reason or None,
+        )
+
+
+class ReadingOut(BaseModel):
+    """A document and how fresh it is."""
+
+    value: dict[str, Any]
+    version: dict[str, int]
+    pending: int
+    synced_at: int | None
+    age_seconds: float | None
+    conflicts: list[str]
+    session: str
+
+    @classmethod
+    def of(cls, reading: Reading) -> ReadingOut:
+        return cls(
+            value=reading.value,
+            version=dict(reading.version),
+            pending=reading.pending,
+            synced_at=reading.synced_at,
+            age_seconds=reading.age_seconds,
+            conflicts=list(reading.conflicts),
+            session=reading.session,
+        )
+
+
+class PageOut(BaseModel):
+    """Documents in id order; `next` is the `after` of the following page, None at the end."""
+
+    documents: list[ReadingOut]
+    next: str | None
+
+
+class ChangeIn(BaseModel):
+    """One change of a direct write."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    field: str = ""
+    op: str
+    args: list[Any] = []
+
+
+class OfflineIn(BaseModel):
+    """Aeroplane mode on or off."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    offline: bool
+
+
+class VersionOut(BaseModel):
+    """One side of a conflict."""
+
+    replica: str
+    seq: int
+    hlc: int
+    at_ms: int
+    value: Any
+    command_id: str
+    actor: str
+
+    @classmethod
+    def of(cls, v: Version) -> VersionOut:
+        return cls(
+            replica=v.replica,
+            seq=v.seq,
+            hlc=v.hlc,
+            at_ms=v.hlc >> 16,
+            value=v.value,
+            command_id=v.command_id,
+            actor=v.actor,
+        )
+
+
+class ConflictOut(BaseModel):
+    """Two concurrent writes of one field, side by side."""
+
+    id: str
+    collection: str
+    scope: str
+    document_id: str
+    field: str
+    fields: list[str]
+    winner: VersionOut
+    loser: VersionOut
+    policy: str
+    rule: str
+    detected_ms: int
+    deadline_ms: int | None
+    status: str
+    resolved_by: VersionOut | None
+
+    @classmethod
+    def of(cls, c: Conflict) -> ConflictOut:
+        return cls(
+            id=c.id,
+            collection=c.document.collection,
+            scope=c.document.scope,
+            document_id=c.document.id,
+            field=c.field,
+            fields=[c.field],
+            winner=VersionOut.of(c.winner),
+            loser=VersionOut.of(c.loser),
+            policy=c.policy,
+            rule=c.rule,
+            detected_ms=c.detected_ms,
+            deadline_ms=c.deadline_ms or None,
+            status=c.status.value,
+            resolved_by=None if c.resolved_by is None else VersionOut.of(c.resolved_by),
+        )
+
+
+class ConflictsOut(BaseModel):
+    """What waits for a decision or is recorded."""
+
+    conflicts: list[ConflictOut]

@@ -1,0 +1,123 @@
+"""What is decided but not yet durable, laid over the store.
+
+Commands run one after another on what they see; their writes wait here for the next group commit. Reading through the journal
+gives the state with all waiting writes, so the next command builds on the last. When a write fails, everything that waits goes:
+later writes were built on it, nobody was answered, and the store is as it was. Then listeners forget what they remember.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from driftlog_edge.ports import Family, Place, Store, Writes
+
+MAX_WAITING = 4096
+"""Write sets that may wait for the disk; the committer makes callers wait before this."""
+
+
+class Ticket:
+    """One write set on its way to the disk. `done` is called once: with None when durable, else with the error."""
+
+    __slots__ = ("done", "serial", "sync", "writes")
+
+    def __init__(
+        self, serial: int, writes: Writes, sync: bool, done: Callable[[Exception | None], None] | None
+    ) -> None:
+        self.serial = serial
+        self.writes = writes
+        self.sync = sync
+        self.done = done
+
+
+class Journal:
+    """The store as it will be when all that waits is written."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._over: dict[Place, tuple[bytes | None, int]] = {}
+        self._waiting: deque[Ticket] = deque()
+        self._serial = 0
+        self._forget: list[Callable[[], None]] = []
+
+    def on_rollback(self, forget: Callable[[], None]) -> None:
+        """Call `forget` whenever waiting writes were given up."""
+        self._forget.append(forget)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def get(self, family: Family, key: bytes) -> bytes | None:
+        over = self._over.get((family, key))
+        return self._store.get(family, key) if over is None else over[0]
+
+    def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Like `Store.scan`, with the waiting writes. Do not stage while iterating."""
+        over = sorted(k for f, k in self._over if f is family and k.startswith(prefix) and k > after)
+        if not over:
+            yield from self._store.scan(family, prefix, after)
+            return
+        position = 0
+        for key, value in self._store.scan(family, prefix, after):
+            while position < len(over) and over[position] < key:
+                yield from self._present(family, over[position])
+                position += 1
+            if position < len(over) and over[position] == key:
+                yield from self._present(family, key)
+                position += 1
+            else:
+                yield key, value
+        for key in over[position:]:
+            yield from self._present(family, key)
+
+    def _present(self, family: Family, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        value = self._over[family, key][0]
+        if value is not None:
+            yield key, value
+
+    def stage(self, writes: Writes, *, sync: bool, done: Callable[[Exception | None], None] | None = None) -> Ticket:
+        """Let a write set wait for the disk; readers see it at once."""
+        self._serial += 1
+        serial = self._serial
+        over = self._over
+        for place, value in writes.items():
+            over[place] = (value, serial)
+        ticket = Ticket(serial, writes, sync, done)
+        self._waiting.append(ticket)
+        return ticket
+
+    def take(self, limit: int = 1024) -> list[Ticket]:
+        """The next write sets, in order, for one group commit; give them to `written` or `failed`."""
+        return [self._waiting[i] for i in range(min(limit, len(self._waiting)))]
+
+    def written(self, group: list[Ticket]) -> None:
+        """The group is in the store (and durable where asked)."""
+        for ticket in group:
+            assert self._waiting.popleft() is ticket, "groups are written in order"
+            for place in ticket.writes:
+                over = self._over.get(place)
+                if over is not None and over[1] == ticket.serial:
+                    del self._over[place]
+        for ticket in group:
+            if ticket.done is not None:
+                ticket.done(None)
+
+    def failed(self, error: Exception) -> None:
+        """The store did not take a group: give up all that waits, and say so to everyone."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        self._over.clear()
+        for forget in self._forget:
+            forget()
+        for ticket in waiting:
+            if ticket.done is not None:
+                ticket.done(error)
+
+
+def merged(group: list[Ticket]) -> tuple[dict[Place, bytes | None], bool]:
+    """One write of a whole group, later writes over earlier ones; and whether it must be durable at once."""
+    writes: dict[Place, bytes | None] = {}
+    for ticket in group:
+        writes.update(ticket.writes)
+    return writes, any(ticket.sync for ticket in group)

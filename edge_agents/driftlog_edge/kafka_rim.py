@@ -1,0 +1,175 @@
+"""The agent's two Kafka clients, in threads of their own, and what they tell the loop.
+
+The producer is idempotent and keeps trying for ever: order holds, and an outage of any length needs no decision here. Going offline
+purges it; what was not delivered is sealed in the store and goes out again. The consumer reads assigned partitions from the
+replica's own cursors; it belongs to no group and commits nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from driftlog_edge.ports import Record, Sealed
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.2
+FETCH_BATCH = 500
+
+
+class Shipping:
+    """Produces sealed batches; `delivered(batch, error)` is called on the loop for each."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        loop: asyncio.AbstractEventLoop,
+        delivered: Callable[[Sealed, str | None], None],
+        trouble: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._delivered = delivered
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "zstd",
+                "linger.ms": 0,
+                "message.timeout.ms": 0,
+                "reconnect.backoff.max.ms": 5000,
+                "socket.keepalive.enable": True,
+                "topic.metadata.refresh.interval.ms": 60_000,
+                "log_level": 0,
+                "error_cb": lambda error: _told(loop, trouble),
+            }
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="driftlog-ship", daemon=True)
+        self._thread.start()
+
+    def send(self, batch: Sealed) -> None:
+        """Hand over one batch. The caller bounds how many are on their way."""
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            _told(self._loop, lambda: self._delivered(batch, None if error is None else str(error)))
+
+        self._producer.produce(batch.topic, batch.value, batch.key, batch.partition, on_delivery=report)
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(POLL_SECONDS)
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Give what is on its way `seconds` to arrive, then drop it."""
+        if seconds:
+            self._producer.flush(seconds)
+        self._producer.purge()
+        self._stop.set()
+        self._thread.join()
+
+
+class Chunk(NamedTuple):
+    """What one poll of the consumer brought from one partition, in order."""
+
+    topic: str
+    partition: int
+    records: list[Record]
+    at_end: bool
+    """The partition's end was reached at this moment."""
+
+
+class Feed:
+    """Consumes assigned partitions; `arrived(chunks)` runs on the loop, and the next poll waits until it is done."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        positions: Mapping[tuple[str, int], int],
+        loop: asyncio.AbstractEventLoop,
+        arrived: Callable[[Sequence[Chunk]], Any],
+        trouble: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._arrived = arrived
+        self._positions = positions
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "driftlog-edge",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 100,
+                "reconnect.backoff.max.ms": 5000,
+                "allow.auto.create.topics": False,
+                "log_level": 0,
+                "error_cb": lambda error: _told(loop, trouble),
+            }
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="driftlog-pull", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self._positions.items()])
+        while not self._stop.is_set():
+            chunks = self._next()
+            if not chunks:
+                continue
+            future = asyncio.run_coroutine_threadsafe(self._arrived(chunks), self._loop)
+            while not self._stop.is_set():
+                with suppress(TimeoutError):
+                    future.result(POLL_SECONDS)
+                    break
+        self._consumer.close()
+
+    def _next(self) -> list[Chunk]:
+        message = self._consumer.poll(POLL_SECONDS)
+        if message is None:
+            return []
+        # poll() waits for the first record only; what else has arrived is taken along without waiting.
+        gathered: dict[tuple[str, int], tuple[list[Record], list[bool]]] = {}
+        for found in [message, *self._consumer.consume(FETCH_BATCH, 0)]:
+            error = found.error()
+            place = (str(found.topic()), cast(int, found.partition()))
+            if error is None:
+                gathered.setdefault(place, ([], []))[0].append(_record(found))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                gathered.setdefault(place, ([], []))[1].append(True)
+            else:
+                log.warning("cannot read", topic=place[0], partition=place[1], error=str(error))
+        return [Chunk(t, p, records, bool(ends)) for (t, p), (records, ends) in gathered.items()]
+
+    def end_offsets(self, places: Sequence[tuple[str, int]], timeout: float) -> dict[tuple[str, int], int]:
+        """Where the partitions end now. Blocking. Raises KafkaException when the broker does not answer."""
+        return {
+            (t, p): self._consumer.get_watermark_offsets(TopicPartition(t, p), timeout=timeout)[1] for t, p in places
+        }
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def _record(message: Message) -> Record:
+    offset, key = message.offset(), message.key()
+    assert offset is not None
+    headers = tuple(message.headers() or ())
+    return Record(offset, bytes(key or b""), message.value(), headers, message.timestamp()[1])  # type: ignore[arg-type]
+
+
+def _told(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop has ended before the client's thread
+        loop.call_soon_threadsafe(call)
+
+
+__all__ = ["Chunk", "Feed", "KafkaException", "Shipping"]

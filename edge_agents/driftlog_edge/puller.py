@@ -1,0 +1,223 @@
+"""From the cloud's topics into the replica: states by groups, receipts, conflicts; each with its cursor in the same write.
+
+A state replaces what was confirmed if it has seen at least as much; if not (a frozen worker wrote late) the two are joined, so what
+was once confirmed never goes back. Pending commands whose every dot the confirmed vectors cover are dropped. Receipts give
+commands their final status; they may come before or after the state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from driftlog_crdt import DocumentState, HybridClock, canonical, dominates
+from driftlog_edge import keys
+from driftlog_edge.command_log import Entry, Status
+from driftlog_edge.journal import Journal
+from driftlog_edge.outbox import Outbox
+from driftlog_edge.ports import Family, Place, Record
+from driftlog_edge.views import Views
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
+from driftlog_schemas.messages import Conflict, ConflictStatus, Receipt, Verdict
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.state_codec import StateCodec
+
+DIGEST_BYTES = 8
+
+
+class Pulled(NamedTuple):
+    """What a write set of pulled records means, once it is durable."""
+
+    writes: dict[Place, bytes | None]
+    changed: tuple[DocumentId, ...] = ()
+    settled: tuple[str, ...] = ()
+    """ids of commands that got their final status"""
+    again: tuple[int, ...] = ()
+    """lsns that the cloud wants to see again later"""
+    refused: str = ""
+    """code of a batch refused whole"""
+    skew_ms: int = 0
+    answered: tuple[tuple[str, int, int], ...] = ()
+    """(space, partition, number) of batches that a receipt has closed"""
+
+
+class Puller:
+    """Applies pulled records to the store of one replica."""
+
+    def __init__(
+        self,
+        contract: AppContract,
+        scopes: Collection[str],
+        codecs: Mapping[str, StateCodec],
+        records: RecordCodecs,
+        views: Views,
+        outbox: Outbox,
+        journal: Journal,
+        hlc: Callable[[], HybridClock],
+        device_id: str,
+    ) -> None:
+        self._contract = contract
+        self._scopes = frozenset(scopes)
+        self._codecs = codecs
+        self._records = records
+        self._views = views
+        self._outbox = outbox
+        self._journal = journal
+        self._hlc = hlc
+        self._device_id = device_id
+
+    def states(self, space: str, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
+        """One or more whole groups."""
+        writes: dict[Place, bytes | None] = {}
+        latest: dict[bytes, DocumentState] = {}
+        digests: dict[str, int] = {}
+        changed: dict[bytes, DocumentId] = {}
+        for record in records:
+            document = parse_document_key(record.key)
+            if document.scope not in self._scopes or record.value is None or document.collection not in self._codecs:
+                continue
+            codec = self._codecs[document.collection]
+            incoming = codec.decode(record.value)
+            before = latest.get(record.key)
+            if before is None:
+                raw = self._journal.get(Family.CONFIRMED, record.key)
+                before = None if raw is None else codec.decode(raw)
+            value = record.value
+            if before is not None and not dominates(incoming.vector, before.vector):
+                incoming = codec.collection.document.join(before, incoming)
+                value = codec.encode(document, incoming)
+            self._observe(document, incoming)
+            latest[record.key] = incoming
+            changed[record.key] = document
+            writes[Family.CONFIRMED, record.key] = value
+            digests[document.scope] = (
+                digests.get(document.scope, 0)
+                ^ (0 if before is None else document_digest(record.key, before))
+                ^ document_digest(record.key, incoming)
+            )
+        for scope, change in digests.items():
+            place = (Family.META, keys.digest_key(space, scope))
+            stored = int.from_bytes(self._journal.get(*place) or bytes(DIGEST_BYTES), "big")
+            writes[place] = (stored ^ change).to_bytes(DIGEST_BYTES, "big")
+        for key, state in latest.items():
+            self._drop_covered(key, changed[key], state, writes)
+        if records:
+            writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
+        return Pulled(writes, tuple(changed.values()))
+
+    def staged(self, pulled: Pulled) -> None:
+        """The writes are staged: views of the changed documents are computed anew when asked for."""
+        for document in pulled.changed:
+            self._views.forget(document_key(document))
+
+    def _drop_covered(
+        self, key: bytes, document: DocumentId, state: DocumentState, writes: dict[Place, bytes | None]
+    ) -> None:
+        for lsn in self._views.pending(key):
+            ops = [op for other, op in self._views.command(lsn).ops if other == document]
+            if all(state.vector.get(op.replica, 0) >= op.seq for op in ops):
+                writes[Family.PENDING, keys.pending_key(key, lsn)] = None
+
+    def _observe(self, document: DocumentId, state: DocumentState) -> None:
+        clock = self._hlc()
+        fields = self._codecs[document.collection].collection.document.fields
+        for name, stored in state.fields.items():
+            for write in fields[name].type.writes(stored):
+                clock.observe(write.hlc)
+
+    def receipts(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
+        """Receipts of this partition; other devices' are passed over."""
+        writes: dict[Place, bytes | None] = {}
+        settled: list[str] = []
+        again: list[int] = []
+        answered: list[tuple[str, int, int]] = []
+        refused, skew = "", 0
+        for record in records:
+            if record.key != self._device_id.encode() or record.value is None:
+                continue
+            receipt = self._records.decode_receipt(record.value)
+            skew = receipt.skew_ms or skew
+            if receipt.code:
+                # Only a batch of ours that is still open can be meant; a forger's is not.
+                lsns = self._outbox.lsns(receipt.space, partition, receipt.batch)
+                if lsns:
+                    refused = receipt.code
+                    again += lsns
+                continue
+            settled += self._settle(receipt, writes, again)
+            if all(o.code != "parking_full" for o in receipt.outcomes):
+                writes.update(self._outbox.closing(receipt.space, partition, receipt.batch))
+                answered.append((receipt.space, partition, receipt.batch))
+        if records:
+            writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
+        return Pulled(writes, (), tuple(settled), tuple(again), refused, skew, tuple(answered))
+
+    def _settle(self, receipt: Receipt, writes: dict[Place, bytes | None], again: list[int]) -> list[str]:
+        settled = []
+        for outcome in receipt.outcomes:
+            place = (Family.COMMANDS, outcome.command_id.encode())
+            raw = writes.get(place) or self._journal.get(*place)
+            if raw is None:
+                continue
+            entry = Entry.decode(raw)
+            if entry.status in (Status.MERGED, Status.REJECTED):
+                continue
+            if outcome.verdict is Verdict.PARKED:
+                # The cloud keeps it, unless it had no room.
+                if outcome.code == "parking_full":
+                    again.append(entry.lsn)
+                continue
+            if outcome.verdict is Verdict.REJECTED:
+                entry = entry.with_status(Status.REJECTED, outcome.code, outcome.reason)
+            else:
+                entry = entry.with_status(Status.MERGED)
+            writes[place] = entry.encode()
+            settled.append(outcome.command_id)
+        return settled
+
+    def conflicts(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
+        """Conflicts of subscribed scopes."""
+        writes: dict[Place, bytes | None] = {}
+        changed = []
+        for record in records:
+            if record.value is None:
+                writes[Family.CONFLICTS, record.key] = None
+                continue
+            conflict = self._records.decode_conflict(record.value)
+            if conflict.document.scope in self._scopes:
+                place = (Family.CONFLICTS, record.key)
+                earlier = writes.get(place) or self._journal.get(*place)
+                writes[place] = record.value if earlier is None else self._merged(earlier, conflict)
+                changed.append(conflict.document)
+        if records:
+            writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
+        return Pulled(writes, tuple(changed))
+
+    def _merged(self, earlier: bytes, conflict: Conflict) -> bytes:
+        """A closing record names the writes but not the commands behind them; the opening one did."""
+        if conflict.status is not ConflictStatus.RESOLVED:
+            return self._records.encode_conflict(conflict)
+        known = self._records.decode_conflict(earlier)
+        return self._records.encode_conflict(
+            Conflict(
+                id=known.id,
+                document=known.document,
+                field=known.field,
+                winner=known.winner,
+                loser=known.loser,
+                policy=known.policy,
+                rule=known.rule,
+                detected_ms=known.detected_ms,
+                deadline_ms=known.deadline_ms,
+                status=conflict.status,
+                resolved_by=conflict.resolved_by,
+            )
+        )
+
+
+def document_digest(key: bytes, state: DocumentState) -> int:
+    """What a document adds (by XOR) to its scope's digest."""
+    text = key + b"\x00" + canonical(dict(state.vector)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest(), "big")

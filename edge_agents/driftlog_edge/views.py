@@ -1,0 +1,101 @@
+"""Confirmed + pending = view.
+
+A view is the merged state from the cloud with our own not yet merged ops applied. It is computed when first asked for, kept up to
+date by commands, and dropped when the confirmed state moves; the cache is bounded and holds nothing that the store could not give again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from driftlog_crdt import DocumentState, Outcome
+from driftlog_edge import keys
+from driftlog_edge.journal import Journal
+from driftlog_edge.ports import Family
+from driftlog_schemas.batch_codec import decode_command
+from driftlog_schemas.contract import AppContract, CollectionContract
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.messages import Command
+from driftlog_schemas.state_codec import StateCodec
+
+CACHED_VIEWS = 20_000
+
+
+class View:
+    """One document as this replica sees it."""
+
+    __slots__ = ("collection", "document", "key", "pending", "size", "state")
+
+    def __init__(
+        self, document: DocumentId, key: bytes, collection: CollectionContract, state: DocumentState, size: int
+    ) -> None:
+        self.document = document
+        self.key = key
+        self.collection = collection
+        self.state = state
+        self.size = size
+        """About how many bytes the state takes."""
+        self.pending: list[int] = []
+        """lsns of own commands that the confirmed state lacks"""
+
+
+class Views:
+    """Views by document, computed from the store."""
+
+    def __init__(self, contract: AppContract, codecs: Mapping[str, StateCodec], journal: Journal) -> None:
+        self._contract = contract
+        self._codecs = codecs
+        self._journal = journal
+        self._young: dict[bytes, View] = {}
+        self._old: dict[bytes, View] = {}
+        journal.on_rollback(self.forget_all)
+
+    def get(self, document: DocumentId) -> View:
+        """The view; of an empty document when there is none. Raises `InvalidInput` for an undeclared collection."""
+        key = document_key(document)
+        view = self._young.get(key)
+        if view is not None:
+            return view
+        view = self._old.pop(key, None) or self._compute(document, key)
+        if len(self._young) >= CACHED_VIEWS:
+            self._old, self._young = self._young, {}
+        self._young[key] = view
+        return view
+
+    def forget(self, key: bytes) -> None:
+        """The confirmed state moved, or a command failed half-way: compute it anew next time."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
+    def forget_all(self) -> None:
+        self._young.clear()
+        self._old.clear()
+
+    def confirmed(self, collection: CollectionContract, key: bytes) -> tuple[DocumentState, int]:
+        """The merged state and its size in bytes; the empty state where the cloud has sent none."""
+        raw = self._journal.get(Family.CONFIRMED, key)
+        if raw is None:
+            return collection.document.new(), 0
+        return self._codecs[collection.name].decode(raw), len(raw)
+
+    def command(self, lsn: int) -> Command:
+        """A command of the op log."""
+        raw = self._journal.get(Family.OPLOG, keys.lsn_key(lsn))
+        assert raw is not None, f"pending command {lsn} is not in the op log"
+        return decode_command(raw)
+
+    def pending(self, key: bytes) -> list[int]:
+        """The lsns of a document's pending commands, in order."""
+        return [keys.parse_lsn(k) for k, _ in self._journal.scan(Family.PENDING, keys.pending_prefix(key))]
+
+    def _compute(self, document: DocumentId, key: bytes) -> View:
+        collection = self._contract.collection(document.collection)
+        state, size = self.confirmed(collection, key)
+        view = View(document, key, collection, state, size)
+        for lsn in self.pending(key):
+            view.pending.append(lsn)
+            for other, op in self.command(lsn).ops:
+                if other == document:
+                    applied = collection.document.apply(state, op)
+                    assert applied.outcome is not Outcome.GAP, f"own op over a gap in {document}: {op}"
+        return view

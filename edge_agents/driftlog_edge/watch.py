@@ -1,0 +1,76 @@
+"""Who wants to know when a document changes, and what they missed.
+
+The last changes are kept in a bounded window, so that a watcher that comes back with the id of its last event gets what it
+missed, or is told to read everything again (`resync`). A watcher that does not keep up gets the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from driftlog_schemas.identity import DocumentId
+
+WINDOW = 10_000
+QUEUE = 1_000
+
+
+class Change(NamedTuple):
+    """One changed document; `document` None means: read everything again."""
+
+    id: str
+    document: DocumentId | None
+
+
+class Watchers:
+    """All watchers of an agent. `life` tells this life's event ids from an earlier one's."""
+
+    def __init__(self, life: str) -> None:
+        self._life = life
+        self._count = 0
+        self._window: deque[tuple[int, DocumentId]] = deque(maxlen=WINDOW)
+        self._queues: set[asyncio.Queue[Change]] = set()
+
+    def changed(self, document: DocumentId) -> None:
+        """Tell everybody."""
+        self._count += 1
+        self._window.append((self._count, document))
+        change = Change(self._id(self._count), document)
+        for queue in self._queues:
+            if queue.full():
+                while not queue.empty():
+                    queue.get_nowait()
+                queue.put_nowait(Change(change.id, None))
+            else:
+                queue.put_nowait(change)
+
+    async def watch(self, collection: str = "", scope: str = "", last_id: str = "") -> AsyncIterator[Change]:
+        """Changes from now, or from after `last_id`, of a collection and scope (empty for all)."""
+        queue: asyncio.Queue[Change] = asyncio.Queue(QUEUE)
+        for change in self._missed(last_id):
+            yield change
+        self._queues.add(queue)
+        try:
+            while True:
+                change = await queue.get()
+                document = change.document
+                if document is None or (
+                    (not collection or document.collection == collection) and (not scope or document.scope == scope)
+                ):
+                    yield change
+        finally:
+            self._queues.discard(queue)
+
+    def _missed(self, last_id: str) -> list[Change]:
+        if not last_id:
+            return []
+        life, _, number = last_id.rpartition("-")
+        oldest = self._window[0][0] if self._window else self._count + 1
+        if life != self._life or not number.isdecimal() or int(number) + 1 < oldest:
+            return [Change(self._id(self._count), None)]
+        return [Change(self._id(n), document) for n, document in self._window if n > int(number)]
+
+    def _id(self, number: int) -> str:
+        return f"{self._life}-{number}"
