@@ -38,6 +38,8 @@ SetState: TypeAlias = dict[str, tuple[Scalar, Adds]]
 class AddWinsSet(FieldType[SetState]):
     """An observed-remove set of scalars."""
 
+    __slots__ = ()
+
     name = "add_wins_set"
     kinds = frozenset({"add", "remove"})
     contextual = frozenset({"remove"})
@@ -87,18 +89,19 @@ class AddWinsSet(FieldType[SetState]):
         return [state[key][0] for key in sorted(state)]
 
     def encode(self, state: SetState) -> Plain:
-        return [[state[key][0], dict(sorted(state[key][1].items()))] for key in sorted(state)]
+        return [[state[key][0], dict(state[key][1])] for key in sorted(state)]
 
     def decode(self, plain: Plain) -> SetState:
-        if not isinstance(plain, list):
+        if type(plain) is not list:
             raise BadEncoding("", "a set is encoded as a list")
         state: SetState = {}
         for item in plain:
-            match item:
-                case [None | bool() | int() | float() | str() as element, dict(adds)]:
-                    state[canonical(element)] = (element, {r: s for r, s in adds.items() if isinstance(s, int)})
-                case _:
-                    raise BadEncoding("", "an element is encoded as [element, {replica: seq}]")
+            if type(item) is not list or len(item) != 2 or not _are_adds(item[1]) or isinstance(item[0], list | dict):
+                raise BadEncoding("", "an element is encoded as [element, {replica: seq}]")
+            key = canonical(item[0])
+            if key in state:
+                raise BadEncoding("", f"element {key} stands twice")
+            state[key] = (item[0], item[1])  # type: ignore[assignment]  # just checked
         return state
 
     def copy(self, state: SetState) -> SetState:
@@ -106,3 +109,15 @@ class AddWinsSet(FieldType[SetState]):
 
     def is_new(self, state: SetState) -> bool:
         return not state
+
+    def erase(self, state: SetState, seen: Vector, observed: Plain) -> None:
+        for key, (element, adds) in list(state.items()):
+            kept = {replica: seq for replica, seq in adds.items() if seen.get(replica, 0) < seq}
+            if kept:
+                state[key] = (element, kept)
+            else:
+                del state[key]
+
+
+def _are_adds(adds: Plain) -> bool:
+    return type(adds) is dict and bool(adds) and all(type(seq) is int and seq > 0 for seq in adds.values())

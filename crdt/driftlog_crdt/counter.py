@@ -4,9 +4,12 @@
 |---|---|
 | increment(a) and increment(b) | + a + b |
 | increment(a) and decrement(b) | + a - b |
+| increment(a) and an erase that had not seen it | + a, from zero |
 
-State: replica -> [sum of its increments, sum of its decrements]. Each replica's pair only grows, and only through its
-own ops in order, so the larger pair is the later one and `join` is the maximum.
+State: replica -> [sum of its increments, sum of its decrements], and, once something was erased, the two sums that
+were erased of it. Each number only grows, and only through its own replica's ops in order, so the larger one is the
+later one and `join` is the maximum. An erase cannot be told from the sums alone (which of them had its writer seen?), so it
+carries the sums that its writer saw; the maximum of those is what is taken off.
 
 >>> from driftlog_crdt.ops import Op
 >>> counter = Counter()
@@ -14,13 +17,19 @@ own ops in order, so the larger pair is the later one and `join` is the maximum.
 >>> _ = counter.apply(state, Op("a", 1, 0, "n", "increment", 5)), counter.apply(state, Op("b", 1, 0, "n", "decrement", 2))
 >>> counter.value(state)
 3
+>>> seen = counter.observe(state)
+>>> _ = counter.apply(state, Op("a", 2, 0, "n", "increment", 1))
+>>> counter.erase(state, {"a": 1, "b": 1}, seen)
+>>> counter.value(state)
+1
 
-Source: Shapiro et al. 2011, "A comprehensive study of Convergent and Commutative Replicated Data Types", section 3.1.3.
+Source: Shapiro et al. 2011, "A comprehensive study of Convergent and Commutative Replicated Data Types", section 3.1.3;
+the erased sums follow Weidner and Almeida 2022, "An oblivious observed-reset embeddable replicated counter".
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias
 
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.errors import BadEncoding, BadValue
@@ -29,20 +38,26 @@ from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
 
 CounterState: TypeAlias = dict[str, list[int]]
+"""replica -> [up, down] or [up, down, erased up, erased down]"""
+
+MAX_STEP = 2**63 - 1
 
 
 class Counter(FieldType[CounterState]):
     """A PN-Counter of integers."""
 
+    __slots__ = ()
+
     name = "counter"
     kinds = frozenset({"increment", "decrement"})
+    nestable = True
 
     def new(self) -> CounterState:
         return {}
 
     def check(self, op: Op) -> None:
         self.require_kind(op)
-        if type(op.value) is not int or op.value < 0:
+        if type(op.value) is not int or not 0 <= op.value <= MAX_STEP:
             raise BadValue(op.field, f"{op.kind} takes a whole number from 0 up, not {op.value!r}")
 
     def apply(self, state: CounterState, op: Op) -> tuple[Write, ...]:
@@ -50,36 +65,71 @@ class Counter(FieldType[CounterState]):
         sums = state.get(op.replica)
         if sums is None:
             sums = state[op.replica] = [0, 0]
-        sums[side] += cast(int, op.value)  # check() has seen it
+        sums[side] += op.value  # type: ignore[operator,assignment]  # check() has seen an int
         return NO_WRITES
 
     def join(self, left: CounterState, left_seen: Vector, right: CounterState, right_seen: Vector) -> CounterState:
         result = self.copy(left)
-        for replica, (up, down) in right.items():
-            sums = result.setdefault(replica, [0, 0])
-            sums[0], sums[1] = max(sums[0], up), max(sums[1], down)
+        for replica, theirs in right.items():
+            ours = result.get(replica)
+            result[replica] = theirs[:] if ours is None else _larger(ours, theirs)
         return result
 
     def value(self, state: CounterState) -> int:
-        return sum(up - down for up, down in state.values())
+        total = 0
+        for sums in state.values():
+            total += sums[0] - sums[1]
+            if len(sums) == 4:
+                total -= sums[2] - sums[3]
+        return total
 
     def encode(self, state: CounterState) -> Plain:
-        return {replica: [up, down] for replica, (up, down) in sorted(state.items())}
+        return {replica: sums[:] for replica, sums in state.items()}  # type: ignore[misc]  # list is invariant
 
     def decode(self, plain: Plain) -> CounterState:
-        if not isinstance(plain, dict):
+        if type(plain) is not dict:
             raise BadEncoding("", "a counter is encoded as an object")
-        state: CounterState = {}
         for replica, sums in plain.items():
-            match sums:
-                case [int(up), int(down)]:
-                    state[replica] = [up, down]
-                case _:
-                    raise BadEncoding("", f"counter of {replica}: two whole numbers expected")
-        return state
+            if type(sums) is not list or len(sums) not in (2, 4) or not _are_sums(sums):
+                raise BadEncoding("", f"counter of {replica}: two or four whole numbers expected")
+        return plain  # type: ignore[return-value]  # just checked
 
     def copy(self, state: CounterState) -> CounterState:
         return {replica: sums[:] for replica, sums in state.items()}
 
     def is_new(self, state: CounterState) -> bool:
         return not state
+
+    def is_empty(self, state: CounterState) -> bool:
+        return all(len(sums) == 4 and sums[:2] == sums[2:] for sums in state.values())
+
+    def observe(self, state: CounterState) -> Plain:
+        seen: dict[str, Plain] = {
+            replica: [sums[0], sums[1]] for replica, sums in state.items() if len(sums) == 2 or sums[:2] != sums[2:]
+        }
+        return seen or None
+
+    def check_observed(self, observed: Plain, field: str) -> None:
+        if observed is None:
+            return
+        if type(observed) is not dict:
+            raise BadValue(field, "an erase of a counter carries the sums that its writer saw")
+        for replica, sums in observed.items():
+            if type(sums) is not list or len(sums) != 2 or not _are_sums(sums):
+                raise BadValue(field, f"erased sums of {replica}: two whole numbers expected")
+
+    def erase(self, state: CounterState, seen: Vector, observed: Plain) -> None:
+        totals: Any = observed or {}
+        for replica, sums in totals.items():
+            state[replica] = _larger(state.get(replica, [0, 0]), [0, 0, *sums])
+
+
+def _larger(left: list[int], right: list[int]) -> list[int]:
+    if len(left) < len(right):
+        left, right = right, left
+    larger = [max(a, b) for a, b in zip(left, right, strict=False)]
+    return larger + left[len(right) :]
+
+
+def _are_sums(sums: list[Plain]) -> bool:
+    return all(type(n) is int and n >= 0 for n in sums)

@@ -7,48 +7,55 @@ effect (`see`): all replicas then agree that it happened and did nothing.
 
 Must never happen: an op applied twice; an op skipped; a state that depends on arrival order.
 
-An encoding is canonical JSON, `[1, vector, fields, ...]`, so that any tool can look at it; equal states give equal bytes.
+Deletes are in `deletion`, conflicts in `conflicts`, documents that are one write in `record`, bytes in `document_codec`.
+
+>>> from driftlog_crdt.counter import Counter
+>>> from driftlog_crdt.register import Register
+>>> stock = DocumentType("Stock", {"on_hand": Field(Counter()), "price": Field(Register(), "review")})
+>>> here, there = stock.new(), stock.new()
+>>> received = stock.prepare(here, "a", 1, "on_hand", "increment", 5)
+>>> stock.apply(here, received).outcome, stock.apply(here, received).outcome
+(<Outcome.APPLIED: 'applied'>, <Outcome.DUPLICATE: 'duplicate'>)
+>>> sold = stock.prepare(here, "a", 2, "on_hand", "decrement", 1)
+>>> stock.apply(there, sold).outcome
+<Outcome.GAP: 'gap'>
+>>> _ = stock.apply(here, sold), stock.apply(there, stock.prepare(there, "b", 1, "price", "set", "2.50"))
+>>> stock.values(stock.join(here, there))
+{'on_hand': 4, 'price': '2.50'}
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Literal, NamedTuple, TypeAlias
+from dataclasses import field as attribute
+from typing import Any, Literal, TypeAlias
 
-from driftlog_crdt.causal import joined
-from driftlog_crdt.errors import BadEncoding, BadOperation, TooLarge
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
-from driftlog_crdt.ops import DOCUMENT, Op
+from driftlog_crdt import deletion, document_codec, record
+from driftlog_crdt.causal import Vector, joined
+from driftlog_crdt.conflicts import Conflict, closed_pairs, open_conflicts
+from driftlog_crdt.document_state import (
+    APPLIED,
+    DUPLICATE,
+    GAP,
+    NO_PAIRS,
+    Applied,
+    DocumentState,
+    Outcome,
+    Pair,
+)
+from driftlog_crdt.errors import AlgebraError, BadOperation, BadValue, TooLarge
+from driftlog_crdt.field_type import FieldType
+from driftlog_crdt.ops import DELETE, DOCUMENT, Op
 from driftlog_crdt.plain import Plain, canonical
 
-FORMAT = 1
+__all__ = ["Applied", "DeletePolicy", "DocumentState", "DocumentType", "Field", "OnConflict", "Outcome", "Pair", "Unit"]
+
 DEFAULT_MAX_BYTES = 64 * 1024
 
 OnConflict: TypeAlias = Literal["silent", "record", "review"]
 DeletePolicy: TypeAlias = Literal["delete-wins", "update-wins"]
-
-
-class Outcome(Enum):
-    """What became of an op."""
-
-    APPLIED = "applied"
-    DUPLICATE = "duplicate"
-    GAP = "gap"
-
-
-class Applied(NamedTuple):
-    """The outcome, and the writes of the op's field that are in conflict with it."""
-
-    outcome: Outcome
-    beside: tuple[Write, ...] = NO_WRITES
-
-
-_APPLIED = Applied(Outcome.APPLIED)
-_DUPLICATE = Applied(Outcome.DUPLICATE)
-_GAP = Applied(Outcome.GAP)
+Unit: TypeAlias = Literal["field", "record"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,64 +67,125 @@ class Field:
     deadline_ms: int = 0
 
 
-class DocumentState:
-    """What has been merged of one document. Owned by whoever made it; change it only through `DocumentType`."""
-
-    __slots__ = ("fields", "vector")
-
-    def __init__(self, vector: dict[str, int] | None = None, fields: dict[str, Any] | None = None) -> None:
-        self.vector: dict[str, int] = {} if vector is None else vector
-        self.fields: dict[str, Any] = {} if fields is None else fields
-        """Only fields that an op has touched."""
-
-
 @dataclass(frozen=True, slots=True)
 class DocumentType:
-    """The merge rules of one collection."""
+    """The merge rules of one collection.
+
+    `unit` is what concurrent writes compete for: each field by itself, or the whole record (see `record`).
+    """
 
     name: str
     fields: Mapping[str, Field]
     on_delete: DeletePolicy = "delete-wins"
     max_bytes: int = DEFAULT_MAX_BYTES
+    unit: Unit = "field"
+    _types: dict[str, FieldType[Any]] = attribute(init=False, repr=False, compare=False)
+    """What the state holds: the declared fields, or the one record under the name DOCUMENT."""
+
+    def __post_init__(self) -> None:
+        types = {name: declared.type for name, declared in self.fields.items()}
+        if self.unit == "record":
+            record.check_types(self.name, types)
+            types = {DOCUMENT: record.Record()}
+        if self.on_delete == "update-wins":
+            for name, kind in types.items():
+                if not kind.erasable:
+                    raise ValueError(f"{self.name}.{name}: a {kind.name} cannot stand in an update-wins document")
+        object.__setattr__(self, "_types", types)
 
     def new(self) -> DocumentState:
         """The state before any op."""
         return DocumentState()
 
     def prepare(self, state: DocumentState, replica: str, hlc: int, field: str, kind: str, value: Plain) -> Op:
-        """The next op of `replica` on a document whose writer sees `state`. Raises what `check` raises."""
+        """The next op of `replica` on a document whose writer sees `state`; `state` stays as it is.
+
+        Raises what `check` raises, and `BadOperation` where the writer lacks the right (a bound, an unknown position).
+        """
         seq = state.vector.get(replica, 0) + 1
+        if field == DOCUMENT and kind == DELETE:
+            if value is not None:
+                raise BadValue(field, f"a delete takes no value, not {value!r}")
+            op = Op(replica, seq, hlc, field, kind, self._observe(state), _seen(state, replica))
+            self.check(op)
+            return op
+        if self.unit == "record":
+            value = record.put_value(self.name, self.fields, self.values(state), hlc, field, kind, value)
+            field, kind = DOCUMENT, record.PUT
+        merge = self._type(field)
+        stored = state.fields.get(field)
+        if stored is None:
+            stored = merge.new()
+        try:
+            value = merge.author(stored, replica, seq, kind, value)
+        except AlgebraError as error:
+            raise type(error)(field, error.reason) from error
         context: dict[str, int] | None = None
-        if field == DOCUMENT or kind in self._field(field).type.contextual:
-            context = {r: s for r, s in state.vector.items() if r != replica}
+        if kind in merge.contextual or (state.grave is not None and self.on_delete == "delete-wins"):
+            context = _seen(state, replica)
         op = Op(replica, seq, hlc, field, kind, value, context)
         self.check(op)
+        merge.permit(stored, op)
         return op
 
     def check(self, op: Op) -> None:
-        """Raise `BadOperation` or `BadValue` if no state of this type can take `op`."""
-        if op.seq < 1:
-            raise BadOperation(op.field, f"seq {op.seq}: the first op of a replica has seq 1")
-        if op.context is not None and op.context.get(op.replica, 0) >= op.seq:
-            raise BadOperation(op.field, "the context holds more than the op's own predecessor")
-        self._field(op.field).type.check(op)
+        """Raise `BadOperation`, `BadValue` or `TooLarge` if no state of this type can take `op`."""
+        _check_dot(op)
+        if op.field == DOCUMENT and op.kind == DELETE:
+            self._check_delete(op)
+        else:
+            self._type(op.field).check(op)
+        value = op.value
+        if value.__class__ is str:
+            size = len(value)
+        elif value.__class__ is list or value.__class__ is dict:
+            size = len(canonical(value))
+        else:
+            return
+        if size > self.max_bytes:
+            raise TooLarge(op.field, f"a value of {size} characters, at most {self.max_bytes} bytes are declared")
+
+    def permit(self, state: DocumentState, op: Op) -> None:
+        """Raise `BadOperation` if an op that `state` can take exceeds its writer's rights there.
+
+        An honest op is permitted by every state that can take it, so a merge agent may ask before it merges.
+        """
+        merge = self._types.get(op.field)
+        if merge is not None:
+            stored = state.fields.get(op.field)
+            merge.permit(merge.new() if stored is None else stored, op)
 
     def apply(self, state: DocumentState, op: Op) -> Applied:
         """Merge one checked op into `state`, in place. A gap or a duplicate changes nothing."""
         vector = state.vector
-        replica, seq = op.replica, op.seq
-        seen = vector.get(replica, 0)
-        if seq <= seen:
-            return _DUPLICATE
-        if seq > seen + 1 or (op.context and not self.ready(state, op)):
-            return _GAP
-        kind = self.fields[op.field].type
-        field = state.fields.get(op.field)
+        replica, seq, _, name, kind, _, context = op
+        last = vector.get(replica, 0)
+        if seq != last + 1:
+            return DUPLICATE if seq <= last else GAP
+        if context:
+            for other, needed in context.items():
+                if vector.get(other, 0) < needed:
+                    return GAP
+        if name == DOCUMENT and kind == DELETE:
+            return self._delete(state, op)
+        if state.grave is not None and self.on_delete == "delete-wins" and not deletion.effective(state, op):
+            deletion.without_effect(state, replica, seq)
+            return APPLIED
+        merge = self._types[name]
+        field = state.fields.get(name)
         if field is None:
-            field = state.fields[op.field] = kind.new()
-        beside = kind.apply(field, op)
+            field = state.fields[name] = merge.new()
+        closed = NO_PAIRS
+        if merge.conflicting and len(before := merge.standing(field, op)) > 1:
+            before = list(before)
+            beside = merge.apply(field, op)
+            closed = closed_pairs(name, before, merge.standing(field, op))
+        else:
+            beside = merge.apply(field, op)
         vector[replica] = seq
-        return Applied(Outcome.APPLIED, beside) if beside else _APPLIED
+        if state.presence is not None:
+            state.presence[replica] = seq
+        return Applied(Outcome.APPLIED, beside, closed) if beside or closed else APPLIED
 
     def ready(self, state: DocumentState, op: Op) -> bool:
         """Has the document merged all that the op's writer had seen, and the op's predecessor?"""
@@ -129,35 +197,61 @@ class DocumentType:
     def see(self, state: DocumentState, replica: str, seq: int) -> None:
         """Count a refused op as seen, without effect."""
         assert state.vector.get(replica, 0) + 1 == seq, "a refused op is seen in its order"
-        state.vector[replica] = seq
+        deletion.without_effect(state, replica, seq)
 
     def join(self, left: DocumentState, right: DocumentState) -> DocumentState:
         """The state of both sides' ops; arguments stay as they are."""
+        if self.on_delete == "delete-wins":
+            left, right = self._survivors(left, right), self._survivors(right, left)
         fields: dict[str, Any] = {}
         for name in left.fields.keys() | right.fields.keys():
-            kind = self.fields[name].type
-            merged = kind.join(
-                left.fields[name] if name in left.fields else kind.new(),
+            merge = self._types[name]
+            fields[name] = merge.join(
+                left.fields[name] if name in left.fields else merge.new(),
                 left.vector,
-                right.fields[name] if name in right.fields else kind.new(),
+                right.fields[name] if name in right.fields else merge.new(),
                 right.vector,
             )
-            fields[name] = merged
-        return DocumentState(joined(left.vector, right.vector), fields)
+        return DocumentState(
+            joined(left.vector, right.vector),
+            fields,
+            deletion.joined_presence(left, right),
+            deletion.joined_grave(left, right),
+        )
+
+    def prune(self, state: DocumentState, floor: Vector) -> None:
+        """Forget, in place, what is kept only for writers who have not seen `floor`; nobody may be left who has not."""
+        deletion.prune(state, floor)
+        for name, field in state.fields.items():
+            self._types[name].prune(field, floor)
 
     def exists(self, state: DocumentState) -> bool:
-        """Is there a document to read: written at least once and not deleted?"""
-        return bool(state.fields)
+        """Is there a document to read: some op has an effect that no delete has taken?"""
+        return bool(state.vector if state.presence is None else state.presence)
 
     def deleted(self, state: DocumentState) -> bool:
         """Was it there, and is it deleted now?"""
-        return False
+        return state.grave is not None and not self.exists(state)
+
+    def conflicts(self, state: DocumentState) -> list[Conflict]:
+        """The conflicts that are open, in the order of the field names."""
+        return [
+            conflict
+            for name in sorted(state.fields)
+            for conflict in open_conflicts(name, self._types[name].siblings(state.fields[name]))
+        ]
+
+    def declared(self, name: str) -> Field:
+        """The declaration that a conflict of `name` falls under; that of the strictest field for a whole record."""
+        return record.strictest(self.fields) if name == DOCUMENT else self._field(name)
 
     def field_value(self, state: DocumentState, field: str) -> Plain:
         """The plain value of one field; of its new state where no op has touched it."""
-        kind = self._field(field).type
+        merge = self._field(field).type
+        if self.unit == "record":
+            return record.field_value(state.fields.get(DOCUMENT), field, merge)
         stored = state.fields.get(field)
-        return kind.value(kind.new() if stored is None else stored)
+        return merge.value(merge.new() if stored is None else stored)
 
     def values(self, state: DocumentState) -> dict[str, Plain]:
         """The plain value of every declared field."""
@@ -165,43 +259,87 @@ class DocumentType:
 
     def copy(self, state: DocumentState) -> DocumentState:
         """An independent copy."""
-        types = self.fields
+        types = self._types
         return DocumentState(
-            dict(state.vector), {name: types[name].type.copy(field) for name, field in state.fields.items()}
+            dict(state.vector),
+            {name: types[name].copy(field) for name, field in state.fields.items()},
+            None if state.presence is None else dict(state.presence),
+            None if state.grave is None else dict(state.grave),
         )
 
     def encode(self, state: DocumentState) -> bytes:
         """The canonical bytes of a state. Raises `TooLarge` over the size guard."""
-        fields: dict[str, Plain] = {}
-        for name, stored in state.fields.items():
-            kind = self.fields[name].type
-            if not kind.is_new(stored):
-                fields[name] = kind.encode(stored)
-        data = canonical([FORMAT, dict(state.vector), fields]).encode()
+        data = document_codec.encode(state, self._types)
         if len(data) > self.max_bytes:
             raise TooLarge("", f"{self.name}: {len(data)} bytes of state, at most {self.max_bytes} are declared")
         return data
 
     def decode(self, data: bytes) -> DocumentState:
         """The state of an encoding. Raises `BadEncoding`."""
-        try:
-            plain = json.loads(data)
-        except ValueError as error:
-            raise BadEncoding("", f"{self.name}: not an encoded document: {error}") from error
-        match plain:
-            case [int(version), dict(vector), dict(fields)] if version == FORMAT:
-                pass
-            case _:
-                raise BadEncoding("", f"{self.name}: not an encoded document of format {FORMAT}")
-        state = DocumentState(vector)
-        for name, stored in fields.items():
-            if name not in self.fields:
-                raise BadEncoding(name, f"{self.name} declares no such field")
-            state.fields[name] = self.fields[name].type.decode(stored)
-        return state
+        return document_codec.decode(data, self.name, self._types)
+
+    def _delete(self, state: DocumentState, op: Op) -> Applied:
+        before = [(name, list(g.writes)) for name, f in state.fields.items() for g in self._types[name].siblings(f)]
+        if self.on_delete == "delete-wins":
+            deletion.bury(state, op)
+        else:
+            floor = {**(op.context or {}), op.replica: op.seq}
+            observed: Any = op.value or {}
+            for name, field in state.fields.items():
+                self._types[name].erase(field, floor, observed.get(name))
+            deletion.unsee(state, op, floor)
+        closed: tuple[Pair, ...] = ()
+        for name, writes in before:
+            groups = self._types[name].siblings(state.fields[name]) if name in state.fields else ()
+            closed += closed_pairs(name, writes, [w for group in groups for w in group.writes])
+        return Applied(Outcome.APPLIED, (), closed) if closed else APPLIED
+
+    def _observe(self, state: DocumentState) -> Plain:
+        if self.on_delete == "delete-wins":
+            return None
+        seen: dict[str, Plain] = {}
+        for name, field in state.fields.items():
+            observed = self._types[name].observe(field)
+            if observed is not None:
+                seen[name] = observed
+        return seen or None
+
+    def _check_delete(self, op: Op) -> None:
+        if op.context is None:
+            raise BadOperation(op.field, "a delete carries the vector that its writer had seen; this one has none")
+        if op.value is None:
+            return
+        if self.on_delete == "delete-wins" or type(op.value) is not dict:
+            raise BadValue(op.field, f"a delete of a {self.on_delete} document carries no such value")
+        for name, observed in op.value.items():
+            self._type(name).check_observed(observed, name)
+
+    def _survivors(self, side: DocumentState, other: DocumentState) -> DocumentState:
+        if deletion.keeps(side, other):
+            return side
+        return DocumentState(side.vector, {}, {}, side.grave)
+
+    def _type(self, name: str) -> FieldType[Any]:
+        merge = self._types.get(name)
+        if merge is None:
+            raise BadOperation(name, f"{self.name} declares no such field; it has {', '.join(self.fields)}")
+        return merge
 
     def _field(self, name: str) -> Field:
         field = self.fields.get(name)
         if field is None:
             raise BadOperation(name, f"{self.name} declares no such field; it has {', '.join(self.fields)}")
         return field
+
+
+def _seen(state: DocumentState, replica: str) -> dict[str, int]:
+    return {r: s for r, s in state.vector.items() if r != replica}
+
+
+def _check_dot(op: Op) -> None:
+    if type(op.seq) is not int or op.seq < 1:
+        raise BadOperation(op.field, f"seq {op.seq}: the first op of a replica has seq 1")
+    if op.context:
+        for replica, seq in op.context.items():
+            if type(seq) is not int or seq < 1 or (replica == op.replica and seq >= op.seq):
+                raise BadOperation(op.field, "the context holds more than the op's own predecessor, or no whole number")

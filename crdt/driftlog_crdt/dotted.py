@@ -4,6 +4,9 @@ The common core of every register: a list of the writes that no other write has 
 its context (or its own replica's order) covers, and stays beside the rest. Two states join by the rule of optimized
 OR-sets: a write that one side lacks although that side's vector covers it was replaced there, so it goes.
 
+The list is in dot order, and holds at most one write per replica, since a replica's later write covers its earlier
+one. What it holds is the antichain of maximal writes of the partial order, so it does not depend on arrival.
+
 Source: Preguiça et al. 2012, "Dotted version vectors"; Bieniusa et al. 2012, "An optimized conflict-free replicated set".
 """
 
@@ -19,18 +22,25 @@ from driftlog_crdt.plain import Plain
 
 Writes: TypeAlias = list[Write]
 
+_NOTHING: dict[str, int] = {}
 
-def put(writes: Writes, op: Op) -> None:
+
+def put(writes: Writes, write: Write, op: Op) -> None:
     """Add the write of `op`; drop what its writer had seen. Keeps the list in dot order."""
-    write = Write(op.replica, op.seq, op.hlc, op.value)
-    if not writes:
-        writes.append(write)
+    replica = op.replica
+    seen = op.context or _NOTHING
+    if len(writes) == 1:
+        only = writes[0]
+        if only.replica == replica or seen.get(only.replica, 0) >= only.seq:
+            writes[0] = write
+        elif only.replica < replica:
+            writes.append(write)
+        else:
+            writes.insert(0, write)
         return
-    seen = op.context or {}
-    kept = [w for w in writes if w.replica != op.replica and seen.get(w.replica, 0) < w.seq]
+    kept = [w for w in writes if w.replica != replica and seen.get(w.replica, 0) < w.seq]
     kept.append(write)
-    if len(kept) > 1:
-        kept.sort(key=_dot)
+    kept.sort(key=_dot)
     writes[:] = kept
 
 
@@ -43,6 +53,11 @@ def join(left: Writes, left_seen: Vector, right: Writes, right_seen: Vector) -> 
     return kept
 
 
+def erase(writes: Writes, seen: Vector) -> None:
+    """Drop the writes that `seen` covers."""
+    writes[:] = [w for w in writes if seen.get(w.replica, 0) < w.seq]
+
+
 def encode(writes: Writes) -> Plain:
     return [[w.replica, w.seq, w.hlc, w.value] for w in writes]
 
@@ -51,12 +66,17 @@ def decode(plain: Plain) -> Writes:
     if not isinstance(plain, list):
         raise BadEncoding("", "writes are encoded as a list")
     writes: Writes = []
+    last = ""
     for item in plain:
-        match item:
-            case [str(replica), int(seq), int(hlc), value]:
-                writes.append(Write(replica, seq, hlc, value))
-            case _:
-                raise BadEncoding("", "a write is encoded as [replica, seq, hlc, value]")
+        if type(item) is not list or len(item) != 4:
+            raise BadEncoding("", "a write is encoded as [replica, seq, hlc, value]")
+        replica, seq, hlc, value = item
+        if type(replica) is not str or type(seq) is not int or type(hlc) is not int or seq < 1:
+            raise BadEncoding("", "a write is encoded as [replica, seq, hlc, value]")
+        if writes and replica <= last:
+            raise BadEncoding("", "writes stand in the order of their replicas, one for each")
+        last = replica
+        writes.append(Write(replica, seq, hlc, value))
     return writes
 
 

@@ -8,10 +8,12 @@ The laws that every type owes, and that `tests/properties` runs over all of them
   states, and equal states encode to equal bytes;
 - *join agrees with apply*: for causally closed prefixes A and B, `join(fold(A), fold(B)) == fold(A | B)`;
 - `join` is commutative, associative and idempotent;
-- `decode(encode(s)) == s`.
+- `decode(encode(s)) == s`;
+- *erase takes what was seen*: after `erase`, the state is that of the ops which the eraser had not seen.
 
 The document guards duplicates, gaps and order (see `document`); a field type sees each op once, after its predecessors.
-Each type is registered by name in `registry`, so that an encoding can say what it is.
+Each type is registered by name in `registry`. The first half of the interface is what every type must say; the
+second half has defaults that suit types whose ops commute.
 
 Source: the `riak_dt` behaviour (new, value, update, merge, equal, to_binary) for the shape.
 """
@@ -19,10 +21,11 @@ Source: the `riak_dt` behaviour (new, value, update, merge, equal, to_binary) fo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from driftlog_crdt.causal import Vector
-from driftlog_crdt.errors import BadOperation
+from driftlog_crdt.errors import BadOperation, BadValue
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
 
@@ -38,11 +41,22 @@ class Write(NamedTuple):
     value: Plain
 
 
+class Siblings(NamedTuple):
+    """Concurrent writes of one place: of the field, or of one `key` of a map."""
+
+    key: str
+    winner: Write
+    writes: Sequence[Write]
+    """All of them, the winner too, in dot order."""
+
+
 NO_WRITES: tuple[Write, ...] = ()
 
 
 class FieldType(ABC, Generic[S]):
     """Semantics of one declared field; stateless, so one instance serves all documents."""
+
+    __slots__ = ()
 
     name: ClassVar[str]
     """Stable name of the type, as it stands in encodings and schemas."""
@@ -52,6 +66,15 @@ class FieldType(ABC, Generic[S]):
 
     contextual: ClassVar[frozenset[str]] = frozenset()
     """Those kinds whose ops carry the version vector that the writer had seen."""
+
+    conflicting: ClassVar[bool] = False
+    """Does the field keep concurrent writes, so that two of them can be in conflict?"""
+
+    erasable: ClassVar[bool] = True
+    """Can what somebody has seen be taken away while the rest stays (update-wins deletes, keys of maps)?"""
+
+    nestable: ClassVar[bool] = False
+    """Can it be the type of a map's values?"""
 
     @abstractmethod
     def new(self) -> S:
@@ -83,7 +106,7 @@ class FieldType(ABC, Generic[S]):
 
     @abstractmethod
     def decode(self, plain: Plain) -> S:
-        """The state of an encoding. Raises `BadEncoding`."""
+        """The state of an encoding. Raises `BadEncoding`; the document adds the field's name."""
 
     @abstractmethod
     def copy(self, state: S) -> S:
@@ -93,11 +116,51 @@ class FieldType(ABC, Generic[S]):
     def is_new(self, state: S) -> bool:
         """Is this the state before any op (such states are not encoded)?"""
 
+    def is_empty(self, state: S) -> bool:
+        """Is there nothing to read: new, or all of it erased?"""
+        return self.is_new(state)
+
+    def author(self, state: S, replica: str, seq: int, kind: str, value: Plain) -> Plain:
+        """The value that the op of this intent carries, given what its writer sees. `state` stays as it is.
+
+        Raises `BadOperation` or `BadValue`.
+        """
+        return value
+
+    def permit(self, state: S, op: Op) -> None:
+        """Raise `BadOperation` if the op's writer, seeing `state`, has no right to it. Merging never asks."""
+
+    def observe(self, state: S) -> Plain:
+        """What an erasing op must carry besides its context; None for types that need no more."""
+        return None
+
+    def check_observed(self, observed: Plain, field: str) -> None:
+        """Raise `BadValue` if `observed` cannot come from `observe`."""
+        if observed is not None:
+            raise BadValue(field, f"erasing a {self.name} takes no observation")
+
+    def erase(self, state: S, seen: Vector, observed: Plain) -> None:
+        """Take away the effect of all ops that `seen` covers, in place. Ops that it does not cover stay."""
+        raise NotImplementedError(f"a {self.name} cannot be erased in part")
+
+    def prune(self, state: S, floor: Vector) -> None:
+        """Forget, in place, what is kept only for writers who have not seen `floor`; nobody is left who has not."""
+
+    def standing(self, state: S, op: Op) -> Sequence[Write]:
+        """The writes where `op` will write, for types that are `conflicting`."""
+        return NO_WRITES
+
+    def writes(self, state: S) -> Sequence[Write]:
+        """Every write that the field keeps, for types that are `conflicting`."""
+        return NO_WRITES
+
+    def siblings(self, state: S) -> Iterable[Siblings]:
+        """Every place with two or more concurrent writes, for types that are `conflicting`."""
+        return ()
+
     def require_kind(self, op: Op) -> None:
-        """Raise `BadOperation` unless the op's kind is one of ours."""
+        """Raise `BadOperation` unless the op's kind is one of ours, with a context where that kind needs one."""
         if op.kind not in self.kinds:
             raise BadOperation(op.field, f"a {self.name} takes {', '.join(sorted(self.kinds))}, not {op.kind!r}")
-
-    def writes(self, state: S) -> tuple[Write, ...]:
-        """The surviving writes, for types that keep them (registers): more than one means concurrency."""
-        return NO_WRITES
+        if op.context is None and op.kind in self.contextual:
+            raise BadOperation(op.field, f"{op.kind} carries the vector that its writer had seen; this one has none")

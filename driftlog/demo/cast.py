@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,10 +18,11 @@ from driftlog_infra import EmbeddedBroker, EmbeddedRegistry
 from driftlog_infra.ports import free_port
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
-from driftlog_schemas.messages import Device, DeviceStatus
+from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import plan, wanted_topics
 from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_streams.enrolment import Enrolment
 
 APP = "shop:app"
 STORES = ("store-1", "store-2")
@@ -88,17 +88,12 @@ class Cast:
         until("the agents to answer", lambda: all(s.up() for s in self.shops.values()), self.children)
 
     def _enrol(self) -> None:
-        from driftlog_streams.enrolment import publish_device
-
-        for name in EDGES:
-            identity = Identity.create(name)
-            identity.save(self.folder / f"{name}.identity.json")
-            self.identities[name] = identity
-            now = int(time.time() * 1000)
-            device = Device(
-                name, 1, {identity.key_id: identity.public_key}, ["*"], ["*"], DeviceStatus.ACTIVE, now, now
-            )
-            publish_device(device, self.bootstrap, self.registry)
+        ids = CachedRegistry(self.registry, self.folder / "schemas", register=True)
+        with Enrolment(self.bootstrap, ids) as enrolment:
+            for name in EDGES:
+                path = self.folder / f"{name}.identity.json"
+                enrolment.enrol(name, path)
+                self.identities[name] = Identity.load(path)
 
     def _start(self, name: str, *arguments: str) -> Child:
         child = Child(name, arguments, self.folder)

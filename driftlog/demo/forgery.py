@@ -42,9 +42,10 @@ def forge(
         limit = time.monotonic() + 30
         while time.monotonic() < limit:
             record = consumer.poll(0.2)
-            if record is None or record.error() or record.value() is None:
+            value = None if record is None or record.error() else record.value()
+            if value is None:
                 continue
-            receipt = RecordCodecs(ids).decode_receipt(record.value())
+            receipt = RecordCodecs(ids).decode_receipt(value)
             if receipt.code:
                 return receipt
     finally:

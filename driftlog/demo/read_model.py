@@ -41,12 +41,13 @@ def latest(topic: str, partitions: int, bootstrap: str, seconds: float = 30.0) -
             if time.monotonic() > limit:
                 raise DemoFailed(f"could not read {topic} to its end", "is the broker still there?")
             for record in consumer.consume(500, 0.2):
-                if record.error():
+                key, value = record.key(), record.value()
+                if record.error() or key is None:
                     continue
-                if record.value() is None:
-                    values.pop(record.key(), None)
+                if value is None:
+                    values.pop(key, None)
                 else:
-                    values[record.key()] = record.value()
+                    values[key] = value
             for at in consumer.position([TopicPartition(topic, p) for p in ends]):
                 if at.offset >= ends[at.partition]:
                     del ends[at.partition]

@@ -1,7 +1,24 @@
-"""Servers without an installer: a real Apache Kafka and a real schema registry, run from pinned, checksummed jars."""
+"""Servers without an installer: a real Apache Kafka and a real schema registry, run from pinned, checksummed jars.
 
-from driftlog_infra.broker import EmbeddedBroker
-from driftlog_infra.errors import InfraError
-from driftlog_infra.registry import EmbeddedRegistry
+Names are imported when they are first used: the warden process and `--help` need none of the libraries behind them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from driftlog_infra.broker import EmbeddedBroker
+    from driftlog_infra.errors import InfraError
+    from driftlog_infra.registry import EmbeddedRegistry
 
 __all__ = ["EmbeddedBroker", "EmbeddedRegistry", "InfraError"]
+
+_HOMES = {"EmbeddedBroker": "broker", "EmbeddedRegistry": "registry", "InfraError": "errors"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

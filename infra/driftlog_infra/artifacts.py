@@ -1,31 +1,26 @@
-"""Pinned server files: a lock of paths, sizes and SHA-256, fetched in parallel into a cache.
+"""Pinned server files in a per-user cache: fetched once, in parallel, believed only by checksum.
 
-The lock (`servers.lock.json`) names Maven paths without a host; jgo knows the repository's address. A file
-enters the cache only under its final name after its checksum was right, so a broken download leaves a `.part` file and
-nothing else, and a second run needs no network. `python -m driftlog_infra.artifacts` makes the lock anew (developers only).
+The lock (`servers.lock.json`) names paths in a Maven repository without a host; jgo knows the repository's address. A file
+gets its final name only after its SHA-256 was right; until then it is a `.part` file, from which a later run goes on where the
+download broke off. One process fetches at a time, others wait for it and find its files. A second run needs no network.
 """
 
 from __future__ import annotations
 
-import concurrent.futures as futures
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
-import jgo
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from driftlog_infra.errors import FetchFailed
 
 LOCK = Path(__file__).with_name("servers.lock.json")
-KAFKA = ("org.apache.kafka:kafka_2.13:4.1.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3")
-REGISTRY = "io/apicurio/apicurio-registry-app/3.3.3/apicurio-registry-app-3.3.3-all.tar.gz"
-THREADS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,7 @@ class Artifact:
 def cache_dir() -> Path:
     """Where server files are kept: DRIFTLOG_CACHE, else the user's cache folder."""
     if own := os.environ.get("DRIFTLOG_CACHE"):
-        return Path(own)
+        return Path(own).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftlog"
 
 
@@ -54,93 +49,62 @@ def pinned(server: str) -> list[Artifact]:
     return [a for a in (Artifact(**row) for row in json.loads(LOCK.read_text())) if a.server == server]
 
 
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def fetch(server: str, *, quiet: bool = False) -> list[Path]:
-    """The local paths of a server's files, downloading what the cache lacks.
+    """The local paths of a server's files, each with its pinned checksum, downloading what the cache lacks.
 
     Raises:
-        FetchFailed: no network and not cached, or a file's checksum is not the pinned one.
+        FetchFailed: no network and not cached, the disk is full, or a file is not the pinned one.
     """
+    with _only_fetcher(server) as folder:
+        return _fetch_into(folder, pinned(server), quiet=quiet)
+
+
+def fetch_unpacked(server: str, *, quiet: bool = False) -> Path:
+    """The folder of a server that comes as one archive, unpacked whole; the archive itself is not kept. Raises `FetchFailed`."""
+    (archive,) = pinned(server)
+    with _only_fetcher(server) as folder:
+        target = folder / archive.sha256[:16]
+        if not target.exists():
+            draft = folder / "unpacking"
+            shutil.rmtree(draft, ignore_errors=True)
+            (packed,) = _fetch_into(folder, [archive], quiet=quiet)
+            try:
+                with tarfile.open(packed) as tar:
+                    tar.extractall(draft, filter="data")
+            except OSError as error:
+                raise FetchFailed(f"cannot unpack {packed.name}: {error}", f"free space in {folder}") from error
+            draft.rename(target)
+            packed.unlink()
+        return target
+
+
+@contextmanager
+def _only_fetcher(server: str) -> Iterator[Path]:
     folder = cache_dir() / server
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = pinned(server)
-    missing = [a for a in wanted if not _present(folder / a.name, a)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise FetchFailed(f"cannot write to the cache: {error}", "set DRIFTLOG_CACHE to a folder of yours") from error
+    with lock:  # closing gives the flock back; a process that dies gives it back too
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def _fetch_into(folder: Path, wanted: list[Artifact], *, quiet: bool) -> list[Path]:
+    missing = [a for a in wanted if not _is_there(folder / a.name, a)]
     if missing:
-        _download_all(missing, folder, quiet=quiet)
+        from driftlog_infra.download import download_all  # the network's libraries, only when they are needed
+
+        download_all(missing, folder, quiet=quiet)
     return [folder / a.name for a in wanted]
 
 
-def _present(path: Path, artifact: Artifact) -> bool:
-    # The name is only given after the checksum was right; the size catches a file cut by a full disk afterwards.
-    return path.exists() and path.stat().st_size == artifact.size
-
-
-def _download_all(artifacts: Sequence[Artifact], folder: Path, *, quiet: bool) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with (
-        Progress(*columns, disable=quiet) as progress,
-        httpx.Client(timeout=60, follow_redirects=True) as client,
-        futures.ThreadPoolExecutor(THREADS) as pool,
-    ):
-        task = progress.add_task(f"fetching {artifacts[0].server}", total=sum(a.size for a in artifacts))
-        jobs = [
-            pool.submit(_download, client, a, folder / a.name, lambda n: progress.advance(task, n)) for a in artifacts
-        ]
-        for job in futures.as_completed(jobs):
-            job.result()
-
-
-def _download(client: httpx.Client, artifact: Artifact, target: Path, advance: Callable[[int], None]) -> None:
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        digest = _stream(client, artifact, part, advance)
-    except httpx.HTTPError as error:
-        part.unlink(missing_ok=True)
-        raise FetchFailed(
-            f"cannot download {artifact.name}: {error}",
-            "check the network and run again; what was fetched is kept",
-        ) from error
-    if digest != artifact.sha256:
-        part.unlink()
-        raise FetchFailed(
-            f"{artifact.name} is not the pinned file: sha256 {digest}, expected {artifact.sha256}",
-            "something between here and the repository changes files; do not use it",
-        )
-    part.replace(target)
-
-
-@retry(
-    retry=retry_if_exception_type(httpx.TransportError),
-    stop=stop_after_attempt(4),
-    wait=wait_exponential_jitter(0.5, 5),
-    reraise=True,
-)
-def _stream(client: httpx.Client, artifact: Artifact, part: Path, advance: Callable[[int], None]) -> str:
-    digest = hashlib.sha256()
-    with client.stream("GET", f"{jgo.MAVEN_CENTRAL_URL}/{artifact.path}") as answer, part.open("wb") as out:
-        answer.raise_for_status()
-        for chunk in answer.iter_bytes(1 << 18):
-            digest.update(chunk)
-            out.write(chunk)
-            advance(len(chunk))
-    return digest.hexdigest()
-
-
-def make_lock() -> None:
-    """Resolve the coordinates, download all files once and write the lock."""
-    paths: dict[str, str] = {}
-    for coordinate in KAFKA:
-        for a in jgo.resolve(coordinate):
-            name = f"{a.artifactId}-{a.version}.jar"
-            paths.setdefault(
-                f"{a.groupId}:{a.artifactId}", f"{a.groupId.replace('.', '/')}/{a.artifactId}/{a.version}/{name}"
-            )
-    rows = []
-    with httpx.Client(timeout=120, follow_redirects=True) as client:
-        for server, path in [*(("kafka", p) for p in sorted(paths.values())), ("registry", REGISTRY)]:
-            data = client.get(f"{jgo.MAVEN_CENTRAL_URL}/{path}").raise_for_status().content
-            rows.append(asdict(Artifact(server, path, len(data), hashlib.sha256(data).hexdigest())))
-    LOCK.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    make_lock()
+def _is_there(path: Path, artifact: Artifact) -> bool:
+    return path.exists() and path.stat().st_size == artifact.size and checksum(path) == artifact.sha256

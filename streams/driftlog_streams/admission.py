@@ -9,24 +9,31 @@ Everything depends on the record, its append time and the registry only, so a re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from driftlog_crdt import AlgebraError
-from driftlog_schemas.batch_codec import decode_body
-from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, decode_body
+from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import device_of, replica_id
 from driftlog_schemas.messages import Batch, Command, Device, DeviceStatus
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
-
 from driftlog_streams.rules import Devices, SpaceRules
 
-UNKNOWN = frozenset({"unknown_device", "unknown_key"})
+MAX_RECORD_BYTES = MAX_BATCH_BYTES + 4096
+"""A body at its bound, in an envelope with room for names and a signature."""
+
+UNKNOWN = frozenset({"unknown_device", "unknown_key", "revoked", "wrong_replica"})
 """Refusals that reading the device registry to its present end may change."""
 
 
 class Refusal(NamedTuple):
-    """A whole batch is refused. The names are as claimed, not as proven; `number` is -1 where it could not be read."""
+    """A whole batch is refused.
+
+    Before the signature is verified only the claimed device is named: a receipt that repeated the number in a forged batch would
+    tell the real device that its own batch was refused. `number` is then -1, and the receipt's offset says which record is meant.
+    """
 
     code: str
     reason: str
@@ -45,11 +52,15 @@ class Admitted(NamedTuple):
 Admission: TypeAlias = Admitted | Refusal
 
 
-def admit(value: bytes, append_ms: int, partition: int, rules: SpaceRules, devices: Devices) -> Admission:
-    """Check one record of the op topic."""
+def admit(value: bytes | None, append_ms: int, partition: int, rules: SpaceRules, devices: Devices) -> Admission:
+    """Check one record of the op topic. Raises `RegistryUnreachable` where a foreign schema cannot be asked for."""
+    if value is None:
+        return Refusal("undecodable", "a record without a value")
+    if len(value) > MAX_RECORD_BYTES:
+        return Refusal("too_large", f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
     try:
         signed = rules.batches.open(value)
-    except Undecodable as error:
+    except (Undecodable, UnknownSchema) as error:
         return Refusal("undecodable", str(error))
     device_id = signed.device_id
     device = devices.find(device_id)
@@ -62,7 +73,7 @@ def admit(value: bytes, append_ms: int, partition: int, rules: SpaceRules, devic
         return Refusal("bad_signature", "the signature is not this device's over this body", device_id)
     try:
         batch = decode_body(signed.body)
-    except Undecodable as error:
+    except (Undecodable, RecursionError) as error:
         return Refusal("undecodable", str(error), device_id)
     return _admit_batch(batch, device, append_ms, partition, rules)
 
@@ -83,20 +94,34 @@ def _admit_batch(batch: Batch, device: Device, append_ms: int, partition: int, r
         return refuse("wrong_replica", f"{batch.replica!r} is no incarnation of this device up to {device.incarnation}")
     if batch.space != rules.name or batch.partition != partition:
         return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")
-    return Admitted(batch, device)
+    return _malformed(batch, partition, rules, refuse) or Admitted(batch, device)
 
 
-def objection(command: Command, device: Device, partition: int, rules: SpaceRules) -> tuple[str, str] | None:
+def _malformed(
+    batch: Batch, partition: int, rules: SpaceRules, refuse: Callable[[str, str], Refusal]
+) -> Refusal | None:
+    """What no agent of ours sends, and what could not be counted as seen: the documents live elsewhere, or the dots are none."""
+    for command in batch.commands:
+        scope = command.scope
+        if partition_of(scope, rules.partitions) != partition:
+            return refuse(
+                "wrong_partition", f"scope {scope!r} of command {command.id} does not live in partition {partition}"
+            )
+        for document, op in command.ops:
+            if document.scope != scope:
+                return refuse("undecodable", f"command {command.id} of scope {scope!r} changes {document.scope!r}")
+            if op.seq < 1 or op.hlc < 0 or op.replica != batch.replica:
+                return refuse("undecodable", f"command {command.id} has an op {op.replica}:{op.seq} at {op.hlc}")
+    return None
+
+
+def objection(command: Command, device: Device, rules: SpaceRules) -> tuple[str, str] | None:
     """Why this command of a known device cannot be merged: (code, reason), or None."""
     if "*" not in device.scopes and command.scope not in device.scopes:
         return "forbidden", f"the device may not write scope {command.scope!r}"
     if "*" not in device.permissions and (command.name or "_write") not in device.permissions:
         return "forbidden", f"the device may not send {command.name or 'direct writes'!r}"
-    if partition_of(command.scope, rules.partitions) != partition:
-        return "invalid", f"scope {command.scope!r} does not live in this partition"
     for document, op in command.ops:
-        if document.scope != command.scope:
-            return "invalid", f"a command of scope {command.scope!r} changes {document.scope!r}"
         collection = rules.collections.get(document.collection)
         if collection is None:
             return "undeclared", f"collection {document.collection!r} is not declared by the app that runs here"
@@ -104,4 +129,6 @@ def objection(command: Command, device: Device, partition: int, rules: SpaceRule
             collection.type.check(op)
         except AlgebraError as error:
             return "invalid", str(error)
+        except RecursionError:
+            return "invalid", f"{op.field}: a value nested too deep"
     return None

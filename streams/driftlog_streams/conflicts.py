@@ -13,7 +13,6 @@ from driftlog_crdt import Op, Write, canonical
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command, Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import conflict_id
-
 from driftlog_streams.rules import Collection
 
 

@@ -3,7 +3,10 @@
 WorkerError
 ├── DeliveryFailed    the broker did not take an outcome or a state
 ├── OrderBroken       a record came out of its order; going on could skip ops
-└── DevicesUnknown    the device registry could not be read to its end
+├── DevicesUnknown    the device registry could not be read to its end
+├── RecoveryFailed    the changelog could not be read to its end
+├── StoreLocked       another process holds the data folder
+└── SetupProblem      something that the worker needs is not there: one line, exit 1
 """
 
 from __future__ import annotations
@@ -11,6 +14,10 @@ from __future__ import annotations
 
 class WorkerError(RuntimeError):
     """The process must end; its supervisor starts it again from what was acknowledged."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class DeliveryFailed(WorkerError):
@@ -23,3 +30,15 @@ class OrderBroken(WorkerError):
 
 class DevicesUnknown(WorkerError):
     """Who may write is not known, and guessing would refuse honest devices."""
+
+
+class RecoveryFailed(WorkerError):
+    """The states of a partition could not be brought to the changelog's end."""
+
+
+class StoreLocked(WorkerError):
+    """Another process holds the data folder."""
+
+
+class SetupProblem(WorkerError):
+    """A worker cannot start like this."""

@@ -19,14 +19,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_schemas import groups, topics
-
 from driftlog_streams.rules import SpaceRules
 from driftlog_streams.work import OutRecord, PartitionWork
 
 LIMIT = 4
+Marks: TypeAlias = Sequence[tuple[str, bytes]]
 
 
 class Stage(IntEnum):
@@ -85,12 +85,18 @@ def seal(rules: SpaceRules, works: Sequence[PartitionWork]) -> Flight:
         outcomes += work.outcomes
         writes: list[tuple[bytes, bytes]] = []
         remaining = len(work.dirty)
+        plain: Marks = groups.headers(work.group, last=False)
         for key, entry in work.dirty.items():
             remaining -= 1
             value = entry.collection.codec.encode(entry.document, entry.state)
             entry.size = len(value)
             writes.append((key, value))
-            marks = groups.headers(work.group, last=not remaining, rejected=work.rejected.get(key, ()))
+            if entry.rejected:
+                # Also those of flights under way: if one of them is lost, this record still tells what was decided.
+                work.told[key] = entry.tell()
+                marks: Marks = groups.headers(work.group, last=not remaining, rejected=entry.rejected)
+            else:
+                marks = plain if remaining else groups.headers(work.group, last=True)
             states.append(OutRecord(topic, work.partition, key, value, marks))
         states += work.receipts
         parts.append(PartitionFlight(work.partition, writes, work.sources, work))
@@ -142,8 +148,7 @@ class FlightDeck:
         flight.started = False
         if stage is Stage.STORE:
             for part in flight.partitions:
-                for entry in part.work.dirty.values():
-                    entry.flights -= 1
+                part.work.stored()
         while self._flights and self._flights[0].stage is Stage.DONE:
             self._flights.popleft()
 

@@ -9,27 +9,30 @@ of its replica and every context is covered. Then the decision is made once and 
     otherwise                  -> accepted: all its ops are applied
     some dots covered          -> half seen (a crash tore its group): the decision it got before, see `_settle_half_seen`
 
-Dedupe is by dot against version vector only; offsets number groups and nothing else.
+Half seen can only be what a torn group held, so only a record up to the newest torn group may claim it. Later such a command
+is malformed: were it believed, a device could slip new ops past the guards by putting an old one beside them.
+
+Dedupe is by dot against version vector only; offsets number groups and bound that window, nothing else.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
-from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import structlog
-from driftlog_crdt import AlgebraError, DocumentState, Op, TooLarge, bounded, canonical
-from driftlog_crdt.hlc import millis
+
+from driftlog_crdt import AlgebraError, DocumentState, Op, Outcome, TooLarge, bounded, canonical
+from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS, millis
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import encode_body
 from driftlog_schemas.contract import Refused
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Batch, Command, CommandOutcome, Device, ParkedCommand, Receipt, Verdict
-
 from driftlog_streams import conflicts
 from driftlog_streams.admission import Admission, Refusal, objection
-from driftlog_streams.parking import Parked, Parking
+from driftlog_streams.parking import Blocker, Parked, Parking
 from driftlog_streams.rules import SpaceRules
 from driftlog_streams.state_cache import Entry, StateCache
 from driftlog_streams.work import OutRecord, PartitionWork
@@ -40,26 +43,16 @@ _OP_OVERHEAD = 96
 """About how many bytes of state an op can add besides its value."""
 
 
-class Standing(Enum):
-    """How a command stands to the merged states."""
-
-    FRESH = "fresh"
-    SEEN = "seen"
-    HALF_SEEN = "half seen"
-    MISSING = "missing"
-
-
-class Step(NamedTuple):
-    """One op and the document it changes."""
-
-    key: bytes
-    entry: Entry
-    op: Op
-    fresh: bool
+Step: TypeAlias = tuple[bytes, Entry, Op, bool]
+"""Document key, its entry, the op with its clock bounded, and whether the op is fresh (its dot not covered)."""
 
 
 class PartitionMerger:
-    """The merge of one partition. `torn` are the dots known to be rejected in a torn tail, by document key."""
+    """The merge of one partition.
+
+    `torn` are the dots known to be rejected in a torn tail, by document key; `torn_until` is the highest group number in that
+    tail (None: not known, every record may be of it; -1: there is none).
+    """
 
     def __init__(
         self,
@@ -68,151 +61,210 @@ class PartitionMerger:
         cache: StateCache,
         parking: Parking | None = None,
         torn: Mapping[bytes, frozenset[tuple[str, int]]] | None = None,
+        torn_until: int | None = None,
     ) -> None:
         self._rules = rules
         self._partition = partition
         self._cache = cache
         self._torn = torn or {}
+        self._torn_until = torn_until
+        self._offset = -1
+        self._moved: dict[tuple[bytes, str], Entry] = {}
+        """What moved since the last look at the parked commands, while there are any."""
         self.parking = parking or Parking()
-        self._tombstones: list[OutRecord] = []
         self.work = PartitionWork(partition)
 
     def take_work(self) -> PartitionWork:
         """What has gathered since the last call; it belongs to one flight now."""
         work = self.work
+        work.on_stored = self._publish_tombstones
         self.work = PartitionWork(self._partition)
-        if self._tombstones:
-            self.work.outcomes.extend(self._tombstones)
-            self._tombstones = []
         return work
+
+    def _publish_tombstones(self, tombstones: list[OutRecord]) -> None:
+        self.work.outcomes.extend(tombstones)
 
     def merge(self, admission: Admission, offset: int, append_ms: int, source: Any = None) -> None:
         """Merge one record of the op topic. `source` is handed back for acknowledgement."""
         work = self.work
-        work.group = offset
+        work.group = self._offset = offset
         if source is not None:
             work.sources.append(source)
         if isinstance(admission, Refusal):
             self._refuse(admission, offset)
-            return
-        batch, device = admission
-        outcomes = [self._merge_command(c, batch, device, offset, append_ms) for c in batch.commands]
-        newest = max((millis(c.hlc) for c in batch.commands), default=0)
-        self._answer(batch, device, outcomes, offset, _skew(newest, append_ms))
-        work.ops += sum(len(c.ops) for c in batch.commands)
-        if self.parking.concerned(work.dirty):
-            self.release()
-
-    def release(self) -> None:
-        """Try parked commands again until none moves. Every turn decides at least one, so it ends."""
-        moved = True
-        while moved:
-            moved = False
-            for parked in self.parking.waiting():
-                outcome = self._decide(parked.command, parked.batch, parked.device, parked.append_ms)
-                if outcome is None:
-                    continue
-                moved = True
-                self.parking.remove(parked)
-                topic = topics.parked_topic(self._rules.name)
-                self._tombstones.append(OutRecord(topic, self._partition, parked.key, None))
-                self._answer(parked.batch, parked.device, [outcome], parked.offset, 0)
+        else:
+            batch, device = admission
+            outcomes = [self._merge_command(c, batch, device, offset, append_ms) for c in batch.commands]
+            newest = max([c.hlc for c in batch.commands], default=0)
+            self._answer(batch, device, outcomes, offset, _skew(millis(newest), append_ms))
+            work.ops += sum([len(c.ops) for c in batch.commands])
+            if self._moved:
+                self._cascade()
+        if offset == self._torn_until and self.parking:
+            self.release()  # all that was torn has been read again: what waits for nothing waited for this
 
     def restore(self, parked: ParkedCommand, device: Device, batch: Batch) -> None:
-        """A parked command of an earlier life."""
+        """A parked command of an earlier life. Call `resume` (or `release`) after the last one."""
         (command,) = batch.commands
         self.parking.add(Parked(command, batch, device, parked.append_ms, parked.offset))
+
+    def resume(self, following: int) -> None:
+        """Restored commands are found their blockers; `following` is the offset of the record that comes next.
+
+        One that waits for nothing was released in the torn tail, or its tombstone was lost. In a torn tail it keeps waiting until
+        all of that is merged again, so that its guards see what they saw before.
+        """
+        self._offset = self.work.group = max(following - 1, 0)
+        if self._torn_until is None or self._torn_until < following:
+            self.release()
+            return
+        for parked in self.parking.waiting():
+            blocker = self._blocker(parked)
+            if blocker is not None:
+                self.parking.block(parked, blocker)
+
+    def release(self) -> None:
+        """Look at every parked command again, and at what that sets free."""
+        self._settle(self.parking.waiting())
+
+    def _cascade(self) -> None:
+        moved, self._moved = self._moved, {}
+        self._settle(self._woken(moved))
+
+    def _woken(self, moved: Mapping[tuple[bytes, str], Entry]) -> list[Parked]:
+        result = []
+        for (key, replica), entry in moved.items():
+            result += self.parking.woken(key, replica, entry.state.vector.get(replica, 0))
+        return result
+
+    def _settle(self, candidates: list[Parked]) -> None:
+        """Decide these and all that they set free, in order of record and command. Every turn decides one or blocks it."""
+        queue = [(p.offset, p.batch.commands.index(p.command), p.key, p) for p in candidates]
+        heapq.heapify(queue)
+        while queue:
+            *_, parked = heapq.heappop(queue)
+            if parked.key not in self.parking:
+                continue
+            decided = self._decide(parked.command, parked.batch, parked.device, parked.append_ms)
+            if isinstance(decided, Blocker):
+                self.parking.block(parked, decided)
+            else:
+                self.parking.remove(parked)
+                topic = topics.parked_topic(self._rules.name)
+                self.work.tombstones.append(OutRecord(topic, self._partition, parked.key, None))
+                self._answer(parked.batch, parked.device, [decided], parked.offset, 0)
+            moved, self._moved = self._moved, {}
+            for p in self._woken(moved):
+                heapq.heappush(queue, (p.offset, p.batch.commands.index(p.command), p.key, p))
+
+    def _blocker(self, parked: Parked) -> Blocker | None:
+        rejected = objection(parked.command, parked.device, self._rules) is not None
+        return self._survey(parked.command, parked.append_ms, rejected)[2]
 
     # -- one command
 
     def _merge_command(
         self, command: Command, batch: Batch, device: Device, offset: int, append_ms: int
     ) -> CommandOutcome:
-        outcome = self._decide(command, batch, device, append_ms)
-        if outcome is not None:
-            return outcome
+        if self.parking and f"{batch.replica}/{command.id}".encode() in self.parking:
+            return CommandOutcome(command.id, Verdict.PARKED, "gap", "still waits for an earlier change")
+        decided = self._decide(command, batch, device, append_ms)
+        if not isinstance(decided, Blocker):
+            return decided
         parked = Parked(command, batch, device, append_ms, offset)
-        known = parked.key in self.parking
-        if not self.parking.add(parked):
+        self.work.parked += 1
+        if not self.parking.add(parked, decided):
             return CommandOutcome(command.id, Verdict.PARKED, "parking_full", "send it again later")
-        if not known:
-            self.work.outcomes.append(self._parked_record(parked))
-        return CommandOutcome(command.id, Verdict.PARKED, "gap", "waits for an earlier change of the same document")
+        self.work.outcomes.append(self._parked_record(parked))
+        reason = f"waits for change {decided.seq} of {decided.replica} to {decided.key.decode()}"
+        return CommandOutcome(command.id, Verdict.PARKED, "gap", reason)
 
-    def _decide(self, command: Command, batch: Batch, device: Device, append_ms: int) -> CommandOutcome | None:
-        """Merge or reject; None if something is missing."""
-        against = objection(command, device, self._partition, self._rules)
-        steps = self._steps(command, append_ms)
-        standing = self._standing(steps)
-        if standing is Standing.MISSING:
-            return None
-        if standing is Standing.SEEN:
-            # Nothing to see at all (an undeclared collection) is a rejection again, not a duplicate.
-            if not steps and against is not None:
-                return CommandOutcome(command.id, Verdict.REJECTED, *against)
-            return CommandOutcome(command.id, Verdict.DUPLICATE)
-        if standing is Standing.HALF_SEEN:
-            return self._settle_half_seen(command, steps, append_ms)
+    def _decide(self, command: Command, batch: Batch, device: Device, append_ms: int) -> CommandOutcome | Blocker:
+        """Merge or reject; the blocker if something is missing."""
+        against = objection(command, device, self._rules)
+        steps, fresh, blocker = self._survey(command, append_ms, against is not None)
+        if blocker is not None:
+            return blocker
+        if not fresh:
+            if steps:
+                self.work.duplicates += 1
+                return CommandOutcome(command.id, Verdict.DUPLICATE)
+            if against is None:
+                return CommandOutcome(command.id, Verdict.ACCEPTED)
+            # Its collections are not declared: nothing to see, so it is rejected however often it comes.
+        elif fresh < len(steps):
+            settled = self._settle_half_seen(command, steps, append_ms)
+            if settled is not None:
+                return settled
+            against = against or ("invalid", "some of its changes were merged before and some were not")
         if against is None:
             against = self._try(command, steps, append_ms)
-        if against is not None:
-            self._see(steps)
-            return CommandOutcome(command.id, Verdict.REJECTED, *against)
-        return CommandOutcome(command.id, Verdict.ACCEPTED)
+        if against is None:
+            return CommandOutcome(command.id, Verdict.ACCEPTED)
+        self._see(steps)
+        self.work.rejections += 1
+        return CommandOutcome(command.id, Verdict.REJECTED, *against)
 
-    def _steps(self, command: Command, append_ms: int) -> list[Step]:
-        """The command's ops with their documents; clocks bounded. Ops of undeclared collections have nowhere to go."""
-        steps = []
+    def _survey(self, command: Command, append_ms: int, rejected: bool) -> tuple[list[Step], int, Blocker | None]:
+        """The command's ops with their documents, how many are fresh, and the first thing that is missing.
+
+        Ops of undeclared collections have nowhere to go. A rejected command has no effect, so it needs no context.
+        """
+        steps: list[Step] = []
+        fresh = 0
+        following: dict[bytes, int] = {}
+        collections, cache = self._rules.collections, self._cache
+        latest = ((append_ms + DEFAULT_BOUND_MS + 1) << COUNTER_BITS) - 1
         for document, op in command.ops:
-            collection = self._rules.collections.get(document.collection)
+            collection = collections.get(document.collection)
             if collection is None:
                 continue
             key = document_key(document)
-            entry = self._cache.get(key, document, collection)
-            hlc = bounded(op.hlc, append_ms)
-            if hlc != op.hlc:
-                op = op._replace(hlc=hlc)
-            steps.append(Step(key, entry, op, not self._duplicate(entry.state, op)))
-        return steps
+            entry = cache.get(key, document, collection)
+            if op.hlc > latest:
+                op = op._replace(hlc=bounded(op.hlc, append_ms))
+            if self._duplicate(entry.state, op):
+                steps.append((key, entry, op, False))
+                continue
+            vector, replica = entry.state.vector, op.replica
+            expected = following.get(key) or vector.get(replica, 0) + 1
+            if op.seq != expected:
+                return steps, fresh, Blocker(key, replica, op.seq - 1)
+            if op.context and not rejected:
+                for r, s in op.context.items():
+                    if vector.get(r, 0) < s and r != replica:
+                        return steps, fresh, Blocker(key, r, s)
+            following[key] = expected + 1
+            fresh += 1
+            steps.append((key, entry, op, True))
+        return steps, fresh, None
 
     def _duplicate(self, state: DocumentState, op: Op) -> bool:
         return op.seq <= state.vector.get(op.replica, 0)
 
-    def _standing(self, steps: list[Step]) -> Standing:
-        fresh = 0
-        following: dict[bytes, int] = {}
-        for key, entry, op, is_fresh in steps:
-            if not is_fresh:
-                continue
-            fresh += 1
-            vector = entry.state.vector
-            expected = following.get(key)
-            if expected is None:
-                expected = vector.get(op.replica, 0) + 1
-            if op.seq != expected:
-                return Standing.MISSING
-            following[key] = expected + 1
-            if op.context and not all(vector.get(r, 0) >= s for r, s in op.context.items() if r != op.replica):
-                return Standing.MISSING
-        if not fresh:
-            return Standing.SEEN
-        return Standing.FRESH if fresh == len(steps) else Standing.HALF_SEEN
+    def _settle_half_seen(self, command: Command, steps: list[Step], append_ms: int) -> CommandOutcome | None:
+        """Its group was torn by a crash. Its covered dots say what was decided: rejected dots are kept beside them.
 
-    def _settle_half_seen(self, command: Command, steps: list[Step], append_ms: int) -> CommandOutcome:
-        """Its group was torn by a crash. Its covered dots say what was decided: rejected dots are kept beside them."""
-        rest = [step for step in steps if step.fresh]
-        refused = any(
-            (step.op.replica, step.op.seq) in self._torn.get(step.key, ()) for step in steps if not step.fresh
-        )
-        if refused:
-            self._see(rest)
+        None outside the torn tail. The rejection itself was delivered before the torn states were published, so the receipt
+        repeats no reason.
+        """
+        if self._torn_until is not None and self._offset > self._torn_until:
+            return None
+        torn = self._torn
+        if any((op.replica, op.seq) in torn.get(key, ()) for key, _, op, fresh in steps if not fresh):
+            self._see(steps)
             return CommandOutcome(command.id, Verdict.DUPLICATE)
-        self._apply(command, rest, append_ms)
+        self._apply(command, steps, append_ms)
         return CommandOutcome(command.id, Verdict.ACCEPTED)
 
     def _try(self, command: Command, steps: list[Step], append_ms: int) -> tuple[str, str] | None:
         """Apply all ops, or none and say why."""
-        if not any(entry.collection.guards or self._may_outgrow(entry, op) for _, entry, op, _ in steps):
+        growth = sum([_weight(op) for _, _, op, _ in steps])
+        for _, entry, _, _ in steps:
+            collection = entry.collection
+            if collection.guards or entry.size + growth > collection.limit:
+                break
+        else:
             self._apply(command, steps, append_ms)
             return None
         before: dict[bytes, tuple[Entry, DocumentState, int]] = {}
@@ -248,12 +300,12 @@ class PartitionMerger:
                     return "guard_failed", f"guard {guard.name}: {error!r}"
         return None
 
-    def _may_outgrow(self, entry: Entry, op: Op) -> bool:
-        return entry.size + _weight(op) > entry.collection.limit
-
     def _apply(self, command: Command, steps: list[Step], append_ms: int) -> None:
-        dirty, work = self.work.dirty, self.work
-        for key, entry, op, _ in steps:
+        work, track = self.work, bool(self.parking)
+        dirty = work.dirty
+        for key, entry, op, fresh in steps:
+            if not fresh:
+                continue
             collection, state = entry.collection, entry.state
             watched = op.field in collection.policies
             siblings = (
@@ -265,9 +317,13 @@ class PartitionMerger:
                 applied = collection.type.apply(state, op)
             except AlgebraError as error:  # checked before: only a defect in a field type comes here
                 raise AssertionError(f"a checked op was refused by {collection.name}: {error}") from error
-            assert applied.outcome.value == "applied", f"{applied.outcome} for an op known to be next: {op}"
+            assert applied.outcome is Outcome.APPLIED, f"{applied.outcome} for an op known to be next: {op}"
             entry.size += _weight(op)
-            self._touch(key, entry, dirty)
+            if key not in dirty:
+                dirty[key] = entry
+                entry.flights += 1
+            if track:
+                self._moved[key, op.replica] = entry
             if not watched:
                 continue
             if len(siblings) > 1:
@@ -278,15 +334,18 @@ class PartitionMerger:
                 work.outcomes.append(self._conflict_record(conflict))
 
     def _see(self, steps: list[Step]) -> None:
-        for key, entry, op, _ in steps:
+        """Count the fresh ops as seen, without effect."""
+        dirty, track = self.work.dirty, bool(self.parking)
+        for key, entry, op, fresh in steps:
+            if not fresh:
+                continue
             entry.collection.type.see(entry.state, op.replica, op.seq)
-            self.work.rejected.setdefault(key, []).append((op.replica, op.seq))
-            self._touch(key, entry, self.work.dirty)
-
-    def _touch(self, key: bytes, entry: Entry, dirty: dict[bytes, Entry]) -> None:
-        if key not in dirty:
-            dirty[key] = entry
-            entry.flights += 1
+            entry.rejected.append((op.replica, op.seq))
+            if key not in dirty:
+                dirty[key] = entry
+                entry.flights += 1
+            if track:
+                self._moved[key, op.replica] = entry
 
     # -- records
 
@@ -344,7 +403,7 @@ class PartitionMerger:
 
 def _skew(newest_ms: int, append_ms: int) -> int:
     ahead = newest_ms - append_ms
-    return ahead if ahead > 5 * 60 * 1000 else 0
+    return ahead if ahead > DEFAULT_BOUND_MS else 0
 
 
 def _weight(op: Op) -> int:

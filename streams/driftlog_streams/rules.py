@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from driftlog_crdt import DocumentType
-from driftlog_schemas.batch_codec import BatchCodec
+from driftlog_schemas import avro_files
+from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.contract import GuardContract, SpaceContract
-from driftlog_schemas.messages import Device
+from driftlog_schemas.messages import Batch, Device, ParkedCommand
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.state_codec import StateCodec
@@ -41,6 +42,7 @@ class SpaceRules:
 
     def __init__(self, space: SpaceContract, ids: SchemaIds) -> None:
         self.space = space
+        self._ids = ids
         self.name = space.name
         self.partitions = space.partitions
         self.batches = BatchCodec(ids)
@@ -54,3 +56,14 @@ class SpaceRules:
             self.collections[name] = Collection(
                 name, roomy, codec, space.guards.get(name, ()), contract.document.max_bytes, policies
             )
+
+    def register(self) -> None:
+        """Make every schema that this space writes or reads known. Raises what the registry raises."""
+        for name in avro_files.RECORDS:
+            self._ids.id_of(avro_files.text(name))
+        for collection in self.collections.values():
+            self._ids.id_of(collection.codec.schema)
+
+    def parked_batch(self, parked: ParkedCommand) -> Batch:
+        """The batch of one in which a parked command was kept. Raises `Undecodable`."""
+        return decode_body(parked.body)

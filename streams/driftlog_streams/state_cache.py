@@ -2,7 +2,7 @@
 
 Two generations: what is used moves to the young one; when that is full it becomes the old one and the old one is dropped. What
 has changes that are not yet in the store (dirty or in flight) is pinned: dropping it would bring back an older state.
-The bound therefore must exceed what can be dirty and in flight together, or every turn would copy the pinned ones.
+Pinned documents do not count against the bound; otherwise a small one would turn on every access.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from driftlog_crdt import DocumentState
 from driftlog_schemas.identity import DocumentId
-
 from driftlog_streams.rules import Collection
 
 DEFAULT_SIZE = 100_000
@@ -20,7 +19,7 @@ DEFAULT_SIZE = 100_000
 class Entry:
     """A document under merge. `size` is about how many bytes its state takes; -1 when not measured."""
 
-    __slots__ = ("collection", "document", "flights", "size", "state")
+    __slots__ = ("collection", "document", "flights", "rejected", "size", "state", "told")
 
     def __init__(self, document: DocumentId, collection: Collection, state: DocumentState, size: int) -> None:
         self.document = document
@@ -29,6 +28,24 @@ class Entry:
         self.size = size
         self.flights = 0
         """In how many unfinished flights (and the next) it is."""
+        self.rejected: list[tuple[str, int]] = []
+        """Dots seen without effect that no finished flight tells yet."""
+        self.told = 0
+        """How many of those are told by unfinished flights."""
+
+    def tell(self) -> int:
+        """A flight is sealed with all of `rejected`; how many of them it is the first to tell."""
+        new = len(self.rejected) - self.told
+        self.told += new
+        return new
+
+    def landed(self, told: int) -> None:
+        """A flight is stored that was the first to tell `told` rejected dots."""
+        self.flights -= 1
+        assert self.flights >= 0, "a document lands as often as it flies"
+        if told:
+            del self.rejected[:told]
+            self.told -= told
 
 
 class StateCache:
@@ -37,6 +54,7 @@ class StateCache:
     def __init__(self, load: Callable[[bytes], bytes | None], size: int = DEFAULT_SIZE) -> None:
         self._load = load
         self._size = size
+        self._limit = size
         self._young: dict[bytes, Entry] = {}
         self._old: dict[bytes, Entry] = {}
 
@@ -51,7 +69,7 @@ class StateCache:
             state = collection.type.new() if raw is None else collection.codec.decode(raw)
             entry = Entry(document, collection, state, 0 if raw is None else len(raw))
         self._young[key] = entry
-        if len(self._young) > self._size:
+        if len(self._young) > self._limit:
             self._turn()
         return entry
 
@@ -59,6 +77,7 @@ class StateCache:
         pinned = {key: entry for key, entry in self._old.items() if entry.flights and key not in self._young}
         pinned.update((key, entry) for key, entry in self._young.items() if entry.flights)
         self._old, self._young = self._young, pinned
+        self._limit = self._size + len(pinned)  # pinned ones take no room, or every access would turn again
 
     def __len__(self) -> int:
         return len(self._young.keys() | self._old.keys())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,14 +29,28 @@ class PartitionWork:
     """Rejections, parked commands, conflicts: delivered before any state."""
     receipts: list[OutRecord] = field(default_factory=list)
     """Of batches that were accepted whole: may travel with the states."""
-    rejected: dict[bytes, list[tuple[str, int]]] = field(default_factory=dict)
-    """Document key -> the dots that were refused on it."""
+    tombstones: list[OutRecord] = field(default_factory=list)
+    """Of parked commands decided in this work: published when its states are stored, never before."""
+    told: dict[bytes, int] = field(default_factory=dict)
+    """Document key -> how many of its rejected dots this flight is the first to tell."""
+    on_stored: Callable[[list[OutRecord]], None] | None = None
+    """Takes the tombstones then."""
     group: int = -1
     """Offset of the last op record merged."""
     sources: list[Any] = field(default_factory=list)
     """What to acknowledge when all is done, in order; the rim knows what they are."""
     ops: int = 0
+    duplicates: int = 0
+    rejections: int = 0
+    parked: int = 0
+
+    def stored(self) -> None:
+        """All of it is delivered and in the store."""
+        for key, entry in self.dirty.items():
+            entry.landed(self.told.get(key, 0))
+        if self.tombstones and self.on_stored is not None:
+            self.on_stored(self.tombstones)
 
     @property
     def empty(self) -> bool:
-        return not (self.sources or self.outcomes or self.dirty or self.receipts)
+        return not (self.sources or self.outcomes or self.dirty or self.receipts or self.tombstones)

@@ -25,6 +25,8 @@ class Life:
         self.alive = True
         self.frozen_until = 0
         self.on_death: Callable[[], None] = lambda: None
+        self.on_failure: Callable[[Exception], None] = _raise
+        """Given what the code under test raises and does not handle; by default the run ends with it."""
 
     def after(self, delay_ms: int, label: str, action: Callable[[], None]) -> Event:
         """Have `action` happen in this life; a frozen process does it when it thaws."""
@@ -41,6 +43,9 @@ class Life:
         except ProcessDied:
             if self.alive:  # else: somebody has buried it already
                 self.on_death()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it ended a process: the judge is told
+            if self.alive:
+                self.on_failure(error)
 
     def end(self) -> None:
         """Nothing tied to this life happens any more."""
@@ -49,3 +54,7 @@ class Life:
     def freeze(self, duration_ms: int) -> None:
         """Stop the process for a while; it does not notice."""
         self.frozen_until = self._scheduler.now + duration_ms
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -8,7 +8,7 @@ next one there is. `history` keeps what compaction removed, for the judge only: 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -52,6 +52,8 @@ class SimulatedLog:
         self._topics = {topic.name: topic for topic in topics}
         self._partitions = {topic.name: [Partition() for _ in range(topic.partitions)] for topic in topics}
         self._committed: dict[tuple[str, int], int] = {}
+        self.grown: Callable[[LogRecord], None] = lambda record: None
+        """Told of each new record, so that readers need not poll."""
 
     def append(
         self,
@@ -67,6 +69,7 @@ class SimulatedLog:
         log.history.append(record)
         log.visible.append(record)
         self._scheduler.note(f"log {topic}[{partition}]@{record.offset}")
+        self.grown(record)
         return record
 
     def read(self, topic: str, partition: int, offset: int, limit: int) -> list[LogRecord]:
@@ -74,6 +77,11 @@ class SimulatedLog:
         visible = self._partitions[topic][partition].visible
         start = bisect_left(visible, offset, key=_offset)
         return visible[start : start + limit]
+
+    def holes(self, topic: str, partition: int, offset: int) -> bool:
+        """Has compaction removed anything from `offset` on?"""
+        log = self._partitions[topic][partition]
+        return len(log.visible) - bisect_left(log.visible, offset, key=_offset) < log.end - offset
 
     def end(self, topic: str, partition: int) -> int:
         """The offset that the next record will get."""

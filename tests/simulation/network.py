@@ -132,10 +132,12 @@ class Producer:
         message.event = self._scheduler.at(message.arrives, label, lambda: self._arrive(message))
 
     def _fail(self, message: _Message) -> None:
+        told, message.told = message.told, lambda _: None
         if self._scheduler.chance(0.3):
             self._schedule(message)
-            message.told = lambda _: None
-        told, message.told = message.told, lambda _: None
+        else:
+            message.done = True
+            self._queues[message.topic, message.partition].remove(message)
         self._life.after(self._timeout_ms, "delivery failed", lambda: told(None))
 
     def _arrive(self, message: _Message) -> None:

@@ -1,0 +1,83 @@
+# Everything a contributor does is one command here. Needs Python 3.11+, make and git; the rest is fetched by `setup`:
+# a virtual environment from the lock (every file with its checksum), then the servers' files on first use.
+
+# The first of these that runs and is new enough (a version manager's stand-ins exist but do not run).
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+STAMP  := $(VENV)/.installed
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup fetch demo test quick lint format faults bench docs lock lock-servers clean distclean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  ARGS=\"...\" is handed on, for example: make demo ARGS=--json"
+
+setup: $(STAMP) ## the virtual environment, from the lock
+
+$(LOCKED): requirements.lock
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/pip || { echo "making $(VENV) with $(PYTHON)" >&2; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "installing the locked dependencies into $(VENV)" >&2
+	@$(BIN)/pip install --disable-pip-version-check --require-hashes -r requirements.lock >&2
+	@touch $@
+
+$(STAMP): $(LOCKED) pyproject.toml
+	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . >&2
+	@touch $@
+
+fetch: $(STAMP) ## Kafka and the schema registry into the cache, for working offline
+	@$(BIN)/driftlog broker fetch >&2
+
+demo: $(STAMP) ## the retail day on a real broker
+	@$(BIN)/driftlog demo $(ARGS)
+
+test: lint fetch ## lint, then every test
+	$(BIN)/pytest $(ARGS)
+
+quick: $(STAMP) ## only the tests that need no server and no patience
+	$(BIN)/pytest -m "not broker and not slow" $(ARGS)
+
+lint: $(STAMP) ## ruff, mypy --strict, and the arrows between the packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## put every file into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+faults: fetch ## simulation and faults on the real broker
+	$(BIN)/pytest tests/simulation tests/integration $(ARGS)
+
+bench: fetch ## the benchmarks, beside their baselines
+	@$(BIN)/driftlog bench $(ARGS)
+
+docs: $(STAMP) ## check the documents: links, commands, examples
+	$(BIN)/pytest tests/documents $(ARGS)
+
+lock: ## resolve the dependencies anew (uv, in a throwaway environment)
+	$(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --disable-pip-version-check --quiet uv
+	.lock-venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK_OPTIONS) -o requirements.lock
+	.lock-venv/bin/uv pip compile pyproject.toml --extra edge --extra streams $(LOCK_OPTIONS) \
+	  --constraint requirements.lock -o infra/images/requirements.lock
+	rm -rf .lock-venv
+
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet
+
+lock-servers: $(STAMP) ## resolve the servers' files anew (a minute, the network)
+	$(BIN)/python -m driftlog_infra.lock_maker
+
+clean: ## remove what was made, except the virtual environment
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .lock-venv build dist
+	find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the virtual environment too
+	rm -rf $(VENV)

@@ -1,0 +1,196 @@
+"""BoundedCounter: a count that stays within its bounds, offline too, because every replica spends only its own rights.
+
+| concurrent ops | result |
+|---|---|
+| decrement(a) and decrement(b) | - a - b; each was covered by its writer's rights, so the bound holds |
+| increment(a) and decrement(b) | + a - b |
+| transfer(n to r) and any decrement | the same, and r may take n more, the giver n less |
+
+With a lower bound, the distance to it is cut into *rights to go down*, each owned by one replica: an increment creates them for
+its writer, a decrement uses up its writer's, a transfer hands some over. With an upper bound the same holds for *rights to
+go up* (room): a decrement creates them, an increment uses them, `transfer_room` hands them over. What `initial` leaves to a
+bound belongs to `holder`, the one replica that may start from it.
+
+State: per replica a row that only it writes: its increments, its decrements, the rights and the room it gave to each other. All
+numbers only grow, in the order of its ops, so `join` is the maximum of each cell.
+
+Why the bound holds: a replica's rights in its own view are at most its rights in any state that has all its ops, since all
+that lowers them is its own, and known to it. `permit` refuses there, with what is left; merging never refuses. The rights of all
+replicas add up to the distance between value and bound, so while none is negative the bound holds.
+
+A delete concurrent with a decrement must take both the decrement and the increments that paid for it, so a bounded counter
+stands only in documents where deletes win.
+
+>>> from driftlog_crdt.ops import Op
+>>> seats = BoundedCounter(lower=0)
+>>> state = seats.new()
+>>> _ = seats.apply(state, Op("a", 1, 0, "seats", "increment", 10)), seats.apply(state, Op("a", 2, 0, "seats", "transfer", ["b", 4]))
+>>> seats.rights(state, "a"), seats.rights(state, "b")
+(6, 4)
+>>> seats.permit(state, Op("b", 1, 0, "seats", "decrement", 5))
+Traceback (most recent call last):
+driftlog_crdt.errors.BadOperation: seats: b may take 4 more, not 5; ask for a transfer of rights
+
+Source: Balegas et al. 2015, "Extending eventually consistent cloud databases for enforcing numeric invariants", section IV.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+from driftlog_crdt.causal import Vector
+from driftlog_crdt.counter import MAX_STEP
+from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
+from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.ops import Op
+from driftlog_crdt.plain import Plain, check_plain
+
+
+class Row(NamedTuple):
+    """What one replica did: the two dicts and the one-element sums change in place."""
+
+    sums: list[int]
+    """[increments, decrements]"""
+    rights: dict[str, int]
+    """to whom it gave rights to go down, and how many"""
+    room: dict[str, int]
+    """to whom it gave rights to go up"""
+
+
+Rows: TypeAlias = dict[str, Row]
+
+_GIVING = frozenset({"transfer", "transfer_room"})
+
+
+class BoundedCounter(FieldType[Rows]):
+    """An escrow counter. Give `lower`, `upper` or both."""
+
+    __slots__ = ("holder", "initial", "lower", "upper")
+
+    name = "bounded_counter"
+    kinds = frozenset({"increment", "decrement", "transfer", "transfer_room"})
+    erasable = False
+
+    def __init__(
+        self, lower: int | None = 0, upper: int | None = None, initial: int | None = None, holder: str = ""
+    ) -> None:
+        bounds = [bound for bound in (lower, upper) if bound is not None]
+        if not bounds:
+            raise ValueError("a bounded counter needs a lower or an upper bound")
+        self.lower, self.upper, self.holder = lower, upper, holder
+        self.initial = bounds[0] if initial is None else initial
+        if self.initial < bounds[0] if lower is not None else False:
+            raise ValueError(f"initial {self.initial} is below the lower bound {lower}")
+        if upper is not None and self.initial > upper:
+            raise ValueError(f"initial {self.initial} is above the upper bound {upper}")
+        if not holder and any(bound != self.initial for bound in bounds):
+            raise ValueError(f"initial {self.initial} leaves rights to {bounds}: name the replica that holds them")
+
+    def new(self) -> Rows:
+        return {}
+
+    def check(self, op: Op) -> None:
+        self.require_kind(op)
+        if op.kind not in _GIVING:
+            _check_amount(op.value, op)
+            return
+        if (self.lower if op.kind == "transfer" else self.upper) is None:
+            raise BadOperation(op.field, f"there is no bound on that side, so nothing to {op.kind}")
+        if type(op.value) is not list or len(op.value) != 2 or type(op.value[0]) is not str:
+            raise BadValue(op.field, f"{op.kind} takes [replica, number], not {op.value!r}")
+        check_plain(op.value[0], op.field)
+        _check_amount(op.value[1], op)
+
+    def permit(self, state: Rows, op: Op) -> None:
+        value: Any = op.value
+        amount: int = value[1] if op.kind in _GIVING else value
+        goes_down = op.kind in ("decrement", "transfer")
+        left = self.rights(state, op.replica) if goes_down else self.room(state, op.replica)
+        if left is not None and amount > left:
+            verb, what = ("take", "rights") if goes_down else ("add", "room")
+            raise BadOperation(
+                op.field, f"{op.replica} may {verb} {max(left, 0)} more, not {amount}; ask for a transfer of {what}"
+            )
+
+    def apply(self, state: Rows, op: Op) -> tuple[Write, ...]:
+        row = state.get(op.replica)
+        if row is None:
+            row = state[op.replica] = Row([0, 0], {}, {})
+        value: Any = op.value
+        if op.kind == "increment":
+            row.sums[0] += value
+        elif op.kind == "decrement":
+            row.sums[1] += value
+        else:
+            given = row.rights if op.kind == "transfer" else row.room
+            given[value[0]] = given.get(value[0], 0) + value[1]
+        return NO_WRITES
+
+    def join(self, left: Rows, left_seen: Vector, right: Rows, right_seen: Vector) -> Rows:
+        result = self.copy(left)
+        for replica, theirs in right.items():
+            ours = result.get(replica, _NO_ROW)
+            result[replica] = Row(
+                [max(a, b) for a, b in zip(ours.sums, theirs.sums, strict=True)],
+                _larger(ours.rights, theirs.rights),
+                _larger(ours.room, theirs.room),
+            )
+        return result
+
+    def value(self, state: Rows) -> int:
+        return self.initial + sum(row.sums[0] - row.sums[1] for row in state.values())
+
+    def rights(self, state: Rows, replica: str) -> int | None:
+        """How far `replica` may still go down; None without a lower bound."""
+        if self.lower is None:
+            return None
+        own = state.get(replica, _NO_ROW)
+        held = self.initial - self.lower if replica == self.holder else 0
+        received = sum(row.rights.get(replica, 0) for row in state.values())
+        return held + own.sums[0] + received - sum(own.rights.values()) - own.sums[1]
+
+    def room(self, state: Rows, replica: str) -> int | None:
+        """How far `replica` may still go up; None without an upper bound."""
+        if self.upper is None:
+            return None
+        own = state.get(replica, _NO_ROW)
+        held = self.upper - self.initial if replica == self.holder else 0
+        received = sum(row.room.get(replica, 0) for row in state.values())
+        return held + own.sums[1] + received - sum(own.room.values()) - own.sums[0]
+
+    def encode(self, state: Rows) -> Plain:
+        rows: dict[str, Any] = {replica: [row.sums, row.rights, row.room] for replica, row in state.items()}
+        return rows
+
+    def decode(self, plain: Plain) -> Rows:
+        if type(plain) is not dict:
+            raise BadEncoding("", "a bounded counter is encoded as an object")
+        rows: Rows = {}
+        for replica, row in plain.items():
+            match row:
+                case [[int(), int()] as sums, dict(rights), dict(room)] if all(
+                    type(n) is int and n >= 0 for n in [*sums, *rights.values(), *room.values()]
+                ):
+                    rows[replica] = Row(sums, rights, room)  # type: ignore[arg-type]  # just checked
+                case _:
+                    raise BadEncoding("", f"row of {replica}: [[up, down], rights, room] expected")
+        return rows
+
+    def copy(self, state: Rows) -> Rows:
+        return {replica: Row(row.sums[:], dict(row.rights), dict(row.room)) for replica, row in state.items()}
+
+    def is_new(self, state: Rows) -> bool:
+        return not state
+
+
+_NO_ROW = Row([0, 0], {}, {})
+"""Read, never written."""
+
+
+def _check_amount(amount: Plain, op: Op) -> None:
+    if type(amount) is not int or not 0 <= amount <= MAX_STEP:
+        raise BadValue(op.field, f"{op.kind} takes a whole number from 0 up, not {amount!r}")
+
+
+def _larger(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+    return {to: max(left.get(to, 0), right.get(to, 0)) for to in left.keys() | right.keys()}

@@ -1,0 +1,82 @@
+"""The bytes of a document's state: canonical JSON, so that any tool can look at it; equal states give equal bytes.
+
+    [1, {replica: seq}, {field: state}]                                    as long as nothing was deleted or refused
+    [1, {replica: seq}, {field: state}, {"grave": ..., "presence": ...}]   else; each left out where it says nothing
+
+Whatever reads this must get either the state or `BadEncoding` with the field's name, from any bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from driftlog_crdt.document_state import DocumentState
+from driftlog_crdt.errors import BadEncoding
+from driftlog_crdt.field_type import FieldType
+from driftlog_crdt.plain import Plain, canonical
+
+FORMAT = 1
+
+
+def encode(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> bytes:
+    """The canonical bytes of a state."""
+    fields: dict[str, Plain] = {}
+    for name, stored in state.fields.items():
+        kind = types[name]
+        if not kind.is_new(stored):
+            fields[name] = kind.encode(stored)
+    vector: Any = state.vector
+    if state.grave is None and (state.presence is None or state.presence == vector):
+        return canonical([FORMAT, vector, fields]).encode()
+    extra: dict[str, Any] = {}
+    if state.grave is not None:
+        extra["grave"] = state.grave
+    if state.presence is not None and state.presence != vector:
+        extra["presence"] = state.presence
+    return canonical([FORMAT, vector, fields, extra]).encode()
+
+
+def decode(data: bytes, document: str, types: Mapping[str, FieldType[Any]]) -> DocumentState:
+    """The state of an encoding. Raises `BadEncoding`."""
+    try:
+        plain = _decoder.decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise BadEncoding("", f"{document}: not an encoded document: {error}") from error
+    extra: Any = {}
+    match plain:
+        case [int(version), dict(vector), dict(fields)] if version == FORMAT:
+            pass
+        case [int(version), dict(vector), dict(fields), dict(extra)] if version == FORMAT:
+            if not extra.keys() <= {"grave", "presence"}:
+                raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
+        case _:
+            raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
+    for vectors in (vector, *extra.values()):
+        _check_vector(vectors, document)
+    state = DocumentState(vector, {}, extra.get("presence"), extra.get("grave"))
+    for name, stored in fields.items():
+        kind = types.get(name)
+        if kind is None:
+            raise BadEncoding(name, f"{document} declares no such field")
+        try:
+            state.fields[name] = kind.decode(stored)
+        except BadEncoding as error:
+            raise BadEncoding(name, error.reason) from error
+    return state
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number here")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _check_vector(vector: object, document: str) -> None:
+    if type(vector) is not dict:
+        raise BadEncoding("", f"{document}: a vector is an object of whole numbers")
+    for seq in vector.values():
+        if type(seq) is not int or seq < 1:
+            raise BadEncoding("", f"{document}: a vector is an object of whole numbers from 1")

@@ -1,0 +1,67 @@
+"""What a document remembers, and what merging an op can answer.
+
+`vector` is the memory of what has been merged. `presence` and `grave` exist only where they say more than the vector does:
+
+- `presence`: replica -> seq of its latest op that still has an effect. None means: the vector itself, nothing was erased
+  or refused. The document exists while there is any.
+- `grave`: the dots of the deletes, as a vector. None means that nobody ever deleted; empty means that there were deletes
+  and that all were pruned (see `deletion`).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, NamedTuple
+
+from driftlog_crdt.field_type import NO_WRITES, Write
+
+
+class Outcome(Enum):
+    """What became of an op."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    GAP = "gap"
+
+
+class Pair(NamedTuple):
+    """Two concurrent writes of one place with different values, in the order of their dots."""
+
+    field: str
+    first: Write
+    second: Write
+
+
+NO_PAIRS: tuple[Pair, ...] = ()
+
+
+class Applied(NamedTuple):
+    """The outcome, the writes that are in conflict with the op's, and the earlier conflicts that the op has ended."""
+
+    outcome: Outcome
+    beside: tuple[Write, ...] = NO_WRITES
+    closed: tuple[Pair, ...] = NO_PAIRS
+
+
+APPLIED = Applied(Outcome.APPLIED)
+DUPLICATE = Applied(Outcome.DUPLICATE)
+GAP = Applied(Outcome.GAP)
+
+
+class DocumentState:
+    """What has been merged of one document. Owned by whoever made it; change it only through `DocumentType`."""
+
+    __slots__ = ("fields", "grave", "presence", "vector")
+
+    def __init__(
+        self,
+        vector: dict[str, int] | None = None,
+        fields: dict[str, Any] | None = None,
+        presence: dict[str, int] | None = None,
+        grave: dict[str, int] | None = None,
+    ) -> None:
+        self.vector: dict[str, int] = {} if vector is None else vector
+        self.fields: dict[str, Any] = {} if fields is None else fields
+        """Only fields that an op has touched."""
+        self.presence = presence
+        self.grave = grave

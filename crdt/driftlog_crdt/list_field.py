@@ -1,0 +1,68 @@
+"""List: elements in an order that concurrent editing agrees on.
+
+| concurrent ops | result |
+|---|---|
+| insert and insert, delete | see `sequence` |
+
+An insert is [position, [element, ...]], a delete is [position, count]. An element is any plain value; it stands in Yjs as its
+canonical text, since Yjs has one kind of number and we have two.
+
+>>> from driftlog_crdt.document import DocumentType, Field
+>>> tour = DocumentType("Tour", {"stops": Field(List())})
+>>> state = tour.new()
+>>> _ = tour.apply(state, tour.prepare(state, "a", 1, "stops", "insert", [0, ["Ulm", {"city": "Bonn"}]]))
+>>> _ = tour.apply(state, tour.prepare(state, "a", 2, "stops", "insert", [1, [7]]))
+>>> _ = tour.apply(state, tour.prepare(state, "a", 3, "stops", "delete", [0, 1]))
+>>> tour.values(state)
+{'stops': [7, {'city': 'Bonn'}]}
+
+Source: Nicolaescu et al. 2016 (YATA), through pycrdt, the Python binding of Yrs.
+"""
+
+from __future__ import annotations
+
+import json
+
+from pycrdt import Array
+
+from driftlog_crdt.errors import BadValue
+from driftlog_crdt.plain import Plain, canonical, check_plain
+from driftlog_crdt.sequence import Sequence, SequenceState
+from driftlog_crdt.yjs_edit import Edit
+
+
+class List(Sequence):
+    """A collaborative list."""
+
+    __slots__ = ()
+
+    name = "list"
+    root = Array
+
+    def value(self, state: SequenceState) -> Plain:
+        return [json.loads(element) for element in state.root]
+
+    def length(self, root: Array[str]) -> int:
+        return len(root)
+
+    def insert(self, root: Array[str], position: int, run: Plain) -> None:
+        if type(run) is not list:
+            raise BadValue("", f"a list of elements is inserted, not {run!r}")
+        for element in run:
+            check_plain(element, "")
+        root[position:position] = [canonical(element) for element in run]
+
+    def delete(self, root: Array[str], start: int, stop: int) -> None:
+        del root[start:stop]
+
+    def check_run(self, edit: Edit, field: str) -> None:
+        if not edit.elements:
+            raise BadValue(field, "a text cannot stand in a list")
+        for text in edit.elements:
+            try:
+                element = json.loads(text)
+                check_plain(element, field)
+            except (ValueError, RecursionError) as error:
+                raise BadValue(field, f"an element that is no plain value: {error}") from error
+            if canonical(element) != text:
+                raise BadValue(field, "an element that is not in canonical form")

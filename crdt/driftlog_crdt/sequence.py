@@ -1,0 +1,242 @@
+"""Sequence: what `Text` and `List` share, a Yjs document behind the interface of a field.
+
+| concurrent ops | result |
+|---|---|
+| insert and insert, at different places | both, each between the neighbours that its writer saw |
+| insert and insert, at the same place | both, one run after the other, never mixed; all replicas in the same order |
+| insert and delete around it | the insert stays, what was deleted goes |
+| delete and delete of the same | gone, once |
+
+The writer says positions; `author` turns them into a Yjs update (see `yjs_edit`), which names neighbours instead of
+positions, and that is what the op carries. So the writer of a command need not know Yjs, and the cloud need not know what
+the writer saw. Convergence is that of YATA, which Yjs implements.
+
+What Yjs leaves open is closed here:
+- *Who writes*: the Yjs client id is a hash of the replica's name (53 bits), so a restart goes on where it stopped. A forged
+  op with another's client id is refused.
+- *A missing predecessor*: where an earlier op of the writer was refused, its clocks are not there. Yjs would keep the later
+  edit waiting, and would take the clocks twice when the writer uses them again. Here an edit whose needs are not met has no
+  effect; since a writer's ops come in order and their contexts are met, every replica finds the same.
+- *Bytes*: how Yjs cuts runs depends on the order of arrival. `encode` writes the document as a new one that loaded it,
+  which cuts them anew; equal states then give equal bytes (tested, not promised by Yjs).
+
+An erase (delete under update-wins) carries a Yjs update that deletes all that its writer saw.
+
+Source: Nicolaescu et al. 2016, "Near real-time peer-to-peer shared editing on extensible data types" (YATA), section 3.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from abc import abstractmethod
+from typing import Any, TypeAlias
+
+from pycrdt import Array, Doc
+from pycrdt import Text as YText
+
+from driftlog_crdt.causal import Vector
+from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
+from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.ops import Op
+from driftlog_crdt.plain import Plain
+from driftlog_crdt.yjs_edit import ROOT, Edit, read_clocks, read_edit
+
+Root: TypeAlias = "YText | Array[str]"
+
+
+class SequenceState:
+    """A Yjs document, the clocks it has reached, and a twin in which the owner of this state drafts edits."""
+
+    __slots__ = ("clocks", "doc", "draft", "encoded", "root", "twin")
+
+    def __init__(self, update: bytes, root: type[Any]) -> None:
+        self.doc, self.root = _load(update, root, 0)
+        self.clocks = read_clocks(self.doc.get_state()) if update else {}
+        self.encoded: str | None = None
+        """The canonical bytes, while nothing has changed since they were made."""
+        self.twin: tuple[int, Doc[Any], Root] | None = None
+        self.draft: bytes | None = None
+        """An edit that the twin holds and the document does not."""
+
+
+class Sequence(FieldType[SequenceState]):
+    """Runs of things in an order that concurrent edits agree on."""
+
+    __slots__ = ()
+
+    kinds = frozenset({"insert", "delete"})
+
+    root: type[Any]
+    """The Yjs type that holds the run."""
+
+    @abstractmethod
+    def length(self, root: Any) -> int:
+        """How many things a user counts in `root`."""
+
+    @abstractmethod
+    def insert(self, root: Any, position: int, run: Plain) -> None:
+        """Put `run` before `position`. Raises `BadValue` for what is no run of this type."""
+
+    @abstractmethod
+    def delete(self, root: Any, start: int, stop: int) -> None:
+        """Take out what stands from `start` to before `stop`."""
+
+    @abstractmethod
+    def check_run(self, edit: Edit, field: str) -> None:
+        """Raise `BadValue` unless the inserted run is one of this type."""
+
+    def new(self) -> SequenceState:
+        return SequenceState(b"", self.root)
+
+    def check(self, op: Op) -> None:
+        self.require_kind(op)
+        try:
+            edit = read_edit(_bytes(op.value))
+        except ValueError as error:
+            raise BadValue(op.field, f"{op.kind} carries an edit as base64 text: {error}") from error
+        if (edit.length > 0) != (op.kind == "insert"):
+            raise BadOperation(op.field, f"what this {op.kind} carries is not one")
+        if edit.length:
+            if edit.client != client_of(op.replica):
+                raise BadOperation(op.field, f"an insert by {op.replica} in the name of another")
+            self.check_run(edit, op.field)
+
+    def author(self, state: SequenceState, replica: str, seq: int, kind: str, value: Plain) -> Plain:
+        if kind not in self.kinds:
+            raise BadOperation("", f"a {self.name} takes insert, delete, not {kind!r}")
+        if type(value) is not list or len(value) != 2 or type(value[0]) is not int:
+            raise BadValue("", f"{kind} takes [position, {'run' if kind == 'insert' else 'count'}], not {value!r}")
+        position: int = value[0]
+        what: Any = value[1]
+        length = self.length(state.root)
+        if kind == "insert":
+            if not 0 <= position <= length or not what:
+                raise BadValue("", f"cannot insert {what!r} at {position} of {length}")
+        elif type(what) is not int or what < 1 or not 0 <= position <= length - what:
+            raise BadValue("", f"cannot delete {what!r} at {position} of {length}")
+        root = self._twin(state, client_of(replica))
+        edits: list[bytes] = []
+        doc = state.twin[1]  # type: ignore[index]  # _twin has just made it
+        watch = doc.observe(lambda event: edits.append(event.update))
+        try:
+            if kind == "insert":
+                self.insert(root, position, what)
+            else:
+                self.delete(root, position, position + what)
+        except BadValue:
+            state.twin = None
+            raise
+        finally:
+            doc.unobserve(watch)
+        (state.draft,) = edits
+        return base64.b64encode(state.draft).decode()
+
+    def apply(self, state: SequenceState, op: Op) -> tuple[Write, ...]:
+        self._merge(state, _bytes(op.value))
+        return NO_WRITES
+
+    def join(self, left: SequenceState, left_seen: Vector, right: SequenceState, right_seen: Vector) -> SequenceState:
+        result = SequenceState(left.doc.get_update(), self.root)
+        result.doc.apply_update(right.doc.get_update())
+        result.clocks = read_clocks(result.doc.get_state())
+        return result
+
+    def encode(self, state: SequenceState) -> Plain:
+        if state.encoded is None:
+            doc, _ = _load(state.doc.get_update(), self.root, 0)
+            state.encoded = base64.b64encode(doc.get_update()).decode()
+        return state.encoded
+
+    def decode(self, plain: Plain) -> SequenceState:
+        try:
+            state = SequenceState(_bytes(plain), self.root)
+            self.value(state)
+        except (ValueError, IndexError) as error:
+            raise BadEncoding("", f"a {self.name} is encoded as base64 of a Yjs update: {error}") from error
+        if not state.clocks:
+            raise BadEncoding("", f"a {self.name} that holds nothing is not encoded")
+        return state
+
+    def copy(self, state: SequenceState) -> SequenceState:
+        copy = SequenceState(state.doc.get_update(), self.root)
+        copy.encoded = state.encoded
+        return copy
+
+    def is_new(self, state: SequenceState) -> bool:
+        return not state.clocks
+
+    def is_empty(self, state: SequenceState) -> bool:
+        return len(state.root) == 0
+
+    def observe(self, state: SequenceState) -> Plain:
+        if self.is_empty(state):
+            return None
+        doc, root = _load(state.doc.get_update(), self.root, 0)
+        edits: list[bytes] = []
+        watch = doc.observe(lambda event: edits.append(event.update))
+        self.delete(root, 0, self.length(root))
+        doc.unobserve(watch)
+        return base64.b64encode(edits[0]).decode()
+
+    def check_observed(self, observed: Plain, field: str) -> None:
+        if observed is None:
+            return
+        try:
+            edit = read_edit(_bytes(observed))
+        except ValueError as error:
+            raise BadValue(field, f"an erase carries a delete as base64 text: {error}") from error
+        if edit.length:
+            raise BadValue(field, "an erase inserts nothing")
+
+    def erase(self, state: SequenceState, seen: Vector, observed: Plain) -> None:
+        if observed is not None:
+            self._merge(state, _bytes(observed))
+
+    def _merge(self, state: SequenceState, update: bytes) -> None:
+        edit = read_edit(update)
+        reached = state.clocks
+        if edit.length and reached.get(edit.client, 0) != edit.clock:
+            return
+        if any(reached.get(client, 0) <= clock for client, clock in edit.needs):
+            return
+        state.doc.apply_update(update)
+        state.encoded = None
+        if edit.length:
+            reached[edit.client] = edit.clock + edit.length
+        if state.twin is not None:
+            if state.draft == update:
+                state.draft = None
+            elif state.draft is None:
+                state.twin[1].apply_update(update)
+            else:
+                state.twin = state.draft = None
+
+    def _twin(self, state: SequenceState, client: int) -> Any:
+        if state.twin is None or state.draft is not None or state.twin[0] != client:
+            state.draft = None
+            state.twin = (client, *_load(state.doc.get_update(), self.root, client))
+        return state.twin[2]
+
+
+def client_of(replica: str) -> int:
+    """The Yjs client id of a replica: 53 bits of a hash, never 0."""
+    return (int.from_bytes(hashlib.blake2b(replica.encode(), digest_size=8).digest(), "big") >> 11) or 1
+
+
+def _load(update: bytes, root: type[Any], client: int) -> tuple[Doc[Any], Any]:
+    doc: Doc[Any] = Doc(client_id=client, allow_multithreading=True)
+    held = doc.get(ROOT, type=root)
+    if update:
+        doc.apply_update(update)
+    return doc, held
+
+
+def _bytes(value: Plain) -> bytes:
+    if type(value) is not str:
+        raise ValueError("not a text")
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error

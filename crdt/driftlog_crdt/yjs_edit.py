@@ -1,0 +1,130 @@
+"""One edit of a sequence, as its op carries it: a Yjs update of one of two forms, read before it is let in.
+
+    insert    one run of characters or elements by one client, nothing deleted
+    delete    ranges of earlier characters or elements, nothing inserted
+
+A Yjs update can hold much more: other people's characters, other roots, parts that wait for what never comes. Any of these
+would let one op change what is not its writer's, or make a state depend on what else has arrived. So an op's update is
+read here to the last byte: who wrote it, which clock it takes, how long the run is, and which earlier clocks it needs. The
+sequence then applies it only if all that is there, which every replica finds alike.
+
+Format: Yjs update, version 1 (github.com/yjs/yjs, src/utils/UpdateEncoder.js and src/structs). Varints are little endian, 7 bit.
+Lengths count UTF-16 units in texts and elements in lists.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+ROOT = "s"
+"""The one root type in a sequence's Yjs document."""
+
+_REF = 0x1F
+_TEXT_RUN, _ANY_RUN = 4, 8
+_LEFT, _RIGHT, _PARENT_SUB = 0x80, 0x40, 0x20
+_ANY_TEXT = 119
+
+
+class Edit(NamedTuple):
+    """What an update says. `length` 0 is a delete, and then `client` and `clock` are 0."""
+
+    client: int
+    clock: int
+    length: int
+    needs: tuple[tuple[int, int], ...]
+    """(client, clock) of the latest characters or elements that must be there"""
+    elements: tuple[str, ...] = ()
+    """the inserted elements of a list"""
+
+
+def read_edit(update: bytes) -> Edit:
+    """The edit in an update of either form. Raises ValueError for any other bytes."""
+    try:
+        reader = _Reader(update)
+        edit = _insert(reader) if reader.number() else _delete(reader)
+    except (IndexError, UnicodeDecodeError) as error:
+        raise ValueError("truncated") from error
+    if reader.at != len(update):
+        raise ValueError("something follows the edit")
+    return edit
+
+
+def read_clocks(state: bytes) -> dict[int, int]:
+    """client -> clock of a Yjs state vector."""
+    reader = _Reader(state)
+    return {reader.number(): reader.number() for _ in range(reader.number())}
+
+
+class _Reader:
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def byte(self) -> int:
+        value = self.data[self.at]
+        self.at += 1
+        return value
+
+    def number(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+            if shift > 63:
+                raise ValueError("a number of more than 64 bits")
+
+    def text(self) -> str:
+        start = self.at + 0
+        length = self.number()
+        start, self.at = self.at, self.at + length
+        if self.at > len(self.data):
+            raise IndexError
+        return self.data[start : self.at].decode()
+
+
+def _insert(reader: _Reader) -> Edit:
+    if reader.data[0] != 1 or reader.number() != 1:
+        raise ValueError("more than one run")
+    client, clock = reader.number(), reader.number()
+    info = reader.byte()
+    needs = [(reader.number(), reader.number()) for side in (_LEFT, _RIGHT) if info & side]
+    if info & _PARENT_SUB or (not needs and (reader.number() != 1 or reader.text() != ROOT)):
+        raise ValueError("another root")
+    elements: tuple[str, ...] = ()
+    if info & _REF == _TEXT_RUN:
+        length = len(reader.text().encode("utf-16-le")) // 2
+    elif info & _REF == _ANY_RUN:
+        elements = tuple(_element(reader) for _ in range(reader.number()))
+        length = len(elements)
+    else:
+        raise ValueError("neither text nor elements")
+    if not length or reader.number():
+        raise ValueError("an insert deletes nothing and is not empty")
+    if clock:
+        needs.append((client, clock - 1))
+    return Edit(client, clock, length, tuple(needs), elements)
+
+
+def _element(reader: _Reader) -> str:
+    if reader.byte() != _ANY_TEXT:
+        raise ValueError("an element that is not a text")
+    return reader.text()
+
+
+def _delete(reader: _Reader) -> Edit:
+    needs: list[tuple[int, int]] = []
+    for _ in range(reader.number()):
+        client = reader.number()
+        for _ in range(reader.number()):
+            start, length = reader.number(), reader.number()
+            if not length:
+                raise ValueError("an empty range")
+            needs.append((client, start + length - 1))
+    if not needs:
+        raise ValueError("nothing is deleted")
+    return Edit(0, 0, 0, tuple(needs))

@@ -1,0 +1,89 @@
+"""Who holds a server's data folder.
+
+The folder is claimed by `flock` on one file, and the server process inherits the lock, so the claim ends with
+the server however it ends; there is no stale lock. In the file stands who holds it (pid, start time, address), for
+`status`, `down` and for whoever is refused. What stands there is only believed while that very process lives: after a
+crash it is a left-over and says nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from driftlog_infra.errors import FolderBusy, FolderUnusable
+from driftlog_infra.process import is_alive, start_time
+
+_WIDTH = 1024  # one padded write of one size, so that a reader never sees half of it
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a folder. `address` is empty while the server is starting."""
+
+    pid: int
+    started: str
+    port: int = 0
+    address: str = ""
+
+    @classmethod
+    def of(cls, pid: int, port: int = 0, address: str = "") -> Holder:
+        return cls(pid, start_time(pid) or "", port, address)
+
+
+def _file(folder: Path) -> Path:
+    return folder / "server.lock"
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who holds the folder; None if nobody alive does."""
+    try:
+        found = Holder(**json.loads(_file(folder).read_text()))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
+        return None  # never claimed, or claimed this instant and not yet signed
+    return found if is_alive(found.pid, found.started) else None
+
+
+class Claim:
+    """An exclusive hold on a data folder; hand `fd` on to the server process, then `release` one's own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Claim the folder, making it where it is missing. Raises `FolderBusy`, `FolderUnusable`."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.fd = os.open(_file(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise FolderUnusable(
+                f"cannot use data folder {folder}: {error.strerror}", "choose another folder with --data"
+            ) from error
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self.fd)
+            raise busy(folder) from error
+        self.sign(Holder.of(os.getpid()))
+
+    def sign(self, by: Holder) -> None:
+        """Write down who holds the folder now."""
+        text = json.dumps(asdict(by)).ljust(_WIDTH).encode()
+        assert len(text) == _WIDTH
+        os.pwrite(self.fd, text, 0)
+
+    def release(self) -> None:
+        """Give up this process's share of the hold; a server that inherited it goes on holding."""
+        with suppress(OSError):
+            os.close(self.fd)
+
+
+def busy(folder: Path) -> FolderBusy:
+    """The error for a folder that another process holds."""
+    found = holder(folder)
+    who = f"process {found.pid}" if found else "another process"
+    return FolderBusy(
+        f"data folder {folder} is held by {who}",
+        f"stop it with `driftlog broker down --data {folder.parent}`, or choose another folder with --data",
+    )

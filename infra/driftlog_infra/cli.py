@@ -1,0 +1,184 @@
+"""`driftlog broker`: the embedded Kafka broker and schema registry from the command line.
+
+Results go to stdout (`--json` for programs), progress and errors to stderr. Exit code 0 means done, 1 failed with one line
+that says what and how to mend it, 2 wrong usage. Stopping what does not run, and starting again what runs just
+so, is done already and not a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from driftlog_infra import artifacts, local
+from driftlog_infra.errors import InfraError, StartFailed
+from driftlog_infra.server import EmbeddedServer
+
+broker_app = typer.Typer(
+    name="broker",
+    help="The embedded Apache Kafka (KRaft) and schema registry: up, down, status. Loopback only, for one machine.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", envvar="DRIFTLOG_BROKER_DATA", help="Data folder.", show_default="driftlog/broker in the user's data"
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Port = Annotated[
+    int | None,
+    typer.Option(envvar="DRIFTLOG_BROKER_PORT", min=0, max=65535, help="Broker port, default 9092; 0 = a free one."),
+]
+RegistryPort = Annotated[
+    int | None,
+    typer.Option(
+        envvar="DRIFTLOG_REGISTRY_PORT", min=0, max=65535, help="Registry port, default 8081; 0 = a free one."
+    ),
+]
+_WATCH_SECONDS = 0.5
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn an expected error into one clear line and exit code 1."""
+    try:
+        yield
+    except InfraError as error:
+        typer.echo(f"error: {error.line}", err=True)
+        raise typer.Exit(1) from error
+
+
+@broker_app.command(epilog="Example: driftlog broker up --port 19092 --registry-port 18081 --data ./broker-data")
+def up(
+    data: Data = None,
+    port: Port = None,
+    registry_port: RegistryPort = None,
+    no_registry: Annotated[bool, typer.Option("--no-registry", help="Start the broker only.")] = False,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Keep nothing: temporary data, in the foreground, gone at the end.")
+    ] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C, then stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start the broker and the registry; return when both answer."""
+    if ephemeral and data is not None:
+        raise typer.BadParameter("ephemeral servers have no data folder; leave out one of --data and --ephemeral")
+    folder = None if ephemeral else (data or local.default_folder()).absolute()
+    detached = not (ephemeral or foreground)
+    with _one_line():
+        if detached and folder is not None and _runs_already(folder, port, registry_port, no_registry=no_registry):
+            _show(local.status(folder), as_json)
+            return
+        broker_port = local.BROKER_PORT if port is None else port
+        schemas_port = local.REGISTRY_PORT if registry_port is None else registry_port
+        wanted = local.servers(folder, broker_port, None if no_registry else schemas_port, detached=detached)
+        local.start_all(wanted, quiet=False)
+        if detached:
+            _show(local.status_of(wanted, folder), as_json)
+        else:
+            _serve_until_signal(wanted, folder, as_json)
+
+
+@broker_app.command(epilog="Example: driftlog broker down --data ./broker-data")
+def down(data: Data = None, as_json: Json = False) -> None:
+    """Stop the broker and the registry of a data folder; the data stays."""
+    folder = (data or local.default_folder()).absolute()
+    with _one_line():
+        ended = local.down(folder)
+    if as_json:
+        typer.echo(json.dumps({"data": str(folder), "stopped": [h.pid for h in ended]}))
+    else:
+        typer.echo(f"stopped: {', '.join(h.address or f'process {h.pid}' for h in ended)}" if ended else "not running")
+
+
+@broker_app.command(epilog="Example: driftlog broker status --json")
+def status(data: Data = None, as_json: Json = False) -> None:
+    """Tell what runs on a data folder. Exit code 1 if a server is there and does not answer."""
+    found = local.status((data or local.default_folder()).absolute())
+    _show(found, as_json)
+    for name, server in (("broker", found.broker), ("registry", found.registry)):
+        if server.holder is not None and not server.answers:
+            typer.echo(
+                f"error: the {name} (process {server.holder.pid}) does not answer; "
+                f"wait if it is starting, else run `driftlog broker down --data {found.folder}` and start it again",
+                err=True,
+            )
+            raise typer.Exit(1)
+
+
+@broker_app.command(epilog="Example: driftlog broker fetch --no-registry")
+def fetch(no_registry: Annotated[bool, typer.Option("--no-registry", help="Only the broker's files.")] = False) -> None:
+    """Download the servers' files into the cache, so that everything else works offline."""
+    with _one_line():
+        artifacts.fetch("kafka")
+        if not no_registry:
+            artifacts.fetch_unpacked("registry")
+    typer.echo(f"servers are in {artifacts.cache_dir()}")
+
+
+def _runs_already(folder: Path, port: int | None, registry_port: int | None, *, no_registry: bool) -> bool:
+    """Whether just what is asked for runs there. What runs otherwise is refused when it is started."""
+    found = local.status(folder)
+    pairs = [(found.broker, port), *([] if no_registry else [(found.registry, registry_port)])]
+    return all(s.answers and s.holder is not None and (not p or p == s.holder.port) for s, p in pairs)
+
+
+def _serve_until_signal(running: Sequence[EmbeddedServer], folder: Path | None, as_json: bool) -> None:
+    """Keep servers until a signal asks to stop, or one of them ends by itself."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        _show(local.status_of(running, folder), as_json)
+        while not stop.wait(_WATCH_SECONDS):
+            for server in running:
+                if not server.running:
+                    last = (server.log_tail().splitlines() or ["no output"])[-1]
+                    raise StartFailed(f"the {server.what} ended by itself: {last[:300]}", "start it again")
+    finally:
+        local.close_all(running)
+
+
+def _show(found: local.PairStatus, as_json: bool) -> None:
+    data = None if found.folder is None else str(found.folder)
+    if as_json:
+        facts = {
+            "running": found.broker.running,
+            "bootstrap": found.broker.address,
+            "registry_url": found.registry.address,
+            "data": data,
+            "broker": _facts(found.broker),
+            "registry": _facts(found.registry),
+        }
+        typer.echo(json.dumps(facts))
+    else:
+        typer.echo(
+            f"bootstrap  {_text(found.broker)}\nregistry   {_text(found.registry)}\ndata       {data or 'temporary'}"
+        )
+    sys.stdout.flush()
+
+
+def _facts(server: local.ServerStatus) -> dict[str, object]:
+    pid = server.holder.pid if server.holder else None
+    return {"running": server.running, "answers": server.answers, "pid": pid, "address": server.address}
+
+
+def _text(server: local.ServerStatus) -> str:
+    if server.holder is None:
+        return "not running"
+    return f"{server.address or '-'}  (process {server.holder.pid}{'' if server.answers else ', does not answer'})"
+
+
+if __name__ == "__main__":
+    broker_app()

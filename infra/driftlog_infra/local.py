@@ -1,0 +1,112 @@
+"""A developer's pair of servers over one data folder: broker and registry, started together, found again, stopped together.
+
+`up` changes nothing unless it can finish: folder and ports are looked at before anything starts, and when one of the two
+servers fails the other is stopped again. What is running is read from the folder's claims (see `claim`); there is no
+other record that could disagree with it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures as futures
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftlog_infra.broker import EmbeddedBroker
+from driftlog_infra.claim import Holder, busy, holder
+from driftlog_infra.ports import require_free
+from driftlog_infra.process import end_process
+from driftlog_infra.registry import EmbeddedRegistry
+from driftlog_infra.server import EmbeddedServer
+
+BROKER_PORT = 9092
+REGISTRY_PORT = 8081
+
+
+def default_folder() -> Path:
+    """Where `driftlog broker` keeps its data unless told otherwise."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "driftlog" / "broker"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """One server as its folder tells: nobody, a process that answers, or one that does not."""
+
+    holder: Holder | None
+    answers: bool
+
+    @property
+    def running(self) -> bool:
+        return self.holder is not None
+
+    @property
+    def address(self) -> str | None:
+        return self.holder.address if self.holder and self.holder.address else None
+
+
+@dataclass(frozen=True, slots=True)
+class PairStatus:
+    """Both servers; `folder` is None where the data is temporary."""
+
+    folder: Path | None
+    broker: ServerStatus
+    registry: ServerStatus
+
+
+def servers(folder: Path | None, port: int, registry_port: int | None, *, detached: bool) -> list[EmbeddedServer]:
+    """The servers to run; `folder=None` for ephemeral ones, `registry_port=None` for no registry."""
+    broker = EmbeddedBroker(folder and folder / "kafka", port, detached=detached)
+    if registry_port is None:
+        return [broker]
+    return [broker, EmbeddedRegistry(folder and folder / "registry", registry_port, detached=detached)]
+
+
+def start_all(wanted: Sequence[EmbeddedServer], *, quiet: bool) -> None:
+    """Start servers side by side, all or none. Raises what `EmbeddedServer.start` raises."""
+    for server in wanted:
+        if holder(server.folder):
+            raise busy(server.folder)
+        if server.port:
+            require_free(server.port, server.what, server.port_option)
+    for server in wanted:
+        server.fetch(quiet=quiet)
+    try:
+        with futures.ThreadPoolExecutor(len(wanted)) as pool:
+            for job in [pool.submit(server.start) for server in wanted]:
+                job.result()
+    except BaseException:  # also when interrupted: nothing may be left running
+        close_all(wanted)
+        raise
+
+
+def close_all(running: Sequence[EmbeddedServer]) -> None:
+    """Stop servers, the broker last."""
+    for server in reversed(running):
+        server.close()
+
+
+def down(folder: Path) -> list[Holder]:
+    """End the servers of a folder, whoever started them; returns those that were running. Raises `StopFailed`."""
+    ended = []
+    for part in ("registry", "kafka"):
+        if found := holder(folder / part):
+            end_process(found.pid, found.started)
+            ended.append(found)
+    return ended
+
+
+def status(folder: Path) -> PairStatus:
+    """What runs on a folder, each server asked a real request."""
+    return PairStatus(folder, _ask(EmbeddedBroker, folder / "kafka"), _ask(EmbeddedRegistry, folder / "registry"))
+
+
+def status_of(running: Sequence[EmbeddedServer], folder: Path | None) -> PairStatus:
+    """The same for servers of this process."""
+    asked = {type(server): _ask(type(server), server.folder) for server in running}
+    return PairStatus(folder, asked[EmbeddedBroker], asked.get(EmbeddedRegistry, ServerStatus(None, answers=False)))
+
+
+def _ask(kind: type[EmbeddedServer], folder: Path) -> ServerStatus:
+    found = holder(folder)
+    return ServerStatus(found, found is not None and found.port != 0 and kind(folder, found.port).answers())

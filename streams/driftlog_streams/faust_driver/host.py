@@ -1,0 +1,193 @@
+"""One space in one process: the Faust app, the agent that merges, the table, and what they share.
+
+The order of a life: topics checked, schemas registered, the device registry read to its end; then Faust joins the group. On every
+assignment the stores are recovered before anything is read. On every revocation what was begun is delivered and
+acknowledged (`wait_empty`), and only then forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from yarl import URL
+
+from driftlog_schemas import topics
+from driftlog_streams.device_view import DeviceView
+from driftlog_streams.faust_driver.last_word import Pulse, die
+from driftlog_streams.faust_driver.overrides import FaustApp
+from driftlog_streams.faust_driver.publisher import Publisher
+from driftlog_streams.faust_driver.pump import MergePump
+from driftlog_streams.faust_driver.recovery import ChangelogRecord, ChangelogRecovery, Recovered
+from driftlog_streams.faust_driver.table import CrdtTable
+from driftlog_streams.metrics import WorkerMetrics
+from driftlog_streams.partition_store import PartitionStore
+from driftlog_streams.rules import SpaceRules
+from driftlog_streams.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+HEARTBEAT_SECONDS = 1.0
+
+
+def group_id(space: str) -> str:
+    """The consumer group that merges a space."""
+    return f"driftlog-merge-{space}"
+
+
+class WorkerHost:
+    """Builds and runs the worker of one space."""
+
+    def __init__(self, rules: SpaceRules, settings: WorkerSettings, slot: str) -> None:
+        self._rules = rules
+        self._settings = settings
+        self._folder = settings.data_dir / rules.name / slot
+        (self._folder / "faust").mkdir(parents=True, exist_ok=True)
+        self._slot = slot
+        self.metrics = WorkerMetrics(rules.name)
+        self._devices = DeviceView(settings.bootstrap, rules.records)
+        self._recovery = ChangelogRecovery(settings.bootstrap, group_id(rules.name), rules)
+        self._recovered: dict[int, Recovered] = {}
+        self._pulse: Pulse | None = None
+        self._publisher: Publisher | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self.pump: MergePump | None = None
+        self.app = self._faust_app()
+
+    def run(self) -> None:
+        """Until SIGTERM. Does not return: Faust's worker exits the process."""
+        self._devices.start()
+        log.info("devices known", count=len(self._devices))
+        (self._folder / "worker.pid").write_text(str(os.getpid()))
+        self._pulse = Pulse(self._settings.session_timeout - 2 * HEARTBEAT_SECONDS)
+        worker = self.app.Worker(loglevel=logging.WARNING, quiet=True, redirect_stdouts=False, logging_config=_quiet_logging())
+        logging.disable(logging.DEBUG)
+        worker.execute_from_commandline()
+
+    def _faust_app(self) -> FaustApp:
+        settings, space = self._settings, self._rules.space
+        app = FaustApp(
+            group_id(space.name),
+            broker=[URL(f"kafka://{address}") for address in settings.bootstrap.split(",")],
+            store="memory://",
+            datadir=str(self._folder / "faust"),
+            topic_partitions=space.partitions,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+            key_serializer="raw",
+            value_serializer="raw",
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=f"{group_id(space.name)}-{self._slot}",
+            broker_session_timeout=settings.session_timeout,
+            broker_heartbeat_interval=HEARTBEAT_SECONDS,
+            broker_commit_interval=1.0,
+            broker_rebalance_timeout=30.0,
+            broker_request_timeout=max(40.0, settings.session_timeout * 2),
+            stream_wait_empty=True,
+            stream_recovery_delay=0.0,
+            stream_buffer_maxsize=256,
+            table_standby_replicas=0,
+            Table=CrdtTable,
+        )
+        source = app.topic(
+            topics.ops_topic(space.name), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
+            partitions=space.partitions,
+        )  # fmt: skip
+        CrdtTable.state_topic = topics.state_topic(space.name)
+        table: Any = app.Table("state", key_type=bytes, value_type=bytes, partitions=space.partitions)
+        table.host = self
+
+        async def merge(stream: Any) -> None:
+            await self._merge(stream)
+
+        app.agent(source, name="merge", concurrency=1)(merge)
+        revoked: Any = self._revoked
+        app.on_partitions_revoked.connect(revoked, weak=False)
+        return app
+
+    # -- merging
+
+    async def _merge(self, stream: Any) -> None:
+        records = stream.noack()
+        async for _ in records:
+            event = records.current_event
+            pump = self._working_pump()
+            try:
+                admission = pump.admit(event.message)
+                if pump.doubtful(admission):
+                    await pump.catch_up_devices()
+                    admission = pump.admit(event.message)
+                pump.process(event, admission)
+                if pump.congested:
+                    await pump.wait_room()
+            except Exception as error:  # noqa: BLE001  # Faust would restart the agent past this record
+                die(error)
+
+    def _working_pump(self) -> MergePump:
+        if self.pump is None:
+            loop = asyncio.get_running_loop()
+            assert self._pulse is not None
+            self._publisher = Publisher(self._settings.bootstrap, self._settings.session_timeout, loop)
+            self.pump = MergePump(
+                self._rules, self._devices, self._publisher, self._pulse, self.metrics, self._settings.window_ms
+            )
+            consumer: Any = self.app.consumer
+            consumer.manual.add(topics.ops_topic(self._rules.name))
+            self.pump.consumer = consumer
+            self._runner = loop.create_task(self._run_pump(self.pump))
+        return self.pump
+
+    async def _run_pump(self, pump: MergePump) -> None:
+        try:
+            await pump.run()
+        except Exception as error:  # noqa: BLE001  # a flight that cannot go on must stop everything
+            die(error)
+
+    # -- assignments
+
+    async def take_over(self, partitions: list[int]) -> None:
+        """Open and recover these partitions; the pump owns them from now on."""
+        pump = self._working_pump()
+        loop = asyncio.get_running_loop()
+        stores = await loop.run_in_executor(None, self._open, partitions, dict(pump.open_stores()))
+        self._recovered = await loop.run_in_executor(None, self._recovery.recover, stores)
+        pump.assign(stores, self._recovered)
+        self.metrics.recoveries.inc()
+        self.metrics.recovered.inc(sum(r.records for r in self._recovered.values()))
+        log.info("partitions", space=self._rules.name, slot=self._slot, partitions=partitions)
+
+    def _open(self, partitions: list[int], opened: Mapping[int, PartitionStore]) -> dict[int, PartitionStore]:
+        return {p: opened.get(p) or PartitionStore(self._folder / "states" / f"{p:04d}") for p in partitions}
+
+    def position(self, partition: int) -> int | None:
+        """How far the partition's store is."""
+        store = None if self.pump is None else self.pump.open_stores().get(partition)
+        return None if store is None or store.position < 0 else store.position
+
+    def take_late(self, late: Mapping[int, list[ChangelogRecord]]) -> None:
+        """Changelog records that somebody published while we recovered. Nothing is merged yet."""
+        if self.pump is None:
+            return
+        for partition, records in late.items():
+            self._recovery.take(self.pump.open_stores()[partition], self._recovered[partition], records)
+        self.pump.assign(dict(self.pump.open_stores()), self._recovered)
+
+    async def _revoked(self, app: Any, revoked: Any, **_: Any) -> None:
+        if self.pump is not None:
+            self.pump.revoke()
+
+
+def _quiet_logging() -> dict[str, Any]:
+    """Faust's own logs, as plain lines on stderr, warnings and worse."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+    }

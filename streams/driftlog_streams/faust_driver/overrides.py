@@ -1,0 +1,248 @@
+"""Every private name of Faust that Driftlog overrides or calls, in one file, with what it must look like.
+
+Pinned to faust-streaming 0.15.3. What stock Faust loses, and what is done instead:
+
+- it may commit past a record that was never acknowledged, and commits what its producer failed to publish: so the commit position of
+  op topics is ours alone. `ack` only keeps the books for `wait_empty`; `_new_offset` gives what `mark_done` was told, and
+  that is told after delivery and the store's write, in order, for the generation that the record was read in.
+- after a rebalance it resumes partitions *before* it seeks them, so that prefetched records of higher offsets get through: so `getmany` lets a
+  record pass only after `perform_seek` of the present generation, and only the very next one. A stale prefetch is sought once more; a hole
+  that persists is a loss, and the process ends (op topics are neither compacted nor transactional: holes are not normal there).
+- `wait_empty` waits for ever when acknowledgements have stopped: it is bounded here.
+- it spends two asyncio tasks on each record: `FastConsumer` calls the conductor directly when that cannot suspend.
+
+`PRIVATE` is checked by a test against the installed Faust, so that an upgrade fails there and not in production.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import faust
+from faust.tables.table import Table
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ack_lock
+from mode.utils.futures import notify
+
+from driftlog_streams.errors import OrderBroken
+from driftlog_streams.faust_driver.last_word import die
+
+DRAIN_SECONDS = 15.0
+"""How long a revoked partition's work may take to be delivered; less than the group's rebalance timeout."""
+HOLE_SECONDS = 3.0
+"""How long a stale prefetch may hide the next record after it was sought again."""
+
+PRIVATE: Mapping[str, str] = {
+    "faust.transport.consumer.Consumer.ack": "(self, message: faust.types.tuples.Message) -> bool",
+    "faust.transport.consumer.Consumer.getmany": "(self, timeout: float) -> AsyncIterator[Tuple[faust.types.tuples.TP, faust.types.tuples.Message]]",
+    "faust.transport.consumer.Consumer.perform_seek": "(self) -> None",
+    "faust.transport.consumer.Consumer.seek": "(self, partition: faust.types.tuples.TP, offset: int) -> None",
+    "faust.transport.consumer.Consumer.wait_empty": "(self) -> None",
+    "faust.transport.consumer.Consumer.commit": "(self, topics: Optional[Collection[Union[str, faust.types.tuples.TP]]] = None, start_new_transaction: bool = True) -> bool",
+    "faust.transport.consumer.Consumer._new_offset": "(self, tp: faust.types.tuples.TP) -> Optional[int]",
+    "faust.transport.consumer.Consumer._drain_messages": "(self, fetcher: mode.types.services.ServiceT) -> None",
+    "faust.transport.consumer.Consumer._filter_tps_with_pending_acks": "(self, topics: Optional[Collection[Union[str, faust.types.tuples.TP]]] = None) -> Iterator[faust.types.tuples.TP]",
+    "faust.transport.consumer.Consumer.on_partitions_assigned": "(self, assigned: Set[faust.types.tuples.TP], generation_id: int = 0) -> None",
+    "faust.transport.consumer.Consumer.track_message": "(self, message: faust.types.tuples.Message) -> None",
+    "faust.app.base.App._new_transport": "(self) -> faust.types.transports.TransportT",
+    "faust.tables.base.Collection._changelog_topic_name": "(self) -> str",
+    "faust.tables.base.Collection.persisted_offset": "(self, tp: faust.types.tuples.TP) -> Optional[int]",
+    "faust.tables.base.Collection.apply_changelog_batch": "(self, batch: Iterable[faust.types.events.EventT]) -> None",
+    "faust.tables.base.Collection.on_rebalance": "(self, assigned: Set[faust.types.tuples.TP], revoked: Set[faust.types.tuples.TP], newly_assigned: Set[faust.types.tuples.TP], generation_id: int = 0) -> None",
+}
+"""What is overridden or called, and the signature it has in the pinned version."""
+
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "faust.transport.consumer.Consumer": (
+        "_committed_offset", "_read_offset", "_unacked_messages", "_waiting_for_ack", "_n_acked", "_commit_every",
+    ),
+    "faust.transport.conductor.Conductor": ("_tp_index",),
+}  # fmt: skip
+"""Private attributes that are read or written; the test looks for their names in the sources."""
+
+
+class SafeConsumer(driver.Consumer):
+    """A consumer whose op topics are committed, ordered and drained by our rules."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.manual: set[str] = set()
+        """The op topics."""
+        self._done: dict[TP, int] = {}
+        self._expected: dict[TP, int] = {}
+        self._hole_since: dict[TP, float] = {}
+        self._sought_generation: int | None = None
+        self.stale = 0
+        """Records dropped because they came out of their order; they came again in it."""
+
+    # -- the commit position
+
+    def ack(self, message: Any) -> bool:
+        """Bookkeeping for `wait_empty` only; an acknowledged op record is committed through `mark_done`."""
+        if message.topic not in self.manual:
+            return bool(super().ack(message))
+        with ack_lock:
+            if message.acked:
+                return False
+            message.acked = True
+            self._unacked_messages.discard(message)
+            notify(self._waiting_for_ack)
+            return True
+
+    def mark_done(self, message: Any) -> None:
+        """Everything up to this record is delivered and stored. A record of an older generation counts nothing."""
+        if message.generation_id != self.app.consumer_generation_id:
+            return
+        done = self._done.get(message.tp)
+        assert done is None or message.offset >= done, "records are done in their order"
+        self._done[message.tp] = message.offset + 1
+        self._n_acked += 1
+
+    def _new_offset(self, tp: TP) -> int | None:
+        if tp.topic in self.manual:
+            return self._done.get(tp)
+        offset: int | None = super()._new_offset(tp)
+        return offset
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        yield from (tp for tp in super()._filter_tps_with_pending_acks(topics) if tp.topic not in self.manual)
+        for tp in list(self._done):
+            if topics is None or tp in topics or tp.topic in topics:
+                yield tp
+
+    # -- what is let through
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Positions of older generations are void."""
+        self._done.clear()
+        self._expected.clear()
+        self._hole_since.clear()
+        self._sought_generation = None
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def perform_seek(self) -> None:
+        """Seek to what is committed, and from then on expect exactly that."""
+        generation = self.app.consumer_generation_id
+        await super().perform_seek()
+        mine = [tp for tp in self.assignment() if tp.topic in self.manual]
+        fresh = [tp for tp in mine if self._committed_offset.get(tp) is None]
+        first = await self.earliest_offsets(*fresh) if fresh else {}
+        if generation != self.app.consumer_generation_id:
+            return
+        for tp in mine:
+            committed = self._committed_offset.get(tp)
+            # What was done in this generation is merged, although its commit may still be under way.
+            position = committed if committed is not None else first.get(tp) or 0
+            self._expected[tp] = max(position, self._done.get(tp, 0))
+        self._hole_since.clear()
+        self._sought_generation = generation
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109  # Faust's signature
+        """Only the next record of each partition, only after the seek of this generation."""
+        async for tp, message in super().getmany(timeout):
+            if tp.topic in self.manual and not await self._is_next(tp, message.offset):
+                self.stale += 1
+                continue
+            yield tp, message
+
+    async def _is_next(self, tp: TP, offset: int) -> bool:
+        if self._sought_generation != self.app.consumer_generation_id:
+            return False
+        expected = self._expected.get(tp)
+        if expected is None or offset < expected:
+            return False
+        if offset > expected:
+            await self._seek_again(tp, expected, offset)
+            return False
+        self._hole_since.pop(tp, None)
+        self._expected[tp] = offset + 1
+        return True
+
+    async def _seek_again(self, tp: TP, expected: int, offset: int) -> None:
+        now = time.monotonic()
+        since = self._hole_since.get(tp)
+        if since is None:
+            self._hole_since[tp] = now
+            await self.seek(tp, expected)
+        elif now - since > HOLE_SECONDS:
+            die(
+                OrderBroken(
+                    f"{tp.topic}[{tp.partition}] has no record {expected}; the next one is {offset}: ops are lost"
+                )
+            )
+
+    # -- the end
+
+    async def wait_empty(self) -> None:
+        """Wait until what was begun is acknowledged; give up after a while: the rest is replayed."""
+        task = asyncio.ensure_future(super().wait_empty())
+        done, _ = await asyncio.wait([task], timeout=DRAIN_SECONDS)
+        if not done:
+            self.log.warning("gave up waiting for %d records; they will be read again", len(self._unacked_messages))
+            self._unacked_messages.clear()
+            await asyncio.wait([task], timeout=5)
+
+
+class FastConsumer(SafeConsumer):
+    """`SafeConsumer` without two tasks per record."""
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        app, callback = self.app, self.callback
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                records = self.getmany(timeout=1.0)
+                await self.sleep(0)
+                if self.should_stop:
+                    break
+                since_yield = 0
+                async for tp, message in records:
+                    since_yield += 1
+                    if since_yield >= 100:
+                        since_yield = 0
+                        await asyncio.sleep(0)
+                    offset = message.offset
+                    read = self._read_offset[tp]
+                    if read is not None and offset < read:
+                        continue
+                    if self._commit_every is not None and self._n_acked >= self._commit_every:
+                        self._n_acked = 0
+                        await self.commit()
+                    generation = message.generation_id
+                    if self.flow_active and app.flow_control.is_active() and not self._congested(tp):
+                        await callback(message)  # cannot suspend here: no task needed
+                    else:
+                        await self.wait_first(callback(message), self.suspend_flow.wait())
+                    if generation == app.consumer_generation_id and self.flow_active:
+                        self._read_offset[tp] = offset
+        except self.consumer_stopped_errors:
+            if not app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not app.should_stop:
+                raise
+
+    def _congested(self, tp: TP) -> bool:
+        conductor: Any = self.app.topics
+        return any(channel.queue.full() for channel in conductor._tp_index.get(tp, ()))
+
+
+class FaustApp(faust.App):
+    """A Faust app on our consumer."""
+
+    def _new_transport(self) -> Any:
+        transport: Any = super()._new_transport()
+        transport.Consumer = FastConsumer
+        return transport
+
+
+class StateTable(Table[bytes, bytes]):
+    """A table whose changelog has the name that edges know. What it stores is `table.CrdtTable`'s business."""
+
+    state_topic = ""
+
+    def _changelog_topic_name(self) -> str:
+        return self.state_topic

@@ -1,0 +1,246 @@
+"""From records to acknowledgements: drives the core's mergers and flights on an event loop.
+
+`process` merges one record, synchronously: for the loop it is one atomic step. A flusher seals what has gathered into a flight, and
+`_carry_out` does what the flight deck says may happen now, whenever that may have changed. Nothing is decided here; order and
+decisions are the core's (`merge`, `flight`).
+
+The window before a flight is a few milliseconds at rest. Under load it grows by itself, because at most four flights are under way and the
+flusher waits for room; and `wait_room` holds the reader back when more documents are changed than a flight should carry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from driftlog_schemas import topics
+from driftlog_schemas.messages import Device, DeviceStatus
+from driftlog_streams.admission import UNKNOWN, Admission, Refusal, admit
+from driftlog_streams.device_view import DeviceView
+from driftlog_streams.errors import DeliveryFailed, OrderBroken
+from driftlog_streams.faust_driver.last_word import Pulse, die
+from driftlog_streams.faust_driver.publisher import Publisher
+from driftlog_streams.faust_driver.recovery import Recovered
+from driftlog_streams.flight import Effect, Flight, FlightDeck, Stage, seal
+from driftlog_streams.merge import PartitionMerger
+from driftlog_streams.metrics import WorkerMetrics
+from driftlog_streams.partition_store import PartitionStore
+from driftlog_streams.rules import SpaceRules
+from driftlog_streams.state_cache import StateCache
+
+log = structlog.get_logger()
+
+MAX_DIRTY = 5_000
+MAX_SOURCES = 2_000
+"""Over these the reader waits until a flight has left."""
+
+
+class MergePump:
+    """The mergers of the partitions that this worker owns, and their flights."""
+
+    def __init__(
+        self,
+        rules: SpaceRules,
+        devices: DeviceView,
+        publisher: Publisher,
+        pulse: Pulse,
+        metrics: WorkerMetrics,
+        window_ms: float,
+    ) -> None:
+        self._rules = rules
+        self._devices = devices
+        self._publisher = publisher
+        self._pulse = pulse
+        self._metrics = metrics
+        self._window = window_ms / 1000
+        self._state_topic = topics.state_topic(rules.name)
+        self._mergers: dict[int, PartitionMerger] = {}
+        self._stores: dict[int, PartitionStore] = {}
+        self._next: dict[int, int] = {}
+        self._deck = FlightDeck()
+        self._sealed_at: dict[int, float] = {}
+        self._epoch = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self.consumer: Any = None
+        """The SafeConsumer to tell what is done."""
+
+    # -- partitions
+
+    def assign(self, stores: Mapping[int, PartitionStore], recovered: Mapping[int, Recovered]) -> None:
+        """Take over recovered partitions, and no others."""
+        self.revoke()
+        for partition in self._stores.keys() - stores.keys():
+            self._stores.pop(partition).close()
+        self._stores = dict(stores)
+        for partition, store in stores.items():
+            self._mergers[partition] = self._merger(partition, store, recovered[partition])
+        self._metrics.partitions.set(len(self._mergers))
+        self._wake.set()
+
+    def _merger(self, partition: int, store: PartitionStore, found: Recovered) -> PartitionMerger:
+        torn = {key: frozenset(dots) for key, dots in found.rejected.items()}
+        merger = PartitionMerger(self._rules, partition, StateCache(store.get), torn=torn, torn_until=found.until)
+        for parked in found.parked:
+            batch = self._rules.parked_batch(parked)
+            device = self._devices.find(parked.device_id) or _departed(parked.device_id)
+            merger.restore(parked, device, batch)
+        merger.resume(max(found.committed - 1, 0))
+        return merger
+
+    def open_stores(self) -> Mapping[int, PartitionStore]:
+        """Those that are open now."""
+        return self._stores
+
+    def revoke(self) -> None:
+        """Forget what is merged but not acknowledged; it is read again by whoever gets the partitions."""
+        if len(self._deck):
+            # Its messages may still arrive after a new owner's. Let no life outlive its flights.
+            die(DeliveryFailed(f"{len(self._deck)} flights were under way when the partitions were taken away"))
+        self._epoch += 1
+        self._mergers.clear()
+        self._next.clear()
+        self._metrics.partitions.set(0)
+        self._room.set()
+
+    # -- merging
+
+    def admit(self, message: Any) -> Admission:
+        """Decide on a record's batch."""
+        return admit(message.value, _append_ms(message), message.partition, self._rules, self._devices)
+
+    def doubtful(self, admission: Admission) -> bool:
+        """Could a newer device registry decide otherwise?"""
+        return isinstance(admission, Refusal) and admission.code in UNKNOWN
+
+    async def catch_up_devices(self) -> None:
+        """Read the device registry to its present end."""
+        began = time.monotonic()
+        if not self._devices.fresh_since(began):
+            await asyncio.get_running_loop().run_in_executor(None, self._devices.catch_up)
+
+    def process(self, event: Any, admission: Admission) -> None:
+        """Merge one record. Records that are not the next one of their partition end the process, or are old news."""
+        message = event.message
+        partition, offset = message.partition, message.offset
+        merger = self._mergers.get(partition)
+        if merger is None or message.generation_id != self.consumer.app.consumer_generation_id:
+            return  # of an assignment that is over; not acknowledged, so whoever owns it reads it
+        following = self._next.get(partition)
+        if following is not None and offset != following:
+            if offset < following:
+                event.ack()
+                return
+            die(OrderBroken(f"{message.topic}[{partition}]: {offset} came where {following} was due"))
+        self._next[partition] = offset + 1
+        merger.merge(admission, offset, _append_ms(message), event)
+        self._wake.set()
+
+    @property
+    def congested(self) -> bool:
+        """Is more merged than a flight should carry?"""
+        dirty = sources = 0
+        for merger in self._mergers.values():
+            dirty += len(merger.work.dirty)
+            sources += len(merger.work.sources)
+        return dirty >= MAX_DIRTY or sources >= MAX_SOURCES
+
+    async def wait_room(self) -> None:
+        """Wait until what is merged fits a flight again."""
+        while self.congested:
+            self._wake.set()
+            self._room.clear()
+            await self._room.wait()
+
+    # -- flights
+
+    async def run(self) -> None:
+        """Seal and launch flights until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._window and not self.congested:
+                await asyncio.sleep(self._window)
+            if self._deck.full:
+                continue  # a landing flight wakes us
+            works = [m.take_work() for m in self._mergers.values() if not m.work.empty]
+            if not works:
+                continue
+            flight = seal(self._rules, works)
+            self._sealed_at[id(flight)] = time.monotonic()
+            self._deck.add(flight)
+            self._metrics.states.inc(sum(len(p.writes) for p in flight.partitions))
+            self._metrics.outcomes.inc(len(flight.outcomes))
+            self._room.set()
+            self._carry_out()
+
+    def _carry_out(self) -> None:
+        while effects := self._deck.effects():
+            for effect in effects:
+                self._begin(effect)
+
+    def _begin(self, effect: Effect) -> None:
+        flight, stage = effect
+        if stage is Stage.STORE:
+            self._store(flight)
+        elif stage is Stage.ACK:
+            self._acknowledge(flight)
+        elif not flight.records():
+            self._deck.finished(flight, stage)
+        else:
+            self._pulse.check()
+            self._publish(flight, stage)
+
+    def _publish(self, flight: Flight, stage: Stage) -> None:
+        epoch = self._epoch
+
+        def delivered(offsets: Mapping[tuple[str, int], int]) -> None:
+            if epoch != self._epoch:
+                return
+            if stage is Stage.SECOND:
+                for part in flight.partitions:
+                    part.last_state_offset = offsets.get((self._state_topic, part.partition), -1)
+            self._deck.finished(flight, stage)
+            self._carry_out()
+
+        def failed(error: str) -> None:
+            die(DeliveryFailed(f"the broker did not take a flight: {error}"))
+
+        self._publisher.publish(flight.records(), delivered, failed)
+
+    def _store(self, flight: Flight) -> None:
+        for part in flight.partitions:
+            if part.writes:
+                assert part.last_state_offset >= 0, "states are delivered before they are stored"
+                self._stores[part.partition].write(part.writes, part.last_state_offset, part.work.group)
+        self._deck.finished(flight, Stage.STORE)
+
+    def _acknowledge(self, flight: Flight) -> None:
+        batches = 0
+        for part in flight.partitions:
+            batches += len(part.sources)
+            for event in part.sources:
+                event.ack()
+                self.consumer.mark_done(event.message)
+        self._deck.finished(flight, Stage.ACK)
+        metrics = self._metrics
+        metrics.batches.inc(batches)
+        metrics.ops.inc(flight.ops)
+        metrics.flights.inc()
+        metrics.parked.set(sum(len(m.parking) for m in self._mergers.values()))
+        metrics.flight_seconds.observe(time.monotonic() - self._sealed_at.pop(id(flight)))
+        self._wake.set()
+
+
+def _append_ms(message: Any) -> int:
+    timestamp: float = message.timestamp
+    return round(timestamp * 1000)
+
+
+def _departed(device_id: str) -> Device:
+    """A device whose line is gone since it was admitted; what it was permitted then, it sent."""
+    return Device(device_id, 0, {}, ("*",), ("*",), DeviceStatus.REVOKED, 0, 0)

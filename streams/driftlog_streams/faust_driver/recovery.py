@@ -1,0 +1,204 @@
+"""Bringing a partition's store to the end of its changelog before the first record is merged.
+
+Stock Faust reads a changelog one Python record at a time and waits for the exact last offset, which compaction may have removed. Here
+librdkafka reads in blocks from the store's position to the end, and holes count as read.
+
+What a crash leaves behind is a *torn tail*: state records of flights that were never acknowledged, so their ops are read again. A
+command may then be half seen, and must get the decision it got before. The dots that a group rejected stand in its records' headers; they are kept
+here for every group from the committed op offset on, and `until` says up to which op offset that can matter.
+
+A record whose group number is below one already seen was published by another life (after a crash, or by a frozen
+worker that woke): it may be older than what it would replace, so it is joined with it, never put over it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from driftlog_schemas import groups, topics
+from driftlog_schemas.identity import parse_document_key
+from driftlog_schemas.messages import ParkedCommand
+from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.partition_store import PartitionStore
+from driftlog_streams.rules import SpaceRules
+
+log = structlog.get_logger()
+
+BLOCK = 10_000
+STALL_SECONDS = 30.0
+"""Without any progress for so long recovery gives up; the supervisor tries again."""
+
+
+class ChangelogRecord(NamedTuple):
+    """A record of a compacted topic, whichever client read it."""
+
+    key: bytes
+    value: bytes | None
+    offset: int
+    headers: groups.Headers
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a merger of a recovered partition must know."""
+
+    rejected: dict[bytes, set[tuple[str, int]]] = field(default_factory=dict)
+    """document key -> dots seen without effect in groups that may be read again"""
+    until: int = -1
+    """the highest group number among those; commands of later op records are never half seen"""
+    parked: list[ParkedCommand] = field(default_factory=list)
+    """in order of parking"""
+    records: int = 0
+    committed: int = 0
+
+
+class ChangelogRecovery:
+    """Recovers partitions of one space. Blocking: run it off the event loop."""
+
+    def __init__(self, bootstrap: str, group_id: str, rules: SpaceRules) -> None:
+        self._bootstrap = bootstrap
+        self._group_id = group_id
+        self._rules = rules
+
+    def recover(self, stores: Mapping[int, PartitionStore]) -> dict[int, Recovered]:
+        """Bring every store to its changelog's present end. Raises `RecoveryFailed`."""
+        began = time.monotonic()
+        result = {p: Recovered() for p in stores}
+        consumer = self._consumer()
+        try:
+            for at in consumer.committed(
+                [TopicPartition(topics.ops_topic(self._rules.name), p) for p in stores], timeout=15
+            ):
+                result[at.partition].committed = max(at.offset, 0)
+            self._read_states(consumer, stores, result)
+            self._read_parked(consumer, result)
+        except KafkaException as error:
+            raise RecoveryFailed(f"the broker does not let us recover {self._rules.name}: {error}") from error
+        finally:
+            consumer.close()
+        count = sum(r.records for r in result.values())
+        log.info("recovered", partitions=len(stores), records=count, seconds=round(time.monotonic() - began, 2))
+        return result
+
+    def _consumer(self) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": self._group_id,  # to ask for its commits; it never joins
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 50,
+                "check.crcs": True,
+                "enable.partition.eof": True,
+                "log_level": 3,
+            }
+        )
+
+    def _read_states(
+        self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
+    ) -> None:
+        topic = topics.state_topic(self._rules.name)
+        starts = {p: store.position + 1 for p, store in stores.items()}
+        for block in _to_end(consumer, topic, starts):
+            for partition, records in block.records.items():
+                self.take(stores[partition], result[partition], records)
+            for partition, position in block.read_to.items():
+                store = stores[partition]
+                if position - 1 > store.position:  # compaction's holes are read too
+                    store.write((), position - 1, store.group)
+
+    def take(self, store: PartitionStore, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
+        """Put changelog records of one partition into its store; what it has already is left out."""
+        states: dict[bytes, bytes | None] = {}
+        highest, position = store.group, store.position
+        for key, value, offset, headers in records:
+            if offset <= position:
+                continue
+            position = offset
+            mark = groups.parse(headers)
+            if value is not None and 0 <= mark.number < highest:
+                value = self._joined(key, value, states[key] if key in states else store.get(key))
+            highest = max(highest, mark.number)
+            states[key] = value
+            recovered.records += 1
+            if mark.number >= recovered.committed:
+                recovered.until = max(recovered.until, mark.number)
+                if mark.rejected:
+                    recovered.rejected.setdefault(key, set()).update(mark.rejected)
+        store.write(states.items(), position, highest)
+
+    def _joined(self, key: bytes, value: bytes, stored: bytes | None) -> bytes:
+        if stored is None or stored == value:
+            return value
+        document = parse_document_key(key)
+        collection = self._rules.collections[document.collection]
+        state = collection.type.join(collection.codec.decode(stored), collection.codec.decode(value))
+        return collection.codec.encode(document, state)
+
+    def _read_parked(self, consumer: Consumer, result: dict[int, Recovered]) -> None:
+        topic = topics.parked_topic(self._rules.name)
+        waiting: dict[int, dict[bytes, bytes]] = {p: {} for p in result}
+        for block in _to_end(consumer, topic, dict.fromkeys(result, 0)):
+            for partition, records in block.records.items():
+                for record in records:
+                    waiting[partition].pop(record.key, None)
+                    if record.value is not None:
+                        waiting[partition][record.key] = record.value
+        for partition, found in waiting.items():
+            result[partition].parked = [self._rules.records.decode_parked(value) for value in found.values()]
+
+
+@dataclass(slots=True)
+class _Block:
+    records: dict[int, list[ChangelogRecord]]
+    read_to: dict[int, int]
+    """partition -> the offset that comes next, for partitions that are at their end"""
+
+
+def _to_end(consumer: Consumer, topic: str, starts: Mapping[int, int]) -> Iterable[_Block]:
+    """Blocks of records of each partition from its start to its present end."""
+    ends: dict[int, int] = {}
+    assigned = []
+    for partition, start in starts.items():
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        if start > high:
+            raise RecoveryFailed(
+                f"the store of {topic}[{partition}] is at {start}, the topic ends at {high}: the topic was made anew",
+                "delete the worker's --data-dir and start again",
+            )
+        if high > max(start, low):
+            ends[partition] = high
+            assigned.append(TopicPartition(topic, partition, max(start, low)))
+    consumer.assign(assigned)
+    moved = time.monotonic()
+    while ends:
+        records: dict[int, list[ChangelogRecord]] = {}
+        read_to: dict[int, int] = {}
+        for message in consumer.consume(BLOCK, 0.1):
+            error = message.error()
+            partition, offset = cast(int, message.partition()), cast(int, message.offset())
+            if error is None:
+                found = ChangelogRecord(
+                    message.key() or b"", message.value(), offset, cast(groups.Headers, message.headers() or ())
+                )
+                records.setdefault(partition, []).append(found)
+                if partition in ends and offset + 1 >= ends[partition]:
+                    read_to[partition] = offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                if partition in ends:  # compaction may have left a hole before the end
+                    read_to[partition] = max(ends[partition], offset)
+            else:
+                log.warning("recovery", error=str(error))
+        for partition in read_to:
+            del ends[partition]
+        if records or read_to:
+            moved = time.monotonic()
+            yield _Block(records, read_to)
+        elif time.monotonic() - moved > STALL_SECONDS:
+            raise RecoveryFailed(f"{topic} gives nothing for {STALL_SECONDS:.0f} s before its end")

@@ -1,0 +1,41 @@
+"""What a worker tells Prometheus. One registry per process; `serve` opens it on a loopback port."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+
+class WorkerMetrics:
+    """Counters of one worker process."""
+
+    def __init__(self, space: str) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str) -> Counter:
+            made = Counter(f"driftlog_worker_{name}", text, ["space"], registry=self.registry)
+            return made.labels(space)
+
+        self.ops = counter("ops", "Ops of merged batches, duplicates included")
+        self.batches = counter("batches", "Op records merged and acknowledged")
+        self.states = counter("states", "State records published")
+        self.outcomes = counter("outcomes", "Rejections, parked commands and conflicts published")
+        self.flights = counter("flights", "Flights acknowledged")
+        self.recovered = counter("recovered_records", "Changelog records read into stores")
+        self.recoveries = counter("recoveries", "Assignments recovered")
+        self.parked = Gauge("driftlog_worker_parked", "Commands parked now", ["space"], registry=self.registry).labels(
+            space
+        )
+        self.partitions = Gauge(
+            "driftlog_worker_partitions", "Partitions owned", ["space"], registry=self.registry
+        ).labels(space)
+        self.flight_seconds = Histogram(
+            "driftlog_worker_flight_seconds",
+            "From sealed to acknowledged",
+            ["space"],
+            registry=self.registry,
+            buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        ).labels(space)
+
+    def serve(self, port: int, host: str = "127.0.0.1") -> None:
+        """Answer scrapes. Raises OSError if the port is taken."""
+        start_http_server(port, host, registry=self.registry)

@@ -1,0 +1,87 @@
+"""The states of one partition on disk: a copy of `<space>.state`, and how far it goes.
+
+Every write is one RocksDB batch: states, the changelog position up to which they are in, and the highest group number seen. So
+the store is some prefix of the changelog at every moment, whatever kills the process. It is a cache: deleting the
+folder costs a recovery, nothing else. Writes are not synced, for the same reason; after a power cut RocksDB's own log still gives a prefix.
+
+Must never happen: a state here that the topic does not have; a position beyond the states.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
+
+from driftlog_streams.errors import StoreLocked
+
+OPEN_SECONDS = 15.0
+CACHE_BYTES = 64 << 20
+_META = b"\x00driftlog"
+"""No document key begins with a zero byte."""
+
+
+class PartitionStore:
+    """One RocksDB of one partition. Not shared between processes."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._db = _open(folder)
+        self._write = WriteOptions()
+        meta = self._db.get(_META)
+        self.position, self.group = (-1, -1) if meta is None else (int(part) for part in meta.split(b","))
+        """Offset of the last state record that is in, and the highest group number; -1 for none."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a document's last stored state record."""
+        value: bytes | None = self._db.get(key)
+        return value
+
+    def write(self, states: Iterable[tuple[bytes, bytes | None]], position: int, group: int) -> None:
+        """Take states (None deletes) and where the changelog stands after them."""
+        assert position >= self.position, f"a store never goes back: {self.position} -> {position}"
+        group = max(group, self.group)
+        batch = WriteBatch(raw_mode=True)
+        for key, value in states:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(_META, b"%d,%d" % (position, group))
+        self._db.write(batch, self._write)
+        self.position, self.group = position, group
+
+    def close(self) -> None:
+        """Give the folder free."""
+        self._db.close()
+
+
+def _open(folder: Path) -> Rdict:
+    end = time.monotonic() + OPEN_SECONDS
+    while True:
+        try:
+            return Rdict(str(folder), options=_options())
+        except Exception as error:  # rocksdict raises plain Exception for everything
+            if "lock" not in str(error).lower():
+                raise
+            if time.monotonic() > end:
+                raise StoreLocked(
+                    f"data folder {folder} is held by another process", "give every worker its own --slot or --data-dir"
+                ) from error
+            time.sleep(0.2)
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(16 << 20)
+    options.set_max_open_files(200)
+    options.set_keep_log_file_num(2)
+    options.set_max_log_file_size(1 << 20)
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(CACHE_BYTES))
+    table.set_bloom_filter(10, block_based=False)
+    options.set_block_based_table_factory(table)
+    return options

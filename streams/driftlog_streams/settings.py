@@ -1,0 +1,34 @@
+"""What a worker is told: option, then DRIFTLOG_*, then TOML (`DRIFTLOG_CONFIG`, table `worker`), then the default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Settings of one worker process and its supervisor."""
+
+    model_config = SettingsConfigDict(env_prefix="DRIFTLOG_", extra="ignore", frozen=True)
+
+    app: str
+    """`module:attribute`"""
+    bootstrap: str = "127.0.0.1:9092"
+    registry: str = "http://127.0.0.1:8081/apis/ccompat/v7"
+    data_dir: Path = Path("driftlog-worker")
+    workers: int = Field(default=1, ge=1, le=256)
+    slot: str = Field(default="0", pattern=r"^[A-Za-z0-9_-]{1,40}$")
+    """Names this worker among all workers of the group: its data folder and its group membership."""
+    spaces: tuple[str, ...] = ()
+    """Which spaces of the app; empty for all."""
+    wait: float = Field(default=30.0, ge=0)
+    """Seconds to wait for the broker at start."""
+    session_timeout: float = Field(default=10.0, ge=3, le=300)
+    """Seconds after which the group gives a silent worker's partitions to another."""
+    window_ms: float = Field(default=2.0, ge=0, le=1000)
+    """How long changes gather at rest before they are published."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Prometheus on this loopback port and the following ones, one per process; 0 for none."""
+    log_level: str = "info"

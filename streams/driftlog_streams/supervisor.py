@@ -1,0 +1,152 @@
+"""The parent of worker processes: starts them, starts them again, ends them.
+
+A worker ends itself whenever going on would break a law (see `faust_driver.last_word`), so being started again is part of its design.
+Each child is one process for one space and slot. A child that ended by itself is started again after a backoff with
+full jitter; one that has run well for a while starts with a clean record. When a child fails too often in a row, what it
+cannot do will not mend by itself: the supervisor ends the others and exits with 1.
+
+SIGTERM or SIGINT is passed on; whoever is not gone after `STOP_SECONDS` is killed. Children die with a killed parent (see `worker`).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+import structlog
+
+from driftlog_streams.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+STOP_SECONDS = 30.0
+GOOD_SECONDS = 60.0
+"""A child that ran so long had no bad start."""
+MAX_FAILURES = 12
+BACKOFF_SECONDS = 0.5
+MAX_BACKOFF_SECONDS = 10.0
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPlan:
+    """What one child does."""
+
+    space: str
+    slot: str
+    settings: WorkerSettings
+
+
+def plans(settings: WorkerSettings, spaces: Sequence[str]) -> list[ChildPlan]:
+    """One child per space and worker, each with its own slot and metrics port."""
+    result: list[ChildPlan] = []
+    for number in range(settings.workers):
+        for space in spaces:
+            slot = settings.slot if settings.workers == 1 else f"{settings.slot}-{number}"
+            port = settings.metrics_port + len(result) if settings.metrics_port else 0
+            result.append(ChildPlan(space, slot, settings.model_copy(update={"metrics_port": port})))
+    return result
+
+
+def spawn(plan: ChildPlan) -> subprocess.Popen[bytes]:
+    """A fresh interpreter that runs `plan`."""
+    command = [sys.executable, "-m", "driftlog_streams.worker", str(os.getpid()), plan.space, plan.slot]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE)
+    assert child.stdin is not None
+    child.stdin.write(plan.settings.model_dump_json().encode())
+    child.stdin.close()
+    return child
+
+
+class Child:
+    """One supervised process and its record of failures."""
+
+    def __init__(self, plan: ChildPlan, start: Callable[[ChildPlan], subprocess.Popen[bytes]]) -> None:
+        self.plan = plan
+        self._start = start
+        self.failures = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._next_start = 0.0
+
+    def tend(self, now: float) -> bool:
+        """Start it if it is due; note its end. False when it failed too often."""
+        if self.process is None:
+            if now >= self._next_start:
+                self.process = self._start(self.plan)
+                self._started_at = now
+            return True
+        code = self.process.poll()
+        if code is None:
+            return True
+        self.process = None
+        self.failures = 1 if now - self._started_at > GOOD_SECONDS else self.failures + 1
+        pause = random.uniform(0, min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (self.failures - 1)))
+        self._next_start = now + pause
+        log.warning(
+            "worker process ended",
+            space=self.plan.space,
+            slot=self.plan.slot,
+            code=code,
+            failures=self.failures,
+            next_start_seconds=round(pause, 1),
+        )
+        return self.failures < MAX_FAILURES
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+class Supervisor:
+    """Runs children until told to stop, or until one cannot be helped."""
+
+    def __init__(
+        self, plans: Sequence[ChildPlan], start: Callable[[ChildPlan], subprocess.Popen[bytes]] = spawn
+    ) -> None:
+        self._children = [Child(plan, start) for plan in plans]
+        self._stopping = threading.Event()
+
+    def run(self) -> int:
+        """The exit code: 0 after a signal, 1 after giving up."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._on_signal)
+        code = 0
+        while not self._stopping.is_set():
+            now = time.monotonic()
+            hopeless = [child for child in self._children if not child.tend(now)]
+            if hopeless:
+                plan = hopeless[0].plan
+                log.error("giving up", space=plan.space, slot=plan.slot, failures=hopeless[0].failures)
+                code = 1
+                break
+            self._stopping.wait(POLL_SECONDS)
+        return max(code, self._stop())
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stopping.set()
+
+    def _stop(self) -> int:
+        """End all children; 1 if one had to be killed."""
+        for child in self._children:
+            if child.running and child.process is not None:
+                child.process.send_signal(signal.SIGTERM)
+        end = time.monotonic() + STOP_SECONDS
+        while any(child.running for child in self._children) and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
+        killed = 0
+        for child in self._children:
+            if child.running and child.process is not None:
+                log.error("killed: did not stop in time", space=child.plan.space, slot=child.plan.slot)
+                child.process.kill()
+                child.process.wait()
+                killed = 1
+        return killed

@@ -1,0 +1,128 @@
+"""One worker process: checks that it can work, says in one line why not, or merges one space until SIGTERM.
+
+Started by the supervisor as `python -m driftlog_streams.worker`, with its settings as JSON on standard input: a fresh interpreter,
+because neither librdkafka nor RocksDB survives a fork. It dies with its parent (Linux: PR_SET_PDEATHSIG; elsewhere a
+thread watches the parent), so that no worker is left behind that nobody supervises.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import structlog
+
+from driftlog_schemas import topics
+from driftlog_schemas.contract import AppContract, SpaceContract
+from driftlog_schemas.errors import BrokerUnreachable, ContractError
+from driftlog_schemas.loading import load_contract
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_streams.errors import SetupProblem, WorkerError
+from driftlog_streams.settings import WorkerSettings
+
+SETUP_EXIT = 1
+_PR_SET_PDEATHSIG = 1
+
+
+def chosen_spaces(contract: AppContract, names: tuple[str, ...]) -> list[SpaceContract]:
+    """The spaces to merge. Raises `SetupProblem` for one that is not declared."""
+    for name in names:
+        if name not in contract.spaces:
+            known = ", ".join(sorted(contract.spaces)) or "none"
+            raise SetupProblem(f"app {contract.name!r} declares no space {name!r}; it has {known}", "mend --space")
+    spaces = [contract.spaces[name] for name in names or contract.spaces]
+    if not spaces:
+        raise SetupProblem(f"app {contract.name!r} declares no space", "declare one: app.space('retail', partitions=8)")
+    return spaces
+
+
+def check_topics(contract: AppContract, spaces: list[SpaceContract], bootstrap: str, wait: float) -> None:
+    """Raise what `TopicsAdmin.require` raises; a silent broker is waited for."""
+    names = {t.name for s in spaces for t in topics.space_topics(s.name, s.partitions)} | {topics.DEVICES}
+    wanted = [t for t in topics.wanted_topics(contract) if t.name in names]
+    end = time.monotonic() + wait
+    while True:
+        try:
+            TopicsAdmin(bootstrap, timeout=max(1.0, min(5.0, wait))).require(wanted)
+            return
+        except BrokerUnreachable as error:
+            if time.monotonic() > end:
+                raise BrokerUnreachable(f"{error} (waited {wait:.0f} s)", error.remedy) from error
+            time.sleep(0.3)
+
+
+def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
+    """Merge one space until SIGTERM; then the process exits with 0."""
+    from driftlog_streams.faust_driver.host import WorkerHost
+    from driftlog_streams.rules import SpaceRules
+
+    configure_logs(settings.log_level, space=space, slot=slot)
+    contract = load_contract(settings.app)
+    (chosen,) = chosen_spaces(contract, (space,))
+    check_topics(contract, [chosen], settings.bootstrap, settings.wait)
+    ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True)
+    rules = SpaceRules(chosen, ids)
+    rules.register()
+    host = WorkerHost(rules, settings, slot)
+    if settings.metrics_port:
+        try:
+            host.metrics.serve(settings.metrics_port)
+        except OSError as error:
+            raise SetupProblem(
+                f"metrics port {settings.metrics_port}: {error}", "choose another --metrics-port"
+            ) from error
+    host.run()
+
+
+def configure_logs(level: str, **facts: str) -> None:
+    """One line per event on stderr."""
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    structlog.configure(
+        processors=[
+            lambda logger, name, event: {**facts, "pid": os.getpid(), **event},
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def die_with_parent(parent: int) -> None:
+    """End this process when `parent` is gone, however it went."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(SETUP_EXIT)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(SETUP_EXIT)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def main() -> None:
+    """The child of `supervisor`: argv = parent pid, space, slot; settings on stdin."""
+    parent, space, slot = sys.argv[1:4]
+    die_with_parent(int(parent))
+    settings = WorkerSettings.model_validate_json(sys.stdin.read())
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        run_worker(settings, space, slot)
+    except (ContractError, WorkerError) as error:
+        print(f"worker {space}/{slot}: {error}; {error.remedy}", file=sys.stderr)  # noqa: T201
+        sys.exit(SETUP_EXIT)
+
+
+if __name__ == "__main__":
+    main()

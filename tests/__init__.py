@@ -1,0 +1,1 @@
+"""Tests that read like the laws; shared set-up in `conftest.py`."""

@@ -1,0 +1,1 @@
+"""The programs as processes, on a real broker."""

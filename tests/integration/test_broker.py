@@ -1,0 +1,259 @@
+"""The embedded broker and registry as a developer meets them: start, stop, crash, start again, and every way to be refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+from driftlog_infra import EmbeddedBroker, EmbeddedRegistry
+from driftlog_infra.claim import Claim, holder
+from driftlog_infra.errors import FolderBusy, FolderUnusable, PortTaken
+from driftlog_infra.ports import free_port
+from driftlog_infra.process import is_alive, start_time
+from tests.running import RunningBroker
+
+pytestmark = pytest.mark.broker
+
+
+def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "driftlog_infra.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "data"
+    cli("down", "--data", str(tmp_path / "data"))
+
+
+def produce(bootstrap: str, topic: str, *values: bytes) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "message.max.bytes": 4_000_000})
+    for value in values:
+        producer.produce(topic, value)
+    assert producer.flush(30) == 0
+
+
+def consume(bootstrap: str, topic: str, count: int) -> list[bytes | None]:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"reads-{topic}", "auto.offset.reset": "earliest"})
+    consumer.subscribe([topic])
+    messages = consumer.consume(count, timeout=30)
+    consumer.close()
+    return [message.value() for message in messages]
+
+
+def create(bootstrap: str, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # the futures live only as long as it does
+    for future in admin.create_topics([NewTopic(topic, 1, 1)]).values():
+        future.result(15)
+
+
+def wait_until(fact: Callable[[], bool], seconds: float = 15) -> bool:
+    end = time.monotonic() + seconds
+    while not fact() and time.monotonic() < end:
+        time.sleep(0.1)
+    return fact()
+
+
+def test_records_go_in_and_come_out(broker: RunningBroker, make_topic: Callable[..., str]) -> None:
+    topic = make_topic("records")
+    produce(broker.bootstrap, topic, b"one", b"x" * (1 << 20))
+    assert consume(broker.bootstrap, topic, 2) == [b"one", b"x" * (1 << 20)]
+
+
+def test_topics_are_not_made_by_a_typo(broker: RunningBroker, fresh_name: Callable[[str], str]) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.list_topics(fresh_name("typo"), timeout=10)
+    assert fresh_name("typo") not in admin.list_topics(timeout=10).topics
+
+
+def test_registry_refuses_a_schema_that_breaks_readers(registry_url: str, fresh_name: Callable[[str], str]) -> None:
+    def schema(*fields: Mapping[str, object]) -> Schema:
+        return Schema(json.dumps({"type": "record", "name": "Sale", "fields": fields}), "AVRO")
+
+    first = schema({"name": "id", "type": "string"})
+    client, subject = SchemaRegistryClient({"url": registry_url}), fresh_name("sale")
+    assert client.register_schema(subject, first) == client.register_schema(subject, first)
+    with pytest.raises(SchemaRegistryError) as refused:
+        client.register_schema(subject, schema({"name": "id", "type": "string"}, {"name": "qty", "type": "long"}))
+    assert refused.value.http_status_code == 409
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_was_acknowledged_is_there_after_a_restart(restartable_broker: EmbeddedBroker, end: str) -> None:
+    create(restartable_broker.bootstrap, "kept")
+    produce(restartable_broker.bootstrap, "kept", b"before")
+    bootstrap = restartable_broker.bootstrap
+    getattr(restartable_broker, end)()
+    assert not restartable_broker.running
+    restartable_broker.start()
+    assert restartable_broker.bootstrap == bootstrap
+    assert consume(bootstrap, "kept", 1) == [b"before"]
+
+
+def test_schemas_survive_a_restart(tmp_path: Path) -> None:
+    text = json.dumps({"type": "record", "name": "Kept", "fields": []})
+    with EmbeddedRegistry(tmp_path) as registry:
+        kept = SchemaRegistryClient({"url": registry.url}).register_schema("kept", Schema(text, "AVRO"))
+    with EmbeddedRegistry(tmp_path) as again:
+        assert SchemaRegistryClient({"url": again.url}).lookup_schema("kept", Schema(text, "AVRO")).schema_id == kept
+
+
+def test_up_status_down(folder: Path) -> None:
+    up = cli("up", "--data", str(folder), "--port", "0", "--registry-port", "0", "--json")
+    assert up.returncode == 0, up.stderr
+    started = json.loads(up.stdout)
+    assert started["broker"]["answers"] and started["registry"]["answers"]
+
+    assert json.loads(cli("status", "--data", str(folder), "--json").stdout) == started
+    again = cli("up", "--data", str(folder), "--json")
+    assert (again.returncode, json.loads(again.stdout)) == (0, started)
+    elsewhere = cli("up", "--data", str(folder), "--port", str(free_port()))
+    assert elsewhere.returncode == 1
+    assert f"held by process {started['broker']['pid']}" in elsewhere.stderr
+
+    assert cli("down", "--data", str(folder)).returncode == 0
+    stopped = json.loads(cli("status", "--data", str(folder), "--json").stdout)
+    assert (stopped["running"], stopped["bootstrap"], stopped["registry_url"]) == (False, None, None)
+    assert cli("down", "--data", str(folder)).stdout == "not running\n"
+
+
+def test_a_crashed_server_leaves_nothing_in_the_way(folder: Path) -> None:
+    first = json.loads(cli("up", "--data", str(folder), "--port", "0", "--no-registry", "--json").stdout)
+    os.kill(first["broker"]["pid"], signal.SIGKILL)
+    assert wait_until(lambda: not json.loads(cli("status", "--data", str(folder), "--json").stdout)["running"])
+    second = cli("up", "--data", str(folder), "--port", "0", "--no-registry", "--json")
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout)["broker"]["pid"] != first["broker"]["pid"]
+
+
+def test_a_recycled_pid_is_never_stopped(folder: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as innocent:
+        (folder / "kafka").mkdir(parents=True)
+        stale = {"pid": innocent.pid, "started": "1", "port": 1, "address": "127.0.0.1:1"}
+        (folder / "kafka" / "server.lock").write_text(json.dumps(stale))
+        assert cli("down", "--data", str(folder)).stdout == "not running\n"
+        assert innocent.poll() is None
+        innocent.kill()
+
+
+def test_half_formatted_folder_is_formatted_anew(tmp_path: Path) -> None:
+    (tmp_path / "data" / "bootstrap").mkdir(parents=True)
+    (tmp_path / "data.formatting").mkdir()
+    with EmbeddedBroker(tmp_path) as broker:
+        assert broker.running
+    assert (tmp_path / "data" / "meta.properties").exists()
+    assert not (tmp_path / "data" / "bootstrap").exists()
+
+
+def test_folder_with_records_is_never_formatted(tmp_path: Path) -> None:
+    segment = tmp_path / "data" / "retail.ops-0" / "00000000000000000000.log"
+    segment.parent.mkdir(parents=True)
+    segment.write_bytes(b"precious")
+    with pytest.raises(FolderUnusable, match=r"no meta\.properties"), EmbeddedBroker(tmp_path):
+        pass
+    assert segment.read_bytes() == b"precious"
+
+
+def test_taken_port_is_one_line_and_changes_nothing(folder: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        refused = cli("up", "--data", str(folder), "--port", "0", "--registry-port", str(port))
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        f"error: port {port} for the schema registry is taken; "
+        "stop what listens there, or choose another with --registry-port"
+    ]
+    assert not folder.exists()
+
+
+def test_port_taken_by_another_broker(restartable_broker: EmbeddedBroker, tmp_path: Path) -> None:
+    with pytest.raises(PortTaken), EmbeddedBroker(tmp_path, restartable_broker.port):
+        pass
+
+
+def test_two_brokers_on_one_folder(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path) as first:
+        with pytest.raises(FolderBusy, match=f"held by process {first.pid}"), EmbeddedBroker(tmp_path):
+            pass
+        assert first.answers()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ephemeral_ends_with_a_signal(number: signal.Signals) -> None:
+    with start_ephemeral() as program:
+        started = json.loads(program.stdout.readline() if program.stdout else "")
+        program.send_signal(number)
+        assert program.wait(30) == 0
+    assert start_time(started["broker"]["pid"]) is None
+
+
+def test_ephemeral_ends_when_its_program_is_killed() -> None:
+    with start_ephemeral() as program:
+        started = json.loads(program.stdout.readline() if program.stdout else "")
+        pid = started["broker"]["pid"]
+        born = start_time(pid) or pytest.fail("the broker does not run")
+        data = Path(f"/proc/{pid}/fd/1").readlink().parent if Path("/proc/self/fd").exists() else None
+        program.kill()
+    assert wait_until(lambda: not is_alive(pid, born))
+    assert data is None or wait_until(lambda: not data.exists())
+
+
+def start_ephemeral() -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "driftlog_infra.cli",
+        "up",
+        "--ephemeral",
+        "--port",
+        "0",
+        "--no-registry",
+        "--json",
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_start_in_a_thread_outlives_the_thread(tmp_path: Path) -> None:
+    broker = EmbeddedBroker(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(broker.start).result()
+    time.sleep(0.5)
+    assert broker.running and broker.answers()
+    assert (found := holder(tmp_path)) is not None and found.pid == broker.pid
+    broker.close()
+    assert holder(tmp_path) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted_start_leaves_nothing_running(folder: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "driftlog_infra.cli", "up", "--data", str(folder), "--port", "0", "--no-registry"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as program:
+        log = folder / "kafka" / "broker.log"
+        assert wait_until(log.exists)
+        program.send_signal(number)
+        assert program.wait(30) != 0
+    assert wait_until(lambda: is_unclaimed(folder / "kafka"))
+
+
+def is_unclaimed(folder: Path) -> bool:
+    try:
+        Claim(folder).release()
+    except FolderBusy:
+        return False
+    return True

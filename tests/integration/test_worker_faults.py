@@ -1,0 +1,72 @@
+"""Workers that are killed, leave, join and freeze under load: afterwards every counter, vector and byte is as it must be.
+
+Kills test that nothing acknowledged is lost and nothing counts twice. Leaving and joining test that partitions change hands
+in order; this finds what kills do not, because there both the old and the new owner are alive. A freeze beyond the session
+timeout makes a worker that does not know it was expelled.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from tests.integration.conftest import LoadRun
+from tests.load.waiting import until
+from tests.load.workers import WorkerProcess
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(600)]
+
+MakeRun = Callable[..., LoadRun]
+
+
+def tails(*workers: WorkerProcess) -> Callable[[], str]:
+    return lambda: "".join(worker.tail() for worker in workers)
+
+
+def test_ten_kills_during_a_hundred_thousand_ops(on_broker: MakeRun) -> None:
+    run = on_broker(ops_per_batch=20, late=0.01, repeated=0.01)
+    chance = random.Random(10)
+    with run.worker("pool", workers=2) as pool:
+        with run.feeder(10_000_000, records_per_second=75) as feeder:
+            for number in range(10):
+                run.group.await_progress(chance.randint(30, 250), explain=tails(pool))
+                pool.kill(number % 2)
+                pool.await_children()
+            until(lambda: feeder.ops >= 100_000, "a hundred thousand ops are fed", 120)
+            feeder.stop()
+        run.group.await_drained(explain=tails(pool))
+        assert pool.stop() == 0
+    found = run.judge()
+    assert found.good, found
+    assert found.ops >= 100_000
+
+
+def test_leaving_joining_and_freezing_under_load(on_broker: MakeRun) -> None:
+    run = on_broker(ops_per_batch=5, late=0.005, repeated=0.005)
+    with run.worker("steady") as steady, run.worker("restless") as restless:
+        logs = tails(steady, restless)
+        run.group.await_owners(2, explain=logs)
+        with run.feeder(10_000_000, records_per_second=250) as feeder:
+            for _ in range(6):
+                run.group.await_progress(500, explain=logs)
+                assert restless.stop() == 0
+                run.group.await_owners(1, explain=logs)
+                run.group.await_progress(300, explain=logs)
+                restless.start()
+                run.group.await_owners(2, explain=logs)
+            for _ in range(2):
+                run.group.await_progress(500, explain=logs)
+                frozen = restless.freeze()
+                run.group.await_owners(1, explain=logs)
+                run.group.await_progress(300, explain=logs)
+                restless.thaw(frozen)
+                run.group.await_owners(2, explain=logs)
+            run.group.await_progress(1000, explain=logs)
+            feeder.stop()
+        assert feeder.rate >= 200, f"only {feeder.rate:.0f} records/s were fed"
+        run.group.await_drained(explain=logs)
+        assert (steady.stop(), restless.stop()) == (0, 0)
+    found = run.judge()
+    assert found.good, found

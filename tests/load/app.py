@@ -1,0 +1,54 @@
+"""The app that runs under load: one collection with each kind of field, small states, no guards.
+
+Every run has a space of its own, so that runs on one broker share no topics. Processes learn its name and partition count
+from the environment; the process that judges calls `declare`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import PositiveInt
+
+from driftlog import AddWinsSet, App, Counter, Document, Register, Transaction, field
+
+SPACE_VARIABLE = "DRIFTLOG_LOAD_SPACE"
+PARTITIONS_VARIABLE = "DRIFTLOG_LOAD_PARTITIONS"
+PARTITIONS = 8
+
+COLLECTION = "Item"
+COUNTER, LABEL, TAGS = "hits", "label", "tags"
+
+
+def declare(space_name: str, partitions: int = PARTITIONS) -> App:
+    """The app on a space of this name."""
+    app = App("load")
+    space = app.space(space_name, partitions=partitions)
+
+    @space.collection(scope="place", id="item")
+    class Item(Document):
+        place: str
+        item: str
+        hits: Counter
+        label: Register[str] = field(default="", on_conflict="record")
+        tags: AddWinsSet[str]
+
+    @space.command
+    def hit(tx: Transaction, place: str, item: str, times: PositiveInt = 1) -> int:
+        """Count something."""
+        document = tx.edit(Item, place, item)
+        document.hits.increment(times)
+        return document.hits.value
+
+    @space.command
+    def name(tx: Transaction, place: str, item: str, label: str) -> str:
+        """Name something; two names at once are recorded."""
+        tx.edit(Item, place, item).label.set(label)
+        return label
+
+    return app
+
+
+app = declare(
+    os.environ.get(SPACE_VARIABLE, "load"), partitions=int(os.environ.get(PARTITIONS_VARIABLE, str(PARTITIONS)))
+)

@@ -1,0 +1,104 @@
+"""Producing a workload at a steady rate, from a thread, with every delivery confirmed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Self
+
+from confluent_kafka import Producer
+
+from tests.load.workload import LoadRecord
+
+FLUSH_SECONDS = 120.0
+QUEUED = 50_000
+
+
+class Feeder:
+    """Feeds records to a topic until they end or `stop`; leave the block to wait for all deliveries."""
+
+    def __init__(self, bootstrap: str, topic: str, records: Iterable[LoadRecord], *, per_second: float = 0) -> None:
+        self._topic = topic
+        self._records = iter(records)
+        self._pause = 1 / per_second if per_second else 0.0
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "message.timeout.ms": 300_000,
+                "queue.buffering.max.messages": 2 * QUEUED,
+                "log_level": 0,
+            }
+        )
+        self._thread = threading.Thread(target=self._feed, name="feeder", daemon=True)
+        self._stopped = threading.Event()
+        self.error: BaseException | None = None
+        self.sent = 0
+        self.delivered = 0
+        self.ops = 0
+        self.seconds = 0.0
+
+    def start(self) -> Self:
+        self._thread.start()
+        return self
+
+    @property
+    def feeding(self) -> bool:
+        """Is there more to come?"""
+        return self._thread.is_alive()
+
+    @property
+    def rate(self) -> float:
+        """Records per second over the whole time of feeding."""
+        return self.sent / self.seconds if self.seconds else 0.0
+
+    def stop(self) -> None:
+        """Feed nothing more."""
+        self._stopped.set()
+
+    def finish(self, seconds: float = FLUSH_SECONDS) -> None:
+        """Wait until all is fed and delivered. Raises what went wrong."""
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), "the feeder did not come to its end"
+        if self.error is not None:
+            raise self.error
+        left = self._producer.flush(seconds)
+        assert left == 0 and self.delivered == self.sent, f"{self.sent - self.delivered} records were not delivered"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.stop()
+        else:
+            self.finish()
+
+    def _feed(self) -> None:
+        begun = due = time.monotonic()
+        try:
+            for record in self._records:
+                if self._stopped.is_set():
+                    break
+                while self.sent - self.delivered > QUEUED:
+                    self._producer.poll(0.05)
+                self._producer.produce(
+                    self._topic, record.value, record.key, record.partition, on_delivery=self._on_delivery
+                )
+                self.sent += 1
+                self.ops += record.ops
+                self._producer.poll(0)
+                due += self._pause
+                if (ahead := due - time.monotonic()) > 0:
+                    self._stopped.wait(ahead)
+        except BaseException as error:  # noqa: BLE001  # told by `finish`, in the caller's thread
+            self.error = error
+        self.seconds = time.monotonic() - begun
+
+    def _on_delivery(self, error: Any, _message: Any) -> None:
+        if error is not None:
+            self.error = RuntimeError(f"a record was not delivered: {error}")
+        else:
+            self.delivered += 1

@@ -1,0 +1,145 @@
+"""Every field type under test: how it is declared, what its users may mean, and what the reference model says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from driftlog_crdt import (
+    AddWinsSet,
+    BoundedCounter,
+    Counter,
+    Custom,
+    DocumentType,
+    Field,
+    FieldType,
+    Flag,
+    GrowCounter,
+    GrowSet,
+    List,
+    Map,
+    Max,
+    Min,
+    MultiValue,
+    Ranked,
+    Register,
+    RemoveWinsSet,
+    Text,
+)
+from tests.reference_model import fields as reference
+from tests.reference_model.history import Dot, Event
+
+Intent = tuple[str, Any]
+"""(kind, value) as the user of the field says it"""
+
+Answer = Callable[[list[Event], reference.Past], Any]
+
+SCALARS: list[Any] = ["x", "y", 1, 1.0, True, None]
+STAGES: list[Any] = ["open", "packed", "shipped"]
+BIG = 10_000_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One field type, and the independent statement of what it shows."""
+
+    type: FieldType[Any]
+    intents: st.SearchStrategy[Intent]
+    value: Answer | None
+    """None: judged by laws of its own (`test_sequences`)"""
+    conflicts: Callable[[list[Event]], set[frozenset[Dot]]] = reference.conflicts
+    fit: Callable[[Any, Intent], Intent] = lambda seen, intent: intent
+    """The intent as it can be meant by somebody who sees this value"""
+
+
+def merge_sums(base: Any, left: Any, right: Any) -> Any:
+    return left + right - base
+
+
+def within(seen: Any, intent: Intent) -> Intent:
+    """An edit at a place that is there; with nothing to delete, it is refused."""
+    kind, (position, what) = intent
+    if kind == "insert":
+        return kind, [position % (len(seen) + 1), what]
+    position %= len(seen) or 1
+    return kind, [position, max(1, min(what, len(seen) - position))]
+
+
+def _ops(kinds: list[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Intent]:
+    return st.tuples(st.sampled_from(kinds), values)
+
+
+def _keyed(intents: st.SearchStrategy[Intent]) -> st.SearchStrategy[Intent]:
+    of_a_key = st.tuples(st.sampled_from("kl"), intents).map(lambda drawn: (drawn[1][0], [drawn[0], drawn[1][1]]))
+    return of_a_key | of_a_key | _ops(["remove"], st.sampled_from("kl"))
+
+
+def _plainly(value: Callable[[list[Event]], Any]) -> Answer:
+    return lambda events, past: value(events)
+
+
+_sets = _ops(["set"], st.sampled_from(SCALARS))
+_numbers = st.sampled_from([0, 1, 2, 3, 2.0, -1, 2.5])
+_counts = _ops(["increment", "decrement"], st.integers(0, 9))
+_elements = _ops(["add", "remove"], st.sampled_from(SCALARS))
+_switches = _ops(["enable", "disable"], st.none())
+_stages = _ops(["set"], st.sampled_from(STAGES))
+_raises = _ops(["raise"], _numbers)
+_escrow = (
+    _ops(["increment"], st.integers(0, 9))
+    | _ops(["decrement"], st.integers(0, 3))
+    | _ops(["transfer", "transfer_room"], st.tuples(st.sampled_from("abc"), st.integers(1, 3)).map(list))
+)
+_places = st.integers(0, 9)
+_cuts = _ops(["delete"], st.tuples(_places, st.integers(1, 3)).map(list))
+_typing = _ops(["insert"], st.tuples(_places, st.sampled_from(["ab", "c", "é😀", "xyz"])).map(list)) | _cuts
+_listing = _ops(["insert"], st.tuples(_places, st.lists(st.sampled_from(SCALARS), min_size=1, max_size=3)).map(list))
+
+CASES: dict[str, Case] = {
+    "counter": Case(Counter(), _counts, _plainly(reference.counter)),
+    "grow_counter": Case(GrowCounter(), _ops(["increment"], st.integers(0, 9)), _plainly(reference.counter)),
+    "bounded_counter": Case(BoundedCounter(-5, 20, 0, "a"), _escrow, _plainly(reference.counter)),
+    "register": Case(Register("none"), _sets, _plainly(reference.register("none"))),
+    "ranked": Case(Ranked(STAGES), _stages, _plainly(reference.ranked(STAGES))),
+    "multi_value": Case(MultiValue(), _sets, _plainly(reference.multi_value)),
+    "enable_wins_flag": Case(Flag("enable"), _switches, _plainly(reference.flag("enable")), reference.flag_conflicts),
+    "disable_wins_flag": Case(
+        Flag("disable"), _switches, _plainly(reference.flag("disable")), reference.flag_conflicts
+    ),
+    "custom": Case(Custom(merge_sums, 0), _ops(["set"], st.integers(0, 9)), reference.custom(merge_sums, 0)),
+    "add_wins_set": Case(AddWinsSet(), _elements, _plainly(reference.add_wins_set)),
+    "remove_wins_set": Case(RemoveWinsSet(), _elements, _plainly(reference.remove_wins_set)),
+    "grow_set": Case(GrowSet(), _ops(["add"], st.sampled_from(SCALARS)), _plainly(reference.grow_set)),
+    "max": Case(Max(), _raises, _plainly(reference.extreme(max))),
+    "min": Case(Min(), _ops(["lower"], _numbers), _plainly(reference.extreme(min))),
+    "map_of_counters": Case(Map(Counter()), _keyed(_counts), _plainly(reference.map_of(reference.counter))),
+    "map_of_registers": Case(
+        Map(Register()), _keyed(_sets), _plainly(reference.map_of(reference.register(None))), reference.map_conflicts
+    ),
+    "map_of_flags": Case(
+        Map(Flag()), _keyed(_switches), _plainly(reference.map_of(reference.flag("enable"))), reference.map_conflicts
+    ),
+    "map_of_max": Case(Map(Max()), _keyed(_raises), _plainly(reference.map_of(reference.extreme(max)))),
+    "text": Case(Text(), _typing, None, fit=within),
+    "list": Case(List(), _listing | _cuts, None, fit=within),
+}
+
+DOCUMENTS: dict[str, list[str]] = {**{name: [name] for name in CASES}, "mixed": list(CASES)}
+"""The documents that every law runs over, by their fields: each type alone, and all in one."""
+
+
+def document(names: list[str], policy: str = "delete-wins") -> DocumentType:
+    """A document with one field of each named type, called like it, where the delete policy allows it."""
+    fields = {n: Field(CASES[n].type) for n in names if policy == "delete-wins" or CASES[n].type.erasable}
+    return DocumentType("Sample", fields, policy, BIG)  # type: ignore[arg-type]
+
+
+@st.composite
+def documents(draw: st.DrawFn, names: list[str]) -> DocumentType:
+    """The document of these fields, under either delete policy."""
+    policy = draw(st.sampled_from(["delete-wins", "update-wins"]))
+    kind = document(names, policy)
+    return kind if kind.fields else document(names)

@@ -1,0 +1,149 @@
+"""What each field shows, given the ops that have an effect on it (`events`) in no particular order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from tests.reference_model.history import Dot, Event, concurrent, maximal, saw, text
+
+Value = Callable[[list[Event]], Any]
+
+Past = Callable[[Event], list[Event]]
+"""the ops that had an effect in the view of an op's writer"""
+
+
+def counter(events: list[Event]) -> int:
+    sign = {"increment": 1, "decrement": -1}
+    return sum(sign.get(e.kind, 0) * (e.value if e.kind in sign else 0) for e in events)
+
+
+def register(default: Any) -> Value:
+    def value(events: list[Event]) -> Any:
+        top = maximal(events)
+        return max(top, key=lambda e: e.clock).value if top else default
+
+    return value
+
+
+def ranked(order: list[Any]) -> Value:
+    def value(events: list[Event]) -> Any:
+        top = maximal(events)
+        return max(top, key=lambda e: (order.index(e.value), e.clock)).value if top else order[0]
+
+    return value
+
+
+def multi_value(events: list[Event]) -> list[Any]:
+    values: dict[str, Any] = {}
+    for event in sorted(maximal(events), key=lambda e: e.clock, reverse=True):
+        values.setdefault(text(event.value), event.value)
+    return list(values.values())
+
+
+def add_wins_set(events: list[Event]) -> list[Any]:
+    def is_in(element: str) -> bool:
+        ops = [e for e in events if text(e.value) == element]
+        adds = [e for e in ops if e.kind == "add"]
+        removes = [e for e in ops if e.kind == "remove"]
+        return any(not any(saw(remove, add) for remove in removes) for add in adds)
+
+    return _elements(events, is_in)
+
+
+def remove_wins_set(events: list[Event]) -> list[Any]:
+    def is_in(element: str) -> bool:
+        ops = [e for e in events if text(e.value) == element]
+        adds = [e for e in ops if e.kind == "add"]
+        removes = [e for e in ops if e.kind == "remove"]
+        return bool(adds) and all(any(saw(add, remove) for add in adds) for remove in removes)
+
+    return _elements(events, is_in)
+
+
+def grow_set(events: list[Event]) -> list[Any]:
+    return _elements(events, lambda element: True)
+
+
+def extreme(pick: Callable[[list[Any]], Any]) -> Value:
+    """Of equal numbers the float shows."""
+
+    def value(events: list[Event]) -> Any:
+        if not events:
+            return None
+        best = pick([e.value for e in events])
+        return float(best) if any(e.value == best and isinstance(e.value, float) for e in events) else best
+
+    return value
+
+
+def custom(merge: Callable[[Any, Any, Any], Any], default: Any) -> Callable[[list[Event], Past], Any]:
+    """The maximal writes merged by rank, over what the one who had seen least saw."""
+
+    def value(events: list[Event], past: Past) -> Any:
+        top = sorted(maximal(events), key=lambda e: e.clock)
+        if not top:
+            return default
+        least = min(top, key=lambda e: len(e.past))
+        base = value(past(least), past)
+        merged = top[0].value
+        for write in top[1:]:
+            merged = merge(base, merged, write.value)
+        return merged
+
+    return value
+
+
+def flag(wins: str) -> Value:
+    def value(events: list[Event]) -> bool:
+        kinds = {e.kind for e in maximal(events)}
+        return "enable" in kinds if wins == "enable" else bool(kinds) and "disable" not in kinds
+
+    return value
+
+
+def map_of(inner: Value) -> Value:
+    """Per key; a remove takes what its writer had seen."""
+    return lambda events: {key: inner(left) for key, left in _entries(events)}
+
+
+def conflicts(events: list[Event]) -> set[frozenset[Dot]]:
+    """The pairs of surviving writes of one place that are in conflict."""
+    top = maximal(events)
+    return {
+        frozenset({one.dot, other.dot})
+        for one in top
+        for other in top
+        if concurrent(one, other) and text(one.value) != text(other.value)
+    }
+
+
+def flag_conflicts(events: list[Event]) -> set[frozenset[Dot]]:
+    return conflicts([replace(e, value=e.kind) for e in events])
+
+
+def map_conflicts(events: list[Event]) -> set[frozenset[Dot]]:
+    found: set[frozenset[Dot]] = set()
+    for _, left in _entries(events):
+        found |= conflicts(left) | flag_conflicts([e for e in left if e.kind != "set"])
+    return found
+
+
+def _elements(events: list[Event], is_in: Callable[[str], bool]) -> list[Any]:
+    elements = {text(e.value): e.value for e in events}
+    return [elements[key] for key in sorted(elements) if is_in(key)]
+
+
+def _entries(events: list[Event]) -> Iterator[tuple[str, list[Event]]]:
+    """The keys that are in, each with the ops that no remove has taken."""
+    removes = [e for e in events if e.kind == "remove"]
+    writes = [e for e in events if e.kind != "remove"]
+    for key in sorted({e.value[0] for e in writes}):
+        left = [
+            replace(e, value=e.value[1])
+            for e in writes
+            if e.value[0] == key and not any(remove.value == key and saw(remove, e) for remove in removes)
+        ]
+        if left:
+            yield key, left

@@ -1,0 +1,106 @@
+"""The app that the simulated world runs: a shop small enough to judge, with every kind of field, policy and refusal.
+
+`transfer` and `post` write two documents, so that a half visible command can be seen; the guard refuses in the cloud what no
+single edge could know; `reprice` is a command that one device is not permitted to send.
+"""
+
+from __future__ import annotations
+
+from driftlog import AddWinsSet, App, Counter, Document, Refused, Register, Transaction, field
+from pydantic import PositiveInt
+
+PARTITIONS = 3
+
+app = App("shop")
+retail = app.space("retail", partitions=PARTITIONS)
+
+
+@retail.collection(scope="store", id="sku")
+class Stock(Document):
+    """What lies on the shelves."""
+
+    store: str
+    sku: str
+    on_hand: Counter
+    price: Register[int] = field(default=0, on_conflict="review", deadline="48h")
+    name: Register[str] = field(default="", on_conflict="record")
+    shelf: Register[str] = ""
+    tags: AddWinsSet[str]
+
+
+@retail.collection(scope="store", id="day")
+class Ledger(Document):
+    """What was taken in."""
+
+    store: str
+    day: str
+    sold: Counter
+    remark: Register[str] = field(default="", on_conflict="record")
+
+
+@retail.command
+def receive(tx: Transaction, store: str, sku: str, qty: PositiveInt) -> None:
+    tx.edit(Stock, store, sku).on_hand.increment(qty)
+
+
+@retail.command
+def sell(tx: Transaction, store: str, sku: str, qty: PositiveInt) -> int:
+    stock = tx.edit(Stock, store, sku)
+    if stock.on_hand.value < qty:
+        raise Refused("out_of_stock", f"{stock.on_hand.value} left")
+    stock.on_hand.decrement(qty)
+    tx.edit(Ledger, store, "today").sold.increment(qty)
+    return stock.on_hand.value
+
+
+@retail.command
+def transfer(tx: Transaction, store: str, source: str, target: str, qty: PositiveInt) -> None:
+    tx.edit(Stock, store, source).on_hand.decrement(qty)
+    tx.edit(Stock, store, target).on_hand.increment(qty)
+
+
+@retail.command
+def reprice(tx: Transaction, store: str, sku: str, price: int) -> None:
+    tx.edit(Stock, store, sku).price.set(price)
+
+
+@retail.command
+def rename(tx: Transaction, store: str, sku: str, name: str) -> None:
+    stock = tx.edit(Stock, store, sku)
+    stock.name.set(name)
+    stock.shelf.set(name[:1])
+
+
+@retail.command
+def tag(tx: Transaction, store: str, sku: str, word: str) -> None:
+    tx.edit(Stock, store, sku).tags.add(word)
+
+
+@retail.command
+def untag(tx: Transaction, store: str, sku: str, word: str) -> None:
+    tx.edit(Stock, store, sku).tags.remove(word)
+
+
+@retail.command
+def post(tx: Transaction, store: str, sku: str, remark: str) -> None:
+    tx.edit(Ledger, store, "today").remark.set(remark)
+    tx.edit(Stock, store, sku).name.set(remark)
+
+
+@retail.guard(Stock)
+def never_negative(before: Stock, after: Stock) -> None:
+    if after.on_hand.value < 0:
+        raise Refused("recount", "more went than was there")
+
+
+CONTRACT = app.contract
+SPACE = CONTRACT.spaces["retail"]
+SHARED = "shared"
+EDGES: dict[str, tuple[str, ...]] = {
+    "store-1": ("s1", SHARED),
+    "store-2": ("s2", "s4", SHARED),
+    "office": ("s1", "s2", "s4", SHARED),
+}
+"""device -> the scopes it subscribes to and may write; s1 and s2 share a partition"""
+FORBIDDEN = {"store-2": frozenset({"reprice"})}
+"""device -> commands that it is not permitted to send"""

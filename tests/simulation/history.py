@@ -1,0 +1,112 @@
+"""What happened in one run, as values: recorded while it happens, judged afterwards (see `laws`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Conflict, Device, Receipt
+
+from tests.simulation.log import LogRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A command as its user meant it."""
+
+    edge: str
+    command_id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An edge said: it is done (durably)."""
+
+    at_ms: int
+    edge: str
+    command_id: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an edge knew of its commands after a restart."""
+
+    at_ms: int
+    edge: str
+    commands: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An edge showed its readers something new: the documents that changed, with their version vectors.
+
+    `catching_up`: compaction had removed records in between, so that no consistent cut could be had.
+    """
+
+    at_ms: int
+    edge: str
+    catching_up: bool
+    vectors: Mapping[DocumentId, Mapping[str, int]]
+    restart: bool = False
+    """All that the agent's disk held when it started: from here on it counts anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreWrite:
+    """A worker's store took a state; `published` is the end offset of the state topic's partition at that moment."""
+
+    at_ms: int
+    worker: str
+    partition: int
+    key: bytes
+    value: bytes
+    published: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeEnd:
+    """How an edge stood at the end."""
+
+    confirmed: Mapping[DocumentId, str]
+    """the merge encoding of every confirmed document"""
+    status: Mapping[str, tuple[str, str]]
+    """command id -> (status, code of its rejection)"""
+    pending: int
+    outbox: int
+    cursors: Mapping[int, int]
+
+
+@dataclass(slots=True)
+class History:
+    """One run. Lists in the order of happening."""
+
+    seed: int
+    devices: dict[str, Device] = field(default_factory=dict)
+    intents: dict[str, Intent] = field(default_factory=dict)
+    answers: list[Answer] = field(default_factory=list)
+    refusals: list[tuple[int, str, str, str]] = field(default_factory=list)
+    """(time, edge, command id, code): said no on the edge; no effect anywhere"""
+    known: list[Known] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+    store_writes: list[StoreWrite] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    crashes: list[str] = field(default_factory=list)
+    """exceptions that ended a process and were not planned"""
+
+    # The log at the end.
+    ops: dict[int, Sequence[LogRecord]] = field(default_factory=dict)
+    states: dict[int, Sequence[LogRecord]] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    parked_left: int = 0
+    quiet: bool = False
+    """Everything came to rest within the time allowed after the network healed."""
+    unrest: str = ""
+    ends: dict[str, EdgeEnd] = field(default_factory=dict)
+    trace_hash: str = ""
+    events: int = 0

@@ -1,0 +1,271 @@
+"""The judge: a pure function from the history of a run to the laws that it broke.
+
+Nothing here looks at a running system; everything is decided from what was recorded, against the reference fold of the op topic.
+Each law is one function that yields sentences; an empty judgement means that the run was lawful.
+
+Source: Jepsen's checkers (record everything, judge afterwards).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from driftlog_crdt import Op
+from driftlog_schemas.identity import DocumentId, parse_document_key
+from driftlog_schemas.messages import Verdict
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.state_codec import META, StateCodec
+
+from tests.simulation.app import EDGES, SPACE
+from tests.simulation.history import History
+from tests.simulation.reference import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A law and how it was broken."""
+
+    law: str
+    fact: str
+
+    def __str__(self) -> str:
+        return f"{self.law}: {self.fact}"
+
+
+MAX_TOLD = 5
+"""Of each law, so that a broken run stays readable."""
+
+
+class Case:
+    """A history with its meaning, worked out once for all laws."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        ids = FixedIds()
+        self.reference = Reference(history.devices, ids)
+        for partition in sorted(history.ops):
+            self.reference.fold(history.ops[partition])
+        self.reference.settle()
+        self._codecs = {name: StateCodec(c, ids) for name, c in SPACE.collections.items()}
+        for codec in self._codecs.values():
+            ids.id_of(codec.schema)
+        self.decisions = {d.command.id: d for d in self.reference.decisions.values()}
+
+    def merge_text(self, document: DocumentId, value: bytes) -> str:
+        """The merge encoding in a state record."""
+        return str(self._codecs[document.collection].decode_row(value)[META]["merge"])
+
+
+def judge(history: History) -> list[Violation]:
+    """All broken laws, each told at most `MAX_TOLD` times."""
+    case = Case(history)
+    found = []
+    for law, check in LAWS.items():
+        facts = list(check(case))
+        found += [Violation(law, fact) for fact in facts[:MAX_TOLD]]
+        if len(facts) > MAX_TOLD:
+            found.append(Violation(law, f"... and {len(facts) - MAX_TOLD} more"))
+    return found
+
+
+def no_process_ends_unplanned(case: Case) -> Iterator[str]:
+    """Only planned faults end a process."""
+    yield from case.history.crashes
+
+
+def everything_comes_to_rest(case: Case) -> Iterator[str]:
+    """Queues drain within bounded time once the network heals."""
+    history = case.history
+    if not history.quiet:
+        yield f"not at rest in time: {history.unrest}"
+    for edge, end in history.ends.items():
+        if end.pending or end.outbox:
+            yield f"{edge} ends with {end.pending} pending and {end.outbox} to ship"
+    if history.parked_left:
+        yield f"{history.parked_left} commands are parked for ever"
+
+
+def nothing_acknowledged_is_lost(case: Case) -> Iterator[str]:
+    """What an edge answered is in the log, was decided, and survived every restart of its edge."""
+    for answer in case.history.answers:
+        decision = case.decisions.get(answer.command_id)
+        if decision is None:
+            yield f"{answer.command_id} was answered by {answer.edge} and is not in the log"
+        elif decision.verdict == "parked":
+            yield f"{answer.command_id} is in the log at {decision.offset} and was never decided"
+    for known in case.history.known:
+        for answer in case.history.answers:
+            if answer.edge == known.edge and answer.at_ms < known.at_ms and answer.command_id not in known.commands:
+                yield f"{known.edge} forgot {answer.command_id}, answered at {answer.at_ms}, at its restart at {known.at_ms}"
+
+
+def a_command_takes_effect_once(case: Case) -> Iterator[str]:
+    """The counters are what the users' accepted intents add up to, by their arguments, each once."""
+    history = case.history
+    expected: dict[DocumentId, int] = defaultdict(int)
+    for command_id, decision in case.decisions.items():
+        if decision.verdict != "accepted":
+            continue
+        intent = history.intents.get(command_id)
+        if intent is None:
+            yield f"{command_id} takes effect and nobody meant it"
+            continue
+        a = intent.arguments
+        match intent.name:
+            case "receive":
+                expected[DocumentId("Stock", a["store"], a["sku"])] += a["qty"]
+            case "sell":
+                expected[DocumentId("Stock", a["store"], a["sku"])] -= a["qty"]
+                expected[DocumentId("Ledger", a["store"], "today")] += a["qty"]
+            case "transfer":
+                expected[DocumentId("Stock", a["store"], a["source"])] -= a["qty"]
+                expected[DocumentId("Stock", a["store"], a["target"])] += a["qty"]
+    for document, total in expected.items():
+        name = "on_hand" if document.collection == "Stock" else "sold"
+        for edge, end in history.ends.items():
+            if document.scope not in EDGES[edge]:
+                continue
+            text = end.confirmed.get(document)
+            counter = json.loads(text)[2].get(name, {}) if text else {}
+            shown = sum(up - down for up, down in counter.values())
+            if shown != total:
+                yield f"{edge} shows {name} {shown} of {'/'.join(document)}, the accepted commands give {total}"
+    for _, edge, command_id, code in history.refusals:
+        if command_id in case.decisions:
+            yield f"{command_id} was refused by {edge} ({code}) and is in the log"
+
+
+def all_agree_with_the_log(case: Case) -> Iterator[str]:
+    """Every edge's confirmed documents and the read model are the fold of the op topic, byte for byte."""
+    reference = case.reference
+    expected = {d: reference.merge_text(d) for d, state in reference.documents.items() if state.seen}
+    latest = {}
+    for records in case.history.states.values():
+        for record in records:
+            latest[parse_document_key(record.key or b"")] = record
+    for document, text in expected.items():
+        record = latest.get(document)
+        if record is None or record.value is None:
+            yield f"the read model lacks {'/'.join(document)}"
+        elif (found := case.merge_text(document, record.value)) != text:
+            yield f"the read model of {'/'.join(document)} is {found}, the log says {text}"
+    for edge, end in case.history.ends.items():
+        for document, text in expected.items():
+            if document.scope in EDGES[edge] and end.confirmed.get(document) != text:
+                yield f"{edge} has {end.confirmed.get(document)} for {'/'.join(document)}, the log says {text}"
+    for document in latest.keys() - expected.keys():
+        yield f"the read model has {'/'.join(document)}, which no op made"
+
+
+def a_state_is_what_its_vector_says(case: Case) -> Iterator[str]:
+    """Every state ever published holds exactly the ops that its version vector covers: no gap, nothing twice."""
+    for records in case.history.states.values():
+        for record in records:
+            document = parse_document_key(record.key or b"")
+            text = case.merge_text(document, record.value or b"")
+            vector = json.loads(text)[1]
+            expected = case.reference.merge_text_at(document, vector)
+            if text != expected:
+                yield f"state {'/'.join(document)}@{record.offset} is {text}, its vector means {expected}"
+
+
+def a_command_is_atomic(case: Case) -> Iterator[str]:
+    """No edge ever shows a cut in which a command of two documents is half visible, nor goes back in time."""
+    wide: dict[DocumentId, list[tuple[str, tuple[tuple[DocumentId, Op], ...]]]] = defaultdict(list)
+    for decision in case.decisions.values():
+        ops = decision.command.ops
+        documents = {d for d, _ in ops}
+        if len(documents) > 1:
+            for document in documents:
+                wide[document].append((decision.command.id, ops))
+    shown: dict[str, dict[DocumentId, Mapping[str, int]]] = defaultdict(dict)
+    for cut in case.history.cuts:
+        if cut.restart:
+            shown[cut.edge] = {}
+        view = shown[cut.edge]
+        for document, vector in cut.vectors.items():
+            before = view.get(document, {})
+            if any(vector.get(r, 0) < s for r, s in before.items()):
+                yield f"{cut.edge} at {cut.at_ms}: {'/'.join(document)} went back from {dict(before)} to {dict(vector)}"
+            view[document] = vector
+        if cut.catching_up:
+            continue
+        told = set()
+        for document in cut.vectors:
+            for command_id, ops in wide[document]:
+                seen = {view.get(d, {}).get(op.replica, 0) >= op.seq for d, op in ops}
+                if len(seen) > 1 and command_id not in told:
+                    told.add(command_id)
+                    yield f"{cut.edge} at {cut.at_ms} shows half of {command_id}: {[(d.id, op.seq) for d, op in ops]}"
+
+
+def outcomes_reach_their_device(case: Case) -> Iterator[str]:
+    """Every decided command has that verdict in a receipt and on its edge, the rejected ones with their code."""
+    receipts: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for receipt in case.history.receipts:
+        for outcome in receipt.outcomes:
+            code = outcome.code if outcome.verdict is Verdict.REJECTED else ""
+            receipts[outcome.command_id].add((outcome.verdict.value, code))
+    for command_id, decision in case.decisions.items():
+        if decision.verdict == "parked":
+            continue
+        told = {entry for entry in receipts[command_id] if entry[0] in ("accepted", "rejected")}
+        if decision.verdict == "rejected" and told != {("rejected", decision.code)}:
+            yield f"{command_id} was rejected ({decision.code}), its receipts say {sorted(told)}"
+        if decision.verdict == "accepted" and any(verdict == "rejected" for verdict, _ in told):
+            yield f"{command_id} was accepted, its receipts say {sorted(told)}"
+        end = case.history.ends.get(decision.replica.rpartition(".")[0])
+        if end is None:
+            continue
+        status = end.status.get(command_id)
+        expected = ("rejected", decision.code) if decision.verdict == "rejected" else ("merged", "")
+        if status != expected:
+            yield f"{command_id} of {decision.replica} stands at {status} on its edge, the log says {expected}"
+
+
+def conflicts_are_true(case: Case) -> Iterator[str]:
+    """Published are exactly the pairs of differing writes that met concurrently; none missed, none false."""
+    last = {conflict.id: conflict for conflict in case.history.conflicts}
+    expected = case.reference.conflicts
+    for identifier, conflict in expected.items():
+        found = last.get(identifier)
+        name = f"{'/'.join(conflict.document)}.{conflict.field} {conflict.dots}"
+        if found is None:
+            yield f"conflict {name} was missed"
+        elif found.status.value not in conflict.statuses:
+            yield f"conflict {name} ends {found.status.value}, not {'/'.join(sorted(conflict.statuses))}"
+    for identifier, found in last.items():
+        if identifier not in expected:
+            yield f"false conflict {'/'.join(found.document)}.{found.field}: {found.winner} beside {found.loser}"
+
+
+def the_store_is_never_ahead(case: Case) -> Iterator[str]:
+    """What a worker's store takes is already in the state topic."""
+    published: dict[tuple[int, bytes, bytes], int] = {}
+    for partition, records in case.history.states.items():
+        for record in records:
+            published.setdefault((partition, record.key or b"", record.value or b""), record.offset)
+    for write in case.history.store_writes:
+        offset = published.get((write.partition, write.key, write.value))
+        if offset is None or offset >= write.published:
+            yield f"{write.worker} stored {write.key!r} at {write.at_ms}, before the topic had it"
+
+
+LAWS: dict[str, Callable[[Case], Iterator[str]]] = {
+    check.__name__.replace("_", " "): check
+    for check in (
+        no_process_ends_unplanned,
+        everything_comes_to_rest,
+        nothing_acknowledged_is_lost,
+        a_command_takes_effect_once,
+        all_agree_with_the_log,
+        a_state_is_what_its_vector_says,
+        a_command_is_atomic,
+        outcomes_reach_their_device,
+        conflicts_are_true,
+        the_store_is_never_ahead,
+    )
+}

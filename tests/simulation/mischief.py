@@ -1,0 +1,79 @@
+"""What goes wrong in a world, and when: everything is drawn and planned before the world begins to move."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from driftlog_schemas.batch_codec import BatchCodec, encode_body
+from driftlog_schemas.messages import Batch, Command, SignedBatch
+from driftlog_schemas.topics import conflicts_topic, parked_topic, state_topic
+
+from tests.simulation.app import PARTITIONS, SPACE
+from tests.simulation.clock import HOUR_MS
+from tests.simulation.group import OPS, SESSION_MS
+from tests.simulation.scheduler import EPOCH_MS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+COMPACTED = (state_topic(SPACE.name), conflicts_topic(SPACE.name), parked_topic(SPACE.name))
+
+
+def plan(world: World) -> None:
+    """Put the faults of this world into its future."""
+    scheduler, faults = world.scheduler, world.faults
+    if faults.cuts:
+        for name in (*world.edges, "worker-1", "worker-2"):
+            _plan_cuts(world, name)
+    for edge in world.edges.values():
+        if faults.edge_crashes:
+            _some(world, 3, f"{edge.name} crash", edge.crash_soon)
+        if faults.edge_power_cuts:
+            _some(world, 2, f"{edge.name} power cut", edge.power_cut)
+        if faults.disk_full:
+            _some(world, 2, f"{edge.name} disk full", lambda e=edge: e.disk_full(scheduler.between(1_000, 120_000)))
+        if faults.clocks:
+            _some(world, 2, f"{edge.name} clock set", lambda e=edge: e.clock.set_skew(scheduler.between(-2 * HOUR_MS, 2 * HOUR_MS)))
+    for worker in world.workers:
+        if faults.worker_crashes:
+            _some(world, 4, f"{worker.name} crash", lambda w=worker: w.crash_soon())
+        if faults.freezes:
+            _some(world, 2, f"{worker.name} freeze", lambda w=worker: w.freeze(scheduler.between(100, 3 * SESSION_MS)))
+    if faults.rebalances:
+        _some(world, 4, "rebalance", lambda: world.group.rebalance("somebody asked"))
+    if faults.compaction:
+        for topic in COMPACTED:
+            _some(world, 4, f"compact {topic}", lambda t=topic: world.log.compact(t))
+    if faults.forgeries:
+        _some(world, 2, "forgery", lambda: forge(world))
+
+
+def _some(world: World, most: int, label: str, action) -> None:  # type: ignore[no-untyped-def]  # any callable will do
+    scheduler = world.scheduler
+    for _ in range(scheduler.between(0, most)):
+        scheduler.after(scheduler.between(1_000, world.length_ms), label, action)
+
+
+def _plan_cuts(world: World, node: str) -> None:
+    """Short and long partitions of the network, one after the other."""
+    scheduler = world.scheduler
+    at = EPOCH_MS + scheduler.between(0, world.length_ms // 2)
+    for _ in range(scheduler.between(0, 3)):
+        longest = world.length_ms // 2 if node in world.edges else 30_000
+        end = at + scheduler.between(100, max(200, longest))
+        world.network.cut(node, at, end)
+        at = end + scheduler.between(1_000, max(2_000, world.length_ms // 3))
+
+
+def forge(world: World) -> None:
+    """A batch in a device's name that it did not sign, one of an unknown device, and one that is noise."""
+    scheduler = world.scheduler
+    codec = BatchCodec(world.ids)
+    victim = scheduler.random.choice(list(world.identities.values()))
+    partition = scheduler.between(0, PARTITIONS - 1)
+    command = Command(f"forged-{scheduler.events}", "receive", "s1", scheduler.now << 16, ())
+    body = encode_body(Batch(SPACE.name, partition, victim.replica, 1, (command,)))
+    stranger = SignedBatch("stranger", "k1", bytes(64), body)
+    forged = SignedBatch(victim.device_id, victim.key_id, bytes(64), body)
+    for value in (codec.envelope(stranger), codec.envelope(forged), b"noise"):
+        world.log.append(OPS, partition, victim.device_id.encode(), value)

@@ -1,0 +1,249 @@
+"""The merge once more, slow and plain: what the op topic means, by the words of the design alone.
+
+It keeps every op it has accepted and computes each value from the ops' partial order, op against op; it shares no code with the
+merge worker, the algebra's states, the cache or the parking. What it shares is the reading of bytes (the codecs) and the
+declaration of the app. Its answer is what every edge, the state topic, the receipts and the conflicts are compared with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftlog_crdt import Op
+from driftlog_schemas.batch_codec import BatchCodec, decode_body
+from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Command, Device
+from driftlog_schemas.record_codecs import conflict_id
+from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.signing import verify
+
+from tests.simulation.app import SPACE
+from tests.simulation.log import LogRecord
+
+CLOCK_BOUND_MS = 5 * 60 * 1000
+
+Dot = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Document:
+    """One document: its accepted ops in order of merging, and how far each replica was seen."""
+
+    ops: list[Op] = field(default_factory=list)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def of(self, field_name: str) -> list[Op]:
+        return [op for op in self.ops if op.field == field_name]
+
+    def total(self, field_name: str) -> int:
+        return sum(op.value if op.kind == "increment" else -op.value for op in self.of(field_name))  # type: ignore[operator, misc]
+
+
+@dataclass(slots=True)
+class Decision:
+    """What became of a command. `verdict` is accepted, rejected or parked."""
+
+    command: Command
+    replica: str
+    offset: int
+    verdict: str
+    code: str = ""
+
+
+@dataclass(slots=True)
+class ExpectedConflict:
+    """A pair of differing concurrent writes that were both there at one time. `status` is None where either is right."""
+
+    id: str
+    document: DocumentId
+    field: str
+    dots: tuple[Dot, Dot]
+    statuses: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    command: Command
+    replica: str
+    append_ms: int
+    offset: int
+
+
+class Reference:
+    """The meaning of one space's op topic."""
+
+    def __init__(self, devices: Mapping[str, Device], ids: SchemaIds) -> None:
+        self._devices = devices
+        self._codec = BatchCodec(ids)
+        self.documents: dict[DocumentId, Document] = {}
+        self.decisions: dict[tuple[str, str], Decision] = {}
+        """(replica, command id) -> decision"""
+        self.conflicts: dict[str, ExpectedConflict] = {}
+        self.refused_batches: list[int] = []
+
+    def fold(self, records: Iterable[LogRecord]) -> None:
+        """Take one partition's op records, all of them, in order."""
+        waiting: dict[tuple[str, str], _Waiting] = {}
+        for record in records:
+            for command, replica in self._open(record):
+                item = _Waiting(command, replica, record.timestamp_ms, record.offset)
+                if not self._decide(item):
+                    waiting.setdefault((replica, command.id), item)
+            while (key := next((k for k, item in waiting.items() if self._decide(item)), None)) is not None:
+                del waiting[key]
+        for item in waiting.values():
+            key = (item.replica, item.command.id)
+            self.decisions.setdefault(key, Decision(item.command, item.replica, item.offset, "parked"))
+
+    def _open(self, record: LogRecord) -> list[tuple[Command, str]]:
+        try:
+            signed = self._codec.open(record.value or b"")
+            device = self._devices.get(signed.device_id)
+            key = device.keys.get(signed.key_id) if device else None
+            if key is None or not verify(key, signed.signature, signed.body):
+                raise Undecodable("forged")
+            batch = decode_body(signed.body)
+        except Undecodable:
+            self.refused_batches.append(record.offset)
+            return []
+        return [(command, batch.replica) for command in batch.commands]
+
+    def _decide(self, item: _Waiting) -> bool:
+        command = item.command
+        fresh = [
+            (d, op) for d, op in command.ops if self._document(d).seen.get(op.replica, 0) < op.seq
+        ]
+        if not fresh:
+            return True
+        assert len(fresh) == len(command.ops), f"command {command.id} is half merged in a fold without crashes"
+        reached: dict[tuple[DocumentId, str], int] = {}
+        for document, op in command.ops:
+            seen = self._document(document).seen
+            last = reached.get((document, op.replica), seen.get(op.replica, 0))
+            if op.seq != last + 1 or any(seen.get(r, 0) < s for r, s in (op.context or {}).items()):
+                return False
+            reached[document, op.replica] = op.seq
+        code = self._objection(item)
+        for document, op in command.ops:
+            self._document(document).seen[op.replica] = op.seq
+        if not code:
+            for document, op in command.ops:
+                self._merge(document, op, item.append_ms)
+        verdict = "rejected" if code else "accepted"
+        self.decisions[item.replica, command.id] = Decision(command, item.replica, item.offset, verdict, code)
+        return True
+
+    def _objection(self, item: _Waiting) -> str:
+        device = self._devices[item.replica.rpartition(".")[0]]
+        command = item.command
+        if command.scope not in device.scopes or command.name not in device.permissions:
+            return "forbidden"
+        for document in dict.fromkeys(d for d, _ in command.ops):
+            if document.collection != "Stock":
+                continue
+            after = self._document(document).total("on_hand") + sum(
+                op.value if op.kind == "increment" else -op.value  # type: ignore[operator, misc]
+                for d, op in command.ops
+                if d == document and op.field == "on_hand"
+            )
+            if after < 0:
+                return "recount"
+        return ""
+
+    def _merge(self, document: DocumentId, op: Op, append_ms: int) -> None:
+        if (op.hlc >> 16) > append_ms + CLOCK_BOUND_MS:
+            op = op._replace(hlc=append_ms << 16)
+        state = self._document(document)
+        if op.kind == "set":
+            for other in surviving(state.of(op.field)):
+                if not sees(op, other) and _text(op.value) != _text(other.value):
+                    self._expect(document, op, other)
+        state.ops.append(op)
+
+    def _expect(self, document: DocumentId, op: Op, other: Op) -> None:
+        policy = SPACE.collections[document.collection].document.fields[op.field].on_conflict
+        if policy != "silent":
+            dots = (op.replica, op.seq), (other.replica, other.seq)
+            identifier = conflict_id(document, op.field, *dots)
+            self.conflicts[identifier] = ExpectedConflict(identifier, document, op.field, dots)
+
+    def settle(self) -> None:
+        """Say how each conflict must stand now that everything was folded."""
+        for conflict in self.conflicts.values():
+            writes = self._document(conflict.document).of(conflict.field)
+            alive = {(op.replica, op.seq) for op in surviving(writes)}
+            left = [dot in alive for dot in conflict.dots]
+            beside = frozenset({"open", "recorded"})
+            if all(left):
+                conflict.statuses = beside
+            elif any(left):
+                conflict.statuses = beside | {"resolved"}
+            else:
+                conflict.statuses = frozenset({"resolved"})
+
+    def _document(self, document: DocumentId) -> Document:
+        return self.documents.setdefault(document, Document())
+
+    def merge_text(self, document: DocumentId) -> str:
+        """The canonical encoding that the document must have everywhere."""
+        return self.merge_text_at(document, self.documents[document].seen)
+
+    def merge_text_at(self, document: DocumentId, vector: Mapping[str, int]) -> str:
+        """The encoding of just the ops that `vector` covers."""
+        ops = [op for op in self._document(document).ops if op.seq <= vector.get(op.replica, 0)]
+        fields = {}
+        for name, declared in SPACE.collections[document.collection].document.fields.items():
+            encoded = _ENCODERS[declared.type.name]([op for op in ops if op.field == name])
+            if encoded:
+                fields[name] = encoded
+        presence: dict[str, int] = {}
+        for op in ops:
+            presence[op.replica] = max(op.seq, presence.get(op.replica, 0))
+        extra = [] if presence == vector else [{"presence": presence}]
+        return _text([1, dict(vector), fields, *extra])
+
+
+def sees(later: Op, earlier: Op) -> bool:
+    """Had the writer of `later` seen `earlier`?"""
+    if later.replica == earlier.replica:
+        return later.seq > earlier.seq
+    return (later.context or {}).get(earlier.replica, 0) >= earlier.seq
+
+
+def surviving(writes: Sequence[Op]) -> list[Op]:
+    """Those that no other one has seen."""
+    return [w for w in writes if not any(sees(other, w) for other in writes)]
+
+
+def _counter(ops: Sequence[Op]) -> Any:
+    replicas = {op.replica for op in ops}
+    return {
+        r: [sum(o.value for o in ops if o.replica == r and o.kind == kind) for kind in ("increment", "decrement")]  # type: ignore[misc]
+        for r in replicas
+    }
+
+
+def _register(ops: Sequence[Op]) -> Any:
+    return sorted([op.replica, op.seq, op.hlc, op.value] for op in surviving(ops))
+
+
+def _set(ops: Sequence[Op]) -> Any:
+    elements: dict[str, Any] = {}
+    for add in ops:
+        same = [o for o in ops if _text(o.value) == _text(add.value)]
+        if add.kind == "add" and not any(o.kind == "remove" and sees(o, add) for o in same):
+            last = max(o.seq for o in same if o.kind == "add" and o.replica == add.replica)
+            elements.setdefault(_text(add.value), [add.value, {}])[1][add.replica] = last
+    return [elements[key] for key in sorted(elements)]
+
+
+_ENCODERS = {"counter": _counter, "register": _register, "add_wins_set": _set}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+

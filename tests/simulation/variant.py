@@ -1,0 +1,86 @@
+"""Which code runs in a world: the project's own, or the same with one decision planted wrong.
+
+A planted bug overrides one decision of the real core; it never is a copy of it. `HONEST` plants nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from driftlog_crdt import DocumentState, Op
+from driftlog_edge.journal import Journal, Ticket
+from driftlog_edge.ports import Store, Writes
+from driftlog_streams.flight import Effect, Flight, FlightDeck, Stage
+from driftlog_streams.merge import PartitionMerger
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The classes and decisions that a world uses."""
+
+    name: str
+    merger: Callable[..., PartitionMerger] = PartitionMerger
+    deck: Callable[[], FlightDeck] = FlightDeck
+    journal: Callable[[Store], Journal] = Journal
+
+
+HONEST = Variant("honest")
+
+
+class DedupesByOffset(PartitionMerger):
+    """Planted: an op is a duplicate if its record was merged before, by offset; whoever sends it again is believed."""
+
+    def _duplicate(self, state: DocumentState, op: Op) -> bool:
+        if self._offset >= self._first_unmerged and op.seq <= state.vector.get(op.replica, 0):
+            state.vector[op.replica] = op.seq - 1
+            if not state.vector[op.replica]:
+                del state.vector[op.replica]
+        return self._offset < self._first_unmerged
+
+    def resume(self, following: int) -> None:
+        self._first_unmerged = following
+        super().resume(following)
+
+
+class AnswersBeforeTheWrite(Journal):
+    """Planted: a caller is answered when its write set is decided, not when it is durable."""
+
+    def stage(self, writes: Writes, *, sync: bool, done: Callable[[Exception | None], None] | None = None) -> Ticket:
+        ticket = super().stage(writes, sync=sync)
+        if done is not None:
+            done(None)
+        return ticket
+
+
+class Reordered(FlightDeck):
+    """A flight deck that has its stages done in another order."""
+
+    order: ClassVar[tuple[Stage, ...]] = (Stage.FIRST, Stage.SECOND, Stage.STORE, Stage.ACK)
+
+    def effects(self) -> list[Effect]:
+        return [Effect(flight, self.order[stage]) for flight, stage in super().effects()]
+
+    def finished(self, flight: Flight, stage: Stage) -> None:
+        super().finished(flight, Stage(self.order.index(stage)))
+
+
+class PublishesStatesFirst(Reordered):
+    """Planted: states go out before what became of the rejected."""
+
+    order = (Stage.SECOND, Stage.FIRST, Stage.STORE, Stage.ACK)
+
+
+class AcknowledgesFirst(Reordered):
+    """Planted: the sources are acknowledged, then what they caused is published and stored."""
+
+    order = (Stage.ACK, Stage.FIRST, Stage.SECOND, Stage.STORE)
+
+
+PLANTED = (
+    Variant("dedupe by offset", merger=DedupesByOffset),
+    Variant("state before outcomes", deck=PublishesStatesFirst),
+    Variant("worker acks before the write", deck=AcknowledgesFirst),
+    Variant("edge acks before the write", journal=AnswersBeforeTheWrite),
+)

@@ -1,0 +1,185 @@
+"""One simulated world: a log, a network, two merge workers, three edges, their users, and the faults that a seed draws for them.
+
+A run has three ages. In the first, users work and everything goes wrong that this seed has drawn (each seed draws a random subset of the
+kinds of fault: runs with few kinds go deeper than runs with all). In the second the network is healed, crashed nodes are up, and
+everything must come to rest within bounded time. Then the history is closed and handed to the judge.
+
+Sources: Zhou et al. 2021, "FoundationDB", section 4 (deterministic simulation); Groce et al. 2012, "Swarm testing".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from driftlog_schemas.messages import Device, DeviceStatus
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
+from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topic, space_topics, state_topic
+from driftlog_streams.rules import SpaceRules
+
+from tests.simulation.app import EDGES, FORBIDDEN, PARTITIONS, SPACE
+from tests.simulation.group import OPS, Group
+from tests.simulation.history import History
+from tests.simulation.log import LogRecord, SimulatedLog
+from tests.simulation.network import Network
+from tests.simulation.scheduler import EPOCH_MS, Scheduler
+from tests.simulation.variant import HONEST, Variant
+
+MINUTE_MS = 60_000
+REST_MS = 40 * MINUTE_MS
+"""So long may it take to come to rest after the network healed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What may go wrong in this world; how often is drawn where it is planned."""
+
+    cuts: bool
+    edge_crashes: bool
+    edge_power_cuts: bool
+    worker_crashes: bool
+    rebalances: bool
+    freezes: bool
+    disk_full: bool
+    clocks: bool
+    rough_route: bool
+    compaction: bool
+    forgeries: bool
+
+    @classmethod
+    def drawn(cls, scheduler: Scheduler) -> Faults:
+        return cls(**{f.name: scheduler.chance(0.6) for f in fields(cls)})
+
+    def __str__(self) -> str:
+        return ", ".join(f.name for f in fields(self) if getattr(self, f.name)) or "none"
+
+
+class DeviceRegistry:
+    """The device registry, known to all."""
+
+    def __init__(self, devices: Mapping[str, Device]) -> None:
+        self._devices = devices
+
+    def find(self, device_id: str) -> Device | None:
+        return self._devices.get(device_id)
+
+
+class World:
+    """Everything there is in one run."""
+
+    def __init__(self, seed: int, variant: Variant = HONEST, listen: Callable[[int, str], None] | None = None) -> None:
+        from tests.simulation.edge_node import EdgeNode
+        from tests.simulation.worker_node import WorkerNode
+
+        self.variant = variant
+        self.scheduler = Scheduler(seed)
+        self.scheduler.listen = listen
+        self.history = History(seed)
+        self.faults = Faults.drawn(self.scheduler)
+        self.scheduler.note(f"faults: {self.faults}")
+        self.length_ms = self.scheduler.random.choice((2, 10, 60)) * MINUTE_MS
+        self.seals_are_synced = False
+        """As the agent's rim does it."""
+        self.ids = FixedIds()
+        self.rules = SpaceRules(SPACE, self.ids)
+        self.log = SimulatedLog(self.scheduler, space_topics(SPACE.name, PARTITIONS))
+        self.log.grown = self._grown
+        self.network = Network(self.scheduler)
+        self.group = Group(self.scheduler, self.log)
+        self.identities = {name: _identity(seed, name) for name in EDGES}
+        self.history.devices = {name: _enrolled(name, identity) for name, identity in self.identities.items()}
+        self.devices = DeviceRegistry(self.history.devices)
+        self.workers = [WorkerNode(self, f"worker-{i}") for i in (1, 2)]
+        self.edges = {name: EdgeNode(self, name, scopes) for name, scopes in EDGES.items()}
+
+    def _grown(self, record: LogRecord) -> None:
+        if record.topic == OPS:
+            for worker in self.workers:
+                worker.wake(record.partition)
+        else:
+            for edge in self.edges.values():
+                edge.wake(record.topic, record.partition)
+
+    def run(self) -> History:
+        """Live the whole life of this world."""
+        from tests.simulation import mischief
+
+        scheduler, history = self.scheduler, self.history
+        for worker in self.workers:
+            scheduler.after(scheduler.between(0, 2_000), f"{worker.name} start", worker.start)
+        for edge in self.edges.values():
+            scheduler.after(scheduler.between(0, 2_000), f"{edge.name} start", edge.start)
+        mischief.plan(self)
+        end = EPOCH_MS + self.length_ms
+        scheduler.run_until(end)
+        self._heal()
+        deadline = end + REST_MS
+        while not (unrest := self.unrest()) == "" and scheduler.now < deadline:
+            scheduler.run_until(scheduler.now + 5_000)
+        history.quiet, history.unrest = not unrest, unrest
+        self._close()
+        return history
+
+    def _heal(self) -> None:
+        self.scheduler.note("healed")
+        self.network.heal()
+        for worker in self.workers:
+            worker.start()
+        for edge in self.edges.values():
+            edge.heal()
+
+    def unrest(self) -> str:
+        """Why the world is not at rest; empty when it is."""
+        for edge in self.edges.values():
+            if reason := edge.unrest():
+                return f"{edge.name}: {reason}"
+        for partition in range(PARTITIONS):
+            behind = self.log.end(OPS, partition) - self.log.committed(OPS, partition)
+            if behind:
+                return f"{behind} op records of partition {partition} are not acknowledged"
+        for worker in self.workers:
+            if reason := worker.unrest():
+                return f"{worker.name}: {reason}"
+        return ""
+
+    def _close(self) -> None:
+        history, log = self.history, self.log
+        codecs = RecordCodecs(self.ids)
+        partitions = range(PARTITIONS)
+        history.ops = {p: log.history(OPS, p) for p in partitions}
+        history.states = {p: log.history(state_topic(SPACE.name), p) for p in partitions}
+        for p in partitions:
+            conflicts = log.history(conflicts_topic(SPACE.name), p)
+            history.conflicts += [codecs.decode_conflict(r.value or b"") for r in conflicts]
+            receipts = log.history(receipts_topic(SPACE.name), p)
+            history.receipts += [codecs.decode_receipt(r.value or b"") for r in receipts]
+        parked = log.latest(parked_topic(SPACE.name))
+        history.parked_left = sum(r.value is not None for r in parked.values())
+        history.ends = {name: edge.end() for name, edge in self.edges.items()}
+        history.events = self.scheduler.events
+        history.trace_hash = self.scheduler.trace_hash
+
+
+def _identity(seed: int, name: str) -> Identity:
+    secret = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=32).digest()
+    return Identity(name, 1, "k1", Ed25519PrivateKey.from_private_bytes(secret))
+
+
+def _enrolled(name: str, identity: Identity) -> Device:
+    permissions = [c for c in SPACE.commands if c not in FORBIDDEN.get(name, ())]
+    return Device(
+        name, 1, {identity.key_id: identity.public_key}, list(EDGES[name]), permissions, DeviceStatus.ACTIVE, EPOCH_MS, EPOCH_MS
+    )
+
+
+def simulate(seed: int, variant: Variant = HONEST, listen: Callable[[int, str], None] | None = None) -> History:
+    """The history of the world of this seed."""
+    return World(seed, variant, listen).run()
+
+
+__all__: list[Any] = ["Faults", "World", "simulate"]
