@@ -22,6 +22,8 @@ _SERVER_FIXTURES = {"broker", "registry_url", "restartable_broker"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("driftlog")
     group.addoption("--broker", default="embedded", help="embedded (default), kafka, redpanda, or HOST:PORT")
+    group.addoption("--seeds", type=int, default=200, help="how many simulated worlds tests/simulation lives through")
+    group.addoption("--seed", type=int, default=None, help="only the simulated world of this seed")
     group.addoption("--registry", default=None, help="URL of a schema registry; default: one that fits the broker")
 
 

@@ -46,9 +46,9 @@ def decode(data: bytes, document: str, types: Mapping[str, FieldType[Any]]) -> D
         raise BadEncoding("", f"{document}: not an encoded document: {error}") from error
     extra: Any = {}
     match plain:
-        case [int(version), dict(vector), dict(fields)] if version == FORMAT:
+        case [int(version), dict(vector), dict(fields)] if version == FORMAT and version is not True:
             pass
-        case [int(version), dict(vector), dict(fields), dict(extra)] if version == FORMAT:
+        case [int(version), dict(vector), dict(fields), dict(extra)] if version == FORMAT and version is not True:
             if not extra.keys() <= {"grave", "presence"}:
                 raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
         case _:

@@ -2,8 +2,8 @@
 
 The folder is claimed by `flock` on one file, and the server process inherits the lock, so the claim ends with
 the server however it ends; there is no stale lock. In the file stands who holds it (pid, start time, address), for
-`status`, `down` and for whoever is refused. What stands there is only believed while that very process lives: after a
-crash it is a left-over and says nothing.
+`status`, `down` and for whoever is refused: first the program that is about to start a server, then the server. What
+stands there is only believed while that very process lives: after a crash it is a left-over and says nothing.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ _WIDTH = 1024  # one padded write of one size, so that a reader never sees half 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds a folder. `address` is empty while the server is starting."""
+    """The process that holds a folder; not yet a `server` at the very start. `address` is empty until it is ready."""
 
     pid: int
     started: str
+    server: bool
     port: int = 0
     address: str = ""
 
     @classmethod
-    def of(cls, pid: int, port: int = 0, address: str = "") -> Holder:
-        return cls(pid, start_time(pid) or "", port, address)
+    def of_server(cls, pid: int, port: int = 0, address: str = "") -> Holder:
+        return cls(pid, start_time(pid) or "", server=True, port=port, address=address)
 
 
 def _file(folder: Path) -> Path:
@@ -65,13 +66,18 @@ class Claim:
         except BlockingIOError as error:
             os.close(self.fd)
             raise busy(folder) from error
-        self.sign(Holder.of(os.getpid()))
+        self.sign(Holder(os.getpid(), start_time(os.getpid()) or "", server=False))
 
     def sign(self, by: Holder) -> None:
         """Write down who holds the folder now."""
         text = json.dumps(asdict(by)).ljust(_WIDTH).encode()
         assert len(text) == _WIDTH
         os.pwrite(self.fd, text, 0)
+
+    def withdraw(self) -> None:
+        """Give the folder back: no server took it over."""
+        os.ftruncate(self.fd, 0)
+        self.release()
 
     def release(self) -> None:
         """Give up this process's share of the hold; a server that inherited it goes on holding."""

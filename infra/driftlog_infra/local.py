@@ -38,7 +38,7 @@ class ServerStatus:
 
     @property
     def running(self) -> bool:
-        return self.holder is not None
+        return self.holder is not None and self.holder.server
 
     @property
     def address(self) -> str | None:
@@ -87,10 +87,18 @@ def close_all(running: Sequence[EmbeddedServer]) -> None:
 
 
 def down(folder: Path) -> list[Holder]:
-    """End the servers of a folder, whoever started them; returns those that were running. Raises `StopFailed`."""
+    """End the servers of a folder, whoever started them; returns those that were running.
+
+    Raises:
+        FolderBusy: a program is just starting one; it is not ours to end.
+        StopFailed: a server did not end.
+    """
     ended = []
     for part in ("registry", "kafka"):
-        if found := holder(folder / part):
+        found = holder(folder / part)
+        if found is not None:
+            if not found.server:
+                raise busy(folder / part)
             end_process(found.pid, found.started)
             ended.append(found)
     return ended

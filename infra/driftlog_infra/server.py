@@ -93,21 +93,25 @@ class EmbeddedServer(ABC):
         self.fetch(quiet=quiet)
         claim = Claim(self.folder)
         try:
-            for attempt in range(_ATTEMPTS):
-                if self._port_is_chosen:
-                    require_free(self.port, self.what, self.port_option)
-                elif not self.port or not is_free(self.port):
-                    self.port = free_port()
-                try:
-                    self._launch(claim)
-                except StartFailed as error:
-                    if "ddress already in use" not in error.log_tail or attempt == _ATTEMPTS - 1:
-                        raise
-                else:
-                    return self
-            raise taken(self.port, self.what, self.port_option)
-        finally:
-            claim.release()
+            self._start_claimed(claim)
+        except BaseException:
+            claim.withdraw()
+            raise
+        claim.release()
+        return self
+
+    def _start_claimed(self, claim: Claim) -> None:
+        for attempt in range(_ATTEMPTS):
+            if self._port_is_chosen:
+                require_free(self.port, self.what, self.port_option)
+            elif not self.port or not is_free(self.port):
+                self.port = free_port()
+            try:
+                return self._launch(claim)
+            except StartFailed as error:
+                if "ddress already in use" not in error.log_tail or attempt == _ATTEMPTS - 1:
+                    raise
+        raise taken(self.port, self.what, self.port_option)
 
     def _launch(self, claim: Claim) -> None:
         command = self.prepare()
@@ -125,9 +129,9 @@ class EmbeddedServer(ABC):
                     pass_fds=(claim.fd,),
                 )
             self._warden.watch(self._process.pid)
-            claim.sign(Holder.of(self._process.pid))
+            claim.sign(Holder.of_server(self._process.pid))
             self._wait_until_ready(self._process)
-            claim.sign(Holder.of(self._process.pid, self.port, self.address))
+            claim.sign(Holder.of_server(self._process.pid, self.port, self.address))
         except BaseException:  # also when interrupted: nothing may be left running
             self.kill()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ def parsed(name: str) -> Any:
     return fastavro.parse_schema(json.loads(text(name)))
 
 
+@lru_cache(maxsize=1000)
 def full_name(schema_text: str) -> str:
-    """The record's full name, which is its subject in the registry."""
+    """The record's full name, which is its subject in the registry. Raises ValueError, LookupError, TypeError for no record."""
     schema = json.loads(schema_text)
     return f"{schema['namespace']}.{schema['name']}"

@@ -8,6 +8,7 @@ ContractError
 ├── Incompatible         the registry refuses a schema
 ├── TopicProblem         a topic is missing or not as it must be
 ├── BrokerUnreachable    no broker answers
+├── IdentityProblem      an identity file that is missing, foreign or readable by others
 └── LoadError            an app module that cannot be loaded
 """
 
@@ -48,6 +49,10 @@ class TopicProblem(ContractError):
 
 class BrokerUnreachable(ContractError):
     """No broker answers at the address."""
+
+
+class IdentityProblem(ContractError):
+    """An identity file that is missing, foreign or readable by others."""
 
 
 class LoadError(ContractError):

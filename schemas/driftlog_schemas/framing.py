@@ -1,4 +1,13 @@
-"""Avro in the Confluent wire format: a zero byte, the schema id in four bytes, then plain Avro binary."""
+"""Avro in the Confluent wire format: a zero byte, the schema id in four bytes, then plain Avro binary.
+
+A reader meets records of older and newer writers than itself. The id says with which schema a record was written; Avro's
+resolution brings it into the reader's own. Records of the reader's own schema, nearly all, take the short way.
+
+Whatever the bytes are, reading them gives a record or an error of our tree. A schema id stands in bytes that anybody may have
+written, so it is believed no further than that: an unknown one is `UnknownSchema`, another record's is `Undecodable`.
+
+Source: Confluent's "Wire format"; Avro 1.12 specification, "Schema Resolution".
+"""
 
 from __future__ import annotations
 
@@ -9,6 +18,8 @@ from functools import lru_cache
 from typing import Any, cast
 
 import fastavro
+from fastavro.read import SchemaResolutionError
+from fastavro.schema import SchemaParseException, UnknownType
 
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.errors import Undecodable
@@ -16,6 +27,18 @@ from driftlog_schemas.registry import SchemaIds
 
 _HEADER = struct.Struct(">bI")
 HEADER_BYTES = _HEADER.size
+
+_MALFORMED = (
+    EOFError,
+    ValueError,  # text that is not UTF-8, dates and decimals out of range
+    LookupError,  # branches and symbols that are not there
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    RecursionError,
+    SchemaResolutionError,
+)
+"""What fastavro raises on bytes that are not the schema's."""
 
 
 def header(schema_id: int) -> bytes:
@@ -30,14 +53,17 @@ def schema_id_of(value: bytes) -> int:
     return int(_HEADER.unpack_from(value)[1])
 
 
-def decode_plain(schema: Any, data: bytes, start: int = 0) -> dict[str, Any]:
-    """Plain Avro binary to a dict; trailing bytes are refused. Raises `Undecodable`."""
+def decode_plain(schema: Any, data: bytes, start: int = 0, reader: Any = None) -> dict[str, Any]:
+    """Plain Avro binary of `schema` to a dict, in the reader's schema if one is given; trailing bytes are refused.
+
+    Raises `Undecodable`.
+    """
     stream = io.BytesIO(data)
     stream.seek(start)
     try:
-        record = fastavro.schemaless_reader(stream, schema, None)
-    except (EOFError, ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, AttributeError) as error:
-        raise Undecodable(f"truncated or foreign Avro: {error!r}") from error
+        record = fastavro.schemaless_reader(stream, schema, reader)
+    except _MALFORMED as error:
+        raise Undecodable(f"truncated or foreign Avro: {type(error).__name__} {error}".rstrip()) from error
     if stream.tell() != len(data):
         raise Undecodable(f"{len(data) - stream.tell()} bytes after the record")
     return cast(dict[str, Any], record)
@@ -48,22 +74,22 @@ class FramedCodec:
 
     def __init__(self, schema_text: str, ids: SchemaIds) -> None:
         self._text = schema_text
-        self._name = full_name(schema_text)
-        self._schema: Any = fastavro.parse_schema(json.loads(schema_text))
+        self.name = full_name(schema_text)
+        self._schema: Any = _parsed(schema_text)
         self._ids = ids
         self._own: int | None = None
         self._header = b""
 
     @property
     def own_id(self) -> int:
-        """The id of this code's schema, asked for once."""
+        """The id of this code's schema, asked for once. Raises `UnknownSchema`, `RegistryUnreachable`."""
         if self._own is None:
             self._own = self._ids.id_of(self._text)
             self._header = header(self._own)
         return self._own
 
     def encode(self, record: dict[str, Any]) -> bytes:
-        """The framed bytes of a record."""
+        """The framed bytes of a record. Raises `UnknownSchema`, `RegistryUnreachable` the first time."""
         if self._own is None:
             _ = self.own_id
         stream = io.BytesIO()
@@ -76,13 +102,14 @@ class FramedCodec:
         written = schema_id_of(value)
         if written == self.own_id:
             return decode_plain(self._schema, value, HEADER_BYTES)
-        writer = _parsed(self._ids.schema_of(written))
-        stream = io.BytesIO(value)
-        stream.seek(HEADER_BYTES)
+        text = self._ids.schema_of(written)
         try:
-            return cast(dict[str, Any], fastavro.schemaless_reader(stream, writer, self._schema))
-        except (EOFError, ValueError, IndexError, KeyError, TypeError, fastavro.schema.SchemaParseException) as error:
-            raise Undecodable(f"schema {written} cannot be read as {self._name}: {error!r}") from error
+            writer = _parsed(text)
+            if (found := full_name(text)) != self.name:
+                raise Undecodable(f"schema {written} is {found}, not {self.name}")
+            return decode_plain(writer, value, HEADER_BYTES, self._schema)
+        except (SchemaParseException, UnknownType, ValueError, LookupError, TypeError) as error:
+            raise Undecodable(f"schema {written} is not a record's in Avro: {error!r}") from error
 
 
 @lru_cache(maxsize=1000)

@@ -8,7 +8,6 @@ from enum import Enum
 from typing import NamedTuple
 
 from driftlog_crdt import Op, Plain
-
 from driftlog_schemas.identity import DocumentId
 
 

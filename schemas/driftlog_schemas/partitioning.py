@@ -1,5 +1,8 @@
 """Which partition a scope lives in: Kafka's own murmur2, so that other producers land on the same one.
 
+A scope's whole history is in one partition, and edge and cloud must agree on which. Kafka's default partitioner does the same for
+a record whose key is the scope, so a producer without Driftlog finds it too. Must never change: history would be left behind.
+
 Source: `org.apache.kafka.common.utils.Utils.murmur2` and `toPositive`, as Kafka's default partitioner uses them.
 """
 
@@ -31,4 +34,5 @@ def murmur2(data: bytes) -> int:
 @lru_cache(maxsize=65536)
 def partition_of(scope: str, partitions: int) -> int:
     """The partition of a scope, as Kafka's default partitioner finds it for that key."""
+    assert partitions > 0, "a space has at least one partition"
     return (murmur2(scope.encode()) & 0x7FFFFFFF) % partitions

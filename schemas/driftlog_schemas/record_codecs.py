@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from driftlog_crdt import canonical
-
 from driftlog_schemas import avro_files
 from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId

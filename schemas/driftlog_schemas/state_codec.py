@@ -10,7 +10,6 @@ import json
 from typing import Any
 
 from driftlog_crdt import DocumentState
-
 from driftlog_schemas.contract import CollectionContract
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.framing import FramedCodec

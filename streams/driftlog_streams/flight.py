@@ -85,7 +85,8 @@ def seal(rules: SpaceRules, works: Sequence[PartitionWork]) -> Flight:
         outcomes += work.outcomes
         writes: list[tuple[bytes, bytes]] = []
         remaining = len(work.dirty)
-        plain: Marks = groups.headers(work.group, last=False)
+        # Tombstones of released commands may go out alone, with nothing merged: then there is no group.
+        plain: Marks = groups.headers(work.group, last=False) if work.dirty else ()
         for key, entry in work.dirty.items():
             remaining -= 1
             value = entry.collection.codec.encode(entry.document, entry.state)

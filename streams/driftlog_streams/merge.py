@@ -71,7 +71,7 @@ class PartitionMerger:
         self._offset = -1
         self._moved: dict[tuple[bytes, str], Entry] = {}
         """What moved since the last look at the parked commands, while there are any."""
-        self.parking = parking or Parking()
+        self.parking = Parking() if parking is None else parking
         self.work = PartitionWork(partition)
 
     def take_work(self) -> PartitionWork:

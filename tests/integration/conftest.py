@@ -11,17 +11,23 @@ import pytest
 
 from driftlog_schemas import topics
 from driftlog_schemas.contract import SpaceContract
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.registry import CachedRegistry
-from tests.load.app import PARTITIONS, declare
-from tests.load.checker import Judgement, judge
+from driftlog_schemas.signing import Identity
+from driftlog_schemas.state_codec import StateCodec
+from tests.load.app import COLLECTION, PARTITIONS, declare
+from tests.load.checker import Judgement, judge, latest_by_key
+from tests.load.edges import EdgeProcess
 from tests.load.feeder import Feeder
 from tests.load.fleet import Fleet
 from tests.load.ground import enrol, lay_topics, schema_ids
-from tests.load.history import read_space
+from tests.load.history import History, read_space
 from tests.load.waiting import Group
 from tests.load.workers import WorkerPlace, WorkerProcess
 from tests.load.workload import Shape, Workload
 from tests.running import RunningBroker
+
+EDGES = 3
 
 
 @dataclass
@@ -33,6 +39,7 @@ class LoadRun:
     ids: CachedRegistry
     place: WorkerPlace
     workload: Workload
+    edges: tuple[Identity, ...]
     group: Group
 
     def feeder(self, ops: int, records_per_second: float) -> Feeder:
@@ -48,9 +55,24 @@ class LoadRun:
         """A worker of this run, not yet started."""
         return WorkerProcess(self.place, slot, workers)
 
-    def judge(self) -> Judgement:
-        """Read all topics and judge them."""
-        return judge(read_space(self.bootstrap, self.space.name), self.workload.expectation, self.space, self.ids)
+    def edge(self, number: int, *scopes: str) -> EdgeProcess:
+        """The agent of the run's device `number`, not yet started. Its device must not be one that feeds."""
+        return EdgeProcess(self.place, self.edges[number], scopes)
+
+    def history(self) -> History:
+        """All topics, now."""
+        return read_space(self.bootstrap, self.space.name)
+
+    def row(self, scope: str, item: str) -> dict[str, object]:
+        """A document in the read-model topic, as any Kafka tool sees it."""
+        document = DocumentId(COLLECTION, scope, item)
+        found = latest_by_key(self.history().state).get(document_key(document))
+        assert found is not None and found.value is not None, f"{document} is not in the read model"
+        return StateCodec(self.space.collections[COLLECTION], self.ids).decode_row(found.value)
+
+    def judge(self, others: int = 0) -> Judgement:
+        """Read all topics and judge them; `others` are ops that did not come from the workload."""
+        return judge(self.history(), self.workload.expectation, self.space, self.ids, others)
 
 
 @pytest.fixture
@@ -64,14 +86,15 @@ def load_run(registry_url: str, fresh_name: Callable[[str], str], tmp_path: Path
         lay_topics(bootstrap, app.contract)
         ids = schema_ids(registry_url, tmp_path / "schemas")
         fleet = Fleet.of(name, devices, seed=11)
-        enrol(bootstrap, fleet.registry(), ids)
+        others = Fleet.of(f"{name}-edge", EDGES, seed=12)
+        enrol(bootstrap, [*fleet.registry(), *others.registry()], ids)
         made = Shape(name, PARTITIONS, **shape)  # type: ignore[arg-type]  # numbers by name
         workload = Workload(made, fleet, ids, start_ms=time.time_ns() // 1_000_000)
         space = app.contract.spaces[name]
         group = Group(bootstrap, f"driftlog-merge-{name}", topics.ops_topic(name), PARTITIONS)
         groups.append(group)
         place = WorkerPlace(bootstrap, registry_url, tmp_path, name, session_timeout=session_timeout)
-        return LoadRun(bootstrap, space, ids, place, workload, group)
+        return LoadRun(bootstrap, space, ids, place, workload, others.members, group)
 
     yield make
     for group in groups:

@@ -143,7 +143,7 @@ def test_a_crashed_server_leaves_nothing_in_the_way(folder: Path) -> None:
 def test_a_recycled_pid_is_never_stopped(folder: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as innocent:
         (folder / "kafka").mkdir(parents=True)
-        stale = {"pid": innocent.pid, "started": "1", "port": 1, "address": "127.0.0.1:1"}
+        stale = {"pid": innocent.pid, "started": "1", "server": True, "port": 1, "address": "127.0.0.1:1"}
         (folder / "kafka" / "server.lock").write_text(json.dumps(stale))
         assert cli("down", "--data", str(folder)).stdout == "not running\n"
         assert innocent.poll() is None
@@ -253,7 +253,7 @@ def test_interrupted_start_leaves_nothing_running(folder: Path, number: signal.S
 
 def is_unclaimed(folder: Path) -> bool:
     try:
-        Claim(folder).release()
+        Claim(folder).withdraw()
     except FolderBusy:
         return False
     return True

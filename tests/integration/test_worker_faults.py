@@ -29,13 +29,13 @@ def test_ten_kills_during_a_hundred_thousand_ops(on_broker: MakeRun) -> None:
     run = on_broker(ops_per_batch=20, late=0.01, repeated=0.01)
     chance = random.Random(10)
     with run.worker("pool", workers=2) as pool:
-        with run.feeder(10_000_000, records_per_second=75) as feeder:
+        with run.feeder(10_000_000, records_per_second=75):
             for number in range(10):
                 run.group.await_progress(chance.randint(30, 250), explain=tails(pool))
                 pool.kill(number % 2)
                 pool.await_children()
-            until(lambda: feeder.ops >= 100_000, "a hundred thousand ops are fed", 120)
-            feeder.stop()
+            until(lambda: run.workload.made >= 100_000, "a hundred thousand ops are made", 120)
+            run.workload.stop()
         run.group.await_drained(explain=tails(pool))
         assert pool.stop() == 0
     found = run.judge()
@@ -64,7 +64,7 @@ def test_leaving_joining_and_freezing_under_load(on_broker: MakeRun) -> None:
                 restless.thaw(frozen)
                 run.group.await_owners(2, explain=logs)
             run.group.await_progress(1000, explain=logs)
-            feeder.stop()
+            run.workload.stop()
         assert feeder.rate >= 200, f"only {feeder.rate:.0f} records/s were fed"
         run.group.await_drained(explain=logs)
         assert (steady.stop(), restless.stop()) == (0, 0)

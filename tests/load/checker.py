@@ -47,12 +47,14 @@ class Judgement:
         return "\n  ".join([head, *self.faults[:SHOWN]])
 
 
-def judge(history: History, expectation: Expectation, space: SpaceContract, ids: SchemaIds) -> Judgement:
-    """All faults of a run that has come to rest."""
+def judge(
+    history: History, expectation: Expectation, space: SpaceContract, ids: SchemaIds, others: int = 0
+) -> Judgement:
+    """All faults of a run that has come to rest. `others` are ops in the log that the expectation does not know."""
     replayed = replay(history.ops, space, ids)
     latest = latest_by_key(history.state)
     faults = [
-        *_missing_ops(replayed, expectation),
+        *_missing_ops(replayed, expectation.count + others),
         *_wrong_states(latest, replayed),
         *_wrong_values(latest, expectation, StateCodec(space.collections[COLLECTION], ids)),
         *_wrong_conflicts(history, expectation, RecordCodecs(ids)),
@@ -74,11 +76,11 @@ def latest_by_key(records: Sequence[TopicRecord]) -> dict[bytes, TopicRecord]:
     return {r.key: r for r in records}
 
 
-def _missing_ops(replayed: Replayed, expectation: Expectation) -> Iterator[str]:
+def _missing_ops(replayed: Replayed, made: int) -> Iterator[str]:
     for key, ops in replayed.waiting.items():
         yield f"{_name(key)}: {len(ops)} ops of the log can never apply, first {ops[0][:2]}"
-    if replayed.ops != expectation.count:
-        yield f"{expectation.count} ops were made, {replayed.ops} different ones are in the log"
+    if replayed.ops != made:
+        yield f"{made} ops were made, {replayed.ops} different ones are in the log"
 
 
 def _wrong_states(latest: Mapping[bytes, TopicRecord], replayed: Replayed) -> Iterator[str]:

@@ -16,7 +16,7 @@ QUEUED = 50_000
 
 
 class Feeder:
-    """Feeds records to a topic until they end or `stop`; leave the block to wait for all deliveries."""
+    """Feeds records to a topic until they end; leave the block to wait for all deliveries."""
 
     def __init__(self, bootstrap: str, topic: str, records: Iterable[LoadRecord], *, per_second: float = 0) -> None:
         self._topic = topic
@@ -33,7 +33,7 @@ class Feeder:
             }
         )
         self._thread = threading.Thread(target=self._feed, name="feeder", daemon=True)
-        self._stopped = threading.Event()
+        self._aborted = threading.Event()
         self.error: BaseException | None = None
         self.sent = 0
         self.delivered = 0
@@ -54,9 +54,9 @@ class Feeder:
         """Records per second over the whole time of feeding."""
         return self.sent / self.seconds if self.seconds else 0.0
 
-    def stop(self) -> None:
-        """Feed nothing more."""
-        self._stopped.set()
+    def abort(self) -> None:
+        """Feed nothing more, whatever is left. To end a load that is judged, stop its workload."""
+        self._aborted.set()
 
     def finish(self, seconds: float = FLUSH_SECONDS) -> None:
         """Wait until all is fed and delivered. Raises what went wrong."""
@@ -72,7 +72,7 @@ class Feeder:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self.stop()
+            self.abort()
         else:
             self.finish()
 
@@ -80,7 +80,7 @@ class Feeder:
         begun = due = time.monotonic()
         try:
             for record in self._records:
-                if self._stopped.is_set():
+                if self._aborted.is_set():
                     break
                 while self.sent - self.delivered > QUEUED:
                     self._producer.poll(0.05)
@@ -92,7 +92,7 @@ class Feeder:
                 self._producer.poll(0)
                 due += self._pause
                 if (ahead := due - time.monotonic()) > 0:
-                    self._stopped.wait(ahead)
+                    self._aborted.wait(ahead)
         except BaseException as error:  # noqa: BLE001  # told by `finish`, in the caller's thread
             self.error = error
         self.seconds = time.monotonic() - begun

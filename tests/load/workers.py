@@ -104,13 +104,15 @@ class WorkerProcess:
         )
 
     def kill(self, index: int = 0) -> int:
-        """SIGKILL one child; its process id."""
+        """SIGKILL one child, once all run; its process id."""
+        self.await_children()
         pid = self.children()[index]
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def freeze(self, index: int = 0) -> int:
-        """SIGSTOP one child; its process id, for `thaw`."""
+        """SIGSTOP one child, once all run; its process id, for `thaw`."""
+        self.await_children()
         pid = self.children()[index]
         os.kill(pid, signal.SIGSTOP)
         return pid

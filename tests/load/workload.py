@@ -76,6 +76,7 @@ class Workload:
         self._clocks: dict[str, HybridClock] = {member.replica: HybridClock() for member in fleet.members}
         self._numbers: dict[tuple[str, int], int] = {}
         self._made = 0
+        self._stopped = False
         self._vectors: dict[DocumentId, dict[str, int]] = {}
         """All that was ever written, by document."""
         self._seen: dict[tuple[str, DocumentId], Mapping[str, int]] = {}
@@ -97,12 +98,16 @@ class Workload:
         return [scopes for scopes in partitions if scopes]
 
     def records(self, ops: int) -> Iterator[LoadRecord]:
-        """Records with at least this many new ops, repeated and late ones included."""
+        """Records with at least this many new ops, repeated and late ones included; fewer after `stop`."""
         enough = self._made + ops
-        while self._made < enough:
+        while self._made < enough and not self._stopped:
             yield from self._turn()
         while self._held:
             yield self._held.popleft()[1]
+
+    def stop(self) -> None:
+        """Make no more; what was held back still comes."""
+        self._stopped = True
 
     @property
     def made(self) -> int:

@@ -127,12 +127,19 @@ CASES: dict[str, Case] = {
     "list": Case(List(), _listing | _cuts, None, fit=within),
 }
 
-DOCUMENTS: dict[str, list[str]] = {**{name: [name] for name in CASES}, "mixed": list(CASES)}
-"""The documents that every law runs over, by their fields: each type alone, and all in one."""
+DOCUMENTS: dict[str, list[str]] = {**{name: [name] for name in CASES}, "record": ["record"], "mixed": list(CASES)}
+"""The documents that every law runs over: each type alone, registers written as one record, and all types in one."""
+
+
+def case_of(name: str) -> Case:
+    return CASES.get(name, CASES["register"])
 
 
 def document(names: list[str], policy: str = "delete-wins") -> DocumentType:
     """A document with one field of each named type, called like it, where the delete policy allows it."""
+    if names == ["record"]:
+        parts = {name: Field(CASES["register"].type) for name in ("street", "city")}
+        return DocumentType("Sample", parts, policy, BIG, unit="record")  # type: ignore[arg-type]
     fields = {n: Field(CASES[n].type) for n in names if policy == "delete-wins" or CASES[n].type.erasable}
     return DocumentType("Sample", fields, policy, BIG)  # type: ignore[arg-type]
 

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from driftlog_crdt import DELETE, DOCUMENT, BadOperation, BadValue, DocumentState, DocumentType, Op, Outcome
-from tests.properties.cases import CASES
+from tests.properties.cases import case_of
 from tests.reference_model.history import Dot, Event
 
 REPLICAS = ["a", "b", "c", "d", "e", "f"]
@@ -70,14 +70,14 @@ def deliver(document: DocumentType, state: DocumentState, op: Op, event: Event) 
 
 
 @st.composite
-def histories(
-    draw: st.DrawFn, document: DocumentType, *, replicas: int = 4, refusals: bool = True, deletes: bool = True
-) -> History:
-    """A history of at most `MAX_STEPS` steps on one document."""
+def histories(draw: st.DrawFn, document: DocumentType, *, replicas: int = 4, start: History | None = None) -> History:
+    """A history of at most `MAX_STEPS` steps on one document; after `start`, which everybody has seen, if given."""
     history = History(document, cuts=[frozenset()])
+    if start is not None:
+        history = History(document, list(start.ops), list(start.events), [start.everything])
     names = REPLICAS[: draw(st.integers(2, replicas))]
-    states = {name: document.new() for name in names}
-    known: dict[str, set[Dot]] = {name: set() for name in names}
+    states = {name: history.fold() for name in names}
+    known: dict[str, set[Dot]] = {name: set(history.everything) for name in names}
     for _ in range(draw(st.integers(1, MAX_STEPS))):
         name = draw(st.sampled_from(names))
         action = draw(st.integers(0, 19))
@@ -88,16 +88,16 @@ def histories(
             known[name] |= known[other]
         else:
             field_name, kind, value = DOCUMENT, DELETE, None
-            if action < 19 or not deletes:
+            if action < 19:
                 field_name = draw(st.sampled_from(list(document.fields)))
-                case = CASES[field_name]
+                case = case_of(field_name)
                 kind, value = case.fit(document.field_value(states[name], field_name), draw(case.intents))
             hlc = draw(st.integers(0, 3))
             try:
                 op = document.prepare(states[name], name, hlc, field_name, kind, value)
             except (BadOperation, BadValue):
                 continue  # the writer lacks the right, or there is nothing to delete: it does not write
-            refused = refusals and draw(st.integers(0, 19)) == 0
+            refused = draw(st.integers(0, 19)) == 0
             event = Event(name, op.seq, hlc, field_name, kind, value, frozenset(known[name]), refused)
             deliver(document, states[name], op, event)
             history.ops.append(op)

@@ -42,6 +42,19 @@ def multi_value(events: list[Event]) -> list[Any]:
     return list(values.values())
 
 
+def record(default: dict[str, Any]) -> Callable[[list[Event], Past], dict[str, Any]]:
+    """Setting one field writes the record that the writer saw, with that field changed; the last record stands whole."""
+
+    def written(event: Event, past: Past) -> dict[str, Any]:
+        return {**value(past(event), past), event.field: event.value}
+
+    def value(events: list[Event], past: Past) -> dict[str, Any]:
+        top = maximal(events)
+        return written(max(top, key=lambda e: e.clock), past) if top else default
+
+    return value
+
+
 def add_wins_set(events: list[Event]) -> list[Any]:
     def is_in(element: str) -> bool:
         ops = [e for e in events if text(e.value) == element]

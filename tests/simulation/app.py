@@ -6,8 +6,9 @@ single edge could know; `reprice` is a command that one device is not permitted 
 
 from __future__ import annotations
 
-from driftlog import AddWinsSet, App, Counter, Document, Refused, Register, Transaction, field
 from pydantic import PositiveInt
+
+from driftlog import AddWinsSet, App, Counter, Document, Refused, Register, Transaction, field
 
 PARTITIONS = 3
 

@@ -48,7 +48,9 @@ class Family:
                 insort(self._keys, key)
             self._entries[key] = value
 
-    def scan(self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
         """Entries from `start` up to, not including, `end`. Safe against changes while it runs."""
         low = bisect_left(self._keys, start)
         high = len(self._keys) if end is None else bisect_left(self._keys, end)

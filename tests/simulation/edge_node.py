@@ -29,7 +29,6 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.state_codec import META, codecs_of
 from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
-
 from tests.simulation.app import CONTRACT, PARTITIONS, SPACE
 from tests.simulation.clock import DeviceClock
 from tests.simulation.disk import Disk, OutOfSpace, Put
@@ -52,10 +51,11 @@ SKUS = ("a", "b")
 
 
 class DiskStore:
-    """`ports.Store` on a simulated disk."""
+    """`ports.Store` on a simulated disk. Opening it makes durable what is there, as RocksDB's recovery does."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        disk.sync()
 
     def get(self, family: Family, key: bytes) -> bytes | None:
         return self._disk.family(family.value).get(key)

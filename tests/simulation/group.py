@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from driftlog_schemas.topics import ops_topic
-
 from tests.simulation.app import PARTITIONS, SPACE
 from tests.simulation.log import SimulatedLog
 from tests.simulation.scheduler import Event, Scheduler

@@ -8,7 +8,6 @@ from typing import Any
 
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, Device, Receipt
-
 from tests.simulation.log import LogRecord
 
 

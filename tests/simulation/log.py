@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from driftlog_schemas.topics import Topic
-
 from tests.simulation.scheduler import Scheduler
 
 _offset = attrgetter("offset")

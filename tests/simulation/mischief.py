@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.messages import Batch, Command, SignedBatch
 from driftlog_schemas.topics import conflicts_topic, parked_topic, state_topic
-
 from tests.simulation.app import PARTITIONS, SPACE
 from tests.simulation.clock import HOUR_MS
 from tests.simulation.group import OPS, SESSION_MS
@@ -33,7 +32,12 @@ def plan(world: World) -> None:
         if faults.disk_full:
             _some(world, 2, f"{edge.name} disk full", lambda e=edge: e.disk_full(scheduler.between(1_000, 120_000)))
         if faults.clocks:
-            _some(world, 2, f"{edge.name} clock set", lambda e=edge: e.clock.set_skew(scheduler.between(-2 * HOUR_MS, 2 * HOUR_MS)))
+            _some(
+                world,
+                2,
+                f"{edge.name} clock set",
+                lambda e=edge: e.clock.set_skew(scheduler.between(-2 * HOUR_MS, 2 * HOUR_MS)),
+            )
     for worker in world.workers:
         if faults.worker_crashes:
             _some(world, 4, f"{worker.name} crash", lambda w=worker: w.crash_soon())

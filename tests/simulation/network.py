@@ -151,7 +151,9 @@ class Producer:
         self._append(message)
         if rough and self._scheduler.chance(0.1):
             again = self._scheduler.between(1, 120_000)
-            self._scheduler.after(again, f"duplicate {message.topic}[{message.partition}]", lambda: self._repeat(message))
+            self._scheduler.after(
+                again, f"duplicate {message.topic}[{message.partition}]", lambda: self._repeat(message)
+            )
 
     def _append(self, message: _Message) -> None:
         message.done = True

@@ -20,7 +20,6 @@ from driftlog_schemas.messages import Command, Device
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import verify
-
 from tests.simulation.app import SPACE
 from tests.simulation.log import LogRecord
 
@@ -114,9 +113,7 @@ class Reference:
 
     def _decide(self, item: _Waiting) -> bool:
         command = item.command
-        fresh = [
-            (d, op) for d, op in command.ops if self._document(d).seen.get(op.replica, 0) < op.seq
-        ]
+        fresh = [(d, op) for d, op in command.ops if self._document(d).seen.get(op.replica, 0) < op.seq]
         if not fresh:
             return True
         assert len(fresh) == len(command.ops), f"command {command.id} is half merged in a fold without crashes"
@@ -246,4 +243,3 @@ _ENCODERS = {"counter": _counter, "register": _register, "add_wins_set": _set}
 
 def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from driftlog_schemas.messages import ParkedCommand
 from driftlog_schemas.topics import parked_topic, state_topic
 from driftlog_streams.admission import admit
-from driftlog_streams.faust_driver.recovery import ChangelogRecovery, Recovered
+from driftlog_streams.faust_driver.recovery import ChangelogRecord, ChangelogRecovery, Recovered
 from driftlog_streams.flight import Effect, FlightDeck, Stage, seal
 from driftlog_streams.merge import PartitionMerger
+from driftlog_streams.partition_store import StoreMark
 from driftlog_streams.state_cache import StateCache
-
 from tests.simulation.app import SPACE
 from tests.simulation.disk import Disk, Put
 from tests.simulation.group import OPS, SESSION_MS
@@ -41,19 +41,15 @@ class DiskStore:
     def __init__(self, disk: Disk, partition: int) -> None:
         self._disk = disk
         self._name = f"states-{partition}"
-        meta = disk.family(self._name).get(_META)
-        self.position, self.group = (-1, -1) if meta is None else (int(part) for part in meta.split(b","))
+        self.mark = StoreMark.decode(disk.family(self._name).get(_META))
 
     def get(self, key: bytes) -> bytes | None:
         return self._disk.family(self._name).get(key)
 
-    def write(self, states: Iterable[tuple[bytes, bytes | None]], position: int, group: int) -> None:
-        assert position >= self.position, f"a store never goes back: {self.position} -> {position}"
-        group = max(group, self.group)
+    def write(self, states: Iterable[tuple[bytes, bytes | None]], mark: StoreMark) -> None:
         puts = [Put(self._name, key, value) for key, value in states]
-        puts.append(Put(self._name, _META, b"%d,%d" % (position, group)))
-        self._disk.write(puts, sync=False)
-        self.position, self.group = position, group
+        self._disk.write([*puts, Put(self._name, _META, mark.encode())], sync=False)
+        self.mark = mark
 
 
 class WorkerProcess:
@@ -106,7 +102,9 @@ class WorkerProcess:
         self._finishing = False
         self._mergers, self._stores, self._next = {}, {}, {}
         for partition in partitions:
-            self.life.after(self._world.network.delay(), f"recover {partition}", lambda p=partition: self._recover(p, generation))
+            self.life.after(
+                self._world.network.delay(), f"recover {partition}", lambda p=partition: self._recover(p, generation)
+            )
 
     def _recover(self, partition: int, generation: int) -> None:
         world = self._world
@@ -115,12 +113,15 @@ class WorkerProcess:
         store = self._stores[partition] = DiskStore(self._node.disk, partition)
         recovered = Recovered(committed=world.log.committed(OPS, partition))
         end = world.log.end(STATE, partition)
-        at = store.position + 1
+        at = store.mark.reread
         while block := world.log.read(STATE, partition, at, world.scheduler.between(1, 50)):
-            self._recovery.take(store, recovered, [(r.key, r.value, r.offset, r.headers) for r in block])
+            records = [ChangelogRecord(r.key or b"", r.value, r.offset, r.headers) for r in block]
+            self._recovery.take(store, recovered, records)
             at = block[-1].offset + 1
-        if end - 1 > store.position:
-            store.write((), end - 1, store.group)
+        mark = store.mark
+        if end - 1 > mark.position:
+            store.write((), mark.after_recovery(end - 1, mark.group, mark.tail, mark.until))
+        self._recovery.settle(store, recovered)
         cache = StateCache(store.get, world.scheduler.between(2, 8))
         torn = {key: frozenset(dots) for key, dots in recovered.rejected.items()}
         merger = world.variant.merger(world.rules, partition, cache, torn=torn, torn_until=recovered.until)
@@ -249,7 +250,8 @@ class WorkerProcess:
                 world.history.store_writes.append(
                     StoreWrite(world.scheduler.now, self.name, part.partition, key, value, end)
                 )
-            store.write(part.writes, max(part.last_state_offset, store.position), part.work.group)
+            assert part.last_state_offset >= 0, "states are delivered before they are stored"
+            store.write(part.writes, store.mark.after_flight(part.last_state_offset, part.work.group))
         self._done(effect)
 
     def _acknowledge(self, effect: Effect) -> None:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from driftlog_schemas.messages import Device, DeviceStatus
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topic, space_topics, state_topic
 from driftlog_streams.rules import SpaceRules
-
 from tests.simulation.app import EDGES, FORBIDDEN, PARTITIONS, SPACE
 from tests.simulation.group import OPS, Group
 from tests.simulation.history import History
@@ -119,7 +119,7 @@ class World:
         scheduler.run_until(end)
         self._heal()
         deadline = end + REST_MS
-        while not (unrest := self.unrest()) == "" and scheduler.now < deadline:
+        while (unrest := self.unrest()) and scheduler.now < deadline:
             scheduler.run_until(scheduler.now + 5_000)
         history.quiet, history.unrest = not unrest, unrest
         self._close()
@@ -173,7 +173,14 @@ def _identity(seed: int, name: str) -> Identity:
 def _enrolled(name: str, identity: Identity) -> Device:
     permissions = [c for c in SPACE.commands if c not in FORBIDDEN.get(name, ())]
     return Device(
-        name, 1, {identity.key_id: identity.public_key}, list(EDGES[name]), permissions, DeviceStatus.ACTIVE, EPOCH_MS, EPOCH_MS
+        name,
+        1,
+        {identity.key_id: identity.public_key},
+        list(EDGES[name]),
+        permissions,
+        DeviceStatus.ACTIVE,
+        EPOCH_MS,
+        EPOCH_MS,
     )
 
 

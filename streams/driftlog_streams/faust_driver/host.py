@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,7 +65,13 @@ class WorkerHost:
         log.info("devices known", count=len(self._devices))
         (self._folder / "worker.pid").write_text(str(os.getpid()))
         self._pulse = Pulse(self._settings.session_timeout - 2 * HEARTBEAT_SECONDS)
-        worker = self.app.Worker(loglevel=logging.WARNING, quiet=True, redirect_stdouts=False, logging_config=_quiet_logging())
+        worker = self.app.Worker(
+            loglevel=logging.WARNING,
+            quiet=True,
+            stdout=sys.stderr,
+            redirect_stdouts=False,
+            logging_config=_quiet_logging(),
+        )
         logging.disable(logging.DEBUG)
         worker.execute_from_commandline()
 
@@ -167,7 +174,7 @@ class WorkerHost:
     def position(self, partition: int) -> int | None:
         """How far the partition's store is."""
         store = None if self.pump is None else self.pump.open_stores().get(partition)
-        return None if store is None or store.position < 0 else store.position
+        return None if store is None or store.mark.position < 0 else store.mark.position
 
     def take_late(self, late: Mapping[int, list[ChangelogRecord]]) -> None:
         """Changelog records that somebody published while we recovered. Nothing is merged yet."""

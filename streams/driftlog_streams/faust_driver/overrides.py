@@ -36,25 +36,26 @@ DRAIN_SECONDS = 15.0
 HOLE_SECONDS = 3.0
 """How long a stale prefetch may hide the next record after it was sought again."""
 
-PRIVATE: Mapping[str, str] = {
-    "faust.transport.consumer.Consumer.ack": "(self, message: faust.types.tuples.Message) -> bool",
-    "faust.transport.consumer.Consumer.getmany": "(self, timeout: float) -> AsyncIterator[Tuple[faust.types.tuples.TP, faust.types.tuples.Message]]",
-    "faust.transport.consumer.Consumer.perform_seek": "(self) -> None",
-    "faust.transport.consumer.Consumer.seek": "(self, partition: faust.types.tuples.TP, offset: int) -> None",
-    "faust.transport.consumer.Consumer.wait_empty": "(self) -> None",
-    "faust.transport.consumer.Consumer.commit": "(self, topics: Optional[Collection[Union[str, faust.types.tuples.TP]]] = None, start_new_transaction: bool = True) -> bool",
-    "faust.transport.consumer.Consumer._new_offset": "(self, tp: faust.types.tuples.TP) -> Optional[int]",
-    "faust.transport.consumer.Consumer._drain_messages": "(self, fetcher: mode.types.services.ServiceT) -> None",
-    "faust.transport.consumer.Consumer._filter_tps_with_pending_acks": "(self, topics: Optional[Collection[Union[str, faust.types.tuples.TP]]] = None) -> Iterator[faust.types.tuples.TP]",
-    "faust.transport.consumer.Consumer.on_partitions_assigned": "(self, assigned: Set[faust.types.tuples.TP], generation_id: int = 0) -> None",
-    "faust.transport.consumer.Consumer.track_message": "(self, message: faust.types.tuples.Message) -> None",
-    "faust.app.base.App._new_transport": "(self) -> faust.types.transports.TransportT",
-    "faust.tables.base.Collection._changelog_topic_name": "(self) -> str",
-    "faust.tables.base.Collection.persisted_offset": "(self, tp: faust.types.tuples.TP) -> Optional[int]",
-    "faust.tables.base.Collection.apply_changelog_batch": "(self, batch: Iterable[faust.types.events.EventT]) -> None",
-    "faust.tables.base.Collection.on_rebalance": "(self, assigned: Set[faust.types.tuples.TP], revoked: Set[faust.types.tuples.TP], newly_assigned: Set[faust.types.tuples.TP], generation_id: int = 0) -> None",
-}
-"""What is overridden or called, and the signature it has in the pinned version."""
+PRIVATE: Mapping[str, tuple[str, ...]] = {
+    "faust.transport.consumer.Consumer.ack": ("self", "message"),
+    "faust.transport.consumer.Consumer.getmany": ("self", "timeout"),
+    "faust.transport.consumer.Consumer.perform_seek": ("self",),
+    "faust.transport.consumer.Consumer.seek": ("self", "partition", "offset"),
+    "faust.transport.consumer.Consumer.wait_empty": ("self",),
+    "faust.transport.consumer.Consumer.commit": ("self", "topics=None", "start_new_transaction=True"),
+    "faust.transport.consumer.Consumer.on_partitions_assigned": ("self", "assigned", "generation_id=0"),
+    "faust.transport.consumer.Consumer._new_offset": ("self", "tp"),
+    "faust.transport.consumer.Consumer._drain_messages": ("self", "fetcher"),
+    "faust.transport.consumer.Consumer._filter_tps_with_pending_acks": ("self", "topics=None"),
+    "faust.app.base.App._new_transport": ("self",),
+    "faust.tables.base.Collection._changelog_topic_name": ("self",),
+    "faust.tables.base.Collection.persisted_offset": ("self", "tp"),
+    "faust.tables.base.Collection.apply_changelog_batch": ("self", "batch"),
+    "faust.tables.base.Collection.on_rebalance": (
+        "self", "assigned", "revoked", "newly_assigned", "generation_id=0",
+    ),
+}  # fmt: skip
+"""What is overridden or called, and the parameters that it has in the pinned version."""
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "faust.transport.consumer.Consumer": (

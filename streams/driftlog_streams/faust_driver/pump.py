@@ -216,7 +216,8 @@ class MergePump:
         for part in flight.partitions:
             if part.writes:
                 assert part.last_state_offset >= 0, "states are delivered before they are stored"
-                self._stores[part.partition].write(part.writes, part.last_state_offset, part.work.group)
+                store = self._stores[part.partition]
+                store.write(part.writes, store.mark.after_flight(part.last_state_offset, part.work.group))
         self._deck.finished(flight, Stage.STORE)
 
     def _acknowledge(self, flight: Flight) -> None:

@@ -7,6 +7,9 @@ What a crash leaves behind is a *torn tail*: state records of flights that were 
 command may then be half seen, and must get the decision it got before. The dots that a group rejected stand in its records' headers; they are kept
 here for every group from the committed op offset on, and `until` says up to which op offset that can matter.
 
+A life may end before it has merged all of that again, and the next one may find the states in its store; so the store keeps in
+its mark from where the tail begins, and every recovery looks at it again, until a flight has brought the merge beyond it.
+
 A record whose group number is below one already seen was published by another life (after a crash, or by a frozen
 worker that woke): it may be older than what it would replace, so it is joined with it, never put over it.
 """
@@ -16,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -25,7 +28,7 @@ from driftlog_schemas import groups, topics
 from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.messages import ParkedCommand
 from driftlog_streams.errors import RecoveryFailed
-from driftlog_streams.partition_store import PartitionStore
+from driftlog_streams.partition_store import PartitionStore, StoreMark
 from driftlog_streams.rules import SpaceRules
 
 log = structlog.get_logger()
@@ -44,6 +47,15 @@ class ChangelogRecord(NamedTuple):
     headers: groups.Headers
 
 
+class Changelogged(Protocol):
+    """A store that recovery fills."""
+
+    @property
+    def mark(self) -> StoreMark: ...
+    def get(self, key: bytes) -> bytes | None: ...
+    def write(self, states: Iterable[tuple[bytes, bytes | None]], mark: StoreMark) -> None: ...
+
+
 @dataclass(slots=True)
 class Recovered:
     """What a merger of a recovered partition must know."""
@@ -52,6 +64,8 @@ class Recovered:
     """document key -> dots seen without effect in groups that may be read again"""
     until: int = -1
     """the highest group number among those; commands of later op records are never half seen"""
+    tail: int = -1
+    """offset of the first state record among those"""
     parked: list[ParkedCommand] = field(default_factory=list)
     """in order of parking"""
     records: int = 0
@@ -104,34 +118,48 @@ class ChangelogRecovery:
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
     ) -> None:
         topic = topics.state_topic(self._rules.name)
-        starts = {p: store.position + 1 for p, store in stores.items()}
+        starts = {p: store.mark.reread for p, store in stores.items()}
         for block in _to_end(consumer, topic, starts):
             for partition, records in block.records.items():
                 self.take(stores[partition], result[partition], records)
             for partition, position in block.read_to.items():
                 store = stores[partition]
-                if position - 1 > store.position:  # compaction's holes are read too
-                    store.write((), position - 1, store.group)
+                if position - 1 > store.mark.position:  # compaction's holes are read too
+                    mark = store.mark
+                    store.write((), mark.after_recovery(position - 1, mark.group, mark.tail, mark.until))
+        for partition, store in stores.items():
+            self.settle(store, result[partition])
 
-    def take(self, store: PartitionStore, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
-        """Put changelog records of one partition into its store; what it has already is left out."""
+    def take(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
+        """Put changelog records of one partition into its store; of what it has already, only the torn tail is looked at."""
         states: dict[bytes, bytes | None] = {}
-        highest, position = store.group, store.position
+        highest, position = store.mark.group, store.mark.position
         for key, value, offset, headers in records:
+            mark = groups.parse(headers)
+            if mark.number >= recovered.committed:
+                recovered.tail = offset if recovered.tail < 0 else recovered.tail
+                recovered.until = max(recovered.until, mark.number)
+                if mark.rejected:
+                    recovered.rejected.setdefault(key, set()).update(mark.rejected)
             if offset <= position:
                 continue
             position = offset
-            mark = groups.parse(headers)
             if value is not None and 0 <= mark.number < highest:
                 value = self._joined(key, value, states[key] if key in states else store.get(key))
             highest = max(highest, mark.number)
             states[key] = value
             recovered.records += 1
-            if mark.number >= recovered.committed:
-                recovered.until = max(recovered.until, mark.number)
-                if mark.rejected:
-                    recovered.rejected.setdefault(key, set()).update(mark.rejected)
-        store.write(states.items(), position, highest)
+        # Until all of the changelog is read the older tail, if there is one, is the one to keep.
+        tail, until = store.mark.tail, store.mark.until
+        if tail < 0:
+            tail, until = recovered.tail, recovered.until
+        store.write(states.items(), store.mark.after_recovery(position, highest, tail, max(until, recovered.until)))
+
+    def settle(self, store: Changelogged, recovered: Recovered) -> None:
+        """All of the changelog is read: what was found of a torn tail replaces what an earlier life had found."""
+        mark = store.mark
+        if (mark.tail, mark.until) != (recovered.tail, recovered.until):
+            store.write((), mark.after_recovery(mark.position, mark.group, recovered.tail, recovered.until))
 
     def _joined(self, key: bytes, value: bytes, stored: bytes | None) -> bytes:
         if stored is None or stored == value:

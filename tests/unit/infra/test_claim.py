@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from driftlog_infra import local
 from driftlog_infra.claim import Claim, Holder, holder
 from driftlog_infra.errors import FolderBusy, FolderUnusable, PortTaken
 from driftlog_infra.ports import free_port, is_free, require_free
@@ -19,19 +20,29 @@ def test_second_claim_is_refused_and_names_the_first(tmp_path: Path) -> None:
     first = Claim(tmp_path)
     with pytest.raises(FolderBusy, match=f"held by process {os.getpid()}"):
         Claim(tmp_path)
-    first.release()
-    Claim(tmp_path).release()
+    assert (found := holder(tmp_path)) is not None and not found.server
+    first.withdraw()
+    assert holder(tmp_path) is None
+    Claim(tmp_path).withdraw()
 
 
 def test_holder_is_what_was_signed_while_it_lives(tmp_path: Path) -> None:
     claim = Claim(tmp_path)
     with subprocess.Popen(["sleep", "60"]) as server:
-        signed = Holder.of(server.pid, 9092, "127.0.0.1:9092")
+        signed = Holder.of_server(server.pid, 9092, "127.0.0.1:9092")
         claim.sign(signed)
         assert holder(tmp_path) == signed
         server.kill()
     assert holder(tmp_path) is None
     claim.release()
+
+
+def test_program_that_is_starting_a_server_is_not_ended(tmp_path: Path) -> None:
+    claim = Claim(tmp_path / "kafka")
+    with pytest.raises(FolderBusy, match=f"process {os.getpid()}"):
+        local.down(tmp_path)
+    claim.withdraw()
+    assert local.down(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', '{"pid": 1, "started": "0"}'])

@@ -1,0 +1,138 @@
+"""Edge agents under test: the real `driftlog edge run`, talked to over HTTP, killed and started again from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, Self
+
+import httpx
+
+from driftlog_infra.ports import free_port
+from driftlog_schemas.signing import Identity
+from tests.load import app as load_app
+from tests.load.waiting import until
+from tests.load.workers import CHECKOUT, WorkerPlace
+
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+CALL_SECONDS = 30.0
+
+
+class EdgeProcess:
+    """One agent: one device, one folder, one port."""
+
+    def __init__(self, place: WorkerPlace, device: Identity, scopes: Sequence[str]) -> None:
+        self.device = device
+        folder = place.folder / device.device_id
+        folder.mkdir(exist_ok=True)
+        self.log = folder / "edge.log"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        device.save(folder / "identity.json")
+        settings: dict[str, Any] = {
+            "data_dir": str(folder / "replica"),
+            "identity": str(folder / "identity.json"),
+            "bootstrap": place.bootstrap,
+            "registry": place.registry_url,
+            "scopes": list(scopes),
+            "http_port": self.port,
+        }
+        config = folder / "edge.toml"
+        config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
+        self._command = [
+            *(sys.executable, "-m", "driftlog", "edge", "run", "--app", place.app, "--config", str(config))
+        ]
+        self._environment = {
+            **os.environ,
+            load_app.SPACE_VARIABLE: place.space,
+            load_app.PARTITIONS_VARIABLE: str(place.partitions),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client = httpx.Client(base_url=self.url, timeout=CALL_SECONDS, trust_env=False)
+
+    def start(self) -> Self:
+        """Start it; returns when it answers."""
+        assert not self.running, "it runs already"
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self._command, cwd=CHECKOUT, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        until(self.answers, f"{self.device.device_id} answers", START_SECONDS, self.tail)
+        return self
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def answers(self) -> bool:
+        """Does its API answer? Raises RuntimeError if the process has ended."""
+        if not self.running:
+            raise RuntimeError(f"{self.device.device_id} ended by itself:{self.tail()}")
+        try:
+            return self._client.get("/healthz", timeout=2).status_code == 200
+        except httpx.TransportError:  # not listening yet
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(STOP_SECONDS)
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        return "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    # -- what an application asks
+
+    def do(self, command: str, *, key: str = "", wait: str = "disk", **arguments: object) -> dict[str, Any]:
+        """Run a command. Raises AssertionError with the problem in it."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._json("POST", f"/v1/commands/{command}", json=arguments, headers=headers, params={"wait": wait})
+
+    def read(self, scope: str, item: str) -> dict[str, Any]:
+        """The document as this replica sees it."""
+        return self._json("GET", f"/v1/documents/{load_app.COLLECTION}/{scope}/{item}")
+
+    def status(self) -> dict[str, Any]:
+        return self._json("GET", "/v1/status")
+
+    def conflicts(self) -> list[dict[str, Any]]:
+        """Those that are not resolved."""
+        found: list[dict[str, Any]] = self._json("GET", "/v1/conflicts")["conflicts"]
+        return found
+
+    def go_offline(self, offline: bool) -> None:
+        self._json("POST", "/v1/offline", json={"offline": offline})
+
+    def await_quiet(self, seconds: float = 90.0) -> None:
+        """Wait until nothing of its own is pending."""
+        until(lambda: self.status()["pending"] == 0, f"{self.device.device_id} has nothing pending", seconds, self.tail)
+
+    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer = self._client.request(method, path, **options)
+        if answer.is_error:
+            raise AssertionError(f"{method} {path}: {answer.status_code} {answer.text}")
+        return dict(answer.json())
+
+    def close(self) -> None:
+        """Gone, whatever it takes."""
+        self._client.close()
+        if self.running:
+            self.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,26 @@
+"""A simulation that finds nothing proves nothing: bugs that are planted must be found, and only where they are planted."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+import pytest
+
+from tests.simulation.replay import explain, verdict
+from tests.simulation.variant import PLANTED, Variant
+
+WITHIN = 60
+"""Seeds in which every planted bug must show."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda variant: variant.name)
+def test_a_planted_bug_is_found_and_only_it(planted: Variant, pool: ProcessPoolExecutor) -> None:
+    worlds = {pool.submit(verdict, seed, planted): seed for seed in range(WITHIN)}
+    found = next((worlds[world] for world in as_completed(worlds) if world.result()), None)
+    for world in worlds:
+        world.cancel()
+
+    assert found is not None, f"{planted.name} was not found in {WITHIN} worlds"
+    honest = verdict(found)
+    assert not honest, explain(found, honest)

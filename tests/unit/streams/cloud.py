@@ -1,0 +1,254 @@
+"""A cloud of one partition for the core's tests: a small app, enrolled devices, and records made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from driftlog import AddWinsSet, App, Counter, Document, Refused, Register
+from driftlog import field as declared
+from driftlog_crdt import DocumentState, Op, Plain
+from driftlog_schemas import topics
+from driftlog_schemas.batch_codec import encode_body
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.messages import (
+    Batch,
+    Command,
+    Conflict,
+    Device,
+    DeviceStatus,
+    DocumentOp,
+    ParkedCommand,
+    Receipt,
+    SignedBatch,
+)
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
+from driftlog_streams.admission import Admission, admit
+from driftlog_streams.flight import Flight, FlightDeck, Stage, seal
+from driftlog_streams.merge import PartitionMerger
+from driftlog_streams.parking import Parking
+from driftlog_streams.rules import SpaceRules
+from driftlog_streams.state_cache import StateCache
+from driftlog_streams.work import OutRecord
+
+NOW_MS = 1_790_000_000_000
+PARTITION = 0
+
+app = App("shop")
+space = app.space("retail", partitions=1)
+
+
+@space.collection(scope="store", id="sku")
+class Stock(Document):
+    store: str
+    sku: str
+    on_hand: Counter
+    name: Register[str] = ""
+    price: Register[int] = declared(default=0, on_conflict="review", deadline="48h")
+    tags: AddWinsSet[str]
+
+
+@space.collection(scope="store", id="day")
+class Ledger(Document):
+    store: str
+    day: str
+    sold: Counter
+
+
+@space.guard(Stock)
+def never_negative(before: Stock, after: Stock) -> None:
+    if after.on_hand.value < 0:
+        raise Refused("recount", "sold more than was there")
+    if after.name.value == "explode":
+        raise ZeroDivisionError("a defect of the app")
+
+
+SPACE = app.contract.spaces["retail"]
+IDS = FixedIds()
+
+
+def stock(sku: str = "tea") -> DocumentId:
+    return DocumentId("Stock", "s1", sku)
+
+
+def ledger(day: str = "today") -> DocumentId:
+    return DocumentId("Ledger", "s1", day)
+
+
+def key(document: DocumentId) -> bytes:
+    return document_key(document)
+
+
+def change(
+    document: DocumentId,
+    field_name: str,
+    kind: str,
+    value: Plain,
+    seq: int,
+    *,
+    replica: str = "store-1.1",
+    context: Mapping[str, int] | None = None,
+    ms: int = NOW_MS,
+) -> DocumentOp:
+    if context is None and kind in ("set", "remove"):
+        context = {}
+    return DocumentOp(document, Op(replica, seq, ms << 16, field_name, kind, value, context))
+
+
+def count(document: DocumentId, amount: int, seq: int, replica: str = "store-1.1") -> DocumentOp:
+    name = "on_hand" if document.collection == "Stock" else "sold"
+    return change(document, name, "increment" if amount >= 0 else "decrement", abs(amount), seq, replica=replica)
+
+
+def command(name: str, *ops: DocumentOp, declared_as: str = "") -> Command:
+    return Command(name, declared_as, ops[0].document.scope, max(o.op.hlc for o in ops), ops)
+
+
+def device(identity: Identity, **changes: object) -> Device:
+    line = Device(
+        device_id=identity.device_id,
+        incarnation=identity.incarnation,
+        keys={identity.key_id: identity.public_key},
+        scopes=("*",),
+        permissions=("*",),
+        status=DeviceStatus.ACTIVE,
+        enrolled_ms=1,
+        status_since_ms=1,
+    )
+    return replace(line, **changes)  # type: ignore[arg-type]
+
+
+@dataclass
+class Devices:
+    """A device directory."""
+
+    lines: dict[str, Device] = field(default_factory=dict)
+
+    def find(self, device_id: str) -> Device | None:
+        return self.lines.get(device_id)
+
+
+class Cloud:
+    """One partition, its store and topics; flights leave when told to."""
+
+    def __init__(self, parking: Parking | None = None) -> None:
+        self.rules = SpaceRules(SPACE, IDS)
+        self.identities = {name: Identity.create(name) for name in ("store-1", "store-2")}
+        self.devices = Devices({i.device_id: device(i) for i in self.identities.values()})
+        self.store: dict[bytes, bytes] = {}
+        self.published: list[OutRecord] = []
+        self.acknowledged: list[int] = []
+        self.end = 0
+        self.numbers: dict[str, int] = {}
+        self.deck = FlightDeck()
+        self.merger = self.new_life(parking=parking)
+
+    def new_life(
+        self,
+        *,
+        parking: Parking | None = None,
+        torn: Mapping[bytes, frozenset[tuple[str, int]]] | None = None,
+        torn_until: int | None = None,
+    ) -> PartitionMerger:
+        """A merger that knows only what the store has."""
+        self.deck = FlightDeck()
+        cache = StateCache(self.store.get, 1000)
+        self.merger = PartitionMerger(self.rules, PARTITION, cache, parking, torn=torn, torn_until=torn_until)
+        return self.merger
+
+    def batch(self, *commands: Command, replica: str = "store-1.1", number: int | None = None) -> bytes:
+        """The record value of a signed batch."""
+        device_id = replica.rpartition(".")[0]
+        if number is None:
+            number = self.numbers[replica] = self.numbers.get(replica, 0) + 1
+        body = encode_body(Batch("retail", PARTITION, replica, number, commands))
+        return self.rules.batches.seal(body, self.identities[device_id])
+
+    def envelope(self, signed: SignedBatch) -> bytes:
+        return self.rules.batches.envelope(signed)
+
+    def admit(self, value: bytes | None, append_ms: int = NOW_MS) -> Admission:
+        return admit(value, append_ms, PARTITION, self.rules, self.devices)
+
+    def merge(
+        self, *commands: Command, replica: str = "store-1.1", offset: int | None = None, append_ms: int = NOW_MS
+    ) -> None:
+        """Append a batch and merge it."""
+        self.merge_value(self.batch(*commands, replica=replica), offset, append_ms)
+
+    def merge_value(self, value: bytes | None, offset: int | None = None, append_ms: int = NOW_MS) -> None:
+        offset = self.end if offset is None else offset
+        self.end = max(self.end, offset + 1)
+        self.merger.merge(self.admit(value, append_ms), offset, append_ms, offset)
+
+    # -- flights
+
+    def seal(self) -> Flight:
+        flight = seal(self.rules, [self.merger.take_work()])
+        self.deck.add(flight)
+        return flight
+
+    def fly(self) -> None:
+        """Everything merged goes all the way."""
+        while not self.merger.work.empty:
+            self.seal()
+            self.carry_out()
+
+    def carry_out(self, until: Stage = Stage.DONE) -> None:
+        """Do all effects before `until`."""
+        while effects := self.deck.effects():
+            for flight, stage in effects:
+                if stage >= until:
+                    return
+                self.do(flight, stage)
+
+    def do(self, flight: Flight, stage: Stage) -> None:
+        if stage is Stage.STORE:
+            for part in flight.partitions:
+                self.store.update(part.writes)
+        elif stage is Stage.ACK:
+            for part in flight.partitions:
+                self.acknowledged.extend(part.sources)
+        else:
+            self.published.extend(flight.records())
+        self.deck.finished(flight, stage)
+
+    # -- what is there
+
+    def state(self, document: DocumentId) -> DocumentState:
+        """As merged now."""
+        return self.merger._cache.get(key(document), document, self.rules.collections[document.collection]).state
+
+    def value(self, document: DocumentId, field_name: str) -> Plain:
+        return self.rules.collections[document.collection].type.field_value(self.state(document), field_name)
+
+    def receipts(self) -> list[Receipt]:
+        return [self.rules.records.decode_receipt(v) for v in self._values(topics.receipts_topic("retail"))]
+
+    def conflicts(self) -> list[Conflict]:
+        return [self.rules.records.decode_conflict(v) for v in self._values(topics.conflicts_topic("retail"))]
+
+    def verdicts(self) -> dict[str, str]:
+        """command -> its newest verdict, with the code where there is one"""
+        self.fly()
+        return {o.command_id: f"{o.verdict.value} {o.code}".strip() for r in self.receipts() for o in r.outcomes}
+
+    def parked(self) -> dict[bytes, ParkedCommand]:
+        """What the parked topic holds after compaction."""
+        found: dict[bytes, ParkedCommand] = {}
+        for record in self.published:
+            if record.topic == topics.parked_topic("retail"):
+                found.pop(record.key, None)
+                if record.value is not None:
+                    found[record.key] = self.rules.records.decode_parked(record.value)
+        return found
+
+    def restore_parked(self) -> None:
+        for record in self.parked().values():
+            line = self.devices.find(record.device_id)
+            assert line is not None
+            self.merger.restore(record, line, self.rules.parked_batch(record))
+
+    def _values(self, topic: str) -> Sequence[bytes]:
+        return [r.value for r in self.published if r.topic == topic and r.value is not None]

@@ -1,0 +1,164 @@
+"""Who may have what merged."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, encode_body
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Batch, Command, DeviceStatus, SignedBatch
+from driftlog_schemas.signing import Identity
+from driftlog_streams.admission import Admitted, Refusal
+from tests.unit.streams.cloud import IDS, NOW_MS, SPACE, Cloud, change, command, count, device, stock
+
+
+def refusal(cloud: Cloud, value: bytes | None) -> Refusal:
+    admission = cloud.admit(value)
+    assert isinstance(admission, Refusal)
+    return admission
+
+
+def signed_by(identity: Identity, batch: Batch, key_id: str | None = None) -> SignedBatch:
+    body = encode_body(batch)
+    return SignedBatch(identity.device_id, key_id or identity.key_id, identity.sign(body), body)
+
+
+def plain_batch(**changes: object) -> Batch:
+    batch = Batch("retail", 0, "store-1.1", 1, (command("c1", count(stock(), 5, 1)),))
+    return dataclasses.replace(batch, **changes)  # type: ignore[arg-type]
+
+
+def test_a_signed_batch_of_an_enrolled_device_is_admitted(cloud: Cloud) -> None:
+    admission = cloud.admit(cloud.batch(command("c1", count(stock(), 5, 1))))
+    assert isinstance(admission, Admitted)
+    assert admission.device.device_id == "store-1"
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\x00", b"garbage", b"\x00\x00\x00\x00\x07more garbage"])
+def test_foreign_bytes_are_undecodable(cloud: Cloud, value: bytes | None) -> None:
+    assert refusal(cloud, value).code == "undecodable"
+
+
+def test_a_record_over_the_bound_is_refused_unread(cloud: Cloud) -> None:
+    assert refusal(cloud, bytes(MAX_BATCH_BYTES + 5000)).code == "too_large"
+
+
+def test_a_forged_batch_names_no_number(cloud: Cloud) -> None:
+    forger = dataclasses.replace(
+        cloud.identities["store-2"], device_id="store-1", key_id=cloud.identities["store-1"].key_id
+    )
+    found = refusal(cloud, cloud.envelope(signed_by(forger, plain_batch(number=77))))
+    assert (found.code, found.device_id, found.number, found.replica) == ("bad_signature", "store-1", -1, "")
+
+
+def test_one_flipped_bit_spoils_the_signature(cloud: Cloud) -> None:
+    good = signed_by(cloud.identities["store-1"], plain_batch())
+    body = bytearray(good.body)
+    body[len(body) // 2] ^= 1
+    assert refusal(cloud, cloud.envelope(dataclasses.replace(good, body=bytes(body)))).code == "bad_signature"
+
+
+def test_unknown_device_and_key_may_only_be_new(cloud: Cloud) -> None:
+    from driftlog_streams.admission import UNKNOWN
+
+    stranger = Identity.create("store-9")
+    assert (
+        refusal(cloud, cloud.envelope(signed_by(stranger, plain_batch(replica="store-9.1", commands=())))).code
+        in UNKNOWN
+    )
+    known = cloud.identities["store-1"]
+    found = refusal(cloud, cloud.envelope(signed_by(known, plain_batch(), key_id="other")))
+    assert found.code == "unknown_key" and found.code in UNKNOWN
+
+
+@pytest.mark.parametrize("status", [DeviceStatus.REVOKED, DeviceStatus.WIPE])
+def test_a_revocation_counts_from_its_moment(cloud: Cloud, status: DeviceStatus) -> None:
+    line = device(cloud.identities["store-1"], status=status, status_since_ms=NOW_MS)
+    cloud.devices.lines["store-1"] = line
+    value = cloud.batch(command("c1", count(stock(), 5, 1)))
+    assert isinstance(cloud.admit(value, NOW_MS - 1), Admitted)
+    found = cloud.admit(value, NOW_MS)
+    assert isinstance(found, Refusal) and found.code == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"partition": 1}, "wrong_partition"),
+        ({"space": "other"}, "wrong_partition"),
+        ({"replica": "store-2.1", "commands": ()}, "wrong_replica"),
+        ({"replica": "store-1.2", "commands": ()}, "wrong_replica"),
+        ({"replica": "store-1.0", "commands": ()}, "wrong_replica"),
+        ({"replica": "store-1.01", "commands": ()}, "wrong_replica"),
+        ({"replica": "store-1", "commands": ()}, "wrong_replica"),
+    ],
+)
+def test_a_batch_that_is_not_for_here(cloud: Cloud, changes: dict[str, object], code: str) -> None:
+    value = cloud.envelope(signed_by(cloud.identities["store-1"], plain_batch(**changes)))
+    assert refusal(cloud, value).code == code
+
+
+def test_an_earlier_incarnation_may_still_send(cloud: Cloud) -> None:
+    identity = cloud.identities["store-1"]
+    cloud.devices.lines["store-1"] = device(identity, incarnation=3)
+    assert isinstance(cloud.admit(cloud.envelope(signed_by(identity, plain_batch()))), Admitted)
+
+
+def test_ops_of_another_scope_are_refused_not_seen(cloud: Cloud) -> None:
+    elsewhere = count(DocumentId("Stock", "s2", "tea"), 5, 1)
+    mixed = Command("c1", "", "s1", elsewhere.op.hlc, (count(stock(), 1, 1), elsewhere))
+    assert refusal(cloud, cloud.batch(mixed)).code == "undecodable"
+
+
+def test_a_scope_of_another_partition_is_refused_not_seen() -> None:
+    from driftlog_streams.admission import admit
+    from driftlog_streams.rules import SpaceRules
+
+    cloud = Cloud()
+    wide = SpaceRules(dataclasses.replace(SPACE, partitions=64), IDS)
+    found = admit(cloud.batch(command("c1", count(stock(), 5, 1))), NOW_MS, 0, wide, cloud.devices)
+    assert isinstance(found, Refusal) and found.code == "wrong_partition"
+
+
+@pytest.mark.parametrize("seq", [0, -3])
+def test_a_dot_that_is_none_is_refused(cloud: Cloud, seq: int) -> None:
+    assert refusal(cloud, cloud.batch(command("c1", count(stock(), 5, seq)))).code == "undecodable"
+
+
+def test_a_refused_batch_counts_nothing_as_seen(cloud: Cloud) -> None:
+    cloud.merge_value(
+        cloud.envelope(signed_by(Identity.create("store-9"), plain_batch(replica="store-9.1", commands=())))
+    )
+    cloud.fly()
+    assert [r.code for r in cloud.receipts()] == ["unknown_device"]
+    assert not cloud.store
+    assert cloud.acknowledged == [0]
+
+
+@pytest.mark.parametrize(
+    ("line", "sent", "verdict"),
+    [
+        ({"scopes": ("s2",)}, command("c", count(stock(), 1, 1)), "rejected forbidden"),
+        ({"permissions": ("sell",)}, command("c", count(stock(), 1, 1)), "rejected forbidden"),
+        ({"permissions": ("_write",)}, command("c", count(stock(), 1, 1)), "accepted"),
+        ({"permissions": ("sell",)}, command("c", count(stock(), 1, 1), declared_as="sell"), "accepted"),
+        ({"permissions": ("receive",)}, command("c", count(stock(), 1, 1), declared_as="sell"), "rejected forbidden"),
+        ({}, command("c", change(stock(), "on_hand", "set", 3, 1)), "rejected invalid"),
+        ({}, command("c", change(stock(), "on_hand", "increment", -3, 1)), "rejected invalid"),
+        ({}, command("c", change(stock(), "nowhere", "increment", 3, 1)), "rejected invalid"),
+        ({}, command("c", count(DocumentId("Ghost", "s1", "x"), 1, 1)), "rejected undeclared"),
+    ],
+)
+def test_commands_are_judged_one_by_one(cloud: Cloud, line: dict[str, object], sent: Command, verdict: str) -> None:
+    cloud.devices.lines["store-1"] = device(cloud.identities["store-1"], **line)
+    cloud.merge(sent)
+    assert cloud.verdicts() == {"c": verdict}
+
+
+def test_a_rejected_command_counts_as_seen_and_the_next_one_goes_on(cloud: Cloud) -> None:
+    cloud.merge(command("bad", change(stock(), "on_hand", "increment", -1, 1)), command("good", count(stock(), 4, 2)))
+    assert cloud.verdicts() == {"bad": "rejected invalid", "good": "accepted"}
+    assert cloud.value(stock(), "on_hand") == 4
+    assert cloud.state(stock()).vector == {"store-1.1": 2}

@@ -1,0 +1,63 @@
+"""The order of effects holds however deliveries come in."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftlog_streams.flight import LIMIT, Effect, Flight, FlightDeck, Stage
+from driftlog_streams.work import OutRecord
+
+
+def flight(number: int) -> Flight:
+    outcome = OutRecord("retail.receipts", 0, b"outcome", str(number).encode())
+    state = OutRecord("retail.state", 0, b"state", str(number).encode())
+    return Flight([outcome], [state], [])
+
+
+@given(st.lists(st.integers(0, 7), max_size=200))
+def test_no_order_of_deliveries_breaks_the_order_of_effects(choices: list[int]) -> None:
+    deck, launched = FlightDeck(), 0
+    under_way: list[Effect] = []
+    numbers: dict[int, int] = {}
+    done: set[tuple[int, Stage]] = set()
+    begun: list[tuple[int, Stage]] = []
+    for choice in choices:
+        if choice == 0 and not deck.full:
+            made = flight(launched)
+            numbers[id(made)] = launched
+            launched += 1
+            deck.add(made)
+        elif under_way:
+            effect = under_way.pop(choice % len(under_way))
+            deck.finished(*effect)
+            done.add((numbers[id(effect.flight)], effect.stage))
+        for effect in deck.effects():
+            number = numbers[id(effect.flight)]
+            for earlier in range(effect.stage):
+                assert (number, Stage(earlier)) in done, "a stage began before its predecessor was done"
+            for before in range(number):
+                if effect.stage <= Stage.SECOND:
+                    assert (before, effect.stage) in begun, "published out of the flights' order"
+                else:
+                    assert (before, effect.stage) in done, "stored or acknowledged out of the flights' order"
+            begun.append((number, effect.stage))
+            under_way.append(effect)
+        assert len(deck) <= LIMIT
+
+
+def test_a_full_deck_takes_no_flight() -> None:
+    deck = FlightDeck(limit=2)
+    deck.add(flight(0))
+    deck.add(flight(1))
+    assert deck.full
+
+
+def test_every_effect_is_given_once() -> None:
+    deck = FlightDeck()
+    deck.add(flight(0))
+    (effect,) = deck.effects()
+    assert effect.stage is Stage.FIRST
+    assert deck.effects() == []
+    deck.finished(*effect)
+    assert [e.stage for e in deck.effects()] == [Stage.SECOND]

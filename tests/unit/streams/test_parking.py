@@ -1,0 +1,139 @@
+"""Commands that come too early wait, whole and bounded, and go on in order."""
+
+from __future__ import annotations
+
+from driftlog_schemas import topics
+from driftlog_streams.flight import Stage
+from driftlog_streams.parking import Parking
+from tests.unit.streams.cloud import Cloud, change, command, count, ledger, stock
+
+
+def test_a_gap_parks_and_its_predecessor_releases_in_order(cloud: Cloud) -> None:
+    for seq in (4, 3, 2):
+        cloud.merge(command(f"c{seq}", count(stock(), 1, seq)))
+    assert cloud.verdicts() == {f"c{seq}": "parked gap" for seq in (4, 3, 2)}
+    assert len(cloud.parked()) == 3
+    cloud.merge(command("c1", count(stock(), 1, 1)))
+    assert cloud.verdicts() == {f"c{seq}": "accepted" for seq in (1, 2, 3, 4)}
+    assert cloud.value(stock(), "on_hand") == 4
+    assert cloud.parked() == {} and len(cloud.merger.parking) == 0
+
+
+def test_a_missing_context_parks(cloud: Cloud) -> None:
+    cloud.merge(command("late", change(stock(), "name", "set", "b", 1, context={"store-2.1": 1})))
+    assert cloud.verdicts() == {"late": "parked gap"}
+    cloud.merge(command("first", change(stock(), "name", "set", "a", 1, replica="store-2.1")), replica="store-2.1")
+    assert cloud.verdicts() == {"late": "accepted", "first": "accepted"}
+    assert cloud.value(stock(), "name") == "b"
+
+
+def test_a_parked_command_keeps_back_what_follows_on_its_documents_only(cloud: Cloud) -> None:
+    cloud.merge(command("gap", count(stock(), 1, 2), count(ledger(), 1, 1)))
+    cloud.merge(command("behind", count(ledger(), 1, 2)), command("beside", count(stock("milk"), 1, 1)))
+    assert cloud.verdicts() == {"gap": "parked gap", "behind": "parked gap", "beside": "accepted"}
+    cloud.merge(command("missing", count(stock(), 1, 1)))
+    assert cloud.verdicts() == dict.fromkeys(("gap", "behind", "beside", "missing"), "accepted")
+
+
+def test_a_command_waits_for_one_missing_thing_after_the_other(cloud: Cloud) -> None:
+    cloud.merge(command("both", count(stock(), 1, 2), count(ledger(), 1, 2)))
+    cloud.merge(command("stock", count(stock(), 1, 1)))
+    assert cloud.verdicts()["both"] == "parked gap"
+    cloud.merge(command("ledger", count(ledger(), 1, 1)))
+    assert cloud.verdicts()["both"] == "accepted"
+
+
+def test_a_rejected_command_releases_too(cloud: Cloud) -> None:
+    cloud.merge(command("after", count(stock(), 7, 2)))
+    cloud.merge(command("oversold", count(stock(), -7, 1)))
+    assert cloud.verdicts() == {"oversold": "rejected recount", "after": "accepted"}
+
+
+def test_a_forbidden_command_after_a_gap_waits_for_its_turn_to_be_seen(cloud: Cloud) -> None:
+    cloud.merge(command("bad", change(stock(), "on_hand", "increment", -1, 2)))
+    assert cloud.verdicts() == {"bad": "parked gap"}
+    cloud.merge(command("first", count(stock(), 1, 1)))
+    assert cloud.verdicts() == {"bad": "rejected invalid", "first": "accepted"}
+
+
+def test_a_parked_command_that_comes_again_is_parked_once(cloud: Cloud) -> None:
+    cloud.merge(command("c2", count(stock(), 1, 2)))
+    cloud.merge(command("c2", count(stock(), 1, 2)))
+    cloud.fly()
+    parked = [r for r in cloud.published if r.topic == topics.parked_topic("retail")]
+    assert len(parked) == 1
+    cloud.merge(command("c1", count(stock(), 1, 1)))
+    cloud.fly()
+    assert cloud.value(stock(), "on_hand") == 2
+
+
+def test_over_the_bound_nothing_is_kept_and_nothing_is_seen() -> None:
+    cloud = Cloud(Parking(limit=4))
+    cloud.merge(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in (2, 3, 4)))
+    assert cloud.verdicts() == {"c2": "parked gap", "c3": "parked gap", "c4": "parked parking_full"}
+    other = command("other", count(stock(), 1, 2, "store-2.1"))
+    cloud.merge(other, replica="store-2.1")
+    assert cloud.verdicts()["other"] == "parked gap", "one replica may not take all places"
+    cloud.merge(command("c1", count(stock(), 1, 1)), command("c4", count(stock(), 1, 4)))
+    cloud.merge(command("c4", count(stock(), 1, 4)))
+    assert cloud.value(stock(), "on_hand") == 4
+
+
+def test_tombstones_leave_only_when_the_states_are_stored(cloud: Cloud) -> None:
+    cloud.merge(command("c2", count(stock(), 1, 2)))
+    cloud.fly()
+    cloud.merge(command("c1", count(stock(), 1, 1)))
+    cloud.seal()
+    cloud.carry_out(until=Stage.STORE)
+    assert cloud.merger.work.empty and len(cloud.parked()) == 1
+    cloud.deck.clear()
+
+
+def test_a_crash_between_release_and_tombstone_merges_nothing_twice(cloud: Cloud) -> None:
+    cloud.merge(command("c2", count(stock(), 1, 2)))
+    cloud.fly()
+    cloud.merge(command("c1", count(stock(), 1, 1)))
+    cloud.seal()
+    cloud.carry_out()
+    cloud.new_life(torn_until=-1)
+    cloud.restore_parked()
+    cloud.merger.resume(2)
+    cloud.fly()
+    assert cloud.value(stock(), "on_hand") == 2
+    assert cloud.parked() == {}
+
+
+def test_a_crash_before_the_states_finds_the_command_parked_again(cloud: Cloud) -> None:
+    cloud.merge(command("c2", count(stock(), 1, 2)))
+    cloud.fly()
+    value = cloud.batch(command("c1", count(stock(), 1, 1)))
+    cloud.merge_value(value)
+    cloud.seal()
+    cloud.carry_out(until=Stage.SECOND)
+    cloud.new_life(torn_until=-1)
+    cloud.restore_parked()
+    cloud.merger.resume(1)
+    cloud.merge_value(value, offset=1)
+    cloud.fly()
+    assert cloud.value(stock(), "on_hand") == 2
+    assert cloud.parked() == {}
+
+
+def test_a_wake_up_costs_what_it_wakes() -> None:
+    cloud = Cloud(Parking(limit=100_000))
+    for start in range(2, 4002, 400):
+        cloud.merge(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in range(start, start + 400)))
+    looked_at = 0
+    decide = cloud.merger._decide
+
+    def counting(*arguments: object) -> object:
+        nonlocal looked_at
+        looked_at += 1
+        return decide(*arguments)  # type: ignore[arg-type]
+
+    cloud.merger._decide = counting  # type: ignore[method-assign, assignment]
+    for seq in range(1, 101):
+        cloud.merge(command(f"o{seq}", count(stock(), 1, seq, "store-2.1")), replica="store-2.1")
+    assert looked_at == 100
+    cloud.merge(command("c1", count(stock(), 1, 1)))
+    assert looked_at == 100 + 4001

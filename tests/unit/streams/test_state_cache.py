@@ -1,0 +1,70 @@
+"""What is not stored yet is never forgotten."""
+
+from __future__ import annotations
+
+from driftlog_schemas.registry import FixedIds
+from driftlog_streams.rules import SpaceRules
+from driftlog_streams.state_cache import StateCache
+from tests.unit.streams.cloud import SPACE, key, stock
+
+RULES = SpaceRules(SPACE, FixedIds())
+STOCK = RULES.collections["Stock"]
+
+
+class Disk:
+    def __init__(self) -> None:
+        self.reads: list[bytes] = []
+
+    def __call__(self, key: bytes) -> bytes | None:
+        self.reads.append(key)
+        return None
+
+
+def fill(cache: StateCache, count: int) -> None:
+    for n in range(count):
+        cache.get(key(stock(f"filler-{n}")), stock(f"filler-{n}"), STOCK)
+
+
+def test_a_document_in_flight_survives_any_pressure() -> None:
+    disk = Disk()
+    cache = StateCache(disk, 5)
+    pinned = cache.get(key(stock()), stock(), STOCK)
+    pinned.flights = 1
+    fill(cache, 100)
+    assert cache.get(key(stock()), stock(), STOCK) is pinned
+    pinned.landed(0)
+    fill(cache, 100)
+    assert cache.get(key(stock()), stock(), STOCK) is not pinned
+
+
+def test_it_is_bounded() -> None:
+    cache = StateCache(Disk(), 5)
+    fill(cache, 1000)
+    assert len(cache) <= 12
+
+
+def test_many_pinned_documents_do_not_turn_it_on_every_access() -> None:
+    disk = Disk()
+    cache = StateCache(disk, 5)
+    for n in range(200):
+        cache.get(key(stock(f"p{n}")), stock(f"p{n}"), STOCK).flights = 1
+    turns = 0
+    turn = cache._turn
+
+    def counting() -> None:
+        nonlocal turns
+        turns += 1
+        turn()
+
+    cache._turn = counting  # type: ignore[method-assign]
+    fill(cache, 100)
+    assert turns <= 100 // 5 + 1
+
+
+def test_what_is_used_stays_read() -> None:
+    disk = Disk()
+    cache = StateCache(disk, 10)
+    for n in range(100):
+        cache.get(key(stock("hot")), stock("hot"), STOCK)
+        cache.get(key(stock(f"cold-{n}")), stock(f"cold-{n}"), STOCK)
+    assert disk.reads.count(key(stock("hot"))) == 1
