@@ -7,8 +7,25 @@ from typing import TYPE_CHECKING, Any
 from driftlog.app import App, Space
 from driftlog.document import Document
 from driftlog.errors import DeclarationError, InvalidInput, Refused
-from driftlog.fields import AddWinsSet, Counter, Register
-from driftlog.fields import field_options as field
+from driftlog.fields import (
+    AddWinsSet,
+    BoundedCounter,
+    Counter,
+    Custom,
+    Flag,
+    GrowCounter,
+    GrowSet,
+    List,
+    Map,
+    Max,
+    Min,
+    MultiValue,
+    Ranked,
+    Register,
+    RemoveWinsSet,
+    Text,
+    field,
+)
 from driftlog.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -17,15 +34,28 @@ if TYPE_CHECKING:
 __all__ = [
     "AddWinsSet",
     "App",
+    "BoundedCounter",
     "Counter",
+    "Custom",
     "DeclarationError",
     "Document",
     "EdgeAgent",
     "EdgeConfig",
+    "Flag",
+    "GrowCounter",
+    "GrowSet",
     "InvalidInput",
+    "List",
+    "Map",
+    "Max",
+    "Min",
+    "MultiValue",
+    "Ranked",
     "Refused",
     "Register",
+    "RemoveWinsSet",
     "Space",
+    "Text",
     "Transaction",
     "field",
 ]

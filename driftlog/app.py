@@ -90,11 +90,19 @@ class Space:
         scope: str,
         id: str,
         on_delete: str = "delete-wins",
+        unit: str = "field",
         max_bytes: int = 0,
         history: str = "full",
         priority: str = "normal",
     ) -> Callable[[type[D]], type[D]]:
-        """Class decorator: a document family whose `scope` and `id` fields name a document."""
+        """Class decorator: a document family whose `scope` and `id` fields name a document.
+
+        `on_delete`  "delete-wins" or "update-wins", against concurrent changes
+        `unit`       what concurrent writes compete for: each "field" by itself, or the whole "record" (registers only)
+        `max_bytes`  size guard of a document's state; 64 KiB if not given
+        `history`    "full", or "collapsed" where only the result of pending changes needs to be sent
+        `priority`   of writes without a declared command: critical, high, normal, low
+        """
 
         def declare(cls: type[D]) -> type[D]:
             for space in self._app._spaces.values():
@@ -113,6 +121,7 @@ class Space:
                 scope=scope,
                 id=id,
                 on_delete=on_delete,
+                unit=unit,
                 max_bytes=max_bytes,
                 history=history,
                 priority=priority,

@@ -1,37 +1,42 @@
-"""Between the user's Python types, the algebra's plain values, and the columns of a row.
+"""Between the user's Python types and the algebra's plain values.
 
-The algebra merges plain JSON values; pydantic knows how every type becomes one and comes back. Decimals are written without
-trailing zeros, so that 3.5 and 3.50 are one value and never a conflict; they fit a column of 38 digits, 9 of them after the point.
+The algebra merges what JSON can say; pydantic knows how every type becomes that and comes back. What a row of the read model
+could not hold is refused here, where the writer still hears of it: decimals of more than 38 digits, 9 of them after the point,
+whole numbers of more than 64 bits, NaN and infinities, times without a zone.
+
+One value has one text, or writing it twice would look like a conflict: decimals lose trailing zeros, times are in UTC.
+What travels is checked again by `require_exact` in the cloud, because a device may run another version of the app.
 """
 
 from __future__ import annotations
 
-import enum
-import json
+import copy
 import types
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
+from pydantic import AfterValidator, AwareDatetime, PydanticUserError, Strict, TypeAdapter, ValidationError
 from pydantic import Field as PydanticField
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from driftlog_crdt import Plain, canonical
-from driftlog_schemas.contract import InvalidInput
+from driftlog.errors import InvalidInput
+from driftlog_crdt import AlgebraError, BadValue, Plain, canonical
+from driftlog_crdt.plain import check_plain
 
 T = TypeVar("T")
 
 DECIMAL_DIGITS, DECIMAL_PLACES = 38, 9
-_DECIMAL_COLUMN = {"type": "bytes", "logicalType": "decimal", "precision": DECIMAL_DIGITS, "scale": DECIMAL_PLACES}
-_ColumnShape = tuple[Any, Any, Callable[[Plain], Any] | None]
+LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+
+_BARE = frozenset({str, bool, int})
+"""Types whose plain value is the value itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ValueType(Generic[T]):
-    """One Python type as a field's value."""
+    """One Python type as the value of a field."""
 
     annotation: Any
     adapter: TypeAdapter[T]
@@ -40,8 +45,8 @@ class ValueType(Generic[T]):
     def of(cls, annotation: Any) -> ValueType[Any]:
         """Raises TypeError if pydantic cannot handle the type."""
         try:
-            return cls(annotation, TypeAdapter(_bounded(annotation)))
-        except PydanticSchemaGenerationError as error:
+            return cls(annotation, TypeAdapter(storable(annotation)))
+        except (PydanticUserError, NameError) as error:
             raise TypeError(str(error).splitlines()[0]) from error
 
     def to_plain(self, value: object, field: str) -> Plain:
@@ -50,26 +55,49 @@ class ValueType(Generic[T]):
             checked = self.adapter.validate_python(value)
         except ValidationError as error:
             raise InvalidInput(field, explain(error)) from error
+        if type(checked) in _BARE:
+            return cast(Plain, checked)
         if isinstance(checked, Decimal):
-            return format(checked.normalize(), "f") if checked else "0"
-        return cast(Plain, self.adapter.dump_python(checked, mode="json"))
+            return decimal_text(checked)
+        plain = self.adapter.dump_python(checked, mode="json")
+        if isinstance(plain, list | dict):
+            try:
+                check_plain(plain, field)
+            except BadValue as error:
+                raise InvalidInput(field, error.reason) from error
+        return cast(Plain, plain)
 
     def from_plain(self, plain: Plain) -> T:
-        """Back to the user's type."""
-        return self.adapter.validate_python(plain)
+        """Back to the user's type; the plain value stays out of the user's hands."""
+        return self.adapter.validate_python(copy.deepcopy(plain) if isinstance(plain, list | dict) else plain)
+
+    def require_exact(self, plain: Plain, field: str) -> None:
+        """Raise `BadValue` unless `plain` is what `to_plain` gives for some value."""
+        try:
+            again = self.to_plain(self.from_plain(plain), field)
+        except ValidationError as error:
+            raise BadValue(field, explain(error)) from error
+        except InvalidInput as error:
+            raise BadValue(field, error.message) from error
+        if type(again) is not type(plain) or (again != plain and canonical(again) != canonical(plain)):
+            raise BadValue(field, f"{plain!r} is not how this type is written; that would be {again!r}")
 
     def zero(self) -> Plain:
         """What a field of this type holds before the first write. Raises TypeError where no value is obvious."""
-        if _optional(self.annotation) is not None:
+        if optional(self.annotation) is not None:
             return None
+        base = bare(self.annotation)
         for kind, value in ((str, ""), (bool, False), (int, 0), (float, 0.0), (Decimal, "0")):
-            if self.annotation is kind:
+            if base is kind:
                 return cast(Plain, value)
+        if get_origin(base) in (list, dict, tuple, set, frozenset):
+            return {} if get_origin(base) is dict else []
         raise TypeError("has no default")
 
-    def column(self) -> _ColumnShape:
-        """(Avro type, Avro default, plain -> what fastavro writes)."""
-        return _column(self.annotation)
+
+def decimal_text(value: Decimal) -> str:
+    """The one text of a decimal: 3.50 and 3.5 are the same value."""
+    return format(value.normalize(), "f") if value else "0"
 
 
 def explain(error: ValidationError) -> str:
@@ -81,18 +109,17 @@ def explain(error: ValidationError) -> str:
     return "; ".join(parts)
 
 
-def _bounded(annotation: Any) -> Any:
-    inner = _optional(annotation)
-    if inner is Decimal:
-        return _bounded(Decimal) | None
-    if annotation is Decimal:
-        return Annotated[
-            Decimal, PydanticField(max_digits=DECIMAL_DIGITS, decimal_places=DECIMAL_PLACES, allow_inf_nan=False)
-        ]
-    return annotation
+def to_json(value: object) -> Plain:
+    """Any Python value as JSON. Raises TypeError for what JSON cannot say."""
+    try:
+        plain = to_jsonable_python(value, inf_nan_mode="constants")
+        check_plain(plain, "")
+    except (PydanticSerializationError, AlgebraError, ValueError) as error:
+        raise TypeError(str(error)) from error
+    return cast(Plain, plain)
 
 
-def _optional(annotation: Any) -> Any:
+def optional(annotation: Any) -> Any:
     """X of `X | None`; None for anything else."""
     if get_origin(annotation) in (Union, types.UnionType):
         rest = [a for a in get_args(annotation) if a is not types.NoneType]
@@ -101,47 +128,49 @@ def _optional(annotation: Any) -> Any:
     return None
 
 
-def _column(annotation: Any) -> _ColumnShape:
-    inner = _optional(annotation)
+def bare(annotation: Any) -> Any:
+    """The type under `Annotated`."""
+    return bare(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
+
+
+def strict(annotation: Any) -> Any:
+    """The same type, but a number is no text and no bool is a number."""
+    return _refine(annotation, {int: (Strict(),), bool: (Strict(),), float: (Strict(), _FINITE)})
+
+
+def storable(annotation: Any) -> Any:
+    """The same type, limited to what a row can hold."""
+    return _refine(
+        annotation,
+        {
+            int: (Strict(), PydanticField(ge=LONG_MIN, le=LONG_MAX)),
+            bool: (Strict(),),
+            float: (Strict(), _FINITE),
+            Decimal: (_DECIMAL, AfterValidator(_fitting)),
+            datetime: (AwareDatetime, AfterValidator(_in_utc)),
+        },
+    )
+
+
+_FINITE = PydanticField(allow_inf_nan=False)
+_DECIMAL = PydanticField(max_digits=DECIMAL_DIGITS, decimal_places=DECIMAL_PLACES, allow_inf_nan=False)
+
+
+def _refine(annotation: Any, rules: dict[Any, tuple[Any, ...]]) -> Any:
+    inner = optional(annotation)
     if inner is not None:
-        avro, _, convert = _column(inner)
-        return ["null", avro], None, None if convert is None else _keep_none(convert)
-    if get_origin(annotation) is Annotated:
-        return _column(get_args(annotation)[0])
-    simple: dict[Any, _ColumnShape] = {
-        str: ("string", "", None),
-        bool: ("boolean", False, None),
-        int: ("long", 0, None),
-        float: ("double", 0.0, None),
-        Decimal: (_DECIMAL_COLUMN, "\u0000", lambda text: Decimal(cast(str, text))),
-        uuid.UUID: ("string", "", None),
-        datetime: ({"type": "long", "logicalType": "timestamp-millis"}, 0, _to_datetime),
-        date: ({"type": "int", "logicalType": "date"}, 0, lambda text: date.fromisoformat(cast(str, text))),
-    }
-    if annotation in simple:
-        return simple[annotation]
-    texts = isinstance(annotation, type) and issubclass(annotation, enum.Enum) and issubclass(annotation, str)
-    if texts or (get_origin(annotation) is Literal and all(isinstance(a, str) for a in get_args(annotation))):
-        return "string", "", None
-    return "string", "null", canonical
+        return _refine(inner, rules) | None
+    base = bare(annotation)
+    extra = rules.get(base, ()) if isinstance(base, type) else ()
+    return Annotated[(annotation, *extra)] if extra else annotation
 
 
-def _keep_none(convert: Callable[[Plain], Any]) -> Callable[[Plain], Any]:
-    return lambda value: None if value is None else convert(value)
+def _fitting(value: Decimal) -> Decimal:
+    """With 9 places reserved after the point, 29 digits are left before it."""
+    if value.adjusted() >= DECIMAL_DIGITS - DECIMAL_PLACES and value:
+        raise ValueError(f"at most {DECIMAL_DIGITS - DECIMAL_PLACES} digits before the point")
+    return value
 
 
-def _to_datetime(text: Plain) -> datetime:
-    moment = datetime.fromisoformat(cast(str, text))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def array_column(annotation: Any) -> _ColumnShape:
-    """The column of a set of these."""
-    avro, _, convert = _column(annotation)
-    items = (lambda values: [convert(v) for v in values]) if convert else None
-    return {"type": "array", "items": avro}, [], cast("Callable[[Plain], Any] | None", items)
-
-
-def to_json(value: object) -> Plain:
-    """A command's result as JSON. Raises TypeError for what JSON cannot say."""
-    return cast(Plain, json.loads(json.dumps(TypeAdapter(Any).dump_python(value, mode="json"), allow_nan=False)))
+def _in_utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)

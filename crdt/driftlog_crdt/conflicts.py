@@ -36,7 +36,7 @@ def open_conflicts(field: str, groups: Iterable[Siblings]) -> list[Conflict]:
     return found
 
 
-def closed_pairs(field: str, before: Sequence[Write], after: Iterable[Write]) -> tuple[Pair, ...]:
+def closed_pairs(field: str, before: Sequence[Write], after: Iterable[Write], key: str = "") -> tuple[Pair, ...]:
     """The pairs that were in conflict `before` and have lost a side."""
     standing = {(w.replica, w.seq) for w in after}
     gone = {(w.replica, w.seq) for w in before} - standing
@@ -47,5 +47,5 @@ def closed_pairs(field: str, before: Sequence[Write], after: Iterable[Write]) ->
         for second in before[index + 1 :]:
             lost = first[:2] in gone or second[:2] in gone
             if lost and differ(first.value, second.value):
-                pairs.append(Pair(field, first, second))
+                pairs.append(Pair(field, first, second, key))
     return tuple(pairs)

@@ -179,7 +179,7 @@ class DocumentType:
         if merge.conflicting and len(before := merge.standing(field, op)) > 1:
             before = list(before)
             beside = merge.apply(field, op)
-            closed = closed_pairs(name, before, merge.standing(field, op))
+            closed = closed_pairs(name, before, merge.standing(field, op), merge.place(op))
         else:
             beside = merge.apply(field, op)
         vector[replica] = seq
@@ -241,6 +241,10 @@ class DocumentType:
             for conflict in open_conflicts(name, self._types[name].siblings(state.fields[name]))
         ]
 
+    def merge_type(self, name: str) -> FieldType[Any]:
+        """The type that merges the ops of field `name`; of the whole record for DOCUMENT."""
+        return self._type(name)
+
     def declared(self, name: str) -> Field:
         """The declaration that a conflict of `name` falls under; that of the strictest field for a whole record."""
         return record.strictest(self.fields) if name == DOCUMENT else self._field(name)
@@ -279,7 +283,9 @@ class DocumentType:
         return document_codec.decode(data, self.name, self._types)
 
     def _delete(self, state: DocumentState, op: Op) -> Applied:
-        before = [(name, list(g.writes)) for name, f in state.fields.items() for g in self._types[name].siblings(f)]
+        before = [
+            (name, list(g.writes), g.key) for name, f in state.fields.items() for g in self._types[name].siblings(f)
+        ]
         if self.on_delete == "delete-wins":
             deletion.bury(state, op)
         else:
@@ -289,9 +295,9 @@ class DocumentType:
                 self._types[name].erase(field, floor, observed.get(name))
             deletion.unsee(state, op, floor)
         closed: tuple[Pair, ...] = ()
-        for name, writes in before:
+        for name, writes, key in before:
             groups = self._types[name].siblings(state.fields[name]) if name in state.fields else ()
-            closed += closed_pairs(name, writes, [w for group in groups for w in group.writes])
+            closed += closed_pairs(name, writes, [w for group in groups for w in group.writes], key)
         return Applied(Outcome.APPLIED, (), closed) if closed else APPLIED
 
     def _observe(self, state: DocumentState) -> Plain:

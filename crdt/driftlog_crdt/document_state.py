@@ -30,6 +30,8 @@ class Pair(NamedTuple):
     field: str
     first: Write
     second: Write
+    key: str = ""
+    """The map's key, where the field is a map."""
 
 
 NO_PAIRS: tuple[Pair, ...] = ()

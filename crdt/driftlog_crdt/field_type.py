@@ -146,6 +146,14 @@ class FieldType(ABC, Generic[S]):
     def prune(self, state: S, floor: Vector) -> None:
         """Forget, in place, what is kept only for writers who have not seen `floor`; nobody is left who has not."""
 
+    def place(self, op: Op) -> str:
+        """Where in the field `op` writes: the key of a map, "" in all others."""
+        return ""
+
+    def rank(self, write: Write) -> tuple[object, ...]:
+        """Among concurrent writes of one place the highest rank wins. Never equal for two writes."""
+        return (write.hlc, write.replica, write.seq)
+
     def standing(self, state: S, op: Op) -> Sequence[Write]:
         """The writes where `op` will write, for types that are `conflicting`."""
         return NO_WRITES

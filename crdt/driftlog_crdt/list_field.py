@@ -42,18 +42,18 @@ class List(Sequence):
     def value(self, state: SequenceState) -> Plain:
         return [json.loads(element) for element in state.root]
 
-    def length(self, root: Array[str]) -> int:
-        return len(root)
+    def length(self, state: SequenceState) -> int:
+        return len(state.root)
 
-    def insert(self, root: Array[str], position: int, run: Plain) -> None:
+    def offset(self, state: SequenceState, position: int) -> int:
+        return position
+
+    def insert(self, root: Array[str], offset: int, run: Plain) -> None:
         if type(run) is not list:
             raise BadValue("", f"a list of elements is inserted, not {run!r}")
         for element in run:
             check_plain(element, "")
-        root[position:position] = [canonical(element) for element in run]
-
-    def delete(self, root: Array[str], start: int, stop: int) -> None:
-        del root[start:stop]
+        root[offset:offset] = [canonical(element) for element in run]
 
     def check_run(self, edit: Edit, field: str) -> None:
         if not edit.elements:

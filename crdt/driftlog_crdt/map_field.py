@@ -150,6 +150,12 @@ class Map(FieldType[Entries]):
         for stored in state.values():
             self.of.prune(stored, floor)
 
+    def place(self, op: Op) -> str:
+        return _split(op)[0]
+
+    def rank(self, write: Write) -> tuple[object, ...]:
+        return self.of.rank(write)
+
     def standing(self, state: Entries, op: Op) -> Sequence[Write]:
         key, inner = _split(op)
         stored = state.get(key)

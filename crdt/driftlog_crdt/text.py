@@ -38,26 +38,28 @@ class Text(Sequence):
     root = YText
 
     def value(self, state: SequenceState) -> Plain:
-        return str(state.root)
+        return _shown(state)
 
-    def length(self, root: YText) -> int:
-        return len(str(root))
+    def length(self, state: SequenceState) -> int:
+        return len(state.root if state.narrow else _shown(state))
 
-    def insert(self, root: YText, position: int, run: Plain) -> None:
+    def offset(self, state: SequenceState, position: int) -> int:
+        """Yrs counts bytes of UTF-8, people count characters."""
+        return position if state.narrow else len(_shown(state)[:position].encode())
+
+    def insert(self, root: YText, offset: int, run: Plain) -> None:
         if type(run) is not str:
             raise BadValue("", f"a text is inserted, not {run!r}")
         check_plain(run, "")
-        root.insert(_offset(root, position), run)
-
-    def delete(self, root: YText, start: int, stop: int) -> None:
-        del root[_offset(root, start) : _offset(root, stop)]
+        root.insert(offset, run)
 
     def check_run(self, edit: Edit, field: str) -> None:
         if edit.elements:
             raise BadValue(field, "elements cannot stand in a text")
 
 
-def _offset(root: YText, position: int) -> int:
-    """Yrs counts bytes of UTF-8, people count characters."""
-    text = str(root)
-    return position if text.isascii() else len(text[:position].encode())
+def _shown(state: SequenceState) -> str:
+    if state.shown is None:
+        state.shown = str(state.root)
+        state.narrow = state.shown.isascii()
+    return state.shown

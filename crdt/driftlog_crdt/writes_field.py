@@ -31,10 +31,6 @@ class WritesField(FieldType[Writes]):
     conflicting: ClassVar[bool] = True
     nestable: ClassVar[bool] = True
 
-    def rank(self, write: Write) -> tuple[object, ...]:
-        """Among concurrent writes the highest rank wins. Never equal for two writes."""
-        return (write.hlc, write.replica, write.seq)
-
     def new(self) -> Writes:
         return []
 

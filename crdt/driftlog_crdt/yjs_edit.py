@@ -35,6 +35,8 @@ class Edit(NamedTuple):
     """(client, clock) of the latest characters or elements that must be there"""
     elements: tuple[str, ...] = ()
     """the inserted elements of a list"""
+    narrow: bool = True
+    """Is all inserted text ASCII?"""
 
 
 def read_edit(update: bytes) -> Edit:
@@ -79,7 +81,6 @@ class _Reader:
                 raise ValueError("a number of more than 64 bits")
 
     def text(self) -> str:
-        start = self.at + 0
         length = self.number()
         start, self.at = self.at, self.at + length
         if self.at > len(self.data):
@@ -96,8 +97,11 @@ def _insert(reader: _Reader) -> Edit:
     if info & _PARENT_SUB or (not needs and (reader.number() != 1 or reader.text() != ROOT)):
         raise ValueError("another root")
     elements: tuple[str, ...] = ()
+    narrow = True
     if info & _REF == _TEXT_RUN:
-        length = len(reader.text().encode("utf-16-le")) // 2
+        text = reader.text()
+        narrow = text.isascii()
+        length = len(text) if narrow else len(text.encode("utf-16-le")) // 2
     elif info & _REF == _ANY_RUN:
         elements = tuple(_element(reader) for _ in range(reader.number()))
         length = len(elements)
@@ -107,7 +111,7 @@ def _insert(reader: _Reader) -> Edit:
         raise ValueError("an insert deletes nothing and is not empty")
     if clock:
         needs.append((client, clock - 1))
-    return Edit(client, clock, length, tuple(needs), elements)
+    return Edit(client, clock, length, tuple(needs), elements, narrow)
 
 
 def _element(reader: _Reader) -> str:

@@ -171,6 +171,23 @@ class Executor:
 
         return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply)
 
+    def decide(
+        self, document: DocumentId, chosen: Mapping[str, Json], command_id: str = "", actor: str = ""
+    ) -> Executed:
+        """What a person chose for a conflict: place -> value. Raises like `run`."""
+        collection = self._contract.collection(document.collection)
+        mark = fingerprint("", [document, chosen])
+        if known := self._known(command_id, mark):
+            return known
+
+        def apply(run: _Run) -> Json:
+            editor = run.open(*document)
+            for place, value in chosen.items():
+                collection.decide(editor, place, value)
+            return None
+
+        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply)
+
     def entry(self, command_id: str) -> Entry:
         """The log entry of a command. Raises `NotFound`."""
         raw = self._journal.get(Family.COMMANDS, command_id.encode())

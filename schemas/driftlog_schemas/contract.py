@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from driftlog_crdt import DocumentState, DocumentType, Plain
+from driftlog_crdt import DocumentState, DocumentType, Op, Plain
 
 Json: TypeAlias = Plain
 
@@ -95,6 +95,11 @@ class CollectionContract:
     """(scope, id, state) -> the user's read-only typed document."""
     mutate: Callable[[DocumentEditor, str, str, Sequence[Json]], None]
     """(editor, field, op, args): one mutator by name, validated. Raises `InvalidInput`. `("", "delete", [])` deletes."""
+    decide: Callable[[DocumentEditor, str, Json], None]
+    """(editor, place, value): write what a person chose for a conflict; `place` is a field, `field.key` for a key of a map,
+    empty for a record written as one. Raises `InvalidInput`."""
+    check: Callable[[Op], None]
+    """Raises `BadValue` for an op whose value is plain, but not of the declared type. Called after the algebra's own check."""
     history: History = "full"
     priority: str = "normal"
 

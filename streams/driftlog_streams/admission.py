@@ -127,6 +127,7 @@ def objection(command: Command, device: Device, rules: SpaceRules) -> tuple[str,
             return "undeclared", f"collection {document.collection!r} is not declared by the app that runs here"
         try:
             collection.type.check(op)
+            collection.check(op)
         except AlgebraError as error:
             return "invalid", str(error)
         except RecursionError:

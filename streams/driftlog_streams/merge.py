@@ -307,12 +307,6 @@ class PartitionMerger:
             if not fresh:
                 continue
             collection, state = entry.collection, entry.state
-            watched = op.field in collection.policies
-            siblings = (
-                collection.type.fields[op.field].type.writes(state.fields[op.field])
-                if (watched and op.field in state.fields)
-                else ()
-            )
             try:
                 applied = collection.type.apply(state, op)
             except AlgebraError as error:  # checked before: only a defect in a field type comes here
@@ -324,14 +318,9 @@ class PartitionMerger:
                 entry.flights += 1
             if track:
                 self._moved[key, op.replica] = entry
-            if not watched:
-                continue
-            if len(siblings) > 1:
-                after = collection.type.fields[op.field].type.writes(state.fields[op.field])
-                for conflict in conflicts.closed(entry.document, collection, command, op, siblings, after, append_ms):
+            if collection.policies and (applied.beside or applied.closed):
+                for conflict in conflicts.changed(entry.document, collection, command, op, applied, state, append_ms):
                     work.outcomes.append(self._conflict_record(conflict))
-            for conflict in conflicts.opened(entry.document, collection, command, op, applied.beside, append_ms):
-                work.outcomes.append(self._conflict_record(conflict))
 
     def _see(self, steps: list[Step]) -> None:
         """Count the fresh ops as seen, without effect."""

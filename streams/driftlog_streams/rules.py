@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from driftlog_crdt import DocumentType
+from driftlog_crdt import DOCUMENT, DocumentType, Op
 from driftlog_schemas import avro_files
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.contract import GuardContract, SpaceContract
@@ -34,7 +34,9 @@ class Collection(NamedTuple):
     guards: Sequence[GuardContract]
     limit: int
     policies: Mapping[str, str]
-    """field -> "record" or "review", for the fields whose conflicts are published"""
+    """field -> "record" or "review", for the fields whose conflicts are published; DOCUMENT for a record written as one"""
+    check: Callable[[Op], None]
+    """What the declaration demands of an op's value besides what the type does. Raises `BadValue`."""
 
 
 class SpaceRules:
@@ -52,9 +54,14 @@ class SpaceRules:
             # The declared guard is for writers; a merged state must always be publishable.
             roomy = dataclasses.replace(contract.document, max_bytes=MAX_STATE_BYTES)
             codec = StateCodec(dataclasses.replace(contract, document=roomy), ids)
-            policies = {f: d.on_conflict for f, d in roomy.fields.items() if d.on_conflict != "silent"}
             self.collections[name] = Collection(
-                name, roomy, codec, space.guards.get(name, ()), contract.document.max_bytes, policies
+                name=name,
+                type=roomy,
+                codec=codec,
+                guards=space.guards.get(name, ()),
+                limit=contract.document.max_bytes,
+                policies=_policies(roomy),
+                check=contract.check,
             )
 
     def register(self) -> None:
@@ -67,3 +74,8 @@ class SpaceRules:
     def parked_batch(self, parked: ParkedCommand) -> Batch:
         """The batch of one in which a parked command was kept. Raises `Undecodable`."""
         return decode_body(parked.body)
+
+
+def _policies(kind: DocumentType) -> dict[str, str]:
+    places = [DOCUMENT] if kind.unit == "record" else kind.fields
+    return {place: policy for place in places if (policy := kind.declared(place).on_conflict) != "silent"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from driftlog_crdt import DELETE, DOCUMENT, BadOperation, BadValue, DocumentState, DocumentType, Op, Outcome
+from driftlog_crdt import DELETE, DOCUMENT, BadOperation, BadValue, DocumentState, DocumentType, Op, Outcome, dominates
 from tests.properties.cases import case_of
 from tests.reference_model.history import Dot, Event
 
@@ -38,23 +38,30 @@ class History:
         return [e for e in self.events if e.dot in cut]
 
     def fold(self, cut: frozenset[Dot] | None = None, order: Random | None = None) -> DocumentState:
-        """The state of the ops in `cut`, in the order of the history or in a random one that causality allows."""
+        """The state of the ops in `cut`, in the order of the history or in a random one (see `delivery`)."""
         state = self.document.new()
         for op, event in self.delivery(self.everything if cut is None else cut, order):
             deliver(self.document, state, op, event)
         return state
 
     def delivery(self, cut: frozenset[Dot], order: Random | None = None) -> list[tuple[Op, Event]]:
-        """The ops in `cut`, each after all that its writer had seen."""
+        """The ops in `cut`, in the order they were made, or in any other that their dots and contexts allow.
+
+        An op without context waits for its predecessor alone, although its writer may have seen more.
+        """
         waiting = [(op, event) for op, event in zip(self.ops, self.events, strict=True) if event.dot in cut]
         if order is None:
             return waiting
-        done: set[Dot] = set()
+        seen: dict[str, int] = {}
         result = []
         while waiting:
-            ready = [i for i, (_, event) in enumerate(waiting) if event.past <= done]
+            ready = [
+                i
+                for i, (op, _) in enumerate(waiting)
+                if seen.get(op.replica, 0) == op.seq - 1 and dominates(seen, op.context or {})
+            ]
             op, event = waiting.pop(order.choice(ready))
-            done.add(event.dot)
+            seen[op.replica] = op.seq
             result.append((op, event))
         return result
 

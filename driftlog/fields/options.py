@@ -1,0 +1,87 @@
+"""`field(...)`: what a declaration says about a field besides its type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
+from typing import Any, Literal
+
+from driftlog.errors import DeclarationError
+
+_DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)\Z")
+_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+POLICIES = ("silent", "record", "review")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """As given; what was left out is `...`."""
+
+    default: Any = ...
+    on_conflict: Any = ...
+    deadline: Any = ...
+    lower: Any = ...
+    upper: Any = ...
+    initial: Any = ...
+    holder: Any = ...
+    order: Any = ...
+    wins: Any = ...
+    merge: Any = ...
+
+    def given(self) -> set[str]:
+        """The names of the options that the declaration gives."""
+        return {f.name for f in dataclass_fields(self) if getattr(self, f.name) is not ...}
+
+    def some(self, *names: str) -> dict[str, Any]:
+        """Those of `names` that were given."""
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not ...}
+
+
+def field(
+    *,
+    default: Any = ...,
+    on_conflict: Literal["silent", "record", "review"] = ...,  # type: ignore[assignment]  # ... is "not given"
+    deadline: str = ...,  # type: ignore[assignment]
+    lower: int | None = ...,  # type: ignore[assignment]
+    upper: int | None = ...,  # type: ignore[assignment]
+    initial: int = ...,  # type: ignore[assignment]
+    holder: str = ...,  # type: ignore[assignment]
+    order: Sequence[Any] = ...,  # type: ignore[assignment]
+    wins: Literal["enable", "disable"] = ...,  # type: ignore[assignment]
+    merge: Callable[[Any, Any, Any], Any] = ...,  # type: ignore[assignment]
+) -> Any:
+    """Declare more about a field than its type.
+
+    `default`                  the value before the first write (`Register`, `Ranked`, `Custom`)
+    `on_conflict`, `deadline`  what is done about two concurrent writes: "silent" (the default), "record" (kept for information)
+                               or "review" (a person is asked, until the deadline: "48h", "30m", "7d")
+    `lower`, `upper`, `initial`, `holder`   bounds of a `BoundedCounter`; `holder` is the replica that owns what `initial` leaves
+    `order`                    values of a `Ranked`, the weakest first; not needed where its type lists them
+    `wins`                     which side of a `Flag` wins: "enable" (the default) or "disable"
+    `merge`                    of a `Custom`: a pure function of (base, left, right)
+    """
+    return Options(default, on_conflict, deadline, lower, upper, initial, holder, order, wins, merge)
+
+
+def policy_of(place: str, options: Options, *, conflicting: bool) -> tuple[Any, int]:
+    """(policy, deadline in ms) of a field. Raises `DeclarationError`."""
+    policy = "silent" if options.on_conflict is ... else options.on_conflict
+    if policy not in POLICIES:
+        raise DeclarationError(place, f"on_conflict={policy!r} is not a policy", f"choose one of {', '.join(POLICIES)}")
+    if policy != "silent" and not conflicting:
+        raise DeclarationError(place, "has no conflicts: all its changes add up", "leave on_conflict out")
+    if options.deadline is ... or options.deadline == "":
+        return policy, 0
+    if policy != "review":
+        raise DeclarationError(place, "has a deadline, but nobody is asked", 'write on_conflict="review" beside it')
+    return policy, duration_ms(place, options.deadline)
+
+
+def duration_ms(place: str, text: object) -> int:
+    """Milliseconds of "48h". Raises `DeclarationError`."""
+    found = _DURATION.match(text) if isinstance(text, str) else None
+    if not found or int(found[1]) == 0:
+        raise DeclarationError(place, f"deadline={text!r} is not a duration", 'write "48h", "30m" or "7d"')
+    return int(found[1]) * _UNIT_MS[found[2]]

@@ -1,0 +1,131 @@
+"""A declaration that cannot work fails at import, and names the class, the field and the remedy."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+
+from driftlog import App, DeclarationError
+
+HEAD = """from __future__ import annotations
+from decimal import Decimal
+from typing import Literal
+from driftlog import *
+app = App("a")
+space = app.space("s", partitions=2)
+
+@space.collection(scope="place", id="key"{options})
+class Doc(Document):
+    place: str
+    key: str
+    {line}
+"""
+
+LINES = [
+    ("x: int", "Doc.x: int is not a field type; use one of Counter"),
+    ("x: Register", "Doc.x: Register needs a type in brackets; write Register[str]"),
+    ("x: Register[object()]", "Doc"),
+    ("x: Register[Nowhere]", "an annotation cannot be read"),
+    ("x: Counter[int]", "an annotation cannot be read"),
+    ("x: Counter = 5", "Doc.x: a Counter has no default"),
+    ('x: Register[int] = "five"', "Doc.x: the default 'five' is not of its type"),
+    ("x: Register[dict]", "Doc.x: has no default; give one, or allow None"),
+    ('x: Register[str] = field(on_conflict="shout")', "Doc.x: on_conflict='shout' is not a policy"),
+    ('x: Register[str] = field(default="", deadline="48h")', "Doc.x: has a deadline, but nobody is asked"),
+    ('x: Register[str] = field(default="", on_conflict="review", deadline="soon")', "Doc.x: deadline='soon' is not a"),
+    ('x: Counter = field(on_conflict="review")', "Doc.x: has no conflicts"),
+    ("x: Counter = field(lower=0)", "Doc.x: a Counter has no lower"),
+    ("x: BoundedCounter = field(lower=0, initial=5)", "Doc.x: initial 5 leaves rights"),
+    ("x: BoundedCounter = field(lower=0.5)", "Doc.x: lower=0.5 is of the wrong type"),
+    ("x: BoundedCounter = field(lower=None, upper=None)", "Doc.x: a bounded counter needs a lower or an upper bound"),
+    ("x: Max[str]", "Doc.x: holds no numbers"),
+    ("x: Ranked[str]", "Doc.x: has no order"),
+    ('x: Ranked[str] = field(order=["a", "a"])', "Doc.x: a value stands twice"),
+    ('x: Ranked[Literal["a", "b"]] = "c"', "Doc.x: the default 'c'"),
+    ('x: Flag = field(wins="maybe")', "Doc.x: a flag is won by"),
+    ("x: Custom[int]", "Doc.x: has no merge"),
+    ("x: AddWinsSet[list[int]]", "Doc.x: a set holds texts"),
+    ("x: Map[Text]", "Doc.x: a map cannot hold a text"),
+    ("x: Map[str]", "Doc.x[...]: str is not a field type"),
+    ("_x: Counter", "Doc._x: begins with an underscore"),
+    ("pass", "Doc: declares no field that could change"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), LINES)
+def test_a_field_that_cannot_work(line: str, message: str) -> None:
+    _assert_refused(HEAD.format(line=line, options=""), message)
+
+
+OPTIONS = [
+    (', on_delete="perhaps"', "Doc: on_delete='perhaps' is not known; choose delete-wins or update-wins"),
+    (', unit="table"', "Doc: unit='table' is not known; choose field or record"),
+    (', history="none"', "Doc: history='none' is not known"),
+    (', priority="asap"', "Doc: priority='asap' is not a class"),
+    (", max_bytes=-1", "Doc: max_bytes=-1"),
+    (', unit="record"', "Doc.x: a record written as one holds registers, not a counter"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS)
+def test_a_collection_that_cannot_work(options: str, message: str) -> None:
+    _assert_refused(HEAD.format(line="x: Counter", options=options), message)
+
+
+def test_update_wins_takes_no_bounded_counter() -> None:
+    text = HEAD.format(line="x: BoundedCounter", options=', on_delete="update-wins"')
+    _assert_refused(text, "Doc.x: a bounded_counter cannot stand in an update-wins document")
+
+
+REST = [
+    ("@space.command\ndef c(): ...", "c: does not take a Transaction first"),
+    ("@space.command\ndef c(tx: Transaction, n): ...", "c.n: has no type"),
+    ("@space.command\ndef c(tx: Transaction, *n: int): ...", "c.n: has no type"),
+    ("@space.command\ndef c(tx: Transaction, n: Gone): ...", "c: an annotation cannot be read"),
+    ('@space.command(priority="asap")\ndef c(tx: Transaction): ...', "c: priority='asap'"),
+    (
+        "@space.command\ndef c(tx: Transaction): ...\n@space.command\ndef c(tx: Transaction): ...",
+        "c: is declared twice",
+    ),
+    ('@space.collection(scope="place", id="key")\nclass Doc(Document):\n    x: Counter', "Doc: is declared twice"),
+    (
+        '@space.collection(scope="place", id="key")\nclass Two(Document):\n    key: str\n    x: Counter',
+        "Two.place: is the",
+    ),
+    ("@space.guard(Document)\ndef g(before, after): ...", "Document: is not a collection of space 's'"),
+    ('app.space("s")', "space 's': is declared twice"),
+    ('app.space("t", partitions=0)', "space 't': partitions=0"),
+    ('app.space("a b")', "space 'a b': is not a name"),
+    ('App("")', "App '': is not a name"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), REST)
+def test_the_rest_of_a_module_that_cannot_work(text: str, message: str) -> None:
+    _assert_refused(HEAD.format(line="x: Counter", options="") + text, message)
+
+
+def test_a_good_declaration_has_its_contract() -> None:
+    from tests.unit.face.bench import THING, app
+
+    assert isinstance(app, App)
+    assert THING.document.fields["price"].deadline_ms == 48 * 3_600_000
+    assert (THING.document.fields["price"].on_conflict, THING.document.fields["cart"].on_conflict) == (
+        "review",
+        "record",
+    )
+    assert [c.name for c in THING.columns] == list(THING.document.fields)
+
+
+def _assert_refused(text: str, message: str) -> None:
+    module = types.ModuleType("declared")
+    code = compile(text, "declared.py", "exec", dont_inherit=True)
+    sys.modules["declared"] = module  # annotations are resolved in it
+    try:
+        with pytest.raises(DeclarationError) as refused:
+            exec(code, module.__dict__)
+    finally:
+        del sys.modules["declared"]
+    assert message in str(refused.value)
