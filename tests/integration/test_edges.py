@@ -63,7 +63,7 @@ def test_offline_edge_sells_comes_back_and_a_dispute_is_published_once(on_broker
     codecs = RecordCodecs(run.ids)
     published = [codecs.decode_conflict(r.value) for r in run.history().conflicts if r.value is not None]
     assert [(c.id, c.status.value) for c in published] == [(dispute["id"], "recorded"), (dispute["id"], "resolved")]
-    found = run.judge(others=10)
+    found = run.judge(others=11)
     assert found.good, found
 
 

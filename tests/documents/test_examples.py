@@ -1,0 +1,93 @@
+"""What the documents show is run: Python blocks compile to an app that works, shown commands exist and take the shown options."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from driftlog import App
+from driftlog.cli import app as cli
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+_PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^    (driftlog \S.*?)(?:  +#.*)?$", re.MULTILINE)
+
+
+def python_blocks() -> Iterator[tuple[str, str]]:
+    for path in DOCUMENTS:
+        for number, block in enumerate(_PYTHON.findall(path.read_text())):
+            yield f"{path.relative_to(ROOT)}#{number}", block
+
+
+def commands() -> Iterator[str]:
+    for path in DOCUMENTS:
+        yield from (found for found in _COMMAND.findall(path.read_text()) if "|" not in found)
+
+
+BLOCKS, COMMANDS = dict(python_blocks()), sorted(set(commands()))
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS.keys())
+def test_python_in_documents_runs(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("shown")
+    monkeypatch.setitem(sys.modules, "shown", module)
+    exec(compile(block, "shown", "exec", dont_inherit=True), module.__dict__)
+    apps = [value for value in vars(module).values() if isinstance(value, App)]
+    assert all(one.contract.spaces for one in apps)
+
+
+def test_the_readme_shows_an_app() -> None:
+    module = types.ModuleType("shown")
+    sys.modules["shown"] = module
+    try:
+        exec(compile(BLOCKS["README.md#0"], "shown", "exec", dont_inherit=True), module.__dict__)
+    finally:
+        del sys.modules["shown"]
+    assert module.app.contract.command("sell").validate({"store": "s", "sku": "x", "qty": 1})["qty"] == 1
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_shown_commands_exist_with_their_options(line: str) -> None:
+    words = shlex.split(line)[1:]
+    path = [word for word in words if not word.startswith("-")]
+    shown = CliRunner().invoke(cli, [*_group(path), "--help"], env={"COLUMNS": "300"})
+    assert shown.exit_code == 0, shown.output
+    for option in (word for word in words if word.startswith("--")):
+        assert option in shown.output, f"{line}: no {option}"
+
+
+def _group(path: list[str]) -> list[str]:
+    """The leading words that are commands: at most two."""
+    first = CliRunner().invoke(cli, [path[0], "--help"], env={"COLUMNS": "300"}) if path else None
+    if (
+        first is not None
+        and len(path) > 1
+        and re.search(rf"^[\s│|]*{re.escape(path[1])}\s", first.output, re.MULTILINE)
+    ):
+        return path[:2]
+    return path[:1]
+
+
+@pytest.mark.parametrize(
+    "example", sorted((ROOT / "examples").glob("*/*.py")), ids=lambda p: p.parent.name + "/" + p.name
+)
+def test_examples_declare_an_app(example: Path) -> None:
+    spec = importlib.util.spec_from_file_location("example", example)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["example"] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules["example"]
+    contract = module.app.contract
+    assert contract.spaces and all(space.collections for space in contract.spaces.values())
