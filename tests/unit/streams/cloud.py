@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from driftlog import AddWinsSet, App, Counter, Document, Refused, Register
+from driftlog import AddWinsSet, App, Counter, Custom, Document, Flag, Map, Ranked, Refused, Register
 from driftlog import field as declared
 from driftlog_crdt import DocumentState, Op, Plain
 from driftlog_schemas import topics
@@ -54,6 +55,25 @@ class Ledger(Document):
     store: str
     day: str
     sold: Counter
+
+
+@space.collection(scope="store", id="number")
+class Parcel(Document):
+    store: str
+    number: str
+    stage: Ranked[Literal["open", "packed", "shipped"]] = declared(on_conflict="record")
+    ready: Flag = declared(wins="disable", on_conflict="record")
+    labels: Map[Register[str]] = declared(on_conflict="review")
+    cart: Custom[int] = declared(default=0, merge=lambda base, left, right: left + right - base, on_conflict="record")
+    note: Register[str] = ""
+
+
+@space.collection(scope="store", id="number", unit="record")
+class Address(Document):
+    store: str
+    number: str
+    street: Register[str] = declared(default="", on_conflict="review", deadline="1h")
+    city: Register[str] = ""
 
 
 @space.guard(Stock)
