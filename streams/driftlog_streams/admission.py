@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from driftlog_crdt import AlgebraError
+from driftlog_crdt import AlgebraError, Op
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, decode_body
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import device_of, replica_id
@@ -121,15 +121,17 @@ def objection(command: Command, device: Device, rules: SpaceRules) -> tuple[str,
         return "forbidden", f"the device may not write scope {command.scope!r}"
     if "*" not in device.permissions and (command.name or "_write") not in device.permissions:
         return "forbidden", f"the device may not send {command.name or 'direct writes'!r}"
-    for document, op in command.ops:
-        collection = rules.collections.get(document.collection)
-        if collection is None:
-            return "undeclared", f"collection {document.collection!r} is not declared by the app that runs here"
-        try:
+    collections = rules.collections
+    op: Op | None = None
+    try:
+        for document, op in command.ops:
+            collection = collections.get(document.collection)
+            if collection is None:
+                return "undeclared", f"collection {document.collection!r} is not declared by the app that runs here"
             collection.type.check(op)
             collection.check(op)
-        except AlgebraError as error:
-            return "invalid", str(error)
-        except RecursionError:
-            return "invalid", f"{op.field}: a value nested too deep"
+    except AlgebraError as error:
+        return "invalid", str(error)
+    except RecursionError:
+        return "invalid", f"{op.field if op else ''}: a value nested too deep"
     return None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftlog_schemas import topics
-from driftlog_schemas.errors import BrokerUnreachable
+from driftlog_schemas.errors import BrokerUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.messages import Conflict
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
+
+log = structlog.get_logger()
 
 READ_SECONDS = 30.0
 
@@ -45,7 +48,10 @@ def read_conflicts(bootstrap: str, space: str, partitions: int, codecs: RecordCo
                     value = message.value()
                     found.pop(message.key() or b"", None)
                     if value is not None:
-                        found[message.key() or b""] = codecs.decode_conflict(value)
+                        try:
+                            found[message.key() or b""] = codecs.decode_conflict(value)
+                        except (Undecodable, UnknownSchema) as noise:  # anybody's tool may write to a topic
+                            log.warning("a conflict is not readable", offset=message.offset(), error=str(noise))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition() or 0)
     except KafkaException as error:

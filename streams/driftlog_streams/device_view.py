@@ -16,7 +16,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftlog_schemas import topics
-from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.messages import Device
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.errors import DevicesUnknown
@@ -24,6 +24,8 @@ from driftlog_streams.errors import DevicesUnknown
 log = structlog.get_logger()
 
 CATCH_UP_SECONDS = 20.0
+REGISTRY_SECONDS = 1.0
+"""How long to wait before a registry that must be asked is asked again."""
 _PARTITION = 0
 
 
@@ -114,13 +116,23 @@ class DeviceView:
         if value is None:
             self._devices.pop((key or b"").decode(errors="replace"), None)
         else:
-            try:
-                device = self._codecs.decode_device(value)
-            except Undecodable as error:
-                log.error("a line of the device registry is not readable", offset=offset, error=str(error))
-            else:
+            device = self._decoded(value, offset)
+            if device is not None:
                 self._devices[device.device_id] = device
         self._reached(offset + 1)
+
+    def _decoded(self, value: bytes, offset: int) -> Device | None:
+        """The line, None for noise. Waits for a registry that must be asked: to pass a line over would forget a device."""
+        while not self._closed:
+            try:
+                return self._codecs.decode_device(value)
+            except (Undecodable, UnknownSchema) as error:
+                log.error("a line of the device registry is not readable", offset=offset, error=str(error))
+                return None
+            except RegistryUnreachable as error:
+                log.warning("device registry", offset=offset, error=str(error))
+                time.sleep(REGISTRY_SECONDS)
+        return None
 
     def _reached(self, position: int) -> None:
         with self._moved:

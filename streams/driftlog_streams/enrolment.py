@@ -4,7 +4,8 @@ A device is a line in the compacted topic `driftlog.devices`. Enrolling makes a 
 nowhere else. Enrolling a device again begins its next incarnation: the line keeps the old keys, so that batches signed before still verify.
 A revocation says since when, so that what was appended before stays valid. No line is ever deleted: a replay needs it.
 
-Must never happen: an identity file for a line that was not delivered (the device could not write), so the line goes first.
+Must never happen: an identity file for a line that was not delivered (the device could not write), so the line goes first; or a
+line for a file that cannot be written, so that goes beside its place before, and is put there after.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
-from driftlog_schemas import topics
+from driftlog_schemas import avro_files, topics
 from driftlog_schemas.messages import Device, DeviceStatus
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -24,7 +25,7 @@ from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import SHARED_PARTITIONS, Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.device_view import DeviceView
-from driftlog_streams.errors import SetupProblem
+from driftlog_streams.errors import DeliveryFailed, SetupProblem
 
 TIMEOUT_SECONDS = 15.0
 
@@ -35,6 +36,9 @@ class Enrolment:
     def __init__(self, bootstrap: str, ids: SchemaIds) -> None:
         self._bootstrap = bootstrap
         self._codecs = RecordCodecs(ids)
+        ids.id_of(
+            avro_files.text("device")
+        )  # a registry that is not there is told here, not found missing by the reader
         TopicsAdmin(bootstrap, timeout=5.0).require([Topic(topics.DEVICES, SHARED_PARTITIONS, {})])
         self._view = DeviceView(bootstrap, self._codecs)
 
@@ -76,8 +80,13 @@ class Enrolment:
             enrolled_ms=known.enrolled_ms if known else now,
             status_since_ms=now,
         )
-        self._publish(device)
-        identity.save(out)
+        kept = out.with_name(f"{out.name}.new")
+        identity.save(kept)  # a folder that takes no file must not cost an incarnation
+        try:
+            self._publish(device)
+            kept.replace(out)
+        finally:
+            kept.unlink(missing_ok=True)
         return device
 
     def set_status(self, device_id: str, status: DeviceStatus, now_ms: int | None = None) -> Device:
@@ -118,7 +127,10 @@ class Enrolment:
         producer.produce(topics.DEVICES, self._codecs.encode_device(device), device.device_id.encode(), 0, on_delivery)
         left = producer.flush(TIMEOUT_SECONDS + 1)
         if left or failures:
-            raise KafkaException(f"the broker did not take the line of {device.device_id}: {failures or 'no answer'}")
+            raise DeliveryFailed(
+                f"the broker did not take the line of {device.device_id}: {', '.join(failures) or 'no answer'}",
+                "see the broker's log",
+            )
         self._view.catch_up(TIMEOUT_SECONDS)
 
 

@@ -23,12 +23,25 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from driftlog_crdt import AlgebraError, DocumentState, Op, Outcome, TooLarge, bounded, canonical
+from driftlog_crdt import (
+    AlgebraError,
+    BadEncoding,
+    DocumentState,
+    Op,
+    Outcome,
+    TooLarge,
+    Vector,
+    bounded,
+    canonical,
+    dominates,
+)
+from driftlog_crdt.document_state import APPLIED
 from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS, millis
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import encode_body
 from driftlog_schemas.contract import Refused
-from driftlog_schemas.identity import document_key
+from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.identity import document_key, parse_document_key
 from driftlog_schemas.messages import Batch, Command, CommandOutcome, Device, ParkedCommand, Receipt, Verdict
 from driftlog_streams import conflicts
 from driftlog_streams.admission import Admission, Refusal, objection
@@ -41,10 +54,16 @@ log = structlog.get_logger()
 
 _OP_OVERHEAD = 96
 """About how many bytes of state an op can add besides its value."""
+_ACCEPTED = Verdict.ACCEPTED
+_PLAIN = (Verdict.ACCEPTED, Verdict.DUPLICATE)
+"""Looked up once: an enum's members are found by a search each time."""
+_COUNTING = frozenset({"increment", "decrement"})
+"""Kinds that add up in place."""
 
 
-Step: TypeAlias = tuple[bytes, Entry, Op, bool]
-"""Document key, its entry, the op with its clock bounded, and whether the op is fresh (its dot not covered)."""
+Step: TypeAlias = tuple[bytes, Entry, Op, int]
+"""Document key, its entry, the op with its clock bounded, and about how many bytes it adds to the state: 0 where its dot is
+covered already, more for a fresh op."""
 
 
 class PartitionMerger:
@@ -102,6 +121,41 @@ class PartitionMerger:
                 self._cascade()
         if offset == self._torn_until and self.parking:
             self.release()  # all that was torn has been read again: what waits for nothing waited for this
+
+    def heard(self, key: bytes, value: bytes | None) -> None:
+        """`value` is the last record of a document in the state topic, and may be somebody else's: unless it has seen all
+        that our state has, ours is published again.
+        """
+        entry = self._entry(key)
+        if entry is None:
+            return
+        theirs: Vector = {}
+        if value is not None:
+            try:
+                theirs = entry.collection.codec.decode(value).vector
+            except (Undecodable, UnknownSchema, BadEncoding) as error:
+                log.warning("a state record that nobody can read", document=key.decode(), error=str(error))
+        if not dominates(theirs, entry.state.vector):
+            self.publish_again(key)
+
+    def publish_again(self, key: bytes) -> None:
+        """Publish a document's state although it has not changed."""
+        entry, work = self._entry(key), self.work
+        if entry is None or key in work.dirty:
+            return
+        work.dirty[key] = entry
+        entry.flights += 1
+        work.group = max(work.group, self._offset, 0)
+        work.again += 1
+
+    def _entry(self, key: bytes) -> Entry | None:
+        try:
+            document = parse_document_key(key)
+        except ValueError as error:
+            log.warning("a state record of no document", error=str(error))
+            return None
+        collection = self._rules.collections.get(document.collection)
+        return None if collection is None else self._cache.get(key, document, collection)
 
     def restore(self, parked: ParkedCommand, device: Device, batch: Batch) -> None:
         """A parked command of an earlier life. Call `resume` (or `release`) after the last one."""
@@ -190,7 +244,7 @@ class PartitionMerger:
                 self.work.duplicates += 1
                 return CommandOutcome(command.id, Verdict.DUPLICATE)
             if against is None:
-                return CommandOutcome(command.id, Verdict.ACCEPTED)
+                return CommandOutcome(command.id, _ACCEPTED)
             # Its collections are not declared: nothing to see, so it is rejected however often it comes.
         elif fresh < len(steps):
             settled = self._settle_half_seen(command, steps, append_ms)
@@ -200,7 +254,7 @@ class PartitionMerger:
         if against is None:
             against = self._try(command, steps, append_ms)
         if against is None:
-            return CommandOutcome(command.id, Verdict.ACCEPTED)
+            return CommandOutcome(command.id, _ACCEPTED)
         self._see(steps)
         self.work.rejections += 1
         return CommandOutcome(command.id, Verdict.REJECTED, *against)
@@ -212,8 +266,8 @@ class PartitionMerger:
         """
         steps: list[Step] = []
         fresh = 0
-        following: dict[bytes, int] = {}
-        collections, cache = self._rules.collections, self._cache
+        last: dict[bytes, int] = {}
+        collections, cache, duplicate = self._rules.collections, self._cache, self._duplicate
         latest = ((append_ms + DEFAULT_BOUND_MS + 1) << COUNTER_BITS) - 1
         for document, op in command.ops:
             collection = collections.get(document.collection)
@@ -223,20 +277,20 @@ class PartitionMerger:
             entry = cache.get(key, document, collection)
             if op.hlc > latest:
                 op = op._replace(hlc=bounded(op.hlc, append_ms))
-            if self._duplicate(entry.state, op):
-                steps.append((key, entry, op, False))
+            if duplicate(entry.state, op):
+                steps.append((key, entry, op, 0))
                 continue
-            vector, replica = entry.state.vector, op.replica
-            expected = following.get(key) or vector.get(replica, 0) + 1
-            if op.seq != expected:
-                return steps, fresh, Blocker(key, replica, op.seq - 1)
-            if op.context and not rejected:
-                for r, s in op.context.items():
+            vector = entry.state.vector
+            replica, seq, _, _, _, _, context = op
+            if seq != (last.get(key) or vector.get(replica, 0)) + 1:
+                return steps, fresh, Blocker(key, replica, seq - 1)
+            if context and not rejected:
+                for r, s in context.items():
                     if vector.get(r, 0) < s and r != replica:
                         return steps, fresh, Blocker(key, r, s)
-            following[key] = expected + 1
+            last[key] = seq
             fresh += 1
-            steps.append((key, entry, op, True))
+            steps.append((key, entry, op, _weight(op)))
         return steps, fresh, None
 
     def _duplicate(self, state: DocumentState, op: Op) -> bool:
@@ -251,15 +305,15 @@ class PartitionMerger:
         if self._torn_until is not None and self._offset > self._torn_until:
             return None
         torn = self._torn
-        if any((op.replica, op.seq) in torn.get(key, ()) for key, _, op, fresh in steps if not fresh):
+        if any((op.replica, op.seq) in torn.get(key, ()) for key, _, op, weight in steps if not weight):
             self._see(steps)
             return CommandOutcome(command.id, Verdict.DUPLICATE)
         self._apply(command, steps, append_ms)
-        return CommandOutcome(command.id, Verdict.ACCEPTED)
+        return CommandOutcome(command.id, _ACCEPTED)
 
     def _try(self, command: Command, steps: list[Step], append_ms: int) -> tuple[str, str] | None:
         """Apply all ops, or none and say why."""
-        growth = sum([_weight(op) for _, _, op, _ in steps])
+        growth = sum([weight for _, _, _, weight in steps])
         for _, entry, _, _ in steps:
             collection = entry.collection
             if collection.guards or entry.size + growth > collection.limit:
@@ -303,30 +357,32 @@ class PartitionMerger:
     def _apply(self, command: Command, steps: list[Step], append_ms: int) -> None:
         work, track = self.work, bool(self.parking)
         dirty = work.dirty
-        for key, entry, op, fresh in steps:
-            if not fresh:
+        for key, entry, op, weight in steps:
+            if not weight:
                 continue
             collection, state = entry.collection, entry.state
             try:
                 applied = collection.type.apply(state, op)
             except AlgebraError as error:  # checked before: only a defect in a field type comes here
                 raise AssertionError(f"a checked op was refused by {collection.name}: {error}") from error
-            assert applied.outcome is Outcome.APPLIED, f"{applied.outcome} for an op known to be next: {op}"
-            entry.size += _weight(op)
+            entry.size += weight
             if key not in dirty:
                 dirty[key] = entry
                 entry.flights += 1
             if track:
                 self._moved[key, op.replica] = entry
-            if collection.policies and (applied.beside or applied.closed):
+            if applied is APPLIED:
+                continue  # nothing stands beside it and nothing was ended
+            assert applied.outcome is Outcome.APPLIED, f"{applied.outcome} for an op known to be next: {op}"
+            if collection.policies:
                 for conflict in conflicts.changed(entry.document, collection, command, op, applied, state, append_ms):
                     work.outcomes.append(self._conflict_record(conflict))
 
     def _see(self, steps: list[Step]) -> None:
         """Count the fresh ops as seen, without effect."""
         dirty, track = self.work.dirty, bool(self.parking)
-        for key, entry, op, fresh in steps:
-            if not fresh:
+        for key, entry, op, weight in steps:
+            if not weight:
                 continue
             entry.collection.type.see(entry.state, op.replica, op.seq)
             entry.rejected.append((op.replica, op.seq))
@@ -349,7 +405,7 @@ class PartitionMerger:
             skew_ms=skew_ms,
             offset=offset,
         )
-        plain = all(o.verdict in (Verdict.ACCEPTED, Verdict.DUPLICATE) for o in outcomes)
+        plain = all(o.verdict in _PLAIN for o in outcomes)
         self._receipts_for(plain).append(self._receipt_record(receipt))
 
     def _receipts_for(self, plain: bool) -> list[OutRecord]:
@@ -397,8 +453,11 @@ def _skew(newest_ms: int, append_ms: int) -> int:
 
 def _weight(op: Op) -> int:
     value = op.value
-    if isinstance(value, str):
-        return len(value) + _OP_OVERHEAD
-    if isinstance(value, list | dict):
+    kind = value.__class__
+    if kind is int and op.kind in _COUNTING:
+        return 2
+    if kind is str:
+        return len(value) + _OP_OVERHEAD  # type: ignore[arg-type]  # is text
+    if kind is list or kind is dict:
         return len(canonical(value)) + _OP_OVERHEAD
-    return _OP_OVERHEAD if op.field and op.kind not in ("increment", "decrement") else 2
+    return _OP_OVERHEAD if op.field else 2

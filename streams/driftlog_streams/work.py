@@ -43,6 +43,8 @@ class PartitionWork:
     duplicates: int = 0
     rejections: int = 0
     parked: int = 0
+    again: int = 0
+    """documents published again because somebody else had written over them"""
 
     def stored(self) -> None:
         """All of it is delivered and in the store."""

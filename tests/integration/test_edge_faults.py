@@ -15,14 +15,14 @@ import pytest
 from tests.integration.conftest import LoadRun
 from tests.load.edges import EdgeProcess
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(900)]
 
 COMMANDS = 10_000
 CALLERS = 32
 KILLS = 8
 ITEMS = 40
 PLACE = "place-of-kills"
-GIVE_UP_SECONDS = 240.0
+GIVE_UP_SECONDS = 600.0
 
 
 @dataclass

@@ -74,5 +74,6 @@ def test_an_edge_that_starts_late_has_it_all(on_broker: Callable[..., LoadRun]) 
             first.do("hit", place=PLACE, item=f"item-{number}", times=number + 1)
         first.await_quiet()
         with run.edge(1, PLACE) as late:
+            until(lambda: late.status()["scopes"][PLACE]["synced_at"], "the late one is in step", 60, late.tail)
             for number in (0, 13, 29):
                 await_equal(first, late, item=f"item-{number}", hits=number + 1)

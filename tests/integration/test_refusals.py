@@ -12,15 +12,17 @@ from confluent_kafka import Producer
 from driftlog_crdt import Op
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Batch, Command, DeviceStatus, DocumentOp, Receipt, SignedBatch, Verdict
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.signing import Identity
 from tests.integration.conftest import LoadRun
 from tests.load.app import COLLECTION, COUNTER, LABEL
+from tests.load.checker import latest_by_key
 from tests.load.fleet import identity, registered
 from tests.load.ground import enrol
+from tests.load.waiting import until
 
 pytestmark = pytest.mark.broker
 
@@ -128,3 +130,23 @@ def test_a_gap_waits_for_what_is_missing(run: LoadRun) -> None:
     verdicts = [o.verdict for r in receipts(run) for o in r.outcomes]
     assert Verdict.PARKED in verdicts
     assert verdicts.count(Verdict.ACCEPTED) == 3
+
+
+def test_an_older_state_written_over_ours_does_not_stay_the_last_word(run: LoadRun) -> None:
+    sender, key = run.edges[0], document_key(DOCUMENT)
+    mail = Mail(run)
+    for seq in (1, 2):
+        mail.send(mail.seal(sender, mail.body(sender, seq)))
+        run.group.await_drained(60)
+    ours = [record for record in run.history().state if record.key == key]
+
+    late = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
+    headers = list(ours[0].headers)
+    late.produce(topics.state_topic(run.space.name), ours[0].value, key, ours[0].partition, headers=headers)
+    assert late.flush(30) == 0
+
+    def last_word() -> bytes | None:
+        return latest_by_key(run.history().state)[key].value
+
+    until(lambda: last_word() == ours[-1].value, "the newest state is the last word again", 60)
+    assert run.row(PLACE, "safe")[COUNTER] == 2

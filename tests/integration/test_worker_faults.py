@@ -16,7 +16,7 @@ from tests.integration.conftest import LoadRun
 from tests.load.waiting import until
 from tests.load.workers import WorkerProcess
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MakeRun = Callable[..., LoadRun]
 

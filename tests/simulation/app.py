@@ -1,7 +1,7 @@
 """The app that the simulated world runs: a shop small enough to judge, with every kind of field, policy and refusal.
 
 `transfer` and `post` write two documents, so that a half visible command can be seen; the guard refuses in the cloud what no
-single edge could know; `reprice` is a command that one device is not permitted to send.
+single edge could know; notes and boards are deleted while others write on them; `reprice` is a command that one device is not permitted to send.
 """
 
 from __future__ import annotations
@@ -37,6 +37,26 @@ class Ledger(Document):
     day: str
     sold: Counter
     remark: Register[str] = field(default="", on_conflict="record")
+
+
+@retail.collection(scope="store", id="key")
+class Note(Document):
+    """Something written down; a delete takes it whatever others are doing to it."""
+
+    store: str
+    key: str
+    text: Register[str] = field(default="", on_conflict="record")
+    read: Counter
+
+
+@retail.collection(scope="store", id="key", on_delete="update-wins")
+class Board(Document):
+    """Something pinned up; a delete takes what its writer had seen."""
+
+    store: str
+    key: str
+    title: Register[str] = field(default="", on_conflict="record")
+    pins: AddWinsSet[str]
 
 
 @retail.command
@@ -86,6 +106,41 @@ def untag(tx: Transaction, store: str, sku: str, word: str) -> None:
 def post(tx: Transaction, store: str, sku: str, remark: str) -> None:
     tx.edit(Ledger, store, "today").remark.set(remark)
     tx.edit(Stock, store, sku).name.set(remark)
+
+
+@retail.command
+def note(tx: Transaction, store: str, sku: str, text: str) -> None:
+    written = tx.edit(Note, store, sku)
+    written.text.set(text)
+    written.read.increment()
+
+
+@retail.command
+def glance(tx: Transaction, store: str, sku: str) -> None:
+    tx.edit(Note, store, sku).read.increment()
+
+
+@retail.command
+def discard(tx: Transaction, store: str, sku: str) -> None:
+    written = tx.edit(Note, store, sku)
+    if not written.exists:
+        raise Refused("nothing_there")
+    written.delete()
+
+
+@retail.command
+def pin(tx: Transaction, store: str, sku: str, word: str) -> None:
+    board = tx.edit(Board, store, sku)
+    board.pins.add(word)
+    board.title.set(word)
+
+
+@retail.command
+def clear(tx: Transaction, store: str, sku: str) -> None:
+    board = tx.edit(Board, store, sku)
+    if not board.exists:
+        raise Refused("nothing_there")
+    board.delete()
 
 
 @retail.guard(Stock)

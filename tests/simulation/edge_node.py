@@ -408,7 +408,9 @@ class EdgeNode:
                 arguments["price"] = chance.randint(1, 3)
             case "rename":
                 arguments["name"] = chance.choice(("tea", "coffee", "mate"))
-            case "tag" | "untag":
+            case "note":
+                arguments["text"] = chance.choice(("call", "order"))
+            case "tag" | "untag" | "pin":
                 arguments["word"] = chance.choice(("new", "last"))
             case "post":
                 arguments["remark"] = chance.choice(("quiet", "busy"))

@@ -32,11 +32,13 @@ Dot = tuple[str, int]
 class Document:
     """One document: its accepted ops in order of merging, and how far each replica was seen."""
 
+    policy: str
+    """What a delete does to concurrent ops."""
     ops: list[Op] = field(default_factory=list)
     seen: dict[str, int] = field(default_factory=dict)
 
     def of(self, field_name: str) -> list[Op]:
-        return [op for op in self.ops if op.field == field_name]
+        return [op for op in effective(self.ops, self.policy) if op.field == field_name]
 
     def total(self, field_name: str) -> int:
         return sum(op.value if op.kind == "increment" else -op.value for op in self.of(field_name))  # type: ignore[operator, misc]
@@ -155,11 +157,12 @@ class Reference:
         if (op.hlc >> 16) > append_ms + CLOCK_BOUND_MS:
             op = op._replace(hlc=append_ms << 16)
         state = self._document(document)
-        if op.kind == "set":
-            for other in surviving(state.of(op.field)):
-                if not sees(op, other) and _text(op.value) != _text(other.value):
-                    self._expect(document, op, other)
         state.ops.append(op)
+        if op.kind == "set":
+            standing = surviving(state.of(op.field))
+            for other in standing if op in standing else ():
+                if _text(op.value) != _text(other.value):
+                    self._expect(document, op, other)
 
     def _expect(self, document: DocumentId, op: Op, other: Op) -> None:
         policy = SPACE.collections[document.collection].document.fields[op.field].on_conflict
@@ -183,7 +186,8 @@ class Reference:
                 conflict.statuses = frozenset({"resolved"})
 
     def _document(self, document: DocumentId) -> Document:
-        return self.documents.setdefault(document, Document())
+        policy = SPACE.collections[document.collection].document.on_delete
+        return self.documents.setdefault(document, Document(policy))
 
     def merge_text(self, document: DocumentId) -> str:
         """The canonical encoding that the document must have everywhere."""
@@ -191,17 +195,36 @@ class Reference:
 
     def merge_text_at(self, document: DocumentId, vector: Mapping[str, int]) -> str:
         """The encoding of just the ops that `vector` covers."""
-        ops = [op for op in self._document(document).ops if op.seq <= vector.get(op.replica, 0)]
+        covered = [op for op in self._document(document).ops if op.seq <= vector.get(op.replica, 0)]
+        ops = effective(covered, self._document(document).policy)
         fields = {}
         for name, declared in SPACE.collections[document.collection].document.fields.items():
             encoded = _ENCODERS[declared.type.name]([op for op in ops if op.field == name])
             if encoded:
                 fields[name] = encoded
-        presence: dict[str, int] = {}
-        for op in ops:
-            presence[op.replica] = max(op.seq, presence.get(op.replica, 0))
-        extra = [] if presence == vector else [{"presence": presence}]
-        return _text([1, dict(vector), fields, *extra])
+        extra = {}
+        if deletes := [op for op in covered if op.kind == "delete"]:
+            extra["grave"] = latest(deletes)
+        if latest(ops) != vector:
+            extra["presence"] = latest(ops)
+        return _text([1, dict(vector), fields, *([extra] if extra else [])])
+
+
+def effective(ops: Sequence[Op], policy: str) -> list[Op]:
+    """The writes that no delete has taken."""
+    deletes = [op for op in ops if op.kind == "delete"]
+    writes = [op for op in ops if op.kind != "delete"]
+    if policy == "delete-wins":
+        return [w for w in writes if all(sees(w, delete) for delete in deletes)]
+    return [w for w in writes if not any(sees(delete, w) for delete in deletes)]
+
+
+def latest(ops: Iterable[Op]) -> dict[str, int]:
+    """replica -> its highest seq among these"""
+    found: dict[str, int] = {}
+    for op in ops:
+        found[op.replica] = max(op.seq, found.get(op.replica, 0))
+    return found
 
 
 def sees(later: Op, earlier: Op) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from driftlog_schemas.messages import ParkedCommand
 from driftlog_schemas.topics import parked_topic, state_topic
 from driftlog_streams.admission import admit
+from driftlog_streams.changelog_watch import ChangelogWatch
 from driftlog_streams.faust_driver.recovery import ChangelogRecord, ChangelogRecovery, Recovered
 from driftlog_streams.flight import Effect, FlightDeck, Stage, seal
 from driftlog_streams.merge import PartitionMerger
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 STATE = state_topic(SPACE.name)
 PARKED = parked_topic(SPACE.name)
 DELIVERY_MS = 8_000
+CHECK_MS = 2_000
 _META = b"\x00meta"
 
 
@@ -69,9 +71,11 @@ class WorkerProcess:
         self._mergers: dict[int, PartitionMerger] = {}
         self._stores: dict[int, DiskStore] = {}
         self._next: dict[int, int] = {}
+        self._watch = ChangelogWatch()
         self._fetching: set[int] = set()
         self._finishing = False
         self._sealing = False
+        self.life.after(CHECK_MS, "check", self._check)
         self.die_delivering = 0
         """Die when so many more records have been delivered; 0 for never."""
 
@@ -101,6 +105,7 @@ class WorkerProcess:
         self._generation = generation
         self._finishing = False
         self._mergers, self._stores, self._next = {}, {}, {}
+        self._watch.forget()
         for partition in partitions:
             self.life.after(
                 self._world.network.delay(), f"recover {partition}", lambda p=partition: self._recover(p, generation)
@@ -130,6 +135,9 @@ class WorkerProcess:
             assert device is not None, "a parked command's device was known"
             merger.restore(parked, device, world.rules.parked_batch(parked))
         merger.resume(recovered.committed)
+        for key in sorted(recovered.stale):
+            merger.publish_again(key)
+        self._watch.own(partition, store.mark.position + 1)
         self._mergers[partition] = merger
         self._next[partition] = recovered.committed
         self.wake(partition)
@@ -252,6 +260,8 @@ class WorkerProcess:
                 )
             assert part.last_state_offset >= 0, "states are delivered before they are stored"
             store.write(part.writes, store.mark.after_flight(part.last_state_offset, part.work.group))
+            gap = self._watch.published(part.partition, len(part.writes), part.last_state_offset)
+            self._look(part.partition, gap)
         self._done(effect)
 
     def _acknowledge(self, effect: Effect) -> None:
@@ -260,8 +270,30 @@ class WorkerProcess:
                 self._world.group.commit(self, self._generation, part.partition, part.sources[-1] + 1)
         self._done(effect)
 
+    # -- the watch over what others write
+
+    def _check(self) -> None:
+        self.life.after(CHECK_MS, "check", self._check)
+        if not len(self._deck):
+            for partition in self._mergers:
+                self._look(partition, self._watch.ended(partition, self._world.log.end(STATE, partition)))
+
+    def _look(self, partition: int, offsets: range | None) -> None:
+        if offsets is None:
+            return
+        last: dict[bytes, bytes | None] = {}
+        for record in self._world.log.read(STATE, partition, offsets.start, 1 << 30):
+            if record.offset < offsets.stop:
+                last[record.key or b""] = record.value
+        for key, value in last.items():
+            self._mergers[partition].heard(key, value)
+        self._fly_soon()
+
     def unrest(self) -> str:
         """Why this process is not at rest; empty when it is."""
+        for partition in self._mergers:
+            if self._watch.behind(partition, self._world.log.end(STATE, partition)):
+                return f"partition {partition} has states that were not looked at"
         if len(self._deck):
             return f"{len(self._deck)} flights under way"
         for partition, merger in self._mergers.items():

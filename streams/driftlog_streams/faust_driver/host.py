@@ -19,6 +19,7 @@ from yarl import URL
 
 from driftlog_schemas import topics
 from driftlog_streams.device_view import DeviceView
+from driftlog_streams.faust_driver.changelog_reader import ChangelogReader
 from driftlog_streams.faust_driver.last_word import Pulse, die
 from driftlog_streams.faust_driver.overrides import FaustApp
 from driftlog_streams.faust_driver.publisher import Publisher
@@ -141,7 +142,13 @@ class WorkerHost:
             assert self._pulse is not None
             self._publisher = Publisher(self._settings.bootstrap, self._settings.session_timeout, loop)
             self.pump = MergePump(
-                self._rules, self._devices, self._publisher, self._pulse, self.metrics, self._settings.window_ms
+                self._rules,
+                self._devices,
+                self._publisher,
+                self._pulse,
+                self.metrics,
+                ChangelogReader(self._settings.bootstrap, topics.state_topic(self._rules.name)),
+                self._settings.window_ms,
             )
             consumer: Any = self.app.consumer
             consumer.manual.add(topics.ops_topic(self._rules.name))
@@ -151,7 +158,9 @@ class WorkerHost:
 
     async def _run_pump(self, pump: MergePump) -> None:
         try:
-            await pump.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(pump.run())
+                tasks.create_task(pump.mender.run())
         except Exception as error:  # noqa: BLE001  # a flight that cannot go on must stop everything
             die(error)
 

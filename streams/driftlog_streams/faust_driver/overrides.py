@@ -41,6 +41,7 @@ PRIVATE: Mapping[str, tuple[str, ...]] = {
     "faust.transport.consumer.Consumer.getmany": ("self", "timeout"),
     "faust.transport.consumer.Consumer.perform_seek": ("self",),
     "faust.transport.consumer.Consumer.seek": ("self", "partition", "offset"),
+    "faust.transport.consumer.ThreadDelegateConsumer.highwater": ("self", "tp"),
     "faust.transport.consumer.Consumer.wait_empty": ("self",),
     "faust.transport.consumer.Consumer.commit": ("self", "topics=None", "start_new_transaction=True"),
     "faust.transport.consumer.Consumer.on_partitions_assigned": ("self", "assigned", "generation_id=0"),
@@ -175,6 +176,14 @@ class SafeConsumer(driver.Consumer):
                     f"{tp.topic}[{tp.partition}] has no record {expected}; the next one is {offset}: ops are lost"
                 )
             )
+
+    def behind(self, tp: TP, following: int) -> bool:
+        """Is a record at or after `following` known to be in the log? As of the last fetch; costs no request."""
+        try:
+            end = self.highwater(tp)
+        except (AssertionError, AttributeError):  # the consumer's thread is just losing the partition
+            return False
+        return end is not None and following < end
 
     # -- the end
 

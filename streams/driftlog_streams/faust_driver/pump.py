@@ -4,8 +4,9 @@
 `_carry_out` does what the flight deck says may happen now, whenever that may have changed. Nothing is decided here; order and
 decisions are the core's (`merge`, `flight`).
 
-The window before a flight is a few milliseconds at rest. Under load it grows by itself, because at most four flights are under way and the
-flusher waits for room; and `wait_room` holds the reader back when more documents are changed than a flight should carry.
+A flight costs the same for a document that changed once and for one that changed fifty times. So at rest it leaves at once, behind another
+flight after a short window, but while more records are known to wait in the log, merging goes first and the flight gathers, for a bounded time and up to a
+bounded size; `wait_room` holds the reader back when more is changed than a flight should carry.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from faust.types import TP
 
 from driftlog_schemas import topics
 from driftlog_schemas.messages import Device, DeviceStatus
@@ -23,6 +25,7 @@ from driftlog_streams.admission import UNKNOWN, Admission, Refusal, admit
 from driftlog_streams.device_view import DeviceView
 from driftlog_streams.errors import DeliveryFailed, OrderBroken
 from driftlog_streams.faust_driver.last_word import Pulse, die
+from driftlog_streams.faust_driver.mender import Mender, Reader
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.recovery import Recovered
 from driftlog_streams.flight import Effect, Flight, FlightDeck, Stage, seal
@@ -34,9 +37,11 @@ from driftlog_streams.state_cache import StateCache
 
 log = structlog.get_logger()
 
-MAX_DIRTY = 5_000
-MAX_SOURCES = 2_000
+MAX_DIRTY = 10_000
+MAX_SOURCES = 10_000
 """Over these the reader waits until a flight has left."""
+GATHER_SECONDS = 1.0
+"""How long a flight may gather while more records wait to be merged: what saturation may add to their latency."""
 
 
 class MergePump:
@@ -49,6 +54,7 @@ class MergePump:
         publisher: Publisher,
         pulse: Pulse,
         metrics: WorkerMetrics,
+        reader: Reader,
         window_ms: float,
     ) -> None:
         self._rules = rules
@@ -60,12 +66,13 @@ class MergePump:
         self._state_topic = topics.state_topic(rules.name)
         self._mergers: dict[int, PartitionMerger] = {}
         self._stores: dict[int, PartitionStore] = {}
-        self._next: dict[int, int] = {}
+        self._next: dict[TP, int] = {}
         self._deck = FlightDeck()
         self._sealed_at: dict[int, float] = {}
         self._epoch = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
+        self.mender = Mender(reader, quiet=lambda: not len(self._deck), mended=self._mended)
         self.consumer: Any = None
         """The SafeConsumer to tell what is done."""
 
@@ -79,6 +86,7 @@ class MergePump:
         self._stores = dict(stores)
         for partition, store in stores.items():
             self._mergers[partition] = self._merger(partition, store, recovered[partition])
+        self.mender.own(self._mergers, {p: store.mark.position + 1 for p, store in stores.items()})
         self._metrics.partitions.set(len(self._mergers))
         self._wake.set()
 
@@ -90,6 +98,8 @@ class MergePump:
             device = self._devices.find(parked.device_id) or _departed(parked.device_id)
             merger.restore(parked, device, batch)
         merger.resume(max(found.committed - 1, 0))
+        for key in sorted(found.stale):
+            merger.publish_again(key)
         return merger
 
     def open_stores(self) -> Mapping[int, PartitionStore]:
@@ -102,6 +112,7 @@ class MergePump:
             # Its messages may still arrive after a new owner's. Let no life outlive its flights.
             die(DeliveryFailed(f"{len(self._deck)} flights were under way when the partitions were taken away"))
         self._epoch += 1
+        self.mender.forget()
         self._mergers.clear()
         self._next.clear()
         self._metrics.partitions.set(0)
@@ -130,13 +141,13 @@ class MergePump:
         merger = self._mergers.get(partition)
         if merger is None or message.generation_id != self.consumer.app.consumer_generation_id:
             return  # of an assignment that is over; not acknowledged, so whoever owns it reads it
-        following = self._next.get(partition)
+        following = self._next.get(message.tp)
         if following is not None and offset != following:
             if offset < following:
                 event.ack()
                 return
             die(OrderBroken(f"{message.topic}[{partition}]: {offset} came where {following} was due"))
-        self._next[partition] = offset + 1
+        self._next[message.tp] = offset + 1
         merger.merge(admission, offset, _append_ms(message), event)
         self._wake.set()
 
@@ -163,8 +174,7 @@ class MergePump:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._window and not self.congested:
-                await asyncio.sleep(self._window)
+            await self._gather()
             if self._deck.full:
                 continue  # a landing flight wakes us
             works = [m.take_work() for m in self._mergers.values() if not m.work.empty]
@@ -177,6 +187,18 @@ class MergePump:
             self._metrics.outcomes.inc(len(flight.outcomes))
             self._room.set()
             self._carry_out()
+
+    async def _gather(self) -> None:
+        """Let changes come together before they are published."""
+        end = time.monotonic() + GATHER_SECONDS
+        while not self.congested:
+            await asyncio.sleep(self._window if len(self._deck) else 0)
+            if not self._behind() or time.monotonic() > end:
+                return
+
+    def _behind(self) -> bool:
+        """Are records known to wait in the log?"""
+        return any(self.consumer.behind(tp, following) for tp, following in self._next.items())
 
     def _carry_out(self) -> None:
         while effects := self._deck.effects():
@@ -218,7 +240,12 @@ class MergePump:
                 assert part.last_state_offset >= 0, "states are delivered before they are stored"
                 store = self._stores[part.partition]
                 store.write(part.writes, store.mark.after_flight(part.last_state_offset, part.work.group))
+                self.mender.published(part.partition, len(part.writes), part.last_state_offset)
         self._deck.finished(flight, Stage.STORE)
+
+    def _mended(self, count: int) -> None:
+        self._metrics.again.inc(count)
+        self._wake.set()
 
     def _acknowledge(self, flight: Flight) -> None:
         batches = 0

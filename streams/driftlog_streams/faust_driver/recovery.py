@@ -11,7 +11,8 @@ A life may end before it has merged all of that again, and the next one may find
 its mark from where the tail begins, and every recovery looks at it again, until a flight has brought the merge beyond it.
 
 A record whose group number is below one already seen was published by another life (after a crash, or by a frozen
-worker that woke): it may be older than what it would replace, so it is joined with it, never put over it.
+worker that woke): it may be older than what it would replace, so it is joined with it, never put over it, and the document is
+published again.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Recovered:
     """the highest group number among those; commands of later op records are never half seen"""
     tail: int = -1
     """offset of the first state record among those"""
+    stale: set[bytes] = field(default_factory=set)
+    """documents whose last record in the topic is behind the store: to be published again"""
     parked: list[ParkedCommand] = field(default_factory=list)
     """in order of parking"""
     records: int = 0
@@ -144,8 +147,18 @@ class ChangelogRecovery:
             if offset <= position:
                 continue
             position = offset
+            if mark.number < 0:
+                log.warning(
+                    "a state that no worker wrote is passed over", key=key.decode(errors="replace"), offset=offset
+                )
+                recovered.stale.add(key)
+                continue
+            recovered.stale.discard(key)
             if value is not None and 0 <= mark.number < highest:
-                value = self._joined(key, value, states[key] if key in states else store.get(key))
+                joined = self._joined(key, value, states[key] if key in states else store.get(key))
+                if joined != value:
+                    recovered.stale.add(key)
+                value = joined
             highest = max(highest, mark.number)
             states[key] = value
             recovered.records += 1

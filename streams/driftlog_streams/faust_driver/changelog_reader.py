@@ -1,0 +1,70 @@
+"""Looking at the state topic from outside Faust: where its partitions end, and what stands in a range of them.
+
+Both are seldom asked (see `changelog_watch`) and block, so they run off the event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from driftlog_streams.errors import RecoveryFailed
+
+TIMEOUT_SECONDS = 10.0
+BLOCK = 5_000
+
+
+class ChangelogReader:
+    """Reads one topic. Not to be used by two threads at once."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._settings = {
+            "bootstrap.servers": bootstrap,
+            "group.id": "driftlog-changelog-reader",  # never joined, nothing committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 20,
+            "log_level": 0,
+        }
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """partition -> the offset that comes next. One request. Raises KafkaException."""
+        latest: Any = OffsetSpec.latest  # untyped there
+        asked = self._admin.list_offsets(
+            {TopicPartition(self._topic, p): latest() for p in partitions}, request_timeout=TIMEOUT_SECONDS
+        )
+        return {at.partition: future.result(TIMEOUT_SECONDS).offset for at, future in asked.items()}
+
+    def last_words(self, partition: int, offsets: range) -> dict[bytes, bytes | None]:
+        """The last value of every key in a range of offsets. Raises KafkaException, `RecoveryFailed` if it does not come in time."""
+        found: dict[bytes, bytes | None] = {}
+        consumer = Consumer(self._settings)
+        try:
+            consumer.assign([TopicPartition(self._topic, partition, offsets.start)])
+            moved = time.monotonic()
+            while True:
+                messages = consumer.consume(BLOCK, 0.1)
+                for message in messages:
+                    error = message.error()
+                    if error is not None:
+                        if error.code() == KafkaError._PARTITION_EOF:
+                            return found
+                        raise KafkaException(error)
+                    offset = cast(int, message.offset())
+                    if offset < offsets.stop:
+                        found[message.key() or b""] = message.value()
+                    if offset >= offsets.stop - 1:
+                        return found
+                if messages:
+                    moved = time.monotonic()
+                elif time.monotonic() - moved > TIMEOUT_SECONDS:
+                    raise RecoveryFailed(f"{self._topic}[{partition}] gives nothing from {offsets.start} on")
+        finally:
+            consumer.close()

@@ -1,0 +1,144 @@
+"""`driftlog` as a person runs it: real processes in a folder of their own, with no settings from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LONGEST_SECONDS = 60.0
+MODULE = "corner_shop"
+APP = """
+from driftlog import App, Counter, Document, Register, Transaction, field
+
+app = App("shop")
+retail = app.space({space!r}, partitions={partitions})
+
+
+@retail.collection(scope="store", id="sku")
+class {collection}(Document):
+    store: str
+    sku: str
+    on_hand: Counter
+    price: {price} = field(default={default}, on_conflict="review", deadline="48h")
+
+
+@retail.command
+def receive(tx: Transaction, store: str, sku: str, qty: int) -> int:
+    stock = tx.edit({collection}, store, sku)
+    stock.on_hand.increment(qty)
+    return stock.on_hand.value
+
+
+@retail.command
+def set_price(tx: Transaction, store: str, sku: str, price: {inner}) -> None:
+    tx.edit({collection}, store, sku).price.set(price)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended."""
+
+    words: Sequence[str]
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        """What it printed, with `--json`."""
+        assert self.code == 0, self
+        return json.loads(self.out)
+
+    def assert_done(self) -> None:
+        assert (self.code, self.err) == (0, ""), self
+
+    def assert_one_line(self, code: int, *told: str) -> None:
+        """It failed with this code and one line that has all of `told` in it, and a way on after the last semicolon."""
+        assert self.code == code, self
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self
+        assert lines[0].startswith("error: "), self
+        for part in told:
+            assert part in lines[0], (part, self)
+        _, semicolon, remedy = lines[0].rpartition("; ")
+        assert semicolon, f"no remedy: {self}"
+        assert len(remedy) > 5, f"no remedy: {self}"
+
+
+class Shell:
+    """A folder to run `driftlog` in; `settings` become `DRIFTLOG_*` for every call."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self._environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("DRIFTLOG_", "PYTHONPATH"))
+        }
+        self._environment |= {f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()}
+        self._environment["COLUMNS"] = "200"
+
+    def declare(
+        self,
+        space: str,
+        *,
+        module: str = MODULE,
+        partitions: int = 2,
+        collection: str = "Stock",
+        price: str = "int",
+        default: str = "0",
+    ) -> str:
+        """Write an app module; `module:app` for `--app`."""
+        text = APP.format(
+            space=space,
+            partitions=partitions,
+            collection=collection,
+            price=f"Register[{price}]",
+            inner=price,
+            default=default,
+        )
+        (self.folder / f"{module}.py").write_text(text)
+        return f"{module}:app"
+
+    def run(self, *words: str, **settings: str) -> Ended:
+        """`driftlog` with these words, to its end."""
+        environment = self._environment | {f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()}
+        done = subprocess.run(
+            self._command(words),
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+        return Ended(words, done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str, log: Path) -> subprocess.Popen[bytes]:
+        """The same, left running; whoever starts it ends it."""
+        with log.open("wb") as out:
+            return subprocess.Popen(
+                self._command(words),
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+
+    def contents(self) -> dict[str, bytes]:
+        """Every file below the folder that a person would see, to tell whether anything changed."""
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+
+    def _command(self, words: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "driftlog", *words]

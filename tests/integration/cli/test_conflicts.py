@@ -1,0 +1,108 @@
+"""`driftlog conflicts` from the conflict to its end: two agents, a worker, and a person who decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.integration.cli.shell import Shell
+from tests.integration.conftest import LoadRun
+from tests.load.waiting import until
+from tests.running import RunningBroker
+
+pytestmark = pytest.mark.broker
+
+APP = ("--app", "tests.load.app:app")
+
+
+@pytest.fixture
+def of_run(place: Any, broker: RunningBroker, registry_url: str, tmp_path: Any) -> Callable[[LoadRun], Shell]:
+    """A shell beside a run: the same app, the same servers."""
+
+    def made(run: LoadRun) -> Shell:
+        return Shell(
+            place,
+            bootstrap=broker.bootstrap,
+            registry=registry_url,
+            schema_cache=str(tmp_path / "schema-cache"),
+            load_space=run.space.name,
+            load_partitions=str(run.space.partitions),
+        )
+
+    return made
+
+
+def test_a_conflict_is_listed_shown_and_resolved(
+    on_broker: Callable[..., LoadRun], of_run: Callable[[LoadRun], Shell]
+) -> None:
+    run = on_broker()
+    shell = of_run(run)
+    with run.worker("only") as worker, run.edge(0, "hall") as north, run.edge(1, "hall") as south:
+        for edge, label in ((north, "by north"), (south, "by south")):
+            edge.go_offline(True)
+            edge.do("name", place="hall", item="clock", label=label)
+        for edge in (north, south):
+            edge.go_offline(False)
+
+        def open_ones() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = shell.run("conflicts", "list", *APP, "--json").data
+            return found
+
+        until(lambda: len(open_ones()) == 1, "the conflict is published", 60, worker.tail)
+        (conflict,) = open_ones()
+        assert (conflict["collection"], conflict["scope"], conflict["document"]) == ("Item", "hall", "clock")
+        assert (conflict["field"], conflict["status"]) == ("label", "recorded")
+        assert {conflict["winner"]["value"], conflict["loser"]["value"]} == {"by north", "by south"}
+        listed = shell.run("conflicts", "list", *APP)
+        listed.assert_done()
+        assert conflict["id"] in listed.out
+
+        assert shell.run("conflicts", "show", conflict["id"][:6], *APP, "--json").data == conflict
+        shell.run("conflicts", "show", "nothing", *APP).assert_one_line(1, "there is no conflict 'nothing'")
+        shell.run("conflicts", "show", "", *APP).assert_done()
+
+        until(lambda: len(north.conflicts()) == 1, "north knows the conflict", 60, north.tail)
+        words = ("conflicts", "resolve", conflict["id"], "--edge", north.url)
+        wrong = shell.run(*words, "--set", "no_such_field=1")
+        assert (wrong.code, len(wrong.err.splitlines())) == (1, 1), wrong
+        decided = shell.run(*words, "--set", "label=by both", "--json").data
+        assert decided["command_id"]
+
+        until(lambda: open_ones() == [], "the conflict is resolved", 60, worker.tail)
+        (resolved,) = shell.run("conflicts", "list", *APP, "--all", "--json").data
+        assert (resolved["id"], resolved["status"]) == (conflict["id"], "resolved")
+        assert resolved["resolved_by"]["value"] == "by both"
+        until(
+            lambda: south.read("hall", "clock")["value"]["label"] == "by both", "south has the decision", 60, south.tail
+        )
+        again = shell.run(*words, "--accept")
+        assert (again.code, len(again.err.splitlines())) == (1, 1), again
+
+
+def test_noise_in_the_topic_does_not_hide_a_conflict(
+    on_broker: Callable[..., LoadRun], of_run: Callable[[LoadRun], Shell], broker: RunningBroker
+) -> None:
+    from confluent_kafka import Producer
+
+    from driftlog_schemas import topics
+    from driftlog_schemas.record_codecs import RecordCodecs
+    from tests.unit.schemas.specimens import CONFLICT
+
+    run = on_broker()
+    shell = of_run(run)
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+    topic = topics.conflicts_topic(run.space.name)
+    for key, value in (
+        (b"noise", b"no Avro at all"),
+        (b"unknown", b"\x00\x7f\xff\xff\xf0more"),
+        (CONFLICT.id.encode(), RecordCodecs(run.ids).encode_conflict(CONFLICT)),
+        (b"torn", RecordCodecs(run.ids).encode_conflict(CONFLICT)[:-3]),
+    ):
+        producer.produce(topic, value, key, 0)
+    assert producer.flush(30) == 0
+    ended = shell.run("conflicts", "list", *APP, "--all", "--json")
+    (found,) = ended.data
+    assert found["id"] == CONFLICT.id
+    assert found["loser"]["value"] == CONFLICT.loser.value

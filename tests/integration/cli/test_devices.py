@@ -1,0 +1,96 @@
+"""`driftlog devices` on a real broker: a device's life from its enrolment to its end."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from driftlog_infra import EmbeddedBroker
+from driftlog_schemas import topics
+from driftlog_schemas.signing import Identity
+from tests.integration.cli.shell import Shell
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def device(shell: Shell, app: str, fresh_name: Callable[[str], str]) -> str:
+    """A name that is not enrolled, on a cluster that takes devices."""
+    shell.run("topics", "apply", "--app", app).assert_done()
+    return fresh_name("store")
+
+
+def mine(shell: Shell, device: str) -> list[dict[str, object]]:
+    return [line for line in shell.run("devices", "list", "--json").data if line["device_id"] == device]
+
+
+def test_an_enrolled_device_has_an_identity_that_only_its_owner_reads(shell: Shell, device: str) -> None:
+    made = shell.run("devices", "enrol", device, "--json").data
+    path = shell.folder / f"{device}.json"
+    assert made["identity"] == path.name
+    identity = Identity.load(path)
+    assert (identity.device_id, identity.incarnation) == (device, 1)
+    assert made["keys"] == [identity.key_id]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [p.name for p in shell.folder.glob("*.new")] == []
+
+
+def test_what_it_may_do_is_kept_as_it_was_said(shell: Shell, device: str) -> None:
+    rights = ("--scope", "s1", "--scope", "s2", "--permission", "receive", "--permission", "_write")
+    shell.run("devices", "enrol", device, "--out", "deep/down/id.json", *rights).assert_done()
+    (line,) = mine(shell, device)
+    assert (line["scopes"], line["permissions"]) == (["s1", "s2"], ["receive", "_write"])
+    assert line["status"] == "active"
+    assert Identity.load(shell.folder / "deep/down/id.json").device_id == device
+
+
+def test_enrolled_again_it_begins_its_next_life_and_keeps_its_old_keys(shell: Shell, device: str) -> None:
+    first = shell.run("devices", "enrol", device, "--out", "one.json", "--json").data
+    second = shell.run("devices", "enrol", device, "--out", "two.json", "--json").data
+    assert (first["incarnation"], second["incarnation"]) == (1, 2)
+    assert set(first["keys"]) < set(second["keys"])
+    assert second["enrolled"] == first["enrolled"]
+    assert Identity.load(shell.folder / "two.json").replica == f"{device}.2"
+
+
+@pytest.mark.parametrize(("word", "status"), [("revoke", "revoked"), ("wipe", "wipe")])
+def test_a_device_is_shut_out_and_its_line_stays(shell: Shell, device: str, word: str, status: str) -> None:
+    enrolled = shell.run("devices", "enrol", device, "--json").data
+    told = shell.run("devices", word, device)
+    told.assert_done()
+    assert told.out.startswith(f"{device} is {status} since 20")
+    shown = shell.run("devices", "show", device, "--json").data
+    assert (shown["status"], shown["keys"]) == (status, enrolled["keys"])
+    assert shown["status_since"] > enrolled["status_since"]
+    assert shell.run("devices", word, device, "--json").data["status"] == status
+
+
+def test_noise_in_the_topic_hides_no_device(
+    place: Path, tmp_path: Path, restartable_broker: EmbeddedBroker, registry_url: str
+) -> None:
+    """Anybody's tool may write there; a reader that dies of it would shut out every device after."""
+    bootstrap = restartable_broker.bootstrap
+    shell = Shell(place, bootstrap=bootstrap, registry=registry_url, schema_cache=str(tmp_path / "schema-cache"))
+    shell.run("topics", "apply", "--app", shell.declare("noisy", collection="Noisy")).assert_done()
+    producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
+    for value in (b"no Avro at all", b"\x00\x7f\xff\xff\xf0 of a schema that nobody registered"):
+        producer.produce(topics.DEVICES, value, b"noise", 0)
+    assert producer.flush(30) == 0
+    assert shell.run("devices", "enrol", "store-1", "--json").data["incarnation"] == 1
+    listed = shell.run("devices", "list", "--json")
+    assert [line["device_id"] for line in listed.data] == ["store-1"]
+    assert listed.err.count("not readable") == 2
+
+
+def test_tables_show_what_the_data_says(shell: Shell, device: str, tmp_path: Path) -> None:
+    shell.run("devices", "enrol", device, "--scope", "s1").assert_done()
+    listed, shown = shell.run("devices", "list"), shell.run("devices", "show", device)
+    for ended in (listed, shown):
+        ended.assert_done()
+        assert device in ended.out
+        assert "s1" in ended.out
+        assert "active" in ended.out

@@ -1,0 +1,119 @@
+"""`driftlog topics` and `driftlog schemas` on a real broker and registry: plan says what apply does, and apply twice is apply once."""
+
+from __future__ import annotations
+
+import pytest
+
+from driftlog_schemas.state_codec import namespace
+from driftlog_schemas.topics import Topic
+from driftlog_schemas.topics_admin import TopicsAdmin
+from tests.integration.cli.shell import Shell
+from tests.running import RunningBroker
+
+pytestmark = pytest.mark.broker
+
+PARTS = ("ops", "state", "receipts", "conflicts", "parked")
+
+
+@pytest.fixture
+def space(fresh_name: object) -> str:
+    assert callable(fresh_name)
+    return str(fresh_name("retail"))
+
+
+@pytest.fixture
+def app(shell: Shell, space: str) -> str:
+    return shell.declare(space, partitions=3)
+
+
+def found(broker: RunningBroker, space: str) -> dict[str, Topic]:
+    admin = TopicsAdmin(broker.bootstrap)
+    return admin.existing([f"{space}.{part}" for part in PARTS])
+
+
+def test_a_plan_changes_nothing(shell: Shell, app: str, space: str, broker: RunningBroker) -> None:
+    plan = shell.run("topics", "plan", "--app", app, "--json").data
+    wanted = {made["topic"]: made["partitions"] for made in plan["create"]}
+    assert {f"{space}.{part}": 3 for part in PARTS}.items() <= wanted.items()
+    assert (plan["alter"], plan["refuse"]) == ([], [])
+    assert found(broker, space) == {}
+
+
+def test_apply_makes_what_the_plan_said_and_again_does_nothing(
+    shell: Shell, app: str, space: str, broker: RunningBroker
+) -> None:
+    planned = shell.run("topics", "plan", "--app", app, "--json").data
+    done = shell.run("topics", "apply", "--app", app, "--json").data
+    assert [made for made in done["create"] if made["topic"].startswith(space)] == [
+        made for made in planned["create"] if made["topic"].startswith(space)
+    ]
+    topics = found(broker, space)
+    assert {name: topic.partitions for name, topic in topics.items()} == {f"{space}.{part}": 3 for part in PARTS}
+    assert topics[f"{space}.ops"].settings["message.timestamp.type"] == "LogAppendTime"
+    assert topics[f"{space}.state"].settings["cleanup.policy"] == "compact"
+    again = shell.run("topics", "apply", "--app", app)
+    again.assert_done()
+    assert again.out == "nothing to change\n"
+    assert found(broker, space) == topics
+
+
+def test_a_setting_that_somebody_changed_is_put_right(
+    shell: Shell, app: str, space: str, broker: RunningBroker
+) -> None:
+    shell.run("topics", "apply", "--app", app).assert_done()
+    name = f"{space}.ops"
+    admin = TopicsAdmin(broker.bootstrap)
+    good = found(broker, space)[name].settings["retention.ms"]
+    _set(admin, name, "retention.ms", "60000")
+    planned = shell.run("topics", "plan", "--app", app, "--json").data
+    assert planned["alter"] == [{"topic": name, "settings": {"retention.ms": ["60000", good]}}]
+    table = shell.run("topics", "plan", "--app", app)
+    assert f"60000 -> {good}" in table.out
+    shell.run("topics", "apply", "--app", app).assert_done()
+    assert found(broker, space)[name].settings["retention.ms"] == good
+
+
+def test_a_refused_plan_is_data_too(shell: Shell, app: str, space: str) -> None:
+    shell.run("topics", "apply", "--app", app).assert_done()
+    wider = shell.declare(space, module="wider", partitions=5)
+    ended = shell.run("topics", "plan", "--app", wider, "--json")
+    ended.assert_one_line(1, "has 3 partitions, the app declares 5")
+    assert '"refuse"' in ended.out
+    assert f"{space}.state" in ended.out
+
+
+def test_schemas_are_checked_then_registered_and_again_with_the_same_ids(shell: Shell, app: str, space: str) -> None:
+    record = f"{namespace(space)}.Stock"
+    verdicts = shell.run("schemas", "check", "--app", app, "--json").data
+    assert verdicts[record] is True
+    assert all(verdicts.values())
+    first = shell.run("schemas", "register", "--app", app, "--json").data
+    assert first[record] > 0
+    assert len(set(first.values())) == len(first)
+    assert shell.run("schemas", "register", "--app", app, "--json").data == first
+
+
+def test_a_new_field_is_compatible_and_gets_a_new_id(shell: Shell, app: str, space: str) -> None:
+    record = f"{namespace(space)}.Stock"
+    first = shell.run("schemas", "register", "--app", app, "--json").data
+    module = shell.folder / "corner_shop.py"
+    module.write_text(module.read_text().replace("    on_hand: Counter\n", "    on_hand: Counter\n    sold: Counter\n"))
+    assert shell.run("schemas", "check", "--app", app, "--json").data[record] is True
+    second = shell.run("schemas", "register", "--app", app, "--json").data
+    assert second[record] != first[record]
+    assert {k: v for k, v in second.items() if k != record} == {k: v for k, v in first.items() if k != record}
+
+
+def test_an_incompatible_schema_is_shown_beside_the_good_ones(shell: Shell, app: str, space: str) -> None:
+    shell.run("schemas", "register", "--app", app).assert_done()
+    breaking = shell.declare(space, module="breaking", price="str", default="''")
+    ended = shell.run("schemas", "check", "--app", breaking)
+    ended.assert_one_line(1, f"{namespace(space)}.Stock")
+    assert "BREAKS READERS" in ended.out
+    assert "driftlog.v1.Receipt" in ended.out
+
+
+def _set(admin: TopicsAdmin, topic: str, setting: str, value: str) -> None:
+    from driftlog_schemas.topics import Alteration, Plan
+
+    admin.apply(Plan([], [Alteration(topic, {setting: ("", value)})], []))

@@ -1,0 +1,80 @@
+"""Wrong calls, with no server anywhere: one line that says what is wrong and where to look, exit 2; and every command shows how."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from driftlog.cli import GROUPS, app
+from tests.integration.cli.shell import Shell
+
+GROUPED = {
+    "topics": ("plan", "apply"),
+    "schemas": ("check", "register"),
+    "devices": ("enrol", "list", "show", "revoke", "wipe"),
+    "conflicts": ("list", "show", "resolve"),
+    "edge": ("run", "status", "get", "do", "pending", "log", "watch", "offline", "online"),
+    "broker": ("up", "down", "status"),
+}
+WITHOUT_DATA = {("edge", "run"), ("edge", "watch")}
+"""Those run until they are stopped."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nonsense"], ("nonsense", "driftlog --help")),
+        (["--nonsense"], ("--nonsense", "driftlog --help")),
+        (["topics", "nonsense"], ("nonsense", "driftlog topics --help")),
+        (["topics", "plan"], ("--app", "driftlog topics plan --help")),
+        (["topics", "plan", "--app"], ("--app",)),
+        (["topics", "plan", "extra", "--app", "shop:app"], ("extra",)),
+        (["topics", "apply", "--app", "shop:app", "--replication", "0"], ("--replication",)),
+        (["topics", "apply", "--app", "shop:app", "--replication", "many"], ("--replication",)),
+        (["schemas", "check", "--nonsense"], ("--nonsense",)),
+        (["devices", "enrol"], ("device",)),
+        (["devices", "show"], ("device",)),
+        (["conflicts", "resolve", "abc"], ("--set FIELD=JSON", "--accept")),
+        (["conflicts", "resolve", "abc", "--accept", "--set", "price=1"], ("--set FIELD=JSON", "--accept")),
+        (["conflicts", "resolve", "abc", "--set", "price"], ("price", "FIELD=JSON")),
+        (["worker", "--app", "shop:app", "--workers", "many"], ("--workers",)),
+        (["worker", "--app", "shop:app", "--workers", "0"], ("--workers",)),
+        (["worker", "--app", "shop:app", "--wait", "soon"], ("--wait soon", "30s")),
+        (["worker", "--app", "shop:app", "--slot", "a b"], ("slot",)),
+        (["worker", "--app", "shop:app", "--log-level", "loud"], ("--log-level", "warning")),
+        (["worker", "--app", "shop:app", "--metrics-port", "70000"], ("metrics_port",)),
+        (["edge", "do"], ("command",)),
+        (["edge", "do", "sell", "nonsense"], ("nonsense", "NAME=VALUE")),
+        (["edge", "get", "Stock", "s1"], ("id",)),
+        (["broker", "up", "--port", "many"], ("--port",)),
+        (["broker", "up", "--port", "70000"], ("--port",)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_call_gets_one_line_and_exit_2(alone: Shell, words: list[str], told: tuple[str, ...]) -> None:
+    alone.declare("retail", module="shop")
+    before = alone.contents()
+    ended = alone.run(*words)
+    ended.assert_one_line(2, "--help", *told)
+    assert ended.out == ""
+    assert alone.contents() == before
+
+
+def test_called_with_nothing_it_lists_its_commands(alone: Shell) -> None:
+    ended = alone.run()
+    assert ended.code == 2
+    assert all(name in ended.err for name in GROUPS)
+
+
+@pytest.mark.parametrize("group", GROUPED)
+def test_a_group_called_with_nothing_lists_its_commands(group: str) -> None:
+    said = CliRunner().invoke(app, [group]).output
+    assert all(name in said for name in GROUPED[group])
+
+
+@pytest.mark.parametrize(("group", "name"), [(g, n) for g, names in GROUPED.items() for n in names])
+def test_every_command_shows_an_example_and_gives_data(group: str, name: str) -> None:
+    said = " ".join(CliRunner().invoke(app, [group, name, "--help"], terminal_width=300).output.split())
+    assert f"Example: driftlog {group} {name}" in said
+    assert "--json" in said or (group, name) in WITHOUT_DATA
