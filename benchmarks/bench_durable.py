@@ -1,0 +1,188 @@
+"""Durable commands a second of an edge agent with 64 callers, beside raw RocksDB writes of the same bytes.
+
+A command is run as an application runs it (`EdgeAgent.run`: arguments validated, the app's function, guards of size, op, op log,
+pending index, outbox, clock, command log) and counts when it is answered. The agent is offline, so nothing but the write path runs.
+
+The baselines put the very bytes that the agent's commands have put, into the same column families with the same options, with
+nothing around them:
+
+- `os`: one WriteBatch for each command without fsync, from one thread, which is the fastest way.
+- `disk`: 64 threads, as many as callers, each of which writes one WriteBatch for a command with fsync and then the next. That is what 64
+  callers get who each want to know that their own write is durable; RocksDB joins what comes at one time into a group of its own.
+- `disk-grouped`: one thread that puts the bytes of 64 commands into one WriteBatch with one fsync. Nobody who waits for an answer can be
+  served faster; it is here as the bound, without an aim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal, TypeAlias
+
+from rocksdict import Rdict, WriteBatch, WriteOptions
+
+from benchmarks.case import Aim, Case, Ground, Sides, ratio_at_least
+from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.ports import Family, Writes
+from driftlog_edge.rocks import RocksStore
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
+from tests.load.app import declare
+
+CALLERS = 64
+DOCUMENTS = 1_000
+COMMANDS = 6_000
+"""A round."""
+QUICK_COMMANDS = 500
+AIM = 0.5
+
+Durability: TypeAlias = Literal["os", "disk"]
+
+
+class _Agent:
+    """An agent with its loop, driven from outside."""
+
+    def __init__(self, folder: Path, durability: Durability) -> None:
+        identity = folder / "identity.json"
+        Identity.create("store-1").save(identity)
+        config = EdgeConfig(data_dir=folder / "replica", identity=identity, scopes=["s1"], durability=durability)
+        self._agent = EdgeAgent(declare("durable"), config, ids=FixedIds())
+        self._runner = asyncio.Runner()
+        self._written: list[Writes] | None = None
+        self._number = 0
+
+    def __enter__(self) -> _Agent:
+        self._runner.__enter__()
+        self._runner.run(self._open())
+        return self
+
+    async def _open(self) -> None:
+        await self._agent.__aenter__()
+        await self._agent.offline()
+
+    def __exit__(self, *error: Any) -> None:
+        self._runner.run(self._agent.__aexit__(None, None, None))
+        self._runner.__exit__(*error)
+
+    def rate(self, commands: int) -> float:
+        """Commands a second, all answered."""
+        return self._runner.run(self._round(commands))
+
+    async def _round(self, commands: int) -> float:
+        left = iter(range(self._number, self._number + commands))
+        self._number += commands
+
+        async def caller() -> None:
+            for number in left:
+                await self._agent.run("hit", place="s1", item=f"item-{number * 7919 % DOCUMENTS:04d}", times=1)
+
+        begun = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        return commands / (time.perf_counter() - begun)
+
+    def recorded(self, commands: int) -> list[Writes]:
+        """What this many further commands write, command by command."""
+        committer = self._agent._committer
+        stage = committer.stage
+        found: list[Writes] = []
+
+        def noting(writes: Writes, *, sync: bool = True) -> asyncio.Future[None]:
+            found.append(dict(writes))
+            return stage(writes, sync=sync)
+
+        committer.stage = noting  # type: ignore[method-assign]  # the bytes must be the agent's own
+        try:
+            self.rate(commands)
+        finally:
+            committer.stage = stage  # type: ignore[method-assign]
+        return found
+
+
+class _Raw:
+    """RocksDB with nothing around it: the agent's column families and options."""
+
+    def __init__(self, folder: Path, commands: Sequence[Writes], *, sync: bool) -> None:
+        RocksStore(folder).close()  # makes the families
+        self._db = Rdict(str(folder))
+        self._handles = {f.value: self._db.get_column_family_handle(f.value) for f in Family}
+        self._options = WriteOptions()
+        self._options.sync = sync
+        self._commands = [[(family.value, key, value) for (family, key), value in c.items()] for c in commands]
+
+    def rate(self, *, group: int = 1, threads: int = 1) -> float:
+        """Commands' worth of bytes a second: `group` commands in a batch, batches from `threads` threads."""
+        commands = self._commands
+        batches = [[put for c in commands[i : i + group] for put in c] for i in range(0, len(commands), group)]
+        left, lock = iter(batches), Lock()
+
+        def write() -> None:
+            while True:
+                with lock:
+                    batch = next(left, None)
+                if batch is None:
+                    return
+                self._write(batch)
+
+        begun = time.perf_counter()
+        if threads == 1:
+            write()
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                for done in [pool.submit(write) for _ in range(threads)]:
+                    done.result()
+        return len(commands) / (time.perf_counter() - begun)
+
+    def _write(self, puts: Sequence[tuple[str, bytes, bytes | None]]) -> None:
+        batch, handles = WriteBatch(raw_mode=True), self._handles
+        for family, key, value in puts:
+            if value is None:
+                batch.delete(key, handles[family])
+            else:
+                batch.put(key, value, handles[family])
+        self._db.write(batch, self._options)
+
+    def close(self) -> None:
+        self._handles.clear()
+        self._db.close()
+
+
+@contextmanager
+def _writing(durability: Durability, group: int, threads: int, ground: Ground) -> Iterator[Sides]:
+    commands = QUICK_COMMANDS if ground.quick else COMMANDS
+    with _Agent(ground.folder, durability) as agent:
+        agent.rate(commands // 2)
+        writes = agent.recorded(commands)
+        raw = _Raw(ground.folder / "raw", writes, sync=durability == "disk")
+        size = sum(len(key) + len(value or b"") for w in writes for (_, key), value in w.items())
+        try:
+            yield Sides(
+                ours=lambda: [agent.rate(commands)],
+                baseline=lambda: [raw.rate(group=group, threads=threads)],
+                facts={
+                    "callers": CALLERS,
+                    "bytes a command": round(size / commands),
+                    "puts a command": round(sum(map(len, writes)) / commands, 1),
+                },
+            )
+        finally:
+            raw.close()
+
+
+def _case(
+    name: str, durability: Durability, baseline: str, aim: Aim | None, *, group: int = 1, threads: int = 1
+) -> Case:
+    opened: Callable[[Ground], AbstractContextManager[Sides]] = partial(_writing, durability, group, threads)
+    return Case(f"{name}/callers={CALLERS}", "commands/s", opened, baseline, aim, rounds=5)
+
+
+CASES: Sequence[Case] = [
+    _case("os", "os", "raw WriteBatch", ratio_at_least(AIM)),
+    _case("disk", "disk", f"raw WriteBatch, fsync, {CALLERS} threads", ratio_at_least(AIM), threads=CALLERS),
+    _case("disk-grouped", "disk", f"raw WriteBatch of {CALLERS}, fsync", None, group=CALLERS),
+]
