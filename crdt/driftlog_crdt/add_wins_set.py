@@ -96,12 +96,15 @@ class AddWinsSet(FieldType[SetState]):
             raise BadEncoding("", "a set is encoded as a list")
         state: SetState = {}
         for item in plain:
-            if type(item) is not list or len(item) != 2 or not _are_adds(item[1]) or isinstance(item[0], list | dict):
+            if type(item) is not list or len(item) != 2:
                 raise BadEncoding("", "an element is encoded as [element, {replica: seq}]")
-            key = canonical(item[0])
+            element, adds = item
+            if isinstance(element, (list, dict)) or not _are_adds(adds):
+                raise BadEncoding("", "an element is encoded as [element, {replica: seq}]")
+            key = canonical(element)
             if key in state:
                 raise BadEncoding("", f"element {key} stands twice")
-            state[key] = (item[0], item[1])  # type: ignore[assignment]  # just checked
+            state[key] = (element, adds)  # type: ignore[assignment]  # just checked
         return state
 
     def copy(self, state: SetState) -> SetState:
@@ -120,4 +123,9 @@ class AddWinsSet(FieldType[SetState]):
 
 
 def _are_adds(adds: Plain) -> bool:
-    return type(adds) is dict and bool(adds) and all(type(seq) is int and seq > 0 for seq in adds.values())
+    if type(adds) is not dict or not adds:
+        return False
+    for seq in adds.values():  # noqa: SIM110  # a generator costs more than what it generates
+        if type(seq) is not int or seq < 1:
+            return False
+    return True

@@ -39,7 +39,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_crdt.causal import Vector
-from driftlog_crdt.counter import MAX_STEP
+from driftlog_crdt.counter import MAX_STEP, are_sums
 from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
 from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
 from driftlog_crdt.ops import Op
@@ -167,13 +167,14 @@ class BoundedCounter(FieldType[Rows]):
             raise BadEncoding("", "a bounded counter is encoded as an object")
         rows: Rows = {}
         for replica, row in plain.items():
-            match row:
-                case [[int(), int()] as sums, dict(rights), dict(room)] if all(
-                    type(n) is int and n >= 0 for n in [*sums, *rights.values(), *room.values()]
-                ):
-                    rows[replica] = Row(sums, rights, room)  # type: ignore[arg-type]  # just checked
-                case _:
-                    raise BadEncoding("", f"row of {replica}: [[up, down], rights, room] expected")
+            if type(row) is not list or len(row) != 3:
+                raise BadEncoding("", f"row of {replica}: [[up, down], rights, room] expected")
+            sums, rights, room = row
+            if type(sums) is not list or len(sums) != 2 or type(rights) is not dict or type(room) is not dict:
+                raise BadEncoding("", f"row of {replica}: [[up, down], rights, room] expected")
+            if not (are_sums(sums) and are_sums(rights.values()) and are_sums(room.values())):
+                raise BadEncoding("", f"row of {replica}: whole numbers from 0 up expected")
+            rows[replica] = Row(sums, rights, room)  # type: ignore[arg-type]  # just checked
         return rows
 
     def copy(self, state: Rows) -> Rows:

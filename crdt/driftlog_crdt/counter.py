@@ -29,6 +29,7 @@ the erased sums follow Weidner and Almeida 2022, "An oblivious observed-reset em
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from driftlog_crdt.causal import Vector
@@ -41,6 +42,7 @@ CounterState: TypeAlias = dict[str, list[int]]
 """replica -> [up, down] or [up, down, erased up, erased down]"""
 
 MAX_STEP = 2**63 - 1
+_NOTHING = [0, 0]
 
 
 class Counter(FieldType[CounterState]):
@@ -90,7 +92,7 @@ class Counter(FieldType[CounterState]):
         if type(plain) is not dict:
             raise BadEncoding("", "a counter is encoded as an object")
         for replica, sums in plain.items():
-            if type(sums) is not list or len(sums) not in (2, 4) or not _are_sums(sums):
+            if type(sums) is not list or len(sums) not in (2, 4) or not are_sums(sums):
                 raise BadEncoding("", f"counter of {replica}: two or four whole numbers expected")
         return plain  # type: ignore[return-value]  # just checked
 
@@ -101,7 +103,7 @@ class Counter(FieldType[CounterState]):
         return not state
 
     def is_empty(self, state: CounterState) -> bool:
-        return all(len(sums) == 4 and sums[:2] == sums[2:] for sums in state.values())
+        return all(sums[:2] == (sums[2:] or _NOTHING) for sums in state.values())
 
     def observe(self, state: CounterState) -> Plain:
         seen: dict[str, Plain] = {
@@ -115,7 +117,7 @@ class Counter(FieldType[CounterState]):
         if type(observed) is not dict:
             raise BadValue(field, "an erase of a counter carries the sums that its writer saw")
         for replica, sums in observed.items():
-            if type(sums) is not list or len(sums) != 2 or not _are_sums(sums):
+            if type(sums) is not list or len(sums) != 2 or not are_sums(sums):
                 raise BadValue(field, f"erased sums of {replica}: two whole numbers expected")
 
     def erase(self, state: CounterState, seen: Vector, observed: Plain) -> None:
@@ -131,5 +133,9 @@ def _larger(left: list[int], right: list[int]) -> list[int]:
     return larger + left[len(right) :]
 
 
-def _are_sums(sums: list[Plain]) -> bool:
-    return all(type(n) is int and n >= 0 for n in sums)
+def are_sums(sums: Iterable[Plain]) -> bool:
+    """Are these what a counter adds up: whole numbers from 0 up?"""
+    for n in sums:  # noqa: SIM110  # a generator costs more than what it generates
+        if type(n) is not int or n < 0:
+            return False
+    return True

@@ -67,7 +67,7 @@ class Custom(WritesField):
         carried: Any = op.value
         value, base = carried
         depth = sum((op.context or {}).values()) + op.seq - 1
-        beside = super().apply(state, op._replace(value=[value, base, depth]))
+        beside = self.put(state, op, [value, base, depth])
         if not beside:
             return NO_WRITES
         text = canonical(value)

@@ -41,21 +41,19 @@ def encode(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> bytes:
 def decode(data: bytes, document: str, types: Mapping[str, FieldType[Any]]) -> DocumentState:
     """The state of an encoding. Raises `BadEncoding`."""
     try:
-        plain = _decoder.decode(data.decode())
+        text = data.decode()
+        plain, end = _read(text)
     except (ValueError, RecursionError) as error:
         raise BadEncoding("", f"{document}: not an encoded document: {error}") from error
-    extra: Any = {}
-    match plain:
-        case [int(version), dict(vector), dict(fields)] if version == FORMAT and version is not True:
-            pass
-        case [int(version), dict(vector), dict(fields), dict(extra)] if version == FORMAT and version is not True:
-            if not extra.keys() <= {"grave", "presence"}:
-                raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
-        case _:
-            raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
-    for vectors in (vector, *extra.values()):
-        _check_vector(vectors, document)
-    state = DocumentState(vector, {}, extra.get("presence"), extra.get("grave"))
+    if end != len(text) or type(plain) is not list or not 3 <= len(plain) <= 4:
+        raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
+    version, vector, fields = plain[:3]
+    if type(version) is not int or version != FORMAT or type(fields) is not dict:
+        raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
+    _check_vector(vector, document)
+    state = DocumentState(vector)
+    if len(plain) == 4:
+        _decode_extra(plain[3], state, document)
     for name, stored in fields.items():
         kind = types.get(name)
         if kind is None:
@@ -71,7 +69,16 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number here")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_read = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+"""The value at the start of a text, and where it ends: `decode` would also search for spaces, and there are none."""
+
+
+def _decode_extra(extra: object, state: DocumentState, document: str) -> None:
+    if type(extra) is not dict or not extra.keys() <= {"grave", "presence"}:
+        raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
+    for vector in extra.values():
+        _check_vector(vector, document)
+    state.presence, state.grave = extra.get("presence"), extra.get("grave")
 
 
 def _check_vector(vector: object, document: str) -> None:

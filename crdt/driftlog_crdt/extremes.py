@@ -119,11 +119,11 @@ class Max(FieldType[Steps]):
             raise BadEncoding("", f"steps of {replica}: a list of at least one expected")
         steps: list[tuple[int, Number]] = []
         for step in plain:
-            match step:
-                case [int(seq), (int() | float()) as number] if type(seq) is int and type(number) is not bool:
-                    pass
-                case _:
-                    raise BadEncoding("", f"steps of {replica}: [seq, number] expected")
+            if type(step) is not list or len(step) != 2:
+                raise BadEncoding("", f"steps of {replica}: [seq, number] expected")
+            seq, number = step
+            if type(seq) is not int or (type(number) is not int and type(number) is not float):
+                raise BadEncoding("", f"steps of {replica}: [seq, number] expected")
             if steps and (seq <= steps[-1][0] or not self._falls(steps[-1][1], number)):
                 raise BadEncoding("", f"steps of {replica}: seq grows and each number is outdone by the one before")
             steps.append((seq, number))

@@ -53,7 +53,7 @@ class Flag(WritesField):
             raise BadValue(op.field, f"{op.kind} takes no value, not {op.value!r}")
 
     def apply(self, state: Writes, op: Op) -> tuple[Write, ...]:
-        return super(Flag, self).apply(state, op._replace(value=op.kind == "enable"))
+        return self.put(state, op, op.kind == "enable")
 
     def rank(self, write: Write) -> tuple[object, ...]:
         return (write.value is (self.wins == "enable"), write.hlc, write.replica, write.seq)

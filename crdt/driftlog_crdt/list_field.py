@@ -2,7 +2,10 @@
 
 | concurrent ops | result |
 |---|---|
-| insert and insert, delete | see `sequence` |
+| insert(x) and insert(y) at different places | both, each between the elements that its writer saw |
+| insert(x) and insert(y) at the same place | one run after the other, on all replicas alike; never mixed |
+| insert(x) and delete around it | x stays, what the deleter saw goes |
+| delete and delete of the same | gone, once |
 
 An insert is [position, [element, ...]], a delete is [position, count]. An element is any plain value; it stands in Yjs as its
 canonical text, since Yjs has one kind of number and we have two.
@@ -16,7 +19,7 @@ canonical text, since Yjs has one kind of number and we have two.
 >>> tour.values(state)
 {'stops': [7, {'city': 'Bonn'}]}
 
-Source: Nicolaescu et al. 2016 (YATA), through pycrdt, the Python binding of Yrs.
+Source: Nicolaescu et al. 2016 (YATA), section 3, through pycrdt, the Python binding of Yrs.
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ class List(Sequence):
     root = Array
 
     def value(self, state: SequenceState) -> Plain:
-        return [json.loads(element) for element in state.root]
+        texts: list[str] = json.loads(str(state.root))  # all at once: one by one, each would be a Yrs transaction
+        return [json.loads(text) for text in texts]
 
     def length(self, state: SequenceState) -> int:
         return len(state.root)

@@ -8,7 +8,8 @@
 | remove(k), then an op on k by someone who saw it | k is in, fresh |
 
 A remove erases in the key's state what its context covers (see `FieldType.erase`); a counter's remove carries the sums that
-its writer saw. So the map converges if its values' type does, and a key is in while something in it is not erased.
+its writer saw. So the map converges if its values' type does, and a key is in while something in it is not erased (counting
+by 0 puts nothing in).
 
 A key whose values are writes leaves nothing behind when removed. A key of a counter leaves its erased sums, two numbers twice
 per replica that counted there: an op that the remove had not seen may still come, and must count from there.
@@ -24,7 +25,8 @@ per replica that counted there: an op that the remove had not seen may still com
 >>> shelf.values(state)
 {'bins': {'left': 2}}
 
-Source: Brown et al. 2014, "Riak DT Map: a composable, convergent replicated dictionary"; the carried sums as in `counter`.
+Source: Brown et al. 2014, "Riak DT Map: a composable, convergent replicated dictionary"; what a key keeps, as in Bieniusa et al.
+2012, figure 3; the carried sums as in `counter`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ are adds. It converges as every set of maximal writes does (see `dotted`). For b
 a late add must not undo a remove.
 
 The price: the last remove of an element has to be remembered, since an add that has not seen it may still come. It is
-forgotten when everybody has seen it (`prune`): no such add can then be on its way.
+forgotten, with the adds beside it, when everybody has seen them (`prune`): no such add can then be on its way.
 
 >>> from driftlog_crdt.ops import Op
 >>> allowed = RemoveWinsSet()
@@ -88,11 +88,12 @@ class RemoveWinsSet(FieldType[OpsState]):
         for item in plain:
             if type(item) is not list or len(item) != 2 or type(item[1]) is not list or not item[1]:
                 raise BadEncoding("", "an element is encoded as [element, [[replica, seq, is add]]]")
+            element = item[0]
             writes = dotted.decode([_with_clock(write) for write in item[1]])
-            key = canonical(item[0])
-            if isinstance(item[0], list | dict) or key in state:
+            key = canonical(element)
+            if isinstance(element, (list, dict)) or key in state:
                 raise BadEncoding("", f"element {key} cannot stand here")
-            state[key] = (item[0], writes)
+            state[key] = (element, writes)
         return state
 
     def copy(self, state: OpsState) -> OpsState:
@@ -109,7 +110,8 @@ class RemoveWinsSet(FieldType[OpsState]):
 
     def prune(self, state: OpsState, floor: Vector) -> None:
         for key, (_, writes) in list(state.items()):
-            if all(not w.value and floor.get(w.replica, 0) >= w.seq for w in writes):
+            is_out = not all(w.value for w in writes)
+            if is_out and all(floor.get(w.replica, 0) >= w.seq for w in writes):
                 del state[key]
 
 

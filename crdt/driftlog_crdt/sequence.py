@@ -35,6 +35,7 @@ import base64
 import binascii
 import hashlib
 from abc import abstractmethod
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from pycrdt import Array, Doc
@@ -102,7 +103,7 @@ class Sequence(FieldType[SequenceState]):
     def check(self, op: Op) -> None:
         self.require_kind(op)
         try:
-            edit = read_edit(_bytes(op.value))
+            edit = _edit(op.value)[1]
         except ValueError as error:
             raise BadValue(op.field, f"{op.kind} carries an edit as base64 text: {error}") from error
         if (edit.length > 0) != (op.kind == "insert"):
@@ -144,7 +145,7 @@ class Sequence(FieldType[SequenceState]):
         return base64.b64encode(state.draft).decode()
 
     def apply(self, state: SequenceState, op: Op) -> tuple[Write, ...]:
-        self._merge(state, _bytes(op.value))
+        self._merge(state, op.value)
         return NO_WRITES
 
     def join(self, left: SequenceState, left_seen: Vector, right: SequenceState, right_seen: Vector) -> SequenceState:
@@ -194,7 +195,7 @@ class Sequence(FieldType[SequenceState]):
         if observed is None:
             return
         try:
-            edit = read_edit(_bytes(observed))
+            edit = _edit(observed)[1]
         except ValueError as error:
             raise BadValue(field, f"an erase carries a delete as base64 text: {error}") from error
         if edit.length:
@@ -202,10 +203,10 @@ class Sequence(FieldType[SequenceState]):
 
     def erase(self, state: SequenceState, seen: Vector, observed: Plain) -> None:
         if observed is not None:
-            self._merge(state, _bytes(observed))
+            self._merge(state, observed)
 
-    def _merge(self, state: SequenceState, update: bytes) -> None:
-        edit = read_edit(update)
+    def _merge(self, state: SequenceState, carried: Plain) -> None:
+        update, edit = _edit(carried)
         reached = state.clocks
         if edit.length and reached.get(edit.client, 0) != edit.clock:
             return
@@ -242,6 +243,20 @@ def _load(update: bytes, root: type[Any], client: int) -> tuple[Doc[Any], Any]:
     if update:
         doc.apply_update(update)
     return doc, held
+
+
+def _edit(value: Plain) -> tuple[bytes, Edit]:
+    """The Yjs update that an op carries, and what it says. Raises ValueError for what is neither."""
+    if type(value) is not str:
+        raise ValueError("not a text")
+    return _read(value)
+
+
+@lru_cache(maxsize=256)
+def _read(value: str) -> tuple[bytes, Edit]:
+    """Remembered for a while, because an op is checked and soon applied, here and in other views."""
+    update = _bytes(value)
+    return update, read_edit(update)
 
 
 def _bytes(value: Plain) -> bytes:

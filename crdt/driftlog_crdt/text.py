@@ -2,9 +2,13 @@
 
 | concurrent ops | result |
 |---|---|
-| insert and insert, delete | see `sequence` |
+| insert(x) and insert(y) at different places | both, each between the characters that its writer saw |
+| insert(x) and insert(y) at the same place | x then y, or y then x, on all replicas alike; never letter by letter |
+| insert(x) and delete around it | x stays, what the deleter saw goes |
+| delete and delete of the same | gone, once |
 
-An insert is [position, text], a delete is [position, count]; both count characters (code points) of what the writer sees.
+An insert is [position, text], a delete is [position, count]; both count characters (code points) of what the writer sees. Why it
+converges, and what an op carries, is in `sequence`.
 
 >>> from driftlog_crdt.document import DocumentType, Field
 >>> note = DocumentType("Note", {"body": Field(Text())})
@@ -16,7 +20,7 @@ An insert is [position, text], a delete is [position, count]; both count charact
 >>> note.values(here), note.encode(here) == note.encode(there)
 ({'body': 'hello!'}, True)
 
-Source: Nicolaescu et al. 2016 (YATA), through pycrdt, the Python binding of Yrs.
+Source: Nicolaescu et al. 2016 (YATA), section 3, through pycrdt, the Python binding of Yrs.
 """
 
 from __future__ import annotations

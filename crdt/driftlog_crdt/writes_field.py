@@ -35,7 +35,11 @@ class WritesField(FieldType[Writes]):
         return []
 
     def apply(self, state: Writes, op: Op) -> tuple[Write, ...]:
-        write = Write(op.replica, op.seq, op.hlc, op.value)
+        return self.put(state, op, op.value)
+
+    def put(self, state: Writes, op: Op, value: Plain) -> tuple[Write, ...]:
+        """Merge the write of `op`, which is kept with `value`."""
+        write = Write(op.replica, op.seq, op.hlc, value)
         if not state:
             state.append(write)
             return NO_WRITES

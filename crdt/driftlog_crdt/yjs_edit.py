@@ -70,15 +70,18 @@ class _Reader:
         return value
 
     def number(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
+        data, at = self.data, self.at
+        byte = data[at]
+        value, shift = byte & 0x7F, 0
+        while byte >= 0x80:
             shift += 7
             if shift > 63:
                 raise ValueError("a number of more than 64 bits")
+            at += 1
+            byte = data[at]
+            value |= (byte & 0x7F) << shift
+        self.at = at + 1
+        return value
 
     def text(self) -> str:
         length = self.number()

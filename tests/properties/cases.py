@@ -37,7 +37,7 @@ Intent = tuple[str, Any]
 
 Answer = Callable[[list[Event], reference.Past], Any]
 
-SCALARS: list[Any] = ["x", "y", 1, 1.0, True, None]
+SCALARS: list[Any] = ["x", 1, 1.0, True, None]
 STAGES: list[Any] = ["open", "packed", "shipped"]
 BIG = 10_000_000
 
@@ -68,6 +68,14 @@ def within(seen: Any, intent: Intent) -> Intent:
     return kind, [position, max(1, min(what, len(seen) - position))]
 
 
+def seen_if_any(seen: Any, intent: Intent) -> Intent:
+    """A remove of something that is there, where anything is; the number in the intent says which."""
+    kind, number = intent
+    if kind == "remove":
+        return kind, list(seen)[number % len(seen)] if seen else SCALARS[number % len(SCALARS)]
+    return intent
+
+
 def _ops(kinds: list[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Intent]:
     return st.tuples(st.sampled_from(kinds), values)
 
@@ -84,7 +92,7 @@ def _plainly(value: Callable[[list[Event]], Any]) -> Answer:
 _sets = _ops(["set"], st.sampled_from(SCALARS))
 _numbers = st.sampled_from([0, 1, 2, 3, 2.0, -1, 2.5])
 _counts = _ops(["increment", "decrement"], st.integers(0, 9))
-_elements = _ops(["add", "remove"], st.sampled_from(SCALARS))
+_elements = _ops(["add"], st.sampled_from(SCALARS)) | _ops(["remove"], st.integers(0, 9))
 _switches = _ops(["enable", "disable"], st.none())
 _stages = _ops(["set"], st.sampled_from(STAGES))
 _raises = _ops(["raise"], _numbers)
@@ -110,12 +118,12 @@ CASES: dict[str, Case] = {
         Flag("disable"), _switches, _plainly(reference.flag("disable")), reference.flag_conflicts
     ),
     "custom": Case(Custom(merge_sums, 0), _ops(["set"], st.integers(0, 9)), reference.custom(merge_sums, 0)),
-    "add_wins_set": Case(AddWinsSet(), _elements, _plainly(reference.add_wins_set)),
-    "remove_wins_set": Case(RemoveWinsSet(), _elements, _plainly(reference.remove_wins_set)),
+    "add_wins_set": Case(AddWinsSet(), _elements, _plainly(reference.add_wins_set), fit=seen_if_any),
+    "remove_wins_set": Case(RemoveWinsSet(), _elements, _plainly(reference.remove_wins_set), fit=seen_if_any),
     "grow_set": Case(GrowSet(), _ops(["add"], st.sampled_from(SCALARS)), _plainly(reference.grow_set)),
     "max": Case(Max(), _raises, _plainly(reference.extreme(max))),
     "min": Case(Min(), _ops(["lower"], _numbers), _plainly(reference.extreme(min))),
-    "map_of_counters": Case(Map(Counter()), _keyed(_counts), _plainly(reference.map_of(reference.counter))),
+    "map_of_counters": Case(Map(Counter()), _keyed(_counts), _plainly(reference.map_of_counters)),
     "map_of_registers": Case(
         Map(Register()), _keyed(_sets), _plainly(reference.map_of(reference.register(None))), reference.map_conflicts
     ),
@@ -127,26 +135,47 @@ CASES: dict[str, Case] = {
     "list": Case(List(), _listing | _cuts, None, fit=within),
 }
 
-DOCUMENTS: dict[str, list[str]] = {**{name: [name] for name in CASES}, "record": ["record"], "mixed": list(CASES)}
-"""The documents that every law runs over: each type alone, registers written as one record, and all types in one."""
+ANY_MIX: list[str] = []
+"""Stands for: a few types, some of them twice, drawn anew for every example."""
+
+DOCUMENTS: dict[str, list[str]] = {
+    **{name: [name] for name in CASES},
+    "record": ["record"],
+    "any_mix": ANY_MIX,
+    "all_types": list(CASES),
+}
+"""The documents that every law runs over: each type alone, registers written as one record, random mixes, all types in one."""
+
+POLICIES: list[Any] = ["silent", "record", "review"]
 
 
 def case_of(name: str) -> Case:
-    return CASES.get(name, CASES["register"])
+    """The case of a field: `counter#2` is a second counter."""
+    return CASES.get(name.partition("#")[0], CASES["register"])
 
 
-def document(names: list[str], policy: str = "delete-wins") -> DocumentType:
+def document(names: list[str], on_delete: str = "delete-wins", on_conflict: Any = None) -> DocumentType:
     """A document with one field of each named type, called like it, where the delete policy allows it."""
+    chosen = on_conflict or {}
     if names == ["record"]:
-        parts = {name: Field(CASES["register"].type) for name in ("street", "city")}
-        return DocumentType("Sample", parts, policy, BIG, unit="record")  # type: ignore[arg-type]
-    fields = {n: Field(CASES[n].type) for n in names if policy == "delete-wins" or CASES[n].type.erasable}
-    return DocumentType("Sample", fields, policy, BIG)  # type: ignore[arg-type]
+        names = ["street", "city"]
+        parts = {name: Field(CASES["register"].type, chosen.get(name, "silent")) for name in names}
+        return DocumentType("Sample", parts, on_delete, BIG, unit="record")  # type: ignore[arg-type]
+    fields = {
+        name: Field(case_of(name).type, chosen.get(name, "silent"))
+        for name in names
+        if on_delete == "delete-wins" or case_of(name).type.erasable
+    }
+    return DocumentType("Sample", fields, on_delete, BIG)  # type: ignore[arg-type]
 
 
 @st.composite
 def documents(draw: st.DrawFn, names: list[str]) -> DocumentType:
-    """The document of these fields, under either delete policy."""
-    policy = draw(st.sampled_from(["delete-wins", "update-wins"]))
-    kind = document(names, policy)
+    """The document of these fields (see `DOCUMENTS`), under either delete policy and any conflict policies."""
+    if names is ANY_MIX:
+        drawn = draw(st.lists(st.sampled_from(list(CASES)), min_size=2, max_size=5))
+        names = [f"{name}#{number}" for number, name in enumerate(drawn)]
+    places = ["street", "city"] if names == ["record"] else [n for n in names if case_of(n).type.conflicting]
+    on_conflict = {name: draw(st.sampled_from(POLICIES)) for name in places if len(names) < len(CASES)}
+    kind = document(names, draw(st.sampled_from(["delete-wins", "update-wins"])), on_conflict)
     return kind if kind.fields else document(names)

@@ -8,5 +8,4 @@ _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 
 settings.register_profile("dev", max_examples=300, deadline=None, suppress_health_check=_QUIET)
 settings.register_profile("nightly", max_examples=10_000, deadline=None, suppress_health_check=_QUIET)
-settings.register_profile("mutants", max_examples=60, deadline=None, suppress_health_check=_QUIET, derandomize=True)
 settings.load_profile("dev")

@@ -13,11 +13,18 @@ from typing import Any
 from hypothesis import strategies as st
 
 from driftlog_crdt import DELETE, DOCUMENT, BadOperation, BadValue, DocumentState, DocumentType, Op, Outcome, dominates
-from tests.properties.cases import case_of
+from tests.properties.cases import case_of, documents
 from tests.reference_model.history import Dot, Event
 
 REPLICAS = ["a", "b", "c", "d", "e", "f"]
-MAX_STEPS = 14
+
+# Strategies are made once: making them costs more than drawing from them.
+_CROWDS = {count: st.sampled_from(REPLICAS[:count]) for count in range(2, len(REPLICAS) + 1)}
+_COUNTS = st.sampled_from([2, 2, 2, 3, 3, 4, 5, 6])
+_STEPS = st.integers(5, 14)
+_ACTIONS = st.integers(0, 19)
+_HLCS = st.integers(0, 3)
+_SEEDS = st.integers(0, 2**32)
 
 
 @dataclass
@@ -77,34 +84,37 @@ def deliver(document: DocumentType, state: DocumentState, op: Op, event: Event) 
 
 
 @st.composite
-def histories(draw: st.DrawFn, document: DocumentType, *, replicas: int = 4, start: History | None = None) -> History:
-    """A history of at most `MAX_STEPS` steps on one document; after `start`, which everybody has seen, if given."""
+def histories(draw: st.DrawFn, document: DocumentType, *, start: History | None = None) -> History:
+    """A history of a few steps on one document; after `start`, which everybody has seen, if given.
+
+    Few replicas are likelier than many, and a writer often learns before it writes: forks that meet again say most.
+    """
     history = History(document, cuts=[frozenset()])
     if start is not None:
         history = History(document, list(start.ops), list(start.events), [start.everything])
-    names = REPLICAS[: draw(st.integers(2, replicas))]
+    count = draw(_COUNTS)
+    names, somebody, fields = REPLICAS[:count], _CROWDS[count], st.sampled_from(list(document.fields))
     states = {name: history.fold() for name in names}
     known: dict[str, set[Dot]] = {name: set(history.everything) for name in names}
-    for _ in range(draw(st.integers(1, MAX_STEPS))):
-        name = draw(st.sampled_from(names))
-        action = draw(st.integers(0, 19))
-        if action < 6:
-            other = draw(st.sampled_from(names))
+    for _ in range(draw(_STEPS)):
+        name, action = draw(somebody), draw(_ACTIONS)
+        if action < 10:
+            other = draw(somebody)
             for op, event in history.delivery(frozenset(known[other] - known[name])):
                 deliver(document, states[name], op, event)
             known[name] |= known[other]
-        else:
+        if action > 4:
             field_name, kind, value = DOCUMENT, DELETE, None
             if action < 19:
-                field_name = draw(st.sampled_from(list(document.fields)))
+                field_name = draw(fields)
                 case = case_of(field_name)
                 kind, value = case.fit(document.field_value(states[name], field_name), draw(case.intents))
-            hlc = draw(st.integers(0, 3))
+            hlc = draw(_HLCS)
             try:
                 op = document.prepare(states[name], name, hlc, field_name, kind, value)
             except (BadOperation, BadValue):
                 continue  # the writer lacks the right, or there is nothing to delete: it does not write
-            refused = draw(st.integers(0, 19)) == 0
+            refused = draw(_ACTIONS) == 0
             event = Event(name, op.seq, hlc, field_name, kind, value, frozenset(known[name]), refused)
             deliver(document, states[name], op, event)
             history.ops.append(op)
@@ -114,8 +124,26 @@ def histories(draw: st.DrawFn, document: DocumentType, *, replicas: int = 4, sta
     return history
 
 
+@dataclass
+class Sample:
+    """A history, three causally closed parts of it, and a source of orders."""
+
+    history: History
+    cuts: list[frozenset[Dot]]
+    seed: int
+
+    @property
+    def document(self) -> DocumentType:
+        return self.history.document
+
+    def shuffled(self) -> DocumentState:
+        """The state of all ops in an order of this sample's own."""
+        return self.history.fold(order=Random(self.seed))
+
+
 @st.composite
-def histories_with_cuts(draw: st.DrawFn, document: DocumentType, count: int) -> tuple[History, list[frozenset[Dot]]]:
-    """A history and some causally closed parts of it."""
-    history = draw(histories(document))
-    return history, [draw(st.sampled_from(history.cuts)) for _ in range(count)]
+def samples(draw: st.DrawFn, names: list[str]) -> Sample:
+    """A sample of a document with these fields (see `cases.DOCUMENTS`), with up to six replicas."""
+    history = draw(histories(draw(documents(names))))
+    late_first = st.sampled_from(history.cuts[::-1])  # what is drawn most often is what stands first
+    return Sample(history, [draw(late_first) for _ in range(3)], draw(_SEEDS))

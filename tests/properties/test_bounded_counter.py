@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from driftlog_crdt import BadOperation, BoundedCounter, DocumentState, DocumentType, Field, Op
 
 REPLICAS = "abcdefgh"
-LOWER, UPPER, INITIAL = -3, 12, 4
+BOUNDS = [(-3, 12), (-3, None), (None, 12)]
+INITIAL = 4
 
 replicas = st.sampled_from(REPLICAS)
 amounts = st.integers(0, 9)
@@ -22,9 +23,10 @@ amounts = st.integers(0, 9)
 class Escrow(RuleBasedStateMachine):
     """Replicas write on their own views; a partition decides whose ops reach whom."""
 
-    @initialize(count=st.integers(2, 8), holder=st.sampled_from("ab"))
-    def start(self, count: int, holder: str) -> None:
-        self.counter = BoundedCounter(LOWER, UPPER, INITIAL, holder)
+    @initialize(count=st.integers(2, 8), holder=st.sampled_from("ab"), bounds=st.sampled_from(BOUNDS))
+    def start(self, count: int, holder: str, bounds: tuple[int | None, int | None]) -> None:
+        self.lower, self.upper = bounds
+        self.counter = BoundedCounter(*bounds, INITIAL, holder)
         self.document = DocumentType("Seats", {"free": Field(self.counter)})
         self.names = REPLICAS[:count]
         self.views = {name: self.document.new() for name in self.names}
@@ -41,6 +43,20 @@ class Escrow(RuleBasedStateMachine):
     def learn(self, name: str, other: str) -> None:
         if name in self.views and other in self.views and self.side[name] == self.side[other]:
             self.views[name] = self.document.join(self.views[name], self.views[other])
+
+    @rule(name=replicas, other=replicas, count=st.integers(1, 3))
+    def hear(self, name: str, other: str, count: int) -> None:
+        """Some of what the other has seen arrives as ops, the oldest first."""
+        if name in self.views and other in self.views and self.side[name] == self.side[other]:
+            view, seen = self.views[name], self.views[other].vector
+            news = [op for op in self.log if view.vector.get(op.replica, 0) < op.seq <= seen.get(op.replica, 0)]
+            for op in news[:count]:
+                self.document.apply(view, op)
+
+    @rule(name=replicas)
+    def restart(self, name: str) -> None:
+        if name in self.views:
+            self.views[name] = self.document.decode(self.document.encode(self.views[name]))
 
     @rule(name=replicas, kind=st.sampled_from(["increment", "decrement"]), amount=amounts)
     def count(self, name: str, kind: str, amount: int) -> None:
@@ -63,11 +79,14 @@ class Escrow(RuleBasedStateMachine):
         try:
             op = self.document.prepare(view, name, 0, "free", kind, value)
         except BadOperation as refusal:
+            if left is None:
+                assert "no bound on that side" in refusal.reason
+                return False
             assert amount > left
             assert f"may {'take' if goes_down else 'add'} {left} more" in refusal.reason
             assert self.document.encode(view) == before
             return False
-        assert amount <= left
+        assert left is None or amount <= left
         self.document.permit(self.everything, op)  # an honest op is permitted wherever it arrives
         self.document.apply(view, op)
         self.document.apply(self.everything, op)
@@ -77,7 +96,9 @@ class Escrow(RuleBasedStateMachine):
     @invariant()
     def the_bound_holds_in_every_view(self) -> None:
         for state in (*self.views.values(), self.everything):
-            assert LOWER <= self.document.values(state)["free"] <= UPPER
+            value = self.document.values(state)["free"]
+            assert self.lower is None or self.lower <= value
+            assert self.upper is None or value <= self.upper
         assert self.document.values(self.everything)["free"] == self.total
 
     @invariant()
@@ -86,9 +107,16 @@ class Escrow(RuleBasedStateMachine):
             rows, value = _rows(state), self.document.values(state)["free"]
             rights = [self.counter.rights(rows, name) for name in self.names]
             room = [self.counter.room(rows, name) for name in self.names]
-            assert sum(rights) == value - LOWER
-            assert sum(room) == UPPER - value
-            assert state is not self.everything or min(rights + room) >= 0
+            if self.lower is None:
+                assert set(rights) == {None}
+            else:
+                assert sum(rights) == value - self.lower
+                assert state is not self.everything or min(rights) >= 0
+            if self.upper is None:
+                assert set(room) == {None}
+            else:
+                assert sum(room) == self.upper - value
+                assert state is not self.everything or min(room) >= 0
 
     def teardown(self) -> None:
         for seed in range(2):
@@ -102,6 +130,22 @@ class Escrow(RuleBasedStateMachine):
         for view in self.views.values():
             joined = self.document.join(joined, view)
         assert self.document.encode(joined) == self.document.encode(self.everything)
+        for kind, bound in (("decrement", self.lower), ("increment", self.upper)):
+            if bound is not None:
+                self._spend_everything(kind, bound)
+
+    def _spend_everything(self, kind: str, bound: int) -> None:
+        """The partition has healed: whatever is left up to the bound is somebody's to use."""
+        state = self.document.copy(self.everything)
+        rows = _rows(self.everything)
+        for name in self.names:
+            left = self.counter.rights(rows, name) if kind == "decrement" else self.counter.room(rows, name)
+            assert left is not None
+            self.document.apply(state, self.document.prepare(state, name, 0, "free", kind, left))
+        assert self.document.values(state)["free"] == bound
+        for name in self.names:
+            with pytest.raises(BadOperation, match=r"may (take|add) 0 more"):
+                self.document.prepare(state, name, 0, "free", kind, 1)
 
 
 def _rows(state: DocumentState) -> Any:

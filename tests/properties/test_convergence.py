@@ -1,4 +1,7 @@
-"""Same ops, same state: whatever the order, the number of deliveries, the grouping or the route."""
+"""Same ops, same state: whatever the order, the number of deliveries, the grouping or the route.
+
+Each law is a function of a sample; one sample of each document is asked all of them.
+"""
 
 from __future__ import annotations
 
@@ -9,41 +12,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftlog_crdt import Outcome
-from tests.properties.cases import DOCUMENTS, documents
-from tests.properties.histories import deliver, histories, histories_with_cuts
-
-every_document = pytest.mark.parametrize("names", DOCUMENTS.values(), ids=DOCUMENTS.keys())
+from tests.properties.cases import DOCUMENTS
+from tests.properties.histories import Sample, deliver, samples
 
 
-@every_document
-@given(data=st.data(), seed=st.integers(0, 2**32))
-def test_same_ops_any_order_same_bytes(names: list[str], data: st.DataObject, seed: int) -> None:
-    document = data.draw(documents(names))
-    history = data.draw(histories(document))
-    one, other = history.fold(), history.fold(order=Random(seed))
+def same_ops_any_order_same_bytes(sample: Sample) -> None:
+    document, one, other = sample.document, sample.history.fold(), sample.shuffled()
     assert document.encode(one) == document.encode(other)
     assert document.values(one) == document.values(other)
     assert document.exists(one) == document.exists(other)
     assert document.deleted(one) == document.deleted(other)
+    assert document.conflicts(one) == document.conflicts(other)
 
 
-@every_document
-@given(data=st.data(), seed=st.integers(0, 2**32))
-def test_any_delivery_with_duplicates_and_gaps_ends_the_same(names: list[str], data: st.DataObject, seed: int) -> None:
-    document = data.draw(documents(names))
-    history = data.draw(histories(document))
-    random = Random(seed)
+def duplicates_and_gaps_change_nothing(sample: Sample) -> None:
+    document, history = sample.document, sample.history
     mail = list(zip(history.ops, history.events, strict=True)) * 2
-    random.shuffle(mail)
+    Random(sample.seed).shuffle(mail)
     state = document.new()
     while mail:
         op, event = mail.pop(0)
+        if state.vector.get(op.replica, 0) < op.seq and document.ready(state, op):
+            deliver(document, state, op, event)
+            continue
         before = document.encode(state)
         if state.vector.get(op.replica, 0) >= op.seq:
             assert document.apply(state, op).outcome is Outcome.DUPLICATE
-        elif document.ready(state, op):
-            deliver(document, state, op, event)
-            continue
         else:
             assert document.apply(state, op).outcome is Outcome.GAP
             mail.append((op, event))
@@ -51,11 +45,9 @@ def test_any_delivery_with_duplicates_and_gaps_ends_the_same(names: list[str], d
     assert document.encode(state) == document.encode(history.fold())
 
 
-@every_document
-@given(data=st.data())
-def test_join_agrees_with_apply(names: list[str], data: st.DataObject) -> None:
-    document = data.draw(documents(names))
-    history, (ours, theirs) = data.draw(histories_with_cuts(document, 2))
+def join_agrees_with_apply(sample: Sample) -> None:
+    document, history = sample.document, sample.history
+    ours, theirs, _ = sample.cuts
     left, right = history.fold(ours), history.fold(theirs)
     before = document.encode(left), document.encode(right)
     joined = document.join(left, right)
@@ -63,61 +55,61 @@ def test_join_agrees_with_apply(names: list[str], data: st.DataObject) -> None:
     assert before == (document.encode(left), document.encode(right))
 
 
-@every_document
-@given(data=st.data())
-def test_join_commutes_associates_and_is_idempotent(names: list[str], data: st.DataObject) -> None:
-    document = data.draw(documents(names))
-    history, cuts = data.draw(histories_with_cuts(document, 3))
-    x, y, z = (history.fold(cut) for cut in cuts)
-    join, encode = document.join, document.encode
+def join_commutes_associates_and_is_idempotent(sample: Sample) -> None:
+    x, y, z = (sample.history.fold(cut) for cut in sample.cuts)
+    join, encode = sample.document.join, sample.document.encode
     assert encode(join(x, y)) == encode(join(y, x))
     assert encode(join(join(x, y), z)) == encode(join(x, join(y, z)))
     assert encode(join(x, x)) == encode(x)
-    assert encode(join(x, document.new())) == encode(x)
+    assert encode(join(x, sample.document.new())) == encode(x)
 
 
-@every_document
-@given(data=st.data(), seed=st.integers(0, 2**32))
-def test_a_state_only_grows(names: list[str], data: st.DataObject, seed: int) -> None:
-    document = data.draw(documents(names))
-    history, (cut,) = data.draw(histories_with_cuts(document, 1))
-    early, late = history.fold(cut), history.fold(order=Random(seed))
+def a_state_only_grows(sample: Sample) -> None:
+    document, early, late = sample.document, sample.history.fold(sample.cuts[0]), sample.shuffled()
     assert document.encode(document.join(early, late)) == document.encode(late)
 
 
-@every_document
-@given(data=st.data())
-def test_a_stored_prefix_continues_like_a_live_one(names: list[str], data: st.DataObject) -> None:
-    document = data.draw(documents(names))
-    history, (cut,) = data.draw(histories_with_cuts(document, 1))
-    state = document.decode(document.encode(history.fold(cut)))
+def a_stored_prefix_continues_like_a_live_one(sample: Sample) -> None:
+    document, history, cut = sample.document, sample.history, sample.cuts[0]
+    prefix = history.fold(cut)
+    state = document.decode(document.encode(prefix))
+    assert document.encode(state) == document.encode(prefix)
+    assert document.values(state) == document.values(prefix)
+    assert (document.exists(state), document.deleted(state)) == (document.exists(prefix), document.deleted(prefix))
     for op, event in history.delivery(history.everything - cut):
         deliver(document, state, op, event)
-    assert document.encode(state) == document.encode(history.fold())
-    assert document.values(state) == document.values(history.fold())
-    assert document.conflicts(state) == document.conflicts(history.fold())
+    whole = history.fold()
+    assert document.encode(state) == document.encode(whole)
+    assert document.values(state) == document.values(whole)
+    assert document.conflicts(state) == document.conflicts(whole)
 
 
-@every_document
-@given(data=st.data())
-def test_encoding_round_trip(names: list[str], data: st.DataObject) -> None:
-    document = data.draw(documents(names))
-    history, (cut,) = data.draw(histories_with_cuts(document, 1))
+def a_copy_and_a_join_go_their_own_way(sample: Sample) -> None:
+    document, history, cut = sample.document, sample.history, sample.cuts[0]
     state = history.fold(cut)
-    again = document.decode(document.encode(state))
-    assert document.encode(again) == document.encode(state)
-    assert document.values(again) == document.values(state)
-    assert (document.exists(again), document.deleted(again)) == (document.exists(state), document.deleted(state))
-
-
-@every_document
-@given(data=st.data())
-def test_a_copy_goes_its_own_way(names: list[str], data: st.DataObject) -> None:
-    document = data.draw(documents(names))
-    history, (cut,) = data.draw(histories_with_cuts(document, 1))
-    state = history.fold(cut)
-    before, copy = document.encode(state), document.copy(state)
+    before, copy, joined = document.encode(state), document.copy(state), document.join(state, document.new())
     assert document.encode(copy) == before
     for op, event in history.delivery(history.everything - cut):
         deliver(document, copy, op, event)
+        deliver(document, joined, op, event)
     assert document.encode(state) == before
+    assert document.encode(copy) == document.encode(joined) == document.encode(history.fold())
+
+
+LAWS = [
+    same_ops_any_order_same_bytes,
+    duplicates_and_gaps_change_nothing,
+    join_agrees_with_apply,
+    join_commutes_associates_and_is_idempotent,
+    a_state_only_grows,
+    a_stored_prefix_continues_like_a_live_one,
+    a_copy_and_a_join_go_their_own_way,
+]
+
+
+@pytest.mark.parametrize("names", DOCUMENTS.values(), ids=DOCUMENTS.keys())
+@given(data=st.data())
+def test_every_law_of_convergence_holds(names: list[str], data: st.DataObject) -> None:
+    sample = data.draw(samples(names))
+    for law in LAWS:
+        law(sample)

@@ -121,6 +121,11 @@ def map_of(inner: Value) -> Value:
     return lambda events: {key: inner(left) for key, left in _entries(events)}
 
 
+def map_of_counters(events: list[Event]) -> Any:
+    """Counting by 0 puts no key in."""
+    return map_of(counter)([e for e in events if e.kind == "remove" or e.value[1] != 0])
+
+
 def conflicts(events: list[Event]) -> set[frozenset[Dot]]:
     """The pairs of surviving writes of one place that are in conflict."""
     top = maximal(events)

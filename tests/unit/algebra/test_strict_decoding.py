@@ -1,0 +1,87 @@
+"""The bytes of a document are read strictly: what we would not have written is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from driftlog_crdt import AddWinsSet, BadEncoding, BoundedCounter, Counter, DocumentType, Field, Max, RemoveWinsSet
+
+COUNTED = DocumentType("Counted", {"n": Field(Counter())})
+GOOD = b'[1,{"a":1},{"n":{"a":[5,0]}}]'
+
+
+def test_what_is_written_is_read() -> None:
+    assert COUNTED.encode(COUNTED.decode(GOOD)) == GOOD
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b" " + GOOD,
+        GOOD + b"\n",
+        GOOD + GOOD,
+        GOOD[:-1],
+        b'[true,{"a":1},{}]',
+        b'[1.0,{"a":1},{}]',
+        b'[2,{"a":1},{}]',
+        b'[1,{"a":1}]',
+        b'[1,{"a":1},{},{},{}]',
+        b"[1,[],{}]",
+        b'[1,{"a":1},[]]',
+        b'[1,{"a":0},{}]',
+        b'[1,{"a":true},{}]',
+        b'[1,{"a":1},{},[]]',
+        b'[1,{"a":1},{},{"tomb":{}}]',
+        b'[1,{"a":1},{},{"grave":{"a":0}}]',
+        b'[1,{"a":1},{},{"presence":7}]',
+        b'[1,{"a":1},{"m":{}}]',
+        b'{"a":1}',
+        b"NaN",
+        b"\xff",
+        b"[" * 100_000,
+    ],
+)
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(BadEncoding):
+        COUNTED.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (Counter(), '{"a":[5]}'),
+        (Counter(), '{"a":[5,0,1]}'),
+        (Counter(), '{"a":[5,-1]}'),
+        (Counter(), '{"a":[true,0]}'),
+        (Counter(), '{"a":[5.0,0]}'),
+        (BoundedCounter(), '{"a":[[5,0],{}]}'),
+        (BoundedCounter(), '{"a":[[5],{},{}]}'),
+        (BoundedCounter(), '{"a":[[5,-1],{},{}]}'),
+        (BoundedCounter(), '{"a":[[5,0],{"b":true},{}]}'),
+        (BoundedCounter(), '{"a":[[5,0],{},{"b":-1}]}'),
+        (BoundedCounter(), '{"a":[[5,0],[],{}]}'),
+        (AddWinsSet(), '[["x",{}]]'),
+        (AddWinsSet(), '[["x",{"a":0}]]'),
+        (AddWinsSet(), '[["x",{"a":true}]]'),
+        (AddWinsSet(), '[["x"]]'),
+        (AddWinsSet(), '[[[],{"a":1}]]'),
+        (AddWinsSet(), '[["x",{"a":1}],["x",{"b":1}]]'),
+        (RemoveWinsSet(), '[[{},[["a",1,true]]]]'),
+        (RemoveWinsSet(), '[["x",[["a",1,1]]]]'),
+        (RemoveWinsSet(), '[["x",[]]]'),
+        (Max(), '{"a":[]}'),
+        (Max(), '{"a":[[1]]}'),
+        (Max(), '{"a":[[1,true]]}'),
+        (Max(), '{"a":[[true,1]]}'),
+        (Max(), '{"a":[[1,"7"]]}'),
+        (Max(), '{"a":[[1,5],[2,7]]}'),
+    ],
+)
+def test_a_field_that_is_not_of_its_type_is_refused_by_its_name(kind: object, field: str) -> None:
+    document = DocumentType("Sample", {"it": Field(kind)})  # type: ignore[arg-type]  # one of the types above
+
+    with pytest.raises(BadEncoding) as refused:
+        document.decode(f'[1,{{"a":9,"b":9}},{{"it":{field}}}]'.encode())
+
+    assert refused.value.field == "it"
