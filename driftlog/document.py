@@ -124,6 +124,7 @@ def compile_collection(
             raise DeclarationError(
                 f"{name}.{field_name}", f"is the {part} but not declared as str", f"write {field_name}: str"
             )
+    _require_row_names(name, hints, scope, id)
     options = {n: _options(cls, n) for n in hints if n not in (scope, id)}
     built = {n: build(f"{name}.{n}", hints[n], given) for n, given in options.items()}
     if not built:
@@ -150,6 +151,15 @@ def compile_collection(
     setattr(cls, id, _KeyWindow("id"))
     cls.__driftlog__ = contract
     return contract
+
+
+def _require_row_names(name: str, hints: Mapping[str, Any], scope: str, id: str) -> None:
+    """Class and fields name an Avro record and its fields in the read model."""
+    if scope == id:
+        raise DeclarationError(name, f"has {id!r} as its scope and as its id", "give a document an id of its own")
+    for place, text in ((name, name), *((f"{name}.{n}", n) for n in hints)):
+        if not text.isascii():
+            raise DeclarationError(place, "cannot name a field of a row", "use letters a to z, digits and '_'")
 
 
 def _require_choice(place: str, what: str, given: str, choices: Sequence[str]) -> None:
@@ -207,8 +217,8 @@ def _hints(cls: type[Document]) -> dict[str, Any]:
             "import the name at the module's top; only some fields take [type]",
         ) from error
     base = typing.get_type_hints(Document)
-    for name in hints:
-        if name not in base and (name.startswith("_") or name == META):
+    for name in hints.keys() - base.keys():
+        if name.startswith("_") or name == META:
             raise DeclarationError(
                 f"{cls.__name__}.{name}", "begins with an underscore", "such names are Driftlog's own"
             )

@@ -173,4 +173,7 @@ def _fitting(value: Decimal) -> Decimal:
 
 
 def _in_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:  # the first and the last hours of all time
+        raise ValueError("not a moment between the years 1 and 9999 in UTC") from error

@@ -9,10 +9,12 @@ import importlib
 import sys
 from typing import Any
 
+import structlog
 import typer
 from typer.core import TyperGroup
 
 from driftlog.cli import terminal
+from driftlog.cli.terminal import UsageError
 
 GROUPS: dict[str, tuple[str, str, str]] = {
     # name: (module[:attribute], extra, help)
@@ -26,7 +28,7 @@ GROUPS: dict[str, tuple[str, str, str]] = {
     "schemas": ("driftlog.cli.schemas", "", "Compatibility against what is registered: check, register."),
     "worker": ("driftlog.cli.worker", "streams", "The Faust workers that merge."),
     "edge": ("driftlog.cli.edge", "edge", "The agent beside the application: run, status, get, do, ..."),
-    "devices": ("driftlog.cli.devices", "", "Who may write: enrol, list, show, revoke."),
+    "devices": ("driftlog.cli.devices", "", "Who may write: enrol, list, show, revoke, wipe."),
     "conflicts": ("driftlog.cli.conflicts", "", "What people have to decide: list, show, resolve."),
     "bench": ("driftlog.cli.bench", "dev", "The project's benchmarks beside their baselines."),
 }
@@ -75,4 +77,12 @@ def _root() -> None:
 
 def main() -> None:
     """Entry point of the `driftlog` command."""
-    sys.exit(app())
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for results
+    try:
+        code = app(prog_name="driftlog", standalone_mode=False)
+    except UsageError as error:
+        sys.exit(terminal.misused(error))
+    except typer.Abort:
+        terminal.err.print("aborted")
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

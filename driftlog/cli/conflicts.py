@@ -9,6 +9,7 @@ import json as jsonlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 
 EDGE_SECONDS = 30.0
+DEFAULT_EDGE = "http://127.0.0.1:7420"
 
 
 @app.command("list")
@@ -83,24 +85,29 @@ def show(
 @told
 def resolve(
     conflict: Annotated[str, typer.Argument(help="Its id.")],
-    edge: Annotated[str, typer.Option("--edge", envvar="DRIFTLOG_EDGE", help="URL of an edge agent.")],
+    edge: Annotated[
+        str,
+        typer.Option("--edge", "--url", envvar=["DRIFTLOG_EDGE_URL", "DRIFTLOG_EDGE"], help="URL of an edge agent."),
+    ] = DEFAULT_EDGE,
     value: Annotated[list[str] | None, typer.Option("--set", help="FIELD=JSON to stand from now on.")] = None,
     accept: Annotated[bool, typer.Option(help="Let the version stand that stands now.")] = False,
     json: Json = False,
 ) -> None:
     """Decide, through an edge agent.
 
-    Example: driftlog conflicts resolve 3f2a9c... --edge http://127.0.0.1:8800 --set price=12.5
+    Example: driftlog conflicts resolve 3f2a9c... --edge http://127.0.0.1:7420 --set price=12.5
     """
     if bool(value) == accept:
         raise typer.BadParameter("give either --set FIELD=JSON or --accept")
     body: dict[str, Any] = {"accept": True} if accept else dict(_assignment(text) for text in value or ())
     try:
-        answer = httpx.post(f"{edge.rstrip('/')}/v1/conflicts/{conflict}/resolve", json=body, timeout=EDGE_SECONDS)
-    except httpx.HTTPError as error:
+        answer = httpx.post(
+            f"{edge.rstrip('/')}/v1/conflicts/{quote(conflict, safe='')}/resolve", json=body, timeout=EDGE_SECONDS
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no edge agent answers at {edge}: {error}", "check --edge, or start one with `driftlog edge run`")
     if answer.is_error:
-        fail(_problem(answer), "see `driftlog conflicts list`")
+        fail(*_problem(answer, edge))
     if json:
         emit(answer.json(), as_json=True, table=lambda: "")
     else:
@@ -108,7 +115,7 @@ def resolve(
 
 
 def _read(target: str, bootstrap: str, registry: str, cache: Path) -> list[Conflict]:
-    codecs = RecordCodecs(CachedRegistry(registry, cache, register=True))
+    codecs = RecordCodecs(CachedRegistry(registry, cache))
     result: list[Conflict] = []
     for space in load_contract(target).spaces.values():
         result += read_conflicts(bootstrap, space.name, space.partitions, codecs)
@@ -125,12 +132,16 @@ def _assignment(text: str) -> tuple[str, Any]:
         return name, raw  # plain text needs no quotes
 
 
-def _problem(answer: httpx.Response) -> str:
+def _problem(answer: httpx.Response, edge: str) -> tuple[str, str]:
+    """What an agent says is wrong, and the way on."""
     try:
-        problem = answer.json()
-    except ValueError:
-        return f"the edge agent answers {answer.status_code}"
-    return f"{problem.get('code', answer.status_code)}: {problem.get('detail') or problem.get('title', '')}"
+        problem = dict(answer.json())
+    except (ValueError, TypeError):
+        problem = {}
+    if "code" not in problem:
+        return f"what answers at {edge} is no edge agent ({answer.status_code})", "check --edge"
+    text = f"{problem['code']}: {problem.get('detail') or problem.get('title', '')}"
+    return text, str(problem.get("remedy") or "see `driftlog conflicts list`")
 
 
 def _data(conflict: Conflict) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from driftlog.cli.terminal import (
     Registry,
     emit,
     facts,
-    out,
     rows,
     told,
 )
@@ -72,7 +71,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """All devices. Example: driftlog devices list --json"""
-    with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
+    with Enrolment(bootstrap, CachedRegistry(registry, cache)) as enrolment:
         devices = enrolment.all()
     lines = [
         (d.device_id, d.incarnation, d.status.value, ", ".join(d.scopes), ", ".join(d.permissions)) for d in devices
@@ -91,7 +90,7 @@ def show(
     json: Json = False,
 ) -> None:
     """One device. Example: driftlog devices show store-1"""
-    with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
+    with Enrolment(bootstrap, CachedRegistry(registry, cache)) as enrolment:
         line = enrolment.find(device)
     emit(_data(line), as_json=json, table=lambda: facts(line.device_id, _data(line)))
 
@@ -103,9 +102,10 @@ def revoke(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     registry: Registry = DEFAULT_REGISTRY,
     cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
 ) -> None:
     """From now on nothing of the device is taken; what arrived before stays. Example: driftlog devices revoke store-1"""
-    _set(device, DeviceStatus.REVOKED, bootstrap, registry, cache)
+    _set(device, DeviceStatus.REVOKED, bootstrap, registry, cache, json)
 
 
 @app.command()
@@ -115,15 +115,17 @@ def wipe(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     registry: Registry = DEFAULT_REGISTRY,
     cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
 ) -> None:
     """Like revoke, and the device is told to erase its replica when it connects. Example: driftlog devices wipe store-1"""
-    _set(device, DeviceStatus.WIPE, bootstrap, registry, cache)
+    _set(device, DeviceStatus.WIPE, bootstrap, registry, cache, json)
 
 
-def _set(device: str, status: DeviceStatus, bootstrap: str, registry: str, cache: Path) -> None:
+def _set(device: str, status: DeviceStatus, bootstrap: str, registry: str, cache: Path, json: bool) -> None:
     with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
         line = enrolment.set_status(device, status)
-    out.print(f"{line.device_id} is {line.status.value} since {_time(line.status_since_ms)}")
+    said = f"{line.device_id} is {line.status.value} since {_time(line.status_since_ms)}"
+    emit(_data(line), as_json=json, table=lambda: said)
 
 
 def _data(device: Device) -> dict[str, Any]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
+from rich.table import Table
 
 from driftlog.cli.terminal import AppOption, Json, emit, facts, fail, out, rows, told
 from driftlog_schemas.loading import load_contract
@@ -66,7 +70,7 @@ def get(
     collection: str, scope: str, id: str, consistency: str = "eventual", url: Url = DEFAULT_URL, json: Json = False
 ) -> None:
     """Read a document. Example: driftlog edge get Stock store-1 tea"""
-    found = _call("GET", url, f"/v1/documents/{collection}/{scope}/{id}", params={"consistency": consistency})
+    found = _call("GET", url, f"/v1/documents/{_path(collection, scope, id)}", params={"consistency": consistency})
     emit(found, as_json=json, table=lambda: facts(f"{collection}/{scope}/{id}", found["value"]))
 
 
@@ -88,31 +92,72 @@ def do_command(
             raise typer.BadParameter(f"{argument!r}: write NAME=VALUE")
         body[name] = _value(value)
     headers = {"Idempotency-Key": key} if key else {}
-    found = _call("POST", url, f"/v1/commands/{command}", json=body, params={"wait": wait}, headers=headers)
+    found = _call("POST", url, f"/v1/commands/{_path(command)}", json=body, params={"wait": wait}, headers=headers)
     emit(found, as_json=json, table=lambda: facts(command, {k: found[k] for k in ("status", "result", "command_id")}))
 
 
 @app.command()
 @told
-def pending(url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """What waits for the cloud. Example: driftlog edge pending"""
+def pending(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 20,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """What waits for the cloud, oldest first. Example: driftlog edge pending --json"""
     found = _call("GET", url, "/v1/status")
     part = {k: found[k] for k in ("pending", "oldest_pending_seconds", "connection", "problem")}
-    emit(part, as_json=json, table=lambda: facts("pending", part))
+    part["commands"] = _call("GET", url, "/v1/log", params={"pending": True, "limit": limit})["commands"]
+    title = f"{part['pending']} pending, {part['connection']}" + (f": {part['problem']}" if part["problem"] else "")
+    emit(part, as_json=json, table=lambda: _commands(title, part["commands"]))
+
+
+@app.command("log")
+@told
+def show_log(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show.")] = 20,
+    before: Annotated[int, typer.Option(min=0, help="Only commands before this number.")] = 0,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """The device's own last commands and what became of them. Example: driftlog edge log --limit 50"""
+    found = _call("GET", url, "/v1/log", params={"limit": limit, "before": before})["commands"]
+    emit(found, as_json=json, table=lambda: _commands("commands of this device", found))
 
 
 @app.command()
 @told
-def watch(collection: str = "", scope: str = "", url: Url = DEFAULT_URL) -> None:
-    """Print changed documents as they change, until interrupted. Example: driftlog edge watch --scope store-1"""
+def watch(
+    collection: str = "",
+    scope: str = "",
+    since: Annotated[str, typer.Option(help="Id of the last event that was seen; what was missed comes first.")] = "",
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Print changed documents as they change, until interrupted. Example: driftlog edge watch --scope store-1
+
+    With --json one line per event, its id in it; `--since ID` takes up after it.
+    """
     try:
         with httpx.stream(
-            "GET", f"{url}/v1/watch", params={"collection": collection, "scope": scope}, timeout=None
+            "GET",
+            f"{url.rstrip('/')}/v1/watch",
+            params={"collection": collection, "scope": scope},
+            headers={"Last-Event-ID": since} if since else {},
+            timeout=None,
         ) as answer:
-            for line in answer.iter_lines():
-                if line.startswith("data:"):
-                    out.print(line.removeprefix("data:").strip(), markup=False)
-    except httpx.TransportError as error:
+            if answer.is_error:
+                fail(
+                    f"the agent at {url} refuses to be watched ({answer.status_code})", "check --collection and --scope"
+                )
+            for event in _events(answer.iter_lines()):
+                document = jsonlib.loads(event["data"])
+                if json:
+                    out.print(jsonlib.dumps({"id": event["id"], "event": event["event"], **document}), markup=False)
+                elif document:
+                    out.print("/".join(document.values()), markup=False)
+                else:
+                    out.print("(some changes were missed: read everything again)", markup=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no agent answers at {url}: {error}", "start one with `driftlog edge run`, or check --url")
 
 
@@ -154,6 +199,37 @@ def conflicts(url: Url = DEFAULT_URL, json: Json = False) -> None:
     emit(found, as_json=json, table=lambda: rows("conflicts", ("id", "document", "field", "stands", "other"), lines))
 
 
+def _events(lines: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Server-sent events: fields until an empty line."""
+    event: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if name and colon:
+            event[name] = value.strip()
+        elif not line and "data" in event:
+            yield event
+            event = {}
+
+
+def _commands(title: str, found: list[dict[str, Any]]) -> Table:
+    lines = [
+        (
+            c["number"],
+            datetime.fromtimestamp(c["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            c["name"] or "(write)",
+            ", ".join(dict.fromkeys(change["document"] for change in c["changes"])),
+            c["status"] + (f" ({c['code']})" if c["code"] else ""),
+            c["actor"],
+        )
+        for c in found
+    ]
+    return rows(title, ("number", "at (UTC)", "command", "documents", "status", "actor"), lines)
+
+
+def _path(*parts: str) -> str:
+    return "/".join(quote(part, safe="") for part in parts)
+
+
 def _value(text: str) -> Any:
     try:
         return jsonlib.loads(text)
@@ -163,10 +239,15 @@ def _value(text: str) -> Any:
 
 def _call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:
     try:
-        answer = httpx.request(method, f"{url}{path}", timeout=30, **options)
-    except httpx.TransportError as error:
+        answer = httpx.request(method, f"{url.rstrip('/')}{path}", timeout=30, **options)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no agent answers at {url}: {error}", "start one with `driftlog edge run`, or check --url")
-    if answer.status_code >= 400:
-        found = answer.json()
-        fail(f"{found.get('code')}: {found.get('detail')}", found.get("remedy", ""))
-    return dict(answer.json())
+    try:
+        found = dict(answer.json())
+    except (ValueError, TypeError):
+        found = {}
+    if answer.is_error and "code" in found:
+        fail(f"{found['code']}: {found.get('detail')}", found.get("remedy", ""))
+    if answer.is_error or not found:
+        fail(f"what answers at {url} is no edge agent ({answer.status_code})", "check --url")
+    return found

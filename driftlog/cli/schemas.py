@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -21,21 +22,19 @@ app = typer.Typer(no_args_is_help=True, help="Schemas of an app. Example: driftl
 @told
 def check(app: AppOption, registry: Registry = DEFAULT_REGISTRY, json: Json = False) -> None:
     """Would the registry take them all? Changes nothing. Example: driftlog schemas check --app shop:app"""
-    contract = load_contract(app)
-    with tempfile.TemporaryDirectory() as cache:
-        client = CachedRegistry(registry, Path(cache))
-        found = {avro_files.full_name(text): client.compatible(text) for text in all_schemas(contract)}
+    found = verdicts(load_contract(app), registry)
     lines = [(name, "compatible" if good else "BREAKS READERS") for name, good in found.items()]
     emit(found, as_json=json, table=lambda: rows("schemas", ("record", "verdict"), lines))
-    if bad := [name for name, good in found.items() if not good]:
-        fail(f"the registry would refuse {', '.join(bad)}", "give every new field a default; never change a type")
+    _refuse_breaking(found)
 
 
 @app.command()
 @told
 def register(app: AppOption, registry: Registry = DEFAULT_REGISTRY, json: Json = False) -> None:
     """Register them all; again is harmless. Example: driftlog schemas register --app shop:app"""
-    ids = register_all(load_contract(app), registry)
+    contract = load_contract(app)
+    require_compatible(contract, registry)
+    ids = register_all(contract, registry)
     emit(ids, as_json=json, table=lambda: rows("schemas", ("record", "id"), ids.items()))
 
 
@@ -45,6 +44,23 @@ def all_schemas(contract: AppContract) -> list[str]:
     for space in contract.spaces.values():
         texts += [state_schema(collection) for collection in space.collections.values()]
     return texts
+
+
+def verdicts(contract: AppContract, registry: str) -> dict[str, bool]:
+    """Record name -> would the registry take its schema? Changes nothing."""
+    with tempfile.TemporaryDirectory() as cache:
+        client = CachedRegistry(registry, Path(cache))
+        return {avro_files.full_name(text): client.compatible(text) for text in all_schemas(contract)}
+
+
+def require_compatible(contract: AppContract, registry: str) -> None:
+    """End with the line that names what would break readers, before anything is registered."""
+    _refuse_breaking(verdicts(contract, registry))
+
+
+def _refuse_breaking(found: Mapping[str, bool]) -> None:
+    if bad := [name for name, good in found.items() if not good]:
+        fail(f"the registry would refuse {', '.join(bad)}", "give every new field a default; never change a type")
 
 
 def register_all(contract: AppContract, registry: str) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What every command says and how it ends.
 
 A command prints a table for people or, with `--json`, the same as data. It ends with 0 when done, with 1 and one clear line (the
-fact, then the next step) when it failed, with 2 for wrong usage. A traceback is a defect of ours and is left to be seen.
+fact, then the next step) when it failed, with 2 and one line for wrong usage. A traceback is a defect of ours and is left to be seen.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
+from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,9 @@ from driftlog_schemas.errors import ContractError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What the parser raises; typer keeps its own copy of the class and gives it no name."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -47,6 +51,17 @@ def fail(fact: str, remedy: str = "") -> NoReturn:
     raise typer.Exit(1)
 
 
+def misused(error: Any) -> int:
+    """One line about a wrong call, and its exit code. A group that is called without a command shows its help instead."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    line = " ".join(error.format_message().split()).rstrip(".")
+    command = error.ctx.command_path if error.ctx is not None else "driftlog"
+    err.print(f"error: {line}; see `{command} --help`", markup=False, soft_wrap=True)
+    return 2
+
+
 def told(function: Callable[P, R]) -> Callable[P, R]:
     """Turn the project's own errors, which carry fact and remedy, into one line and exit code 1."""
 
@@ -56,6 +71,8 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except (ContractError, DeclarationError, InvalidInput, Refused, AlgebraError) as error:
             fail(str(error), getattr(error, "remedy", ""))
+        except KafkaException as error:
+            fail(f"the Kafka broker refuses: {error.args[0]}", "see the broker's log")
         except RuntimeError as error:  # component trees carry a remedy; anything else is a defect and stays loud
             remedy = getattr(error, "remedy", None)
             if remedy is None:

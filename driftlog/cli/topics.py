@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from driftlog.cli.schemas import register_all
+from driftlog.cli.schemas import register_all, require_compatible
 from driftlog.cli.terminal import (
     DEFAULT_BOOTSTRAP,
     DEFAULT_REGISTRY,
@@ -21,6 +20,7 @@ from driftlog.cli.terminal import (
     rows,
     told,
 )
+from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.topics import Plan, plan, wanted_topics
 from driftlog_schemas.topics_admin import TopicsAdmin
@@ -32,7 +32,7 @@ app = typer.Typer(no_args_is_help=True, help="Topics of an app. Example: driftlo
 @told
 def plan_command(app: AppOption, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Json = False) -> None:
     """Say what would change; change nothing. Example: driftlog topics plan --app shop:app"""
-    made = _plan(app, TopicsAdmin(bootstrap))
+    made = _plan(load_contract(app), TopicsAdmin(bootstrap))
     emit(_data(made), as_json=json, table=lambda: _table(made))
     if made.refuse:
         fail(f"topic {made.refuse[0].topic} {made.refuse[0].fact}", made.refuse[0].remedy)
@@ -44,22 +44,27 @@ def apply_command(
     app: AppOption,
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     registry: Registry = DEFAULT_REGISTRY,
-    replication: Annotated[int, typer.Option(help="Replication factor of new topics.")] = 1,
+    replication: Annotated[
+        int, typer.Option(envvar="DRIFTLOG_REPLICATION", min=1, help="Replication factor of new topics.")
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Create and alter topics, register schemas; refuses what would lose data.
 
     Example: driftlog topics apply --app shop:app --bootstrap 127.0.0.1:9092
     """
+    contract = load_contract(app)
     admin = TopicsAdmin(bootstrap)
-    made = _plan(app, admin)
+    made = _plan(contract, admin)
+    if not made.refuse:
+        require_compatible(contract, registry)  # before the first topic: a refusal must leave everything as it was
     admin.apply(made, replication)
-    register_all(load_contract(app), registry)
+    register_all(contract, registry)
     emit(_data(made), as_json=json, table=lambda: _table(made))
 
 
-def _plan(target: str, admin: TopicsAdmin) -> Plan:
-    wanted = wanted_topics(load_contract(target, Path.cwd()))
+def _plan(contract: AppContract, admin: TopicsAdmin) -> Plan:
+    wanted = wanted_topics(contract)
     return plan(wanted, admin.existing([t.name for t in wanted]))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +14,20 @@ from pydantic import ValidationError
 from driftlog.cli.terminal import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY, AppOption, Bootstrap, Registry, fail, told
 from driftlog_schemas.loading import load_contract
 from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.slot_hold import SlotHold
 from driftlog_streams.supervisor import Supervisor, plans
-from driftlog_streams.worker import check_topics, chosen_spaces, configure_logs, run_worker
+from driftlog_streams.worker import check_schemas, check_topics, chosen_spaces, configure_logs, run_worker
 
 app = typer.Typer(no_args_is_help=True)
+
+
+class LogLevel(StrEnum):
+    """From much to little."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 @app.callback(invoke_without_command=True)
@@ -44,7 +56,7 @@ def worker(
     metrics_port: Annotated[
         int, typer.Option(envvar="DRIFTLOG_METRICS_PORT", help="Prometheus on loopback; 0 for none.")
     ] = 0,
-    log_level: Annotated[str, typer.Option(envvar="DRIFTLOG_LOG_LEVEL", help="debug, info, warning, error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(envvar="DRIFTLOG_LOG_LEVEL", help="What is said.")] = LogLevel.INFO,
     supervise: Annotated[
         bool, typer.Option(help="Start workers as child processes and start them again; off: be the one worker.")
     ] = True,
@@ -66,21 +78,36 @@ def worker(
             session_timeout=session_timeout,
             window_ms=window_ms,
             metrics_port=metrics_port,
-            log_level=log_level,
+            log_level=log_level.value,
         )
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from error
     contract = load_contract(app)
     chosen = chosen_spaces(contract, settings.spaces)
+    if not supervise and (len(chosen) > 1 or settings.workers > 1):
+        fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
+    _require_ports(settings, len(chosen))
     check_topics(contract, chosen, settings.bootstrap, settings.wait)
-    if not supervise:
-        if len(chosen) > 1 or settings.workers > 1:
-            fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
-        run_worker(settings, chosen[0].name, settings.slot)
-        return
-    configure_logs(settings.log_level, slot=settings.slot)
-    sys.exit(Supervisor(plans(settings, [s.name for s in chosen])).run())
+    with SlotHold(settings.data_dir, settings.slot):
+        check_schemas(chosen, settings)
+        if not supervise:
+            run_worker(settings, chosen[0].name, settings.slot)
+            return
+        configure_logs(settings.log_level, slot=settings.slot)
+        sys.exit(Supervisor(plans(settings, [s.name for s in chosen])).run())
+
+
+def _require_ports(settings: WorkerSettings, spaces: int) -> None:
+    """Each process has a metrics port of its own; one that is taken is told before anything is started."""
+    for port in range(settings.metrics_port, settings.metrics_port + settings.workers * spaces):
+        if settings.metrics_port:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except (OSError, OverflowError) as error:
+                    fail(f"metrics port {port} cannot be listened on: {error}", "choose another --metrics-port")
 
 
 def _seconds(text: str) -> float:

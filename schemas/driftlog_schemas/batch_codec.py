@@ -11,10 +11,9 @@ are, reading them gives a batch or `Undecodable`, nothing else.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 import fastavro
 
@@ -23,6 +22,7 @@ from driftlog_schemas import avro_files
 from driftlog_schemas.errors import TooBig, Undecodable
 from driftlog_schemas.framing import FramedCodec, decode_plain
 from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.json_text import from_json
 from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
@@ -191,7 +191,7 @@ def _ops(record: dict[str, Any], replica: str) -> list[DocumentOp]:
         record["op_hlc"],
         [field for field, _ in pairs],
         [kind for _, kind in pairs],
-        [v if v.__class__ is not dict else _from_json(v["json"]) for v in record["op_value"]],
+        [v if v.__class__ is not dict else from_json(v["json"]) for v in record["op_value"]],
         _picked(contexts, record["op_context"], lowest=_NO_CONTEXT),
     )
     return list(map(DocumentOp, _picked(documents, record["op_document"]), ops))
@@ -237,18 +237,3 @@ def _to_avro(value: Plain) -> Any:
     if kind is float:
         return ("double", value)
     return (_JSON, {"json": canonical(value)})
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_json = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _from_json(text: str) -> Plain:
-    try:
-        value: Plain = _json.decode(text)
-    except (ValueError, RecursionError) as error:
-        raise Undecodable(f"a value that is not JSON: {error}") from error
-    return value

@@ -12,18 +12,15 @@ Source: Confluent's "Wire format"; Avro 1.12 specification, "Schema Resolution".
 from __future__ import annotations
 
 import io
-import json
 import struct
-from functools import lru_cache
 from typing import Any, cast
 
 import fastavro
 from fastavro.read import SchemaResolutionError
-from fastavro.schema import SchemaParseException, UnknownType
 
-from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.writer_schema import NoSchema, writer_schema
 
 _HEADER = struct.Struct(">bI")
 HEADER_BYTES = _HEADER.size
@@ -74,8 +71,7 @@ class FramedCodec:
 
     def __init__(self, schema_text: str, ids: SchemaIds) -> None:
         self._text = schema_text
-        self.name = full_name(schema_text)
-        self._schema: Any = _parsed(schema_text)
+        self.name, self._schema = writer_schema(schema_text)
         self._ids = ids
         self._own: int | None = None
         self._header = b""
@@ -102,16 +98,10 @@ class FramedCodec:
         written = schema_id_of(value)
         if written == self.own_id:
             return decode_plain(self._schema, value, HEADER_BYTES)
-        text = self._ids.schema_of(written)
         try:
-            writer = _parsed(text)
-            if (found := full_name(text)) != self.name:
-                raise Undecodable(f"schema {written} is {found}, not {self.name}")
-            return decode_plain(writer, value, HEADER_BYTES, self._schema)
-        except (SchemaParseException, UnknownType, ValueError, LookupError, TypeError) as error:
-            raise Undecodable(f"schema {written} is not a record's in Avro: {error!r}") from error
-
-
-@lru_cache(maxsize=1000)
-def _parsed(text: str) -> Any:
-    return fastavro.parse_schema(json.loads(text))
+            name, schema = writer_schema(self._ids.schema_of(written))
+        except NoSchema as error:
+            raise Undecodable(f"schema {written} is not a record's in Avro: {error}") from error
+        if name != self.name:
+            raise Undecodable(f"schema {written} is {name}, not {self.name}")
+        return decode_plain(schema, value, HEADER_BYTES, self._schema)

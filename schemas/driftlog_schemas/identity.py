@@ -7,7 +7,6 @@ A replica is one incarnation of a device: `store-1.3` is the third life of devic
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple, NewType
 
 DeviceId = NewType("DeviceId", str)
@@ -41,10 +40,12 @@ def device_of(replica: str) -> DeviceId:
     return DeviceId(replica.rpartition(".")[0])
 
 
-@lru_cache(maxsize=65536)
 def document_key(document: DocumentId) -> bytes:
     """The key of a document in the state topic and in every store."""
-    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in document).encode()
+    text = "/".join(document)
+    if text.count("/") == 2 and "%" not in text:
+        return text.encode()
+    return "/".join([part.replace("%", "%25").replace("/", "%2F") for part in document]).encode()
 
 
 def parse_document_key(key: bytes) -> DocumentId:
@@ -52,7 +53,9 @@ def parse_document_key(key: bytes) -> DocumentId:
     parts = key.decode().split("/")
     if len(parts) != 3:
         raise ValueError(f"{key!r} is not collection/scope/id")
-    return DocumentId(*(part.replace("%2F", "/").replace("%25", "%") for part in parts))
+    if b"%" not in key:
+        return DocumentId(*parts)
+    return DocumentId(*[part.replace("%2F", "/").replace("%25", "%") for part in parts])
 
 
 def scope_prefix(collection: str, scope: str) -> bytes:

@@ -31,7 +31,7 @@ def load_contract(target: str, folder: Path | None = None) -> AppContract:
                 f"there is no module {module_name!r} in {path}", "run in its folder, or install it"
             ) from error
         raise LoadError(f"module {module_name!r} does not import: {_where(error)}", "install what it needs") from error
-    except Exception as error:  # the user's module may raise anything; it is told, not hidden
+    except (Exception, SystemExit) as error:  # the user's module may raise anything; it is told, not hidden
         raise LoadError(f"module {module_name!r} does not import: {_where(error)}", "mend that line") from error
     app = getattr(module, attribute, None)
     contract = getattr(app, "contract", None)
@@ -46,4 +46,4 @@ def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if "importlib" not in f.filename]
     place = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"

@@ -18,8 +18,7 @@ class DocumentOp(NamedTuple):
     op: Op
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """An executed command: its ops are merged all or none. `name` is empty for a write without a declared command."""
 
     id: str
@@ -62,8 +61,7 @@ class Verdict(Enum):
     """All its ops had been seen before: merged or rejected then; an earlier receipt says which."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandOutcome:
+class CommandOutcome(NamedTuple):
     """The verdict on one command, with a stable code and a reason where it was not accepted."""
 
     command_id: str

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 from driftlog_crdt import canonical
 from driftlog_schemas import avro_files
 from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.json_text import from_json
 from driftlog_schemas.messages import (
     CommandOutcome,
     Conflict,
@@ -51,8 +51,8 @@ class RecordCodecs:
                 "partition": receipt.partition,
                 "batch": receipt.batch,
                 "outcomes": [
-                    {"command_id": o.command_id, "verdict": o.verdict.value, "code": o.code, "reason": o.reason}
-                    for o in receipt.outcomes
+                    {"command_id": command_id, "verdict": verdict._value_, "code": code, "reason": reason}
+                    for command_id, verdict, code, reason in receipt.outcomes
                 ],
                 "code": receipt.code,
                 "reason": receipt.reason,
@@ -148,4 +148,4 @@ def _version(version: Version) -> dict[str, Any]:
 
 
 def _to_version(record: dict[str, Any]) -> Version:
-    return Version(**{**record, "value": json.loads(record["value"])})
+    return Version(**{**record, "value": from_json(record["value"])})

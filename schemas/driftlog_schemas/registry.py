@@ -17,15 +17,13 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
-import httpx
 import structlog
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from driftlog_schemas.avro_files import full_name
-from driftlog_schemas.errors import Incompatible, RegistryUnreachable, UnknownSchema
+from driftlog_schemas.errors import RegistryUnreachable, UnknownSchema
+from driftlog_schemas.registry_client import RegistryClient
 from driftlog_schemas.schema_cache import SchemaCache, without_secrets
 
 log = structlog.get_logger()
@@ -81,7 +79,8 @@ class CachedRegistry:
         self._offered: set[str] = set()
         self._unknown: dict[int, float] = {}
         self._quiet_until = 0.0
-        self._client: SchemaRegistryClient | None = None
+        self._failure: RegistryUnreachable | None = None
+        self._client: RegistryClient | None = None
         for schema_id, text in self._cache.load():
             self._ids[text] = schema_id
             self._texts[schema_id] = text
@@ -99,7 +98,7 @@ class CachedRegistry:
         if known is not None:
             return known
         subject = full_name(text)
-        found = self._ask(lambda c: int(cast(int, c.lookup_schema(subject, Schema(text, "AVRO")).schema_id)), subject)
+        found = self._ask(lambda client: client.lookup(subject, text))
         self._keep(found, text)
         return found
 
@@ -110,7 +109,7 @@ class CachedRegistry:
         if self._unknown.get(schema_id, 0.0) > time.monotonic():
             raise UnknownSchema(f"schema id {schema_id} was not registered at {self._shown} a moment ago")
         try:
-            text = self._ask(lambda c: str(c.get_schema(schema_id).schema_str), f"schema id {schema_id}")
+            text = self._ask(lambda client: client.schema(schema_id))
         except UnknownSchema:
             if len(self._unknown) >= MAX_UNKNOWN:
                 self._unknown.clear()
@@ -122,7 +121,7 @@ class CachedRegistry:
     def register(self, text: str) -> int:
         """Register a schema under its record name (again is harmless). Raises `Incompatible`, `RegistryUnreachable`."""
         subject = full_name(text)
-        schema_id = self._ask(lambda c: int(c.register_schema(subject, Schema(text, "AVRO"))), subject)
+        schema_id = self._ask(lambda client: client.register(subject, text))
         self._offered.add(text)
         self._keep(schema_id, text)
         return schema_id
@@ -131,57 +130,20 @@ class CachedRegistry:
         """Would the registry take this schema? A subject that is not there yet takes any. Raises `RegistryUnreachable`."""
         subject = full_name(text)
         try:
-            return self._ask(lambda c: bool(c.test_compatibility(subject, Schema(text, "AVRO"))), subject)
+            return self._ask(lambda client: client.compatible(subject, text))
         except UnknownSchema:
             return True
 
-    def _ask(self, question: Callable[[SchemaRegistryClient], T], what: str) -> T:
-        if time.monotonic() < self._quiet_until:
-            raise self._silent(what, "it did not a moment ago")
+    def _ask(self, question: Callable[[RegistryClient], T]) -> T:
+        if self._failure is not None and time.monotonic() < self._quiet_until:
+            raise RegistryUnreachable(f"{self._failure} (a moment ago)", self._failure.remedy)
+        if self._client is None:
+            self._client = RegistryClient(self._url, TIMEOUT_SECONDS)
         try:
-            if self._client is None:
-                self._client = SchemaRegistryClient({"url": self._url, "timeout": TIMEOUT_SECONDS, "max.retries": 1})
             return question(self._client)
-        except SchemaRegistryError as error:
-            raise self._refused(error, what) from error
-        except (httpx.HTTPError, OSError) as error:
-            self._quiet_until = time.monotonic() + QUIET_SECONDS
-            raise self._silent(what, str(error) or type(error).__name__) from error
-        except (httpx.InvalidURL, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise RegistryUnreachable(
-                f"{self._shown} does not answer like a schema registry: {error}",
-                "give the whole URL with --registry, for example http://127.0.0.1:8081/apis/ccompat/v7",
-            ) from error
-
-    def _silent(self, what: str, why: str) -> RegistryUnreachable:
-        return RegistryUnreachable(
-            f"schema registry {self._shown} does not answer ({why}), and {what} is not known here",
-            "check --registry, or start one with `driftlog broker up`",
-        )
-
-    def _refused(self, error: SchemaRegistryError, what: str) -> UnknownSchema | Incompatible | RegistryUnreachable:
-        status = error.http_status_code
-        if status == 404 and error.error_code == SchemaRegistryError.UNKNOWN:
-            return RegistryUnreachable(
-                f"{self._shown} is no schema registry (404)", "give the whole URL with --registry, path included"
-            )
-        if status == 404:
-            return UnknownSchema(
-                f"{what} is not registered at {self._shown}",
-                "run `driftlog schemas register --app ...` or start a worker",
-            )
-        if status in (409, 422):
-            return Incompatible(
-                f"the registry refuses {what}: {error.error_message}",
-                "give every new field a default; never change a type",
-            )
-        if status in (401, 403):
-            return RegistryUnreachable(
-                f"schema registry {self._shown} does not let us in ({status})",
-                "put the user into the URL: https://USER:PASSWORD@HOST",
-            )
-        self._quiet_until = time.monotonic() + QUIET_SECONDS
-        return RegistryUnreachable(f"schema registry {self._shown}: {error}", "check the registry's log")
+        except RegistryUnreachable as error:
+            self._failure, self._quiet_until = error, time.monotonic() + QUIET_SECONDS
+            raise
 
     def _keep(self, schema_id: int, text: str) -> None:
         if self._texts.get(schema_id) == text and self._ids.get(text) == schema_id:

@@ -22,7 +22,10 @@ log = structlog.get_logger()
 
 def without_secrets(url: str) -> str:
     """The URL as it may be shown and kept."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL at all; whoever asks it will say so
+        return url.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
@@ -32,7 +35,10 @@ class SchemaCache:
     def __init__(self, folder: Path, url: str) -> None:
         self._folder = folder
         self._url = without_secrets(url)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            log.warning("schema.cache.unwritable", folder=str(folder), error=str(error))
 
     def load(self) -> Iterator[tuple[int, str]]:
         """Every (id, schema text) that was kept of this registry, the latest last."""
@@ -44,7 +50,7 @@ class SchemaCache:
                 if type(schema_id) is not int or type(text) is not str:
                     raise TypeError("id or schema is of the wrong type")
                 age = path.stat().st_mtime_ns
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 log.warning("schema.cache.unreadable", file=str(path), error=repr(error))
                 continue
             if url == self._url:

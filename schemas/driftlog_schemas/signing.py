@@ -97,7 +97,7 @@ class Identity:
             raise IdentityProblem(
                 f"identity file {path} cannot be read: {error.strerror}", "run as its owner, or name another file"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IdentityProblem(f"{path} is not an identity file: {error}", _ENROL) from error
         if mode & stat.S_IROTH:
             raise IdentityProblem(f"identity file {path} can be read by every user", f"chmod 600 {path}")

@@ -39,8 +39,13 @@ def state_schema(collection: CollectionContract) -> str:
         ],
     }
     fields.append({"name": META, "type": meta})
-    schema = {"type": "record", "name": collection.name, "namespace": f"driftlog.{collection.space}", "fields": fields}
+    schema = {"type": "record", "name": collection.name, "namespace": namespace(collection.space), "fields": fields}
     return json.dumps(schema, separators=(",", ":"))
+
+
+def namespace(space: str) -> str:
+    """The Avro namespace of a space's rows; Avro knows no hyphen in a name, topics do."""
+    return f"driftlog.{space.replace('-', '__')}"
 
 
 class StateCodec:

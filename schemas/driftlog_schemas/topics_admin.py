@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TypeVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
 from driftlog_schemas.topics import Plan, Topic
 
+T = TypeVar("T")
+
 TIMEOUT_SECONDS = 15.0
+ANSWER_SECONDS = 5.0
+"""How long a broker may take to say what it has; one that is there answers at once."""
 
 
 class TopicsAdmin:
@@ -31,14 +37,15 @@ class TopicsAdmin:
         futures = self._admin.describe_configs([ConfigResource(ResourceType.TOPIC, n) for n in found])
         result = {}
         for resource, future in futures.items():
-            settings = {name: entry.value for name, entry in future.result(self._timeout).items()}
+            entries = self._result(future, f"to describe topic {resource.name}") or {}
+            settings = {name: entry.value for name, entry in entries.items()}
             result[resource.name] = Topic(resource.name, partitions[resource.name], settings)
         return result
 
     def partition_counts(self) -> dict[str, int]:
         """Topic -> partitions, without settings. Raises `BrokerUnreachable`."""
         try:
-            metadata = self._admin.list_topics(timeout=self._timeout)
+            metadata = self._admin.list_topics(timeout=min(self._timeout, ANSWER_SECONDS))
         except KafkaException as error:
             raise BrokerUnreachable(
                 f"no Kafka broker answers at {self._bootstrap}",
@@ -62,20 +69,19 @@ class TopicsAdmin:
                 )
 
     def apply(self, plan: Plan, replication: int = 1) -> None:
-        """Carry out a plan; returns when the cluster shows the new topics. Raises `TopicProblem` on any refusal."""
+        """Carry out a plan; returns when the cluster shows the new topics.
+
+        Raises `TopicProblem` on any refusal, ours or the broker's; the broker is asked about all topics before the first is made.
+        """
         if plan.refuse:
             first = plan.refuse[0]
             raise TopicProblem(f"topic {first.topic} {first.fact}", first.remedy)
         if plan.create:
             new = [NewTopic(t.name, t.partitions, replication, config=dict(t.settings)) for t in plan.create]
-            for future in self._admin.create_topics(new, operation_timeout=self._timeout).values():
-                try:
-                    future.result(self._timeout)
-                except KafkaException as error:
-                    if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
-                        raise TopicProblem(
-                            f"the broker refuses a topic: {error.args[0].str()}", "see the broker's log"
-                        ) from error
+            for rehearsal in (True, False):
+                made = self._admin.create_topics(new, operation_timeout=self._timeout, validate_only=rehearsal)
+                for name, future in made.items():
+                    self._result(future, f"topic {name}", unless="TOPIC_ALREADY_EXISTS")
             self._wait_for(plan.create)
         resources = [
             ConfigResource(
@@ -89,8 +95,22 @@ class TopicsAdmin:
             for change in plan.alter
         ]
         if resources:
-            for future in self._admin.incremental_alter_configs(resources).values():
-                future.result(self._timeout)
+            for resource, future in self._admin.incremental_alter_configs(resources).items():
+                self._result(future, f"the settings of topic {resource.name}")
+
+    def _result(self, future: Future[T], what: str, unless: str = "") -> T | None:
+        """What the broker answered; None for the refusal named by `unless`. Raises `TopicProblem`."""
+        try:
+            return future.result(self._timeout)
+        except KafkaException as error:
+            refusal: KafkaError = error.args[0]
+            if refusal.name() == unless:
+                return None
+            raise TopicProblem(f"the broker refuses {what}: {refusal.str()}", "see the broker's log") from error
+        except TimeoutError as error:
+            raise BrokerUnreachable(
+                f"the broker at {self._bootstrap} does not answer about {what}", "see the broker's log"
+            ) from error
 
     def _wait_for(self, topics: Sequence[Topic]) -> None:
         end = time.monotonic() + self._timeout

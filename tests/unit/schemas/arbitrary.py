@@ -1,0 +1,49 @@
+"""Arbitrary batches: every value that the algebra can merge, every context, ops of several commands over shared documents."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from driftlog_crdt import Op, Plain
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Batch, Command, DocumentOp
+
+REPLICA = "store-1.3"
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+longs = st.integers(0, (1 << 63) - 1)
+scalars: st.SearchStrategy[Plain] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(1 << 80), 1 << 80),
+    st.sampled_from([0, 1, -(1 << 63), (1 << 63) - 1, 1 << 63, -(1 << 63) - 1]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    texts,
+)
+values: st.SearchStrategy[Plain] = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=8
+)
+contexts = st.none() | st.dictionaries(st.sampled_from(["store-2.1", "store-9.12", "büro.1"]), longs, max_size=3)
+documents = st.builds(DocumentId, st.sampled_from(["Stock", "Ledger"]), texts, texts)
+ops = st.builds(
+    Op,
+    st.just(REPLICA),
+    longs,
+    longs,
+    st.sampled_from(["", "on_hand", "price", "größe"]),
+    st.sampled_from(["increment", "set", "delete", "add"]),
+    values,
+    contexts,
+)
+commands = st.builds(
+    Command, texts, texts, texts, longs, st.lists(st.builds(DocumentOp, documents, ops), max_size=6).map(tuple), texts
+)
+batches = st.builds(
+    Batch,
+    texts,
+    st.integers(0, (1 << 31) - 1),
+    st.just(REPLICA),
+    longs,
+    st.lists(commands, max_size=5).map(tuple),
+    texts,
+)

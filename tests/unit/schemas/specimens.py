@@ -1,0 +1,211 @@
+"""One fixed record of every kind that goes over the wire, with everything in it that its schema can say.
+
+`tests/data/wire/NAME.hex` holds the bytes of each. Where those change, devices in the field no longer understand the cloud: then
+either the change is an accident, or it needs a new format and readers of both. Only to pin a *new* specimen:
+
+    python -m tests.unit.schemas.specimens
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from driftlog import AddWinsSet, App, Counter, Document, Register, field
+from driftlog_crdt import DocumentState, Op
+from driftlog_schemas.avro_files import full_name
+from driftlog_schemas.batch_codec import BatchCodec, encode_body, encode_command
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.messages import (
+    Batch,
+    Command,
+    CommandOutcome,
+    Conflict,
+    ConflictStatus,
+    Device,
+    DeviceStatus,
+    DocumentOp,
+    Heartbeat,
+    ParkedCommand,
+    Receipt,
+    Verdict,
+    Version,
+)
+from driftlog_schemas.record_codecs import RecordCodecs, conflict_id
+from driftlog_schemas.signing import Identity
+from driftlog_schemas.state_codec import StateCodec
+
+FOLDER = Path(__file__).parents[2] / "data" / "wire"
+BYTES_PER_LINE = 40
+
+
+class NumberedIds:
+    """Ids by record name, so that a comment in a schema does not change a pinned byte."""
+
+    NAMES = (
+        "driftlog.v1.SignedBatch",
+        "driftlog.retail.Stock",
+        "driftlog.v1.Receipt",
+        "driftlog.v1.Conflict",
+        "driftlog.v1.Device",
+        "driftlog.v1.Heartbeat",
+        "driftlog.v1.ParkedCommand",
+    )
+
+    def id_of(self, text: str) -> int:
+        return self.NAMES.index(full_name(text)) + 1
+
+    def schema_of(self, schema_id: int) -> str:
+        raise AssertionError(f"every specimen is of this code's schema, not of {schema_id}")
+
+
+IDS = NumberedIds()
+TEA = DocumentId("Stock", "s1", "earl/grey 100%")
+MILK = DocumentId("Stock", "s1", "milk")
+T0 = 1_790_000_000_000
+IDENTITY = Identity("store-1", 3, "5f0c77aa", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+
+
+def _op(document: DocumentId, seq: int, field: str, kind: str, value: object, context: object = None) -> DocumentOp:
+    return DocumentOp(document, Op("store-1.3", seq, (T0 + seq) << 16, field, kind, value, context))  # type: ignore[arg-type]
+
+
+SALE = Command(
+    "0198-sale",
+    "sell",
+    "s1",
+    (T0 + 9) << 16,
+    (
+        _op(TEA, 4, "on_hand", "decrement", 2),
+        _op(TEA, 5, "price", "set", "12.5", {"office.1": 7, "store-2.1": 3}),
+        _op(MILK, 1, "on_hand", "increment", 1 << 70),
+        _op(MILK, 2, "tags", "add", "büro", {}),
+    ),
+    "ann",
+)
+WRITE = Command(
+    "0199-write",
+    "",
+    "s1",
+    (T0 + 10) << 16,
+    (
+        _op(MILK, 3, "note", "set", {"b": [1, 1.5, True, None], "a": ""}, {"office.1": 7, "store-2.1": 3}),
+        _op(MILK, 4, "", "delete", None, {}),
+    ),
+)
+BATCH = Batch("retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1")
+RECEIPT = Receipt(
+    "store-1",
+    "store-1.3",
+    "retail",
+    5,
+    42,
+    (
+        CommandOutcome("0198-sale", Verdict.ACCEPTED),
+        CommandOutcome("0199-write", Verdict.REJECTED, "recount", "sold more than was there"),
+        CommandOutcome("0200", Verdict.PARKED),
+        CommandOutcome("0201", Verdict.DUPLICATE),
+    ),
+    skew_ms=250,
+    offset=1234567,
+)
+REFUSAL = Receipt("store-9", "", "retail", 5, -1, (), "bad_signature", "the signature is not this key's", offset=8)
+WINNER = Version("store-1.3", 5, (T0 + 5) << 16, "12.5", "0198-sale", "ann")
+LOSER = Version("office.1", 8, (T0 + 1) << 16, {"amount": 11, "sale": True})
+CONFLICT = Conflict(
+    conflict_id(TEA, "price", ("store-1.3", 5), ("office.1", 8)),
+    TEA,
+    "price",
+    WINNER,
+    LOSER,
+    "review",
+    "register",
+    T0,
+    T0 + 172_800_000,
+    ConflictStatus.RESOLVED,
+    Version("office.1", 9, (T0 + 90) << 16, 12, "0300", "eve"),
+)
+DEVICE = Device(
+    "store-1",
+    3,
+    {"5f0c77aa": IDENTITY.public_key, "00aa11bb": bytes(32)},
+    ("s1", "shared"),
+    ("sell", "_write"),
+    DeviceStatus.REVOKED,
+    T0,
+    T0 + 5,
+)
+HEARTBEAT = Heartbeat("store-1", "store-1.3", T0, "DEGRADED", 12, T0 - 900, 1 << 33, -40, {"driftlog": "0.1.0"})
+PARKED = ParkedCommand("store-1", T0, 1234567, 42, encode_command(SALE, "retail", "store-1.3"))
+
+app = App("shop")
+space = app.space("retail", partitions=8)
+
+
+@space.collection(scope="store", id="sku")
+class Stock(Document):
+    store: str
+    sku: str
+    on_hand: Counter
+    price: Register[Decimal] = field(default=Decimal("0"), on_conflict="review", deadline="48h")
+    tags: AddWinsSet[str]
+
+
+COLLECTION = app.contract.collection("Stock")
+STOCK = COLLECTION.document
+
+
+def stock_state() -> DocumentState:
+    """Sold, priced and tagged by two replicas."""
+    state = STOCK.new()
+    for op in (
+        Op("office.1", 1, T0 << 16, "on_hand", "increment", 40, None),
+        Op("office.1", 2, (T0 + 1) << 16, "tags", "add", "tea", {}),
+        Op("store-1.3", 1, (T0 + 2) << 16, "on_hand", "decrement", 3, None),
+        Op("store-1.3", 2, (T0 + 3) << 16, "price", "set", "12.5", {"office.1": 2}),
+        Op("store-1.3", 3, (T0 + 3) << 16, "tags", "add", "büro", {"office.1": 2}),
+    ):
+        STOCK.apply(state, op)
+    return state
+
+
+def _made() -> Mapping[str, Callable[[], bytes]]:
+    codecs = RecordCodecs(IDS)
+    return {
+        "batch_body": lambda: encode_body(BATCH),
+        "signed_batch": lambda: BatchCodec(IDS).seal(encode_body(BATCH), IDENTITY),
+        "state_row": lambda: StateCodec(COLLECTION, IDS).encode(TEA, stock_state()),
+        "receipt": lambda: codecs.encode_receipt(RECEIPT),
+        "refusal": lambda: codecs.encode_receipt(REFUSAL),
+        "conflict": lambda: codecs.encode_conflict(CONFLICT),
+        "device": lambda: codecs.encode_device(DEVICE),
+        "heartbeat": lambda: codecs.encode_heartbeat(HEARTBEAT),
+        "parked_command": lambda: codecs.encode_parked(PARKED),
+        "document_key": lambda: document_key(TEA),
+    }
+
+
+MADE = _made()
+
+
+def pinned(name: str) -> bytes:
+    """The bytes that were sent when the contract was fixed."""
+    return bytes.fromhex((FOLDER / f"{name}.hex").read_text())
+
+
+def pin_new() -> list[str]:
+    """Write down those specimens that are not yet; never one that is."""
+    new = [name for name in MADE if not (FOLDER / f"{name}.hex").exists()]
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in new:
+        text = MADE[name]().hex()
+        lines = [text[i : i + 2 * BYTES_PER_LINE] for i in range(0, len(text), 2 * BYTES_PER_LINE)]
+        (FOLDER / f"{name}.hex").write_text("\n".join(lines) + "\n")
+    return new
+
+
+if __name__ == "__main__":
+    raise SystemExit(f"pinned: {', '.join(pin_new()) or 'nothing new'}")

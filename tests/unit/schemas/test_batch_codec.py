@@ -1,0 +1,247 @@
+"""A batch comes back exactly as it went in, its bytes are canonical, and no bytes do anything but decode or be refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from driftlog_crdt import Op, Plain, canonical
+from driftlog_schemas import avro_files
+from driftlog_schemas.batch_codec import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_OPS,
+    BatchCodec,
+    decode_body,
+    decode_command,
+    encode_body,
+    encode_command,
+)
+from driftlog_schemas.errors import ContractError, TooBig, Undecodable
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity, verify
+from tests.unit.schemas.arbitrary import REPLICA, batches, commands, values
+
+BODY = avro_files.parsed("batch_body")
+TEA = DocumentId("Stock", "s1", "tea")
+IDENTITY = Identity.create("store-1", 3)
+
+
+def op(seq: int = 1, value: Plain = 1, **changed: Any) -> DocumentOp:
+    return DocumentOp(TEA, Op(REPLICA, seq, 1 << 16, "on_hand", "increment", value)._replace(**changed))
+
+
+def batch(*ops: DocumentOp) -> Batch:
+    return Batch("retail", 2, REPLICA, 7, (Command("c1", "sell", "s1", 1 << 16, ops, "ann"),), "1.0")
+
+
+def record(body: bytes) -> dict[str, Any]:
+    found = fastavro.schemaless_reader(io.BytesIO(body), BODY, None)
+    assert isinstance(found, dict)
+    return found
+
+
+def rewritten(body: bytes, **changed: Any) -> bytes:
+    """The body as a sender might write it who does not use our encoder."""
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, BODY, record(body) | changed)
+    return stream.getvalue()
+
+
+def kept_text(made: Batch) -> str:
+    """Everything in the batch with types told apart, because `1 == 1.0 == True` in Python."""
+    return canonical([[*o.document, *o.op[:6], dict(o.op.context or {})] for c in made.commands for o in c.ops])
+
+
+@given(batches)
+@example(batch(op(value=1), op(2, value=1.0), op(3, value=True), op(4, value=-0.0), op(5, value=None)))
+def test_a_batch_comes_back_as_it_went_in(made: Batch) -> None:
+    found = decode_body(encode_body(made))
+    assert found == made
+    assert kept_text(found) == kept_text(made)
+
+
+@given(batches)
+def test_the_same_batch_gives_the_same_bytes(made: Batch) -> None:
+    body = encode_body(made)
+    assert encode_body(decode_body(body)) == body
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.integers(1, 99), max_size=5))
+def test_the_order_of_a_context_is_not_in_the_bytes(context: dict[str, int]) -> None:
+    backwards = dict(reversed(context.items()))
+    assert encode_body(batch(op(context=context))) == encode_body(batch(op(context=backwards)))
+
+
+@given(values)
+def test_any_plain_value_is_carried(value: Plain) -> None:
+    (found,) = decode_body(encode_body(batch(op(value=value)))).commands[0].ops
+    assert canonical(found.op.value) == canonical(value)
+
+
+@given(commands)
+def test_one_command_comes_back_alone(command: Command) -> None:
+    assert decode_command(encode_command(command, "retail", REPLICA)) == command
+
+
+def test_two_commands_are_not_one() -> None:
+    two = dataclasses.replace(batch(op()), commands=batch(op()).commands * 2)
+    with pytest.raises(Undecodable, match="2 commands"):
+        decode_command(encode_body(two))
+
+
+def test_no_op_or_no_context_is_something_else_than_an_empty_one() -> None:
+    found = decode_body(encode_body(batch(op(1), op(2, context={}), op(3, context={"store-2.1": 4}))))
+    assert [o.op.context for o in found.commands[0].ops] == [None, {}, {"store-2.1": 4}]
+
+
+def test_a_usual_op_takes_some_twenty_bytes() -> None:
+    one, many = (encode_body(batch(*(op(n) for n in range(1, count + 1)))) for count in (1, 401))
+    assert (len(many) - len(one)) / 400 < 20
+
+
+def test_an_op_over_the_bound_is_not_sent() -> None:
+    assert len(decode_body(encode_body(batch(*map(op, range(MAX_BATCH_OPS))))).commands[0].ops) == MAX_BATCH_OPS
+    with pytest.raises(TooBig, match="501 ops"):
+        encode_body(batch(*map(op, range(MAX_BATCH_OPS + 1))))
+
+
+def test_bytes_over_the_bound_are_neither_sent_nor_read() -> None:
+    with pytest.raises(TooBig, match="bytes"):
+        encode_body(batch(op(value="x" * MAX_BATCH_BYTES)))
+    with pytest.raises(Undecodable, match="bytes"):
+        decode_body(b"\x02" * (MAX_BATCH_BYTES + 1))
+
+
+def test_ops_of_another_replica_are_a_defect_of_the_caller() -> None:
+    with pytest.raises(AssertionError, match="one replica"):
+        encode_body(batch(op(replica="store-2.1")))
+
+
+GOOD = encode_body(batch(op(1, context={"store-2.1": 4}), op(2, value="tea"), op(3, value=["tea", {"a": 1}])))
+
+
+@pytest.mark.parametrize("length", range(len(GOOD)))
+def test_a_truncated_body_is_undecodable(length: int) -> None:
+    with pytest.raises(Undecodable):
+        decode_body(GOOD[:length])
+
+
+@given(st.binary(min_size=1, max_size=50))
+def test_trailing_bytes_are_refused(more: bytes) -> None:
+    with pytest.raises(Undecodable):
+        decode_body(GOOD + more)
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_foreign_bytes_are_a_batch_or_undecodable(data: bytes, as_ours: bool) -> None:
+    try:
+        found = decode_body(b"\x02" + data if as_ours else data)
+    except Undecodable:
+        return
+    assert isinstance(found, Batch)
+
+
+@given(st.data())
+def test_spoiled_bytes_are_a_batch_or_undecodable(data: st.DataObject) -> None:
+    spoiled = bytearray(GOOD)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(spoiled) - 1))
+        spoiled[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=12))
+    try:
+        found = decode_body(bytes(spoiled))
+    except Undecodable:
+        return
+    assert isinstance(found, Batch)
+
+
+def long_bytes(number: int) -> bytes:
+    """A number as Avro writes it."""
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, "long", number)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("count", [1 << 20, 1 << 40, (1 << 63) - 1, -1, -(1 << 40), -(1 << 63)])
+def test_a_claimed_length_is_not_believed(count: int) -> None:
+    space = b"\x02" + long_bytes(count)
+    arrays = GOOD[: GOOD.index(b"\x061.0") + 4] + long_bytes(count)
+    for body in (space, space + bytes(100), arrays, arrays + bytes(100)):
+        with pytest.raises(Undecodable):
+            decode_body(body)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fact"),
+    [
+        ({"format": 2}, "format"),
+        ({"op_document": [0, 0]}, "length"),
+        ({"op_document": [0, 0, 1]}, "does not hold"),
+        ({"op_document": [0, 0, -1]}, "does not hold"),
+        ({"op_change": [0, 0, 9]}, "does not hold"),
+        ({"op_context": [0, 0, 1]}, "does not hold"),
+        ({"op_context": [0, 0, -2]}, "does not hold"),
+        ({"contexts": [{}] * 4}, "contexts for 3 ops"),
+        ({"commands": []}, "belong to no command"),
+        ({"op_value": [1, 2, {"json": "{"}]}, "not JSON"),
+        ({"op_value": [1, 2, {"json": "[NaN]"}]}, "not JSON"),
+        ({"op_value": [1, 2, {"json": "[" * 100_000}]}, "not JSON"),
+        ({"op_value": [1, 2, {"json": "9" * 5000}]}, "not JSON"),
+    ],
+)
+def test_a_body_that_contradicts_itself_is_undecodable(changed: dict[str, Any], fact: str) -> None:
+    with pytest.raises(Undecodable, match=fact):
+        decode_body(rewritten(GOOD, **changed))
+
+
+@pytest.mark.parametrize("ops", [[2, 2], [4, -1], [-1, 4], [2], [1 << 30], [3, 1]])
+def test_commands_share_out_the_ops_exactly(ops: list[int]) -> None:
+    (head,) = record(GOOD)["commands"]
+    with pytest.raises(Undecodable):
+        decode_body(rewritten(GOOD, commands=[head | {"ops": n} for n in ops]))
+
+
+def test_too_many_ops_or_commands_are_not_read() -> None:
+    (head,) = record(GOOD)["commands"]
+    empty: dict[str, list[Any]] = {name: [] for name, found in record(GOOD).items() if isinstance(found, list)}
+    with pytest.raises(Undecodable, match="501 commands"):
+        decode_body(rewritten(GOOD, **empty | {"commands": [head | {"ops": 0}] * (MAX_BATCH_OPS + 1)}))
+    with pytest.raises(Undecodable, match="501 ops"):
+        decode_body(rewritten(GOOD, op_seq=list(range(MAX_BATCH_OPS + 1))))
+
+
+def test_every_flipped_bit_of_a_body_breaks_the_signature() -> None:
+    signature = IDENTITY.sign(GOOD)
+    assert verify(IDENTITY.public_key, signature, GOOD)
+    for at in range(len(GOOD) * 8):
+        spoiled = bytearray(GOOD)
+        spoiled[at // 8] ^= 1 << at % 8
+        assert not verify(IDENTITY.public_key, signature, bytes(spoiled)), f"bit {at}"
+
+
+@given(batches)
+def test_a_sealed_batch_opens_to_what_was_signed(made: Batch) -> None:
+    codec, body = BatchCodec(FixedIds()), encode_body(made)
+    opened = codec.open(codec.seal(body, IDENTITY))
+    assert opened == SignedBatch("store-1", IDENTITY.key_id, IDENTITY.sign(body), body)
+    assert verify(IDENTITY.public_key, opened.signature, opened.body)
+
+
+@given(st.data())
+def test_a_spoiled_envelope_opens_to_something_or_is_refused(data: st.DataObject) -> None:
+    codec = BatchCodec(FixedIds())
+    spoiled = bytearray(codec.seal(GOOD, IDENTITY))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, min(len(spoiled) - 1, 120)))
+        spoiled[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=9))
+    try:
+        assert isinstance(codec.open(bytes(spoiled)), SignedBatch)
+    except ContractError as error:
+        assert str(error)

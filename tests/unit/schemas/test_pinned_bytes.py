@@ -1,0 +1,85 @@
+"""The wire contract does not change by accident: what was sent once is written the same and read the same for ever."""
+
+from __future__ import annotations
+
+import json
+
+import fastavro
+import pytest
+
+from driftlog_schemas import avro_files
+from driftlog_schemas.batch_codec import BatchCodec, decode_body, decode_command
+from driftlog_schemas.groups import GroupMark, headers, parse
+from driftlog_schemas.identity import parse_document_key
+from driftlog_schemas.record_codecs import RecordCodecs, conflict_id
+from driftlog_schemas.signing import verify
+from driftlog_schemas.state_codec import StateCodec, state_schema
+from tests.unit.schemas import specimens
+from tests.unit.schemas.specimens import COLLECTION, IDENTITY, IDS, MADE, STOCK, TEA, pinned, stock_state
+
+CODECS = RecordCodecs(IDS)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_bytes_are_those_that_were_pinned(name: str) -> None:
+    assert MADE[name]().hex() == pinned(name).hex()
+
+
+def test_no_pinned_bytes_are_left_unchecked() -> None:
+    assert {path.stem for path in specimens.FOLDER.glob("*.hex")} == set(MADE)
+
+
+def test_what_was_pinned_is_still_read() -> None:
+    assert decode_body(pinned("batch_body")) == specimens.BATCH
+    assert CODECS.decode_receipt(pinned("receipt")) == specimens.RECEIPT
+    assert CODECS.decode_receipt(pinned("refusal")) == specimens.REFUSAL
+    assert CODECS.decode_conflict(pinned("conflict")) == specimens.CONFLICT
+    assert CODECS.decode_heartbeat(pinned("heartbeat")) == specimens.HEARTBEAT
+    assert CODECS.decode_parked(pinned("parked_command")) == specimens.PARKED
+    assert decode_command(CODECS.decode_parked(pinned("parked_command")).body) == specimens.SALE
+    assert parse_document_key(pinned("document_key")) == TEA
+
+
+def test_a_pinned_device_is_still_known_with_its_keys() -> None:
+    found = CODECS.decode_device(pinned("device"))
+    assert found.keys["5f0c77aa"] == IDENTITY.public_key
+    assert (found.device_id, found.incarnation, found.status) == ("store-1", 3, specimens.DEVICE.status)
+    assert (list(found.scopes), list(found.permissions)) == (["s1", "shared"], ["sell", "_write"])
+
+
+def test_a_pinned_batch_still_verifies() -> None:
+    signed = BatchCodec(IDS).open(pinned("signed_batch"))
+    assert (signed.device_id, signed.key_id) == ("store-1", "5f0c77aa")
+    assert verify(IDENTITY.public_key, signed.signature, signed.body)
+    assert decode_body(signed.body) == specimens.BATCH
+
+
+def test_a_pinned_row_is_still_the_same_state() -> None:
+    codec = StateCodec(COLLECTION, IDS)
+    assert STOCK.encode(codec.decode(pinned("state_row"))) == STOCK.encode(stock_state())
+    assert codec.decode_row(pinned("state_row"))["on_hand"] == 37
+
+
+def test_the_group_headers_are_those_that_were_pinned() -> None:
+    sent = [("driftlog.group", b"1234567"), ("driftlog.last", b"1"), ("driftlog.rejected", b"store-1.3:4,office.1:9")]
+    rejected = (("store-1.3", 4), ("office.1", 9))
+    assert headers(1234567, last=True, rejected=rejected) == sent
+    assert parse(sent) == GroupMark(1234567, True, rejected)
+
+
+def test_the_id_of_a_conflict_is_the_one_that_was_pinned() -> None:
+    one, other = ("store-1.3", 5), ("office.1", 8)
+    assert conflict_id(TEA, "price", one, other) == "73b1643da39d2094862d71c4"
+    assert conflict_id(TEA, "price", other, one) == "73b1643da39d2094862d71c4"
+
+
+@pytest.mark.parametrize("name", avro_files.RECORDS)
+def test_every_schema_stays_the_shape_that_was_pinned(name: str) -> None:
+    """Its canonical form has neither comments nor defaults, so that those may be bettered."""
+    shape = fastavro.schema.to_parsing_canonical_form(json.loads(avro_files.text(name)))
+    prints = json.loads((specimens.FOLDER / "fingerprints.json").read_text())
+    assert fastavro.schema.fingerprint(shape, "CRC-64-AVRO") == prints[name]
+
+
+def test_the_schema_of_a_row_stays_the_shape_that_was_pinned() -> None:
+    assert json.loads(state_schema(COLLECTION)) == json.loads((specimens.FOLDER / "state_row.avsc").read_text())

@@ -1,0 +1,184 @@
+"""Receipts, conflicts, devices, heartbeats and parked commands come back as they went in; other bytes are refused by the tree's errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftlog_schemas import avro_files
+from driftlog_schemas.errors import ContractError, Undecodable
+from driftlog_schemas.framing import FramedCodec, header
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import (
+    CommandOutcome,
+    Conflict,
+    ConflictStatus,
+    Device,
+    DeviceStatus,
+    Heartbeat,
+    ParkedCommand,
+    Receipt,
+    Verdict,
+    Version,
+)
+from driftlog_schemas.record_codecs import RecordCodecs, conflict_id
+from driftlog_schemas.registry import FixedIds
+from tests.unit.schemas.arbitrary import documents, longs, texts, values
+
+IDS = FixedIds()
+CODECS = RecordCodecs(IDS)
+
+ints = st.integers(0, (1 << 31) - 1)
+outcomes = st.builds(CommandOutcome, texts, st.sampled_from(Verdict), texts, texts)
+versions = st.builds(Version, texts, longs, longs, values, texts, texts)
+dots = st.tuples(st.sampled_from(["a.1", "a.2", "b.1"]), st.integers(1, 9))
+
+
+@given(st.builds(Receipt, texts, texts, texts, ints, longs, st.lists(outcomes).map(tuple), texts, texts, longs, longs))
+def test_a_receipt_comes_back(made: Receipt) -> None:
+    assert CODECS.decode_receipt(CODECS.encode_receipt(made)) == made
+
+
+@given(
+    st.builds(
+        Conflict,
+        id=texts,
+        document=documents,
+        field=texts,
+        winner=versions,
+        loser=versions,
+        policy=st.sampled_from(["record", "review"]),
+        rule=texts,
+        detected_ms=longs,
+        deadline_ms=longs,
+        status=st.sampled_from(ConflictStatus),
+        resolved_by=st.none() | versions,
+    )
+)
+def test_a_conflict_comes_back(made: Conflict) -> None:
+    assert CODECS.decode_conflict(CODECS.encode_conflict(made)) == made
+
+
+@given(
+    st.builds(
+        Device,
+        texts,
+        ints,
+        st.dictionaries(texts, st.binary(max_size=32), max_size=3),
+        st.lists(texts, max_size=3),
+        st.lists(texts, max_size=3),
+        st.sampled_from(DeviceStatus),
+        longs,
+        longs,
+    )
+)
+def test_a_device_comes_back(made: Device) -> None:
+    assert CODECS.decode_device(CODECS.encode_device(made)) == made
+
+
+@given(
+    st.builds(
+        Heartbeat, texts, texts, longs, texts, longs, longs, longs, longs, st.dictionaries(texts, texts, max_size=3)
+    )
+)
+def test_a_heartbeat_comes_back(made: Heartbeat) -> None:
+    assert CODECS.decode_heartbeat(CODECS.encode_heartbeat(made)) == made
+
+
+@given(st.builds(ParkedCommand, texts, longs, longs, longs, st.binary(max_size=99)))
+def test_a_parked_command_comes_back(made: ParkedCommand) -> None:
+    assert CODECS.decode_parked(CODECS.encode_parked(made)) == made
+
+
+@given(documents, texts, dots, dots)
+def test_a_conflict_has_one_id_whichever_write_came_first(
+    document: DocumentId, field: str, one: tuple[str, int], other: tuple[str, int]
+) -> None:
+    assert conflict_id(document, field, one, other) == conflict_id(document, field, other, one)
+
+
+def test_another_place_or_write_is_another_conflict() -> None:
+    place, other = DocumentId("Stock", "s1", "tea"), DocumentId("Stock", "s1/tea", "")
+    ids = {
+        conflict_id(place, "price", ("a.1", 1), ("b.1", 1)),
+        conflict_id(other, "price", ("a.1", 1), ("b.1", 1)),
+        conflict_id(place, "name", ("a.1", 1), ("b.1", 1)),
+        conflict_id(place, "price", ("a.1", 2), ("b.1", 1)),
+        conflict_id(place, "price", ("a.1", 1), ("b.1", 2)),
+        conflict_id(place, "price", ("a.11", 1), ("b.1", 1)),
+    }
+    assert len(ids) == 6
+
+
+DECODERS: dict[str, Callable[[bytes], Any]] = {
+    "receipt": CODECS.decode_receipt,
+    "conflict": CODECS.decode_conflict,
+    "device": CODECS.decode_device,
+    "heartbeat": CODECS.decode_heartbeat,
+    "parked_command": CODECS.decode_parked,
+}
+VERSION = Version("a.1", 1, 1, ["tea"])
+CONFLICT = Conflict(
+    "id", DocumentId("Stock", "s1", "tea"), "price", VERSION, VERSION, "review", "register", 1, 2, ConflictStatus.OPEN
+)
+ENCODED = {
+    "receipt": CODECS.encode_receipt(Receipt("a", "a.1", "r", 0, 1, (CommandOutcome("c", Verdict.PARKED),))),
+    "conflict": CODECS.encode_conflict(CONFLICT),
+    "device": CODECS.encode_device(Device("a", 1, {"k": b"key"}, ("*",), ("*",), DeviceStatus.ACTIVE, 1, 1)),
+    "heartbeat": CODECS.encode_heartbeat(Heartbeat("a", "a.1", 1, "ONLINE", 1, 1, 1, 1, {"driftlog": "1"})),
+    "parked_command": CODECS.encode_parked(ParkedCommand("a", 1, 1, 1, b"body")),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@given(data=st.data())
+def test_spoiled_bytes_are_a_record_or_an_error_of_the_tree(name: str, data: st.DataObject) -> None:
+    spoiled = bytearray(ENCODED[name])
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(spoiled) - 1))
+        spoiled[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=6))
+    try:
+        DECODERS[name](bytes(spoiled))
+    except ContractError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@given(data=st.binary(max_size=80))
+def test_foreign_bytes_are_a_record_or_an_error_of_the_tree(name: str, data: bytes) -> None:
+    own = FramedCodec(avro_files.text(name), IDS).own_id
+    for value in (data, header(own) + data):
+        try:
+            DECODERS[name](value)
+        except ContractError as error:
+            assert str(error)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_truncation_is_undecodable(name: str) -> None:
+    for length in range(len(ENCODED[name])):
+        with pytest.raises(Undecodable):
+            DECODERS[name](ENCODED[name][:length])
+
+
+@pytest.mark.parametrize("text", ["", "{", "NaN", "[" * 100_000, "9" * 5000])
+def test_a_version_whose_value_is_not_json_is_undecodable(text: str) -> None:
+    codec = FramedCodec(avro_files.text("conflict"), IDS)
+    record = codec.decode(ENCODED["conflict"])
+    record["loser"]["value"] = text
+    with pytest.raises(Undecodable, match="not JSON"):
+        CODECS.decode_conflict(codec.encode(record))
+
+
+def test_a_record_is_not_mistaken_for_another() -> None:
+    with pytest.raises(Undecodable, match="not driftlog"):
+        CODECS.decode_device(CODECS.encode_heartbeat(CODECS.decode_heartbeat(ENCODED["heartbeat"])))
+
+
+def test_equal_messages_give_equal_bytes() -> None:
+    assert CODECS.encode_conflict(dataclasses.replace(CONFLICT)) == ENCODED["conflict"]

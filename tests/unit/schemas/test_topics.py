@@ -1,0 +1,87 @@
+"""What would have to change on a broker: create and alter, never delete, and nothing at all where order or data would be lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from driftlog import App
+from driftlog_schemas.topics import (
+    DEVICES,
+    HEARTBEATS,
+    OPS_RETENTION_MS,
+    Plan,
+    Topic,
+    ops_topic,
+    plan,
+    state_topic,
+    wanted_topics,
+)
+
+app = App("shop")
+app.space("retail", partitions=8)
+app.space("depot", partitions=3)
+WANTED = wanted_topics(app.contract)
+THERE = {topic.name: topic for topic in WANTED}
+
+
+def test_every_space_has_its_five_topics_in_one_partition_count() -> None:
+    counts = {topic.name: topic.partitions for topic in WANTED}
+    for space, partitions in (("retail", 8), ("depot", 3)):
+        names = [f"{space}.{what}" for what in ("ops", "state", "receipts", "conflicts", "parked")]
+        assert [counts.pop(name) for name in names] == [partitions] * 5
+    assert counts == {DEVICES: 1, HEARTBEATS: 1}
+
+
+def test_ops_are_kept_for_years_and_stamped_by_the_broker() -> None:
+    settings = THERE[ops_topic("retail")].settings
+    assert settings["cleanup.policy"] == "delete"
+    assert settings["message.timestamp.type"] == "LogAppendTime"
+    assert int(settings["retention.ms"]) == OPS_RETENTION_MS >= 5 * 365 * 86_400_000
+
+
+@pytest.mark.parametrize("name", [state_topic("retail"), "retail.conflicts", "retail.parked", DEVICES, HEARTBEATS])
+def test_what_is_asked_by_key_is_compacted(name: str) -> None:
+    assert THERE[name].settings["cleanup.policy"] == "compact"
+
+
+def test_an_empty_broker_gets_everything() -> None:
+    assert plan(WANTED, {}) == Plan(WANTED, [], [])
+
+
+def test_where_all_is_as_it_should_be_nothing_is_done() -> None:
+    assert plan(WANTED, THERE).empty
+
+
+def test_a_brokers_other_settings_are_left_alone() -> None:
+    found = {n: replace(t, settings={**t.settings, "flush.ms": "7"}) for n, t in THERE.items()}
+    assert plan(WANTED, found).empty
+
+
+def test_topics_that_are_not_ours_are_left_alone() -> None:
+    assert plan(WANTED, {**THERE, "orders": Topic("orders", 99, {})}).empty
+
+
+def test_a_differing_setting_is_altered_and_told_with_both_values() -> None:
+    ops = THERE[ops_topic("retail")]
+    found = {**THERE, ops.name: replace(ops, settings={**ops.settings, "retention.ms": "1000"})}
+    made = plan(WANTED, found)
+    (alteration,) = made.alter
+    assert (alteration.topic, dict(alteration.settings)) == (
+        ops.name,
+        {"retention.ms": ("1000", str(OPS_RETENTION_MS))},
+    )
+    assert not made.create
+    assert not made.refuse
+
+
+@pytest.mark.parametrize("partitions", [1, 7, 9, 64])
+def test_another_partition_count_is_refused_in_either_direction(partitions: int) -> None:
+    state = THERE[state_topic("retail")]
+    made = plan(WANTED, {**THERE, state.name: replace(state, partitions=partitions)})
+    (refusal,) = made.refuse
+    assert refusal.topic == state.name
+    assert f"has {partitions} partitions, the app declares 8" in refusal.fact
+    assert f"partitions={partitions}" in refusal.remedy
+    assert not made.empty
