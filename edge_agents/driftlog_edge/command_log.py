@@ -13,6 +13,9 @@ from typing import Any
 
 from driftlog_crdt import Plain
 
+_text = json.JSONEncoder(separators=(",", ":")).encode
+_sorted_text = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")).encode
+
 
 class Status(Enum):
     """How far a command has come. `MERGED` and `REJECTED` are final."""
@@ -42,7 +45,7 @@ class Entry:
         return replace(self, status=status, code=code, reason=reason)
 
     def encode(self) -> bytes:
-        return json.dumps(
+        return _text(
             [
                 self.lsn,
                 self.name,
@@ -53,8 +56,7 @@ class Entry:
                 self.at_ms,
                 self.code,
                 self.reason,
-            ],
-            separators=(",", ":"),
+            ]
         ).encode()
 
     @classmethod
@@ -65,5 +67,4 @@ class Entry:
 
 def fingerprint(name: str, arguments: Any) -> str:
     """What must be the same for a repeated id to be a repetition."""
-    text = json.dumps([name, arguments], sort_keys=True, default=str, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(_sorted_text([name, arguments]).encode(), digest_size=12).hexdigest()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from driftlog_edge.errors import EdgeError
 
@@ -27,13 +28,23 @@ class EdgeConfig(BaseSettings):
     identity: Path
     bootstrap: str = "127.0.0.1:9092"
     registry: str = "http://127.0.0.1:8081/apis/ccompat/v7"
-    scopes: list[str] = Field(min_length=1)
+    scopes: Annotated[list[str], NoDecode] = Field(min_length=1)
+    """In the environment `s1,s2`, or as JSON."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=7420, ge=0, le=65535)
     http_socket: Path | None = None
     durability: Literal["disk", "os"] = "disk"
     outbox_limit: int = Field(default=1_000_000, ge=1)
     batches_in_flight: int = Field(default=16, ge=1, le=1000)
+
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [scope for part in value.split(",") if (scope := part.strip())]
 
     @classmethod
     def settings_customise_sources(
@@ -62,7 +73,9 @@ class EdgeConfig(BaseSettings):
             ) from error
         except FileNotFoundError as error:
             raise BadConfig(f"there is no configuration file {path}", "check --config") from error
-        except tomllib.TOMLDecodeError as error:
+        except OSError as error:
+            raise BadConfig(f"{path} cannot be read: {error.strerror}", "check --config") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise BadConfig(f"{path} is not TOML: {error}", "mend that line") from error
         finally:
             _TomlSource.path = token

@@ -60,9 +60,13 @@ class Offline(EdgeError):
 
 
 class TimedOut(EdgeError):
-    """Not in the time given."""
+    """Not in the time given. `command_id` is the command that was waited for; it stands."""
 
     code = "timeout"
+
+    def __init__(self, message: str, remedy: str = "", command_id: str = "") -> None:
+        super().__init__(message, remedy)
+        self.command_id = command_id
 
 
 class StoreBusy(EdgeError):

@@ -8,7 +8,7 @@ touched views are dropped and computed anew from what is stored.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from driftlog_crdt import DocumentState, HybridClock, Plain, TooLarge, canonical
@@ -71,8 +71,17 @@ class _DocumentEditor:
 class _Run:
     """A running command: gathers ops, applies them to the views as they come."""
 
-    def __init__(self, views: Views, space: str, replica: str, clock: HybridClock, wall_ms: int) -> None:
+    def __init__(
+        self,
+        views: Views,
+        space: str,
+        replica: str,
+        clock: HybridClock,
+        wall_ms: int,
+        scopes: Collection[str] | None,
+    ) -> None:
         self._views = views
+        self._scopes = scopes
         self._space = space
         self._replica = replica
         self._clock = clock
@@ -87,6 +96,10 @@ class _Run:
             if not isinstance(text, str) or not text or len(text) > MAX_NAME or "\x00" in text:
                 raise InvalidInput(what, f"must be text of 1 to {MAX_NAME} characters without NUL")
         if self.scope is None:
+            if self._scopes is not None and scope not in self._scopes:
+                raise InvalidInput(
+                    "scope", f"this device does not hold scope {scope!r}; it holds {', '.join(self._scopes)}"
+                )
             self.scope = scope
         elif scope != self.scope:
             raise InvalidInput("scope", f"a command stays in one scope: {self.scope!r}, not {scope!r}")
@@ -114,14 +127,23 @@ class Executor:
     """Commands against the views of one replica."""
 
     def __init__(
-        self, contract: AppContract, replica: str, views: Views, outbox: Outbox, journal: Journal, clock: Clock
+        self,
+        contract: AppContract,
+        replica: str,
+        views: Views,
+        outbox: Outbox,
+        journal: Journal,
+        clock: Clock,
+        scopes: Collection[str] | None = None,
     ) -> None:
+        """`scopes` are those that the replica holds, None for all: what it does not hold it would never see merged."""
         self._contract = contract
         self._replica = replica
         self._views = views
         self._outbox = outbox
         self._journal = journal
         self._wall = clock
+        self._scopes = scopes
         self.hlc = HybridClock()
         self._last_lsn = 0
         self.reload()
@@ -130,7 +152,8 @@ class Executor:
     def reload(self) -> None:
         """Clock and lsn as the store has them."""
         stored = self._journal.get(Family.META, keys.CLOCK)
-        self.hlc = HybridClock(keys.unpack_number(stored[:8]) if stored else 0)
+        observed = keys.unpack_number(self._journal.get(Family.META, keys.OBSERVED))
+        self.hlc = HybridClock(max(observed, keys.unpack_number(stored[:8]) if stored else 0))
         self._last_lsn = keys.unpack_number(stored[8:]) if stored else 0
 
     def run(self, name: str, arguments: Mapping[str, Any], command_id: str = "", actor: str = "") -> Executed:
@@ -220,7 +243,7 @@ class Executor:
     ) -> Executed:
         wall_ms = self._wall.wall_ms()
         stamp = self.hlc.last
-        run = _Run(self._views, space, self._replica, self.hlc, wall_ms)
+        run = _Run(self._views, space, self._replica, self.hlc, wall_ms, self._scopes)
         try:
             result = function(run)
             if run.ops:
@@ -269,6 +292,7 @@ class Executor:
         for view in run.touched.values():
             view.pending.append(lsn)
         self._last_lsn = lsn
+        self._views.backlog.added(lsn)
         return Executed(command_id, entry, writes, touched, run.scope)
 
     def document_json(self, document: DocumentId) -> dict[str, Json]:

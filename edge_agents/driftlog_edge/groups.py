@@ -32,7 +32,7 @@ class GroupAssembler:
         mark = groups.parse(record.headers)
         self._buffer.append(record)
         self._highest = max(self._highest, mark.number)
-        ripe = mark.last and (mark.number < 0 or mark.number >= self._highest)
+        ripe = mark.last and mark.number >= self._highest  # a foreign record, -1, ends nothing but itself
         full = len(self._buffer) >= (self._bound if catching_up else LIVE_BOUND)
         if not (ripe or full):
             return []

@@ -9,19 +9,44 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from driftlog_edge.ports import Record, Sealed
+from driftlog_edge import ports
+from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.2
 FETCH_BATCH = 500
+
+
+class KafkaRoute:
+    """`ports.Route` to one cluster."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    def ship(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        delivered: Callable[[Sealed, str | None], None],
+        trouble: Callable[[], None],
+    ) -> ports.Shipping:
+        return Shipping(self._bootstrap, loop, delivered, trouble)
+
+    def follow(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        positions: Mapping[tuple[str, int], int],
+        arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
+        trouble: Callable[[], None],
+    ) -> ports.Feed:
+        return Feed(self._bootstrap, positions, loop, arrived, trouble)
 
 
 class Shipping:
@@ -43,6 +68,7 @@ class Shipping:
                 "acks": "all",
                 "compression.type": "zstd",
                 "linger.ms": 0,
+                "socket.nagle.disable": True,
                 "message.timeout.ms": 0,
                 "reconnect.backoff.max.ms": 5000,
                 "socket.keepalive.enable": True,
@@ -61,7 +87,23 @@ class Shipping:
         def report(error: KafkaError | None, message: Message) -> None:
             _told(self._loop, lambda: self._delivered(batch, None if error is None else str(error)))
 
-        self._producer.produce(batch.topic, batch.value, batch.key, batch.partition, on_delivery=report)
+        self._produce(batch.topic, batch.partition, batch.key, batch.value, report)
+
+    def tell(self, topic: str, key: bytes, value: bytes, done: Callable[[], None]) -> None:
+        """Hand over a record that nothing depends on."""
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            _told(self._loop, done)
+
+        self._produce(topic, 0, key, value, report)
+
+    def _produce(
+        self, topic: str, partition: int, key: bytes, value: bytes, report: Callable[[KafkaError | None, Message], None]
+    ) -> None:
+        try:
+            self._producer.produce(topic, value, key, partition, on_delivery=report)
+        except (KafkaException, BufferError) as error:
+            raise Unreachable(f"the client takes no record: {error}") from error
 
     def _poll(self) -> None:
         while not self._stop.is_set():
@@ -76,16 +118,6 @@ class Shipping:
         self._thread.join()
 
 
-class Chunk(NamedTuple):
-    """What one poll of the consumer brought from one partition, in order."""
-
-    topic: str
-    partition: int
-    records: list[Record]
-    at_end: bool
-    """The partition's end was reached at this moment."""
-
-
 class Feed:
     """Consumes assigned partitions; `arrived(chunks)` runs on the loop, and the next poll waits until it is done."""
 
@@ -94,7 +126,7 @@ class Feed:
         bootstrap: str,
         positions: Mapping[tuple[str, int], int],
         loop: asyncio.AbstractEventLoop,
-        arrived: Callable[[Sequence[Chunk]], Any],
+        arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
         trouble: Callable[[], None],
     ) -> None:
         self._loop = loop
@@ -150,10 +182,16 @@ class Feed:
         return [Chunk(t, p, records, bool(ends)) for (t, p), (records, ends) in gathered.items()]
 
     def end_offsets(self, places: Sequence[tuple[str, int]], timeout: float) -> dict[tuple[str, int], int]:
-        """Where the partitions end now. Blocking. Raises KafkaException when the broker does not answer."""
-        return {
-            (t, p): self._consumer.get_watermark_offsets(TopicPartition(t, p), timeout=timeout)[1] for t, p in places
-        }
+        """Where the partitions end now. Blocking. Raises `Unreachable`."""
+        try:
+            found = {
+                (t, p): self._consumer.get_watermark_offsets(TopicPartition(t, p), timeout=timeout) for t, p in places
+            }
+        except (KafkaException, RuntimeError) as error:  # RuntimeError: closed meanwhile
+            raise Unreachable(f"the broker does not say where its topics end: {error}") from error
+        if silent := [place for place, offsets in found.items() if offsets is None]:
+            raise Unreachable(f"the broker does not say where {silent[0]} ends")
+        return {place: offsets[1] for place, offsets in found.items()}
 
     def close(self) -> None:
         self._stop.set()
@@ -170,6 +208,3 @@ def _record(message: Message) -> Record:
 def _told(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
     with suppress(RuntimeError):  # the loop has ended before the client's thread
         loop.call_soon_threadsafe(call)
-
-
-__all__ = ["Chunk", "Feed", "KafkaException", "Shipping"]

@@ -10,6 +10,7 @@ LSN_BYTES = _LSN.size
 
 CLASSES = ("critical", "high", "normal", "low")
 CLOCK = b"clock"
+OBSERVED = b"observed"
 _SEPARATOR = b"\x00"
 
 
@@ -40,6 +41,11 @@ def parse_outbox(key: bytes) -> tuple[int, int, int, int]:
     return (key[0], *_OUTBOX.unpack(key[1:]))
 
 
+def urgency_of(key: bytes) -> int:
+    """The class of an outbox entry, as its index in `CLASSES`."""
+    return key[1]
+
+
 def sealed_prefix(space: str) -> bytes:
     return b"sealed/" + space.encode() + b"/"
 
@@ -60,6 +66,10 @@ def batch_counter(space: str, partition: int) -> bytes:
 
 def cursor_key(topic: str, partition: int) -> bytes:
     return f"cursor/{topic}/{partition}".encode()
+
+
+def synced_key(topic: str, partition: int) -> bytes:
+    return f"synced/{topic}/{partition}".encode()
 
 
 def digest_key(space: str, scope: str) -> bytes:

@@ -50,13 +50,20 @@ class Outbox:
         self._codec = codec
         self._journal = journal
         self._limit = limit
-        self.waiting = 0
-        """Commands not yet sealed into a batch."""
+        self._waiting: list[int] = []
+        """How many commands wait in each class."""
         self._count()
         journal.on_rollback(self._count)
 
     def _count(self) -> None:
-        self.waiting = sum(1 for _ in self._journal.scan(Family.OUTBOX, b""))
+        self._waiting = [0] * len(keys.CLASSES)
+        for key, _ in self._journal.scan(Family.OUTBOX, b""):
+            self._waiting[keys.urgency_of(key)] += 1
+
+    @property
+    def waiting(self) -> int:
+        """Commands not yet sealed into a batch."""
+        return sum(self._waiting)
 
     def require_room(self) -> None:
         """Raise `OutboxFull` if no further command may wait."""
@@ -74,10 +81,10 @@ class Outbox:
         partition = partition_of(scope, self._partitions[space])
         urgency = keys.CLASSES.index(priority)
         writes: dict[Place, bytes | None] = {}
-        if urgency < len(keys.CLASSES) - 1:
+        if any(self._waiting[urgency + 1 :]):
             self._take_along(writes, index, partition, urgency, documents)
         writes[Family.OUTBOX, keys.outbox_key(index, urgency, partition, lsn)] = b""
-        self.waiting += 1
+        self._waiting[urgency] += 1
         return writes
 
     def _take_along(
@@ -98,6 +105,8 @@ class Outbox:
                         continue
                     writes[place] = None
                     writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = b""
+                    self._waiting[lower] -= 1
+                    self._waiting[urgency] += 1
                     for other, _ in self._command(lsn)[0].ops:
                         name = document_key(other)
                         if name not in met:
@@ -112,7 +121,7 @@ class Outbox:
         space, _, partition, _ = keys.parse_outbox(first)
         commands: list[Command] = []
         lsns: list[int] = []
-        writes: dict[Place, bytes | None] = {}
+        taken: list[bytes] = []
         size = ops = 0
         for key in self._of_partition(space, partition):
             lsn = keys.parse_lsn(key)
@@ -123,14 +132,17 @@ class Outbox:
             lsns.append(lsn)
             size += length
             ops += len(command.ops)
-            writes[Family.OUTBOX, key] = None
+            taken.append(key)
         name = self._spaces[space]
+        writes: dict[Place, bytes | None] = {(Family.OUTBOX, key): None for key in taken}
         counter = keys.batch_counter(name, partition)
         number = keys.unpack_number(self._journal.get(Family.META, counter)) + 1
         writes[Family.META, counter] = keys.pack_number(number)
         writes[Family.META, keys.sealed_key(name, partition, number)] = json.dumps(lsns).encode()
-        self.waiting -= len(lsns)
-        return self._sealed(name, partition, number, commands, app_version), writes
+        sealed = self._sealed(name, partition, number, lsns, commands, app_version)  # may need the registry, and fail
+        for key in taken:
+            self._waiting[keys.urgency_of(key)] -= 1
+        return sealed, writes
 
     def _first(self) -> bytes | None:
         best: bytes | None = None
@@ -156,7 +168,7 @@ class Outbox:
     def reseal(self, batch: Open, app_version: str = "") -> Sealed:
         """The same batch again, same number and same commands."""
         commands = [self._command(lsn)[0] for lsn in batch.lsns if self._has(lsn)]
-        return self._sealed(batch.space, batch.partition, batch.number, commands, app_version)
+        return self._sealed(batch.space, batch.partition, batch.number, batch.lsns, commands, app_version)
 
     def lsns(self, space: str, partition: int, number: int) -> tuple[int, ...]:
         """The commands of a sealed batch; empty once a receipt has closed it."""
@@ -185,10 +197,18 @@ class Outbox:
         assert raw is not None, f"command {lsn} waits in the outbox but is not in the op log"
         return decode_command(raw), len(raw)
 
-    def _sealed(self, space: str, partition: int, number: int, commands: Sequence[Command], app_version: str) -> Sealed:
+    def _sealed(
+        self,
+        space: str,
+        partition: int,
+        number: int,
+        lsns: Sequence[int],
+        commands: Sequence[Command],
+        app_version: str,
+    ) -> Sealed:
         body = encode_body(Batch(space, partition, self._identity.replica, number, tuple(commands), app_version))
         value = self._codec.seal(body, self._identity)
-        return Sealed(topics.ops_topic(space), partition, number, self._identity.device_id.encode(), value)
+        return Sealed(topics.ops_topic(space), partition, number, self._identity.device_id.encode(), value, tuple(lsns))
 
 
 def _some(entries: Iterator[tuple[bytes, bytes]], limit: int) -> Iterator[tuple[bytes, bytes]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 
 class Family(Enum):
@@ -17,6 +18,8 @@ class Family(Enum):
     COMMANDS = "commands"
     CONFLICTS = "conflicts"
     META = "meta"
+
+    __hash__ = object.__hash__  # Enum's own hashes the name in Python; families are in every key of every lookup
 
 
 Place: TypeAlias = tuple[Family, bytes]
@@ -66,3 +69,70 @@ class Sealed(NamedTuple):
     number: int
     key: bytes
     value: bytes
+    lsns: tuple[int, ...] = ()
+    """The commands in it."""
+
+
+class Chunk(NamedTuple):
+    """What one look at a partition brought, in order."""
+
+    topic: str
+    partition: int
+    records: list[Record]
+    at_end: bool
+    """The partition's end was reached at this moment."""
+
+
+class Unreachable(Exception):
+    """The broker did not answer."""
+
+
+class Shipping(Protocol):
+    """The outgoing client."""
+
+    def send(self, batch: Sealed) -> None:
+        """Hand over one batch; the route's `delivered` tells what became of it. Raises `Unreachable` when it has no room."""
+        ...
+
+    def tell(self, topic: str, key: bytes, value: bytes, done: Callable[[], None]) -> None:
+        """Hand over a record that nothing depends on; `done` when it is gone, one way or the other. Raises as `send`."""
+        ...
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Give what is on its way `seconds` to arrive, then drop it. Blocking."""
+        ...
+
+
+class Feed(Protocol):
+    """The incoming client. It follows its partitions until it is closed."""
+
+    def end_offsets(self, places: Sequence[tuple[str, int]], timeout: float) -> dict[tuple[str, int], int]:
+        """Where the partitions end now. Blocking. Raises `Unreachable`."""
+        ...
+
+    def close(self) -> None:
+        """Blocking."""
+        ...
+
+
+class Route(Protocol):
+    """The way to the cloud. What it calls, it calls on the loop."""
+
+    def ship(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        delivered: Callable[[Sealed, str | None], None],
+        trouble: Callable[[], None],
+    ) -> Shipping:
+        """A client for what goes out; a broker that is not there is `trouble`, not an error."""
+        ...
+
+    def follow(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        positions: Mapping[tuple[str, int], int],
+        arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
+        trouble: Callable[[], None],
+    ) -> Feed:
+        """A client for what comes in, from these offsets on; the next look waits until `arrived` is done."""
+        ...

@@ -11,7 +11,9 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from driftlog_crdt import DocumentState, HybridClock, canonical, dominates
+import structlog
+
+from driftlog_crdt import AlgebraError, DocumentState, HybridClock, canonical, dominates
 from driftlog_edge import keys
 from driftlog_edge.command_log import Entry, Status
 from driftlog_edge.journal import Journal
@@ -19,12 +21,17 @@ from driftlog_edge.outbox import Outbox
 from driftlog_edge.ports import Family, Place, Record
 from driftlog_edge.views import Views
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus, Receipt, Verdict
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.state_codec import StateCodec
 
+log = structlog.get_logger()
+
 DIGEST_BYTES = 8
+UNREADABLE = (Undecodable, UnknownSchema, AlgebraError, ValueError)
+"""What reading a record raises when it is foreign, damaged, or of a newer app: passed over, counted and told."""
 
 
 class Pulled(NamedTuple):
@@ -41,6 +48,10 @@ class Pulled(NamedTuple):
     skew_ms: int = 0
     answered: tuple[tuple[str, int, int], ...] = ()
     """(space, partition, number) of batches that a receipt has closed"""
+    dropped: tuple[int, ...] = ()
+    """lsns that the confirmed state now has all of"""
+    unreadable: int = 0
+    """records that were passed over because they cannot be read here"""
 
 
 class Puller:
@@ -74,12 +85,21 @@ class Puller:
         latest: dict[bytes, DocumentState] = {}
         digests: dict[str, int] = {}
         changed: dict[bytes, DocumentId] = {}
+        unreadable = 0
         for record in records:
-            document = parse_document_key(record.key)
+            document = self._document(topic, record)
+            if document is None:
+                unreadable += 1
+                continue
             if document.scope not in self._scopes or record.value is None or document.collection not in self._codecs:
                 continue
             codec = self._codecs[document.collection]
-            incoming = codec.decode(record.value)
+            try:
+                incoming = codec.decode(record.value)
+            except UNREADABLE as error:
+                _passed_over(topic, record, error)
+                unreadable += 1
+                continue
             before = latest.get(record.key)
             if before is None:
                 raw = self._journal.get(Family.CONFIRMED, record.key)
@@ -101,30 +121,54 @@ class Puller:
             place = (Family.META, keys.digest_key(space, scope))
             stored = int.from_bytes(self._journal.get(*place) or bytes(DIGEST_BYTES), "big")
             writes[place] = (stored ^ change).to_bytes(DIGEST_BYTES, "big")
+        dropped: dict[int, None] = {}
         for key, state in latest.items():
-            self._drop_covered(key, changed[key], state, writes)
+            self._drop_covered(key, changed[key], state, writes, dropped)
+        if latest:
+            writes[Family.META, keys.OBSERVED] = keys.pack_number(self._hlc().last)
         if records:
             writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
-        return Pulled(writes, tuple(changed.values()))
+        return Pulled(writes, tuple(changed.values()), dropped=tuple(dropped), unreadable=unreadable)
+
+    def _document(self, topic: str, record: Record) -> DocumentId | None:
+        try:
+            return parse_document_key(record.key)
+        except ValueError as error:
+            _passed_over(topic, record, error)
+            return None
 
     def staged(self, pulled: Pulled) -> None:
         """The writes are staged: views of the changed documents are computed anew when asked for."""
         for document in pulled.changed:
             self._views.forget(document_key(document))
+        for lsn in pulled.dropped:
+            self._views.backlog.dropped(lsn)
 
     def _drop_covered(
-        self, key: bytes, document: DocumentId, state: DocumentState, writes: dict[Place, bytes | None]
+        self,
+        key: bytes,
+        document: DocumentId,
+        state: DocumentState,
+        writes: dict[Place, bytes | None],
+        dropped: dict[int, None],
     ) -> None:
         for lsn in self._views.pending(key):
-            ops = [op for other, op in self._views.command(lsn).ops if other == document]
-            if all(state.vector.get(op.replica, 0) >= op.seq for op in ops):
+            ops = self._views.command(lsn).ops
+            if all(state.vector.get(op.replica, 0) >= op.seq for other, op in ops if other == document):
                 writes[Family.PENDING, keys.pending_key(key, lsn)] = None
+                others = {document_key(other) for other, _ in ops} - {key}
+                if not any(self._is_pending(other, lsn, writes) for other in others):
+                    dropped[lsn] = None
+
+    def _is_pending(self, key: bytes, lsn: int, writes: Mapping[Place, bytes | None]) -> bool:
+        place = (Family.PENDING, keys.pending_key(key, lsn))
+        return place not in writes and self._journal.get(*place) is not None
 
     def _observe(self, document: DocumentId, state: DocumentState) -> None:
         clock = self._hlc()
-        fields = self._codecs[document.collection].collection.document.fields
+        kind = self._codecs[document.collection].collection.document
         for name, stored in state.fields.items():
-            for write in fields[name].type.writes(stored):
+            for write in kind.merge_type(name).writes(stored):
                 clock.observe(write.hlc)
 
     def receipts(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
@@ -133,11 +177,16 @@ class Puller:
         settled: list[str] = []
         again: list[int] = []
         answered: list[tuple[str, int, int]] = []
-        refused, skew = "", 0
+        refused, skew, unreadable = "", 0, 0
         for record in records:
             if record.key != self._device_id.encode() or record.value is None:
                 continue
-            receipt = self._records.decode_receipt(record.value)
+            try:
+                receipt = self._records.decode_receipt(record.value)
+            except UNREADABLE as error:
+                _passed_over(topic, record, error)
+                unreadable += 1
+                continue
             skew = receipt.skew_ms or skew
             if receipt.code:
                 # Only a batch of ours that is still open can be meant; a forger's is not.
@@ -152,7 +201,7 @@ class Puller:
                 answered.append((receipt.space, partition, receipt.batch))
         if records:
             writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
-        return Pulled(writes, (), tuple(settled), tuple(again), refused, skew, tuple(answered))
+        return Pulled(writes, (), tuple(settled), tuple(again), refused, skew, tuple(answered), unreadable=unreadable)
 
     def _settle(self, receipt: Receipt, writes: dict[Place, bytes | None], again: list[int]) -> list[str]:
         settled = []
@@ -181,11 +230,17 @@ class Puller:
         """Conflicts of subscribed scopes."""
         writes: dict[Place, bytes | None] = {}
         changed = []
+        unreadable = 0
         for record in records:
             if record.value is None:
                 writes[Family.CONFLICTS, record.key] = None
                 continue
-            conflict = self._records.decode_conflict(record.value)
+            try:
+                conflict = self._records.decode_conflict(record.value)
+            except UNREADABLE as error:
+                _passed_over(topic, record, error)
+                unreadable += 1
+                continue
             if conflict.document.scope in self._scopes:
                 place = (Family.CONFLICTS, record.key)
                 earlier = writes.get(place) or self._journal.get(*place)
@@ -193,7 +248,7 @@ class Puller:
                 changed.append(conflict.document)
         if records:
             writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
-        return Pulled(writes, tuple(changed))
+        return Pulled(writes, tuple(changed), unreadable=unreadable)
 
     def _merged(self, earlier: bytes, conflict: Conflict) -> bytes:
         """A closing record names the writes but not the commands behind them; the opening one did."""
@@ -215,6 +270,10 @@ class Puller:
                 resolved_by=conflict.resolved_by,
             )
         )
+
+
+def _passed_over(topic: str, record: Record, error: Exception) -> None:
+    log.warning("a record cannot be read and is passed over", topic=topic, offset=record.offset, reason=str(error))
 
 
 def document_digest(key: bytes, state: DocumentState) -> int:

@@ -36,7 +36,12 @@ class RocksStore:
     """`ports.Store` over RocksDB."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreFailed(
+                f"data folder {folder} cannot be made: {error.strerror}", "give another data_dir"
+            ) from error
         self._folder = folder
         try:
             self._db = Rdict(str(folder), _options(create=True), column_families={f.value: _options() for f in Family})

@@ -16,6 +16,8 @@ from driftlog_schemas.contract import InvalidInput
 
 MAX_DOCUMENTS = 32
 
+_text = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def parse(token: str) -> dict[str, dict[str, int]]:
     """document key -> vector. Raises `InvalidInput` for a foreign token."""
@@ -34,4 +36,4 @@ def extend(token: str, seen: Mapping[str, Mapping[str, int]]) -> str:
     for document, vector in seen.items():
         known[document] = joined(known.pop(document, {}), vector)
     last = dict(list(known.items())[-MAX_DOCUMENTS:])
-    return base64.urlsafe_b64encode(json.dumps(last, separators=(",", ":")).encode()).decode()
+    return base64.urlsafe_b64encode(_text(last).encode()).decode()

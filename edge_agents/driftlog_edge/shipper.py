@@ -45,7 +45,27 @@ class Shipper:
 
     @property
     def idle(self) -> bool:
+        """Is nothing on its way to the log?"""
         return not (self._flying or self._resend)
+
+    @property
+    def waiting(self) -> bool:
+        """Is there something to send?"""
+        return bool(self._resend) or self._outbox.waiting > 0
+
+    def carries(self, lsn: int) -> bool:
+        """Is this sealed command in a batch that the log is not known to have?"""
+        if any(lsn in batch.lsns for batch in self._flying.values() if not self._arrived(_place(batch))):
+            return True
+        return any(
+            lsn in batch.lsns
+            for batch in self._resend
+            if not self._arrived((batch.space, batch.partition, batch.number))
+        )
+
+    def _arrived(self, place: tuple[str, int, int]) -> bool:
+        wait = self._open.get(place)
+        return wait is not None and wait.attempts > 0
 
     def next(self) -> tuple[Sealed, dict[Place, bytes | None]] | None:
         """The next batch and what to write before it is sent; None when the way is full or nothing waits."""

@@ -1,15 +1,19 @@
 """The replica's conversation with the cloud: what is sealed goes out, what comes in is applied; both survive anything.
 
-The decisions are in the core (`Shipper`, `Puller`, `GroupAssembler`, `Connectivity`); this is the loop between them and Kafka. A batch
-is sent only after the write that sealed it is in the store, and with it every command it carries: an op that the cloud has but
-the device forgot would let the device use its dot again.
+The decisions are in the core (`Shipper`, `Puller`, `GroupAssembler`, `Connectivity`, `Pulse`); this is the loop between them and a
+route. It holds at most one connection. When something that came in could not be kept (a full disk, a registry that
+does not answer), the connection is given up and begun anew at the replica's own cursors, after a while that grows.
+
+The clients speak only when something happens. So a quiet link is asked now and then where the state topics end: the answer tells that
+there is a way, and from when on the replica is known to be in step.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import structlog
 
@@ -17,20 +21,29 @@ from driftlog_edge import keys
 from driftlog_edge.committer import Committer
 from driftlog_edge.connectivity import Connection, Connectivity, Watchdog, backoff
 from driftlog_edge.errors import EdgeError, Offline
-from driftlog_edge.groups import GroupAssembler
+from driftlog_edge.freshness import Freshness
+from driftlog_edge.heartbeats import Pulse
+from driftlog_edge.intake import Intake, Kind
 from driftlog_edge.journal import Journal
-from driftlog_edge.kafka_rim import Chunk, Feed, KafkaException, Shipping
-from driftlog_edge.ports import Clock, Family, Sealed
+from driftlog_edge.ports import Chunk, Clock, Family, Feed, Route, Sealed, Shipping, Unreachable
 from driftlog_edge.puller import Pulled, Puller
+from driftlog_edge.pump import Pump
 from driftlog_edge.shipper import Shipper
-from driftlog_schemas import topics
+from driftlog_schemas import avro_files, topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.registry import SchemaIds
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.5
+PROBE_SECONDS = 15.0
+"""How long a link that works may be quiet before it is asked."""
+PROBE_SOON_SECONDS = 1.0
+PROBE_CAP_SECONDS = 30.0
+PROBE_TIMEOUT_SECONDS = 3.0
+FAREWELL_SECONDS = 2.0
 
 
 class Sync:
@@ -40,180 +53,203 @@ class Sync:
         self,
         contract: AppContract,
         scopes: Sequence[str],
-        bootstrap: str,
+        route: Route,
+        ids: SchemaIds,
         journal: Journal,
         committer: Committer,
         shipper: Shipper,
         puller: Puller,
         clock: Clock,
         moved: Callable[[Pulled], None],
+        heartbeat: Callable[[], tuple[bytes, bytes]],
         sync_before_send: bool,
     ) -> None:
-        self._bootstrap = bootstrap
+        self._route = route
+        self._ids = ids
         self._journal = journal
         self._committer = committer
         self._shipper = shipper
         self._puller = puller
         self._clock = clock
         self._moved = moved
-        self._sync_before_send = sync_before_send
+        self._heartbeat = heartbeat
         self.connectivity = Connectivity()
         self.watchdog = Watchdog()
-        self.problem = ""
-        """Why nothing moves, in words; empty when all is well."""
+        self.pump = Pump(shipper, committer, ids, lambda: self._shipping, sync_before_send)
+        self._pulse = Pulse()
+        self._heartbeat_known = False
+        self._trouble_in = ""
+        self.unreadable = 0
+        """Records that were passed over because nobody here can read them."""
         self.skew_ms = 0
-        self.synced_ms: dict[tuple[str, int], int] = {}
-        """(state topic, partition) -> wall time when its end was last reached"""
-        self._space_of: dict[str, tuple[str, str]] = {}
+        self._topics: dict[str, tuple[str, Kind]] = {}
         self._places: list[tuple[str, int]] = []
         for name, space in contract.spaces.items():
-            self._space_of[topics.state_topic(name)] = (name, "state")
-            self._space_of[topics.receipts_topic(name)] = (name, "receipts")
-            self._space_of[topics.conflicts_topic(name)] = (name, "conflicts")
+            kinds: dict[str, Kind] = {
+                topics.state_topic(name): "state",
+                topics.receipts_topic(name): "receipts",
+                topics.conflicts_topic(name): "conflicts",
+            }
+            self._topics |= {topic: (name, kind) for topic, kind in kinds.items()}
             for partition in sorted({partition_of(scope, space.partitions) for scope in scopes}):
-                self._places += [(topic, partition) for topic in self._space_of if self._space_of[topic][0] == name]
-        self._assemblers: dict[tuple[str, int], GroupAssembler] = {}
-        self._reached: set[tuple[str, int]] = set()
-        """State partitions whose end was reached since we connected: no longer catching up."""
+                self._places += [(topic, partition) for topic in kinds]
+        self._state_places = [place for place in self._places if self._topics[place[0]][1] == "state"]
+        self.freshness = Freshness(self._state_places, journal, committer, clock)
+        self._connection = 0
         self._shipping: Shipping | None = None
         self._feed: Feed | None = None
-        self._pumping = False
-        self._ticker: asyncio.Task[None] | None = None
+        self._intake: Intake | None = None
+        self._changing = asyncio.Lock()
+        self._failures = 0
+        self._probe_at = 0.0
+        self._probes_failed = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
-    # -- life
-
-    async def start(self) -> None:
-        """Begin; a broker that is not there is no error."""
-        self._ticker = asyncio.create_task(self._tick(), name="driftlog-sync")
-        self._connect()
-
-    async def close(self) -> None:
-        """Give what is on its way a moment, then stop."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-            await asyncio.gather(self._ticker, return_exceptions=True)
-        await self._disconnect(flush_seconds=2.0 if self.connectivity.state is Connection.ONLINE else 0.0)
-
-    async def force_offline(self, forced: bool) -> None:
-        """Aeroplane mode, on or off."""
-        if forced == self.connectivity.forced:
-            return
-        self.connectivity.force_offline(forced, self._clock.monotonic())
-        if forced:
-            await self._disconnect()
-        else:
-            self._connect()
-
-    def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        positions = {place: self.position(*place) for place in self._places}
-        self._assemblers = {place: GroupAssembler() for place in self._places}
-        self._reached.clear()
-        self._shipper.resume()
-        self._shipping = Shipping(self._bootstrap, loop, self._delivered, self._trouble)
-        self._feed = Feed(self._bootstrap, positions, loop, self._arrived, self._trouble)
-        self.pump()
-
-    async def _disconnect(self, flush_seconds: float = 0.0) -> None:
-        shipping, feed = self._shipping, self._feed
-        self._shipping = self._feed = None
-        loop = asyncio.get_running_loop()
-        if feed is not None:
-            await loop.run_in_executor(None, feed.close)
-        if shipping is not None:
-            await loop.run_in_executor(None, shipping.close, flush_seconds)
-
-    # -- out
+    @property
+    def problem(self) -> str:
+        """Why something does not move, in words; empty when all is well."""
+        return self._trouble_in or self.pump.problem
 
     @property
     def idle(self) -> bool:
         """Is nothing on its way to the log?"""
         return self._shipper.idle
 
-    def pump(self) -> None:
-        """Send what waits, as far as the way is free."""
-        if not self._pumping and self._shipping is not None:
-            self._pumping = True
-            asyncio.get_running_loop().create_task(self._pump())
+    # -- life
 
-    async def _pump(self) -> None:
-        attempt = 0
-        try:
-            while self._shipping is not None:
-                try:
-                    found = self._shipper.next()
-                    if found is None:
-                        return
-                    batch, writes = found
-                    if writes:
-                        await self._committer.commit(writes, sync=self._sync_before_send)
-                    shipping = self._shipping
-                    if shipping is None:
-                        return
-                    shipping.send(batch)
-                    self.problem, attempt = "", 0
-                except (ContractError, EdgeError, KafkaException, BufferError) as error:
-                    # The registry is needed once for the first batch; until then the queue waits.
-                    attempt += 1
-                    self.problem = str(error)
-                    log.warning("cannot ship yet", reason=self.problem)
-                    self._shipper.resume()
-                    await asyncio.sleep(backoff(attempt, random.random))
-        finally:
-            self._pumping = False
+    async def start(self) -> None:
+        """Begin; a broker that is not there is no error."""
+        self._begin(self._tick())
+        await self._reconnect()
 
-    def _delivered(self, batch: Sealed, error: str | None) -> None:
+    async def close(self) -> None:
+        """Give what is on its way a moment, then stop."""
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        async with self._changing:
+            await self._disconnect()
+        await self.pump.stop()
+        self.freshness.keep()
+
+    async def force_offline(self, forced: bool) -> None:
+        """Aeroplane mode, on or off."""
+        if forced == self.connectivity.forced:
+            return
+        if forced:
+            async with self._changing:
+                await self._disconnect(forced=True)
+        else:
+            self.connectivity.force_offline(False, self._clock.monotonic())
+            await self._reconnect()
+
+    async def _reconnect(self) -> None:
+        """A connection that begins at the replica's own cursors; none in aeroplane mode."""
+        async with self._changing:
+            await self._disconnect()
+            if self.connectivity.forced or self._closed:
+                return
+            loop = asyncio.get_running_loop()
+            self._shipper.resume()
+            self._connection += 1
+            connection = self._connection
+            self._shipping = self._route.ship(
+                loop, lambda batch, error: self._delivered(batch, error, connection), self._trouble
+            )
+            intake = self._intake = Intake(self._topics, self._puller, self._committer, self._ids, self._pulled)
+
+            async def arrived(chunks: Sequence[Chunk]) -> None:
+                await self._arrived(intake, chunks)
+
+            positions = {place: self.position(*place) for place in self._places}
+            self._feed = self._route.follow(loop, positions, arrived, self._trouble)
+            self._probe_at = self._clock.monotonic() + PROBE_SOON_SECONDS
+            self.pump.hurry()
+
+    async def _disconnect(self, *, forced: bool = False) -> None:
+        shipping, feed, intake = self._shipping, self._feed, self._intake
+        online = self.connectivity.state is Connection.ONLINE
+        if forced:
+            self.connectivity.force_offline(True, self._clock.monotonic())
+        self._shipping = self._feed = self._intake = None
+        loop = asyncio.get_running_loop()
+        if intake is not None:
+            intake.close()
+        if feed is not None:
+            await loop.run_in_executor(None, feed.close)
+        if shipping is not None:
+            await loop.run_in_executor(None, shipping.close, FAREWELL_SECONDS if online else 0.0)
+
+    # -- out
+
+    def _delivered(self, batch: Sealed, error: str | None, connection: int) -> None:
         now = self._clock.monotonic()
         if error is None:
             self._shipper.delivered(batch, now)
-            self.connectivity.success(now)
+            self._success()
             self.watchdog.moved(now)
-            self.pump()
-        elif self._shipping is not None:
+            self.pump.run()
+        elif self._shipping is not None and connection == self._connection:
             log.warning("a batch was not delivered", number=batch.number, error=error)
             self._trouble()
             self._shipper.resume()
-            self.pump()
+            self.pump.run()
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._pulse.sent(self._clock.monotonic())
+        try:
+            if not self._heartbeat_known:  # the registry is needed once, and it may be slow
+                await loop.run_in_executor(None, self._ids.id_of, avro_files.text("heartbeat"))
+                self._heartbeat_known = True
+            if self._shipping is None:
+                self._pulse.gone()
+                return
+            key, value = self._heartbeat()
+            self._shipping.tell(topics.HEARTBEATS, key, value, self._pulse.gone)
+        except (ContractError, Unreachable) as error:  # the next one is due in half a minute
+            log.info("no heartbeat", reason=str(error))
+            self._pulse.gone()
 
     # -- in
 
-    async def _arrived(self, chunks: Sequence[Chunk]) -> None:
-        for chunk in chunks:
-            await self._apply(chunk)
+    async def _arrived(self, intake: Intake, chunks: Sequence[Chunk]) -> None:
+        self._success()
+        kept = False
+        try:
+            for chunk in chunks:
+                if await intake.take(chunk):
+                    self.freshness.in_step((chunk.topic, chunk.partition), self.freshness.now())
+                    self._moved(Pulled({}))
+            kept = True
+            self._trouble_in, self._failures = "", 0
+        except (EdgeError, ContractError) as error:
+            self._trouble_in = str(error)
+            log.warning("what came in could not be kept", reason=self._trouble_in)
+        finally:  # a defect goes on up to where it is seen, but the replica is not left behind for ever
+            if not kept and intake is self._intake:
+                intake.close()
+                self._failures += 1
+                self._begin(self._begin_anew(backoff(self._failures, random.random)))
 
-    async def _apply(self, chunk: Chunk) -> None:
-        now = self._clock.monotonic()
-        self.connectivity.success(now)
-        space, kind = self._space_of[chunk.topic]
-        if chunk.records:
-            if kind == "state":
-                assembler = self._assemblers[chunk.topic, chunk.partition]
-                behind = (chunk.topic, chunk.partition) not in self._reached
-                ripe = [record for r in chunk.records for record in assembler.add(r, behind)]
-                if ripe:
-                    await self._commit(self._puller.states(space, chunk.topic, chunk.partition, ripe))
-            elif kind == "receipts":
-                await self._commit(self._puller.receipts(chunk.topic, chunk.partition, chunk.records))
-            else:
-                await self._commit(self._puller.conflicts(chunk.topic, chunk.partition, chunk.records))
-        if chunk.at_end and kind == "state":
-            self._reached.add((chunk.topic, chunk.partition))
-            self.synced_ms[chunk.topic, chunk.partition] = self._clock.wall_ms()
+    async def _begin_anew(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._reconnect()
 
-    async def _commit(self, pulled: Pulled) -> None:
-        done = self._committer.stage(pulled.writes, sync=False)
-        self._puller.staged(pulled)
-        await done
+    def _pulled(self, pulled: Pulled) -> None:
         now = self._clock.monotonic()
         for place in pulled.answered:
             self._shipper.answered(*place)
         if pulled.again:
             self._shipper.refused(pulled.again, now)
         if pulled.refused:
-            self.problem = f"the cloud refuses this device's batches: {pulled.refused}"
+            self.pump.problem = f"the cloud refuses this device's batches: {pulled.refused}"
             log.error("batch refused", code=pulled.refused)
         elif pulled.answered:
-            self.problem = ""
+            self.pump.problem = ""
+        self.unreadable += pulled.unreadable
         self.skew_ms = pulled.skew_ms or self.skew_ms
         self.watchdog.moved(now)
         self._moved(pulled)
@@ -222,33 +258,79 @@ class Sync:
         """The next offset this replica will read."""
         return keys.unpack_number(self._journal.get(Family.META, keys.cursor_key(topic, partition)))
 
-    async def caught_up(self, space: str, partition: int, seconds: float) -> Callable[[], bool]:
+    def require_cloud(self) -> None:
+        """Raise `Offline` when there is no way to the cloud."""
+        if self._feed is None or self.connectivity.state is Connection.OFFLINE:
+            raise Offline("this answer needs the cloud, and there is no way to it", "read with consistency=eventual")
+
+    async def caught_up(self, place: tuple[str, int], seconds: float) -> Callable[[], bool]:
         """A test: has this replica applied what the state partition held when this was asked? Raises `Offline`."""
+        self.require_cloud()
         feed = self._feed
-        if feed is None or self.connectivity.state is Connection.OFFLINE:
-            raise Offline("a strong read needs the cloud", "read with consistency=eventual, or connect the device")
-        place = (topics.state_topic(space), partition)
+        assert feed is not None, "it was there a line above"
         loop = asyncio.get_running_loop()
         try:
             end = (await loop.run_in_executor(None, feed.end_offsets, [place], seconds))[place]
-        except KafkaException as error:
-            raise Offline(f"the broker does not answer: {error.args[0]}", "read with consistency=eventual") from error
+        except Unreachable as error:
+            raise Offline(str(error), "read with consistency=eventual") from error
         return lambda: self.position(*place) >= end
 
     # -- time
 
+    def _success(self) -> None:
+        now = self._clock.monotonic()
+        self.connectivity.success(now)
+        settled = self.connectivity.state is Connection.ONLINE
+        self._probe_at = now + (PROBE_SECONDS if settled else PROBE_SOON_SECONDS)
+        self._probes_failed = 0
+
     def _trouble(self) -> None:
-        self.connectivity.failure(self._clock.monotonic())
+        now = self._clock.monotonic()
+        self.connectivity.failure(now)
+        self._probe_at = min(self._probe_at, now + PROBE_SOON_SECONDS)
+
+    async def _probe(self) -> None:
+        feed = self._feed
+        if feed is None:
+            return
+        asked = self.freshness.now()
+        loop = asyncio.get_running_loop()
+        try:
+            ends = await loop.run_in_executor(None, feed.end_offsets, self._state_places, PROBE_TIMEOUT_SECONDS)
+        except Unreachable:
+            if feed is self._feed:
+                self._probes_failed += 1
+                self._trouble()
+                pause = backoff(self._probes_failed, random.random, PROBE_SOON_SECONDS)
+                self._probe_at = self._clock.monotonic() + min(PROBE_CAP_SECONDS, PROBE_SOON_SECONDS + pause)
+            return
+        if feed is not self._feed:
+            return
+        self._success()
+        for place, end in ends.items():
+            if self.position(*place) >= end:
+                self.freshness.in_step(place, asked)
 
     async def _tick(self) -> None:
+        probe: asyncio.Task[None] | None = None
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = self._clock.monotonic()
             if self._shipper.tick(now):
-                self.pump()
+                self.pump.run()
+            self.freshness.tick(now)
+            if now >= self._probe_at and self._feed is not None and (probe is None or probe.done()):
+                probe = self._begin(self._probe())
+            if self._pulse.due(now, self.connectivity.state):
+                self._begin(self._beat())
             waiting = not self._shipper.idle
             if self.connectivity.state is Connection.ONLINE and self.watchdog.stalled(int(waiting), now):
                 log.error("the queue does not move; the client starts anew", problem=self.problem)
                 self.watchdog.moved(now)
-                await self._disconnect()
-                self._connect()
+                await self._reconnect()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

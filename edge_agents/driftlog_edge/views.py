@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from driftlog_crdt import DocumentState, Outcome
 from driftlog_edge import keys
+from driftlog_edge.backlog import Backlog
 from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family
 from driftlog_schemas.batch_codec import decode_command
@@ -48,6 +49,8 @@ class Views:
         self._journal = journal
         self._young: dict[bytes, View] = {}
         self._old: dict[bytes, View] = {}
+        self.backlog = Backlog(journal)
+        """All documents' pending commands together"""
         journal.on_rollback(self.forget_all)
 
     def get(self, document: DocumentId) -> View:

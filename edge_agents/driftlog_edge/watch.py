@@ -31,7 +31,7 @@ class Watchers:
         self._life = life
         self._count = 0
         self._window: deque[tuple[int, DocumentId]] = deque(maxlen=WINDOW)
-        self._queues: set[asyncio.Queue[Change]] = set()
+        self._queues: set[asyncio.Queue[Change | None]] = set()
 
     def changed(self, document: DocumentId) -> None:
         """Tell everybody."""
@@ -40,32 +40,33 @@ class Watchers:
         change = Change(self._id(self._count), document)
         for queue in self._queues:
             if queue.full():
-                while not queue.empty():
-                    queue.get_nowait()
-                queue.put_nowait(Change(change.id, None))
+                _emptied(queue).put_nowait(Change(change.id, None))
             else:
                 queue.put_nowait(change)
 
-    async def watch(self, collection: str = "", scope: str = "", last_id: str = "") -> AsyncIterator[Change]:
+    def close(self) -> None:
+        """Every watch ends."""
+        for queue in self._queues:
+            _emptied(queue).put_nowait(None)
+
+    def watch(self, collection: str = "", scope: str = "", last_id: str = "") -> AsyncIterator[Change]:
         """Changes from now, or from after `last_id`, of a collection and scope (empty for all)."""
-        queue: asyncio.Queue[Change] = asyncio.Queue(QUEUE)
-        for change in self._missed(last_id):
-            yield change
-        self._queues.add(queue)
+        return self._watch(collection, scope, last_id or self._id(self._count))
+
+    async def _watch(self, collection: str, scope: str, last_id: str) -> AsyncIterator[Change]:
+        queue: asyncio.Queue[Change | None] = asyncio.Queue(QUEUE)
+        self._queues.add(queue)  # before looking back, so that nothing falls between what was missed and what comes
         try:
-            while True:
-                change = await queue.get()
-                document = change.document
-                if document is None or (
-                    (not collection or document.collection == collection) and (not scope or document.scope == scope)
-                ):
+            for change in self._missed(last_id):
+                if _wanted(change, collection, scope):
                     yield change
+            while (following := await queue.get()) is not None:
+                if _wanted(following, collection, scope):
+                    yield following
         finally:
             self._queues.discard(queue)
 
     def _missed(self, last_id: str) -> list[Change]:
-        if not last_id:
-            return []
         life, _, number = last_id.rpartition("-")
         oldest = self._window[0][0] if self._window else self._count + 1
         if life != self._life or not number.isdecimal() or int(number) + 1 < oldest:
@@ -74,3 +75,16 @@ class Watchers:
 
     def _id(self, number: int) -> str:
         return f"{self._life}-{number}"
+
+
+def _wanted(change: Change, collection: str, scope: str) -> bool:
+    document = change.document
+    return document is None or (
+        (not collection or document.collection == collection) and (not scope or document.scope == scope)
+    )
+
+
+def _emptied(queue: asyncio.Queue[Change | None]) -> asyncio.Queue[Change | None]:
+    while not queue.empty():
+        queue.get_nowait()
+    return queue

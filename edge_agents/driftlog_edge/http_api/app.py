@@ -12,8 +12,19 @@ from fastapi.responses import PlainTextResponse, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from driftlog_edge.agent import EdgeAgent
-from driftlog_edge.http_api import metrics, problems
-from driftlog_edge.http_api.shapes import AnswerOut, ChangeIn, ConflictOut, ConflictsOut, OfflineIn, PageOut, ReadingOut
+from driftlog_edge.http_api import metrics, openapi, problems
+from driftlog_edge.http_api.path_parts import EncodedSlashes, Part
+from driftlog_edge.http_api.shapes import (
+    AnswerOut,
+    ChangeIn,
+    ConflictOut,
+    ConflictsOut,
+    LineOut,
+    LogOut,
+    OfflineIn,
+    PageOut,
+    ReadingOut,
+)
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 
@@ -29,7 +40,9 @@ def build(agent: EdgeAgent) -> FastAPI:
     """The API of a running agent."""
     api = FastAPI(title="Driftlog edge agent", version="1", docs_url=None, redoc_url=None)
     problems.install(api)
+    openapi.install(api, agent.contract)
     _limit_bodies(api)
+    api.add_middleware(EncodedSlashes)
     _writes(api, agent)
     _reads(api, agent)
     _conflicts(api, agent)
@@ -80,16 +93,27 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
         )
         return AnswerOut.of(answer)
 
+    @api.get("/v1/log")
+    async def show_log(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        pending: bool = False,
+        before: Annotated[int, Query(ge=0)] = 0,
+        after: Annotated[int, Query(ge=0)] = 0,
+    ) -> LogOut:
+        """The last commands of this device (`before` a number); with `pending`, those that wait (`after` a number)."""
+        lines = agent.log.pending(limit, after) if pending else agent.log.last(limit, before)
+        return LogOut(commands=[LineOut.of(line) for line in lines])
+
     @api.get("/v1/commands/{command_id}")
-    async def command_status(command_id: str) -> AnswerOut:
+    async def command_status(command_id: Part) -> AnswerOut:
         """What became of a command."""
         return AnswerOut.of(agent.command(command_id))
 
     @api.post("/v1/documents/{collection}/{scope}/{id}")
     async def write_document(
-        collection: str,
-        scope: str,
-        id: str,
+        collection: Part,
+        scope: Part,
+        id: Part,
         changes: list[ChangeIn],
         idempotency_key: Annotated[str, Header()] = "",
         wait: Wait = "disk",
@@ -113,9 +137,9 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
 def _reads(api: FastAPI, agent: EdgeAgent) -> None:
     @api.get("/v1/documents/{collection}/{scope}/{id}")
     async def read_document(
-        collection: str,
-        scope: str,
-        id: str,
+        collection: Part,
+        scope: Part,
+        id: Part,
         consistency: Consistency = "eventual",
         session: str = "",
         max_age: str = "",
@@ -135,7 +159,7 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
 
     @api.get("/v1/documents/{collection}/{scope}")
     async def list_documents(
-        collection: str, scope: str, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = ""
+        collection: Part, scope: Part, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = ""
     ) -> PageOut:
         """A page of documents in id order."""
         found = agent.page(collection, scope, limit, after)

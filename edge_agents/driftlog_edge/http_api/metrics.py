@@ -23,7 +23,9 @@ def render(agent: EdgeAgent) -> bytes:
     gauge("oldest_pending_seconds", "Age of the oldest of them.", status["oldest_pending_seconds"])
     gauge("disk_bytes", "Size of the local store.", status["disk_bytes"])
     gauge("clock_skew_ms", "How far the device's clock is ahead, as the cloud saw it.", status["clock_skew_ms"])
-    gauge("unresolved_conflicts", "Conflicts that nobody has resolved.", len(agent.conflicts()))
+    gauge("unsent_commands", "Own commands not yet sealed into a batch.", status["unsent"])
+    gauge("unresolved_conflicts", "Conflicts that nobody has resolved.", status["unresolved_conflicts"])
+    gauge("unreadable_records", "Records from the cloud that nobody here can read.", status["unreadable_records"])
     connection = Gauge("driftlog_edge_connection", "1 for the present state.", ["state"], registry=registry)
     for state in Connection:
         connection.labels(state.value).set(1.0 if status["connection"] == state.value else 0.0)

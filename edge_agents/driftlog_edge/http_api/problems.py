@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from driftlog_crdt import AlgebraError, TooLarge
-from driftlog_edge.errors import EdgeError
+from driftlog_edge.errors import EdgeError, TimedOut
 from driftlog_schemas.contract import InvalidInput, Refused
 
 log = structlog.get_logger()
@@ -42,7 +42,8 @@ def install(api: FastAPI) -> None:
         status = STATUS.get(error.code, 500)
         if status == 500:
             log.error("request failed", path=request.url.path, error=str(error))
-        return problem(status, error.code, type(error).__name__, str(error), remedy=error.remedy)
+        more = {"command_id": error.command_id} if isinstance(error, TimedOut) and error.command_id else {}
+        return problem(status, error.code, type(error).__name__, str(error), remedy=error.remedy, **more)
 
     @api.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> JSONResponse:

@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from driftlog_edge.agent import Answer, Reading
+from driftlog_edge.answers import Answer, Reading
+from driftlog_edge.op_log import Line
+from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict, Version
 
 
@@ -40,6 +42,55 @@ class AnswerOut(BaseModel):
             code=answer.code or None,
             reason=answer.reason or None,
         )
+
+
+class ChangeOut(BaseModel):
+    """One op of a logged command."""
+
+    document: str
+    field: str
+    op: str
+    value: Any
+    seq: int
+
+
+class LineOut(BaseModel):
+    """One command of the op log."""
+
+    number: int
+    command_id: str
+    name: str = Field(description="Empty for a write without a declared command.")
+    scope: str
+    at_ms: int
+    actor: str
+    status: str
+    code: str | None
+    reason: str | None
+    changes: list[ChangeOut]
+
+    @classmethod
+    def of(cls, line: Line) -> LineOut:
+        return cls(
+            number=line.lsn,
+            command_id=line.command.id,
+            name=line.command.name,
+            scope=line.command.scope,
+            at_ms=line.command.hlc >> 16,
+            actor=line.command.actor,
+            status=line.entry.status.value,
+            code=line.entry.code or None,
+            reason=line.entry.reason or None,
+            changes=[
+                ChangeOut(document=document_key(d).decode(), field=op.field, op=op.kind, value=op.value, seq=op.seq)
+                for d, op in line.command.ops
+            ],
+        )
+
+
+class LogOut(BaseModel):
+    """Commands of the op log, oldest first."""
+
+    commands: list[LineOut]
 
 
 class ReadingOut(BaseModel):

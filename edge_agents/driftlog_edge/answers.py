@@ -1,0 +1,43 @@
+"""What an agent answers: to a command, and to a read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from driftlog_schemas.contract import Json
+
+Consistency: TypeAlias = Literal["eventual", "causal", "strong"]
+Wait: TypeAlias = Literal["disk", "shipped", "merged"]
+
+DEFAULT_TIMEOUT = 5.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a command."""
+
+    command_id: str
+    status: str
+    result: Json
+    dots: tuple[tuple[str, str, int], ...]
+    session: str
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A document as this replica sees it, and how fresh that is. Ages in seconds; None before the first contact."""
+
+    value: dict[str, Json]
+    document: Any
+    """The typed, read-only document of the app."""
+    version: Mapping[str, int]
+    pending: int
+    synced_at: int | None
+    age_seconds: float | None
+    conflicts: tuple[str, ...]
+    session: str

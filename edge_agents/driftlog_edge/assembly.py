@@ -1,0 +1,145 @@
+"""Putting an agent together: which part is given which, in the order in which they need each other.
+
+Nothing is decided here and nothing runs yet. What opens can fail only before the store is open or after it was closed again, so that
+a start that did not succeed leaves the folder free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from driftlog_edge.committer import Committer
+from driftlog_edge.config import EdgeConfig
+from driftlog_edge.conflict_book import ConflictBook
+from driftlog_edge.executor import Executor
+from driftlog_edge.journal import Journal
+from driftlog_edge.op_log import OpLog
+from driftlog_edge.outbox import Outbox
+from driftlog_edge.ports import Clock, Route
+from driftlog_edge.progress import Progress
+from driftlog_edge.puller import Pulled, Puller
+from driftlog_edge.reader import Reader
+from driftlog_edge.rocks import RocksStore
+from driftlog_edge.shipper import Shipper
+from driftlog_edge.sync import Sync
+from driftlog_edge.views import Views
+from driftlog_edge.vitals import Vitals
+from driftlog_schemas.batch_codec import BatchCodec
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import CachedRegistry, SchemaIds
+from driftlog_schemas.signing import Identity
+from driftlog_schemas.state_codec import codecs_of
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts that the agent speaks to."""
+
+    identity: Identity
+    store: RocksStore
+    committer: Committer
+    views: Views
+    outbox: Outbox
+    executor: Executor
+    shipper: Shipper
+    conflicts: ConflictBook
+    log: OpLog
+    sync: Sync
+    reader: Reader
+    vitals: Vitals
+
+
+def assemble(
+    contract: AppContract,
+    config: EdgeConfig,
+    route: Route,
+    ids: SchemaIds | None,
+    clock: Clock,
+    progress: Progress,
+    pulled: Callable[[Pulled], None],
+) -> Parts:
+    """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`."""
+    identity = Identity.load(config.identity)
+    if ids is None:
+        ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
+    store = RocksStore(config.data_dir)
+    try:
+        return _assembled(contract, config, route, ids, clock, progress, pulled, identity, store)
+    except BaseException:  # the folder must be free again, whatever it was
+        store.close()
+        raise
+
+
+def _assembled(
+    contract: AppContract,
+    config: EdgeConfig,
+    route: Route,
+    ids: SchemaIds,
+    clock: Clock,
+    progress: Progress,
+    pulled: Callable[[Pulled], None],
+    identity: Identity,
+    store: RocksStore,
+) -> Parts:
+    codecs = codecs_of({n: c for s in contract.spaces.values() for n, c in s.collections.items()}, ids)
+    records = RecordCodecs(ids)
+    journal = Journal(store)
+    committer = Committer(journal, store)
+    views = Views(contract, codecs, journal)
+    outbox = Outbox(contract, identity, BatchCodec(ids), journal, config.outbox_limit)
+    executor = Executor(contract, identity.replica, views, outbox, journal, clock, config.scopes)
+    puller = Puller(
+        contract,
+        config.scopes,
+        codecs,
+        records,
+        views,
+        outbox,
+        journal,
+        lambda: executor.hlc,
+        identity.device_id,
+    )
+    shipper = Shipper(outbox, config.batches_in_flight)
+    conflicts = ConflictBook(journal, records)
+    versions = {"agent": _version(), "app": contract.name}
+    vitals = Vitals(
+        contract, identity.replica, config.scopes, versions, store, journal, views, outbox, conflicts, clock
+    )
+    sync = Sync(
+        contract,
+        config.scopes,
+        route,
+        ids,
+        journal,
+        committer,
+        shipper,
+        puller,
+        clock,
+        pulled,
+        lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
+        sync_before_send=config.durability != "disk",
+    )
+    return Parts(
+        identity=identity,
+        store=store,
+        committer=committer,
+        views=views,
+        outbox=outbox,
+        executor=executor,
+        shipper=shipper,
+        conflicts=conflicts,
+        log=OpLog(journal, views),
+        sync=sync,
+        reader=Reader(contract, executor, views, journal, conflicts, sync, progress),
+        vitals=vitals,
+    )
+
+
+def _version() -> str:
+    try:
+        return version("driftlog")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"

@@ -1,0 +1,42 @@
+"""When an agent says of itself how it is: every half minute, and at once when its connection has changed.
+
+A heartbeat is news, not data: there is never more than one on its way, none is kept for later, and none is sent without a way
+to the cloud. The topic is compacted by device, so a fleet's last words are all there is to read.
+"""
+
+from __future__ import annotations
+
+from driftlog_edge.connectivity import Connection
+
+PERIOD_SECONDS = 30.0
+APART_SECONDS = 2.0
+"""A link that flickers does not make a flood."""
+
+
+class Pulse:
+    """Decides when the next heartbeat is due. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._sent_at: float | None = None
+        self._changed = True
+        self._flying = False
+
+    def due(self, now: float, connection: Connection) -> bool:
+        """Should one be sent now?"""
+        if connection is not Connection.ONLINE:
+            self._changed = True
+            return False
+        if self._flying:
+            return False
+        if self._sent_at is None:
+            return True
+        since = now - self._sent_at
+        return since >= PERIOD_SECONDS or (self._changed and since >= APART_SECONDS)
+
+    def sent(self, now: float) -> None:
+        """One is on its way."""
+        self._sent_at, self._changed, self._flying = now, False, True
+
+    def gone(self) -> None:
+        """It has arrived, or never will."""
+        self._flying = False

@@ -1,0 +1,111 @@
+"""The API's own description: FastAPI's, with each of the app's commands by name and every problem it can answer with.
+
+One route runs all commands, but whoever generates a client wants `sell` with its arguments. So the route is repeated per command, with
+the JSON Schema of the command's arguments as its body.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from fastapi import FastAPI
+
+from driftlog_edge.http_api import problems
+from driftlog_schemas.contract import AppContract, CommandContract
+
+GENERIC = "/v1/commands/{name}"
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "description": "Stable; what a program looks at."},
+        "app_code": {"type": "string", "description": "With code `refused`: the app's own."},
+        "field": {"type": "string", "description": "What the problem is about."},
+        "remedy": {"type": "string", "description": "The next step."},
+        "command_id": {"type": "string", "description": "With code `timeout`: the command, which stands."},
+    },
+}
+_READS = {
+    "404": "`not_found`",
+    "410": "`deleted`",
+    "422": "`invalid`, naming the field",
+    "503": "`offline`: the answer needs the cloud",
+    "504": "`timeout`",
+}
+_WRITES = {
+    "404": "`not_found`: not declared",
+    "409": "`refused`, with the app's own code in `app_code`",
+    "410": "`deleted`",
+    "413": "`too_large`",
+    "422": "`invalid`, naming the field",
+    "504": "`timeout`: the write stands, its status can be asked",
+    "507": "`outbox_full` or `disk_full`: nothing has changed",
+}
+
+
+def install(api: FastAPI, contract: AppContract) -> None:
+    """Make `/openapi.json` say all of it."""
+    plain = api.openapi
+
+    def described() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            api.openapi_schema = _described(plain(), contract)
+        return api.openapi_schema
+
+    api.openapi = described  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _described(document: dict[str, Any], contract: AppContract) -> dict[str, Any]:
+    document = deepcopy(document)
+    schemas = document["components"]["schemas"]
+    schemas["Problem"] = _PROBLEM
+    paths = document["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            if path.startswith("/v1"):
+                _add_problems(operation, _WRITES if method == "post" else _READS)
+    for space in contract.spaces.values():
+        for command in space.commands.values():
+            operation = _command(paths[GENERIC]["post"], command, schemas)
+            paths[GENERIC.replace("{name}", command.name)] = {"post": operation}
+    return document
+
+
+def _add_problems(operation: dict[str, Any], responses: dict[str, str]) -> None:
+    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for status, text in responses.items():
+        operation["responses"][status] = {"description": text, "content": content}
+
+
+def _command(generic: dict[str, Any], command: CommandContract, schemas: dict[str, Any]) -> dict[str, Any]:
+    operation = deepcopy(generic)
+    operation["operationId"] = f"run_{command.name}"
+    operation["summary"] = command.name
+    operation["description"] = command.doc or f"Run `{command.name}`."
+    operation["parameters"] = [p for p in operation.get("parameters", []) if p["name"] != "name"]
+    body = deepcopy(dict(command.arguments_schema)) or {"type": "object"}
+    prefix = f"{command.name}_"
+    for name, schema in body.pop("$defs", {}).items():
+        schemas[prefix + name] = _moved(schema, prefix)
+    content = {"application/json": {"schema": _moved(body, prefix)}}
+    operation["requestBody"] = {"required": bool(body.get("required")), "content": content}
+    return operation
+
+
+def _moved(schema: Any, prefix: str) -> Any:
+    """The schema with its references to `$defs` pointing into the document's components."""
+    if isinstance(schema, dict):
+        return {
+            key: f"#/components/schemas/{prefix}{value.removeprefix('#/$defs/')}"
+            if key == "$ref" and isinstance(value, str)
+            else _moved(value, prefix)
+            for key, value in schema.items()
+        }
+    if isinstance(schema, list):
+        return [_moved(item, prefix) for item in schema]
+    return schema

@@ -1,0 +1,99 @@
+"""What one connection brings in: whole groups of states, receipts and conflicts, in their order, into the store.
+
+A new connection begins at the replica's own cursors with a new intake, so that nothing which the old one had half gathered is mixed
+with what is read again. A schema that was never met is asked for in a thread: reading must not stop those who write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Literal, TypeAlias
+
+from driftlog_edge.committer import Committer
+from driftlog_edge.groups import GroupAssembler
+from driftlog_edge.ports import Chunk, Record
+from driftlog_edge.puller import Pulled, Puller
+from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.framing import schema_id_of
+from driftlog_schemas.registry import SchemaIds
+
+Kind: TypeAlias = Literal["state", "receipts", "conflicts"]
+
+MAX_LEARNT = 10_000
+
+
+class Intake:
+    """The incoming side of one connection. `topics` says of each topic its space and what it carries."""
+
+    def __init__(
+        self,
+        topics: Mapping[str, tuple[str, Kind]],
+        puller: Puller,
+        committer: Committer,
+        ids: SchemaIds,
+        pulled: Callable[[Pulled], None],
+    ) -> None:
+        self._topics = topics
+        self._puller = puller
+        self._committer = committer
+        self._ids = ids
+        self._pulled = pulled
+        self._assemblers: dict[tuple[str, int], GroupAssembler] = {}
+        self._reached: set[tuple[str, int]] = set()
+        """State partitions whose end this connection has met: no longer catching up."""
+        self._learnt: set[int] = set()
+        self._open = True
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._open = False
+
+    async def take(self, chunk: Chunk) -> bool:
+        """Apply what came; is the replica now at the end of a state partition?
+
+        Raises:
+            DiskFull, StoreFailed: nothing of it was kept, and what was gathered is lost; begin anew at the cursors.
+            RegistryUnreachable: a schema is needed and cannot be had now.
+        """
+        await self._learn(chunk.records)
+        if not self._open:
+            return False
+        space, kind = self._topics[chunk.topic]
+        if kind != "state":
+            if chunk.records:
+                read = self._puller.receipts if kind == "receipts" else self._puller.conflicts
+                await self._commit(read(chunk.topic, chunk.partition, chunk.records))
+            return False
+        place = (chunk.topic, chunk.partition)
+        assembler = self._assemblers.setdefault(place, GroupAssembler())
+        behind = place not in self._reached
+        ripe = [record for r in chunk.records for record in assembler.add(r, behind)]
+        if ripe:
+            await self._commit(self._puller.states(space, chunk.topic, chunk.partition, ripe))
+        if chunk.at_end:
+            self._reached.add(place)
+        return chunk.at_end and not len(assembler)
+
+    async def _commit(self, pulled: Pulled) -> None:
+        done = self._committer.stage(pulled.writes, sync=False)
+        self._puller.staged(pulled)
+        await done
+        self._pulled(pulled)
+
+    async def _learn(self, records: Iterable[Record]) -> None:
+        loop = asyncio.get_running_loop()
+        for schema_id in {i for r in records if (i := _schema_id(r)) is not None} - self._learnt:
+            with suppress(UnknownSchema):  # noise; the puller passes the record over and counts it
+                await loop.run_in_executor(None, self._ids.schema_of, schema_id)
+            if len(self._learnt) >= MAX_LEARNT:
+                self._learnt.clear()
+            self._learnt.add(schema_id)
+
+
+def _schema_id(record: Record) -> int | None:
+    try:
+        return None if record.value is None else schema_id_of(record.value)
+    except Undecodable:
+        return None

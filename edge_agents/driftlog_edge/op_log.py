@@ -1,0 +1,65 @@
+"""The op log as people read it: what was asked on this device, by whom, what it changed, and what became of it.
+
+Commands stand under dense numbers, so a page from the end needs no search, and those that are pending come from the backlog's runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from driftlog_edge import keys
+from driftlog_edge.command_log import Entry
+from driftlog_edge.errors import NotFound
+from driftlog_edge.journal import Journal
+from driftlog_edge.ports import Family
+from driftlog_edge.views import Views
+from driftlog_schemas.contract import InvalidInput
+from driftlog_schemas.messages import Command
+
+MAX_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One command of the log. `entry.status` is as far as receipts have told."""
+
+    lsn: int
+    command: Command
+    entry: Entry
+
+
+class OpLog:
+    """The op log of one replica, to read."""
+
+    def __init__(self, journal: Journal, views: Views) -> None:
+        self._journal = journal
+        self._views = views
+
+    def last(self, limit: int, before: int = 0) -> list[Line]:
+        """The last commands (before number `before`, if given), oldest first."""
+        _check(limit)
+        clock = self._journal.get(Family.META, keys.CLOCK)
+        newest = keys.unpack_number(clock[8:]) if clock else 0
+        end = min(newest, before - 1) if before else newest
+        return self._lines(range(max(1, end - limit + 1), end + 1))
+
+    def pending(self, limit: int, after: int = 0) -> list[Line]:
+        """Those that the confirmed state lacks (after number `after`), oldest first."""
+        _check(limit)
+        return self._lines(self._views.backlog.after(after, limit))
+
+    def _lines(self, lsns: Iterable[int]) -> list[Line]:
+        found = []
+        for lsn in lsns:
+            command = self._views.command(lsn)
+            raw = self._journal.get(Family.COMMANDS, command.id.encode())
+            if raw is None:
+                raise NotFound(f"command {command.id!r} is in the op log but not in the command log")
+            found.append(Line(lsn, command, Entry.decode(raw)))
+        return found
+
+
+def _check(limit: int) -> None:
+    if not 1 <= limit <= MAX_LINES:
+        raise InvalidInput("limit", f"is 1 to {MAX_LINES}")

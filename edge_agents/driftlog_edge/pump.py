@@ -1,0 +1,111 @@
+"""Sealed batches on their way out, one after another, as far as the way is free.
+
+A batch is sent only after the write that sealed it is in the store, and with it every command it carries: an op that the cloud has
+but the device forgot would let the device use its dot again. What fails is tried again after a while that grows to five
+minutes: the store may have no space, the registry may not be there for the first batch, the client may have no room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from driftlog_edge.committer import Committer
+from driftlog_edge.connectivity import backoff
+from driftlog_edge.errors import EdgeError
+from driftlog_edge.ports import Shipping, Unreachable
+from driftlog_edge.shipper import Shipper
+from driftlog_schemas import avro_files
+from driftlog_schemas.errors import ContractError
+from driftlog_schemas.registry import SchemaIds
+
+log = structlog.get_logger()
+
+
+class Pump:
+    """Moves batches from the shipper to the client of the present connection."""
+
+    def __init__(
+        self,
+        shipper: Shipper,
+        committer: Committer,
+        ids: SchemaIds,
+        shipping: Callable[[], Shipping | None],
+        sync: bool,
+    ) -> None:
+        self._shipper = shipper
+        self._committer = committer
+        self._ids = ids
+        self._shipping = shipping
+        self._sync = sync
+        self._envelope_known = False
+        self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self.problem = ""
+        """Why nothing goes out, in words; empty when all is well."""
+
+    def run(self) -> None:
+        """Send what waits; harmless when it is under way already."""
+        if self._task is None and self._shipping() is not None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="driftlog-pump")
+            self._task.add_done_callback(self._ended)
+
+    def hurry(self) -> None:
+        """There is a new connection: send what waits, and do not sit out a pause."""
+        self._hurry.set()
+        self.run()
+
+    async def stop(self) -> None:
+        """Give up waiting for another attempt."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.problem = f"a defect: {error!r}"
+            raise error
+
+    async def _run(self) -> None:
+        attempt = 0
+        while self._shipping() is not None:
+            try:
+                if not await self._one():
+                    return
+                self.problem, attempt = "", 0
+            except (ContractError, EdgeError, Unreachable) as error:
+                attempt += 1
+                self.problem = str(error)
+                log.warning("cannot ship yet", reason=self.problem)
+                self._shipper.resume()
+                await self._pause(backoff(attempt, random.random))
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
+    async def _one(self) -> bool:
+        if not self._shipper.waiting:
+            return False
+        if not self._envelope_known:  # the registry is needed once, and it may be slow
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._ids.id_of, avro_files.text("signed_batch"))
+            self._envelope_known = True
+        found = self._shipper.next()
+        if found is None:
+            return False
+        batch, writes = found
+        if writes:
+            await self._committer.stage(writes, sync=self._sync)
+        shipping = self._shipping()
+        if shipping is None:
+            return False
+        shipping.send(batch)
+        return True

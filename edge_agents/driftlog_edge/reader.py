@@ -1,0 +1,141 @@
+"""Reads: from the replica, and honest about how fresh that is.
+
+`eventual` answers at once. `causal` waits until the view has all that the session has seen of the document. `strong` waits until the own
+writes of the document are merged, asks the broker where its state partition ends, and answers when the replica is there: what the
+cloud had published when it was asked is in the answer. Without a way to the cloud it is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+
+from driftlog_edge import keys, sessions
+from driftlog_edge.answers import DEFAULT_TIMEOUT, Consistency, Reading
+from driftlog_edge.conflict_book import ConflictBook
+from driftlog_edge.executor import Executor
+from driftlog_edge.journal import Journal
+from driftlog_edge.ports import Family
+from driftlog_edge.progress import Progress
+from driftlog_edge.sync import Sync
+from driftlog_edge.views import Views
+from driftlog_schemas import topics
+from driftlog_schemas.contract import AppContract, InvalidInput
+from driftlog_schemas.identity import DocumentId, document_key, parse_document_key, scope_prefix
+from driftlog_schemas.partitioning import partition_of
+
+MAX_PAGE = 1000
+
+
+class Reader:
+    """The reading side of one replica."""
+
+    def __init__(
+        self,
+        contract: AppContract,
+        executor: Executor,
+        views: Views,
+        journal: Journal,
+        conflicts: ConflictBook,
+        sync: Sync,
+        progress: Progress,
+    ) -> None:
+        self._contract = contract
+        self._executor = executor
+        self._views = views
+        self._journal = journal
+        self._conflicts = conflicts
+        self._sync = sync
+        self._progress = progress
+
+    async def read(
+        self,
+        document: DocumentId,
+        consistency: Consistency = "eventual",
+        session: str = "",
+        max_age: float | None = None,
+        seconds: float = DEFAULT_TIMEOUT,
+    ) -> Reading:
+        """One document; see `EdgeAgent.read`."""
+        seen = sessions.parse(session)
+        place = self._place(document)
+        if consistency == "causal":
+            wanted = seen.get(document_key(document).decode(), {})
+            await self._progress.until(
+                lambda: self._has(document, wanted), seconds, "what the session has seen to arrive"
+            )
+        elif consistency == "strong":
+            await self._barrier(document, place, seconds)
+        if max_age is not None:
+            await self._fresh(place, max_age, seconds)
+        return self._reading(document, session)
+
+    def page(self, collection: str, scope: str, limit: int, after: str) -> list[tuple[str, Reading]]:
+        """Documents of one scope in id order, from after `after`; deleted ones are passed over."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput("limit", f"is 1 to {MAX_PAGE}")
+        name = self._contract.collection(collection).name
+        result: list[tuple[str, Reading]] = []
+        for document in self._documents(name, scope, after):
+            view = self._views.get(document)
+            if view.collection.document.exists(view.state):
+                result.append((document.id, self._reading(document, "")))
+                if len(result) == limit:
+                    break
+        return result
+
+    def _documents(self, collection: str, scope: str, after: str) -> Iterator[DocumentId]:
+        """Confirmed and pending ones, merged while both are walked: a page costs a page, not the scope."""
+        prefix = scope_prefix(collection, scope)
+        start = document_key(DocumentId(collection, scope, after)) if after else b""
+        confirmed = (key for key, _ in self._journal.scan(Family.CONFIRMED, prefix, start))
+        pending = (key[: -keys.LSN_BYTES - 1] for key, _ in self._journal.scan(Family.PENDING, prefix, start))
+        last = start
+        for key in heapq.merge(confirmed, pending):
+            if key > last:
+                last = key
+                yield parse_document_key(key)
+
+    def _reading(self, document: DocumentId, session: str) -> Reading:
+        value = self._executor.document_json(document)
+        view = self._views.get(document)
+        moment = self._sync.freshness.since(self._place(document))
+        return Reading(
+            value=value,
+            document=view.collection.view(document.scope, document.id, view.collection.document.copy(view.state)),
+            version=dict(view.state.vector),
+            pending=len(view.pending),
+            synced_at=None if moment is None else moment.wall_ms,
+            age_seconds=self._sync.freshness.age(moment),
+            conflicts=self._conflicts.of(document),
+            session=sessions.extend(session, {view.key.decode(): dict(view.state.vector)}),
+        )
+
+    def _place(self, document: DocumentId) -> tuple[str, int]:
+        space = self._contract.spaces[self._contract.collection(document.collection).space]
+        return topics.state_topic(space.name), partition_of(document.scope, space.partitions)
+
+    def _has(self, document: DocumentId, wanted: Mapping[str, int]) -> bool:
+        vector = self._views.get(document).state.vector
+        return all(vector.get(replica, 0) >= seq for replica, seq in wanted.items())
+
+    async def _barrier(self, document: DocumentId, place: tuple[str, int], seconds: float) -> None:
+        cloud = self._sync.require_cloud
+        cloud()
+        await self._progress.until(
+            lambda: not self._views.get(document).pending, seconds, "own writes to be merged", check=cloud
+        )
+        asked = self._sync.freshness.now()
+        there = await self._sync.caught_up(place, seconds)
+        await self._progress.until(there, seconds, "the replica to catch up", check=cloud)
+        self._sync.freshness.in_step(place, asked)
+
+    async def _fresh(self, place: tuple[str, int], max_age: float, seconds: float) -> None:
+        freshness = self._sync.freshness
+        age = freshness.age(freshness.since(place))
+        if age is not None and age <= max_age:
+            return
+        asked = self._sync.freshness.now()
+        there = await self._sync.caught_up(place, seconds)
+        await self._progress.until(there, seconds, f"data younger than {max_age:g} s", check=self._sync.require_cloud)
+        self._sync.freshness.in_step(place, asked)

@@ -1,0 +1,108 @@
+"""How an agent is: for `/v1/status`, for Prometheus, and for the fleet as a heartbeat. Counted, never searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from driftlog_edge import keys
+from driftlog_edge.conflict_book import ConflictBook
+from driftlog_edge.journal import Journal
+from driftlog_edge.outbox import Outbox
+from driftlog_edge.ports import Clock, Family
+from driftlog_edge.rocks import RocksStore
+from driftlog_edge.sync import Sync
+from driftlog_edge.views import Views
+from driftlog_schemas import topics
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.identity import device_of
+from driftlog_schemas.messages import Heartbeat
+from driftlog_schemas.partitioning import partition_of
+
+
+class Vitals:
+    """The signs of life of one agent."""
+
+    def __init__(
+        self,
+        contract: AppContract,
+        replica: str,
+        scopes: Sequence[str],
+        versions: Mapping[str, str],
+        store: RocksStore,
+        journal: Journal,
+        views: Views,
+        outbox: Outbox,
+        conflicts: ConflictBook,
+        clock: Clock,
+    ) -> None:
+        self._contract = contract
+        self._replica = replica
+        self._scopes = scopes
+        self._versions = versions
+        self._store = store
+        self._journal = journal
+        self._views = views
+        self._outbox = outbox
+        self._conflicts = conflicts
+        self._clock = clock
+        self._oldest = (0, 0)
+
+    def status(self, sync: Sync) -> dict[str, Any]:
+        """What `/v1/status` says."""
+        since = self._oldest_ms()
+        return {
+            "device_id": device_of(self._replica),
+            "replica": self._replica,
+            "connection": sync.connectivity.state.value,
+            "offline_by_choice": sync.connectivity.forced,
+            "problem": sync.problem,
+            "pending": len(self._views.backlog),
+            "unsent": self._outbox.waiting,
+            "oldest_pending_seconds": max(0.0, (self._clock.wall_ms() - since) / 1000) if since else 0.0,
+            "unresolved_conflicts": len(self._conflicts),
+            "unreadable_records": sync.unreadable,
+            "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},
+            "disk_bytes": self._store.disk_bytes(),
+            "clock_skew_ms": sync.skew_ms,
+            "versions": dict(self._versions),
+        }
+
+    def heartbeat(self, sync: Sync) -> Heartbeat:
+        """The same for the fleet, in small."""
+        return Heartbeat(
+            device_id=device_of(self._replica),
+            replica=self._replica,
+            sent_ms=self._clock.wall_ms(),
+            connection=sync.connectivity.state.value,
+            pending=len(self._views.backlog),
+            oldest_pending_ms=self._oldest_ms(),
+            disk_bytes=self._store.disk_bytes(),
+            clock_skew_ms=sync.skew_ms,
+            versions=self._versions,
+        )
+
+    def _oldest_ms(self) -> int:
+        """Since when the oldest pending command waits, by the device's clock; 0 when nothing does."""
+        lsn = self._views.backlog.oldest
+        if lsn is None:
+            return 0
+        if self._oldest[0] != lsn:
+            self._oldest = (lsn, self._views.command(lsn).hlc >> 16)
+        return self._oldest[1]
+
+    def _scope(self, scope: str, sync: Sync) -> dict[str, Any]:
+        digest = 0
+        moments = []
+        for space in self._contract.spaces.values():
+            stored = self._journal.get(Family.META, keys.digest_key(space.name, scope))
+            digest ^= int.from_bytes(stored or b"", "big")
+            place = (topics.state_topic(space.name), partition_of(scope, space.partitions))
+            moments.append(sync.freshness.since(place))
+        known = [moment for moment in moments if moment is not None]
+        oldest = min(known, key=lambda m: m.at) if known and len(known) == len(moments) else None
+        return {
+            "synced_at": None if oldest is None else oldest.wall_ms,
+            "age_seconds": sync.freshness.age(oldest),
+            "digest": f"{digest:016x}",
+        }

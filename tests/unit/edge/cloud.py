@@ -1,0 +1,260 @@
+"""The other side in one process: topics as lists, a merge that does what it is told, and the route by which an agent reaches them.
+
+It merges with the real algebra and writes real records; what it leaves out is what the workers' own tests are about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
+
+from driftlog_crdt import DocumentState
+from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
+from driftlog_schemas import groups, topics
+from driftlog_schemas.batch_codec import BatchCodec, decode_body
+from driftlog_schemas.identity import DocumentId, device_of, document_key
+from driftlog_schemas.messages import Batch, CommandOutcome, Conflict, DocumentOp, Receipt, Verdict
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.signing import verify
+from driftlog_schemas.state_codec import codecs_of
+from tests.unit.edge.replica import COLLECTIONS, EPOCH_MS
+
+Place = tuple[str, int]
+
+
+class Cloud:
+    """Merges what it is sent. `rejects` maps a command id to the code with which it is rejected."""
+
+    def __init__(self, ids: SchemaIds) -> None:
+        self._envelopes = BatchCodec(ids)
+        self._codecs = codecs_of(COLLECTIONS, ids)
+        self._records = RecordCodecs(ids)
+        self.states: dict[DocumentId, DocumentState] = {}
+        self.topics: dict[Place, list[Record]] = {}
+        self.rejects: dict[str, str] = {}
+        self.batches: list[Batch] = []
+        self.listeners: list[Callable[[], None]] = []
+
+    def merge(self, sealed: Sealed, public_key: bytes | None = None) -> Receipt:
+        """Take a batch, publish its group of states and its receipt."""
+        signed = self._envelopes.open(sealed.value)
+        assert public_key is None or verify(public_key, signed.signature, signed.body), "a signature that holds"
+        batch = decode_body(signed.body)
+        self.batches.append(batch)
+        touched: dict[DocumentId, None] = {}
+        outcomes = []
+        for command in batch.commands:
+            code = self.rejects.get(command.id, "")
+            fresh = [self._apply(op, rejected=bool(code)) for op in command.ops]
+            touched.update(dict.fromkeys(op.document for op in command.ops))
+            if not any(fresh):
+                outcomes.append(CommandOutcome(command.id, Verdict.DUPLICATE))
+            elif code:
+                outcomes.append(CommandOutcome(command.id, Verdict.REJECTED, code, f"{code} says the guard"))
+            else:
+                outcomes.append(CommandOutcome(command.id, Verdict.ACCEPTED))
+        self.publish_group(batch.space, batch.partition, touched, number=len(self.batches))
+        receipt = Receipt(
+            device_of(batch.replica), batch.replica, batch.space, batch.partition, batch.number, tuple(outcomes)
+        )
+        self.publish_receipt(receipt)
+        return receipt
+
+    def _apply(self, change: DocumentOp, *, rejected: bool) -> bool:
+        rules = COLLECTIONS[change.document.collection].document
+        state = self.states.setdefault(change.document, rules.new())
+        if rejected and state.vector.get(change.op.replica, 0) + 1 == change.op.seq:
+            rules.see(state, change.op.replica, change.op.seq)
+            return True
+        return rules.apply(state, change.op).outcome.value == "applied"
+
+    def write(self, document: DocumentId, field: str, kind: str, value: Any, replica: str = "office.1") -> None:
+        """Somebody else has written; published as a group of its own."""
+        rules = COLLECTIONS[document.collection].document
+        state = self.states.setdefault(document, rules.new())
+        rules.apply(state, rules.prepare(state, replica, EPOCH_MS << 16, field, kind, value))
+        space = COLLECTIONS[document.collection].space
+        self.publish_group(space, partition_of_space(space, document.scope), [document], number=10_000)
+
+    def publish_group(self, space: str, partition: int, documents: Iterable[DocumentId], number: int) -> list[Record]:
+        """The states of these documents, as one group."""
+        documents = list(documents)
+        return [
+            self.publish(
+                topics.state_topic(space),
+                partition,
+                document_key(document),
+                self.state_value(document),
+                groups.headers(number, last=document is documents[-1]),
+            )
+            for document in documents
+        ]
+
+    def state_value(self, document: DocumentId) -> bytes:
+        return self._codecs[document.collection].encode(document, self.states[document])
+
+    def publish_receipt(self, receipt: Receipt) -> Record:
+        value = self._records.encode_receipt(receipt)
+        return self.publish(topics.receipts_topic(receipt.space), receipt.partition, receipt.device_id.encode(), value)
+
+    def publish_conflict(self, conflict: Conflict, space: str = "retail") -> Record:
+        place = partition_of_space(space, conflict.document.scope)
+        value = self._records.encode_conflict(conflict)
+        return self.publish(topics.conflicts_topic(space), place, conflict.id.encode(), value)
+
+    def publish(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] | Sequence[tuple[str, bytes]] = (),
+    ) -> Record:
+        """Append a record."""
+        log = self.topics.setdefault((topic, partition), [])
+        record = Record(len(log), key, value, tuple(headers), EPOCH_MS)
+        log.append(record)
+        for grown in self.listeners:
+            grown()
+        return record
+
+    def of(self, topic: str, partition: int) -> list[Record]:
+        return self.topics.get((topic, partition), [])
+
+    def everywhere(self, topic: str) -> list[Record]:
+        return [record for (name, _), records in self.topics.items() if name == topic for record in records]
+
+
+def partition_of_space(space: str, scope: str) -> int:
+    from driftlog_schemas.partitioning import partition_of
+    from tests.unit.edge.shop import CONTRACT
+
+    return partition_of(scope, CONTRACT.spaces[space].partitions)
+
+
+class CloudRoute:
+    """`ports.Route` to a `Cloud` in this process. `up` is the link; `merging` says whether the cloud works off what it gets."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.up = True
+        self.merging = True
+        self.sent: list[Sealed] = []
+        self.told: list[tuple[str, bytes, bytes]] = []
+        self.connections = 0
+        self._feeds: list[_CloudFeed] = []
+        cloud.listeners.append(self.wake)
+
+    def ship(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        delivered: Callable[[Sealed, str | None], None],
+        trouble: Callable[[], None],
+    ) -> _CloudShipping:
+        self.connections += 1
+        return _CloudShipping(self, loop, delivered, trouble)
+
+    def follow(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        positions: Mapping[Place, int],
+        arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
+        trouble: Callable[[], None],
+    ) -> _CloudFeed:
+        feed = _CloudFeed(self, loop, positions, arrived)
+        self._feeds.append(feed)
+        return feed
+
+    def cut(self) -> None:
+        """The link is gone."""
+        self.up = False
+
+    def mend(self) -> None:
+        """The link is back; what the log did not get is merged now."""
+        self.up = True
+        self.wake()
+
+    def work_off(self) -> None:
+        """The cloud merges what it has not."""
+        self.merging = True
+        for batch in self.sent:
+            self.cloud.merge(batch)
+
+    def wake(self) -> None:
+        """There may be something to read."""
+        for feed in self._feeds:
+            feed.wake()
+
+
+class _CloudShipping:
+    def __init__(
+        self,
+        route: CloudRoute,
+        loop: asyncio.AbstractEventLoop,
+        delivered: Callable[[Sealed, str | None], None],
+        trouble: Callable[[], None],
+    ) -> None:
+        self._route = route
+        self._loop = loop
+        self._delivered = delivered
+        self._trouble = trouble
+
+    def send(self, batch: Sealed) -> None:
+        route = self._route
+        if not route.up:
+            self._loop.call_soon(self._trouble)  # like a client without end: it keeps the batch and tries on
+            return
+        route.sent.append(batch)
+        if route.merging:
+            route.cloud.merge(batch)
+        self._loop.call_soon(self._delivered, batch, None)
+
+    def tell(self, topic: str, key: bytes, value: bytes, done: Callable[[], None]) -> None:
+        self._route.told.append((topic, key, value))
+        self._loop.call_soon(done)
+
+    def close(self, seconds: float = 0.0) -> None:
+        pass
+
+
+class _CloudFeed:
+    def __init__(
+        self,
+        route: CloudRoute,
+        loop: asyncio.AbstractEventLoop,
+        positions: Mapping[Place, int],
+        arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._route = route
+        self._loop = loop
+        self._positions = dict(positions)
+        self._arrived = arrived
+        self._news = asyncio.Event()
+        self._news.set()
+        self._task = loop.create_task(self._run())
+
+    def wake(self) -> None:
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    async def _run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if not self._route.up:
+                continue
+            chunks = []
+            for (topic, partition), at in self._positions.items():
+                records = self._route.cloud.of(topic, partition)[at:]
+                self._positions[topic, partition] = at + len(records)
+                chunks.append(Chunk(topic, partition, records, at_end=True))
+            await self._arrived(chunks)
+
+    def end_offsets(self, places: Sequence[Place], timeout: float) -> dict[Place, int]:
+        if not self._route.up:
+            raise Unreachable("the broker does not answer")
+        return {place: len(self._route.cloud.of(*place)) for place in places}
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._task.cancel)

@@ -1,0 +1,167 @@
+"""The agent's core on a real store, driven by hand: no loop, no threads, nothing happens unless a test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from driftlog_edge.errors import DiskFull
+from driftlog_edge.executor import Executed, Executor
+from driftlog_edge.journal import Journal, merged
+from driftlog_edge.outbox import DEFAULT_LIMIT, Outbox
+from driftlog_edge.ports import Family, Record, Sealed, Writes
+from driftlog_edge.puller import Pulled, Puller
+from driftlog_edge.rocks import RocksStore
+from driftlog_edge.shipper import Shipper
+from driftlog_edge.views import Views
+from driftlog_schemas.batch_codec import BatchCodec
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.signing import Identity
+from driftlog_schemas.state_codec import codecs_of
+from tests.unit.edge.shop import CONTRACT
+
+EPOCH_MS = 1_790_000_000_000
+SCOPES = ("s1", "s2")
+COLLECTIONS = {n: c for s in CONTRACT.spaces.values() for n, c in s.collections.items()}
+
+
+class HandClock:
+    """A device clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.ms = EPOCH_MS
+        self.seconds = 1000.0
+
+    def wall_ms(self) -> int:
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.ms += int(seconds * 1000)
+        self.seconds += seconds
+
+
+class FullDisk(RocksStore):
+    """A real store whose disk can fill up."""
+
+    full = False
+
+    def write(self, writes: Writes, *, sync: bool) -> None:
+        if self.full:
+            raise DiskFull("no space left", "free some")
+        super().write(writes, sync=sync)
+
+
+class Replica:
+    """One life of a replica in a folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: Identity,
+        ids: SchemaIds,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        in_flight: int = 16,
+        scopes: Sequence[str] = SCOPES,
+        clock: HandClock | None = None,
+    ) -> None:
+        self.identity = identity
+        self.clock = clock or HandClock()
+        self.store = FullDisk(folder)
+        self.journal = Journal(self.store)
+        codecs = codecs_of(COLLECTIONS, ids)
+        self.views = Views(CONTRACT, codecs, self.journal)
+        self.outbox = Outbox(CONTRACT, identity, BatchCodec(ids), self.journal, limit)
+        self.executor = Executor(CONTRACT, identity.replica, self.views, self.outbox, self.journal, self.clock, scopes)
+        self.shipper = Shipper(self.outbox, in_flight)
+        self.puller = Puller(
+            CONTRACT,
+            scopes,
+            codecs,
+            RecordCodecs(ids),
+            self.views,
+            self.outbox,
+            self.journal,
+            lambda: self.executor.hlc,
+            identity.device_id,
+        )
+
+    # -- writing
+
+    def run(self, name: str, command_id: str = "", /, **arguments: Any) -> Executed:
+        """Run a command and stage it; `commit` makes it durable."""
+        executed = self.executor.run(name, arguments, command_id)
+        if executed.writes is not None:
+            self.journal.stage(executed.writes, sync=True)
+        return executed
+
+    def do(self, name: str, command_id: str = "", /, **arguments: Any) -> Executed:
+        """Run a command to the end."""
+        executed = self.run(name, command_id, **arguments)
+        self.commit()
+        return executed
+
+    def commit(self) -> None:
+        """One group commit of all that waits."""
+        group = self.journal.take(limit=1 << 20)
+        if not group:
+            return
+        writes, sync = merged(group)
+        try:
+            self.store.write(writes, sync=sync)
+        except DiskFull as error:
+            self.journal.failed(error)
+            raise
+        self.journal.written(group)
+
+    # -- shipping and pulling
+
+    def ship(self, limit: int = 1000) -> list[Sealed]:
+        """The batches that go out now, sealed and on disk."""
+        sent = []
+        while len(sent) < limit and (found := self.shipper.next()):
+            batch, writes = found
+            self.journal.stage(writes, sync=False)
+            self.commit()
+            sent.append(batch)
+        return sent
+
+    def take(self, read: Callable[[], Pulled]) -> Pulled:
+        """Apply what was pulled, durably."""
+        pulled = read()
+        self.journal.stage(pulled.writes, sync=False)
+        self.puller.staged(pulled)
+        self.commit()
+        for place in pulled.answered:
+            self.shipper.answered(*place)
+        return pulled
+
+    def pull_states(self, records: Sequence[Record], partition: int, space: str = "retail") -> Pulled:
+        return self.take(lambda: self.puller.states(space, f"{space}.state", partition, records))
+
+    def pull_receipts(self, records: Sequence[Record], partition: int, space: str = "retail") -> Pulled:
+        return self.take(lambda: self.puller.receipts(f"{space}.receipts", partition, records))
+
+    def pull_conflicts(self, records: Sequence[Record], partition: int, space: str = "retail") -> Pulled:
+        return self.take(lambda: self.puller.conflicts(f"{space}.conflicts", partition, records))
+
+    # -- looking
+
+    def value(self, collection: str, scope: str, id: str) -> dict[str, Any]:
+        return self.executor.document_json(DocumentId(collection, scope, id))
+
+    def on_hand(self, sku: str, scope: str = "s1") -> int:
+        return int(self.value("Stock", scope, sku)["on_hand"])
+
+    def everything(self) -> dict[tuple[Family, bytes], bytes]:
+        """All that is on disk."""
+        return {(family, key): value for family in Family for key, value in self.store.scan(family, b"")}
+
+    def close(self) -> None:
+        self.store.close()

@@ -1,0 +1,100 @@
+"""The app of the agent's tests: two spaces, documents of every kind that the agent treats differently, commands that can go wrong."""
+
+from __future__ import annotations
+
+from pydantic import PositiveInt
+
+from driftlog import AddWinsSet, App, Counter, Document, Refused, Register, Transaction, field
+
+PARTITIONS = 4
+
+app = App("shop")
+retail = app.space("retail", partitions=PARTITIONS)
+audit = app.space("audit", partitions=1)
+
+
+@retail.collection(scope="store", id="sku", max_bytes=4096)
+class Stock(Document):
+    store: str
+    sku: str
+    on_hand: Counter
+    name: Register[str] = ""
+    price: Register[int] = field(default=0, on_conflict="review", deadline="48h")
+    tags: AddWinsSet[str]
+
+
+@retail.collection(scope="store", id="day")
+class Ledger(Document):
+    store: str
+    day: str
+    sold: Counter
+
+
+@audit.collection(scope="store", id="id")
+class Remark(Document):
+    store: str
+    id: str
+    text: Register[str] = ""
+
+
+@retail.command
+def receive(tx: Transaction, store: str, sku: str, qty: PositiveInt) -> int:
+    """Goods arrive."""
+    stock = tx.edit(Stock, store, sku)
+    stock.on_hand.increment(qty)
+    return stock.on_hand.value
+
+
+@retail.command
+def sell(tx: Transaction, store: str, sku: str, qty: PositiveInt) -> int:
+    """Sell what is there, and book it."""
+    stock = tx.edit(Stock, store, sku)
+    if stock.on_hand.value < qty:
+        raise Refused("out_of_stock", f"{stock.on_hand.value} left")
+    stock.on_hand.decrement(qty)
+    tx.edit(Ledger, store, "today").sold.increment(qty)
+    return stock.on_hand.value
+
+
+@retail.command(priority="high")
+def reprice(tx: Transaction, store: str, sku: str, price: int) -> None:
+    tx.edit(Stock, store, sku).price.set(price)
+
+
+@retail.command(priority="low")
+def rename(tx: Transaction, store: str, sku: str, name: str) -> None:
+    tx.edit(Stock, store, sku).name.set(name)
+
+
+@retail.command
+def fill(tx: Transaction, store: str, prefix: str, count: PositiveInt) -> None:
+    """As many documents at once as told."""
+    for number in range(count):
+        tx.edit(Stock, store, f"{prefix}{number}").on_hand.increment(1)
+
+
+@retail.command
+def change_then_fail(tx: Transaction, store: str, sku: str, how: str) -> None:
+    """Changes two documents, then does not end well."""
+    tx.edit(Stock, store, sku).on_hand.increment(100)
+    tx.edit(Ledger, store, "today").sold.increment(100)
+    match how:
+        case "refused":
+            raise Refused("changed_my_mind", "after all")
+        case "defect":
+            raise ZeroDivisionError("a defect of the app")
+        case "other_scope":
+            tx.edit(Stock, store + "-other", sku).on_hand.increment(1)
+        case "too_large":
+            tx.edit(Stock, store, sku).name.set("x" * 5000)
+        case "other_space":
+            tx.edit(Remark, store, "r1").text.set("not from here")
+
+
+@retail.command
+def look(tx: Transaction, store: str, sku: str) -> int:
+    """Changes nothing."""
+    return tx.edit(Stock, store, sku).on_hand.value
+
+
+CONTRACT = app.contract

@@ -1,0 +1,333 @@
+"""An agent with a cloud beside it: offline and back, restarts, a full disk, a link that comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge import sync as sync_module
+from driftlog_edge.errors import DiskFull, NotFound, Offline, StoreBusy, TimedOut
+from driftlog_edge.ports import Writes
+from driftlog_edge.rocks import RocksStore
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.topics import HEARTBEATS
+from tests.unit.edge.cloud import Cloud, CloudRoute
+from tests.unit.edge.shop import PARTITIONS, Stock, app
+from tests.unit.edge.waiting import until
+
+TEA = DocumentId("Stock", "s1", "tea")
+
+
+@pytest.fixture(autouse=True)
+def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens now and then happens at once."""
+    monkeypatch.setattr(sync_module, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(sync_module, "PROBE_SOON_SECONDS", 0.01)
+    monkeypatch.setattr(sync_module, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(sync_module, "backoff", lambda *args: 0.01)
+    monkeypatch.setattr("driftlog_edge.pump.backoff", lambda *args: 0.01)
+    monkeypatch.setattr("driftlog_edge.connectivity.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("driftlog_edge.connectivity.GIVE_UP_SECONDS", 0.0)
+
+
+async def online(agent: EdgeAgent) -> None:
+    await until(lambda: agent.status()["connection"] == "ONLINE")
+
+
+async def test_a_write_is_answered_before_the_cloud_knows_and_merged_after(agent: EdgeAgent) -> None:
+    answer = await agent.run("receive", store="s1", sku="tea", qty=5)
+    assert answer.result == 5
+    merged = await agent.run("receive", store="s1", sku="tea", qty=1, wait="merged", seconds=10)
+    assert merged.status == "merged"
+    reading = await agent.read(Stock, "s1", "tea")
+    assert (reading.value["on_hand"], reading.document.on_hand.value, reading.pending) == (6, 6, 0)
+    assert agent.command(answer.command_id).status == "merged"
+
+
+async def test_offline_it_works_on_and_afterwards_all_of_it_arrives_once(
+    agent: EdgeAgent, cloud: Cloud, route: CloudRoute
+) -> None:
+    await online(agent)
+    await agent.offline()
+    for _ in range(5):
+        assert (await agent.run("receive", store="s1", sku="tea", qty=1)).status == "pending"
+    status = agent.status()
+    assert (status["connection"], status["pending"], status["offline_by_choice"]) == ("OFFLINE", 5, True)
+    assert status["oldest_pending_seconds"] >= 0
+    assert route.sent == []
+
+    await agent.online()
+    await until(lambda: agent.status()["pending"] == 0)
+
+    assert on_hand(cloud) == 5
+    assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 5
+
+
+def on_hand(cloud: Cloud) -> object:
+    """What the cloud has merged of the tea."""
+    from tests.unit.edge.replica import COLLECTIONS
+
+    return COLLECTIONS["Stock"].document.field_value(cloud.states[TEA], "on_hand")
+
+
+async def test_a_rejected_command_is_told_with_its_reason_and_vanishes(agent: EdgeAgent, cloud: Cloud) -> None:
+    cloud.rejects["c1"] = "recount"
+    await agent.run("receive", store="s1", sku="tea", qty=5)
+
+    answer = await agent.run("receive", store="s1", sku="tea", qty=9, command_id="c1", wait="merged", seconds=10)
+
+    assert (answer.status, answer.code, answer.reason) == ("rejected", "recount", "recount says the guard")
+    await until(lambda: agent.status()["pending"] == 0)
+    assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 5
+
+
+async def test_shipped_is_not_merged(agent: EdgeAgent, route: CloudRoute) -> None:
+    route.merging = False
+    answer = await agent.run("receive", store="s1", sku="tea", qty=9, wait="shipped", seconds=10)
+    assert answer.status == "shipped"
+    with pytest.raises(TimedOut) as raised:
+        await agent.run("receive", store="s1", sku="tea", qty=9, command_id="c2", wait="merged", seconds=0.05)
+    assert raised.value.command_id == "c2"
+
+    route.work_off()
+    await until(lambda: agent.command("c2").status == "merged")
+
+
+async def test_shipped_is_true_of_one_batch_while_others_are_on_their_way(agent: EdgeAgent, route: CloudRoute) -> None:
+    route.merging = False
+    first = await agent.run("receive", store="s1", sku="tea", qty=1, wait="shipped", seconds=10)
+    route.cut()
+    second = await agent.run("receive", store="s1", sku="tea", qty=1)
+
+    assert agent.command(first.command_id).status == "shipped"
+    assert agent.command(second.command_id).status == "pending"
+
+
+async def test_an_agent_takes_up_where_the_last_one_was(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud
+) -> None:
+    async with EdgeAgent(app, config, route=route, ids=ids) as first:
+        await first.run("receive", store="s1", sku="tea", qty=5, wait="merged", seconds=10)
+        await first.offline()
+        await first.run("receive", store="s1", sku="tea", qty=2, command_id="c2")
+        known = first.status()["scopes"]["s1"]["synced_at"]
+
+    route.cut()
+    async with EdgeAgent(app, config, route=route, ids=ids) as second:
+        assert (await second.read(Stock, "s1", "tea")).value["on_hand"] == 7
+        assert second.status()["pending"] == 1
+        assert (await second.run("receive", store="s1", sku="tea", qty=2, command_id="c2")).result == 7
+        assert second.status()["scopes"]["s1"]["synced_at"] >= known
+        assert second.command("c2").status == "pending"
+        route.mend()
+        await second.offline()
+        await second.online()
+        await until(lambda: second.status()["pending"] == 0)
+    assert on_hand(cloud) == 7
+
+
+async def test_a_folder_has_one_agent(agent: EdgeAgent, config: EdgeConfig, route: CloudRoute, ids: FixedIds) -> None:
+    with pytest.raises(StoreBusy, match="held by another process") as raised:
+        async with EdgeAgent(app, config, route=route, ids=ids):
+            pass
+    assert raised.value.remedy
+    assert (await agent.run("receive", store="s1", sku="tea", qty=5)).result == 5
+
+
+async def test_a_start_that_fails_leaves_the_folder_free(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
+        broken.setattr("driftlog_edge.assembly.Views", lambda *args: 1 // 0)
+        async with EdgeAgent(app, config, route=route, ids=ids):
+            pass
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        assert agent.status()["pending"] == 0
+
+
+async def test_two_waiting_commands_build_on_each_other_even_when_the_disk_has_no_room(
+    agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.committer.MAX_WAITING", 2)
+
+    answers = await asyncio.gather(*(agent.run("receive", store="s1", sku="tea", qty=1) for _ in range(50)))
+
+    assert sorted(seq for a in answers for _, _, seq in a.dots) == list(range(1, 51))
+    assert sorted(a.result for a in answers) == list(range(1, 51))  # type: ignore[type-var]
+
+
+async def test_a_full_disk_stops_nothing_for_ever(
+    agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await online(agent)
+    honest, full = RocksStore.write, True
+
+    def write(self: RocksStore, writes: Writes, *, sync: bool) -> None:
+        if full:
+            raise DiskFull("no space left", "free some")
+        honest(self, writes, sync=sync)
+
+    monkeypatch.setattr(RocksStore, "write", write)
+    with pytest.raises(DiskFull):
+        await agent.run("receive", store="s1", sku="tea", qty=1)
+    cloud.write(TEA, "on_hand", "increment", 40)
+    await until(lambda: "no space left" in agent.status()["problem"])
+    with pytest.raises(NotFound):
+        await agent.read(Stock, "s1", "tea")
+
+    full = False
+
+    await until(lambda: agent.status()["problem"] == "")
+    reading = await agent.read(Stock, "s1", "tea", consistency="strong", seconds=10)
+    assert reading.value["on_hand"] == 40
+    answer = await agent.run("receive", store="s1", sku="tea", qty=2, wait="merged", seconds=10)
+    assert (answer.result, on_hand(cloud)) == (42, 42)
+
+
+async def test_noise_in_the_topics_is_counted_and_stops_nothing(agent: EdgeAgent, cloud: Cloud) -> None:
+    place = partition_of("s1", PARTITIONS)
+    cloud.publish("retail.state", place, b"noise", b"noise")
+    cloud.publish("retail.receipts", place, b"store-1", b"noise")
+    cloud.publish("retail.conflicts", place, b"x", b"\x00\x00\x00\x00\x09noise")
+
+    await agent.run("receive", store="s1", sku="tea", qty=2, wait="merged", seconds=10)
+
+    await until(lambda: agent.status()["unreadable_records"] == 3)
+
+
+# -- freshness
+
+
+async def test_a_strong_read_has_what_the_cloud_had_when_it_was_asked(
+    agent: EdgeAgent, cloud: Cloud, route: CloudRoute
+) -> None:
+    await online(agent)
+    cloud.listeners.clear()  # the feed is not woken: only the barrier can know
+    cloud.write(TEA, "on_hand", "increment", 3)
+    asyncio.get_running_loop().call_later(0.1, route.wake)
+
+    reading = await agent.read(Stock, "s1", "tea", consistency="strong", seconds=10)
+
+    assert reading.value["on_hand"] == 3
+
+
+async def test_a_strong_read_waits_for_own_writes_to_be_merged(agent: EdgeAgent, route: CloudRoute) -> None:
+    await online(agent)
+    route.merging = False
+    await agent.run("receive", store="s1", sku="tea", qty=2)
+    with pytest.raises(TimedOut):
+        await agent.read(Stock, "s1", "tea", consistency="strong", seconds=0.1)
+
+    await until(lambda: len(route.sent) == 1)
+    route.work_off()
+
+    assert (await agent.read(Stock, "s1", "tea", consistency="strong", seconds=10)).pending == 0
+
+
+async def test_without_a_way_to_the_cloud_a_strong_read_is_refused_at_once(agent: EdgeAgent, route: CloudRoute) -> None:
+    await agent.run("receive", store="s1", sku="tea", qty=2)
+    await agent.offline()
+    with pytest.raises(Offline):
+        await agent.read(Stock, "s1", "tea", consistency="strong", seconds=30)
+    route.cut()
+    await agent.online()
+    with pytest.raises(Offline):
+        await agent.read(Stock, "s1", "tea", consistency="strong", seconds=30)
+    assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 2
+
+
+async def test_max_age_is_kept_or_refused(agent: EdgeAgent, route: CloudRoute, cloud: Cloud) -> None:
+    await online(agent)
+    cloud.write(TEA, "on_hand", "increment", 3)
+    reading = await agent.read(Stock, "s1", "tea", max_age=0.0, seconds=10)
+    assert reading.value["on_hand"] == 3
+    assert reading.age_seconds is not None and reading.age_seconds < 10
+
+    await agent.offline()
+
+    assert (await agent.read(Stock, "s1", "tea", max_age=3600)).value["on_hand"] == 3
+    with pytest.raises(Offline):
+        await agent.read(Stock, "s1", "tea", max_age=0.0)
+
+
+async def test_a_causal_read_waits_for_what_the_session_has_seen_elsewhere(
+    agent: EdgeAgent, cloud: Cloud, route: CloudRoute, tmp_path: Path, ids: FixedIds
+) -> None:
+    from driftlog_schemas.signing import Identity
+
+    Identity.create("store-2").save(tmp_path / "other.json")
+    other_config = EdgeConfig(data_dir=tmp_path / "other", identity=tmp_path / "other.json", scopes=["s1"])
+    other_route = CloudRoute(cloud)
+    async with EdgeAgent(app, other_config, route=other_route, ids=ids) as other:
+        written = await other.run("receive", store="s1", sku="tea", qty=4, wait="shipped", seconds=10)
+        await other.offline()
+        before = await other.run("receive", store="s1", sku="tea", qty=4)
+
+        reading = await agent.read(Stock, "s1", "tea", consistency="causal", session=written.session, seconds=10)
+        assert reading.value["on_hand"] == 4
+        with pytest.raises(TimedOut):
+            await agent.read(Stock, "s1", "tea", consistency="causal", session=before.session, seconds=0.1)
+        assert (await other.read(Stock, "s1", "tea", consistency="causal", session=before.session)).value[
+            "on_hand"
+        ] == 8
+
+
+async def test_a_quiet_link_is_asked_and_ages_stay_small(agent: EdgeAgent) -> None:
+    await online(agent)
+    first = agent.status()["scopes"]["s1"]["synced_at"]
+    await until(lambda: agent.status()["scopes"]["s1"]["synced_at"] > first)
+    assert agent.status()["connection"] == "ONLINE"
+
+
+async def test_a_link_that_is_gone_is_noticed_without_traffic_and_so_is_its_return(
+    agent: EdgeAgent, route: CloudRoute
+) -> None:
+    await online(agent)
+    route.cut()
+    await until(lambda: agent.status()["connection"] == "OFFLINE")
+    route.mend()
+    await online(agent)
+
+
+# -- heartbeats
+
+
+async def test_an_agent_tells_how_it_is_when_it_comes_online_and_only_then(
+    agent: EdgeAgent, route: CloudRoute, ids: FixedIds
+) -> None:
+    await until(lambda: len(route.told) == 1)
+    topic, key, value = route.told[0]
+    beat = RecordCodecs(ids).decode_heartbeat(value)
+    assert (topic, key) == (HEARTBEATS, b"store-1")
+    assert (beat.device_id, beat.replica, beat.connection, beat.pending) == ("store-1", "store-1.1", "ONLINE", 0)
+    assert beat.disk_bytes > 0 and beat.versions["app"] == "shop"
+
+    await agent.offline()
+    await asyncio.sleep(0.1)
+    assert len(route.told) == 1, "nothing is told without a way, and nothing more than twice a minute with one"
+
+
+async def test_status_counts_without_looking_at_every_pending_command(
+    agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from driftlog_edge.journal import Journal
+    from driftlog_edge.ports import Family
+
+    await agent.offline()
+    for _ in range(20):
+        await agent.run("receive", store="s1", sku="tea", qty=1)
+    scanned: list[Family] = []
+    honest = Journal.scan
+    monkeypatch.setattr(
+        Journal, "scan", lambda self, family, *rest: [scanned.append(family), honest(self, family, *rest)][1]
+    )
+
+    assert agent.status()["pending"] == 20
+
+    assert Family.PENDING not in scanned

@@ -1,0 +1,143 @@
+"""`driftlog edge ...` against an agent: tables for people, `--json` for programs, one clear line when something is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from typer.testing import CliRunner, Result
+
+from driftlog.cli.edge import app as cli
+from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.http_api import build
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
+from tests.unit.edge.cloud import Cloud, CloudRoute
+from tests.unit.edge.shop import app
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An agent on a loopback port, beside an in-process cloud."""
+    folder: Path = tmp_path_factory.mktemp("edge")
+    Identity.create("store-1").save(folder / "identity.json")
+    config = EdgeConfig(data_dir=folder / "data", identity=folder / "identity.json", scopes=["s1", "s2"])
+    ready, server = threading.Event(), []
+
+    async def serve() -> None:
+        ids = FixedIds()
+        async with EdgeAgent(app, config, route=CloudRoute(Cloud(ids)), ids=ids) as agent:
+            settings = uvicorn.Config(build(agent), port=0, log_config=None, timeout_graceful_shutdown=1)
+            server.append(uvicorn.Server(settings))
+            running = asyncio.create_task(server[0].serve())
+            while not server[0].started:  # noqa: ASYNC110  # the server has no event for it
+                await asyncio.sleep(0.01)
+            ready.set()
+            await running
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(20), "the agent did not start"
+    port = server[0].servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server[0].should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def edge(url: str) -> Any:
+    """Runs `driftlog edge WORDS` against that agent."""
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(cli, [words[0], "--url", url, *words[1:]])
+
+    return run
+
+
+def data(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_do_get_and_log(edge: Any) -> None:
+    done = data(edge("do", "receive", "store=s1", "sku=green tea/50", "qty=5", "--key", "k1", "--json"))
+    assert (done["command_id"], done["result"]) == ("k1", 5)
+    again = data(edge("do", "receive", "store=s1", "sku=green tea/50", "qty=5", "--key", "k1", "--json"))
+    assert again["dots"] == done["dots"]
+
+    assert data(edge("get", "Stock", "s1", "green tea/50", "--json"))["value"]["on_hand"] == 5
+    assert "green tea/50" in edge("get", "Stock", "s1", "green tea/50").stdout
+    assert data(edge("log", "--limit", "1", "--json"))[0]["command_id"] == "k1"
+    assert "receive" in edge("log").stdout
+
+
+def test_offline_pending_online_status(edge: Any) -> None:
+    assert data(edge("offline", "--json"))["connection"] == "OFFLINE"
+    edge("do", "receive", "store=s2", "sku=tea", "qty=1", "--key", "waits")
+    found = data(edge("pending", "--json"))
+    assert found["pending"] == 1
+    assert [c["command_id"] for c in found["commands"]] == ["waits"]
+    assert "1 pending, OFFLINE" in edge("pending").stdout
+
+    assert data(edge("online", "--json"))["connection"] != "DEGRADED"
+    status = data(edge("status", "--json"))
+    assert (status["device_id"], status["replica"]) == ("store-1", "store-1.1")
+    assert "store-1.1" in edge("status").stdout
+
+
+def test_watch_takes_up_after_an_event_and_prints_a_line_for_each(url: str) -> None:
+    """The stream has no end, so this listens as the command does, and stops after two."""
+    from driftlog.cli.edge import _events
+
+    httpx.post(f"{url}/v1/commands/receive", json={"store": "s1", "sku": "watched", "qty": 1})
+    headers = {"Last-Event-ID": "another-life-1"}
+    with httpx.stream("GET", f"{url}/v1/watch", headers=headers, timeout=20) as stream:
+        events = _events(stream.iter_lines())
+        assert next(events)["event"] == "resync"
+        httpx.post(f"{url}/v1/commands/receive", json={"store": "s1", "sku": "watched", "qty": 1})
+        assert json.loads(next(events)["data"]) == {"collection": "Stock", "scope": "s1", "id": "watched"}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("get", "Stock", "s1", "nothing"), "not_found: there is no Stock/s1/nothing here"),
+        (("get", "Nonsense", "s1", "tea"), "not_found: 'Nonsense' is not declared"),
+        (("do", "sell", "store=s1", "sku=none", "qty=1"), "refused: 0 left"),
+        (("do", "receive", "store=s1", "sku=tea"), "invalid: qty"),
+        (("do", "receive", "store=elsewhere", "sku=tea", "qty=1"), "invalid: this device does not hold scope"),
+    ],
+)
+def test_what_the_agent_refuses_is_one_line(edge: Any, words: tuple[str, ...], told: str) -> None:
+    result = edge(*words)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error: ")
+    assert told.split(":")[0] in result.stderr and told.split(": ")[1] in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("status",), ("pending",), ("log",), ("offline",), ("online",), ("watch",), ("get", "A", "b", "c"), ("do", "x")],
+)
+def test_without_an_agent_every_command_says_so_in_one_line(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, [words[0], "--url", "http://127.0.0.1:9", *words[1:]])
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "no agent answers at http://127.0.0.1:9" in result.stderr
+    assert "driftlog edge run" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["run", "status", "get", "do", "pending", "log", "watch", "offline", "online"])
+def test_help_shows_an_example(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert f"Example: driftlog edge {name}" in result.stdout

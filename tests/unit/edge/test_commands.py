@@ -1,0 +1,223 @@
+"""A command happens whole or not at all, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from driftlog import InvalidInput, Refused
+from driftlog_crdt import TooLarge
+from driftlog_edge.command_log import Status
+from driftlog_edge.errors import Deleted, DiskFull, NotFound, OutboxFull
+from driftlog_edge.ports import Family
+from driftlog_schemas.batch_codec import decode_command
+from driftlog_schemas.identity import DocumentId
+from tests.unit.edge.replica import Replica
+
+
+def facts(replica: Replica) -> tuple[object, ...]:
+    """All that a failed command must leave as it was."""
+    return (
+        replica.everything(),
+        replica.journal.waiting,
+        replica.executor.hlc.last,
+        replica.executor._last_lsn,
+        replica.outbox.waiting,
+        len(replica.views.backlog),
+        replica.value("Stock", "s1", "tea"),
+        dict(replica.views.get(DocumentId("Stock", "s1", "tea")).state.vector),
+        dict(replica.views.get(DocumentId("Ledger", "s1", "today")).state.vector),
+    )
+
+
+def test_a_command_answers_changes_the_view_and_is_durable_in_all_its_parts(replica: Replica) -> None:
+    executed = replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+
+    assert executed.entry.result == 5
+    assert executed.entry.dots == (("Stock/s1/tea", "store-1.1", 1),)
+    assert replica.on_hand("tea") == 5
+    found = {family: [k for k, _ in replica.store.scan(family, b"")] for family in Family}
+    assert [len(found[f]) for f in (Family.OPLOG, Family.COMMANDS, Family.PENDING, Family.OUTBOX)] == [1, 1, 1, 1]
+    command = decode_command(replica.store.get(Family.OPLOG, found[Family.OPLOG][0]) or b"")
+    assert (command.id, command.name, command.scope, len(command.ops)) == ("c1", "receive", "s1", 1)
+
+
+def test_one_command_may_change_several_documents_of_its_scope(replica: Replica) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    replica.do("sell", store="s1", sku="tea", qty=2)
+
+    assert replica.on_hand("tea") == 3
+    assert replica.value("Ledger", "s1", "today")["sold"] == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ("refused", Refused),
+        ("defect", ZeroDivisionError),
+        ("other_scope", InvalidInput),
+        ("other_space", InvalidInput),
+        ("too_large", TooLarge),
+    ],
+)
+def test_a_command_that_fails_half_way_changes_nothing(replica: Replica, how: str, error: type[Exception]) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    before = facts(replica)
+
+    with pytest.raises(error):
+        replica.do("change_then_fail", store="s1", sku="tea", how=how)
+
+    assert facts(replica) == before
+    assert replica.do("receive", store="s1", sku="tea", qty=1).entry.dots == (("Stock/s1/tea", "store-1.1", 2),)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "field"),
+    [
+        ("receive", {"store": "s1", "sku": "tea", "qty": 0}, "qty"),
+        ("receive", {"store": "s1", "sku": "tea", "qty": "many"}, "qty"),
+        ("receive", {"store": "s1", "sku": "tea"}, "qty"),
+        ("receive", {"store": "s1", "sku": "tea", "qty": 1, "colour": "red"}, "colour"),
+        ("receive", {"store": "s1", "sku": "", "qty": 1}, "id"),
+        ("receive", {"store": "s1", "sku": "x" * 513, "qty": 1}, "id"),
+        ("receive", {"store": "s1", "sku": "a\0b", "qty": 1}, "id"),
+        ("receive", {"store": "elsewhere", "sku": "tea", "qty": 1}, "scope"),
+        ("fill", {"store": "s1", "prefix": "p", "count": 501}, "command"),
+        ("nonsense", {}, "command"),
+    ],
+)
+def test_bad_input_names_its_field_and_changes_nothing(
+    replica: Replica, name: str, arguments: dict[str, object], field: str
+) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    before = facts(replica)
+
+    with pytest.raises(InvalidInput) as raised:
+        replica.do(name, **arguments)
+
+    assert raised.value.field == field
+    assert facts(replica) == before
+
+
+def test_the_same_id_gives_the_same_answer_and_no_second_effect(replica: Replica) -> None:
+    first = replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    replica.do("receive", "c2", store="s1", sku="tea", qty=1)
+    again = replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+
+    assert again.entry == first.entry
+    assert again.writes is None
+    assert replica.on_hand("tea") == 6
+
+
+def test_the_same_id_is_known_before_it_is_on_disk_and_in_the_next_life(lives: Callable[..., Replica]) -> None:
+    replica = lives()
+    first = replica.run("receive", "c1", store="s1", sku="tea", qty=5)
+    assert replica.run("receive", "c1", store="s1", sku="tea", qty=5).entry == first.entry
+    replica.commit()
+
+    reborn = lives()
+
+    assert reborn.do("receive", "c1", store="s1", sku="tea", qty=5).entry == first.entry
+    assert reborn.on_hand("tea") == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("receive", {"store": "s1", "sku": "tea", "qty": 6}), ("look", {"store": "s1", "sku": "tea"})],
+)
+def test_the_same_id_for_something_else_is_refused(replica: Replica, name: str, arguments: dict[str, object]) -> None:
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+
+    with pytest.raises(InvalidInput) as raised:
+        replica.do(name, "c1", **arguments)
+
+    assert raised.value.field == "Idempotency-Key"
+    assert replica.on_hand("tea") == 5
+
+
+def test_an_endless_id_is_refused(replica: Replica) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        replica.do("receive", "k" * 201, store="s1", sku="tea", qty=5)
+    assert raised.value.field == "Idempotency-Key"
+
+
+def test_a_refused_command_may_be_tried_again_under_its_id(replica: Replica) -> None:
+    with pytest.raises(Refused):
+        replica.do("sell", "c1", store="s1", sku="tea", qty=1)
+    replica.do("receive", store="s1", sku="tea", qty=5)
+
+    assert replica.do("sell", "c1", store="s1", sku="tea", qty=1).entry.result == 4
+
+
+def test_a_command_that_changes_nothing_is_answered_and_never_sent(replica: Replica) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    executed = replica.do("look", "c2", store="s1", sku="tea")
+
+    assert (executed.entry.result, executed.entry.status, executed.entry.dots) == (5, Status.MERGED, ())
+    assert replica.outbox.waiting == 1
+    assert replica.executor.entry("c2").result == 5
+
+
+def test_a_full_outbox_refuses_writes_and_still_answers_what_changes_nothing(lives: Callable[..., Replica]) -> None:
+    replica = lives(limit=2)
+    replica.do("receive", store="s1", sku="tea", qty=1)
+    replica.do("receive", store="s1", sku="tea", qty=1)
+    before = facts(replica)
+
+    with pytest.raises(OutboxFull) as raised:
+        replica.do("receive", store="s1", sku="tea", qty=1)
+
+    assert raised.value.remedy
+    assert facts(replica) == before
+    assert replica.do("look", store="s1", sku="tea").entry.result == 2
+    replica.ship()
+    assert replica.do("receive", store="s1", sku="tea", qty=1).entry.result == 3
+
+
+def test_a_full_disk_fails_the_command_and_leaves_no_trace(replica: Replica) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    before = facts(replica)
+    replica.store.full = True
+
+    with pytest.raises(DiskFull):
+        replica.do("receive", "c1", store="s1", sku="tea", qty=1)
+
+    assert facts(replica) == before
+    with pytest.raises(NotFound):
+        replica.executor.entry("c1")
+    replica.store.full = False
+    assert replica.do("receive", "c1", store="s1", sku="tea", qty=1).entry.dots[0][2] == 2
+
+
+def test_a_write_without_a_command_names_field_op_and_arguments(replica: Replica) -> None:
+    document = DocumentId("Stock", "s1", "tea")
+    executed = replica.executor.write(document, [("on_hand", "increment", [5]), ("tags", "add", ["new"])], "w1")
+    replica.journal.stage(executed.writes or {}, sync=True)
+    replica.commit()
+
+    assert replica.value("Stock", "s1", "tea")["tags"] == ["new"]
+    assert (
+        replica.executor.write(document, [("on_hand", "increment", [5]), ("tags", "add", ["new"])], "w1").writes is None
+    )
+    for changes, field in (
+        ([], "body"),
+        ([("colour", "set", ["red"])], "field"),
+        ([("on_hand", "explode", [])], "op"),
+    ):
+        with pytest.raises(InvalidInput) as raised:
+            replica.executor.write(document, changes)
+        assert raised.value.field == field
+    assert replica.on_hand("tea") == 5
+
+
+def test_deleted_and_never_written_documents_are_told_apart(replica: Replica) -> None:
+    with pytest.raises(NotFound):
+        replica.value("Stock", "s1", "tea")
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    document = DocumentId("Stock", "s1", "tea")
+    executed = replica.executor.write(document, [("", "delete", [])])
+    replica.journal.stage(executed.writes or {}, sync=True)
+
+    with pytest.raises(Deleted):
+        replica.value("Stock", "s1", "tea")

@@ -1,0 +1,158 @@
+"""Group commit: many callers, few fsyncs; a refusal of the disk reaches exactly those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from driftlog_edge import journal as journal_module
+from driftlog_edge.committer import Committer
+from driftlog_edge.errors import DiskFull, EdgeError
+from driftlog_edge.journal import Journal
+from driftlog_edge.ports import Family, Writes
+from driftlog_edge.rocks import RocksStore
+
+
+class SlowDisk(RocksStore):
+    """A real store that lets a write through only when told, and can refuse or break."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.groups: list[tuple[int, bool]] = []
+        self.error: Exception | None = None
+
+    def write(self, writes: Writes, *, sync: bool) -> None:
+        self.entered.set()
+        assert self.gate.wait(10), "the test has forgotten to open the gate"
+        if self.error is not None:
+            raise self.error
+        self.groups.append((len(writes), sync))
+        super().write(writes, sync=sync)
+
+
+class Rig:
+    def __init__(self, folder: Path) -> None:
+        self.store = SlowDisk(folder)
+        self.journal = Journal(self.store)
+        self.committer = Committer(self.journal, self.store)
+
+    def put(self, key: str, *, sync: bool = True) -> asyncio.Future[None]:
+        return self.committer.stage({(Family.META, key.encode()): b"x"}, sync=sync)
+
+    def has(self, key: str) -> bool:
+        return self.store.get(Family.META, key.encode()) is not None
+
+    async def busy(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.store.entered.wait, 10)
+        self.store.entered.clear()
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    rig = Rig(tmp_path / "store")
+    yield rig
+    rig.store.gate.set()
+    await asyncio.wait_for(rig.committer.drained(), 10)
+    rig.committer.close()
+    rig.store.close()
+
+
+async def test_callers_who_come_while_the_disk_is_busy_share_one_write(rig: Rig) -> None:
+    rig.store.gate.clear()
+    first = rig.put("first")
+    await rig.busy()
+    others = [rig.put(f"other-{n}") for n in range(100)]
+    assert not rig.has("first") and not first.done()
+
+    rig.store.gate.set()
+    await asyncio.gather(first, *others)
+
+    assert rig.store.groups == [(1, True), (100, True)]
+    assert all(rig.has(f"other-{n}") for n in range(100))
+
+
+async def test_nobody_is_answered_before_the_write_has_returned(rig: Rig) -> None:
+    rig.store.gate.clear()
+    waiting = rig.put("a")
+    await rig.busy()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    rig.store.gate.set()
+    await waiting
+    assert rig.has("a")
+
+
+async def test_a_group_is_synced_only_if_somebody_in_it_asked(rig: Rig) -> None:
+    await rig.put("a", sync=False)
+    await asyncio.gather(rig.put("b", sync=False), rig.put("c", sync=True))
+
+    assert rig.store.groups == [(1, False), (2, True)]
+
+
+async def test_a_refused_write_fails_all_who_wait_and_no_one_after(rig: Rig) -> None:
+    rig.store.gate.clear()
+    in_group = rig.put("in-group")
+    await rig.busy()
+    behind = rig.put("behind")
+    rig.store.error = DiskFull("no space")
+    rig.store.gate.set()
+
+    results = await asyncio.gather(in_group, behind, return_exceptions=True)
+
+    assert [type(r) for r in results] == [DiskFull, DiskFull]
+    assert not rig.has("in-group") and not rig.has("behind")
+    rig.store.error = None
+    await rig.put("later")
+    assert rig.has("later")
+    assert rig.journal.waiting == 0
+
+
+async def test_a_defect_of_the_store_is_told_to_the_callers_and_stays_loud(rig: Rig) -> None:
+    loud: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: loud.append(context["exception"]))
+    rig.store.error = ZeroDivisionError("a defect")
+
+    with pytest.raises(EdgeError, match="ZeroDivisionError"):
+        await rig.put("a")
+
+    await asyncio.sleep(0)
+    assert [type(e) for e in loud] == [ZeroDivisionError]
+    rig.store.error = None
+    await asyncio.wait_for(rig.put("b"), 5)
+    await asyncio.wait_for(rig.committer.drained(), 5)
+
+
+async def test_a_caller_who_has_gone_does_not_disturb_the_others(rig: Rig) -> None:
+    rig.store.gate.clear()
+    gone = rig.put("gone")
+    stays = rig.put("stays")
+    await rig.busy()
+    gone.cancel()
+    rig.store.gate.set()
+
+    await stays
+
+    assert rig.has("gone"), "what is decided is written; only nobody waits for the answer"
+
+
+async def test_callers_wait_for_room_before_anything_is_decided(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftlog_edge.committer.MAX_WAITING", 3)
+    assert journal_module.MAX_WAITING > 3
+    rig.store.gate.clear()
+    staged = [rig.put(str(n)) for n in range(3)]
+    await rig.busy()
+
+    room = asyncio.ensure_future(rig.committer.room())
+    await asyncio.sleep(0.01)
+    assert not room.done()
+    rig.store.gate.set()
+    await asyncio.gather(room, *staged)
+    await rig.committer.room()

@@ -1,0 +1,99 @@
+"""Options, then `DRIFTLOG_*`, then the file, then the default; what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from driftlog_edge.config import BadConfig, EdgeConfig
+
+GOOD = 'data_dir = "/from/file"\nidentity = "/from/file.json"\nscopes = ["s1"]\nhttp_port = 1111\n'
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    path = tmp_path / "edge.toml"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("DRIFTLOG_"):
+            monkeypatch.delenv(name)
+
+
+def test_the_file_is_over_the_defaults(toml: Path) -> None:
+    config = EdgeConfig.load(toml)
+    assert (config.http_port, config.durability, config.data_dir) == (1111, "disk", Path("/from/file"))
+
+
+def test_the_environment_is_over_the_file(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTLOG_HTTP_PORT", "2222")
+    config = EdgeConfig.load(toml)
+    assert config.http_port == 2222
+    for text in ('["a", "b"]', "a, b", "a,b,"):
+        monkeypatch.setenv("DRIFTLOG_SCOPES", text)
+        assert EdgeConfig.load(toml).scopes == ["a", "b"]
+
+
+def test_options_are_over_all_and_none_means_not_given(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTLOG_HTTP_PORT", "2222")
+    config = EdgeConfig.load(toml, http_port=3333, durability=None)
+    assert (config.http_port, config.durability) == (3333, "disk")
+
+
+def test_no_file_is_needed(tmp_path: Path) -> None:
+    assert EdgeConfig.load(data_dir=tmp_path, identity=tmp_path / "i", scopes=["s1"]).scopes == ["s1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("http_port = 70000", "http_port"),
+        ('durability = "maybe"', "durability"),
+        ("scopes = []", "scopes"),
+        ("batches_in_flight = 0", "batches_in_flight"),
+        ("outbox_limit = -1", "outbox_limit"),
+        ('colour = "red"', "colour"),
+    ],
+)
+def test_a_bad_value_names_its_setting_and_where_to_mend_it(toml: Path, line: str, named: str) -> None:
+    kept = [known for known in GOOD.splitlines() if not known.startswith(line.split()[0])]
+    toml.write_text("\n".join([*kept, line]))
+
+    with pytest.raises(BadConfig, match=named) as raised:
+        EdgeConfig.load(toml)
+
+    assert str(toml) in raised.value.remedy
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(BadConfig, match=r"data_dir|identity|scopes"):
+        EdgeConfig.load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("scopes", '["s1"'), ("scopes", ","), ("http_port", "none"), ("outbox_limit", "")]
+)
+def test_a_bad_value_in_the_environment_is_named(
+    toml: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"DRIFTLOG_{name.upper()}", value)
+    with pytest.raises(BadConfig, match=name):
+        EdgeConfig.load(toml)
+
+
+def test_a_file_that_is_not_there_or_no_toml_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="no configuration file"):
+        EdgeConfig.load(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("data_dir = ")
+    with pytest.raises(BadConfig, match="not TOML"):
+        EdgeConfig.load(broken)
+    with pytest.raises(BadConfig, match="cannot be read"):
+        EdgeConfig.load(tmp_path)

@@ -1,0 +1,491 @@
+"""The API as its table promises it, seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.errors import DiskFull
+from driftlog_edge.http_api import build
+from driftlog_edge.ports import Writes
+from driftlog_edge.rocks import RocksStore
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Conflict, ConflictStatus, Version
+from driftlog_schemas.registry import FixedIds
+from tests.unit.edge.cloud import Cloud, CloudRoute
+from tests.unit.edge.shop import app
+from tests.unit.edge.waiting import until
+
+RECEIVE = {"store": "s1", "sku": "tea", "qty": 5}
+
+
+def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The body of an error, its shape checked."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert (body["status"], body["code"], body["type"]) == (status, code, f"urn:driftlog:{code}")
+    assert body["title"] and body["detail"]
+    return body
+
+
+async def receive(http: httpx.AsyncClient, key: str = "", **changes: Any) -> httpx.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return await http.post("/v1/commands/receive", json={**RECEIVE, **changes}, headers=headers)
+
+
+# -- commands
+
+
+async def test_a_command_is_answered_with_all_that_was_promised(http: httpx.AsyncClient) -> None:
+    answer = await receive(http, "c1")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["command_id"] == "c1"
+    assert body["status"] in ("pending", "shipped", "merged")
+    assert body["result"] == 5
+    assert body["dots"] == [{"document": "Stock/s1/tea", "replica": "store-1.1", "seq": 1}]
+    assert body["session"]
+
+
+async def test_without_a_key_one_is_made(http: httpx.AsyncClient) -> None:
+    first, second = await receive(http), await receive(http)
+    assert first.json()["command_id"] != second.json()["command_id"]
+    assert second.json()["result"] == 10
+
+
+async def test_the_same_key_gives_the_same_answer_and_no_second_effect(http: httpx.AsyncClient) -> None:
+    first = await receive(http, "c1")
+    again = await receive(http, "c1")
+    for name in ("command_id", "result", "dots"):
+        assert again.json()[name] == first.json()[name]
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["on_hand"] == 5
+
+
+async def test_the_same_key_at_once_has_one_effect(http: httpx.AsyncClient) -> None:
+    answers = await asyncio.gather(*(receive(http, "c1") for _ in range(20)))
+    assert {a.json()["result"] for a in answers} == {5}
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["on_hand"] == 5
+
+
+async def test_the_same_key_for_something_else_is_invalid(http: httpx.AsyncClient) -> None:
+    await receive(http, "c1")
+    assert problem(await receive(http, "c1", qty=6), 422, "invalid")["field"] == "Idempotency-Key"
+
+
+async def test_waiting_for_the_merge(http: httpx.AsyncClient, cloud: Cloud) -> None:
+    cloud.rejects["no"] = "recount"
+    merged = await http.post("/v1/commands/receive?wait=merged&timeout=10s", json=RECEIVE)
+    assert merged.json()["status"] == "merged"
+    rejected = await http.post(
+        "/v1/commands/receive?wait=merged&timeout=10s", json=RECEIVE, headers={"Idempotency-Key": "no"}
+    )
+    assert rejected.status_code == 200
+    assert {k: rejected.json()[k] for k in ("status", "code", "reason")} == {
+        "status": "rejected",
+        "code": "recount",
+        "reason": "recount says the guard",
+    }
+    assert (await http.get("/v1/commands/no")).json()["status"] == "rejected"
+
+
+async def test_waiting_in_vain_is_a_timeout_and_the_write_stands(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
+    await agent.offline()
+    answer = await http.post("/v1/commands/receive?wait=merged&timeout=50ms", json=RECEIVE)
+    body = problem(answer, 504, "timeout")
+
+    status = await http.get(f"/v1/commands/{body['command_id']}")
+
+    assert status.json()["status"] == "pending"
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["on_hand"] == 5
+
+
+async def test_a_refusal_carries_the_apps_own_code(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/commands/sell", json={**RECEIVE, "qty": 1})
+    body = problem(answer, 409, "refused")
+    assert (body["app_code"], body["detail"]) == ("out_of_stock", "0 left")
+    problem(await http.get("/v1/documents/Stock/s1/tea"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/commands/receive", {"store": "s1", "sku": "tea", "qty": -1}, "qty"),
+        ("/v1/commands/receive", {"store": "s1", "sku": "tea"}, "qty"),
+        ("/v1/commands/receive", {**RECEIVE, "colour": 1}, "colour"),
+        ("/v1/commands/receive", {**RECEIVE, "store": "elsewhere"}, "scope"),
+        ("/v1/commands/receive", ["no", "object"], "body"),
+        ("/v1/commands/receive?wait=never", RECEIVE, "wait"),
+        ("/v1/commands/receive?wait=merged&timeout=soon", RECEIVE, "timeout"),
+        ("/v1/commands/receive?session=nonsense", RECEIVE, "session"),
+        ("/v1/documents/Stock/s1/tea", [], "body"),
+        ("/v1/documents/Stock/s1/tea", [{"field": "colour", "op": "set", "args": [1]}], "field"),
+        ("/v1/documents/Stock/s1/tea", [{"field": "on_hand", "op": "explode"}], "op"),
+        ("/v1/documents/Stock/s1/tea", [{"field": "on_hand", "op": "increment", "args": ["x"]}], "on_hand"),
+        ("/v1/documents/Stock/s1/tea", [{"field": "on_hand"}], "0.op"),
+        ("/v1/documents/Stock/s1/tea", [{"op": "delete", "colour": 1}], "0.colour"),
+        ("/v1/offline", {"offline": "perhaps"}, "offline"),
+        ("/v1/offline", {}, "offline"),
+    ],
+)
+async def test_what_is_invalid_is_named(http: httpx.AsyncClient, path: str, body: Any, field: str) -> None:
+    answer = await http.post(path, json=body)
+    assert problem(answer, 422, "invalid")["field"] == field
+
+
+async def test_a_body_that_is_no_json_is_invalid(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/commands/receive", content=b"{", headers={"content-type": "application/json"})
+    problem(answer, 422, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/commands/nonsense"),
+        ("GET", "/v1/commands/nonsense"),
+        ("GET", "/v1/documents/Stock/s1/nothing"),
+        ("GET", "/v1/documents/Nonsense/s1/tea"),
+        ("GET", "/v1/documents/Nonsense/s1"),
+        ("POST", "/v1/documents/Nonsense/s1/tea"),
+        ("GET", "/v1/conflicts/nonsense"),
+        ("POST", "/v1/conflicts/nonsense/resolve"),
+        ("GET", "/v1/watch?collection=Nonsense"),
+        ("GET", "/v2/anything"),
+    ],
+)
+async def test_what_is_not_there_is_not_found(http: httpx.AsyncClient, method: str, path: str) -> None:
+    body: Any = [{"op": "delete"}] if "documents" in path else {"accept": True} if "resolve" in path else {}
+    problem(await http.request(method, path, json=body if method == "POST" else None), 404, "not_found")
+
+
+async def test_too_much_is_too_large_and_changes_nothing(http: httpx.AsyncClient) -> None:
+    await receive(http)
+    name = [{"field": "name", "op": "set", "args": ["x" * 5000]}]
+    body = problem(await http.post("/v1/documents/Stock/s1/tea", json=name), 413, "too_large")
+    assert body["field"] == "name"
+    huge = json.dumps({**RECEIVE, "sku": "x" * (1 << 20)})
+    answer = await http.post("/v1/commands/receive", content=huge, headers={"content-type": "application/json"})
+    problem(answer, 413, "too_large")
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"] == {
+        "store": "s1",
+        "sku": "tea",
+        "on_hand": 5,
+        "name": "",
+        "price": 0,
+        "tags": [],
+    }
+
+
+async def test_a_body_without_a_length_is_bounded_too(http: httpx.AsyncClient) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * (1 << 16)
+
+    answer = await http.post("/v1/commands/receive", content=endless(), headers={"content-type": "application/json"})
+    problem(answer, 413, "too_large")
+
+
+async def test_a_full_outbox_is_told(config: EdgeConfig, route: CloudRoute, ids: FixedIds) -> None:
+    small = config.model_copy(update={"outbox_limit": 2})
+    async with EdgeAgent(app, small, route=route, ids=ids) as agent:
+        await agent.offline()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(build(agent)), base_url="http://edge") as http:
+            for _ in range(2):
+                assert (await receive(http)).status_code == 200
+            body = problem(await receive(http), 507, "outbox_full")
+            assert body["remedy"]
+            assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["on_hand"] == 10
+
+
+async def test_a_full_disk_is_told(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    await receive(http)
+
+    def write(self: RocksStore, writes: Writes, *, sync: bool) -> None:
+        raise DiskFull("no space left", "free some")
+
+    with monkeypatch.context() as full:
+        full.setattr(RocksStore, "write", write)
+        assert problem(await receive(http, "c2"), 507, "disk_full")["remedy"] == "free some"
+    problem(await http.get("/v1/commands/c2"), 404, "not_found")
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["on_hand"] == 5
+    assert (await receive(http, "c2")).json()["result"] == 10
+
+
+# -- documents
+
+
+async def test_a_document_is_read_with_all_that_was_promised(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
+    await http.post("/v1/commands/receive?wait=merged&timeout=10s", json=RECEIVE)
+    await agent.offline()
+    await receive(http)
+    body = (await http.get("/v1/documents/Stock/s1/tea")).json()
+    assert body["value"]["on_hand"] == 10
+    assert body["version"] == {"store-1.1": 2}
+    assert body["pending"] == 1
+    assert isinstance(body["synced_at"], int) and body["age_seconds"] >= 0
+    assert body["conflicts"] == []
+    assert body["session"]
+
+
+async def test_ids_with_slashes_and_spaces_are_ids_like_others(http: httpx.AsyncClient) -> None:
+    await receive(http, sku="green tea/50 %")
+    answer = await http.get("/v1/documents/Stock/s1/green%20tea%2F50%20%25")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["value"]["sku"] == "green tea/50 %"
+
+
+async def test_a_deleted_document_is_gone_and_may_come_back(http: httpx.AsyncClient) -> None:
+    await receive(http)
+    answer = await http.post("/v1/documents/Stock/s1/tea", json=[{"op": "delete"}])
+    assert answer.status_code == 200
+    problem(await http.get("/v1/documents/Stock/s1/tea"), 410, "deleted")
+    assert (await http.get("/v1/documents/Stock/s1")).json()["documents"] == []
+    await receive(http)
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["on_hand"] == 5
+
+
+async def test_a_write_without_a_command_is_answered_like_one(http: httpx.AsyncClient) -> None:
+    changes = [{"field": "on_hand", "op": "increment", "args": [5]}, {"field": "tags", "op": "add", "args": ["new"]}]
+    first = await http.post("/v1/documents/Stock/s1/tea", json=changes, headers={"Idempotency-Key": "w1"})
+    again = await http.post("/v1/documents/Stock/s1/tea", json=changes, headers={"Idempotency-Key": "w1"})
+    assert first.json()["dots"] == again.json()["dots"]
+    assert len(first.json()["dots"]) == 2
+    value = (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]
+    assert (value["on_hand"], value["tags"]) == (5, ["new"])
+
+
+async def test_pages_come_in_id_order_and_end(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
+    await agent.offline()
+    for sku in ("d", "a", "c", "e", "b", "B", "a b"):
+        await receive(http, sku=sku)
+    await receive(http, sku="a", store="s2")
+    seen: list[str] = []
+    after = ""
+    for _ in range(10):
+        page = (await http.get("/v1/documents/Stock/s1", params={"limit": 3, "after": after})).json()
+        seen += [d["value"]["sku"] for d in page["documents"]]
+        if page["next"] is None:
+            break
+        after = page["next"]
+    assert seen == ["B", "a", "a b", "b", "c", "d", "e"]
+    for limit in ("0", "1001", "x"):
+        answer = await http.get("/v1/documents/Stock/s1", params={"limit": limit})
+        assert problem(answer, 422, "invalid")["field"] == "limit"
+
+
+async def test_confirmed_and_pending_documents_are_one_list(
+    http: httpx.AsyncClient, cloud: Cloud, agent: EdgeAgent
+) -> None:
+    cloud.write(DocumentId("Stock", "s1", "b"), "on_hand", "increment", 1)
+    cloud.write(DocumentId("Stock", "s1", "d"), "on_hand", "increment", 1)
+    await until(lambda: len(agent.page("Stock", "s1")) == 2)
+    await agent.offline()
+    for sku in ("a", "b", "c"):
+        await receive(http, sku=sku)
+        await receive(http, sku=sku)
+
+    page = (await http.get("/v1/documents/Stock/s1")).json()
+
+    assert [(d["value"]["sku"], d["value"]["on_hand"]) for d in page["documents"]] == [
+        ("a", 10),
+        ("b", 11),
+        ("c", 10),
+        ("d", 1),
+    ]
+
+
+async def test_strong_and_fresh_reads_are_refused_offline_not_guessed(
+    http: httpx.AsyncClient, agent: EdgeAgent
+) -> None:
+    await receive(http)
+    await agent.offline()
+    assert problem(await http.get("/v1/documents/Stock/s1/tea?consistency=strong"), 503, "offline")["remedy"]
+    problem(await http.get("/v1/documents/Stock/s1/tea?max_age=0s"), 503, "offline")
+    assert (await http.get("/v1/documents/Stock/s1/tea?consistency=eventual")).status_code == 200
+
+
+async def test_a_causal_read_has_the_sessions_own_write(http: httpx.AsyncClient) -> None:
+    session = (await receive(http)).json()["session"]
+    answer = await http.get("/v1/documents/Stock/s1/tea", params={"consistency": "causal", "session": session})
+    assert answer.json()["value"]["on_hand"] == 5
+    bad = await http.get("/v1/documents/Stock/s1/tea", params={"consistency": "causal", "session": "nonsense"})
+    assert problem(bad, 422, "invalid")["field"] == "session"
+    for name, value in (("consistency", "maybe"), ("max_age", "old"), ("timeout", "-1")):
+        answer = await http.get("/v1/documents/Stock/s1/tea", params={name: value})
+        assert problem(answer, 422, "invalid")["field"] == name
+
+
+# -- conflicts
+
+
+def dispute(status: ConflictStatus = ConflictStatus.OPEN) -> Conflict:
+    mine, theirs = Version("store-1.1", 1, 5 << 16, 10, "c1", "ann"), Version("office.1", 1, 6 << 16, 12, "c2", "bob")
+    return Conflict("x1", DocumentId("Stock", "s1", "tea"), "price", theirs, mine, "review", "register", 7, 99, status)
+
+
+async def test_a_conflict_is_shown_decided_and_over(http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud) -> None:
+    await receive(http)
+    cloud.publish_conflict(dispute())
+    await until(agent.conflicts)
+    (found,) = (await http.get("/v1/conflicts")).json()["conflicts"]
+    assert (await http.get("/v1/conflicts/x1")).json() == found
+    assert (found["field"], found["fields"], found["status"], found["deadline_ms"]) == ("price", ["price"], "open", 99)
+    assert (found["winner"]["value"], found["loser"]["value"], found["winner"]["actor"]) == (12, 10, "bob")
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["conflicts"] == ["x1"]
+    for body in ({}, {"accept": False}, {"accept": True, "price": 1}):
+        problem(await http.post("/v1/conflicts/x1/resolve", json=body), 422, "invalid")
+    other = await http.post("/v1/conflicts/x1/resolve", json={"name": "tea"})
+    assert problem(other, 422, "invalid")["field"] == "price"
+
+    answer = await http.post("/v1/conflicts/x1/resolve", json={"price": 11}, headers={"Idempotency-Key": "d1"})
+    assert answer.status_code == 200
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["price"] == 11
+    cloud.publish_conflict(dispute(ConflictStatus.RESOLVED))
+    await until(lambda: not agent.conflicts())
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["conflicts"] == []
+    assert (await http.get("/v1/conflicts")).json()["conflicts"] == []
+    assert len((await http.get("/v1/conflicts?all=true")).json()["conflicts"]) == 1
+    problem(await http.post("/v1/conflicts/x1/resolve", json={"accept": True}), 422, "invalid")
+
+
+async def test_accepting_writes_what_stands(http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud) -> None:
+    cloud.publish_conflict(dispute())
+    await until(agent.conflicts)
+    assert (await http.post("/v1/conflicts/x1/resolve", json={"accept": True})).status_code == 200
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["price"] == 12
+
+
+# -- watch
+
+
+class Listener:
+    """A client of server-sent events on the application itself; the test transport would wait for the stream's end."""
+
+    def __init__(self, agent: EdgeAgent, query: str = "", last_id: str = "") -> None:
+        headers = [(b"last-event-id", last_id.encode())] if last_id else []
+        self._scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "path": "/v1/watch",
+            "raw_path": b"/v1/watch",
+            "query_string": query.encode(),
+            "root_path": "",
+            "scheme": "http",
+            "headers": headers,
+            "server": ("edge", 80),
+            "client": ("here", 1),
+        }
+        self._app = build(agent)
+        self._gone = asyncio.Event()
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+        self.started = asyncio.Event()
+        self.media_type = ""
+
+    async def __aenter__(self) -> Listener:
+        self._task = asyncio.create_task(self._app(self._scope, self._receive, self._send))
+        await asyncio.wait_for(self.started.wait(), 10)
+        await asyncio.sleep(0.02)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gone.set()
+        await asyncio.wait_for(self._task, 10)
+
+    async def _receive(self) -> dict[str, Any]:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.media_type = dict(message["headers"])[b"content-type"].decode()
+            self.started.set()
+        for line in message.get("body", b"").decode().splitlines():
+            self._lines.put_nowait(line)
+
+    async def event(self) -> dict[str, str]:
+        """The next event."""
+        found: dict[str, str] = {}
+        while True:
+            line = await asyncio.wait_for(self._lines.get(), 10)
+            if not line and found:
+                return found
+            name, colon, value = line.partition(":")
+            if colon and name:
+                found[name] = value.strip()
+
+
+async def test_a_watcher_hears_of_each_changed_document_and_resumes(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
+    await agent.offline()
+    async with Listener(agent, "collection=Stock&scope=s1") as listener:
+        assert listener.media_type.startswith("text/event-stream")
+        await receive(http, store="s2")
+        await receive(http)
+        first = await listener.event()
+    assert first["event"] == "change"
+    assert json.loads(first["data"]) == {"collection": "Stock", "scope": "s1", "id": "tea"}
+
+    await receive(http, sku="coffee")
+    async with Listener(agent, "scope=s1", last_id=first["id"]) as listener:
+        missed = await listener.event()
+        assert json.loads(missed["data"])["id"] == "coffee"
+    async with Listener(agent, last_id="another-life-7") as listener:
+        assert (await listener.event())["event"] == "resync"
+
+
+# -- operations
+
+
+async def test_status_says_all_that_was_promised(http: httpx.AsyncClient) -> None:
+    await http.post("/v1/commands/receive?wait=merged&timeout=10s", json=RECEIVE)
+    body = (await http.get("/v1/status")).json()
+    assert (body["device_id"], body["replica"], body["pending"]) == ("store-1", "store-1.1", 0)
+    assert body["connection"] in ("ONLINE", "DEGRADED", "TRANSITIONING", "OFFLINE")
+    assert body["oldest_pending_seconds"] == 0
+    assert set(body["scopes"]) == {"s1", "s2"}
+    assert set(body["scopes"]["s1"]) == {"synced_at", "age_seconds", "digest"}
+    assert body["scopes"]["s1"]["digest"] != "0" * 16 == body["scopes"]["s2"]["digest"]
+    assert body["disk_bytes"] > 0 and body["clock_skew_ms"] == 0
+    assert set(body["versions"]) >= {"agent", "app"}
+
+
+async def test_aeroplane_mode(http: httpx.AsyncClient) -> None:
+    body = (await http.post("/v1/offline", json={"offline": True})).json()
+    assert (body["connection"], body["offline_by_choice"]) == ("OFFLINE", True)
+    assert (await http.post("/v1/offline", json={"offline": True})).status_code == 200
+    body = (await http.post("/v1/offline", json={"offline": False})).json()
+    assert body["offline_by_choice"] is False
+
+
+async def test_liveness_and_metrics(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
+    await agent.offline()
+    await receive(http)
+    assert (await http.get("/healthz")).text == "ok"
+    answer = await http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = answer.text.splitlines()
+    assert "driftlog_edge_pending_commands 1.0" in lines
+    assert 'driftlog_edge_connection{state="OFFLINE"} 1.0' in lines
+    assert any(line.startswith("driftlog_edge_disk_bytes ") for line in lines)
+
+
+async def test_the_openapi_document_has_the_apps_commands(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+    paths = document["paths"]
+    assert {"/v1/commands/{command_id}", "/v1/status", "/v1/offline", "/v1/watch", "/v1/conflicts"} <= set(paths)
+    sell = paths["/v1/commands/sell"]["post"]
+    assert sell["summary"] or sell["description"]
+    schema = sell["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["required"]) == {"store", "sku", "qty"}
+    assert {"200", "409", "422", "507"} <= set(sell["responses"])
+
+
+async def test_a_wrong_method_is_a_problem_too(http: httpx.AsyncClient) -> None:
+    problem(await http.delete("/v1/status"), 405, "method_not_allowed")

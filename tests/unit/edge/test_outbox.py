@@ -1,0 +1,216 @@
+"""What waits for the network: in order, in bounded batches, and the same bytes again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from driftlog_edge.outbox import Open
+from driftlog_edge.ports import Family, Sealed
+from driftlog_schemas.batch_codec import MAX_BATCH_OPS, BatchCodec, decode_body
+from driftlog_schemas.errors import RegistryUnreachable
+from driftlog_schemas.messages import Batch
+from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity, verify
+from tests.unit.edge.replica import Replica
+from tests.unit.edge.shop import PARTITIONS
+
+
+def opened(batches: list[Sealed], identity: Identity, ids: FixedIds) -> list[Batch]:
+    """What the cloud will read, its signature checked."""
+    result = []
+    for sealed in batches:
+        signed = BatchCodec(ids).open(sealed.value)
+        assert verify(identity.public_key, signed.signature, signed.body)
+        result.append(decode_body(signed.body))
+    return result
+
+
+def ids_of(batches: list[Batch]) -> list[list[str]]:
+    return [[command.id for command in batch.commands] for batch in batches]
+
+
+def test_commands_go_out_in_the_order_they_were_given(replica: Replica, identity: Identity, ids: FixedIds) -> None:
+    for number in range(20):
+        replica.do("receive", f"c{number}", store="s1", sku=f"sku-{number % 3}", qty=1)
+
+    (batch,) = opened(replica.ship(), identity, ids)
+
+    assert [c.id for c in batch.commands] == [f"c{n}" for n in range(20)]
+    assert (batch.replica, batch.number, batch.partition) == ("store-1.1", 1, partition_of("s1", PARTITIONS))
+    assert replica.outbox.waiting == 0
+
+
+def test_a_batch_holds_whole_commands_and_at_most_500_ops(replica: Replica, identity: Identity, ids: FixedIds) -> None:
+    for number in range(4):
+        replica.do("fill", f"c{number}", store="s1", prefix=f"p{number}-", count=200)
+
+    batches = opened(replica.ship(), identity, ids)
+
+    assert ids_of(batches) == [["c0", "c1"], ["c2", "c3"]]
+    assert all(sum(len(c.ops) for c in b.commands) <= MAX_BATCH_OPS for b in batches)
+    assert [b.number for b in batches] == [1, 2]
+
+
+def test_a_command_of_exactly_500_ops_goes_alone(replica: Replica, identity: Identity, ids: FixedIds) -> None:
+    replica.do("fill", "c0", store="s1", prefix="p", count=MAX_BATCH_OPS)
+    replica.do("receive", "c1", store="s1", sku="tea", qty=1)
+
+    assert ids_of(opened(replica.ship(), identity, ids)) == [["c0"], ["c1"]]
+
+
+def test_partitions_have_batches_and_numbers_of_their_own(
+    lives: Callable[..., Replica], identity: Identity, ids: FixedIds
+) -> None:
+    scopes = [f"place-{n}" for n in range(12)]
+    replica = lives(scopes=scopes)
+    for scope in scopes:
+        replica.do("receive", scope, store=scope, sku="tea", qty=1)
+
+    batches = opened(replica.ship(), identity, ids)
+
+    assert [b.partition for b in batches] == sorted({partition_of(scope, PARTITIONS) for scope in scopes})
+    for batch in batches:
+        assert batch.number == 1
+        assert {partition_of(c.scope, PARTITIONS) for c in batch.commands} == {batch.partition}
+    assert sorted(name for names in ids_of(batches) for name in names) == sorted(scopes)
+
+
+def test_spaces_have_topics_of_their_own(replica: Replica) -> None:
+    from driftlog_schemas.identity import DocumentId
+
+    replica.do("receive", store="s1", sku="tea", qty=1)
+    executed = replica.executor.write(DocumentId("Remark", "s1", "r1"), [("text", "set", ["quiet"])])
+    replica.journal.stage(executed.writes or {}, sync=True)
+
+    assert sorted(b.topic for b in replica.ship()) == ["audit.ops", "retail.ops"]
+
+
+def test_an_urgent_command_overtakes_others_and_takes_its_own_documents_along(
+    replica: Replica, identity: Identity, ids: FixedIds
+) -> None:
+    replica.do("rename", "low", store="s1", sku="coffee", name="arabica")
+    replica.do("receive", "same-document", store="s1", sku="tea", qty=5)
+    replica.do("sell", "ties-both", store="s1", sku="tea", qty=1)
+    replica.do("receive", "other-document", store="s1", sku="milk", qty=1)
+    replica.do("reprice", "urgent", store="s1", sku="tea", price=3)
+
+    (batch,) = opened(replica.ship(), identity, ids)
+
+    assert [c.id for c in batch.commands] == ["same-document", "ties-both", "urgent", "other-document", "low"]
+    last: dict[tuple[object, str], int] = {}
+    for command in batch.commands:
+        for document, op in command.ops:
+            assert op.seq == last.get((document, op.replica), 0) + 1, "the order of a document always holds"
+            last[document, op.replica] = op.seq
+
+
+def test_an_urgent_command_pulls_what_its_documents_companions_need(
+    replica: Replica, identity: Identity, ids: FixedIds
+) -> None:
+    replica.do("receive", "a", store="s1", sku="milk", qty=9)
+    replica.do("receive", "b", store="s1", sku="tea", qty=9)
+    replica.do("sell", "milk-and-ledger", store="s1", sku="milk", qty=1)
+    replica.do("sell", "tea-and-ledger", store="s1", sku="tea", qty=1)
+    replica.do("reprice", "urgent", store="s1", sku="tea", price=3)
+
+    (first,) = opened(replica.ship(limit=1), identity, ids)
+
+    assert [c.id for c in first.commands] == ["a", "b", "milk-and-ledger", "tea-and-ledger", "urgent"]
+
+
+def test_after_a_crash_a_sealed_batch_goes_out_again_byte_for_byte(lives: Callable[..., Replica]) -> None:
+    replica = lives()
+    for number in range(3):
+        replica.do("receive", f"c{number}", store="s1", sku="tea", qty=1)
+    sent = replica.ship()
+    replica.do("receive", "later", store="s1", sku="tea", qty=1)
+
+    reborn = lives()
+    again = reborn.ship()
+
+    assert again[0] == sent[0]
+    assert [b.number for b in again] == [1, 2], "what came later is in a batch of its own"
+
+
+def test_a_receipt_closes_a_batch_for_good(lives: Callable[..., Replica]) -> None:
+    replica = lives()
+    replica.do("receive", store="s1", sku="tea", qty=1)
+    (sent,) = replica.ship()
+    assert [b.number for b in replica.outbox.open_batches()] == [1]
+    replica.journal.stage(replica.outbox.closing("retail", sent.partition, 1), sync=False)
+    replica.commit()
+
+    assert replica.outbox.lsns("retail", sent.partition, 1) == ()
+    assert lives().ship() == []
+
+
+def test_numbers_go_on_after_a_restart(lives: Callable[..., Replica]) -> None:
+    replica = lives()
+    replica.do("receive", store="s1", sku="tea", qty=1)
+    replica.ship()
+    reborn = lives()
+    reborn.do("receive", store="s1", sku="tea", qty=1)
+
+    assert [b.number for b in reborn.ship()] == [1, 2]
+
+
+def test_the_count_of_what_waits_is_right_after_a_restart_and_after_a_failure(lives: Callable[..., Replica]) -> None:
+    replica = lives()
+    for _ in range(3):
+        replica.do("receive", store="s1", sku="tea", qty=1)
+    replica.run("receive", store="s1", sku="tea", qty=1)
+    assert replica.outbox.waiting == 4
+    replica.journal.failed(RuntimeError("the disk"))
+    assert replica.outbox.waiting == 3
+
+    assert lives().outbox.waiting == 3
+
+
+class NoRegistry(FixedIds):
+    """A registry that is not there."""
+
+    down = True
+
+    def id_of(self, text: str) -> int:
+        if self.down:
+            raise RegistryUnreachable("nobody answers")
+        return super().id_of(text)
+
+
+def test_a_batch_that_cannot_be_sealed_waits_on_and_is_still_counted(tmp_path: object, identity: Identity) -> None:
+    from pathlib import Path
+
+    registry = NoRegistry()
+    replica = Replica(Path(str(tmp_path)) / "r", identity, registry)
+    for _ in range(3):
+        replica.do("receive", store="s1", sku="tea", qty=1)
+
+    for _ in range(5):
+        with pytest.raises(RegistryUnreachable):
+            replica.shipper.next()
+
+    assert replica.outbox.waiting == 3
+    registry.down = False
+    (batch,) = replica.ship()
+    assert (batch.number, len(batch.lsns)) == (1, 3)
+    replica.close()
+
+
+def test_a_number_that_no_batch_has_holds_nothing(replica: Replica) -> None:
+    assert replica.outbox.lsns("retail", 0, 7) == ()
+    assert replica.outbox.lsns("retail", 0, -1) == ()
+
+
+def test_a_command_is_held_until_it_is_sealed(replica: Replica) -> None:
+    lsn = replica.do("receive", store="s1", sku="tea", qty=1).entry.lsn
+    place = ("retail", partition_of("s1", PARTITIONS))
+    assert replica.outbox.holds(lsn, place)
+
+    (sent,) = replica.ship()
+
+    assert not replica.outbox.holds(lsn, place)
+    assert replica.outbox.open_batches() == [Open("retail", sent.partition, 1, (lsn,))]
+    assert list(replica.store.scan(Family.OUTBOX, b"")) == []

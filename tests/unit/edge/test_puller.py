@@ -1,0 +1,363 @@
+"""Confirmed states come in whole, with their cursor, and what they cover is no longer pending."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from driftlog_crdt import canonical
+from driftlog_edge import keys
+from driftlog_edge.command_log import Status
+from driftlog_edge.errors import DiskFull, NotFound
+from driftlog_edge.ports import Family, Record
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.messages import CommandOutcome, Conflict, ConflictStatus, Receipt, Verdict, Version
+from driftlog_schemas.partitioning import partition_of
+from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.replica import Replica
+from tests.unit.edge.shop import PARTITIONS
+
+S1 = partition_of("s1", PARTITIONS)
+TEA = DocumentId("Stock", "s1", "tea")
+
+
+def exchange(replica: Replica, cloud: Cloud) -> None:
+    """Everything out, merged, and back in."""
+    before = {place: len(records) for place, records in cloud.topics.items()}
+    for sealed in replica.ship():
+        cloud.merge(sealed, replica.identity.public_key)
+        replica.shipper.delivered(sealed, 0.0)
+    for (topic, partition), records in cloud.topics.items():
+        new = records[before.get((topic, partition), 0) :]
+        space, _, kind = topic.partition(".")
+        if kind == "state":
+            replica.pull_states(new, partition, space)
+        elif kind == "receipts":
+            replica.pull_receipts(new, partition, space)
+
+
+def cursor(replica: Replica, topic: str) -> int:
+    return keys.unpack_number(replica.store.get(Family.META, keys.cursor_key(topic, S1)))
+
+
+def test_a_merged_command_is_confirmed_and_no_longer_pending(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    assert len(replica.views.backlog) == 1
+
+    exchange(replica, cloud)
+
+    assert replica.executor.entry("c1").status is Status.MERGED
+    assert replica.on_hand("tea") == 5
+    assert list(replica.store.scan(Family.PENDING, b"")) == []
+    assert len(replica.views.backlog) == 0
+    assert replica.outbox.open_batches() == []
+
+
+def test_a_command_of_two_documents_is_pending_until_both_are_confirmed(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    exchange(replica, cloud)
+    replica.do("sell", store="s1", sku="tea", qty=1)
+    (sealed,) = replica.ship()
+    cloud.merge(sealed)
+    ledger, tea = sorted(cloud.of("retail.state", S1)[-2:], key=lambda r: r.key)
+
+    replica.pull_states([ledger], S1)
+    assert len(replica.views.backlog) == 1
+    replica.pull_states([tea], S1)
+    assert len(replica.views.backlog) == 0
+
+
+def test_what_was_written_meanwhile_stays_on_top_of_what_comes(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    (sealed,) = replica.ship()
+    replica.do("receive", store="s1", sku="tea", qty=3)
+    cloud.merge(sealed)
+    cloud.write(TEA, "on_hand", "increment", 100)
+
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+
+    assert replica.on_hand("tea") == 108
+    assert len(replica.views.backlog) == 1
+    assert replica.views.get(TEA).pending == [2]
+
+
+def test_states_and_their_cursor_are_one_write(replica: Replica, cloud: Cloud) -> None:
+    cloud.write(TEA, "on_hand", "increment", 7)
+    cloud.write(TEA, "on_hand", "increment", 1)
+    records = cloud.of("retail.state", S1)
+    pulled = replica.puller.states("retail", "retail.state", S1, records)
+
+    assert pulled.writes[Family.META, keys.cursor_key("retail.state", S1)] == keys.pack_number(2)
+    assert pulled.writes[Family.CONFIRMED, document_key(TEA)] == records[-1].value
+
+    replica.store.full = True
+    with pytest.raises(DiskFull):
+        replica.pull_states(records, S1)
+    assert cursor(replica, "retail.state") == 0
+    with pytest.raises(NotFound):
+        replica.on_hand("tea")
+    replica.store.full = False
+    replica.pull_states(records, S1)
+    assert (cursor(replica, "retail.state"), replica.on_hand("tea")) == (2, 8)
+
+
+def test_reading_the_same_records_again_changes_nothing(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    exchange(replica, cloud)
+    cloud.write(TEA, "on_hand", "increment", 1)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    before = replica.everything()
+
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+
+    assert replica.everything() == before
+
+
+def test_scopes_that_are_not_held_are_passed_over_but_read_past(replica: Replica, cloud: Cloud) -> None:
+    foreign = next(s for s in (f"f{n}" for n in range(100)) if partition_of(s, PARTITIONS) == S1)
+    cloud.write(DocumentId("Stock", foreign, "tea"), "on_hand", "increment", 7)
+
+    pulled = replica.pull_states(cloud.of("retail.state", S1), S1)
+
+    assert pulled.changed == ()
+    assert list(replica.store.scan(Family.CONFIRMED, b"")) == []
+    assert cursor(replica, "retail.state") == 1
+
+
+def test_a_state_that_has_seen_less_never_takes_anything_back(replica: Replica, cloud: Cloud) -> None:
+    cloud.write(TEA, "on_hand", "increment", 7, replica="a.1")
+    late = cloud.of("retail.state", S1)[0]
+    cloud.write(TEA, "on_hand", "increment", 1, replica="b.1")
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+
+    replica.pull_states([late._replace(offset=2)], S1)
+
+    assert replica.on_hand("tea") == 8
+    assert cursor(replica, "retail.state") == 3
+
+
+def test_a_scope_has_the_same_digest_whichever_way_its_states_came(lives: Callable[..., Replica], cloud: Cloud) -> None:
+    def digest(replica: Replica) -> bytes | None:
+        return replica.store.get(Family.META, keys.digest_key("retail", "s1"))
+
+    replica = lives()
+    for sku in ("tea", "coffee"):
+        cloud.write(DocumentId("Stock", "s1", sku), "on_hand", "increment", 7)
+    cloud.write(TEA, "on_hand", "increment", 1)
+    records = cloud.of("retail.state", S1)
+    for record in records:
+        replica.pull_states([record], S1)
+    one_by_one = digest(replica)
+    for key, _ in list(replica.store.scan(Family.CONFIRMED, b"")):
+        replica.store.write({(Family.CONFIRMED, key): None}, sync=False)
+    replica.store.write({(Family.META, keys.digest_key("retail", "s1")): None}, sync=False)
+
+    lives().pull_states(records[1:], S1)
+
+    assert digest(lives()) == one_by_one
+    assert one_by_one not in (None, bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"not a document key", b"\x00\x00\x00\x00\x01x"),
+        (b"Stock/s1/tea", b"no avro at all"),
+        (b"Stock/s1/tea", b"\x00\x00\x00\x00\x01unknown schema"),
+        (b"\xff/\xff/\xff", b""),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_passed_over_and_counted(
+    replica: Replica, cloud: Cloud, key: bytes, value: bytes
+) -> None:
+    noise = cloud.publish("retail.state", S1, key, value)
+    cloud.write(TEA, "on_hand", "increment", 7)
+
+    pulled = replica.pull_states([noise, *cloud.of("retail.state", S1)[1:]], S1)
+
+    assert pulled.unreadable == 1
+    assert replica.on_hand("tea") == 7
+    assert cursor(replica, "retail.state") == 2
+
+
+def test_noise_among_receipts_and_conflicts_is_passed_over_and_counted(replica: Replica) -> None:
+    noise = [Record(0, b"store-1", b"noise", (), 0), Record(1, b"id", b"\x00\x00\x00\x00\x09?", (), 0)]
+
+    assert replica.pull_receipts(noise[:1], S1).unreadable == 1
+    assert replica.pull_conflicts(noise, S1).unreadable == 2
+    assert cursor(replica, "retail.receipts") == 1
+    assert cursor(replica, "retail.conflicts") == 2
+
+
+# -- receipts
+
+
+def test_a_rejected_command_vanishes_and_later_ones_are_computed_anew(replica: Replica, cloud: Cloud) -> None:
+    cloud.rejects["bad"] = "recount"
+    replica.do("receive", "bad", store="s1", sku="tea", qty=100)
+    replica.do("receive", "good", store="s1", sku="tea", qty=5)
+    first = replica.ship()
+    replica.do("receive", "later", store="s1", sku="tea", qty=1)
+    assert replica.on_hand("tea") == 106
+
+    for sealed in first:
+        cloud.merge(sealed)
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    rejected = replica.executor.entry("bad")
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+
+    assert (rejected.status, rejected.code) == (Status.REJECTED, "recount")
+    assert rejected.reason == "recount says the guard"
+    assert replica.executor.entry("good").status is Status.MERGED
+    assert replica.on_hand("tea") == 6
+    assert replica.views.get(TEA).pending == [3]
+    exchange(replica, cloud)
+    assert replica.on_hand("tea") == 6
+    assert replica.executor.entry("bad").status is Status.REJECTED, "a duplicate's receipt does not undo it"
+
+
+def test_receipt_and_state_may_come_in_either_order(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    (sealed,) = replica.ship()
+    cloud.merge(sealed)
+
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    assert len(replica.views.backlog) == 0
+    assert replica.executor.entry("c1").status is Status.PENDING
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    assert replica.executor.entry("c1").status is Status.MERGED
+
+
+def receipt(replica: Replica, *outcomes: CommandOutcome, code: str = "", batch: int = 1, skew_ms: int = 0) -> Receipt:
+    return Receipt("store-1", replica.identity.replica, "retail", S1, batch, outcomes, code=code, skew_ms=skew_ms)
+
+
+def test_a_parked_command_stays_pending_and_its_batch_is_closed(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    replica.ship()
+    told = cloud.publish_receipt(receipt(replica, CommandOutcome("c1", Verdict.PARKED, "gap")))
+
+    pulled = replica.pull_receipts([told], S1)
+
+    assert (pulled.again, pulled.settled) == ((), ())
+    assert replica.executor.entry("c1").status is Status.PENDING
+    assert replica.outbox.open_batches() == []
+
+
+def test_what_the_cloud_had_no_room_to_park_goes_out_again(replica: Replica, cloud: Cloud) -> None:
+    lsn = replica.do("receive", "c1", store="s1", sku="tea", qty=5).entry.lsn
+    replica.ship()
+    told = cloud.publish_receipt(receipt(replica, CommandOutcome("c1", Verdict.PARKED, "parking_full")))
+
+    pulled = replica.pull_receipts([told], S1)
+
+    assert pulled.again == (lsn,)
+    assert len(replica.outbox.open_batches()) == 1
+
+
+def test_a_batch_refused_whole_stays_open_and_says_why(replica: Replica, cloud: Cloud) -> None:
+    lsn = replica.do("receive", "c1", store="s1", sku="tea", qty=5).entry.lsn
+    replica.ship()
+    told = cloud.publish_receipt(receipt(replica, code="unknown_device"))
+
+    pulled = replica.pull_receipts([told], S1)
+
+    assert (pulled.refused, pulled.again) == ("unknown_device", (lsn,))
+    assert replica.executor.entry("c1").status is Status.PENDING
+
+
+@pytest.mark.parametrize("batch", [-1, 0, 99])
+def test_a_refusal_of_a_batch_that_was_never_sent_is_a_forgers(replica: Replica, cloud: Cloud, batch: int) -> None:
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    replica.ship()
+    told = cloud.publish_receipt(receipt(replica, code="bad_signature", batch=batch))
+
+    pulled = replica.pull_receipts([told], S1)
+
+    assert (pulled.refused, pulled.again) == ("", ())
+
+
+def test_receipts_of_other_devices_are_passed_over(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    replica.ship()
+    other = Receipt("store-2", "store-2.1", "retail", S1, 1, (CommandOutcome("c1", Verdict.REJECTED, "x"),))
+
+    replica.pull_receipts([cloud.publish_receipt(other)], S1)
+
+    assert replica.executor.entry("c1").status is Status.PENDING
+    assert len(replica.outbox.open_batches()) == 1
+
+
+def test_the_skew_that_the_cloud_saw_is_passed_on(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    replica.ship()
+    told = receipt(replica, CommandOutcome("c1", Verdict.ACCEPTED), skew_ms=900_000)
+
+    assert replica.pull_receipts([cloud.publish_receipt(told)], S1).skew_ms == 900_000
+
+
+# -- conflicts
+
+
+def dispute(document: DocumentId, status: ConflictStatus = ConflictStatus.OPEN, conflict_id: str = "x1") -> Conflict:
+    mine, theirs = Version("store-1.1", 1, 5, 10, "c1", "ann"), Version("office.1", 1, 6, 12, "c2", "bob")
+    resolved = Version("office.1", 2, 9, 11) if status is ConflictStatus.RESOLVED else None
+    return Conflict(conflict_id, document, "price", theirs, mine, "review", "register", 7, 99, status, resolved)
+
+
+def test_conflicts_of_held_scopes_are_kept_and_a_closing_one_keeps_who_wrote(replica: Replica, cloud: Cloud) -> None:
+    foreign = next(s for s in (f"f{n}" for n in range(100)) if partition_of(s, PARTITIONS) == S1)
+    opening = cloud.publish_conflict(dispute(TEA))
+    elsewhere = cloud.publish_conflict(dispute(DocumentId("Stock", foreign, "tea"), conflict_id="x2"))
+    replica.pull_conflicts([opening, elsewhere], S1)
+    assert [k for k, _ in replica.store.scan(Family.CONFLICTS, b"")] == [b"x1"]
+
+    closing = dispute(TEA, ConflictStatus.RESOLVED)
+    replica.pull_conflicts([cloud.publish_conflict(closing)], S1)
+
+    (kept,) = [cloud._records.decode_conflict(v) for _, v in replica.store.scan(Family.CONFLICTS, b"")]
+    assert (kept.status, kept.winner.actor, kept.loser.command_id) == (ConflictStatus.RESOLVED, "bob", "c1")
+    assert kept.resolved_by is not None and canonical(kept.resolved_by.value) == "11"
+
+
+def test_a_conflict_that_the_topic_forgets_is_forgotten_here(replica: Replica, cloud: Cloud) -> None:
+    replica.pull_conflicts([cloud.publish_conflict(dispute(TEA))], S1)
+    replica.pull_conflicts([cloud.publish("retail.conflicts", S1, b"x1", None)], S1)
+
+    assert list(replica.store.scan(Family.CONFLICTS, b"")) == []
+
+
+# -- clocks
+
+
+def test_a_write_is_stamped_later_than_all_that_its_writer_has_seen(
+    lives: Callable[..., Replica], cloud: Cloud
+) -> None:
+    from tests.unit.edge.replica import EPOCH_MS
+
+    replica = lives()
+    replica.clock.ms = EPOCH_MS - 3_600_000
+    cloud.write(TEA, "name", "set", "black")
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+
+    reborn = lives()
+    reborn.clock.ms = EPOCH_MS - 3_600_000
+    reborn.do("rename", store="s1", sku="tea", name="green")
+
+    stamp = reborn.views.command(1).hlc
+    assert stamp > EPOCH_MS << 16
+
+
+def test_no_stamp_is_ever_given_again_or_goes_back(lives: Callable[..., Replica]) -> None:
+    stamps = []
+    for life in range(3):
+        replica = lives()
+        replica.clock.ms -= life * 1_000_000  # each life's clock is further behind
+        for _ in range(3):
+            lsn = replica.do("receive", store="s1", sku="tea", qty=1).entry.lsn
+            stamps.append((lsn, replica.views.command(lsn).hlc))
+
+    assert stamps == sorted(set(stamps))
+    assert [lsn for lsn, _ in stamps] == list(range(1, 10))

@@ -1,0 +1,104 @@
+"""Which batch goes out, and which goes out again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from driftlog_edge.shipper import AGAIN_CAP_SECONDS, AGAIN_SECONDS, REFUSED_SECONDS
+from tests.unit.edge.replica import Replica
+
+
+def fill(replica: Replica, batches: int) -> None:
+    for number in range(batches):
+        replica.do("fill", store="s1", prefix=f"{number}-", count=500)
+
+
+def numbers(replica: Replica) -> list[int]:
+    return [batch.number for batch in replica.ship()]
+
+
+def test_no_more_is_on_its_way_than_allowed(lives: Callable[..., Replica]) -> None:
+    replica = lives(in_flight=2)
+    fill(replica, 4)
+    first = replica.ship()
+    assert [b.number for b in first] == [1, 2]
+
+    replica.shipper.delivered(first[0], now=0.0)
+
+    assert numbers(replica) == [3]
+
+
+def test_what_was_on_its_way_goes_out_again_in_order_before_what_is_new(lives: Callable[..., Replica]) -> None:
+    replica = lives(in_flight=2)
+    fill(replica, 3)
+    sent = replica.ship()
+
+    replica.shipper.resume()
+
+    again = replica.ship()
+    assert again == sent
+    for batch in again:
+        replica.shipper.delivered(batch, now=0.0)
+    assert numbers(replica) == [3]
+
+
+def test_a_delivered_batch_without_receipt_goes_out_again_after_a_while_that_doubles(replica: Replica) -> None:
+    fill(replica, 1)
+    (sent,) = replica.ship()
+    shipper, now = replica.shipper, 0.0
+    for attempt in range(12):
+        shipper.delivered(sent, now)
+        pause = min(AGAIN_CAP_SECONDS, AGAIN_SECONDS * 2**attempt)
+        assert not shipper.tick(now + pause - 1)
+        assert shipper.tick(now + pause)
+        assert replica.ship() == [sent]
+        now += pause
+    assert pause == AGAIN_CAP_SECONDS
+
+
+def test_a_batch_with_a_receipt_is_never_sent_again(replica: Replica) -> None:
+    fill(replica, 1)
+    (sent,) = replica.ship()
+    replica.shipper.delivered(sent, now=0.0)
+    replica.journal.stage(replica.outbox.closing("retail", sent.partition, 1), sync=False)
+    replica.shipper.answered("retail", sent.partition, 1)
+
+    assert not replica.shipper.tick(1e9)
+    replica.shipper.resume()
+    assert numbers(replica) == []
+
+
+def test_what_the_cloud_did_not_take_goes_out_again_soon(replica: Replica) -> None:
+    fill(replica, 2)
+    first, second = replica.ship()
+    for batch in (first, second):
+        replica.shipper.delivered(batch, now=0.0)
+
+    replica.shipper.refused(second.lsns, now=0.0)
+
+    assert replica.shipper.tick(REFUSED_SECONDS * 2)
+    assert replica.ship() == [second]
+
+
+def test_it_is_idle_only_when_nothing_is_on_its_way(replica: Replica) -> None:
+    assert replica.shipper.idle and not replica.shipper.waiting
+    fill(replica, 1)
+    assert replica.shipper.waiting
+    (sent,) = replica.ship()
+    assert not replica.shipper.idle and not replica.shipper.waiting
+    replica.shipper.delivered(sent, now=0.0)
+    assert replica.shipper.idle
+
+
+def test_a_command_is_carried_until_the_log_has_its_batch(replica: Replica) -> None:
+    lsn = replica.do("receive", store="s1", sku="tea", qty=1).entry.lsn
+    assert not replica.shipper.carries(lsn), "it is not sealed yet"
+    (sent,) = replica.ship()
+    assert replica.shipper.carries(lsn)
+    replica.shipper.resume()
+    assert replica.shipper.carries(lsn), "nobody knows whether it arrived"
+    (sent,) = replica.ship()
+    replica.shipper.delivered(sent, now=0.0)
+    assert not replica.shipper.carries(lsn)
+    replica.shipper.resume()
+    assert not replica.shipper.carries(lsn), "the log has it, whatever goes out again"
