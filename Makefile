@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fetch demo test quick lint format faults bench docs lock lock-servers clean distclean
+.PHONY: help setup fetch demo test quick nightly mutants lint format faults bench docs lock lock-servers clean distclean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ lint: $(STAMP) ## ruff, mypy --strict, and the arrows between the packages
 format: $(STAMP) ## put every file into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+nightly: $(STAMP) ## the algebra's laws with 10,000 examples each (more than an hour)
+	$(BIN)/pytest tests/properties --hypothesis-profile=nightly --timeout=3600 $(ARGS)
+
+mutants: $(STAMP) ## break the algebra in every place, one at a time: which law notices? (half an hour)
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 faults: fetch ## simulation and faults on the real broker
 	$(BIN)/pytest tests/simulation tests/integration $(ARGS)
