@@ -2,6 +2,8 @@
 
 `--broker=embedded` (default) runs Kafka from the pinned jars, `--broker=kafka|redpanda` a container where Docker runs,
 `--broker=HOST:PORT` uses one that is there. Every test that asks for one of these fixtures carries the mark `broker`.
+
+Properties run 300 examples each; `--hypothesis-profile=nightly` runs 10,000.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import HealthCheck, settings
 
 from driftlog_infra import EmbeddedBroker, EmbeddedRegistry
 from tests.containers import KafkaContainer, RedpandaContainer
@@ -27,7 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--registry", default=None, help="URL of a schema registry; default: one that fits the broker")
 
 
+_PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+settings.register_profile("dev", max_examples=300, deadline=None, suppress_health_check=_PATIENT)
+settings.register_profile("nightly", max_examples=10_000, deadline=None, suppress_health_check=_PATIENT)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("dev")
     chosen = config.getoption("--broker")
     if chosen not in ("embedded", "kafka", "redpanda") and not chosen.rpartition(":")[2].isdigit():
         raise pytest.UsageError(f"--broker={chosen}: expected embedded, kafka, redpanda, or HOST:PORT")

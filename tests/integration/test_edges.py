@@ -20,10 +20,10 @@ def await_equal(*edges: EdgeProcess, item: str, **wanted: object) -> None:
     """Wait until all edges read the same of an item, and that it is as wanted."""
 
     def agree() -> bool:
-        values = [edge.read(PLACE, item)["value"] for edge in edges]
-        return all({name: value[name] for name in wanted} == wanted for value in values)
+        values = [edge.find(PLACE, item) for edge in edges]
+        return all(value is not None and {name: value[name] for name in wanted} == wanted for value in values)
 
-    until(agree, f"{item} is {wanted} everywhere", 60, lambda: str([edge.read(PLACE, item)["value"] for edge in edges]))
+    until(agree, f"{item} is {wanted} everywhere", 60, lambda: str([edge.find(PLACE, item) for edge in edges]))
 
 
 def test_offline_edge_sells_comes_back_and_a_dispute_is_published_once(on_broker: Callable[..., LoadRun]) -> None:

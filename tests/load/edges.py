@@ -104,6 +104,11 @@ class EdgeProcess:
         """The document as this replica sees it."""
         return self._json("GET", f"/v1/documents/{load_app.COLLECTION}/{scope}/{item}")
 
+    def find(self, scope: str, item: str) -> dict[str, Any] | None:
+        """The document's value; None as long as it has not come here."""
+        answer = self._client.get(f"/v1/documents/{load_app.COLLECTION}/{scope}/{item}")
+        return None if answer.status_code == 404 else dict(answer.raise_for_status().json()["value"])
+
     def status(self) -> dict[str, Any]:
         return self._json("GET", "/v1/status")
 

@@ -125,6 +125,8 @@ def _untouched(tree: ast.Module) -> set[int]:
                 hidden += decorators
             case ast.Assign(targets=[ast.Name(id="__slots__" | "__all__")]):
                 hidden += [node]
+            case ast.Assign(value=ast.Subscript(value=ast.Name(id="Callable"))):
+                hidden += [node]
             case ast.AnnAssign(annotation=annotation):
                 hidden += [annotation]
                 if isinstance(annotation, ast.Name) and annotation.id == "TypeAlias":

@@ -118,6 +118,7 @@ def _test_modules() -> Iterator[ModuleType]:
     names = {path.stem for path in (ROOT / "tests" / "properties").glob("test_*.py")} - {"test_conflict_truth"}
     for name in sorted(names, key=lambda name: (name not in ("test_convergence", "test_reference"), name)):
         yield importlib.import_module(f"tests.properties.{name}")
+    yield importlib.import_module("tests.unit.algebra.test_strict_decoding")
 
 
 def _tests(module: ModuleType) -> Iterator[Check]:

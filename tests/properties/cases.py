@@ -99,7 +99,7 @@ _raises = _ops(["raise"], _numbers)
 _escrow = (
     _ops(["increment"], st.integers(0, 9))
     | _ops(["decrement"], st.integers(0, 3))
-    | _ops(["transfer", "transfer_room"], st.tuples(st.sampled_from("abc"), st.integers(1, 3)).map(list))
+    | _ops(["transfer", "transfer_room"], st.tuples(st.sampled_from("abc"), st.integers(0, 3)).map(list))
 )
 _places = st.integers(0, 9)
 _cuts = _ops(["delete"], st.tuples(_places, st.integers(1, 3)).map(list))

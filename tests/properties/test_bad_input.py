@@ -105,6 +105,12 @@ def test_a_value_outside_its_type_is_refused_by_name(field: str, kind: str, valu
     assert str(refusal.value).startswith(f"{field}: ")
 
 
+@pytest.mark.parametrize("carried", [5, [1], [1, 2, 3], {"value": 1, "base": 2}])
+def test_a_custom_write_without_its_base_is_refused(carried: Any) -> None:
+    with pytest.raises(BadOperation, match=r"^custom: .* carries \[value, base\]"):
+        everything.check(op("custom", "set", carried))
+
+
 @pytest.mark.parametrize("field", CASES)
 def test_an_op_of_another_type_is_refused_by_name(field: str) -> None:
     for kind in ("frobnicate", "", "delete" if field not in ("text", "list") else "set"):
@@ -157,6 +163,8 @@ def test_there_is_no_op_before_the_first(seq: Any) -> None:
         (observing, {"colour": None}, {}, BadOperation),
         (observing, {"counter": [1, 0]}, {}, BadValue),
         (observing, {"counter": {"a": [1, 0, 1]}}, {}, BadValue),
+        (observing, {"counter": {"a": 1}}, {}, BadValue),
+        (observing, {"counter": {"a": [1, -1]}}, {}, BadValue),
         (observing, {"counter": {"a": [1, 0.5]}}, {}, BadValue),
         (observing, {"text": "AAE="}, {}, BadValue),
         (observing, {"register": "x"}, {}, BadValue),
@@ -335,6 +343,7 @@ def test_bytes_that_are_no_document_are_refused(data: bytes) -> None:
         ("register", [[1, 1, 0, "x"]]),
         ("register", [["b", 1, 0, "x"], ["a", 1, 0, "y"]]),
         ("register", [["a", 1, 0, "x"], ["a", 2, 0, "y"]]),
+        ("custom", [["a", 1, 0, 5]]),
         ("custom", [["a", 1, 0, [1, 2]]]),
         ("custom", [["a", 1, 0, [1, 2, "3"]]]),
         ("add_wins_set", {"x": {"a": 1}}),

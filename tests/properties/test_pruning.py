@@ -131,6 +131,17 @@ def test_a_field_that_nobody_touched_takes_no_bytes(name: str) -> None:
     assert document.encode(state) == document.encode(document.new()) == b"[1,{},{}]"
 
 
+@pytest.mark.parametrize("name", ["map_of_counters", "map_of_registers"])
+def test_a_remove_of_what_is_removed_already_carries_nothing(name: str) -> None:
+    document = DocumentType("Sample", {"map": Field(CASES[name].type)})
+    state = document.new()
+    kind = "increment" if name == "map_of_counters" else "set"
+    document.apply(state, document.prepare(state, "a", 1, "map", kind, ["k", 1]))
+    document.apply(state, document.prepare(state, "a", 1, "map", "remove", "k"))
+    assert document.prepare(state, "a", 1, "map", "remove", "k").value == ["k", None]
+    assert document.prepare(state, "a", 1, "map", "remove", "l").value == ["l", None]
+
+
 def test_a_key_that_a_remove_never_saw_is_not_taken() -> None:
     document = DocumentType("Sample", {"map": Field(CASES["map_of_registers"].type)})
     state = document.new()

@@ -144,6 +144,9 @@ class CloudRoute:
         self.sent: list[Sealed] = []
         self.told: list[tuple[str, bytes, bytes]] = []
         self.connections = 0
+        self.asked = 0
+        self.looked = 0
+        """How often the ends were asked for, and how often a feed has delivered."""
         self._feeds: list[_CloudFeed] = []
         cloud.listeners.append(self.wake)
 
@@ -250,10 +253,12 @@ class _CloudFeed:
                 self._positions[topic, partition] = at + len(records)
                 chunks.append(Chunk(topic, partition, records, at_end=True))
             await self._arrived(chunks)
+            self._route.looked += 1
 
     def end_offsets(self, places: Sequence[Place], timeout: float) -> dict[Place, int]:
         if not self._route.up:
             raise Unreachable("the broker does not answer")
+        self._route.asked += 1
         return {place: len(self._route.cloud.of(*place)) for place in places}
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+from pydantic import BaseModel, PositiveInt
 
 from driftlog import AddWinsSet, App, Counter, Document, Refused, Register, Transaction, field
 
@@ -95,6 +95,19 @@ def change_then_fail(tx: Transaction, store: str, sku: str, how: str) -> None:
 def look(tx: Transaction, store: str, sku: str) -> int:
     """Changes nothing."""
     return tx.edit(Stock, store, sku).on_hand.value
+
+
+class Box(BaseModel):
+    """An argument that is more than a number."""
+
+    sku: str
+    qty: PositiveInt
+
+
+@retail.command
+def pack(tx: Transaction, store: str, boxes: list[Box]) -> None:
+    for box in boxes:
+        tx.edit(Stock, store, box.sku).on_hand.decrement(box.qty)
 
 
 CONTRACT = app.contract

@@ -190,6 +190,38 @@ async def test_a_full_disk_stops_nothing_for_ever(
     assert (answer.result, on_hand(cloud)) == (42, 42)
 
 
+async def test_what_follows_something_that_could_not_be_kept_is_read_again_after_it(
+    agent: EdgeAgent, route: CloudRoute, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await online(agent)
+    honest, full, pause = RocksStore.write, True, asyncio.Event()
+
+    def write(self: RocksStore, writes: Writes, *, sync: bool) -> None:
+        if full:
+            raise DiskFull("no space left", "free some")
+        honest(self, writes, sync=sync)
+
+    monkeypatch.setattr(RocksStore, "write", write)
+    monkeypatch.setattr(agent._sync, "_begin_anew", lambda seconds: pause.wait())
+    cloud.write(TEA, "on_hand", "increment", 40)
+    await until(lambda: "no space left" in agent.status()["problem"])
+    full = False
+    looked = route.looked
+    cloud.write(TEA, "on_hand", "increment", 2)
+    await until(lambda: route.looked > looked)
+    assert "no space left" in agent.status()["problem"], "it is not over before it was read again"
+    with pytest.raises(NotFound):
+        await agent.read(Stock, "s1", "tea")
+
+    await agent.offline()
+    await agent.online()
+
+    await until(lambda: agent.status()["problem"] == "")
+    await until(lambda: agent.page(Stock, "s1"))
+    assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 42
+    pause.set()
+
+
 async def test_noise_in_the_topics_is_counted_and_stops_nothing(agent: EdgeAgent, cloud: Cloud) -> None:
     place = partition_of("s1", PARTITIONS)
     cloud.publish("retail.state", place, b"noise", b"noise")
@@ -293,6 +325,26 @@ async def test_a_link_that_is_gone_is_noticed_without_traffic_and_so_is_its_retu
     await until(lambda: agent.status()["connection"] == "OFFLINE")
     route.mend()
     await online(agent)
+
+
+async def test_a_replica_that_is_behind_is_never_said_to_be_in_step(
+    agent: EdgeAgent, route: CloudRoute, cloud: Cloud
+) -> None:
+    await online(agent)
+    cloud.listeners.clear()  # the feed does not hear of it
+    cloud.write(TEA, "on_hand", "increment", 3)
+
+    async def asked_twice() -> None:
+        asked = route.asked
+        await until(lambda: route.asked >= asked + 2)
+
+    await asked_twice()
+    known = agent.status()["scopes"]["s1"]["synced_at"]
+    await asked_twice()
+    assert agent.status()["scopes"]["s1"]["synced_at"] == known
+
+    route.wake()
+    await until(lambda: agent.status()["scopes"]["s1"]["synced_at"] > known)
 
 
 # -- heartbeats

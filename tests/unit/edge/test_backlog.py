@@ -28,6 +28,8 @@ def test_it_is_the_set_of_what_was_added_and_not_dropped(gaps: list[int], order:
             backlog.dropped(gone)
             pending.discard(gone)
         assert (len(backlog), backlog.oldest) == (len(pending), min(pending, default=None))
+        assert backlog.after(0, 100) == sorted(pending)
+        assert backlog.after(lsn - 2, 2) == sorted(n for n in pending if n > lsn - 2)[:2]
 
 
 def test_it_is_counted_from_the_store_at_the_start(lives: Callable[..., Replica]) -> None:

@@ -156,3 +156,23 @@ async def test_callers_wait_for_room_before_anything_is_decided(rig: Rig, monkey
     rig.store.gate.set()
     await asyncio.gather(room, *staged)
     await rig.committer.room()
+
+
+async def test_settled_waits_for_what_waits_now_and_tells_when_it_failed(rig: Rig) -> None:
+    await rig.committer.settled()
+    assert rig.store.groups == [], "nothing waits, nothing is written"
+    rig.store.gate.clear()
+    first = rig.put("a")
+    settled = asyncio.ensure_future(rig.committer.settled())
+    await rig.busy()
+    assert not settled.done()
+    rig.store.gate.set()
+    await asyncio.gather(first, settled)
+    assert rig.has("a")
+
+    rig.store.error = DiskFull("no space")
+    second = rig.put("b")
+    with pytest.raises(DiskFull):
+        await rig.committer.settled()
+    with pytest.raises(DiskFull):
+        await second

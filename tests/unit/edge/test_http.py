@@ -489,3 +489,31 @@ async def test_the_openapi_document_has_the_apps_commands(http: httpx.AsyncClien
 
 async def test_a_wrong_method_is_a_problem_too(http: httpx.AsyncClient) -> None:
     problem(await http.delete("/v1/status"), 405, "method_not_allowed")
+
+
+async def test_a_defect_of_the_app_is_a_problem_and_changes_nothing(agent: EdgeAgent) -> None:
+    transport = httpx.ASGITransport(build(agent), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://edge") as http:
+        body = {"store": "s1", "sku": "tea", "how": "defect"}
+        found = problem(await http.post("/v1/commands/change_then_fail", json=body), 500, "failed")
+        assert "ZeroDivisionError" in found["detail"]
+        problem(await http.get("/v1/documents/Stock/s1/tea"), 404, "not_found")
+        assert (await receive(http)).json()["result"] == 5
+
+
+async def test_every_reference_in_the_openapi_document_leads_somewhere(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+    assert "pack_Box" in document["components"]["schemas"]
+    references: list[str] = []
+
+    def look(node: Any) -> None:
+        if isinstance(node, dict):
+            references.extend(v for k, v in node.items() if k == "$ref" and isinstance(v, str))
+        for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            look(value)
+
+    look(document)
+    for reference in references:
+        node: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]

@@ -361,3 +361,18 @@ def test_no_stamp_is_ever_given_again_or_goes_back(lives: Callable[..., Replica]
 
     assert stamps == sorted(set(stamps))
     assert [lsn for lsn, _ in stamps] == list(range(1, 10))
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DUPLICATE, Verdict.ACCEPTED])
+def test_a_final_status_stays_whatever_later_receipts_say(replica: Replica, cloud: Cloud, verdict: Verdict) -> None:
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    replica.ship()
+    first = cloud.publish_receipt(receipt(replica, CommandOutcome("c1", Verdict.REJECTED, "recount")))
+    again = cloud.publish_receipt(receipt(replica, CommandOutcome("c1", verdict)))
+
+    replica.pull_receipts([first, again], S1)
+    pulled = replica.pull_receipts([again._replace(offset=2)], S1)
+
+    assert pulled.settled == ()
+    assert replica.executor.entry("c1").status is Status.REJECTED
+    assert replica.executor.entry("c1").code == "recount"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,10 @@ def cache(tmp_path: Path) -> SchemaCache:
 
 
 @pytest.fixture
-def read_only(tmp_path: Path) -> Iterator[SchemaCache]:
-    """A folder that vanished under a running process."""
-    cache = SchemaCache(tmp_path / "gone", URL)
-    (tmp_path / "gone").rmdir()
-    yield cache
+def nowhere(tmp_path: Path) -> SchemaCache:
+    """A cache whose place is taken by a file."""
+    (tmp_path / "taken").write_text("mine")
+    return SchemaCache(tmp_path / "taken" / "schemas", URL)
 
 
 def test_what_was_kept_is_loaded_by_the_next_process(cache: SchemaCache, tmp_path: Path) -> None:
@@ -65,6 +64,7 @@ def test_a_file_that_cannot_be_read_is_passed_over(cache: SchemaCache, tmp_path:
 
 
 def test_files_of_others_are_left_alone(cache: SchemaCache, tmp_path: Path) -> None:
+    (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas" / "notes.txt").write_text("mine")
     (tmp_path / "schemas" / "folder.json").mkdir()
     assert list(cache.load()) == []
@@ -72,13 +72,27 @@ def test_files_of_others_are_left_alone(cache: SchemaCache, tmp_path: Path) -> N
 
 
 def test_a_half_written_file_of_a_dead_process_is_not_read(cache: SchemaCache, tmp_path: Path) -> None:
+    (tmp_path / "schemas").mkdir()
     (tmp_path / "schemas" / ".tmp1234").write_text('{"id": 7')
     assert list(cache.load()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_not_in_the_way(read_only: SchemaCache) -> None:
-    read_only.keep(7, "seven")
-    assert list(read_only.load()) == []
+def test_a_cache_that_cannot_be_written_is_not_in_the_way(nowhere: SchemaCache, tmp_path: Path) -> None:
+    nowhere.keep(7, "seven")
+    assert list(nowhere.load()) == []
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_folder_that_vanished_is_made_again(cache: SchemaCache, tmp_path: Path) -> None:
+    cache.keep(7, "seven")
+    shutil.rmtree(tmp_path / "schemas")
+    cache.keep(8, "eight")
+    assert list(cache.load()) == [(8, "eight")]
+
+
+def test_nothing_is_made_before_there_is_something_to_keep(cache: SchemaCache, tmp_path: Path) -> None:
+    assert list(cache.load()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_secrets_are_taken_out_of_a_url() -> None:

@@ -1,0 +1,52 @@
+"""Which conflicts a document is in: the same as looking through all of them, without looking."""
+
+from __future__ import annotations
+
+import pytest
+
+from driftlog_edge.conflict_book import ConflictBook
+from driftlog_edge.errors import DiskFull, NotFound
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import ConflictStatus
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import FixedIds
+from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.replica import Replica
+from tests.unit.edge.test_puller import S1, TEA, dispute
+
+COFFEE = DocumentId("Stock", "s1", "coffee")
+
+
+@pytest.fixture
+def book(replica: Replica, ids: FixedIds) -> ConflictBook:
+    book = ConflictBook(replica.journal, RecordCodecs(ids))
+    replica.puller.on_staged(lambda pulled: book.pulled(pulled.writes))
+    return book
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_it_follows_what_is_pulled(replica: Replica, cloud: Cloud, book: ConflictBook, asked_before: bool) -> None:
+    if asked_before:
+        assert book.of(TEA) == ()
+    for number, document in enumerate((TEA, COFFEE, TEA)):
+        replica.pull_conflicts([cloud.publish_conflict(dispute(document, conflict_id=f"x{number}"))], S1)
+    assert (book.of(TEA), book.of(COFFEE), len(book)) == (("x0", "x2"), ("x1",), 3)
+
+    replica.pull_conflicts([cloud.publish_conflict(dispute(TEA, ConflictStatus.RESOLVED, "x0"))], S1)
+    replica.pull_conflicts([cloud.publish("retail.conflicts", S1, b"x1", None)], S1)
+
+    assert (book.of(TEA), book.of(COFFEE), len(book)) == (("x2",), (), 1)
+    assert [c.id for c in book.all()] == ["x2"]
+    assert [c.id for c in book.all(everything=True)] == ["x0", "x2"]
+    assert book.get("x0").status is ConflictStatus.RESOLVED
+    with pytest.raises(NotFound):
+        book.get("x1")
+
+
+def test_what_could_not_be_kept_is_not_shown(replica: Replica, cloud: Cloud, book: ConflictBook) -> None:
+    assert len(book) == 0
+    replica.store.full = True
+    with pytest.raises(DiskFull):
+        replica.pull_conflicts([cloud.publish_conflict(dispute(TEA))], S1)
+
+    assert (book.of(TEA), len(book), book.all()) == ((), 0, [])
