@@ -107,7 +107,7 @@ class Counter(FieldType[CounterState]):
 
     def observe(self, state: CounterState) -> Plain:
         seen: dict[str, Plain] = {
-            replica: [sums[0], sums[1]] for replica, sums in state.items() if len(sums) == 2 or sums[:2] != sums[2:]
+            replica: [sums[0], sums[1]] for replica, sums in state.items() if sums[:2] != sums[2:]
         }
         return seen or None
 

@@ -36,10 +36,9 @@ Presence = dict[str, int]
 
 
 def effective(state: DocumentState, op: Op) -> bool:
-    """Under delete-wins: had the op's writer seen every delete that `state` has?"""
+    """Under delete-wins, where somebody has deleted: had the op's writer seen every delete that `state` has?"""
     grave = state.grave
-    if grave is None:
-        return True
+    assert grave is not None, "asked only where there is a grave"
     if op.context is None:
         return len(grave) == 1 and op.replica in grave
     seen = op.context.get

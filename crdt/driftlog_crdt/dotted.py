@@ -46,9 +46,9 @@ def put(writes: Writes, write: Write, op: Op) -> None:
 
 def join(left: Writes, left_seen: Vector, right: Writes, right_seen: Vector) -> Writes:
     """The writes that neither side has replaced."""
-    in_left, in_right = {_dot(w) for w in left}, {_dot(w) for w in right}
+    in_right = {_dot(w) for w in right}
     kept = [w for w in left if _dot(w) in in_right or right_seen.get(w.replica, 0) < w.seq]
-    kept += [w for w in right if _dot(w) not in in_left and left_seen.get(w.replica, 0) < w.seq]
+    kept += [w for w in right if left_seen.get(w.replica, 0) < w.seq]
     kept.sort(key=_dot)
     return kept
 

@@ -171,13 +171,13 @@ class EdgeAgent:
                     self.watchers.changed(parse_document_key(key))
                 self._sync.pump.run()
         else:
-            await self._committer.drained()  # a repeated id is answered when the first one is durable, not before
+            await self._committer.settled()  # a repeated id is answered when the first one is durable, not before
         if awaited := _AWAITED[wait]:
             command_id = executed.command_id
             await self._progress.until(
                 lambda: self._reached(command_id, awaited),
                 seconds,
-                f"command {command_id} to be {wait}",
+                f"command {command_id} is {wait}",
                 command_id=command_id,
             )
         elif fresh:
@@ -284,7 +284,6 @@ class EdgeAgent:
         return self._vitals.status(self._sync)
 
     def _pulled(self, pulled: Pulled) -> None:
-        self._conflicts.pulled(pulled.writes)
         for document in pulled.changed:
             self.watchers.changed(document)
         self._progress.moved()

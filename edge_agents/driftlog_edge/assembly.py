@@ -104,6 +104,7 @@ def _assembled(
     )
     shipper = Shipper(outbox, config.batches_in_flight)
     conflicts = ConflictBook(journal, records)
+    puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
     versions = {"agent": _version(), "app": contract.name}
     vitals = Vitals(
         contract, identity.replica, config.scopes, versions, store, journal, views, outbox, conflicts, clock

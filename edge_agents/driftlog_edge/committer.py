@@ -87,6 +87,11 @@ class Committer:
         task = loop.run_in_executor(self._thread, lambda: self._store.write(writes, sync=sync))
         task.add_done_callback(finished)
 
+    async def settled(self) -> None:
+        """Return when all that waits now is in the store; what comes later is not waited for. Raises what they are told."""
+        if not self._idle.is_set():
+            await self.stage({}, sync=False)
+
     async def drained(self) -> None:
         """Return when nothing waits for the disk."""
         await self._idle.wait()

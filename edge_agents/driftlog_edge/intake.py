@@ -46,6 +46,11 @@ class Intake:
         self._learnt: set[int] = set()
         self._open = True
 
+    @property
+    def open(self) -> bool:
+        """Does it still take something?"""
+        return self._open
+
     def close(self) -> None:
         """Take nothing more."""
         self._open = False

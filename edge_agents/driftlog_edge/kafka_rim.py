@@ -152,17 +152,19 @@ class Feed:
         self._thread.start()
 
     def _run(self) -> None:
-        self._consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self._positions.items()])
-        while not self._stop.is_set():
-            chunks = self._next()
-            if not chunks:
-                continue
-            future = asyncio.run_coroutine_threadsafe(self._arrived(chunks), self._loop)
+        try:
+            self._consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self._positions.items()])
             while not self._stop.is_set():
-                with suppress(TimeoutError):
-                    future.result(POLL_SECONDS)
-                    break
-        self._consumer.close()
+                chunks = self._next()
+                if not chunks:
+                    continue
+                future = asyncio.run_coroutine_threadsafe(self._arrived(chunks), self._loop)
+                while not self._stop.is_set():
+                    with suppress(TimeoutError):
+                        future.result(POLL_SECONDS)
+                        break
+        finally:
+            self._consumer.close()
 
     def _next(self) -> list[Chunk]:
         message = self._consumer.poll(POLL_SECONDS)

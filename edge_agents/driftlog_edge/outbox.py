@@ -153,7 +153,9 @@ class Outbox:
         return best
 
     def _of_partition(self, space: int, partition: int) -> Iterator[bytes]:
-        for urgency in range(len(keys.CLASSES)):
+        for urgency, waiting in enumerate(self._waiting):
+            if not waiting:
+                continue
             prefix = keys.outbox_key(space, urgency, partition, 0)[: -keys.LSN_BYTES]
             yield from [k for k, _ in _some(self._journal.scan(Family.OUTBOX, prefix), MAX_BATCH_OPS)]
 

@@ -42,7 +42,7 @@ class Progress:
                         check()
                     await self._next()
         except TimeoutError as error:
-            raise TimedOut(f"waited {seconds:g} s for {what}", "ask again later", command_id) from error
+            raise TimedOut(f"not in the time given: {what}", "ask again later", command_id) from error
 
     async def _next(self) -> None:
         try:

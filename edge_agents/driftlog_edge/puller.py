@@ -78,6 +78,7 @@ class Puller:
         self._journal = journal
         self._hlc = hlc
         self._device_id = device_id
+        self._on_staged: list[Callable[[Pulled], None]] = []
 
     def states(self, space: str, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
         """One or more whole groups."""
@@ -137,12 +138,18 @@ class Puller:
             _passed_over(topic, record, error)
             return None
 
+    def on_staged(self, follow: Callable[[Pulled], None]) -> None:
+        """Call `follow` whenever pulled writes can be read; if they are given up later, the journal says so."""
+        self._on_staged.append(follow)
+
     def staged(self, pulled: Pulled) -> None:
         """The writes are staged: views of the changed documents are computed anew when asked for."""
         for document in pulled.changed:
             self._views.forget(document_key(document))
         for lsn in pulled.dropped:
             self._views.backlog.dropped(lsn)
+        for follow in self._on_staged:
+            follow(pulled)
 
     def _drop_covered(
         self,

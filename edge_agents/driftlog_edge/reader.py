@@ -7,6 +7,7 @@ cloud had published when it was asked is in the answer. Without a way to the clo
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections.abc import Iterator, Mapping
 
@@ -25,6 +26,17 @@ from driftlog_schemas.identity import DocumentId, document_key, parse_document_k
 from driftlog_schemas.partitioning import partition_of
 
 MAX_PAGE = 1000
+
+
+class _Countdown:
+    """What is left of the time that a caller gave, whatever it goes to."""
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + seconds
+
+    def __call__(self) -> float:
+        return max(0.0, self._end - self._loop.time())
 
 
 class Reader:
@@ -59,15 +71,16 @@ class Reader:
         """One document; see `EdgeAgent.read`."""
         seen = sessions.parse(session)
         place = self._place(document)
+        time_left = _Countdown(seconds)
         if consistency == "causal":
             wanted = seen.get(document_key(document).decode(), {})
             await self._progress.until(
-                lambda: self._has(document, wanted), seconds, "what the session has seen to arrive"
+                lambda: self._has(document, wanted), time_left(), "what the session has seen is here"
             )
         elif consistency == "strong":
-            await self._barrier(document, place, seconds)
+            await self._barrier(document, place, time_left)
         if max_age is not None:
-            await self._fresh(place, max_age, seconds)
+            await self._fresh(place, max_age, time_left)
         return self._reading(document, session)
 
     def page(self, collection: str, scope: str, limit: int, after: str) -> list[tuple[str, Reading]]:
@@ -119,23 +132,24 @@ class Reader:
         vector = self._views.get(document).state.vector
         return all(vector.get(replica, 0) >= seq for replica, seq in wanted.items())
 
-    async def _barrier(self, document: DocumentId, place: tuple[str, int], seconds: float) -> None:
+    async def _barrier(self, document: DocumentId, place: tuple[str, int], time_left: _Countdown) -> None:
         cloud = self._sync.require_cloud
-        cloud()
         await self._progress.until(
-            lambda: not self._views.get(document).pending, seconds, "own writes to be merged", check=cloud
+            lambda: not self._views.get(document).pending, time_left(), "own writes are merged", check=cloud
         )
         asked = self._sync.freshness.now()
-        there = await self._sync.caught_up(place, seconds)
-        await self._progress.until(there, seconds, "the replica to catch up", check=cloud)
+        there = await self._sync.caught_up(place, time_left())
+        await self._progress.until(there, time_left(), "the replica has all that the cloud had", check=cloud)
         self._sync.freshness.in_step(place, asked)
 
-    async def _fresh(self, place: tuple[str, int], max_age: float, seconds: float) -> None:
+    async def _fresh(self, place: tuple[str, int], max_age: float, time_left: _Countdown) -> None:
         freshness = self._sync.freshness
         age = freshness.age(freshness.since(place))
         if age is not None and age <= max_age:
             return
         asked = self._sync.freshness.now()
-        there = await self._sync.caught_up(place, seconds)
-        await self._progress.until(there, seconds, f"data younger than {max_age:g} s", check=self._sync.require_cloud)
+        there = await self._sync.caught_up(place, time_left())
+        await self._progress.until(
+            there, time_left(), f"data is younger than {max_age:g} s", check=self._sync.require_cloud
+        )
         self._sync.freshness.in_step(place, asked)

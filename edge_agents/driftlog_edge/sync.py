@@ -216,6 +216,8 @@ class Sync:
     # -- in
 
     async def _arrived(self, intake: Intake, chunks: Sequence[Chunk]) -> None:
+        if not intake.open:
+            return  # given up; the next connection reads it again
         self._success()
         kept = False
         try:

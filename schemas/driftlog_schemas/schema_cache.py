@@ -30,15 +30,11 @@ def without_secrets(url: str) -> str:
 
 
 class SchemaCache:
-    """The folder of one registry's schemas; several processes may share it."""
+    """The folder of one registry's schemas, made when there is a first one; several processes may share it."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self._folder = folder
         self._url = without_secrets(url)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            log.warning("schema.cache.unwritable", folder=str(folder), error=str(error))
 
     def load(self) -> Iterator[tuple[int, str]]:
         """Every (id, schema text) that was kept of this registry, the latest last."""
@@ -63,6 +59,7 @@ class SchemaCache:
         name = hashlib.blake2b(f"{self._url} {schema_id} {text}".encode(), digest_size=16).hexdigest()
         entry = json.dumps({"url": self._url, "id": schema_id, "schema": text})
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             fd, temp = tempfile.mkstemp(prefix=".", dir=self._folder)
             try:
                 with os.fdopen(fd, "w") as out:

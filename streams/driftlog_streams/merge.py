@@ -143,8 +143,7 @@ class PartitionMerger:
         entry, work = self._entry(key), self.work
         if entry is None or key in work.dirty:
             return
-        work.dirty[key] = entry
-        entry.flights += 1
+        work.changed(key, entry)
         work.group = max(work.group, self._offset, 0)
         work.again += 1
 
@@ -367,8 +366,7 @@ class PartitionMerger:
                 raise AssertionError(f"a checked op was refused by {collection.name}: {error}") from error
             entry.size += weight
             if key not in dirty:
-                dirty[key] = entry
-                entry.flights += 1
+                work.changed(key, entry)
             if track:
                 self._moved[key, op.replica] = entry
             if applied is APPLIED:
@@ -380,15 +378,15 @@ class PartitionMerger:
 
     def _see(self, steps: list[Step]) -> None:
         """Count the fresh ops as seen, without effect."""
-        dirty, track = self.work.dirty, bool(self.parking)
+        work, track = self.work, bool(self.parking)
+        dirty = work.dirty
         for key, entry, op, weight in steps:
             if not weight:
                 continue
             entry.collection.type.see(entry.state, op.replica, op.seq)
             entry.rejected.append((op.replica, op.seq))
             if key not in dirty:
-                dirty[key] = entry
-                entry.flights += 1
+                work.changed(key, entry)
             if track:
                 self._moved[key, op.replica] = entry
 

@@ -28,7 +28,7 @@ class WorkerSettings(BaseSettings):
     session_timeout: float = Field(default=10.0, ge=3, le=300)
     """Seconds after which the group gives a silent worker's partitions to another."""
     window_ms: float = Field(default=2.0, ge=0, le=1000)
-    """How long changes gather at rest before they are published."""
+    """How long changes gather behind a flight that is under way; at rest they are published at once."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Prometheus on this loopback port and the following ones, one per process; 0 for none."""
     log_level: str = "info"

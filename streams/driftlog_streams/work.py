@@ -25,6 +25,8 @@ class PartitionWork:
 
     partition: int
     dirty: dict[bytes, Entry] = field(default_factory=dict)
+    size: int = 0
+    """About how many bytes the changed documents take."""
     outcomes: list[OutRecord] = field(default_factory=list)
     """Rejections, parked commands, conflicts: delivered before any state."""
     receipts: list[OutRecord] = field(default_factory=list)
@@ -45,6 +47,12 @@ class PartitionWork:
     parked: int = 0
     again: int = 0
     """documents published again because somebody else had written over them"""
+
+    def changed(self, key: bytes, entry: Entry) -> None:
+        """A document has changed for the first time in this work."""
+        self.dirty[key] = entry
+        self.size += entry.size
+        entry.flights += 1
 
     def stored(self) -> None:
         """All of it is delivered and in the store."""

@@ -67,6 +67,11 @@ def install(api: FastAPI) -> None:
         place = ".".join(str(p) for p in first["loc"] if p not in ("body", "query", "path"))
         return problem(422, "invalid", "The input cannot be used", f"{place}: {first['msg']}", field=place or "body")
 
+    @api.exception_handler(Exception)
+    async def defect(request: Request, error: Exception) -> JSONResponse:
+        """Of ours or of the app's functions; it is logged with its traceback by the server. Nothing has changed."""
+        return problem(500, "failed", "A defect", f"{type(error).__name__}; see the agent's log")
+
     @api.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
         code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "failed")

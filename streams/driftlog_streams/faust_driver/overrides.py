@@ -178,7 +178,9 @@ class SafeConsumer(driver.Consumer):
             )
 
     def behind(self, tp: TP, following: int) -> bool:
-        """Is a record at or after `following` known to be in the log? As of the last fetch; costs no request."""
+        """Is a record at or after `following` known to be in the log, and on its way to us? As of the last fetch; costs no request."""
+        if not self.flow_active:
+            return False  # a rebalance waits for what was begun
         try:
             end = self.highwater(tp)
         except (AssertionError, AttributeError):  # the consumer's thread is just losing the partition

@@ -39,9 +39,11 @@ log = structlog.get_logger()
 
 MAX_DIRTY = 10_000
 MAX_SOURCES = 10_000
-"""Over these the reader waits until a flight has left."""
+MAX_BYTES = 16 << 20
+"""Over these the reader waits until a flight has left; what left must be delivered before the producer gives up."""
 GATHER_SECONDS = 1.0
 """How long a flight may gather while more records wait to be merged: what saturation may add to their latency."""
+GATHER_STEP_SECONDS = 0.005
 
 
 class MergePump:
@@ -154,11 +156,13 @@ class MergePump:
     @property
     def congested(self) -> bool:
         """Is more merged than a flight should carry?"""
-        dirty = sources = 0
+        dirty = sources = size = 0
         for merger in self._mergers.values():
-            dirty += len(merger.work.dirty)
-            sources += len(merger.work.sources)
-        return dirty >= MAX_DIRTY or sources >= MAX_SOURCES
+            work = merger.work
+            dirty += len(work.dirty)
+            sources += len(work.sources)
+            size += work.size
+        return dirty >= MAX_DIRTY or sources >= MAX_SOURCES or size >= MAX_BYTES
 
     async def wait_room(self) -> None:
         """Wait until what is merged fits a flight again."""
@@ -191,10 +195,9 @@ class MergePump:
     async def _gather(self) -> None:
         """Let changes come together before they are published."""
         end = time.monotonic() + GATHER_SECONDS
-        while not self.congested:
-            await asyncio.sleep(self._window if len(self._deck) else 0)
-            if not self._behind() or time.monotonic() > end:
-                return
+        await asyncio.sleep(self._window if len(self._deck) else 0)
+        while self._behind() and not self.congested and time.monotonic() < end:  # noqa: ASYNC110  # no event for an end
+            await asyncio.sleep(GATHER_STEP_SECONDS)
 
     def _behind(self) -> bool:
         """Are records known to wait in the log?"""

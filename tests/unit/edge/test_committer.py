@@ -64,6 +64,17 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     rig.store.close()
 
 
+async def test_a_large_group_leaves_by_halves_so_that_disk_and_loop_work_at_one_time(rig: Rig) -> None:
+    rig.store.gate.clear()
+    together = [rig.put(f"key-{n}") for n in range(40)]
+    rig.store.gate.set()
+    await asyncio.gather(*together)
+    again = [rig.put(f"again-{n}") for n in range(40)]
+    await asyncio.gather(*again)
+
+    assert rig.store.groups == [(16, True), (24, True), (16, True), (24, True)]
+
+
 async def test_callers_who_come_while_the_disk_is_busy_share_one_write(rig: Rig) -> None:
     rig.store.gate.clear()
     first = rig.put("first")
