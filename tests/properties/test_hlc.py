@@ -37,6 +37,14 @@ def test_a_clock_stays_at_the_wall_and_counts_within_the_millisecond(wall: int, 
     assert given_out == sorted(set(given_out))
 
 
+def test_a_stamp_is_48_bits_of_milliseconds_and_16_of_counter() -> None:
+    assert pack(2**48 - 1, 2**16 - 1) == 2**64 - 1
+    with pytest.raises(ValueError, match="no such HLC stamp"):
+        pack(2**48)
+    with pytest.raises(ValueError, match="no such HLC stamp"):
+        pack(0, 2**16)
+
+
 def test_a_full_counter_carries_into_the_millisecond() -> None:
     clock = HybridClock(pack(5, COUNTER_MASK))
     assert clock.tick(5) == pack(6, 0)

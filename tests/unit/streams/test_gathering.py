@@ -140,9 +140,12 @@ async def test_gathering_ends_although_records_never_cease(rig: Rig, monkeypatch
     assert rig.wire.states() == [1]
 
 
-async def test_gathering_ends_when_a_flight_is_full(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bound", "reached"), [("MAX_SOURCES", 5), ("MAX_DIRTY", 1), ("MAX_BYTES", 1)])
+async def test_gathering_ends_when_a_flight_is_full(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, bound: str, reached: int
+) -> None:
     monkeypatch.setattr(pump_module, "GATHER_SECONDS", 3600.0)
-    monkeypatch.setattr(pump_module, "MAX_SOURCES", 5)
+    monkeypatch.setattr(pump_module, bound, reached)
     rig.log.end = 1_000_000
     for _ in range(5):
         rig.merge()
