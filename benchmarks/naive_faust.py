@@ -40,9 +40,10 @@ from tests.load.app import declare
 from tests.load.ground import schema_ids
 
 
-def names(space: str) -> tuple[str, str, str]:
-    """Its topics: what it reads, its receipts, its conflicts."""
-    return f"naive-{space}-ops", f"naive-{space}-receipts", f"naive-{space}-conflicts"
+def names(space: str) -> tuple[str, str, str, str]:
+    """Its topics: what it reads, its receipts, its conflicts, and the changelog of its table."""
+    base = f"naive-{space}"
+    return f"{base}-ops", f"{base}-receipts", f"{base}-conflicts", f"{base}-states-changelog"
 
 
 def main() -> None:
@@ -73,7 +74,7 @@ def _app(bootstrap: str, space: str, partitions: int, folder: Path, rules: Space
         key_serializer="raw",
         value_serializer="raw",
     )
-    source, answers, disputes = names(space)
+    source, answers, disputes, _ = names(space)
     ops, receipts, found = (
         app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         for name in (source, answers, disputes)

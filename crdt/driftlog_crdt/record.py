@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from driftlog_crdt.dotted import Writes
-from driftlog_crdt.errors import BadOperation, BadValue
+from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
 from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import DOCUMENT, Op
 from driftlog_crdt.plain import Plain, check_plain
@@ -59,6 +59,12 @@ class Record(WritesField):
         if type(op.value) is not dict:
             raise BadValue(op.field, f"put takes a whole record, not {type(op.value).__name__}")
         check_plain(op.value, op.field)
+
+    def decode(self, plain: Plain) -> Writes:
+        writes = super(Record, self).decode(plain)
+        if any(type(write.value) is not dict for write in writes):
+            raise BadEncoding("", "a write of a record is encoded as [replica, seq, hlc, {field: value}]")
+        return writes
 
     def value(self, state: Writes) -> Plain:
         winner = self.winner(state)

@@ -64,7 +64,7 @@ def _data(outcome: Outcome, seconds: float) -> dict[str, object]:
 def _table(outcome: Outcome) -> Table:
     # Without lines it fits a terminal of 80 columns.
     table = Table(title="what everybody has at the end", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("document", *outcome.cells, "counted", "agree"):
+    for heading in ("document", *outcome.cells, "counted", "same"):
         table.add_column(heading, no_wrap=True)
     for document in DOCUMENTS:
         cells = [f"{c[document]['on_hand']} at {c[document]['price']}" for c in outcome.cells.values()]

@@ -81,6 +81,11 @@ def main() -> int:
     import pytest
 
     assert hypothesis.stateful and pycrdt and pytest, "imported before the forks"
+    for module in sorted(chosen.module or CONCERNS):
+        unchanged = Mutant(module, 0, "unchanged", (PACKAGE / f"{module}.py").read_text())
+        if law := caught_by(unchanged, CONCERNS[module], FEW):
+            _say(f"{law} fails on the unchanged algebra; mend that first")
+            return 1
     found = _all_mutants(chosen.module)
     total = len(found)
     if chosen.sample and chosen.sample < total:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftlog_crdt import DocumentType, Field, List, Text
+from driftlog_crdt import BadValue, DocumentType, Field, List, Text
 from tests.properties.histories import REPLICAS
 
 MAX_STEPS = 25
@@ -24,8 +24,9 @@ both = pytest.mark.parametrize("name", list(FIELDS))
 
 
 def fresh_runs(name: str) -> Any:
-    """Runs of elements that were never used before, some of them of two and four bytes."""
-    letters = (chr(code) for code in itertools.chain(range(0x61, 0x7B), range(0xE0, 0x17F), range(0x1F600, 0x1F900)))
+    """Runs of elements that were never used before; letters of one, two and four bytes take turns."""
+    turns = zip(range(0x21, 0x7F), range(0xE0, 0x17F), range(0x1F600, 0x1F700), strict=False)
+    letters = map(chr, itertools.chain.from_iterable(turns))
     take = lambda count: list(itertools.islice(letters, count))  # noqa: E731
     return (lambda count: "".join(take(count))) if name == "text" else take
 
@@ -117,3 +118,59 @@ def test_a_draft_that_was_never_applied_leaves_no_trace(name: str) -> None:
     kept = document.prepare(state, "a", 3, "body", "delete", [0, 1])
     document.apply(state, kept)
     assert document.values(state)["body"] == first
+
+
+@both
+def test_a_draft_that_is_applied_after_a_remote_edit_leaves_the_next_one_right(name: str) -> None:
+    document = DocumentType("Note", {"body": Field(FIELDS[name])})
+    run = fresh_runs(name)
+    state, there = document.new(), document.new()
+    mine, theirs, more = run(2), run(3), run(1)
+    draft = document.prepare(state, "a", 1, "body", "insert", [0, mine])
+    document.apply(state, document.prepare(there, "b", 1, "body", "insert", [0, theirs]))
+    document.apply(state, draft)
+    body = document.values(state)["body"]
+    document.apply(state, document.prepare(state, "a", 2, "body", "insert", [5, more]))
+    assert document.values(state)["body"] == body + more
+
+
+@both
+def test_two_replicas_may_write_on_one_view(name: str) -> None:
+    document = DocumentType("Note", {"body": Field(FIELDS[name])})
+    run = fresh_runs(name)
+    state = document.new()
+    first, second, third = run(2), run(2), run(2)
+    for replica, position, what in (("a", 0, first), ("b", 2, second), ("a", 4, third)):
+        document.apply(state, document.prepare(state, replica, 1, "body", "insert", [position, what]))
+    assert document.values(state)["body"] == first + second + third
+
+
+@both
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("delete", [0, "1"]),
+        ("delete", [0, 1.0]),
+        ("delete", [0, True]),
+        ("delete", [0, 0]),
+        ("delete", [0, -1]),
+        ("delete", [1, 2]),
+        ("delete", [-1, 1]),
+        ("delete", 1),
+        ("insert", [0, ""]),
+        ("insert", [0, 5]),
+        ("insert", [3, "x"]),
+        ("insert", [-1, "x"]),
+        ("insert", ["0", "x"]),
+        ("insert", [True, "x"]),
+        ("insert", [0, "x", 1]),
+    ],
+)
+def test_an_edit_at_no_place_or_of_nothing_is_refused(name: str, kind: str, value: Any) -> None:
+    document = DocumentType("Note", {"body": Field(FIELDS[name])})
+    state = document.new()
+    document.apply(state, document.prepare(state, "a", 1, "body", "insert", [0, fresh_runs(name)(2)]))
+    before = document.encode(state)
+    with pytest.raises(BadValue, match=r"^body: "):
+        document.prepare(state, "a", 1, "body", kind, value)
+    assert document.encode(state) == before
