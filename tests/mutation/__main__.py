@@ -41,7 +41,7 @@ CONCERNS = {
     "counter": r"\[counter\]|map_of_counters",
     "custom": "custom|merge",
     "deletion": r"\[counter\]|\[add_wins_set\]|\[register\]|\[any_mix\]",
-    "document": r"\[counter\]|\[register\]|\[record\]|\[any_mix\]|conflict",
+    "document": r"\[counter\]|\[register\]|\[record\]|\[any_mix\]|conflict|Escrow",
     "document_codec": r"\[counter\]|\[register\]|\[any_mix\]",
     "document_state": r"\[register\]|\[any_mix\]",
     "dotted": r"\[register\]|\[remove_wins_set\]|\[multi_value\]",

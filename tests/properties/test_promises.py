@@ -84,3 +84,12 @@ def test_pruned_extremes_keep_the_peak_and_what_somebody_has_not_seen() -> None:
         sample.apply(state, sample.prepare(state, "a", 0, "n", "raise", number))
     sample.prune(state, {"a": 3})
     assert json.loads(sample.encode(state))[2] == {"n": {"a": [[1, 9], [4, 3]]}}
+
+
+def test_a_conflict_falls_under_its_field_and_that_of_a_whole_record_under_its_strictest() -> None:
+    chosen = {"street": "record", "city": "review"}
+    record = document(["record"], on_conflict=chosen)
+    assert record.declared("").on_conflict == "review"
+    assert document(["register"], on_conflict={"register": "record"}).declared("register").on_conflict == "record"
+    with pytest.raises(BadOperation, match=r"^colour: "):
+        record.declared("colour")

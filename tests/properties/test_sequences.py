@@ -174,3 +174,12 @@ def test_an_edit_at_no_place_or_of_nothing_is_refused(name: str, kind: str, valu
     with pytest.raises(BadValue, match=r"^body: "):
         document.prepare(state, "a", 1, "body", kind, value)
     assert document.encode(state) == before
+
+
+def test_places_count_characters_also_when_nobody_reads_in_between() -> None:
+    document = DocumentType("Note", {"body": Field(Text())})
+    state = document.new()
+    for position, run in ((0, "😀é"), (2, "ab"), (4, "c"), (1, "d")):
+        document.apply(state, document.prepare(state, "a", 1, "body", "insert", [position, run]))
+    document.apply(state, document.prepare(state, "a", 1, "body", "delete", [3, 2]))
+    assert document.values(state) == {"body": "😀déc"}

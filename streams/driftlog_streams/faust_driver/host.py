@@ -161,8 +161,8 @@ class WorkerHost:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(pump.run())
                 tasks.create_task(pump.mender.run())
-        except Exception as error:  # noqa: BLE001  # a flight that cannot go on must stop everything
-            die(error)
+        except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
+            die(failed.exceptions[0])
 
     # -- assignments
 
