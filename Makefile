@@ -56,7 +56,7 @@ format: $(STAMP) ## put every file into shape
 nightly: $(STAMP) ## the algebra's laws with 10,000 examples each (more than an hour)
 	$(BIN)/pytest tests/properties --hypothesis-profile=nightly --timeout=3600 $(ARGS)
 
-mutants: $(STAMP) ## break the algebra in every place, one at a time: which law notices? (half an hour)
+mutants: $(STAMP) ## break the algebra in every place, one at a time: which law notices? (an hour and more)
 	@$(BIN)/python -m tests.mutation $(ARGS)
 
 faults: fetch ## simulation and faults on the real broker

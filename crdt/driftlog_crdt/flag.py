@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from driftlog_crdt.dotted import Writes
-from driftlog_crdt.errors import BadValue
+from driftlog_crdt.errors import BadEncoding, BadValue
 from driftlog_crdt.field_type import Write
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
@@ -54,6 +54,12 @@ class Flag(WritesField):
 
     def apply(self, state: Writes, op: Op) -> tuple[Write, ...]:
         return self.put(state, op, op.kind == "enable")
+
+    def decode(self, plain: Plain) -> Writes:
+        writes = super(Flag, self).decode(plain)
+        if any(type(write.value) is not bool for write in writes):
+            raise BadEncoding("", "a switch is encoded as [replica, seq, hlc, true or false]")
+        return writes
 
     def rank(self, write: Write) -> tuple[object, ...]:
         return (write.value is (self.wins == "enable"), write.hlc, write.replica, write.seq)

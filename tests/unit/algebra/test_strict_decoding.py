@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from driftlog_crdt import AddWinsSet, BadEncoding, BoundedCounter, Counter, DocumentType, Field, Max, RemoveWinsSet
+from driftlog_crdt import (
+    AddWinsSet,
+    BadEncoding,
+    BoundedCounter,
+    Counter,
+    DocumentType,
+    Field,
+    Flag,
+    Max,
+    RemoveWinsSet,
+)
 
 COUNTED = DocumentType("Counted", {"n": Field(Counter())})
 GOOD = b'[1,{"a":1},{"n":{"a":[5,0]}}]'
@@ -68,6 +78,7 @@ def test_other_bytes_are_refused(data: bytes) -> None:
         (AddWinsSet(), '[[[],{"a":1}]]'),
         (AddWinsSet(), '[["x",{"a":1}],["x",{"b":1}]]'),
         (RemoveWinsSet(), '[[{},[["a",1,true]]]]'),
+        (Flag(), '[["a",1,5,1]]'),
         (RemoveWinsSet(), '[["x",[["a",1,1]]]]'),
         (RemoveWinsSet(), '[["x",[]]]'),
         (Max(), '{"a":[]}'),
