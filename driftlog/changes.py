@@ -6,7 +6,6 @@ The same handles do the work as in a command, so that a value from outside is va
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from driftlog.errors import InvalidInput
 from driftlog.fields.built import Built
@@ -14,48 +13,45 @@ from driftlog.fields.handle import FieldPort
 from driftlog_crdt import DELETE, DOCUMENT, PUT, Plain
 from driftlog_schemas.contract import DocumentEditor, Json
 
-if TYPE_CHECKING:
-    from driftlog.document import Document
-
 
 def mutate(
-    cls: type[Document],
+    name: str,
     built: Mapping[str, Built],
     editor: DocumentEditor,
     field: str,
     op: str,
     args: Sequence[Json],
 ) -> None:
-    """One mutator by name. `("", "delete", [])` deletes. Raises `InvalidInput`."""
+    """One mutator by name, on a document of collection `name`. `("", "delete", [])` deletes. Raises `InvalidInput`."""
     if field == DOCUMENT:
         if op != DELETE or args:
             raise InvalidInput("op", f"a document takes {DELETE!r} without args, not {op!r}")
-        cls(editor).delete()
+        editor.record(DOCUMENT, DELETE, None)
         return
-    known = _known(cls, built, field)
+    known = _known(name, built, field)
     known.handle(FieldPort(editor, field), known).mutate(op, args)
 
 
-def decide(cls: type[Document], built: Mapping[str, Built], editor: DocumentEditor, place: str, value: Json) -> None:
+def decide(name: str, built: Mapping[str, Built], editor: DocumentEditor, place: str, value: Json) -> None:
     """Write the value that a person chose for a conflict. `place` is as conflicts name it: a field, `field.key`
     for a key of a map, empty for the whole record. Raises `InvalidInput`.
     """
     if place == DOCUMENT:
-        editor.record(DOCUMENT, PUT, _record(cls, built, value))
+        editor.record(DOCUMENT, PUT, _record(name, built, value))
         return
     field, _, key = place.partition(".")
-    known = _known(cls, built, field)
+    known = _known(name, built, field)
     known.handle(FieldPort(editor, field), known).decide(key, value)
 
 
-def _known(cls: type[Document], built: Mapping[str, Built], field: str) -> Built:
+def _known(name: str, built: Mapping[str, Built], field: str) -> Built:
     known = built.get(field)
     if known is None:
-        raise InvalidInput("field", f"{cls.__name__} has no field {field!r}; it has {', '.join(built)}")
+        raise InvalidInput("field", f"{name} has no field {field!r}; it has {', '.join(built)}")
     return known
 
 
-def _record(cls: type[Document], built: Mapping[str, Built], value: Json) -> dict[str, Plain]:
+def _record(name: str, built: Mapping[str, Built], value: Json) -> dict[str, Plain]:
     if not isinstance(value, dict):
-        raise InvalidInput("value", f"takes an object with the fields of {cls.__name__}, not {value!r}")
-    return {name: _known(cls, built, name).value.to_plain(one, name) for name, one in value.items()}
+        raise InvalidInput("value", f"takes an object with the fields of {name}, not {value!r}")
+    return {field: _known(name, built, field).value.to_plain(one, field) for field, one in value.items()}

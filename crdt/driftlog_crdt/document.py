@@ -29,11 +29,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from driftlog_crdt import deletion, document_codec, record
 from driftlog_crdt.causal import Vector, joined
 from driftlog_crdt.conflicts import Conflict, closed_pairs, open_conflicts
+from driftlog_crdt.declared import DeletePolicy, Field, OnConflict, Unit
 from driftlog_crdt.document_state import (
     APPLIED,
     DUPLICATE,
@@ -52,19 +53,6 @@ from driftlog_crdt.plain import Plain, canonical
 __all__ = ["Applied", "DeletePolicy", "DocumentState", "DocumentType", "Field", "OnConflict", "Outcome", "Pair", "Unit"]
 
 DEFAULT_MAX_BYTES = 64 * 1024
-
-OnConflict: TypeAlias = Literal["silent", "record", "review"]
-DeletePolicy: TypeAlias = Literal["delete-wins", "update-wins"]
-Unit: TypeAlias = Literal["field", "record"]
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A declared field: its type, and what is done about conflicts. `deadline_ms` 0 means none."""
-
-    type: FieldType[Any]
-    on_conflict: OnConflict = "silent"
-    deadline_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

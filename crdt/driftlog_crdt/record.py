@@ -27,8 +27,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from driftlog_crdt.declared import Field
 from driftlog_crdt.dotted import Writes
 from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
 from driftlog_crdt.field_type import FieldType
@@ -36,9 +37,6 @@ from driftlog_crdt.ops import DOCUMENT, Op
 from driftlog_crdt.plain import Plain, check_plain
 from driftlog_crdt.register import Register
 from driftlog_crdt.writes_field import WritesField
-
-if TYPE_CHECKING:
-    from driftlog_crdt.document import Field
 
 PUT = "put"
 """The kind of the op that writes a whole record."""
