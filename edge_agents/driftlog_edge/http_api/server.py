@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -17,13 +21,29 @@ class PortTaken(EdgeError):
     """Something else listens there."""
 
 
+class _Server(uvicorn.Server):
+    """uvicorn raises a signal again when it has stopped serving, which would end the process before the agent is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end serving; what comes after is for us to finish."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
 async def serve(contract: AppContract, config: EdgeConfig) -> None:
     """Run an agent and its API until told to stop. Raises `PortTaken` before anything is opened."""
     listener = _listen(config)
     try:
         async with EdgeAgent(contract, config) as agent:
             settings = uvicorn.Config(build(agent), log_config=None, access_log=False, timeout_graceful_shutdown=3)
-            await uvicorn.Server(settings).serve(sockets=[listener])
+            await _Server(settings).serve(sockets=[listener])
     finally:
         listener.close()
 
