@@ -80,6 +80,9 @@ def do_command(
     command: str,
     arguments: Annotated[list[str] | None, typer.Argument(help="NAME=VALUE; a value may be JSON.")] = None,
     wait: str = "disk",
+    durability: Annotated[
+        str, typer.Option(help="disk, or os to answer before the fsync; the agent's if left out.")
+    ] = "",
     key: Annotated[str, typer.Option(help="Idempotency key.")] = "",
     url: Url = DEFAULT_URL,
     json: Json = False,
@@ -92,7 +95,8 @@ def do_command(
             raise typer.BadParameter(f"{argument!r}: write NAME=VALUE")
         body[name] = _value(value)
     headers = {"Idempotency-Key": key} if key else {}
-    found = _call("POST", url, f"/v1/commands/{_path(command)}", json=body, params={"wait": wait}, headers=headers)
+    params = {"wait": wait, **({"durability": durability} if durability else {})}
+    found = _call("POST", url, f"/v1/commands/{_path(command)}", json=body, params=params, headers=headers)
     emit(found, as_json=json, table=lambda: facts(command, {k: found[k] for k in ("status", "result", "command_id")}))
 
 

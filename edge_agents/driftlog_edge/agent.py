@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 
 from driftlog_crdt import Custom
 from driftlog_edge import sessions
-from driftlog_edge.answers import DEFAULT_TIMEOUT, Answer, Consistency, Reading, Wait
+from driftlog_edge.answers import DEFAULT_TIMEOUT, Answer, Consistency, Durability, Reading, Wait
 from driftlog_edge.assembly import assemble
 from driftlog_edge.command_log import Entry, Status
 from driftlog_edge.config import EdgeConfig
@@ -112,6 +112,7 @@ class EdgeAgent:
         *,
         command_id: str = "",
         wait: Wait = "disk",
+        durability: Durability | None = None,
         seconds: float = DEFAULT_TIMEOUT,
         session: str = "",
         actor: str = "",
@@ -119,7 +120,14 @@ class EdgeAgent:
     ) -> Answer:
         """Run a declared command. Arguments named like an option of this method go through `run_with`."""
         return await self.run_with(
-            command, arguments, command_id=command_id, wait=wait, seconds=seconds, session=session, actor=actor
+            command,
+            arguments,
+            command_id=command_id,
+            wait=wait,
+            durability=durability,
+            seconds=seconds,
+            session=session,
+            actor=actor,
         )
 
     async def run_with(
@@ -129,18 +137,22 @@ class EdgeAgent:
         *,
         command_id: str = "",
         wait: Wait = "disk",
+        durability: Durability | None = None,
         seconds: float = DEFAULT_TIMEOUT,
         session: str = "",
         actor: str = "",
     ) -> Answer:
         """Run a declared command.
 
+        `wait`: answered when it is on disk, shipped, or merged. `durability` for this command alone: `os` answers before the
+        fsync, so a power cut (not a crash of the process) may take it back; it is never sent before it is durable.
+
         Raises:
             InvalidInput, Refused, AlgebraError, OutboxFull, DiskFull: nothing has changed.
             TimedOut: not shipped or merged in time; the write stands and its status can be asked.
         """
         return await self._done(
-            lambda: self._executor.run(command, arguments, command_id, actor), wait, seconds, session
+            lambda: self._executor.run(command, arguments, command_id, actor), wait, seconds, session, durability
         )
 
     async def write(
@@ -150,22 +162,33 @@ class EdgeAgent:
         *,
         command_id: str = "",
         wait: Wait = "disk",
+        durability: Durability | None = None,
         seconds: float = DEFAULT_TIMEOUT,
         session: str = "",
         actor: str = "",
     ) -> Answer:
         """Change one document without a declared command. Raises like `run_with`."""
         return await self._done(
-            lambda: self._executor.write(document, changes, command_id, actor), wait, seconds, session
+            lambda: self._executor.write(document, changes, command_id, actor), wait, seconds, session, durability
         )
 
-    async def _done(self, execute: Callable[[], Executed], wait: Wait, seconds: float, session: str) -> Answer:
+    async def _done(
+        self,
+        execute: Callable[[], Executed],
+        wait: Wait,
+        seconds: float,
+        session: str,
+        durability: Durability | None = None,
+    ) -> Answer:
         sessions.parse(session)  # a foreign token is refused before anything is written
         await self._committer.room()
         executed = execute()  # nothing may come between this and staging: the next command builds on it
         fresh = executed.writes is not None
         if executed.writes is not None:
-            await self._committer.stage(executed.writes, sync=self.config.durability == "disk")
+            sync = (durability or self.config.durability) == "disk"
+            if not sync:
+                self._sync.pump.owe_sync()
+            await self._committer.stage(executed.writes, sync=sync)
             if executed.touched:
                 for key in executed.touched:
                     self.watchers.changed(parse_document_key(key))

@@ -10,6 +10,7 @@ from driftlog_schemas.contract import Json
 
 Consistency: TypeAlias = Literal["eventual", "causal", "strong"]
 Wait: TypeAlias = Literal["disk", "shipped", "merged"]
+Durability: TypeAlias = Literal["disk", "os"]
 
 DEFAULT_TIMEOUT = 5.0
 """Seconds."""

@@ -54,6 +54,10 @@ class Pump:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="driftlog-pump")
             self._task.add_done_callback(self._ended)
 
+    def owe_sync(self) -> None:
+        """A command was answered that the disk may not have: from now on what seals a batch is synced, and with it all before."""
+        self._sync = True
+
     def hurry(self) -> None:
         """There is a new connection: send what waits, and do not sit out a pause."""
         self._hurry.set()

@@ -33,6 +33,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 Wait = Literal["disk", "shipped", "merged"]
+Durability = Literal["disk", "os"]
 Consistency = Literal["eventual", "causal", "strong"]
 
 
@@ -77,6 +78,7 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
         arguments: Annotated[dict[str, Any], Body(default_factory=dict)],
         idempotency_key: Annotated[str, Header()] = "",
         wait: Wait = "disk",
+        durability: Durability | None = None,
         timeout: str = "5s",  # noqa: ASYNC109  # the promised name of the query parameter
         session: str = "",
         driftlog_actor: Annotated[str, Header()] = "",
@@ -87,6 +89,7 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
             arguments,
             command_id=idempotency_key,
             wait=wait,
+            durability=durability,
             seconds=seconds(timeout, "timeout"),
             session=session,
             actor=driftlog_actor,
@@ -117,6 +120,7 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
         changes: list[ChangeIn],
         idempotency_key: Annotated[str, Header()] = "",
         wait: Wait = "disk",
+        durability: Durability | None = None,
         timeout: str = "5s",  # noqa: ASYNC109  # as above
         session: str = "",
         driftlog_actor: Annotated[str, Header()] = "",
@@ -127,6 +131,7 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
             [(c.field, c.op, c.args) for c in changes],
             command_id=idempotency_key,
             wait=wait,
+            durability=durability,
             seconds=seconds(timeout, "timeout"),
             session=session,
             actor=driftlog_actor,

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -88,13 +89,17 @@ def test_a_folder_that_is_no_folder_is_told(tmp_path: Path) -> None:
         RocksStore(tmp_path / "data")
 
 
-@pytest.mark.parametrize(("durability", "command_synced", "seal_synced"), [("disk", True, False), ("os", False, True)])
+@pytest.mark.parametrize(
+    ("durability", "of_the_command", "command_synced", "seal_synced"),
+    [("disk", None, True, False), ("os", None, False, True), ("disk", "os", False, True), ("os", "disk", True, True)],
+)
 async def test_a_command_or_at_least_its_sending_waits_for_the_disk(
     config: EdgeConfig,
     route: CloudRoute,
     ids: FixedIds,
     monkeypatch: pytest.MonkeyPatch,
     durability: str,
+    of_the_command: Literal["disk", "os"] | None,
     command_synced: bool,
     seal_synced: bool,
 ) -> None:
@@ -110,7 +115,7 @@ async def test_a_command_or_at_least_its_sending_waits_for_the_disk(
     monkeypatch.setattr(RocksStore, "write", write)
     route.merging = False
     async with EdgeAgent(app, config.model_copy(update={"durability": durability}), route=route, ids=ids) as agent:
-        await agent.run("receive", store="s1", sku="tea", qty=1)
+        await agent.run("receive", durability=of_the_command, store="s1", sku="tea", qty=1)
         await until(lambda: route.sent)
 
     assert [sync for command, _, sync in seen if command] == [command_synced]
