@@ -121,14 +121,13 @@ class EmbeddedServer(ABC):
         try:
             with self.log.open("wb") as out:
                 self._process = subprocess.Popen(
-                    command,
+                    self._warden.watched(command),
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    pass_fds=(claim.fd,),
+                    pass_fds=(claim.fd, self._warden.pipe),
                 )
-            self._warden.watch(self._process.pid)
             claim.sign(Holder.of_server(self._process.pid))
             self._wait_until_ready(self._process)
             claim.sign(Holder.of_server(self._process.pid, self.port, self.address))

@@ -2,10 +2,10 @@
 
 A program killed by SIGKILL cannot clean up, and its server would run for ever. Linux can send a child a signal when its parent
 dies, but that means the parent *thread*: a server started from a thread pool would die with the pool. So a
-warden waits beside the server instead. Its stdin is a pipe from the program: first a line that names the server
-(pid and start time), later either `keep` (the program stopped the server itself, nothing to do) or the pipe's end. Processes
-forked off the program hold the pipe open as well, hence the second sign: the warden's own parent changes.
-It is started before the server, so there is no moment in which a server runs unwatched for long.
+warden waits beside the server instead. Its stdin is a pipe from the program: first a line with the server's process id,
+later `keep` if the program stopped the server itself. The server's process says its id, by a line of shell before it becomes the
+server: whatever kills the program, and whenever, no server runs unwatched. The pipe's end says that the program is
+gone, unless the server or others hold the pipe open too; hence a second sign: the warden's own parent changes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,9 +39,15 @@ class Warden:
             cwd="/",
         )
 
-    def watch(self, pid: int) -> None:
-        """Name the server."""
-        self._say(f"{pid} {start_time(pid) or '-'}\n")
+    @property
+    def pipe(self) -> int:
+        """The file descriptor that the server's process must inherit."""
+        assert self._process.stdin is not None
+        return self._process.stdin.fileno()
+
+    def watched(self, command: Sequence[str]) -> list[str]:
+        """The command that names itself to the warden and then becomes `command`."""
+        return ["/bin/sh", "-c", 'trap "" PIPE; echo "$$" > "/dev/fd/$0"; exec "$@"', str(self.pipe), *command]
 
     def dismiss(self) -> None:
         """The server is stopped, or was never started."""
@@ -66,12 +73,15 @@ def _program_ended(program: int) -> bool:
 
 
 def main(program: int, remove: Path | None) -> None:
-    """Wait beside the server named on stdin."""
-    named = os.read(0, 64).split()
-    if len(named) != 2 or not _program_ended(program):
+    """Wait beside the server that names itself on stdin."""
+    said = os.read(0, 64).split()
+    if not said or b"keep" in said or not said[0].isdigit():
         return
-    pid, started = int(named[0]), named[1].decode()
-    if is_alive(pid, started):
+    pid = int(said[0])
+    started = start_time(pid)
+    if not _program_ended(program):
+        return
+    if started is not None and is_alive(pid, started):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     if remove is not None:
