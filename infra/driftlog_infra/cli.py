@@ -47,6 +47,7 @@ RegistryPort = Annotated[
     ),
 ]
 _WATCH_SECONDS = 0.5
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -83,7 +84,8 @@ def up(
         broker_port = local.BROKER_PORT if port is None else port
         schemas_port = local.REGISTRY_PORT if registry_port is None else registry_port
         wanted = local.servers(folder, broker_port, None if no_registry else schemas_port, detached=detached)
-        local.start_all(wanted, quiet=False)
+        with _interruptible(wanted):
+            local.start_all(wanted, quiet=False)
         if detached:
             _show(local.status_of(wanted, folder), as_json)
         else:
@@ -134,10 +136,30 @@ def _runs_already(folder: Path, port: int | None, registry_port: int | None, *, 
     return all(s.answers and s.holder is not None and (not p or p == s.holder.port) for s, p in pairs)
 
 
+@contextmanager
+def _interruptible(servers: Sequence[EmbeddedServer]) -> Iterator[None]:
+    """A signal ends the start, also where it falls into a destructor or a callback and Python drops what it raises there."""
+    seen: list[int] = []
+
+    def interrupted(number: int, _: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    earlier = {number: signal.signal(number, interrupted) for number in _ENDING}
+    try:
+        yield
+        if seen:
+            local.close_all(servers)
+            raise KeyboardInterrupt
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
 def _serve_until_signal(running: Sequence[EmbeddedServer], folder: Path | None, as_json: bool) -> None:
     """Keep servers until a signal asks to stop, or one of them ends by itself."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, lambda *_: stop.set())
     try:
         _show(local.status_of(running, folder), as_json)

@@ -56,7 +56,8 @@ class Case:
 
 
 def merge_sums(base: Any, left: Any, right: Any) -> Any:
-    return left + right - base
+    """As an app's merge must be, it is total: of what is no number, as a foreign encoding may hold, the later stands."""
+    return left + right - base if all(type(value) is int for value in (base, left, right)) else right
 
 
 def within(seen: Any, intent: Intent) -> Intent:
