@@ -6,7 +6,6 @@ Listing reads the conflict topics; resolving is a write like any other, so it go
 from __future__ import annotations
 
 import json as jsonlib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -14,17 +13,19 @@ from urllib.parse import quote
 import httpx
 import typer
 
-from driftlog.cli.devices import DEFAULT_CACHE, Cache
 from driftlog.cli.terminal import (
     DEFAULT_BOOTSTRAP,
+    DEFAULT_CACHE,
     DEFAULT_REGISTRY,
     AppOption,
     Bootstrap,
+    Cache,
     Json,
     Registry,
     emit,
     facts,
     fail,
+    moment,
     out,
     rows,
     told,
@@ -178,4 +179,4 @@ def _shown(version: Version) -> str:
 
 
 def _time(ms: int) -> str | None:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") if ms else None
+    return moment(ms) if ms else None

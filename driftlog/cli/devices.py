@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +9,15 @@ import typer
 
 from driftlog.cli.terminal import (
     DEFAULT_BOOTSTRAP,
+    DEFAULT_CACHE,
     DEFAULT_REGISTRY,
     Bootstrap,
+    Cache,
     Json,
     Registry,
     emit,
     facts,
+    moment,
     rows,
     told,
 )
@@ -28,10 +30,6 @@ app = typer.Typer(
 )
 
 DeviceArgument = Annotated[str, typer.Argument(help="Name of the device: letters, digits, '-' or '_'.")]
-Cache = Annotated[
-    Path, typer.Option("--schema-cache", envvar="DRIFTLOG_SCHEMA_CACHE", help="Where known schemas are kept.")
-]
-DEFAULT_CACHE = Path.home() / ".cache" / "driftlog" / "schemas"
 
 
 @app.command()
@@ -124,7 +122,7 @@ def wipe(
 def _set(device: str, status: DeviceStatus, bootstrap: str, registry: str, cache: Path, json: bool) -> None:
     with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
         line = enrolment.set_status(device, status)
-    said = f"{line.device_id} is {line.status.value} since {_time(line.status_since_ms)}"
+    said = f"{line.device_id} is {line.status.value} since {moment(line.status_since_ms)}"
     emit(_data(line), as_json=json, table=lambda: said)
 
 
@@ -133,13 +131,9 @@ def _data(device: Device) -> dict[str, Any]:
         "device_id": device.device_id,
         "incarnation": device.incarnation,
         "status": device.status.value,
-        "status_since": _time(device.status_since_ms),
-        "enrolled": _time(device.enrolled_ms),
+        "status_since": moment(device.status_since_ms),
+        "enrolled": moment(device.enrolled_ms),
         "scopes": list(device.scopes),
         "permissions": list(device.permissions),
         "keys": sorted(device.keys),
     }
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -10,6 +10,8 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
@@ -40,8 +42,19 @@ Bootstrap = Annotated[
 ]
 Registry = Annotated[str, typer.Option("--registry", envvar="DRIFTLOG_REGISTRY", help="URL of the schema registry.")]
 
+Cache = Annotated[
+    Path, typer.Option("--schema-cache", envvar="DRIFTLOG_SCHEMA_CACHE", help="Where known schemas are kept.")
+]
+
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 DEFAULT_REGISTRY = "http://127.0.0.1:8081/apis/ccompat/v7"
+
+DEFAULT_CACHE = Path.home() / ".cache" / "driftlog" / "schemas"
+
+
+def moment(ms: int) -> str:
+    """A time in epoch milliseconds, for people and programs alike."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def fail(fact: str, remedy: str = "") -> NoReturn:

@@ -1,6 +1,7 @@
 """The command log: what was asked under which id, and what became of it.
 
-It answers a repeated Idempotency-Key without running anything, and it is where a receipt's verdict is kept.
+It answers a repeated Idempotency-Key without running anything, and it is where a receipt's verdict is kept. The command itself, with
+its ops, stands in the op log under its number (`logged`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,11 @@ from enum import Enum
 from typing import Any
 
 from driftlog_crdt import Plain
+from driftlog_edge import keys
+from driftlog_edge.journal import Journal
+from driftlog_edge.ports import Family
+from driftlog_schemas.batch_codec import decode_command
+from driftlog_schemas.messages import Command
 
 _text = json.JSONEncoder(separators=(",", ":")).encode
 _sorted_text = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")).encode
@@ -68,3 +74,10 @@ class Entry:
 def fingerprint(name: str, arguments: Any) -> str:
     """What must be the same for a repeated id to be a repetition."""
     return hashlib.blake2b(_sorted_text([name, arguments]).encode(), digest_size=12).hexdigest()
+
+
+def logged(journal: Journal, lsn: int) -> tuple[Command, int]:
+    """A command of the op log, and how many bytes it takes there."""
+    raw = journal.get(Family.OPLOG, keys.lsn_key(lsn))
+    assert raw is not None, f"command {lsn} is referred to but is not in the op log"
+    return decode_command(raw), len(raw)

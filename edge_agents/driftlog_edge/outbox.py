@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from driftlog_edge import keys
+from driftlog_edge.command_log import logged
 from driftlog_edge.errors import OutboxFull
 from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family, Place, Sealed
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, MAX_BATCH_OPS, BatchCodec, decode_command, encode_body
+from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, MAX_BATCH_OPS, BatchCodec, encode_body
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Batch, Command
@@ -107,7 +109,7 @@ class Outbox:
                     writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = b""
                     self._waiting[lower] -= 1
                     self._waiting[urgency] += 1
-                    for other, _ in self._command(lsn)[0].ops:
+                    for other, _ in logged(self._journal, lsn)[0].ops:
                         name = document_key(other)
                         if name not in met:
                             met.add(name)
@@ -125,7 +127,7 @@ class Outbox:
         size = ops = 0
         for key in self._of_partition(space, partition):
             lsn = keys.parse_lsn(key)
-            command, length = self._command(lsn)
+            command, length = logged(self._journal, lsn)
             if commands and (ops + len(command.ops) > MAX_BATCH_OPS or size + length > MAX_BATCH_BYTES):
                 break
             commands.append(command)
@@ -157,7 +159,7 @@ class Outbox:
             if not waiting:
                 continue
             prefix = keys.outbox_key(space, urgency, partition, 0)[: -keys.LSN_BYTES]
-            yield from [k for k, _ in _some(self._journal.scan(Family.OUTBOX, prefix), MAX_BATCH_OPS)]
+            yield from [k for k, _ in islice(self._journal.scan(Family.OUTBOX, prefix), MAX_BATCH_OPS)]
 
     def open_batches(self) -> list[Open]:
         """Every sealed batch without a receipt, in order of number within its partition."""
@@ -169,7 +171,7 @@ class Outbox:
 
     def reseal(self, batch: Open, app_version: str = "") -> Sealed:
         """The same batch again, same number and same commands."""
-        commands = [self._command(lsn)[0] for lsn in batch.lsns if self._has(lsn)]
+        commands = [logged(self._journal, lsn)[0] for lsn in batch.lsns if self._has(lsn)]
         return self._sealed(batch.space, batch.partition, batch.number, batch.lsns, commands, app_version)
 
     def lsns(self, space: str, partition: int, number: int) -> tuple[int, ...]:
@@ -194,11 +196,6 @@ class Outbox:
     def _has(self, lsn: int) -> bool:
         return self._journal.get(Family.OPLOG, keys.lsn_key(lsn)) is not None
 
-    def _command(self, lsn: int) -> tuple[Command, int]:
-        raw = self._journal.get(Family.OPLOG, keys.lsn_key(lsn))
-        assert raw is not None, f"command {lsn} waits in the outbox but is not in the op log"
-        return decode_command(raw), len(raw)
-
     def _sealed(
         self,
         space: str,
@@ -211,8 +208,3 @@ class Outbox:
         body = encode_body(Batch(space, partition, self._identity.replica, number, tuple(commands), app_version))
         value = self._codec.seal(body, self._identity)
         return Sealed(topics.ops_topic(space), partition, number, self._identity.device_id.encode(), value, tuple(lsns))
-
-
-def _some(entries: Iterator[tuple[bytes, bytes]], limit: int) -> Iterator[tuple[bytes, bytes]]:
-    for _, entry in zip(range(limit), entries, strict=False):
-        yield entry

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from driftlog_crdt import DocumentState, Outcome
 from driftlog_edge import keys
 from driftlog_edge.backlog import Backlog
+from driftlog_edge.command_log import logged
 from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family
-from driftlog_schemas.batch_codec import decode_command
 from driftlog_schemas.contract import AppContract, CollectionContract
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command
@@ -83,9 +83,7 @@ class Views:
 
     def command(self, lsn: int) -> Command:
         """A command of the op log."""
-        raw = self._journal.get(Family.OPLOG, keys.lsn_key(lsn))
-        assert raw is not None, f"pending command {lsn} is not in the op log"
-        return decode_command(raw)
+        return logged(self._journal, lsn)[0]
 
     def pending(self, key: bytes) -> list[int]:
         """The lsns of a document's pending commands, in order."""

@@ -14,7 +14,8 @@ from driftlog_schemas.messages import ParkedCommand
 from driftlog_schemas.topics import parked_topic, state_topic
 from driftlog_streams.admission import admit
 from driftlog_streams.changelog_watch import ChangelogWatch
-from driftlog_streams.faust_driver.recovery import ChangelogRecord, ChangelogRecovery, Recovered
+from driftlog_streams.faust_driver.recovery import ChangelogRecovery, Recovered
+from driftlog_streams.faust_driver.topic_reading import ChangelogRecord
 from driftlog_streams.flight import Effect, FlightDeck, Stage, seal
 from driftlog_streams.merge import PartitionMerger
 from driftlog_streams.partition_store import StoreMark

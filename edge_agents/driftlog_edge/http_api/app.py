@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Header, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.answers import Consistency, Durability, Wait
 from driftlog_edge.http_api import metrics, openapi, problems
 from driftlog_edge.http_api.path_parts import EncodedSlashes, Part
 from driftlog_edge.http_api.shapes import (
@@ -31,10 +32,6 @@ from driftlog_schemas.identity import DocumentId
 MAX_BODY_BYTES = 1 << 20
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-
-Wait = Literal["disk", "shipped", "merged"]
-Durability = Literal["disk", "os"]
-Consistency = Literal["eventual", "causal", "strong"]
 
 
 def build(agent: EdgeAgent) -> FastAPI:

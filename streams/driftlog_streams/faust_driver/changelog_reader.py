@@ -5,17 +5,15 @@ Both are seldom asked (see `changelog_watch`) and block, so they run off the eve
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.faust_driver.topic_reading import to_present_end
 
 TIMEOUT_SECONDS = 10.0
-BLOCK = 5_000
 
 
 class ChangelogReader:
@@ -47,24 +45,11 @@ class ChangelogReader:
         found: dict[bytes, bytes | None] = {}
         consumer = Consumer(self._settings)
         try:
-            consumer.assign([TopicPartition(self._topic, partition, offsets.start)])
-            moved = time.monotonic()
-            while True:
-                messages = consumer.consume(BLOCK, 0.1)
-                for message in messages:
-                    error = message.error()
-                    if error is not None:
-                        if error.code() == KafkaError._PARTITION_EOF:
-                            return found
-                        raise KafkaException(error)
-                    offset = cast(int, message.offset())
-                    if offset < offsets.stop:
-                        found[message.key() or b""] = message.value()
-                    if offset >= offsets.stop - 1:
-                        return found
-                if messages:
-                    moved = time.monotonic()
-                elif time.monotonic() - moved > TIMEOUT_SECONDS:
-                    raise RecoveryFailed(f"{self._topic}[{partition}] gives nothing from {offsets.start} on")
+            starts = {partition: offsets.start}
+            for block in to_present_end(consumer, self._topic, starts, stall_seconds=TIMEOUT_SECONDS):
+                for record in block.records.get(partition, ()):
+                    if record.offset < offsets.stop:
+                        found[record.key] = record.value
         finally:
             consumer.close()
+        return found

@@ -24,8 +24,9 @@ from driftlog_streams.faust_driver.last_word import Pulse, die
 from driftlog_streams.faust_driver.overrides import FaustApp
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pump import MergePump
-from driftlog_streams.faust_driver.recovery import ChangelogRecord, ChangelogRecovery, Recovered
+from driftlog_streams.faust_driver.recovery import ChangelogRecovery, Recovered
 from driftlog_streams.faust_driver.table import CrdtTable
+from driftlog_streams.faust_driver.topic_reading import ChangelogRecord
 from driftlog_streams.metrics import WorkerMetrics
 from driftlog_streams.partition_store import PartitionStore
 from driftlog_streams.rules import SpaceRules

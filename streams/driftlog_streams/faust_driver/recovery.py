@@ -20,32 +20,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from driftlog_schemas import groups, topics
 from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.messages import ParkedCommand
 from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.faust_driver.topic_reading import ChangelogRecord, to_present_end
 from driftlog_streams.partition_store import PartitionStore, StoreMark
 from driftlog_streams.rules import SpaceRules
 
 log = structlog.get_logger()
-
-BLOCK = 10_000
-STALL_SECONDS = 30.0
-"""Without any progress for so long recovery gives up; the supervisor tries again."""
-
-
-class ChangelogRecord(NamedTuple):
-    """A record of a compacted topic, whichever client read it."""
-
-    key: bytes
-    value: bytes | None
-    offset: int
-    headers: groups.Headers
 
 
 class Changelogged(Protocol):
@@ -122,7 +110,7 @@ class ChangelogRecovery:
     ) -> None:
         topic = topics.state_topic(self._rules.name)
         starts = {p: store.mark.reread for p, store in stores.items()}
-        for block in _to_end(consumer, topic, starts):
+        for block in to_present_end(consumer, topic, starts):
             for partition, records in block.records.items():
                 self.take(stores[partition], result[partition], records)
             for partition, position in block.read_to.items():
@@ -185,7 +173,7 @@ class ChangelogRecovery:
     def _read_parked(self, consumer: Consumer, result: dict[int, Recovered]) -> None:
         topic = topics.parked_topic(self._rules.name)
         waiting: dict[int, dict[bytes, bytes]] = {p: {} for p in result}
-        for block in _to_end(consumer, topic, dict.fromkeys(result, 0)):
+        for block in to_present_end(consumer, topic, dict.fromkeys(result, 0)):
             for partition, records in block.records.items():
                 for record in records:
                     waiting[partition].pop(record.key, None)
@@ -193,53 +181,3 @@ class ChangelogRecovery:
                         waiting[partition][record.key] = record.value
         for partition, found in waiting.items():
             result[partition].parked = [self._rules.records.decode_parked(value) for value in found.values()]
-
-
-@dataclass(slots=True)
-class _Block:
-    records: dict[int, list[ChangelogRecord]]
-    read_to: dict[int, int]
-    """partition -> the offset that comes next, for partitions that are at their end"""
-
-
-def _to_end(consumer: Consumer, topic: str, starts: Mapping[int, int]) -> Iterable[_Block]:
-    """Blocks of records of each partition from its start to its present end."""
-    ends: dict[int, int] = {}
-    assigned = []
-    for partition, start in starts.items():
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
-        if start > high:
-            raise RecoveryFailed(
-                f"the store of {topic}[{partition}] is at {start}, the topic ends at {high}: the topic was made anew",
-                "delete the worker's --data-dir and start again",
-            )
-        if high > max(start, low):
-            ends[partition] = high
-            assigned.append(TopicPartition(topic, partition, max(start, low)))
-    consumer.assign(assigned)
-    moved = time.monotonic()
-    while ends:
-        records: dict[int, list[ChangelogRecord]] = {}
-        read_to: dict[int, int] = {}
-        for message in consumer.consume(BLOCK, 0.1):
-            error = message.error()
-            partition, offset = cast(int, message.partition()), cast(int, message.offset())
-            if error is None:
-                found = ChangelogRecord(
-                    message.key() or b"", message.value(), offset, cast(groups.Headers, message.headers() or ())
-                )
-                records.setdefault(partition, []).append(found)
-                if partition in ends and offset + 1 >= ends[partition]:
-                    read_to[partition] = offset + 1
-            elif error.code() == KafkaError._PARTITION_EOF:
-                if partition in ends:  # compaction may have left a hole before the end
-                    read_to[partition] = max(ends[partition], offset)
-            else:
-                log.warning("recovery", error=str(error))
-        for partition in read_to:
-            del ends[partition]
-        if records or read_to:
-            moved = time.monotonic()
-            yield _Block(records, read_to)
-        elif time.monotonic() - moved > STALL_SECONDS:
-            raise RecoveryFailed(f"{topic} gives nothing for {STALL_SECONDS:.0f} s before its end")

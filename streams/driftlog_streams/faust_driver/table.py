@@ -14,7 +14,7 @@ from faust.types import TP
 
 from driftlog_streams.faust_driver.last_word import die
 from driftlog_streams.faust_driver.overrides import StateTable
-from driftlog_streams.faust_driver.recovery import ChangelogRecord
+from driftlog_streams.faust_driver.topic_reading import ChangelogRecord
 
 
 class SpaceHost(Protocol):

@@ -1,0 +1,87 @@
+"""Partitions of a topic from where one stands to their present end, which is asked for first.
+
+Records are read in blocks. Compaction may have removed the records before an end, so a partition is also at its end when the
+broker says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from driftlog_schemas import groups
+from driftlog_streams.errors import RecoveryFailed
+
+log = structlog.get_logger()
+
+BLOCK = 10_000
+STALL_SECONDS = 30.0
+"""Without any progress for so long reading is given up; the supervisor tries again."""
+
+
+class ChangelogRecord(NamedTuple):
+    """A record of a compacted topic, whichever client read it."""
+
+    key: bytes
+    value: bytes | None
+    offset: int
+    headers: groups.Headers
+
+
+@dataclass(slots=True)
+class Block:
+    """What came at once."""
+
+    records: dict[int, list[ChangelogRecord]]
+    read_to: dict[int, int]
+    """partition -> the offset that comes next, for partitions that are at their end"""
+
+
+def to_present_end(
+    consumer: Consumer, topic: str, starts: Mapping[int, int], stall_seconds: float = STALL_SECONDS
+) -> Iterator[Block]:
+    """Blocks of records of each partition from its start to its present end. Raises KafkaException, `RecoveryFailed`."""
+    ends: dict[int, int] = {}
+    assigned = []
+    for partition, start in starts.items():
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        if start > high:
+            raise RecoveryFailed(
+                f"the store of {topic}[{partition}] is at {start}, the topic ends at {high}: the topic was made anew",
+                "delete the worker's --data-dir and start again",
+            )
+        if high > max(start, low):
+            ends[partition] = high
+            assigned.append(TopicPartition(topic, partition, max(start, low)))
+    consumer.assign(assigned)
+    moved = time.monotonic()
+    while ends:
+        records: dict[int, list[ChangelogRecord]] = {}
+        read_to: dict[int, int] = {}
+        for message in consumer.consume(BLOCK, 0.1):
+            error = message.error()
+            partition, offset = cast(int, message.partition()), cast(int, message.offset())
+            if error is None:
+                found = ChangelogRecord(
+                    message.key() or b"", message.value(), offset, cast(groups.Headers, message.headers() or ())
+                )
+                records.setdefault(partition, []).append(found)
+                if partition in ends and offset + 1 >= ends[partition]:
+                    read_to[partition] = offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                if partition in ends:  # compaction may have left a hole before the end
+                    read_to[partition] = max(ends[partition], offset)
+            else:
+                log.warning("recovery", error=str(error))
+        for partition in read_to:
+            del ends[partition]
+        if records or read_to:
+            moved = time.monotonic()
+            yield Block(records, read_to)
+        elif time.monotonic() - moved > stall_seconds:
+            raise RecoveryFailed(f"{topic} gives nothing for {stall_seconds:.0f} s before its end")
