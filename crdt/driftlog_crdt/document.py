@@ -146,7 +146,7 @@ class DocumentType:
     def apply(self, state: DocumentState, op: Op) -> Applied:
         """Merge one checked op into `state`, in place. A gap or a duplicate changes nothing."""
         vector = state.vector
-        replica, seq, _, name, kind, _, context = op
+        replica, seq, _, name, kind, _, context, _ = op
         last = vector.get(replica, 0)
         if seq != last + 1:
             return DUPLICATE if seq <= last else GAP

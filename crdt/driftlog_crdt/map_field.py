@@ -176,4 +176,4 @@ def _split(op: Op) -> tuple[str, Op]:
     value = op.value
     if type(value) is not list or len(value) != 2 or type(value[0]) is not str:
         raise BadValue(op.field, f"{op.kind} carries [key, value], not {value!r}")
-    return value[0], Op(op.replica, op.seq, op.hlc, op.field, op.kind, value[1], op.context)
+    return value[0], op._replace(value=value[1])

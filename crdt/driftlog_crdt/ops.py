@@ -3,6 +3,9 @@
 An op is named by its dot, says what its writer wanted (`field`, `kind`, `value`), when (`hlc`), and, where the
 meaning depends on it, what the writer had seen (`context`). Ops whose effects commute need no context. The writer's
 own earlier ops are always seen, so a context leaves out the writer's own entry: it is `seq - 1` by definition.
+
+Seen is not decided: what a writer did itself may yet be refused. `unsure` says how many of its own ops just before this one had no
+known outcome when it wrote; of those up to `seq - 1 - unsure` it knew which had an effect and which were refused.
 """
 
 from __future__ import annotations
@@ -29,3 +32,4 @@ class Op(NamedTuple):
     kind: str
     value: Plain
     context: Vector | None = None
+    unsure: int = 0

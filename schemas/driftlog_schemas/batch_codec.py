@@ -51,7 +51,7 @@ def encode_body(batch: Batch) -> bytes:
     changes: dict[tuple[str, str], int] = {}
     contexts = _ContextTable()
     op_document, op_seq, op_hlc, op_change, op_context, op_value = [], [], [], [], [], []
-    for document, (replica, seq, hlc, field, kind, value, context) in pairs:
+    for document, (replica, seq, hlc, field, kind, value, context, _) in pairs:
         assert replica == batch.replica, "a batch carries the ops of one replica"
         op_document.append(documents.setdefault(document, len(documents)))
         op_seq.append(seq)

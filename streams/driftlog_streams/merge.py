@@ -280,7 +280,7 @@ class PartitionMerger:
                 steps.append((key, entry, op, 0))
                 continue
             vector = entry.state.vector
-            replica, seq, _, _, _, _, context = op
+            replica, seq, _, _, _, _, context, _ = op
             if seq != (last.get(key) or vector.get(replica, 0)) + 1:
                 return steps, fresh, Blocker(key, replica, seq - 1)
             if context and not rejected:
