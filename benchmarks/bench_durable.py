@@ -30,7 +30,7 @@ from rocksdict import Rdict, WriteBatch, WriteOptions
 from benchmarks.case import Aim, Case, Ground, Sides, ratio_at_least
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.ports import Family, Writes
-from driftlog_edge.rocks import RocksStore
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.load.app import declare

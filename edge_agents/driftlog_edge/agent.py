@@ -15,18 +15,18 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from driftlog_crdt import Custom
-from driftlog_edge import sessions
-from driftlog_edge.answers import DEFAULT_TIMEOUT, Answer, Consistency, Durability, Reading, Wait
+from driftlog_edge.asking import sessions
+from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Answer, Consistency, Durability, Reading, Wait
+from driftlog_edge.asking.executor import Executed
+from driftlog_edge.asking.progress import Progress
+from driftlog_edge.asking.watch import Change, Watchers
 from driftlog_edge.assembly import assemble
-from driftlog_edge.command_log import Entry, Status
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.executor import Executed
-from driftlog_edge.kafka_rim import KafkaRoute
+from driftlog_edge.incoming.puller import Pulled
+from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.ports import Clock, Route
-from driftlog_edge.progress import Progress
-from driftlog_edge.puller import Pulled
+from driftlog_edge.store.command_log import Entry, Status
 from driftlog_edge.system_clock import SystemClock
-from driftlog_edge.watch import Change, Watchers
 from driftlog_schemas.contract import AppContract, CollectionContract, Declared, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus

@@ -10,21 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from driftlog_edge.committer import Committer
+from driftlog_edge.asking.conflict_book import ConflictBook
+from driftlog_edge.asking.executor import Executor
+from driftlog_edge.asking.progress import Progress
+from driftlog_edge.asking.reader import Reader
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.conflict_book import ConflictBook
-from driftlog_edge.executor import Executor
-from driftlog_edge.journal import Journal
-from driftlog_edge.op_log import OpLog
-from driftlog_edge.outbox import Outbox
+from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.link.sync import Sync
+from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Route
-from driftlog_edge.progress import Progress
-from driftlog_edge.puller import Pulled, Puller
-from driftlog_edge.reader import Reader
-from driftlog_edge.rocks import RocksStore
-from driftlog_edge.shipper import Shipper
-from driftlog_edge.sync import Sync
-from driftlog_edge.views import Views
+from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.op_log import OpLog
+from driftlog_edge.store.rocks import RocksStore
+from driftlog_edge.store.views import Views
 from driftlog_edge.vitals import Vitals
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import AppContract

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from driftlog_edge import keys
-from driftlog_edge.conflict_book import ConflictBook
-from driftlog_edge.journal import Journal
-from driftlog_edge.outbox import Outbox
+from driftlog_edge.asking.conflict_book import ConflictBook
+from driftlog_edge.link.sync import Sync
+from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family
-from driftlog_edge.rocks import RocksStore
-from driftlog_edge.sync import Sync
-from driftlog_edge.views import Views
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.rocks import RocksStore
+from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import device_of

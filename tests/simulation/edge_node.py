@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from driftlog_crdt import AlgebraError
-from driftlog_edge import keys
-from driftlog_edge.command_log import Entry
+from driftlog_edge.asking.executor import Executor
 from driftlog_edge.errors import DiskFull, EdgeError
-from driftlog_edge.executor import Executor
-from driftlog_edge.groups import GroupAssembler
-from driftlog_edge.journal import Journal, merged
-from driftlog_edge.outbox import Outbox
+from driftlog_edge.incoming.groups import GroupAssembler
+from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Record, Sealed, Writes
-from driftlog_edge.puller import Pulled, Puller
-from driftlog_edge.shipper import Shipper
-from driftlog_edge.views import Views
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import Entry
+from driftlog_edge.store.journal import Journal, merged
+from driftlog_edge.store.views import Views
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from driftlog_crdt import DocumentState, Op
-from driftlog_edge.journal import Journal, Ticket
 from driftlog_edge.ports import Store, Writes
+from driftlog_edge.store.journal import Journal, Ticket
 from driftlog_streams.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.merge import PartitionMerger
 

@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from driftlog_edge.agent import EdgeAgent
-from driftlog_edge.answers import Consistency, Durability, Wait
+from driftlog_edge.asking.answers import Consistency, Durability, Wait
 from driftlog_edge.http_api import metrics, openapi, problems
 from driftlog_edge.http_api.path_parts import EncodedSlashes, Part
 from driftlog_edge.http_api.shapes import (

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from driftlog_edge.agent import EdgeAgent
-from driftlog_edge.connectivity import Connection
+from driftlog_edge.link.connectivity import Connection
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from driftlog_edge.answers import Answer, Reading
-from driftlog_edge.op_log import Line
+from driftlog_edge.asking.answers import Answer, Reading
+from driftlog_edge.store.op_log import Line
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict, Version
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from driftlog_edge.asking.executor import Executed, Executor
 from driftlog_edge.errors import DiskFull
-from driftlog_edge.executor import Executed, Executor
-from driftlog_edge.journal import Journal, merged
-from driftlog_edge.outbox import DEFAULT_LIMIT, Outbox
+from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.outgoing.outbox import DEFAULT_LIMIT, Outbox
+from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Record, Sealed, Writes
-from driftlog_edge.puller import Pulled, Puller
-from driftlog_edge.rocks import RocksStore
-from driftlog_edge.shipper import Shipper
-from driftlog_edge.views import Views
+from driftlog_edge.store.journal import Journal, merged
+from driftlog_edge.store.rocks import RocksStore
+from driftlog_edge.store.views import Views
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.record_codecs import RecordCodecs

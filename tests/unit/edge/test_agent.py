@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from driftlog_edge import EdgeAgent, EdgeConfig
-from driftlog_edge import sync as sync_module
 from driftlog_edge.errors import DiskFull, NotFound, Offline, StoreBusy, TimedOut
+from driftlog_edge.link import sync as sync_module
 from driftlog_edge.ports import Writes
-from driftlog_edge.rocks import RocksStore
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -31,9 +31,9 @@ def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync_module, "PROBE_SOON_SECONDS", 0.01)
     monkeypatch.setattr(sync_module, "PROBE_SECONDS", 0.05)
     monkeypatch.setattr(sync_module, "backoff", lambda *args: 0.01)
-    monkeypatch.setattr("driftlog_edge.pump.backoff", lambda *args: 0.01)
-    monkeypatch.setattr("driftlog_edge.connectivity.SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr("driftlog_edge.connectivity.GIVE_UP_SECONDS", 0.0)
+    monkeypatch.setattr("driftlog_edge.outgoing.pump.backoff", lambda *args: 0.01)
+    monkeypatch.setattr("driftlog_edge.link.connectivity.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("driftlog_edge.link.connectivity.GIVE_UP_SECONDS", 0.0)
 
 
 async def online(agent: EdgeAgent) -> None:
@@ -154,7 +154,7 @@ async def test_a_start_that_fails_leaves_the_folder_free(
 async def test_two_waiting_commands_build_on_each_other_even_when_the_disk_has_no_room(
     agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("driftlog_edge.committer.MAX_WAITING", 2)
+    monkeypatch.setattr("driftlog_edge.store.committer.MAX_WAITING", 2)
 
     answers = await asyncio.gather(*(agent.run("receive", store="s1", sku="tea", qty=1) for _ in range(50)))
 
@@ -368,8 +368,8 @@ async def test_an_agent_tells_how_it_is_when_it_comes_online_and_only_then(
 async def test_status_counts_without_looking_at_every_pending_command(
     agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from driftlog_edge.journal import Journal
     from driftlog_edge.ports import Family
+    from driftlog_edge.store.journal import Journal
 
     await agent.offline()
     for _ in range(20):

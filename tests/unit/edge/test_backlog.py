@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftlog_edge.backlog import Backlog
-from driftlog_edge.journal import Journal
+from driftlog_edge.store.backlog import Backlog
+from driftlog_edge.store.journal import Journal
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.test_journal import Memory
 

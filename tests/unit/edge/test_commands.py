@@ -8,9 +8,9 @@ import pytest
 
 from driftlog import InvalidInput, Refused
 from driftlog_crdt import TooLarge
-from driftlog_edge.command_log import Status
 from driftlog_edge.errors import Deleted, DiskFull, NotFound, OutboxFull
 from driftlog_edge.ports import Family
+from driftlog_edge.store.command_log import Status
 from driftlog_schemas.batch_codec import decode_command
 from driftlog_schemas.identity import DocumentId
 from tests.unit.edge.replica import Replica

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from driftlog_edge import journal as journal_module
-from driftlog_edge.committer import Committer
 from driftlog_edge.errors import DiskFull, EdgeError
-from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family, Writes
-from driftlog_edge.rocks import RocksStore
+from driftlog_edge.store import journal as journal_module
+from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.rocks import RocksStore
 
 
 class SlowDisk(RocksStore):
@@ -155,7 +155,7 @@ async def test_a_caller_who_has_gone_does_not_disturb_the_others(rig: Rig) -> No
 
 
 async def test_callers_wait_for_room_before_anything_is_decided(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftlog_edge.committer.MAX_WAITING", 3)
+    monkeypatch.setattr("driftlog_edge.store.committer.MAX_WAITING", 3)
     assert journal_module.MAX_WAITING > 3
     rig.store.gate.clear()
     staged = [rig.put(str(n)) for n in range(3)]

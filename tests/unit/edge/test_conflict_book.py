@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driftlog_edge.conflict_book import ConflictBook
+from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.errors import DiskFull, NotFound
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus

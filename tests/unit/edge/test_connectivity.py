@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from driftlog_edge.connectivity import (
+from driftlog_edge.link.connectivity import (
     BACKOFF_CAP_SECONDS,
     GIVE_UP_SECONDS,
     SETTLE_SECONDS,
@@ -16,7 +16,7 @@ from driftlog_edge.connectivity import (
     Watchdog,
     backoff,
 )
-from driftlog_edge.heartbeats import APART_SECONDS, PERIOD_SECONDS, Pulse
+from driftlog_edge.link.heartbeats import APART_SECONDS, PERIOD_SECONDS, Pulse
 
 ONLINE, DEGRADED, TRANSITIONING, OFFLINE = (
     Connection.ONLINE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driftlog_edge.groups import CATCH_UP_BOUND, GroupAssembler
+from driftlog_edge.incoming.groups import CATCH_UP_BOUND, GroupAssembler
 from driftlog_edge.ports import Record
 from driftlog_schemas import groups
 

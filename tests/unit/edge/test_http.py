@@ -14,7 +14,7 @@ from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.http_api import build
 from driftlog_edge.ports import Writes
-from driftlog_edge.rocks import RocksStore
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.registry import FixedIds

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftlog_edge.errors import DiskFull
-from driftlog_edge.journal import Journal, merged
 from driftlog_edge.ports import Family, Place, Writes
+from driftlog_edge.store.journal import Journal, merged
 from tests.unit.edge.replica import FullDisk
 
 META = Family.META

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from driftlog_edge import EdgeAgent
-from driftlog_edge.op_log import OpLog
+from driftlog_edge.store.op_log import OpLog
 from driftlog_schemas.contract import InvalidInput
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica

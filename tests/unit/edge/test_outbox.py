@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from driftlog_edge.outbox import Open
+from driftlog_edge.outgoing.outbox import Open
 from driftlog_edge.ports import Family, Sealed
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS, BatchCodec, decode_body
 from driftlog_schemas.errors import RegistryUnreachable

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from driftlog_crdt import canonical
-from driftlog_edge import keys
-from driftlog_edge.command_log import Status
 from driftlog_edge.errors import DiskFull, NotFound
 from driftlog_edge.ports import Family, Record
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import Status
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import CommandOutcome, Conflict, ConflictStatus, Receipt, Verdict, Version
 from driftlog_schemas.partitioning import partition_of

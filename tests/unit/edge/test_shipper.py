@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from driftlog_edge.shipper import AGAIN_CAP_SECONDS, AGAIN_SECONDS, REFUSED_SECONDS
+from driftlog_edge.outgoing.shipper import AGAIN_CAP_SECONDS, AGAIN_SECONDS, REFUSED_SECONDS
 from tests.unit.edge.replica import Replica
 
 

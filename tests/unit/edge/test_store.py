@@ -15,7 +15,7 @@ import pytest
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import StoreBusy, StoreFailed
 from driftlog_edge.ports import Family, Writes
-from driftlog_edge.rocks import RocksStore
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import CloudRoute
 from tests.unit.edge.shop import app
@@ -27,7 +27,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from driftlog_edge.ports import Family
-from driftlog_edge.rocks import RocksStore
+from driftlog_edge.store.rocks import RocksStore
 
 store = RocksStore(Path(sys.argv[1]))
 for number in range(100):

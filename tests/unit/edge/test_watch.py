@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from driftlog_edge import sessions
+from driftlog_edge.asking import sessions
+from driftlog_edge.asking.progress import Progress
+from driftlog_edge.asking.watch import QUEUE, WINDOW, Change, Watchers
 from driftlog_edge.errors import TimedOut
-from driftlog_edge.progress import Progress
-from driftlog_edge.watch import QUEUE, WINDOW, Change, Watchers
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 

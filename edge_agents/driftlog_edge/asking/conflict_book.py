@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from driftlog_edge.errors import NotFound
-from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family, Writes
+from driftlog_edge.store.journal import Journal
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
 from driftlog_schemas.record_codecs import RecordCodecs

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from driftlog_edge import keys
-from driftlog_edge.command_log import logged
 from driftlog_edge.errors import OutboxFull
-from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family, Place, Sealed
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import logged
+from driftlog_edge.store.journal import Journal
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, MAX_BATCH_OPS, BatchCodec, encode_body
 from driftlog_schemas.contract import AppContract

@@ -11,15 +11,16 @@ import asyncio
 import heapq
 from collections.abc import Iterator, Mapping
 
-from driftlog_edge import keys, sessions
-from driftlog_edge.answers import DEFAULT_TIMEOUT, Consistency, Reading
-from driftlog_edge.conflict_book import ConflictBook
-from driftlog_edge.executor import Executor
-from driftlog_edge.journal import Journal
+from driftlog_edge.asking import sessions
+from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
+from driftlog_edge.asking.conflict_book import ConflictBook
+from driftlog_edge.asking.executor import Executor
+from driftlog_edge.asking.progress import Progress
+from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Family
-from driftlog_edge.progress import Progress
-from driftlog_edge.sync import Sync
-from driftlog_edge.views import Views
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, InvalidInput
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key, scope_prefix

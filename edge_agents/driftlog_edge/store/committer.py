@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from driftlog_edge.errors import EdgeError
-from driftlog_edge.journal import MAX_WAITING, Journal, merged
 from driftlog_edge.ports import Place, Store
+from driftlog_edge.store.journal import MAX_WAITING, Journal, merged
 
 HALF_AT_LEAST = 16
 """A group leaves early from this size on: a smaller one costs the loop more in handing over than the disk gains."""

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Literal, TypeAlias
 
-from driftlog_edge.committer import Committer
-from driftlog_edge.groups import GroupAssembler
+from driftlog_edge.incoming.groups import GroupAssembler
+from driftlog_edge.incoming.puller import Pulled, Puller
 from driftlog_edge.ports import Chunk, Record
-from driftlog_edge.puller import Pulled, Puller
+from driftlog_edge.store.committer import Committer
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.framing import schema_id_of
 from driftlog_schemas.registry import SchemaIds

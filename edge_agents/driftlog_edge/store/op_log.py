@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from driftlog_edge import keys
-from driftlog_edge.command_log import Entry
 from driftlog_edge.errors import NotFound
-from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family
-from driftlog_edge.views import Views
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import Entry
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.messages import Command
 

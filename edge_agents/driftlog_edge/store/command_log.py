@@ -13,9 +13,9 @@ from enum import Enum
 from typing import Any
 
 from driftlog_crdt import Plain
-from driftlog_edge import keys
-from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
 from driftlog_schemas.batch_codec import decode_command
 from driftlog_schemas.messages import Command
 

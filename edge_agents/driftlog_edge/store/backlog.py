@@ -10,9 +10,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import chain, islice
 
-from driftlog_edge import keys
-from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
 
 
 class Backlog:

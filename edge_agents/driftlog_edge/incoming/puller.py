@@ -14,12 +14,12 @@ from typing import NamedTuple
 import structlog
 
 from driftlog_crdt import AlgebraError, DocumentState, HybridClock, canonical, dominates
-from driftlog_edge import keys
-from driftlog_edge.command_log import Entry, Status
-from driftlog_edge.journal import Journal
-from driftlog_edge.outbox import Outbox
+from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place, Record
-from driftlog_edge.views import Views
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import Entry, Status
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
-from driftlog_edge import keys
-from driftlog_edge.committer import Committer
-from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Clock, Family
+from driftlog_edge.store import keys
+from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.journal import Journal
 
 KEEP_SECONDS = 10.0
 

@@ -14,11 +14,11 @@ from contextlib import suppress
 
 import structlog
 
-from driftlog_edge.committer import Committer
-from driftlog_edge.connectivity import backoff
 from driftlog_edge.errors import EdgeError
+from driftlog_edge.link.connectivity import backoff
+from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Shipping, Unreachable
-from driftlog_edge.shipper import Shipper
+from driftlog_edge.store.committer import Committer
 from driftlog_schemas import avro_files
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.registry import SchemaIds

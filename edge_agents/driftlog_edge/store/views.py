@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from driftlog_crdt import DocumentState, Outcome
-from driftlog_edge import keys
-from driftlog_edge.backlog import Backlog
-from driftlog_edge.command_log import logged
-from driftlog_edge.journal import Journal
 from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
+from driftlog_edge.store.backlog import Backlog
+from driftlog_edge.store.command_log import logged
+from driftlog_edge.store.journal import Journal
 from driftlog_schemas.contract import AppContract, CollectionContract
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command

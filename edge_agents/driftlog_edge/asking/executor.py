@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from driftlog_crdt import DocumentState, HybridClock, Plain, TooLarge, canonical
-from driftlog_edge import keys
-from driftlog_edge.command_log import Entry, Status, fingerprint
 from driftlog_edge.errors import Deleted, NotFound
-from driftlog_edge.journal import Journal
-from driftlog_edge.outbox import Outbox
+from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
-from driftlog_edge.views import View, Views
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import Entry, Status, fingerprint
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.views import View, Views
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS, encode_command
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput, Json
 from driftlog_schemas.errors import TooBig

@@ -6,7 +6,7 @@ to the cloud. The topic is compacted by device, so a fleet's last words are all 
 
 from __future__ import annotations
 
-from driftlog_edge.connectivity import Connection
+from driftlog_edge.link.connectivity import Connection
 
 PERIOD_SECONDS = 30.0
 APART_SECONDS = 2.0

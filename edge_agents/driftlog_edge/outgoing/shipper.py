@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from driftlog_edge.outbox import Open, Outbox
+from driftlog_edge.outgoing.outbox import Open, Outbox
 from driftlog_edge.ports import Place, Sealed
 
 AGAIN_SECONDS = 120.0

@@ -17,18 +17,18 @@ from typing import Any
 
 import structlog
 
-from driftlog_edge import keys
-from driftlog_edge.committer import Committer
-from driftlog_edge.connectivity import Connection, Connectivity, Watchdog, backoff
 from driftlog_edge.errors import EdgeError, Offline
-from driftlog_edge.freshness import Freshness
-from driftlog_edge.heartbeats import Pulse
-from driftlog_edge.intake import Intake, Kind
-from driftlog_edge.journal import Journal
+from driftlog_edge.incoming.intake import Intake, Kind
+from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.link.connectivity import Connection, Connectivity, Watchdog, backoff
+from driftlog_edge.link.freshness import Freshness
+from driftlog_edge.link.heartbeats import Pulse
+from driftlog_edge.outgoing.pump import Pump
+from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Chunk, Clock, Family, Feed, Route, Sealed, Shipping, Unreachable
-from driftlog_edge.puller import Pulled, Puller
-from driftlog_edge.pump import Pump
-from driftlog_edge.shipper import Shipper
+from driftlog_edge.store import keys
+from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.journal import Journal
 from driftlog_schemas import avro_files, topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import ContractError
