@@ -34,8 +34,8 @@ from driftlog_schemas.messages import (
 )
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.signing import verify
-from driftlog_streams.device_view import DeviceView
-from driftlog_streams.rules import SpaceRules
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.registry.device_view import DeviceView
 from tests.load.app import declare
 from tests.load.ground import schema_ids
 

@@ -34,7 +34,7 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
-from driftlog_streams.conflict_reader import read_conflicts
+from driftlog_streams.reading.conflict_reader import read_conflicts
 
 app = typer.Typer(
     no_args_is_help=True, help="What people have to decide. Example: driftlog conflicts list --app shop:app"

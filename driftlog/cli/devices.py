@@ -23,7 +23,7 @@ from driftlog.cli.terminal import (
 )
 from driftlog_schemas.messages import Device, DeviceStatus
 from driftlog_schemas.registry import CachedRegistry
-from driftlog_streams.enrolment import Enrolment
+from driftlog_streams.registry.enrolment import Enrolment
 
 app = typer.Typer(
     no_args_is_help=True, help="Who may write. Example: driftlog devices enrol store-1 --out store-1.json"

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from driftlog.cli.terminal import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY, AppOption, Bootstrap, Registry, fail, told
 from driftlog_schemas.loading import load_contract
-from driftlog_streams.settings import WorkerSettings
-from driftlog_streams.slot_hold import SlotHold
-from driftlog_streams.supervisor import Supervisor, plans
-from driftlog_streams.worker import check_schemas, check_topics, chosen_spaces, configure_logs, run_worker
+from driftlog_streams.process.settings import WorkerSettings
+from driftlog_streams.process.slot_hold import SlotHold
+from driftlog_streams.process.supervisor import Supervisor, plans
+from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, configure_logs, run_worker
 
 app = typer.Typer(no_args_is_help=True)
 

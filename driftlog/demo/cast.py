@@ -22,7 +22,7 @@ from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import plan, wanted_topics
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.enrolment import Enrolment
+from driftlog_streams.registry.enrolment import Enrolment
 
 APP = "shop:app"
 STORES = ("store-1", "store-2")

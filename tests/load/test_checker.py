@@ -10,12 +10,12 @@ import pytest
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.messages import Device
 from driftlog_schemas.registry import FixedIds
-from driftlog_streams.admission import admit
-from driftlog_streams.flight import FlightDeck, Stage, seal
-from driftlog_streams.merge import PartitionMerger
-from driftlog_streams.rules import SpaceRules
-from driftlog_streams.state_cache import StateCache
-from driftlog_streams.work import OutRecord
+from driftlog_streams.core.admission import admit
+from driftlog_streams.core.flight import FlightDeck, Stage, seal
+from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.work import OutRecord
 from tests.load.app import declare
 from tests.load.checker import Judgement, judge, latest_by_key
 from tests.load.expectation import Expectation

@@ -17,8 +17,8 @@ from driftlog_crdt import DOCUMENT, DocumentState, DocumentType
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command, Conflict, ConflictStatus
 from driftlog_schemas.record_codecs import conflict_id
-from driftlog_streams import conflicts
-from driftlog_streams.rules import Collection
+from driftlog_streams.core import conflicts
+from driftlog_streams.core.rules import Collection
 from tests.properties.cases import DOCUMENTS, case_of
 from tests.properties.histories import Sample, deliver, samples
 from tests.properties.test_reference import expected_conflicts

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from driftlog_crdt import DocumentState, Op
 from driftlog_edge.ports import Store, Writes
 from driftlog_edge.store.journal import Journal, Ticket
-from driftlog_streams.flight import Effect, Flight, FlightDeck, Stage
-from driftlog_streams.merge import PartitionMerger
+from driftlog_streams.core.decision import Decider
+from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
+from driftlog_streams.core.merge import PartitionMerger
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,28 @@ class Variant:
 HONEST = Variant("honest")
 
 
-class DedupesByOffset(PartitionMerger):
+class DedupesByOffset(Decider):
     """Planted: an op is a duplicate if its record was merged before, by offset; whoever sends it again is believed."""
 
-    def _duplicate(self, state: DocumentState, op: Op) -> bool:
-        if self._offset >= self._first_unmerged and op.seq <= state.vector.get(op.replica, 0):
+    first_unmerged = 0
+
+    def is_duplicate(self, state: DocumentState, op: Op, offset: int) -> bool:
+        if offset >= self.first_unmerged and op.seq <= state.vector.get(op.replica, 0):
             state.vector[op.replica] = op.seq - 1
             if not state.vector[op.replica]:
                 del state.vector[op.replica]
-        return self._offset < self._first_unmerged
+        return offset < self.first_unmerged
+
+
+class MergesByOffset(PartitionMerger):
+    """A merger that decides so."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options, decider=DedupesByOffset)
 
     def resume(self, following: int) -> None:
-        self._first_unmerged = following
+        assert isinstance(self._decider, DedupesByOffset)
+        self._decider.first_unmerged = following
         super().resume(following)
 
 
@@ -79,7 +90,7 @@ class AcknowledgesFirst(Reordered):
 
 
 PLANTED = (
-    Variant("dedupe by offset", merger=DedupesByOffset),
+    Variant("dedupe by offset", merger=MergesByOffset),
     Variant("state before outcomes", deck=PublishesStatesFirst),
     Variant("worker acks before the write", deck=AcknowledgesFirst),
     Variant("edge acks before the write", journal=AnswersBeforeTheWrite),

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from driftlog_schemas.messages import ParkedCommand
 from driftlog_schemas.topics import parked_topic, state_topic
-from driftlog_streams.admission import admit
-from driftlog_streams.changelog_watch import ChangelogWatch
-from driftlog_streams.faust_driver.recovery import ChangelogRecovery, Recovered
-from driftlog_streams.faust_driver.topic_reading import ChangelogRecord
-from driftlog_streams.flight import Effect, FlightDeck, Stage, seal
-from driftlog_streams.merge import PartitionMerger
-from driftlog_streams.partition_store import StoreMark
-from driftlog_streams.state_cache import StateCache
+from driftlog_streams.core.admission import admit
+from driftlog_streams.core.changelog_watch import ChangelogWatch
+from driftlog_streams.core.flight import Effect, FlightDeck, Stage, seal
+from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.restoration import ChangelogRecord, Recovered, Restoration
+from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.store_mark import StoreMark
 from tests.simulation.app import SPACE
 from tests.simulation.disk import Disk, Put
 from tests.simulation.group import OPS, SESSION_MS
@@ -67,7 +66,7 @@ class WorkerProcess:
         self.life.on_failure = node.failed
         self._producer = Producer(world.network, world.log, self.life, node.name, timeout_ms=DELIVERY_MS)
         self._deck: FlightDeck = world.variant.deck()
-        self._recovery = ChangelogRecovery("", "", world.rules)
+        self._restoration = Restoration(world.rules)
         self._generation = -1
         self._mergers: dict[int, PartitionMerger] = {}
         self._stores: dict[int, DiskStore] = {}
@@ -122,19 +121,17 @@ class WorkerProcess:
         at = store.mark.reread
         while block := world.log.read(STATE, partition, at, world.scheduler.between(1, 50)):
             records = [ChangelogRecord(r.key or b"", r.value, r.offset, r.headers) for r in block]
-            self._recovery.take(store, recovered, records)
+            self._restoration.take(store, recovered, records)
             at = block[-1].offset + 1
         mark = store.mark
         if end - 1 > mark.position:
             store.write((), mark.after_recovery(end - 1, mark.group, mark.tail, mark.until))
-        self._recovery.settle(store, recovered)
+        self._restoration.settle(store, recovered)
         cache = StateCache(store.get, world.scheduler.between(2, 8))
         torn = {key: frozenset(dots) for key, dots in recovered.rejected.items()}
         merger = world.variant.merger(world.rules, partition, cache, torn=torn, torn_until=recovered.until)
         for parked in self._parked(partition):
-            device = world.devices.find(parked.device_id)
-            assert device is not None, "a parked command's device was known"
-            merger.restore(parked, device, world.rules.parked_batch(parked))
+            merger.restore(parked, world.devices)
         merger.resume(recovered.committed)
         for key in sorted(recovered.stale):
             merger.publish_again(key)

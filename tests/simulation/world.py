@@ -21,7 +21,7 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topic, space_topics, state_topic
-from driftlog_streams.rules import SpaceRules
+from driftlog_streams.core.rules import SpaceRules
 from tests.simulation.app import EDGES, FORBIDDEN, PARTITIONS, SPACE
 from tests.simulation.group import OPS, Group
 from tests.simulation.history import History

@@ -18,19 +18,20 @@ import structlog
 from yarl import URL
 
 from driftlog_schemas import topics
-from driftlog_streams.device_view import DeviceView
-from driftlog_streams.faust_driver.changelog_reader import ChangelogReader
-from driftlog_streams.faust_driver.last_word import Pulse, die
+from driftlog_streams.core.restoration import ChangelogRecord, Recovered
+from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.overrides import FaustApp
+from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
+from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.pump import MergePump
-from driftlog_streams.faust_driver.recovery import ChangelogRecovery, Recovered
+from driftlog_streams.faust_driver.recovery import ChangelogRecovery
+from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
-from driftlog_streams.faust_driver.topic_reading import ChangelogRecord
-from driftlog_streams.metrics import WorkerMetrics
-from driftlog_streams.partition_store import PartitionStore
-from driftlog_streams.rules import SpaceRules
-from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.process.metrics import WorkerMetrics
+from driftlog_streams.process.settings import WorkerSettings
+from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.registry.device_view import DeviceView
 
 log = structlog.get_logger()
 
@@ -191,7 +192,7 @@ class WorkerHost:
         if self.pump is None:
             return
         for partition, records in late.items():
-            self._recovery.take(self.pump.open_stores()[partition], self._recovered[partition], records)
+            self._recovery.restoration.take(self.pump.open_stores()[partition], self._recovered[partition], records)
         self.pump.assign(dict(self.pump.open_stores()), self._recovered)
 
     async def _revoked(self, app: Any, revoked: Any, **_: Any) -> None:

@@ -13,9 +13,9 @@ from typing import Protocol
 import structlog
 from confluent_kafka import KafkaException
 
-from driftlog_streams.changelog_watch import ChangelogWatch
+from driftlog_streams.core.changelog_watch import ChangelogWatch
+from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.errors import RecoveryFailed
-from driftlog_streams.merge import PartitionMerger
 
 log = structlog.get_logger()
 

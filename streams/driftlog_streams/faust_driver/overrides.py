@@ -29,7 +29,7 @@ from faust.types.tuples import ack_lock
 from mode.utils.futures import notify
 
 from driftlog_streams.errors import OrderBroken
-from driftlog_streams.faust_driver.last_word import die
+from driftlog_streams.faust_driver.sudden_end import die
 
 DRAIN_SECONDS = 15.0
 """How long a revoked partition's work may take to be delivered; less than the group's rebalance timeout."""

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from driftlog_streams.work import OutRecord
+from driftlog_streams.core.work import OutRecord
 
 QUEUE_MESSAGES = 200_000
 

@@ -20,20 +20,20 @@ import structlog
 from faust.types import TP
 
 from driftlog_schemas import topics
-from driftlog_schemas.messages import Device, DeviceStatus
-from driftlog_streams.admission import UNKNOWN, Admission, Refusal, admit
-from driftlog_streams.device_view import DeviceView
+from driftlog_streams.core.admission import UNKNOWN, Admission, Refusal, admit
+from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage, seal
+from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.state_cache import StateCache
 from driftlog_streams.errors import DeliveryFailed, OrderBroken
-from driftlog_streams.faust_driver.last_word import Pulse, die
 from driftlog_streams.faust_driver.mender import Mender, Reader
+from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
-from driftlog_streams.faust_driver.recovery import Recovered
-from driftlog_streams.flight import Effect, Flight, FlightDeck, Stage, seal
-from driftlog_streams.merge import PartitionMerger
-from driftlog_streams.metrics import WorkerMetrics
-from driftlog_streams.partition_store import PartitionStore
-from driftlog_streams.rules import SpaceRules
-from driftlog_streams.state_cache import StateCache
+from driftlog_streams.faust_driver.pulse import Pulse
+from driftlog_streams.faust_driver.sudden_end import die
+from driftlog_streams.process.metrics import WorkerMetrics
+from driftlog_streams.registry.device_view import DeviceView
 
 log = structlog.get_logger()
 
@@ -96,9 +96,7 @@ class MergePump:
         torn = {key: frozenset(dots) for key, dots in found.rejected.items()}
         merger = PartitionMerger(self._rules, partition, StateCache(store.get), torn=torn, torn_until=found.until)
         for parked in found.parked:
-            batch = self._rules.parked_batch(parked)
-            device = self._devices.find(parked.device_id) or _departed(parked.device_id)
-            merger.restore(parked, device, batch)
+            merger.restore(parked, self._devices)
         merger.resume(max(found.committed - 1, 0))
         for key in sorted(found.stale):
             merger.publish_again(key)
@@ -270,8 +268,3 @@ class MergePump:
 def _append_ms(message: Any) -> int:
     timestamp: float = message.timestamp
     return round(timestamp * 1000)
-
-
-def _departed(device_id: str) -> Device:
-    """A device whose line is gone since it was admitted; what it was permitted then, it sent."""
-    return Device(device_id, 0, {}, ("*",), ("*",), DeviceStatus.REVOKED, 0, 0)

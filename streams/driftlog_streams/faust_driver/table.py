@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
-from driftlog_streams.faust_driver.last_word import die
+from driftlog_streams.core.restoration import ChangelogRecord
 from driftlog_streams.faust_driver.overrides import StateTable
-from driftlog_streams.faust_driver.topic_reading import ChangelogRecord
+from driftlog_streams.faust_driver.sudden_end import die
 
 
 class SpaceHost(Protocol):

@@ -25,13 +25,13 @@ from driftlog_schemas.messages import (
 )
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
-from driftlog_streams.admission import Admission, admit
-from driftlog_streams.flight import Flight, FlightDeck, Stage, seal
-from driftlog_streams.merge import PartitionMerger
-from driftlog_streams.parking import Parking
-from driftlog_streams.rules import SpaceRules
-from driftlog_streams.state_cache import StateCache
-from driftlog_streams.work import OutRecord
+from driftlog_streams.core.admission import Admission, admit
+from driftlog_streams.core.flight import Flight, FlightDeck, Stage, seal
+from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.parking import Parking
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.work import OutRecord
 
 NOW_MS = 1_790_000_000_000
 PARTITION = 0
@@ -266,9 +266,7 @@ class Cloud:
 
     def restore_parked(self) -> None:
         for record in self.parked().values():
-            line = self.devices.find(record.device_id)
-            assert line is not None
-            self.merger.restore(record, line, self.rules.parked_batch(record))
+            self.merger.restore(record, self.devices)
 
     def _values(self, topic: str) -> Sequence[bytes]:
         return [r.value for r in self.published if r.topic == topic and r.value is not None]

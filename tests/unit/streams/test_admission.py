@@ -10,7 +10,7 @@ from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, encode_body
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch, Command, DeviceStatus, SignedBatch
 from driftlog_schemas.signing import Identity
-from driftlog_streams.admission import Admitted, Refusal
+from driftlog_streams.core.admission import Admitted, Refusal
 from tests.unit.streams.cloud import IDS, NOW_MS, SPACE, Cloud, change, command, count, device, stock
 
 
@@ -61,7 +61,7 @@ def test_one_flipped_bit_spoils_the_signature(cloud: Cloud) -> None:
 
 
 def test_unknown_device_and_key_may_only_be_new(cloud: Cloud) -> None:
-    from driftlog_streams.admission import UNKNOWN
+    from driftlog_streams.core.admission import UNKNOWN
 
     stranger = Identity.create("store-9")
     assert (
@@ -113,8 +113,8 @@ def test_ops_of_another_scope_are_refused_not_seen(cloud: Cloud) -> None:
 
 
 def test_a_scope_of_another_partition_is_refused_not_seen() -> None:
-    from driftlog_streams.admission import admit
-    from driftlog_streams.rules import SpaceRules
+    from driftlog_streams.core.admission import admit
+    from driftlog_streams.core.rules import SpaceRules
 
     cloud = Cloud()
     wide = SpaceRules(dataclasses.replace(SPACE, partitions=64), IDS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftlog_streams.flight import LIMIT, Effect, Flight, FlightDeck, Stage
-from driftlog_streams.work import OutRecord
+from driftlog_streams.core.flight import LIMIT, Effect, Flight, FlightDeck, Stage
+from driftlog_streams.core.work import OutRecord
 
 
 def flight(number: int) -> Flight:

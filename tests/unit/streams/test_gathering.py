@@ -13,12 +13,12 @@ import pytest
 from faust.types import TP
 
 from driftlog_schemas import topics
+from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver import pump as pump_module
+from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.pump import MergePump
-from driftlog_streams.faust_driver.recovery import Recovered
-from driftlog_streams.metrics import WorkerMetrics
-from driftlog_streams.partition_store import PartitionStore
-from driftlog_streams.work import OutRecord
+from driftlog_streams.process.metrics import WorkerMetrics
 from tests.unit.streams.cloud import NOW_MS, PARTITION, Cloud, command, count, stock
 
 OPS = TP(topics.ops_topic("retail"), PARTITION)

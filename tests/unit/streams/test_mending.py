@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from driftlog_schemas import topics
-from driftlog_streams.changelog_watch import ChangelogWatch
+from driftlog_streams.core.changelog_watch import ChangelogWatch
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver import mender as mending
 from driftlog_streams.faust_driver.mender import Mender

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driftlog_schemas import groups, topics
 from driftlog_schemas.messages import ConflictStatus
-from driftlog_streams.flight import Stage
+from driftlog_streams.core.flight import Stage
 from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, key, ledger, stock
 
 MINUTE = 60_000

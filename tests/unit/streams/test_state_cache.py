@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from driftlog_schemas.registry import FixedIds
-from driftlog_streams.rules import SpaceRules
-from driftlog_streams.state_cache import StateCache
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.state_cache import StateCache
 from tests.unit.streams.cloud import SPACE, key, stock
 
 RULES = SpaceRules(SPACE, FixedIds())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from driftlog_schemas import topics
 from driftlog_schemas.errors import BrokerUnreachable, Undecodable, UnknownSchema
@@ -13,10 +11,10 @@ from driftlog_schemas.messages import Conflict
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading.topic_reading import to_present_end
 
 log = structlog.get_logger()
-
-READ_SECONDS = 30.0
 
 
 def read_conflicts(bootstrap: str, space: str, partitions: int, codecs: RecordCodecs) -> list[Conflict]:
@@ -36,25 +34,16 @@ def read_conflicts(bootstrap: str, space: str, partitions: int, codecs: RecordCo
         }
     )
     try:
-        consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
-        unread = set(range(partitions))
-        end = time.monotonic() + READ_SECONDS
-        while unread:
-            if time.monotonic() > end:
-                raise BrokerUnreachable(f"{topic} could not be read in {READ_SECONDS:.0f} s", "check the broker's log")
-            for message in consumer.consume(1000, 0.2):
-                error = message.error()
-                if error is None:
-                    value = message.value()
-                    found.pop(message.key() or b"", None)
-                    if value is not None:
-                        try:
-                            found[message.key() or b""] = codecs.decode_conflict(value)
-                        except (Undecodable, UnknownSchema) as noise:  # anybody's tool may write to a topic
-                            log.warning("a conflict is not readable", offset=message.offset(), error=str(noise))
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    unread.discard(message.partition() or 0)
-    except KafkaException as error:
+        for block in to_present_end(consumer, topic, dict.fromkeys(range(partitions), 0)):
+            for record in (r for records in block.records.values() for r in records):
+                found.pop(record.key, None)
+                if record.value is None:
+                    continue
+                try:
+                    found[record.key] = codecs.decode_conflict(record.value)
+                except (Undecodable, UnknownSchema) as noise:  # anybody's tool may write to a topic
+                    log.warning("a conflict is not readable", offset=record.offset, error=str(noise))
+    except (KafkaException, RecoveryFailed) as error:
         raise BrokerUnreachable(f"{topic} cannot be read: {error}", "check the broker's log") from error
     finally:
         consumer.close()

@@ -22,8 +22,8 @@ from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_schemas import groups, topics
-from driftlog_streams.rules import SpaceRules
-from driftlog_streams.work import OutRecord, PartitionWork
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.work import OutRecord, PartitionWork
 
 LIMIT = 4
 Marks: TypeAlias = Sequence[tuple[str, bytes]]

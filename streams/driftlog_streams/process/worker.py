@@ -1,6 +1,6 @@
 """One worker process: checks that it can work, says in one line why not, or merges one space until SIGTERM.
 
-Started by the supervisor as `python -m driftlog_streams.worker`, with its settings as JSON on standard input: a fresh interpreter,
+Started by the supervisor as `python -m driftlog_streams.process.worker`, with its settings as JSON on standard input: a fresh interpreter,
 because neither librdkafka nor RocksDB survives a fork. It dies with its parent (Linux: PR_SET_PDEATHSIG; elsewhere a
 thread watches the parent), so that no worker is left behind that nobody supervises.
 """
@@ -26,7 +26,7 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import SetupProblem, WorkerError
-from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.process.settings import WorkerSettings
 
 SETUP_EXIT = 1
 _PR_SET_PDEATHSIG = 1
@@ -61,7 +61,7 @@ def check_topics(contract: AppContract, spaces: list[SpaceContract], bootstrap: 
 
 def check_schemas(spaces: list[SpaceContract], settings: WorkerSettings) -> None:
     """Raise what the registry raises; one that is silent and must be asked is waited for."""
-    from driftlog_streams.rules import SpaceRules
+    from driftlog_streams.core.rules import SpaceRules
 
     end = time.monotonic() + settings.wait
     while True:
@@ -78,8 +78,8 @@ def check_schemas(spaces: list[SpaceContract], settings: WorkerSettings) -> None
 
 def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     """Merge one space until SIGTERM; then the process exits with 0."""
+    from driftlog_streams.core.rules import SpaceRules
     from driftlog_streams.faust_driver.host import WorkerHost
-    from driftlog_streams.rules import SpaceRules
 
     configure_logs(settings.log_level, space=space, slot=slot)
     contract = load_contract(settings.app)

@@ -1,4 +1,4 @@
-"""Commands that wait for a missing predecessor.
+"""The places of commands that wait for a missing predecessor, and what each of them waits for.
 
 An op is never applied over a gap, and never skipped: its whole command is set aside, durably, in `<space>.parked`, and looked at
 again when the dot that it waits for is merged (its *blocker*: the first missing one; there may be further ones then). So a wake-up costs
@@ -7,16 +7,13 @@ themselves and queue up behind it.
 
 What waits is bounded, in all and per replica, so that one device with a hole in its log cannot take all places; over the bound the
 device is told to send again later, which costs nothing because it keeps every op until the merged state covers it.
-
-A released command's tombstone is published after its states are stored: a crash in between finds it parked again, and trying it
-again is a duplicate, while the other order could lose it.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from driftlog_schemas.messages import Batch, Command, Device
+from driftlog_streams.core.arrival import Arrival
 
 MAX_PARKED = 10_000
 REPLICA_SHARE = 2
@@ -31,29 +28,15 @@ class Blocker(NamedTuple):
     seq: int
 
 
-class Parked:
-    """A waiting command with what its merge needs."""
-
-    __slots__ = ("append_ms", "batch", "blocker", "command", "device", "key", "offset")
-
-    def __init__(self, command: Command, batch: Batch, device: Device, append_ms: int, offset: int) -> None:
-        self.command = command
-        self.batch = batch
-        self.device = device
-        self.append_ms = append_ms
-        self.offset = offset
-        self.key = f"{batch.replica}/{command.id}".encode()
-        self.blocker: Blocker | None = None
-        """None: it waits until all are looked at."""
-
-
 class Parking:
     """The parked commands of one partition, in order of arrival."""
 
     def __init__(self, limit: int = MAX_PARKED) -> None:
         self._limit = limit
-        self._all: dict[bytes, Parked] = {}
-        self._blocked: dict[tuple[bytes, str], list[Parked]] = {}
+        self._all: dict[bytes, Arrival] = {}
+        self._blockers: dict[bytes, Blocker] = {}
+        """A command without one waits until all are looked at."""
+        self._queues: dict[tuple[bytes, str], list[Arrival]] = {}
         self._shares: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -62,48 +45,48 @@ class Parking:
     def __contains__(self, key: bytes) -> bool:
         return key in self._all
 
-    def add(self, parked: Parked, blocker: Blocker | None = None) -> bool:
+    def add(self, arrival: Arrival, blocker: Blocker | None = None) -> bool:
         """Set a command aside; False when there is no room. One that waits already stays as it is."""
-        if parked.key in self._all:
+        if arrival.key in self._all:
             return True
-        replica = parked.batch.replica
+        replica = arrival.batch.replica
         share = self._shares.get(replica, 0)
         if len(self._all) >= self._limit or share >= max(1, self._limit // REPLICA_SHARE):
             return False
-        self._all[parked.key] = parked
+        self._all[arrival.key] = arrival
         self._shares[replica] = share + 1
-        self.block(parked, blocker)
+        self.block(arrival, blocker)
         return True
 
-    def block(self, parked: Parked, blocker: Blocker | None) -> None:
+    def block(self, arrival: Arrival, blocker: Blocker | None) -> None:
         """It waits for this dot now."""
-        self._unblock(parked)
-        parked.blocker = blocker
+        self._unblock(arrival)
         if blocker is not None:
-            self._blocked.setdefault(blocker[:2], []).append(parked)
+            self._blockers[arrival.key] = blocker
+            self._queues.setdefault(blocker[:2], []).append(arrival)
 
-    def woken(self, key: bytes, replica: str, seen: int) -> list[Parked]:
+    def woken(self, key: bytes, replica: str, seen: int) -> list[Arrival]:
         """Those on this document that wait for a dot of `replica` up to `seen`, in order of arrival."""
-        return [p for p in self._blocked.get((key, replica), ()) if p.blocker is not None and p.blocker.seq <= seen]
+        return [a for a in self._queues.get((key, replica), ()) if self._blockers[a.key].seq <= seen]
 
-    def waiting(self) -> list[Parked]:
+    def waiting(self) -> list[Arrival]:
         """All of them, in order of arrival."""
         return list(self._all.values())
 
-    def remove(self, parked: Parked) -> None:
+    def remove(self, arrival: Arrival) -> None:
         """It has been decided."""
-        del self._all[parked.key]
-        self._unblock(parked)
-        replica = parked.batch.replica
+        self._unblock(arrival)
+        del self._all[arrival.key]
+        replica = arrival.batch.replica
         share = self._shares.pop(replica) - 1
         if share:
             self._shares[replica] = share
 
-    def _unblock(self, parked: Parked) -> None:
-        if parked.blocker is None:
+    def _unblock(self, arrival: Arrival) -> None:
+        blocker = self._blockers.pop(arrival.key, None)
+        if blocker is None:
             return
-        queue = self._blocked[parked.blocker[:2]]
-        queue.remove(parked)
+        queue = self._queues[blocker[:2]]
+        queue.remove(self._all[arrival.key])
         if not queue:
-            del self._blocked[parked.blocker[:2]]
-        parked.blocker = None
+            del self._queues[blocker[:2]]

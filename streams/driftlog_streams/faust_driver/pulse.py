@@ -1,7 +1,4 @@
-"""How a worker ends when going on would break a law: at once.
-
-Nothing that a worker holds needs saving: what is not acknowledged is read again, what is stored was published. So there is no
-orderly crash, which would have to wait for acknowledgements that never come; the supervisor starts the next life.
+"""Noticing that this process stood still.
 
 A process that was frozen (SIGSTOP, a paused machine) for about the session timeout may have lost its partitions without knowing, and
 anything it still publishes would be an older state over a newer one. `Pulse` notices the missing time and ends the process
@@ -10,27 +7,13 @@ before it publishes again.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
-from typing import NoReturn
 
-import structlog
+from driftlog_streams.faust_driver.sudden_end import die
 
-log = structlog.get_logger()
-
-FATAL_EXIT = 70
 FROZEN_EXIT = 75
 TICK_SECONDS = 0.2
-
-
-def die(error: BaseException, code: int = FATAL_EXIT) -> NoReturn:
-    """Say why and end the process, now."""
-    log.critical("worker ends", reason=f"{type(error).__name__}: {error}", exit_code=code)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 class Frozen(RuntimeError):

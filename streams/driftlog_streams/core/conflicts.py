@@ -13,7 +13,7 @@ from driftlog_crdt import DOCUMENT, PUT, Applied, DocumentState, Op, Write
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command, Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import conflict_id
-from driftlog_streams.rules import Collection
+from driftlog_streams.core.rules import Collection
 
 
 def changed(

@@ -19,7 +19,7 @@ from driftlog_schemas.identity import device_of, replica_id
 from driftlog_schemas.messages import Batch, Command, Device, DeviceStatus
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
-from driftlog_streams.rules import Devices, SpaceRules
+from driftlog_streams.core.rules import Devices, SpaceRules
 
 MAX_RECORD_BYTES = MAX_BATCH_BYTES + 4096
 """A body at its bound, in an envelope with room for names and a signature."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from driftlog_schemas import groups
+from driftlog_streams.core.restoration import ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
 
 log = structlog.get_logger()
@@ -22,15 +23,6 @@ log = structlog.get_logger()
 BLOCK = 10_000
 STALL_SECONDS = 30.0
 """Without any progress for so long reading is given up; the supervisor tries again."""
-
-
-class ChangelogRecord(NamedTuple):
-    """A record of a compacted topic, whichever client read it."""
-
-    key: bytes
-    value: bytes | None
-    offset: int
-    headers: groups.Headers
 
 
 @dataclass(slots=True)

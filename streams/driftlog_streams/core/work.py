@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from driftlog_streams.state_cache import Entry
+from driftlog_streams.core.state_cache import Entry
 
 
 class OutRecord(NamedTuple):

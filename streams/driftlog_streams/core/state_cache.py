@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from driftlog_crdt import DocumentState
 from driftlog_schemas.identity import DocumentId
-from driftlog_streams.rules import Collection
+from driftlog_streams.core.rules import Collection
 
 DEFAULT_SIZE = 100_000
 

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from driftlog_streams.faust_driver.topic_reading import to_present_end
+from driftlog_streams.reading.topic_reading import to_present_end
 
 TIMEOUT_SECONDS = 10.0
 

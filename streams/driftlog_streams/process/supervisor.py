@@ -1,6 +1,6 @@
 """The parent of worker processes: starts them, starts them again, ends them.
 
-A worker ends itself whenever going on would break a law (see `faust_driver.last_word`), so being started again is part of its design.
+A worker ends itself whenever going on would break a law (see `faust_driver.sudden_end`), so being started again is part of its design.
 Each child is one process for one space and slot. A child that ended by itself is started again after a backoff with
 full jitter; one that has run well for a while starts with a clean record. When a child fails too often in a row, what it
 cannot do will not mend by itself: the supervisor ends the others and exits with 1.
@@ -23,7 +23,7 @@ from types import FrameType
 
 import structlog
 
-from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.process.settings import WorkerSettings
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ def plans(settings: WorkerSettings, spaces: Sequence[str]) -> list[ChildPlan]:
 
 def spawn(plan: ChildPlan) -> subprocess.Popen[bytes]:
     """A fresh interpreter that runs `plan`."""
-    command = [sys.executable, "-m", "driftlog_streams.worker", str(os.getpid()), plan.space, plan.slot]
+    command = [sys.executable, "-m", "driftlog_streams.process.worker", str(os.getpid()), plan.space, plan.slot]
     child = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert child.stdin is not None
     child.stdin.write(plan.settings.model_dump_json().encode())

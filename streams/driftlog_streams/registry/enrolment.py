@@ -24,8 +24,8 @@ from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import SHARED_PARTITIONS, Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.device_view import DeviceView
 from driftlog_streams.errors import DeliveryFailed, SetupProblem
+from driftlog_streams.registry.device_view import DeviceView
 
 TIMEOUT_SECONDS = 15.0
 

@@ -1,0 +1,30 @@
+"""A command as it arrived: what its merge needs, as one value.
+
+`append_ms` and `offset` are its record's in the op topic; they stay with it while it waits.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from driftlog_schemas.messages import Batch, Command, Device
+
+
+class Arrival(NamedTuple):
+    """One command of one batch of one device."""
+
+    command: Command
+    batch: Batch
+    device: Device
+    append_ms: int
+    offset: int
+
+    @property
+    def key(self) -> bytes:
+        """Its name among those that wait."""
+        return f"{self.batch.replica}/{self.command.id}".encode()
+
+    @property
+    def place(self) -> tuple[int, int, bytes]:
+        """Sorts arrivals as they came: by record, then as in their batch."""
+        return self.offset, self.batch.commands.index(self.command), self.key

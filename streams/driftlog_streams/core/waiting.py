@@ -1,0 +1,77 @@
+"""When the commands that wait are looked at again, and in which order.
+
+`moved` gathers what a merge has moved; `cascade` wakes whom that sets free, and whom those set free in turn, in order of record and
+command. A released command's tombstone is published after its states are stored: a crash in between finds it parked again, and
+trying it again is a duplicate, while the other order could lose it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from driftlog_schemas.messages import Batch, CommandOutcome, Device, DeviceStatus, ParkedCommand
+from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.parking import Blocker, Parking
+from driftlog_streams.core.rules import Devices
+from driftlog_streams.core.state_cache import Entry
+
+Decide: TypeAlias = Callable[[Arrival], CommandOutcome | Blocker]
+Released: TypeAlias = Callable[[Arrival, CommandOutcome], None]
+
+
+class Waiting:
+    """The parked commands of one partition. `decide` merges one or says what is missing; `released` is told of each that is decided."""
+
+    def __init__(self, parking: Parking, decide: Decide, released: Released) -> None:
+        self.parking = parking
+        self._decide = decide
+        self._released = released
+        self.moved: dict[tuple[bytes, str], Entry] = {}
+        """(document key, replica) -> entry, of what moved since the last look at the parked commands, while there are any."""
+
+    def restore(self, parked: ParkedCommand, batch: Batch, devices: Devices) -> None:
+        """A parked command of an earlier life; `batch` is the batch of one that it was kept in."""
+        (command,) = batch.commands
+        device = devices.find(parked.device_id) or _departed(parked.device_id)
+        self.parking.add(Arrival(command, batch, device, parked.append_ms, parked.offset))
+
+    def release(self) -> None:
+        """Look at every parked command again, and at what that sets free."""
+        self._settle(self.parking.waiting())
+
+    def cascade(self) -> None:
+        """Look at whom the last merges may have set free."""
+        if self.moved:
+            self._settle(self._woken())
+
+    def _settle(self, candidates: list[Arrival]) -> None:
+        """Decide these and all that they set free. Every turn decides one or blocks it."""
+        queue = [(arrival.place, arrival) for arrival in candidates]
+        heapq.heapify(queue)
+        while queue:
+            _, arrival = heapq.heappop(queue)
+            if arrival.key not in self.parking:
+                continue
+            decided = self._decide(arrival)
+            if isinstance(decided, Blocker):
+                self.parking.block(arrival, decided)
+            else:
+                self.parking.remove(arrival)
+                self._released(arrival, decided)
+            for woken in self._woken():
+                heapq.heappush(queue, (woken.place, woken))
+
+    def _woken(self) -> list[Arrival]:
+        moved: Mapping[tuple[bytes, str], Entry]
+        moved, self.moved = self.moved, {}
+        result = []
+        for (key, replica), entry in moved.items():
+            result += self.parking.woken(key, replica, entry.state.vector.get(replica, 0))
+        return result
+
+
+def _departed(device_id: str) -> Device:
+    """A device whose line is gone since it was admitted; what it was permitted then, it sent."""
+    return Device(device_id, 0, {}, ("*",), ("*",), DeviceStatus.REVOKED, 0, 0)

@@ -1,0 +1,25 @@
+"""How a worker ends when going on would break a law: at once.
+
+Nothing that a worker holds needs saving: what is not acknowledged is read again, what is stored was published. So there is no
+orderly crash, which would have to wait for acknowledgements that never come; the supervisor starts the next life.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import structlog
+
+log = structlog.get_logger()
+
+FATAL_EXIT = 70
+
+
+def die(error: BaseException, code: int = FATAL_EXIT) -> NoReturn:
+    """Say why and end the process, now."""
+    log.critical("worker ends", reason=f"{type(error).__name__}: {error}", exit_code=code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

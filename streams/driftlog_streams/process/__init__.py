@@ -1,0 +1,1 @@
+"""Worker processes: what one is told, how it starts, who starts it again, who holds its folder, what it tells Prometheus."""

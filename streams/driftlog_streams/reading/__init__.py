@@ -1,0 +1,1 @@
+"""Reading topics beside the group: in blocks, to their present end, nothing committed."""

@@ -1,0 +1,1 @@
+"""The device registry: read by every worker, written by enrolment."""
