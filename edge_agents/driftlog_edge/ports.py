@@ -48,7 +48,13 @@ class Clock(Protocol):
 
     def wall_ms(self) -> int: ...
 
-    def monotonic(self) -> float: ...
+    def monotonic(self) -> float:
+        """Seconds, suspension counted; comparable within one `boot`."""
+        ...
+
+    def boot(self) -> str:
+        """Which start of the machine this is; empty where nobody can tell."""
+        ...
 
 
 class Record(NamedTuple):
@@ -106,12 +112,16 @@ class Shipping(Protocol):
 class Feed(Protocol):
     """The incoming client. It follows its partitions until it is closed."""
 
-    def end_offsets(self, places: Sequence[tuple[str, int]], timeout: float) -> dict[tuple[str, int], int]:
-        """Where the partitions end now. Blocking. Raises `Unreachable`."""
-        ...
-
     def close(self) -> None:
         """Blocking."""
+        ...
+
+
+class Asker(Protocol):
+    """Asks the broker. Nothing that reads or writes is in its way."""
+
+    async def ends(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int]:
+        """Where the partitions end now; in `seconds` at most, whatever the broker does. Raises `Unreachable`."""
         ...
 
 
@@ -135,4 +145,8 @@ class Route(Protocol):
         trouble: Callable[[], None],
     ) -> Feed:
         """A client for what comes in, from these offsets on; the next look waits until `arrived` is done."""
+        ...
+
+    def ask(self) -> Asker:
+        """A client for questions."""
         ...

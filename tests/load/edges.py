@@ -52,7 +52,7 @@ class EdgeProcess:
             load_app.PARTITIONS_VARIABLE: str(place.partitions),
         }
         self._process: subprocess.Popen[bytes] | None = None
-        self._client = httpx.Client(base_url=self.url, timeout=CALL_SECONDS, trust_env=False)
+        self._client = self.client()
 
     def start(self) -> Self:
         """Start it; returns when it answers."""
@@ -94,6 +94,10 @@ class EdgeProcess:
         return "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     # -- what an application asks
+
+    def client(self, timeout: float = CALL_SECONDS) -> httpx.Client:
+        """A client of its own, for who calls from another thread."""
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
 
     def do(self, command: str, *, key: str = "", wait: str = "disk", **arguments: object) -> dict[str, Any]:
         """Run a command. Raises AssertionError with the problem in it."""

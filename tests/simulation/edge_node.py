@@ -90,6 +90,9 @@ class Wall:
     def monotonic(self) -> float:
         return (self._world.scheduler.now - EPOCH_MS) / 1000
 
+    def boot(self) -> str:
+        return ""
+
 
 class EdgeProcess:
     """One life of an agent."""

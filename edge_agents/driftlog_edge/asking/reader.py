@@ -144,9 +144,7 @@ class Reader:
         self._sync.freshness.in_step(place, asked)
 
     async def _fresh(self, place: tuple[str, int], max_age: float, time_left: _Countdown) -> None:
-        freshness = self._sync.freshness
-        age = freshness.age(freshness.since(place))
-        if age is not None and age <= max_age:
+        if self._sync.freshness.younger(place, max_age):
             return
         asked = self._sync.freshness.now()
         there = await self._sync.caught_up(place, time_left())

@@ -1,12 +1,17 @@
 """Since when the replica is known to have all of a state partition.
 
-Each time is kept by both clocks: the wall's is shown to people and survives a restart, the monotonic one gives ages, so that a clock that is
-set does not make old data young. What is known is written down now and then; a crash costs a few seconds of knowledge, and a
-replica that has been off for a week says so.
+A time is kept by both clocks: the wall's is shown to people, the monotonic one gives ages, so that a clock that is set does not make old
+data young. Over a restart the age goes on from where it was: by the same monotonic clock when the machine was not started anew
+meanwhile, else by the wall's. A wall clock that stands before the time at which it was last looked at says nothing about how long the
+agent was off: then the age that is told is the least it can be, and no promise of freshness is kept from it.
+
+What is known is written down now and then, ages too when nothing is new: a crash costs a minute of knowledge, and never makes an age
+smaller by more than that.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
@@ -16,16 +21,18 @@ from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
 
 KEEP_SECONDS = 10.0
+KEEP_AGES_SECONDS = 60.0
 
 Partition: TypeAlias = tuple[str, int]
 """(state topic, partition)"""
 
 
 class Moment(NamedTuple):
-    """A time by both clocks."""
+    """A time by both clocks. `sure` is False when it may lie further back than `at` says."""
 
     wall_ms: int
     at: float
+    sure: bool = True
 
 
 class Freshness:
@@ -34,13 +41,9 @@ class Freshness:
     def __init__(self, partitions: Iterable[Partition], journal: Journal, committer: Committer, clock: Clock) -> None:
         self._committer = committer
         self._clock = clock
-        self._known: dict[Partition, Moment] = {}
-        self._keep_at = 0.0
-        now = self.now()
-        for partition in partitions:
-            if wall_ms := keys.unpack_number(journal.get(Family.META, keys.synced_key(*partition))):
-                self._known[partition] = Moment(wall_ms, now.at - max(0, now.wall_ms - wall_ms) / 1000)
+        self._known = _read(journal.get(Family.META, keys.FRESHNESS), set(partitions), clock)
         self._kept = dict(self._known)
+        self._keep_at = self._keep_ages_at = 0.0
 
     def now(self) -> Moment:
         """This moment."""
@@ -49,7 +52,7 @@ class Freshness:
     def in_step(self, partition: Partition, moment: Moment) -> None:
         """The replica had all of it at that moment."""
         known = self._known.get(partition)
-        if known is None or known.at < moment.at:
+        if known is None or not known.sure or known.at < moment.at:
             self._known[partition] = moment
 
     def since(self, partition: Partition) -> Moment | None:
@@ -57,19 +60,45 @@ class Freshness:
         return self._known.get(partition)
 
     def age(self, moment: Moment | None) -> float | None:
-        """Seconds since then."""
+        """Seconds since then, at least."""
         return None if moment is None else max(0.0, self._clock.monotonic() - moment.at)
+
+    def younger(self, partition: Partition, seconds: float) -> bool:
+        """Is what the replica has of it surely at most this old?"""
+        moment = self._known.get(partition)
+        age = self.age(moment)
+        return moment is not None and moment.sure and age is not None and age <= seconds
 
     def tick(self, now: float) -> None:
         """Write down what is new, now and then."""
-        if now >= self._keep_at:
+        if now >= self._keep_ages_at or (now >= self._keep_at and self._known != self._kept):
             self._keep_at = now + KEEP_SECONDS
             self.keep()
 
     def keep(self) -> None:
-        """Write down what is new. If the disk does not take it, the next life knows an older time."""
-        new = {p: moment for p, moment in self._known.items() if self._kept.get(p) != moment}
-        if new:
-            writes = {(Family.META, keys.synced_key(*p)): keys.pack_number(m.wall_ms) for p, m in new.items()}
-            self._committer.stage(writes, sync=False)
-            self._kept |= new
+        """Write down what is known. If the disk does not take it, the next life knows an older time."""
+        if self._known:
+            now = self.now()
+            self._keep_ages_at = now.at + KEEP_AGES_SECONDS
+            steps = [[*p, m.wall_ms, now.at - m.at, m.sure] for p, m in self._known.items()]
+            kept = {"wall_ms": now.wall_ms, "at": now.at, "boot": self._clock.boot(), "steps": steps}
+            self._committer.stage({(Family.META, keys.FRESHNESS): json.dumps(kept).encode()}, sync=False)
+            self._kept = dict(self._known)
+
+
+def _read(kept: bytes | None, partitions: set[Partition], clock: Clock) -> dict[Partition, Moment]:
+    """What an earlier life knew, with the time since then."""
+    if kept is None:
+        return {}
+    found = json.loads(kept)
+    at = clock.monotonic()
+    by_wall = (clock.wall_ms() - found["wall_ms"]) / 1000
+    if found["boot"] and found["boot"] == clock.boot() and at >= found["at"]:
+        off, sure = at - found["at"], True
+    else:
+        off, sure = max(0.0, by_wall), by_wall >= 0
+    return {
+        (topic, partition): Moment(wall_ms, at - off - age, sure and was_sure)
+        for topic, partition, wall_ms, age, was_sure in found["steps"]
+        if (topic, partition) in partitions
+    }

@@ -17,6 +17,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from driftlog_edge import ports
+from driftlog_edge.link.kafka_asker import KafkaAsker
 from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
 
 log = structlog.get_logger()
@@ -47,6 +48,9 @@ class KafkaRoute:
         trouble: Callable[[], None],
     ) -> ports.Feed:
         return Feed(self._bootstrap, positions, loop, arrived, trouble)
+
+    def ask(self) -> ports.Asker:
+        return KafkaAsker(self._bootstrap)
 
 
 class Shipping:
@@ -182,18 +186,6 @@ class Feed:
             else:
                 log.warning("cannot read", topic=place[0], partition=place[1], error=str(error))
         return [Chunk(t, p, records, bool(ends)) for (t, p), (records, ends) in gathered.items()]
-
-    def end_offsets(self, places: Sequence[tuple[str, int]], timeout: float) -> dict[tuple[str, int], int]:
-        """Where the partitions end now. Blocking. Raises `Unreachable`."""
-        try:
-            found = {
-                (t, p): self._consumer.get_watermark_offsets(TopicPartition(t, p), timeout=timeout) for t, p in places
-            }
-        except (KafkaException, RuntimeError) as error:  # RuntimeError: closed meanwhile
-            raise Unreachable(f"the broker does not say where its topics end: {error}") from error
-        if silent := [place for place, offsets in found.items() if offsets is None]:
-            raise Unreachable(f"the broker does not say where {silent[0]} ends")
-        return {place: offsets[1] for place, offsets in found.items()}
 
     def close(self) -> None:
         self._stop.set()

@@ -13,11 +13,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
 
-from driftlog_edge.errors import EdgeError, Offline
+from driftlog_edge.errors import EdgeError, Offline, TimedOut
 from driftlog_edge.incoming.intake import Intake, Kind
 from driftlog_edge.incoming.puller import Pulled, Puller
 from driftlog_edge.link.connectivity import Connection, Connectivity, Watchdog, backoff
@@ -25,7 +26,7 @@ from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.heartbeats import Pulse
 from driftlog_edge.outgoing.pump import Pump
 from driftlog_edge.outgoing.shipper import Shipper
-from driftlog_edge.ports import Chunk, Clock, Family, Feed, Route, Sealed, Shipping, Unreachable
+from driftlog_edge.ports import Asker, Chunk, Clock, Family, Feed, Route, Sealed, Shipping, Unreachable
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
@@ -98,6 +99,9 @@ class Sync:
         self._connection = 0
         self._shipping: Shipping | None = None
         self._feed: Feed | None = None
+        self._asker: Asker | None = None
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="driftlog-link")
+        """For what blocks, each call with an end: nobody else's waiting keeps the link from closing."""
         self._intake: Intake | None = None
         self._changing = asyncio.Lock()
         self._failures = 0
@@ -119,7 +123,9 @@ class Sync:
     # -- life
 
     async def start(self) -> None:
-        """Begin; a broker that is not there is no error."""
+        """Begin; a broker that is not there is no error. Who was told to stay off the network stays off over a restart."""
+        if self._journal.get(Family.META, keys.OFFLINE) is not None:
+            self.connectivity.force_offline(True, self._clock.monotonic())
         self._begin(self._tick())
         await self._reconnect()
 
@@ -132,12 +138,14 @@ class Sync:
         async with self._changing:
             await self._disconnect()
         await self.pump.stop()
+        self._threads.shutdown(wait=False)
         self.freshness.keep()
 
     async def force_offline(self, forced: bool) -> None:
         """Aeroplane mode, on or off."""
         if forced == self.connectivity.forced:
             return
+        await self._committer.stage({(Family.META, keys.OFFLINE): b"" if forced else None})
         if forced:
             async with self._changing:
                 await self._disconnect(forced=True)
@@ -165,6 +173,7 @@ class Sync:
 
             positions = {place: self.position(*place) for place in self._places}
             self._feed = self._route.follow(loop, positions, arrived, self._trouble)
+            self._asker = self._route.ask()
             self._probe_at = self._clock.monotonic() + PROBE_SOON_SECONDS
             self.pump.hurry()
 
@@ -173,14 +182,14 @@ class Sync:
         online = self.connectivity.state is Connection.ONLINE
         if forced:
             self.connectivity.force_offline(True, self._clock.monotonic())
-        self._shipping = self._feed = self._intake = None
+        self._shipping = self._feed = self._intake = self._asker = None
         loop = asyncio.get_running_loop()
         if intake is not None:
             intake.close()
         if feed is not None:
-            await loop.run_in_executor(None, feed.close)
+            await loop.run_in_executor(self._threads, feed.close)
         if shipping is not None:
-            await loop.run_in_executor(None, shipping.close, FAREWELL_SECONDS if online else 0.0)
+            await loop.run_in_executor(self._threads, shipping.close, FAREWELL_SECONDS if online else 0.0)
 
     # -- out
 
@@ -202,7 +211,7 @@ class Sync:
         self._pulse.sent(self._clock.monotonic())
         try:
             if not self._heartbeat_known:  # the registry is needed once, and it may be slow
-                await loop.run_in_executor(None, self._ids.id_of, avro_files.text("heartbeat"))
+                await loop.run_in_executor(self._threads, self._ids.id_of, avro_files.text("heartbeat"))
                 self._heartbeat_known = True
             if self._shipping is None:
                 self._pulse.gone()
@@ -262,18 +271,24 @@ class Sync:
 
     def require_cloud(self) -> None:
         """Raise `Offline` when there is no way to the cloud."""
-        if self._feed is None or self.connectivity.state is Connection.OFFLINE:
+        if self._asker is None or self.connectivity.state is Connection.OFFLINE:
             raise Offline("this answer needs the cloud, and there is no way to it", "read with consistency=eventual")
 
     async def caught_up(self, place: tuple[str, int], seconds: float) -> Callable[[], bool]:
-        """A test: has this replica applied what the state partition held when this was asked? Raises `Offline`."""
+        """A test: has this replica applied what the state partition held when this was asked?
+
+        Raises:
+            Offline: there is no way to the cloud, or the broker says no.
+            TimedOut: the broker says nothing.
+        """
         self.require_cloud()
-        feed = self._feed
-        assert feed is not None, "it was there a line above"
-        loop = asyncio.get_running_loop()
+        asker = self._asker
+        assert asker is not None, "it was there a line above"
         try:
-            end = (await loop.run_in_executor(None, feed.end_offsets, [place], seconds))[place]
+            end = (await asker.ends([place], seconds))[place]
         except Unreachable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise TimedOut(str(error), "ask again later, or read with consistency=eventual") from error
             raise Offline(str(error), "read with consistency=eventual") from error
         return lambda: self.position(*place) >= end
 
@@ -292,21 +307,20 @@ class Sync:
         self._probe_at = min(self._probe_at, now + PROBE_SOON_SECONDS)
 
     async def _probe(self) -> None:
-        feed = self._feed
-        if feed is None:
+        asker = self._asker
+        if asker is None:
             return
         asked = self.freshness.now()
-        loop = asyncio.get_running_loop()
         try:
-            ends = await loop.run_in_executor(None, feed.end_offsets, self._state_places, PROBE_TIMEOUT_SECONDS)
+            ends = await asker.ends(self._state_places, PROBE_TIMEOUT_SECONDS)
         except Unreachable:
-            if feed is self._feed:
+            if asker is self._asker:
                 self._probes_failed += 1
                 self._trouble()
                 pause = backoff(self._probes_failed, random.random, PROBE_SOON_SECONDS)
                 self._probe_at = self._clock.monotonic() + min(PROBE_CAP_SECONDS, PROBE_SOON_SECONDS + pause)
             return
-        if feed is not self._feed:
+        if asker is not self._asker:
             return
         self._success()
         for place, end in ends.items():

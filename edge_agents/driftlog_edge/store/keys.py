@@ -11,6 +11,8 @@ LSN_BYTES = _LSN.size
 CLASSES = ("critical", "high", "normal", "low")
 CLOCK = b"clock"
 OBSERVED = b"observed"
+FRESHNESS = b"freshness"
+OFFLINE = b"offline"
 _SEPARATOR = b"\x00"
 
 
@@ -66,10 +68,6 @@ def batch_counter(space: str, partition: int) -> bytes:
 
 def cursor_key(topic: str, partition: int) -> bytes:
     return f"cursor/{topic}/{partition}".encode()
-
-
-def synced_key(topic: str, partition: int) -> bytes:
-    return f"synced/{topic}/{partition}".encode()
 
 
 def digest_key(space: str, scope: str) -> bytes:

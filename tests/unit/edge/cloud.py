@@ -170,6 +170,9 @@ class CloudRoute:
         self._feeds.append(feed)
         return feed
 
+    def ask(self) -> _CloudAsker:
+        return _CloudAsker(self)
+
     def cut(self) -> None:
         """The link is gone."""
         self.up = False
@@ -222,6 +225,17 @@ class _CloudShipping:
         pass
 
 
+class _CloudAsker:
+    def __init__(self, route: CloudRoute) -> None:
+        self._route = route
+
+    async def ends(self, places: Sequence[Place], seconds: float) -> dict[Place, int]:
+        if not self._route.up:
+            raise Unreachable("the broker does not answer")
+        self._route.asked += 1
+        return {place: len(self._route.cloud.of(*place)) for place in places}
+
+
 class _CloudFeed:
     def __init__(
         self,
@@ -254,12 +268,6 @@ class _CloudFeed:
                 chunks.append(Chunk(topic, partition, records, at_end=True))
             await self._arrived(chunks)
             self._route.looked += 1
-
-    def end_offsets(self, places: Sequence[Place], timeout: float) -> dict[Place, int]:
-        if not self._route.up:
-            raise Unreachable("the broker does not answer")
-        self._route.asked += 1
-        return {place: len(self._route.cloud.of(*place)) for place in places}
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._task.cancel)

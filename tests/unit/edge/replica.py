@@ -34,12 +34,16 @@ class HandClock:
     def __init__(self) -> None:
         self.ms = EPOCH_MS
         self.seconds = 1000.0
+        self.started = "boot-1"
 
     def wall_ms(self) -> int:
         return self.ms
 
     def monotonic(self) -> float:
         return self.seconds
+
+    def boot(self) -> str:
+        return self.started
 
     def pass_seconds(self, seconds: float) -> None:
         self.ms += int(seconds * 1000)

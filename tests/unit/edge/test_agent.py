@@ -132,6 +132,22 @@ async def test_an_agent_takes_up_where_the_last_one_was(
     assert on_hand(cloud) == 7
 
 
+async def test_aeroplane_mode_survives_a_restart(config: EdgeConfig, route: CloudRoute, ids: FixedIds) -> None:
+    async with EdgeAgent(app, config, route=route, ids=ids) as first:
+        await online(first)
+        await first.offline()
+    connections = route.connections
+    async with EdgeAgent(app, config, route=route, ids=ids) as second:
+        status = second.status()
+        assert (status["connection"], status["offline_by_choice"]) == ("OFFLINE", True)
+        await second.run("receive", store="s1", sku="tea", qty=1)
+        assert route.connections == connections
+        await second.online()
+        await online(second)
+    async with EdgeAgent(app, config, route=route, ids=ids) as third:
+        await online(third)
+
+
 async def test_a_folder_has_one_agent(agent: EdgeAgent, config: EdgeConfig, route: CloudRoute, ids: FixedIds) -> None:
     with pytest.raises(StoreBusy, match="held by another process") as raised:
         async with EdgeAgent(app, config, route=route, ids=ids):

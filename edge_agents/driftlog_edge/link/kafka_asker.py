@@ -1,0 +1,44 @@
+"""Questions to the broker, with a client of their own.
+
+A consumer lets one thread in at a time: whoever asks through the one that reads waits until it has read. So what the agent wants to
+know (where topics end) is asked through a client that does nothing else. Its answers are futures: no thread waits for them, and an
+asker that has no more time simply goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from driftlog_edge.ports import Unreachable
+
+REQUEST_SECONDS = 30.0
+"""How long the client itself keeps a question; who asks has less patience."""
+
+
+class KafkaAsker:
+    """`ports.Asker` of one cluster."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._client = AdminClient(
+            {
+                "bootstrap.servers": bootstrap,
+                "reconnect.backoff.max.ms": 1000,
+                "socket.nagle.disable": True,
+                "socket.keepalive.enable": True,
+                "log_level": 0,
+            }
+        )
+
+    async def ends(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int]:
+        wanted = {TopicPartition(*place): OffsetSpec.latest() for place in places}  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(seconds):
+                asked = self._client.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
+                found = await asyncio.gather(*(asyncio.wrap_future(future) for future in asked.values()))
+        except (KafkaException, TimeoutError) as error:
+            raise Unreachable(f"the broker does not say where its topics end: {error or 'no answer'}") from error
+        return {(tp.topic, tp.partition): end.offset for tp, end in zip(asked, found, strict=True)}

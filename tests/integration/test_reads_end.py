@@ -1,0 +1,77 @@
+"""Reads that ask the cloud end in the time given: on a broker where nothing happens, and on one that is frozen; so does the agent."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from driftlog_infra import EmbeddedBroker
+from tests.integration.conftest import LoadRun
+from tests.load.edges import EdgeProcess
+from tests.load.waiting import until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+
+PLACE = "market"
+MANY = 24
+"""More than a default executor has threads."""
+GIVEN = "2s"
+PATIENCE = 20.0
+"""Far more than a read was given; one that hangs never comes."""
+
+
+@contextmanager
+def frozen(broker: EmbeddedBroker) -> Iterator[None]:
+    """The broker's process stands still: connections stay open and nobody answers."""
+    pid = broker.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def ask(edge: EdgeProcess, **how: str) -> httpx.Response:
+    with edge.client(timeout=PATIENCE) as client:
+        return client.get(f"/v1/documents/Item/{PLACE}/tea", params={"timeout": GIVEN, **how})
+
+
+def ask_often(edge: EdgeProcess, callers: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
+    kinds = ({"consistency": "strong"}, {"max_age": "0s"})
+    return [callers.submit(ask, edge, **kinds[number % 2]) for number in range(MANY)]
+
+
+def test_reads_that_ask_the_cloud_end(restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun]) -> None:
+    run = load_run(restartable_broker.bootstrap)
+    with ThreadPoolExecutor(MANY) as callers, run.edge(0, PLACE) as edge:
+        with run.worker("only") as worker:
+            edge.do("hit", place=PLACE, item="tea", wait="merged")
+            run.group.await_drained(60)
+            assert worker.stop() == 0
+        until(lambda: edge.status()["connection"] == "ONLINE", "an idle agent is online", 30, edge.tail)
+
+        answers = [future.result(PATIENCE) for future in ask_often(edge, callers)]
+        assert [a.status_code for a in answers] == [200] * MANY
+        assert {a.json()["value"]["hits"] for a in answers} == {1}
+
+        with frozen(restartable_broker):
+            answers = [future.result(PATIENCE) for future in ask_often(edge, callers)]
+            assert {a.status_code for a in answers} <= {503, 504}, [a.text for a in answers]
+            assert edge.read(PLACE, "tea")["value"]["hits"] == 1, "what needs no cloud is answered"
+            hanging = ask_often(edge, callers)
+            until(lambda: any(future.running() for future in hanging), "reads are under way", 5)
+            assert edge.stop() == 0, edge.tail()
+            assert all(future.exception(PATIENCE) or future.result() for future in hanging)
+
+        edge.start()
+        until(lambda: edge.status()["connection"] == "ONLINE", "the agent is back", 60, edge.tail)
+        assert ask(edge, consistency="strong").status_code == 200
+        hanging = ask_often(edge, callers)
+        assert edge.stop() == 0, edge.tail()
