@@ -14,12 +14,11 @@ import httpx
 import typer
 
 from driftlog.cli.terminal import (
-    DEFAULT_BOOTSTRAP,
     DEFAULT_CACHE,
-    DEFAULT_REGISTRY,
     AppOption,
     Bootstrap,
     Cache,
+    Config,
     Json,
     Registry,
     emit,
@@ -34,6 +33,7 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.reading.conflict_reader import read_conflicts
 
 app = typer.Typer(
@@ -48,14 +48,19 @@ DEFAULT_EDGE = "http://127.0.0.1:7420"
 @told
 def list_(
     app: AppOption,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    registry: Registry = DEFAULT_REGISTRY,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
     cache: Cache = DEFAULT_CACHE,
     every: Annotated[bool, typer.Option("--all", help="Also those that are resolved.")] = False,
     json: Json = False,
 ) -> None:
     """Conflicts of an app. Example: driftlog conflicts list --app shop:app --all"""
-    found = [c for c in _read(app, bootstrap, registry, cache) if every or c.status is not ConflictStatus.RESOLVED]
+    found = [
+        c
+        for c in _read(app, ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry), cache)
+        if every or c.status is not ConflictStatus.RESOLVED
+    ]
     lines = [
         (c.id, "/".join(c.document), c.field, _shown(c.winner), _shown(c.loser), c.status.value, _time(c.deadline_ms))
         for c in found
@@ -69,13 +74,18 @@ def list_(
 def show(
     conflict: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
     app: AppOption,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    registry: Registry = DEFAULT_REGISTRY,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """Both versions side by side. Example: driftlog conflicts show 3f2a --app shop:app"""
-    found = [c for c in _read(app, bootstrap, registry, cache) if c.id.startswith(conflict)]
+    found = [
+        c
+        for c in _read(app, ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry), cache)
+        if c.id.startswith(conflict)
+    ]
     if len(found) != 1:
         fact = f"{len(found)} conflicts begin with {conflict!r}" if found else f"there is no conflict {conflict!r}"
         fail(fact, "see `driftlog conflicts list --all`")
@@ -115,11 +125,11 @@ def resolve(
         out.print(f"conflict {conflict} is decided; the others hear of it when the edge has shipped it")
 
 
-def _read(target: str, bootstrap: str, registry: str, cache: Path) -> list[Conflict]:
-    codecs = RecordCodecs(CachedRegistry(registry, cache))
+def _read(target: str, settings: ConnectionSettings, cache: Path) -> list[Conflict]:
+    codecs = RecordCodecs(CachedRegistry(settings.registry, cache))
     result: list[Conflict] = []
     for space in load_contract(target).spaces.values():
-        result += read_conflicts(bootstrap, space.name, space.partitions, codecs)
+        result += read_conflicts(settings.kafka, space.name, space.partitions, codecs)
     return result
 
 

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from driftlog.cli.terminal import (
-    DEFAULT_BOOTSTRAP,
     DEFAULT_CACHE,
-    DEFAULT_REGISTRY,
     Bootstrap,
     Cache,
+    Config,
     Json,
     Registry,
     emit,
@@ -23,6 +22,7 @@ from driftlog.cli.terminal import (
 )
 from driftlog_schemas.messages import Device, DeviceStatus
 from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.registry.enrolment import Enrolment
 
 app = typer.Typer(
@@ -44,8 +44,9 @@ def enrol(
         list[str] | None,
         typer.Option(help="A command it may send, or _write for writes without one; repeat for more. Default: all."),
     ] = None,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    registry: Registry = DEFAULT_REGISTRY,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
@@ -54,7 +55,7 @@ def enrol(
     Example: driftlog devices enrol store-1 --out store-1.json --scope s1 --permission sell
     """
     target = identity or Path(f"{device}.json")
-    with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
+    with _enrolment(bootstrap, registry, config, cache) as enrolment:
         line = enrolment.enrol(device, target, scope or ("*",), permission or ("*",))
     said = f"{line.device_id} is enrolled (incarnation {line.incarnation}); its identity is {target}: keep it secret"
     emit({**_data(line), "identity": str(target)}, as_json=json, table=lambda: said)
@@ -63,13 +64,14 @@ def enrol(
 @app.command("list")
 @told
 def list_(
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    registry: Registry = DEFAULT_REGISTRY,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """All devices. Example: driftlog devices list --json"""
-    with Enrolment(bootstrap, CachedRegistry(registry, cache)) as enrolment:
+    with _enrolment(bootstrap, registry, config, cache) as enrolment:
         devices = enrolment.all()
     lines = [
         (d.device_id, d.incarnation, d.status.value, ", ".join(d.scopes), ", ".join(d.permissions)) for d in devices
@@ -82,13 +84,14 @@ def list_(
 @told
 def show(
     device: DeviceArgument,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    registry: Registry = DEFAULT_REGISTRY,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """One device. Example: driftlog devices show store-1"""
-    with Enrolment(bootstrap, CachedRegistry(registry, cache)) as enrolment:
+    with _enrolment(bootstrap, registry, config, cache) as enrolment:
         line = enrolment.find(device)
     emit(_data(line), as_json=json, table=lambda: facts(line.device_id, _data(line)))
 
@@ -97,30 +100,45 @@ def show(
 @told
 def revoke(
     device: DeviceArgument,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    registry: Registry = DEFAULT_REGISTRY,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """From now on nothing of the device is taken; what arrived before stays. Example: driftlog devices revoke store-1"""
-    _set(device, DeviceStatus.REVOKED, bootstrap, registry, cache, json)
+    _set(device, DeviceStatus.REVOKED, bootstrap, registry, config, cache, json)
 
 
 @app.command()
 @told
 def wipe(
     device: DeviceArgument,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    registry: Registry = DEFAULT_REGISTRY,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """Like revoke, and the device is told to erase its replica when it connects. Example: driftlog devices wipe store-1"""
-    _set(device, DeviceStatus.WIPE, bootstrap, registry, cache, json)
+    _set(device, DeviceStatus.WIPE, bootstrap, registry, config, cache, json)
 
 
-def _set(device: str, status: DeviceStatus, bootstrap: str, registry: str, cache: Path, json: bool) -> None:
-    with Enrolment(bootstrap, CachedRegistry(registry, cache, register=True)) as enrolment:
+def _enrolment(bootstrap: str | None, registry: str | None, config: Path | None, cache: Path) -> Enrolment:
+    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
+    return Enrolment(settings.kafka, CachedRegistry(settings.registry, cache, register=True))
+
+
+def _set(
+    device: str,
+    status: DeviceStatus,
+    bootstrap: str | None,
+    registry: str | None,
+    config: Path | None,
+    cache: Path,
+    json: bool,
+) -> None:
+    with _enrolment(bootstrap, registry, config, cache) as enrolment:
         line = enrolment.set_status(device, status)
     said = f"{line.device_id} is {line.status.value} since {moment(line.status_since_ms)}"
     emit(_data(line), as_json=json, table=lambda: said)

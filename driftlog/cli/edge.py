@@ -14,7 +14,7 @@ import httpx
 import typer
 from rich.table import Table
 
-from driftlog.cli.terminal import AppOption, Json, emit, facts, fail, out, rows, told
+from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, emit, facts, fail, out, rows, told
 from driftlog_schemas.loading import load_contract
 
 app = typer.Typer(no_args_is_help=True, help="The agent beside the application. Example: driftlog edge status")
@@ -27,11 +27,11 @@ DEFAULT_URL = "http://127.0.0.1:7420"
 @told
 def run(
     app: AppOption,
-    config: Annotated[Path | None, typer.Option(help="TOML file with the agent's settings.")] = None,
+    config: Config = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the replica.")] = None,
     identity: Annotated[Path | None, typer.Option(help="Identity file from `driftlog devices enrol`.")] = None,
-    bootstrap: Annotated[str | None, typer.Option(help="HOST:PORT of a Kafka broker.")] = None,
-    registry: Annotated[str | None, typer.Option(help="URL of the schema registry.")] = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
     scope: Annotated[list[str] | None, typer.Option(help="Scope to hold; may be repeated.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of the API on loopback.")] = None,
     durability: Annotated[str | None, typer.Option(help="disk (fsync before the answer) or os.")] = None,

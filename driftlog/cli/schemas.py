@@ -8,11 +8,13 @@ from pathlib import Path
 
 import typer
 
-from driftlog.cli.terminal import DEFAULT_REGISTRY, AppOption, Json, Registry, emit, fail, rows, told
+from driftlog.cli.terminal import AppOption, Config, Json, Registry, emit, fail, rows, told
 from driftlog_schemas import avro_files
+from driftlog_schemas.connection import RegistrySettings
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.state_codec import state_schema
 
 app = typer.Typer(no_args_is_help=True, help="Schemas of an app. Example: driftlog schemas check --app shop:app")
@@ -20,9 +22,9 @@ app = typer.Typer(no_args_is_help=True, help="Schemas of an app. Example: driftl
 
 @app.command()
 @told
-def check(app: AppOption, registry: Registry = DEFAULT_REGISTRY, json: Json = False) -> None:
+def check(app: AppOption, registry: Registry = None, config: Config = None, json: Json = False) -> None:
     """Would the registry take them all? Changes nothing. Example: driftlog schemas check --app shop:app"""
-    found = verdicts(load_contract(app), registry)
+    found = verdicts(load_contract(app), ConnectionSettings.load(config, registry=registry).registry)
     lines = [(name, "compatible" if good else "BREAKS READERS") for name, good in found.items()]
     emit(found, as_json=json, table=lambda: rows("schemas", ("record", "verdict"), lines))
     _refuse_breaking(found)
@@ -30,11 +32,12 @@ def check(app: AppOption, registry: Registry = DEFAULT_REGISTRY, json: Json = Fa
 
 @app.command()
 @told
-def register(app: AppOption, registry: Registry = DEFAULT_REGISTRY, json: Json = False) -> None:
+def register(app: AppOption, registry: Registry = None, config: Config = None, json: Json = False) -> None:
     """Register them all; again is harmless. Example: driftlog schemas register --app shop:app"""
     contract = load_contract(app)
-    require_compatible(contract, registry)
-    ids = register_all(contract, registry)
+    where = ConnectionSettings.load(config, registry=registry).registry
+    require_compatible(contract, where)
+    ids = register_all(contract, where)
     emit(ids, as_json=json, table=lambda: rows("schemas", ("record", "id"), ids.items()))
 
 
@@ -46,16 +49,16 @@ def all_schemas(contract: AppContract) -> list[str]:
     return texts
 
 
-def verdicts(contract: AppContract, registry: str) -> dict[str, bool]:
+def verdicts(contract: AppContract, where: RegistrySettings | str) -> dict[str, bool]:
     """Record name -> would the registry take its schema? Changes nothing."""
     with tempfile.TemporaryDirectory() as cache:
-        client = CachedRegistry(registry, Path(cache))
+        client = CachedRegistry(where, Path(cache))
         return {avro_files.full_name(text): client.compatible(text) for text in all_schemas(contract)}
 
 
-def require_compatible(contract: AppContract, registry: str) -> None:
+def require_compatible(contract: AppContract, where: RegistrySettings | str) -> None:
     """End with the line that names what would break readers, before anything is registered."""
-    _refuse_breaking(verdicts(contract, registry))
+    _refuse_breaking(verdicts(contract, where))
 
 
 def _refuse_breaking(found: Mapping[str, bool]) -> None:
@@ -63,8 +66,8 @@ def _refuse_breaking(found: Mapping[str, bool]) -> None:
         fail(f"the registry would refuse {', '.join(bad)}", "give every new field a default; never change a type")
 
 
-def register_all(contract: AppContract, registry: str) -> dict[str, int]:
+def register_all(contract: AppContract, where: RegistrySettings | str) -> dict[str, int]:
     """Record name -> id."""
     with tempfile.TemporaryDirectory() as cache:
-        client = CachedRegistry(registry, Path(cache), register=True)
+        client = CachedRegistry(where, Path(cache), register=True)
         return {avro_files.full_name(text): client.id_of(text) for text in all_schemas(contract)}

@@ -37,17 +37,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print data instead of a tabl
 AppOption = Annotated[
     str, typer.Option("--app", envvar="DRIFTLOG_APP", help="MODULE:ATTRIBUTE of the app, for example shop:app.")
 ]
-Bootstrap = Annotated[
-    str, typer.Option("--bootstrap", envvar="DRIFTLOG_BOOTSTRAP", help="HOST:PORT of a Kafka broker.")
+Bootstrap = Annotated[str | None, typer.Option("--bootstrap", help="HOST:PORT of a Kafka broker; DRIFTLOG_BOOTSTRAP.")]
+Registry = Annotated[str | None, typer.Option("--registry", help="URL of the schema registry; DRIFTLOG_REGISTRY.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="DRIFTLOG_CONFIG", help="TOML file with [kafka], [registry] and [trust]."),
 ]
-Registry = Annotated[str, typer.Option("--registry", envvar="DRIFTLOG_REGISTRY", help="URL of the schema registry.")]
 
 Cache = Annotated[
     Path, typer.Option("--schema-cache", envvar="DRIFTLOG_SCHEMA_CACHE", help="Where known schemas are kept.")
 ]
-
-DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
-DEFAULT_REGISTRY = "http://127.0.0.1:8081/apis/ccompat/v7"
 
 DEFAULT_CACHE = Path.home() / ".cache" / "driftlog" / "schemas"
 

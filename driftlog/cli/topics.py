@@ -9,10 +9,9 @@ from rich.table import Table
 
 from driftlog.cli.schemas import register_all, require_compatible
 from driftlog.cli.terminal import (
-    DEFAULT_BOOTSTRAP,
-    DEFAULT_REGISTRY,
     AppOption,
     Bootstrap,
+    Config,
     Json,
     Registry,
     emit,
@@ -22,6 +21,7 @@ from driftlog.cli.terminal import (
 )
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.topics import Plan, plan, wanted_topics
 from driftlog_schemas.topics_admin import TopicsAdmin
 
@@ -30,9 +30,9 @@ app = typer.Typer(no_args_is_help=True, help="Topics of an app. Example: driftlo
 
 @app.command("plan")
 @told
-def plan_command(app: AppOption, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json: Json = False) -> None:
+def plan_command(app: AppOption, bootstrap: Bootstrap = None, config: Config = None, json: Json = False) -> None:
     """Say what would change; change nothing. Example: driftlog topics plan --app shop:app"""
-    made = _plan(load_contract(app), TopicsAdmin(bootstrap))
+    made = _plan(load_contract(app), TopicsAdmin(ConnectionSettings.load(config, bootstrap=bootstrap).kafka))
     emit(_data(made), as_json=json, table=lambda: _table(made))
     if made.refuse:
         fail(f"topic {made.refuse[0].topic} {made.refuse[0].fact}", made.refuse[0].remedy)
@@ -42,8 +42,9 @@ def plan_command(app: AppOption, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP, json:
 @told
 def apply_command(
     app: AppOption,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    registry: Registry = DEFAULT_REGISTRY,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
     replication: Annotated[
         int, typer.Option(envvar="DRIFTLOG_REPLICATION", min=1, help="Replication factor of new topics.")
     ] = 1,
@@ -54,12 +55,15 @@ def apply_command(
     Example: driftlog topics apply --app shop:app --bootstrap 127.0.0.1:9092
     """
     contract = load_contract(app)
-    admin = TopicsAdmin(bootstrap)
+    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
+    admin = TopicsAdmin(settings.kafka)
     made = _plan(contract, admin)
     if not made.refuse:
-        require_compatible(contract, registry)  # before the first topic: a refusal must leave everything as it was
+        require_compatible(
+            contract, settings.registry
+        )  # before the first topic: a refusal must leave everything as it was
     admin.apply(made, replication)
-    register_all(contract, registry)
+    register_all(contract, settings.registry)
     emit(_data(made), as_json=json, table=lambda: _table(made))
 
 

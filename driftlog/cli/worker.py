@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from driftlog.cli.terminal import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY, AppOption, Bootstrap, Registry, fail, told
+from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, told
+from driftlog_schemas.errors import BadSetting
 from driftlog_schemas.loading import load_contract
 from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.process.slot_hold import SlotHold
@@ -34,8 +34,9 @@ class LogLevel(StrEnum):
 @told
 def worker(
     app: AppOption,
-    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
-    registry: Registry = DEFAULT_REGISTRY,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
     data_dir: Annotated[
         Path, typer.Option(envvar="DRIFTLOG_DATA_DIR", help="Folder of the state stores (a cache of the read model).")
     ] = Path("driftlog-worker"),
@@ -66,7 +67,8 @@ def worker(
     Example: driftlog worker --app shop:app --bootstrap 127.0.0.1:9092 --workers 2
     """
     try:
-        settings = WorkerSettings(
+        settings = WorkerSettings.load(
+            config,
             app=app,
             bootstrap=bootstrap,
             registry=registry,
@@ -80,15 +82,14 @@ def worker(
             metrics_port=metrics_port,
             log_level=log_level.value,
         )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from error
+    except BadSetting as error:
+        raise typer.BadParameter(f"{error}; {error.remedy}") from error
     contract = load_contract(app)
     chosen = chosen_spaces(contract, settings.spaces)
     if not supervise and (len(chosen) > 1 or settings.workers > 1):
         fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
     _require_ports(settings, len(chosen))
-    check_topics(contract, chosen, settings.bootstrap, settings.wait)
+    check_topics(contract, chosen, settings.kafka, settings.wait)
     with SlotHold(settings.data_dir, settings.slot):
         check_schemas(chosen, settings)
         if not supervise:

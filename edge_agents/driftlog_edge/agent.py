@@ -63,7 +63,7 @@ class EdgeAgent:
         self.contract = app if isinstance(app, AppContract) else app.contract
         self.config = config
         self.watchers = Watchers(secrets.token_hex(4))
-        self._route = route or KafkaRoute(config.bootstrap)
+        self._route = route or KafkaRoute(config.kafka)
         self._ids = ids
         self._clock = clock or SystemClock()
         self._progress = Progress()

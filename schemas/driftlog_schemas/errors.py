@@ -8,6 +8,7 @@ ContractError
 ├── Incompatible         the registry refuses a schema
 ├── TopicProblem         a topic is missing or not as it must be
 ├── BrokerUnreachable    no broker answers
+├── BadSetting           a setting that cannot be used
 ├── IdentityProblem      an identity file that is missing, foreign or readable by others
 └── LoadError            an app module that cannot be loaded
 """
@@ -49,6 +50,10 @@ class TopicProblem(ContractError):
 
 class BrokerUnreachable(ContractError):
     """No broker answers at the address."""
+
+
+class BadSetting(ContractError):
+    """A setting that cannot be used; never tells what was given."""
 
 
 class IdentityProblem(ContractError):

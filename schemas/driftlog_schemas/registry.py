@@ -22,9 +22,10 @@ from typing import Protocol, TypeVar
 import structlog
 
 from driftlog_schemas.avro_files import full_name
+from driftlog_schemas.connection import RegistrySettings, registry_at
 from driftlog_schemas.errors import RegistryUnreachable, UnknownSchema
 from driftlog_schemas.registry_client import RegistryClient
-from driftlog_schemas.schema_cache import SchemaCache, without_secrets
+from driftlog_schemas.schema_cache import SchemaCache
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -69,10 +70,10 @@ class FixedIds:
 class CachedRegistry:
     """A Confluent-compatible registry behind a disk cache."""
 
-    def __init__(self, url: str, cache: Path, *, register: bool = False) -> None:
-        self._url = url
-        self._shown = without_secrets(url)
-        self._cache = SchemaCache(cache, url)
+    def __init__(self, where: RegistrySettings | str, cache: Path, *, register: bool = False) -> None:
+        self._where = registry_at(where)
+        self._shown = self._where.url
+        self._cache = SchemaCache(cache, self._where.url)
         self._register = register
         self._ids: dict[str, int] = {}
         self._texts: dict[int, str] = {}
@@ -138,7 +139,7 @@ class CachedRegistry:
         if self._failure is not None and time.monotonic() < self._quiet_until:
             raise RegistryUnreachable(f"{self._failure} (a moment ago)", self._failure.remedy)
         if self._client is None:
-            self._client = RegistryClient(self._url, TIMEOUT_SECONDS)
+            self._client = RegistryClient(self._where, TIMEOUT_SECONDS)
         try:
             return question(self._client)
         except RegistryUnreachable as error:

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import httpx
 
+from driftlog_schemas.connection import RegistrySettings
 from driftlog_schemas.errors import Incompatible, RegistryUnreachable, UnknownSchema
-from driftlog_schemas.schema_cache import without_secrets
 
 _WHOLE_URL = "give the whole URL with --registry, for example http://127.0.0.1:8081/apis/ccompat/v7"
 _HEADERS = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
@@ -24,12 +24,11 @@ _STALE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 
 class RegistryClient:
-    """One registry over HTTP. User and password may stand in the URL; they are never shown."""
+    """One registry over HTTP or HTTPS. Raises `BadSetting` for a password or certificate that cannot be read."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self._url = url.rstrip("/")
-        self._shown = without_secrets(url)
-        self._http = httpx.Client(headers=_HEADERS, timeout=timeout)
+    def __init__(self, where: RegistrySettings, timeout: float) -> None:
+        self._url = self._shown = where.url.rstrip("/")
+        self._http = httpx.Client(headers=_HEADERS, timeout=timeout, auth=where.user(), verify=where.tls())
 
     def lookup(self, subject: str, text: str) -> int:
         """The id of a schema. Raises `UnknownSchema`, `RegistryUnreachable`."""
@@ -97,7 +96,7 @@ class RegistryClient:
         if status in (401, 403):
             return RegistryUnreachable(
                 f"schema registry {self._shown} does not let us in ({status})",
-                "put the user into the URL: https://USER:PASSWORD@HOST",
+                "give registry.username and registry.password_file",
             )
         if status < 500:
             return RegistryUnreachable(f"{self._shown} is no schema registry ({status})", _WHOLE_URL)

@@ -2,7 +2,7 @@
 
 A registry never changes what an id means, so nothing here expires. The files are a copy: one that cannot be read (power cut, foreign
 hand) is passed over and learned again, one that cannot be written (full disk) costs a question after the next start. Both
-are logged. Secrets in the registry's URL are not kept.
+are logged.
 """
 
 from __future__ import annotations
@@ -13,20 +13,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 
 log = structlog.get_logger()
-
-
-def without_secrets(url: str) -> str:
-    """The URL as it may be shown and kept."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # no URL at all; whoever asks it will say so
-        return url.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 class SchemaCache:
@@ -34,7 +24,7 @@ class SchemaCache:
 
     def __init__(self, folder: Path, url: str) -> None:
         self._folder = folder
-        self._url = without_secrets(url)
+        self._url = url
 
     def load(self) -> Iterator[tuple[int, str]]:
         """Every (id, schema text) that was kept of this registry, the latest last."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
+from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
 from driftlog_schemas.topics import Plan, Topic
 
@@ -23,10 +24,11 @@ ANSWER_SECONDS = 5.0
 class TopicsAdmin:
     """The topics of one cluster."""
 
-    def __init__(self, bootstrap: str, timeout: float = TIMEOUT_SECONDS) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaSettings | str, timeout: float = TIMEOUT_SECONDS) -> None:
+        found = kafka_at(kafka)
+        self._bootstrap = found.bootstrap
         self._timeout = timeout
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._admin = AdminClient({**found.client(), "log_level": 0})
 
     def existing(self, names: Sequence[str] | None = None) -> dict[str, Topic]:
         """What is there, with settings, of `names` or of all. Raises `BrokerUnreachable`."""

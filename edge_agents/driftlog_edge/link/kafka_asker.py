@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from driftlog_edge.ports import Unreachable
+from driftlog_schemas.connection import KafkaSettings
 
 REQUEST_SECONDS = 30.0
 """How long the client itself keeps a question; who asks has less patience."""
@@ -22,10 +23,10 @@ REQUEST_SECONDS = 30.0
 class KafkaAsker:
     """`ports.Asker` of one cluster."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, kafka: KafkaSettings) -> None:
         self._client = AdminClient(
             {
-                "bootstrap.servers": bootstrap,
+                **kafka.client(),
                 "reconnect.backoff.max.ms": 1000,
                 "socket.nagle.disable": True,
                 "socket.keepalive.enable": True,

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from driftlog_edge import ports
 from driftlog_edge.link.kafka_asker import KafkaAsker
 from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
+from driftlog_schemas.connection import KafkaSettings, kafka_at
 
 log = structlog.get_logger()
 
@@ -29,8 +30,8 @@ FETCH_BATCH = 500
 class KafkaRoute:
     """`ports.Route` to one cluster."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaSettings | str) -> None:
+        self._kafka = kafka_at(kafka)
 
     def ship(
         self,
@@ -38,7 +39,7 @@ class KafkaRoute:
         delivered: Callable[[Sealed, str | None], None],
         trouble: Callable[[], None],
     ) -> ports.Shipping:
-        return Shipping(self._bootstrap, loop, delivered, trouble)
+        return Shipping(self._kafka, loop, delivered, trouble)
 
     def follow(
         self,
@@ -47,10 +48,10 @@ class KafkaRoute:
         arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
         trouble: Callable[[], None],
     ) -> ports.Feed:
-        return Feed(self._bootstrap, positions, loop, arrived, trouble)
+        return Feed(self._kafka, positions, loop, arrived, trouble)
 
     def ask(self) -> ports.Asker:
-        return KafkaAsker(self._bootstrap)
+        return KafkaAsker(self._kafka)
 
 
 class Shipping:
@@ -58,7 +59,7 @@ class Shipping:
 
     def __init__(
         self,
-        bootstrap: str,
+        kafka: KafkaSettings,
         loop: asyncio.AbstractEventLoop,
         delivered: Callable[[Sealed, str | None], None],
         trouble: Callable[[], None],
@@ -67,7 +68,7 @@ class Shipping:
         self._delivered = delivered
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **kafka.client(),
                 "enable.idempotence": True,
                 "acks": "all",
                 "compression.type": "zstd",
@@ -127,7 +128,7 @@ class Feed:
 
     def __init__(
         self,
-        bootstrap: str,
+        kafka: KafkaSettings,
         positions: Mapping[tuple[str, int], int],
         loop: asyncio.AbstractEventLoop,
         arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
@@ -138,7 +139,7 @@ class Feed:
         self._positions = positions
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **kafka.client(),
                 "group.id": "driftlog-edge",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,

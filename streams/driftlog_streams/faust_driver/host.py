@@ -20,6 +20,7 @@ from yarl import URL
 from driftlog_schemas import topics
 from driftlog_streams.core.restoration import ChangelogRecord, Recovered
 from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.faust_driver.broker_credentials import broker_credentials
 from driftlog_streams.faust_driver.overrides import FaustApp
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
@@ -53,8 +54,8 @@ class WorkerHost:
         (self._folder / "faust").mkdir(parents=True, exist_ok=True)
         self._slot = slot
         self.metrics = WorkerMetrics(rules.name)
-        self._devices = DeviceView(settings.bootstrap, rules.records)
-        self._recovery = ChangelogRecovery(settings.bootstrap, group_id(rules.name), rules)
+        self._devices = DeviceView(settings.kafka, rules.records)
+        self._recovery = ChangelogRecovery(settings.kafka, group_id(rules.name), rules)
         self._recovered: dict[int, Recovered] = {}
         self._pulse: Pulse | None = None
         self._publisher: Publisher | None = None
@@ -82,7 +83,8 @@ class WorkerHost:
         settings, space = self._settings, self._rules.space
         app = FaustApp(
             group_id(space.name),
-            broker=[URL(f"kafka://{address}") for address in settings.bootstrap.split(",")],
+            broker=[URL(f"kafka://{address}") for address in settings.kafka.bootstrap.split(",")],
+            broker_credentials=broker_credentials(settings.kafka),
             store="memory://",
             datadir=str(self._folder / "faust"),
             topic_partitions=space.partitions,
@@ -142,14 +144,14 @@ class WorkerHost:
         if self.pump is None:
             loop = asyncio.get_running_loop()
             assert self._pulse is not None
-            self._publisher = Publisher(self._settings.bootstrap, self._settings.session_timeout, loop)
+            self._publisher = Publisher(self._settings.kafka, self._settings.session_timeout, loop)
             self.pump = MergePump(
                 self._rules,
                 self._devices,
                 self._publisher,
                 self._pulse,
                 self.metrics,
-                ChangelogReader(self._settings.bootstrap, topics.state_topic(self._rules.name)),
+                ChangelogReader(self._settings.kafka, topics.state_topic(self._rules.name)),
                 self._settings.window_ms,
             )
             consumer: Any = self.app.consumer

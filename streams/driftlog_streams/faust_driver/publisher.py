@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_streams.core.work import OutRecord
 
 QUEUE_MESSAGES = 200_000
@@ -37,11 +38,11 @@ class _Report:
 class Publisher:
     """Publishes stages of flights; callbacks come on the event loop."""
 
-    def __init__(self, bootstrap: str, timeout_seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, kafka: KafkaSettings | str, timeout_seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **kafka_at(kafka).client(),
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": 0,

@@ -14,6 +14,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from driftlog_schemas import topics
+from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_streams.core.restoration import Recovered, Restoration
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.errors import RecoveryFailed
@@ -26,8 +27,8 @@ log = structlog.get_logger()
 class ChangelogRecovery:
     """Recovers partitions of one space. Blocking: run it off the event loop."""
 
-    def __init__(self, bootstrap: str, group_id: str, rules: SpaceRules) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaSettings | str, group_id: str, rules: SpaceRules) -> None:
+        self._kafka = kafka_at(kafka)
         self._group_id = group_id
         self._rules = rules
         self.restoration = Restoration(rules)
@@ -55,7 +56,7 @@ class ChangelogRecovery:
     def _consumer(self) -> Consumer:
         return Consumer(
             {
-                "bootstrap.servers": self._bootstrap,
+                **self._kafka.client(),
                 "group.id": self._group_id,  # to ask for its commits; it never joins
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",

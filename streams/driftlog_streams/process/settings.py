@@ -1,22 +1,19 @@
-"""What a worker is told: option, then DRIFTLOG_*, then TOML (`DRIFTLOG_CONFIG`, table `worker`), then the default."""
+"""What a worker is told: option, then DRIFTLOG_*, then the TOML file (`--config`), then the default."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from driftlog_schemas.settings import ConnectionSettings
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(ConnectionSettings):
     """Settings of one worker process and its supervisor."""
-
-    model_config = SettingsConfigDict(env_prefix="DRIFTLOG_", extra="ignore", frozen=True)
 
     app: str
     """`module:attribute`"""
-    bootstrap: str = "127.0.0.1:9092"
-    registry: str = "http://127.0.0.1:8081/apis/ccompat/v7"
     data_dir: Path = Path("driftlog-worker")
     workers: int = Field(default=1, ge=1, le=256)
     slot: str = Field(default="0", pattern=r"^[A-Za-z0-9_-]{1,40}$")

@@ -23,6 +23,7 @@ from types import FrameType
 
 import structlog
 
+from driftlog_schemas.connection import REVEAL
 from driftlog_streams.process.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -61,7 +62,7 @@ def spawn(plan: ChildPlan) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "driftlog_streams.process.worker", str(os.getpid()), plan.space, plan.slot]
     child = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert child.stdin is not None
-    child.stdin.write(plan.settings.model_dump_json().encode())
+    child.stdin.write(plan.settings.model_dump_json(context=REVEAL).encode())
     child.stdin.close()
     return child
 

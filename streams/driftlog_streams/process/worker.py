@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from driftlog_schemas import topics
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import AppContract, SpaceContract
 from driftlog_schemas.errors import BrokerUnreachable, ContractError, RegistryUnreachable
 from driftlog_schemas.loading import load_contract
@@ -44,14 +45,14 @@ def chosen_spaces(contract: AppContract, names: tuple[str, ...]) -> list[SpaceCo
     return spaces
 
 
-def check_topics(contract: AppContract, spaces: list[SpaceContract], bootstrap: str, wait: float) -> None:
+def check_topics(contract: AppContract, spaces: list[SpaceContract], kafka: KafkaSettings | str, wait: float) -> None:
     """Raise what `TopicsAdmin.require` raises; a silent broker is waited for."""
     names = {t.name for s in spaces for t in topics.space_topics(s.name, s.partitions)} | {topics.DEVICES}
     wanted = [t for t in topics.wanted_topics(contract) if t.name in names]
     end = time.monotonic() + wait
     while True:
         try:
-            TopicsAdmin(bootstrap, timeout=max(1.0, min(5.0, wait))).require(wanted)
+            TopicsAdmin(kafka, timeout=max(1.0, min(5.0, wait))).require(wanted)
             return
         except BrokerUnreachable as error:
             if time.monotonic() > end:
@@ -84,7 +85,7 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     configure_logs(settings.log_level, space=space, slot=slot)
     contract = load_contract(settings.app)
     (chosen,) = chosen_spaces(contract, (space,))
-    check_topics(contract, [chosen], settings.bootstrap, settings.wait)
+    check_topics(contract, [chosen], settings.kafka, settings.wait)
     ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True)
     rules = SpaceRules(chosen, ids)
     rules.register()

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_streams.reading.topic_reading import to_present_end
 
 TIMEOUT_SECONDS = 10.0
@@ -19,11 +20,11 @@ TIMEOUT_SECONDS = 10.0
 class ChangelogReader:
     """Reads one topic. Not to be used by two threads at once."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, kafka: KafkaSettings | str, topic: str) -> None:
         self._topic = topic
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._admin = AdminClient({**kafka_at(kafka).client(), "log_level": 0})
         self._settings = {
-            "bootstrap.servers": bootstrap,
+            **kafka_at(kafka).client(),
             "group.id": "driftlog-changelog-reader",  # never joined, nothing committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,

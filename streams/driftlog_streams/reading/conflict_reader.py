@@ -6,6 +6,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException
 
 from driftlog_schemas import topics
+from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.messages import Conflict
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -17,14 +18,14 @@ from driftlog_streams.reading.topic_reading import to_present_end
 log = structlog.get_logger()
 
 
-def read_conflicts(bootstrap: str, space: str, partitions: int, codecs: RecordCodecs) -> list[Conflict]:
+def read_conflicts(kafka: KafkaSettings | str, space: str, partitions: int, codecs: RecordCodecs) -> list[Conflict]:
     """The newest record of every conflict, by detection time. Raises `TopicProblem`, `BrokerUnreachable`."""
     topic = topics.conflicts_topic(space)
-    TopicsAdmin(bootstrap, timeout=5.0).require([Topic(topic, partitions, {})])
+    TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
     found: dict[bytes, Conflict] = {}
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **kafka_at(kafka).client(),
             "group.id": "driftlog-conflict-reader",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",

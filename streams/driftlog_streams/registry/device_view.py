@@ -16,6 +16,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftlog_schemas import topics
+from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.messages import Device
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -32,7 +33,7 @@ _PARTITION = 0
 class DeviceView:
     """device id -> its newest line. `start` it, ask `find`, `close` it."""
 
-    def __init__(self, bootstrap: str, codecs: RecordCodecs) -> None:
+    def __init__(self, kafka: KafkaSettings | str, codecs: RecordCodecs) -> None:
         self._codecs = codecs
         self._devices: dict[str, Device] = {}
         self._position = 0
@@ -40,7 +41,7 @@ class DeviceView:
         self._closed = False
         self._known_at = 0.0
         config = {
-            "bootstrap.servers": bootstrap,
+            **kafka_at(kafka).client(),
             "group.id": "driftlog-device-view",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",

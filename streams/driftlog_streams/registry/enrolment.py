@@ -18,6 +18,7 @@ from pathlib import Path
 from confluent_kafka import KafkaError, Message, Producer
 
 from driftlog_schemas import avro_files, topics
+from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.messages import Device, DeviceStatus
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -33,14 +34,14 @@ TIMEOUT_SECONDS = 15.0
 class Enrolment:
     """The registry of one cluster. A context manager: it holds a reader of the topic."""
 
-    def __init__(self, bootstrap: str, ids: SchemaIds) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaSettings | str, ids: SchemaIds) -> None:
+        self._kafka = kafka_at(kafka)
         self._codecs = RecordCodecs(ids)
         ids.id_of(
             avro_files.text("device")
         )  # a registry that is not there is told here, not found missing by the reader
-        TopicsAdmin(bootstrap, timeout=5.0).require([Topic(topics.DEVICES, SHARED_PARTITIONS, {})])
-        self._view = DeviceView(bootstrap, self._codecs)
+        TopicsAdmin(kafka, timeout=5.0).require([Topic(topics.DEVICES, SHARED_PARTITIONS, {})])
+        self._view = DeviceView(kafka, self._codecs)
 
     def __enter__(self) -> Enrolment:
         self._view.start(TIMEOUT_SECONDS)
@@ -117,7 +118,7 @@ class Enrolment:
 
         producer = Producer(
             {
-                "bootstrap.servers": self._bootstrap,
+                **self._kafka.client(),
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.timeout.ms": int(TIMEOUT_SECONDS * 1000),

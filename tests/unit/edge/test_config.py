@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from driftlog_edge.config import BadConfig, EdgeConfig
+from driftlog_edge.config import EdgeConfig
+from driftlog_schemas.errors import BadSetting
 
 GOOD = 'data_dir = "/from/file"\nidentity = "/from/file.json"\nscopes = ["s1"]\nhttp_port = 1111\n'
 
@@ -66,14 +67,14 @@ def test_a_bad_value_names_its_setting_and_where_to_mend_it(toml: Path, line: st
     kept = [known for known in GOOD.splitlines() if not known.startswith(line.split()[0])]
     toml.write_text("\n".join([*kept, line]))
 
-    with pytest.raises(BadConfig, match=named) as raised:
+    with pytest.raises(BadSetting, match=named) as raised:
         EdgeConfig.load(toml)
 
     assert str(toml) in raised.value.remedy
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(BadConfig, match=r"data_dir|identity|scopes"):
+    with pytest.raises(BadSetting, match=r"data_dir|identity|scopes"):
         EdgeConfig.load()
 
 
@@ -84,16 +85,16 @@ def test_a_bad_value_in_the_environment_is_named(
     toml: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(f"DRIFTLOG_{name.upper()}", value)
-    with pytest.raises(BadConfig, match=name):
+    with pytest.raises(BadSetting, match=name):
         EdgeConfig.load(toml)
 
 
 def test_a_file_that_is_not_there_or_no_toml_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match="no configuration file"):
+    with pytest.raises(BadSetting, match="no configuration file"):
         EdgeConfig.load(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("data_dir = ")
-    with pytest.raises(BadConfig, match="not TOML"):
+    with pytest.raises(BadSetting, match="not TOML"):
         EdgeConfig.load(broken)
-    with pytest.raises(BadConfig, match="cannot be read"):
+    with pytest.raises(BadSetting, match="cannot be read"):
         EdgeConfig.load(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from driftlog_schemas.schema_cache import SchemaCache, without_secrets
+from driftlog_schemas.schema_cache import SchemaCache
 
 URL = "http://registry:8081"
 
@@ -93,8 +93,3 @@ def test_a_folder_that_vanished_is_made_again(cache: SchemaCache, tmp_path: Path
 def test_nothing_is_made_before_there_is_something_to_keep(cache: SchemaCache, tmp_path: Path) -> None:
     assert list(cache.load()) == []
     assert list(tmp_path.iterdir()) == []
-
-
-def test_secrets_are_taken_out_of_a_url() -> None:
-    assert without_secrets("https://ann:secret@host:1/path") == "https://host:1/path"
-    assert without_secrets("https://host:1/path") == "https://host:1/path"
