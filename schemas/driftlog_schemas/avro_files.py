@@ -12,7 +12,17 @@ import fastavro
 _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "avro", _HERE.parent / "avro")
 
-RECORDS = ("signed_batch", "batch_body", "receipt", "conflict", "device", "heartbeat", "parked_command")
+RECORDS = (
+    "signed_batch",
+    "batch_body",
+    "receipt",
+    "chain_row",
+    "refusal_notice",
+    "conflict",
+    "device",
+    "heartbeat",
+    "parked_command",
+)
 
 
 @cache

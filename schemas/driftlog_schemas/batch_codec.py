@@ -1,8 +1,8 @@
 """A batch and its bytes: one Avro body, signed as it is sent.
 
-The ops of a batch stand in columns (all seqs, all clocks, all values ...), and what repeats (documents, contexts, the pairs of
-field and kind) stands once in a table. So the work per op is a few array entries and no record, and a usual op takes some
-twenty bytes. Op and batch come back exactly as they went in: `1`, `1.0` and `True` are three values.
+The ops of a batch stand in columns (all seqs, all clocks, all values ...), packed numbers each, and what repeats (names, scopes,
+documents, contexts, the pairs of field and kind) stands once in a table. So the work per op is a few list entries and no record,
+and a usual op takes some ten bytes. Op and batch come back exactly as they went in: `1`, `1.0` and `True` are three values.
 
 The bounds are checked on both sides: a batch over them never leaves a device and never enters a merge. Whatever the bytes
 are, reading them gives a batch or `Undecodable`, nothing else.
@@ -10,81 +10,114 @@ are, reading them gives a batch or `Undecodable`, nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Iterable, Sequence
-from itertools import repeat
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from itertools import accumulate, repeat
+from typing import Any, TypeVar
 
 import fastavro
 
-from driftlog_crdt import Op, Plain, canonical
-from driftlog_schemas import avro_files
+from driftlog_crdt import Op
+from driftlog_crdt.causal import Vector
+from driftlog_schemas import avro_files, bounds
+from driftlog_schemas.columns_codec import pack, unpack
+from driftlog_schemas.context_table import ContextTable, read_contexts
 from driftlog_schemas.errors import TooBig, Undecodable
 from driftlog_schemas.framing import FramedCodec, decode_plain
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.json_text import from_json
 from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
+from driftlog_schemas.value_columns import ValueColumns, read_values
 
-FORMAT = 1
+FORMAT = 2
 MAX_BATCH_OPS = 500
 MAX_BATCH_BYTES = 900 * 1024
 """Under Kafka's default record limit of 1 MiB."""
+DIGEST_BYTES = 16
+SHORT_DIGEST_BYTES = 8
 
 T = TypeVar("T")
 
-_LONG = 1 << 63
-_NO_CONTEXT: Final = -1
-_FORMAT_BYTES = b"\x02"
-"""`format` stands first and Avro writes 1 as 2, so this byte alone tells a body of ours."""
+_FORMAT_BYTES = b"\x04"
+"""`format` stands first and Avro writes 2 as 4, so this byte alone tells a body of ours."""
 _BODY = avro_files.parsed("batch_body")
-_JSON = "driftlog.v1.Json"
+_NO_CONTEXT = -1
+
+
+def batch_digest(body: bytes) -> bytes:
+    """What names a batch in its replica's chain: 16 bytes over the body as it was signed."""
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()
 
 
 def encode_body(batch: Batch) -> bytes:
-    """The bytes that are signed. Raises `TooBig` over 500 ops or 900 KiB."""
+    """The bytes that are signed. Raises `TooBig` over 500 ops, 900 KiB or a bound of `bounds`."""
     pairs = [pair for command in batch.commands for pair in command.ops]
     if len(pairs) > MAX_BATCH_OPS:
         raise TooBig(f"{len(pairs)} ops in a batch, at most {MAX_BATCH_OPS}", "split the command")
+    names: dict[str, int] = {}
+    scopes: dict[str, int] = {}
     documents: dict[DocumentId, int] = {}
     changes: dict[tuple[str, str], int] = {}
-    contexts = _ContextTable()
-    op_document, op_seq, op_hlc, op_change, op_context, op_value = [], [], [], [], [], []
-    for document, (replica, seq, hlc, field, kind, value, context, _) in pairs:
+    contexts, values = ContextTable(), ValueColumns()
+    op_document, op_seq, op_hlc, op_change, op_context, op_unsure = [], [], [], [], [], []
+    for document, (replica, seq, hlc, field, kind, value, context, unsure) in pairs:
         assert replica == batch.replica, "a batch carries the ops of one replica"
         op_document.append(documents.setdefault(document, len(documents)))
         op_seq.append(seq)
         op_hlc.append(hlc)
         op_change.append(changes.setdefault((field, kind), len(changes)))
         op_context.append(_NO_CONTEXT if context is None else contexts.index(context))
-        op_value.append(_to_avro(value))
+        op_unsure.append(unsure)
+        values.add(value)
+
+    def name(text: str) -> int:
+        return names.setdefault(text, len(names))
+
+    def scope(text: str) -> int:
+        return scopes.setdefault(text, len(scopes))
+
+    commands = batch.commands
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "space": batch.space,
+        "partition": batch.partition,
+        "replica": batch.replica,
+        "number": batch.number,
+        "prev": batch.prev,
+        "floor": batch.floor,
+        "end": batch.end,
+        "app_version": batch.app_version,
+        "document_collection": pack([name(d.collection) for d in documents]),
+        "document_scope": pack([scope(d.scope) for d in documents]),
+        "document_id": [d.id for d in documents],
+        "changes": len(changes),
+        "change_field": pack([name(field) for field, _ in changes]),
+        "change_kind": pack([name(kind) for _, kind in changes]),
+        "command_id": [c.id for c in commands],
+        "command_name": pack([name(c.name) for c in commands]),
+        "command_scope": pack([scope(c.scope) for c in commands]),
+        "command_hlc": pack([c.hlc for c in commands]),
+        "command_actor": pack([name(c.actor) for c in commands]),
+        "command_ops": pack([len(c.ops) for c in commands]),
+        "names": list(names),
+        "scopes": list(scopes),
+        "op_document": pack(op_document),
+        "op_seq": pack(op_seq),
+        "op_hlc": pack(op_hlc),
+        "op_change": pack(op_change),
+        "op_context": pack(op_context),
+        "op_unsure": pack(op_unsure),
+        **contexts.columns(),
+        **values.columns(),
+    }
+    try:
+        _check_bounds(record)
+    except bounds.OutOfBounds as error:
+        raise TooBig(str(error), "shorten it") from error
     stream = io.BytesIO()
-    fastavro.schemaless_writer(
-        stream,
-        _BODY,
-        {
-            "format": FORMAT,
-            "space": batch.space,
-            "partition": batch.partition,
-            "replica": batch.replica,
-            "number": batch.number,
-            "app_version": batch.app_version,
-            "documents": [{"collection": d.collection, "scope": d.scope, "id": d.id} for d in documents],
-            "contexts": contexts.entries,
-            "changes": [{"field": field, "kind": kind} for field, kind in changes],
-            "commands": [
-                {"id": c.id, "name": c.name, "scope": c.scope, "hlc": c.hlc, "actor": c.actor, "ops": len(c.ops)}
-                for c in batch.commands
-            ],
-            "op_document": op_document,
-            "op_seq": op_seq,
-            "op_hlc": op_hlc,
-            "op_change": op_change,
-            "op_context": op_context,
-            "op_value": op_value,
-        },
-    )
+    fastavro.schemaless_writer(stream, _BODY, record)
     body = stream.getvalue()
     if len(body) > MAX_BATCH_BYTES:
         raise TooBig(f"a batch of {len(body)} bytes, at most {MAX_BATCH_BYTES}", "write smaller values")
@@ -98,18 +131,26 @@ def decode_body(body: bytes) -> Batch:
     if body[:1] != _FORMAT_BYTES:
         raise Undecodable("a batch of a format that is not known here", "update the workers first, then the edges")
     record = decode_plain(_BODY, body)
-    replica: str = record["replica"]
-    ops = _ops(record, replica)
-    heads = record["commands"]
-    if len(heads) > MAX_BATCH_OPS:
-        raise Undecodable(f"{len(heads)} commands in a batch, at most {MAX_BATCH_OPS}")
+    count, heads = len(record["op_form"]), len(record["command_id"])
+    if count > MAX_BATCH_OPS or heads > MAX_BATCH_OPS:
+        raise Undecodable(f"{count} ops and {heads} commands in a batch, at most {MAX_BATCH_OPS}")
+    for table in ("names", "scopes", "document_id"):
+        if len(record[table]) > 3 * count + 3 * heads:
+            raise Undecodable(f"{len(record[table])} {table} for {count} ops and {heads} commands")
+    try:
+        _check_bounds(record)
+    except bounds.OutOfBounds as error:
+        raise Undecodable(str(error)) from error
     return Batch(
         space=record["space"],
         partition=record["partition"],
-        replica=replica,
+        replica=record["replica"],
         number=record["number"],
-        commands=tuple(_commands(heads, ops)),
+        commands=_commands(record, heads, _ops(record, count)),
         app_version=record["app_version"],
+        prev=record["prev"],
+        floor=record["floor"],
+        end=record["end"],
     )
 
 
@@ -153,87 +194,69 @@ def decode_command(data: bytes) -> Command:
     return commands[0]
 
 
-class _ContextTable:
-    """Distinct contexts by number. One object is looked at once; equal ones get one entry."""
-
-    def __init__(self) -> None:
-        self.entries: list[dict[str, int]] = []
-        self._by_object: dict[int, int] = {}
-        self._by_content: dict[frozenset[tuple[str, int]], int] = {}
-
-    def index(self, context: Any) -> int:
-        # The batch holds every context while this table lives, so an object's id names it.
-        known = self._by_object.get(id(context))
-        if known is None:
-            known = self._by_content.setdefault(frozenset(context.items()), len(self.entries))
-            if known == len(self.entries):
-                self.entries.append(dict(sorted(context.items())))
-            self._by_object[id(context)] = known
-        return known
+def _check_bounds(record: dict[str, Any]) -> None:
+    """Raise `OutOfBounds` for a text that nothing of ours makes."""
+    bounds.check_texts("name", [record["space"], record["app_version"], *record["names"]], bounds.MAX_NAME)
+    bounds.check_texts("replica", [record["replica"], *record["replicas"]], bounds.MAX_REPLICA, least=1)
+    bounds.check_texts("scope", record["scopes"], bounds.MAX_SCOPE, least=1)
+    bounds.check_texts("document id", record["document_id"], bounds.MAX_ID, least=1)
+    bounds.check_texts("command id", record["command_id"], bounds.MAX_COMMAND_ID, least=1)
+    if len(record["prev"]) not in (0, DIGEST_BYTES):
+        raise bounds.OutOfBounds("prev", f"{len(record['prev'])} bytes are no digest")
+    if record["number"] < 0 or not 0 <= record["floor"] <= record["number"]:
+        raise bounds.OutOfBounds("floor", f"{record['floor']} of batch {record['number']}")
 
 
-def _ops(record: dict[str, Any], replica: str) -> list[DocumentOp]:
-    seqs: list[int] = record["op_seq"]
-    count = len(seqs)
-    if count > MAX_BATCH_OPS:
-        raise Undecodable(f"{count} ops in a batch, at most {MAX_BATCH_OPS}")
-    columns = ("op_document", "op_hlc", "op_change", "op_context", "op_value")
-    if any(len(record[name]) != count for name in columns):
-        raise Undecodable("columns of different length")
-    documents = [DocumentId(d["collection"], d["scope"], d["id"]) for d in _table(record, "documents", count)]
-    changes = [(c["field"], c["kind"]) for c in _table(record, "changes", count)]
-    contexts: list[dict[str, int] | None] = [*_table(record, "contexts", count), None]
-    pairs = _picked(changes, record["op_change"])
+def _ops(record: dict[str, Any], count: int) -> list[DocumentOp]:
+    contexts: list[Vector | None] = [*read_contexts(record, count), None]  # the last one for -1
+    places = unpack(record["op_context"], count, "op_context", _NO_CONTEXT, len(contexts) - 2)
+    changes = _picked(_changes(record, count), record, "op_change", count)
     ops = map(
         Op,
-        repeat(replica, count),
-        seqs,
-        record["op_hlc"],
-        [field for field, _ in pairs],
-        [kind for _, kind in pairs],
-        [v if v.__class__ is not dict else from_json(v["json"]) for v in record["op_value"]],
-        _picked(contexts, record["op_context"], lowest=_NO_CONTEXT),
+        repeat(record["replica"], count),
+        unpack(record["op_seq"], count, "op_seq", 0),
+        unpack(record["op_hlc"], count, "op_hlc", 0),
+        [field for field, _ in changes],
+        [kind for _, kind in changes],
+        read_values(record, count),
+        [contexts[place] for place in places],
+        unpack(record["op_unsure"], count, "op_unsure", 0),
     )
-    return list(map(DocumentOp, _picked(documents, record["op_document"]), ops))
+    return list(map(DocumentOp, _picked(_documents(record), record, "op_document", count), ops))
 
 
-def _table(record: dict[str, Any], name: str, ops: int) -> list[Any]:
-    entries: list[Any] = record[name]
-    if len(entries) > ops:
-        raise Undecodable(f"{len(entries)} {name} for {ops} ops")
-    return entries
+def _documents(record: dict[str, Any]) -> list[DocumentId]:
+    ids: list[str] = record["document_id"]
+    collections = _picked(record["names"], record, "document_collection", len(ids))
+    return list(map(DocumentId, collections, _picked(record["scopes"], record, "document_scope", len(ids)), ids))
 
 
-def _picked(table: Sequence[T], indices: Sequence[int], lowest: int = 0) -> list[T]:
-    """The table's entries at these indices; -1 is its last one where `lowest` allows it."""
-    if indices and (min(indices) < lowest or max(indices) >= len(table) + lowest):
-        raise Undecodable("a batch that refers to what it does not hold")
-    return [table[i] for i in indices]
+def _changes(record: dict[str, Any], ops: int) -> list[tuple[str, str]]:
+    count: int = record["changes"]
+    if not 0 <= count <= ops:
+        raise Undecodable(f"{count} changes for {ops} ops")
+    fields = _picked(record["names"], record, "change_field", count)
+    return list(zip(fields, _picked(record["names"], record, "change_kind", count), strict=True))
 
 
-def _commands(heads: Sequence[dict[str, Any]], ops: Sequence[DocumentOp]) -> Iterable[Command]:
-    start = 0
-    for head in heads:
-        end = start + head["ops"]
-        if not start <= end <= len(ops):
-            raise Undecodable("a command claims ops that the batch does not hold")
-        yield Command(head["id"], head["name"], head["scope"], head["hlc"], tuple(ops[start:end]), head["actor"])
-        start = end
-    if start != len(ops):
-        raise Undecodable(f"{len(ops) - start} ops belong to no command")
+def _picked(table: Sequence[T], record: dict[str, Any], column: str, count: int) -> list[T]:
+    """The table's entries that a column of so many indices refers to."""
+    return [table[i] for i in unpack(record[column], count, column, 0, len(table) - 1)]
 
 
-def _to_avro(value: Plain) -> Any:
-    """The value with the name of its branch, which spares the writer the search for it."""
-    kind = value.__class__
-    if kind is int:
-        return ("long", value) if -_LONG <= value < _LONG else (_JSON, {"json": str(value)})  # type: ignore[operator]
-    if kind is str:
-        return ("string", value)
-    if value is None:
-        return None
-    if kind is bool:
-        return ("boolean", value)
-    if kind is float:
-        return ("double", value)
-    return (_JSON, {"json": canonical(value)})
+def _commands(record: dict[str, Any], count: int, ops: Sequence[DocumentOp]) -> tuple[Command, ...]:
+    sizes = unpack(record["command_ops"], count, "command_ops", 0, len(ops))
+    if sum(sizes) != len(ops):
+        raise Undecodable(f"commands of {sum(sizes)} ops in a batch of {len(ops)}")
+    ends = list(accumulate(sizes))
+    return tuple(
+        map(
+            Command,
+            record["command_id"],
+            _picked(record["names"], record, "command_name", count),
+            _picked(record["scopes"], record, "command_scope", count),
+            unpack(record["command_hlc"], count, "command_hlc", 0),
+            [tuple(ops[end - size : end]) for size, end in zip(sizes, ends, strict=True)],
+            _picked(record["names"], record, "command_actor", count),
+        )
+    )

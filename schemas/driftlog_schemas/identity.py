@@ -7,11 +7,15 @@ A replica is one incarnation of a device: `store-1.3` is the third life of devic
 from __future__ import annotations
 
 import re
+import secrets
 from typing import NamedTuple, NewType
 
 DeviceId = NewType("DeviceId", str)
 ReplicaId = NewType("ReplicaId", str)
 
+LIFE_LENGTH = 8
+_LIFE_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_LIFE = frozenset(_LIFE_LETTERS)
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 
 
@@ -30,9 +34,20 @@ def device_id(text: str) -> DeviceId:
     return DeviceId(text)
 
 
-def replica_id(device: str, incarnation: int) -> ReplicaId:
-    """The replica of this incarnation (from 1)."""
-    return ReplicaId(f"{device}.{incarnation}")
+def new_life() -> str:
+    """The name of a life: eight letters and digits, drawn at random, so that nobody has to hand them out (40 bit)."""
+    return "".join(secrets.choice(_LIFE_LETTERS) for _ in range(LIFE_LENGTH))
+
+
+def replica_id(device: str, life: str | int) -> ReplicaId:
+    """The replica of this life of a device."""
+    return ReplicaId(f"{device}.{life}")
+
+
+def is_replica_of(replica: str, device: str) -> bool:
+    """Could this be a life of the device?"""
+    name, _, life = replica.rpartition(".")
+    return name == device and len(life) == LIFE_LENGTH and _LIFE.issuperset(life)
 
 
 def device_of(replica: str) -> DeviceId:

@@ -39,6 +39,12 @@ class Batch:
     number: int
     commands: tuple[Command, ...]
     app_version: str = ""
+    prev: bytes = b""
+    """Digest of the body of batch `number - 1`, as it was signed; empty where there is none."""
+    floor: int = 0
+    """The replica's oldest number in this partition that no receipt has answered."""
+    end: bool = False
+    """The replica's life is over in this partition; nothing follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,12 @@ class Verdict(Enum):
     """What the cloud did with a command."""
 
     ACCEPTED = "accepted"
+    NO_EFFECT = "no_effect"
+    """Merged, but it changed nothing."""
     REJECTED = "rejected"
     PARKED = "parked"
+    DEFERRED = "deferred"
+    """Refused for now: nothing of it counts as seen, and its device sends it again in a later batch."""
     DUPLICATE = "duplicate"
     """All its ops had been seen before: merged or rejected then; an earlier receipt says which."""
 
@@ -86,6 +96,64 @@ class Receipt:
     """How far the batch's newest HLC was ahead of the record's append time; 0 within the bound."""
     offset: int = -1
     """Of the batch in the op topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEntry:
+    """One batch of a replica's chain: the first 8 bytes of its digest, and what became of the commands that were not plainly accepted."""
+
+    number: int
+    digest: bytes
+    offset: int
+    outcomes: tuple[CommandOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A batch that was not taken into its replica's chain, and why."""
+
+    number: int
+    digest: bytes
+    offset: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRow:
+    """What the cloud has taken of one replica in one partition, with its verdicts: the receipt of all its batches."""
+
+    device_id: str
+    replica: str
+    space: str
+    partition: int
+    last: int
+    """Number of the newest batch in the chain."""
+    head: bytes
+    """Its digest, 16 bytes; the next batch's `prev`."""
+    floor: int
+    entries: tuple[ChainEntry, ...]
+    """`floor` to `last`, in order."""
+    ended: str = ""
+    """Empty, `ended` or `retired`."""
+    skew_ms: int = 0
+    append_ms: int = 0
+    """Append time of the newest batch."""
+    offset: int = -1
+    """Of the newest batch in the op topic."""
+    notice: Notice | None = None
+    """The newest batch that was not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalNotice:
+    """A batch that cannot be known to come from the replica it names."""
+
+    device_id: str
+    code: str
+    reason: str
+    offset: int
+    append_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,23 @@ import hashlib
 from typing import Any
 
 from driftlog_crdt import canonical
-from driftlog_schemas import avro_files
+from driftlog_schemas import avro_files, bounds
 from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.json_text import from_json
 from driftlog_schemas.messages import (
+    ChainEntry,
+    ChainRow,
     CommandOutcome,
     Conflict,
     ConflictStatus,
     Device,
     DeviceStatus,
     Heartbeat,
+    Notice,
     ParkedCommand,
     Receipt,
+    RefusalNotice,
     Verdict,
     Version,
 )
@@ -37,6 +41,8 @@ class RecordCodecs:
 
     def __init__(self, ids: SchemaIds) -> None:
         self._receipt = FramedCodec(avro_files.text("receipt"), ids)
+        self._chain_row = FramedCodec(avro_files.text("chain_row"), ids)
+        self._refusal_notice = FramedCodec(avro_files.text("refusal_notice"), ids)
         self._conflict = FramedCodec(avro_files.text("conflict"), ids)
         self._device = FramedCodec(avro_files.text("device"), ids)
         self._heartbeat = FramedCodec(avro_files.text("heartbeat"), ids)
@@ -67,6 +73,54 @@ class RecordCodecs:
             CommandOutcome(o["command_id"], Verdict(o["verdict"]), o["code"], o["reason"]) for o in r.pop("outcomes")
         )
         return Receipt(outcomes=outcomes, **r)
+
+    def encode_chain_row(self, row: ChainRow) -> bytes:
+        return self._chain_row.encode(
+            {
+                **{name: getattr(row, name) for name in ChainRow.__slots__},
+                "entries": [
+                    {
+                        "number": e.number,
+                        "digest": e.digest,
+                        "offset": e.offset,
+                        "outcomes": [
+                            {
+                                "command_id": command_id,
+                                "verdict": verdict._value_,
+                                "code": bounds.cut(code, bounds.MAX_CODE),
+                                "reason": bounds.cut(reason, bounds.MAX_REASON),
+                            }
+                            for command_id, verdict, code, reason in e.outcomes
+                        ],
+                    }
+                    for e in row.entries
+                ],
+                "notice": None if row.notice is None else _reasoned(row.notice),
+            }
+        )
+
+    def decode_chain_row(self, value: bytes) -> ChainRow:
+        r = self._chain_row.decode(value)
+        entries = tuple(
+            ChainEntry(
+                e["number"],
+                e["digest"],
+                e["offset"],
+                tuple(
+                    CommandOutcome(o["command_id"], Verdict(o["verdict"]), o["code"], o["reason"])
+                    for o in e["outcomes"]
+                ),
+            )
+            for e in r.pop("entries")
+        )
+        notice = r.pop("notice")
+        return ChainRow(entries=entries, notice=None if notice is None else Notice(**notice), **r)
+
+    def encode_refusal_notice(self, notice: RefusalNotice) -> bytes:
+        return self._refusal_notice.encode(_reasoned(notice))
+
+    def decode_refusal_notice(self, value: bytes) -> RefusalNotice:
+        return RefusalNotice(**self._refusal_notice.decode(value))
 
     def encode_conflict(self, conflict: Conflict) -> bytes:
         return self._conflict.encode(
@@ -149,3 +203,12 @@ def _version(version: Version) -> dict[str, Any]:
 
 def _to_version(record: dict[str, Any]) -> Version:
     return Version(**{**record, "value": from_json(record["value"])})
+
+
+def _reasoned(notice: Notice | RefusalNotice) -> dict[str, Any]:
+    """Its members, with texts for people cut to what a record holds."""
+    members: dict[str, Any] = {name: getattr(notice, name) for name in type(notice).__slots__}
+    return members | {
+        "code": bounds.cut(notice.code, bounds.MAX_CODE),
+        "reason": bounds.cut(notice.reason, bounds.MAX_REASON),
+    }

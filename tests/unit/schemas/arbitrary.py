@@ -10,7 +10,8 @@ from driftlog_schemas.messages import Batch, Command, DocumentOp
 
 REPLICA = "store-1.3"
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
+names = texts.filter(bool)
 longs = st.integers(0, (1 << 63) - 1)
 scalars: st.SearchStrategy[Plain] = st.one_of(
     st.none(),
@@ -23,8 +24,10 @@ scalars: st.SearchStrategy[Plain] = st.one_of(
 values: st.SearchStrategy[Plain] = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=8
 )
-contexts = st.none() | st.dictionaries(st.sampled_from(["store-2.1", "store-9.12", "büro.1"]), longs, max_size=3)
-documents = st.builds(DocumentId, st.sampled_from(["Stock", "Ledger"]), texts, texts)
+contexts = st.none() | st.dictionaries(
+    st.sampled_from(["store-2.1", "store-9.12", "büro.1"]), st.integers(1, (1 << 63) - 1), max_size=3
+)
+documents = st.builds(DocumentId, st.sampled_from(["Stock", "Ledger"]), names, names)
 ops = st.builds(
     Op,
     st.just(REPLICA),
@@ -34,9 +37,10 @@ ops = st.builds(
     st.sampled_from(["increment", "set", "delete", "add"]),
     values,
     contexts,
+    st.integers(0, 3),
 )
 commands = st.builds(
-    Command, texts, texts, texts, longs, st.lists(st.builds(DocumentOp, documents, ops), max_size=6).map(tuple), texts
+    Command, names, texts, names, longs, st.lists(st.builds(DocumentOp, documents, ops), max_size=6).map(tuple), texts
 )
 batches = st.builds(
     Batch,
@@ -46,4 +50,7 @@ batches = st.builds(
     longs,
     st.lists(commands, max_size=5).map(tuple),
     texts,
+    st.sampled_from([b"", bytes(range(16))]),
+    st.just(0),
+    st.booleans(),
 )

@@ -8,19 +8,24 @@ either the change is an accident, or it needs a new format and readers of both. 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
+import fastavro
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from driftlog import AddWinsSet, App, Counter, Document, Register, field
 from driftlog_crdt import DocumentState, Op
+from driftlog_schemas import avro_files
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.batch_codec import BatchCodec, encode_body, encode_command
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import (
     Batch,
+    ChainEntry,
+    ChainRow,
     Command,
     CommandOutcome,
     Conflict,
@@ -29,8 +34,10 @@ from driftlog_schemas.messages import (
     DeviceStatus,
     DocumentOp,
     Heartbeat,
+    Notice,
     ParkedCommand,
     Receipt,
+    RefusalNotice,
     Verdict,
     Version,
 )
@@ -39,6 +46,7 @@ from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import StateCodec
 
 FOLDER = Path(__file__).parents[2] / "data" / "wire"
+FINGERPRINTS = FOLDER / "fingerprints.json"
 BYTES_PER_LINE = 40
 
 
@@ -53,6 +61,8 @@ class NumberedIds:
         "driftlog.v1.Device",
         "driftlog.v1.Heartbeat",
         "driftlog.v1.ParkedCommand",
+        "driftlog.v1.ChainRow",
+        "driftlog.v1.RefusalNotice",
     )
 
     def id_of(self, text: str) -> int:
@@ -96,7 +106,7 @@ WRITE = Command(
         _op(MILK, 4, "", "delete", None, {}),
     ),
 )
-BATCH = Batch("retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1")
+BATCH = Batch("retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1", bytes(range(16)), 40)
 RECEIPT = Receipt(
     "store-1",
     "store-1.3",
@@ -112,6 +122,35 @@ RECEIPT = Receipt(
     skew_ms=250,
     offset=1234567,
 )
+CHAIN_ROW = ChainRow(
+    "store-1",
+    "store-1.k3f9q2w7",
+    "retail",
+    5,
+    42,
+    bytes(range(16)),
+    41,
+    (
+        ChainEntry(
+            41,
+            bytes(range(8)),
+            1234560,
+            (
+                CommandOutcome("0198-sale", Verdict.REJECTED, "recount", "sold more than was there"),
+                CommandOutcome("0200", Verdict.PARKED),
+                CommandOutcome("0201", Verdict.DEFERRED, "undeclared", "collection 'Order' is not declared"),
+                CommandOutcome("0202", Verdict.NO_EFFECT),
+            ),
+        ),
+        ChainEntry(42, bytes(range(8, 16)), 1234567),
+    ),
+    "ended",
+    250,
+    T0,
+    1234567,
+    Notice(44, bytes(8), 1234570, "early", "batch 43 has not come"),
+)
+NOTICE = RefusalNotice("store-9", "bad_signature", "the signature is not this key's", 8, T0)
 REFUSAL = Receipt("store-9", "", "retail", 5, -1, (), "bad_signature", "the signature is not this key's", offset=8)
 WINNER = Version("store-1.3", 5, (T0 + 5) << 16, "12.5", "0198-sale", "ann")
 LOSER = Version("office.1", 8, (T0 + 1) << 16, {"amount": 11, "sale": True})
@@ -179,6 +218,8 @@ def _made() -> Mapping[str, Callable[[], bytes]]:
         "signed_batch": lambda: BatchCodec(IDS).seal(encode_body(BATCH), IDENTITY),
         "state_row": lambda: StateCodec(COLLECTION, IDS).encode(TEA, stock_state()),
         "receipt": lambda: codecs.encode_receipt(RECEIPT),
+        "chain_row": lambda: codecs.encode_chain_row(CHAIN_ROW),
+        "refusal_notice": lambda: codecs.encode_refusal_notice(NOTICE),
         "refusal": lambda: codecs.encode_receipt(REFUSAL),
         "conflict": lambda: codecs.encode_conflict(CONFLICT),
         "device": lambda: codecs.encode_device(DEVICE),
@@ -196,15 +237,24 @@ def pinned(name: str) -> bytes:
     return bytes.fromhex((FOLDER / f"{name}.hex").read_text())
 
 
+def fingerprint(name: str) -> str:
+    """Of the schema's canonical form, which has neither comments nor defaults, so that those may be bettered."""
+    shape = fastavro.schema.to_parsing_canonical_form(json.loads(avro_files.text(name)))
+    return str(fastavro.schema.fingerprint(shape, "CRC-64-AVRO"))
+
+
 def pin_new() -> list[str]:
-    """Write down those specimens that are not yet; never one that is."""
+    """Write down those specimens and fingerprints that are not yet; never one that is."""
     new = [name for name in MADE if not (FOLDER / f"{name}.hex").exists()]
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in new:
         text = MADE[name]().hex()
         lines = [text[i : i + 2 * BYTES_PER_LINE] for i in range(0, len(text), 2 * BYTES_PER_LINE)]
         (FOLDER / f"{name}.hex").write_text("\n".join(lines) + "\n")
-    return new
+    prints = json.loads(FINGERPRINTS.read_text())
+    known = {name: prints.get(name) or fingerprint(name) for name in avro_files.RECORDS}
+    FINGERPRINTS.write_text(json.dumps(known, indent=1) + "\n")
+    return new + sorted(known.keys() - prints.keys())
 
 
 if __name__ == "__main__":

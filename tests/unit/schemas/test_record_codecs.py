@@ -15,14 +15,18 @@ from driftlog_schemas.errors import ContractError, Undecodable
 from driftlog_schemas.framing import FramedCodec, header
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import (
+    ChainEntry,
+    ChainRow,
     CommandOutcome,
     Conflict,
     ConflictStatus,
     Device,
     DeviceStatus,
     Heartbeat,
+    Notice,
     ParkedCommand,
     Receipt,
+    RefusalNotice,
     Verdict,
     Version,
 )
@@ -34,7 +38,13 @@ IDS = FixedIds()
 CODECS = RecordCodecs(IDS)
 
 ints = st.integers(0, (1 << 31) - 1)
-outcomes = st.builds(CommandOutcome, texts, st.sampled_from(Verdict), texts, texts)
+OF_RECEIPTS = (Verdict.ACCEPTED, Verdict.REJECTED, Verdict.PARKED, Verdict.DUPLICATE)
+outcomes = st.builds(CommandOutcome, texts, st.sampled_from(OF_RECEIPTS), texts, texts)
+verdicts = st.builds(
+    CommandOutcome, texts, st.sampled_from([v for v in Verdict if v is not Verdict.DUPLICATE]), texts, texts
+)
+digests = st.binary(min_size=8, max_size=8)
+entries = st.builds(ChainEntry, longs, digests, longs, st.lists(verdicts, max_size=3).map(tuple))
 versions = st.builds(Version, texts, longs, longs, values, texts, texts)
 dots = st.tuples(st.sampled_from(["a.1", "a.2", "b.1"]), st.integers(1, 9))
 
@@ -42,6 +52,42 @@ dots = st.tuples(st.sampled_from(["a.1", "a.2", "b.1"]), st.integers(1, 9))
 @given(st.builds(Receipt, texts, texts, texts, ints, longs, st.lists(outcomes).map(tuple), texts, texts, longs, longs))
 def test_a_receipt_comes_back(made: Receipt) -> None:
     assert CODECS.decode_receipt(CODECS.encode_receipt(made)) == made
+
+
+@given(
+    st.builds(
+        ChainRow,
+        texts,
+        texts,
+        texts,
+        ints,
+        longs,
+        st.binary(max_size=16),
+        longs,
+        st.lists(entries, max_size=3).map(tuple),
+        st.sampled_from(["", "ended", "retired"]),
+        longs,
+        longs,
+        longs,
+        st.none() | st.builds(Notice, longs, digests, longs, texts, texts),
+    )
+)
+def test_a_chain_row_comes_back(made: ChainRow) -> None:
+    assert CODECS.decode_chain_row(CODECS.encode_chain_row(made)) == made
+
+
+@given(st.builds(RefusalNotice, texts, texts, texts, longs, longs))
+def test_a_refusal_notice_comes_back(made: RefusalNotice) -> None:
+    assert CODECS.decode_refusal_notice(CODECS.encode_refusal_notice(made)) == made
+
+
+def test_what_is_written_for_people_is_cut_and_the_row_stays_small() -> None:
+    long = CommandOutcome("c1", Verdict.REJECTED, "x" * 10_000, "ü" * 300_000)
+    made = ChainRow("d", "d.k3f9q2w7", "retail", 0, 1, b"", 1, (ChainEntry(1, bytes(8), 0, (long,)),))
+    value = CODECS.encode_chain_row(made)
+    (found,) = CODECS.decode_chain_row(value).entries[0].outcomes
+    assert len(value) < 500
+    assert (len(found.code.encode()), found.reason[:3], found.reason[-1]) == (64, "üüü", "…")
 
 
 @given(

@@ -1,0 +1,62 @@
+"""How large a name, a context or a reason may be: one list for everything that travels.
+
+Whoever may write a topic may write anything into it. What is bounded where bytes become objects is bounded everywhere behind that
+place: in keys, receipts, logs and the records that repeat it. So a record of ours can never outgrow what a broker takes, whatever it
+was made from. The edge asks for the same bounds before it logs a command, so an honest device never meets them here.
+
+Sizes are in UTF-8 bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MAX_DEVICE = 63
+MAX_REPLICA = 80
+MAX_SCOPE = 512
+MAX_ID = 512
+MAX_COMMAND_ID = 128
+MAX_NAME = 128
+"""Of a collection, field, kind of op, command, actor, key or app version."""
+MAX_CONTEXT = 4096
+"""Replicas in one context."""
+MAX_CODE = 64
+MAX_REASON = 200
+
+
+class OutOfBounds(ValueError):
+    """A text that is too long, empty or impossible. `field` names which."""
+
+    def __init__(self, field: str, fact: str) -> None:
+        super().__init__(f"{field}: {fact}")
+        self.field = field
+
+
+def check_text(field: str, text: str, limit: int, *, least: int = 0) -> None:
+    """Raise `OutOfBounds` unless `text` has `least` to `limit` bytes and no NUL."""
+    size = len(text)
+    if size > limit // 4 and not text.isascii():
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as error:
+            raise OutOfBounds(field, "half a surrogate pair is no text") from error
+    if not least <= size <= limit:
+        raise OutOfBounds(field, f"{size} bytes, {least} to {limit} are possible")
+    if "\x00" in text:
+        raise OutOfBounds(field, "holds a NUL")
+
+
+def check_texts(field: str, texts: Iterable[str], limit: int, *, least: int = 0) -> None:
+    """`check_text` for each."""
+    for text in texts:
+        check_text(field, text, limit, least=least)
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, or as much of its beginning as fits with a sign that more was there."""
+    if len(text) <= limit // 4:
+        return text
+    data = text.encode(errors="replace")
+    if len(data) <= limit:
+        return data.decode()
+    return data[: limit - 3].decode(errors="ignore") + "…"
