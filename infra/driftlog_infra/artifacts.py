@@ -12,13 +12,13 @@ import hashlib
 import json
 import os
 import shutil
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from driftlog_infra.errors import FetchFailed
+from driftlog_infra.unpacking import unpack
 
 LOCK = Path(__file__).with_name("servers.lock.json")
 
@@ -75,8 +75,7 @@ def fetch_unpacked(server: str, *, quiet: bool = False) -> Path:
             shutil.rmtree(draft, ignore_errors=True)
             (packed,) = _fetch_into(folder, [archive], quiet=quiet)
             try:
-                with tarfile.open(packed) as tar:
-                    tar.extractall(draft, filter="data")
+                unpack(packed, draft)
             except OSError as error:
                 raise FetchFailed(f"cannot unpack {packed.name}: {error}", f"free space in {folder}") from error
             draft.rename(target)
