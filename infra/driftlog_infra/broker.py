@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -99,13 +99,36 @@ class EmbeddedBroker(EmbeddedServer):
         log4j.write_text(_LOG4J)
         logs = self.folder / "data"
         self._write_properties(properties, logs)
-        _format_once(logs, classpath, lambda fresh: self._write_properties(self.folder / "format.properties", fresh))
+        self._format_once(logs, classpath)
         logging = f"-Dlog4j2.configurationFile={log4j}"
         return java("-cp", classpath, logging, "kafka.Kafka", str(properties), heap=self._heap)
 
     def _write_properties(self, path: Path, logs: Path) -> Path:
         path.write_text(_PROPERTIES.format(host=LOOPBACK, port=self.port, controller=free_port(), logs=logs))
         return path
+
+    def _format_once(self, logs: Path, classpath: str) -> None:
+        if (logs / "meta.properties").exists():
+            return
+        if logs.exists():
+            if holds_records(logs):
+                raise FolderUnusable(
+                    f"{logs} has no meta.properties, yet it holds records",
+                    "restore that file from a backup, or move the folder away to begin anew",
+                )
+            shutil.rmtree(logs)
+        fresh = logs.with_name("data.formatting")
+        shutil.rmtree(fresh, ignore_errors=True)
+        properties = self._write_properties(self.folder / "format.properties", fresh)
+        tool = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
+        try:
+            done = self.run_tool(java("-cp", classpath, *tool), _FORMAT_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise StartFailed(f"Kafka did not format {logs} within {_FORMAT_SECONDS:.0f} s", "try again") from error
+        if done.returncode != 0:
+            output = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
+            raise StartFailed(f"Kafka could not format {logs}: {output[-1][:300]}", "choose another folder with --data")
+        fresh.rename(logs)
 
     def answers(self) -> bool:
         client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 2000})
@@ -118,28 +141,3 @@ class EmbeddedBroker(EmbeddedServer):
 def holds_records(logs: Path) -> bool:
     """Whether any log segment under a Kafka data folder has content."""
     return any(segment.stat().st_size for segment in logs.rglob("*.log"))
-
-
-def _format_once(logs: Path, classpath: str, properties_for: Callable[[Path], Path]) -> None:
-    if (logs / "meta.properties").exists():
-        return
-    if logs.exists():
-        if holds_records(logs):
-            raise FolderUnusable(
-                f"{logs} has no meta.properties, yet it holds records",
-                "restore that file from a backup, or move the folder away to begin anew",
-            )
-        shutil.rmtree(logs)
-    fresh = logs.with_name("data.formatting")
-    shutil.rmtree(fresh, ignore_errors=True)
-    tool = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties_for(fresh)))
-    try:
-        done = subprocess.run(
-            java("-cp", classpath, *tool), capture_output=True, text=True, timeout=_FORMAT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise StartFailed(f"Kafka did not format {logs} within {_FORMAT_SECONDS:.0f} s", "try again") from error
-    if done.returncode != 0:
-        output = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
-        raise StartFailed(f"Kafka could not format {logs}: {output[-1][:300]}", "choose another folder with --data")
-    fresh.rename(logs)

@@ -42,11 +42,16 @@ def _file(folder: Path) -> Path:
 
 def holder(folder: Path) -> Holder | None:
     """Who holds the folder; None if nobody alive does."""
+    found = latest_holder(folder)
+    return found if found is not None and is_alive(found.pid, found.started) else None
+
+
+def latest_holder(folder: Path) -> Holder | None:
+    """Who has held the folder last, alive or not; None if nobody has."""
     try:
-        found = Holder(**json.loads(_file(folder).read_text()))
+        return Holder(**json.loads(_file(folder).read_text()))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
         return None  # never claimed, or claimed this instant and not yet signed
-    return found if is_alive(found.pid, found.started) else None
 
 
 class Claim:

@@ -8,7 +8,6 @@ so, is done already and not a failure.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import typer
 from driftlog_infra import artifacts, local
 from driftlog_infra.errors import InfraError, StartFailed
 from driftlog_infra.server import EmbeddedServer
+from driftlog_infra.signals import handled, interruptible, undisturbed
 
 broker_app = typer.Typer(
     name="broker",
@@ -47,7 +47,6 @@ RegistryPort = Annotated[
     ),
 ]
 _WATCH_SECONDS = 0.5
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -77,17 +76,17 @@ def up(
         raise typer.BadParameter("ephemeral servers have no data folder; leave out one of --data and --ephemeral")
     folder = None if ephemeral else (data or local.default_folder()).absolute()
     detached = not (ephemeral or foreground)
+    usual_port, usual_registry_port = local.usual_ports(folder)
+    broker_port = usual_port if port is None else port
+    schemas_port = usual_registry_port if registry_port is None else registry_port
     with _one_line():
-        if detached and folder is not None and _runs_already(folder, port, registry_port, no_registry=no_registry):
-            _show(local.status(folder), as_json)
-            return
-        broker_port = local.BROKER_PORT if port is None else port
-        schemas_port = local.REGISTRY_PORT if registry_port is None else registry_port
         wanted = local.servers(folder, broker_port, None if no_registry else schemas_port, detached=detached)
-        with _interruptible(wanted):
+        if folder is not None and detached:
+            wanted = local.lacking(wanted)
+        with _closed_if_interrupted(wanted):
             local.start_all(wanted, quiet=False)
-        if detached:
-            _show(local.status_of(wanted, folder), as_json)
+        if folder is not None and detached:
+            _show(local.status(folder), as_json)
         else:
             _serve_until_signal(wanted, folder, as_json)
 
@@ -129,47 +128,31 @@ def fetch(no_registry: Annotated[bool, typer.Option("--no-registry", help="Only 
     typer.echo(f"servers are in {artifacts.cache_dir()}")
 
 
-def _runs_already(folder: Path, port: int | None, registry_port: int | None, *, no_registry: bool) -> bool:
-    """Whether just what is asked for runs there. What runs otherwise is refused when it is started."""
-    found = local.status(folder)
-    pairs = [(found.broker, port), *([] if no_registry else [(found.registry, registry_port)])]
-    return all(s.answers and s.holder is not None and (not p or p == s.holder.port) for s, p in pairs)
-
-
 @contextmanager
-def _interruptible(servers: Sequence[EmbeddedServer]) -> Iterator[None]:
-    """A signal ends the start, also where it falls into a destructor or a callback and Python drops what it raises there."""
-    seen: list[int] = []
-
-    def interrupted(number: int, _: object) -> None:
-        seen.append(number)
-        raise KeyboardInterrupt
-
-    earlier = {number: signal.signal(number, interrupted) for number in _ENDING}
+def _closed_if_interrupted(servers: Sequence[EmbeddedServer]) -> Iterator[None]:
+    """A signal ends the start, wherever it falls, and what was started by then."""
     try:
-        yield
-        if seen:
+        with interruptible():
+            yield
+    except KeyboardInterrupt:
+        with undisturbed():
             local.close_all(servers)
-            raise KeyboardInterrupt
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        raise
 
 
 def _serve_until_signal(running: Sequence[EmbeddedServer], folder: Path | None, as_json: bool) -> None:
     """Keep servers until a signal asks to stop, or one of them ends by itself."""
     stop = threading.Event()
-    for number in _ENDING:
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        _show(local.status_of(running, folder), as_json)
-        while not stop.wait(_WATCH_SECONDS):
-            for server in running:
-                if not server.running:
-                    last = (server.log_tail().splitlines() or ["no output"])[-1]
-                    raise StartFailed(f"the {server.what} ended by itself: {last[:300]}", "start it again")
-    finally:
-        local.close_all(running)
+    with handled(lambda *_: stop.set()):
+        try:
+            _show(local.status_of(running, folder), as_json)
+            while not stop.wait(_WATCH_SECONDS):
+                for server in running:
+                    if not server.running:
+                        fact = f"the {server.what} ended by itself: {server.telling_line()}"
+                        raise StartFailed(fact, "start it again")
+        finally:
+            local.close_all(running)
 
 
 def _show(found: local.PairStatus, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """A developer's pair of servers over one data folder: broker and registry, started together, found again, stopped together.
 
 `up` changes nothing unless it can finish: folder and ports are looked at before anything starts, and when one of the two
-servers fails the other is stopped again. What is running is read from the folder's claims (see `claim`); there is no
+servers fails the other is stopped again. Where only one of a pair has died, only that one is started, on the port that it had. What is running is read from the folder's claims (see `claim`); there is no
 other record that could disagree with it.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driftlog_infra.broker import EmbeddedBroker
-from driftlog_infra.claim import Holder, busy, holder
+from driftlog_infra.claim import Holder, busy, holder, latest_holder
 from driftlog_infra.ports import require_free
 from driftlog_infra.process import end_process
 from driftlog_infra.registry import EmbeddedRegistry
@@ -54,12 +54,33 @@ class PairStatus:
     registry: ServerStatus
 
 
+def usual_ports(folder: Path | None) -> tuple[int, int]:
+    """The ports of broker and registry where none is asked for: those of a pair that runs, also of its half that has died."""
+    usual = (BROKER_PORT, REGISTRY_PORT)
+    parts = [folder / "kafka", folder / "registry"] if folder else []
+    if not any(holder(part) for part in parts):
+        return usual
+    found = [latest_holder(part) for part in parts]
+    broker, registry = (last.port if last and last.port else port for last, port in zip(found, usual, strict=True))
+    return broker, registry
+
+
 def servers(folder: Path | None, port: int, registry_port: int | None, *, detached: bool) -> list[EmbeddedServer]:
     """The servers to run; `folder=None` for ephemeral ones, `registry_port=None` for no registry."""
     broker = EmbeddedBroker(folder and folder / "kafka", port, detached=detached)
     if registry_port is None:
         return [broker]
     return [broker, EmbeddedRegistry(folder and folder / "registry", registry_port, detached=detached)]
+
+
+def lacking(wanted: Sequence[EmbeddedServer]) -> list[EmbeddedServer]:
+    """Those that do not run just as they are wanted."""
+    return [server for server in wanted if not _runs_as_wanted(server)]
+
+
+def _runs_as_wanted(server: EmbeddedServer) -> bool:
+    found = _ask(type(server), server.folder)
+    return found.answers and found.holder is not None and server.port in (0, found.holder.port)
 
 
 def start_all(wanted: Sequence[EmbeddedServer], *, quiet: bool) -> None:
@@ -72,7 +93,7 @@ def start_all(wanted: Sequence[EmbeddedServer], *, quiet: bool) -> None:
     for server in wanted:
         server.fetch(quiet=quiet)
     try:
-        with futures.ThreadPoolExecutor(len(wanted)) as pool:
+        with futures.ThreadPoolExecutor(max(1, len(wanted))) as pool:
             for job in [pool.submit(server.start) for server in wanted]:
                 job.result()
     except BaseException:  # also when interrupted: nothing may be left running

@@ -7,7 +7,8 @@ program is killed (see `warden`); a detached one does so only until it is ready,
 folder (see `claim`).
 
 A port that was free when we looked may be taken when the server binds it. Then a port of our own choice is drawn
-again, a bounded number of times; a port that the caller chose is reported.
+again, a bounded number of times; a port that the caller chose is reported. Whether it is taken is asked of the system, not of
+the server's log, whose last lines may be anything.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ from driftlog_infra.warden import Warden
 _ATTEMPTS = 3
 _POLL_SECONDS = 0.05
 _TAIL_LINES = 12
+_IN_USE = ("ddress already in use", "in use by another process")
+_TELLING = ("ERROR", "FATAL", "Exception", "Caused by:")
+_NOISE = ("\t", "WARNING:", "OpenJDK")
+"""How lines begin that say nothing about why a server ended: stack frames, and what the Java machine thinks of it."""
 
 
 class EmbeddedServer(ABC):
@@ -109,16 +114,20 @@ class EmbeddedServer(ABC):
             try:
                 return self._launch(claim)
             except StartFailed as error:
-                if "ddress already in use" not in error.log_tail or attempt == _ATTEMPTS - 1:
+                lost = not is_free(self.port)
+                if lost and (self._port_is_chosen or attempt == _ATTEMPTS - 1):
+                    raise taken(self.port, self.what, self.port_option) from error
+                other = any(words in error.log_tail for words in _IN_USE)  # a port for the server's own needs
+                if attempt == _ATTEMPTS - 1 or not (lost or other):
                     raise
-        raise taken(self.port, self.what, self.port_option)
+        raise AssertionError("the last attempt returns or raises")
 
     def _launch(self, claim: Claim) -> None:
-        command = self.prepare()
-        if self.log.exists():
-            self.log.replace(self.log.with_suffix(".log.1"))
         self._warden = Warden(remove=self.folder if self.ephemeral else None)
         try:
+            command = self.prepare()
+            if self.log.exists():
+                self.log.replace(self.log.with_suffix(".log.1"))
             with self.log.open("wb") as out:
                 self._process = subprocess.Popen(
                     self._warden.watched(command),
@@ -137,6 +146,19 @@ class EmbeddedServer(ABC):
         if self._detached:
             self._dismiss_warden()
 
+    def run_tool(self, command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+        """Run one of the server's tools to its end while the server is prepared. Raises subprocess.TimeoutExpired."""
+        assert self._warden is not None, "the server is being prepared"
+        return subprocess.run(
+            self._warden.watched(command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            pass_fds=(self._warden.pipe,),
+        )
+
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + self.ready_seconds
         while not self.answers():
@@ -149,10 +171,8 @@ class EmbeddedServer(ABC):
             raise self._start_failed(f"{self.what} ended with code {process.returncode} while starting")
 
     def _start_failed(self, fact: str) -> StartFailed:
-        tail = self.log_tail()
-        last = next((line for line in reversed(tail.splitlines()) if line and not line.startswith("\t")), "no output")
         where = "its log is gone with its ephemeral folder" if self.ephemeral else f"see {self.log}"
-        return StartFailed(f"{fact}: {last[:300]}", where, tail)
+        return StartFailed(f"{fact}: {self.telling_line()}", where, self._text())
 
     def stop(self) -> None:
         """End the server cleanly, by force if it takes too long; folder and port stay."""
@@ -188,9 +208,16 @@ class EmbeddedServer(ABC):
 
     def log_tail(self) -> str:
         """The end of the server's log."""
-        if not self.log.exists():
-            return ""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+        return "\n".join(self._text().splitlines()[-_TAIL_LINES:])
+
+    def telling_line(self) -> str:
+        """The line of the server's log that most likely says why it ended."""
+        lines = [line for line in self._text().splitlines() if line.strip() and not line.startswith(_NOISE)]
+        errors = [line for line in lines if any(word in line for word in _TELLING)]
+        return ([*lines[-1:], *errors[-1:]] or ["no output"])[-1][:300]
+
+    def _text(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def __enter__(self) -> Self:
         try:

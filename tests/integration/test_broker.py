@@ -19,11 +19,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from driftlog_infra import EmbeddedBroker, EmbeddedRegistry
+from driftlog_infra import EmbeddedBroker, EmbeddedRegistry, server
 from driftlog_infra.claim import Claim, holder
-from driftlog_infra.errors import FolderBusy, FolderUnusable, PortTaken
+from driftlog_infra.errors import FolderBusy, FolderUnusable, PortTaken, StartFailed
 from driftlog_infra.ports import free_port
 from driftlog_infra.process import is_alive, start_time
+from driftlog_infra.server import EmbeddedServer
 from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
@@ -138,6 +139,31 @@ def test_a_crashed_server_leaves_nothing_in_the_way(folder: Path) -> None:
     second = cli("up", "--data", str(folder), "--port", "0", "--no-registry", "--json")
     assert second.returncode == 0, second.stderr
     assert json.loads(second.stdout)["broker"]["pid"] != first["broker"]["pid"]
+
+
+def test_a_broker_that_died_alone_is_started_again_beside_its_registry(folder: Path) -> None:
+    first = json.loads(cli("up", "--data", str(folder), "--port", "0", "--registry-port", "0", "--json").stdout)
+    os.kill(first["broker"]["pid"], signal.SIGKILL)
+    assert wait_until(lambda: not json.loads(cli("status", "--data", str(folder), "--json").stdout)["running"])
+    again = cli("up", "--data", str(folder), "--json")
+    assert again.returncode == 0, again.stderr
+    second = json.loads(again.stdout)
+    assert second["broker"]["pid"] != first["broker"]["pid"]
+    assert (second["registry"], second["bootstrap"]) == (first["registry"], first["bootstrap"])
+
+
+@pytest.mark.parametrize("kind", [EmbeddedBroker, EmbeddedRegistry])
+def test_a_port_lost_while_starting_is_named(
+    kind: type[EmbeddedServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "require_free", lambda *_: None)  # somebody takes it just after the look
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"port {port} for the {kind.what} is taken") as refused:
+            kind(tmp_path, port).start()
+    assert "WARN" in (refused.value.__cause__.log_tail if isinstance(refused.value.__cause__, StartFailed) else "")
 
 
 def test_a_recycled_pid_is_never_stopped(folder: Path) -> None:
