@@ -13,6 +13,7 @@ from driftlog.demo.cast import Cast
 from driftlog.demo.processes import DemoFailed
 from driftlog.demo.story import DOCUMENTS, EXPECTED, Outcome, RetailDay
 from driftlog_infra.errors import InfraError
+from driftlog_infra.signals import interruptible
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -27,7 +28,7 @@ def demo(json: Json = False) -> None:
     console = err if json else out
     begun = time.monotonic()
     try:
-        with Cast(lambda text: console.print(f"  {text}")) as cast:
+        with interruptible(), Cast(lambda text: console.print(f"  {text}")) as cast:
             outcome = RetailDay(cast, console).play()
     except (DemoFailed, InfraError) as error:
         fail(str(error), error.remedy)

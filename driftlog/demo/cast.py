@@ -1,4 +1,8 @@
-"""Who plays: a broker and a registry, two workers, three agents, each a process of its own."""
+"""Who plays: a broker and a registry, two workers, three agents, each a process of its own.
+
+Nothing of it outlives the demo: not the processes, not the identities' private keys. A folder of its own holds both, and a
+warden ends the ones and removes the other when the demo cannot, because it was killed. What stays after a play that failed are the logs.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from driftlog.demo.processes import Child, DemoFailed, until
 from driftlog.demo.shops import Shop
 from driftlog_infra import EmbeddedBroker, EmbeddedRegistry
 from driftlog_infra.ports import free_port
+from driftlog_infra.signals import undisturbed
+from driftlog_infra.warden import Warden
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.registry import CachedRegistry
@@ -39,7 +45,12 @@ class Cast:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._stack = ExitStack()
-        self.folder = Path(tempfile.mkdtemp(prefix="driftlog-demo-"))
+        self._root = Path(tempfile.mkdtemp(prefix="driftlog-demo-"))
+        self._warden = Warden(remove=self._root)
+        self.folder = self._root / "run"
+        self.logs = self._root / "logs"
+        for folder in (self.folder, self.logs):
+            folder.mkdir(mode=0o700)
         self.children: list[Child] = []
         self.shops: dict[str, Shop] = {}
         self.identities: dict[str, Identity] = {}
@@ -50,28 +61,34 @@ class Cast:
     def __enter__(self) -> Self:
         try:
             self._open()
-        except BaseException:
-            self._stack.close()
+        except BaseException as error:
+            self._leave(error)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
-        if error is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        with undisturbed():
+            for child in self.children:
+                child.ask_to_stop()
+            self._stack.close()
+            shutil.rmtree(self.folder if isinstance(error, Exception) else self._root, ignore_errors=True)
+            self._warden.dismiss()
 
     def _open(self) -> None:
         shutil.copy(_example() / "shop.py", self.folder / "shop.py")
         self.contract = load_contract(APP, self.folder)
         self._say("starting Apache Kafka and the schema registry")
-        broker = EmbeddedBroker()
-        broker.fetch(quiet=False)
-        registry = EmbeddedRegistry()
-        registry.fetch(quiet=False)
-        self.bootstrap = self._stack.enter_context(broker).bootstrap
-        self.registry = self._stack.enter_context(registry).url
+        broker, registry = EmbeddedBroker(), EmbeddedRegistry()
+        for server in (broker, registry):
+            self._stack.callback(server.close)
+            server.fetch(quiet=False)
+        self.bootstrap = broker.start().bootstrap
+        self.registry = registry.start().url
         self._say("creating topics, registering schemas, enrolling three devices")
         admin = TopicsAdmin(self.bootstrap)
         admin.apply(plan(wanted_topics(self.contract), admin.existing()))
@@ -96,7 +113,7 @@ class Cast:
                 self.identities[name] = Identity.load(path)
 
     def _start(self, name: str, *arguments: str) -> Child:
-        child = Child(name, arguments, self.folder)
+        child = Child(name, arguments, self.folder, self.logs / f"{name}.log", self._warden)
         self.children.append(child)
         self._stack.callback(child.stop)
         return child

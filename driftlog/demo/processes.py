@@ -1,18 +1,19 @@
 """The demo's processes: started, watched, ended, whatever happens.
 
-Every child writes to its own log and dies with the demo. Waiting is always for a condition, with a bound; when the bound is
+Every child writes to its own log and dies with the demo, also when the demo is killed: a warden waits beside it. Waiting is always for a condition, with a bound; when the bound is
 reached the message says which process's log to read and shows its end.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
+
+from driftlog_infra.warden import Warden
 
 T = TypeVar("T")
 
@@ -30,17 +31,18 @@ class DemoFailed(RuntimeError):
 class Child:
     """One `driftlog` process of the demo."""
 
-    def __init__(self, name: str, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], folder: Path, log: Path, warden: Warden) -> None:
         self.name = name
-        self.log = folder / f"{name}.log"
-        with self.log.open("ab") as out:
+        self.log = log
+        with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "driftlog", *arguments],
+                warden.watched([sys.executable, "-m", "driftlog", *arguments]),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, "DRIFTLOG_PARENT": str(os.getpid())},
+                start_new_session=True,  # what ends the demo by a key must not end it out of order
+                pass_fds=(warden.pipe,),
             )
 
     @property
@@ -53,11 +55,14 @@ class Child:
         if code is not None:
             raise DemoFailed(f"{self.name} ended with code {code}: {self.tail()}", f"see {self.log}")
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM, without waiting."""
+        if self._process.poll() is None:
+            self._process.terminate()
+
     def stop(self) -> None:
         """Ask, wait, insist."""
-        if self._process.poll() is not None:
-            return
-        self._process.terminate()
+        self.ask_to_stop()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -26,7 +26,7 @@ class Shop:
 
     def do(self, command: str, **arguments: Any) -> Any:
         """Run a command; its result. Raises `DemoFailed` when it is refused."""
-        answer = self._http.post(f"/v1/commands/{command}", json=arguments)
+        answer = self._ask("POST", f"/v1/commands/{command}", arguments)
         if answer.status_code != 200:
             raise DemoFailed(
                 f"{self.name}: {command} answered {answer.status_code}: {answer.text}", f"see {self.child.log}"
@@ -35,7 +35,7 @@ class Shop:
 
     def refused(self, command: str, **arguments: Any) -> str:
         """Run a command that must be refused; the reason. Raises `DemoFailed` when it is not."""
-        answer = self._http.post(f"/v1/commands/{command}", json=arguments)
+        answer = self._ask("POST", f"/v1/commands/{command}", arguments)
         if answer.status_code != 409:
             raise DemoFailed(
                 f"{self.name}: {command} should have been refused, got {answer.status_code}: {answer.text}"
@@ -44,20 +44,27 @@ class Shop:
 
     def stock(self, store: str, sku: str) -> dict[str, Any] | None:
         """The document as this edge shows it; None before it is there."""
-        answer = self._http.get(f"/v1/documents/Stock/{store}/{sku}")
+        answer = self._ask("GET", f"/v1/documents/Stock/{store}/{sku}")
         if answer.status_code == 404:
             return None
         answer.raise_for_status()
         return dict(answer.json())
 
     def status(self) -> dict[str, Any]:
-        return dict(self._http.get("/v1/status").raise_for_status().json())
+        return dict(self._ask("GET", "/v1/status").raise_for_status().json())
 
     def conflicts(self) -> list[dict[str, Any]]:
         """The conflicts this edge knows."""
-        found = self._http.get("/v1/conflicts").raise_for_status().json()
+        found = self._ask("GET", "/v1/conflicts").raise_for_status().json()
         return list(found["conflicts"] if isinstance(found, dict) else found)
 
     def offline(self, offline: bool) -> None:
         """Pull the plug, or put it back."""
-        self._http.post("/v1/offline", json={"offline": offline}).raise_for_status()
+        self._ask("POST", "/v1/offline", {"offline": offline}).raise_for_status()
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        try:
+            return self._http.request(method, path, json=body)
+        except httpx.TransportError as error:
+            self.child.require_alive()
+            raise DemoFailed(f"{self.name} does not answer: {error}", f"see {self.child.log}") from error

@@ -163,7 +163,7 @@ class RetailDay:
 
     def _require(self, found: dict[str, Any] | None) -> dict[str, Any]:
         if found is None:
-            raise DemoFailed("a document that was there is gone", f"see the logs in {self._cast.folder}")
+            raise DemoFailed("a document that was there is gone", f"see the logs in {self._cast.logs}")
         return found
 
     def _act(self, title: str) -> None:

@@ -1,0 +1,107 @@
+"""The demo leaves nothing behind, however it ends: no process, no private key."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.load.waiting import until
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+MARK = "DRIFTLOG_TEST_MARK"
+
+
+class Demo:
+    """A demo with a temporary folder of its own; its processes are known by a mark in their environment."""
+
+    def __init__(self, folder: Path, out: IO[bytes], *arguments: str) -> None:
+        self.folder = folder
+        self._mark = f"{MARK}={uuid.uuid4()}".encode()
+        self._out = Path(out.name)
+        name, _, value = self._mark.decode().partition("=")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "driftlog", "demo", *arguments],
+            env={**os.environ, name: value, "TMPDIR": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+
+    def told(self) -> str:
+        return self._out.read_text()
+
+    def commands(self) -> list[str]:
+        """What of it runs, the demo itself and its grandchildren included."""
+        found = []
+        for process in Path("/proc").iterdir():
+            try:
+                if process.name.isdigit() and self._mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except (FileNotFoundError, ProcessLookupError, PermissionError):  # just ended, or somebody else's
+                continue
+        return [command for command in found if command]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "temporary").mkdir()
+    return tmp_path / "temporary"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_demo_that_is_ended_leaves_nothing(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        demo = Demo(folder, out)
+        with demo.process as process:
+            until(lambda: "goods arrive" in demo.told().lower(), "the day begins", 90, demo.told)
+            running = demo.commands()
+            for part in ("kafka.Kafka", "quarkus-run", "driftlog_streams.worker", "edge run"):
+                assert any(part in command for command in running), running
+            assert list(folder.rglob("*.identity.json"))
+            process.send_signal(number)
+            assert process.wait(60) != 0
+    until(lambda: not demo.commands(), "nothing of it runs", 30, lambda: str(demo.commands()))
+    until(lambda: not list(folder.iterdir()), "its folder is empty", 30, lambda: str(list(folder.rglob("*"))))
+
+
+def test_a_demo_that_ends_well_leaves_nothing_either(folder: Path, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        demo = Demo(folder, out, "--json")
+        with demo.process as process:
+            assert process.wait(180) == 0, demo.told()
+    day, _ = json.JSONDecoder().raw_decode(demo.told(), demo.told().index("{\n"))
+    assert day["agree"] is True
+    assert demo.commands() == []
+    assert list(folder.iterdir()) == []
+
+
+def test_a_demo_that_fails_keeps_its_logs_and_no_key(folder: Path, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        demo = Demo(folder, out)
+        with demo.process as process:
+            until(lambda: "goods arrive" in demo.told().lower(), "the day begins", 90, demo.told)
+            (agent, *_) = [pid for pid in _pids(process.pid) if b"head-office" in _command(pid)]
+            os.kill(agent, signal.SIGKILL)
+            assert process.wait(120) == 1
+    assert "error: " in demo.told()
+    assert demo.commands() == []
+    left = [path for path in folder.rglob("*") if path.is_file()]
+    assert left
+    assert {path.suffix for path in left} == {".log"}
+
+
+def _pids(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
