@@ -1,4 +1,4 @@
-"""The embedded broker: Apache Kafka in KRaft mode, one node, loopback only.
+"""The embedded broker: Apache Kafka in KRaft mode, one node, loopback only; plain, or with TLS and a user (see `security`).
 
 Kafka formats a data folder once. A crash in the middle of that leaves a folder that is neither empty nor usable, so the
 folder is formatted under another name and renamed whole. A folder found without Kafka's own mark (`meta.properties`) is
@@ -20,12 +20,15 @@ from typing import ClassVar
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from pydantic import ValidationError
 
 from driftlog_infra import artifacts
 from driftlog_infra.errors import FolderUnusable, StartFailed
 from driftlog_infra.java import java
 from driftlog_infra.ports import LOOPBACK, free_port
+from driftlog_infra.security import USER, Security
 from driftlog_infra.server import EmbeddedServer
+from driftlog_schemas.connection import KafkaSettings
 
 CLUSTER_ID = "ZHJpZnRsb2ctZW1iZWRkZQ"
 _FORMAT_SECONDS = 60.0
@@ -42,10 +45,11 @@ rootLogger.appenderRef.c.ref=C
 _PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners={listener}://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners={listener}://{host}:{port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map={listener}:{listener},CONTROLLER:PLAINTEXT
+inter.broker.listener.name={listener}
 log.dirs={logs}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -66,6 +70,16 @@ num.network.threads=2
 num.io.threads=4
 """
 
+_SECURE = """ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={authority}
+sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  username="{user}" password="{password}" user_{user}="{password}";
+"""
+
 
 class EmbeddedBroker(EmbeddedServer):
     """One Kafka node over one data folder. `folder=None` makes an ephemeral one that goes when it is closed."""
@@ -76,15 +90,26 @@ class EmbeddedBroker(EmbeddedServer):
     ready_seconds: ClassVar[float] = 60.0
 
     def __init__(
-        self, folder: Path | None = None, port: int = 0, *, heap: str = "320m", detached: bool = False
+        self,
+        folder: Path | None = None,
+        port: int = 0,
+        *,
+        heap: str = "320m",
+        detached: bool = False,
+        security: Security | None = None,
     ) -> None:
-        super().__init__(folder, port, detached=detached)
+        super().__init__(folder, port, detached=detached, security=security)
         self._heap = heap
 
     @property
     def bootstrap(self) -> str:
         """`host:port` for Kafka clients."""
         return self.authority
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How a client is let in."""
+        return KafkaSettings(bootstrap=self.bootstrap) if self.security is None else self.security.kafka(self.bootstrap)
 
     @property
     def address(self) -> str:
@@ -97,6 +122,8 @@ class EmbeddedBroker(EmbeddedServer):
         classpath = ":".join(str(jar) for jar in artifacts.fetch("kafka", quiet=True))
         log4j, properties = self.folder / "log4j2.properties", self.folder / "server.properties"
         log4j.write_text(_LOG4J)
+        if self.security is not None:
+            self.security.ensure()
         logs = self.folder / "data"
         self._write_properties(properties, logs)
         self._format_once(logs, classpath)
@@ -104,7 +131,11 @@ class EmbeddedBroker(EmbeddedServer):
         return java("-cp", classpath, logging, "kafka.Kafka", str(properties), heap=self._heap)
 
     def _write_properties(self, path: Path, logs: Path) -> Path:
-        path.write_text(_PROPERTIES.format(host=LOOPBACK, port=self.port, controller=free_port(), logs=logs))
+        listener = "PLAINTEXT" if self.security is None else "SASL_SSL"
+        text = _PROPERTIES.format(host=LOOPBACK, port=self.port, controller=free_port(), logs=logs, listener=listener)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)  # the user's password will stand in it
+        path.write_text(text + self._secured())
         return path
 
     def _format_once(self, logs: Path, classpath: str) -> None:
@@ -130,8 +161,18 @@ class EmbeddedBroker(EmbeddedServer):
             raise StartFailed(f"Kafka could not format {logs}: {output[-1][:300]}", "choose another folder with --data")
         fresh.rename(logs)
 
+    def _secured(self) -> str:
+        security = self.security
+        if security is None:
+            return ""
+        password = security.password_file.read_text()
+        return _SECURE.format(keystore=security.keystore, authority=security.authority, user=USER, password=password)
+
     def answers(self) -> bool:
-        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 2000})
+        try:
+            client = AdminClient({**self.kafka.client(), "log_level": 0, "socket.timeout.ms": 2000})
+        except ValidationError:  # its secrets are not written yet
+            return False
         try:
             return bool(client.list_topics(timeout=0.5).brokers)
         except KafkaException:  # not listening yet; whoever asks again bounds how long

@@ -68,6 +68,9 @@ def up(
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep nothing: temporary data, in the foreground, gone at the end.")
     ] = False,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="TLS, and a user with a password; says which settings file to use.")
+    ] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C, then stop.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -80,13 +83,17 @@ def up(
     broker_port = usual_port if port is None else port
     schemas_port = usual_registry_port if registry_port is None else registry_port
     with _one_line():
-        wanted = local.servers(folder, broker_port, None if no_registry else schemas_port, detached=detached)
+        wanted = pair = local.servers(
+            folder, broker_port, None if no_registry else schemas_port, detached=detached, secure=secure
+        )
         if folder is not None and detached:
-            wanted = local.lacking(wanted)
+            wanted = local.lacking(pair)
         with _closed_if_interrupted(wanted):
             local.start_all(wanted, quiet=False)
-        if folder is not None and detached:
-            _show(local.status(folder), as_json)
+        found = local.status(folder) if folder is not None and detached else local.status_of(pair, folder)
+        local.write_settings(found)
+        if detached:
+            _show(found, as_json)
         else:
             _serve_until_signal(wanted, folder, as_json)
 
@@ -163,6 +170,7 @@ def _show(found: local.PairStatus, as_json: bool) -> None:
             "bootstrap": found.broker.address,
             "registry_url": found.registry.address,
             "data": data,
+            "settings": None if found.settings is None else str(found.settings),
             "broker": _facts(found.broker),
             "registry": _facts(found.registry),
         }
@@ -171,6 +179,8 @@ def _show(found: local.PairStatus, as_json: bool) -> None:
         typer.echo(
             f"bootstrap  {_text(found.broker)}\nregistry   {_text(found.registry)}\ndata       {data or 'temporary'}"
         )
+        if found.settings is not None:
+            typer.echo(f"settings   {found.settings}  (give it to other commands: --config, or DRIFTLOG_CONFIG)")
     sys.stdout.flush()
 
 

@@ -18,6 +18,7 @@ from driftlog_infra.claim import Holder, busy, holder, latest_holder
 from driftlog_infra.ports import require_free
 from driftlog_infra.process import end_process
 from driftlog_infra.registry import EmbeddedRegistry
+from driftlog_infra.security import Security
 from driftlog_infra.server import EmbeddedServer
 
 BROKER_PORT = 9092
@@ -52,6 +53,8 @@ class PairStatus:
     folder: Path | None
     broker: ServerStatus
     registry: ServerStatus
+    settings: Path | None = None
+    """Of secured servers: the file to give to other commands."""
 
 
 def usual_ports(folder: Path | None) -> tuple[int, int]:
@@ -65,12 +68,28 @@ def usual_ports(folder: Path | None) -> tuple[int, int]:
     return broker, registry
 
 
-def servers(folder: Path | None, port: int, registry_port: int | None, *, detached: bool) -> list[EmbeddedServer]:
-    """The servers to run; `folder=None` for ephemeral ones, `registry_port=None` for no registry."""
+def security_of(folder: Path) -> Security:
+    """The secrets of a data folder, made or not."""
+    return Security(folder / "security")
+
+
+def servers(
+    folder: Path | None, port: int, registry_port: int | None, *, detached: bool, secure: bool = False
+) -> list[EmbeddedServer]:
+    """The servers to run; `folder=None` for ephemeral ones, `registry_port=None` for no registry.
+
+    A folder that was secured once stays so: what clients were told to trust must not become a plain listener by a forgotten option.
+    """
     broker = EmbeddedBroker(folder and folder / "kafka", port, detached=detached)
+    security = security_of(folder or broker.folder)
+    if secure or security.exists:
+        broker.security = security
     if registry_port is None:
         return [broker]
-    return [broker, EmbeddedRegistry(folder and folder / "registry", registry_port, detached=detached)]
+    registry = EmbeddedRegistry(
+        folder and folder / "registry", registry_port, detached=detached, security=broker.security
+    )
+    return [broker, registry]
 
 
 def lacking(wanted: Sequence[EmbeddedServer]) -> list[EmbeddedServer]:
@@ -79,7 +98,7 @@ def lacking(wanted: Sequence[EmbeddedServer]) -> list[EmbeddedServer]:
 
 
 def _runs_as_wanted(server: EmbeddedServer) -> bool:
-    found = _ask(type(server), server.folder)
+    found = _ask(type(server), server.folder, server.security)
     return found.answers and found.holder is not None and server.port in (0, found.holder.port)
 
 
@@ -127,15 +146,34 @@ def down(folder: Path) -> list[Holder]:
 
 def status(folder: Path) -> PairStatus:
     """What runs on a folder, each server asked a real request."""
-    return PairStatus(folder, _ask(EmbeddedBroker, folder / "kafka"), _ask(EmbeddedRegistry, folder / "registry"))
+    security = security_of(folder) if security_of(folder).exists else None
+    return PairStatus(
+        folder,
+        _ask(EmbeddedBroker, folder / "kafka", security),
+        _ask(EmbeddedRegistry, folder / "registry", security),
+        None if security is None else security.settings_file,
+    )
 
 
 def status_of(running: Sequence[EmbeddedServer], folder: Path | None) -> PairStatus:
     """The same for servers of this process."""
-    asked = {type(server): _ask(type(server), server.folder) for server in running}
-    return PairStatus(folder, asked[EmbeddedBroker], asked.get(EmbeddedRegistry, ServerStatus(None, answers=False)))
+    asked = {type(server): ServerStatus(holder(server.folder), server.answers()) for server in running}
+    security = running[0].security
+    return PairStatus(
+        folder,
+        asked[EmbeddedBroker],
+        asked.get(EmbeddedRegistry, ServerStatus(None, answers=False)),
+        None if security is None else security.settings_file,
+    )
 
 
-def _ask(kind: type[EmbeddedServer], folder: Path) -> ServerStatus:
+def write_settings(found: PairStatus) -> None:
+    """Leave the settings file for everything that talks to secured servers."""
+    if found.settings is not None and found.broker.address is not None:
+        Security(found.settings.parent).write_settings(found.broker.address, found.registry.address)
+
+
+def _ask(kind: type[EmbeddedServer], folder: Path, security: Security | None) -> ServerStatus:
     found = holder(folder)
-    return ServerStatus(found, found is not None and found.port != 0 and kind(folder, found.port).answers())
+    answers = found is not None and found.port != 0 and kind(folder, found.port, security=security).answers()
+    return ServerStatus(found, answers)

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import httpx
+from pydantic import ValidationError
 
 from driftlog_infra import artifacts
 from driftlog_infra.java import java
 from driftlog_infra.ports import LOOPBACK, free_port
+from driftlog_infra.security import Security
 from driftlog_infra.server import EmbeddedServer
+from driftlog_schemas.connection import RegistrySettings
 
 API = "/apis/ccompat/v7"
 
@@ -29,15 +32,26 @@ class EmbeddedRegistry(EmbeddedServer):
     ready_seconds: ClassVar[float] = 90.0
 
     def __init__(
-        self, folder: Path | None = None, port: int = 0, *, heap: str = "192m", detached: bool = False
+        self,
+        folder: Path | None = None,
+        port: int = 0,
+        *,
+        heap: str = "192m",
+        detached: bool = False,
+        security: Security | None = None,
     ) -> None:
-        super().__init__(folder, port, detached=detached)
+        super().__init__(folder, port, detached=detached, security=security)
         self._heap = heap
 
     @property
     def url(self) -> str:
         """The Confluent-compatible API."""
-        return f"http://{self.authority}{API}"
+        return f"{'http' if self.security is None else 'https'}://{self.authority}{API}"
+
+    @property
+    def settings(self) -> RegistrySettings:
+        """How a client reaches it."""
+        return RegistrySettings(url=self.url) if self.security is None else self.security.registry(self.url)
 
     @property
     def address(self) -> str:
@@ -51,17 +65,31 @@ class EmbeddedRegistry(EmbeddedServer):
         storage = "mem:registry" if self.ephemeral else f"file:{self.folder / 'schemas'}"
         settings = {
             "quarkus.http.host": LOOPBACK,
-            "quarkus.http.port": self.port,
             "quarkus.management.host": LOOPBACK,
             "quarkus.management.port": free_port(),
             "quarkus.http.access-log.enabled": "false",
             "apicurio.rules.global.compatibility": "BACKWARD",
             "apicurio.datasource.url": f"jdbc:h2:{storage}",
+            **self._listener(),
         }
         return java(*(f"-D{key}={value}" for key, value in settings.items()), "-jar", str(app), heap=self._heap)
 
+    def _listener(self) -> dict[str, object]:
+        if self.security is None:
+            return {"quarkus.http.port": self.port}
+        self.security.ensure()
+        return {
+            "quarkus.http.ssl-port": self.port,
+            "quarkus.http.insecure-requests": "disabled",
+            "quarkus.http.ssl.certificate.files": self.security.certificate,
+            "quarkus.http.ssl.certificate.key-files": self.security.key,
+        }
+
     def answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/subjects", timeout=1, trust_env=False).status_code == 200
+            verify = self.settings.tls()
+            return httpx.get(f"{self.url}/subjects", timeout=1, trust_env=False, verify=verify).status_code == 200
         except httpx.TransportError:  # not listening yet; whoever asks again bounds how long
+            return False
+        except ValidationError:  # its certificate is not written yet
             return False

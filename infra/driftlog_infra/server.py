@@ -27,6 +27,7 @@ from driftlog_infra.claim import Claim, Holder
 from driftlog_infra.errors import StartFailed
 from driftlog_infra.ports import LOOPBACK, free_port, is_free, require_free, taken
 from driftlog_infra.process import STOP_SECONDS
+from driftlog_infra.security import Security
 from driftlog_infra.warden import Warden
 
 _ATTEMPTS = 3
@@ -46,11 +47,20 @@ class EmbeddedServer(ABC):
     log_name: ClassVar[str]
     ready_seconds: ClassVar[float]
 
-    def __init__(self, folder: Path | None = None, port: int = 0, *, detached: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        port: int = 0,
+        *,
+        detached: bool = False,
+        security: Security | None = None,
+    ) -> None:
         assert folder is not None or not detached, "an ephemeral server has to end with its program"
         self.ephemeral = folder is None
         self.folder = (folder or Path(tempfile.mkdtemp(prefix=f"driftlog-{self.log_name}-"))).absolute()
         self.port = port
+        self.security = security
+        """TLS and a user; None for neither."""
         self.log = self.folder / f"{self.log_name}.log"
         self._port_is_chosen = port != 0
         self._detached = detached

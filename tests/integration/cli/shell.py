@@ -77,9 +77,7 @@ class Shell:
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
-        self._environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("DRIFTLOG_", "PYTHONPATH"))
-        }
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLOG_")}
         self._environment |= {f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()}
         self._environment["COLUMNS"] = "200"
 

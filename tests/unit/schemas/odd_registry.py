@@ -30,6 +30,8 @@ class OddRegistry:
     def __init__(self, answer: Callable[[str, str, str], Answer]) -> None:
         self.answer = answer
         self.asked: list[str] = []
+        self.users: list[str | None] = []
+        """The header Authorization of each question."""
         self.quiet = threading.Event()
         """Set it and no request is answered until the server closes."""
         self._closing = threading.Event()
@@ -39,6 +41,7 @@ class OddRegistry:
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
                 registry.asked.append(f"{self.command} {self.path}")
+                registry.users.append(self.headers.get("Authorization"))
                 if registry.quiet.is_set():
                     registry._closing.wait(30)
                     return

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from driftlog_schemas import registry as module
+from driftlog_schemas.connection import RegistrySettings
 from driftlog_schemas.errors import Incompatible, RegistryUnreachable, UnknownSchema
 from driftlog_schemas.registry import CachedRegistry
 from tests.unit.schemas.odd_registry import Answer, OddRegistry, data, refusal
@@ -250,3 +252,10 @@ def test_passwords_are_not_written_to_the_cache(server: OddRegistry, tmp_path: P
     CachedRegistry(server.url.replace("//", "//ann:secret@"), tmp_path).id_of(TEXT)
     (kept,) = tmp_path.iterdir()
     assert "secret" not in kept.read_text()
+
+
+def test_the_registry_is_told_the_user_from_a_file(server: OddRegistry, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("open sesame\n")
+    where = RegistrySettings(url=server.url, username="ann", password_file=tmp_path / "password")
+    CachedRegistry(where, tmp_path / "cache").id_of(TEXT)
+    assert server.users == ["Basic " + b64encode(b"ann:open sesame").decode()]
