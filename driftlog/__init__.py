@@ -28,6 +28,8 @@ from driftlog.fields import (
 )
 from driftlog.transaction import Transaction
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from driftlog_edge import EdgeAgent, EdgeConfig
 

@@ -1,18 +1,19 @@
 """The command line. Each group is one module, imported only when it is called.
 
-So `driftlog --help` is quick, and a group whose libraries are not installed says which extra brings them.
+So `driftlog --help` is quick, and needs no library of a program that is not installed (see `extras`).
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 import typer
 from typer.core import TyperGroup
 
+import driftlog
 from driftlog.cli import terminal
 from driftlog.cli.terminal import UsageError
 
@@ -63,15 +64,24 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Edge-to-cloud replication on Kafka.\n\nExample: driftlog demo",
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"driftlog {driftlog.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Tell the version and end.")
+    ] = False,
+) -> None:
     """Edge-to-cloud replication on Kafka. Example: driftlog demo"""
 
 

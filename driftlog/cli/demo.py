@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from driftlog.cli.extras import needs
 from driftlog.cli.terminal import Json, emit, err, fail, out, told
 from driftlog.demo.cast import Cast
 from driftlog.demo.processes import DemoFailed
@@ -25,6 +26,7 @@ def demo(json: Json = False) -> None:
 
     Example: driftlog demo --json
     """
+    needs("edge,streams,broker", "`driftlog demo`")
     console = err if json else out
     begun = time.monotonic()
     try:

