@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, told
 from driftlog_schemas.errors import BadSetting
 from driftlog_schemas.loading import load_contract
@@ -17,8 +18,9 @@ from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.process.slot_hold import SlotHold
 from driftlog_streams.process.supervisor import Supervisor, plans
 from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, configure_logs, run_worker
+from driftlog_streams.process.worker_id import worker_id
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None)
 
 
 class LogLevel(StrEnum):
@@ -30,7 +32,7 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 @told
 def worker(
     app: AppOption,
@@ -38,26 +40,44 @@ def worker(
     registry: Registry = None,
     config: Config = None,
     data_dir: Annotated[
-        Path, typer.Option(envvar="DRIFTLOG_DATA_DIR", help="Folder of the state stores (a cache of the read model).")
-    ] = Path("driftlog-worker"),
-    workers: Annotated[int, typer.Option(envvar="DRIFTLOG_WORKERS", min=1, help="Processes per space.")] = 1,
+        Path | None,
+        typer.Option(
+            envvar="DRIFTLOG_DATA_DIR",
+            help="Folder of the state stores (a cache of the read model); driftlog-worker by default. One per worker.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(envvar="DRIFTLOG_WORKERS", min=1, help="Processes per space; 1 by default.")
+    ] = None,
     slot: Annotated[
-        str, typer.Option(envvar="DRIFTLOG_SLOT", help="Name of this worker among all that merge the app.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            envvar="DRIFTLOG_SLOT",
+            help="Name of this worker among all that merge the app; by default one that its data folder keeps.",
+        ),
+    ] = None,
     space: Annotated[list[str] | None, typer.Option(help="Merge only this space; may be repeated.")] = None,
     wait: Annotated[
-        str, typer.Option(envvar="DRIFTLOG_WAIT", help="How long to wait for the broker at start: 30s.")
-    ] = "30s",
+        str | None, typer.Option(envvar="DRIFTLOG_WAIT", help="How long to wait for the broker at start: 30s.")
+    ] = None,
     session_timeout: Annotated[
-        float, typer.Option(envvar="DRIFTLOG_SESSION_TIMEOUT", help="Seconds until a silent worker is replaced.")
-    ] = 10.0,
+        float | None,
+        typer.Option(
+            envvar="DRIFTLOG_SESSION_TIMEOUT", help="Seconds until a silent worker is replaced; 10 by default."
+        ),
+    ] = None,
     window_ms: Annotated[
-        float, typer.Option(envvar="DRIFTLOG_WINDOW_MS", help="How long changes gather before they are published.")
-    ] = 2.0,
+        float | None,
+        typer.Option(
+            envvar="DRIFTLOG_WINDOW_MS", help="How long changes gather before they are published; 2 by default."
+        ),
+    ] = None,
     metrics_port: Annotated[
-        int, typer.Option(envvar="DRIFTLOG_METRICS_PORT", help="Prometheus on loopback; 0 for none.")
-    ] = 0,
-    log_level: Annotated[LogLevel, typer.Option(envvar="DRIFTLOG_LOG_LEVEL", help="What is said.")] = LogLevel.INFO,
+        int | None, typer.Option(envvar="DRIFTLOG_METRICS_PORT", help="Prometheus on loopback; 0 (default) for none.")
+    ] = None,
+    log_level: Annotated[
+        LogLevel | None, typer.Option(envvar="DRIFTLOG_LOG_LEVEL", help="What is said; info by default.")
+    ] = None,
     supervise: Annotated[
         bool, typer.Option(help="Start workers as child processes and start them again; off: be the one worker.")
     ] = True,
@@ -66,6 +86,7 @@ def worker(
 
     Example: driftlog worker --app shop:app --bootstrap 127.0.0.1:9092 --workers 2
     """
+    needs("streams", "`driftlog worker`")
     try:
         settings = WorkerSettings.load(
             config,
@@ -75,12 +96,12 @@ def worker(
             data_dir=data_dir,
             workers=workers,
             slot=slot,
-            spaces=tuple(space or ()),
-            wait=_seconds(wait),
+            spaces=tuple(space) if space else None,
+            wait=wait,
             session_timeout=session_timeout,
             window_ms=window_ms,
             metrics_port=metrics_port,
-            log_level=log_level.value,
+            log_level=log_level and log_level.value,
         )
     except BadSetting as error:
         raise typer.BadParameter(f"{error}; {error.remedy}") from error
@@ -90,6 +111,7 @@ def worker(
         fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
     _require_ports(settings, len(chosen))
     check_topics(contract, chosen, settings.kafka, settings.wait)
+    settings = settings.model_copy(update={"slot": settings.slot or worker_id(settings.data_dir)})
     with SlotHold(settings.data_dir, settings.slot):
         check_schemas(chosen, settings)
         if not supervise:
@@ -109,11 +131,3 @@ def _require_ports(settings: WorkerSettings, spaces: int) -> None:
                     probe.bind(("127.0.0.1", port))
                 except (OSError, OverflowError) as error:
                     fail(f"metrics port {port} cannot be listened on: {error}", "choose another --metrics-port")
-
-
-def _seconds(text: str) -> float:
-    number = text.removesuffix("s")
-    try:
-        return float(number)
-    except ValueError as error:
-        raise typer.BadParameter(f"--wait {text}: write seconds, for example 30s") from error

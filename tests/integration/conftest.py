@@ -23,7 +23,7 @@ from tests.load.fleet import Fleet
 from tests.load.ground import enrol, lay_topics, schema_ids
 from tests.load.history import History, read_space
 from tests.load.waiting import Group
-from tests.load.workers import WorkerPlace, WorkerProcess
+from tests.load.workers import WorkerHost, WorkerPlace, WorkerProcess
 from tests.load.workload import Shape, Workload
 from tests.running import RunningBroker
 
@@ -54,6 +54,10 @@ class LoadRun:
     def worker(self, slot: str, workers: int = 1) -> WorkerProcess:
         """A worker of this run, not yet started."""
         return WorkerProcess(self.place, slot, workers)
+
+    def host(self, name: str) -> WorkerHost:
+        """The same on a host of its own, with every default."""
+        return WorkerHost(self.place, name)
 
     def edge(self, number: int, *scopes: str) -> EdgeProcess:
         """The agent of the run's device `number`, not yet started. Its device must not be one that feeds."""

@@ -63,6 +63,7 @@ class WorkerProcess:
             load_app.SPACE_VARIABLE: place.space,
             load_app.PARTITIONS_VARIABLE: str(place.partitions),
         }
+        self._folder = CHECKOUT
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -71,7 +72,7 @@ class WorkerProcess:
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 self._command,
-                cwd=CHECKOUT,
+                cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -152,6 +153,23 @@ class WorkerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class WorkerHost(WorkerProcess):
+    """A worker on a host of its own: it is told by its environment where things are, and nothing that the others are not."""
+
+    def __init__(self, place: WorkerPlace, name: str) -> None:
+        super().__init__(place, name)
+        self._command = [sys.executable, "-m", "driftlog", "worker"]
+        self._folder = place.folder / name
+        self._folder.mkdir()
+        self._environment |= {
+            "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "DRIFTLOG_APP": place.app,
+            "DRIFTLOG_BOOTSTRAP": place.bootstrap,
+            "DRIFTLOG_REGISTRY": place.registry_url,
+            "DRIFTLOG_SESSION_TIMEOUT": str(place.session_timeout),
+        }
 
 
 def _is_worker(pid: int) -> bool:

@@ -40,7 +40,7 @@ WITHOUT_DATA = {("edge", "run"), ("edge", "watch")}
         (["conflicts", "resolve", "abc", "--set", "price"], ("price", "FIELD=JSON")),
         (["worker", "--app", "shop:app", "--workers", "many"], ("--workers",)),
         (["worker", "--app", "shop:app", "--workers", "0"], ("--workers",)),
-        (["worker", "--app", "shop:app", "--wait", "soon"], ("--wait soon", "30s")),
+        (["worker", "--app", "shop:app", "--wait", "soon"], ("wait", "number")),
         (["worker", "--app", "shop:app", "--slot", "a b"], ("slot",)),
         (["worker", "--app", "shop:app", "--log-level", "loud"], ("--log-level", "warning")),
         (["worker", "--app", "shop:app", "--metrics-port", "70000"], ("metrics_port",)),
