@@ -14,9 +14,11 @@ bound belongs to `holder`, the one replica that may start from it.
 State: per replica a row that only it writes: its increments, its decrements, the rights and the room it gave to each other. All
 numbers only grow, in the order of its ops, so `join` is the maximum of each cell.
 
-Why the bound holds: a replica's rights in its own view are at most its rights in any state that has all its ops, since all
-that lowers them is its own, and known to it. `permit` refuses there, with what is left; merging never refuses. The rights of all
-replicas add up to the distance between value and bound, so while none is negative the bound holds.
+Why the bound holds: a replica's rights in its own view are at most its rights in any state that has all its ops and those of
+the replicas that gave it some, since all that lowers them is its own, and known to it. An op that spends names those givers in its
+context. `permit` refuses in the view, with what is left, and again in the merge: there the rights may be missing that an op
+would have given which was refused, and a forger never had them. The rights of all replicas add up to the distance between value and
+bound, so while none is negative the bound holds.
 
 A delete concurrent with a decrement must take both the decrement and the increments that paid for it, so a bounded counter
 stands only in documents where deletes win.
@@ -36,6 +38,7 @@ Source: Balegas et al. 2015, "Extending eventually consistent cloud databases fo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_crdt.causal import Vector
@@ -70,6 +73,7 @@ class BoundedCounter(FieldType[Rows]):
     name = "bounded_counter"
     kinds = frozenset({"increment", "decrement", "transfer", "transfer_room"})
     erasable = False
+    limited = True
 
     def __init__(
         self, lower: int | None = 0, upper: int | None = None, initial: int | None = None, holder: str = ""
@@ -111,6 +115,18 @@ class BoundedCounter(FieldType[Rows]):
             raise BadOperation(
                 op.field, f"{op.replica} may {verb} {max(left, 0)} more, not {amount}; ask for a transfer of {what}"
             )
+
+    def relies_on(self, state: Rows, replica: str, kind: str) -> Collection[str]:
+        if kind in ("decrement", "transfer"):
+            return [giver for giver, row in state.items() if giver != replica and row.rights.get(replica)]
+        return [giver for giver, row in state.items() if giver != replica and row.room.get(replica)]
+
+    def stands_alone(self, state: Rows, op: Op) -> bool:
+        try:
+            self.permit(state, op)
+        except BadOperation:
+            return False
+        return True
 
     def apply(self, state: Rows, op: Op) -> tuple[Write, ...]:
         row = state.get(op.replica)

@@ -9,7 +9,8 @@
 State: replica -> [sum of its increments, sum of its decrements], and, once something was erased, the two sums that
 were erased of it. Each number only grows, and only through its own replica's ops in order, so the larger one is the
 later one and `join` is the maximum. An erase cannot be told from the sums alone (which of them had its writer seen?), so it
-carries the sums that its writer saw; the maximum of those is what is taken off.
+carries the sums that its writer saw; the maximum of those is what is taken off. What it claims beyond what is held is not
+believed.
 
 >>> from driftlog_crdt.ops import Op
 >>> counter = Counter()
@@ -53,6 +54,7 @@ class Counter(FieldType[CounterState]):
     name = "counter"
     kinds = frozenset({"increment", "decrement"})
     nestable = True
+    claims = True
 
     def new(self) -> CounterState:
         return {}
@@ -94,6 +96,8 @@ class Counter(FieldType[CounterState]):
         for replica, sums in plain.items():
             if type(sums) is not list or len(sums) not in (2, 4) or not are_sums(sums):
                 raise BadEncoding("", f"counter of {replica}: two or four whole numbers expected")
+            if len(sums) == 4 and (sums[2] > sums[0] or sums[3] > sums[1]):  # type: ignore[operator]  # just checked
+                raise BadEncoding("", f"counter of {replica}: more was erased than counted")
         return plain  # type: ignore[return-value]  # just checked
 
     def copy(self, state: CounterState) -> CounterState:
@@ -122,8 +126,11 @@ class Counter(FieldType[CounterState]):
 
     def erase(self, state: CounterState, seen: Vector, observed: Plain) -> None:
         totals: Any = observed or {}
-        for replica, sums in totals.items():
-            state[replica] = _larger(state.get(replica, [0, 0]), [0, 0, *sums])
+        for replica, (up, down) in totals.items():
+            held = state.get(replica, _NOTHING)
+            taken = [min(up, held[0]), min(down, held[1])]
+            if taken != _NOTHING:
+                state[replica] = _larger(held, [0, 0, *taken])
 
 
 def _larger(left: list[int], right: list[int]) -> list[int]:

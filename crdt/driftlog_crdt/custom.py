@@ -63,6 +63,9 @@ class Custom(WritesField):
     def author(self, state: Writes, replica: str, seq: int, kind: str, value: Plain) -> Plain:
         return [value, self.value(state)]
 
+    def stands_alone(self, state: Writes, op: Op) -> bool:
+        return False  # the value was made from what its writer saw
+
     def apply(self, state: Writes, op: Op) -> tuple[Write, ...]:
         carried: Any = op.value
         value, base = carried

@@ -3,7 +3,7 @@
 The vector is the document's memory of what it has merged, and everything about order is decided here, once for all
 fields. An op is a *duplicate* when the vector covers its dot, a *gap* when its predecessor or something in its context
 is missing, and otherwise it is applied and its dot enters the vector. A refused op also enters the vector, without
-effect (`see`): all replicas then agree that it happened and did nothing.
+effect (`see`): all replicas then agree that it happened and did nothing. What was built on it is refused as well (see `refusals`).
 
 Must never happen: an op applied twice; an op skipped; a state that depends on arrival order.
 
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import Any
 
-from driftlog_crdt import deletion, document_codec, record
+from driftlog_crdt import deletion, document_codec, record, refusals
 from driftlog_crdt.causal import Vector, joined
 from driftlog_crdt.conflicts import Conflict, closed_pairs, open_conflicts
 from driftlog_crdt.declared import DeletePolicy, Field, OnConflict, Unit
@@ -39,6 +39,7 @@ from driftlog_crdt.document_state import (
     APPLIED,
     DUPLICATE,
     GAP,
+    NO_EFFECT,
     NO_PAIRS,
     Applied,
     DocumentState,
@@ -81,20 +82,28 @@ class DocumentType:
                     raise ValueError(f"{self.name}.{name}: a {kind.name} cannot stand in an update-wins document")
         object.__setattr__(self, "_types", types)
 
+    @property
+    def limited(self) -> bool:
+        """Is there a field to whose ops a writer can lack the right?"""
+        return any(kind.limited for kind in self._types.values())
+
     def new(self) -> DocumentState:
         """The state before any op."""
         return DocumentState()
 
-    def prepare(self, state: DocumentState, replica: str, hlc: int, field: str, kind: str, value: Plain) -> Op:
+    def prepare(
+        self, state: DocumentState, replica: str, hlc: int, field: str, kind: str, value: Plain, unsure: int = 0
+    ) -> Op:
         """The next op of `replica` on a document whose writer sees `state`; `state` stays as it is.
 
+        `unsure` is how many of the replica's own last ops in `state` may yet be refused.
         Raises what `check` raises, and `BadOperation` where the writer lacks the right (a bound, an unknown position).
         """
         seq = state.vector.get(replica, 0) + 1
         if field == DOCUMENT and kind == DELETE:
             if value is not None:
                 raise BadValue(field, f"a delete takes no value, not {value!r}")
-            op = Op(replica, seq, hlc, field, kind, self._observe(state), _seen(state, replica))
+            op = Op(replica, seq, hlc, field, kind, self._observe(state), _seen(state, replica), unsure)
             self.check(op)
             return op
         if self.unit == "record":
@@ -111,7 +120,11 @@ class DocumentType:
         context: dict[str, int] | None = None
         if kind in merge.contextual or (state.grave is not None and self.on_delete == "delete-wins"):
             context = _seen(state, replica)
-        op = Op(replica, seq, hlc, field, kind, value, context)
+        else:
+            givers = merge.relies_on(stored, replica, kind)
+            if givers:
+                context = {giver: state.vector[giver] for giver in givers}
+        op = Op(replica, seq, hlc, field, kind, value, context, unsure)
         self.check(op)
         merge.permit(stored, op)
         return op
@@ -136,12 +149,29 @@ class DocumentType:
     def permit(self, state: DocumentState, op: Op) -> None:
         """Raise `BadOperation` if an op that `state` can take exceeds its writer's rights there.
 
-        An honest op is permitted by every state that can take it, so a merge agent may ask before it merges.
+        An honest op whose writer believed in nothing that was refused is permitted by every state that can take it, so a merge
+        agent asks before it merges.
         """
         merge = self._types.get(op.field)
-        if merge is not None:
+        if merge is not None and merge.limited and not self._moot(state, op):
             stored = state.fields.get(op.field)
             merge.permit(merge.new() if stored is None else stored, op)
+
+    def builds_on_refused(self, state: DocumentState, op: Op) -> bool:
+        """Has an op that `state` can take lost its meaning, because its writer believed in an op that was refused?
+
+        All states that can take it give the same answer. A merge agent asks before it merges, and refuses the op.
+        """
+        believed = refusals.believed(state.refused, op)
+        if not believed or self._moot(state, op):
+            return False
+        if op.field == DOCUMENT and op.kind == DELETE:
+            return self.on_delete == "update-wins" and any(kind.claims for kind in self._types.values())
+        merge = self._types[op.field]
+        if merge.fallible and any(run.emptied for run in believed):
+            return True
+        stored = state.fields.get(op.field)
+        return not merge.stands_alone(merge.new() if stored is None else stored, op)
 
     def apply(self, state: DocumentState, op: Op) -> Applied:
         """Merge one checked op into `state`, in place. A gap or a duplicate changes nothing."""
@@ -154,15 +184,20 @@ class DocumentType:
             for other, needed in context.items():
                 if vector.get(other, 0) < needed:
                     return GAP
+        if state.refused:
+            refusals.learn(state.refused, op)
         if name == DOCUMENT and kind == DELETE:
             return self._delete(state, op)
-        if state.grave is not None and self.on_delete == "delete-wins" and not deletion.effective(state, op):
+        if self._moot(state, op):
             deletion.without_effect(state, replica, seq)
-            return APPLIED
+            return NO_EFFECT
         merge = self._types[name]
         field = state.fields.get(name)
         if field is None:
             field = state.fields[name] = merge.new()
+        if merge.fallible and not merge.takes_effect(field, op):
+            deletion.without_effect(state, replica, seq)
+            return NO_EFFECT
         closed = NO_PAIRS
         if merge.conflicting and len(before := merge.standing(field, op)) > 1:
             before = list(before)
@@ -182,10 +217,12 @@ class DocumentType:
             return False
         return all(get(replica, 0) >= seq for replica, seq in (op.context or {}).items())
 
-    def see(self, state: DocumentState, replica: str, seq: int) -> None:
+    def see(self, state: DocumentState, op: Op) -> None:
         """Count a refused op as seen, without effect."""
-        assert state.vector.get(replica, 0) + 1 == seq, "a refused op is seen in its order"
-        deletion.without_effect(state, replica, seq)
+        assert state.vector.get(op.replica, 0) + 1 == op.seq, "a refused op is seen in its order"
+        empties = op.field == DOCUMENT and op.kind == DELETE and self.on_delete == "delete-wins"
+        refusals.remember(state.refused, op, empties)
+        deletion.without_effect(state, op.replica, op.seq)
 
     def join(self, left: DocumentState, right: DocumentState) -> DocumentState:
         """The state of both sides' ops; arguments stay as they are."""
@@ -205,11 +242,13 @@ class DocumentType:
             fields,
             deletion.joined_presence(left, right),
             deletion.joined_grave(left, right),
+            refusals.joined(left.refused, left.vector, right.refused, right.vector),
         )
 
     def prune(self, state: DocumentState, floor: Vector) -> None:
         """Forget, in place, what is kept only for writers who have not seen `floor`; nobody may be left who has not."""
         deletion.prune(state, floor)
+        refusals.prune(state.refused, floor)
         for name, field in state.fields.items():
             self._types[name].prune(field, floor)
 
@@ -257,6 +296,7 @@ class DocumentType:
             {name: types[name].copy(field) for name, field in state.fields.items()},
             None if state.presence is None else dict(state.presence),
             None if state.grave is None else dict(state.grave),
+            dict(state.refused),
         )
 
     def encode(self, state: DocumentState) -> bytes:
@@ -269,6 +309,10 @@ class DocumentType:
     def decode(self, data: bytes) -> DocumentState:
         """The state of an encoding. Raises `BadEncoding`."""
         return document_codec.decode(data, self.name, self._types)
+
+    def _moot(self, state: DocumentState, op: Op) -> bool:
+        """Has a delete that the op's writer had not seen won over it?"""
+        return state.grave is not None and self.on_delete == "delete-wins" and not deletion.effective(state, op)
 
     def _delete(self, state: DocumentState, op: Op) -> Applied:
         before = [
@@ -311,7 +355,7 @@ class DocumentType:
     def _survivors(self, side: DocumentState, other: DocumentState) -> DocumentState:
         if deletion.keeps(side, other):
             return side
-        return DocumentState(side.vector, {}, {}, side.grave)
+        return DocumentState(side.vector, {}, {}, side.grave, side.refused)
 
     def _type(self, name: str) -> FieldType[Any]:
         merge = self._types.get(name)

@@ -1,7 +1,8 @@
 """The bytes of a document's state: canonical JSON, so that any tool can look at it; equal states give equal bytes.
 
-    [1, {replica: seq}, {field: state}]                                    as long as nothing was deleted or refused
-    [1, {replica: seq}, {field: state}, {"grave": ..., "presence": ...}]   else; each left out where it says nothing
+    [1, {replica: seq}, {field: state}]          as long as nothing was deleted or refused
+    [1, {replica: seq}, {field: state}, more]    else; `more` is an object of "grave", "presence" and "refused", each left out
+                                                 where it says nothing
 
 Whatever reads this must get either the state or `BadEncoding` with the field's name, from any bytes.
 """
@@ -16,6 +17,7 @@ from driftlog_crdt.document_state import DocumentState
 from driftlog_crdt.errors import BadEncoding
 from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.plain import Plain, canonical
+from driftlog_crdt.refusals import Run, Runs
 
 FORMAT = 1
 
@@ -28,14 +30,14 @@ def encode(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> bytes:
         if not kind.is_new(stored):
             fields[name] = kind.encode(stored)
     vector: Any = state.vector
-    if state.grave is None and (state.presence is None or state.presence == vector):
-        return canonical([FORMAT, vector, fields]).encode()
     extra: dict[str, Any] = {}
     if state.grave is not None:
         extra["grave"] = state.grave
     if state.presence is not None and state.presence != vector:
         extra["presence"] = state.presence
-    return canonical([FORMAT, vector, fields, extra]).encode()
+    if state.refused:
+        extra["refused"] = {replica: [list(run) for run in runs] for replica, runs in state.refused.items()}
+    return canonical([FORMAT, vector, fields, extra] if extra else [FORMAT, vector, fields]).encode()
 
 
 def decode(data: bytes, document: str, types: Mapping[str, FieldType[Any]]) -> DocumentState:
@@ -74,11 +76,31 @@ _read = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
 
 
 def _decode_extra(extra: object, state: DocumentState, document: str) -> None:
-    if type(extra) is not dict or not extra.keys() <= {"grave", "presence"}:
+    if type(extra) is not dict or not extra.keys() <= {"grave", "presence", "refused"}:
         raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
-    for vector in extra.values():
-        _check_vector(vector, document)
+    for name in extra.keys() - {"refused"}:
+        _check_vector(extra[name], document)
     state.presence, state.grave = extra.get("presence"), extra.get("grave")
+    refused = extra.get("refused", {})
+    if type(refused) is not dict:
+        raise BadEncoding("", f"{document}: refused ops are an object of ranges")
+    state.refused = {replica: _decode_runs(runs, document) for replica, runs in refused.items()}
+
+
+def _decode_runs(plain: object, document: str) -> Runs:
+    runs: list[Run] = []
+    for item in plain if type(plain) is list else ():
+        if type(item) is not list or list(map(type, item)) != [int, int, bool]:
+            break
+        run = Run(*item)
+        if run.first > run.last or run.first < (runs[-1].last + 2 if runs else 1):
+            break
+        runs.append(run)
+    if type(plain) is not list or not plain or len(runs) < len(plain):
+        raise BadEncoding(
+            "", f"{document}: refused ops are runs [first, last, emptied], ascending, with gaps between them"
+        )
+    return tuple(runs)
 
 
 def _check_vector(vector: object, document: str) -> None:

@@ -6,6 +6,8 @@
   or refused. The document exists while there is any.
 - `grave`: the dots of the deletes, as a vector. None means that nobody ever deleted; empty means that there were deletes
   and that all were pruned (see `deletion`).
+
+`refused` holds the refused ops of which their writers may not know (see `refusals`).
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from driftlog_crdt.field_type import NO_WRITES, Write
+from driftlog_crdt.refusals import Refused
 
 
 class Outcome(Enum):
     """What became of an op."""
 
     APPLIED = "applied"
+    NO_EFFECT = "no_effect"
+    """Merged, but it found nothing to act on: a delete that it had not seen won, or what it refers to is not there."""
     DUPLICATE = "duplicate"
     GAP = "gap"
 
@@ -46,6 +51,7 @@ class Applied(NamedTuple):
 
 
 APPLIED = Applied(Outcome.APPLIED)
+NO_EFFECT = Applied(Outcome.NO_EFFECT)
 DUPLICATE = Applied(Outcome.DUPLICATE)
 GAP = Applied(Outcome.GAP)
 
@@ -53,7 +59,7 @@ GAP = Applied(Outcome.GAP)
 class DocumentState:
     """What has been merged of one document. Owned by whoever made it; change it only through `DocumentType`."""
 
-    __slots__ = ("fields", "grave", "presence", "vector")
+    __slots__ = ("fields", "grave", "presence", "refused", "vector")
 
     def __init__(
         self,
@@ -61,9 +67,11 @@ class DocumentState:
         fields: dict[str, Any] | None = None,
         presence: dict[str, int] | None = None,
         grave: dict[str, int] | None = None,
+        refused: Refused | None = None,
     ) -> None:
         self.vector: dict[str, int] = {} if vector is None else vector
         self.fields: dict[str, Any] = {} if fields is None else fields
         """Only fields that an op has touched."""
         self.presence = presence
         self.grave = grave
+        self.refused: Refused = {} if refused is None else refused

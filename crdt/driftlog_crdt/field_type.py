@@ -21,7 +21,7 @@ Source: the `riak_dt` behaviour (new, value, update, merge, equal, to_binary) fo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from driftlog_crdt.causal import Vector
@@ -76,6 +76,15 @@ class FieldType(ABC, Generic[S]):
     nestable: ClassVar[bool] = False
     """Can it be the type of a map's values?"""
 
+    claims: ClassVar[bool] = False
+    """Does an erase carry more than its context (see `observe`)?"""
+
+    limited: ClassVar[bool] = False
+    """Can a writer lack the right to an op (see `permit`)?"""
+
+    fallible: ClassVar[bool] = False
+    """Does an op refer to what others have put into the state, so that it may not be there (see `takes_effect`)?"""
+
     @abstractmethod
     def new(self) -> S:
         """The state before any op."""
@@ -128,7 +137,19 @@ class FieldType(ABC, Generic[S]):
         return value
 
     def permit(self, state: S, op: Op) -> None:
-        """Raise `BadOperation` if the op's writer, seeing `state`, has no right to it. Merging never asks."""
+        """Raise `BadOperation` if the op's writer, seeing `state`, has no right to it. `apply` never asks."""
+
+    def relies_on(self, state: S, replica: str, kind: str) -> Collection[str]:
+        """Whose earlier ops an op of a kind that is not contextual still needs."""
+        return ()
+
+    def stands_alone(self, state: S, op: Op) -> bool:
+        """Does `op` mean in `state` what its writer meant, although an own op that it believed in was refused?"""
+        return True
+
+    def takes_effect(self, state: S, op: Op) -> bool:
+        """Does `op` find in `state` what it refers to? Asked where the type is `fallible`."""
+        return True
 
     def observe(self, state: S) -> Plain:
         """What an erasing op must carry besides its context; None for types that need no more."""

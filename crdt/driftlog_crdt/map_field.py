@@ -61,6 +61,7 @@ class Map(FieldType[Entries]):
         self.kinds = of.kinds | {REMOVE}  # type: ignore[misc]  # depends on what the map holds
         self.contextual = of.contextual | {REMOVE}  # type: ignore[misc]
         self.conflicting = of.conflicting  # type: ignore[misc]
+        self.claims = of.claims  # type: ignore[misc]
 
     def new(self) -> Entries:
         return {}
@@ -97,6 +98,12 @@ class Map(FieldType[Entries]):
         if stored is None:
             stored = state[key] = self.of.new()
         return self.of.apply(stored, inner)
+
+    def stands_alone(self, state: Entries, op: Op) -> bool:
+        if op.kind == REMOVE:
+            return not self.of.claims
+        key, inner = _split(op)
+        return self.of.stands_alone(state[key] if key in state else self.of.new(), inner)
 
     def join(self, left: Entries, left_seen: Vector, right: Entries, right_seen: Vector) -> Entries:
         result: Entries = {}

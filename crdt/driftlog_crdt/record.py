@@ -58,6 +58,9 @@ class Record(WritesField):
             raise BadValue(op.field, f"put takes a whole record, not {type(op.value).__name__}")
         check_plain(op.value, op.field)
 
+    def stands_alone(self, state: Writes, op: Op) -> bool:
+        return False  # the other fields are what its writer saw
+
     def decode(self, plain: Plain) -> Writes:
         writes = super(Record, self).decode(plain)
         if any(type(write.value) is not dict for write in writes):

@@ -16,12 +16,13 @@ What Yjs leaves open is closed here:
 - *Who writes*: the Yjs client id is a hash of the replica's name (53 bits), so a restart goes on where it stopped. A forged
   op with another's client id is refused.
 - *A missing predecessor*: where an earlier op of the writer was refused, its clocks are not there. Yjs would keep the later
-  edit waiting, and would take the clocks twice when the writer uses them again. Here an edit whose needs are not met has no
-  effect; since a writer's ops come in order and their contexts are met, every replica finds the same.
+  edit waiting, and would take the clocks twice when the writer uses them again. Here an insert whose needs are not met has no
+  effect, and a delete takes what is there of what it names; since a writer's ops come in order and their contexts are met, every
+  replica finds the same. A merge agent refuses such an insert, so that its writer hears of it (see `refusals`).
 - *Bytes*: how Yjs cuts runs depends on the order of arrival. `encode` writes the document as a new one that loaded it,
   which cuts them anew; equal states then give equal bytes (tested, not promised by Yjs).
 
-An erase (delete under update-wins) carries a Yjs update that deletes all that its writer saw.
+An erase (delete under update-wins) carries a Yjs update that deletes all that its writer saw, and takes as much of it as there is.
 
 Merging an op costs the same however long the history is. Making one walks the runs of the document to the position, as Yrs
 does, and no more: its length and places are not counted anew where that can be known.
@@ -35,6 +36,7 @@ import base64
 import binascii
 import hashlib
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -46,7 +48,7 @@ from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
 from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
-from driftlog_crdt.yjs_edit import ROOT, Edit, read_clocks, read_edit
+from driftlog_crdt.yjs_edit import ROOT, Edit, Range, delete_of, read_clocks, read_edit
 
 Root: TypeAlias = "YText | Array[str]"
 
@@ -77,6 +79,8 @@ class Sequence(FieldType[SequenceState]):
 
     kinds = frozenset({"insert", "delete"})
     contextual = frozenset({"insert", "delete"})
+    fallible = True
+    claims = True
 
     root: type[Any]
     """The Yjs type that holds the run."""
@@ -144,6 +148,16 @@ class Sequence(FieldType[SequenceState]):
         (state.draft,) = edits
         return base64.b64encode(state.draft).decode()
 
+    def takes_effect(self, state: SequenceState, op: Op) -> bool:
+        edit = _edit(op.value)[1]
+        if not edit.length:
+            return bool(_held(edit.gone, state.clocks))
+        held = state.clocks.get
+        return held(edit.client, 0) == edit.clock and all(held(client, 0) > clock for client, clock in edit.needs)
+
+    def stands_alone(self, state: SequenceState, op: Op) -> bool:
+        return op.kind == "delete" or self.takes_effect(state, op)
+
     def apply(self, state: SequenceState, op: Op) -> tuple[Write, ...]:
         self._merge(state, op.value)
         return NO_WRITES
@@ -202,21 +216,19 @@ class Sequence(FieldType[SequenceState]):
             raise BadValue(field, "an erase inserts nothing")
 
     def erase(self, state: SequenceState, seen: Vector, observed: Plain) -> None:
-        if observed is not None:
+        if observed is not None and _held(_edit(observed)[1].gone, state.clocks):
             self._merge(state, observed)
 
     def _merge(self, state: SequenceState, carried: Plain) -> None:
         update, edit = _edit(carried)
-        reached = state.clocks
-        if edit.length and reached.get(edit.client, 0) != edit.clock:
-            return
-        if any(reached.get(client, 0) <= clock for client, clock in edit.needs):
-            return
+        held = _held(edit.gone, state.clocks)
+        if held != edit.gone:
+            update = delete_of(held)
         state.doc.apply_update(update)
         state.encoded = state.shown = None
         if edit.length:
             state.narrow = state.narrow and edit.narrow
-            reached[edit.client] = edit.clock + edit.length
+            state.clocks[edit.client] = edit.clock + edit.length
         if state.twin is not None:
             if state.draft == update:
                 state.draft = None
@@ -230,6 +242,12 @@ class Sequence(FieldType[SequenceState]):
             state.draft = None
             state.twin = (client, *_load(state.doc.get_update(), self.root, client))
         return state.twin[2]
+
+
+def _held(gone: tuple[Range, ...], clocks: Mapping[int, int]) -> tuple[Range, ...]:
+    """What is there of what a delete names."""
+    reached = [(part, clocks.get(part.client, 0) - part.start) for part in gone]
+    return tuple(part if part.length <= count else part._replace(length=count) for part, count in reached if count > 0)
 
 
 def client_of(replica: str) -> int:

@@ -5,8 +5,8 @@
 
 A Yjs update can hold much more: other people's characters, other roots, parts that wait for what never comes. Any of these
 would let one op change what is not its writer's, or make a state depend on what else has arrived. So an op's update is
-read here to the last byte: who wrote it, which clock it takes, how long the run is, and which earlier clocks it needs. The
-sequence then applies it only if all that is there, which every replica finds alike.
+read here to the last byte: who wrote it, which clock it takes, how long the run is, what it stands beside, what it deletes. The
+sequence then inserts only beside what is there, and deletes only what is there, which every replica finds alike.
 
 Format: Yjs update, version 1 (github.com/yjs/yjs, src/utils/UpdateEncoder.js and src/structs). Varints are little endian, 7 bit.
 Lengths count UTF-16 units in texts and elements in lists.
@@ -14,6 +14,9 @@ Lengths count UTF-16 units in texts and elements in lists.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 ROOT = "s"
@@ -25,14 +28,24 @@ _LEFT, _RIGHT, _PARENT_SUB = 0x80, 0x40, 0x20
 _ANY_TEXT = 119
 
 
+class Range(NamedTuple):
+    """Characters or elements that one client inserted, by their clocks."""
+
+    client: int
+    start: int
+    length: int
+
+
 class Edit(NamedTuple):
     """What an update says. `length` 0 is a delete, and then `client` and `clock` are 0."""
 
     client: int
     clock: int
     length: int
-    needs: tuple[tuple[int, int], ...]
-    """(client, clock) of the latest characters or elements that must be there"""
+    needs: tuple[tuple[int, int], ...] = ()
+    """(client, clock) of the characters or elements that an insert stands beside, and of its writer's last one"""
+    gone: tuple[Range, ...] = ()
+    """what a delete takes"""
     elements: tuple[str, ...] = ()
     """the inserted elements of a list"""
     narrow: bool = True
@@ -49,6 +62,17 @@ def read_edit(update: bytes) -> Edit:
     if reader.at != len(update):
         raise ValueError("something follows the edit")
     return edit
+
+
+def delete_of(ranges: Sequence[Range]) -> bytes:
+    """The update that deletes these, given client by client."""
+    clients = [list(of_client) for _, of_client in groupby(ranges, key=attrgetter("client"))]
+    numbers = [0, len(clients)]
+    for of_client in clients:
+        numbers += [of_client[0].client, len(of_client)]
+        for _, start, length in of_client:
+            numbers += [start, length]
+    return b"".join(map(_varint, numbers))
 
 
 def read_clocks(state: bytes) -> dict[int, int]:
@@ -91,6 +115,15 @@ class _Reader:
         return self.data[start : self.at].decode()
 
 
+def _varint(number: int) -> bytes:
+    data = bytearray()
+    while number >= 0x80:
+        data.append(number & 0x7F | 0x80)
+        number >>= 7
+    data.append(number)
+    return bytes(data)
+
+
 def _insert(reader: _Reader) -> Edit:
     if reader.data[0] != 1 or reader.number() != 1:
         raise ValueError("more than one run")
@@ -114,7 +147,7 @@ def _insert(reader: _Reader) -> Edit:
         raise ValueError("an insert deletes nothing and is not empty")
     if clock:
         needs.append((client, clock - 1))
-    return Edit(client, clock, length, tuple(needs), elements, narrow)
+    return Edit(client, clock, length, tuple(needs), elements=elements, narrow=narrow)
 
 
 def _element(reader: _Reader) -> str:
@@ -124,14 +157,14 @@ def _element(reader: _Reader) -> str:
 
 
 def _delete(reader: _Reader) -> Edit:
-    needs: list[tuple[int, int]] = []
+    gone: list[Range] = []
     for _ in range(reader.number()):
         client = reader.number()
         for _ in range(reader.number()):
             start, length = reader.number(), reader.number()
             if not length:
                 raise ValueError("an empty range")
-            needs.append((client, start + length - 1))
-    if not needs:
+            gone.append(Range(client, start, length))
+    if not gone:
         raise ValueError("nothing is deleted")
-    return Edit(0, 0, 0, tuple(needs))
+    return Edit(0, 0, 0, gone=tuple(gone))

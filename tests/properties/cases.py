@@ -30,6 +30,7 @@ from driftlog_crdt import (
     Text,
 )
 from tests.reference_model import fields as reference
+from tests.reference_model import founding
 from tests.reference_model.history import Dot, Event
 
 Intent = tuple[str, Any]
@@ -53,6 +54,8 @@ class Case:
     conflicts: Callable[[list[Event]], set[frozenset[Dot]]] = reference.conflicts
     fit: Callable[[Any, Intent], Intent] = lambda seen, intent: intent
     """The intent as it can be meant by somebody who sees this value"""
+    founded: founding.Founded | None = founding.always
+    """None: judged by laws of its own"""
 
 
 def merge_sums(base: Any, left: Any, right: Any) -> Any:
@@ -110,7 +113,12 @@ _listing = _ops(["insert"], st.tuples(_places, st.lists(st.sampled_from(SCALARS)
 CASES: dict[str, Case] = {
     "counter": Case(Counter(), _counts, _plainly(reference.counter)),
     "grow_counter": Case(GrowCounter(), _ops(["increment"], st.integers(0, 9)), _plainly(reference.counter)),
-    "bounded_counter": Case(BoundedCounter(-5, 20, 0, "a"), _escrow, _plainly(reference.counter)),
+    "bounded_counter": Case(
+        BoundedCounter(-5, 20, 0, "a"),
+        _escrow,
+        _plainly(reference.counter),
+        founded=founding.within_rights(-5, 20, 0, "a"),
+    ),
     "register": Case(Register("none"), _sets, _plainly(reference.register("none"))),
     "ranked": Case(Ranked(STAGES), _stages, _plainly(reference.ranked(STAGES))),
     "multi_value": Case(MultiValue(), _sets, _plainly(reference.multi_value)),
@@ -118,13 +126,20 @@ CASES: dict[str, Case] = {
     "disable_wins_flag": Case(
         Flag("disable"), _switches, _plainly(reference.flag("disable")), reference.flag_conflicts
     ),
-    "custom": Case(Custom(merge_sums, 0), _ops(["set"], st.integers(0, 9)), reference.custom(merge_sums, 0)),
+    "custom": Case(
+        Custom(merge_sums, 0),
+        _ops(["set"], st.integers(0, 9)),
+        reference.custom(merge_sums, 0),
+        founded=founding.never,
+    ),
     "add_wins_set": Case(AddWinsSet(), _elements, _plainly(reference.add_wins_set), fit=seen_if_any),
     "remove_wins_set": Case(RemoveWinsSet(), _elements, _plainly(reference.remove_wins_set), fit=seen_if_any),
     "grow_set": Case(GrowSet(), _ops(["add"], st.sampled_from(SCALARS)), _plainly(reference.grow_set)),
     "max": Case(Max(), _raises, _plainly(reference.extreme(max))),
     "min": Case(Min(), _ops(["lower"], _numbers), _plainly(reference.extreme(min))),
-    "map_of_counters": Case(Map(Counter()), _keyed(_counts), _plainly(reference.map_of_counters)),
+    "map_of_counters": Case(
+        Map(Counter()), _keyed(_counts), _plainly(reference.map_of_counters), founded=founding.unless_removing
+    ),
     "map_of_registers": Case(
         Map(Register()), _keyed(_sets), _plainly(reference.map_of(reference.register(None))), reference.map_conflicts
     ),
@@ -132,8 +147,8 @@ CASES: dict[str, Case] = {
         Map(Flag()), _keyed(_switches), _plainly(reference.map_of(reference.flag("enable"))), reference.map_conflicts
     ),
     "map_of_max": Case(Map(Max()), _keyed(_raises), _plainly(reference.map_of(reference.extreme(max)))),
-    "text": Case(Text(), _typing, None, fit=within),
-    "list": Case(List(), _listing | _cuts, None, fit=within),
+    "text": Case(Text(), _typing, None, fit=within, founded=None),
+    "list": Case(List(), _listing | _cuts, None, fit=within, founded=None),
 }
 
 ANY_MIX: list[str] = []

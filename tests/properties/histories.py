@@ -2,17 +2,33 @@
 
 The ops are made by the algebra (`prepare`, on the writer's own view); what each writer meant and had seen is recorded beside,
 for the reference model. Clocks are random and repeat, so that no law can lean on them.
+
+An op may be refused, and then its writer is the last to know: it has applied the op and builds on it until it meets somebody who
+has heard of it. Everybody else sees it without effect. What was built on it the algebra refuses; whether rightly, the reference
+model says (`test_reference`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from dataclasses import field as attribute
 from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
 
-from driftlog_crdt import DELETE, DOCUMENT, BadOperation, BadValue, DocumentState, DocumentType, Op, Outcome, dominates
+from driftlog_crdt import (
+    DELETE,
+    DOCUMENT,
+    BadOperation,
+    BadValue,
+    DocumentState,
+    DocumentType,
+    Op,
+    Outcome,
+    Plain,
+    dominates,
+)
 from tests.properties.cases import case_of, documents
 from tests.reference_model.history import Dot, Event
 
@@ -32,9 +48,9 @@ class History:
     """What happened: the ops in an order that causality allows, and the same as the writers meant it."""
 
     document: DocumentType
-    ops: list[Op] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    cuts: list[frozenset[Dot]] = field(default_factory=list)
+    ops: list[Op] = attribute(default_factory=list)
+    events: list[Event] = attribute(default_factory=list)
+    cuts: list[frozenset[Dot]] = attribute(default_factory=list)
     """Sets of dots closed under causality: what some replica knew at some time."""
 
     @property
@@ -74,13 +90,77 @@ class History:
 
 
 def deliver(document: DocumentType, state: DocumentState, op: Op, event: Event) -> Any:
-    """Merge one op that is next; a refused one is only seen."""
+    """Merge one op that is next; a refused one is only seen. An op that stood once stands in every order."""
     if event.refused:
-        document.see(state, op.replica, op.seq)
+        document.see(state, op)
         return None
+    assert unfounded(document, state, op) is None, op
+    return merge(document, state, op)
+
+
+def merge(document: DocumentType, state: DocumentState, op: Op) -> Any:
     applied = document.apply(state, op)
-    assert applied.outcome is Outcome.APPLIED
+    assert applied.outcome in (Outcome.APPLIED, Outcome.NO_EFFECT)
     return applied
+
+
+def unfounded(document: DocumentType, state: DocumentState, op: Op) -> str | None:
+    """Why a merge agent refuses an op, besides what an app's guards say."""
+    if document.builds_on_refused(state, op):
+        return "builds_on_refused"
+    try:
+        document.permit(state, op)
+    except BadOperation:
+        return "invalid"
+    return None
+
+
+class _Writer:
+    """A replica in the making of a history."""
+
+    def __init__(self, history: History, name: str) -> None:
+        self._history = history
+        self.name = name
+        self.known = set(history.everything)
+        self.truth = history.fold()
+        """What it has heard of, as it was decided."""
+        self.view = history.fold()
+        """What it sees: its own ops too whose outcome it has not heard, as if they had been accepted."""
+        self.told = self.truth.vector.get(name, 0)
+        """Up to which of its own ops it has heard the outcome."""
+
+    def learn(self, other: _Writer) -> None:
+        document, news = self._history.document, frozenset(other.known - self.known)
+        for op, event in self._history.delivery(news):
+            deliver(document, self.truth, op, event)
+            deliver(document, self.view, op, event)
+        self.known |= other.known
+        told = max(self.told, other.truth.vector.get(self.name, 0))
+        surprised = any(self.told < e.seq <= told for e in self._history.events if e.replica == self.name and e.refused)
+        self.told = told
+        if surprised:
+            self.view = document.new()
+            for op, event in self._history.delivery(frozenset(self.known)):
+                if event.replica == self.name and event.seq > self.told:
+                    merge(document, self.view, op)
+                else:
+                    deliver(document, self.view, op, event)
+
+    def write(self, hlc: int, field: str, kind: str, value: Plain, refused: bool) -> None:
+        """Write on the view; `refused` if a guard of the app will not have it."""
+        document, history, name = self._history.document, self._history, self.name
+        seq = self.truth.vector.get(name, 0) + 1
+        op = document.prepare(self.view, name, hlc, field, kind, value, seq - 1 - self.told)
+        cause = "guard" if refused else unfounded(document, self.truth, op)
+        believed = frozenset(e.dot for e in history.events if e.replica == name and e.seq > self.told and e.refused)
+        event = Event(name, seq, hlc, field, kind, value, frozenset(self.known), cause, believed)
+        document.apply(self.view, op)
+        applied = deliver(document, self.truth, op, event)
+        idle = applied is not None and applied.outcome is Outcome.NO_EFFECT
+        assert not idle or case_of(field).founded is None
+        history.ops.append(op)
+        history.events.append(replace(event, idle=idle))
+        self.known.add(event.dot)
 
 
 @st.composite
@@ -93,34 +173,24 @@ def histories(draw: st.DrawFn, document: DocumentType, *, start: History | None 
     if start is not None:
         history = History(document, list(start.ops), list(start.events), [start.everything])
     count = draw(_COUNTS)
-    names, somebody, fields = REPLICAS[:count], _CROWDS[count], st.sampled_from(list(document.fields))
-    states = {name: history.fold() for name in names}
-    known: dict[str, set[Dot]] = {name: set(history.everything) for name in names}
+    somebody, fields = _CROWDS[count], st.sampled_from(list(document.fields))
+    writers = {name: _Writer(history, name) for name in REPLICAS[:count]}
     for _ in range(draw(_STEPS)):
-        name, action = draw(somebody), draw(_ACTIONS)
+        writer, action = writers[draw(somebody)], draw(_ACTIONS)
         if action < 10:
-            other = draw(somebody)
-            for op, event in history.delivery(frozenset(known[other] - known[name])):
-                deliver(document, states[name], op, event)
-            known[name] |= known[other]
+            writer.learn(writers[draw(somebody)])
         if action > 4:
             field_name, kind, value = DOCUMENT, DELETE, None
             if action < 19:
                 field_name = draw(fields)
                 case = case_of(field_name)
-                kind, value = case.fit(document.field_value(states[name], field_name), draw(case.intents))
-            hlc = draw(_HLCS)
+                kind, value = case.fit(document.field_value(writer.view, field_name), draw(case.intents))
+            hlc, refused = draw(_HLCS), draw(_ACTIONS) < 2
             try:
-                op = document.prepare(states[name], name, hlc, field_name, kind, value)
+                writer.write(hlc, field_name, kind, value, refused)
             except (BadOperation, BadValue):
                 continue  # the writer lacks the right, or there is nothing to delete: it does not write
-            refused = draw(_ACTIONS) == 0
-            event = Event(name, op.seq, hlc, field_name, kind, value, frozenset(known[name]), refused)
-            deliver(document, states[name], op, event)
-            history.ops.append(op)
-            history.events.append(event)
-            known[name].add(event.dot)
-        history.cuts.append(frozenset(known[name]))
+        history.cuts.append(frozenset(writer.known))
     return history
 
 

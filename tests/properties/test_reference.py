@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftlog_crdt import DOCUMENT, Conflict, DocumentState, DocumentType, differ
+from driftlog_crdt import DELETE, DOCUMENT, Conflict, DocumentState, DocumentType, Outcome, differ
 from tests.properties.cases import DOCUMENTS, case_of
 from tests.properties.histories import History, Sample, deliver, samples
+from tests.reference_model import founding
 from tests.reference_model.fields import Past, conflicts, record
 from tests.reference_model.history import Dot, Event, surviving, text
 
@@ -64,6 +65,39 @@ def conflicts_open_and_close_as_the_partial_order_says(sample: Sample) -> None:
         assert _standing(document, state) == expected
 
 
+def what_was_built_on_a_refused_op_is_refused(sample: Sample) -> None:
+    document, history = sample.document, sample.history
+    for event in history.events:
+        founded = _founded(document, event)
+        if event.refused == "guard" or founded is None:
+            continue
+        stands = not event.believed or founded(event, _alive(history, event.field, event.past))
+        assert event.refused == (None if stands else "builds_on_refused")
+
+
+def _founded(document: DocumentType, event: Event) -> founding.Founded | None:
+    if event.field == DOCUMENT:
+        says_what_it_saw = {"counter", "grow_counter", "map_of_counters", "text", "list"}
+        fields = {name.partition("#")[0] for name in document.fields}
+        return founding.never if document.on_delete == "update-wins" and says_what_it_saw & fields else founding.always
+    return founding.never if document.unit == "record" else case_of(event.field).founded
+
+
+def an_op_without_effect_is_told(sample: Sample) -> None:
+    document, history = sample.document, sample.history
+    state = document.new()
+    done: set[Dot] = set()
+    for op, event in history.delivery(history.everything, Random(sample.seed)):
+        applied = deliver(document, state, op, event)
+        done.add(event.dot)
+        if applied is None:
+            continue
+        alive = (event.field, event.kind) == (DOCUMENT, DELETE) or event in surviving(
+            history.within(frozenset(done)), document.on_delete
+        )
+        assert applied.outcome is (Outcome.APPLIED if alive else Outcome.NO_EFFECT)
+
+
 @pytest.mark.parametrize("names", DOCUMENTS.values(), ids=DOCUMENTS.keys())
 @given(data=st.data())
 def test_the_algebra_says_what_the_reference_model_says(names: list[str], data: st.DataObject) -> None:
@@ -71,6 +105,8 @@ def test_the_algebra_says_what_the_reference_model_says(names: list[str], data: 
     values_are_those_of_the_partial_order(sample)
     a_document_exists_while_an_op_has_an_effect(sample)
     conflicts_open_and_close_as_the_partial_order_says(sample)
+    what_was_built_on_a_refused_op_is_refused(sample)
+    an_op_without_effect_is_told(sample)
 
 
 def _alive(history: History, name: str, cut: frozenset[Dot]) -> list[Event]:

@@ -95,7 +95,7 @@ def test_an_edit_whose_ground_was_refused_has_no_effect_and_hurts_nothing(name: 
     refused = document.prepare(view, "a", 1, "body", "insert", [0, run(3)])
     document.apply(view, refused)
     built_on_it = document.prepare(view, "a", 2, "body", "insert", [2, run(1)])
-    document.see(cloud, "a", 1)
+    document.see(cloud, refused)
     document.apply(cloud, built_on_it)
     assert len(document.values(cloud)["body"]) == 0
     anew = run(2)

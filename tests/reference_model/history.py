@@ -11,7 +11,11 @@ Dot = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """One op as its writer meant it. `past` holds the dots of all ops that the writer had seen, its own too."""
+    """One op as its writer meant it. `past` holds the dots of all ops that the writer had seen, its own too.
+
+    `refused` says why it has no effect, if so. `believed` are the refused ops of its writer that the writer took for accepted.
+    `idle` are edits of a text or list all of whose ground was refused.
+    """
 
     replica: str
     seq: int
@@ -20,7 +24,9 @@ class Event:
     kind: str
     value: Any
     past: frozenset[Dot]
-    refused: bool = False
+    refused: str | None = None
+    believed: frozenset[Dot] = frozenset()
+    idle: bool = False
 
     @property
     def dot(self) -> Dot:
@@ -51,9 +57,9 @@ def maximal(events: list[Event]) -> list[Event]:
 
 
 def surviving(events: list[Event], policy: str) -> list[Event]:
-    """The ops that have an effect: not refused, and not taken by a delete under the policy."""
+    """The ops that have an effect: not refused, not idle, and not taken by a delete under the policy."""
     deletes = [e for e in events if e.field == "" and e.kind == "delete" and not e.refused]
-    writes = [e for e in events if not (e.field == "" and e.kind == "delete") and not e.refused]
+    writes = [e for e in events if not (e.field == "" and e.kind == "delete") and not e.refused and not e.idle]
     if policy == "delete-wins":
         return [e for e in writes if all(saw(e, delete) for delete in deletes)]
     return [e for e in writes if not any(saw(delete, e) for delete in deletes)]

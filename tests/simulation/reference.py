@@ -36,6 +36,7 @@ class Document:
     """What a delete does to concurrent ops."""
     ops: list[Op] = field(default_factory=list)
     seen: dict[str, int] = field(default_factory=dict)
+    rejected: list[Op] = field(default_factory=list)
 
     def of(self, field_name: str) -> list[Op]:
         return [op for op in effective(self.ops, self.policy) if op.field == field_name]
@@ -132,6 +133,9 @@ class Reference:
         if not code:
             for document, op in command.ops:
                 self._merge(document, op, item.append_ms)
+        else:
+            for document, op in command.ops:
+                self._document(document).rejected.append(op)
         verdict = "rejected" if code else "accepted"
         self.decisions[item.replica, command.id] = Decision(command, item.replica, item.offset, verdict, code)
         return True
@@ -207,6 +211,9 @@ class Reference:
             extra["grave"] = latest(deletes)
         if latest(ops) != vector:
             extra["presence"] = latest(ops)
+        rejected = [op for op in self._document(document).rejected if op.seq <= vector.get(op.replica, 0)]
+        if unknown := not_known_to_their_writers(covered, rejected, self._document(document).policy):
+            extra["refused"] = unknown
         return _text([1, dict(vector), fields, *([extra] if extra else [])])
 
 
@@ -217,6 +224,23 @@ def effective(ops: Sequence[Op], policy: str) -> list[Op]:
     if policy == "delete-wins":
         return [w for w in writes if all(sees(w, delete) for delete in deletes)]
     return [w for w in writes if not any(sees(delete, w) for delete in deletes)]
+
+
+def not_known_to_their_writers(
+    accepted: Sequence[Op], rejected: Sequence[Op], policy: str
+) -> dict[str, list[list[Any]]]:
+    """replica -> runs of its rejected ops, as [first, last, would one have emptied the document], that no op of it has answered."""
+    runs: dict[str, list[list[Any]]] = {}
+    for op in sorted(rejected, key=lambda op: op.seq):
+        own = [other for other in (*accepted, *rejected) if other.replica == op.replica]
+        if any(other.seq - 1 - other.unsure >= op.seq for other in own):
+            continue
+        of_replica = runs.setdefault(op.replica, [])
+        if not of_replica or of_replica[-1][1] != op.seq - 1:
+            of_replica.append([op.seq, op.seq, False])
+        of_replica[-1][1] = op.seq
+        of_replica[-1][2] |= op.kind == "delete" and policy == "delete-wins"
+    return runs
 
 
 def latest(ops: Iterable[Op]) -> dict[str, int]:

@@ -5,14 +5,16 @@ of its replica and every context is covered. Then the decision is made once and 
 
     all dots covered           -> duplicate; nothing changes, nothing is published but the receipt
     something is missing       -> a blocker: it waits
-    objection, guard, size     -> rejected: all its dots are to be seen, without effect
+    objection, guard, size     -> rejected: all its dots are to be seen, without effect; so is what was built on a rejected
+                                  change of its writer, and what takes more than its writer's rights
     otherwise                  -> accepted: all its ops are to be applied
     some dots covered          -> half seen (a crash tore its group): the decision it got before
 
 Half seen can only be what a torn group held, so only a record up to the newest torn group may claim it. Later such a command
 is malformed: were it believed, a device could slip new ops past the guards by putting an old one beside them.
 
-What guards and size look at is tried on copies of the states; the trial is part of the decision, so that it is not done twice.
+What guards, size and rights look at is tried on copies of the states where it must be; the trial is part of the decision, so that
+it is not done twice.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from driftlog_crdt import AlgebraError, DocumentState, Op, Outcome, TooLarge, bounded, canonical
-from driftlog_crdt.document_state import APPLIED
+from driftlog_crdt import AlgebraError, BadOperation, DocumentState, Op, Outcome, TooLarge, bounded, canonical
+from driftlog_crdt.document_state import APPLIED, NO_EFFECT
 from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS
 from driftlog_schemas.contract import Refused
-from driftlog_schemas.identity import document_key
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, CommandOutcome, Conflict, Verdict
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.admission import objection
@@ -45,6 +47,9 @@ _ACCEPTED = Verdict.ACCEPTED
 _COUNTING = frozenset({"increment", "decrement"})
 """Kinds that add up in place."""
 
+Against: TypeAlias = "tuple[str, str] | None"
+"""Code and reason of a rejection."""
+
 Step: TypeAlias = tuple[bytes, Entry, Op, int]
 """Document key, its entry, the op with its clock bounded, and about how many bytes it adds to the state: 0 where its dot is
 covered already, more for a fresh op."""
@@ -58,12 +63,21 @@ class Effect(Enum):
     SEE = "see"
 
 
+class Done(NamedTuple):
+    """What applying a command has brought."""
+
+    conflicts: list[Conflict]
+    """Those that it has opened and ended."""
+    idle: list[DocumentId]
+    """Where one of its ops had no effect."""
+
+
 class Trial(NamedTuple):
-    """A command that was tried on copies: the states after it, about how large they are, and its conflicts."""
+    """A command that was tried on copies: the states after it, about how large they are, and what it has brought."""
 
     states: Mapping[bytes, DocumentState]
     sizes: Mapping[bytes, int]
-    conflicts: Sequence[Conflict]
+    done: Done
 
 
 class Decision(NamedTuple):
@@ -185,49 +199,82 @@ class Decider:
             return Decision(CommandOutcome(command.id, Verdict.DUPLICATE), Effect.SEE, steps)
         return Decision(CommandOutcome(command.id, _ACCEPTED), Effect.APPLY, steps)
 
-    def _tried(self, arrival: Arrival, steps: list[Step]) -> tuple[tuple[str, str] | None, Trial | None]:
+    def _tried(self, arrival: Arrival, steps: list[Step]) -> tuple[Against, Trial | None]:
         """Why its documents may not be as they would be after it, or the trial; neither where nobody need be asked."""
         growth = sum([weight for _, _, _, weight in steps])
-        if not any(entry.collection.guards or entry.size + growth > entry.collection.limit for _, entry, _, _ in steps):
-            return None, None
+        if not _leans_on_itself(steps) and not any(
+            entry.collection.guards or entry.size + growth > entry.collection.limit for _, entry, _, _ in steps
+        ):
+            return next(filter(None, (_unfounded(e, e.state, op) for _, e, op, weight in steps if weight)), None), None
         entries = {key: entry for key, entry, _, _ in steps}
         states = {key: entry.collection.type.copy(entry.state) for key, entry in entries.items()}
         sizes = {key: entry.size for key, entry in entries.items()}
-        for key, _, _, weight in steps:
+        done = Done([], [])
+        for key, entry, op, weight in steps:
+            if not weight:
+                continue
+            against = _unfounded(entry, states[key], op)
+            if against is not None:
+                return against, None
             sizes[key] += weight
-        opened = apply_steps(arrival, steps, states)
+            _apply(arrival, entry, states[key], op, done)
         for key, entry in entries.items():
             against = _too_large(entry, states[key], key, sizes) or _guarded(entry, states[key])
             if against is not None:
                 return against, None
-        return None, Trial(states, sizes, opened)
+        return None, Trial(states, sizes, done)
 
 
-def apply_steps(
-    arrival: Arrival, steps: Sequence[Step], states: Mapping[bytes, DocumentState] | None = None
-) -> list[Conflict]:
-    """Apply the fresh ops, to `states` or in place. The conflicts that they open and end."""
-    found: list[Conflict] = []
+def apply_steps(arrival: Arrival, steps: Sequence[Step]) -> Done:
+    """Apply the fresh ops in place."""
+    done = Done([], [])
+    for _, entry, op, weight in steps:
+        if weight:
+            _apply(arrival, entry, entry.state, op, done)
+    return done
+
+
+def _apply(arrival: Arrival, entry: Entry, state: DocumentState, op: Op, done: Done) -> None:
+    collection = entry.collection
+    try:
+        applied = collection.type.apply(state, op)
+    except AlgebraError as error:  # checked before: only a defect in a field type comes here
+        raise AssertionError(f"a checked op was refused by {collection.name}: {error}") from error
+    if applied is APPLIED:
+        return  # nothing stands beside it and nothing was ended
+    if applied is NO_EFFECT:
+        done.idle.append(entry.document)
+        return
+    assert applied.outcome is Outcome.APPLIED, f"{applied.outcome} for an op known to be next: {op}"
+    if collection.policies:
+        done.conflicts.extend(
+            conflicts.changed(entry.document, collection, arrival.command, op, applied, state, arrival.append_ms)
+        )
+
+
+def _leans_on_itself(steps: Sequence[Step]) -> bool:
+    """Can it be that an op is founded only if an earlier one of the command has been applied?"""
+    touched: set[bytes] = set()
     for key, entry, op, weight in steps:
-        if not weight:
-            continue
-        collection = entry.collection
-        state = entry.state if states is None else states[key]
-        try:
-            applied = collection.type.apply(state, op)
-        except AlgebraError as error:  # checked before: only a defect in a field type comes here
-            raise AssertionError(f"a checked op was refused by {collection.name}: {error}") from error
-        if applied is APPLIED:
-            continue  # nothing stands beside it and nothing was ended
-        assert applied.outcome is Outcome.APPLIED, f"{applied.outcome} for an op known to be next: {op}"
-        if collection.policies:
-            found += conflicts.changed(
-                entry.document, collection, arrival.command, op, applied, state, arrival.append_ms
-            )
-    return found
+        if weight and key in touched and (entry.collection.type.limited or op.replica in entry.state.refused):
+            return True
+        touched.add(key)
+    return False
 
 
-def _too_large(entry: Entry, after: DocumentState, key: bytes, sizes: dict[bytes, int]) -> tuple[str, str] | None:
+def _unfounded(entry: Entry, state: DocumentState, op: Op) -> Against:
+    """Is `state` without what the op stands on: a rejected change that its writer believed in, or its writer's rights?"""
+    kind = entry.collection.type
+    if kind.builds_on_refused(state, op):
+        return "builds_on_refused", f"{'/'.join(entry.document)}: written on a change of this device that was refused"
+    try:
+        kind.permit(state, op)
+    except BadOperation as error:
+        return "invalid", str(error)
+    return None
+
+
+def _too_large(entry: Entry, after: DocumentState, key: bytes, sizes: dict[bytes, int]) -> Against:
     """Over its guard? Where the estimate is, the state is measured."""
     collection = entry.collection
     if sizes[key] <= collection.limit:
@@ -241,7 +288,7 @@ def _too_large(entry: Entry, after: DocumentState, key: bytes, sizes: dict[bytes
     return "too_large", f"{'/'.join(entry.document)} would be over {collection.limit} bytes"
 
 
-def _guarded(entry: Entry, after: DocumentState) -> tuple[str, str] | None:
+def _guarded(entry: Entry, after: DocumentState) -> Against:
     document = entry.document
     for guard in entry.collection.guards:
         try:

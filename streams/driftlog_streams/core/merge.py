@@ -14,7 +14,7 @@ import structlog
 from driftlog_crdt import BadEncoding, Vector, dominates
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
 from driftlog_schemas.errors import Undecodable, UnknownSchema
-from driftlog_schemas.identity import parse_document_key
+from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Batch, CommandOutcome, Device, ParkedCommand, Verdict
 from driftlog_streams.core.admission import Admission, Refusal
 from driftlog_streams.core.arrival import Arrival
@@ -160,23 +160,28 @@ class PartitionMerger:
         decision = self._decider.decide(arrival, self._offset)
         if isinstance(decision, Blocker):
             return decision
+        outcome = decision.outcome
         if decision.effect is Effect.APPLY:
-            self._apply(arrival, decision)
+            idle = self._apply(arrival, decision)
+            if idle:
+                reason = f"{'/'.join(idle[0])} was deleted meanwhile, or what it refers to is not there"
+                outcome = CommandOutcome(outcome.command_id, Verdict.NO_EFFECT, "no_effect", reason)
         elif decision.effect is Effect.SEE:
             self._see(decision.steps)
-        verdict = decision.outcome.verdict
+        verdict = outcome.verdict
         if verdict is Verdict.REJECTED:
             self.work.rejections += 1
         elif verdict is Verdict.DUPLICATE and decision.effect is Effect.NONE:
             self.work.duplicates += 1
-        return decision.outcome
+        return outcome
 
-    def _apply(self, arrival: Arrival, decision: Decision) -> None:
+    def _apply(self, arrival: Arrival, decision: Decision) -> Sequence[DocumentId]:
+        """Make the command's changes. Where one of them had no effect."""
         trial = decision.trial
         if trial is None:
-            opened: Sequence[Any] = apply_steps(arrival, decision.steps)
+            done = apply_steps(arrival, decision.steps)
         else:
-            opened = trial.conflicts
+            done = trial.done
             for key, entry, _, _ in decision.steps:
                 entry.state, entry.size = trial.states[key], trial.sizes[key]
         for key, entry, op, weight in decision.steps:
@@ -184,13 +189,14 @@ class PartitionMerger:
                 if trial is None:
                     entry.size += weight
                 self._changed(key, entry, op.replica)
-        self.work.outcomes += [self._records.conflict(conflict) for conflict in opened]
+        self.work.outcomes += [self._records.conflict(conflict) for conflict in done.conflicts]
+        return done.idle
 
     def _see(self, steps: Sequence[Step]) -> None:
         """Count the fresh ops as seen, without effect."""
         for key, entry, op, weight in steps:
             if weight:
-                entry.collection.type.see(entry.state, op.replica, op.seq)
+                entry.collection.type.see(entry.state, op)
                 entry.rejected.append((op.replica, op.seq))
                 self._changed(key, entry, op.replica)
 

@@ -66,7 +66,7 @@ class Cloud:
         rules = COLLECTIONS[change.document.collection].document
         state = self.states.setdefault(change.document, rules.new())
         if rejected and state.vector.get(change.op.replica, 0) + 1 == change.op.seq:
-            rules.see(state, change.op.replica, change.op.seq)
+            rules.see(state, change.op)
             return True
         return rules.apply(state, change.op).outcome.value == "applied"
 

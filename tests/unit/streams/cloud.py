@@ -11,6 +11,7 @@ from driftlog import field as declared
 from driftlog_crdt import DocumentState, Op, Plain
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import encode_body
+from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import (
     Batch,
@@ -152,8 +153,8 @@ class Devices:
 class Cloud:
     """One partition, its store and topics; flights leave when told to."""
 
-    def __init__(self, parking: Parking | None = None) -> None:
-        self.rules = SpaceRules(SPACE, IDS)
+    def __init__(self, parking: Parking | None = None, declared_space: SpaceContract = SPACE) -> None:
+        self.rules = SpaceRules(declared_space, IDS)
         self.identities = {name: Identity.create(name) for name in ("store-1", "store-2")}
         self.devices = Devices({i.device_id: device(i) for i in self.identities.values()})
         self.store: dict[bytes, bytes] = {}
