@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import typer
 
+from driftlog.cli.agents import connect
 from driftlog.cli.terminal import (
     DEFAULT_CACHE,
     AppOption,
@@ -112,9 +113,8 @@ def resolve(
         raise typer.BadParameter("give either --set FIELD=JSON or --accept")
     body: dict[str, Any] = {"accept": True} if accept else dict(_assignment(text) for text in value or ())
     try:
-        answer = httpx.post(
-            f"{edge.rstrip('/')}/v1/conflicts/{quote(conflict, safe='')}/resolve", json=body, timeout=EDGE_SECONDS
-        )
+        with connect(edge, timeout=EDGE_SECONDS) as agent:
+            answer = agent.post(f"/v1/conflicts/{quote(conflict, safe='')}/resolve", json=body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no edge agent answers at {edge}: {error}", "check --edge, or start one with `driftlog edge run`")
     if answer.is_error:

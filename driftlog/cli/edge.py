@@ -14,6 +14,7 @@ import httpx
 import typer
 from rich.table import Table
 
+from driftlog.cli.agents import connect, noted
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, emit, facts, fail, out, rows, told
 from driftlog_schemas.loading import load_contract
@@ -40,6 +41,7 @@ def run(
     """Run an agent until it is told to stop. Example: driftlog edge run --app shop:app --config edge.toml"""
     needs("edge", "`driftlog edge run`")
     from driftlog_edge import EdgeConfig
+    from driftlog_edge.http_api.access import TOKEN_FILE
     from driftlog_edge.http_api.server import serve
 
     contract = load_contract(app)
@@ -53,7 +55,8 @@ def run(
         http_port=http_port,
         durability=durability,
     )
-    asyncio.run(serve(contract, settings))
+    token_file = settings.http_token_file or settings.data_dir / TOKEN_FILE
+    asyncio.run(serve(contract, settings, lambda port: noted(port, token_file)))
 
 
 @app.command()
@@ -144,13 +147,15 @@ def watch(
     With --json one line per event, its id in it; `--since ID` takes up after it.
     """
     try:
-        with httpx.stream(
-            "GET",
-            f"{url.rstrip('/')}/v1/watch",
-            params={"collection": collection, "scope": scope},
-            headers={"Last-Event-ID": since} if since else {},
-            timeout=None,
-        ) as answer:
+        with (
+            connect(url, timeout=None) as agent,
+            agent.stream(
+                "GET",
+                "/v1/watch",
+                params={"collection": collection, "scope": scope},
+                headers={"Last-Event-ID": since} if since else {},
+            ) as answer,
+        ):
             if answer.is_error:
                 fail(
                     f"the agent at {url} refuses to be watched ({answer.status_code})", "check --collection and --scope"
@@ -245,7 +250,8 @@ def _value(text: str) -> Any:
 
 def _call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:
     try:
-        answer = httpx.request(method, f"{url.rstrip('/')}{path}", timeout=30, **options)
+        with connect(url, timeout=30) as agent:
+            answer = agent.request(method, path, **options)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no agent answers at {url}: {error}", "start one with `driftlog edge run`, or check --url")
     try:

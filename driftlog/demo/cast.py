@@ -119,9 +119,9 @@ class Cast:
         return child
 
     def _start_edge(self, name: str) -> None:
-        port = free_port()
+        port, replica = free_port(), self.folder / f"{name}.replica"
         config = {
-            "data_dir": str(self.folder / f"{name}.replica"),
+            "data_dir": str(replica),
             "identity": str(self.folder / f"{name}.identity.json"),
             "bootstrap": self.bootstrap,
             "registry": self.registry,
@@ -131,7 +131,7 @@ class Cast:
         toml = self.folder / f"{name}.toml"
         toml.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))
         child = self._start(name, "edge", "run", "--app", APP, "--config", str(toml))
-        self.shops[name] = Shop(name, f"http://127.0.0.1:{port}", child)
+        self.shops[name] = Shop(name, f"http://127.0.0.1:{port}", replica / "token", child)
 
 
 def _example() -> Path:

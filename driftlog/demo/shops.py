@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from driftlog.cli.agents import TokenAuth
 from driftlog.demo.processes import Child, DemoFailed
 
 
 class Shop:
     """One place of the story with its agent."""
 
-    def __init__(self, name: str, url: str, child: Child) -> None:
+    def __init__(self, name: str, url: str, token_file: Path, child: Child) -> None:
         self.name = name
         self.child = child
-        self._http = httpx.Client(base_url=url, timeout=15)
+        self._http = httpx.Client(base_url=url, auth=TokenAuth(token_file), timeout=15)
 
     def up(self) -> bool:
         """Does the agent answer?"""

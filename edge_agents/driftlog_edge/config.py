@@ -24,11 +24,15 @@ class EdgeConfig(ConnectionSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=7420, ge=0, le=65535)
     http_socket: Path | None = None
+    http_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Further names by which callers reach the agent (`Host`); those of loopback and `http_host` are known."""
+    http_token_file: Path | None = None
+    """In place of the token that the agent makes; needed to listen where other machines can reach it."""
     durability: Literal["disk", "os"] = "disk"
     outbox_limit: int = Field(default=1_000_000, ge=1)
     batches_in_flight: int = Field(default=16, ge=1, le=1000)
 
-    @field_validator("scopes", mode="before")
+    @field_validator("scopes", "http_hosts", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -60,7 +60,9 @@ class Callers:
         """All commands, with a kill whenever so many have been answered; each life is asked for old answers."""
         queue = self.commands[::-1]
         async with (
-            httpx.AsyncClient(timeout=30, trust_env=False, limits=httpx.Limits(max_connections=CALLERS + 1)) as client,
+            httpx.AsyncClient(
+                auth=edge.auth, timeout=30, trust_env=False, limits=httpx.Limits(max_connections=CALLERS + 1)
+            ) as client,
             asyncio.timeout(GIVE_UP_SECONDS),
             asyncio.TaskGroup() as tasks,
         ):

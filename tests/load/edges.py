@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from driftlog.cli.agents import TokenAuth
 from driftlog_infra.ports import free_port
 from driftlog_schemas.signing import Identity
 from tests.load import app as load_app
@@ -32,6 +33,7 @@ class EdgeProcess:
         self.log = folder / "edge.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.auth = TokenAuth(folder / "replica" / "token")
         device.save(folder / "identity.json")
         settings: dict[str, Any] = {
             "data_dir": str(folder / "replica"),
@@ -97,7 +99,7 @@ class EdgeProcess:
 
     def client(self, timeout: float = CALL_SECONDS) -> httpx.Client:
         """A client of its own, for who calls from another thread."""
-        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+        return httpx.Client(base_url=self.url, auth=self.auth, timeout=timeout, trust_env=False)
 
     def do(self, command: str, *, key: str = "", wait: str = "disk", **arguments: object) -> dict[str, Any]:
         """Run a command. Raises AssertionError with the problem in it."""

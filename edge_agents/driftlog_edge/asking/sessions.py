@@ -7,7 +7,6 @@ that fell out asks for nothing.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 
@@ -15,6 +14,7 @@ from driftlog_crdt import joined
 from driftlog_schemas.contract import InvalidInput
 
 MAX_DOCUMENTS = 32
+MAX_TOKEN = 256 * 1024
 
 _text = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -24,10 +24,24 @@ def parse(token: str) -> dict[str, dict[str, int]]:
     if not token:
         return {}
     try:
-        plain = json.loads(base64.urlsafe_b64decode(token.encode()))
-        return {str(k): {str(r): int(s) for r, s in v.items()} for k, v in plain.items()}
-    except (binascii.Error, ValueError, AttributeError) as error:
+        if len(token) > MAX_TOKEN:
+            raise ValueError("too long")
+        return _vectors(json.loads(base64.urlsafe_b64decode(token.encode("ascii"))))
+    except (ValueError, RecursionError) as error:
         raise InvalidInput("session", "is not a session token; pass on what an answer gave you") from error
+
+
+def _vectors(plain: object) -> dict[str, dict[str, int]]:
+    """Raises ValueError for what `extend` does not write."""
+    if not isinstance(plain, dict) or len(plain) > MAX_DOCUMENTS:
+        raise ValueError("not documents")
+    for key, vector in plain.items():
+        key.encode()
+        if not isinstance(vector, dict) or any(type(s) is not int or not 0 < s < 1 << 63 for s in vector.values()):
+            raise ValueError("not a vector")
+        for replica in vector:
+            replica.encode()
+    return plain
 
 
 def extend(token: str, seen: Mapping[str, Mapping[str, int]]) -> str:
@@ -36,4 +50,6 @@ def extend(token: str, seen: Mapping[str, Mapping[str, int]]) -> str:
     for document, vector in seen.items():
         known[document] = joined(known.pop(document, {}), vector)
     last = dict(list(known.items())[-MAX_DOCUMENTS:])
-    return base64.urlsafe_b64encode(_text(last).encode()).decode()
+    while len(token := base64.urlsafe_b64encode(_text(last).encode()).decode()) > MAX_TOKEN:
+        last.pop(next(iter(last)))
+    return token

@@ -7,13 +7,14 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Header, Query, Request
+from fastapi import Body, FastAPI, Header, Query
 from fastapi.responses import PlainTextResponse, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Consistency, Durability, Wait
 from driftlog_edge.http_api import metrics, openapi, problems
+from driftlog_edge.http_api.bodies import Bodies
 from driftlog_edge.http_api.path_parts import EncodedSlashes, Part
 from driftlog_edge.http_api.shapes import (
     AnswerOut,
@@ -29,7 +30,6 @@ from driftlog_edge.http_api.shapes import (
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 
-MAX_BODY_BYTES = 1 << 20
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
@@ -39,7 +39,7 @@ def build(agent: EdgeAgent) -> FastAPI:
     api = FastAPI(title="Driftlog edge agent", version="1", docs_url=None, redoc_url=None)
     problems.install(api)
     openapi.install(api, agent.contract)
-    _limit_bodies(api)
+    api.add_middleware(Bodies)
     api.add_middleware(EncodedSlashes)
     _writes(api, agent)
     _reads(api, agent)
@@ -54,18 +54,6 @@ def seconds(text: str, name: str) -> float:
     if not found:
         raise InvalidInput(name, f"{text!r} is not a duration; write 5s, 500ms or 2m")
     return float(found[1]) * _SECONDS[found[2]]
-
-
-def _limit_bodies(api: FastAPI) -> None:
-    @api.middleware("http")
-    async def limit(request: Request, call_next: Any) -> Response:
-        length = request.headers.get("content-length", "0")
-        if request.method in ("POST", "PUT", "PATCH"):
-            if "content-length" not in request.headers and "transfer-encoding" in request.headers:
-                return problems.problem(413, "too_large", "Unknown length", "send the body with a Content-Length")
-            if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-                return problems.problem(413, "too_large", "Too large", f"a body has at most {MAX_BODY_BYTES} bytes")
-        return await call_next(request)  # type: ignore[no-any-return]  # starlette's own type is loose here
 
 
 def _writes(api: FastAPI, agent: EdgeAgent) -> None:
@@ -168,7 +156,11 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
         following = found[-1][0] if len(found) == limit else None
         return PageOut(documents=[ReadingOut.of(reading) for _, reading in found], next=following)
 
-    @api.get("/v1/watch")
+    @api.get(
+        "/v1/watch",
+        response_class=EventSourceResponse,
+        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    )
     async def watch(
         collection: str = "", scope: str = "", last_event_id: Annotated[str, Header()] = ""
     ) -> EventSourceResponse:
@@ -230,6 +222,11 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
     async def healthz() -> str:
         """Alive."""
         return "ok"
+
+    @api.get("/readyz", response_class=PlainTextResponse)
+    async def readyz() -> str:
+        """Ready: reads are answered."""
+        return "ready"
 
     @api.get("/metrics", response_class=PlainTextResponse)
     async def show_metrics() -> Response:

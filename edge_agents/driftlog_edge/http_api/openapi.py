@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from driftlog_edge.http_api import problems
+from driftlog_edge.http_api.access import OPEN_PATHS, TOKEN_FILE
 from driftlog_schemas.contract import AppContract, CommandContract
 
 GENERIC = "/v1/commands/{name}"
@@ -30,6 +31,15 @@ _PROBLEM = {
         "command_id": {"type": "string", "description": "With code `timeout`: the command, which stands."},
     },
 }
+_ALL = {
+    "401": "`unauthorized`: without the agent's token; not over a unix socket",
+    "403": "`forbidden_origin`: under another name than the agent's, or from a web page",
+}
+_BODIES = {
+    "408": "`timeout`: the body did not come",
+    "413": "`too_large`",
+    "422": "`invalid`, naming the field",
+}
 _READS = {
     "404": "`not_found`",
     "410": "`deleted`",
@@ -43,6 +53,7 @@ _WRITES = {
     "410": "`deleted`",
     "413": "`too_large`",
     "422": "`invalid`, naming the field",
+    "503": "`offline` or `not_ready`",
     "504": "`timeout`: the write stands, its status can be asked",
     "507": "`outbox_full` or `disk_full`: nothing has changed",
 }
@@ -63,12 +74,22 @@ def install(api: FastAPI, contract: AppContract) -> None:
 def _described(document: dict[str, Any], contract: AppContract) -> dict[str, Any]:
     document = deepcopy(document)
     schemas = document["components"]["schemas"]
+    document["components"]["securitySchemes"] = {
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": f"What stands in `{TOKEN_FILE}` of the data folder.",
+        }
+    }
     schemas["Problem"] = _PROBLEM
     paths = document["paths"]
     for path, operations in paths.items():
         for method, operation in operations.items():
             if path.startswith("/v1"):
-                _add_problems(operation, _WRITES if method == "post" else _READS)
+                _add_problems(operation, _ALL)
+                _add_problems(operation, _BODIES | _WRITES if method in ("post", "put") else _READS)
+            if path not in OPEN_PATHS:
+                operation["security"] = [{"token": []}]
     for space in contract.spaces.values():
         for command in space.commands.values():
             operation = _command(paths[GENERIC]["post"], command, schemas)

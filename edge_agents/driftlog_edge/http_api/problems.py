@@ -25,6 +25,7 @@ STATUS = {
     "offline": 503,
     "timeout": 504,
     "store_failed": 500,
+    "not_ready": 503,
 }
 
 
@@ -74,5 +75,7 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:  # a body that cannot be parsed
+            return problem(422, "invalid", "The input cannot be used", str(error.detail), field="body")
         code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "failed")
         return problem(error.status_code, code, "Not possible", str(error.detail))

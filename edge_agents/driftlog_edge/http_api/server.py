@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import uvicorn
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import EdgeError
+from driftlog_edge.http_api.access import LOOPBACK, Access, Doorkeeper, token_in, token_of
 from driftlog_edge.http_api.app import build
+from driftlog_edge.http_api.connections import BoundedProtocol
+from driftlog_edge.http_api.listening import listen
 from driftlog_schemas.contract import AppContract
-
-
-class PortTaken(EdgeError):
-    """Something else listens there."""
 
 
 class _Server(uvicorn.Server):
@@ -37,32 +34,36 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def serve(contract: AppContract, config: EdgeConfig) -> None:
-    """Run an agent and its API until told to stop. Raises `PortTaken` before anything is opened."""
-    listener = _listen(config)
+async def serve(
+    contract: AppContract,
+    config: EdgeConfig,
+    during: Callable[[int], AbstractContextManager[None]] = lambda port: nullcontext(),
+) -> None:
+    """Run an agent and its API until told to stop; `during(port)` is entered while it serves on a port.
+
+    Raises `PortTaken`, `BadSetting` before anything is opened.
+    """
+    listener = listen(config)
     try:
         async with EdgeAgent(contract, config) as agent:
-            settings = uvicorn.Config(build(agent), log_config=None, access_log=False, timeout_graceful_shutdown=3)
-            await _Server(settings).serve(sockets=[listener])
+            settings = uvicorn.Config(
+                Doorkeeper(build(agent), _access(config)),
+                http=BoundedProtocol,
+                ws="none",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=3,
+            )
+            with nullcontext() if config.http_socket is not None else during(listener.getsockname()[1]):
+                await _Server(settings).serve(sockets=[listener])
     finally:
         listener.close()
+        if config.http_socket is not None:
+            config.http_socket.unlink(missing_ok=True)
 
 
-def _listen(config: EdgeConfig) -> socket.socket:
+def _access(config: EdgeConfig) -> Access:
     if config.http_socket is not None:
-        listener = socket.socket(socket.AF_UNIX)
-        config.http_socket.unlink(missing_ok=True)
-        listener.bind(str(config.http_socket))
-        return listener
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((config.http_host, config.http_port))
-    except OSError as error:
-        listener.close()
-        raise PortTaken(
-            f"{config.http_host}:{config.http_port} cannot be listened on: {error.strerror}",
-            "choose another port with --http-port",
-        ) from error
-    listener.listen(128)  # a second agent must be told now, not when the server starts
-    return listener
+        return Access()
+    token = token_of(config.data_dir) if config.http_token_file is None else token_in(config.http_token_file)
+    return Access(token, LOOPBACK | {config.http_host.lower()} | {host.lower() for host in config.http_hosts})

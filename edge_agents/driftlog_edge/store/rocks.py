@@ -7,7 +7,9 @@ that an agent which runs for months does not fill a small disk with them.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -37,7 +39,8 @@ class RocksStore:
 
     def __init__(self, folder: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)  # an older one, or a loose umask
         except OSError as error:
             raise StoreFailed(
                 f"data folder {folder} cannot be made: {error.strerror}", "give another data_dir"
@@ -77,8 +80,13 @@ class RocksStore:
             raise _translated(error, self._folder) from error
 
     def disk_bytes(self) -> int:
-        """What the folder takes."""
-        return sum(p.stat().st_size for p in self._folder.iterdir() if p.is_file())
+        """What the folder takes. Files may go while they are counted: compaction does not ask."""
+        total = 0
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    total += entry.stat().st_size if entry.is_file() else 0
+        return total
 
     def close(self) -> None:
         self._families.clear()

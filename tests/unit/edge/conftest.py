@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api import build
@@ -82,3 +85,31 @@ async def http(agent: EdgeAgent) -> AsyncIterator[httpx.AsyncClient]:
     """Its API."""
     async with httpx.AsyncClient(transport=httpx.ASGITransport(build(agent)), base_url="http://edge") as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An agent on a loopback port, beside an in-process cloud."""
+    folder: Path = tmp_path_factory.mktemp("edge")
+    Identity.create("store-1").save(folder / "identity.json")
+    config = EdgeConfig(data_dir=folder / "data", identity=folder / "identity.json", scopes=["s1", "s2"])
+    ready, server = threading.Event(), []
+
+    async def serve() -> None:
+        ids = FixedIds()
+        async with EdgeAgent(app, config, route=CloudRoute(Cloud(ids)), ids=ids) as agent:
+            settings = uvicorn.Config(build(agent), port=0, log_config=None, timeout_graceful_shutdown=1)
+            server.append(uvicorn.Server(settings))
+            running = asyncio.create_task(server[0].serve())
+            while not server[0].started:  # noqa: ASYNC110  # the server has no event for it
+                await asyncio.sleep(0.01)
+            ready.set()
+            await running
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(20), "the agent did not start"
+    port = server[0].servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server[0].should_exit = True
+    thread.join(20)

@@ -2,53 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from typer.testing import CliRunner, Result
 
 from driftlog.cli.edge import app as cli
-from driftlog_edge import EdgeAgent, EdgeConfig
-from driftlog_edge.http_api import build
-from driftlog_schemas.registry import FixedIds
-from driftlog_schemas.signing import Identity
-from tests.unit.edge.cloud import Cloud, CloudRoute
-from tests.unit.edge.shop import app
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An agent on a loopback port, beside an in-process cloud."""
-    folder: Path = tmp_path_factory.mktemp("edge")
-    Identity.create("store-1").save(folder / "identity.json")
-    config = EdgeConfig(data_dir=folder / "data", identity=folder / "identity.json", scopes=["s1", "s2"])
-    ready, server = threading.Event(), []
-
-    async def serve() -> None:
-        ids = FixedIds()
-        async with EdgeAgent(app, config, route=CloudRoute(Cloud(ids)), ids=ids) as agent:
-            settings = uvicorn.Config(build(agent), port=0, log_config=None, timeout_graceful_shutdown=1)
-            server.append(uvicorn.Server(settings))
-            running = asyncio.create_task(server[0].serve())
-            while not server[0].started:  # noqa: ASYNC110  # the server has no event for it
-                await asyncio.sleep(0.01)
-            ready.set()
-            await running
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
-    thread.start()
-    assert ready.wait(20), "the agent did not start"
-    port = server[0].servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server[0].should_exit = True
-    thread.join(20)
 
 
 @pytest.fixture

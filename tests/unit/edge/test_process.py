@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from driftlog.cli.agents import TokenAuth
 from driftlog_infra.ports import free_port
 from driftlog_schemas.signing import Identity
 from tests.load.waiting import until
@@ -36,7 +37,9 @@ def test_told_to_stop_it_ends_well_and_has_everything(tmp_path: Path, number: si
     for _ in range(2):
         with (
             agent(tmp_path, port) as process,
-            httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as api,
+            httpx.Client(
+                base_url=f"http://127.0.0.1:{port}", auth=TokenAuth(tmp_path / "replica/token"), trust_env=False
+            ) as api,
         ):
 
             def answers(api: httpx.Client = api) -> bool:

@@ -1,0 +1,331 @@
+"""The local API is closed to strangers: other users, web pages, slow and endless callers, hostile bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+import uvicorn
+
+from driftlog.cli.agents import TokenAuth
+from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.http_api import connections, server
+from driftlog_edge.http_api.listening import PortTaken, listen
+from driftlog_infra.ports import free_port
+from driftlog_schemas.errors import BadSetting
+from driftlog_schemas.registry import FixedIds
+from tests.unit.edge.cloud import Cloud, CloudRoute
+from tests.unit.edge.shop import CONTRACT
+from tests.unit.edge.test_http import RECEIVE, problem
+
+
+class _Server(uvicorn.Server):
+    """Ends when the test says so, not at a signal."""
+
+    running: ClassVar[list[_Server]] = []
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        self.running.append(self)
+        yield
+        self.running.remove(self)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, ids: FixedIds) -> None:
+    """`serve` runs its agents beside a cloud in this process."""
+    monkeypatch.setattr(
+        server, "EdgeAgent", lambda app, config: EdgeAgent(app, config, route=CloudRoute(Cloud(ids)), ids=ids)
+    )
+    monkeypatch.setattr(server, "_Server", _Server)
+
+
+@asynccontextmanager
+async def serving(config: EdgeConfig) -> AsyncIterator[None]:
+    task = asyncio.create_task(server.serve(CONTRACT, config))
+    try:
+        async with asyncio.timeout(20):
+            while not task.done() and not await _answers(config):  # noqa: ASYNC110  # asked from outside, as a user would
+                await asyncio.sleep(0.01)
+        yield
+    finally:
+        for running in _Server.running:
+            running.should_exit = True
+        await task
+
+
+async def _answers(config: EdgeConfig) -> bool:
+    try:
+        async with client(config) as http:
+            return (await http.get("/healthz")).is_success
+    except httpx.TransportError:
+        return False
+
+
+def client(config: EdgeConfig, **options: Any) -> httpx.AsyncClient:
+    if config.http_socket is not None:
+        transport = httpx.AsyncHTTPTransport(uds=str(config.http_socket))
+        return httpx.AsyncClient(transport=transport, base_url="http://edge", **options)
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{config.http_port}", trust_env=False, **options)
+
+
+@pytest.fixture
+async def port(in_process: None, config: EdgeConfig) -> AsyncIterator[EdgeConfig]:
+    on_port = config.model_copy(update={"http_port": free_port()})
+    async with serving(on_port):
+        yield on_port
+
+
+def token(config: EdgeConfig) -> TokenAuth:
+    return TokenAuth(config.data_dir / "token")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# -- the token
+
+
+async def test_without_the_token_nothing_but_liveness_is_told(port: EdgeConfig) -> None:
+    async with client(port) as http:
+        for path in ("/v1/status", "/v1/watch", "/metrics", "/openapi.json", "/v1/nonsense"):
+            answer = await http.get(path)
+            problem(answer, 401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+        problem(await http.post("/v1/commands/receive", json=RECEIVE), 401, "unauthorized")
+        for wrong in ("Bearer wrong", "Basic dG9rZW4=", "Bearer", "Bearer \xe9"):
+            headers = {"Authorization": wrong.encode("latin-1")}
+            problem(await http.get("/v1/status", headers=headers), 401, "unauthorized")  # type: ignore[arg-type]
+        assert (await http.get("/healthz")).text == "ok"
+        assert (await http.get("/readyz")).status_code == 200
+    async with client(port, auth=token(port)) as http:
+        assert (await http.post("/v1/commands/receive", json=RECEIVE)).json()["result"] == 5
+
+
+async def test_token_and_folder_are_the_owners_alone(port: EdgeConfig) -> None:
+    assert mode(port.data_dir) == 0o700
+    assert mode(port.data_dir / "token") == 0o600
+
+
+async def test_the_token_stays_over_a_restart_and_a_loose_mode_is_mended(in_process: None, config: EdgeConfig) -> None:
+    on_port = config.model_copy(update={"http_port": free_port()})
+    async with serving(on_port):
+        first = (config.data_dir / "token").read_text()
+    (config.data_dir / "token").chmod(0o644)
+    config.data_dir.chmod(0o755)
+    async with serving(on_port):
+        assert (config.data_dir / "token").read_text() == first
+        assert (mode(config.data_dir), mode(config.data_dir / "token")) == (0o700, 0o600)
+
+
+# -- pages
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:7420"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": ""},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+    ],
+)
+async def test_a_web_page_is_not_let_in_even_with_the_token(port: EdgeConfig, headers: dict[str, str]) -> None:
+    async with client(port, auth=token(port)) as http:
+        answer = await http.post("/v1/commands/receive", json=RECEIVE, headers=headers)
+        problem(answer, 403, "forbidden_origin")
+        assert "access-control-allow-origin" not in answer.headers
+        problem(await http.get("/healthz", headers=headers), 403, "forbidden_origin")
+
+
+async def test_names_of_loopback_and_those_of_the_settings_are_the_agents_own(
+    in_process: None, config: EdgeConfig
+) -> None:
+    on_port = config.model_copy(update={"http_port": free_port(), "http_hosts": ["till.shop"]})
+    async with serving(on_port), client(on_port, auth=token(on_port)) as http:
+        for host in ("localhost:1234", "[::1]:80", "TILL.shop", f"127.0.0.1:{on_port.http_port}"):
+            assert (await http.get("/v1/status", headers={"Host": host})).status_code == 200
+        same = {"Host": "localhost:7420", "Origin": "http://localhost:7420"}
+        assert (await http.get("/v1/status", headers=same)).status_code == 200
+
+
+# -- where it listens
+
+
+async def test_a_unix_socket_asks_for_no_token_and_is_the_owners_alone(in_process: None, config: EdgeConfig) -> None:
+    on_path = config.model_copy(update={"http_socket": config.data_dir.parent / "edge.sock"})
+    async with serving(on_path), client(on_path) as http:
+        assert mode(on_path.http_socket) == 0o600
+        assert (await http.post("/v1/commands/receive", json=RECEIVE)).json()["result"] == 5
+        problem(await http.get("/v1/status", headers={"Origin": "http://evil.example"}), 403, "forbidden_origin")
+        with pytest.raises(PortTaken, match="somebody listens"):
+            listen(on_path)
+        assert (await http.get("/healthz")).text == "ok", "the live one is still there"
+    assert not on_path.http_socket.exists()
+
+
+def test_what_a_dead_agent_left_is_removed_and_a_foreign_file_is_not(config: EdgeConfig, tmp_path: Path) -> None:
+    path = tmp_path / "edge.sock"
+    on_path = config.model_copy(update={"http_socket": path})
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(path))
+    left.close()
+    listen(on_path).close()
+
+    path.unlink()
+    path.write_text("my thesis")
+    with pytest.raises(PortTaken, match="no socket"):
+        listen(on_path)
+    assert path.read_text() == "my thesis"
+
+
+def test_other_machines_are_let_in_only_with_a_token_that_was_made_for_it(config: EdgeConfig, tmp_path: Path) -> None:
+    open_to_all = config.model_copy(update={"http_host": "0.0.0.0", "http_port": free_port()})
+    with pytest.raises(BadSetting, match="no token was made"):
+        listen(open_to_all)
+    path = tmp_path / "token"
+    with_token = open_to_all.model_copy(update={"http_token_file": path})
+    listen(with_token).close()
+    for content, bits, fault in (("x" * 40, 0o644, "read by others"), ("short", 0o600, "characters")):
+        path.write_text(content)
+        path.chmod(bits)
+        with pytest.raises(BadSetting, match=fault):
+            server._access(with_token)
+    path.write_text("x" * 40)
+    assert server._access(with_token).token == "x" * 40
+
+
+def test_answers_do_not_wait_for_acknowledgements(config: EdgeConfig) -> None:
+    listener = listen(config.model_copy(update={"http_port": free_port()}))
+    assert listener.proto == socket.IPPROTO_TCP, "asyncio sets TCP_NODELAY only for such a socket"
+    listener.close()
+
+
+# -- bounds
+
+
+async def test_a_connection_that_says_nothing_is_closed(port: EdgeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.05)
+    for begun in (b"", b"GET /healthz HTTP/1.1\r\nHost: 127"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port.http_port)
+        writer.write(begun)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(port: EdgeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftlog_edge.http_api.bodies.BODY_SECONDS", 0.05)
+    bearer = (port.data_dir / "token").read_text().strip()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.http_port)
+    head = f"POST /v1/commands/receive HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {bearer}\r\n"
+    writer.write(head.encode() + b"Content-Length: 100\r\n\r\n{")
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    assert b" 408 " in answer.splitlines()[0] and b'"code":"timeout"' in answer
+    writer.close()
+
+
+async def test_connections_are_bounded_and_the_next_one_is_told(
+    port: EdgeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
+    held = [await asyncio.open_connection("127.0.0.1", port.http_port) for _ in range(3)]
+    async with client(port) as http:
+        problem(await http.get("/healthz"), 503, "not_ready")
+    for _, writer in held:
+        writer.close()
+        await writer.wait_closed()
+    async with asyncio.timeout(10), client(port) as http:
+        while (await http.get("/healthz")).status_code != 200:  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.01)
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(RECEIVE).replace("5", "Infinity"),
+        json.dumps(RECEIVE).replace("5", "NaN"),
+        json.dumps(RECEIVE).replace("5", "1e999"),
+        json.dumps(RECEIVE).replace("5", "9" * 5000),
+        json.dumps(RECEIVE).replace("tea", "\\ud800"),
+        json.dumps(RECEIVE).replace('"tea"', DEEP),
+        json.dumps(RECEIVE).replace('"tea"', "[" * 65 + "]" * 65),
+        DEEP,
+        "{",
+        '"text"',
+        "\xff\xfe",
+        "",
+    ],
+    ids=lambda body: body[:40],
+)
+async def test_a_hostile_body_is_invalid(http: httpx.AsyncClient, body: str) -> None:
+    raw = body.encode("latin-1")
+    for path in ("/v1/commands/receive", "/v1/documents/Stock/s1/tea", "/v1/offline"):
+        answer = await http.post(path, content=raw, headers={"Content-Type": "application/json"})
+        problem(answer, 422, "invalid")
+    problem(await http.get("/v1/documents/Stock/s1/tea"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        "[" * 40_000,
+        '{"Stock/s1/tea": {"r": Infinity}}',
+        '{"Stock/s1/tea": {"r": 1.5}}',
+        '{"Stock/s1/tea": {"r": -1}}',
+        '{"Stock/s1/tea": {"\\ud800": 1}}',
+        '{"Stock/s1/tea": [1]}',
+        "[]",
+        json.dumps({f"Stock/s1/{n}": {} for n in range(100)}),
+    ],
+    ids=lambda plain: plain[:40],
+)
+async def test_a_hostile_session_is_invalid(http: httpx.AsyncClient, plain: str) -> None:
+    from base64 import urlsafe_b64encode
+
+    session = urlsafe_b64encode(plain.encode()).decode()
+    answer = await http.get("/v1/documents/Stock/s1/tea", params={"session": session, "consistency": "causal"})
+    assert problem(answer, 422, "invalid")["field"] == "session"
+
+
+def test_the_size_of_a_folder_is_told_while_its_files_come_and_go(
+    agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = os.scandir
+
+    class Vanishing:
+        """A listing whose files are gone when they are looked at."""
+
+        def __init__(self, path: Any) -> None:
+            self._entries = honest(path)
+
+        def __enter__(self) -> Iterator[os.DirEntry[str]]:
+            found = list(self._entries)
+            gone = Path(found[0].path).with_name("000001.sst")
+            gone.write_bytes(b"x")
+            listed = list(honest(gone.parent))
+            gone.unlink()
+            return iter(listed)
+
+        def __exit__(self, *_: object) -> None:
+            self._entries.close()
+
+    monkeypatch.setattr("driftlog_edge.store.rocks.os.scandir", Vanishing)
+    assert agent.status()["disk_bytes"] > 0
