@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fetch demo test quick nightly mutants lint format faults bench docs lock lock-servers clean distclean
+.PHONY: help setup fetch demo test quick nightly mutants mistakes lint format faults bench docs lock lock-servers clean distclean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test: lint fetch ## lint, then every test
 
 quick: $(STAMP) ## only the tests that need no server and no patience
 	$(BIN)/pytest -m "not broker and not slow" $(ARGS)
+
+mistakes: $(STAMP) ## make known mistakes in the rims, one at a time: which test notices? (ten minutes)
+	@$(BIN)/python -m tests.mutation.rims $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, and the arrows between the packages
 	$(BIN)/ruff check .

@@ -228,7 +228,10 @@ class MergePump:
                 for part in flight.partitions:
                     part.last_state_offset = offsets.get((self._state_topic, part.partition), -1)
             self._deck.finished(flight, stage)
-            self._carry_out()
+            try:
+                self._carry_out()
+            except Exception as error:  # noqa: BLE001  # what a callback raises the loop only logs: a store that took nothing
+                die(error)
 
         def failed(error: str) -> None:
             die(DeliveryFailed(f"the broker did not take a flight: {error}"))

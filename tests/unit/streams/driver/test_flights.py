@@ -1,0 +1,285 @@
+"""A worker's promises from the record to the commit, with everything above the Kafka clients real."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from driftlog_streams.errors import DeliveryFailed, OrderBroken, StoreLocked
+from driftlog_streams.faust_driver import partition_store
+from driftlog_streams.faust_driver import pump as pumping
+from driftlog_streams.faust_driver.partition_store import PartitionStore
+from tests.unit.streams.cloud import NOW_MS, change, command, count, key, stock
+from tests.unit.streams.driver.life import CONFLICTS, OPS, RECEIPTS, STATES, Died, Life, Lives
+
+
+def send(lives: Lives, name: str, *ops: Any, partition: int = 0, replica: str = "store-1.1") -> int:
+    """A batch of one command in the op topic."""
+    value = lives.cloud.batch(command(name, *ops), replica=replica)
+    return lives.broker.append(OPS, partition, replica.encode(), value)
+
+
+def sell(lives: Lives, *seqs: int) -> None:
+    """One batch for each: an increment of the same document."""
+    for seq in seqs:
+        send(lives, f"c{seq}", count(stock(), 5, seq))
+
+
+async def merging(lives: Lives, folder: str = "a") -> Life:
+    life = lives.start(folder)
+    await life.own(0)
+    life.read()
+    return life
+
+
+def on_disk(lives: Lives, life: Life) -> PartitionStore:
+    """The store as the next life will find it."""
+    return PartitionStore(life.host._folder / "states" / "0000")
+
+
+async def test_a_merged_record_is_published_stored_acknowledged_and_committed(lives: Lives) -> None:
+    sell(lives, 1, 2)
+    life = await merging(lives)
+    await life.quiet()
+
+    (state,) = life.topic(STATES)[-1:]
+    assert state.key == key(stock()) and b'"on_hand":{"store-1.1":[10,0]}' in (state.value or b"")
+    assert len(life.topic(RECEIPTS)) >= 1
+    assert life.committed() == 2 and not life.consumer.unacked
+    await life.die()
+    store = on_disk(lives, life)
+    assert store.get(key(stock())) == state.value
+    assert (store.mark.position, store.mark.group) == (state.offset, 1)
+    store.close()
+
+
+async def test_the_states_offset_is_stored_even_where_others_write_between(lives: Lives) -> None:
+    life = await merging(lives)
+    lives.broker.append(STATES, 0, b"Stock/s1/other", b"noise")
+    sell(lives, 1)
+    await life.quiet()
+
+    assert life.pump.open_stores()[0].mark.position == life.topic(STATES)[-1].offset
+
+
+@pytest.mark.parametrize("refused", [STATES, RECEIPTS])
+async def test_a_flight_that_the_broker_does_not_take_ends_the_process_and_nothing_counts(
+    lives: Lives, refused: str
+) -> None:
+    lives.broker.refusing[refused] = KafkaError.MSG_SIZE_TOO_LARGE
+    life = await merging(lives)
+    sell(lives, 1)
+    await life.until(lambda: bool(lives.deaths))
+    await life.consumer.commit()
+
+    assert isinstance(lives.deaths[0], DeliveryFailed)
+    assert life.committed() is None and len(life.consumer.unacked) == 1
+    await life.die()
+    store = on_disk(lives, life)
+    assert store.get(key(stock())) is None and store.mark.position == -1
+    store.close()
+
+
+async def test_no_state_leaves_before_the_outcomes_of_its_flight(lives: Lives) -> None:
+    """What is lost with them could not be found again: the replayed batch is a duplicate."""
+    lives.broker.refusing[CONFLICTS] = KafkaError.MSG_SIZE_TOO_LARGE
+    life = await merging(lives)
+    send(lives, "a", change(stock(), "price", "set", 3, 1))
+    send(lives, "b", change(stock(), "price", "set", 4, 1, replica="store-2.1"), replica="store-2.1")
+    await life.until(lambda: bool(lives.deaths))
+
+    last = life.topic(STATES)[-1:]
+    assert all(b'"store-2.1":1' not in (r.value or b"") for r in last)
+
+
+async def test_nothing_is_committed_while_a_flight_is_under_way(lives: Lives) -> None:
+    life = await merging(lives)
+    sell(lives, 1)
+    await life.quiet()
+    lives.broker.set_up(False)
+    sell(lives, 2, 3)
+    await life.until(lambda: len(life.pump._deck) > 0)
+    await life.consumer.commit()
+    assert life.committed() == 1
+
+    lives.broker.set_up(True)
+    await life.quiet()
+    assert life.committed() == 3
+
+
+async def test_partitions_taken_away_under_a_flight_end_the_process(lives: Lives) -> None:
+    """Its messages may arrive after a new owner's."""
+    life = await merging(lives)
+    lives.broker.set_up(False)
+    sell(lives, 1)
+    await life.until(lambda: len(life.pump._deck) > 0)
+
+    with pytest.raises(Died):
+        await life.host._revoked(life.host.app, set())
+    assert isinstance(lives.deaths[0], DeliveryFailed)
+
+
+async def test_what_is_merged_but_did_not_leave_is_forgotten_with_its_partition(lives: Lives) -> None:
+    life = lives.start()
+    await life.own(0)
+    sell(lives, 1, 2)
+    first, second = [m async for _, m in life.consumer.getmany(1.0)]
+    life.pump.process(_event(first, []), life.pump.admit(first))
+    await life.host._revoked(life.host.app, set())
+    events: list[str] = []
+    life.pump.process(_event(second, events), life.pump.admit(second))
+    assert events == []
+
+    await life.own(0)
+    life.read()
+    await life.quiet()
+    assert b'"on_hand":{"store-1.1":[10,0]}' in (life.topic(STATES)[-1].value or b"")
+
+
+async def test_an_event_of_an_older_generation_is_neither_merged_nor_acknowledged(lives: Lives) -> None:
+    life = lives.start()
+    await life.own(0)
+    sell(lives, 1)
+    (message,) = [m async for _, m in life.consumer.getmany(1.0)]
+    message.generation_id -= 1
+    events: list[str] = []
+    life.pump.process(_event(message, events), life.pump.admit(message))
+
+    assert events == [] and life.pump._mergers[0].work.empty
+
+
+@pytest.mark.parametrize(("offset", "dies", "acknowledged"), [(0, False, ["ack"]), (2, True, [])])
+async def test_a_record_out_of_its_order_is_old_news_or_the_end(
+    lives: Lives, offset: int, dies: bool, acknowledged: list[str]
+) -> None:
+    life = lives.start()
+    await life.own(0)
+    sell(lives, 1, 2, 3)
+    messages = [m async for _, m in life.consumer.getmany(1.0)]
+    events: list[str] = []
+    first = messages[0]
+    life.pump.process(_event(first, []), life.pump.admit(first))
+    merged = life.pump._mergers[0].work.ops
+    message = messages[offset]
+    try:
+        life.pump.process(_event(message, events), life.pump.admit(message))
+    except Died:
+        assert isinstance(lives.deaths[0], OrderBroken)
+    assert bool(lives.deaths) == dies
+    assert events == acknowledged and life.pump._mergers[0].work.ops == merged
+
+
+async def test_the_append_time_is_the_brokers_to_the_millisecond(lives: Lives) -> None:
+    """A float of seconds must not move it."""
+    life = await merging(lives)
+    lives.broker.now_ms = NOW_MS + 1_001
+    send(lives, "a", change(stock(), "price", "set", 3, 1))
+    send(lives, "b", change(stock(), "price", "set", 4, 1, replica="store-2.1"), replica="store-2.1")
+    await life.quiet()
+
+    (conflict,) = [lives.cloud.rules.records.decode_conflict(r.value or b"") for r in life.topic(CONFLICTS)]
+    assert conflict.detected_ms == NOW_MS + 1_001
+
+
+async def test_a_device_that_is_not_known_yet_is_asked_for_before_it_is_refused(lives: Lives) -> None:
+    life = lives.start()
+    life.directory.lines, life.directory.late = {}, dict(life.directory.lines)
+    await life.own(0)
+    sell(lives, 1)
+    life.read()
+    await life.quiet()
+
+    assert life.directory.caught_up == 1
+    assert len(life.topic(STATES)) == 1
+
+
+async def test_known_devices_cost_no_question(lives: Lives) -> None:
+    sell(lives, 1, 2)
+    life = await merging(lives)
+    await life.quiet()
+    assert life.directory.caught_up == 0
+
+
+async def test_the_pulse_is_felt_before_every_publishing(lives: Lives) -> None:
+    """A process that stood still may have lost its partitions."""
+    life = lives.start()
+
+    class Stopped:
+        def check(self) -> None:
+            lives.deaths.append(RuntimeError("stood still"))
+            raise Died
+
+    life.host._pulse = Stopped()  # type: ignore[assignment]
+    await life.own(0)
+    life.read()
+    sell(lives, 1)
+    await life.until(lambda: bool(lives.deaths))
+
+    assert life.topic(STATES) == life.topic(RECEIPTS) == []
+
+
+async def test_the_reader_waits_while_more_is_merged_than_a_flight_should_carry(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pumping, "MAX_SOURCES", 3)
+    life = await merging(lives)
+    lives.broker.set_up(False)
+    sell(lives, *range(1, 40))
+    await life.until(lambda: life.pump._deck.full and life.pump.congested)
+    await asyncio.sleep(0.02)
+    assert sum(len(m.work.sources) for m in life.pump._mergers.values()) == 3
+
+    lives.broker.set_up(True)
+    await life.quiet()
+    assert life.committed() == 39
+
+
+async def test_a_partition_that_is_dealt_away_is_given_free(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_store, "OPEN_SECONDS", 0.05)
+    life = lives.start()
+    await life.own(0)
+    with pytest.raises(StoreLocked):
+        on_disk(lives, life)
+    await life.own(1)
+    on_disk(lives, life).close()
+    await life.own(0, 1)
+    assert sorted(life.pump.open_stores()) == [0, 1]
+
+
+async def test_a_defect_in_the_merge_ends_the_process(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust would restart the agent past the record."""
+    life = await merging(lives)
+    monkeypatch.setattr(life.pump, "process", lambda event, admission: 1 / 0)
+    sell(lives, 1)
+    await life.until(lambda: bool(lives.deaths))
+
+    assert isinstance(lives.deaths[0], ZeroDivisionError) and life.committed() is None
+
+
+async def test_a_flight_that_cannot_be_stored_ends_the_process(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk: raised inside a callback of the loop, where it would only be logged."""
+    life = await merging(lives)
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(life.pump.open_stores()[0], "write", full)
+    sell(lives, 1)
+    await life.until(lambda: bool(lives.deaths))
+    await life.consumer.commit()
+
+    assert isinstance(lives.deaths[0], OSError) and life.committed() is None
+
+
+def _event(message: Any, events: list[str]) -> Any:
+    class Event:
+        def __init__(self) -> None:
+            self.message = message
+
+        def ack(self) -> None:
+            events.append("ack")
+
+    return Event()

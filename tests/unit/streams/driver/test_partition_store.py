@@ -1,0 +1,90 @@
+"""A store is a prefix of its changelog at every moment: states and the mark that counts them are one write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driftlog_streams.core.store_mark import StoreMark
+from driftlog_streams.errors import StoreLocked
+from driftlog_streams.faust_driver import partition_store
+from driftlog_streams.faust_driver.partition_store import PartitionStore
+
+
+class Counted:
+    """The database below a store, and how often it was written."""
+
+    def __init__(self, below: Any) -> None:
+        self._below = below
+        self.writes = 0
+        self.fails = False
+
+    def write(self, *batch: Any) -> None:
+        self.writes += 1
+        if self.fails:
+            raise OSError(28, "No space left on device")
+        self._below.write(*batch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._below, name)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PartitionStore]:
+    made = PartitionStore(tmp_path / "states" / "0000")
+    yield made
+    made.close()
+
+
+def test_states_and_mark_are_one_write(store: PartitionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(store._db)
+    monkeypatch.setattr(store, "_db", counted)
+    store.write([(b"a", b"1"), (b"b", b"2"), (b"c", None)], StoreMark(7, 3))
+    assert counted.writes == 1
+
+
+def test_a_write_that_failed_moved_nothing(store: PartitionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(store._db)
+    monkeypatch.setattr(store, "_db", counted)
+    counted.fails = True
+    with pytest.raises(OSError):
+        store.write([(b"a", b"1")], StoreMark(7, 3))
+    assert store.mark == StoreMark() and store.get(b"a") is None
+
+
+def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
+    first = PartitionStore(tmp_path / "0")
+    first.write([(b"a", b"1"), (b"b", b"2")], StoreMark(7, 3, 5, 9))
+    first.write([(b"a", None)], StoreMark(8, 4, 5, 9))
+    first.close()
+
+    again = PartitionStore(tmp_path / "0")
+    assert (again.mark, again.get(b"a"), again.get(b"b")) == (StoreMark(8, 4, 5, 9), None, b"2")
+    again.close()
+
+
+def test_a_folder_that_is_held_is_named_with_the_remedy(
+    store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition_store, "OPEN_SECONDS", 0.0)
+    with pytest.raises(StoreLocked, match="0000") as held:
+        PartitionStore(tmp_path / "states" / "0000")
+    assert held.value.remedy
+
+
+def test_a_mark_never_goes_back() -> None:
+    mark = StoreMark(10, 5)
+    for back in (mark.after_flight, lambda at, group: mark.after_recovery(at, group, -1, -1)):
+        with pytest.raises(AssertionError, match="never goes back"):
+            back(9, 6)
+
+
+def test_a_torn_tail_is_kept_until_as_much_is_merged_again() -> None:
+    mark = StoreMark(10, 5, tail=4, until=7)
+    assert mark.reread == 4
+    assert mark.after_flight(11, 6) == StoreMark(11, 6, 4, 7)
+    assert mark.after_flight(11, 7) == StoreMark(11, 7)
+    assert StoreMark(10, 5).reread == 11

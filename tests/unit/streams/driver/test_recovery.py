@@ -1,0 +1,210 @@
+"""A life begins with all that the topics have: states, what waits, and nobody's late word over a newer one."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from driftlog_crdt import DocumentState
+from driftlog_schemas import groups
+from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading.changelog_reader import ChangelogReader
+from tests.unit.streams.cloud import count, key, stock
+from tests.unit.streams.driver.life import PARKED, STATES, Life, Lives
+from tests.unit.streams.driver.test_flights import merging, sell, send
+
+
+def held(lives: Lives, value: bytes | None) -> DocumentState:
+    assert value is not None
+    return lives.cloud.rules.collections["Stock"].codec.decode(value)
+
+
+def on_hand(lives: Lives, value: bytes | None) -> object:
+    return lives.cloud.rules.collections["Stock"].type.field_value(held(lives, value), "on_hand")
+
+
+async def one_life(lives: Lives, *seqs: int, folder: str = "a") -> Life:
+    """A life that merged these and ended in good order."""
+    sell(lives, *seqs)
+    life = await merging(lives, folder)
+    await life.quiet()
+    await life.die()
+    return life
+
+
+async def test_an_emptied_folder_is_filled_from_the_topic(lives: Lives) -> None:
+    await one_life(lives, 1, 2)
+    heir = lives.start("empty")
+    await heir.own(0)
+
+    store = heir.pump.open_stores()[0]
+    last = lives.broker.read(STATES)[-1]
+    assert store.get(key(stock())) == last.value and store.mark.position == last.offset
+    assert heir.pump._mergers[0].work.empty, "nothing is published again"
+
+
+async def test_a_store_reads_on_where_it_is(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await one_life(lives, 1, 2)
+    await one_life(lives, 3, folder="b")
+    heir = lives.start("a")
+    heir.host._folder = first.host._folder
+    await heir.own(0)
+
+    assert heir.host._recovered[0].records == 1
+    assert on_hand(lives, heir.pump.open_stores()[0].get(key(stock()))) == 15
+
+
+async def test_merging_goes_on_at_the_committed_position(lives: Lives) -> None:
+    await one_life(lives, 1, 2)
+    await one_life(lives, 3, folder="b")
+
+    assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 15
+    assert len(lives.broker.read(STATES)) == 2
+
+
+async def test_holes_of_compaction_are_read_over_also_at_the_end(lives: Lives) -> None:
+    for at in range(6):
+        lives.broker.append(STATES, 0, key(stock(f"s{at}")), None, groups.headers(0, last=True))
+    lives.broker.remove(STATES, 0, 0, 2, 4, 5)
+    heir = lives.start()
+    await heir.own(0)
+
+    assert heir.pump.open_stores()[0].mark.position == 5
+
+
+async def test_an_older_state_that_came_late_is_joined_and_the_whole_is_published_again(lives: Lives) -> None:
+    """A frozen worker woke: its word is the last, and must not be taken for the newest."""
+    await one_life(lives, 1)
+    older = lives.broker.read(STATES)[-1]
+    await one_life(lives, 2, 3)
+    lives.broker.append(STATES, 0, older.key, older.value, groups.headers(0, last=True))
+    heir = await merging(lives, "empty")
+    assert on_hand(lives, heir.pump.open_stores()[0].get(key(stock()))) == 15
+    await heir.until(lambda: lives.broker.read(STATES)[-1].value != older.value)
+
+    assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 15
+
+
+async def test_a_state_that_no_worker_wrote_is_not_taken(lives: Lives) -> None:
+    await one_life(lives, 1)
+    ours = lives.broker.read(STATES)[-1]
+    lives.broker.append(STATES, 0, ours.key, b"noise")
+    heir = await merging(lives, "empty")
+    assert heir.pump.open_stores()[0].get(key(stock())) == ours.value
+    await heir.until(lambda: lives.broker.read(STATES)[-1].value == ours.value)
+
+
+async def test_what_waits_for_another_op_is_restored_and_goes_on(lives: Lives) -> None:
+    send(lives, "second", count(stock(), 3, 2))
+    life = await merging(lives)
+    await life.quiet()
+    assert len(life.topic(PARKED)) == 1 and life.topic(STATES) == []
+    await life.die()
+
+    heir = await merging(lives, "empty")
+    assert len(heir.pump._mergers[0].parking) == 1
+    send(lives, "first", count(stock(), 5, 1))
+    await heir.quiet()
+    assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 8
+    await heir.until(lambda: lives.broker.read(PARKED)[-1].value is None)  # what waits no more is taken off the topic
+    await heir.die()
+
+    third = await merging(lives, "third")
+    assert third.host._recovered[0].parked == []
+
+
+async def test_a_topic_that_was_made_anew_is_refused_with_its_remedy(lives: Lives) -> None:
+    first = await one_life(lives, 1)
+    lives.broker.partition(STATES).records.clear()
+    lives.broker.partition(STATES).end = 0
+    heir = lives.start("a")
+    heir.host._folder = first.host._folder
+    with pytest.raises(RecoveryFailed, match="made anew") as failed:
+        await heir.own(0)
+    assert "delete" in failed.value.remedy
+
+
+async def test_a_broker_that_is_away_fails_the_recovery(lives: Lives) -> None:
+    await one_life(lives, 1)
+    heir = lives.start("empty")
+    lives.broker.set_up(False)
+    with pytest.raises(RecoveryFailed):
+        await heir.own(0)
+
+
+async def test_what_comes_between_our_recovery_and_fausts_is_taken_too(lives: Lives) -> None:
+    await one_life(lives, 1)
+    first = lives.broker.read(STATES)[-1]
+    await one_life(lives, 2, folder="b")
+    second = lives.broker.read(STATES)[-1]
+    lives.broker.remove(STATES, 0, second.offset)
+    lives.broker.partition(STATES).end = second.offset
+    heir = lives.start("empty")
+    await heir.own(0)
+    assert heir.pump.open_stores()[0].get(key(stock())) == first.value
+
+    table = next(iter(heir.host.app.tables.values()))
+    table.apply_changelog_batch([_changelog_event(second)])
+
+    store = heir.pump.open_stores()[0]
+    assert store.get(key(stock())) == second.value
+    assert table.persisted_offset(SimpleNamespace(partition=0)) == second.offset == store.mark.position
+
+
+async def test_faust_is_told_how_far_the_stores_are(lives: Lives) -> None:
+    life = lives.start()
+    table = next(iter(life.host.app.tables.values()))
+    assert table.persisted_offset(SimpleNamespace(partition=0)) is None
+    await life.own(0)
+    assert table.persisted_offset(SimpleNamespace(partition=0)) is None
+    life.read()
+    sell(lives, 1)
+    await life.quiet()
+    assert table.persisted_offset(SimpleNamespace(partition=0)) == 0
+    assert table._changelog_topic_name() == STATES
+
+
+async def test_recovering_commits_nothing(lives: Lives) -> None:
+    await one_life(lives, 1)
+    before = dict(lives.broker.committed)
+    heir = lives.start("empty")
+    await heir.own(0)
+    assert lives.broker.committed == before
+
+
+async def test_the_last_words_of_a_range_and_no_others(lives: Lives) -> None:
+    for value in (b"0", b"1", b"2", b"3"):
+        lives.broker.append(STATES, 0, b"a" if value != b"1" else b"b", value)
+    reader = ChangelogReader("nowhere", STATES)
+
+    assert reader.ends([0, 1]) == {0: 4, 1: 0}
+    assert reader.last_words(0, range(1, 3)) == {b"b": b"1", b"a": b"2"}
+    assert reader.last_words(0, range(1)) == {b"a": b"0"}
+
+
+async def test_a_strangers_state_in_an_owned_partition_is_answered(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_streams.faust_driver.mender.CHECK_SECONDS", 0.02)
+    life = await merging(lives)
+    sell(lives, 1)
+    await life.quiet()
+    older = life.topic(STATES)[-1]
+    sell(lives, 2)
+    await life.quiet()
+    newest = life.topic(STATES)[-1]
+    lives.broker.append(STATES, 0, older.key, older.value, older.headers)
+    await life.until(lambda: life.topic(STATES)[-1].value == newest.value)
+    await asyncio.sleep(0.05)
+    assert len(life.topic(STATES)) == 4, "answered once, and our own answer is no news"
+
+
+def _changelog_event(record: Any) -> Any:
+    return SimpleNamespace(
+        message=SimpleNamespace(
+            key=record.key, value=record.value, offset=record.offset, headers=list(record.headers), partition=0
+        )
+    )
