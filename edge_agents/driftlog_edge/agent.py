@@ -35,10 +35,11 @@ from driftlog_schemas.registry import SchemaIds
 
 __all__ = ["Answer", "Consistency", "EdgeAgent", "Reading", "Wait"]
 
+_FINAL = tuple(status for status in Status if status.final)
 _AWAITED: dict[Wait, tuple[Status, ...]] = {
     "disk": (),
-    "shipped": (Status.SHIPPED, Status.MERGED, Status.REJECTED),
-    "merged": (Status.MERGED, Status.REJECTED),
+    "shipped": (Status.SHIPPED, Status.PARKED, *_FINAL),
+    "merged": _FINAL,
 }
 
 
@@ -186,8 +187,6 @@ class EdgeAgent:
         fresh = executed.writes is not None
         if executed.writes is not None:
             sync = (durability or self.config.durability) == "disk"
-            if not sync:
-                self._sync.pump.owe_sync()
             await self._committer.stage(executed.writes, sync=sync)
             if executed.touched:
                 for key in executed.touched:

@@ -18,10 +18,13 @@ from driftlog_edge.config import EdgeConfig
 from driftlog_edge.incoming.puller import Pulled, Puller
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.outgoing.rebase import Rebase
+from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Route
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.op_log import OpLog
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import Views
@@ -86,11 +89,14 @@ def _assembled(
 ) -> Parts:
     codecs = codecs_of({n: c for s in contract.spaces.values() for n, c in s.collections.items()}, ids)
     records = RecordCodecs(ids)
+    ensure_life(store, identity.device_id, clock.wall_ms())
     journal = Journal(store)
+    lives = Lives(journal)
+    batches = BatchCodec(ids)
     committer = Committer(journal, store)
     views = Views(contract, codecs, journal)
-    outbox = Outbox(contract, identity, BatchCodec(ids), journal, config.outbox_limit)
-    executor = Executor(contract, identity.replica, views, outbox, journal, clock, config.scopes)
+    outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit)
+    executor = Executor(contract, lives, views, outbox, journal, clock, config.scopes)
     puller = Puller(
         contract,
         config.scopes,
@@ -106,9 +112,7 @@ def _assembled(
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
     versions = {"agent": _version(), "app": contract.name}
-    vitals = Vitals(
-        contract, identity.replica, config.scopes, versions, store, journal, views, outbox, conflicts, clock
-    )
+    vitals = Vitals(contract, lives, config.scopes, versions, store, journal, views, outbox, conflicts, clock)
     sync = Sync(
         contract,
         config.scopes,
@@ -120,8 +124,9 @@ def _assembled(
         puller,
         clock,
         pulled,
+        Renewal(Rebase(contract, views, outbox, journal), views, outbox, shipper, journal, records, batches, clock),
+        identity.device_id,
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
-        sync_before_send=config.durability != "disk",
     )
     return Parts(
         identity=identity,

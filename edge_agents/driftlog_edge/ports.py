@@ -15,6 +15,8 @@ class Family(Enum):
     CONFIRMED = "confirmed"
     PENDING = "pending"
     OUTBOX = "outbox"
+    SEALED = "sealed"
+    BODIES = "bodies"
     COMMANDS = "commands"
     CONFLICTS = "conflicts"
     META = "meta"
@@ -77,6 +79,8 @@ class Sealed(NamedTuple):
     value: bytes
     lsns: tuple[int, ...] = ()
     """The commands in it."""
+    digest: bytes = b""
+    """What names it in its chain."""
 
 
 class Chunk(NamedTuple):
@@ -149,4 +153,11 @@ class Route(Protocol):
 
     def ask(self) -> Asker:
         """A client for questions."""
+        ...
+
+    def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
+        """The values under `key` from offset `start` to before `end`, as far as the log still has them.
+
+        Blocking. Raises `Unreachable` if that takes more than `seconds` without anything read.
+        """
         ...

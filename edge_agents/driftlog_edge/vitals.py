@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from driftlog_edge.asking.conflict_book import ConflictBook
@@ -11,6 +12,7 @@ from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
@@ -26,7 +28,7 @@ class Vitals:
     def __init__(
         self,
         contract: AppContract,
-        replica: str,
+        lives: Lives,
         scopes: Sequence[str],
         versions: Mapping[str, str],
         store: RocksStore,
@@ -37,7 +39,7 @@ class Vitals:
         clock: Clock,
     ) -> None:
         self._contract = contract
-        self._replica = replica
+        self._lives = lives
         self._scopes = scopes
         self._versions = versions
         self._store = store
@@ -52,13 +54,14 @@ class Vitals:
         """What `/v1/status` says."""
         since = self._oldest_ms()
         return {
-            "device_id": device_of(self._replica),
-            "replica": self._replica,
+            "device_id": device_of(self._lives.replica),
+            "replica": self._lives.replica,
+            "lives": [asdict(life) for life in self._lives.all()],
             "connection": sync.connectivity.state.value,
             "offline_by_choice": sync.connectivity.forced,
             "problem": sync.problem,
             "pending": len(self._views.backlog),
-            "unsent": self._outbox.waiting,
+            "unsent": self._outbox.unsealed,
             "oldest_pending_seconds": max(0.0, (self._clock.wall_ms() - since) / 1000) if since else 0.0,
             "unresolved_conflicts": len(self._conflicts),
             "unreadable_records": sync.unreadable,
@@ -71,8 +74,8 @@ class Vitals:
     def heartbeat(self, sync: Sync) -> Heartbeat:
         """The same for the fleet, in small."""
         return Heartbeat(
-            device_id=device_of(self._replica),
-            replica=self._replica,
+            device_id=device_of(self._lives.replica),
+            replica=self._lives.replica,
             sent_ms=self._clock.wall_ms(),
             connection=sync.connectivity.state.value,
             pending=len(self._views.backlog),

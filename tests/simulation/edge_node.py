@@ -7,7 +7,7 @@ not sure of. Its user tries unanswered commands again under the same id, as a ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from driftlog_crdt import AlgebraError
@@ -15,12 +15,14 @@ from driftlog_edge.asking.executor import Executor
 from driftlog_edge.errors import DiskFull, EdgeError
 from driftlog_edge.incoming.groups import GroupAssembler
 from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.incoming.verdicts import Answered
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Record, Sealed, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry
 from driftlog_edge.store.journal import Journal, merged
+from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.views import Views
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import InvalidInput, Refused
@@ -48,6 +50,7 @@ DELIVERY_MS = 120_000
 TICK_MS = 15_000
 IN_FLIGHT = 3
 SKUS = ("a", "b")
+LIFE_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class DiskStore:
@@ -108,18 +111,21 @@ class EdgeProcess:
         self._producer = Producer(world.network, world.log, self.life, node.name, timeout_ms=DELIVERY_MS, rough=rough)
         identity = world.identities[node.name]
         self._store = DiskStore(node.disk)
+        ensure_life(self._store, node.name, node.clock.now_ms(), node.draw_life)
         self._journal: Journal = world.variant.journal(self._store)
+        self._lives = Lives(self._journal, node.draw_life)
+        self._records, self._batches = RecordCodecs(world.ids), BatchCodec(world.ids)
         codecs = codecs_of(dict(SPACE.collections), world.ids)
         self._codecs = codecs
         self._views = Views(CONTRACT, codecs, self._journal)
-        self._outbox = Outbox(CONTRACT, identity, BatchCodec(world.ids), self._journal)
+        self._outbox = Outbox(CONTRACT, identity, self._batches, self._journal, self._lives)
         self._wall = Wall(world, node.clock)
-        self._executor = Executor(CONTRACT, identity.replica, self._views, self._outbox, self._journal, self._wall)
+        self._executor = Executor(CONTRACT, self._lives, self._views, self._outbox, self._journal, self._wall)
         self._puller = Puller(
             CONTRACT,
             node.scopes,
             codecs,
-            RecordCodecs(world.ids),
+            self._records,
             self._views,
             self._outbox,
             self._journal,
@@ -226,16 +232,16 @@ class EdgeProcess:
             if error is None:
                 self._produce(batch)
             else:
-                self._shipper.resume()
+                self._shipper.failed(batch)
             self._ship_soon()
 
-        self._journal.stage(writes, sync=self._world.seals_are_synced, done=told)
+        self._journal.stage(writes, sync=True, done=told)
         self._commit_soon()
 
     def _produce(self, sealed: Sealed) -> None:
         def told(record: LogRecord | None) -> None:
             if record is None:
-                self._shipper.resume()
+                self._shipper.failed(sealed)
             else:
                 self._shipper.delivered(sealed, self._wall.monotonic())
             self._ship_soon()
@@ -290,16 +296,24 @@ class EdgeProcess:
                 return  # `_rewind` has been called: it will be read again
             if vectors:
                 self._node.showed(vectors, catching_up=offset < self._consistent_from[partition])
-            for place in pulled.answered:
-                self._shipper.answered(*place)
-            if pulled.again:
-                self._shipper.refused(pulled.again, self._wall.monotonic())
+            now = self._wall.monotonic()
+            for answer in pulled.answered:
+                self._answered(answer, now)
+            for space, at, _ in pulled.refused:
+                self._shipper.refused(space, at, now)
 
         self._journal.stage(pulled.writes, sync=False, done=told)
         self._puller.staged(pulled)
         if partition >= 0:
             vectors.update((d, self._vector(d)) for d in pulled.changed)
         self._commit_soon()
+
+    def _answered(self, answer: Answered, now: float) -> None:
+        for place in answer.closed:
+            self._shipper.answered(place)
+        self._shipper.early(answer.early, now)
+        if answer.deferred:
+            self._shipper.deferred(answer.space, answer.partition, now)
 
     def _vector(self, document: DocumentId) -> dict[str, int]:
         state, _ = self._views.confirmed(SPACE.collections[document.collection], document_key(document))
@@ -320,9 +334,9 @@ class EdgeProcess:
         """Why this agent is not at rest; empty when it is."""
         if self._journal.waiting:
             return f"{self._journal.waiting} writes wait for the disk"
-        if self._outbox.waiting:
-            return f"{self._outbox.waiting} commands wait to be sealed"
-        for batch in self._outbox.open_batches():
+        if self._outbox.unsealed:
+            return f"{self._outbox.unsealed} commands wait to be sealed"
+        for batch in self._outbox.sealed.all():
             return f"batch {batch.number} of partition {batch.partition} has no receipt"
         if pending := len(list(self._store.scan(Family.PENDING, b""))):
             return f"{pending} pending"
@@ -339,7 +353,7 @@ class EdgeProcess:
             confirmed[document] = str(self._codecs[document.collection].decode_row(value)[META]["merge"])
         status = {name: (entry.status.value, entry.code) for name, entry in self.commands().items()}
         pending = len(list(self._store.scan(Family.PENDING, b"")))
-        return EdgeEnd(confirmed, status, pending, self._outbox.waiting, {})
+        return EdgeEnd(confirmed, status, pending, self._outbox.unsealed, {})
 
     def bury(self) -> None:
         """Nothing of this life happens any more, but for what is on the wire."""
@@ -362,6 +376,7 @@ class EdgeNode:
         self._again: list[Intent] = []
         """unanswered, to be tried again"""
         self._retired = False
+        self.draw_life: Callable[[], str] = lambda: "".join(world.scheduler.random.choices(LIFE_LETTERS, k=8))
         world.scheduler.after(world.scheduler.between(1, 5_000), f"{name} user", self._use)
 
     def start(self) -> None:

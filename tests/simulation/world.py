@@ -83,8 +83,6 @@ class World:
         self.faults = Faults.drawn(self.scheduler)
         self.scheduler.note(f"faults: {self.faults}")
         self.length_ms = self.scheduler.random.choice((2, 10, 60)) * MINUTE_MS
-        self.seals_are_synced = False
-        """As the agent's rim does it."""
         self.ids = FixedIds()
         self.rules = SpaceRules(SPACE, self.ids)
         self.log = SimulatedLog(self.scheduler, space_topics(SPACE.name, PARTITIONS))

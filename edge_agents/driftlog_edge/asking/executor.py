@@ -12,12 +12,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from driftlog_crdt import DocumentState, HybridClock, Plain, TooLarge, canonical
+from driftlog_edge.asking import asked
 from driftlog_edge.errors import Deleted, NotFound
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry, Status, fingerprint
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import Lives
+from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.views import View, Views
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS, encode_command
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput, Json
@@ -75,18 +78,20 @@ class _Run:
         self,
         views: Views,
         space: str,
-        replica: str,
+        writer: Callable[[str, str], str],
         clock: HybridClock,
         wall_ms: int,
         scopes: Collection[str] | None,
     ) -> None:
+        """`writer` says of a space and scope under which replica this command writes there."""
         self._views = views
         self._scopes = scopes
         self._space = space
-        self._replica = replica
+        self._writer = writer
         self._clock = clock
         self._wall_ms = wall_ms
         self.scope: str | None = None
+        self.replica = ""
         self.ops: list[DocumentOp] = []
         self.touched: dict[bytes, View] = {}
 
@@ -101,6 +106,7 @@ class _Run:
                     "scope", f"this device does not hold scope {scope!r}; it holds {', '.join(self._scopes)}"
                 )
             self.scope = scope
+            self.replica = self._writer(self._space, scope)
         elif scope != self.scope:
             raise InvalidInput("scope", f"a command stays in one scope: {self.scope!r}, not {scope!r}")
         view = self._views.get(document)
@@ -112,7 +118,9 @@ class _Run:
 
     def record(self, view: View, field: str, kind: str, value: Plain) -> None:
         rules = view.collection.document
-        op = rules.prepare(view.state, self._replica, self._clock.tick(self._wall_ms), field, kind, value)
+        stamp = self._clock.tick(self._wall_ms)
+        unsure = view.state.vector.get(self.replica, 0) - view.known.get(self.replica, 0)
+        op = rules.prepare(view.state, self.replica, stamp, field, kind, value, unsure)
         self.touched[view.key] = view
         rules.apply(view.state, op)
         view.size += 96 + (len(canonical(value)) if isinstance(value, str | list | dict) else 0)
@@ -129,7 +137,7 @@ class Executor:
     def __init__(
         self,
         contract: AppContract,
-        replica: str,
+        lives: Lives,
         views: Views,
         outbox: Outbox,
         journal: Journal,
@@ -138,7 +146,7 @@ class Executor:
     ) -> None:
         """`scopes` are those that the replica holds, None for all: what it does not hold it would never see merged."""
         self._contract = contract
-        self._replica = replica
+        self._lives = lives
         self._views = views
         self._outbox = outbox
         self._journal = journal
@@ -168,7 +176,14 @@ class Executor:
             return known
         checked = command.validate(arguments)
         return self._execute(
-            command_id, name, command.space, command.priority, mark, actor, lambda run: command.run(run, checked)
+            command_id,
+            name,
+            command.space,
+            command.priority,
+            mark,
+            actor,
+            lambda run: command.run(run, checked),
+            asked.run(arguments),
         )
 
     def write(
@@ -192,7 +207,8 @@ class Executor:
                 collection.mutate(editor, field, op, args)
             return None
 
-        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply)
+        intent = asked.write(document, changes)
+        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent)
 
     def decide(
         self, document: DocumentId, chosen: Mapping[str, Json], command_id: str = "", actor: str = ""
@@ -209,7 +225,8 @@ class Executor:
                 collection.decide(editor, place, value)
             return None
 
-        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply)
+        intent = asked.decide(document, chosen)
+        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent)
 
     def entry(self, command_id: str) -> Entry:
         """The log entry of a command. Raises `NotFound`."""
@@ -240,15 +257,18 @@ class Executor:
         mark: str,
         actor: str,
         function: Callable[[_Run], Json],
+        intent: Json,
     ) -> Executed:
         wall_ms = self._wall.wall_ms()
         stamp = self.hlc.last
-        run = _Run(self._views, space, self._replica, self.hlc, wall_ms, self._scopes)
+        run = _Run(self._views, space, self._writer, self.hlc, wall_ms, self._scopes)
         try:
             result = function(run)
             if run.ops:
                 self._outbox.require_room()
-            return self._log(command_id or str(uuid.uuid4()), name, space, priority, mark, actor, run, result, wall_ms)
+            return self._log(
+                command_id or str(uuid.uuid4()), name, space, priority, mark, actor, run, result, wall_ms, intent
+            )
         except BaseException:
             # Refused, invalid or a defect in the app's function: the views may hold half of it.
             self.hlc = HybridClock(stamp)
@@ -267,6 +287,7 @@ class Executor:
         run: _Run,
         result: Json,
         wall_ms: int,
+        intent: Json,
     ) -> Executed:
         writes: dict[Place, bytes | None] = {}
         touched = tuple(run.touched)
@@ -278,22 +299,27 @@ class Executor:
         lsn = self._last_lsn + 1
         command = Command(command_id, name, run.scope, self.hlc.last, tuple(run.ops), actor)
         try:
-            logged = encode_command(command, space, self._replica)
+            logged = encode_command(command, space, run.replica)
         except TooBig as error:
             raise TooLarge("", f"the command is too big to be sent: {error}") from error
         dots = tuple((view_key.decode(), op.replica, op.seq) for view_key, op in _dots(run))
-        entry = Entry(lsn, name, mark, Status.PENDING, result, dots, wall_ms)
+        entry = Entry(lsn, name, mark, Status.PENDING, result, dots, wall_ms, asked=intent)
         writes[Family.OPLOG, keys.lsn_key(lsn)] = logged
         writes[Family.COMMANDS, command_id.encode()] = entry.encode()
-        for key in run.touched:
-            writes[Family.PENDING, keys.pending_key(key, lsn)] = b""
+        for key, view in run.touched.items():
+            mark_there = Mark(lsn, Fate.UNKNOWN, run.replica, view.state.vector[run.replica])
+            writes[Family.PENDING, keys.pending_key(key, lsn)] = mark_there.encode()
         writes[Family.META, keys.CLOCK] = keys.pack_number(self.hlc.last) + keys.pack_number(lsn)
+        writes.update(self._lives.taking(*self._outbox.place(space, run.scope), run.replica))
         writes.update(self._outbox.entry(space, run.scope, priority, lsn, touched))
         for view in run.touched.values():
             view.pending.append(lsn)
         self._last_lsn = lsn
         self._views.backlog.added(lsn)
         return Executed(command_id, entry, writes, touched, run.scope)
+
+    def _writer(self, space: str, scope: str) -> str:
+        return self._lives.writer(*self._outbox.place(space, scope))
 
     def document_json(self, document: DocumentId) -> dict[str, Json]:
         """What a reader gets. Raises `NotFound`, `Deleted`."""

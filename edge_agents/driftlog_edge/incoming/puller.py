@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
 
-from driftlog_crdt import AlgebraError, DocumentState, HybridClock, canonical, dominates
+from driftlog_crdt import AlgebraError, DocumentState, HybridClock, Vector, canonical, dominates
+from driftlog_edge.incoming.verdicts import Answered, Verdicts
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place, Record
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Entry, Status
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import FOREIGN_DOT
+from driftlog_edge.store.pending import Fate, marks_of
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import Conflict, ConflictStatus, Receipt, Verdict
+from driftlog_schemas.messages import CommandOutcome, Conflict, ConflictStatus, RefusalNotice, Verdict
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.state_codec import StateCodec
 
@@ -39,19 +42,22 @@ class Pulled(NamedTuple):
 
     writes: dict[Place, bytes | None]
     changed: tuple[DocumentId, ...] = ()
-    settled: tuple[str, ...] = ()
-    """ids of commands that got their final status"""
-    again: tuple[int, ...] = ()
-    """lsns that the cloud wants to see again later"""
-    refused: str = ""
-    """code of a batch refused whole"""
+    answered: tuple[Answered, ...] = ()
+    """What rows of our chains said"""
+    refused: tuple[tuple[str, int, RefusalNotice], ...] = ()
+    """(space, partition, why) of batches that were not believed to be ours"""
     skew_ms: int = 0
-    answered: tuple[tuple[str, int, int], ...] = ()
-    """(space, partition, number) of batches that a receipt has closed"""
     dropped: tuple[int, ...] = ()
-    """lsns that the confirmed state now has all of"""
+    """lsns that are decided and that the confirmed state now has"""
+    forked: tuple[tuple[str, int], ...] = ()
+    """(space, partition) in which somebody else speaks in our name"""
     unreadable: int = 0
     """records that were passed over because they cannot be read here"""
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """ids of commands that got their final status"""
+        return tuple(command_id for answer in self.answered for command_id in answer.settled)
 
 
 class Puller:
@@ -74,7 +80,9 @@ class Puller:
         self._codecs = codecs
         self._records = records
         self._views = views
-        self._outbox = outbox
+        self._lives = outbox.lives
+        self._lives_outbox = outbox
+        self._verdicts = Verdicts(journal, outbox)
         self._journal = journal
         self._hlc = hlc
         self._device_id = device_id
@@ -84,6 +92,9 @@ class Puller:
         """One or more whole groups."""
         writes: dict[Place, bytes | None] = {}
         latest: dict[bytes, DocumentState] = {}
+        held: dict[bytes, int] = {}
+        """The highest own seq in what was confirmed before"""
+        writer = self._lives.chain(space, partition).replica
         digests: dict[str, int] = {}
         changed: dict[bytes, DocumentId] = {}
         unreadable = 0
@@ -105,6 +116,8 @@ class Puller:
             if before is None:
                 raw = self._journal.get(Family.CONFIRMED, record.key)
                 before = None if raw is None else codec.decode(raw)
+                if before is not None:
+                    held[record.key] = before.vector.get(writer, 0)
             value = record.value
             if before is not None and not dominates(incoming.vector, before.vector):
                 incoming = codec.collection.document.join(before, incoming)
@@ -123,13 +136,26 @@ class Puller:
             stored = int.from_bytes(self._journal.get(*place) or bytes(DIGEST_BYTES), "big")
             writes[place] = (stored ^ change).to_bytes(DIGEST_BYTES, "big")
         dropped: dict[int, None] = {}
+        forked: dict[tuple[str, int], None] = {}
         for key, state in latest.items():
-            self._drop_covered(key, changed[key], state, writes, dropped)
+            highest = self._drop_covered(key, state.vector, writes, dropped)
+            # A document that was not held tells nothing of who made its dots.
+            if key in held and self._never_made(space, partition, state.vector, max(highest, held[key])):
+                forked[space, partition] = None
+        for branch in forked:
+            writes.update(self._lives.written(*branch, replace(self._lives.chain(*branch), fork=FOREIGN_DOT)))
         if latest:
             writes[Family.META, keys.OBSERVED] = keys.pack_number(self._hlc().last)
         if records:
             writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
-        return Pulled(writes, tuple(changed.values()), dropped=tuple(dropped), unreadable=unreadable)
+        return Pulled(
+            writes, tuple(changed.values()), dropped=tuple(dropped), forked=tuple(forked), unreadable=unreadable
+        )
+
+    def _never_made(self, space: str, partition: int, vector: Vector, highest: int) -> bool:
+        """Does a state hold a dot of the life that writes there which this folder never made?"""
+        chain = self._lives.chain(space, partition)
+        return not chain.fork and vector.get(chain.replica, 0) > highest
 
     def _document(self, topic: str, record: Record) -> DocumentId | None:
         try:
@@ -146,30 +172,34 @@ class Puller:
         """The writes are staged: views of the changed documents are computed anew when asked for."""
         for document in pulled.changed:
             self._views.forget(document_key(document))
-        for lsn in pulled.dropped:
+        lsns = [*pulled.dropped]
+        for answer in pulled.answered:
+            for key in answer.documents:
+                self._views.forget(key)
+            lsns += answer.dropped
+        for lsn in lsns:
             self._views.backlog.dropped(lsn)
         for follow in self._on_staged:
             follow(pulled)
 
     def _drop_covered(
-        self,
-        key: bytes,
-        document: DocumentId,
-        state: DocumentState,
-        writes: dict[Place, bytes | None],
-        dropped: dict[int, None],
-    ) -> None:
-        for lsn in self._views.pending(key):
-            ops = self._views.command(lsn).ops
-            if all(state.vector.get(op.replica, 0) >= op.seq for other, op in ops if other == document):
-                writes[Family.PENDING, keys.pending_key(key, lsn)] = None
-                others = {document_key(other) for other, _ in ops} - {key}
-                if not any(self._is_pending(other, lsn, writes) for other in others):
-                    dropped[lsn] = None
+        self, key: bytes, vector: Vector, writes: dict[Place, bytes | None], dropped: dict[int, None]
+    ) -> int:
+        """Pending entries of a document that its state covers go. Returns the highest own seq known to have been made there."""
+        highest = 0
+        for mark in marks_of(self._journal, key):
+            highest = mark.seq
+            if vector.get(mark.replica, 0) < mark.seq:
+                break
+            writes[Family.PENDING, keys.pending_key(key, mark.lsn)] = None
+            if mark.fate is not Fate.UNKNOWN and not self._is_pending_elsewhere(key, mark.lsn, writes):
+                dropped[mark.lsn] = None
+        return highest
 
-    def _is_pending(self, key: bytes, lsn: int, writes: Mapping[Place, bytes | None]) -> bool:
-        place = (Family.PENDING, keys.pending_key(key, lsn))
-        return place not in writes and self._journal.get(*place) is not None
+    def _is_pending_elsewhere(self, key: bytes, lsn: int, writes: Mapping[Place, bytes | None]) -> bool:
+        others = {document_key(document) for document, _ in self._views.command(lsn).ops} - {key}
+        places = [(Family.PENDING, keys.pending_key(other, lsn)) for other in others]
+        return any(place not in writes and self._journal.get(*place) is not None for place in places)
 
     def _observe(self, document: DocumentId, state: DocumentState) -> None:
         clock = self._hlc()
@@ -179,59 +209,58 @@ class Puller:
                 clock.observe(write.hlc)
 
     def receipts(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
-        """Receipts of this partition; other devices' are passed over."""
+        """Rows of this replica's chain in this partition, and refusals of what claimed to be its device's; others are passed over."""
         writes: dict[Place, bytes | None] = {}
-        settled: list[str] = []
-        again: list[int] = []
-        answered: list[tuple[str, int, int]] = []
-        refused, skew, unreadable = "", 0, 0
-        for record in records:
-            if record.key != self._device_id.encode() or record.value is None:
+        answered: list[Answered] = []
+        refused: list[tuple[str, int, RefusalNotice]] = []
+        space = topic.rpartition(".")[0]
+        skew = unreadable = 0
+        device = self._device_id.encode()
+        for record in _latest(records, device):
+            if record.value is None or record.key.partition(b".")[0] != device:
                 continue
             try:
-                receipt = self._records.decode_receipt(record.value)
+                if record.key == device:
+                    if (answer := self._receipt(partition, record.value, writes)) is not None:
+                        answered.append(answer)
+                        continue
+                    refused.append((space, partition, self._records.decode_refusal_notice(record.value)))
+                    continue
+                row = self._records.decode_chain_row(record.value)
             except UNREADABLE as error:
                 _passed_over(topic, record, error)
                 unreadable += 1
                 continue
-            skew = receipt.skew_ms or skew
-            if receipt.code:
-                # Only a batch of ours that is still open can be meant; a forger's is not.
-                lsns = self._outbox.lsns(receipt.space, partition, receipt.batch)
-                if lsns:
-                    refused = receipt.code
-                    again += lsns
-                continue
-            settled += self._settle(receipt, writes, again)
-            if all(o.code != "parking_full" for o in receipt.outcomes):
-                writes.update(self._outbox.closing(receipt.space, partition, receipt.batch))
-                answered.append((receipt.space, partition, receipt.batch))
+            answer = self._verdicts.of(row, record.value)
+            if answer.writes:
+                skew = row.skew_ms or skew
+                answered.append(answer)
+                writes.update(answer.writes)
         if records:
             writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
-        return Pulled(writes, (), tuple(settled), tuple(again), refused, skew, tuple(answered), unreadable=unreadable)
+        return Pulled(writes, (), tuple(answered), tuple(refused), skew, unreadable=unreadable)
 
-    def _settle(self, receipt: Receipt, writes: dict[Place, bytes | None], again: list[int]) -> list[str]:
-        settled = []
-        for outcome in receipt.outcomes:
-            place = (Family.COMMANDS, outcome.command_id.encode())
-            raw = writes.get(place) or self._journal.get(*place)
-            if raw is None:
-                continue
-            entry = Entry.decode(raw)
-            if entry.status in (Status.MERGED, Status.REJECTED):
-                continue
-            if outcome.verdict is Verdict.PARKED:
-                # The cloud keeps it, unless it had no room.
-                if outcome.code == "parking_full":
-                    again.append(entry.lsn)
-                continue
-            if outcome.verdict is Verdict.REJECTED:
-                entry = entry.with_status(Status.REJECTED, outcome.code, outcome.reason)
-            else:
-                entry = entry.with_status(Status.MERGED)
-            writes[place] = entry.encode()
-            settled.append(outcome.command_id)
-        return settled
+    def _receipt(self, partition: int, value: bytes, writes: dict[Place, bytes | None]) -> Answered | None:
+        """What workers wrote before there were rows."""
+        try:
+            receipt = self._records.decode_receipt(value)
+        except UNREADABLE:
+            return None
+        answer = Answered(receipt.space, partition)
+        if receipt.code and receipt.batch < 1:
+            raise ValueError(receipt.code)
+        batch = self._lives_outbox.sealed.get(receipt.space, partition, receipt.batch)
+        if batch is None or receipt.code or receipt.replica != self._lives.chain(receipt.space, partition).replica:
+            return answer
+        if (Family.SEALED, keys.sealed_key(*batch.place)) in writes:
+            return answer  # two in one look: the next repetition tells
+        named = {o.command_id for o in receipt.outcomes}
+        whole = self._lives_outbox.sealed.batch(batch)
+        parked = () if whole is None else [c.id for c in whole.commands if c.id not in named]
+        same = [o._replace(verdict=Verdict.ACCEPTED) if o.verdict is Verdict.DUPLICATE else o for o in receipt.outcomes]
+        self._verdicts.settle(batch, [*same, *(CommandOutcome(c, Verdict.PARKED) for c in parked)], answer)
+        writes.update(answer.writes)
+        return answer
 
     def conflicts(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
         """Conflicts of subscribed scopes."""
@@ -277,6 +306,12 @@ class Puller:
                 resolved_by=conflict.resolved_by,
             )
         )
+
+
+def _latest(records: Sequence[Record], device: bytes) -> list[Record]:
+    """The last record of each key: a row says all that the rows before it said."""
+    rows = {record.key: record for record in records}
+    return [record for record in records if record.key == device or rows[record.key] is record]
 
 
 def _passed_over(topic: str, record: Record, error: Exception) -> None:

@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from driftlog_edge import ports
 from driftlog_edge.link.kafka_asker import KafkaAsker
+from driftlog_edge.link.kafka_history import read_history
 from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 
@@ -52,6 +53,9 @@ class KafkaRoute:
 
     def ask(self) -> ports.Asker:
         return KafkaAsker(self._kafka)
+
+    def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
+        return read_history(self._kafka, topic, partition, key, start, end, seconds)
 
 
 class Shipping:

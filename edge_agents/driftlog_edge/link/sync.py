@@ -21,10 +21,13 @@ import structlog
 from driftlog_edge.errors import EdgeError, Offline, TimedOut
 from driftlog_edge.incoming.intake import Intake, Kind
 from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.incoming.verdicts import Answered
 from driftlog_edge.link.connectivity import Connection, Connectivity, Watchdog, backoff
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.heartbeats import Pulse
+from driftlog_edge.link.renewing import Renewing
 from driftlog_edge.outgoing.pump import Pump
+from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Asker, Chunk, Clock, Family, Feed, Route, Sealed, Shipping, Unreachable
 from driftlog_edge.store import keys
@@ -62,8 +65,9 @@ class Sync:
         puller: Puller,
         clock: Clock,
         moved: Callable[[Pulled], None],
+        renewal: Renewal,
+        device_id: str,
         heartbeat: Callable[[], tuple[bytes, bytes]],
-        sync_before_send: bool,
     ) -> None:
         self._route = route
         self._ids = ids
@@ -76,10 +80,12 @@ class Sync:
         self._heartbeat = heartbeat
         self.connectivity = Connectivity()
         self.watchdog = Watchdog()
-        self.pump = Pump(shipper, committer, ids, lambda: self._shipping, sync_before_send)
+        self.pump = Pump(shipper, committer, ids, lambda: self._shipping)
         self._pulse = Pulse()
         self._heartbeat_known = False
         self._trouble_in = ""
+        self._refusal = ""
+        """Why the cloud does not believe this device's batches."""
         self.unreadable = 0
         """Records that were passed over because nobody here can read them."""
         self.skew_ms = 0
@@ -102,6 +108,16 @@ class Sync:
         self._asker: Asker | None = None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="driftlog-link")
         """For what blocks, each call with an end: nobody else's waiting keeps the link from closing."""
+        self.renewing = Renewing(
+            renewal,
+            committer,
+            route,
+            lambda: self._asker,
+            self.position,
+            device_id,
+            self._threads,
+            self._renewed,
+        )
         self._intake: Intake | None = None
         self._changing = asyncio.Lock()
         self._failures = 0
@@ -113,7 +129,7 @@ class Sync:
     @property
     def problem(self) -> str:
         """Why something does not move, in words; empty when all is well."""
-        return self._trouble_in or self.pump.problem
+        return self._trouble_in or self._refusal or self.renewing.problem or self.pump.problem
 
     @property
     def idle(self) -> bool:
@@ -137,6 +153,7 @@ class Sync:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         async with self._changing:
             await self._disconnect()
+        await self.renewing.stop()
         await self.pump.stop()
         self._threads.shutdown(wait=False)
         self.freshness.keep()
@@ -176,6 +193,7 @@ class Sync:
             self._asker = self._route.ask()
             self._probe_at = self._clock.monotonic() + PROBE_SOON_SECONDS
             self.pump.hurry()
+            self.renewing.run()
 
     async def _disconnect(self, *, forced: bool = False) -> None:
         shipping, feed, intake = self._shipping, self._feed, self._intake
@@ -203,7 +221,7 @@ class Sync:
         elif self._shipping is not None and connection == self._connection:
             log.warning("a batch was not delivered", number=batch.number, error=error)
             self._trouble()
-            self._shipper.resume()
+            self._shipper.failed(batch)
             self.pump.run()
 
     async def _beat(self) -> None:
@@ -251,19 +269,31 @@ class Sync:
 
     def _pulled(self, pulled: Pulled) -> None:
         now = self._clock.monotonic()
-        for place in pulled.answered:
-            self._shipper.answered(*place)
-        if pulled.again:
-            self._shipper.refused(pulled.again, now)
-        if pulled.refused:
-            self.pump.problem = f"the cloud refuses this device's batches: {pulled.refused}"
-            log.error("batch refused", code=pulled.refused)
-        elif pulled.answered:
-            self.pump.problem = ""
+        for answer in pulled.answered:
+            self._answered(answer, now)
+        for space, partition, notice in pulled.refused:
+            self._shipper.refused(space, partition, now)
+            self._refusal = f"the cloud refuses this device's batches: {notice.code}: {notice.reason}"
+            log.error("batch refused", code=notice.code, reason=notice.reason)
+        if pulled.forked or any(answer.forked for answer in pulled.answered):
+            self.renewing.run()
         self.unreadable += pulled.unreadable
         self.skew_ms = pulled.skew_ms or self.skew_ms
         self.watchdog.moved(now)
         self._moved(pulled)
+
+    def _answered(self, answer: Answered, now: float) -> None:
+        for place in answer.closed:
+            self._shipper.answered(place)
+        if answer.closed:
+            self._refusal = ""
+        self._shipper.early(answer.early, now)
+        if answer.deferred:
+            self._shipper.deferred(answer.space, answer.partition, now)
+
+    def _renewed(self) -> None:
+        self._moved(Pulled({}))
+        self.pump.run()
 
     def position(self, topic: str, partition: int) -> int:
         """The next offset this replica will read."""

@@ -1,17 +1,17 @@
 """What waits for the network: by class, then partition, then in order; whole commands only; bounded.
 
 Order within a document always holds. A command of an urgent class takes the earlier unsent commands of its documents along
-into its class, and theirs in turn, so that within a class the order of lsns is an order that every document agrees with.
+into its class, and theirs in turn, so that within a class the order of lsns is an order that every document agrees with. What the
+cloud has deferred is held back for a while in a class of its own, with all that comes behind it on its documents; the rest goes on.
 
-A batch is sealed under the next number of its partition with the list of its commands, and that list is kept until a receipt
-answers it. After a crash the same numbers hold the same commands; sending one again is harmless, since dots are counted once.
+A batch is sealed under the next number of its partition's chain. Spaces and partitions stand in every key by name, so that a
+release which declares more of them finds its queue as it was.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from driftlog_edge.errors import OutboxFull
@@ -19,8 +19,11 @@ from driftlog_edge.ports import Family, Place, Sealed
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import logged
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import Lives
+from driftlog_edge.store.pending import marks_of
+from driftlog_edge.store.sealed import Open, SealedBatches
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, MAX_BATCH_OPS, BatchCodec, encode_body
+from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, MAX_BATCH_OPS, BatchCodec, batch_digest, encode_body
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Batch, Command
@@ -28,23 +31,20 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import Identity
 
 DEFAULT_LIMIT = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A sealed batch without a receipt yet."""
-
-    space: str
-    partition: int
-    number: int
-    lsns: tuple[int, ...]
+_NORMAL = keys.CLASSES.index("normal")
 
 
 class Outbox:
     """The queue of commands that the cloud has not taken."""
 
     def __init__(
-        self, contract: AppContract, identity: Identity, codec: BatchCodec, journal: Journal, limit: int = DEFAULT_LIMIT
+        self,
+        contract: AppContract,
+        identity: Identity,
+        codec: BatchCodec,
+        journal: Journal,
+        lives: Lives,
+        limit: int = DEFAULT_LIMIT,
     ) -> None:
         self._spaces = sorted(contract.spaces)
         self._partitions = {name: space.partitions for name, space in contract.spaces.items()}
@@ -52,159 +52,214 @@ class Outbox:
         self._codec = codec
         self._journal = journal
         self._limit = limit
+        self.lives = lives
+        self.sealed = SealedBatches(journal)
         self._waiting: list[int] = []
-        """How many commands wait in each class."""
-        self._count()
-        journal.on_rollback(self._count)
+        """How many commands wait in each class, the held ones last."""
+        self._held: set[bytes] = set()
+        """Documents that a held command changes."""
+        self.released: set[tuple[str, int]] = set()
+        """(space, partition) whose held commands may be sealed again."""
+        self.count()
+        journal.on_rollback(self.count)
 
-    def _count(self) -> None:
-        self._waiting = [0] * len(keys.CLASSES)
+    def count(self) -> None:
+        """As the store has it."""
+        self._waiting = [0] * (keys.HELD + 1)
+        self._held = set()
         for key, _ in self._journal.scan(Family.OUTBOX, b""):
             self._waiting[keys.urgency_of(key)] += 1
+            if keys.urgency_of(key) == keys.HELD:
+                self._held.update(self._documents(keys.parse_lsn(key)))
 
     @property
     def waiting(self) -> int:
-        """Commands not yet sealed into a batch."""
+        """Commands that could be sealed now, about."""
+        return sum(self._waiting[: keys.HELD]) + (self._waiting[keys.HELD] if self.released else 0)
+
+    @property
+    def holding(self) -> int:
+        """Commands that the cloud has deferred, and those behind them."""
+        return self._waiting[keys.HELD]
+
+    @property
+    def unsealed(self) -> int:
+        """Commands that are in no batch, the held ones among them."""
         return sum(self._waiting)
 
     def require_room(self) -> None:
         """Raise `OutboxFull` if no further command may wait."""
-        if self.waiting >= self._limit:
+        if self.unsealed >= self._limit:
             raise OutboxFull(
-                f"{self.waiting} commands wait for the network, at most {self._limit} may",
+                f"{self.unsealed} commands wait for the network, at most {self._limit} may",
                 "connect the device, or raise outbox_limit",
             )
+
+    def place(self, space: str, scope: str) -> tuple[str, int]:
+        """(space, partition) of a scope."""
+        return space, partition_of(scope, self._partitions[space])
+
+    # -- in
 
     def entry(
         self, space: str, scope: str, priority: str, lsn: int, documents: Sequence[bytes]
     ) -> Mapping[Place, bytes | None]:
         """The writes that put a new command into the outbox, earlier ones of its documents moved along."""
-        index = self._spaces.index(space)
-        partition = partition_of(scope, self._partitions[space])
+        _, partition = self.place(space, scope)
         urgency = keys.CLASSES.index(priority)
         writes: dict[Place, bytes | None] = {}
-        if any(self._waiting[urgency + 1 :]):
-            self._take_along(writes, index, partition, urgency, documents)
-        writes[Family.OUTBOX, keys.outbox_key(index, urgency, partition, lsn)] = b""
+        if self._held and not self._held.isdisjoint(documents):
+            urgency = keys.HELD
+            self._held.update(documents)
+        elif any(self._waiting[urgency + 1 : keys.HELD]):
+            self._move(writes, space, partition, urgency, documents, range(urgency + 1, keys.HELD))
+        writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = b""
         self._waiting[urgency] += 1
         return writes
 
-    def _take_along(
+    def defer(self, space: str, partition: int, lsns: Iterable[int]) -> dict[Place, bytes | None]:
+        """The writes that put sealed commands back, to be sealed again later, and hold what is behind them."""
+        writes: dict[Place, bytes | None] = {}
+        documents: set[bytes] = set()
+        for lsn in lsns:
+            writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = b""
+            self._waiting[keys.HELD] += 1
+            documents |= self._documents(lsn)
+        self._held |= documents
+        self._move(writes, space, partition, keys.HELD, sorted(documents), range(keys.HELD))
+        return writes
+
+    def held(self) -> set[tuple[str, int]]:
+        """(space, partition) where something is held."""
+        if not self._waiting[keys.HELD]:
+            return set()
+        found = (keys.parse_outbox(key) for key, _ in self._journal.scan(Family.OUTBOX, b""))
+        return {(space, partition) for space, urgency, partition, _ in found if urgency == keys.HELD}
+
+    def withdraw(self, space: str, partition: int, lsn: int) -> dict[Place, bytes | None]:
+        """The writes that take an unsealed command out."""
+        for urgency in range(keys.HELD + 1):
+            key = keys.outbox_key(space, urgency, partition, lsn)
+            if self._journal.get(Family.OUTBOX, key) is not None:
+                self._waiting[urgency] -= 1
+                return {(Family.OUTBOX, key): None}
+        return {}
+
+    def keys_of(self, space: str, partition: int) -> list[bytes]:
+        """The entries of one partition, of all classes."""
+        prefixes = [keys.outbox_prefix(space, urgency, partition) for urgency in range(keys.HELD + 1)]
+        return [key for prefix in prefixes for key, _ in self._journal.scan(Family.OUTBOX, prefix)]
+
+    def _move(
         self,
         writes: dict[Place, bytes | None],
-        space: int,
+        space: str,
         partition: int,
         urgency: int,
         documents: Sequence[bytes],
+        classes: Iterable[int],
     ) -> None:
+        """Unsealed commands of these documents go from `classes` to `urgency`, and those of their documents in turn."""
         todo, met = list(documents), set(documents)
         while todo:
-            for key, _ in self._journal.scan(Family.PENDING, keys.pending_prefix(todo.pop())):
-                lsn = keys.parse_lsn(key)
-                for lower in range(urgency + 1, len(keys.CLASSES)):
-                    place = (Family.OUTBOX, keys.outbox_key(space, lower, partition, lsn))
+            for mark in marks_of(self._journal, todo.pop()):
+                for other in classes:
+                    place = (Family.OUTBOX, keys.outbox_key(space, other, partition, mark.lsn))
                     if place in writes or self._journal.get(*place) is None:
                         continue
                     writes[place] = None
-                    writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = b""
-                    self._waiting[lower] -= 1
+                    writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, mark.lsn)] = b""
+                    self._waiting[other] -= 1
                     self._waiting[urgency] += 1
-                    for other, _ in logged(self._journal, lsn)[0].ops:
-                        name = document_key(other)
-                        if name not in met:
-                            met.add(name)
-                            todo.append(name)
+                    found = self._documents(mark.lsn) - met
+                    met |= found
+                    todo += found
+        if urgency == keys.HELD:
+            self._held |= met
+
+    def _documents(self, lsn: int) -> set[bytes]:
+        return {document_key(document) for document, _ in logged(self._journal, lsn)[0].ops}
+
+    # -- out
 
     def seal(self, app_version: str = "") -> tuple[Sealed, dict[Place, bytes | None]] | None:
-        """The next batch and the writes that seal it; None when nothing waits. The most urgent class goes first."""
+        """The next batch and the writes that seal it; None when nothing can be. The most urgent class goes first."""
         first = self._first()
         if first is None:
             return None
         space, _, partition, _ = keys.parse_outbox(first)
         commands: list[Command] = []
-        lsns: list[int] = []
         taken: list[bytes] = []
         size = ops = 0
         for key in self._of_partition(space, partition):
-            lsn = keys.parse_lsn(key)
-            command, length = logged(self._journal, lsn)
+            command, length = logged(self._journal, keys.parse_lsn(key))
             if commands and (ops + len(command.ops) > MAX_BATCH_OPS or size + length > MAX_BATCH_BYTES):
                 break
             commands.append(command)
-            lsns.append(lsn)
             size += length
             ops += len(command.ops)
             taken.append(key)
-        name = self._spaces[space]
+        return self._sealed(space, partition, commands, taken, app_version)
+
+    def _sealed(
+        self, space: str, partition: int, commands: Sequence[Command], taken: Sequence[bytes], app_version: str
+    ) -> tuple[Sealed, dict[Place, bytes | None]]:
+        chain = self.lives.chain(space, partition)
+        number = chain.number + 1
+        floor = self.sealed.floor(space, partition, number)
+        body = encode_body(
+            Batch(space, partition, chain.replica, number, tuple(commands), app_version, prev=chain.head, floor=floor)
+        )
+        lsns = [keys.parse_lsn(key) for key in taken]
+        batch = Open(space, partition, number, batch_digest(body), tuple(lsns))
+        sealed = self._signed(batch, body)  # may need the registry, and fail
         writes: dict[Place, bytes | None] = {(Family.OUTBOX, key): None for key in taken}
-        counter = keys.batch_counter(name, partition)
-        number = keys.unpack_number(self._journal.get(Family.META, counter)) + 1
-        writes[Family.META, counter] = keys.pack_number(number)
-        writes[Family.META, keys.sealed_key(name, partition, number)] = json.dumps(lsns).encode()
-        sealed = self._sealed(name, partition, number, lsns, commands, app_version)  # may need the registry, and fail
+        writes.update(self.sealed.opening(batch, body))
+        writes.update(self.lives.written(space, partition, replace(chain, number=number, head=batch.digest)))
         for key in taken:
             self._waiting[keys.urgency_of(key)] -= 1
+        if not self._waiting[keys.HELD]:
+            self._held.clear()
+            self.released.clear()
         return sealed, writes
 
     def _first(self) -> bytes | None:
-        best: bytes | None = None
-        for space in range(len(self._spaces)):
-            key = next((k for k, _ in self._journal.scan(Family.OUTBOX, bytes((space,)))), None)
-            if key is not None and (best is None or key[1] < best[1]):
-                best = key
-        return best
+        """The first entry of the most urgent class, of a partition whose chain can go on."""
+        stuck = self.lives.stuck
+        for urgency, waiting in enumerate(self._waiting[: keys.HELD]):
+            for space in self._spaces if waiting else ():
+                for partition in range(self._partitions[space]) if stuck else (None,):
+                    if (space, partition) not in stuck:
+                        key = self._next(keys.outbox_prefix(space, urgency, partition))
+                        if key is not None:
+                            return key
+        found = (self._next(keys.outbox_prefix(s, keys.HELD, p)) for s, p in sorted(self.released - stuck))
+        return next((key for key in found if key is not None), None)
 
-    def _of_partition(self, space: int, partition: int) -> Iterator[bytes]:
-        for urgency, waiting in enumerate(self._waiting):
-            if not waiting:
-                continue
-            prefix = keys.outbox_key(space, urgency, partition, 0)[: -keys.LSN_BYTES]
-            yield from [k for k, _ in islice(self._journal.scan(Family.OUTBOX, prefix), MAX_BATCH_OPS)]
+    def _next(self, prefix: bytes) -> bytes | None:
+        return next((key for key, _ in self._journal.scan(Family.OUTBOX, prefix)), None)
 
-    def open_batches(self) -> list[Open]:
-        """Every sealed batch without a receipt, in order of number within its partition."""
-        result = []
-        for space in self._spaces:
-            for key, value in self._journal.scan(Family.META, keys.sealed_prefix(space)):
-                result.append(Open(space, *keys.parse_sealed(key), tuple(json.loads(value))))
-        return result
+    def _of_partition(self, space: str, partition: int) -> Iterator[bytes]:
+        """What may go into the next batch, in order. What was held goes first: it has waited longest."""
+        held = (keys.HELD,) if (space, partition) in self.released else ()
+        for urgency in (*held, *range(keys.HELD)):
+            if self._waiting[urgency]:
+                prefix = keys.outbox_prefix(space, urgency, partition)
+                yield from [k for k, _ in islice(self._journal.scan(Family.OUTBOX, prefix), MAX_BATCH_OPS)]
 
-    def reseal(self, batch: Open, app_version: str = "") -> Sealed:
-        """The same batch again, same number and same commands."""
-        commands = [logged(self._journal, lsn)[0] for lsn in batch.lsns if self._has(lsn)]
-        return self._sealed(batch.space, batch.partition, batch.number, batch.lsns, commands, app_version)
-
-    def lsns(self, space: str, partition: int, number: int) -> tuple[int, ...]:
-        """The commands of a sealed batch; empty once a receipt has closed it."""
-        if number < 1:
-            return ()  # the receipt of a batch whose number could not be read: a forger's, or noise
-        raw = self._journal.get(Family.META, keys.sealed_key(space, partition, number))
-        return () if raw is None else tuple(json.loads(raw))
-
-    def closing(self, space: str, partition: int, number: int) -> dict[Place, bytes | None]:
-        """The writes that close a batch: a receipt has answered it."""
-        return {(Family.META, keys.sealed_key(space, partition, number)): None}
+    def reseal(self, batch: Open) -> Sealed:
+        """The same batch again, byte for byte; signed with the key that the device has now."""
+        return self._signed(batch, self.sealed.body(batch))
 
     def holds(self, lsn: int, place: tuple[str, int]) -> bool:
         """Does this command still wait to be sealed? `place` is its (space, partition)."""
-        space = self._spaces.index(place[0])
         return any(
-            self._journal.get(Family.OUTBOX, keys.outbox_key(space, urgency, place[1], lsn)) is not None
-            for urgency in range(len(keys.CLASSES))
+            self._journal.get(Family.OUTBOX, keys.outbox_key(place[0], urgency, place[1], lsn)) is not None
+            for urgency in range(keys.HELD + 1)
         )
 
-    def _has(self, lsn: int) -> bool:
-        return self._journal.get(Family.OPLOG, keys.lsn_key(lsn)) is not None
-
-    def _sealed(
-        self,
-        space: str,
-        partition: int,
-        number: int,
-        lsns: Sequence[int],
-        commands: Sequence[Command],
-        app_version: str,
-    ) -> Sealed:
-        body = encode_body(Batch(space, partition, self._identity.replica, number, tuple(commands), app_version))
+    def _signed(self, batch: Open, body: bytes) -> Sealed:
         value = self._codec.seal(body, self._identity)
-        return Sealed(topics.ops_topic(space), partition, number, self._identity.device_id.encode(), value, tuple(lsns))
+        key = self._identity.device_id.encode()
+        topic = topics.ops_topic(batch.space)
+        return Sealed(topic, batch.partition, batch.number, key, value, batch.lsns, batch.digest)

@@ -1,7 +1,7 @@
 """Sealed batches on their way out, one after another, as far as the way is free.
 
-A batch is sent only after the write that sealed it is in the store, and with it every command it carries: an op that the cloud has
-but the device forgot would let the device use its dot again. What fails is tried again after a while that grows to five
+A batch is sent only after the write that sealed it is synced, and with it every command it carries, whatever durability those had: an op
+or a number that the cloud has but the device forgot would let the device use it again. What fails is tried again after a while that grows to five
 minutes: the store may have no space, the registry may not be there for the first batch, the client may have no room.
 """
 
@@ -35,13 +35,11 @@ class Pump:
         committer: Committer,
         ids: SchemaIds,
         shipping: Callable[[], Shipping | None],
-        sync: bool,
     ) -> None:
         self._shipper = shipper
         self._committer = committer
         self._ids = ids
         self._shipping = shipping
-        self._sync = sync
         self._envelope_known = False
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -53,10 +51,6 @@ class Pump:
         if self._task is None and self._shipping() is not None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="driftlog-pump")
             self._task.add_done_callback(self._ended)
-
-    def owe_sync(self) -> None:
-        """A command was answered that the disk may not have: from now on what seals a batch is synced, and with it all before."""
-        self._sync = True
 
     def hurry(self) -> None:
         """There is a new connection: send what waits, and do not sit out a pause."""
@@ -86,7 +80,6 @@ class Pump:
                 attempt += 1
                 self.problem = str(error)
                 log.warning("cannot ship yet", reason=self.problem)
-                self._shipper.resume()
                 await self._pause(backoff(attempt, random.random))
 
     async def _pause(self, seconds: float) -> None:
@@ -106,10 +99,15 @@ class Pump:
         if found is None:
             return False
         batch, writes = found
-        if writes:
-            await self._committer.stage(writes, sync=self._sync)
-        shipping = self._shipping()
-        if shipping is None:
-            return False
-        shipping.send(batch)
+        try:
+            if writes:
+                await self._committer.stage(writes, sync=True)
+            shipping = self._shipping()
+            if shipping is None:
+                self._shipper.failed(batch)
+                return False
+            shipping.send(batch)
+        except BaseException:
+            self._shipper.failed(batch)
+            raise
         return True

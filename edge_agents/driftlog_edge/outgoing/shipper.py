@@ -1,27 +1,42 @@
 """Which batch goes out next, and which goes out again. No I/O: it is told what happened and answers what to send.
 
-A sealed batch stays open until a receipt answers it. What was on its way when the agent died, or was purged, goes out again in
-order, under its old number. A batch that was delivered but never answered goes out again after a while that doubles, because the
-cloud may have refused it (a device enrolled late) or had no room to park it; a duplicate costs it nothing.
+A sealed batch stays open until the cloud's row answers it. It goes out again only for a reason: the client that had it is gone or gave up
+before the log had it; the process began anew and nobody knows; or the log has it and no answer came for a while that doubles, because the
+cloud had refused its device, had no room, or had not met its predecessor. A batch that is on its way or was delivered is never sent
+again merely because a connection was.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from driftlog_edge.outgoing.outbox import Open, Outbox
+from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Place, Sealed
 
 AGAIN_SECONDS = 120.0
 REFUSED_SECONDS = 10.0
+EARLY_SECONDS = 1.0
 AGAIN_CAP_SECONDS = 3600.0
+
+BatchPlace: TypeAlias = tuple[str, int, int]
+"""(space, partition, number)"""
 
 
 @dataclass(slots=True)
 class _Wait:
-    """An open batch: when it should go out again, and how often it has."""
+    """A batch that the log has: when it should go out again, and how often it was delivered."""
+
+    due: float
+    attempts: int
+    lsns: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Deferral:
+    """What the cloud has deferred in a partition: when it is sealed again, and how often it was."""
 
     due: float
     attempts: int
@@ -33,15 +48,19 @@ class Shipper:
     def __init__(self, outbox: Outbox, in_flight: int) -> None:
         self._outbox = outbox
         self._limit = in_flight
-        self._resend: deque[Open] = deque()
-        self._flying: dict[tuple[str, int, int], Sealed] = {}
-        self._open: dict[tuple[str, int, int], _Wait] = {}
-        self.resume()
+        self._resend: list[BatchPlace] = [batch.place for batch in outbox.sealed.all()]
+        """In order of number within a partition."""
+        self._flying: dict[BatchPlace, Sealed] = {}
+        self._delivered: dict[BatchPlace, _Wait] = {}
+        self._deferred: dict[tuple[str, int], _Deferral] = {}
+        for place in outbox.held():
+            outbox.released.add(place)  # nobody remembers how long they have waited
 
     def resume(self) -> None:
-        """Nothing is on its way any more; every open batch goes out again, in order."""
+        """The client is gone: what it had and the log is not known to have goes out again."""
+        for place in self._flying:
+            self._queue(place)
         self._flying.clear()
-        self._resend = deque(self._outbox.open_batches())
 
     @property
     def idle(self) -> bool:
@@ -55,25 +74,19 @@ class Shipper:
 
     def carries(self, lsn: int) -> bool:
         """Is this sealed command in a batch that the log is not known to have?"""
-        if any(lsn in batch.lsns for batch in self._flying.values() if not self._arrived(_place(batch))):
+        if any(lsn in batch.lsns for place, batch in self._flying.items() if place not in self._delivered):
             return True
-        return any(
-            lsn in batch.lsns
-            for batch in self._resend
-            if not self._arrived((batch.space, batch.partition, batch.number))
-        )
-
-    def _arrived(self, place: tuple[str, int, int]) -> bool:
-        wait = self._open.get(place)
-        return wait is not None and wait.attempts > 0
+        queued = (self._outbox.sealed.get(*place) for place in self._resend if place not in self._delivered)
+        return any(batch is not None and lsn in batch.lsns for batch in queued)
 
     def next(self) -> tuple[Sealed, dict[Place, bytes | None]] | None:
         """The next batch and what to write before it is sent; None when the way is full or nothing waits."""
         if len(self._flying) >= self._limit:
             return None
-        if self._resend:
-            batch = self._outbox.reseal(self._resend.popleft())
-            return self._fly(batch), {}
+        while self._resend:
+            batch = self._outbox.sealed.get(*self._resend.pop(0))
+            if batch is not None:
+                return self._fly(self._outbox.reseal(batch)), {}
         sealed = self._outbox.seal()
         if sealed is None:
             return None
@@ -85,34 +98,70 @@ class Shipper:
 
     def delivered(self, batch: Sealed, now: float) -> None:
         """The log has it."""
-        self._flying.pop(_place(batch), None)
-        wait = self._open.setdefault(_place(batch), _Wait(0.0, 0))
+        place = _place(batch)
+        known = self._outbox.sealed.get(*place)
+        if known is not None and known.digest != batch.digest:
+            return  # a late word on a batch of an earlier life, which had the same number
+        self._flying.pop(place, None)
+        if place in self._resend:  # its client was given up, and had brought it over all the same
+            self._resend.remove(place)
+        wait = self._delivered.setdefault(place, _Wait(0.0, 0, batch.lsns))
         wait.due = now + min(AGAIN_CAP_SECONDS, AGAIN_SECONDS * (1 << min(wait.attempts, 10)))
         wait.attempts += 1
 
-    def answered(self, space: str, partition: int, number: int) -> None:
-        """A receipt has closed it."""
-        self._open.pop((space, partition, number), None)
+    def failed(self, batch: Sealed) -> None:
+        """The client gave it up before the log had it."""
+        if self._flying.pop(_place(batch), None) is not None:
+            self._queue(_place(batch))
 
-    def refused(self, lsns: Iterable[int], now: float) -> None:
-        """The cloud did not take these (yet): their batches go out again soon."""
-        meant = set(lsns)
-        for batch in self._outbox.open_batches():
-            if meant & set(batch.lsns):
-                wait = self._open.setdefault((batch.space, batch.partition, batch.number), _Wait(0.0, 0))
-                wait.due = now + min(AGAIN_CAP_SECONDS, REFUSED_SECONDS * (1 << min(wait.attempts, 10)))
+    def answered(self, place: BatchPlace) -> None:
+        """A verdict has closed it."""
+        self._delivered.pop(place, None)
+        self._flying.pop(place, None)
+
+    def deferred(self, space: str, partition: int, now: float) -> None:
+        """The cloud does not take some commands for now: they are sealed again after a while that doubles."""
+        place = (space, partition)
+        self._outbox.released.discard(place)
+        deferral = self._deferred.setdefault(place, _Deferral(0.0, 0))
+        deferral.due = now + min(AGAIN_CAP_SECONDS, REFUSED_SECONDS * (1 << min(deferral.attempts, 10)))
+        deferral.attempts += 1
+
+    def forget(self, space: str, partition: int) -> None:
+        """A partition's life is over, and with it all that was sent."""
+        for places in (self._flying, self._delivered):
+            for place in [place for place in places if place[:2] == (space, partition)]:
+                del places[place]
+        self._resend = [place for place in self._resend if place[:2] != (space, partition)]
+
+    def refused(self, space: str, partition: int, now: float, seconds: float = REFUSED_SECONDS) -> None:
+        """The cloud did not take this partition's batches (yet): those that the log has go out again soon."""
+        for (other, at, _), wait in self._delivered.items():
+            if (other, at) == (space, partition):
+                wait.due = now + min(AGAIN_CAP_SECONDS, seconds * (1 << min(max(wait.attempts - 1, 0), 10)))
+
+    def early(self, places: Iterable[BatchPlace], now: float) -> None:
+        """These came before their predecessor, or found no room."""
+        for place in places:
+            wait = self._delivered.get(place)
+            if wait is not None:
+                wait.due = now + min(AGAIN_CAP_SECONDS, EARLY_SECONDS * (1 << min(wait.attempts - 1, 10)))
 
     def tick(self, now: float) -> bool:
         """Queue what is due again; is there something?"""
-        due = {place for place, wait in self._open.items() if wait.due <= now}
-        if due:
-            for batch in self._outbox.open_batches():
-                if (batch.space, batch.partition, batch.number) in due:
-                    self._resend.append(batch)
-            for place in due:  # closed ones are forgotten, sent ones get a new time when delivered
-                self._open[place].due = now + AGAIN_CAP_SECONDS
-        return bool(self._resend)
+        for place, wait in self._delivered.items():
+            if wait.due <= now:
+                self._queue(place)
+                wait.due = now + AGAIN_CAP_SECONDS  # when it is delivered it gets a new time
+        if self._deferred and not self._outbox.holding:
+            self._deferred.clear()
+        self._outbox.released |= {place for place, deferral in self._deferred.items() if deferral.due <= now}
+        return self.waiting
+
+    def _queue(self, place: BatchPlace) -> None:
+        if place not in self._resend:
+            insort(self._resend, place)
 
 
-def _place(batch: Sealed) -> tuple[str, int, int]:
+def _place(batch: Sealed) -> BatchPlace:
     return (batch.topic.rpartition(".")[0], batch.partition, batch.number)

@@ -1,4 +1,4 @@
-"""Which of our own commands the confirmed state lacks: how many, and since when.
+"""Which of our own commands are not done: no verdict yet, or not yet in the confirmed state; how many, and since when.
 
 Everybody asks this (status, metrics, heartbeats), so it must not cost more the longer a device is offline. The pending lsns are kept as
 runs of neighbours: a new command lengthens the last run, a merged one usually shortens the first, and one that is stuck makes a run
@@ -13,6 +13,7 @@ from itertools import chain, islice
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.sealed import SealedBatches
 
 
 class Backlog:
@@ -20,6 +21,7 @@ class Backlog:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._sealed = SealedBatches(journal)
         self._first: list[int] = []
         self._last: list[int] = []
         self._count = 0
@@ -43,7 +45,14 @@ class Backlog:
     def recount(self) -> None:
         """As the store has it."""
         self._first, self._last, self._count = [], [], 0
-        for lsn in sorted({keys.parse_lsn(key) for key, _ in self._journal.scan(Family.PENDING, b"")}):
+        lsns = {
+            keys.parse_lsn(key)
+            for family in (Family.PENDING, Family.OUTBOX)
+            for key, _ in self._journal.scan(family, b"")
+        }
+        for batch in self._sealed.all():
+            lsns.update(batch.lsns)
+        for lsn in sorted(lsns):
             self.added(lsn)
 
     def added(self, lsn: int) -> None:
@@ -57,7 +66,7 @@ class Backlog:
             self._last.append(lsn)
 
     def dropped(self, lsn: int) -> None:
-        """The confirmed state has all of it."""
+        """It is decided, and the confirmed state has all of it."""
         at = bisect_right(self._first, lsn) - 1
         assert at >= 0 and lsn <= self._last[at], f"command {lsn} is not pending"
         self._count -= 1

@@ -1,6 +1,6 @@
 """The command log: what was asked under which id, and what became of it.
 
-It answers a repeated Idempotency-Key without running anything, and it is where a receipt's verdict is kept. The command itself, with
+It answers a repeated Idempotency-Key without running anything, and it is where the cloud's verdict is kept. The command itself, with
 its ops, stands in the op log under its number (`logged`).
 """
 
@@ -17,19 +17,34 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.batch_codec import decode_command
-from driftlog_schemas.messages import Command
+from driftlog_schemas.messages import Command, Verdict
 
 _text = json.JSONEncoder(separators=(",", ":")).encode
 _sorted_text = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")).encode
 
 
 class Status(Enum):
-    """How far a command has come. `MERGED` and `REJECTED` are final."""
+    """How far a command has come."""
 
     PENDING = "pending"
     SHIPPED = "shipped"
+    PARKED = "parked"
+    """The cloud has it and waits for an earlier change."""
+    REVIEW = "review"
+    """What it changed is gone: kept until a person applies or drops it."""
     MERGED = "merged"
+    NO_EFFECT = "no_effect"
+    """Merged, and what it changed was no longer there."""
     REJECTED = "rejected"
+
+    @property
+    def final(self) -> bool:
+        """Does nothing change it any more?"""
+        return self in (Status.MERGED, Status.NO_EFFECT, Status.REJECTED)
+
+
+FINAL = {Verdict.ACCEPTED: Status.MERGED, Verdict.NO_EFFECT: Status.NO_EFFECT, Verdict.REJECTED: Status.REJECTED}
+"""What a verdict makes of a command, where it is final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +61,12 @@ class Entry:
     at_ms: int
     code: str = ""
     reason: str = ""
+    asked: Plain = None
+    """The arguments as they were given, until the command is decided: it may have to run again."""
 
     def with_status(self, status: Status, code: str = "", reason: str = "") -> Entry:
-        return replace(self, status=status, code=code, reason=reason)
+        asked = None if status.final else self.asked
+        return replace(self, status=status, code=code, reason=reason, asked=asked)
 
     def encode(self) -> bytes:
         return _text(
@@ -62,18 +80,25 @@ class Entry:
                 self.at_ms,
                 self.code,
                 self.reason,
+                self.asked,
             ]
         ).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Entry:
-        lsn, name, fingerprint, status, result, dots, at_ms, code, reason = json.loads(data)
-        return cls(lsn, name, fingerprint, Status(status), result, tuple(map(tuple, dots)), at_ms, code, reason)
+        lsn, name, fingerprint, status, result, dots, at_ms, code, reason, asked = json.loads(data)
+        return cls(lsn, name, fingerprint, Status(status), result, tuple(map(tuple, dots)), at_ms, code, reason, asked)
 
 
 def fingerprint(name: str, arguments: Any) -> str:
     """What must be the same for a repeated id to be a repetition."""
     return hashlib.blake2b(_sorted_text([name, arguments]).encode(), digest_size=12).hexdigest()
+
+
+def entry_of(journal: Journal, command_id: str) -> Entry | None:
+    """The entry of a command; None for one that was never given to this agent."""
+    raw = journal.get(Family.COMMANDS, command_id.encode())
+    return None if raw is None else Entry.decode(raw)
 
 
 def logged(journal: Journal, lsn: int) -> tuple[Command, int]:

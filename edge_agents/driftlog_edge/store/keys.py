@@ -6,10 +6,17 @@ import struct
 
 _LSN = struct.Struct(">Q")
 _OUTBOX = struct.Struct(">BIQ")
+_SEALED = struct.Struct(">IQ")
+_PARTITION = struct.Struct(">I")
 LSN_BYTES = _LSN.size
 
 CLASSES = ("critical", "high", "normal", "low")
+HELD = len(CLASSES)
+"""The class of what the cloud has deferred, and of what must not overtake it."""
 CLOCK = b"clock"
+LIVES = b"lives"
+CHAINS = b"chain/"
+REVIEWS = b"review/"
 OBSERVED = b"observed"
 FRESHNESS = b"freshness"
 OFFLINE = b"offline"
@@ -33,37 +40,61 @@ def pending_key(document: bytes, lsn: int) -> bytes:
     return document + _SEPARATOR + _LSN.pack(lsn)
 
 
-def outbox_key(space: int, priority: int, partition: int, lsn: int) -> bytes:
-    """`space` is the space's index among the app's spaces in name order."""
-    return bytes((space,)) + _OUTBOX.pack(priority, partition, lsn)
+def outbox_prefix(space: str, urgency: int | None = None, partition: int | None = None) -> bytes:
+    """What the outbox entries of a space begin with: all, those of a class, or those of a class and partition."""
+    prefix = space.encode() + _SEPARATOR
+    if urgency is not None:
+        prefix += bytes((urgency,))
+    if partition is not None:
+        prefix += _PARTITION.pack(partition)
+    return prefix
 
 
-def parse_outbox(key: bytes) -> tuple[int, int, int, int]:
-    """(space, priority, partition, lsn)."""
-    return (key[0], *_OUTBOX.unpack(key[1:]))
+def outbox_key(space: str, urgency: int, partition: int, lsn: int) -> bytes:
+    return outbox_prefix(space) + _OUTBOX.pack(urgency, partition, lsn)
+
+
+def parse_outbox(key: bytes) -> tuple[str, int, int, int]:
+    """(space, urgency, partition, lsn)."""
+    urgency, partition, lsn = _OUTBOX.unpack(key[-_OUTBOX.size :])
+    return key[: -_OUTBOX.size - 1].decode(), urgency, partition, lsn
 
 
 def urgency_of(key: bytes) -> int:
     """The class of an outbox entry, as its index in `CLASSES`."""
-    return key[1]
+    return key[-_OUTBOX.size]
 
 
-def sealed_prefix(space: str) -> bytes:
-    return b"sealed/" + space.encode() + b"/"
+def sealed_prefix(space: str, partition: int) -> bytes:
+    return space.encode() + _SEPARATOR + _PARTITION.pack(partition)
 
 
 def sealed_key(space: str, partition: int, number: int) -> bytes:
-    return sealed_prefix(space) + _OUTBOX.pack(0, partition, number)
+    return sealed_prefix(space, partition) + _LSN.pack(number)
 
 
-def parse_sealed(key: bytes) -> tuple[int, int]:
-    """(partition, number)."""
-    _, partition, number = _OUTBOX.unpack(key[-_OUTBOX.size :])
-    return partition, number
+def parse_sealed(key: bytes) -> tuple[str, int, int]:
+    """(space, partition, number)."""
+    partition, number = _SEALED.unpack(key[-_SEALED.size :])
+    return key[: -_SEALED.size - 1].decode(), partition, number
 
 
-def batch_counter(space: str, partition: int) -> bytes:
-    return f"batch/{space}/{partition}".encode()
+def chain_key(space: str, partition: int) -> bytes:
+    return CHAINS + f"{space}/{partition}".encode()
+
+
+def parse_chain(key: bytes) -> tuple[str, int]:
+    """(space, partition)."""
+    space, _, partition = key[len(CHAINS) :].decode().rpartition("/")
+    return space, int(partition)
+
+
+def row_key(space: str, partition: int) -> bytes:
+    return f"row/{space}/{partition}".encode()
+
+
+def review_key(lsn: int) -> bytes:
+    return REVIEWS + _LSN.pack(lsn)
 
 
 def cursor_key(topic: str, partition: int) -> bytes:

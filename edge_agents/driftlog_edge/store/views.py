@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from driftlog_crdt import DocumentState, Outcome
 from driftlog_edge.ports import Family
-from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
 from driftlog_edge.store.command_log import logged
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.pending import Fate, Mark, marks_of
 from driftlog_schemas.contract import AppContract, CollectionContract
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command
@@ -25,7 +25,7 @@ CACHED_VIEWS = 20_000
 class View:
     """One document as this replica sees it."""
 
-    __slots__ = ("collection", "document", "key", "pending", "size", "state")
+    __slots__ = ("collection", "document", "key", "known", "pending", "size", "state")
 
     def __init__(
         self, document: DocumentId, key: bytes, collection: CollectionContract, state: DocumentState, size: int
@@ -38,6 +38,8 @@ class View:
         """About how many bytes the state takes."""
         self.pending: list[int] = []
         """lsns of own commands that the confirmed state lacks"""
+        self.known: dict[str, int] = dict(state.vector)
+        """replica -> up to which seq the outcome is known"""
 
 
 class Views:
@@ -85,18 +87,25 @@ class Views:
         """A command of the op log."""
         return logged(self._journal, lsn)[0]
 
-    def pending(self, key: bytes) -> list[int]:
-        """The lsns of a document's pending commands, in order."""
-        return [keys.parse_lsn(k) for k, _ in self._journal.scan(Family.PENDING, keys.pending_prefix(key))]
-
     def _compute(self, document: DocumentId, key: bytes) -> View:
         collection = self._contract.collection(document.collection)
         state, size = self.confirmed(collection, key)
         view = View(document, key, collection, state, size)
-        for lsn in self.pending(key):
-            view.pending.append(lsn)
-            for other, op in self.command(lsn).ops:
-                if other == document:
-                    applied = collection.document.apply(state, op)
-                    assert applied.outcome is not Outcome.GAP, f"own op over a gap in {document}: {op}"
+        for mark in marks_of(self._journal, key):
+            view.pending.append(mark.lsn)
+            self._add(view, mark)
+            if mark.fate is not Fate.UNKNOWN and view.known.get(mark.replica, 0) < mark.seq:
+                view.known[mark.replica] = mark.seq
         return view
+
+    def _add(self, view: View, mark: Mark) -> None:
+        rules, state = view.collection.document, view.state
+        for document, op in self.command(mark.lsn).ops:
+            if document != view.document:
+                continue
+            if mark.fate is Fate.REFUSED:  # it has no effect, and its dot stays taken
+                if state.vector.get(op.replica, 0) < op.seq:
+                    rules.see(state, op)
+                continue
+            applied = rules.apply(state, op)
+            assert applied.outcome is not Outcome.GAP, f"own op over a gap in {document}: {op}"

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 from driftlog_crdt import AlgebraError, Op
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, decode_body
 from driftlog_schemas.errors import Undecodable, UnknownSchema
-from driftlog_schemas.identity import device_of, replica_id
+from driftlog_schemas.identity import device_of
 from driftlog_schemas.messages import Batch, Command, Device, DeviceStatus
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
@@ -84,14 +84,8 @@ def _admit_batch(batch: Batch, device: Device, append_ms: int, partition: int, r
 
     if device.status is not DeviceStatus.ACTIVE and append_ms >= device.status_since_ms:
         return refuse("revoked", f"the device was {device.status.value} before this arrived")
-    incarnation = batch.replica.rpartition(".")[2]
-    if (
-        device_of(batch.replica) != device.device_id
-        or not incarnation.isdecimal()
-        or not 1 <= int(incarnation) <= device.incarnation
-        or batch.replica != replica_id(device.device_id, int(incarnation))
-    ):
-        return refuse("wrong_replica", f"{batch.replica!r} is no incarnation of this device up to {device.incarnation}")
+    if device_of(batch.replica) != device.device_id:
+        return refuse("wrong_replica", f"{batch.replica!r} is no life of this device")
     if batch.space != rules.name or batch.partition != partition:
         return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")
     return _malformed(batch, partition, rules, refuse) or Admitted(batch, device)

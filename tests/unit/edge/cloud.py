@@ -7,14 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from driftlog_crdt import DocumentState
 from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
 from driftlog_schemas import groups, topics
-from driftlog_schemas.batch_codec import BatchCodec, decode_body
+from driftlog_schemas.batch_codec import BatchCodec, batch_digest, decode_body
 from driftlog_schemas.identity import DocumentId, device_of, document_key
-from driftlog_schemas.messages import Batch, CommandOutcome, Conflict, DocumentOp, Receipt, Verdict
+from driftlog_schemas.messages import (
+    Batch,
+    ChainEntry,
+    ChainRow,
+    CommandOutcome,
+    Conflict,
+    DocumentOp,
+    Notice,
+    RefusalNotice,
+    Verdict,
+)
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import verify
@@ -22,10 +33,11 @@ from driftlog_schemas.state_codec import codecs_of
 from tests.unit.edge.replica import COLLECTIONS, EPOCH_MS
 
 Place = tuple[str, int]
+DEFERRALS = frozenset({"undeclared", "quarantined", "expired", "parking_full"})
 
 
 class Cloud:
-    """Merges what it is sent. `rejects` maps a command id to the code with which it is rejected."""
+    """Merges what it is sent. `rejects` maps a command id to the code with which it is rejected, or deferred."""
 
     def __init__(self, ids: SchemaIds) -> None:
         self._envelopes = BatchCodec(ids)
@@ -34,33 +46,63 @@ class Cloud:
         self.states: dict[DocumentId, DocumentState] = {}
         self.topics: dict[Place, list[Record]] = {}
         self.rejects: dict[str, str] = {}
+        self.rows: dict[tuple[str, int], ChainRow] = {}
         self.batches: list[Batch] = []
         self.listeners: list[Callable[[], None]] = []
 
-    def merge(self, sealed: Sealed, public_key: bytes | None = None) -> Receipt:
-        """Take a batch, publish its group of states and its receipt."""
+    def merge(self, sealed: Sealed, public_key: bytes | None = None) -> ChainRow:
+        """Take a batch if its chain can, publish its group of states and the chain's row."""
         signed = self._envelopes.open(sealed.value)
         assert public_key is None or verify(public_key, signed.signature, signed.body), "a signature that holds"
-        batch = decode_body(signed.body)
+        batch, digest = decode_body(signed.body), batch_digest(signed.body)
+        offset = self._logged(batch, sealed)
+        row = self.rows.get((batch.replica, batch.partition))
+        if row is not None and (batch.number != row.last + 1 or batch.prev != row.head):
+            known = {entry.number: entry.digest for entry in row.entries}.get(batch.number)
+            if known != digest[:8]:
+                code = "early" if batch.number > row.last + 1 else "forked"
+                row = replace(row, notice=Notice(batch.number, digest[:8], offset, code, ""))
+            return self.publish_row(row)
         self.batches.append(batch)
+        outcomes = self._outcomes(batch)
+        kept = () if row is None else row.entries
+        entries = (*kept, ChainEntry(batch.number, digest[:8], offset, outcomes))
+        return self.publish_row(
+            ChainRow(
+                device_of(batch.replica),
+                batch.replica,
+                batch.space,
+                batch.partition,
+                batch.number,
+                digest,
+                entries[0].number,
+                entries,
+                offset=offset,
+            )
+        )
+
+    def _logged(self, batch: Batch, sealed: Sealed) -> int:
+        """Its offset in the op topic."""
+        log = self.topics.setdefault((sealed.topic, sealed.partition), [])
+        log.append(Record(len(log), sealed.key, sealed.value, (), EPOCH_MS))
+        return len(log) - 1
+
+    def _outcomes(self, batch: Batch) -> tuple[CommandOutcome, ...]:
         touched: dict[DocumentId, None] = {}
         outcomes = []
         for command in batch.commands:
             code = self.rejects.get(command.id, "")
-            fresh = [self._apply(op, rejected=bool(code)) for op in command.ops]
+            if code in DEFERRALS:
+                outcomes.append(CommandOutcome(command.id, Verdict.DEFERRED, code))
+                continue
+            for op in command.ops:
+                self._apply(op, rejected=bool(code))
             touched.update(dict.fromkeys(op.document for op in command.ops))
-            if not any(fresh):
-                outcomes.append(CommandOutcome(command.id, Verdict.DUPLICATE))
-            elif code:
+            if code:
                 outcomes.append(CommandOutcome(command.id, Verdict.REJECTED, code, f"{code} says the guard"))
-            else:
-                outcomes.append(CommandOutcome(command.id, Verdict.ACCEPTED))
-        self.publish_group(batch.space, batch.partition, touched, number=len(self.batches))
-        receipt = Receipt(
-            device_of(batch.replica), batch.replica, batch.space, batch.partition, batch.number, tuple(outcomes)
-        )
-        self.publish_receipt(receipt)
-        return receipt
+        if touched:
+            self.publish_group(batch.space, batch.partition, touched, number=len(self.batches))
+        return tuple(outcomes)
 
     def _apply(self, change: DocumentOp, *, rejected: bool) -> bool:
         rules = COLLECTIONS[change.document.collection].document
@@ -95,9 +137,15 @@ class Cloud:
     def state_value(self, document: DocumentId) -> bytes:
         return self._codecs[document.collection].encode(document, self.states[document])
 
-    def publish_receipt(self, receipt: Receipt) -> Record:
-        value = self._records.encode_receipt(receipt)
-        return self.publish(topics.receipts_topic(receipt.space), receipt.partition, receipt.device_id.encode(), value)
+    def publish_row(self, row: ChainRow) -> ChainRow:
+        self.rows[row.replica, row.partition] = row
+        value = self._records.encode_chain_row(row)
+        self.publish(topics.receipts_topic(row.space), row.partition, row.replica.encode(), value)
+        return row
+
+    def publish_refusal(self, space: str, partition: int, notice: RefusalNotice) -> Record:
+        value = self._records.encode_refusal_notice(notice)
+        return self.publish(topics.receipts_topic(space), partition, notice.device_id.encode(), value)
 
     def publish_conflict(self, conflict: Conflict, space: str = "retail") -> Record:
         place = partition_of_space(space, conflict.document.scope)
@@ -172,6 +220,9 @@ class CloudRoute:
 
     def ask(self) -> _CloudAsker:
         return _CloudAsker(self)
+
+    def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
+        return [r.value for r in self.cloud.of(topic, partition)[start:end] if r.key == key and r.value is not None]
 
     def cut(self) -> None:
         """The link is gone."""

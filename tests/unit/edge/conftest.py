@@ -44,7 +44,7 @@ def lives(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Callabl
     def start(**options: Any) -> Replica:
         if running:
             running.pop().close()
-        running.append(Replica(tmp_path / "replica", identity, ids, **options))
+        running.append(Replica(tmp_path / "replica", options.pop("identity", identity), ids, **options))
         return running[-1]
 
     yield start

@@ -13,6 +13,7 @@ from driftlog_edge.outgoing.outbox import DEFAULT_LIMIT, Outbox
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Record, Sealed, Writes
 from driftlog_edge.store.journal import Journal, merged
+from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import Views
 from driftlog_schemas.batch_codec import BatchCodec
@@ -78,11 +79,13 @@ class Replica:
         self.identity = identity
         self.clock = clock or HandClock()
         self.store = FullDisk(folder)
+        ensure_life(self.store, identity.device_id, self.clock.ms)
         self.journal = Journal(self.store)
+        self.lives = Lives(self.journal)
         codecs = codecs_of(COLLECTIONS, ids)
         self.views = Views(CONTRACT, codecs, self.journal)
-        self.outbox = Outbox(CONTRACT, identity, BatchCodec(ids), self.journal, limit)
-        self.executor = Executor(CONTRACT, identity.replica, self.views, self.outbox, self.journal, self.clock, scopes)
+        self.outbox = Outbox(CONTRACT, identity, BatchCodec(ids), self.journal, self.lives, limit)
+        self.executor = Executor(CONTRACT, self.lives, self.views, self.outbox, self.journal, self.clock, scopes)
         self.shipper = Shipper(self.outbox, in_flight)
         self.puller = Puller(
             CONTRACT,
@@ -131,7 +134,7 @@ class Replica:
         sent = []
         while len(sent) < limit and (found := self.shipper.next()):
             batch, writes = found
-            self.journal.stage(writes, sync=False)
+            self.journal.stage(writes, sync=True)
             self.commit()
             sent.append(batch)
         return sent
@@ -142,8 +145,9 @@ class Replica:
         self.journal.stage(pulled.writes, sync=False)
         self.puller.staged(pulled)
         self.commit()
-        for place in pulled.answered:
-            self.shipper.answered(*place)
+        for answer in pulled.answered:
+            for place in answer.closed:
+                self.shipper.answered(place)
         return pulled
 
     def pull_states(self, records: Sequence[Record], partition: int, space: str = "retail") -> Pulled:

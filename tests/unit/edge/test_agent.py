@@ -373,7 +373,12 @@ async def test_an_agent_tells_how_it_is_when_it_comes_online_and_only_then(
     topic, key, value = route.told[0]
     beat = RecordCodecs(ids).decode_heartbeat(value)
     assert (topic, key) == (HEARTBEATS, b"store-1")
-    assert (beat.device_id, beat.replica, beat.connection, beat.pending) == ("store-1", "store-1.1", "ONLINE", 0)
+    assert (beat.device_id, beat.replica, beat.connection, beat.pending) == (
+        "store-1",
+        agent.status()["replica"],
+        "ONLINE",
+        0,
+    )
     assert beat.disk_bytes > 0 and beat.versions["app"] == "shop"
 
     await agent.offline()

@@ -49,8 +49,8 @@ def test_offline_pending_online_status(edge: Any) -> None:
 
     assert data(edge("online", "--json"))["connection"] != "DEGRADED"
     status = data(edge("status", "--json"))
-    assert (status["device_id"], status["replica"]) == ("store-1", "store-1.1")
-    assert "store-1.1" in edge("status").stdout
+    assert (status["device_id"], status["replica"]) == ("store-1", status["lives"][-1]["replica"])
+    assert status["replica"] in edge("status").stdout
 
 
 def test_watch_takes_up_after_an_event_and_prints_a_line_for_each(url: str) -> None:

@@ -35,7 +35,7 @@ def test_a_command_answers_changes_the_view_and_is_durable_in_all_its_parts(repl
     executed = replica.do("receive", "c1", store="s1", sku="tea", qty=5)
 
     assert executed.entry.result == 5
-    assert executed.entry.dots == (("Stock/s1/tea", "store-1.1", 1),)
+    assert executed.entry.dots == (("Stock/s1/tea", replica.lives.replica, 1),)
     assert replica.on_hand("tea") == 5
     found = {family: [k for k, _ in replica.store.scan(family, b"")] for family in Family}
     assert [len(found[f]) for f in (Family.OPLOG, Family.COMMANDS, Family.PENDING, Family.OUTBOX)] == [1, 1, 1, 1]
@@ -69,7 +69,9 @@ def test_a_command_that_fails_half_way_changes_nothing(replica: Replica, how: st
         replica.do("change_then_fail", store="s1", sku="tea", how=how)
 
     assert facts(replica) == before
-    assert replica.do("receive", store="s1", sku="tea", qty=1).entry.dots == (("Stock/s1/tea", "store-1.1", 2),)
+    assert replica.do("receive", store="s1", sku="tea", qty=1).entry.dots == (
+        ("Stock/s1/tea", replica.lives.replica, 2),
+    )
 
 
 @pytest.mark.parametrize(

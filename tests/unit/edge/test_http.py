@@ -15,7 +15,7 @@ from driftlog_edge.errors import DiskFull
 from driftlog_edge.http_api import build
 from driftlog_edge.ports import Writes
 from driftlog_edge.store.rocks import RocksStore
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, is_replica_of
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud, CloudRoute
@@ -43,14 +43,14 @@ async def receive(http: httpx.AsyncClient, key: str = "", **changes: Any) -> htt
 # -- commands
 
 
-async def test_a_command_is_answered_with_all_that_was_promised(http: httpx.AsyncClient) -> None:
+async def test_a_command_is_answered_with_all_that_was_promised(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
     answer = await receive(http, "c1")
     assert answer.status_code == 200
     body = answer.json()
     assert body["command_id"] == "c1"
     assert body["status"] in ("pending", "shipped", "merged")
     assert body["result"] == 5
-    assert body["dots"] == [{"document": "Stock/s1/tea", "replica": "store-1.1", "seq": 1}]
+    assert body["dots"] == [{"document": "Stock/s1/tea", "replica": agent.status()["replica"], "seq": 1}]
     assert body["session"]
 
 
@@ -226,7 +226,7 @@ async def test_a_document_is_read_with_all_that_was_promised(http: httpx.AsyncCl
     await receive(http)
     body = (await http.get("/v1/documents/Stock/s1/tea")).json()
     assert body["value"]["on_hand"] == 10
-    assert body["version"] == {"store-1.1": 2}
+    assert body["version"] == {agent.status()["replica"]: 2}
     assert body["pending"] == 1
     assert isinstance(body["synced_at"], int) and body["age_seconds"] >= 0
     assert body["conflicts"] == []
@@ -446,7 +446,9 @@ async def test_a_watcher_hears_of_each_changed_document_and_resumes(http: httpx.
 async def test_status_says_all_that_was_promised(http: httpx.AsyncClient) -> None:
     await http.post("/v1/commands/receive?wait=merged&timeout=10s", json=RECEIVE)
     body = (await http.get("/v1/status")).json()
-    assert (body["device_id"], body["replica"], body["pending"]) == ("store-1", "store-1.1", 0)
+    assert (body["device_id"], body["pending"]) == ("store-1", 0)
+    assert is_replica_of(body["replica"], "store-1")
+    assert [life["replica"] for life in body["lives"]] == [body["replica"]]
     assert body["connection"] in ("ONLINE", "DEGRADED", "TRANSITIONING", "OFFLINE")
     assert body["oldest_pending_seconds"] == 0
     assert set(body["scopes"]) == {"s1", "s2"}

@@ -44,6 +44,8 @@ def test_what_waits_is_listed_oldest_first_whatever_was_merged_between(
     for (topic, partition), records in cloud.topics.items():
         if topic == "retail.state":
             replica.pull_states([r for r in records if r.key == b"Stock/s1/tea"], partition)
+        elif topic == "retail.receipts":
+            replica.pull_receipts(records, partition)
 
     waiting = ["c0", "c2", "c4"]
     assert names(log.pending(10)) == waiting

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from driftlog_edge.outgoing.outbox import Open
 from driftlog_edge.ports import Family, Sealed
-from driftlog_schemas.batch_codec import MAX_BATCH_OPS, BatchCodec, decode_body
+from driftlog_edge.store.sealed import Open
+from driftlog_schemas.batch_codec import MAX_BATCH_OPS, BatchCodec, batch_digest, decode_body
 from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.messages import Batch
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity, verify
 from tests.unit.edge.replica import Replica
-from tests.unit.edge.shop import PARTITIONS
+from tests.unit.edge.shop import CONTRACT, PARTITIONS
 
 
 def opened(batches: list[Sealed], identity: Identity, ids: FixedIds) -> list[Batch]:
@@ -39,7 +40,7 @@ def test_commands_go_out_in_the_order_they_were_given(replica: Replica, identity
     (batch,) = opened(replica.ship(), identity, ids)
 
     assert [c.id for c in batch.commands] == [f"c{n}" for n in range(20)]
-    assert (batch.replica, batch.number, batch.partition) == ("store-1.1", 1, partition_of("s1", PARTITIONS))
+    assert (batch.replica, batch.number, batch.partition) == (replica.lives.replica, 1, partition_of("s1", PARTITIONS))
     assert replica.outbox.waiting == 0
 
 
@@ -135,16 +136,58 @@ def test_after_a_crash_a_sealed_batch_goes_out_again_byte_for_byte(lives: Callab
     assert [b.number for b in again] == [1, 2], "what came later is in a batch of its own"
 
 
-def test_a_receipt_closes_a_batch_for_good(lives: Callable[..., Replica]) -> None:
+def test_a_closed_batch_never_goes_out_again(lives: Callable[..., Replica]) -> None:
     replica = lives()
     replica.do("receive", store="s1", sku="tea", qty=1)
     (sent,) = replica.ship()
-    assert [b.number for b in replica.outbox.open_batches()] == [1]
-    replica.journal.stage(replica.outbox.closing("retail", sent.partition, 1), sync=False)
+    (batch,) = replica.outbox.sealed.all()
+    replica.journal.stage(replica.outbox.sealed.settling(batch, ()), sync=False)
     replica.commit()
 
-    assert replica.outbox.lsns("retail", sent.partition, 1) == ()
+    assert replica.outbox.sealed.get("retail", sent.partition, 1) is None
+    assert replica.outbox.sealed.body(batch) == b""
     assert lives().ship() == []
+
+
+def test_a_batch_names_the_one_before_it_and_the_oldest_that_is_open(
+    replica: Replica, identity: Identity, ids: FixedIds
+) -> None:
+    for number in range(3):
+        replica.do("fill", store="s1", prefix=f"{number}-", count=500)
+    sent = replica.ship()
+    first, second, third = opened(sent, identity, ids)
+
+    assert (first.prev, second.prev, third.prev) == (b"", sent[0].digest, sent[1].digest)
+    assert [batch.floor for batch in (first, second, third)] == [1, 1, 1]
+    assert [batch_digest(BatchCodec(ids).open(sealed.value).body) for sealed in sent] == [s.digest for s in sent]
+
+
+def test_a_batch_of_another_key_goes_out_again_under_the_device_s_new_one(
+    lives: Callable[..., Replica], ids: FixedIds
+) -> None:
+    replica = lives()
+    replica.do("receive", "sealed", store="s1", sku="tea", qty=1)
+    (sent,) = replica.ship()
+    replica.do("receive", "unsent", store="s1", sku="tea", qty=1)
+
+    enrolled_again = Identity.create("store-1")
+    again = opened(lives(identity=enrolled_again).ship(), enrolled_again, ids)
+
+    assert [[c.id for c in batch.commands] for batch in again] == [["sealed"], ["unsent"]]
+    assert again[1].prev == sent.digest, "the chain goes on: a key is not a life"
+
+
+def test_a_release_with_more_spaces_finds_its_queue_as_it_was(
+    lives: Callable[..., Replica], identity: Identity, ids: FixedIds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_audit = replace(CONTRACT, spaces={"retail": CONTRACT.spaces["retail"]})
+    monkeypatch.setattr("tests.unit.edge.replica.CONTRACT", without_audit)
+    lives().do("receive", "c1", store="s1", sku="tea", qty=1)
+    monkeypatch.undo()
+
+    (batch,) = opened(lives().ship(), identity, ids)
+
+    assert (batch.space, [c.id for c in batch.commands]) == ("retail", ["c1"])
 
 
 def test_numbers_go_on_after_a_restart(lives: Callable[..., Replica]) -> None:
@@ -200,8 +243,8 @@ def test_a_batch_that_cannot_be_sealed_waits_on_and_is_still_counted(tmp_path: o
 
 
 def test_a_number_that_no_batch_has_holds_nothing(replica: Replica) -> None:
-    assert replica.outbox.lsns("retail", 0, 7) == ()
-    assert replica.outbox.lsns("retail", 0, -1) == ()
+    assert replica.outbox.sealed.get("retail", 0, 7) is None
+    assert replica.outbox.sealed.get("retail", 0, -1) is None
 
 
 def test_a_command_is_held_until_it_is_sealed(replica: Replica) -> None:
@@ -212,5 +255,5 @@ def test_a_command_is_held_until_it_is_sealed(replica: Replica) -> None:
     (sent,) = replica.ship()
 
     assert not replica.outbox.holds(lsn, place)
-    assert replica.outbox.open_batches() == [Open("retail", sent.partition, 1, (lsn,))]
+    assert replica.outbox.sealed.all() == [Open("retail", sent.partition, 1, sent.digest, (lsn,))]
     assert list(replica.store.scan(Family.OUTBOX, b"")) == []

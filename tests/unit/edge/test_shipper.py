@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from driftlog_edge.outgoing.shipper import AGAIN_CAP_SECONDS, AGAIN_SECONDS, REFUSED_SECONDS
+from driftlog_edge.outgoing.shipper import AGAIN_CAP_SECONDS, AGAIN_SECONDS, EARLY_SECONDS, REFUSED_SECONDS
 from tests.unit.edge.replica import Replica
 
 
@@ -60,23 +60,56 @@ def test_a_batch_with_a_receipt_is_never_sent_again(replica: Replica) -> None:
     fill(replica, 1)
     (sent,) = replica.ship()
     replica.shipper.delivered(sent, now=0.0)
-    replica.journal.stage(replica.outbox.closing("retail", sent.partition, 1), sync=False)
-    replica.shipper.answered("retail", sent.partition, 1)
+    (batch,) = replica.outbox.sealed.all()
+    replica.journal.stage(replica.outbox.sealed.settling(batch, ()), sync=False)
+    replica.shipper.answered(batch.place)
 
     assert not replica.shipper.tick(1e9)
     replica.shipper.resume()
     assert numbers(replica) == []
 
 
-def test_what_the_cloud_did_not_take_goes_out_again_soon(replica: Replica) -> None:
+def test_what_was_delivered_is_not_sent_again_because_a_connection_was(replica: Replica) -> None:
+    fill(replica, 3)
+    first, second, third = replica.ship()
+    replica.shipper.delivered(first, now=0.0)
+
+    replica.shipper.resume()
+    replica.shipper.delivered(second, now=0.0)  # the old client's last word comes after all
+
+    assert replica.ship() == [third]
+
+
+def test_what_a_client_gave_up_goes_out_again_alone(replica: Replica) -> None:
     fill(replica, 2)
-    first, second = replica.ship()
-    for batch in (first, second):
+    first, _ = replica.ship()
+
+    replica.shipper.failed(first)
+
+    assert replica.ship() == [first]
+
+
+def test_what_the_cloud_did_not_believe_goes_out_again_soon(replica: Replica) -> None:
+    fill(replica, 2)
+    sent = replica.ship()
+    for batch in sent:
         replica.shipper.delivered(batch, now=0.0)
 
-    replica.shipper.refused(second.lsns, now=0.0)
+    replica.shipper.refused("retail", sent[0].partition, now=0.0)
 
-    assert replica.shipper.tick(REFUSED_SECONDS * 2)
+    assert not replica.shipper.tick(REFUSED_SECONDS - 1)
+    assert replica.shipper.tick(REFUSED_SECONDS)
+    assert replica.ship() == sent
+
+
+def test_what_came_too_early_goes_out_again_at_once(replica: Replica) -> None:
+    fill(replica, 2)
+    _, second = replica.ship()
+    replica.shipper.delivered(second, now=0.0)
+
+    replica.shipper.early([("retail", second.partition, 2)], now=0.0)
+
+    assert replica.shipper.tick(EARLY_SECONDS)
     assert replica.ship() == [second]
 
 

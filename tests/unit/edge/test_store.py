@@ -91,7 +91,7 @@ def test_a_folder_that_is_no_folder_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("durability", "of_the_command", "command_synced", "seal_synced"),
-    [("disk", None, True, False), ("os", None, False, True), ("disk", "os", False, True), ("os", "disk", True, True)],
+    [("disk", None, True, True), ("os", None, False, True), ("disk", "os", False, True), ("os", "disk", True, True)],
 )
 async def test_a_command_or_at_least_its_sending_waits_for_the_disk(
     config: EdgeConfig,
@@ -108,7 +108,7 @@ async def test_a_command_or_at_least_its_sending_waits_for_the_disk(
 
     def write(self: RocksStore, writes: Writes, *, sync: bool) -> None:
         command = any(f is Family.OPLOG for f, _ in writes)
-        seal = any(f is META and key.startswith(b"sealed/") and v is not None for (f, key), v in writes.items())
+        seal = any(f is Family.SEALED and v is not None for (f, _), v in writes.items())
         seen.append((command, seal, sync))
         honest(self, writes, sync=sync)
 

@@ -1,0 +1,183 @@
+"""What the cloud says of our batches, applied: the row of our chain in one partition.
+
+A batch is answered when the row holds its number with its digest; then each of its commands has a verdict. A command leaves the queue
+by that and by nothing else: a vector may cover a dot that another copy of this folder has made.
+
+The row also shows when this life cannot go on: a number of ours with another digest, more batches than this folder ever sealed, a batch
+that was refused as forked, an end that we did not write. Then the chain is marked; nothing more is sealed on it until `rebase`
+has given the partition a new life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.ports import Family, Place
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import FORKED, Chain
+from driftlog_edge.store.pending import Fate, mark_of
+from driftlog_edge.store.sealed import Open
+from driftlog_schemas.identity import document_key
+from driftlog_schemas.messages import ChainRow, Command, CommandOutcome, Verdict
+
+BUILDS_ON_REFUSED = "builds_on_refused"
+SHORT_DIGEST = 8
+_ENDS = frozenset({FORKED, "ended", "retired"})
+"""Codes of a batch that its replica's chain will never take."""
+_FATES = {Verdict.ACCEPTED: Fate.TAKEN, Verdict.NO_EFFECT: Fate.TAKEN, Verdict.REJECTED: Fate.REFUSED}
+
+
+@dataclass(slots=True)
+class Answered:
+    """What a row means for this replica; `writes` makes it so."""
+
+    space: str
+    partition: int
+    writes: dict[Place, bytes | None] = field(default_factory=dict)
+    settled: list[str] = field(default_factory=list)
+    """ids of commands that got their final status"""
+    closed: list[tuple[str, int, int]] = field(default_factory=list)
+    """(space, partition, number) of batches that wait for nothing more"""
+    early: list[tuple[str, int, int]] = field(default_factory=list)
+    """batches that came too early, or found no room"""
+    dropped: list[int] = field(default_factory=list)
+    """lsns that are decided and that the confirmed state has"""
+    documents: set[bytes] = field(default_factory=set)
+    """documents whose pending ops are known better now"""
+    again: list[int] = field(default_factory=list)
+    """lsns whose commands must run again: they were built on what was refused"""
+    refused: set[bytes] = field(default_factory=set)
+    """documents on which a change of ours was refused"""
+    deferred: bool = False
+    forked: str = ""
+    """why the life in this partition is over; empty while it is not"""
+
+
+class Verdicts:
+    """Reads the rows of one replica's chains."""
+
+    def __init__(self, journal: Journal, outbox: Outbox) -> None:
+        self._journal = journal
+        self._outbox = outbox
+        self._lives = outbox.lives
+        self._sealed = outbox.sealed
+
+    def of(self, row: ChainRow, raw: bytes) -> Answered:
+        """What a row says; nothing if it is not that of the life which writes there."""
+        found = Answered(row.space, row.partition)
+        chain = self._lives.chain(row.space, row.partition)
+        if row.replica != chain.replica:
+            return found
+        found.writes[Family.META, keys.row_key(row.space, row.partition)] = raw
+        after, why = self._settled(row, chain, found)
+        why = why or self._noticed(row, found) or _overtaken(row, chain)
+        if why and not chain.fork:
+            after = replace(after, fork=why)
+            found.forked = why
+        if after != chain:
+            found.writes.update(self._lives.written(row.space, row.partition, after))
+        return found
+
+    def _settled(self, row: ChainRow, chain: Chain, found: Answered) -> tuple[Chain, str]:
+        """The chain after all that the row answers, and why it forks here if it does."""
+        entries = {entry.number: entry for entry in row.entries}
+        for batch in self._sealed.of(row.space, row.partition):
+            if batch.number > row.last:
+                break
+            entry = entries.get(batch.number)
+            if entry is None or entry.digest != batch.digest[:SHORT_DIGEST]:
+                return chain, FORKED
+            self.settle(batch, entry.outcomes, found)
+            if batch.number > chain.settled:
+                chain = replace(chain, settled=batch.number, settled_head=batch.digest, offset=entry.offset)
+        return chain, ""
+
+    def _noticed(self, row: ChainRow, found: Answered) -> str:
+        notice = row.notice
+        batch = None if notice is None else self._sealed.get(row.space, row.partition, notice.number)
+        if notice is None or batch is None or notice.digest != batch.digest[:SHORT_DIGEST] or notice.number <= row.last:
+            return ""
+        if notice.code in _ENDS:
+            return notice.code
+        found.early += [b.place for b in self._sealed.of(row.space, row.partition) if b.number > row.last]
+        return ""
+
+    def settle(self, batch: Open, outcomes: Iterable[CommandOutcome], found: Answered) -> None:
+        """Every command of a batch gets its verdict: the named ones theirs, all others are accepted."""
+        named = {outcome.command_id: outcome for outcome in outcomes}
+        waiting: list[int] = []
+        deferred: list[int] = []
+        for lsn, command in self._commands(batch):
+            outcome = named.get(command.id) or CommandOutcome(command.id, Verdict.ACCEPTED)
+            if outcome.verdict is Verdict.PARKED and outcome.code == "parking_full":
+                outcome = outcome._replace(verdict=Verdict.DEFERRED)
+            if outcome.verdict is Verdict.PARKED:
+                waiting.append(lsn)
+                self._say(command, lsn, Status.PARKED, outcome, found)
+            elif outcome.verdict is Verdict.DEFERRED:
+                deferred.append(lsn)
+                self._say(command, lsn, Status.PENDING, outcome, found)
+            else:
+                self._decide(command, lsn, outcome, found)
+        if deferred:
+            found.deferred = True
+            found.writes.update(self._outbox.defer(batch.space, batch.partition, deferred))
+        if tuple(waiting) != batch.lsns:
+            found.writes.update(self._sealed.settling(batch, waiting))
+        if not waiting:
+            found.closed.append(batch.place)
+
+    def _commands(self, batch: Open) -> Iterable[tuple[int, Command]]:
+        """What waits in a batch. Its body says it at once where all of it waits."""
+        whole = self._sealed.batch(batch)
+        if whole is not None and len(whole.commands) == len(batch.lsns):
+            return zip(batch.lsns, whole.commands, strict=True)
+        return ((lsn, logged(self._journal, lsn)[0]) for lsn in batch.lsns)
+
+    def _decide(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
+        refused = outcome.verdict is Verdict.REJECTED
+        if refused and outcome.code == BUILDS_ON_REFUSED:
+            found.again.append(lsn)
+        else:
+            self._say(command, lsn, FINAL[outcome.verdict], outcome, found)
+        documents = {document_key(document) for document, _ in command.ops}
+        found.documents |= documents
+        if refused:
+            found.refused |= documents
+        if not self.mark(documents, lsn, _FATES[outcome.verdict], found.writes):
+            found.dropped.append(lsn)
+
+    def mark(self, documents: Iterable[bytes], lsn: int, fate: Fate, writes: dict[Place, bytes | None]) -> bool:
+        """Keep a decision beside the pending entries of a command; is there one left?"""
+        some = False
+        for key in documents:
+            mark = mark_of(self._journal, key, lsn)
+            if mark is not None:
+                some = True
+                writes[Family.PENDING, keys.pending_key(key, lsn)] = mark._replace(fate=fate).encode()
+        return some
+
+    def _say(self, command: Command, lsn: int, status: Status, outcome: CommandOutcome, found: Answered) -> None:
+        entry = entry_of(self._journal, command.id)
+        if (
+            entry is None
+            or entry.lsn != lsn
+            or entry.status.final
+            or (entry.status, entry.code) == (status, outcome.code)
+        ):
+            return
+        place = (Family.COMMANDS, command.id.encode())
+        found.writes[place] = entry.with_status(status, outcome.code, outcome.reason).encode()
+        if status.final:
+            found.settled.append(command.id)
+
+
+def _overtaken(row: ChainRow, chain: Chain) -> str:
+    """Has somebody else spoken in our name, or ended this life?"""
+    if row.ended:
+        return row.ended
+    return FORKED if row.last > chain.number else ""

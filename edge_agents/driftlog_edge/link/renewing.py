@@ -1,0 +1,150 @@
+"""The way to a new life: asks for what `outgoing/renewal` must know, then lets it write.
+
+One partition after another, each until it is done; what cannot be had now (no way to the broker, a batch whose fate is still open) is asked
+for again after a while that grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from driftlog_edge.errors import EdgeError
+from driftlog_edge.link.connectivity import backoff
+from driftlog_edge.outgoing.renewal import Renewal
+from driftlog_edge.ports import Asker, Route, Unreachable
+from driftlog_edge.store.committer import Committer
+from driftlog_schemas import topics
+from driftlog_schemas.errors import ContractError
+
+log = structlog.get_logger()
+
+ASK_SECONDS = 5.0
+READ_SECONDS = 30.0
+LOOK_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 10.0
+EXPLANATIONS = 5
+"""How often a row is waited for that explains a dot we never made."""
+
+
+class NotYet(EdgeError):
+    """Something that must be known is not known yet."""
+
+    code = "not_yet"
+
+
+class Renewing:
+    """Renews the chains of one agent, on its loop."""
+
+    def __init__(
+        self,
+        renewal: Renewal,
+        committer: Committer,
+        route: Route,
+        asker: Callable[[], Asker | None],
+        position: Callable[[str, int], int],
+        device_id: str,
+        threads: ThreadPoolExecutor,
+        renewed: Callable[[], None],
+    ) -> None:
+        self._renewal = renewal
+        self._committer = committer
+        self._route = route
+        self._asker = asker
+        self._position = position
+        self._key = device_id.encode()
+        self._threads = threads
+        self._renewed = renewed
+        self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self.problem = ""
+        """Why a new life waits, in words; empty when none does."""
+
+    def run(self) -> None:
+        """There may be a life to renew, or news of one."""
+        self._news.set()
+        if self._task is None and self._renewal.due:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="driftlog-renewing")
+            self._task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Leave it to the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.problem = f"a defect: {error!r}"
+            raise error
+
+    async def _run(self) -> None:
+        attempt = 0
+        while due := self._renewal.due:
+            place = due[attempt % len(due)]
+            try:
+                await self._renew(*place, patient=attempt < EXPLANATIONS * len(due))
+                self.problem, attempt = "", 0
+            except (EdgeError, ContractError, Unreachable) as error:
+                attempt += 1
+                self.problem = f"this folder's life in {place[0]}/{place[1]} is over, a new one waits: {error}"
+                log.info("a new life waits", space=place[0], partition=place[1], reason=str(error))
+                await self._pause(min(LONGEST_PAUSE_SECONDS, backoff(attempt, random.random)))
+
+    async def _pause(self, seconds: float) -> None:
+        self._news.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _renew(self, space: str, partition: int, *, patient: bool) -> None:
+        renewal = self._renewal
+        await self._read_to_the_end(topics.receipts_topic(space), partition)
+        if not renewal.ready(space, partition):
+            raise NotYet("a batch that was sent may still be taken")
+        if patient and not renewal.explained(space, partition):
+            raise NotYet("the cloud has not said yet what else was sent in this folder's name")
+        values: list[bytes] = []
+        span = renewal.unknown(space, partition)
+        if span is not None:
+            loop, topic = asyncio.get_running_loop(), topics.ops_topic(space)
+            values = await loop.run_in_executor(
+                self._threads, self._route.history, topic, partition, self._key, *span, READ_SECONDS
+            )
+            if renewal.unknown(space, partition) != span:
+                raise NotYet("more was sent in this folder's name meanwhile")
+        # From here to staging nothing may come between.
+        rebased = renewal.renew(space, partition, renewal.known(space, partition, values))
+        written = self._committer.stage(rebased.writes, sync=True)
+        renewal.staged(space, partition, rebased)
+        await written
+        log.warning(
+            "this folder was restored, copied or ended elsewhere; it goes on under a new life",
+            space=space,
+            partition=partition,
+            replica=rebased.life.replica,
+            why=rebased.life.why,
+            rebased=rebased.life.rebased,
+            review=rebased.life.review,
+        )
+        self._renewed()
+
+    async def _read_to_the_end(self, topic: str, partition: int) -> None:
+        """Return when all that the topic holds now was read here."""
+        asker = self._asker()
+        if asker is None:
+            raise NotYet("there is no way to the cloud")
+        end = (await asker.ends([(topic, partition)], ASK_SECONDS))[topic, partition]
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                while self._position(topic, partition) < end:  # noqa: ASYNC110  # moved by the feed, which tells nobody
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError as error:
+            raise NotYet(f"{topic}[{partition}] is not read to its end") from error

@@ -1,0 +1,54 @@
+"""Which batches are in a replica's chain, proven from its head alone.
+
+A row names the head of the chain by its digest, and every batch names its predecessor. So whoever has the head and the records of the op topic
+walks back from one to the next and knows what the chain holds: neither what was refused on the way nor what a stranger wrote is in it.
+The walk ends at a batch that this folder itself knows to be in the chain, or at the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from driftlog_schemas.batch_codec import batch_digest, decode_body
+from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.messages import Batch, ChainRow, Command, CommandOutcome, Verdict
+
+
+class Lineage(NamedTuple):
+    """What others have written under our name and the cloud has taken."""
+
+    commands: dict[str, tuple[Command, CommandOutcome]]
+    """By command id, with the verdict as far as the row still tells it; the accepted ones have an empty code."""
+    complete: bool
+    """Did the walk arrive where our own knowledge begins? If not, the log no longer holds what is between."""
+
+
+NOTHING = Lineage({}, True)
+
+
+def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> Lineage:
+    """Walk back from the row's head through `bodies` to one of `ours`, digests that we know to be in the chain."""
+    by_digest = {batch_digest(body): body for body in bodies}
+    verdicts = {o.command_id: o for entry in row.entries for o in entry.outcomes}
+    found: dict[str, tuple[Command, CommandOutcome]] = {}
+    at = row.head
+    while at not in ours:
+        batch = _read(by_digest.pop(at, b""))
+        if batch is None or batch.replica != row.replica:
+            return Lineage(found, False)
+        for command in batch.commands:
+            outcome = verdicts.get(command.id) or CommandOutcome(command.id, Verdict.ACCEPTED)
+            if outcome.verdict is not Verdict.DEFERRED:  # of that nothing was seen
+                found[command.id] = command, outcome
+        if batch.number == 1:
+            return Lineage(found, True)
+        at = batch.prev
+    return Lineage(found, True)
+
+
+def _read(body: bytes) -> Batch | None:
+    try:
+        return decode_body(body)
+    except Undecodable:
+        return None

@@ -1,0 +1,215 @@
+"""A new life for one partition: what the old one had promised is taken along, each command exactly once.
+
+What the old life's chain holds is decided: by our own batches, or by those of whoever else spoke in its name, command by command. Every
+other command is *rebased*: the same intent under the new life, with the same id and clock. What its writer had seen stays what it was, so
+a price that was set against an old price meets a newer one as a conflict, not as a silent win: the old life's own dots, which a
+context leaves out, are named in it now as far as the chain has them.
+
+A command on what is gone (a purged document, a collection that is no longer declared), or of which nobody can say any more whether it
+was counted, goes to the review list: kept and shown, never applied by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from driftlog_crdt import Op
+from driftlog_edge.outgoing.lineage import Lineage
+from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.ports import Family, Place
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import Chain, Life
+from driftlog_edge.store.pending import Fate, Mark, mark_of
+from driftlog_edge.store.views import Views
+from driftlog_schemas.batch_codec import encode_command
+from driftlog_schemas.contract import AppContract, InvalidInput
+from driftlog_schemas.identity import document_key
+from driftlog_schemas.messages import Command, CommandOutcome, DocumentOp, Verdict
+
+_NORMAL = keys.CLASSES.index("normal")
+GONE = "gone"
+UNDECLARED = "undeclared"
+MAYBE_COUNTED = "maybe_counted"
+
+
+@dataclass(slots=True)
+class Rebased:
+    """What a new life brings; `writes` makes it so."""
+
+    life: Life
+    writes: dict[Place, bytes | None] = field(default_factory=dict)
+    documents: set[bytes] = field(default_factory=set)
+    done: list[int] = field(default_factory=list)
+    """lsns that are pending no more"""
+    settled: list[str] = field(default_factory=list)
+    """ids of commands that got their final status"""
+
+
+class Rebase:
+    """Takes the undecided commands of one partition into a new life."""
+
+    def __init__(self, contract: AppContract, views: Views, outbox: Outbox, journal: Journal) -> None:
+        self._contract = contract
+        self._views = views
+        self._outbox = outbox
+        self._lives = outbox.lives
+        self._journal = journal
+
+    def undecided(self, space: str, partition: int) -> list[int]:
+        """The lsns of commands that are in no batch of the chain, in order."""
+        settled = self._lives.chain(space, partition).settled
+        open_ones = (batch for batch in self._outbox.sealed.of(space, partition) if batch.number > settled)
+        lsns = {lsn for batch in open_ones for lsn in batch.lsns}
+        lsns.update(keys.parse_lsn(key) for key in self._outbox.keys_of(space, partition))
+        return sorted(lsns)
+
+    def into_new_life(self, space: str, partition: int, chain: Chain, known: Lineage, wall_ms: int) -> Rebased:
+        """The write set of the change; nothing of it holds before it is written."""
+        work = _Work(self._journal, self._views, self._contract, space, chain.replica, known)
+        lsns = self.undecided(space, partition)
+        commands = [(lsn, logged(self._journal, lsn)[0]) for lsn in lsns]
+        taken, review = work.sorted_out(commands)
+        life, writes = self._lives.begun(wall_ms, chain.fork, len(taken), len(review))
+        work.writes.update(writes)
+        for key in self._outbox.keys_of(space, partition):
+            work.writes[Family.OUTBOX, key] = None
+        for batch in self._outbox.sealed.of(space, partition):
+            work.writes.update(self._outbox.sealed.settling(batch, ()))
+            if batch.number <= chain.settled:
+                work.leave(batch.lsns)
+        work.writes[Family.META, keys.row_key(space, partition)] = None
+        work.writes.update(self._lives.written(space, partition, Chain(life.replica)))
+        work.rewrite(taken, life.replica)
+        for lsn, _ in taken:
+            work.writes[Family.OUTBOX, keys.outbox_key(space, _NORMAL, partition, lsn)] = b""
+        return Rebased(life, work.writes, work.documents, work.done, work.settled)
+
+
+class _Work:
+    """One change of life while it is worked out."""
+
+    def __init__(
+        self, journal: Journal, views: Views, contract: AppContract, space: str, replica: str, known: Lineage
+    ) -> None:
+        self._journal = journal
+        self._views = views
+        self._contract = contract
+        self._space = space
+        self._old = replica
+        self._known = known
+        self._first: dict[bytes, int] = {}
+        """The lowest of our seqs on a document that the chain does not have"""
+        self.writes: dict[Place, bytes | None] = {}
+        self.documents: set[bytes] = set()
+        self.done: list[int] = []
+        self.settled: list[str] = []
+
+    def sorted_out(
+        self, commands: Iterable[tuple[int, Command]]
+    ) -> tuple[list[tuple[int, Command]], list[tuple[int, Command]]]:
+        """Those to take along, and those that a person must see; what is decided is settled."""
+        taken: list[tuple[int, Command]] = []
+        review: list[tuple[int, Command]] = []
+        for lsn, command in commands:
+            documents = {document_key(document) for document, _ in command.ops}
+            self.documents |= documents
+            found = self._known.commands.get(command.id)
+            if found is None or found[0].ops != command.ops:
+                for document, op in command.ops:
+                    self._first.setdefault(document_key(document), op.seq)
+            if found is not None:
+                self._settle(lsn, command, documents, *found)
+            elif why := self._objection(command):
+                self._forget(lsn, documents)
+                self._say(command.id, lsn, Status.REVIEW, *why)
+                review.append((lsn, command))
+            else:
+                taken.append((lsn, command))
+        return taken, review
+
+    def leave(self, lsns: Iterable[int]) -> None:
+        """Parked in the cloud: the chain has them, and they will be merged when what they wait for comes."""
+        for lsn in lsns:
+            self._take(lsn, {document_key(document) for document, _ in logged(self._journal, lsn)[0].ops}, Fate.TAKEN)
+
+    def rewrite(self, commands: Iterable[tuple[int, Command]], replica: str) -> None:
+        """The same intents under the new life, each document's in order."""
+        last: dict[bytes, int] = {}
+        for lsn, command in commands:
+            ops = []
+            for document, op in command.ops:
+                key = document_key(document)
+                last[key] = last.get(key, 0) + 1
+                ops.append(DocumentOp(document, _renamed(op, replica, last[key], self._old, self._first[key] - 1)))
+                mark = Mark(lsn, Fate.UNKNOWN, replica, last[key])
+                self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
+            renewed = command._replace(ops=tuple(ops))
+            self.writes[Family.OPLOG, keys.lsn_key(lsn)] = encode_command(renewed, self._space, replica)
+            entry = entry_of(self._journal, command.id)
+            if entry is not None and entry.lsn == lsn:
+                dots = tuple((document_key(d).decode(), op.replica, op.seq) for d, op in renewed.ops)
+                entry = replace(entry.with_status(Status.PENDING), dots=dots)
+                self.writes[Family.COMMANDS, command.id.encode()] = entry.encode()
+
+    def _settle(
+        self, lsn: int, command: Command, documents: set[bytes], theirs: Command, outcome: CommandOutcome
+    ) -> None:
+        parked = outcome.verdict is Verdict.PARKED
+        self._say(command.id, lsn, Status.PARKED if parked else FINAL[outcome.verdict], outcome.code, outcome.reason)
+        if theirs.ops != command.ops:  # asked again under its id after the copy: that attempt never was
+            self._forget(lsn, documents)
+            return
+        self._take(lsn, documents, Fate.REFUSED if outcome.verdict is Verdict.REJECTED else Fate.TAKEN)
+
+    def _take(self, lsn: int, documents: Iterable[bytes], fate: Fate) -> None:
+        """The chain has it: its dots stay as they are until the confirmed state covers them."""
+        left = False
+        for key in documents:
+            mark = mark_of(self._journal, key, lsn)
+            if mark is not None:
+                left = True
+                self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark._replace(fate=fate).encode()
+        if not left:
+            self.done.append(lsn)
+
+    def _forget(self, lsn: int, documents: Iterable[bytes]) -> None:
+        """It is in no view any more."""
+        for key in documents:
+            self.writes[Family.PENDING, keys.pending_key(key, lsn)] = None
+        self.done.append(lsn)
+
+    def _objection(self, command: Command) -> tuple[str, str] | None:
+        """Why a person must decide: (code, reason)."""
+        seen = []
+        for document, op in command.ops:
+            try:
+                collection = self._contract.collection(document.collection)
+            except InvalidInput as error:
+                return UNDECLARED, str(error)
+            state, size = self._views.confirmed(collection, document_key(document))
+            if op.context and not size:
+                return GONE, f"{'/'.join(document)} is no longer there"
+            seen.append(state.vector.get(self._old, 0) >= op.seq)
+        if not self._known.complete and all(seen):
+            return MAYBE_COUNTED, "another copy of this folder may have sent it; the log no longer tells"
+        return None
+
+    def _say(self, command_id: str, lsn: int, status: Status, code: str, reason: str) -> None:
+        entry = entry_of(self._journal, command_id)
+        if entry is not None and entry.lsn == lsn:
+            self.writes[Family.COMMANDS, command_id.encode()] = entry.with_status(status, code, reason).encode()
+            if status.final:
+                self.settled.append(command_id)
+            elif status is Status.REVIEW:
+                self.writes[Family.META, keys.review_key(lsn)] = command_id.encode()
+
+
+def _renamed(op: Op, replica: str, seq: int, old: str, settled: int) -> Op:
+    """The op under the new life; `settled` is how far the chain has the old life's dots on this document."""
+    context = op.context
+    if context is not None and settled:
+        context = {**context, old: settled}
+    return op._replace(replica=replica, seq=seq, context=context, unsure=seq - 1)

@@ -1,0 +1,178 @@
+"""Which life of the device writes where, and how far its chains have come.
+
+A replica's name is the device and a random *life*, drawn when the folder is first written. So an emptied folder is a new replica
+at once, without asking anybody, and two folders with one identity file are two replicas.
+
+A folder that was copied or restored carries its life along, and then two speak with one voice. The cloud takes the batches of a
+replica in a partition as one hash chain, so only one of them is heard; the other finds out and draws a new life. A partition
+goes on under the life in which it has undecided commands, and takes the newest as soon as there are none: what was sealed under the
+old life is then decided by the old life's chain, and nothing else is.
+
+Must never happen: a batch number or a dot given out twice by one folder. Both are read from the store and written with what uses them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+from driftlog_edge.ports import Family, Place, Store
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
+from driftlog_schemas.identity import device_of, new_life, replica_id
+
+FORKED = "forked"
+"""Why a life is over: somebody else speaks in its name, and is heard."""
+FOREIGN_DOT = "foreign_dot"
+"""The same, seen by a confirmed dot that this folder never made."""
+KEPT = 16
+"""Earlier lives that are remembered, to be told to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One life of this folder: since when (by the device's clock), and why the one before ended."""
+
+    replica: str
+    since_ms: int
+    why: str = ""
+    rebased: int = 0
+    """Commands that were taken along."""
+    review: int = 0
+    """Commands that wait for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Where the chain of one partition stands."""
+
+    replica: str
+    number: int = 0
+    """Of the last sealed batch."""
+    head: bytes = b""
+    """Its digest: what the next one carries as `prev`."""
+    settled: int = 0
+    """The highest number that the cloud is known to have taken."""
+    settled_head: bytes = b""
+    offset: int = -1
+    """Where the op topic has that one."""
+    fork: str = ""
+    """Why this life cannot go on here; empty while it can."""
+
+    def encode(self) -> bytes:
+        plain = asdict(self) | {"head": self.head.hex(), "settled_head": self.settled_head.hex()}
+        return json.dumps(plain).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Chain:
+        plain = json.loads(data)
+        for name in ("head", "settled_head"):
+            plain[name] = bytes.fromhex(plain[name])
+        return cls(**plain)
+
+
+class Lives:
+    """The lives of one folder."""
+
+    def __init__(self, journal: Journal, draw: Callable[[], str] = new_life) -> None:
+        self._journal = journal
+        self._draw = draw
+        self._read: tuple[bytes, list[Life]] = (b"", [])
+        self._chains: dict[bytes, tuple[bytes, Chain]] = {}
+        """As they were read last, with the bytes they were read from."""
+        self.stuck: set[tuple[str, int]] = set()
+        """(space, partition) whose life cannot go on: nothing more is sealed there until it has a new one."""
+        self._recount()
+        journal.on_rollback(self._recount)
+
+    def _recount(self) -> None:
+        self.stuck = {(space, partition) for space, partition, _ in self.forked()}
+
+    @property
+    def newest(self) -> Life:
+        """The life under which new commands are written."""
+        return self.all()[-1]
+
+    @property
+    def replica(self) -> str:
+        """Its name."""
+        return self.newest.replica
+
+    def all(self) -> list[Life]:
+        """The last lives, oldest first."""
+        raw = self._journal.get(Family.META, keys.LIVES)
+        assert raw is not None, "a folder has a life from its first write on"
+        if raw != self._read[0]:
+            self._read = raw, [Life(**plain) for plain in json.loads(raw)]
+        return self._read[1]
+
+    def begun(self, wall_ms: int, why: str, rebased: int, review: int) -> tuple[Life, dict[Place, bytes | None]]:
+        """A new life and the write that begins it."""
+        lives = self.all()
+        life = Life(replica_id(device_of(lives[-1].replica), self._draw()), wall_ms, why, rebased, review)
+        return life, {(Family.META, keys.LIVES): _encoded([*lives, life][-KEPT:])}
+
+    def chain(self, space: str, partition: int) -> Chain:
+        """The chain of a partition; a new one of the newest life where none was begun."""
+        key = keys.chain_key(space, partition)
+        raw = self._journal.get(Family.META, key)
+        if raw is None:
+            return Chain(self.replica)
+        known = self._chains.get(key)
+        if known is None or known[0] != raw:
+            known = self._chains[key] = raw, Chain.decode(raw)
+        return known[1]
+
+    def writer(self, space: str, partition: int) -> str:
+        """The replica under which the next command of a partition is written."""
+        chain, newest = self.chain(space, partition), self.replica
+        return chain.replica if chain.replica != newest and self._undecided(space, partition) else newest
+
+    def taking(self, space: str, partition: int, replica: str) -> dict[Place, bytes | None]:
+        """The write with which a command of this replica begins its chain; nothing where it has begun."""
+        raw = self._journal.get(Family.META, keys.chain_key(space, partition))
+        if raw is not None and self.chain(space, partition).replica == replica:
+            return {}
+        return self.written(space, partition, Chain(replica))
+
+    def written(self, space: str, partition: int, chain: Chain) -> dict[Place, bytes | None]:
+        """The write that moves a chain."""
+        if chain.fork:
+            self.stuck.add((space, partition))
+        else:
+            self.stuck.discard((space, partition))
+        return {(Family.META, keys.chain_key(space, partition)): chain.encode()}
+
+    def forked(self) -> list[tuple[str, int, Chain]]:
+        """(space, partition, chain) of every chain that cannot go on."""
+        found = []
+        for key, value in self._journal.scan(Family.META, keys.CHAINS):
+            chain = Chain.decode(value)
+            if chain.fork:
+                found.append((*keys.parse_chain(key), chain))
+        return found
+
+    def _undecided(self, space: str, partition: int) -> bool:
+        prefixes = [keys.outbox_prefix(space, urgency, partition) for urgency in range(keys.HELD + 1)]
+        return any(_some(self._journal, Family.OUTBOX, prefix) for prefix in prefixes) or _some(
+            self._journal, Family.SEALED, keys.sealed_prefix(space, partition)
+        )
+
+
+def ensure_life(store: Store, device: str, wall_ms: int, draw: Callable[[], str] = new_life) -> None:
+    """Give a folder that is written for the first time its life. Raises `DiskFull`, `StoreFailed`."""
+    raw = store.get(Family.META, keys.LIVES)
+    lives = [] if raw is None else [Life(**plain) for plain in json.loads(raw)]
+    if not lives or device_of(lives[-1].replica) != device:
+        why = f"the folder was given to device {device}" if lives else ""
+        lives.append(Life(replica_id(device, draw()), wall_ms, why))
+        store.write({(Family.META, keys.LIVES): _encoded(lives[-KEPT:])}, sync=True)
+
+
+def _encoded(lives: Iterable[Life]) -> bytes:
+    return json.dumps([asdict(life) for life in lives]).encode()
+
+
+def _some(journal: Journal, family: Family, prefix: bytes) -> bool:
+    return next(iter(journal.scan(family, prefix)), None) is not None

@@ -1,0 +1,56 @@
+"""The pending index: which own ops a document's confirmed state does not cover yet, and what is known of each.
+
+One entry per command and document. It says up to which seq the command wrote there, so that nobody decodes commands to learn what a new
+state covers, and how the cloud has decided, which may be known before the state that shows it: a refused op then has no effect
+in the view at once, while its dot stays taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
+
+
+class Fate(Enum):
+    """What the cloud has decided about a pending op."""
+
+    UNKNOWN = b"?"
+    TAKEN = b"a"
+    REFUSED = b"r"
+
+
+class Mark(NamedTuple):
+    """One command on one document."""
+
+    lsn: int
+    fate: Fate
+    replica: str
+    seq: int
+    """Its highest on this document."""
+
+    def encode(self) -> bytes:
+        """The entry's value; the lsn stands in its key."""
+        return self.fate.value + keys.pack_number(self.seq) + self.replica.encode()
+
+
+def marks_of(journal: Journal, document: bytes) -> Iterator[Mark]:
+    """A document's pending entries, in order."""
+    for key, value in journal.scan(Family.PENDING, keys.pending_prefix(document)):
+        yield _decoded(key, value)
+
+
+def mark_of(journal: Journal, document: bytes, lsn: int) -> Mark | None:
+    """The entry of one command on one document."""
+    key = keys.pending_key(document, lsn)
+    value = journal.get(Family.PENDING, key)
+    return None if value is None else _decoded(key, value)
+
+
+def _decoded(key: bytes, value: bytes) -> Mark:
+    seq = keys.unpack_number(value[1 : 1 + keys.LSN_BYTES])
+    return Mark(keys.parse_lsn(key), Fate(value[:1]), value[1 + keys.LSN_BYTES :].decode(), seq)

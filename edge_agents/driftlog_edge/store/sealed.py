@@ -1,0 +1,98 @@
+"""Sealed batches: the links of a partition's hash chain that no verdict has answered yet.
+
+A batch is sealed once: its number, the digest of its predecessor and its body are decided in one write, and that write is synced before the
+batch is sent. What was once sent under a number can so be sent again byte for byte, whatever release runs by then, and nothing else
+ever goes out under that number. The body is signed anew each time, so a device that got another key goes on with its chain.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from driftlog_edge.ports import Family, Place
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
+from driftlog_schemas.batch_codec import DIGEST_BYTES, decode_body
+from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.messages import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A sealed batch without a verdict on all of its commands."""
+
+    space: str
+    partition: int
+    number: int
+    digest: bytes
+    lsns: tuple[int, ...]
+    """Its commands that wait for a verdict."""
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        return self.space, self.partition, self.number
+
+    def encode(self) -> bytes:
+        return self.digest + struct.pack(f">{len(self.lsns)}Q", *self.lsns)
+
+    @classmethod
+    def decode(cls, key: bytes, value: bytes) -> Open:
+        lsns = value[DIGEST_BYTES:]
+        return cls(
+            *keys.parse_sealed(key), value[:DIGEST_BYTES], struct.unpack(f">{len(lsns) // keys.LSN_BYTES}Q", lsns)
+        )
+
+
+class SealedBatches:
+    """The open batches of one replica."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def all(self) -> list[Open]:
+        """Every open batch, in order of number within its partition."""
+        return [Open.decode(key, value) for key, value in self._journal.scan(Family.SEALED, b"")]
+
+    def of(self, space: str, partition: int) -> Iterator[Open]:
+        """Those of one partition, in order of number."""
+        for key, value in self._journal.scan(Family.SEALED, keys.sealed_prefix(space, partition)):
+            yield Open.decode(key, value)
+
+    def get(self, space: str, partition: int, number: int) -> Open | None:
+        """One of them; None once it is closed, or where there never was one."""
+        if number < 1:
+            return None
+        key = keys.sealed_key(space, partition, number)
+        value = self._journal.get(Family.SEALED, key)
+        return None if value is None else Open.decode(key, value)
+
+    def floor(self, space: str, partition: int, number: int) -> int:
+        """The lowest open number of a partition; `number` if none is open."""
+        return next((batch.number for batch in self.of(space, partition)), number)
+
+    def body(self, batch: Open) -> bytes:
+        """Its bytes as they were signed."""
+        body = self._journal.get(Family.BODIES, keys.sealed_key(*batch.place))
+        return b"" if body is None else body
+
+    def batch(self, batch: Open) -> Batch | None:
+        """What its body says; None if a disk has damaged it."""
+        try:
+            return decode_body(self.body(batch))
+        except Undecodable:
+            return None
+
+    def opening(self, batch: Open, body: bytes) -> dict[Place, bytes]:
+        """The writes that keep a new batch."""
+        key = keys.sealed_key(*batch.place)
+        return {(Family.SEALED, key): batch.encode(), (Family.BODIES, key): body}
+
+    def settling(self, batch: Open, waiting: Sequence[int]) -> dict[Place, bytes | None]:
+        """The writes after a verdict: the batch stays open for the commands that still wait, and closes when none do."""
+        key = keys.sealed_key(*batch.place)
+        if waiting:
+            left = Open(batch.space, batch.partition, batch.number, batch.digest, tuple(waiting))
+            return {(Family.SEALED, key): left.encode()}
+        return {(Family.SEALED, key): None, (Family.BODIES, key): None}
