@@ -56,8 +56,9 @@ format: $(STAMP) ## put every file into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-nightly: $(STAMP) ## the algebra's laws with 10,000 examples each (more than an hour)
+nightly: $(STAMP) ## the algebra's laws with 10,000 examples each, and every small history (hours)
 	$(BIN)/pytest tests/properties --hypothesis-profile=nightly --timeout=3600 $(ARGS)
+	$(BIN)/pytest tests/brute_force --every-history --timeout=7200 $(ARGS)
 
 mutants: $(STAMP) ## break the algebra in every place, one at a time: which law notices? (an hour and more)
 	@$(BIN)/python -m tests.mutation $(ARGS)

@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--broker", default="embedded", help="embedded (default), kafka, redpanda, or HOST:PORT")
     group.addoption("--seeds", type=int, default=200, help="how many simulated worlds tests/simulation lives through")
     group.addoption("--seed", type=int, default=None, help="only the simulated world of this seed")
+    group.addoption("--every-history", action="store_true", help="all small histories of tests/brute_force, not a part")
     group.addoption("--registry", default=None, help="URL of a schema registry; default: one that fits the broker")
 
 

@@ -106,6 +106,24 @@ def test_an_edit_whose_ground_was_refused_has_no_effect_and_hurts_nothing(name: 
 
 
 @both
+def test_a_delete_takes_nothing_that_comes_later_in_the_place_of_what_was_refused(name: str) -> None:
+    document = DocumentType("Note", {"body": Field(FIELDS[name])})
+    run = fresh_runs(name)
+    view, cloud = document.new(), document.new()
+    first, second, third = run(2), run(3), run(3)
+    ops = []
+    for kind, value in (("insert", [0, first]), ("insert", [2, second]), ("delete", [1, 4])):
+        ops.append(document.prepare(view, "a", 1, "body", kind, value, len(ops)))
+        document.apply(view, ops[-1])
+    document.apply(cloud, ops[0])
+    document.see(cloud, ops[1])
+    document.apply(cloud, ops[2])
+    assert document.values(cloud)["body"] == first[:1]
+    document.apply(cloud, document.prepare(cloud, "a", 1, "body", "insert", [1, third]))
+    assert document.values(cloud)["body"] == first[:1] + third
+
+
+@both
 def test_a_draft_that_was_never_applied_leaves_no_trace(name: str) -> None:
     document = DocumentType("Note", {"body": Field(FIELDS[name])})
     run = fresh_runs(name)

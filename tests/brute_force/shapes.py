@@ -1,0 +1,83 @@
+"""Every way in which up to four ops of three replicas can hang together: who wrote, having seen what, knowing which refusals.
+
+A shape says nothing of what the ops do. Replicas are named in the order of their first op, so shapes that differ by names alone
+are made once. What an op has seen is closed under causality: its writer's own ops, and all that the writers of what it saw had seen.
+Of a refused op all but its writer see that it has no effect; the writer may believe in it as long as it likes, and later refused ops
+longest, since it hears in the order of its ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from typing import NamedTuple, TypeAlias
+
+REPLICAS = "abc"
+
+Cut: TypeAlias = tuple[int, ...]
+"""How many ops of each replica."""
+
+
+class Place(NamedTuple):
+    """One op without its intent."""
+
+    writer: int
+    seen: Cut
+    """Its own writer's earlier ops too."""
+    refused: bool = False
+    told: int = 0
+    """Of how many of its own ops the writer had heard the outcome."""
+
+
+Shape: TypeAlias = tuple[Place, ...]
+
+
+@cache
+def shapes(length: int) -> tuple[Shape, ...]:
+    """All shapes of this many ops, in an order that never changes."""
+    return tuple(
+        shape
+        for order in _orders(length)
+        for refused in product((False, True), repeat=length)
+        for shape in _told(order, refused)
+    )
+
+
+def _orders(length: int) -> Iterator[Shape]:
+    if length == 0:
+        yield ()
+        return
+    for earlier in _orders(length - 1):
+        known = max((place.writer for place in earlier), default=-1)
+        for writer in range(min(known + 2, len(REPLICAS))):
+            for seen in _cuts(earlier, writer):
+                yield (*earlier, Place(writer, seen))
+
+
+def _cuts(earlier: Shape, writer: int) -> Iterator[Cut]:
+    """What the writer's next op may have seen."""
+    of = [[place for place in earlier if place.writer == replica] for replica in range(len(REPLICAS))]
+    before = of[writer][-1].seen if of[writer] else (0,) * len(REPLICAS)
+    ranges = [
+        [len(places)] if replica == writer else range(before[replica], len(places) + 1)
+        for replica, places in enumerate(of)
+    ]
+    for cut in product(*ranges):
+        last = [places[count - 1] for places, count in zip(of, cut, strict=True) if count]
+        if all(seen <= has for place in last for seen, has in zip(place.seen, cut, strict=True)):
+            yield cut
+
+
+def _told(order: Shape, refused: tuple[bool, ...], at: int = 0) -> Iterator[Shape]:
+    """Who knew of which refusal: for every op each run of its writer's latest refused ops that it may believe in."""
+    if at == len(order):
+        yield order
+        return
+    place = order[at]
+    own = [earlier for earlier in order[:at] if earlier.writer == place.writer]
+    heard = own[-1].told if own else 0
+    surprises = [seq - 1 for seq, earlier in enumerate(own, 1) if earlier.refused and seq > heard]
+    for told in (*surprises, len(own)):
+        chosen = place._replace(refused=refused[at], told=told)
+        yield from _told((*order[:at], chosen, *order[at + 1 :]), refused, at + 1)
