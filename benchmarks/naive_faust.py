@@ -18,22 +18,18 @@ from typing import Any
 
 import faust
 
-from driftlog_crdt import Op, Outcome, Write
+from driftlog_crdt import Outcome
 from driftlog_schemas.batch_codec import decode_body
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import (
-    Command,
     CommandOutcome,
-    Conflict,
-    ConflictStatus,
     Device,
     Receipt,
     SignedBatch,
     Verdict,
-    Version,
 )
-from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.signing import verify
+from driftlog_streams.core import conflicts
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.registry.device_view import DeviceView
 from tests.load.app import declare
@@ -95,12 +91,14 @@ def _app(bootstrap: str, space: str, partitions: int, folder: Path, rules: Space
                     raw = states.get(key)
                     state = collection.type.new() if raw is None else collection.codec.decode(raw)
                     collection.type.check(op)
+                    op = op._replace(origin=command.origin(op, round(message.timestamp * 1000)))
                     applied = collection.type.apply(state, op)
                     if applied.outcome is not Outcome.APPLIED:
                         continue
-                    for write in applied.beside:
-                        conflict = _conflict(document, command, op, write, round(message.timestamp * 1000))
-                        await found.send(key=conflict.id.encode(), value=rules.records.encode_conflict(conflict))
+                    for place in applied.contested:
+                        conflict = conflicts.standing(document, collection, state, place)
+                        if conflict is not None:
+                            await found.send(key=conflict.id.encode(), value=rules.records.encode_conflict(conflict))
                     states[key] = collection.codec.encode(document, state)
             receipt = Receipt(
                 device_id=device.device_id,
@@ -121,24 +119,6 @@ def _app(bootstrap: str, space: str, partitions: int, folder: Path, rules: Space
 def _genuine(device: Device, signed: SignedBatch) -> bool:
     key = device.keys.get(signed.key_id)
     return key is not None and verify(key, signed.signature, signed.body)
-
-
-def _conflict(document: DocumentId, command: Command, op: Op, write: Write, append_ms: int) -> Conflict:
-    mine = Version(op.replica, op.seq, op.hlc, op.value, command.id, command.actor)
-    theirs = Version(write.replica, write.seq, write.hlc, write.value)
-    loser, winner = sorted((mine, theirs), key=lambda v: (v.hlc, v.replica, v.seq))
-    return Conflict(
-        id=conflict_id(document, op.field, (op.replica, op.seq), (write.replica, write.seq)),
-        document=document,
-        field=op.field,
-        winner=winner,
-        loser=loser,
-        policy="record",
-        rule="register",
-        detected_ms=append_ms,
-        deadline_ms=0,
-        status=ConflictStatus.RECORDED,
-    )
 
 
 if __name__ == "__main__":

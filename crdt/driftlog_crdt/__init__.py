@@ -3,7 +3,7 @@
 from driftlog_crdt.add_wins_set import AddWinsSet
 from driftlog_crdt.bounded_counter import BoundedCounter
 from driftlog_crdt.causal import Dot, Vector, concurrent, covers, dominates, joined
-from driftlog_crdt.conflicts import Conflict
+from driftlog_crdt.conflicts import Conflict, Place
 from driftlog_crdt.counter import Counter
 from driftlog_crdt.custom import Custom, assert_mergeable
 from driftlog_crdt.document import (
@@ -14,7 +14,6 @@ from driftlog_crdt.document import (
     Field,
     OnConflict,
     Outcome,
-    Pair,
 )
 from driftlog_crdt.errors import AlgebraError, BadEncoding, BadOperation, BadValue, TooLarge
 from driftlog_crdt.extremes import Max, Min
@@ -26,7 +25,7 @@ from driftlog_crdt.hlc import HybridClock, bounded
 from driftlog_crdt.list_field import List
 from driftlog_crdt.map_field import Map
 from driftlog_crdt.multi_value import MultiValue
-from driftlog_crdt.ops import DELETE, DOCUMENT, Op
+from driftlog_crdt.ops import DELETE, DOCUMENT, Op, Origin
 from driftlog_crdt.plain import Plain, Scalar, canonical, differ
 from driftlog_crdt.ranked import Ranked
 from driftlog_crdt.record import PUT
@@ -67,8 +66,9 @@ __all__ = [
     "MultiValue",
     "OnConflict",
     "Op",
+    "Origin",
     "Outcome",
-    "Pair",
+    "Place",
     "Plain",
     "Ranked",
     "Register",

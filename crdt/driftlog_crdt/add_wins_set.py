@@ -26,7 +26,7 @@ from typing import TypeAlias
 
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.errors import BadEncoding
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, Scalar, canonical, check_scalar
 
@@ -51,7 +51,7 @@ class AddWinsSet(FieldType[SetState]):
         self.require_kind(op)
         check_scalar(op.value, op.field)
 
-    def apply(self, state: SetState, op: Op) -> tuple[Write, ...]:
+    def apply(self, state: SetState, op: Op) -> None:
         key = canonical(op.value)
         entry = state.get(key)
         if op.kind == "add":
@@ -70,7 +70,6 @@ class AddWinsSet(FieldType[SetState]):
                 state[key] = (entry[0], adds)
             else:
                 del state[key]
-        return NO_WRITES
 
     def join(self, left: SetState, left_seen: Vector, right: SetState, right_seen: Vector) -> SetState:
         result: SetState = {}

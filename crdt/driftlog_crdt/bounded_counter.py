@@ -44,7 +44,7 @@ from typing import Any, NamedTuple, TypeAlias
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.counter import MAX_STEP, are_sums
 from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, check_plain
 
@@ -128,7 +128,7 @@ class BoundedCounter(FieldType[Rows]):
             return False
         return True
 
-    def apply(self, state: Rows, op: Op) -> tuple[Write, ...]:
+    def apply(self, state: Rows, op: Op) -> None:
         row = state.get(op.replica)
         if row is None:
             row = state[op.replica] = Row([0, 0], {}, {})
@@ -140,7 +140,6 @@ class BoundedCounter(FieldType[Rows]):
         else:
             given = row.rights if op.kind == "transfer" else row.room
             given[value[0]] = given.get(value[0], 0) + value[1]
-        return NO_WRITES
 
     def join(self, left: Rows, left_seen: Vector, right: Rows, right_seen: Vector) -> Rows:
         result = self.copy(left)

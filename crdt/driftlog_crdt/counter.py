@@ -35,7 +35,7 @@ from typing import Any, TypeAlias
 
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.errors import BadEncoding, BadValue
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
 
@@ -64,13 +64,12 @@ class Counter(FieldType[CounterState]):
         if type(op.value) is not int or not 0 <= op.value <= MAX_STEP:
             raise BadValue(op.field, f"{op.kind} takes a whole number from 0 up, not {op.value!r}")
 
-    def apply(self, state: CounterState, op: Op) -> tuple[Write, ...]:
+    def apply(self, state: CounterState, op: Op) -> None:
         side = 0 if op.kind == "increment" else 1
         sums = state.get(op.replica)
         if sums is None:
             sums = state[op.replica] = [0, 0]
         sums[side] += op.value  # type: ignore[operator,assignment]  # check() has seen an int
-        return NO_WRITES
 
     def join(self, left: CounterState, left_seen: Vector, right: CounterState, right_seen: Vector) -> CounterState:
         result = self.copy(left)

@@ -6,11 +6,17 @@
 | three and more | merged one after another, in the order of (hlc, replica) |
 | set(x), then set(y) by someone who saw x | y |
 
-Each write carries, besides its value, its base: what its writer saw. The state is the set of maximal writes; the value is
-their merge over the base of the writer who had seen least, which is nearest to what all of them had in common. Set,
-order and base follow from the ops' partial order, so replicas agree whatever the function does, if it is pure: same arguments,
-same answer, arguments left alone. That it treats left and right alike is what makes it fair; `assert_mergeable` checks
-both, and goes well into the app's own property test:
+A three-way merge is only as good as its base. The law: **the base is a value that the writer of every standing write had seen**, so
+nothing that only one side knew is ever taken for removed by the other; of those that are known it is the latest; and for every
+history of up to four writes it is exactly the value of what all of them had seen (tested by brute force, as is that longer
+histories keep the first half). So a till that adds milk and then bread, while another adds tea and then sugar, loses nothing.
+
+For that, each write carries two *sights* (a value, the writes that stood there, how much had been seen): what its writer saw, and what
+was seen where its branch began. A branch goes on while its writer meets nobody: the next write inherits the beginning. Where the
+writer's last write stands beside others' in its view, the branch begins anew at those others; where it does not stand any more, at
+all that is in view. The base is the deepest sight of which everybody had seen all; the declared default where there is none. All of
+it follows from the ops' partial order, so replicas agree whatever the function does, if it is pure: same arguments, same answer,
+arguments left alone. That it treats left and right alike is what makes it fair; `assert_mergeable` checks both, and goes well into the app's own property test:
 
     @given(base=carts, left=carts, right=carts)
     def test_my_merge(base, left, right):
@@ -24,18 +30,22 @@ both, and goes well into the app's own property test:
 >>> cart.values(state)
 {'total': 8}
 
-Source: Kaki et al. 2019, "Mergeable replicated data types"; maximal writes as in Preguiça et al. 2012, section 3.
+Source: Kaki et al. 2019, "Mergeable replicated data types" (the lowest common ancestor); maximal writes as in Preguiça et al. 2012,
+section 3.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
+from functools import reduce
 from typing import Any, ClassVar
 
+from driftlog_crdt import dotted
+from driftlog_crdt.causal import Dot, Vector, covers, joined
 from driftlog_crdt.dotted import Writes
 from driftlog_crdt.errors import BadEncoding, BadOperation
-from driftlog_crdt.field_type import NO_WRITES, Siblings, Write
+from driftlog_crdt.field_type import Branch, Sight, Write
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, canonical, check_plain
 from driftlog_crdt.writes_field import WritesField
@@ -44,7 +54,7 @@ Merge = Callable[[Any, Any, Any], Any]
 
 
 class Custom(WritesField):
-    """A value merged by `merge(base, left, right)`. A kept write's value is [value, base, how much its writer had seen]."""
+    """A value merged by `merge(base, left, right)`. A set carries [value, [[base, standing dots, depth], ...]]: one or two sights."""
 
     __slots__ = ("default", "merge")
 
@@ -56,52 +66,65 @@ class Custom(WritesField):
 
     def check(self, op: Op) -> None:
         self.require_kind(op)
-        if type(op.value) is not list or len(op.value) != 2:
-            raise BadOperation(op.field, f"a set of a custom field carries [value, base], not {op.value!r}")
+        _, branch = _carried(op)
+        seen = {**branch.seen, op.replica: op.seq - 1}
+        if not all(covers(seen, *dot) for sight in branch.sights for dot in sight.standing):
+            raise BadOperation(op.field, "its branch began at a write that its writer had not seen")
         check_plain(op.value, op.field)
 
-    def author(self, state: Writes, replica: str, seq: int, kind: str, value: Plain) -> Plain:
-        return [value, self.value(state)]
+    def carried_values(self, op: Op) -> list[Plain]:
+        """The value that a set writes, and those that it says were seen before. Raises `BadOperation`."""
+        value, branch = _carried(op)
+        return [value, *(sight.value for sight in branch.sights)]
 
     def stands_alone(self, state: Writes, op: Op) -> bool:
         return False  # the value was made from what its writer saw
 
-    def apply(self, state: Writes, op: Op) -> tuple[Write, ...]:
-        carried: Any = op.value
-        value, base = carried
-        depth = sum((op.context or {}).values()) + op.seq - 1
-        beside = self.put(state, op, [value, base, depth])
-        if not beside:
-            return NO_WRITES
-        text = canonical(value)
-        return tuple(w for w in map(_shown, beside) if canonical(w.value) != text)
+    def author(self, state: Writes, replica: str, seq: int, kind: str, value: Plain) -> Plain:
+        others = [write for write in state if write.replica != replica]
+        view = self._sight(state)
+        if len(others) == len(state):
+            return [value, [_plain(view)]]
+        own = next(write for write in state if write.replica == replica)
+        began = self._sight(others) if others else _branch(own).sights[0]
+        return [value, [_plain(began), _plain(view)]]
+
+    def _sight(self, writes: Writes) -> Sight:
+        nothing: Vector = {}
+        seen = reduce(joined, map(_history, writes), nothing)
+        return Sight(self.value(writes), tuple(Dot(*write[:2]) for write in writes), sum(seen.values()))
+
+    def apply(self, state: Writes, op: Op) -> None:
+        self.put(state, op, *_carried(op))
 
     def value(self, state: Writes) -> Plain:
         if not state:
             return self.default
-        kept: list[Any] = [write.value for write in sorted(state, key=self.rank)]
-        base = min(kept, key=lambda value: value[2])[1]
-        merged = kept[0][0]
-        for value in kept[1:]:
-            merged = self.merge(base, merged, value[0])
+        if len(state) == 1:
+            return state[0].value
+        first, *rest = sorted(state, key=self.rank)
+        base: Any = self._base(state)
+        merged: Any = first.value
+        for write in rest:
+            merged = self.merge(base, merged, write.value)
         return merged  # type: ignore[no-any-return]
 
+    def _base(self, state: Writes) -> Plain:
+        """The value of the deepest sight of which the writers of all these writes had seen all."""
+        common = reduce(_met, map(_history, state))
+        known = [
+            (sight.depth, self.rank(write), sight.value)
+            for write in state
+            for sight in _branch(write).sights
+            if all(covers(common, *dot) for dot in sight.standing)
+        ]
+        return max(known, key=lambda one: one[:2])[2] if known else self.default
+
+    def encode(self, state: Writes) -> Plain:
+        return dotted.encode([write._replace(value=_unfolded(write), branch=None) for write in state])
+
     def decode(self, plain: Plain) -> Writes:
-        writes = super().decode(plain)
-        for write in writes:
-            if type(write.value) is not list or len(write.value) != 3 or type(write.value[2]) is not int:
-                raise BadEncoding("", "a write is encoded as [replica, seq, hlc, [value, base, seen]]")
-        return writes
-
-    def standing(self, state: Writes, op: Op) -> Sequence[Write]:
-        return [_shown(write) for write in state]
-
-    def writes(self, state: Writes) -> Sequence[Write]:
-        return [_shown(write) for write in state]
-
-    def siblings(self, state: Writes) -> Iterable[Siblings]:
-        for group in super().siblings(state):
-            yield Siblings("", _shown(group.winner), [_shown(write) for write in group.writes])
+        return [_folded(write) for write in super().decode(plain)]
 
 
 def assert_mergeable(merge: Merge, base: Any, left: Any, right: Any) -> None:
@@ -123,6 +146,68 @@ def assert_mergeable(merge: Merge, base: Any, left: Any, right: Any) -> None:
     assert canonical(same) == canonical(left), f"both sides are {left!r} over {base!r}, but merged they are {same!r}"
 
 
-def _shown(write: Write) -> Write:
-    kept: Any = write.value
-    return write._replace(value=kept[0])
+def _carried(op: Op) -> tuple[Plain, Branch]:
+    """What a set carries: its value, and how it came about. Raises `BadOperation`."""
+    value = op.value
+    if type(value) is list and len(value) == 2:
+        sights = _read_sights(value[1])
+        if sights:
+            return value[0], Branch(sights, op.context or {})
+    raise BadOperation(
+        op.field, f"a set of a custom field carries [value, [[base, standing, depth], ...]], not {value!r}"
+    )
+
+
+def _read_sights(plain: Plain) -> tuple[Sight, ...]:
+    """One or two; none where `plain` is something else."""
+    if type(plain) is not list or not 1 <= len(plain) <= 2:
+        return ()
+    sights = []
+    for item in plain:
+        if type(item) is not list or len(item) != 3 or type(item[1]) is not list or type(item[2]) is not int:
+            return ()
+        dots = tuple(map(_read_dot, item[1]))
+        if None in dots:
+            return ()
+        sights.append(Sight(item[0], dots, item[2]))  # type: ignore[arg-type]  # none is None
+    return tuple(sights)
+
+
+def _read_dot(plain: Plain) -> Dot | None:
+    if type(plain) is list and len(plain) == 2 and type(plain[0]) is str and type(plain[1]) is int and plain[1] > 0:
+        return Dot(plain[0], plain[1])
+    return None
+
+
+def _plain(sight: Sight) -> Plain:
+    return [sight.value, [list(dot) for dot in sight.standing], sight.depth]
+
+
+def _branch(write: Write) -> Branch:
+    assert write.branch is not None, "every write of a custom field is kept with its branch"
+    return write.branch
+
+
+def _history(write: Write) -> Vector:
+    """All that is in the past of a write, itself included."""
+    return {**_branch(write).seen, write.replica: write.seq}
+
+
+def _met(left: Vector, right: Vector) -> dict[str, int]:
+    """What both have seen."""
+    return {replica: min(seq, right[replica]) for replica, seq in left.items() if replica in right}
+
+
+def _unfolded(write: Write) -> Plain:
+    branch = _branch(write)
+    return [write.value, [_plain(sight) for sight in branch.sights], dict(branch.seen)]
+
+
+def _folded(write: Write) -> Write:
+    kept = write.value
+    if type(kept) is list and len(kept) == 3:
+        value, plain, seen = kept
+        sights = _read_sights(plain)
+        if sights and type(seen) is dict and all(type(seq) is int for seq in seen.values()):
+            return write._replace(value=value, branch=Branch(sights, seen))  # type: ignore[arg-type]  # just checked
+    raise BadEncoding("", "a write is encoded as [replica, seq, hlc, [value, sights, seen]]")

@@ -26,32 +26,31 @@ Deletes are in `deletion`, conflicts in `conflicts`, documents that are one writ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import Any
 
 from driftlog_crdt import deletion, document_codec, record, refusals
 from driftlog_crdt.causal import Vector, joined
-from driftlog_crdt.conflicts import Conflict, closed_pairs, open_conflicts
+from driftlog_crdt.conflicts import Conflict, Place, conflict_of
 from driftlog_crdt.declared import DeletePolicy, Field, OnConflict, Unit
 from driftlog_crdt.document_state import (
     APPLIED,
     DUPLICATE,
     GAP,
     NO_EFFECT,
-    NO_PAIRS,
     Applied,
     DocumentState,
     Outcome,
-    Pair,
 )
+from driftlog_crdt.dotted import contested
 from driftlog_crdt.errors import AlgebraError, BadOperation, BadValue, TooLarge
-from driftlog_crdt.field_type import FieldType
+from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
 from driftlog_crdt.ops import DELETE, DOCUMENT, Op
 from driftlog_crdt.plain import Plain, canonical
 
-__all__ = ["Applied", "DeletePolicy", "DocumentState", "DocumentType", "Field", "OnConflict", "Outcome", "Pair", "Unit"]
+__all__ = ["Applied", "DeletePolicy", "DocumentState", "DocumentType", "Field", "OnConflict", "Outcome", "Unit"]
 
 DEFAULT_MAX_BYTES = 64 * 1024
 
@@ -176,7 +175,7 @@ class DocumentType:
     def apply(self, state: DocumentState, op: Op) -> Applied:
         """Merge one checked op into `state`, in place. A gap or a duplicate changes nothing."""
         vector = state.vector
-        replica, seq, _, name, kind, _, context, _ = op
+        replica, seq, _, name, kind, _, context, *_ = op
         last = vector.get(replica, 0)
         if seq != last + 1:
             return DUPLICATE if seq <= last else GAP
@@ -198,17 +197,15 @@ class DocumentType:
         if merge.fallible and not merge.takes_effect(field, op):
             deletion.without_effect(state, replica, seq)
             return NO_EFFECT
-        closed = NO_PAIRS
-        if merge.conflicting and len(before := merge.standing(field, op)) > 1:
-            before = list(before)
-            beside = merge.apply(field, op)
-            closed = closed_pairs(name, before, merge.standing(field, op), merge.place(op))
+        if merge.conflicting:
+            applied = _write(merge, field, op)
         else:
-            beside = merge.apply(field, op)
+            merge.apply(field, op)
+            applied = APPLIED
         vector[replica] = seq
         if state.presence is not None:
             state.presence[replica] = seq
-        return Applied(Outcome.APPLIED, beside, closed) if beside or closed else APPLIED
+        return applied
 
     def ready(self, state: DocumentState, op: Op) -> bool:
         """Has the document merged all that the op's writer had seen, and the op's predecessor?"""
@@ -262,11 +259,16 @@ class DocumentType:
 
     def conflicts(self, state: DocumentState) -> list[Conflict]:
         """The conflicts that are open, in the order of the field names."""
-        return [
-            conflict
-            for name in sorted(state.fields)
-            for conflict in open_conflicts(name, self._types[name].siblings(state.fields[name]))
-        ]
+        return [conflict_of(place, writes, self._types[place.field].rank) for place, writes in self._contested(state)]
+
+    def conflict_at(self, state: DocumentState, place: Place) -> Conflict | None:
+        """The conflict that is open at one place."""
+        merge, writes = self._type(place.field), self._standing(state, place)
+        return conflict_of(place, writes, merge.rank) if contested(writes) else None
+
+    def write_of(self, state: DocumentState, place: Place, replica: str, seq: int) -> Write | None:
+        """The write that op `(replica, seq)` left at a place, while it stands."""
+        return next((w for w in self._standing(state, place) if w.replica == replica and w.seq == seq), None)
 
     def merge_type(self, name: str) -> FieldType[Any]:
         """The type that merges the ops of field `name`; of the whole record for DOCUMENT."""
@@ -315,9 +317,7 @@ class DocumentType:
         return state.grave is not None and self.on_delete == "delete-wins" and not deletion.effective(state, op)
 
     def _delete(self, state: DocumentState, op: Op) -> Applied:
-        before = [
-            (name, list(g.writes), g.key) for name, f in state.fields.items() for g in self._types[name].siblings(f)
-        ]
+        before = [(place, tuple(writes)) for place, writes in self._contested(state)]
         if self.on_delete == "delete-wins":
             deletion.bury(state, op)
         else:
@@ -326,11 +326,26 @@ class DocumentType:
             for name, field in state.fields.items():
                 self._types[name].erase(field, floor, observed.get(name))
             deletion.unsee(state, op, floor)
-        closed: tuple[Pair, ...] = ()
-        for name, writes, key in before:
-            groups = self._types[name].siblings(state.fields[name]) if name in state.fields else ()
-            closed += closed_pairs(name, writes, [w for group in groups for w in group.writes], key)
-        return Applied(Outcome.APPLIED, (), closed) if closed else APPLIED
+        if not before:
+            return APPLIED
+        left, ended = [], []
+        for place, writes in before:
+            if contested(self._standing(state, place)):
+                left.append(place)
+            else:
+                ended.append(conflict_of(place, writes, self._types[place.field].rank))
+        return Applied(Outcome.APPLIED, tuple(left), tuple(ended))
+
+    def _contested(self, state: DocumentState) -> Iterator[tuple[Place, Sequence[Write]]]:
+        """The places in conflict, in the order of the fields' names, with their writes."""
+        for name in sorted(state.fields):
+            for key, writes in self._types[name].siblings(state.fields[name]):
+                if contested(writes):
+                    yield Place(name, key), writes
+
+    def _standing(self, state: DocumentState, place: Place) -> Sequence[Write]:
+        stored = state.fields.get(place.field)
+        return NO_WRITES if stored is None else self._types[place.field].standing(stored, place.key)
 
     def _observe(self, state: DocumentState) -> Plain:
         if self.on_delete == "delete-wins":
@@ -372,6 +387,20 @@ class DocumentType:
 
 def _seen(state: DocumentState, replica: str) -> dict[str, int]:
     return {r: s for r, s in state.vector.items() if r != replica}
+
+
+def _write(merge: FieldType[Any], field: Any, op: Op) -> Applied:
+    """Apply an op of a field that can be in conflict."""
+    key = merge.place(op)
+    before = merge.standing(field, key)
+    held = tuple(before) if len(before) > 1 and contested(before) else NO_WRITES
+    merge.apply(field, op)
+    after = merge.standing(field, key)
+    if len(after) > 1 and contested(after):
+        return Applied(Outcome.APPLIED, (Place(op.field, key),))
+    if held:
+        return Applied(Outcome.APPLIED, (), (conflict_of(Place(op.field, key), held, merge.rank),))
+    return APPLIED
 
 
 def _check_dot(op: Op) -> None:

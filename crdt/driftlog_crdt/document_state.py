@@ -15,7 +15,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
-from driftlog_crdt.field_type import NO_WRITES, Write
+from driftlog_crdt.conflicts import Conflict, Place
 from driftlog_crdt.refusals import Refused
 
 
@@ -29,25 +29,12 @@ class Outcome(Enum):
     GAP = "gap"
 
 
-class Pair(NamedTuple):
-    """Two concurrent writes of one place with different values, in the order of their dots."""
-
-    field: str
-    first: Write
-    second: Write
-    key: str = ""
-    """The map's key, where the field is a map."""
-
-
-NO_PAIRS: tuple[Pair, ...] = ()
-
-
 class Applied(NamedTuple):
-    """The outcome, the writes that are in conflict with the op's, and the earlier conflicts that the op has ended."""
+    """The outcome, the places in conflict that the op has changed, and the conflicts that it has ended, as they were before."""
 
     outcome: Outcome
-    beside: tuple[Write, ...] = NO_WRITES
-    closed: tuple[Pair, ...] = NO_PAIRS
+    contested: tuple[Place, ...] = ()
+    ended: tuple[Conflict, ...] = ()
 
 
 APPLIED = Applied(Outcome.APPLIED)

@@ -12,36 +12,49 @@ Source: Preguiça et al. 2012, "Dotted version vectors"; Bieniusa et al. 2012, "
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import islice
 from typing import TypeAlias
 
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.errors import BadEncoding
 from driftlog_crdt.field_type import Write
-from driftlog_crdt.ops import Op
-from driftlog_crdt.plain import Plain
+from driftlog_crdt.ops import Origin
+from driftlog_crdt.plain import Plain, differ
 
 Writes: TypeAlias = list[Write]
 
-_NOTHING: dict[str, int] = {}
+_NOTHING: Vector = {}
 
 
-def put(writes: Writes, write: Write, op: Op) -> None:
-    """Add the write of `op`; drop what its writer had seen. Keeps the list in dot order."""
-    replica = op.replica
-    seen = op.context or _NOTHING
+def put(writes: Writes, write: Write, context: Vector | None) -> None:
+    """Add a write; drop what its writer had seen, and its own earlier one. Keeps the list in dot order.
+
+    The work follows the shorter of the list and what was seen, so that n writers who have not heard of each other cost n steps.
+    """
+    seen = context or _NOTHING
     if len(writes) == 1:
         only = writes[0]
-        if only.replica == replica or seen.get(only.replica, 0) >= only.seq:
+        if only.replica == write.replica or seen.get(only.replica, 0) >= only.seq:
             writes[0] = write
-        elif only.replica < replica:
+        elif only.replica < write.replica:
             writes.append(write)
         else:
             writes.insert(0, write)
         return
-    kept = [w for w in writes if w.replica != replica and seen.get(w.replica, 0) < w.seq]
-    kept.append(write)
-    kept.sort(key=_dot)
-    writes[:] = kept
+    if len(seen) < len(writes):
+        for replica, seq in seen.items():
+            at = bisect_left(writes, replica, key=_replica)
+            if at < len(writes) and writes[at].replica == replica and writes[at].seq <= seq:
+                del writes[at]
+    else:
+        erase(writes, seen)
+    at = bisect_left(writes, write.replica, key=_replica)
+    if at < len(writes) and writes[at].replica == write.replica:
+        writes[at] = write
+    else:
+        writes.insert(at, write)
 
 
 def join(left: Writes, left_seen: Vector, right: Writes, right_seen: Vector) -> Writes:
@@ -58,26 +71,57 @@ def erase(writes: Writes, seen: Vector) -> None:
     writes[:] = [w for w in writes if seen.get(w.replica, 0) < w.seq]
 
 
+def contested(writes: Sequence[Write]) -> bool:
+    """Are two of these values different?"""
+    if len(writes) < 2:
+        return False
+    first = writes[0].value
+    return any(differ(w.value, first) for w in islice(writes, 1, None))
+
+
 def encode(writes: Writes) -> Plain:
-    return [[w.replica, w.seq, w.hlc, w.value] for w in writes]
+    return [_encode(w) for w in writes]
 
 
 def decode(plain: Plain) -> Writes:
     if not isinstance(plain, list):
         raise BadEncoding("", "writes are encoded as a list")
     writes: Writes = []
-    last = ""
     for item in plain:
-        if type(item) is not list or len(item) != 4:
-            raise BadEncoding("", "a write is encoded as [replica, seq, hlc, value]")
-        replica, seq, hlc, value = item
-        if type(replica) is not str or type(seq) is not int or type(hlc) is not int or seq < 1:
-            raise BadEncoding("", "a write is encoded as [replica, seq, hlc, value]")
-        if writes and replica <= last:
+        write = _decode(item)
+        if writes and write.replica <= writes[-1].replica:
             raise BadEncoding("", "writes stand in the order of their replicas, one for each")
-        last = replica
-        writes.append(Write(replica, seq, hlc, value))
+        writes.append(write)
     return writes
+
+
+def _encode(write: Write) -> Plain:
+    item: list[Plain] = [write.replica, write.seq, write.hlc, write.value]
+    return item if write.origin is None else [*item, list(write.origin)]
+
+
+def _decode(item: Plain) -> Write:
+    if type(item) is not list or not 4 <= len(item) <= 5:
+        raise BadEncoding("", _NO_WRITE)
+    replica, seq, hlc, value = item[:4]
+    if type(replica) is not str or type(seq) is not int or type(hlc) is not int or seq < 1:
+        raise BadEncoding("", _NO_WRITE)
+    return Write(replica, seq, hlc, value, None if len(item) == 4 else _decode_origin(item[4]))
+
+
+def _decode_origin(item: Plain) -> Origin:
+    if type(item) is list and len(item) == 4:
+        command_id, actor, append_ms, seen = item
+        if type(command_id) is type(actor) is str and type(append_ms) is type(seen) is int:
+            return Origin(command_id, actor, append_ms, seen)
+    raise BadEncoding("", "who wrote is encoded as [command id, actor, append time, changes seen]")
+
+
+_NO_WRITE = "a write is encoded as [replica, seq, hlc, value] and, where it is known, who wrote"
+
+
+def _replica(write: Write) -> str:
+    return write.replica
 
 
 def _dot(write: Write) -> tuple[str, int]:

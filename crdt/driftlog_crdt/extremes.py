@@ -29,7 +29,7 @@ from typing import TypeAlias
 
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.errors import BadEncoding, BadValue
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, check_plain
 
@@ -57,19 +57,18 @@ class Max(FieldType[Steps]):
         if type(op.value) not in (int, float):
             raise BadValue(op.field, f"{op.kind} takes a number, not {op.value!r}")
 
-    def apply(self, state: Steps, op: Op) -> tuple[Write, ...]:
+    def apply(self, state: Steps, op: Op) -> None:
         number: Number = op.value  # type: ignore[assignment]  # check() has seen a number
         if number == 0:
             number += 0  # no minus zero: it equals zero and reads otherwise
         steps = state.get(op.replica)
         if steps is None:
             state[op.replica] = [(op.seq, number)]
-            return NO_WRITES
+            return
         height = self._height(number)
         while steps and self._height(steps[-1][1]) <= height:
             steps.pop()
         steps.append((op.seq, number))
-        return NO_WRITES
 
     def join(self, left: Steps, left_seen: Vector, right: Steps, right_seen: Vector) -> Steps:
         result: Steps = {}

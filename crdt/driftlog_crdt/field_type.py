@@ -24,12 +24,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
-from driftlog_crdt.causal import Vector
+from driftlog_crdt.causal import Dot, Vector
 from driftlog_crdt.errors import BadOperation, BadValue
-from driftlog_crdt.ops import Op
+from driftlog_crdt.ops import Op, Origin
 from driftlog_crdt.plain import Plain
 
 S = TypeVar("S")
+
+
+class Sight(NamedTuple):
+    """What somebody had before them: the value of a place, the writes that stood there, how many changes that took."""
+
+    value: Plain
+    standing: tuple[Dot, ...]
+    depth: int
+
+
+class Branch(NamedTuple):
+    """How a write came about (see `custom`): `sights` are where its branch of history began and, if later, what its writer saw."""
+
+    sights: tuple[Sight, ...]
+    seen: Vector
 
 
 class Write(NamedTuple):
@@ -39,18 +54,21 @@ class Write(NamedTuple):
     seq: int
     hlc: int
     value: Plain
+    origin: Origin | None = None
+    """Who caused it, where a merge agent has said so."""
+    branch: Branch | None = None
+    """Only in fields that merge by a common ancestor."""
 
 
 class Siblings(NamedTuple):
     """Concurrent writes of one place: of the field, or of one `key` of a map."""
 
     key: str
-    winner: Write
     writes: Sequence[Write]
-    """All of them, the winner too, in dot order."""
+    """Two or more, in dot order."""
 
 
-NO_WRITES: tuple[Write, ...] = ()
+NO_WRITES: Sequence[Write] = ()
 
 
 class FieldType(ABC, Generic[S]):
@@ -94,12 +112,8 @@ class FieldType(ABC, Generic[S]):
         """Raise `BadOperation` or `BadValue` if `op` cannot be merged, whatever the state. Called before `apply`."""
 
     @abstractmethod
-    def apply(self, state: S, op: Op) -> tuple[Write, ...]:
-        """Merge one checked op into `state`, in place.
-
-        Returns the writes that stand beside this one: concurrent with it and of another value. Empty for types
-        whose ops commute.
-        """
+    def apply(self, state: S, op: Op) -> None:
+        """Merge one checked op into `state`, in place."""
 
     @abstractmethod
     def join(self, left: S, left_seen: Vector, right: S, right_seen: Vector) -> S:
@@ -175,8 +189,8 @@ class FieldType(ABC, Generic[S]):
         """Among concurrent writes of one place the highest rank wins. Never equal for two writes."""
         return (write.hlc, write.replica, write.seq)
 
-    def standing(self, state: S, op: Op) -> Sequence[Write]:
-        """The writes where `op` will write, for types that are `conflicting`."""
+    def standing(self, state: S, key: str) -> Sequence[Write]:
+        """The writes at one place (see `place`) in dot order, for types that are `conflicting`."""
         return NO_WRITES
 
     def writes(self, state: S) -> Sequence[Write]:

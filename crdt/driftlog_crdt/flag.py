@@ -52,8 +52,8 @@ class Flag(WritesField):
         if op.value is not None:
             raise BadValue(op.field, f"{op.kind} takes no value, not {op.value!r}")
 
-    def apply(self, state: Writes, op: Op) -> tuple[Write, ...]:
-        return self.put(state, op, op.kind == "enable")
+    def apply(self, state: Writes, op: Op) -> None:
+        self.put(state, op, op.kind == "enable")
 
     def decode(self, plain: Plain) -> Writes:
         writes = super(Flag, self).decode(plain)

@@ -86,7 +86,7 @@ class Map(FieldType[Entries]):
         stored = state[key] if key in state else self.of.new()
         return [key, self.of.author(stored, replica, seq, kind, value[1])]
 
-    def apply(self, state: Entries, op: Op) -> tuple[Write, ...]:
+    def apply(self, state: Entries, op: Op) -> None:
         key, inner = _split(op)
         stored = state.get(key)
         if op.kind == REMOVE:
@@ -94,10 +94,10 @@ class Map(FieldType[Entries]):
                 self.of.erase(stored, {**(op.context or {}), op.replica: op.seq}, inner.value)
                 if self.of.is_new(stored):
                     del state[key]
-            return NO_WRITES
+            return
         if stored is None:
             stored = state[key] = self.of.new()
-        return self.of.apply(stored, inner)
+        self.of.apply(stored, inner)
 
     def stands_alone(self, state: Entries, op: Op) -> bool:
         if op.kind == REMOVE:
@@ -165,10 +165,9 @@ class Map(FieldType[Entries]):
     def rank(self, write: Write) -> tuple[object, ...]:
         return self.of.rank(write)
 
-    def standing(self, state: Entries, op: Op) -> Sequence[Write]:
-        key, inner = _split(op)
+    def standing(self, state: Entries, key: str) -> Sequence[Write]:
         stored = state.get(key)
-        return NO_WRITES if stored is None else self.of.standing(stored, inner)
+        return NO_WRITES if stored is None else self.of.standing(stored, "")
 
     def writes(self, state: Entries) -> Sequence[Write]:
         return [write for key in sorted(state) for write in self.of.writes(state[key])]
@@ -176,7 +175,7 @@ class Map(FieldType[Entries]):
     def siblings(self, state: Entries) -> Iterable[Siblings]:
         for key in sorted(state):
             for group in self.of.siblings(state[key]):
-                yield Siblings(key, group.winner, group.writes)
+                yield Siblings(key, group.writes)
 
 
 def _split(op: Op) -> tuple[str, Op]:

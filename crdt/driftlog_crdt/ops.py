@@ -22,6 +22,17 @@ DELETE = "delete"
 """The kind of the op that deletes the document."""
 
 
+class Origin(NamedTuple):
+    """Who caused an op, as the envelope around it says: kept with a write where people may have to decide about it."""
+
+    command_id: str
+    actor: str
+    append_ms: int
+    """When the log took it; 0 where it did not say."""
+    seen: int
+    """How many changes of the document its writer had seen."""
+
+
 class Op(NamedTuple):
     """An operation, as merged and as sent. Document, scope and command stand in the envelope around it."""
 
@@ -33,3 +44,5 @@ class Op(NamedTuple):
     value: Plain
     context: Vector | None = None
     unsure: int = 0
+    origin: Origin | None = None
+    """Never sent: a merge agent sets it from the envelope, for fields whose conflicts are published."""

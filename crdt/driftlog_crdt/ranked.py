@@ -13,9 +13,7 @@ converges like `Register`: the maximal writes follow from the partial order, and
 >>> stage = Ranked(["open", "packed", "shipped"])
 >>> state = stage.new()
 >>> stage.apply(state, Op("a", 1, 10, "stage", "set", "shipped", {}))
-()
 >>> stage.apply(state, Op("b", 1, 99, "stage", "set", "packed", {}))
-(Write(replica='a', seq=1, hlc=10, value='shipped'),)
 >>> stage.value(state)
 'shipped'
 

@@ -15,7 +15,7 @@ document (`put`), kept in one `Register`. It converges because that register doe
 >>> state = address.new()
 >>> ours = address.prepare(state, "a", 1, "", "put", {"street": "Main 1", "city": "Ulm"})
 >>> theirs = address.prepare(state, "b", 2, "city", "set", "Bonn")
->>> len(address.apply(state, ours).beside), len(address.apply(state, theirs).beside)
+>>> len(address.apply(state, ours).contested), len(address.apply(state, theirs).contested)
 (0, 1)
 >>> address.values(state)
 {'street': '', 'city': 'Bonn'}

@@ -16,11 +16,9 @@ somebody who saw both ends it.
 >>> register = Register(default="")
 >>> state = register.new()
 >>> register.apply(state, Op("a", 1, 10, "name", "set", "tea", {}))
-()
 >>> register.apply(state, Op("b", 1, 11, "name", "set", "coffee", {}))
-(Write(replica='a', seq=1, hlc=10, value='tea'),)
->>> register.value(state)
-'coffee'
+>>> register.value(state), [write.value for write in state]
+('coffee', ['tea', 'coffee'])
 
 Source: Shapiro et al. 2011, section 3.2.1 (LWW), on the siblings of Preguiça et al. 2012, section 3.
 """

@@ -33,7 +33,7 @@ from driftlog_crdt import dotted
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.dotted import Writes
 from driftlog_crdt.errors import BadEncoding
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.field_type import FieldType, Write
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, Scalar, canonical, check_scalar
 
@@ -57,13 +57,12 @@ class RemoveWinsSet(FieldType[OpsState]):
         self.require_kind(op)
         check_scalar(op.value, op.field)
 
-    def apply(self, state: OpsState, op: Op) -> tuple[Write, ...]:
+    def apply(self, state: OpsState, op: Op) -> None:
         key = canonical(op.value)
         if key not in state:
             state[key] = (op.value, [])  # type: ignore[assignment]  # check() has seen a scalar
         entry = state[key]
-        dotted.put(entry[1], Write(op.replica, op.seq, 0, op.kind == "add"), op)
-        return NO_WRITES
+        dotted.put(entry[1], Write(op.replica, op.seq, 0, op.kind == "add"), op.context)
 
     def join(self, left: OpsState, left_seen: Vector, right: OpsState, right_seen: Vector) -> OpsState:
         result: OpsState = {}

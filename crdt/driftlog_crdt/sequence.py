@@ -45,7 +45,7 @@ from pycrdt import Text as YText
 
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
 from driftlog_crdt.yjs_edit import ROOT, Edit, Range, delete_of, read_clocks, read_edit
@@ -158,9 +158,8 @@ class Sequence(FieldType[SequenceState]):
     def stands_alone(self, state: SequenceState, op: Op) -> bool:
         return op.kind == "delete" or self.takes_effect(state, op)
 
-    def apply(self, state: SequenceState, op: Op) -> tuple[Write, ...]:
+    def apply(self, state: SequenceState, op: Op) -> None:
         self._merge(state, op.value)
-        return NO_WRITES
 
     def join(self, left: SequenceState, left_seen: Vector, right: SequenceState, right_seen: Vector) -> SequenceState:
         result = SequenceState(left.doc.get_update(), self.root)

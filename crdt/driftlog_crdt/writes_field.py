@@ -16,9 +16,9 @@ from typing import ClassVar
 from driftlog_crdt import dotted
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.dotted import Writes
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Siblings, Write
+from driftlog_crdt.field_type import Branch, FieldType, Siblings, Write
 from driftlog_crdt.ops import Op
-from driftlog_crdt.plain import Plain, differ
+from driftlog_crdt.plain import Plain
 
 
 class WritesField(FieldType[Writes]):
@@ -34,19 +34,16 @@ class WritesField(FieldType[Writes]):
     def new(self) -> Writes:
         return []
 
-    def apply(self, state: Writes, op: Op) -> tuple[Write, ...]:
-        return self.put(state, op, op.value)
+    def apply(self, state: Writes, op: Op) -> None:
+        self.put(state, op, op.value)
 
-    def put(self, state: Writes, op: Op, value: Plain) -> tuple[Write, ...]:
+    def put(self, state: Writes, op: Op, value: Plain, branch: Branch | None = None) -> None:
         """Merge the write of `op`, which is kept with `value`."""
-        write = Write(op.replica, op.seq, op.hlc, value)
-        if not state:
+        write = Write(op.replica, op.seq, op.hlc, value, op.origin, branch)
+        if state:
+            dotted.put(state, write, op.context)
+        else:
             state.append(write)
-            return NO_WRITES
-        dotted.put(state, write, op)
-        if len(state) == 1:
-            return NO_WRITES
-        return tuple(w for w in state if w is not write and differ(w.value, write.value))
 
     def join(self, left: Writes, left_seen: Vector, right: Writes, right_seen: Vector) -> Writes:
         return dotted.join(left, left_seen, right, right_seen)
@@ -70,7 +67,7 @@ class WritesField(FieldType[Writes]):
     def erase(self, state: Writes, seen: Vector, observed: Plain) -> None:
         dotted.erase(state, seen)
 
-    def standing(self, state: Writes, op: Op) -> Sequence[Write]:
+    def standing(self, state: Writes, key: str) -> Sequence[Write]:
         return state
 
     def writes(self, state: Writes) -> Sequence[Write]:
@@ -78,4 +75,4 @@ class WritesField(FieldType[Writes]):
 
     def siblings(self, state: Writes) -> Iterable[Siblings]:
         if len(state) > 1:
-            yield Siblings("", max(state, key=self.rank), state)
+            yield Siblings("", state)

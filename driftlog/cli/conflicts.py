@@ -1,6 +1,6 @@
 """`driftlog conflicts list|show|resolve`: what people have to decide.
 
-Listing reads the conflict topics; resolving is a write like any other, so it goes through an edge, which has seen both sides.
+Listing reads the conflict topics; resolving is a write like any other, so it goes through an edge, which has seen all versions.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 import typer
+from rich.console import Group
 
 from driftlog.cli.agents import connect
 from driftlog.cli.terminal import (
@@ -63,10 +64,10 @@ def list_(
         if every or c.status is not ConflictStatus.RESOLVED
     ]
     lines = [
-        (c.id, "/".join(c.document), c.field, _shown(c.winner), _shown(c.loser), c.status.value, _time(c.deadline_ms))
+        (c.id, "/".join(c.document), c.field, _shown(c.winner), _others(c), c.status.value, _time(c.deadline_ms))
         for c in found
     ]
-    columns = ("id", "document", "field", "stands", "lost", "status", "decide until")
+    columns = ("id", "document", "field", "stands", "against", "status", "decide until")
     emit([_data(c) for c in found], as_json=json, table=lambda: rows("conflicts", columns, lines))
 
 
@@ -81,7 +82,7 @@ def show(
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
-    """Both versions side by side. Example: driftlog conflicts show 3f2a --app shop:app"""
+    """All versions side by side: what, who, when. Example: driftlog conflicts show 3f2a --app shop:app"""
     found = [
         c
         for c in _read(app, ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry), cache)
@@ -90,7 +91,7 @@ def show(
     if len(found) != 1:
         fact = f"{len(found)} conflicts begin with {conflict!r}" if found else f"there is no conflict {conflict!r}"
         fail(fact, "see `driftlog conflicts list --all`")
-    emit(_data(found[0]), as_json=json, table=lambda: facts(f"conflict {found[0].id}", _data(found[0])))
+    emit(_data(found[0]), as_json=json, table=lambda: _page(found[0]))
 
 
 @app.command()
@@ -162,14 +163,15 @@ def _data(conflict: Conflict) -> dict[str, Any]:
         "scope": conflict.document.scope,
         "document": conflict.document.id,
         "field": conflict.field,
-        "winner": _version(conflict.winner),
-        "loser": _version(conflict.loser),
+        "versions": [_version(v) for v in conflict.versions],
+        "omitted": conflict.omitted,
         "policy": conflict.policy,
         "rule": conflict.rule,
+        "opened": _time(conflict.opened_ms),
         "detected": _time(conflict.detected_ms),
         "deadline": _time(conflict.deadline_ms),
         "status": conflict.status.value,
-        "resolved_by": None if conflict.resolved_by is None else _version(conflict.resolved_by),
+        "decided_by": None if conflict.decided_by is None else _version(conflict.decided_by),
     }
 
 
@@ -179,13 +181,37 @@ def _version(version: Version) -> dict[str, Any]:
         "replica": version.replica,
         "seq": version.seq,
         "time": _time(version.hlc >> 16),
+        "logged": _time(version.append_ms),
         "command_id": version.command_id,
         "actor": version.actor,
+        "seen": version.seen,
     }
 
 
+def _page(conflict: Conflict) -> Group:
+    """A conflict for a person: its facts, then one line for each version."""
+    about = {name: value for name, value in _data(conflict).items() if name not in ("versions", "decided_by")}
+    lines = [("stands", conflict.winner), *(("", v) for v in conflict.versions[1:])]
+    if conflict.decided_by is not None:
+        lines = [("decided", conflict.decided_by), ("stood", conflict.winner), *lines[1:]]
+    columns = ("", "value", "by", "actor", "command", "its clock", "logged", "had seen")
+    cells = [(role, jsonlib.dumps(v.value), v.replica, *_when(v)) for role, v in lines]
+    return Group(facts(f"conflict {conflict.id}", about), rows("versions", columns, cells))
+
+
+def _when(version: Version) -> tuple[str | None, ...]:
+    times = (_time(version.hlc >> 16), _time(version.append_ms))
+    return (version.actor, version.command_id, *times, f"{version.seen} changes")
+
+
 def _shown(version: Version) -> str:
-    return f"{jsonlib.dumps(version.value)} by {version.replica}"
+    return f"{jsonlib.dumps(version.value)} by {version.actor or version.replica}"
+
+
+def _others(conflict: Conflict) -> str:
+    more = len(conflict.versions) + conflict.omitted - 2
+    first = _shown(conflict.versions[1])
+    return f"{first} and {more} more" if more else first
 
 
 def _time(ms: int) -> str | None:

@@ -202,12 +202,14 @@ def conflicts(url: Url = DEFAULT_URL, json: Json = False) -> None:
             c["id"],
             f"{c['collection']}/{c['scope']}/{c['document_id']}",
             c["field"],
-            c["winner"]["value"],
-            c["loser"]["value"],
+            c["versions"][0]["value"],
+            c["versions"][1]["value"],
+            len(c["versions"]) + c["omitted"],
         )
         for c in found
     ]
-    emit(found, as_json=json, table=lambda: rows("conflicts", ("id", "document", "field", "stands", "other"), lines))
+    columns = ("id", "document", "field", "stands", "next", "versions")
+    emit(found, as_json=json, table=lambda: rows("conflicts", columns, lines))
 
 
 def _events(lines: Iterable[str]) -> Iterator[dict[str, str]]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from confluent_kafka import KafkaException
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from driftlog.errors import DeclarationError
@@ -94,7 +94,7 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def emit(data: Any, *, as_json: bool, table: Callable[[], Table | str]) -> None:
+def emit(data: Any, *, as_json: bool, table: Callable[[], RenderableType]) -> None:
     """Print `data` as JSON, or what `table` makes of it."""
     if as_json:
         sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")

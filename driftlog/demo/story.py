@@ -127,9 +127,8 @@ class RetailDay:
         self._say("store-1 sends what it did and takes what it missed, by itself")
         conflict = until("the price conflict", lambda: self._price_conflict(self._office), self._cast.children)
         self._outcome.conflict = conflict
-        for side in ("winner", "loser"):
-            it = conflict[side]
-            stands = "stands" if side == "winner" else "is kept for a person to see"
+        for place, it in enumerate(conflict["versions"]):
+            stands = "is kept for a person to see" if place else "stands"
             moment = datetime.fromtimestamp(millis(it["hlc"]) / 1000, UTC)
             self._say(f"price conflict: {it['value']} by {it['replica']} at {moment:%H:%M:%S.%f} UTC {stands}")
         self._say("nobody waited for it: the later write stands until somebody decides otherwise (within 48 h)")

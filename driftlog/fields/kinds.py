@@ -136,7 +136,7 @@ def _custom(spec: Spec) -> Built:
     algebra = crdt.Custom(guarded_merge(spec.options.merge, value, spec.place), default)
 
     def check(op: Op) -> None:
-        for one in cast("list[Plain]", op.value):  # [value, base]
+        for one in algebra.carried_values(op):
             value.require_exact(one, op.field)
 
     return Built(CustomField, algebra, columns.of_value(value, default), value, check)

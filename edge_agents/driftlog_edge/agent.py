@@ -282,7 +282,7 @@ class EdgeAgent:
     async def resolve(
         self, conflict_id: str, values: Mapping[str, Json] | None = None, *, command_id: str = "", actor: str = ""
     ) -> Answer:
-        """Decide: write `values` (field -> value), or accept what stands. The write has seen both sides and ends the conflict."""
+        """Decide: write `values` (field -> value), or accept what stands. The write has seen all versions and ends the conflict."""
         conflict = self.conflict(conflict_id)
         if conflict.status is ConflictStatus.RESOLVED:
             raise InvalidInput("id", "this conflict is resolved already")
@@ -294,7 +294,7 @@ class EdgeAgent:
         )
 
     def _standing(self, conflict: Conflict) -> Json:
-        """What accepting writes: the winner's value, or what the app's own merge has made of both."""
+        """What accepting writes: the winner's value, or what the app's own merge has made of them."""
         if conflict.rule != Custom.name:
             return conflict.winner.value
         return self._executor.document_json(conflict.document)[conflict.field]

@@ -62,7 +62,7 @@ def encode_body(batch: Batch) -> bytes:
     changes: dict[tuple[str, str], int] = {}
     contexts, values = ContextTable(), ValueColumns()
     op_document, op_seq, op_hlc, op_change, op_context, op_unsure = [], [], [], [], [], []
-    for document, (replica, seq, hlc, field, kind, value, context, unsure) in pairs:
+    for document, (replica, seq, hlc, field, kind, value, context, unsure, _) in pairs:
         assert replica == batch.replica, "a batch carries the ops of one replica"
         op_document.append(documents.setdefault(document, len(documents)))
         op_seq.append(seq)

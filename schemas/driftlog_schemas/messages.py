@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from driftlog_crdt import Op, Plain
+from driftlog_crdt import Op, Origin, Plain
 from driftlog_schemas.identity import DocumentId
 
 
@@ -27,6 +27,11 @@ class Command(NamedTuple):
     hlc: int
     ops: tuple[DocumentOp, ...]
     actor: str = ""
+
+    def origin(self, op: Op, append_ms: int) -> Origin:
+        """What is kept with the write of one of its ops, in fields whose conflicts are published: who caused it."""
+        seen = sum(op.context.values()) if op.context else 0
+        return Origin(self.id, self.actor, append_ms, seen + op.seq - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +163,17 @@ class RefusalNotice:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One side of a conflict: which op wrote what, when, and by whom."""
+    """One write in a conflict: which op wrote what, when by its writer's clock and by the log's, and by whom."""
 
     replica: str
     seq: int
     hlc: int
+    append_ms: int
     value: Plain
     command_id: str = ""
     actor: str = ""
+    seen: int = 0
+    """How many changes of the document its writer had seen."""
 
 
 class ConflictStatus(Enum):
@@ -179,23 +187,34 @@ class ConflictStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two concurrent writes of one field with different values. `id` follows from the document, field and both dots."""
+    """Concurrent writes of one place of a document, with different values. `id` follows from the document and the place."""
 
     id: str
     document: DocumentId
     field: str
-    winner: Version
-    loser: Version
+    """The place: a field, `field.key` for a key of a map, empty for a record written as one."""
+    versions: tuple[Version, ...]
+    """Two or more, the one that stands (or stood last) first, then by rank."""
     policy: str
     """`record` or `review`."""
     rule: str
     """What decided: the field type's name (`register`: higher clock wins)."""
+    opened_ms: int
+    """Append time of the record since which two of the versions differ."""
     detected_ms: int
-    """Append time of the record that brought the second write."""
+    """Append time of the record that brought the newest of them."""
     deadline_ms: int
     """0 for none, else epoch ms after which the default is final."""
     status: ConflictStatus
-    resolved_by: Version | None = None
+    decided_by: Version | None = None
+    """The write (its value None: a delete) that had seen them and ended the conflict."""
+    omitted: int = 0
+    """How many more versions there are, of lower rank, than a record holds."""
+
+    @property
+    def winner(self) -> Version:
+        """The version that stands."""
+        return self.versions[0]
 
 
 class DeviceStatus(Enum):

@@ -29,11 +29,9 @@ from driftlog_schemas.messages import (
 from driftlog_schemas.registry import SchemaIds
 
 
-def conflict_id(document: DocumentId, field: str, one: tuple[str, int], other: tuple[str, int]) -> str:
-    """The id of the conflict between two dots of a field, whichever came first."""
-    low, high = sorted((one, other))
-    text = canonical([*document, field, *low, *high])
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+def conflict_id(document: DocumentId, place: str) -> str:
+    """The id of the conflict at one place of a document; one that opens there again later has the same."""
+    return hashlib.blake2b(canonical([*document, place]).encode(), digest_size=12).hexdigest()
 
 
 class RecordCodecs:
@@ -130,14 +128,15 @@ class RecordCodecs:
                 "scope": conflict.document.scope,
                 "document_id": conflict.document.id,
                 "field": conflict.field,
-                "winner": _version(conflict.winner),
-                "loser": _version(conflict.loser),
+                "versions": list(map(_version, conflict.versions)),
+                "omitted": conflict.omitted,
                 "policy": conflict.policy,
                 "rule": conflict.rule,
+                "opened_ms": conflict.opened_ms,
                 "detected_ms": conflict.detected_ms,
                 "deadline_ms": conflict.deadline_ms,
                 "status": conflict.status.value,
-                "resolved_by": None if conflict.resolved_by is None else _version(conflict.resolved_by),
+                "decided_by": None if conflict.decided_by is None else _version(conflict.decided_by),
             }
         )
 
@@ -147,14 +146,15 @@ class RecordCodecs:
             id=r["id"],
             document=DocumentId(r["collection"], r["scope"], r["document_id"]),
             field=r["field"],
-            winner=_to_version(r["winner"]),
-            loser=_to_version(r["loser"]),
+            versions=tuple(map(_to_version, r["versions"])),
+            omitted=r["omitted"],
             policy=r["policy"],
             rule=r["rule"],
+            opened_ms=r["opened_ms"],
             detected_ms=r["detected_ms"],
             deadline_ms=r["deadline_ms"],
             status=ConflictStatus(r["status"]),
-            resolved_by=None if r["resolved_by"] is None else _to_version(r["resolved_by"]),
+            decided_by=None if r["decided_by"] is None else _to_version(r["decided_by"]),
         )
 
     def encode_device(self, device: Device) -> bytes:
@@ -191,14 +191,7 @@ class RecordCodecs:
 
 
 def _version(version: Version) -> dict[str, Any]:
-    return {
-        "replica": version.replica,
-        "seq": version.seq,
-        "hlc": version.hlc,
-        "value": canonical(version.value),
-        "command_id": version.command_id,
-        "actor": version.actor,
-    }
+    return {name: getattr(version, name) for name in Version.__slots__} | {"value": canonical(version.value)}
 
 
 def _to_version(record: dict[str, Any]) -> Version:

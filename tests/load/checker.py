@@ -119,21 +119,24 @@ def _wrong_row(name: str, row: Mapping[str, object], wanted: ExpectedDocument) -
 
 
 def _wrong_conflicts(history: History, expectation: Expectation, codecs: RecordCodecs) -> Iterator[str]:
-    """Exactly the differing pairs of surviving writes stand as conflicts; all others are resolved."""
-    standing = set()
+    """Exactly where surviving writes differ a conflict stands, with all of them; all others are resolved."""
+    standing = {}
     for record in latest_by_key(history.conflicts).values():
         assert record.value is not None
         conflict = codecs.decode_conflict(record.value)
         if conflict.status is not ConflictStatus.RESOLVED:
-            standing.add(conflict.id)
+            standing[conflict.id] = frozenset((version.replica, version.seq) for version in conflict.versions)
     wanted = {
-        conflict_id(document, LABEL, low, high): document
+        conflict_id(document, LABEL): (document, end.disputed)
         for document, end in expectation.documents()
-        for low, high in end.disputes
+        if end.disputed
     }
-    for missed in wanted.keys() - standing:
-        yield f"{'/'.join(wanted[missed])}: conflict {missed} is not reported as standing"
-    for false in standing - wanted.keys():
+    for identifier, (document, dots) in wanted.items():
+        if identifier not in standing:
+            yield f"{'/'.join(document)}: conflict {identifier} is not reported as standing"
+        elif standing[identifier] != dots:
+            yield f"{'/'.join(document)}: its conflict is between {sorted(standing[identifier])}, not {sorted(dots)}"
+    for false in standing.keys() - wanted.keys():
         yield f"conflict {false} stands, but no two surviving writes differ there"
 
 

@@ -25,8 +25,8 @@ class ExpectedDocument:
     label: str
     tags: frozenset[str]
     vector: dict[str, int]
-    disputes: frozenset[tuple[Dot, Dot]]
-    """Pairs of surviving writes of the label that differ, lower dot first."""
+    disputed: frozenset[Dot]
+    """The surviving writes of the label, where they differ."""
 
 
 @dataclass(slots=True)
@@ -68,15 +68,9 @@ def expected(ops: Iterable[Op]) -> ExpectedDocument:
         for element, added in adds.items()
         if any(not any(_saw(remove, add) for remove in removes.get(element, ())) for add in added)
     }
-    disputes = set()
-    for one in surviving:
-        for other in surviving:
-            low, high = (one.replica, one.seq), (other.replica, other.seq)
-            if low < high and one.value != other.value:
-                disputes.add((low, high))
-    return ExpectedDocument(
-        hits, "" if winner is None else str(winner.value), frozenset(tags), vector, frozenset(disputes)
-    )
+    differ = any(op.value != surviving[0].value for op in surviving)
+    disputed = frozenset((op.replica, op.seq) for op in surviving) if differ else frozenset[Dot]()
+    return ExpectedDocument(hits, "" if winner is None else str(winner.value), frozenset(tags), vector, disputed)
 
 
 def _saw(later: Op, earlier: Op) -> bool:

@@ -49,6 +49,8 @@ def replay(
             result.commands.add(command.id)
             for document, op in command.ops:
                 op = op._replace(hlc=bounded(op.hlc, record.timestamp_ms))
+                if space.collections[document.collection].document.fields[op.field].on_conflict != "silent":
+                    op = op._replace(origin=command.origin(op, record.timestamp_ms))
                 by_document.setdefault(document, {}).setdefault((op.replica, op.seq), op)
     codecs = {name: StateCodec(collection, ids) for name, collection in space.collections.items()}
     for document, ops in by_document.items():

@@ -99,7 +99,7 @@ def test_a_good_run_is_good(run: Run) -> None:
 
 def test_the_load_disputes_parks_and_repeats(run: Run) -> None:
     history, expectation = run
-    assert any(end.disputes for _, end in expectation.documents())
+    assert any(end.disputed for _, end in expectation.documents())
     assert history.parked
     assert history.conflicts
 

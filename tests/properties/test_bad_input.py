@@ -68,7 +68,7 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("ranked", "set", ["open"]),
     ("multi_value", "set", object()),
     ("enable_wins_flag", "enable", True),
-    ("custom", "set", [math.nan, 0]),
+    ("custom", "set", [math.nan, [[0, [], 0]]]),
     ("add_wins_set", "add", ["x"]),
     ("add_wins_set", "remove", {"x": 1}),
     ("add_wins_set", "add", math.nan),
@@ -105,10 +105,20 @@ def test_a_value_outside_its_type_is_refused_by_name(field: str, kind: str, valu
     assert str(refusal.value).startswith(f"{field}: ")
 
 
-@pytest.mark.parametrize("carried", [5, [1], [1, 2, 3], {"value": 1, "base": 2}])
+NO_SIGHTS = [2, [], [[0, []]], [[0, [], "1"]], [[0, [["a"]], 1]], [[0, [["a", 0]], 1]], [[0, [], 0]] * 3]
+
+
+@pytest.mark.parametrize(
+    "carried", [5, [1], [1, 2, 3], {"value": 1, "base": 2}, *([1, sights] for sights in NO_SIGHTS)]
+)
 def test_a_custom_write_without_its_base_is_refused(carried: Any) -> None:
-    with pytest.raises(BadOperation, match=r"^custom: .* carries \[value, base\]"):
+    with pytest.raises(BadOperation, match=r"^custom: .* carries \[value, \[\[base"):
         everything.check(op("custom", "set", carried))
+
+
+def test_a_custom_write_whose_branch_began_where_its_writer_never_was_is_refused() -> None:
+    with pytest.raises(BadOperation, match=r"^custom: .* had not seen"):
+        everything.check(op("custom", "set", [1, [[0, [["stranger", 1]], 1]]]))
 
 
 @pytest.mark.parametrize("field", CASES)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftlog_crdt import DELETE, DOCUMENT, Conflict, DocumentState, DocumentType, Outcome, differ
+from driftlog_crdt import DELETE, DOCUMENT, Conflict, DocumentState, DocumentType, Outcome, Place, differ
 from tests.properties.cases import DOCUMENTS, case_of
 from tests.properties.histories import History, Sample, deliver, samples
 from tests.reference_model import founding
@@ -48,21 +48,23 @@ def a_document_exists_while_an_op_has_an_effect(sample: Sample) -> None:
 def conflicts_open_and_close_as_the_partial_order_says(sample: Sample) -> None:
     document, history = sample.document, sample.history
     state = document.new()
-    open_now: set[frozenset[Dot]] = set()
+    after: dict[Place, Conflict] = {}
     done: set[Dot] = set()
     for op, event in history.delivery(history.everything, Random(sample.seed)):
         applied = deliver(document, state, op, event)
         done.add(event.dot)
-        expected = expected_conflicts(history, frozenset(done))
+        before = after
+        after = {Place(conflict.field, conflict.key): conflict for conflict in document.conflicts(state)}
         if applied is not None:
-            opened = {frozenset({event.dot, write[:2]}) for write in applied.beside}
-            closed = {frozenset({pair.first[:2], pair.second[:2]}) for pair in applied.closed}
-            assert len(opened) == len(applied.beside)
-            assert opened == expected - open_now
-            assert len(closed) == len(applied.closed)
-            assert closed == open_now - expected
-        open_now = expected
-        assert _standing(document, state) == expected
+            assert applied.ended == tuple(before[place] for place in sorted(before.keys() - after.keys()))
+            assert (
+                {place for place in after if after[place] != before.get(place)}
+                <= set(applied.contested)
+                <= after.keys()
+            )
+        else:
+            assert after == before
+        assert _pairs(document, state) == expected_conflicts(history, frozenset(done))
 
 
 def what_was_built_on_a_refused_op_is_refused(sample: Sample) -> None:
@@ -130,15 +132,16 @@ def expected_conflicts(history: History, cut: frozenset[Dot]) -> set[frozenset[D
     return found
 
 
-def _standing(document: DocumentType, state: DocumentState) -> set[frozenset[Dot]]:
-    """All pairs in conflict, from what the document lists; and what it lists must hold together."""
+def _pairs(document: DocumentType, state: DocumentState) -> set[frozenset[Dot]]:
+    """All pairs of differing writes in the conflicts that the document lists; and what it lists must hold together."""
     pairs: set[frozenset[Dot]] = set()
-    listed = []
-    for name, stored in state.fields.items():
-        for key, winner, writes in document.merge_type(name).siblings(stored):
-            found = {frozenset({x[:2], y[:2]}) for x in writes for y in writes if differ(x.value, y.value)}
-            if found:
-                listed.append((name, key, winner, tuple(w for w in writes if differ(w.value, winner.value))))
-            pairs |= found
-    assert sorted(map(repr, document.conflicts(state))) == sorted(repr(Conflict(*one)) for one in listed)
+    for conflict in document.conflicts(state):
+        merge = document.merge_type(conflict.field)
+        assert list(conflict.writes) == sorted(conflict.writes, key=merge.rank, reverse=True)
+        assert document.conflict_at(state, Place(conflict.field, conflict.key)) == conflict
+        found = {
+            frozenset({x[:2], y[:2]}) for x in conflict.writes for y in conflict.writes if differ(x.value, y.value)
+        }
+        assert found
+        pairs |= found
     return pairs

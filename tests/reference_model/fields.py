@@ -92,20 +92,38 @@ def extreme(pick: Callable[[list[Any]], Any]) -> Value:
 
 
 def custom(merge: Callable[[Any, Any, Any], Any], default: Any) -> Callable[[list[Event], Past], Any]:
-    """The maximal writes merged by rank, over what the one who had seen least saw."""
+    """The maximal writes merged by rank, over the deepest sight that all their writers had seen.
+
+    A write's sights: what stood where its branch began, and what stood before its writer.
+    """
 
     def value(events: list[Event], past: Past) -> Any:
         top = sorted(maximal(events), key=lambda e: e.clock)
         if not top:
             return default
-        least = min(top, key=lambda e: len(e.past))
-        base = value(past(least), past)
         merged = top[0].value
+        base = common(top, past) if len(top) > 1 else default
         for write in top[1:]:
             merged = merge(base, merged, write.value)
         return merged
 
+    def common(top: list[Event], past: Past) -> Any:
+        everybody = frozenset.intersection(*(e.past | {e.dot} for e in top))
+        sights = [(e.clock, sight) for e in top for sight in (began(e, past), maximal(past(e)))]
+        known = [(len(_history(at)), clock, at) for clock, at in sights if all(w.dot in everybody for w in at)]
+        return value(max(known, key=lambda one: one[:2])[2], past) if known else default
+
+    def began(event: Event, past: Past) -> list[Event]:
+        """The writes that stood where the branch of `event` began: it goes on while its writer meets nobody."""
+        standing = maximal(past(event))
+        others = [e for e in standing if e.replica != event.replica]
+        return began(standing[0], past) if standing and not others else others
+
     return value
+
+
+def _history(events: list[Event]) -> frozenset[Dot]:
+    return frozenset().union(*(e.past | {e.dot} for e in events))
 
 
 def flag(wins: str) -> Value:

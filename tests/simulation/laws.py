@@ -12,10 +12,11 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from driftlog_crdt import Op
 from driftlog_schemas.identity import DocumentId, parse_document_key
-from driftlog_schemas.messages import Verdict
+from driftlog_schemas.messages import ConflictStatus, Verdict, Version
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.state_codec import META, StateCodec
 from tests.simulation.app import EDGES, SPACE
@@ -227,19 +228,32 @@ def outcomes_reach_their_device(case: Case) -> Iterator[str]:
 
 
 def conflicts_are_true(case: Case) -> Iterator[str]:
-    """Published are exactly the pairs of differing writes that met concurrently; none missed, none false."""
+    """A place has a conflict exactly if differing writes met there; none missed, none false, and its last record is how it ended."""
     last = {conflict.id: conflict for conflict in case.history.conflicts}
     expected = case.reference.conflicts
-    for identifier, conflict in expected.items():
+    for identifier, wanted in expected.items():
         found = last.get(identifier)
-        name = f"{'/'.join(conflict.document)}.{conflict.field} {conflict.dots}"
+        name = f"the conflict at {'/'.join(wanted.document)}.{wanted.field}"
         if found is None:
-            yield f"conflict {name} was missed"
-        elif found.status.value not in conflict.statuses:
-            yield f"conflict {name} ends {found.status.value}, not {'/'.join(sorted(conflict.statuses))}"
-    for identifier, found in last.items():
-        if identifier not in expected:
-            yield f"false conflict {'/'.join(found.document)}.{found.field}: {found.winner} beside {found.loser}"
+            yield f"{name} was missed"
+        elif found.status is ConflictStatus.RESOLVED:
+            if wanted.standing:
+                yield f"{name} ends resolved, but {sorted(wanted.standing)} stand"
+        elif {_dot(v) for v in found.versions} != wanted.standing:
+            yield f"{name} ends between {list(map(_dot, found.versions))}, not {sorted(wanted.standing)}"
+    for conflict in case.history.conflicts:
+        pairs = expected[conflict.id].pairs if conflict.id in expected else set()
+        origins = case.reference.documents[conflict.document].origins
+        for one, other in combinations(conflict.versions, 2):
+            if one.value != other.value and frozenset({_dot(one), _dot(other)}) not in pairs:
+                yield f"false conflict {'/'.join(conflict.document)}.{conflict.field}: {one} beside {other}"
+        for version in (*conflict.versions, *([conflict.decided_by] if conflict.decided_by else [])):
+            if (version.command_id, version.actor, version.append_ms, version.seen) != origins[_dot(version)]:
+                yield f"{'/'.join(conflict.document)}: {version} is not by whom it says"
+
+
+def _dot(version: Version) -> tuple[str, int]:
+    return version.replica, version.seq
 
 
 def the_store_is_never_ahead(case: Case) -> Iterator[str]:

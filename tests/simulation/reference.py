@@ -35,6 +35,8 @@ class Document:
     policy: str
     """What a delete does to concurrent ops."""
     ops: list[Op] = field(default_factory=list)
+    origins: dict[Dot, tuple[str, str, int, int]] = field(default_factory=dict)
+    """op -> command id, actor, when it was appended, how many changes its writer had seen"""
     seen: dict[str, int] = field(default_factory=dict)
     rejected: list[Op] = field(default_factory=list)
 
@@ -58,13 +60,13 @@ class Decision:
 
 @dataclass(slots=True)
 class ExpectedConflict:
-    """A pair of differing concurrent writes that were both there at one time. `status` is None where either is right."""
+    """A place where differing writes have met: which pairs of them ever did, and the writes that compete there in the end."""
 
     id: str
     document: DocumentId
     field: str
-    dots: tuple[Dot, Dot]
-    statuses: frozenset[str] = frozenset()
+    pairs: set[frozenset[Dot]] = field(default_factory=set)
+    standing: frozenset[Dot] = frozenset()
 
 
 @dataclass(slots=True)
@@ -132,7 +134,7 @@ class Reference:
             self._document(document).seen[op.replica] = op.seq
         if not code:
             for document, op in command.ops:
-                self._merge(document, op, item.append_ms)
+                self._merge(document, op, item)
         else:
             for document, op in command.ops:
                 self._document(document).rejected.append(op)
@@ -157,11 +159,14 @@ class Reference:
                 return "recount"
         return ""
 
-    def _merge(self, document: DocumentId, op: Op, append_ms: int) -> None:
+    def _merge(self, document: DocumentId, op: Op, item: _Waiting) -> None:
+        append_ms, command = item.append_ms, item.command
         if (op.hlc >> 16) > append_ms + CLOCK_BOUND_MS:
             op = op._replace(hlc=append_ms << 16)
         state = self._document(document)
         state.ops.append(op)
+        seen = sum((op.context or {}).values()) + op.seq - 1
+        state.origins[op.replica, op.seq] = (command.id, command.actor, append_ms, seen)
         if op.kind == "set":
             standing = surviving(state.of(op.field))
             for other in standing if op in standing else ():
@@ -169,25 +174,17 @@ class Reference:
                     self._expect(document, op, other)
 
     def _expect(self, document: DocumentId, op: Op, other: Op) -> None:
-        policy = SPACE.collections[document.collection].document.fields[op.field].on_conflict
-        if policy != "silent":
-            dots = (op.replica, op.seq), (other.replica, other.seq)
-            identifier = conflict_id(document, op.field, *dots)
-            self.conflicts[identifier] = ExpectedConflict(identifier, document, op.field, dots)
+        if _policy(document, op.field) != "silent":
+            identifier = conflict_id(document, op.field)
+            expected = self.conflicts.setdefault(identifier, ExpectedConflict(identifier, document, op.field))
+            expected.pairs.add(frozenset({(op.replica, op.seq), (other.replica, other.seq)}))
 
     def settle(self) -> None:
-        """Say how each conflict must stand now that everything was folded."""
+        """Say what competes at each place now that everything was folded."""
         for conflict in self.conflicts.values():
-            writes = self._document(conflict.document).of(conflict.field)
-            alive = {(op.replica, op.seq) for op in surviving(writes)}
-            left = [dot in alive for dot in conflict.dots]
-            beside = frozenset({"open", "recorded"})
-            if all(left):
-                conflict.statuses = beside
-            elif any(left):
-                conflict.statuses = beside | {"resolved"}
-            else:
-                conflict.statuses = frozenset({"resolved"})
+            alive = surviving(self._document(conflict.document).of(conflict.field))
+            if len({_text(op.value) for op in alive}) > 1:
+                conflict.standing = frozenset((op.replica, op.seq) for op in alive)
 
     def _document(self, document: DocumentId) -> Document:
         policy = SPACE.collections[document.collection].document.on_delete
@@ -204,6 +201,9 @@ class Reference:
         fields = {}
         for name, declared in SPACE.collections[document.collection].document.fields.items():
             encoded = _ENCODERS[declared.type.name]([op for op in ops if op.field == name])
+            if _policy(document, name) != "silent":
+                origins = self._document(document).origins
+                encoded = [[*write, list(origins[write[0], write[1]])] for write in encoded]
             if encoded:
                 fields[name] = encoded
         extra = {}
@@ -215,6 +215,10 @@ class Reference:
         if unknown := not_known_to_their_writers(covered, rejected, self._document(document).policy):
             extra["refused"] = unknown
         return _text([1, dict(vector), fields, *([extra] if extra else [])])
+
+
+def _policy(document: DocumentId, field_name: str) -> str:
+    return SPACE.collections[document.collection].document.fields[field_name].on_conflict
 
 
 def effective(ops: Sequence[Op], policy: str) -> list[Op]:

@@ -188,7 +188,7 @@ def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:
 
     @api.get("/v1/conflicts/{id}")
     async def show_conflict(id: str) -> ConflictOut:
-        """Both versions side by side."""
+        """All its versions side by side."""
         return ConflictOut.of(agent.conflict(id))
 
     @api.post("/v1/conflicts/{id}/resolve")

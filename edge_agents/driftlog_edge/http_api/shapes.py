@@ -143,15 +143,17 @@ class OfflineIn(BaseModel):
 
 
 class VersionOut(BaseModel):
-    """One side of a conflict."""
+    """One write in a conflict."""
 
     replica: str
     seq: int
     hlc: int
-    at_ms: int
+    at_ms: int = Field(description="When it was written, by its writer's clock.")
+    append_ms: int | None = Field(description="When the log took it.")
     value: Any
     command_id: str
     actor: str
+    seen: int = Field(description="How many changes of the document its writer had seen.")
 
     @classmethod
     def of(cls, v: Version) -> VersionOut:
@@ -160,14 +162,16 @@ class VersionOut(BaseModel):
             seq=v.seq,
             hlc=v.hlc,
             at_ms=v.hlc >> 16,
+            append_ms=v.append_ms or None,
             value=v.value,
             command_id=v.command_id,
             actor=v.actor,
+            seen=v.seen,
         )
 
 
 class ConflictOut(BaseModel):
-    """Two concurrent writes of one field, side by side."""
+    """Concurrent writes of one place of a document, side by side."""
 
     id: str
     collection: str
@@ -175,14 +179,15 @@ class ConflictOut(BaseModel):
     document_id: str
     field: str
     fields: list[str]
-    winner: VersionOut
-    loser: VersionOut
+    versions: list[VersionOut] = Field(description="The one that stands first, then by rank.")
+    omitted: int = Field(description="How many more versions there are than are shown.")
     policy: str
     rule: str
-    detected_ms: int
+    opened_ms: int | None
+    detected_ms: int | None
     deadline_ms: int | None
     status: str
-    resolved_by: VersionOut | None
+    decided_by: VersionOut | None
 
     @classmethod
     def of(cls, c: Conflict) -> ConflictOut:
@@ -193,14 +198,15 @@ class ConflictOut(BaseModel):
             document_id=c.document.id,
             field=c.field,
             fields=[c.field],
-            winner=VersionOut.of(c.winner),
-            loser=VersionOut.of(c.loser),
+            versions=[VersionOut.of(v) for v in c.versions],
+            omitted=c.omitted,
             policy=c.policy,
             rule=c.rule,
-            detected_ms=c.detected_ms,
+            opened_ms=c.opened_ms or None,
+            detected_ms=c.detected_ms or None,
             deadline_ms=c.deadline_ms or None,
             status=c.status.value,
-            resolved_by=None if c.resolved_by is None else VersionOut.of(c.resolved_by),
+            decided_by=None if c.decided_by is None else VersionOut.of(c.decided_by),
         )
 
 

@@ -26,7 +26,7 @@ from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import CommandOutcome, Conflict, ConflictStatus, RefusalNotice, Verdict
+from driftlog_schemas.messages import CommandOutcome, RefusalNotice, Verdict
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.state_codec import StateCodec
 
@@ -278,34 +278,11 @@ class Puller:
                 unreadable += 1
                 continue
             if conflict.document.scope in self._scopes:
-                place = (Family.CONFLICTS, record.key)
-                earlier = writes.get(place) or self._journal.get(*place)
-                writes[place] = record.value if earlier is None else self._merged(earlier, conflict)
+                writes[Family.CONFLICTS, record.key] = record.value
                 changed.append(conflict.document)
         if records:
             writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
         return Pulled(writes, tuple(changed), unreadable=unreadable)
-
-    def _merged(self, earlier: bytes, conflict: Conflict) -> bytes:
-        """A closing record names the writes but not the commands behind them; the opening one did."""
-        if conflict.status is not ConflictStatus.RESOLVED:
-            return self._records.encode_conflict(conflict)
-        known = self._records.decode_conflict(earlier)
-        return self._records.encode_conflict(
-            Conflict(
-                id=known.id,
-                document=known.document,
-                field=known.field,
-                winner=known.winner,
-                loser=known.loser,
-                policy=known.policy,
-                rule=known.rule,
-                detected_ms=known.detected_ms,
-                deadline_ms=known.deadline_ms,
-                status=conflict.status,
-                resolved_by=conflict.resolved_by,
-            )
-        )
 
 
 def _latest(records: Sequence[Record], device: bytes) -> list[Record]:

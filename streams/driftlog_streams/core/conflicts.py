@@ -1,71 +1,61 @@
-"""Which conflicts an op opens and closes, as records.
+"""Conflicts as records: one for a document and place, with all the versions that compete for it.
 
-The algebra says which writes stand in conflict beside a new one, and which pairs a later one has ended. Here each pair becomes a
-record: of two writes the one that the field's type ranks higher stands. The record's place is the field, or `field.key` for a
-key of a map, or empty for a record that is written as one.
+The place is the field, `field.key` for a key of a map, or empty for a record that is written as one. What is published follows from
+the state alone: the writes that stand there, who made them (their origin is kept with them in the state), and since when two of
+them differ. So a record is made once per flight however many writes came, a worker that starts anew publishes the same, and a
+deadline does not move when another version joins. An ended conflict is told as it last stood, with what ended it; if the place is
+fought over again later, its record opens again.
+
+A record is bounded: over `MAX_VERSIONS` versions, or `MAX_BYTES` of values, the lowest in rank are left out and counted in `omitted`. The
+one that stands and its first rival are always there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-from driftlog_crdt import DOCUMENT, PUT, Applied, DocumentState, Op, Write
+from driftlog_crdt import Conflict as Standing
+from driftlog_crdt import DocumentState, Op, Origin, Place, Write, canonical, differ
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Command, Conflict, ConflictStatus, Version
+from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import conflict_id
+from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.rules import Collection
 
+MAX_VERSIONS = 1024
+MAX_BYTES = 256 * 1024
+_NOT_SAID = Origin("", "", 0, 0)
+"""The origin of a write from before its field's conflicts were published."""
 
-def changed(
-    document: DocumentId,
-    collection: Collection,
-    command: Command,
-    op: Op,
-    applied: Applied,
-    state: DocumentState,
-    append_ms: int,
-) -> Iterator[Conflict]:
-    """The conflicts that `op`, now merged in `state`, has ended, and those that it has opened."""
-    by = Version(op.replica, op.seq, op.hlc, None, command.id, command.actor)
-    mine = _own_write(collection, op, state)
-    if mine is not None:
-        by = Version(*mine, command.id, command.actor)
-    for pair in applied.closed:
-        policy = collection.policies.get(pair.field)
-        if policy is not None:
-            low, high = _by_rank(collection, pair.field, pair.first, pair.second)
-            yield Conflict(
-                id=conflict_id(document, pair.field, pair.first[:2], pair.second[:2]),
-                document=document,
-                field=place_name(pair.field, pair.key),
-                winner=Version(*high),
-                loser=Version(*low),
-                policy=policy,
-                rule=collection.type.merge_type(pair.field).name,
-                detected_ms=append_ms,
-                deadline_ms=0,
-                status=ConflictStatus.RESOLVED,
-                resolved_by=by,
-            )
-    policy = collection.policies.get(op.field)
-    if policy is None or not applied.beside:
-        return
-    assert mine is not None, "a write that stands beside others is kept"
-    merge, deadline_ms = collection.type.merge_type(op.field), collection.type.declared(op.field).deadline_ms
-    for theirs in applied.beside:
-        i_win = _by_rank(collection, op.field, mine, theirs)[1] is mine
-        yield Conflict(
-            id=conflict_id(document, op.field, mine[:2], theirs[:2]),
-            document=document,
-            field=place_name(op.field, merge.place(op)),
-            winner=by if i_win else Version(*theirs),
-            loser=Version(*theirs) if i_win else by,
-            policy=policy,
-            rule=merge.name,
-            detected_ms=append_ms,
-            deadline_ms=append_ms + deadline_ms if deadline_ms else 0,
-            status=ConflictStatus.OPEN if policy == "review" else ConflictStatus.RECORDED,
-        )
+
+def standing(document: DocumentId, collection: Collection, state: DocumentState, place: Place) -> Conflict | None:
+    """The conflict at a place as it stands now; None where there is none, or nobody is to be told."""
+    policy = collection.policies.get(place.field)
+    found = None if policy is None else collection.type.conflict_at(state, place)
+    if policy is None or found is None:
+        return None
+    status = ConflictStatus.OPEN if policy == "review" else ConflictStatus.RECORDED
+    return _record(document, collection, found, policy, status)
+
+
+def ended(
+    document: DocumentId, collection: Collection, arrival: Arrival, op: Op, state: DocumentState, before: Standing
+) -> Conflict | None:
+    """A conflict that `op`, now merged in `state`, has ended, as it was before; None where nobody is to be told."""
+    policy = collection.policies.get(before.field)
+    if policy is None:
+        return None
+    write = collection.type.write_of(state, Place(before.field, before.key), op.replica, op.seq)
+    by = _version(
+        Write(
+            op.replica,
+            op.seq,
+            op.hlc,
+            None if write is None else write.value,
+            arrival.command.origin(op, arrival.append_ms),
+        ),
+    )
+    return _record(document, collection, before, policy, ConflictStatus.RESOLVED, by)
 
 
 def place_name(field: str, key: str) -> str:
@@ -73,15 +63,54 @@ def place_name(field: str, key: str) -> str:
     return f"{field}.{key}" if key else field
 
 
-def _own_write(collection: Collection, op: Op, state: DocumentState) -> Write | None:
-    """What the field keeps of `op`; None for ops that write no value."""
-    if op.field not in state.fields or (op.field == DOCUMENT and op.kind != PUT):
-        return None
-    standing = collection.type.merge_type(op.field).standing(state.fields[op.field], op)
-    return next((write for write in standing if (write.replica, write.seq) == (op.replica, op.seq)), None)
+def _record(
+    document: DocumentId,
+    collection: Collection,
+    found: Standing,
+    policy: str,
+    status: ConflictStatus,
+    decided_by: Version | None = None,
+) -> Conflict:
+    shown = _shown(found.writes)
+    opened_ms = _opened_ms(found.writes)
+    deadline_ms = collection.type.declared(found.field).deadline_ms
+    place = place_name(found.field, found.key)
+    return Conflict(
+        id=conflict_id(document, place),
+        document=document,
+        field=place,
+        versions=tuple(map(_version, shown)),
+        omitted=len(found.writes) - len(shown),
+        policy=policy,
+        rule=collection.type.merge_type(found.field).name,
+        opened_ms=opened_ms,
+        detected_ms=max(_origin(write).append_ms for write in found.writes),
+        deadline_ms=opened_ms + deadline_ms if deadline_ms and opened_ms else 0,
+        status=status,
+        decided_by=decided_by,
+    )
 
 
-def _by_rank(collection: Collection, field: str, one: Write, other: Write) -> tuple[Write, Write]:
-    """The two, lower first."""
-    rank = collection.type.merge_type(field).rank
-    return (one, other) if rank(one) < rank(other) else (other, one)
+def _shown(writes: Sequence[Write]) -> Sequence[Write]:
+    """Those that fit into a record, of writes by rank."""
+    size = 0
+    for count, write in enumerate(writes[:MAX_VERSIONS]):
+        size += len(canonical(write.value))
+        if size > MAX_BYTES and count >= 2:
+            return writes[:count]
+    return writes[:MAX_VERSIONS]
+
+
+def _opened_ms(writes: Sequence[Write]) -> int:
+    """When the log took the first write that differs from the earliest of them."""
+    earliest, *later = sorted(writes, key=lambda w: (_origin(w).append_ms, w.replica))
+    return next(_origin(write).append_ms for write in later if differ(write.value, earliest.value))
+
+
+def _origin(write: Write) -> Origin:
+    return write.origin or _NOT_SAID
+
+
+def _version(write: Write) -> Version:
+    command_id, actor, append_ms, seen = _origin(write)
+    return Version(write.replica, write.seq, write.hlc, append_ms, write.value, command_id, actor, seen)

@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from driftlog_crdt import AlgebraError, BadOperation, DocumentState, Op, Outcome, TooLarge, bounded, canonical
+from driftlog_crdt import AlgebraError, BadOperation, DocumentState, Op, Outcome, Place, TooLarge, bounded, canonical
 from driftlog_crdt.document_state import APPLIED, NO_EFFECT
 from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS
 from driftlog_schemas.contract import Refused
@@ -42,6 +42,8 @@ log = structlog.get_logger()
 
 _OP_OVERHEAD = 96
 """About how many bytes of state an op can add besides its value."""
+_ORIGIN_OVERHEAD = 48
+"""About how many bytes who wrote takes besides the names."""
 _ACCEPTED = Verdict.ACCEPTED
 """Looked up once: an enum's members are found by a search each time."""
 _COUNTING = frozenset({"increment", "decrement"})
@@ -66,8 +68,10 @@ class Effect(Enum):
 class Done(NamedTuple):
     """What applying a command has brought."""
 
-    conflicts: list[Conflict]
-    """Those that it has opened and ended."""
+    ended: list[Conflict]
+    """The conflicts that it has ended."""
+    contested: list[tuple[bytes, Place]]
+    """Document key and place of those that stand and have changed."""
     idle: list[DocumentId]
     """Where one of its ops had no effect."""
 
@@ -166,11 +170,13 @@ class Decider:
             entry = cache.get(key, document, collection)
             if op.hlc > latest:
                 op = op._replace(hlc=bounded(op.hlc, append_ms))
+            if op.field in collection.policies:
+                op = op._replace(origin=arrival.command.origin(op, append_ms))
             if duplicate(entry.state, op, offset):
                 steps.append((key, entry, op, 0))
                 continue
             vector = entry.state.vector
-            replica, seq, _, _, _, _, context, _ = op
+            replica, seq, _, _, _, _, context, *_ = op
             if seq != (last.get(key) or vector.get(replica, 0)) + 1:
                 return Survey(steps, fresh, Blocker(key, replica, seq - 1))
             if context and not rejected:
@@ -209,7 +215,7 @@ class Decider:
         entries = {key: entry for key, entry, _, _ in steps}
         states = {key: entry.collection.type.copy(entry.state) for key, entry in entries.items()}
         sizes = {key: entry.size for key, entry in entries.items()}
-        done = Done([], [])
+        done = Done([], [], [])
         for key, entry, op, weight in steps:
             if not weight:
                 continue
@@ -217,7 +223,7 @@ class Decider:
             if against is not None:
                 return against, None
             sizes[key] += weight
-            _apply(arrival, entry, states[key], op, done)
+            _apply(arrival, key, entry, states[key], op, done)
         for key, entry in entries.items():
             against = _too_large(entry, states[key], key, sizes) or _guarded(entry, states[key])
             if against is not None:
@@ -227,29 +233,30 @@ class Decider:
 
 def apply_steps(arrival: Arrival, steps: Sequence[Step]) -> Done:
     """Apply the fresh ops in place."""
-    done = Done([], [])
-    for _, entry, op, weight in steps:
+    done = Done([], [], [])
+    for key, entry, op, weight in steps:
         if weight:
-            _apply(arrival, entry, entry.state, op, done)
+            _apply(arrival, key, entry, entry.state, op, done)
     return done
 
 
-def _apply(arrival: Arrival, entry: Entry, state: DocumentState, op: Op, done: Done) -> None:
+def _apply(arrival: Arrival, key: bytes, entry: Entry, state: DocumentState, op: Op, done: Done) -> None:
     collection = entry.collection
     try:
         applied = collection.type.apply(state, op)
     except AlgebraError as error:  # checked before: only a defect in a field type comes here
         raise AssertionError(f"a checked op was refused by {collection.name}: {error}") from error
     if applied is APPLIED:
-        return  # nothing stands beside it and nothing was ended
+        return  # nothing competes with it and nothing was ended
     if applied is NO_EFFECT:
         done.idle.append(entry.document)
         return
     assert applied.outcome is Outcome.APPLIED, f"{applied.outcome} for an op known to be next: {op}"
-    if collection.policies:
-        done.conflicts.extend(
-            conflicts.changed(entry.document, collection, arrival.command, op, applied, state, arrival.append_ms)
-        )
+    for before in applied.ended:
+        record = conflicts.ended(entry.document, collection, arrival, op, state, before)
+        if record is not None:
+            done.ended.append(record)
+    done.contested.extend((key, place) for place in applied.contested if place.field in collection.policies)
 
 
 def _leans_on_itself(steps: Sequence[Step]) -> bool:
@@ -302,6 +309,13 @@ def _guarded(entry: Entry, after: DocumentState) -> Against:
 
 
 def _weight(op: Op) -> int:
+    if op.origin is not None:
+        command_id, actor, *_ = op.origin
+        return _value_weight(op) + len(command_id) + len(actor) + _ORIGIN_OVERHEAD
+    return _value_weight(op)
+
+
+def _value_weight(op: Op) -> int:
     value = op.value
     kind = value.__class__
     if kind is int and op.kind in _COUNTING:

@@ -16,6 +16,7 @@ from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Batch, CommandOutcome, Device, ParkedCommand, Verdict
+from driftlog_streams.core import conflicts
 from driftlog_streams.core.admission import Admission, Refusal
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.decision import Decider, Decision, Effect, Step, apply_steps
@@ -58,6 +59,11 @@ class PartitionMerger:
     def take_work(self) -> PartitionWork:
         """What has gathered since the last call; it belongs to one flight now."""
         work = self.work
+        for key, place in work.contested:
+            entry = work.dirty[key]
+            conflict = conflicts.standing(entry.document, entry.collection, entry.state, place)
+            if conflict is not None:
+                work.outcomes.append(self._records.conflict(conflict))
         work.on_stored = self._publish_tombstones
         self.work = PartitionWork(self._partition)
         return work
@@ -189,7 +195,8 @@ class PartitionMerger:
                 if trial is None:
                     entry.size += weight
                 self._changed(key, entry, op.replica)
-        self.work.outcomes += [self._records.conflict(conflict) for conflict in done.conflicts]
+        self.work.outcomes += map(self._records.conflict, done.ended)
+        self.work.contested.update(dict.fromkeys(done.contested))
         return done.idle
 
     def _see(self, steps: Sequence[Step]) -> None:

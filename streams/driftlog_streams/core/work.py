@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from driftlog_crdt import Place
 from driftlog_streams.core.state_cache import Entry
 
 
@@ -29,6 +30,8 @@ class PartitionWork:
     """About how many bytes the changed documents take."""
     outcomes: list[OutRecord] = field(default_factory=list)
     """Rejections, parked commands, conflicts: delivered before any state."""
+    contested: dict[tuple[bytes, Place], None] = field(default_factory=dict)
+    """Document key and place of every conflict that has changed and not ended: published as it stands when the flight is made."""
     receipts: list[OutRecord] = field(default_factory=list)
     """Of batches that were accepted whole: may travel with the states."""
     tombstones: list[OutRecord] = field(default_factory=list)

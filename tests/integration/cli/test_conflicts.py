@@ -54,7 +54,8 @@ def test_a_conflict_is_listed_shown_and_resolved(
         (conflict,) = open_ones()
         assert (conflict["collection"], conflict["scope"], conflict["document"]) == ("Item", "hall", "clock")
         assert (conflict["field"], conflict["status"]) == ("label", "recorded")
-        assert {conflict["winner"]["value"], conflict["loser"]["value"]} == {"by north", "by south"}
+        assert {version["value"] for version in conflict["versions"]} == {"by north", "by south"}
+        assert all(version["command_id"] and version["logged"] for version in conflict["versions"])
         listed = shell.run("conflicts", "list", *APP)
         listed.assert_done()
         assert conflict["id"] in listed.out
@@ -73,7 +74,11 @@ def test_a_conflict_is_listed_shown_and_resolved(
         until(lambda: open_ones() == [], "the conflict is resolved", 60, worker.tail)
         (resolved,) = shell.run("conflicts", "list", *APP, "--all", "--json").data
         assert (resolved["id"], resolved["status"]) == (conflict["id"], "resolved")
-        assert resolved["resolved_by"]["value"] == "by both"
+        assert (resolved["decided_by"]["value"], resolved["decided_by"]["command_id"]) == (
+            "by both",
+            decided["command_id"],
+        )
+        assert (resolved["versions"], resolved["opened"]) == (conflict["versions"], conflict["opened"])
         until(
             lambda: south.read("hall", "clock")["value"]["label"] == "by both", "south has the decision", 60, south.tail
         )
@@ -105,4 +110,4 @@ def test_noise_in_the_topic_does_not_hide_a_conflict(
     ended = shell.run("conflicts", "list", *APP, "--all", "--json")
     (found,) = ended.data
     assert found["id"] == CONFLICT.id
-    assert found["loser"]["value"] == CONFLICT.loser.value
+    assert found["versions"][1]["value"] == CONFLICT.versions[1].value

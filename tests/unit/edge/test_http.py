@@ -325,8 +325,10 @@ async def test_a_causal_read_has_the_sessions_own_write(http: httpx.AsyncClient)
 
 
 def dispute(status: ConflictStatus = ConflictStatus.OPEN) -> Conflict:
-    mine, theirs = Version("store-1.1", 1, 5 << 16, 10, "c1", "ann"), Version("office.1", 1, 6 << 16, 12, "c2", "bob")
-    return Conflict("x1", DocumentId("Stock", "s1", "tea"), "price", theirs, mine, "review", "register", 7, 99, status)
+    mine = Version("store-1.1", 1, 5 << 16, 7, 10, "c1", "ann", 4)
+    theirs = Version("office.1", 1, 6 << 16, 8, 12, "c2", "bob")
+    tea = DocumentId("Stock", "s1", "tea")
+    return Conflict("x1", tea, "price", (theirs, mine), "review", "register", 8, 8, 99, status, None, 3)
 
 
 async def test_a_conflict_is_shown_decided_and_over(http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud) -> None:
@@ -336,7 +338,11 @@ async def test_a_conflict_is_shown_decided_and_over(http: httpx.AsyncClient, age
     (found,) = (await http.get("/v1/conflicts")).json()["conflicts"]
     assert (await http.get("/v1/conflicts/x1")).json() == found
     assert (found["field"], found["fields"], found["status"], found["deadline_ms"]) == ("price", ["price"], "open", 99)
-    assert (found["winner"]["value"], found["loser"]["value"], found["winner"]["actor"]) == (12, 10, "bob")
+    assert [(v["value"], v["actor"], v["append_ms"], v["seen"]) for v in found["versions"]] == [
+        (12, "bob", 8, 0),
+        (10, "ann", 7, 4),
+    ]
+    assert (found["omitted"], found["opened_ms"], found["decided_by"]) == (3, 8, None)
     assert (await http.get("/v1/documents/Stock/s1/tea")).json()["conflicts"] == ["x1"]
     for body in ({}, {"accept": False}, {"accept": True, "price": 1}):
         problem(await http.post("/v1/conflicts/x1/resolve", json=body), 422, "invalid")

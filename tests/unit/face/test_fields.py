@@ -152,7 +152,7 @@ FOREIGN: list[tuple[str, str, Plain]] = [
     ("price", "set", "abc"),
     ("record", "raise", 2.5),
     ("names", "set", 1),
-    ("cart", "set", ["no list", []]),
+    ("cart", "set", ["no list", [[0, [], 0]]]),
     ("weights", "add", "1.10"),
     ("banned", "add", "x"),
     ("labels", "set", ["k", 5]),

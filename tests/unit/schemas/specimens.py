@@ -17,7 +17,7 @@ import fastavro
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from driftlog import AddWinsSet, App, Counter, Document, Register, field
-from driftlog_crdt import DocumentState, Op
+from driftlog_crdt import DocumentState, Op, Origin
 from driftlog_schemas import avro_files
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.batch_codec import BatchCodec, encode_body, encode_command
@@ -152,20 +152,24 @@ CHAIN_ROW = ChainRow(
 )
 NOTICE = RefusalNotice("store-9", "bad_signature", "the signature is not this key's", 8, T0)
 REFUSAL = Receipt("store-9", "", "retail", 5, -1, (), "bad_signature", "the signature is not this key's", offset=8)
-WINNER = Version("store-1.3", 5, (T0 + 5) << 16, "12.5", "0198-sale", "ann")
-LOSER = Version("office.1", 8, (T0 + 1) << 16, {"amount": 11, "sale": True})
+VERSIONS = (
+    Version("store-1.3", 5, (T0 + 5) << 16, T0 + 20, "12.5", "0198-sale", "ann", 11),
+    Version("office.1", 8, (T0 + 1) << 16, T0 + 9, {"amount": 11, "sale": True}),
+    Version("store-2.1", 1, T0 << 16, T0 + 30, None, "0199", "bob", 3),
+)
 CONFLICT = Conflict(
-    conflict_id(TEA, "price", ("store-1.3", 5), ("office.1", 8)),
+    conflict_id(TEA, "price"),
     TEA,
     "price",
-    WINNER,
-    LOSER,
+    VERSIONS,
     "review",
     "register",
-    T0,
-    T0 + 172_800_000,
+    T0 + 20,
+    T0 + 30,
+    T0 + 20 + 172_800_000,
     ConflictStatus.RESOLVED,
-    Version("office.1", 9, (T0 + 90) << 16, 12, "0300", "eve"),
+    Version("office.1", 9, (T0 + 90) << 16, T0 + 99, 12, "0300", "eve", 18),
+    2,
 )
 DEVICE = Device(
     "store-1",
@@ -207,7 +211,8 @@ def stock_state() -> DocumentState:
         Op("store-1.3", 2, (T0 + 3) << 16, "price", "set", "12.5", {"office.1": 2}),
         Op("store-1.3", 3, (T0 + 3) << 16, "tags", "add", "büro", {"office.1": 2}),
     ):
-        STOCK.apply(state, op)
+        origin = Origin("0198-sale", "ann", T0 + 20, 3) if op.field == "price" else None
+        STOCK.apply(state, op._replace(origin=origin))
     return state
 
 

@@ -1,0 +1,138 @@
+"""The base of a custom merge, by brute force: all histories of a few writes by three replicas, and nothing sampled.
+
+The oracle is the law itself: of two and more standing writes the base is the value of what all their writers had seen. It keeps every
+write and its whole past, and shares no code with the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+import pytest
+
+from driftlog_crdt import Custom, DocumentState, DocumentType, Field, Op, Outcome
+
+REPLICAS = "abc"
+ALL_SHAPES = {1: 1, 2: 3, 3: 18, 4: 156}
+"""How many histories there are; so that an enumeration which forgets some is noticed."""
+
+
+class Seen(NamedTuple):
+    """One write: who, and the numbers of all writes that it had seen."""
+
+    replica: str
+    past: frozenset[int]
+
+
+Shape = tuple[Seen, ...]
+
+
+def merge_elements(base: list[str], left: list[str], right: list[str]) -> list[str]:
+    """What either side has added, and what neither has removed."""
+    return sorted({*left, *right} - (set(base) - set(left)) - (set(base) - set(right)))
+
+
+BASKET = DocumentType("Basket", {"items": Field(Custom(merge_elements, []))})
+
+
+def shapes(writes: int) -> Iterator[Shape]:
+    """Every history of so many writes; replicas are named in the order in which they first write."""
+    if not writes:
+        yield ()
+        return
+    for earlier in shapes(writes - 1):
+        known = len({write.replica for write in earlier})
+        for replica in REPLICAS[: known + 1]:
+            for past in sorted(_pasts(earlier, replica), key=sorted):
+                yield (*earlier, Seen(replica, past))
+
+
+def _pasts(earlier: Shape, replica: str) -> set[frozenset[int]]:
+    """What the next writer may have seen: its own writes, any others, and all that those had seen."""
+    own = {n for n, write in enumerate(earlier) if write.replica == replica}
+    others = [n for n in range(len(earlier)) if n not in own]
+    return {
+        _closed(earlier, own | set(heard)) for count in range(len(others) + 1) for heard in combinations(others, count)
+    }
+
+
+def _closed(earlier: Shape, seen: set[int]) -> frozenset[int]:
+    return frozenset(seen).union(*(earlier[n].past for n in seen))
+
+
+class Oracle:
+    """The value of any part of a history. Write n adds the element n, or takes out the newest that it sees."""
+
+    def __init__(self, shape: Shape, removing: frozenset[int]) -> None:
+        self.shape = shape
+        self.removing = removing
+
+    def written(self, number: int) -> list[str]:
+        seen = self.value(self.shape[number].past)
+        return seen[:-1] if number in self.removing and seen else sorted([*seen, str(number)])
+
+    def value(self, part: frozenset[int]) -> list[str]:
+        standing = sorted(n for n in part if not any(n in self.shape[m].past for m in part))
+        if not standing:
+            return []
+        merged = self.written(standing[0])
+        common = frozenset.intersection(*(self.shape[n].past | {n} for n in standing))
+        for number in standing[1:]:
+            merged = merge_elements(self.value(common), merged, self.written(number))
+        return merged
+
+
+def play(shape: Shape, oracle: Oracle) -> list[Op]:
+    """The ops of a history, each prepared on its writer's view."""
+    ops: list[Op] = []
+    for number, write in enumerate(shape):
+        view = folded([ops[n] for n in sorted(write.past)])
+        ops.append(BASKET.prepare(view, write.replica, number, "items", "set", oracle.written(number)))  # type: ignore[arg-type]
+    return ops
+
+
+def folded(ops: list[Op]) -> DocumentState:
+    state = BASKET.new()
+    for op in ops:
+        BASKET.check(op)
+        assert BASKET.apply(state, op).outcome is Outcome.APPLIED
+    return state
+
+
+def _removals(writes: int) -> Iterator[frozenset[int]]:
+    return (frozenset(some) for count in range(writes + 1) for some in combinations(range(writes), count))
+
+
+@pytest.mark.parametrize("writes", ALL_SHAPES)
+def test_up_to_four_writes_are_merged_over_what_all_of_them_had_seen(writes: int) -> None:
+    found = list(shapes(writes))
+    assert len(found) == ALL_SHAPES[writes]
+    for shape in found:
+        for removing in _removals(writes):
+            oracle = Oracle(shape, removing)
+            ops = play(shape, oracle)
+            assert BASKET.values(folded(ops))["items"] == oracle.value(frozenset(range(writes))), (shape, removing)
+
+
+def test_nothing_that_one_side_has_added_is_lost_in_longer_histories() -> None:
+    """Writes that only add: whatever the base, all of them must be there."""
+    for shape in shapes(5):
+        ops = play(shape, Oracle(shape, frozenset()))
+        assert BASKET.values(folded(ops))["items"] == ["0", "1", "2", "3", "4"], shape
+
+
+def test_two_tills_that_each_write_twice_lose_nothing() -> None:
+    bread, sugar = BASKET.new(), BASKET.new()
+    ops = []
+    for view, till, items in ((bread, "a", ["milk", "bread"]), (sugar, "b", ["tea", "sugar"])):
+        for item in items:
+            seen = BASKET.values(view)["items"]
+            ops.append(BASKET.prepare(view, till, len(ops), "items", "set", sorted([*seen, item])))  # type: ignore[misc]
+            BASKET.apply(view, ops[-1])
+    for order in (ops, [ops[2], ops[0], ops[3], ops[1]], [*ops[2:], *ops[:2]]):
+        state = BASKET.new()
+        for op in order:
+            BASKET.apply(state, op)
+        assert BASKET.values(state)["items"] == ["bread", "milk", "sugar", "tea"]
