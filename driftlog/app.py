@@ -169,6 +169,12 @@ class Space:
 def _compile_command(function: Callable[..., Any], space: str, name: str, priority: str) -> CommandContract:
     _require_name("command", name)
     _require_priority(name, priority)
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise DeclarationError(
+            name,
+            "is not a plain function: a command runs from its begin to its end on one view",
+            "write def, not async def",
+        )
     try:
         hints = get_type_hints(function, include_extras=True)
     except NameError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from driftlog.document import Document
@@ -19,12 +21,36 @@ class Transaction:
         self._editor = editor
         self._scope: str | None = None
 
+    @property
+    def now(self) -> datetime:
+        """When the command began, by the device's clock, in UTC; the same all through the command."""
+        return datetime.fromtimestamp(self._editor.now_ms / 1000, UTC)
+
+    @property
+    def command_id(self) -> str:
+        """The id by which the command is idempotent: what to derive ids of new documents from."""
+        return self._editor.command_id
+
+    @property
+    def actor(self) -> str:
+        """On whose behalf the command runs, as its caller said; empty if nobody said."""
+        return self._editor.actor
+
     def edit(self, kind: type[D], scope: str, id: str) -> D:
         """The document as this replica sees it, to read and change; it need not exist yet.
 
         Raises:
             InvalidInput: another scope than the command's first, or a class that is no collection.
         """
+        name = self._collection(kind, scope)
+        return kind(self._editor.open(name, scope, id))
+
+    def list(self, kind: type[D], scope: str) -> Iterator[D]:
+        """The scope's documents of a collection, in id order, each to read and change. Raises like `edit`."""
+        name = self._collection(kind, scope)
+        return (kind(self._editor.open(name, scope, id)) for id in self._editor.ids(name, scope))
+
+    def _collection(self, kind: type[D], scope: str) -> str:
         contract = getattr(kind, "__driftlog__", None)
         if contract is None:
             raise InvalidInput(
@@ -34,4 +60,4 @@ class Transaction:
             self._scope = scope
         elif scope != self._scope:
             raise InvalidInput(contract.scope_field, f"a command stays in one scope: {self._scope!r}, not {scope!r}")
-        return kind(self._editor.open(contract.name, scope, id))
+        return str(contract.name)

@@ -22,10 +22,12 @@ from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Change, Watchers
 from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
+from driftlog_edge.errors import NotFound
 from driftlog_edge.incoming.puller import Pulled
 from driftlog_edge.link.kafka_rim import KafkaRoute
-from driftlog_edge.ports import Clock, Route
-from driftlog_edge.store.command_log import Entry, Status
+from driftlog_edge.ports import Clock, Family, Route
+from driftlog_edge.store.command_log import Entry, Status, entry_of
+from driftlog_edge.store.views import present
 from driftlog_edge.system_clock import SystemClock
 from driftlog_schemas.contract import AppContract, CollectionContract, Declared, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId, parse_document_key
@@ -187,13 +189,9 @@ class EdgeAgent:
         fresh = executed.writes is not None
         if executed.writes is not None:
             sync = (durability or self.config.durability) == "disk"
-            await self._committer.stage(executed.writes, sync=sync)
-            if executed.touched:
-                for key in executed.touched:
-                    self.watchers.changed(parse_document_key(key))
-                self._sync.pump.run()
+            await self._committer.stage(executed.writes, sync=sync, then=lambda: self._durable(executed.touched))
         else:
-            await self._committer.settled()  # a repeated id is answered when the first one is durable, not before
+            await self._answerable(executed.command_id)
         if awaited := _AWAITED[wait]:
             command_id = executed.command_id
             await self._progress.until(
@@ -206,6 +204,18 @@ class EdgeAgent:
             return _answer(executed.command_id, executed.entry, executed.entry.status, session)
         return self.command(executed.command_id, session)
 
+    def _durable(self, touched: Sequence[bytes]) -> None:
+        """A command's changes are in the store: readers see them, and they may be sent, whether its caller waits or has gone."""
+        for key in touched:
+            self.watchers.changed(parse_document_key(key))
+        if touched:
+            self._sync.pump.run()
+
+    async def _answerable(self, command_id: str) -> None:
+        """Return when the first command of this id is durable; what happens to the disk since does not matter."""
+        while self._store.get(Family.COMMANDS, command_id.encode()) is None:
+            await self._committer.settled()
+
     def _reached(self, command_id: str, awaited: Sequence[Status]) -> bool:
         entry, status = self._status(command_id)
         if status not in awaited:
@@ -216,7 +226,9 @@ class EdgeAgent:
         )
 
     def _status(self, command_id: str) -> tuple[Entry, Status]:
-        entry = self._executor.entry(command_id)
+        entry = entry_of(self._store, command_id)
+        if entry is None:
+            raise NotFound(f"no command {command_id!r} was given to this agent")
         if entry.status is Status.PENDING and not self._outbox.holds(entry.lsn, self._place(entry)):
             return entry, Status.PENDING if self._shipper.carries(entry.lsn) else Status.SHIPPED
         return entry, entry.status
@@ -297,7 +309,7 @@ class EdgeAgent:
         """What accepting writes: the winner's value, or what the app's own merge has made of them."""
         if conflict.rule != Custom.name:
             return conflict.winner.value
-        return self._executor.document_json(conflict.document)[conflict.field]
+        return present(self._views.get(conflict.document))[conflict.field]
 
     # -- status
 

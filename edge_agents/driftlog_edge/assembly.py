@@ -27,6 +27,7 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.op_log import OpLog
 from driftlog_edge.store.rocks import RocksStore
+from driftlog_edge.store.shown import Shown
 from driftlog_edge.store.views import Views
 from driftlog_edge.vitals import Vitals
 from driftlog_schemas.batch_codec import BatchCodec
@@ -137,9 +138,9 @@ def _assembled(
         executor=executor,
         shipper=shipper,
         conflicts=conflicts,
-        log=OpLog(journal, views),
+        log=OpLog(store, views.backlog),
         sync=sync,
-        reader=Reader(contract, executor, views, journal, conflicts, sync, progress),
+        reader=Reader(contract, store, Shown(contract, codecs, store, journal, views), conflicts, sync, progress),
         vitals=vitals,
     )
 

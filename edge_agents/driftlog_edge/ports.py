@@ -29,14 +29,18 @@ Writes: TypeAlias = Mapping[Place, bytes | None]
 """What one atomic write puts, or deletes where the value is None."""
 
 
-class Store(Protocol):
-    """Ordered, durable, atomic."""
+class Source(Protocol):
+    """What can be read: a store as it is on disk, or the journal, with what waits for the disk laid over it."""
 
     def get(self, family: Family, key: bytes) -> bytes | None: ...
 
     def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Entries whose key begins with `prefix` and is greater than `after`, in key order."""
         ...
+
+
+class Store(Source, Protocol):
+    """Ordered, durable, atomic."""
 
     def write(self, writes: Writes, *, sync: bool) -> None:
         """All of it or nothing; with `sync`, durable when it returns. Raises `DiskFull`, `StoreFailed`."""

@@ -35,6 +35,8 @@ FORMAT = 2
 MAX_BATCH_OPS = 500
 MAX_BATCH_BYTES = 900 * 1024
 """Under Kafka's default record limit of 1 MiB."""
+MAX_COMMAND_BYTES = MAX_BATCH_BYTES - 4096
+"""Of one command, or of several together: what a batch says besides, once it is sealed, has room."""
 DIGEST_BYTES = 16
 SHORT_DIGEST_BYTES = 8
 
@@ -182,8 +184,11 @@ class BatchCodec:
 
 
 def encode_command(command: Command, space: str, replica: str) -> bytes:
-    """One command alone, as op logs and parking keep it. Raises `TooBig`."""
-    return encode_body(Batch(space, 0, replica, 0, (command,)))
+    """One command alone, as op logs and parking keep it. Raises `TooBig` for what could not be sealed into a batch."""
+    body = encode_body(Batch(space, 0, replica, 0, (command,)))
+    if len(body) > MAX_COMMAND_BYTES:
+        raise TooBig(f"a command of {len(body)} bytes, at most {MAX_COMMAND_BYTES}", "write smaller values")
+    return body
 
 
 def decode_command(data: bytes) -> Command:

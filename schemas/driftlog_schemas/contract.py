@@ -7,7 +7,7 @@ mutators) is behind a callable here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -76,6 +76,22 @@ class Editor(Protocol):
 
     def open(self, collection: str, scope: str, id: str) -> DocumentEditor:
         """Raises `InvalidInput` for another scope than the command's first, or an undeclared collection."""
+        ...
+
+    def ids(self, collection: str, scope: str) -> Iterator[str]:
+        """Ids of a scope's documents that there are, in order, as this command sees them."""
+        ...
+
+    @property
+    def command_id(self) -> str: ...
+    @property
+    def actor(self) -> str:
+        """On whose behalf, as the caller said; empty if nobody said."""
+        ...
+
+    @property
+    def now_ms(self) -> int:
+        """The device's clock when the command began, in epoch milliseconds."""
         ...
 
 

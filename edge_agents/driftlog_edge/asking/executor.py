@@ -7,13 +7,13 @@ touched views are dropped and computed anew from what is stored.
 
 from __future__ import annotations
 
+import heapq
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from driftlog_crdt import DocumentState, HybridClock, Plain, TooLarge, canonical
 from driftlog_edge.asking import asked
-from driftlog_edge.errors import Deleted, NotFound
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
@@ -25,7 +25,7 @@ from driftlog_edge.store.views import View, Views
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS, encode_command
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput, Json
 from driftlog_schemas.errors import TooBig
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp
 
 MAX_NAME = 512
@@ -65,9 +65,11 @@ class _DocumentEditor:
 
     @property
     def state(self) -> DocumentState:
+        self._run.require_running()
         return self._view.state
 
     def record(self, field: str, kind: str, value: Plain) -> None:
+        self._run.require_running()
         self._run.record(self._view, field, kind, value)
 
 
@@ -82,8 +84,14 @@ class _Run:
         clock: HybridClock,
         wall_ms: int,
         scopes: Collection[str] | None,
+        command_id: str,
+        actor: str,
     ) -> None:
         """`writer` says of a space and scope under which replica this command writes there."""
+        self.command_id = command_id
+        self.actor = actor
+        self.now_ms = wall_ms
+        self._running = True
         self._views = views
         self._scopes = scopes
         self._space = space
@@ -109,26 +117,62 @@ class _Run:
             self.replica = self._writer(self._space, scope)
         elif scope != self.scope:
             raise InvalidInput("scope", f"a command stays in one scope: {self.scope!r}, not {scope!r}")
-        view = self._views.get(document)
+        view = self.touched.get(document_key(document)) or self._views.get(document)
         if view.collection.space != self._space:
             raise InvalidInput(
                 "collection", f"{collection} belongs to space {view.collection.space!r}, not {self._space!r}"
             )
         return _DocumentEditor(self, view)
 
+    def ids(self, collection: str, scope: str) -> Iterator[str]:
+        """Ids of the documents that there are, in order, own changes of this command included."""
+        own = (view.document for view in self.touched.values())
+        written = sorted(d for d in own if (d.collection, d.scope) == (collection, scope))
+        last = None
+        for document in heapq.merge(self._views.documents(collection, scope), written):
+            if document != last:
+                last = document
+                view = self._views.get(document)
+                if view.collection.document.exists(view.state):
+                    yield document.id
+
+    def end(self) -> None:
+        """The function has returned; what it may have kept is no document any more."""
+        self._running = False
+
+    def require_running(self) -> None:
+        """Raise RuntimeError once the command has ended: a change would be lost, and a value may be another by now."""
+        if not self._running:
+            raise RuntimeError(f"a document of command {self.command_id!r} was used after the command had ended")
+
     def record(self, view: View, field: str, kind: str, value: Plain) -> None:
+        """One op. When it is refused, the document is as it was before it, and the command may go on."""
         rules = view.collection.document
+        if len(self.ops) >= MAX_BATCH_OPS:
+            raise InvalidInput("command", f"makes more than {MAX_BATCH_OPS} changes; split it")
         stamp = self._clock.tick(self._wall_ms)
         unsure = view.state.vector.get(self.replica, 0) - view.known.get(self.replica, 0)
         op = rules.prepare(view.state, self.replica, stamp, field, kind, value, unsure)
         self.touched[view.key] = view
-        rules.apply(view.state, op)
-        view.size += 96 + (len(canonical(value)) if isinstance(value, str | list | dict) else 0)
-        if view.size > rules.max_bytes:
-            view.size = len(rules.encode(view.state))  # raises TooLarge
+        try:
+            rules.apply(view.state, op)
+            view.size += 96 + (len(canonical(value)) if isinstance(value, str | list | dict) else 0)
+            if view.size > rules.max_bytes:
+                view.size = len(rules.encode(view.state))  # raises TooLarge
+        except BaseException:  # whatever it was, the app may catch it and go on
+            self._undo(view)
+            raise
         self.ops.append(DocumentOp(view.document, op))
-        if len(self.ops) > MAX_BATCH_OPS:
-            raise InvalidInput("command", f"makes more than {MAX_BATCH_OPS} changes; split it")
+
+    def _undo(self, view: View) -> None:
+        """Its state as before the op that was refused: computed anew, with this command's earlier ops."""
+        self._views.forget(view.key)
+        before = self._views.get(view.document)
+        for document, op in self.ops:
+            if document == view.document:
+                view.collection.document.apply(before.state, op)
+        view.state, view.size = before.state, len(view.collection.document.encode(before.state))
+        self._views.put(view)
 
 
 class Executor:
@@ -228,13 +272,6 @@ class Executor:
         intent = asked.decide(document, chosen)
         return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent)
 
-    def entry(self, command_id: str) -> Entry:
-        """The log entry of a command. Raises `NotFound`."""
-        raw = self._journal.get(Family.COMMANDS, command_id.encode())
-        if raw is None:
-            raise NotFound(f"no command {command_id!r} was given to this agent")
-        return Entry.decode(raw)
-
     def _known(self, command_id: str, mark: str) -> Executed | None:
         if not command_id:
             return None
@@ -261,20 +298,21 @@ class Executor:
     ) -> Executed:
         wall_ms = self._wall.wall_ms()
         stamp = self.hlc.last
-        run = _Run(self._views, space, self._writer, self.hlc, wall_ms, self._scopes)
+        command_id = command_id or str(uuid.uuid4())
+        run = _Run(self._views, space, self._writer, self.hlc, wall_ms, self._scopes, command_id, actor)
         try:
             result = function(run)
             if run.ops:
                 self._outbox.require_room()
-            return self._log(
-                command_id or str(uuid.uuid4()), name, space, priority, mark, actor, run, result, wall_ms, intent
-            )
+            return self._log(command_id, name, space, priority, mark, actor, run, result, wall_ms, intent)
         except BaseException:
             # Refused, invalid or a defect in the app's function: the views may hold half of it.
             self.hlc = HybridClock(stamp)
             for key in run.touched:
                 self._views.forget(key)
             raise
+        finally:
+            run.end()
 
     def _log(
         self,
@@ -320,16 +358,6 @@ class Executor:
 
     def _writer(self, space: str, scope: str) -> str:
         return self._lives.writer(*self._outbox.place(space, scope))
-
-    def document_json(self, document: DocumentId) -> dict[str, Json]:
-        """What a reader gets. Raises `NotFound`, `Deleted`."""
-        view = self._views.get(document)
-        rules = view.collection.document
-        if rules.deleted(view.state):
-            raise Deleted(f"{'/'.join(document)} was deleted")
-        if not rules.exists(view.state):
-            raise NotFound(f"there is no {'/'.join(document)} here")
-        return view.collection.present(document.scope, document.id, view.state)
 
 
 def _dots(run: _Run) -> list[tuple[bytes, Any]]:

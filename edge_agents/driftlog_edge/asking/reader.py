@@ -1,4 +1,4 @@
-"""Reads: from the replica, and honest about how fresh that is.
+"""Reads: from the replica, of what is durable there, and honest about how fresh that is.
 
 `eventual` answers at once. `causal` waits until the view has all that the session has seen of the document. `strong` waits until the own
 writes of the document are merged, asks the broker where its state partition ends, and answers when the replica is there: what the
@@ -8,22 +8,20 @@ cloud had published when it was asked is in the answer. Without a way to the clo
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
 from driftlog_edge.asking.conflict_book import ConflictBook
-from driftlog_edge.asking.executor import Executor
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.link.sync import Sync
-from driftlog_edge.ports import Family
-from driftlog_edge.store import keys
-from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.views import Views
+from driftlog_edge.ports import Store
+from driftlog_edge.store.catalogue import documents_of
+from driftlog_edge.store.shown import Shown
+from driftlog_edge.store.views import present
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, InvalidInput
-from driftlog_schemas.identity import DocumentId, document_key, parse_document_key, scope_prefix
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
 
 MAX_PAGE = 1000
@@ -46,17 +44,15 @@ class Reader:
     def __init__(
         self,
         contract: AppContract,
-        executor: Executor,
-        views: Views,
-        journal: Journal,
+        store: Store,
+        shown: Shown,
         conflicts: ConflictBook,
         sync: Sync,
         progress: Progress,
     ) -> None:
         self._contract = contract
-        self._executor = executor
-        self._views = views
-        self._journal = journal
+        self._store = store
+        self._shown = shown
         self._conflicts = conflicts
         self._sync = sync
         self._progress = progress
@@ -90,29 +86,17 @@ class Reader:
             raise InvalidInput("limit", f"is 1 to {MAX_PAGE}")
         name = self._contract.collection(collection).name
         result: list[tuple[str, Reading]] = []
-        for document in self._documents(name, scope, after):
-            view = self._views.get(document)
+        for document in documents_of(self._store, name, scope, after):
+            view = self._shown.get(document)
             if view.collection.document.exists(view.state):
                 result.append((document.id, self._reading(document, "")))
                 if len(result) == limit:
                     break
         return result
 
-    def _documents(self, collection: str, scope: str, after: str) -> Iterator[DocumentId]:
-        """Confirmed and pending ones, merged while both are walked: a page costs a page, not the scope."""
-        prefix = scope_prefix(collection, scope)
-        start = document_key(DocumentId(collection, scope, after)) if after else b""
-        confirmed = (key for key, _ in self._journal.scan(Family.CONFIRMED, prefix, start))
-        pending = (key[: -keys.LSN_BYTES - 1] for key, _ in self._journal.scan(Family.PENDING, prefix, start))
-        last = start
-        for key in heapq.merge(confirmed, pending):
-            if key > last:
-                last = key
-                yield parse_document_key(key)
-
     def _reading(self, document: DocumentId, session: str) -> Reading:
-        value = self._executor.document_json(document)
-        view = self._views.get(document)
+        view = self._shown.get(document)
+        value = present(view)
         moment = self._sync.freshness.since(self._place(document))
         return Reading(
             value=value,
@@ -130,13 +114,13 @@ class Reader:
         return topics.state_topic(space.name), partition_of(document.scope, space.partitions)
 
     def _has(self, document: DocumentId, wanted: Mapping[str, int]) -> bool:
-        vector = self._views.get(document).state.vector
+        vector = self._shown.get(document).state.vector
         return all(vector.get(replica, 0) >= seq for replica, seq in wanted.items())
 
     async def _barrier(self, document: DocumentId, place: tuple[str, int], time_left: _Countdown) -> None:
         cloud = self._sync.require_cloud
         await self._progress.until(
-            lambda: not self._views.get(document).pending, time_left(), "own writes are merged", check=cloud
+            lambda: not self._shown.get(document).pending, time_left(), "own writes are merged", check=cloud
         )
         asked = self._sync.freshness.now()
         there = await self._sync.caught_up(place, time_left())

@@ -30,6 +30,17 @@ from driftlog_edge.http_api.shapes import (
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        description="Names the intent; made if absent. The same key given to the same agent again has no second effect and the same"
+        " answer. Two agents do not know each other's keys: retry where you first asked."
+    ),
+]
+Actor = Annotated[
+    str, Header(description="On whose behalf; kept with the command and shown to who decides a conflict.")
+]
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
@@ -61,12 +72,12 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
     async def run_command(
         name: str,
         arguments: Annotated[dict[str, Any], Body(default_factory=dict)],
-        idempotency_key: Annotated[str, Header()] = "",
+        idempotency_key: IdempotencyKey = "",
         wait: Wait = "disk",
         durability: Durability | None = None,
         timeout: str = "5s",  # noqa: ASYNC109  # the promised name of the query parameter
         session: str = "",
-        driftlog_actor: Annotated[str, Header()] = "",
+        driftlog_actor: Actor = "",
     ) -> AnswerOut:
         """Run a declared command."""
         answer = await agent.run_with(
@@ -103,12 +114,12 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
         scope: Part,
         id: Part,
         changes: list[ChangeIn],
-        idempotency_key: Annotated[str, Header()] = "",
+        idempotency_key: IdempotencyKey = "",
         wait: Wait = "disk",
         durability: Durability | None = None,
         timeout: str = "5s",  # noqa: ASYNC109  # as above
         session: str = "",
-        driftlog_actor: Annotated[str, Header()] = "",
+        driftlog_actor: Actor = "",
     ) -> AnswerOut:
         """Change one document without a declared command."""
         answer = await agent.write(
@@ -195,8 +206,8 @@ def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:
     async def resolve_conflict(
         id: str,
         decision: dict[str, Any],
-        idempotency_key: Annotated[str, Header()] = "",
-        driftlog_actor: Annotated[str, Header()] = "",
+        idempotency_key: IdempotencyKey = "",
+        driftlog_actor: Actor = "",
     ) -> AnswerOut:
         """Decide: `{field: value}`, or `{"accept": true}` for what stands."""
         accept = decision == {"accept": True}

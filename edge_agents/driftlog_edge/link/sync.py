@@ -320,7 +320,11 @@ class Sync:
             if isinstance(error.__cause__, TimeoutError):
                 raise TimedOut(str(error), "ask again later, or read with consistency=eventual") from error
             raise Offline(str(error), "read with consistency=eventual") from error
-        return lambda: self.position(*place) >= end
+        return lambda: self._shows(place, end)
+
+    def _shows(self, place: tuple[str, int], end: int) -> bool:
+        """Do readers see all of a partition up to there?"""
+        return keys.unpack_number(self._journal.durable.get(Family.META, keys.cursor_key(*place))) >= end
 
     # -- time
 
@@ -354,7 +358,7 @@ class Sync:
             return
         self._success()
         for place, end in ends.items():
-            if self.position(*place) >= end:
+            if self._shows(place, end):
                 self.freshness.in_step(place, asked)
 
     async def _tick(self) -> None:

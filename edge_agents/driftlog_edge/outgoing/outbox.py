@@ -23,7 +23,7 @@ from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.sealed import Open, SealedBatches
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, MAX_BATCH_OPS, BatchCodec, batch_digest, encode_body
+from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES, MAX_BATCH_OPS, BatchCodec, batch_digest, encode_body
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Batch, Command
@@ -193,7 +193,7 @@ class Outbox:
         size = ops = 0
         for key in self._of_partition(space, partition):
             command, length = logged(self._journal, keys.parse_lsn(key))
-            if commands and (ops + len(command.ops) > MAX_BATCH_OPS or size + length > MAX_BATCH_BYTES):
+            if commands and (ops + len(command.ops) > MAX_BATCH_OPS or size + length > MAX_COMMAND_BYTES):
                 break
             commands.append(command)
             size += length

@@ -13,9 +13,8 @@ from enum import Enum
 from typing import Any
 
 from driftlog_crdt import Plain
-from driftlog_edge.ports import Family
+from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
-from driftlog_edge.store.journal import Journal
 from driftlog_schemas.batch_codec import decode_command
 from driftlog_schemas.messages import Command, Verdict
 
@@ -95,14 +94,14 @@ def fingerprint(name: str, arguments: Any) -> str:
     return hashlib.blake2b(_sorted_text([name, arguments]).encode(), digest_size=12).hexdigest()
 
 
-def entry_of(journal: Journal, command_id: str) -> Entry | None:
+def entry_of(source: Source, command_id: str) -> Entry | None:
     """The entry of a command; None for one that was never given to this agent."""
-    raw = journal.get(Family.COMMANDS, command_id.encode())
+    raw = source.get(Family.COMMANDS, command_id.encode())
     return None if raw is None else Entry.decode(raw)
 
 
-def logged(journal: Journal, lsn: int) -> tuple[Command, int]:
+def logged(source: Source, lsn: int) -> tuple[Command, int]:
     """A command of the op log, and how many bytes it takes there."""
-    raw = journal.get(Family.OPLOG, keys.lsn_key(lsn))
+    raw = source.get(Family.OPLOG, keys.lsn_key(lsn))
     assert raw is not None, f"command {lsn} is referred to but is not in the op log"
     return decode_command(raw), len(raw)

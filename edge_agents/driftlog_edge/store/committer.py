@@ -11,7 +11,7 @@ loop runs the commands of the other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from driftlog_edge.errors import EdgeError
@@ -41,12 +41,19 @@ class Committer:
         while self._journal.waiting >= MAX_WAITING:
             await self._idle.wait()
 
-    def stage(self, writes: Mapping[Place, bytes | None], *, sync: bool = True) -> asyncio.Future[None]:
-        """Let the writes wait for the next group, now; the future tells how it went."""
+    def stage(
+        self, writes: Mapping[Place, bytes | None], *, sync: bool = True, then: Callable[[], None] | None = None
+    ) -> asyncio.Future[None]:
+        """Let the writes wait for the next group, now; the future tells how it went.
+
+        `then` is called when they are in the store, whether the caller still waits or has gone.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
         def done(error: Exception | None) -> None:
+            if error is None and then is not None:
+                then()
             if future.done():  # the caller has gone; the write stands all the same
                 return
             if error is None:

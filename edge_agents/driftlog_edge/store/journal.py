@@ -39,10 +39,25 @@ class Journal:
         self._waiting: deque[Ticket] = deque()
         self._serial = 0
         self._forget: list[Callable[[], None]] = []
+        self._on_staged: list[Callable[[Writes], None]] = []
+        self._on_written: list[Callable[[Writes], None]] = []
 
     def on_rollback(self, forget: Callable[[], None]) -> None:
         """Call `forget` whenever waiting writes were given up."""
         self._forget.append(forget)
+
+    def on_staged(self, follow: Callable[[Writes], None]) -> None:
+        """Call `follow` with every write set that begins to wait."""
+        self._on_staged.append(follow)
+
+    def on_written(self, follow: Callable[[Writes], None]) -> None:
+        """Call `follow` with every write set that is in the store, in order, before its own `done`."""
+        self._on_written.append(follow)
+
+    @property
+    def durable(self) -> Store:
+        """The store beneath, without what waits."""
+        return self._store
 
     @property
     def waiting(self) -> int:
@@ -83,6 +98,8 @@ class Journal:
         over = self._over
         for place, value in writes.items():
             over[place] = (value, serial)
+        for follow in self._on_staged:
+            follow(writes)
         ticket = Ticket(serial, writes, sync, done)
         self._waiting.append(ticket)
         return ticket
@@ -99,6 +116,8 @@ class Journal:
                 over = self._over.get(place)
                 if over is not None and over[1] == ticket.serial:
                     del self._over[place]
+            for follow in self._on_written:
+                follow(ticket.writes)
         for ticket in group:
             if ticket.done is not None:
                 ticket.done(None)

@@ -40,6 +40,11 @@ def pending_key(document: bytes, lsn: int) -> bytes:
     return document + _SEPARATOR + _LSN.pack(lsn)
 
 
+def document_of_pending(key: bytes) -> bytes:
+    """The document's own key."""
+    return key[: -LSN_BYTES - len(_SEPARATOR)]
+
+
 def outbox_prefix(space: str, urgency: int | None = None, partition: int | None = None) -> bytes:
     """What the outbox entries of a space begin with: all, those of a class, or those of a class and partition."""
     prefix = space.encode() + _SEPARATOR

@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from driftlog_edge.errors import NotFound
-from driftlog_edge.ports import Family
+from driftlog_edge.ports import Family, Store
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Entry
-from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.views import Views
+from driftlog_edge.store.backlog import Backlog
+from driftlog_edge.store.command_log import Entry, logged
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.messages import Command
 
@@ -32,14 +31,15 @@ class Line:
 class OpLog:
     """The op log of one replica, to read."""
 
-    def __init__(self, journal: Journal, views: Views) -> None:
-        self._journal = journal
-        self._views = views
+    def __init__(self, store: Store, backlog: Backlog) -> None:
+        """Of what is durable; what waits for the disk is not shown."""
+        self._store = store
+        self._backlog = backlog
 
     def last(self, limit: int, before: int = 0) -> list[Line]:
         """The last commands (before number `before`, if given), oldest first."""
         _check(limit)
-        clock = self._journal.get(Family.META, keys.CLOCK)
+        clock = self._store.get(Family.META, keys.CLOCK)
         newest = keys.unpack_number(clock[8:]) if clock else 0
         end = min(newest, before - 1) if before else newest
         return self._lines(range(max(1, end - limit + 1), end + 1))
@@ -47,13 +47,15 @@ class OpLog:
     def pending(self, limit: int, after: int = 0) -> list[Line]:
         """Those that the confirmed state lacks (after number `after`), oldest first."""
         _check(limit)
-        return self._lines(self._views.backlog.after(after, limit))
+        return self._lines(self._backlog.after(after, limit))
 
     def _lines(self, lsns: Iterable[int]) -> list[Line]:
         found = []
         for lsn in lsns:
-            command = self._views.command(lsn)
-            raw = self._journal.get(Family.COMMANDS, command.id.encode())
+            if self._store.get(Family.OPLOG, keys.lsn_key(lsn)) is None:
+                continue  # decided, and not durable yet
+            command, _ = logged(self._store, lsn)
+            raw = self._store.get(Family.COMMANDS, command.id.encode())
             if raw is None:
                 raise NotFound(f"command {command.id!r} is in the op log but not in the command log")
             found.append(Line(lsn, command, Entry.decode(raw)))

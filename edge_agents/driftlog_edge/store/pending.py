@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from driftlog_edge.ports import Family
+from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
-from driftlog_edge.store.journal import Journal
 
 
 class Fate(Enum):
@@ -38,16 +37,16 @@ class Mark(NamedTuple):
         return self.fate.value + keys.pack_number(self.seq) + self.replica.encode()
 
 
-def marks_of(journal: Journal, document: bytes) -> Iterator[Mark]:
+def marks_of(source: Source, document: bytes) -> Iterator[Mark]:
     """A document's pending entries, in order."""
-    for key, value in journal.scan(Family.PENDING, keys.pending_prefix(document)):
+    for key, value in source.scan(Family.PENDING, keys.pending_prefix(document)):
         yield _decoded(key, value)
 
 
-def mark_of(journal: Journal, document: bytes, lsn: int) -> Mark | None:
+def mark_of(source: Source, document: bytes, lsn: int) -> Mark | None:
     """The entry of one command on one document."""
     key = keys.pending_key(document, lsn)
-    value = journal.get(Family.PENDING, key)
+    value = source.get(Family.PENDING, key)
     return None if value is None else _decoded(key, value)
 
 

@@ -6,15 +6,17 @@ date by commands, and dropped when the confirmed state moves; the cache is bound
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from driftlog_crdt import DocumentState, Outcome
-from driftlog_edge.ports import Family
+from driftlog_edge.errors import Deleted, NotFound
+from driftlog_edge.ports import Family, Source
 from driftlog_edge.store.backlog import Backlog
+from driftlog_edge.store.catalogue import documents_of
 from driftlog_edge.store.command_log import logged
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.pending import Fate, Mark, marks_of
-from driftlog_schemas.contract import AppContract, CollectionContract
+from driftlog_schemas.contract import AppContract, CollectionContract, Json
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command
 from driftlog_schemas.state_codec import StateCodec
@@ -67,6 +69,14 @@ class Views:
         self._young[key] = view
         return view
 
+    def put(self, view: View) -> None:
+        """Take a view that was made elsewhere."""
+        self._young[view.key] = view
+
+    def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
+        """Those of a scope, in id order, deleted ones too."""
+        return documents_of(self._journal, collection, scope)
+
     def forget(self, key: bytes) -> None:
         """The confirmed state moved, or a command failed half-way: compute it anew next time."""
         self._young.pop(key, None)
@@ -88,24 +98,48 @@ class Views:
         return logged(self._journal, lsn)[0]
 
     def _compute(self, document: DocumentId, key: bytes) -> View:
-        collection = self._contract.collection(document.collection)
-        state, size = self.confirmed(collection, key)
-        view = View(document, key, collection, state, size)
-        for mark in marks_of(self._journal, key):
-            view.pending.append(mark.lsn)
-            self._add(view, mark)
-            if mark.fate is not Fate.UNKNOWN and view.known.get(mark.replica, 0) < mark.seq:
-                view.known[mark.replica] = mark.seq
-        return view
+        return compute(self._journal, self._contract.collection(document.collection), self._codecs, document, key)
 
-    def _add(self, view: View, mark: Mark) -> None:
-        rules, state = view.collection.document, view.state
-        for document, op in self.command(mark.lsn).ops:
-            if document != view.document:
-                continue
-            if mark.fate is Fate.REFUSED:  # it has no effect, and its dot stays taken
-                if state.vector.get(op.replica, 0) < op.seq:
-                    rules.see(state, op)
-                continue
-            applied = rules.apply(state, op)
-            assert applied.outcome is not Outcome.GAP, f"own op over a gap in {document}: {op}"
+
+def compute(
+    source: Source, collection: CollectionContract, codecs: Mapping[str, StateCodec], document: DocumentId, key: bytes
+) -> View:
+    """The view of a document as `source` has it.
+
+    The pending index is read first: what is confirmed while this looks is then applied once more, which changes nothing, and never
+    missed.
+    """
+    marks = list(marks_of(source, key))
+    raw = source.get(Family.CONFIRMED, key)
+    state = collection.document.new() if raw is None else codecs[collection.name].decode(raw)
+    view = View(document, key, collection, state, 0 if raw is None else len(raw))
+    for mark in marks:
+        view.pending.append(mark.lsn)
+        add(view, mark, logged(source, mark.lsn)[0])
+        if mark.fate is not Fate.UNKNOWN and view.known.get(mark.replica, 0) < mark.seq:
+            view.known[mark.replica] = mark.seq
+    return view
+
+
+def add(view: View, mark: Mark, command: Command) -> None:
+    """Bring a view up to a pending command."""
+    rules, state = view.collection.document, view.state
+    for document, op in command.ops:
+        if document != view.document:
+            continue
+        if mark.fate is Fate.REFUSED:  # it has no effect, and its dot stays taken
+            if state.vector.get(op.replica, 0) < op.seq:
+                rules.see(state, op)
+            continue
+        applied = rules.apply(state, op)
+        assert applied.outcome is not Outcome.GAP, f"own op over a gap in {document}: {op}"
+
+
+def present(view: View) -> dict[str, Json]:
+    """What a reader gets. Raises `NotFound`, `Deleted`."""
+    document, rules = view.document, view.collection.document
+    if rules.deleted(view.state):
+        raise Deleted(f"{'/'.join(document)} was deleted")
+    if not rules.exists(view.state):
+        raise NotFound(f"there is no {'/'.join(document)} here")
+    return view.collection.present(document.scope, document.id, view.state)

@@ -12,10 +12,11 @@ from driftlog_edge.incoming.puller import Pulled, Puller
 from driftlog_edge.outgoing.outbox import DEFAULT_LIMIT, Outbox
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Record, Sealed, Writes
+from driftlog_edge.store.command_log import Entry, entry_of
 from driftlog_edge.store.journal import Journal, merged
 from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.rocks import RocksStore
-from driftlog_edge.store.views import Views
+from driftlog_edge.store.views import Views, present
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -162,7 +163,12 @@ class Replica:
     # -- looking
 
     def value(self, collection: str, scope: str, id: str) -> dict[str, Any]:
-        return self.executor.document_json(DocumentId(collection, scope, id))
+        return present(self.views.get(DocumentId(collection, scope, id)))
+
+    def entry(self, command_id: str) -> Entry:
+        found = entry_of(self.journal, command_id)
+        assert found is not None
+        return found
 
     def on_hand(self, sku: str, scope: str = "s1") -> int:
         return int(self.value("Stock", scope, sku)["on_hand"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, PositiveInt
 
 from driftlog import AddWinsSet, App, Counter, Document, Refused, Register, Transaction, field
+from driftlog_crdt import TooLarge
 
 PARTITIONS = 4
 
@@ -95,6 +96,51 @@ def change_then_fail(tx: Transaction, store: str, sku: str, how: str) -> None:
 def look(tx: Transaction, store: str, sku: str) -> int:
     """Changes nothing."""
     return tx.edit(Stock, store, sku).on_hand.value
+
+
+@retail.command
+def stubborn(tx: Transaction, store: str, sku: str) -> int:
+    """Is refused a change twice, and goes on."""
+    stock = tx.edit(Stock, store, sku)
+    stock.on_hand.increment(1)
+    for name in ("x" * 5000, "green"):
+        try:
+            stock.name.set(name)
+        except TooLarge:
+            stock.on_hand.increment(1)
+    try:
+        stock.tags.add("y" * 5000)
+    except TooLarge:
+        stock.on_hand.increment(1)
+    return stock.on_hand.value
+
+
+kept: list[Stock] = []
+
+
+@retail.command
+def keep(tx: Transaction, store: str, sku: str) -> None:
+    """Keeps what it should not."""
+    kept.append(tx.edit(Stock, store, sku))
+
+
+@retail.command
+def label(tx: Transaction, store: str, prefix: str, sizes: list[int]) -> None:
+    """As much text as told."""
+    for number, size in enumerate(sizes):
+        tx.edit(Stock, store, f"{prefix}{number}").name.set("x" * size)
+
+
+@retail.command
+def stocktake(tx: Transaction, store: str) -> dict[str, int]:
+    """Counts, adds one of each and what was not there, and signs."""
+    first = next(iter(tx.list(Stock, store)), None)
+    tx.edit(Stock, store, "new").on_hand.increment(1)
+    for stock in tx.list(Stock, store):
+        stock.on_hand.increment(1)
+    note = f"{tx.actor} {tx.command_id} {tx.now.isoformat()} {'none' if first is None else first.sku}"
+    tx.edit(Stock, store, "zz").name.set(note)
+    return {stock.sku: stock.on_hand.value for stock in tx.list(Stock, store)}
 
 
 class Box(BaseModel):

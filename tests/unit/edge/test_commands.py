@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,10 +11,11 @@ from driftlog import InvalidInput, Refused
 from driftlog_crdt import TooLarge
 from driftlog_edge.errors import Deleted, DiskFull, NotFound, OutboxFull
 from driftlog_edge.ports import Family
-from driftlog_edge.store.command_log import Status
-from driftlog_schemas.batch_codec import decode_command
+from driftlog_edge.store.command_log import Status, entry_of
+from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES, decode_command
 from driftlog_schemas.identity import DocumentId
 from tests.unit.edge.replica import Replica
+from tests.unit.edge.shop import kept
 
 
 def facts(replica: Replica) -> tuple[object, ...]:
@@ -158,7 +160,7 @@ def test_a_command_that_changes_nothing_is_answered_and_never_sent(replica: Repl
 
     assert (executed.entry.result, executed.entry.status, executed.entry.dots) == (5, Status.MERGED, ())
     assert replica.outbox.waiting == 1
-    assert replica.executor.entry("c2").result == 5
+    assert replica.entry("c2").result == 5
 
 
 def test_a_full_outbox_refuses_writes_and_still_answers_what_changes_nothing(lives: Callable[..., Replica]) -> None:
@@ -186,8 +188,7 @@ def test_a_full_disk_fails_the_command_and_leaves_no_trace(replica: Replica) -> 
         replica.do("receive", "c1", store="s1", sku="tea", qty=1)
 
     assert facts(replica) == before
-    with pytest.raises(NotFound):
-        replica.executor.entry("c1")
+    assert entry_of(replica.journal, "c1") is None
     replica.store.full = False
     assert replica.do("receive", "c1", store="s1", sku="tea", qty=1).entry.dots[0][2] == 2
 
@@ -223,3 +224,61 @@ def test_deleted_and_never_written_documents_are_told_apart(replica: Replica) ->
 
     with pytest.raises(Deleted):
         replica.value("Stock", "s1", "tea")
+
+
+def test_a_change_that_is_refused_and_caught_leaves_no_gap(lives: Callable[..., Replica]) -> None:
+    replica = lives()
+    executed = replica.do("stubborn", store="s1", sku="tea")
+
+    assert [seq for _, _, seq in executed.entry.dots] == [1, 2, 3, 4]
+    found = (replica.value("Stock", "s1", "tea"), replica.views.get(DocumentId("Stock", "s1", "tea")).size)
+    assert (found[0]["on_hand"], found[0]["name"], found[0]["tags"]) == (3, "green", [])
+    assert replica.do("receive", store="s1", sku="tea", qty=1).entry.dots[0][2] == 5
+    assert lives().on_hand("tea") == 4
+
+
+def test_a_document_that_was_kept_is_of_no_use_after_its_command(replica: Replica) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    replica.do("keep", "c1", store="s1", sku="tea")
+    stock = kept.pop()
+    before = facts(replica)
+
+    with pytest.raises(RuntimeError, match="'c1' was used after"):
+        stock.on_hand.increment(1)
+    with pytest.raises(RuntimeError, match="'c1' was used after"):
+        stock.on_hand.value  # noqa: B018  # the reading is what raises
+    assert facts(replica) == before
+
+
+def test_the_largest_command_that_is_accepted_can_be_sealed(replica: Replica) -> None:
+    def accepted(count: int, last: int) -> bool:
+        sizes = [*[3900] * count, last]
+        try:
+            replica.do("label", store="s1", prefix=f"{count}-{last}-", sizes=sizes)
+        except TooLarge:
+            return False
+        return True
+
+    count = next(n for n in range(230, 240) if not accepted(n, 3900))
+    fits, too_large = 0, 3900
+    while fits + 1 < too_large:
+        middle = (fits + too_large) // 2
+        fits, too_large = (middle, too_large) if accepted(count, middle) else (fits, middle)
+
+    sent = replica.ship()
+
+    assert len(sent) == replica.executor._last_lsn, "one batch for each: no second has room"
+    assert max(len(batch.value) for batch in sent) > MAX_COMMAND_BYTES - 100
+    assert replica.outbox.waiting == 0
+
+
+def test_a_command_knows_when_for_whom_and_what_there_is(replica: Replica) -> None:
+    for sku in ("tea", "coffee"):
+        replica.do("receive", store="s1", sku=sku, qty=5)
+    replica.do("receive", store="s2", sku="elsewhere", qty=5)
+    replica.executor.write(DocumentId("Stock", "s1", "coffee"), [("", "delete", [])])
+    executed = replica.executor.run("stocktake", {"store": "s1"}, "c9", "ann")
+
+    assert executed.entry.result == {"new": 2, "tea": 6, "zz": 0}
+    note = replica.value("Stock", "s1", "zz")["name"]
+    assert note == f"ann c9 {datetime.fromtimestamp(replica.clock.ms / 1000, UTC).isoformat()} tea"

@@ -14,7 +14,7 @@ from tests.unit.edge.replica import Replica
 
 @pytest.fixture
 def log(replica: Replica) -> OpLog:
-    return OpLog(replica.journal, replica.views)
+    return OpLog(replica.store, replica.views.backlog)
 
 
 def names(lines: list[object]) -> list[str]:

@@ -46,7 +46,7 @@ def test_a_merged_command_is_confirmed_and_no_longer_pending(replica: Replica, c
 
     exchange(replica, cloud)
 
-    assert replica.executor.entry("c1").status is Status.MERGED
+    assert replica.entry("c1").status is Status.MERGED
     assert replica.on_hand("tea") == 5
     assert list(replica.store.scan(Family.PENDING, b"")) == []
     assert len(replica.views.backlog) == 0
@@ -207,17 +207,17 @@ def test_a_rejected_command_vanishes_and_later_ones_are_computed_anew(replica: R
     for sealed in first:
         cloud.merge(sealed)
     replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
-    rejected = replica.executor.entry("bad")
+    rejected = replica.entry("bad")
     replica.pull_states(cloud.of("retail.state", S1), S1)
 
     assert (rejected.status, rejected.code) == (Status.REJECTED, "recount")
     assert rejected.reason == "recount says the guard"
-    assert replica.executor.entry("good").status is Status.MERGED
+    assert replica.entry("good").status is Status.MERGED
     assert replica.on_hand("tea") == 6
     assert replica.views.get(TEA).pending == [3]
     exchange(replica, cloud)
     assert replica.on_hand("tea") == 6
-    assert replica.executor.entry("bad").status is Status.REJECTED, "a duplicate's receipt does not undo it"
+    assert replica.entry("bad").status is Status.REJECTED, "a duplicate's receipt does not undo it"
 
 
 def test_receipt_and_state_may_come_in_either_order(replica: Replica, cloud: Cloud) -> None:
@@ -227,9 +227,9 @@ def test_receipt_and_state_may_come_in_either_order(replica: Replica, cloud: Clo
 
     replica.pull_states(cloud.of("retail.state", S1), S1)
     assert len(replica.views.backlog) == 1
-    assert replica.executor.entry("c1").status is Status.PENDING
+    assert replica.entry("c1").status is Status.PENDING
     replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
-    assert replica.executor.entry("c1").status is Status.MERGED
+    assert replica.entry("c1").status is Status.MERGED
     assert len(replica.views.backlog) == 0
 
 

@@ -54,7 +54,7 @@ def test_a_verdict_is_final_and_closes_the_batch(
 ) -> None:
     pull(replica, cloud, row(replica, sent_one(replica), *([outcome] if outcome else [])))
 
-    entry = replica.executor.entry("c1")
+    entry = replica.entry("c1")
     assert (entry.status, entry.code) == (status, outcome.code if outcome else "")
     assert replica.outbox.sealed.all() == []
     assert entry.asked is None, "nothing will run it again"
@@ -63,11 +63,11 @@ def test_a_verdict_is_final_and_closes_the_batch(
 def test_a_parked_command_stays_until_the_row_says_more(replica: Replica, cloud: Cloud) -> None:
     sent = sent_one(replica)
     pull(replica, cloud, row(replica, sent, CommandOutcome("c1", Verdict.PARKED, "gap")))
-    assert replica.executor.entry("c1").status is Status.PARKED
+    assert replica.entry("c1").status is Status.PARKED
     assert [b.number for b in replica.outbox.sealed.all()] == [1], "the floor stays with it"
 
     pull(replica, cloud, row(replica, sent))
-    assert replica.executor.entry("c1").status is Status.MERGED
+    assert replica.entry("c1").status is Status.MERGED
     assert replica.outbox.sealed.all() == []
 
 
@@ -79,7 +79,7 @@ def test_what_is_deferred_is_sealed_again_after_a_while_and_all_behind_it_waits(
     replica.shipper.deferred("retail", S1, now=0.0)
     replica.do("reprice", "later", store="s1", sku="tea", price=3)
 
-    entry = replica.executor.entry("c1")
+    entry = replica.entry("c1")
     assert (entry.status, entry.code) == (Status.PENDING, "undeclared")
     assert [[replica.views.command(lsn).id for lsn in b.lsns] for b in replica.ship()] == [["aside"]]
     replica.shipper.tick(10.0)
@@ -90,7 +90,7 @@ def test_a_row_of_another_digest_decides_nothing_and_ends_the_life(replica: Repl
     told = row(replica, sent_one(replica))
     pull(replica, cloud, replace(told, entries=(ChainEntry(1, b"otherone", 7),), head=b"another one's..."))
 
-    assert replica.executor.entry("c1").status is Status.PENDING
+    assert replica.entry("c1").status is Status.PENDING
     assert replica.lives.chain("retail", S1).fork == FORKED
     replica.do("receive", store="s1", sku="tea", qty=1)
     assert replica.ship() == [], "nothing more is sealed on this chain"
@@ -112,7 +112,7 @@ def test_a_refusal_as_forked_ends_the_life_if_it_is_of_our_batch(lives: Callable
 def test_an_end_that_we_did_not_write_ends_the_life(replica: Replica, cloud: Cloud, ended: str) -> None:
     pull(replica, cloud, row(replica, sent_one(replica), ended=ended))
 
-    assert replica.executor.entry("c1").status is Status.MERGED
+    assert replica.entry("c1").status is Status.MERGED
     assert replica.lives.chain("retail", S1).fork == ended
 
 
@@ -120,7 +120,7 @@ def test_more_batches_than_we_sealed_end_the_life(replica: Replica, cloud: Cloud
     told = row(replica, sent_one(replica))
     pull(replica, cloud, replace(told, last=2, head=b"x" * 16, entries=(*told.entries, ChainEntry(2, b"otherone", 8))))
 
-    assert replica.executor.entry("c1").status is Status.MERGED, "our own is in it all the same"
+    assert replica.entry("c1").status is Status.MERGED, "our own is in it all the same"
     assert replica.lives.chain("retail", S1).fork == FORKED
 
 
@@ -151,7 +151,7 @@ def test_rows_of_other_lives_and_devices_are_passed_over(replica: Replica, cloud
     for other in ("store-1.zzzzzzzz", "store-2.zzzzzzzz"):
         pull(replica, cloud, replace(told, replica=other))
 
-    assert replica.executor.entry("c1").status is Status.PENDING
+    assert replica.entry("c1").status is Status.PENDING
 
 
 def test_a_refusal_before_the_signature_is_said_and_decides_nothing(replica: Replica, cloud: Cloud) -> None:
@@ -162,7 +162,7 @@ def test_a_refusal_before_the_signature_is_said_and_decides_nothing(replica: Rep
     pulled = replica.pull_receipts([told], S1)
 
     assert pulled.refused == (("retail", S1, notice),)
-    assert replica.executor.entry("c1").status is Status.PENDING
+    assert replica.entry("c1").status is Status.PENDING
     assert [b.number for b in replica.outbox.sealed.all()] == [1]
 
 
@@ -189,5 +189,5 @@ def test_a_final_status_stays_whatever_later_rows_say(replica: Replica, cloud: C
     pull(replica, cloud, row(replica, sent, CommandOutcome("c1", Verdict.REJECTED, "recount")))
     pull(replica, cloud, row(replica, sent))
 
-    entry = replica.executor.entry("c1")
+    entry = replica.entry("c1")
     assert (entry.status, entry.code) == (Status.REJECTED, "recount")

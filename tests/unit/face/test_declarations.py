@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Iterator
 
 import pytest
 
-from driftlog import App, DeclarationError
+from driftlog import App, DeclarationError, Transaction
 
 HEAD = """from __future__ import annotations
 from decimal import Decimal
@@ -129,3 +130,18 @@ def _assert_refused(text: str, message: str) -> None:
     finally:
         del sys.modules["declared"]
     assert message in str(refused.value)
+
+
+def test_a_command_that_is_not_a_plain_function_is_refused_at_import() -> None:
+    space = App("shop").space("retail")
+
+    with pytest.raises(DeclarationError, match=r"later.*plain function"):
+
+        @space.command
+        async def later(tx: Transaction, store: str) -> None: ...
+
+    with pytest.raises(DeclarationError, match=r"often.*plain function"):
+
+        @space.command
+        def often(tx: Transaction, store: str) -> Iterator[int]:
+            yield 1

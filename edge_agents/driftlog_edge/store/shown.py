@@ -1,0 +1,94 @@
+"""What readers see: only what is durable.
+
+Commands run on views with everything that was decided, also what still waits for the disk: the next command builds on it. A reader must
+not, for the disk may yet refuse it, and then it never was. So a document with waiting writes is shown as the store has it. Such a
+view is made once and follows what is written while it is asked for; a document without waiting writes has one view for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from driftlog_edge.ports import Family, Store, Writes
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.views import View, Views, compute
+from driftlog_schemas.batch_codec import decode_command
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.state_codec import StateCodec
+
+
+class Shown:
+    """Durable views by document."""
+
+    def __init__(
+        self, contract: AppContract, codecs: Mapping[str, StateCodec], store: Store, journal: Journal, views: Views
+    ) -> None:
+        self._contract = contract
+        self._codecs = codecs
+        self._store = store
+        self._views = views
+        self._waiting: dict[bytes, int] = {}
+        """document -> how many waiting write sets touch it"""
+        self._made: dict[bytes, View] = {}
+        """views of documents with waiting writes, as the store has them"""
+        journal.on_staged(self._staged)
+        journal.on_written(self._written)
+        journal.on_rollback(self._forget)
+
+    def get(self, document: DocumentId) -> View:
+        """The view to show. Raises `InvalidInput` for an undeclared collection."""
+        key = document_key(document)
+        if key not in self._waiting:
+            return self._views.get(document)
+        view = self._made.get(key)
+        if view is None:
+            collection = self._contract.collection(document.collection)
+            view = self._made[key] = compute(self._store, collection, self._codecs, document, key)
+        return view
+
+    def _staged(self, writes: Writes) -> None:
+        for key in _documents(writes):
+            self._waiting[key] = self._waiting.get(key, 0) + 1
+
+    def _written(self, writes: Writes) -> None:
+        for key in _documents(writes):
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
+                self._made.pop(key, None)
+            elif key in self._made and not _follow(self._made[key], writes):
+                del self._made[key]
+
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._made.clear()
+
+
+def _documents(writes: Writes) -> set[bytes]:
+    """Whose view these writes change."""
+    found = set()
+    for family, key in writes:
+        if family is Family.CONFIRMED:
+            found.add(key)
+        elif family is Family.PENDING:
+            found.add(keys.document_of_pending(key))
+    return found
+
+
+def _follow(view: View, writes: Writes) -> bool:
+    """Bring a view up to a command that was written; False when it was something else, and the view has to be made anew."""
+    for family, key in writes:
+        if family is Family.CONFIRMED and key == view.key:
+            return False
+        if family is Family.PENDING and keys.document_of_pending(key) == view.key:
+            lsn = keys.parse_lsn(key)
+            logged = writes.get((Family.OPLOG, keys.lsn_key(lsn)))
+            if logged is None or (view.pending and lsn <= view.pending[-1]):
+                return False
+            view.pending.append(lsn)
+            for document, op in decode_command(logged).ops:
+                if document == view.document:
+                    view.collection.document.apply(view.state, op)
+    return True
