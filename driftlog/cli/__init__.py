@@ -29,7 +29,12 @@ GROUPS: dict[str, tuple[str, str, str]] = {
     "schemas": ("driftlog.cli.schemas", "", "Compatibility against what is registered: check, register."),
     "worker": ("driftlog.cli.worker", "streams", "The Faust workers that merge."),
     "edge": ("driftlog.cli.edge", "edge", "The agent beside the application: run, status, get, do, ..."),
-    "devices": ("driftlog.cli.devices", "", "Who may write: enrol, list, show, revoke, wipe."),
+    "devices": (
+        "driftlog.cli.devices",
+        "",
+        "Who may write: enrol, list, show, revoke, wipe, renew, rotate-key.",
+    ),
+    "operator": ("driftlog.cli.operator", "", "Whose word the device registry is: init, rotate, show."),
     "conflicts": ("driftlog.cli.conflicts", "", "What people have to decide: list, show, resolve."),
     "bench": ("driftlog.cli.bench", "dev", "The project's benchmarks beside their baselines."),
 }

@@ -1,12 +1,18 @@
-"""`driftlog devices enrol|list|show|revoke|wipe`: who may write."""
+"""`driftlog devices enrol|list|show|revoke|wipe|renew|rotate-key`: who may write.
+
+Whoever changes the registry signs with the operator's key; a first enrolment makes one where there is none. What is said about a known
+device counts a few seconds later, so that every worker has heard of it by then.
+"""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from driftlog.cli.operator import OperatorPath, operator_key, trusted_root
 from driftlog.cli.terminal import (
     DEFAULT_CACHE,
     Bootstrap,
@@ -20,7 +26,9 @@ from driftlog.cli.terminal import (
     rows,
     told,
 )
-from driftlog_schemas.messages import Device, DeviceStatus
+from driftlog.fields.options import milliseconds
+from driftlog_schemas.devices import Device, DeviceStatus
+from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.registry.enrolment import Enrolment
@@ -30,13 +38,15 @@ app = typer.Typer(
 )
 
 DeviceArgument = Annotated[str, typer.Argument(help="Name of the device: letters, digits, '-' or '_'.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Where the identity file goes; default: DEVICE.json.")]
+KeepKeys = Annotated[bool, typer.Option("--keep-keys", help="Let the keys of before go on counting.")]
 
 
 @app.command()
 @told
 def enrol(
     device: DeviceArgument,
-    identity: Annotated[Path | None, typer.Option("--out", help="Where the identity file goes.")] = None,
+    identity: Out = None,
     scope: Annotated[
         list[str] | None, typer.Option(help="A scope it may write; repeat for more. Default: all.")
     ] = None,
@@ -44,21 +54,74 @@ def enrol(
         list[str] | None,
         typer.Option(help="A command it may send, or _write for writes without one; repeat for more. Default: all."),
     ] = None,
+    valid: Annotated[str, typer.Option(help="How long the permit holds, for example 365d. Default: no end.")] = "",
+    grace: Annotated[str, typer.Option(help="For how long after its end it is still honoured.")] = "",
+    keep_keys: KeepKeys = False,
+    operator: OperatorPath = None,
     bootstrap: Bootstrap = None,
     registry: Registry = None,
     config: Config = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
-    """Make a device's key, let it write, and save its identity file; a known device begins a new incarnation.
+    """Make a device's key, let it write, and save its identity file. A known device gets a new key, and its old ones end.
 
-    Example: driftlog devices enrol store-1 --out store-1.json --scope s1 --permission sell
+    Example: driftlog devices enrol store-1 --out store-1.json --scope s1 --permission sell --valid 365d
     """
     target = identity or Path(f"{device}.json")
-    with _enrolment(bootstrap, registry, config, cache) as enrolment:
-        line = enrolment.enrol(device, target, scope or ("*",), permission or ("*",))
-    said = f"{line.device_id} is enrolled (incarnation {line.incarnation}); its identity is {target}: keep it secret"
+    terms = (tuple(scope or ("*",)), tuple(permission or ("*",)))
+    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+        line = enrolment.enrol(
+            device, target, *terms, _ms("--valid", valid), _ms("--grace", grace), keep_keys=keep_keys
+        )
+    said = f"{line.device_id} is enrolled; its identity is {target}: keep it secret"
     emit({**_data(line), "identity": str(target)}, as_json=json, table=lambda: said)
+
+
+@app.command("rotate-key")
+@told
+def rotate_key(
+    device: DeviceArgument,
+    identity: Out = None,
+    keep_keys: KeepKeys = False,
+    operator: OperatorPath = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Give a device a new key on the terms it has. What the old one signed before stays good.
+
+    Example: driftlog devices rotate-key store-1 --out store-1.new.json
+    """
+    target = identity or Path(f"{device}.json")
+    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+        line = enrolment.rotate_key(device, target, keep_keys=keep_keys)
+    said = f"{line.device_id} has a new key; its identity is {target}: keep it secret"
+    emit({**_data(line), "identity": str(target)}, as_json=json, table=lambda: said)
+
+
+@app.command()
+@told
+def renew(
+    device: DeviceArgument,
+    valid: Annotated[str, typer.Option(help="How long the permit holds from now on.")] = "365d",
+    grace: Annotated[
+        str, typer.Option(help="For how long after its end it is still honoured; default: as before.")
+    ] = "",
+    operator: OperatorPath = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Let a device's permit hold for longer. Example: driftlog devices renew store-1 --valid 365d"""
+    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+        line = enrolment.renew(device, _ms("--valid", valid), _ms("--grace", grace) if grace else None)
+    said = f"{line.device_id} may write until {moment(line.latest.not_after_ms)}"
+    emit(_data(line), as_json=json, table=lambda: said)
 
 
 @app.command("list")
@@ -74,9 +137,10 @@ def list_(
     with _enrolment(bootstrap, registry, config, cache) as enrolment:
         devices = enrolment.all()
     lines = [
-        (d.device_id, d.incarnation, d.status.value, ", ".join(d.scopes), ", ".join(d.permissions)) for d in devices
+        (d.device_id, d.latest.status.value, ", ".join(d.latest.scopes), ", ".join(d.latest.permissions), _end(d))
+        for d in devices
     ]
-    columns = ("device", "incarnation", "status", "scopes", "permissions")
+    columns = ("device", "status", "scopes", "permissions", "until")
     emit([_data(d) for d in devices], as_json=json, table=lambda: rows("devices", columns, lines))
 
 
@@ -90,7 +154,7 @@ def show(
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
-    """One device. Example: driftlog devices show store-1"""
+    """One device, with the history of its keys and terms. Example: driftlog devices show store-1"""
     with _enrolment(bootstrap, registry, config, cache) as enrolment:
         line = enrolment.find(device)
     emit(_data(line), as_json=json, table=lambda: facts(line.device_id, _data(line)))
@@ -100,20 +164,23 @@ def show(
 @told
 def revoke(
     device: DeviceArgument,
+    operator: OperatorPath = None,
     bootstrap: Bootstrap = None,
     registry: Registry = None,
     config: Config = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
-    """From now on nothing of the device is taken; what arrived before stays. Example: driftlog devices revoke store-1"""
-    _set(device, DeviceStatus.REVOKED, bootstrap, registry, config, cache, json)
+    """Nothing more of the device is taken; what arrived before stays. Example: driftlog devices revoke store-1"""
+    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+        _set(enrolment, device, DeviceStatus.REVOKED, json)
 
 
 @app.command()
 @told
 def wipe(
     device: DeviceArgument,
+    operator: OperatorPath = None,
     bootstrap: Bootstrap = None,
     registry: Registry = None,
     config: Config = None,
@@ -121,37 +188,63 @@ def wipe(
     json: Json = False,
 ) -> None:
     """Like revoke, and the device is told to erase its replica when it connects. Example: driftlog devices wipe store-1"""
-    _set(device, DeviceStatus.WIPE, bootstrap, registry, config, cache, json)
+    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+        _set(enrolment, device, DeviceStatus.WIPE, json)
 
 
-def _enrolment(bootstrap: str | None, registry: str | None, config: Path | None, cache: Path) -> Enrolment:
+def _enrolment(
+    bootstrap: str | None, registry: str | None, config: Path | None, cache: Path, operator: OperatorKey | None = None
+) -> Enrolment:
     settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
-    return Enrolment(settings.kafka, CachedRegistry(settings.registry, cache, register=True))
+    ids = CachedRegistry(settings.registry, cache, register=operator is not None)
+    return Enrolment(settings.kafka, ids, operator, trusted_root(settings))
 
 
-def _set(
-    device: str,
-    status: DeviceStatus,
-    bootstrap: str | None,
-    registry: str | None,
-    config: Path | None,
-    cache: Path,
-    json: bool,
-) -> None:
-    with _enrolment(bootstrap, registry, config, cache) as enrolment:
-        line = enrolment.set_status(device, status)
-    said = f"{line.device_id} is {line.status.value} since {moment(line.status_since_ms)}"
+def _set(enrolment: Enrolment, device: str, status: DeviceStatus, json: bool) -> None:
+    line = enrolment.set_status(device, status)
+    said = f"{line.device_id} is {status.value} since {moment(line.latest.from_ms)}"
     emit(_data(line), as_json=json, table=lambda: said)
 
 
+def _ms(option: str, text: str) -> int:
+    found = milliseconds(text)
+    if text and not found:
+        raise typer.BadParameter(f"{option} {text}: write for example 365d or 12h")
+    return found
+
+
+def _end(device: Device) -> str:
+    return moment(device.latest.not_after_ms) if device.latest.not_after_ms else ""
+
+
 def _data(device: Device) -> dict[str, Any]:
+    latest, now = device.latest, time.time_ns() // 1_000_000
     return {
         "device_id": device.device_id,
-        "incarnation": device.incarnation,
-        "status": device.status.value,
-        "status_since": moment(device.status_since_ms),
-        "enrolled": moment(device.enrolled_ms),
-        "scopes": list(device.scopes),
-        "permissions": list(device.permissions),
-        "keys": sorted(device.keys),
+        "version": device.version,
+        "status": latest.status.value,
+        "status_since": moment(latest.from_ms),
+        "enrolled": moment(device.terms[0].from_ms),
+        "scopes": list(latest.scopes),
+        "permissions": list(latest.permissions),
+        "not_after": _end(device) or None,
+        "keys": sorted(key.key_id for key in device.keys if key.counts_at(now)),
+        "key_history": [
+            {
+                "key_id": key.key_id,
+                "from": moment(key.from_ms),
+                "until": moment(key.until_ms) if key.until_ms else None,
+            }
+            for key in device.keys
+        ],
+        "terms": [
+            {
+                "from": moment(terms.from_ms),
+                "status": terms.status.value,
+                "scopes": list(terms.scopes),
+                "permissions": list(terms.permissions),
+                "not_after": moment(terms.not_after_ms) if terms.not_after_ms else None,
+            }
+            for terms in device.terms
+        ],
     }

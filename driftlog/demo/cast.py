@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +25,7 @@ from driftlog_infra.signals import undisturbed
 from driftlog_infra.warden import Warden
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import plan, wanted_topics
@@ -106,7 +108,8 @@ class Cast:
 
     def _enrol(self) -> None:
         ids = CachedRegistry(self.registry, self.folder / "schemas", register=True)
-        with Enrolment(self.bootstrap, ids) as enrolment:
+        operator = OperatorKey.create(RootKey.create(), time.time_ns() // 1_000_000)
+        with Enrolment(self.bootstrap, ids, operator) as enrolment:
             for name in EDGES:
                 path = self.folder / f"{name}.identity.json"
                 enrolment.enrol(name, path)

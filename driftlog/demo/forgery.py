@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -11,7 +12,7 @@ from driftlog.demo.processes import DemoFailed
 from driftlog_crdt import Op
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, new_life, replica_id
 from driftlog_schemas.messages import Batch, Command, DocumentOp, Receipt
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -24,11 +25,12 @@ def forge(
 ) -> Receipt:
     """Send it and return the receipt that refuses it. Raises `DemoFailed` if none comes."""
     partition = partition_of(store, partitions)
-    thief = Identity(victim.device_id, victim.incarnation, victim.key_id, Identity.create("thief").key)
+    thief = replace(victim, key=Identity.create("thief").key)
+    replica = replica_id(victim.device_id, new_life())
     stamp = int(time.time() * 1000) << 16
-    op = Op(thief.replica, 1, stamp, "on_hand", "increment", 1_000_000)
+    op = Op(replica, 1, stamp, "on_hand", "increment", 1_000_000)
     command = Command(str(uuid.uuid4()), "receive", store, stamp, (DocumentOp(DocumentId("Stock", store, sku), op),))
-    body = encode_body(Batch(space, partition, thief.replica, 999, (command,)))
+    body = encode_body(Batch(space, partition, replica, 999, (command,)))
     topic = topics.receipts_topic(space)
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": str(uuid.uuid4()), "enable.auto.commit": False})
     try:

@@ -81,7 +81,13 @@ def policy_of(place: str, options: Options, *, conflicting: bool) -> tuple[Any, 
 
 def duration_ms(place: str, text: object) -> int:
     """Milliseconds of "48h". Raises `DeclarationError`."""
-    found = _DURATION.match(text) if isinstance(text, str) else None
-    if not found or int(found[1]) == 0:
+    found = milliseconds(text) if isinstance(text, str) else 0
+    if not found:
         raise DeclarationError(place, f"deadline={text!r} is not a duration", 'write "48h", "30m" or "7d"')
-    return int(found[1]) * _UNIT_MS[found[2]]
+    return found
+
+
+def milliseconds(text: str) -> int:
+    """Of a duration like "48h"; 0 for a text that is none."""
+    found = _DURATION.match(text)
+    return int(found[1]) * _UNIT_MS[found[2]] if found else 0

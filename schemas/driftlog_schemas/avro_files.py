@@ -20,6 +20,7 @@ RECORDS = (
     "refusal_notice",
     "conflict",
     "device",
+    "signed_line",
     "heartbeat",
     "parked_command",
 )

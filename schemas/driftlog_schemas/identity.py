@@ -1,6 +1,6 @@
 """Names of devices, replicas and documents, and the key of a document on the wire and on disk.
 
-A replica is one incarnation of a device: `store-1.3` is the third life of device `store-1`. A document's key is
+A replica is one life of a device's folder: `store-1.k3f7q2w7` is one of device `store-1`. A document's key is
 `collection/scope/id` with `%` and `/` escaped, so that keys of one scope are neighbours, in order of id.
 """
 
@@ -39,7 +39,7 @@ def new_life() -> str:
     return "".join(secrets.choice(_LIFE_LETTERS) for _ in range(LIFE_LENGTH))
 
 
-def replica_id(device: str, life: str | int) -> ReplicaId:
+def replica_id(device: str, life: str) -> ReplicaId:
     """The replica of this life of a device."""
     return ReplicaId(f"{device}.{life}")
 
@@ -51,7 +51,7 @@ def is_replica_of(replica: str, device: str) -> bool:
 
 
 def device_of(replica: str) -> DeviceId:
-    """The device whose incarnation this is."""
+    """The device whose life this is."""
     return DeviceId(replica.rpartition(".")[0])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -215,30 +215,6 @@ class Conflict:
     def winner(self) -> Version:
         """The version that stands."""
         return self.versions[0]
-
-
-class DeviceStatus(Enum):
-    ACTIVE = "active"
-    REVOKED = "revoked"
-    WIPE = "wipe"
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A line of the device registry."""
-
-    device_id: str
-    incarnation: int
-    keys: Mapping[str, bytes]
-    """key id -> raw Ed25519 public key (32 bytes)"""
-    scopes: Sequence[str]
-    """Scopes it may write; `*` for all."""
-    permissions: Sequence[str]
-    """Commands it may send; `*` for all, `_write` for writes without a command."""
-    status: DeviceStatus
-    enrolled_ms: int
-    status_since_ms: int
-    """Since when the status holds; ops appended before stay valid."""
 
 
 @dataclass(frozen=True, slots=True)

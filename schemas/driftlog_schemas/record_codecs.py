@@ -7,6 +7,8 @@ from typing import Any
 
 from driftlog_crdt import canonical
 from driftlog_schemas import avro_files, bounds
+from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
+from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.json_text import from_json
@@ -16,8 +18,6 @@ from driftlog_schemas.messages import (
     CommandOutcome,
     Conflict,
     ConflictStatus,
-    Device,
-    DeviceStatus,
     Heartbeat,
     Notice,
     ParkedCommand,
@@ -26,6 +26,8 @@ from driftlog_schemas.messages import (
     Verdict,
     Version,
 )
+from driftlog_schemas.operator_keys import Certificate, SignedLine
+from driftlog_schemas.public_key import KEY_BYTES
 from driftlog_schemas.registry import SchemaIds
 
 
@@ -43,6 +45,7 @@ class RecordCodecs:
         self._refusal_notice = FramedCodec(avro_files.text("refusal_notice"), ids)
         self._conflict = FramedCodec(avro_files.text("conflict"), ids)
         self._device = FramedCodec(avro_files.text("device"), ids)
+        self._signed_line = FramedCodec(avro_files.text("signed_line"), ids)
         self._heartbeat = FramedCodec(avro_files.text("heartbeat"), ids)
         self._parked = FramedCodec(avro_files.text("parked_command"), ids)
 
@@ -161,19 +164,39 @@ class RecordCodecs:
         return self._device.encode(
             {
                 "device_id": device.device_id,
-                "incarnation": device.incarnation,
-                "keys": dict(device.keys),
-                "scopes": list(device.scopes),
-                "permissions": list(device.permissions),
-                "status": device.status.value,
-                "enrolled_ms": device.enrolled_ms,
-                "status_since_ms": device.status_since_ms,
+                "version": device.version,
+                "keys": [key._asdict() for key in device.keys],
+                "terms": [{**terms._asdict(), "status": terms.status.value} for terms in device.terms],
             }
         )
 
     def decode_device(self, value: bytes) -> Device:
         r = self._device.decode(value)
-        return Device(**{**r, "status": DeviceStatus(r["status"])})
+        keys = tuple(DeviceKey(**key) for key in r["keys"])
+        terms = tuple(
+            Terms(
+                **{
+                    **t,
+                    "status": DeviceStatus(t["status"]),
+                    "scopes": tuple(t["scopes"]),
+                    "permissions": tuple(t["permissions"]),
+                }
+            )
+            for t in r["terms"]
+        )
+        if not terms:
+            raise Undecodable("terms: a device has some")
+        return Device(r["device_id"], r["version"], keys, terms)
+
+    def encode_signed_line(self, line: SignedLine) -> bytes:
+        return self._signed_line.encode({**line._asdict(), "certificate": line.certificate._asdict()})
+
+    def decode_signed_line(self, value: bytes) -> SignedLine:
+        r = self._signed_line.decode(value)
+        certificate = Certificate(**r["certificate"])
+        if len(certificate.root) != KEY_BYTES or len(certificate.public) != KEY_BYTES:
+            raise Undecodable(f"certificate: a public key has {KEY_BYTES} bytes")
+        return SignedLine(r["body"], certificate, r["signature"])
 
     def encode_heartbeat(self, heartbeat: Heartbeat) -> bytes:
         return self._heartbeat.encode(

@@ -23,6 +23,12 @@ TORN_GROUP_MS = 10 * 60 * 1000
 """How long compaction leaves recent states alone, so that a torn group can be told from a whole one."""
 
 
+WRITTEN_OVER_MS = 7 * DAY_MS
+"""How long compaction leaves the device registry alone."""
+APPEND_TIME = "LogAppendTime"
+"""The broker's own time in every record, whatever its writer says. Nothing else is believed."""
+
+
 def ops_topic(space: str) -> str:
     return f"{space}.ops"
 
@@ -93,7 +99,7 @@ def space_topics(space: str, partitions: int) -> list[Topic]:
             {
                 "cleanup.policy": "delete",
                 "retention.ms": str(OPS_RETENTION_MS),
-                "message.timestamp.type": "LogAppendTime",
+                "message.timestamp.type": APPEND_TIME,
                 **size,
             },
         ),
@@ -106,10 +112,20 @@ def space_topics(space: str, partitions: int) -> list[Topic]:
     ]
 
 
+def devices_topic() -> Topic:
+    """The device registry. What is written over a line stays beside it for a while, so that readers see both and put it right."""
+    settings = {
+        "cleanup.policy": "compact",
+        "message.timestamp.type": APPEND_TIME,
+        "min.compaction.lag.ms": str(WRITTEN_OVER_MS),
+    }
+    return Topic(DEVICES, SHARED_PARTITIONS, settings)
+
+
 def wanted_topics(contract: AppContract) -> list[Topic]:
     """All topics that an app needs."""
     compact = {"cleanup.policy": "compact"}
-    topics = [Topic(DEVICES, SHARED_PARTITIONS, compact), Topic(HEARTBEATS, SHARED_PARTITIONS, compact)]
+    topics = [devices_topic(), Topic(HEARTBEATS, SHARED_PARTITIONS, compact)]
     for space in contract.spaces.values():
         topics += space_topics(space.name, space.partitions)
     return topics

@@ -12,9 +12,11 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
-from driftlog_schemas.topics import Plan, Topic
+from driftlog_schemas.topics import APPEND_TIME, Plan, Topic
 
 T = TypeVar("T")
+
+_TIMES = "message.timestamp.type"
 
 TIMEOUT_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
@@ -56,7 +58,7 @@ class TopicsAdmin:
         return {name: len(t.partitions) for name, t in metadata.topics.items() if t.error is None}
 
     def require(self, wanted: Sequence[Topic]) -> None:
-        """Raise `TopicProblem` if a topic is missing or has another partition count."""
+        """Raise `TopicProblem` if a topic is missing, has another partition count, or keeps its writers' times."""
         counts = self.partition_counts()
         for topic in wanted:
             found = counts.get(topic.name)
@@ -68,6 +70,17 @@ class TopicsAdmin:
                 raise TopicProblem(
                     f"topic {topic.name} has {found} partitions, the app declares {topic.partitions}",
                     f"declare partitions={found}, or start a new generation of the space and replay into it",
+                )
+
+        self.require_times([topic.name for topic in wanted if topic.settings.get(_TIMES) == APPEND_TIME])
+
+    def require_times(self, names: Sequence[str]) -> None:
+        """Raise `TopicProblem` unless these topics have the broker's own time in every record."""
+        for topic in self.existing(names).values() if names else ():
+            if topic.settings.get(_TIMES) != APPEND_TIME:
+                raise TopicProblem(
+                    f"topic {topic.name} keeps its writers' times ({_TIMES}={topic.settings.get(_TIMES)}): none can be believed",
+                    "run `driftlog topics apply --app ...`",
                 )
 
     def apply(self, plan: Plan, replication: int = 1) -> None:

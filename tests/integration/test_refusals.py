@@ -13,14 +13,14 @@ from driftlog_crdt import Op
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.identity import DocumentId, document_key
-from driftlog_schemas.messages import Batch, Command, DeviceStatus, DocumentOp, Receipt, SignedBatch, Verdict
+from driftlog_schemas.messages import Batch, Command, DocumentOp, Receipt, SignedBatch, Verdict
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.signing import Identity
 from tests.integration.conftest import LoadRun
 from tests.load.app import COLLECTION, COUNTER, LABEL
 from tests.load.checker import latest_by_key
-from tests.load.fleet import identity, registered
+from tests.load.fleet import identity, replica_of, revoked
 from tests.load.ground import enrol
 from tests.load.waiting import until
 
@@ -42,11 +42,11 @@ class Mail:
 
     def body(self, sender: Identity, seq: int, **changed: object) -> bytes:
         """One increment by one, or what `changed` makes of the op."""
-        number = self._numbers[sender.replica] = self._numbers.get(sender.replica, 0) + 1
+        number = self._numbers[replica_of(sender)] = self._numbers.get(replica_of(sender), 0) + 1
         stamp = (time.time_ns() // 1_000_000) << 16
-        op = Op(sender.replica, seq, stamp, COUNTER, "increment", 1)._replace(**changed)  # type: ignore[arg-type]
-        command = Command(f"{sender.replica}-{number}", "hit", PLACE, stamp, (DocumentOp(DOCUMENT, op),))
-        batch = Batch(self._run.space.name, self._partition, sender.replica, number, (command,))
+        op = Op(replica_of(sender), seq, stamp, COUNTER, "increment", 1)._replace(**changed)  # type: ignore[arg-type]
+        command = Command(f"{replica_of(sender)}-{number}", "hit", PLACE, stamp, (DocumentOp(DOCUMENT, op),))
+        batch = Batch(self._run.space.name, self._partition, replica_of(sender), number, (command,))
         return encode_body(batch)
 
     def seal(self, sender: Identity, body: bytes) -> bytes:
@@ -84,7 +84,7 @@ def test_forged_unknown_and_revoked_are_refused_and_the_queue_goes_on(run: LoadR
     mail.send(mail.seal(later_revoked, mail.body(later_revoked, 1)))
     run.group.await_drained(60)
     now = time.time_ns() // 1_000_000
-    enrol(run.bootstrap, [registered(later_revoked, status=DeviceStatus.REVOKED, since_ms=now)], run.ids)
+    enrol(run.bootstrap, [revoked(later_revoked, since_ms=now)], run.ids)
 
     mail.send(mail.forged(honest, mail.body(honest, 2)))
     mail.send(mail.seal(stranger, mail.body(stranger, 1)))

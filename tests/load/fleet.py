@@ -1,40 +1,56 @@
-"""Devices under load: real Ed25519 keys that follow from a seed, and their lines for the device registry."""
+"""Devices under load: real Ed25519 keys that follow from a seed, their lines for the device registry, and the operator that signs those.
+
+All tests of a session share one operator: they write to one registry, and a reader believes one root.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from driftlog_schemas.messages import Device, DeviceStatus
+from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, enrolled, with_terms
+from driftlog_schemas.identity import ReplicaId, replica_id
+from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.signing import Identity
 
 ENROLLED_MS = 1
 """Long ago: every record of a run was appended after it."""
+LIFE = "aaaaaaaa"
+
+
+def _key(text: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(hashlib.blake2b(text.encode(), digest_size=32).digest())
+
+
+def operator() -> OperatorKey:
+    """Who signs the registry in tests: always the same keys."""
+    root, key = RootKey(_key("root")), _key("operator")
+    return OperatorKey(key, root.certify(key.public_key().public_bytes_raw(), 1, time.time_ns() // 1_000_000))
 
 
 def identity(prefix: str, number: int, seed: int) -> Identity:
     """The identity of device `number`: the same for the same prefix and seed."""
     name = f"{prefix}-{number:03d}"
-    secret = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=32).digest()
-    return Identity(name, 1, "load", Ed25519PrivateKey.from_private_bytes(secret))
+    return Identity(name, "load", _key(f"{seed} {name}"))
 
 
-def registered(
-    identity: Identity, *, status: DeviceStatus = DeviceStatus.ACTIVE, since_ms: int = ENROLLED_MS
-) -> Device:
+def replica_of(identity: Identity) -> ReplicaId:
+    """The one replica of a device that sends by hand."""
+    return replica_id(identity.device_id, LIFE)
+
+
+def registered(identity: Identity) -> Device:
     """Its line in the registry: everything permitted."""
-    return Device(
-        device_id=identity.device_id,
-        incarnation=identity.incarnation,
-        keys={identity.key_id: identity.public_key},
-        scopes=("*",),
-        permissions=("*",),
-        status=status,
-        enrolled_ms=ENROLLED_MS,
-        status_since_ms=since_ms,
-    )
+    return enrolled(identity.device_id, DeviceKey(identity.key_id, identity.public_key, ENROLLED_MS))
+
+
+def revoked(identity: Identity, since_ms: int) -> Device:
+    """The next version of its line."""
+    line = registered(identity)
+    return with_terms(line, line.latest._replace(status=DeviceStatus.REVOKED, from_ms=since_ms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from confluent_kafka import Producer
 
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
-from driftlog_schemas.messages import Device
+from driftlog_schemas.devices import Device
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
+from tests.load.fleet import operator
 
 DELIVERY_SECONDS = 30.0
 
@@ -31,8 +32,9 @@ def schema_ids(registry_url: str, cache: Path) -> CachedRegistry:
 
 def enrol(bootstrap: str, devices: Iterable[Device], ids: CachedRegistry) -> None:
     """Put devices into the registry topic, as `driftlog devices enrol` does; returns when they are there."""
-    codecs = RecordCodecs(ids)
+    codecs, signer = RecordCodecs(ids), operator()
     producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 0})
     for device in devices:
-        producer.produce(topics.DEVICES, codecs.encode_device(device), device.device_id.encode())
+        value = codecs.encode_signed_line(signer.sign(codecs.encode_device(device)))
+        producer.produce(topics.DEVICES, value, device.device_id.encode())
     assert producer.flush(DELIVERY_SECONDS) == 0, "the device registry took no records"

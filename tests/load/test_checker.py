@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from driftlog_schemas.contract import SpaceContract
-from driftlog_schemas.messages import Device
+from driftlog_schemas.devices import Device
 from driftlog_schemas.registry import FixedIds
 from driftlog_streams.core.admission import admit
 from driftlog_streams.core.flight import FlightDeck, Stage, seal

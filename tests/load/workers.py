@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from driftlog_schemas.public_key import key_text
 from tests.load import app as load_app
+from tests.load.fleet import operator
 from tests.load.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -62,6 +64,7 @@ class WorkerProcess:
             **os.environ,
             load_app.SPACE_VARIABLE: place.space,
             load_app.PARTITIONS_VARIABLE: str(place.partitions),
+            "DRIFTLOG_TRUST__ROOT": key_text(operator().certificate.root),
         }
         self._folder = CHECKOUT
         self._process: subprocess.Popen[bytes] | None = None

@@ -22,7 +22,7 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import SchemaIds
 from tests.load.app import COLLECTION, COUNTER, LABEL, TAGS
 from tests.load.expectation import Expectation
-from tests.load.fleet import Fleet
+from tests.load.fleet import Fleet, replica_of
 
 _TAGS = ("red", "green", "blue", "sale", "new")
 _LABELS = ("oak", "ash", "elm", "fir", "yew", "box")
@@ -73,7 +73,7 @@ class Workload:
         self._codec = BatchCodec(ids)
         self._random = random.Random(shape.seed)
         self._now_ms = start_ms
-        self._clocks: dict[str, HybridClock] = {member.replica: HybridClock() for member in fleet.members}
+        self._clocks: dict[str, HybridClock] = {replica_of(member): HybridClock() for member in fleet.members}
         self._numbers: dict[tuple[str, int], int] = {}
         self._made = 0
         self._stopped = False
@@ -137,24 +137,24 @@ class Workload:
         scopes = chance.choice(self._documents)
         partition = partition_of(scopes[0][0].scope, shape.partitions)
         self._now_ms += 1
-        number = self._numbers.get((identity.replica, partition), 0) + 1
-        self._numbers[identity.replica, partition] = number
+        number = self._numbers.get((replica_of(identity), partition), 0) + 1
+        self._numbers[replica_of(identity), partition] = number
         commands: list[Command] = []
         left = shape.ops_per_batch
         while left > 0:
             size = min(left, chance.randint(1, shape.ops_per_command))
             documents = chance.choice(scopes)
-            name = f"{identity.replica}-{partition}-{number}-{len(commands)}"
-            commands.append(self._command(name, identity.replica, documents, size))
+            name = f"{replica_of(identity)}-{partition}-{number}-{len(commands)}"
+            commands.append(self._command(name, replica_of(identity), documents, size))
             left -= size
-        body = encode_body(Batch(shape.space, partition, identity.replica, number, tuple(commands)))
+        body = encode_body(Batch(shape.space, partition, replica_of(identity), number, tuple(commands)))
         self._made += shape.ops_per_batch
         return LoadRecord(
             partition,
             identity.device_id.encode(),
             self._codec.seal(body, identity),
             shape.ops_per_batch,
-            identity.replica,
+            replica_of(identity),
             number,
         )
 

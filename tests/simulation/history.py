@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Conflict, Device, Receipt
+from driftlog_schemas.messages import Conflict, Receipt
 from tests.simulation.log import LogRecord
 
 

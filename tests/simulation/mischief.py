@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
+from driftlog_schemas.identity import replica_id
 from driftlog_schemas.messages import Batch, Command, SignedBatch
 from driftlog_schemas.topics import conflicts_topic, parked_topic, state_topic
 from tests.simulation.app import PARTITIONS, SPACE
@@ -76,7 +77,7 @@ def forge(world: World) -> None:
     victim = scheduler.random.choice(list(world.identities.values()))
     partition = scheduler.between(0, PARTITIONS - 1)
     command = Command(f"forged-{scheduler.events}", "receive", "s1", scheduler.now << 16, ())
-    body = encode_body(Batch(SPACE.name, partition, victim.replica, 1, (command,)))
+    body = encode_body(Batch(SPACE.name, partition, replica_id(victim.device_id, "aaaaaaaa"), 1, (command,)))
     stranger = SignedBatch("stranger", "k1", bytes(64), body)
     forged = SignedBatch(victim.device_id, victim.key_id, bytes(64), body)
     for value in (codec.envelope(stranger), codec.envelope(forged), b"noise"):

@@ -14,9 +14,10 @@ from typing import Any
 
 from driftlog_crdt import Op
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
+from driftlog_schemas.devices import Device
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Command, Device
+from driftlog_schemas.messages import Command
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import verify
@@ -107,8 +108,8 @@ class Reference:
         try:
             signed = self._codec.open(record.value or b"")
             device = self._devices.get(signed.device_id)
-            key = device.keys.get(signed.key_id) if device else None
-            if key is None or not verify(key, signed.signature, signed.body):
+            key = device.key_at(signed.key_id, record.timestamp_ms) if device else None
+            if key is None or not verify(key.public, signed.signature, signed.body):
                 raise Undecodable("forged")
             batch = decode_body(signed.body)
         except Undecodable:
@@ -143,9 +144,9 @@ class Reference:
         return True
 
     def _objection(self, item: _Waiting) -> str:
-        device = self._devices[item.replica.rpartition(".")[0]]
+        terms = self._devices[item.replica.rpartition(".")[0]].latest
         command = item.command
-        if command.scope not in device.scopes or command.name not in device.permissions:
+        if command.scope not in terms.scopes or command.name not in terms.permissions:
             return "forbidden"
         for document in dict.fromkeys(d for d, _ in command.ops):
             if document.collection != "Stock":

@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from driftlog_schemas.messages import Device, DeviceStatus
+from driftlog_schemas.devices import Device, DeviceKey, enrolled
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
@@ -165,20 +165,13 @@ class World:
 
 def _identity(seed: int, name: str) -> Identity:
     secret = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=32).digest()
-    return Identity(name, 1, "k1", Ed25519PrivateKey.from_private_bytes(secret))
+    return Identity(name, "k1", Ed25519PrivateKey.from_private_bytes(secret))
 
 
 def _enrolled(name: str, identity: Identity) -> Device:
     permissions = [c for c in SPACE.commands if c not in FORBIDDEN.get(name, ())]
-    return Device(
-        name,
-        1,
-        {identity.key_id: identity.public_key},
-        list(EDGES[name]),
-        permissions,
-        DeviceStatus.ACTIVE,
-        EPOCH_MS,
-        EPOCH_MS,
+    return enrolled(
+        name, DeviceKey(identity.key_id, identity.public_key, EPOCH_MS), tuple(EDGES[name]), tuple(permissions)
     )
 
 

@@ -14,9 +14,10 @@ from typing import NamedTuple, TypeAlias
 
 from driftlog_crdt import AlgebraError, Op
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, decode_body
+from driftlog_schemas.devices import DeviceStatus, Standing
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import device_of
-from driftlog_schemas.messages import Batch, Command, Device, DeviceStatus
+from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
 from driftlog_streams.core.rules import Devices, SpaceRules
@@ -24,8 +25,8 @@ from driftlog_streams.core.rules import Devices, SpaceRules
 MAX_RECORD_BYTES = MAX_BATCH_BYTES + 4096
 """A body at its bound, in an envelope with room for names and a signature."""
 
-UNKNOWN = frozenset({"unknown_device", "unknown_key", "revoked", "wrong_replica"})
-"""Refusals that reading the device registry to its present end may change."""
+UNKNOWN = frozenset({"unknown_device", "unknown_key"})
+"""Refusals that reading the device registry to its present end may change: who is new there counts at once, all else is announced ahead."""
 
 
 class Refusal(NamedTuple):
@@ -43,10 +44,10 @@ class Refusal(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A batch that its device has signed, and the device's line in the registry."""
+    """A batch that its device has signed, and how the device stood when it was appended."""
 
     batch: Batch
-    device: Device
+    device: Standing
 
 
 Admission: TypeAlias = Admitted | Refusal
@@ -66,23 +67,26 @@ def admit(value: bytes | None, append_ms: int, partition: int, rules: SpaceRules
     device = devices.find(device_id)
     if device is None:
         return Refusal("unknown_device", f"device {device_id!r} is not enrolled", device_id)
-    key = device.keys.get(signed.key_id)
+    key = device.key_at(signed.key_id, append_ms)
     if key is None:
-        return Refusal("unknown_key", f"device {device_id!r} has no key {signed.key_id!r}", device_id)
-    if not verify(key, signed.signature, signed.body):
+        return Refusal("unknown_key", f"device {device_id!r} had no key {signed.key_id!r} then", device_id)
+    if not verify(key.public, signed.signature, signed.body):
         return Refusal("bad_signature", "the signature is not this device's over this body", device_id)
     try:
         batch = decode_body(signed.body)
     except (Undecodable, RecursionError) as error:
         return Refusal("undecodable", str(error), device_id)
-    return _admit_batch(batch, device, append_ms, partition, rules)
+    standing = device.standing_at(append_ms)
+    if standing is None:
+        return Refusal("unknown_device", f"device {device_id!r} was not enrolled then", device_id)
+    return _admit_batch(batch, standing, partition, rules)
 
 
-def _admit_batch(batch: Batch, device: Device, append_ms: int, partition: int, rules: SpaceRules) -> Admission:
+def _admit_batch(batch: Batch, device: Standing, partition: int, rules: SpaceRules) -> Admission:
     def refuse(code: str, reason: str) -> Refusal:
         return Refusal(code, reason, device.device_id, batch.replica, batch.number)
 
-    if device.status is not DeviceStatus.ACTIVE and append_ms >= device.status_since_ms:
+    if device.status is not DeviceStatus.ACTIVE:
         return refuse("revoked", f"the device was {device.status.value} before this arrived")
     if device_of(batch.replica) != device.device_id:
         return refuse("wrong_replica", f"{batch.replica!r} is no life of this device")
@@ -109,7 +113,7 @@ def _malformed(
     return None
 
 
-def objection(command: Command, device: Device, rules: SpaceRules) -> tuple[str, str] | None:
+def objection(command: Command, device: Standing, rules: SpaceRules) -> tuple[str, str] | None:
     """Why this command of a known device cannot be merged: (code, reason), or None."""
     if "*" not in device.scopes and command.scope not in device.scopes:
         return "forbidden", f"the device may not write scope {command.scope!r}"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from driftlog_schemas.messages import Batch, Command, Device
+from driftlog_schemas.devices import Standing
+from driftlog_schemas.messages import Batch, Command
 
 
 class Arrival(NamedTuple):
@@ -15,7 +16,7 @@ class Arrival(NamedTuple):
 
     command: Command
     batch: Batch
-    device: Device
+    device: Standing
     append_ms: int
     offset: int
 

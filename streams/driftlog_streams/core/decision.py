@@ -3,6 +3,7 @@
 A command is merged whole or not at all. Before its first op is applied it is known that all can be: every dot is the next one
 of its replica and every context is covered. Then the decision is made once and for ever:
 
+    the permit had ended       -> deferred: nothing is seen, the device sends it again when it has a new one
     all dots covered           -> duplicate; nothing changes, nothing is published but the receipt
     something is missing       -> a blocker: it waits
     objection, guard, size     -> rejected: all its dots are to be seen, without effect; so is what was built on a rejected
@@ -124,6 +125,8 @@ class Decider:
     def decide(self, arrival: Arrival, offset: int) -> Decision | Blocker:
         """What becomes of a command now, while the record at `offset` is merged; the blocker if something is missing."""
         command = arrival.command
+        if arrival.device.expired:
+            return Decision(CommandOutcome(command.id, Verdict.DEFERRED, "expired", "the device's permit had ended"))
         against = objection(command, arrival.device, self._rules)
         steps, fresh, blocker = self.survey(arrival, offset, against is not None)
         if blocker is not None:

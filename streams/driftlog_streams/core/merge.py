@@ -13,9 +13,10 @@ import structlog
 
 from driftlog_crdt import BadEncoding, Vector, dominates
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
+from driftlog_schemas.devices import Standing
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, parse_document_key
-from driftlog_schemas.messages import Batch, CommandOutcome, Device, ParkedCommand, Verdict
+from driftlog_schemas.messages import Batch, CommandOutcome, ParkedCommand, Verdict
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.admission import Admission, Refusal
 from driftlog_streams.core.arrival import Arrival
@@ -215,7 +216,9 @@ class PartitionMerger:
 
     # -- answers
 
-    def _answer(self, batch: Batch, device: Device, outcomes: list[CommandOutcome], offset: int, skew_ms: int) -> None:
+    def _answer(
+        self, batch: Batch, device: Standing, outcomes: list[CommandOutcome], offset: int, skew_ms: int
+    ) -> None:
         """Plain acceptance may travel with the states; any other outcome goes before them."""
         receipt = self._records.receipt(batch, device, outcomes, offset, skew_ms)
         plain = all(o.verdict in _PLAIN for o in outcomes)

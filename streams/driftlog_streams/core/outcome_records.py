@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import encode_body
-from driftlog_schemas.messages import Batch, CommandOutcome, Conflict, Device, ParkedCommand, Receipt
+from driftlog_schemas.devices import Standing
+from driftlog_schemas.messages import Batch, CommandOutcome, Conflict, ParkedCommand, Receipt
 from driftlog_streams.core.admission import Refusal
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.rules import SpaceRules
@@ -22,7 +23,7 @@ class OutcomeRecords:
         self._partition = partition
 
     def receipt(
-        self, batch: Batch, device: Device, outcomes: Sequence[CommandOutcome], offset: int, skew_ms: int = 0
+        self, batch: Batch, device: Standing, outcomes: Sequence[CommandOutcome], offset: int, skew_ms: int = 0
     ) -> OutRecord:
         """The answer to a batch, or to a command of it that had waited."""
         return self._receipt(

@@ -10,7 +10,8 @@ from driftlog_crdt import DOCUMENT, DocumentType, Op
 from driftlog_schemas import avro_files
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.contract import GuardContract, SpaceContract
-from driftlog_schemas.messages import Batch, Device, ParkedCommand
+from driftlog_schemas.devices import Device
+from driftlog_schemas.messages import Batch, ParkedCommand
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.state_codec import StateCodec

@@ -11,7 +11,8 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from driftlog_schemas.messages import Batch, CommandOutcome, Device, DeviceStatus, ParkedCommand
+from driftlog_schemas.devices import EVERYTHING, DeviceStatus, Standing
+from driftlog_schemas.messages import Batch, CommandOutcome, ParkedCommand
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.parking import Blocker, Parking
 from driftlog_streams.core.rules import Devices
@@ -34,8 +35,9 @@ class Waiting:
     def restore(self, parked: ParkedCommand, batch: Batch, devices: Devices) -> None:
         """A parked command of an earlier life; `batch` is the batch of one that it was kept in."""
         (command,) = batch.commands
-        device = devices.find(parked.device_id) or _departed(parked.device_id)
-        self.parking.add(Arrival(command, batch, device, parked.append_ms, parked.offset))
+        device = devices.find(parked.device_id)
+        standing = (device and device.standing_at(parked.append_ms)) or _departed(parked.device_id)
+        self.parking.add(Arrival(command, batch, standing, parked.append_ms, parked.offset))
 
     def release(self) -> None:
         """Look at every parked command again, and at what that sets free."""
@@ -72,6 +74,6 @@ class Waiting:
         return result
 
 
-def _departed(device_id: str) -> Device:
+def _departed(device_id: str) -> Standing:
     """A device whose line is gone since it was admitted; what it was permitted then, it sent."""
-    return Device(device_id, 0, {}, ("*",), ("*",), DeviceStatus.REVOKED, 0, 0)
+    return Standing(device_id, DeviceStatus.REVOKED, EVERYTHING, EVERYTHING)

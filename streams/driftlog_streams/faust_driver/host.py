@@ -18,6 +18,7 @@ import structlog
 from yarl import URL
 
 from driftlog_schemas import topics
+from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.restoration import ChangelogRecord, Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
@@ -33,6 +34,7 @@ from driftlog_streams.process.metrics import WorkerMetrics
 from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.registry.device_view import DeviceView
+from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
 
 log = structlog.get_logger()
 
@@ -54,7 +56,10 @@ class WorkerHost:
         (self._folder / "faust").mkdir(parents=True, exist_ok=True)
         self._slot = slot
         self.metrics = WorkerMetrics(rules.name)
-        self._devices = DeviceView(settings.kafka, rules.records)
+        root = given_root(settings.trust.root) or kept_root(settings.data_dir)
+        self._devices = DeviceView(
+            settings.kafka, rules.records, root, mend=True, met=lambda root: keep_root(settings.data_dir, root)
+        )
         self._recovery = ChangelogRecovery(settings.kafka, group_id(rules.name), rules)
         self._recovered: dict[int, Recovered] = {}
         self._pulse: Pulse | None = None
@@ -130,11 +135,7 @@ class WorkerHost:
             event = records.current_event
             pump = self._working_pump()
             try:
-                admission = pump.admit(event.message)
-                if pump.doubtful(admission):
-                    await pump.catch_up_devices()
-                    admission = pump.admit(event.message)
-                pump.process(event, admission)
+                pump.process(event, await pump.decide(event.message))
                 if pump.congested:
                     await pump.wait_room()
             except Exception as error:  # noqa: BLE001  # Faust would restart the agent past this record
@@ -153,12 +154,16 @@ class WorkerHost:
                 self.metrics,
                 ChangelogReader(self._settings.kafka, topics.state_topic(self._rules.name)),
                 self._settings.window_ms,
+                self._require_times,
             )
             consumer: Any = self.app.consumer
             consumer.manual.add(topics.ops_topic(self._rules.name))
             self.pump.consumer = consumer
             self._runner = loop.create_task(self._run_pump(self.pump))
         return self.pump
+
+    def _require_times(self) -> None:
+        TopicsAdmin(self._settings.kafka).require_times([topics.ops_topic(self._rules.name)])
 
     async def _run_pump(self, pump: MergePump) -> None:
         try:

@@ -181,11 +181,16 @@ class SafeConsumer(driver.Consumer):
         """Is a record at or after `following` known to be in the log, and on its way to us? As of the last fetch; costs no request."""
         if not self.flow_active:
             return False  # a rebalance waits for what was begun
-        try:
-            end = self.highwater(tp)
-        except (AssertionError, AttributeError):  # the consumer's thread is just losing the partition
-            return False
+        end = self.log_end(tp)
         return end is not None and following < end
+
+    def log_end(self, tp: TP) -> int | None:
+        """Where the log ended at the last fetch; costs no request."""
+        try:
+            end: int | None = self.highwater(tp)
+        except (AssertionError, AttributeError):  # the consumer's thread is just losing the partition
+            return None
+        return end
 
     # -- the end
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import structlog
@@ -27,6 +27,7 @@ from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache
 from driftlog_streams.errors import DeliveryFailed, OrderBroken
+from driftlog_streams.faust_driver.append_time import TimesCheck, append_ms, timed
 from driftlog_streams.faust_driver.mender import Mender, Reader
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
@@ -34,6 +35,7 @@ from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.process.metrics import WorkerMetrics
 from driftlog_streams.registry.device_view import DeviceView
+from driftlog_streams.registry.doubt import Doubts
 
 log = structlog.get_logger()
 
@@ -58,9 +60,12 @@ class MergePump:
         metrics: WorkerMetrics,
         reader: Reader,
         window_ms: float,
+        require_times: Callable[[], None],
     ) -> None:
         self._rules = rules
         self._devices = devices
+        self._doubts = Doubts(devices.catch_up)
+        self._times = TimesCheck(require_times)
         self._publisher = publisher
         self._pulse = pulse
         self._metrics = metrics
@@ -115,6 +120,7 @@ class MergePump:
         self.mender.forget()
         self._mergers.clear()
         self._next.clear()
+        self._doubts.forget()
         self._metrics.partitions.set(0)
         self._room.set()
 
@@ -122,17 +128,28 @@ class MergePump:
 
     def admit(self, message: Any) -> Admission:
         """Decide on a record's batch."""
-        return admit(message.value, _append_ms(message), message.partition, self._rules, self._devices)
+        if not timed(message):
+            return Refusal("untimed", "the time in this record is its writer's, not the broker's")
+        return admit(message.value, append_ms(message), message.partition, self._rules, self._devices)
 
-    def doubtful(self, admission: Admission) -> bool:
-        """Could a newer device registry decide otherwise?"""
-        return isinstance(admission, Refusal) and admission.code in UNKNOWN
-
-    async def catch_up_devices(self) -> None:
-        """Read the device registry to its present end."""
-        began = time.monotonic()
-        if not self._devices.fresh_since(began):
+    async def decide(self, message: Any) -> Admission:
+        """The same, with what has to be known first. Raises `DevicesUnknown`, `TopicProblem`."""
+        if not self._devices.vouches:
             await asyncio.get_running_loop().run_in_executor(None, self._devices.catch_up)
+        if not timed(message):
+            await self._times.untimed()
+        admission = self.admit(message)
+        if isinstance(admission, Refusal) and admission.code in UNKNOWN:
+            if not self._doubts.settled(message.tp, message.offset):
+                await self._doubts.settle(lambda: self._log_ends(message))
+            admission = self.admit(message)
+        return admission
+
+    def _log_ends(self, message: Any) -> dict[Hashable, int]:
+        """How far the log is known to be, at least to this record."""
+        ends: dict[Hashable, int] = {tp: self.consumer.log_end(tp) or 0 for tp in self._next}
+        ends[message.tp] = max(ends.get(message.tp, 0), message.offset + 1)
+        return ends
 
     def process(self, event: Any, admission: Admission) -> None:
         """Merge one record. Records that are not the next one of their partition end the process, or are old news."""
@@ -148,7 +165,7 @@ class MergePump:
                 return
             die(OrderBroken(f"{message.topic}[{partition}]: {offset} came where {following} was due"))
         self._next[message.tp] = offset + 1
-        merger.merge(admission, offset, _append_ms(message), event)
+        merger.merge(admission, offset, append_ms(message), event)
         self._wake.set()
 
     @property
@@ -266,8 +283,3 @@ class MergePump:
         metrics.parked.set(sum(len(m.parking) for m in self._mergers.values()))
         metrics.flight_seconds.observe(time.monotonic() - self._sealed_at.pop(id(flight)))
         self._wake.set()
-
-
-def _append_ms(message: Any) -> int:
-    timestamp: float = message.timestamp
-    return round(timestamp * 1000)

@@ -1,47 +1,69 @@
 """The device registry as one worker knows it: `driftlog.devices`, read to its present end before the first record is merged.
 
-A thread keeps reading. A batch of a device, key or incarnation that is not known here may simply be newer than what was read, so before it
-is refused the caller asks for one `catch_up`: the topic's present end is asked for *after* the batch was read, and the view is
-decisive for every batch read before that. If the end cannot be reached in time nobody is refused: the worker ends with
-`DevicesUnknown` and starts again, because a wrong refusal would tell an honest device that its work is not wanted.
+A thread keeps reading, and another asks every few seconds where the topic ends and waits until it is read so far: what the view knows is
+then complete as of that question (`known_at`). Whoever admits a batch asks `vouches` first. If the view is older than `NOTICE_MS`, a
+revocation may have begun to count that is not known here; then nothing is admitted before one `catch_up`, and if the end cannot be
+reached in time the worker ends with `DevicesUnknown`: both a wrong admission and a wrong refusal would be worse.
+
+What was written over a line by somebody else is put right by whoever sees it (`mend`): the signed line is published again, as it was.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
-from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
-from driftlog_schemas.messages import Device
+from driftlog_schemas.device_lines import DeviceLines
+from driftlog_schemas.devices import NOTICE_MS, Device
+from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.errors import DevicesUnknown
 
 log = structlog.get_logger()
 
 CATCH_UP_SECONDS = 20.0
+CHECK_SECONDS = 3.0
+"""How often the topic's end is asked for; a few misses are no harm."""
+MEND_SECONDS = 60.0
+"""How often at most a line is put back, so that a stranger who goes on writing cannot make us write without end."""
 REGISTRY_SECONDS = 1.0
 """How long to wait before a registry that must be asked is asked again."""
 _PARTITION = 0
 
 
 class DeviceView:
-    """device id -> its newest line. `start` it, ask `find`, `close` it."""
+    """device id -> its newest line. `start` it, ask `vouches` and `find`, `close` it.
 
-    def __init__(self, kafka: KafkaSettings | str, codecs: RecordCodecs) -> None:
-        self._codecs = codecs
-        self._devices: dict[str, Device] = {}
+    `met` is told, on the reading thread, the root that was met first where none is given.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings | str,
+        codecs: RecordCodecs,
+        root: bytes | None = None,
+        *,
+        mend: bool = False,
+        met: Callable[[bytes], None] = lambda root: None,
+    ) -> None:
+        settings = kafka_at(kafka)
+        self.lines = DeviceLines(codecs, root)
+        self._met = met
         self._position = 0
         self._moved = threading.Condition()
-        self._closed = False
+        self._asking = threading.Lock()
+        self._closed = threading.Event()
         self._known_at = 0.0
+        self._mended: dict[str, float] = {}
         config = {
-            **kafka_at(kafka).client(),
+            **settings.client(),
             "group.id": "driftlog-device-view",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
@@ -52,28 +74,34 @@ class DeviceView:
         self._consumer = Consumer(config)
         self._asker = Consumer(config)
         """Asking for the end would wait for ever on the handle that another thread polls."""
-        self._thread = threading.Thread(target=self._tail, name="device-view", daemon=True)
+        self._producer = Producer({**settings.client(), "acks": "all", "log_level": 3}) if mend else None
+        self._threads = [
+            threading.Thread(target=self._tail, name="device-view", daemon=True),
+            threading.Thread(target=self._check, name="device-view-check", daemon=True),
+        ]
 
     def start(self, timeout: float = CATCH_UP_SECONDS) -> None:
         """Read to the present end. Raises `DevicesUnknown`."""
         self._consumer.assign([TopicPartition(topics.DEVICES, _PARTITION, 0)])
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         self.catch_up(timeout)
 
     def find(self, device_id: str) -> Device | None:
         """The device as far as it is known here."""
-        return self._devices.get(device_id)
+        return self.lines.find(device_id)
 
     def all(self) -> list[Device]:
         """Every device, by name."""
-        return [device for _, device in sorted(self._devices.copy().items())]
+        return self.lines.all()
 
     def __len__(self) -> int:
-        return len(self._devices)
+        return len(self.lines)
 
-    def fresh_since(self, moment: float) -> bool:
-        """Was the topic's end, as it was after `moment` (monotonic), read?"""
-        return self._known_at >= moment
+    @property
+    def vouches(self) -> bool:
+        """Is everything known here that counts by now?"""
+        return time.monotonic() - self._known_at < NOTICE_MS / 1000
 
     def catch_up(self, timeout: float = CATCH_UP_SECONDS) -> None:
         """Read to the topic's present end; blocks. Raises `DevicesUnknown`."""
@@ -83,9 +111,10 @@ class DeviceView:
         with self._moved:
             while self._position < high:
                 left = end - time.monotonic()
-                if left <= 0 or self._closed:
+                if left <= 0 or self._closed.is_set():
                     raise DevicesUnknown(
-                        f"read {self._position} of {high} records of {topics.DEVICES} in {timeout:.0f} s"
+                        f"read {self._position} of {high} records of {topics.DEVICES} in {timeout:.0f} s",
+                        "see whether the broker answers; the worker starts again by itself",
                     )
                 self._moved.wait(left)
         self._known_at = max(self._known_at, begin)
@@ -93,47 +122,75 @@ class DeviceView:
     def _present_end(self, end: float) -> int:
         while True:
             try:
-                _, high = self._asker.get_watermark_offsets(TopicPartition(topics.DEVICES, _PARTITION), timeout=5.0)
-                return int(high)
-            except KafkaException as error:
-                if time.monotonic() > end:
-                    raise DevicesUnknown(f"the end of {topics.DEVICES} cannot be asked for: {error}") from error
-                time.sleep(0.2)
+                with self._asking:
+                    place = TopicPartition(topics.DEVICES, _PARTITION)
+                    found = self._asker.get_watermark_offsets(place, timeout=5.0)
+                if found is not None:
+                    return int(found[1])
+                error: object = "no answer in time"
+            except KafkaException as failure:
+                error = failure
+            if time.monotonic() > end or self._closed.is_set():
+                raise DevicesUnknown(
+                    f"the end of {topics.DEVICES} cannot be asked for: {error}", "see whether the broker answers"
+                )
+            time.sleep(0.2)
+
+    # -- the threads
+
+    def _check(self) -> None:
+        while not self._closed.wait(CHECK_SECONDS):
+            try:
+                self.catch_up(CHECK_SECONDS)
+            except DevicesUnknown as error:  # who admits will ask again, and waits longer
+                log.warning("device registry", error=str(error))
+            else:
+                self._mend()
+
+    def _mend(self) -> None:
+        now = time.monotonic()
+        for name in list(self.lines.covered):
+            line = self.lines.line(name)
+            if self._producer is None or line is None or now - self._mended.get(name, -MEND_SECONDS) < MEND_SECONDS:
+                continue
+            self._mended[name] = now
+            log.warning("a device's line was written over by somebody else; it is put back", device=name)
+            self._producer.produce(topics.DEVICES, line.value, name.encode(), _PARTITION)
+        if self._producer is not None:
+            self._producer.poll(0)
 
     def _tail(self) -> None:
-        while not self._closed:
+        while not self._closed.is_set():
             message = self._consumer.poll(0.2)
             if message is None:
                 continue
             error, offset = message.error(), cast(int, message.offset())
             if error is None:
-                self._take(message.key(), message.value(), offset)
+                kind, append_ms = message.timestamp()
+                timed = append_ms if kind == TIMESTAMP_LOG_APPEND_TIME else None
+                self._take(message.key() or b"", message.value(), timed, offset)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._reached(offset)  # compaction may have left a hole before the end
             else:
                 log.warning("device registry", error=str(error))
 
-    def _take(self, key: bytes | None, value: bytes | None, offset: int) -> None:
-        if value is None:
-            self._devices.pop((key or b"").decode(errors="replace"), None)
-        else:
-            device = self._decoded(value, offset)
-            if device is not None:
-                self._devices[device.device_id] = device
-        self._reached(offset + 1)
-
-    def _decoded(self, value: bytes, offset: int) -> Device | None:
-        """The line, None for noise. Waits for a registry that must be asked: to pass a line over would forget a device."""
-        while not self._closed:
+    def _take(self, key: bytes, value: bytes | None, append_ms: int | None, offset: int) -> None:
+        """One record, waiting for a registry that must be asked: to pass a line over would forget a device."""
+        while not self._closed.is_set():
+            before = self.lines.root
             try:
-                return self._codecs.decode_device(value)
-            except (Undecodable, UnknownSchema) as error:
-                log.error("a line of the device registry is not readable", offset=offset, error=str(error))
-                return None
+                ignored = self.lines.take(key, value, append_ms)
             except RegistryUnreachable as error:
                 log.warning("device registry", offset=offset, error=str(error))
-                time.sleep(REGISTRY_SECONDS)
-        return None
+                self._closed.wait(REGISTRY_SECONDS)
+                continue
+            if before is None and self.lines.root is not None:
+                self._met(self.lines.root)
+            if ignored:
+                name = key[:64].decode(errors="replace")
+                log.warning("a record of the device registry is not believed", why=ignored, device=name, offset=offset)
+            break
+        self._reached(offset + 1)
 
     def _reached(self, position: int) -> None:
         with self._moved:
@@ -142,8 +199,11 @@ class DeviceView:
 
     def close(self) -> None:
         """Stop reading."""
-        self._closed = True
-        if self._thread.is_alive():
-            self._thread.join(2.0)
+        self._closed.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(2.0)
         self._consumer.close()
         self._asker.close()
+        if self._producer is not None:
+            self._producer.flush(1.0)

@@ -1,8 +1,9 @@
-"""The device registry: who may write what, and who no longer may.
+"""The device registry from its operator's side: who may write what, and who no longer may.
 
-A device is a line in the compacted topic `driftlog.devices`. Enrolling makes a key pair: the private half goes into the identity file and
-nowhere else. Enrolling a device again begins its next incarnation: the line keeps the old keys, so that batches signed before still verify.
-A revocation says since when, so that what was appended before stays valid. No line is ever deleted: a replay needs it.
+A device is a signed line in the compacted topic `driftlog.devices`; every change is the next version of it, with its history in it. Enrolling
+makes a key pair: the private half goes into the identity file and nowhere else, beside the root's public key. Enrolling again, and
+rotating the key, end the keys of before, unless they are kept. What a change says counts from a little later (`devices.ahead`), so
+that every worker knows of it by then. No line is ever deleted: a replay needs it.
 
 Must never happen: an identity file for a line that was not delivered (the device could not write), so the line goes first; or a
 line for a file that cannot be written, so that goes beside its place before, and is put there after.
@@ -10,45 +11,69 @@ line for a file that cannot be written, so that goes beside its place before, an
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
 from driftlog_schemas import avro_files, topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
-from driftlog_schemas.messages import Device, DeviceStatus
+from driftlog_schemas.devices import (
+    Device,
+    DeviceKey,
+    DeviceStatus,
+    Terms,
+    ahead,
+    enrolled,
+    with_key,
+    with_terms,
+)
+from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
-from driftlog_schemas.topics import SHARED_PARTITIONS, Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import DeliveryFailed, SetupProblem
 from driftlog_streams.registry.device_view import DeviceView
 
+log = structlog.get_logger()
+
 TIMEOUT_SECONDS = 15.0
+MAX_LINE_BYTES = 512 * 1024
+SKEW_MS = 5_000
+"""How far this machine's clock may be from the broker's without a word: changes count by the broker's."""
 
 
 class Enrolment:
-    """The registry of one cluster. A context manager: it holds a reader of the topic."""
+    """The registry of one cluster. A context manager: it holds a reader of the topic. Without an operator it only reads."""
 
-    def __init__(self, kafka: KafkaSettings | str, ids: SchemaIds) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings | str,
+        ids: SchemaIds,
+        operator: OperatorKey | None = None,
+        root: bytes | None = None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
         self._kafka = kafka_at(kafka)
         self._codecs = RecordCodecs(ids)
-        ids.id_of(
-            avro_files.text("device")
-        )  # a registry that is not there is told here, not found missing by the reader
-        TopicsAdmin(kafka, timeout=5.0).require([Topic(topics.DEVICES, SHARED_PARTITIONS, {})])
-        self._view = DeviceView(kafka, self._codecs)
+        self._operator = operator
+        self._now_ms = now_ms
+        for name in ("device", "signed_line"):  # a registry that is not there is told here, not found missing later
+            ids.id_of(avro_files.text(name))
+        TopicsAdmin(self._kafka, timeout=5.0).require([topics.devices_topic()])
+        self.view = DeviceView(
+            self._kafka, self._codecs, root if operator is None or root is not None else operator.certificate.root
+        )
 
     def __enter__(self) -> Enrolment:
-        self._view.start(TIMEOUT_SECONDS)
+        self.view.start(TIMEOUT_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._view.close()
+        self.view.close()
 
     def enrol(
         self,
@@ -56,33 +81,105 @@ class Enrolment:
         out: Path,
         scopes: Sequence[str] = ("*",),
         permissions: Sequence[str] = ("*",),
-        now_ms: int | None = None,
+        valid_ms: int = 0,
+        grace_ms: int = 0,
+        *,
+        keep_keys: bool = False,
     ) -> Device:
-        """A new device, or the next incarnation of a known one. Writes its identity to `out`.
+        """A new device, or a known one with a new key and these terms. Writes its identity to `out`.
 
         Raises:
             SetupProblem: `out` exists, or `device_id` cannot name a device.
         """
+        now = self._now_ms()
+        not_after = now + valid_ms if valid_ms else 0
+
+        def line(known: Device | None, key: DeviceKey) -> Device:
+            if known is None:
+                return enrolled(device_id, key, tuple(scopes), tuple(permissions), not_after, grace_ms)
+            terms = Terms(ahead(now), DeviceStatus.ACTIVE, tuple(scopes), tuple(permissions), not_after, grace_ms)
+            changed = known if _same(known.latest, terms) else with_terms(known, terms)
+            return with_key(changed, key, now, keep=keep_keys)
+
+        return self._new_key(device_id, out, now, line)
+
+    def rotate_key(self, device_id: str, out: Path, *, keep_keys: bool = False) -> Device:
+        """A new key for a device, on the terms it has. Raises `SetupProblem`."""
+        self.find(device_id)
+        now = self._now_ms()
+
+        def line(known: Device | None, key: DeviceKey) -> Device:
+            assert known is not None, "found above; no line is ever deleted"
+            return with_key(known, key, now, keep=keep_keys)
+
+        return self._new_key(device_id, out, now, line)
+
+    def set_status(self, device_id: str, status: DeviceStatus) -> Device:
+        """The device is `status` from a little later on. Raises `SetupProblem` if it is not enrolled."""
+        device = self.find(device_id)
+        if device.latest.status is status:
+            return device
+        terms = device.latest._replace(status=status, from_ms=ahead(self._now_ms()))
+        return self._publish(with_terms(device, terms))
+
+    def renew(self, device_id: str, valid_ms: int, grace_ms: int | None = None) -> Device:
+        """The permit holds for so long from now on. Raises `SetupProblem` if it is not enrolled, or shut out."""
+        device = self.find(device_id)
+        now, latest = self._now_ms(), device.latest
+        if latest.status is not DeviceStatus.ACTIVE:
+            raise SetupProblem(
+                f"device {device_id!r} is {latest.status.value}", "a new permit takes a new enrolment: `devices enrol`"
+            )
+        terms = latest._replace(
+            from_ms=ahead(now),
+            not_after_ms=now + valid_ms,
+            grace_ms=latest.grace_ms if grace_ms is None else grace_ms,
+        )
+        return self._publish(with_terms(device, terms))
+
+    def rotate_operator(self, root: RootKey, keep: Callable[[OperatorKey], None]) -> OperatorKey:
+        """The next operator signs every line again; only then the ones before count no more. Raises `SetupProblem`.
+
+        Cut off anywhere, both count, and it can be begun again. `keep` writes the new operator down.
+        """
+        lines = self.view.lines
+        generation = max(lines.generation, self._signer().certificate.generation) + 1
+        now = self._now_ms()
+        final = OperatorKey.create(root, now, generation)
+        interim = OperatorKey(final.key, root.certify(final.certificate.public, generation, now, oldest=lines.oldest))
+        devices = self.view.all()
+        self._operator = interim
+        self._send([_again(device) for device in devices])
+        keep(final)
+        self._operator = final
+        if devices:  # one line with the final certificate ends all operators before
+            self._send([_again(_again(devices[0]))])
+        return final
+
+    def find(self, device_id: str) -> Device:
+        """Raises `SetupProblem` if it is not enrolled."""
+        device = self.view.find(device_id)
+        if device is None:
+            raise SetupProblem(f"device {device_id!r} is not enrolled", "see `driftlog devices list`")
+        return device
+
+    def all(self) -> list[Device]:
+        """Every line, by name."""
+        return self.view.all()
+
+    def _new_key(
+        self, device_id: str, out: Path, now_ms: int, line: Callable[[Device | None, DeviceKey], Device]
+    ) -> Device:
         if out.exists():
             raise SetupProblem(f"{out} exists already", "choose another --out; an identity is never overwritten")
-        now = _now() if now_ms is None else now_ms
-        known = self._view.find(device_id)
         try:
-            identity = Identity.create(device_id, known.incarnation + 1 if known else 1)
+            identity = Identity.create(device_id, self._signer().certificate.root)
         except ValueError as error:
             raise SetupProblem(str(error), "for example store-1") from error
-        device = Device(
-            device_id=identity.device_id,
-            incarnation=identity.incarnation,
-            keys={**(known.keys if known else {}), identity.key_id: identity.public_key},
-            scopes=tuple(scopes),
-            permissions=tuple(permissions),
-            status=DeviceStatus.ACTIVE,
-            enrolled_ms=known.enrolled_ms if known else now,
-            status_since_ms=now,
-        )
+        key = DeviceKey(identity.key_id, identity.public_key, now_ms)
+        device = line(self.view.find(device_id), key)
         kept = out.with_name(f"{out.name}.new")
-        identity.save(kept)  # a folder that takes no file must not cost an incarnation
+        identity.save(kept)  # a folder that takes no file must not cost a line
         try:
             self._publish(device)
             kept.replace(out)
@@ -90,31 +187,48 @@ class Enrolment:
             kept.unlink(missing_ok=True)
         return device
 
-    def set_status(self, device_id: str, status: DeviceStatus, now_ms: int | None = None) -> Device:
-        """From now on the device is `status`. Raises `SetupProblem` if it is not enrolled."""
-        device = dataclasses.replace(
-            self.find(device_id), status=status, status_since_ms=_now() if now_ms is None else now_ms
-        )
-        self._publish(device)
+    # -- writing
+
+    def _signer(self) -> OperatorKey:
+        if self._operator is None:
+            raise SetupProblem("only an operator may change the registry", "see `driftlog operator init`")
+        return self._operator
+
+    def _publish(self, device: Device) -> Device:
+        self._send([device])
         return device
 
-    def find(self, device_id: str) -> Device:
-        """Raises `SetupProblem` if it is not enrolled."""
-        device = self._view.find(device_id)
-        if device is None:
-            raise SetupProblem(f"device {device_id!r} is not enrolled", "see `driftlog devices list`")
-        return device
+    def _send(self, devices: Sequence[Device]) -> None:
+        signer = self._signer()
+        values = {}
+        for device in devices:
+            value = self._codecs.encode_signed_line(signer.sign(self._codecs.encode_device(device)))
+            if len(value) > MAX_LINE_BYTES:
+                raise SetupProblem(
+                    f"the line of {device.device_id} has {len(value)} bytes, at most {MAX_LINE_BYTES}",
+                    "name fewer scopes, or * for all",
+                )
+            values[device.device_id] = value
+        self._deliver(values)
+        self.view.catch_up(TIMEOUT_SECONDS)
+        for name, value in values.items():
+            held = self.view.lines.line(name)
+            if held is None or held.value != value:
+                why = ", ".join(f"{reason}: {n}" for reason, n in self.view.lines.ignored.items()) or "no reason known"
+                raise SetupProblem(
+                    f"the line of {name} is not believed, or somebody else changed it meanwhile ({why})",
+                    "look at `driftlog doctor`, then try again",
+                )
 
-    def all(self) -> list[Device]:
-        """Every line, by name."""
-        return self._view.all()
-
-    def _publish(self, device: Device) -> None:
+    def _deliver(self, values: dict[str, bytes]) -> None:
         failures: list[str] = []
+        stamps: list[int] = []
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
             if error is not None:
                 failures.append(error.str())
+            else:
+                stamps.append(message.timestamp()[1])
 
         producer = Producer(
             {
@@ -125,15 +239,25 @@ class Enrolment:
                 "log_level": 0,
             }
         )
-        producer.produce(topics.DEVICES, self._codecs.encode_device(device), device.device_id.encode(), 0, on_delivery)
+        sent = self._now_ms()
+        for name, value in values.items():
+            producer.produce(topics.DEVICES, value, name.encode(), 0, on_delivery)
         left = producer.flush(TIMEOUT_SECONDS + 1)
         if left or failures:
             raise DeliveryFailed(
-                f"the broker did not take the line of {device.device_id}: {', '.join(failures) or 'no answer'}",
+                f"the broker did not take {left or len(failures)} of {len(values)} lines: {', '.join(failures[:1]) or 'no answer'}",
                 "see the broker's log",
             )
-        self._view.catch_up(TIMEOUT_SECONDS)
+        skew = min(stamps, default=sent) - sent
+        if abs(skew) > SKEW_MS:
+            log.warning("this machine's clock is not the broker's; changes count by the broker's", broker_ahead_ms=skew)
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+def _same(one: Terms, other: Terms) -> bool:
+    """Do they say the same, whenever they began?"""
+    return one._replace(from_ms=0) == other._replace(from_ms=0)
+
+
+def _again(device: Device) -> Device:
+    """The same as the next version."""
+    return Device(device.device_id, device.version + 1, device.keys, device.terms)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from driftlog_streams.registry.operator_folder import OperatorFolder
+from tests.load.fleet import operator
 
 LONGEST_SECONDS = 60.0
 MODULE = "corner_shop"
@@ -59,6 +66,12 @@ class Ended:
     def assert_done(self) -> None:
         assert (self.code, self.err) == (0, ""), self
 
+    def assert_failed(self, code: int, *told: str) -> None:
+        """It failed with this code, and its last line has all of `told` in it."""
+        assert self.code == code, self
+        last = self.err.splitlines()[-1]
+        assert all(part in last for part in told), self
+
     def assert_one_line(self, code: int, *told: str) -> None:
         """It failed with this code and one line that has all of `told` in it, and a way on after the last semicolon."""
         assert self.code == code, self
@@ -72,12 +85,22 @@ class Ended:
         assert len(remedy) > 5, f"no remedy: {self}"
 
 
+@cache
+def _operator_folder() -> Path:
+    """The keys of the session's one operator (see `tests.load.fleet`), in a folder that goes with the session."""
+    folder = Path(tempfile.mkdtemp(prefix="driftlog-test-operator-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    OperatorFolder(folder).keep(operator())
+    return folder
+
+
 class Shell:
     """A folder to run `driftlog` in; `settings` become `DRIFTLOG_*` for every call."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLOG_")}
+        self._environment["DRIFTLOG_OPERATOR"] = str(_operator_folder())
         self._environment |= {f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()}
         self._environment["COLUMNS"] = "200"
 

@@ -303,13 +303,13 @@ def test_a_device_is_not_changed_by_a_failure(
 
 
 @pytest.mark.broker
-def test_enrolling_again_into_a_folder_that_takes_no_file_costs_no_incarnation(
+def test_enrolling_again_into_a_folder_that_takes_no_file_costs_no_line(
     shell: Shell, applied: str, fresh_name: Callable[[str], str]
 ) -> None:
     name = fresh_name("store")
     shell.run("devices", "enrol", name, "--out", "one.json").assert_done()
     shell.run("devices", "enrol", name, "--out", "one.json/two.json").assert_one_line(1, "cannot be written")
-    assert shell.run("devices", "show", name, "--json").data["incarnation"] == 1
+    assert shell.run("devices", "show", name, "--json").data["version"] == 1
 
 
 # -- with an agent that has no way to the cloud

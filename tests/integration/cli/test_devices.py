@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
 from driftlog_schemas.signing import Identity
 from tests.integration.cli.shell import Shell
+from tests.load.fleet import operator
 
 pytestmark = pytest.mark.broker
 
@@ -33,7 +35,7 @@ def test_an_enrolled_device_has_an_identity_that_only_its_owner_reads(shell: She
     path = shell.folder / f"{device}.json"
     assert made["identity"] == path.name
     identity = Identity.load(path)
-    assert (identity.device_id, identity.incarnation) == (device, 1)
+    assert (identity.device_id, identity.root) == (device, operator().certificate.root)
     assert made["keys"] == [identity.key_id]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [p.name for p in shell.folder.glob("*.new")] == []
@@ -48,13 +50,74 @@ def test_what_it_may_do_is_kept_as_it_was_said(shell: Shell, device: str) -> Non
     assert Identity.load(shell.folder / "deep/down/id.json").device_id == device
 
 
-def test_enrolled_again_it_begins_its_next_life_and_keeps_its_old_keys(shell: Shell, device: str) -> None:
+def test_enrolled_again_it_has_a_new_key_and_the_old_one_ends(shell: Shell, device: str) -> None:
     first = shell.run("devices", "enrol", device, "--out", "one.json", "--json").data
     second = shell.run("devices", "enrol", device, "--out", "two.json", "--json").data
-    assert (first["incarnation"], second["incarnation"]) == (1, 2)
-    assert set(first["keys"]) < set(second["keys"])
+    assert (first["version"], second["version"]) == (1, 2)
     assert second["enrolled"] == first["enrolled"]
-    assert Identity.load(shell.folder / "two.json").replica == f"{device}.2"
+    (old, new) = second["key_history"]
+    assert [old["key_id"]] == first["keys"]
+    assert old["until"] is not None
+    assert new["until"] is None
+    assert Identity.load(shell.folder / "two.json").key_id == new["key_id"]
+    assert len(second["terms"]) == 1, "the same terms are not said twice"
+
+
+def test_a_key_that_is_rotated_may_keep_the_old_one(shell: Shell, device: str) -> None:
+    shell.run("devices", "enrol", device, "--permission", "receive", "--out", "one.json").assert_done()
+    kept = shell.run("devices", "rotate-key", device, "--out", "two.json", "--keep-keys", "--json").data
+    assert [key["until"] for key in kept["key_history"]] == [None, None]
+    rotated = shell.run("devices", "rotate-key", device, "--out", "three.json", "--json").data
+    assert [key["until"] is None for key in rotated["key_history"]] == [False, False, True]
+    assert rotated["permissions"] == ["receive"]
+
+
+def test_a_permit_is_renewed(shell: Shell, device: str) -> None:
+    first = shell.run("devices", "enrol", device, "--valid", "1d", "--grace", "2h", "--json").data
+    renewed = shell.run("devices", "renew", device, "--valid", "30d", "--json").data
+    assert renewed["not_after"] > first["not_after"]
+    assert [terms["not_after"] for terms in renewed["terms"]] == [first["not_after"], renewed["not_after"]]
+    shell.run("devices", "revoke", device).assert_done()
+    shell.run("devices", "renew", device).assert_one_line(1, "is revoked")
+
+
+@pytest.fixture
+def apart(place: Path, tmp_path: Path, restartable_broker: EmbeddedBroker, registry_url: str) -> Shell:
+    """A cluster whose registry may be written by strangers, and an operator who does not exist yet."""
+    shell = Shell(
+        place,
+        bootstrap=restartable_broker.bootstrap,
+        registry=registry_url,
+        schema_cache=str(tmp_path / "schema-cache"),
+        operator=str(tmp_path / "keys"),
+    )
+    shell.run("topics", "apply", "--app", shell.declare("apart", collection="Apart")).assert_done()
+    return shell
+
+
+def test_a_strangers_operator_changes_nothing(apart: Shell, tmp_path: Path) -> None:
+    """Who may write the topic may not say who may write."""
+    enrolled = apart.run("devices", "enrol", "store-1", "--json").data
+    foreign = str(tmp_path / "foreign")
+    assert apart.run("operator", "init", "--operator", foreign).code == 0
+    stranger = apart.run("devices", "revoke", "store-1", "--operator", foreign)
+    stranger.assert_failed(1, "is not believed", "foreign: 1")
+    (line,) = mine(apart, "store-1")
+    assert (line["status"], line["version"]) == ("active", enrolled["version"])
+
+
+def test_the_next_operator_takes_over_and_the_last_one_is_over(apart: Shell, tmp_path: Path) -> None:
+    first = apart.run("devices", "enrol", "store-1", "--json")
+    assert "made an operator's key" in first.err
+    shutil.copytree(tmp_path / "keys", tmp_path / "stolen")
+    before = apart.run("operator", "show", "--json").data
+    rotated = apart.run("operator", "rotate", "--json").data
+    assert (rotated["root"], rotated["generation"]) == (before["root"], 2)
+    assert apart.run("devices", "show", "store-1", "--json").data["keys"] == first.data["keys"]
+    stolen = apart.run("devices", "enrol", "store-2", "--operator", str(tmp_path / "stolen"))
+    stolen.assert_failed(1, "is not believed", "retired_operator")
+    assert not (apart.folder / "store-2.json").exists()
+    assert apart.run("devices", "enrol", "store-3").code == 0
 
 
 @pytest.mark.parametrize(("word", "status"), [("revoke", "revoked"), ("wipe", "wipe")])
@@ -66,6 +129,7 @@ def test_a_device_is_shut_out_and_its_line_stays(shell: Shell, device: str, word
     shown = shell.run("devices", "show", device, "--json").data
     assert (shown["status"], shown["keys"]) == (status, enrolled["keys"])
     assert shown["status_since"] > enrolled["status_since"]
+    assert [terms["status"] for terms in shown["terms"]] == ["active", status]
     assert shell.run("devices", word, device, "--json").data["status"] == status
 
 
@@ -80,10 +144,10 @@ def test_noise_in_the_topic_hides_no_device(
     for value in (b"no Avro at all", b"\x00\x7f\xff\xff\xf0 of a schema that nobody registered"):
         producer.produce(topics.DEVICES, value, b"noise", 0)
     assert producer.flush(30) == 0
-    assert shell.run("devices", "enrol", "store-1", "--json").data["incarnation"] == 1
+    assert shell.run("devices", "enrol", "store-1", "--json").data["version"] == 1
     listed = shell.run("devices", "list", "--json")
     assert [line["device_id"] for line in listed.data] == ["store-1"]
-    assert listed.err.count("not readable") == 2
+    assert listed.err.count("is not believed") == 2
 
 
 def test_tables_show_what_the_data_says(shell: Shell, device: str, tmp_path: Path) -> None:

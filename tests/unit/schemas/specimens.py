@@ -21,6 +21,7 @@ from driftlog_crdt import DocumentState, Op, Origin
 from driftlog_schemas import avro_files
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.batch_codec import BatchCodec, encode_body, encode_command
+from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import (
     Batch,
@@ -30,8 +31,6 @@ from driftlog_schemas.messages import (
     CommandOutcome,
     Conflict,
     ConflictStatus,
-    Device,
-    DeviceStatus,
     DocumentOp,
     Heartbeat,
     Notice,
@@ -41,6 +40,7 @@ from driftlog_schemas.messages import (
     Verdict,
     Version,
 )
+from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs, conflict_id
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import StateCodec
@@ -63,6 +63,7 @@ class NumberedIds:
         "driftlog.v1.ParkedCommand",
         "driftlog.v1.ChainRow",
         "driftlog.v1.RefusalNotice",
+        "driftlog.v1.SignedLine",
     )
 
     def id_of(self, text: str) -> int:
@@ -76,7 +77,7 @@ IDS = NumberedIds()
 TEA = DocumentId("Stock", "s1", "earl/grey 100%")
 MILK = DocumentId("Stock", "s1", "milk")
 T0 = 1_790_000_000_000
-IDENTITY = Identity("store-1", 3, "5f0c77aa", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+IDENTITY = Identity("store-1", "5f0c77aa", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 
 
 def _op(document: DocumentId, seq: int, field: str, kind: str, value: object, context: object = None) -> DocumentOp:
@@ -173,14 +174,16 @@ CONFLICT = Conflict(
 )
 DEVICE = Device(
     "store-1",
-    3,
-    {"5f0c77aa": IDENTITY.public_key, "00aa11bb": bytes(32)},
-    ("s1", "shared"),
-    ("sell", "_write"),
-    DeviceStatus.REVOKED,
-    T0,
-    T0 + 5,
+    7,
+    (DeviceKey("00aa11bb", bytes(32), T0, T0 + 3), DeviceKey("5f0c77aa", IDENTITY.public_key, T0 + 2)),
+    (
+        Terms(T0, DeviceStatus.ACTIVE, ("s1", "shared"), ("sell", "_write"), T0 + 99, 11),
+        Terms(T0 + 5, DeviceStatus.REVOKED, ("s1", "shared"), ("sell", "_write"), T0 + 99, 11),
+    ),
 )
+_ROOT = RootKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64))))
+_OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(64, 96)))
+OPERATOR = OperatorKey(_OPERATOR, _ROOT.certify(_OPERATOR.public_key().public_bytes_raw(), 4, T0, oldest=3))
 HEARTBEAT = Heartbeat("store-1", "store-1.3", T0, "DEGRADED", 12, T0 - 900, 1 << 33, -40, {"driftlog": "0.1.0"})
 PARKED = ParkedCommand("store-1", T0, 1234567, 42, encode_command(SALE, "retail", "store-1.3"))
 
@@ -228,6 +231,7 @@ def _made() -> Mapping[str, Callable[[], bytes]]:
         "refusal": lambda: codecs.encode_receipt(REFUSAL),
         "conflict": lambda: codecs.encode_conflict(CONFLICT),
         "device": lambda: codecs.encode_device(DEVICE),
+        "signed_line": lambda: codecs.encode_signed_line(OPERATOR.sign(codecs.encode_device(DEVICE))),
         "heartbeat": lambda: codecs.encode_heartbeat(HEARTBEAT),
         "parked_command": lambda: codecs.encode_parked(PARKED),
         "document_key": lambda: document_key(TEA),

@@ -32,7 +32,7 @@ from tests.unit.schemas.arbitrary import REPLICA, batches, commands, values
 
 BODY = avro_files.parsed("batch_body")
 TEA = DocumentId("Stock", "s1", "tea")
-IDENTITY = Identity.create("store-1", 3)
+IDENTITY = Identity.create("store-1")
 
 
 def op(seq: int = 1, value: Plain = 1, **changed: Any) -> DocumentOp:

@@ -11,6 +11,7 @@ from driftlog_schemas.identity import (
     device_id,
     device_of,
     document_key,
+    is_replica_of,
     parse_document_key,
     replica_id,
     scope_prefix,
@@ -59,6 +60,24 @@ def test_what_cannot_name_a_device(name: str) -> None:
         device_id(name)
 
 
-def test_a_replica_is_an_incarnation_of_its_device() -> None:
-    assert replica_id("store-1", 3) == "store-1.3"
-    assert device_of("store-1.3") == "store-1"
+def test_a_replica_is_a_life_of_its_device() -> None:
+    replica = replica_id("store-1", "k3f7q2w7")
+    assert replica == "store-1.k3f7q2w7"
+    assert device_of(replica) == "store-1"
+    assert is_replica_of(replica, "store-1")
+
+
+@pytest.mark.parametrize(
+    "replica",
+    [
+        "store-1",
+        "store-1.",
+        "store-1.3",
+        "store-2.k3f7q2w7",
+        "store-1.K3F7Q2W7",
+        "store-1.k3f7q2w7a",
+        "store-1.k3f9q2w7",
+    ],
+)
+def test_what_is_no_life_of_the_device(replica: str) -> None:
+    assert not is_replica_of(replica, "store-1")

@@ -41,11 +41,13 @@ def test_what_was_pinned_is_still_read() -> None:
     assert parse_document_key(pinned("document_key")) == TEA
 
 
-def test_a_pinned_device_is_still_known_with_its_keys() -> None:
-    found = CODECS.decode_device(pinned("device"))
-    assert found.keys["5f0c77aa"] == IDENTITY.public_key
-    assert (found.device_id, found.incarnation, found.status) == ("store-1", 3, specimens.DEVICE.status)
-    assert (list(found.scopes), list(found.permissions)) == (["s1", "shared"], ["sell", "_write"])
+def test_a_pinned_line_of_the_registry_still_verifies() -> None:
+    assert CODECS.decode_device(pinned("device")) == specimens.DEVICE
+    line = CODECS.decode_signed_line(pinned("signed_line"))
+    assert line.genuine()
+    assert line.certificate.genuine()
+    assert line.certificate == specimens.OPERATOR.certificate
+    assert CODECS.decode_device(line.body) == specimens.DEVICE
 
 
 def test_a_pinned_batch_still_verifies() -> None:

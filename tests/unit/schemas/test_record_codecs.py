@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftlog_schemas import avro_files
+from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms, enrolled
 from driftlog_schemas.errors import ContractError, Undecodable
 from driftlog_schemas.framing import FramedCodec, header
 from driftlog_schemas.identity import DocumentId
@@ -20,8 +21,6 @@ from driftlog_schemas.messages import (
     CommandOutcome,
     Conflict,
     ConflictStatus,
-    Device,
-    DeviceStatus,
     Heartbeat,
     Notice,
     ParkedCommand,
@@ -114,13 +113,21 @@ def test_a_conflict_comes_back(made: Conflict) -> None:
     st.builds(
         Device,
         texts,
-        ints,
-        st.dictionaries(texts, st.binary(max_size=32), max_size=3),
-        st.lists(texts, max_size=3),
-        st.lists(texts, max_size=3),
-        st.sampled_from(DeviceStatus),
         longs,
-        longs,
+        st.lists(st.builds(DeviceKey, texts, st.binary(max_size=32), longs, longs), max_size=3).map(tuple),
+        st.lists(
+            st.builds(
+                Terms,
+                longs,
+                st.sampled_from(DeviceStatus),
+                st.lists(texts, max_size=3).map(tuple),
+                st.lists(texts, max_size=3).map(tuple),
+                longs,
+                longs,
+            ),
+            min_size=1,
+            max_size=3,
+        ).map(tuple),
     )
 )
 def test_a_device_comes_back(made: Device) -> None:
@@ -159,7 +166,7 @@ CONFLICT = Conflict("id", TEA, "price", (VERSION, VERSION), "review", "register"
 ENCODED = {
     "receipt": CODECS.encode_receipt(Receipt("a", "a.1", "r", 0, 1, (CommandOutcome("c", Verdict.PARKED),))),
     "conflict": CODECS.encode_conflict(CONFLICT),
-    "device": CODECS.encode_device(Device("a", 1, {"k": b"key"}, ("*",), ("*",), DeviceStatus.ACTIVE, 1, 1)),
+    "device": CODECS.encode_device(enrolled("a", DeviceKey("k", b"key", 1))),
     "heartbeat": CODECS.encode_heartbeat(Heartbeat("a", "a.1", 1, "ONLINE", 1, 1, 1, 1, {"driftlog": "1"})),
     "parked_command": CODECS.encode_parked(ParkedCommand("a", 1, 1, 1, b"body")),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from driftlog import AddWinsSet, App, Counter, Custom, Document, Flag, Map, Ranked, Refused, Register
@@ -12,13 +12,12 @@ from driftlog_crdt import DocumentState, Op, Plain
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import encode_body
 from driftlog_schemas.contract import SpaceContract
+from driftlog_schemas.devices import EVERYTHING, Device, DeviceKey, DeviceStatus, enrolled, with_terms
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import (
     Batch,
     Command,
     Conflict,
-    Device,
-    DeviceStatus,
     DocumentOp,
     ParkedCommand,
     Receipt,
@@ -126,18 +125,22 @@ def command(name: str, *ops: DocumentOp, declared_as: str = "") -> Command:
     return Command(name, declared_as, ops[0].document.scope, max(o.op.hlc for o in ops), ops)
 
 
-def device(identity: Identity, **changes: object) -> Device:
-    line = Device(
-        device_id=identity.device_id,
-        incarnation=identity.incarnation,
-        keys={identity.key_id: identity.public_key},
-        scopes=("*",),
-        permissions=("*",),
-        status=DeviceStatus.ACTIVE,
-        enrolled_ms=1,
-        status_since_ms=1,
-    )
-    return replace(line, **changes)  # type: ignore[arg-type]
+def device(
+    identity: Identity,
+    *,
+    scopes: tuple[str, ...] = EVERYTHING,
+    permissions: tuple[str, ...] = EVERYTHING,
+    status: DeviceStatus = DeviceStatus.ACTIVE,
+    since_ms: int = 2,
+    not_after_ms: int = 0,
+    grace_ms: int = 0,
+) -> Device:
+    """Enrolled long ago; another status, if there is one, counts since `since_ms`."""
+    key = DeviceKey(identity.key_id, identity.public_key, 1)
+    line = enrolled(identity.device_id, key, scopes, permissions, not_after_ms, grace_ms)
+    if status is DeviceStatus.ACTIVE:
+        return line
+    return with_terms(line, line.latest._replace(from_ms=since_ms, status=status))
 
 
 @dataclass
@@ -145,6 +148,10 @@ class Devices:
     """A device directory."""
 
     lines: dict[str, Device] = field(default_factory=dict)
+    vouches = True
+
+    def catch_up(self) -> None:
+        """Everything is known already."""
 
     def find(self, device_id: str) -> Device | None:
         return self.lines.get(device_id)

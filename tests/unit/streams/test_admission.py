@@ -7,8 +7,18 @@ import dataclasses
 import pytest
 
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, encode_body
+from driftlog_schemas.devices import (
+    SLACK_MS,
+    Device,
+    DeviceKey,
+    DeviceStatus,
+    ahead,
+    enrolled,
+    with_key,
+    with_terms,
+)
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Batch, Command, DeviceStatus, SignedBatch
+from driftlog_schemas.messages import Batch, Command, SignedBatch
 from driftlog_schemas.signing import Identity
 from driftlog_streams.core.admission import Admitted, Refusal
 from tests.unit.streams.cloud import IDS, NOW_MS, SPACE, Cloud, change, command, count, device, stock
@@ -75,7 +85,7 @@ def test_unknown_device_and_key_may_only_be_new(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("status", [DeviceStatus.REVOKED, DeviceStatus.WIPE])
 def test_a_revocation_counts_from_its_moment(cloud: Cloud, status: DeviceStatus) -> None:
-    line = device(cloud.identities["store-1"], status=status, status_since_ms=NOW_MS)
+    line = device(cloud.identities["store-1"], status=status, since_ms=NOW_MS)
     cloud.devices.lines["store-1"] = line
     value = cloud.batch(command("c1", count(stock(), 5, 1)))
     assert isinstance(cloud.admit(value, NOW_MS - 1), Admitted)
@@ -97,10 +107,11 @@ def test_a_batch_that_is_not_for_here(cloud: Cloud, changes: dict[str, object], 
     assert refusal(cloud, value).code == code
 
 
-def test_an_earlier_incarnation_may_still_send(cloud: Cloud) -> None:
+def test_any_life_may_send(cloud: Cloud) -> None:
     identity = cloud.identities["store-1"]
-    cloud.devices.lines["store-1"] = device(identity, incarnation=3)
-    assert isinstance(cloud.admit(cloud.envelope(signed_by(identity, plain_batch()))), Admitted)
+    for replica in ("store-1.aaaaaaaa", "store-1.zzzzzzzz"):
+        batch = plain_batch(replica=replica, commands=())
+        assert isinstance(cloud.admit(cloud.envelope(signed_by(identity, batch))), Admitted)
 
 
 def test_ops_of_another_scope_are_refused_not_seen(cloud: Cloud) -> None:
@@ -149,7 +160,7 @@ def test_a_refused_batch_counts_nothing_as_seen(cloud: Cloud) -> None:
     ],
 )
 def test_commands_are_judged_one_by_one(cloud: Cloud, line: dict[str, object], sent: Command, verdict: str) -> None:
-    cloud.devices.lines["store-1"] = device(cloud.identities["store-1"], **line)
+    cloud.devices.lines["store-1"] = device(cloud.identities["store-1"], **line)  # type: ignore[arg-type]
     cloud.merge(sent)
     assert cloud.verdicts() == {"c": verdict}
 
@@ -159,3 +170,65 @@ def test_a_rejected_command_counts_as_seen_and_the_next_one_goes_on(cloud: Cloud
     assert cloud.verdicts() == {"bad": "rejected invalid", "good": "accepted"}
     assert cloud.value(stock(), "on_hand") == 4
     assert cloud.state(stock()).vector == {"store-1.1": 2}
+
+
+# -- times: keys and terms count at the record's append time
+
+
+def decided(cloud: Cloud, line: Device, identity: Identity, append_ms: int) -> str:
+    """What becomes of a batch signed by this key: the refusal's code, "" for none."""
+    cloud.devices.lines[line.device_id] = line
+    value = cloud.envelope(signed_by(identity, plain_batch()))
+    admission = cloud.admit(value, append_ms)
+    return admission.code if isinstance(admission, Refusal) else ""
+
+
+def test_enrolled_again_the_thiefs_key_is_over_and_what_it_signed_before_stays_good(cloud: Cloud) -> None:
+    stolen, fresh = cloud.identities["store-1"], Identity.create("store-1")
+    line = with_terms(device(stolen), device(stolen).latest._replace(status=DeviceStatus.REVOKED, from_ms=NOW_MS))
+    again = with_key(line, DeviceKey(fresh.key_id, fresh.public_key, NOW_MS + 50_000), NOW_MS + 50_000)
+    again = with_terms(again, again.latest._replace(status=DeviceStatus.ACTIVE, from_ms=ahead(NOW_MS + 50_000)))
+    assert decided(cloud, again, stolen, NOW_MS - 1) == ""
+    assert decided(cloud, again, stolen, NOW_MS) == "revoked"
+    after = ahead(NOW_MS + 50_000)
+    assert decided(cloud, again, stolen, after) == "unknown_key"
+    assert decided(cloud, again, fresh, after) == ""
+
+
+def test_what_was_appended_while_revoked_is_not_admitted_later(cloud: Cloud) -> None:
+    identity = cloud.identities["store-1"]
+    line = device(identity, status=DeviceStatus.REVOKED, since_ms=NOW_MS)
+    back = with_terms(line, line.latest._replace(status=DeviceStatus.ACTIVE, from_ms=NOW_MS + 100))
+    codes = [decided(cloud, back, identity, NOW_MS + late) for late in (-1, 0, 99, 100)]
+    assert codes == ["", "revoked", "revoked", ""]
+
+
+def test_terms_of_a_moment_decide_what_a_command_may(cloud: Cloud) -> None:
+    line = device(cloud.identities["store-1"], permissions=("sell",))
+    cloud.devices.lines["store-1"] = with_terms(line, line.latest._replace(permissions=("receive",), from_ms=NOW_MS))
+    sell = command("before", count(stock(), 1, 1), declared_as="sell")
+    cloud.merge(sell, append_ms=NOW_MS - 1)
+    cloud.merge(sell._replace(id="after", ops=(count(stock(), 1, 2),)), append_ms=NOW_MS)
+    assert cloud.verdicts() == {"before": "accepted", "after": "rejected forbidden"}
+
+
+def test_a_key_counts_a_little_before_it_was_made_and_a_device_too(cloud: Cloud) -> None:
+    identity = cloud.identities["store-1"]
+    line = enrolled("store-1", DeviceKey(identity.key_id, identity.public_key, NOW_MS))
+    assert decided(cloud, line, identity, NOW_MS - SLACK_MS) == ""
+    assert decided(cloud, line, identity, NOW_MS - SLACK_MS - 1) == "unknown_key"
+
+
+def test_a_permit_that_ended_defers_and_nothing_is_seen(cloud: Cloud) -> None:
+    line = device(cloud.identities["store-1"], not_after_ms=NOW_MS, grace_ms=10)
+    cloud.devices.lines["store-1"] = line
+    cloud.merge(command("in grace", count(stock(), 1, 1)), append_ms=NOW_MS + 10)
+    cloud.merge(command("late", count(stock(), 2, 2)), append_ms=NOW_MS + 11)
+    cloud.devices.lines["store-1"] = with_terms(
+        line, line.latest._replace(from_ms=NOW_MS + 20, not_after_ms=NOW_MS + 99_999)
+    )
+    assert cloud.verdicts() == {"in grace": "accepted", "late": "deferred expired"}
+    assert cloud.state(stock()).vector == {"store-1.1": 1}
+    cloud.merge(command("late", count(stock(), 2, 2)), append_ms=NOW_MS + 20)
+    assert cloud.verdicts()["late"] == "accepted"
+    assert cloud.value(stock(), "on_hand") == 3

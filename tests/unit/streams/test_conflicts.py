@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from driftlog_crdt import DELETE, DOCUMENT, DocumentState, Plain
@@ -120,8 +118,6 @@ CROWD = 400
 
 def offline_writers(parcel: Writers, count: int) -> None:
     """Each of them writes a label without having heard of any other: lives of one device, for there are two devices here."""
-    line = parcel.cloud.devices.lines["store-1"]
-    parcel.cloud.devices.lines["store-1"] = replace(line, incarnation=count)
     for number in range(count):
         replica = f"store-1.{number + 1}"
         op = parcel.kind.prepare(
@@ -171,7 +167,6 @@ def test_a_record_holds_so_many_versions_and_counts_the_rest(parcel: Writers, mo
 
 def test_who_wrote_is_kept_in_the_state_and_the_deadline_does_not_move(address: Writers) -> None:
     cloud = address.cloud
-    cloud.devices.lines["store-2"] = replace(cloud.devices.lines["store-2"], incarnation=2)
     for store, at in ((1, 0), (2, 1_000)):
         op = address.kind.prepare(address.unseen(), f"store-{store}.1", NOW_MS << 16, "city", "set", f"city-{store}")
         arrived = command(f"c{store}", DocumentOp(address.document, op))._replace(actor=f"person-{store}")

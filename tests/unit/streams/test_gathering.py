@@ -16,6 +16,7 @@ from driftlog_schemas import topics
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver import pump as pump_module
+from driftlog_streams.faust_driver.append_time import LOG_APPEND_TIME
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.pump import MergePump
 from driftlog_streams.process.metrics import WorkerMetrics
@@ -71,7 +72,9 @@ class Rig:
         pulse: Any = SimpleNamespace(check=lambda: None)
         wire: Any = self.wire
         devices: Any = self.cloud.devices
-        self.pump = MergePump(self.cloud.rules, devices, wire, pulse, WorkerMetrics("retail"), reader, 0.0)
+        self.pump = MergePump(
+            self.cloud.rules, devices, wire, pulse, WorkerMetrics("retail"), reader, 0.0, lambda: None
+        )
         self.pump.consumer = self.log
         self.store = PartitionStore(folder)
         self.pump.assign({PARTITION: self.store}, {PARTITION: Recovered()})
@@ -90,6 +93,7 @@ class Rig:
             generation_id=1,
             value=value,
             timestamp=NOW_MS / 1000,
+            timestamp_type=LOG_APPEND_TIME,
         )
         event = SimpleNamespace(message=message, ack=lambda: None)
         self.pump.process(event, self.pump.admit(message))

@@ -16,7 +16,7 @@ import pytest
 from faust.types import TP
 
 from driftlog_schemas import topics
-from driftlog_schemas.messages import Device
+from driftlog_schemas.devices import Device
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver import host, overrides, publisher, pump, recovery, table
 from driftlog_streams.faust_driver.pulse import Pulse
@@ -49,15 +49,14 @@ class Directory:
         self.lines: dict[str, Device] = cloud.devices.lines
         self.late: dict[str, Device] = {}
         self.caught_up = 0
+        self.vouches = True
 
     def find(self, device_id: str) -> Device | None:
         return self.lines.get(device_id)
 
-    def fresh_since(self, moment: float) -> bool:
-        return False
-
     def catch_up(self) -> None:
         self.caught_up += 1
+        self.vouches = True
         self.lines.update(self.late)
 
 
@@ -166,7 +165,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> list[BaseExcept
 
     for module in (host, pump, table, overrides):
         monkeypatch.setattr(module, "die", die)
-    monkeypatch.setattr(publisher, "Producer", lambda config: Producer(broker, config))
+    for writer in (publisher, device_view):
+        monkeypatch.setattr(writer, "Producer", lambda config: Producer(broker, config))
     for reader in (recovery, changelog_reader, device_view):
         monkeypatch.setattr(reader, "Consumer", lambda config: Consumer(broker, config))
     monkeypatch.setattr(changelog_reader, "AdminClient", lambda config: Admin(broker, config))

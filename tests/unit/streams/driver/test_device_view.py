@@ -9,31 +9,49 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from driftlog_schemas import topics
+from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from driftlog_streams.errors import DevicesUnknown
 from driftlog_streams.registry import device_view
 from driftlog_streams.registry.device_view import DeviceView
-from tests.fake_kafka.broker import Broker
-from tests.fake_kafka.clients import Consumer
+from tests.fake_kafka.broker import START_MS, Broker
+from tests.fake_kafka.clients import Consumer, Producer
 from tests.unit.streams.cloud import device
 
 CODECS = RecordCodecs(FixedIds())
 
 
-def enrol(broker: Broker, name: str) -> None:
-    line = CODECS.encode_device(device(Identity.create(name)))
+def until(fact: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if fact():
+            return
+        time.sleep(0.005)
+    raise AssertionError("never so")
+
+
+OPERATOR = OperatorKey.create(RootKey.create(), START_MS)
+
+
+def line_of(name: str, operator: OperatorKey = OPERATOR) -> bytes:
+    return CODECS.encode_signed_line(operator.sign(CODECS.encode_device(device(Identity.create(name)))))
+
+
+def enrol(broker: Broker, name: str) -> bytes:
+    line = line_of(name)
     broker.append(topics.DEVICES, 0, name.encode(), line)
+    return line
 
 
 @pytest.fixture
 def started(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], DeviceView]]:
     monkeypatch.setattr(device_view, "Consumer", lambda config: Consumer(broker, config))
+    monkeypatch.setattr(device_view, "Producer", lambda config: Producer(broker, config))
     views: list[DeviceView] = []
 
     def start() -> DeviceView:
-        views.append(DeviceView("nowhere", CODECS))
+        views.append(DeviceView("nowhere", CODECS, mend=True))
         views[-1].start(5.0)
         return views[-1]
 
@@ -69,12 +87,48 @@ def test_holes_before_the_end_do_not_hold_it_up(broker: Broker, started: Callabl
     assert [line.device_id for line in started().all()] == ["a"]
 
 
-def test_freshness_is_that_of_the_question(broker: Broker, started: Callable[[], DeviceView]) -> None:
+def test_it_vouches_while_the_end_is_asked_for_and_reached_whoever_reads(
+    broker: Broker, started: Callable[[], DeviceView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tail thread hears nothing any more; the check notices, and the view no longer vouches."""
+    monkeypatch.setattr(device_view, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(device_view, "NOTICE_MS", 300)
     view = started()
-    moment = time.monotonic()
-    assert not view.fresh_since(moment)
+    until(lambda: view.vouches)
+    view._consumer.assign([])  # it polls on, and is given nothing
+    enrol(broker, "a")
+    until(lambda: not view.vouches)
+    with pytest.raises(DevicesUnknown, match="read 0 of 1"):
+        view.catch_up(0.05)
+
+
+def test_what_a_stranger_writes_over_a_line_is_put_back(
+    broker: Broker, started: Callable[[], DeviceView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_view, "CHECK_SECONDS", 0.01)
+    line = enrol(broker, "a")
+    view = started()
+    stranger = OperatorKey.create(RootKey.create(), START_MS)
+    broker.append(topics.DEVICES, 0, b"a", None)
+    broker.append(topics.DEVICES, 0, b"a", line_of("a", stranger))
+    until(lambda: broker.read(topics.DEVICES)[-1].value == line)
     view.catch_up(5.0)
-    assert view.fresh_since(moment)
+    assert view.find("a") is not None
+    assert not view.lines.covered
+    until(lambda: view.vouches)
+    assert len(broker.read(topics.DEVICES)) <= 5, "a stranger's write must not become a stream of ours"
+
+
+def test_the_root_that_is_met_first_is_told_once(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_view, "Consumer", lambda config: Consumer(broker, config))
+    enrol(broker, "a")
+    met: list[bytes] = []
+    view = DeviceView("nowhere", CODECS, met=met.append)
+    view.start(5.0)
+    enrol(broker, "b")
+    view.catch_up(5.0)
+    view.close()
+    assert met == [OPERATOR.certificate.root]
 
 
 def test_an_end_that_cannot_be_reached_refuses_nobody(broker: Broker, started: Callable[[], DeviceView]) -> None:

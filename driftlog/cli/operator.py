@@ -1,0 +1,120 @@
+"""`driftlog operator init|rotate|show`: whose word the device registry is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from driftlog.cli.terminal import (
+    DEFAULT_CACHE,
+    Bootstrap,
+    Cache,
+    Config,
+    Json,
+    Registry,
+    emit,
+    err,
+    facts,
+    moment,
+    told,
+)
+from driftlog_schemas.operator_keys import OperatorKey
+from driftlog_schemas.public_key import key_text
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.settings import ConnectionSettings
+from driftlog_streams.registry.enrolment import Enrolment
+from driftlog_streams.registry.operator_folder import OperatorFolder, usual_folder
+from driftlog_streams.registry.pinning import given_root
+
+app = typer.Typer(no_args_is_help=True, help="Whose word the device registry is. Example: driftlog operator init")
+
+OperatorPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--operator", envvar="DRIFTLOG_OPERATOR", help="Folder of the operator's keys.", show_default="the user's own"
+    ),
+]
+
+
+@app.command()
+@told
+def init(operator: OperatorPath = None, json: Json = False) -> None:
+    """Make a root key and an operator's key that it certifies. Example: driftlog operator init --operator ./keys"""
+    folder = OperatorFolder(operator or usual_folder())
+    made = folder.create(_now())
+    err.print(f"put {folder.root_file} where it is safe: only `driftlog operator rotate` needs it", soft_wrap=True)
+    _show(made, folder, json)
+
+
+@app.command()
+@told
+def show(operator: OperatorPath = None, json: Json = False) -> None:
+    """The operator's key and the root to pin. Example: driftlog operator show"""
+    folder = OperatorFolder(operator or usual_folder())
+    _show(folder.operator(), folder, json)
+
+
+@app.command()
+@told
+def rotate(
+    operator: OperatorPath = None,
+    root: Annotated[Path | None, typer.Option(help="The root key's file, if it is kept elsewhere.")] = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Make the next operator's key and sign every line again with it; the one before counts no more.
+
+    Example: driftlog operator rotate --root /media/safe/root.json
+    """
+    folder = OperatorFolder(operator or usual_folder())
+    key = folder.root(root)
+    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
+    ids = CachedRegistry(settings.registry, cache, register=True)
+    with Enrolment(settings.kafka, ids, folder.operator(), trusted_root(settings)) as enrolment:
+        made = enrolment.rotate_operator(key, folder.keep)
+    _show(made, folder, json)
+
+
+def operator_key(folder: Path | None) -> OperatorKey:
+    """The operator's key, made where there is none, and said so."""
+    found = OperatorFolder(folder or usual_folder())
+    if found.exists:
+        return found.operator()
+    made = found.create(_now())
+    err.print(
+        f"made an operator's key in {found.folder}: it signs who may write, keep it safe;"
+        f" pin its root everywhere with trust.root = {key_text(made.certificate.root)}",
+        soft_wrap=True,
+    )
+    return made
+
+
+def trusted_root(settings: ConnectionSettings) -> bytes | None:
+    """The root that is believed: the settings', else that of the operator who works here, else the first that is met."""
+    given = given_root(settings.trust.root)
+    folder = OperatorFolder(usual_folder())
+    if given is None and folder.exists:
+        return folder.operator().certificate.root
+    return given
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _show(key: OperatorKey, folder: OperatorFolder, json: bool) -> None:
+    certificate = key.certificate
+    data: dict[str, Any] = {
+        "root": key_text(certificate.root),
+        "operator": key_text(certificate.public),
+        "generation": certificate.generation,
+        "until": moment(certificate.until_ms),
+        "folder": str(folder.folder),
+    }
+    emit(data, as_json=json, table=lambda: facts("operator", data))

@@ -1,0 +1,139 @@
+"""The device registry as it can be believed: every record of the topic goes in, the highest genuine line of each device stands.
+
+A record that is no line of the operator changes nothing and is counted under the reason: a stranger's write or tombstone enrols nobody
+and erases nobody. Lines are kept with the bytes they came in, because a signed line may be put back by anybody who has seen it: where a
+record that changes nothing has become the last word on a device, `covered` names that device, and whoever owns the
+topic's well-being publishes the line again before compaction can forget it.
+
+What stands depends on the records only, not on who reads them when: the root (given, or the first that is met) certifies, the record's
+append time decides whether a certificate counted, the highest generation met decides which operators count, and the version decides
+between lines.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from driftlog_schemas.devices import Device
+from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.operator_keys import SignedLine
+from driftlog_schemas.record_codecs import RecordCodecs
+
+TOMBSTONE = "tombstone"
+UNREADABLE = "unreadable"
+UNTIMED = "untimed"
+FOREIGN = "foreign"
+OUT_OF_TIME = "certificate_ended"
+RETIRED = "retired_operator"
+BAD_SIGNATURE = "bad_signature"
+MISPLACED = "misplaced"
+OLDER = "older"
+
+
+class Line(NamedTuple):
+    """A device, by whom it was said, and the record that said it."""
+
+    device: Device
+    generation: int
+    value: bytes
+
+
+class DeviceLines:
+    """The lines of one registry. `root` is the pinned public key; None takes the first that is met."""
+
+    def __init__(self, codecs: RecordCodecs, root: bytes | None = None) -> None:
+        self._codecs = codecs
+        self.root = root
+        self.pinned = root is not None
+        """Was the root given, not met?"""
+        self._lines: dict[str, Line] = {}
+        self.generation = 0
+        """Of the newest operator that was met."""
+        self.oldest = 0
+        """The oldest generation that counts."""
+        self.operator_until_ms = 0
+        """When the newest operator's certificate ends."""
+        self.ignored: Counter[str] = Counter()
+        """Reason -> records that changed nothing."""
+        self.covered: set[str] = set()
+        """Devices whose last record in the topic is not their line."""
+
+    def find(self, device_id: str) -> Device | None:
+        line = self._lines.get(device_id)
+        return None if line is None else line.device
+
+    def line(self, device_id: str) -> Line | None:
+        """The device with the record that said it."""
+        return self._lines.get(device_id)
+
+    def all(self) -> list[Device]:
+        """Every device, by name."""
+        return [line.device for _, line in sorted(self._lines.copy().items())]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def take(self, key: bytes, value: bytes | None, append_ms: int | None) -> str:
+        """One record, with its append time (None: the topic keeps its writers' times). The reason if it changes nothing, else "".
+
+        Raises `RegistryUnreachable` where a foreign schema must be asked for: to pass a line over would forget a device.
+        """
+        name = key.decode(errors="replace")
+        reason = self._judged(name, value, append_ms)
+        known = self._lines.get(name)
+        if reason:
+            self.ignored[reason] += 1
+        if known is not None and known.value != value:
+            self.covered.add(name)
+        else:
+            self.covered.discard(name)
+        return reason
+
+    def _judged(self, name: str, value: bytes | None, append_ms: int | None) -> str:
+        if value is None:
+            return TOMBSTONE
+        try:
+            line = self._codecs.decode_signed_line(value)
+        except (Undecodable, UnknownSchema):
+            return UNREADABLE
+        if append_ms is None:
+            return UNTIMED
+        reason = self._distrust(line, append_ms)
+        if reason:
+            return reason
+        try:
+            device = self._codecs.decode_device(line.body)
+        except (Undecodable, UnknownSchema):
+            return UNREADABLE
+        if device.device_id != name:
+            return MISPLACED
+        self._met(line)
+        known = self._lines.get(name)
+        if known is not None and known.value == value:
+            return ""  # put back by somebody who had seen it
+        generation = line.certificate.generation
+        if known is not None and (known.generation, known.device.version) >= (generation, device.version):
+            return OLDER
+        self._lines[name] = Line(device, generation, value)
+        return ""
+
+    def _distrust(self, line: SignedLine, append_ms: int) -> str:
+        certificate = line.certificate
+        if (self.root is not None and certificate.root != self.root) or not certificate.genuine():
+            return FOREIGN
+        if not certificate.counts_at(append_ms):
+            return OUT_OF_TIME
+        if certificate.generation < self.oldest:
+            return RETIRED
+        return "" if line.genuine() else BAD_SIGNATURE
+
+    def _met(self, line: SignedLine) -> None:
+        certificate = line.certificate
+        self.root = self.root or certificate.root
+        if certificate.generation >= self.generation:
+            self.generation, self.operator_until_ms = certificate.generation, certificate.until_ms
+        if certificate.oldest > self.oldest:
+            self.oldest = certificate.oldest
+            for name in [n for n, known in self._lines.items() if known.generation < self.oldest]:
+                del self._lines[name]
