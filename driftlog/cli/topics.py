@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -19,23 +20,40 @@ from driftlog.cli.terminal import (
     rows,
     told,
 )
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.settings import ConnectionSettings
-from driftlog_schemas.topics import Plan, plan, wanted_topics
-from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_schemas.topics import REPLICATION, Plan, plan, replicated, wanted_topics
+from driftlog_schemas.topics_admin import Cluster, TopicsAdmin
 
 app = typer.Typer(no_args_is_help=True, help="Topics of an app. Example: driftlog topics plan --app shop:app")
 
 
+Replication = Annotated[
+    int | None,
+    typer.Option(
+        envvar="DRIFTLOG_REPLICATION",
+        min=1,
+        help="Brokers that each new topic is on; a write needs all but one of them.",
+        show_default=f"{REPLICATION}; 1 on a cluster of one broker",
+    ),
+]
+
+
 @app.command("plan")
 @told
-def plan_command(app: AppOption, bootstrap: Bootstrap = None, config: Config = None, json: Json = False) -> None:
+def plan_command(
+    app: AppOption,
+    bootstrap: Bootstrap = None,
+    config: Config = None,
+    replication: Replication = None,
+    json: Json = False,
+) -> None:
     """Say what would change; change nothing. Example: driftlog topics plan --app shop:app"""
-    made = _plan(load_contract(app), TopicsAdmin(ConnectionSettings.load(config, bootstrap=bootstrap).kafka))
-    emit(_data(made), as_json=json, table=lambda: _table(made))
-    if made.refuse:
-        fail(f"topic {made.refuse[0].topic} {made.refuse[0].fact}", made.refuse[0].remedy)
+    made = Planned.of(load_contract(app), ConnectionSettings.load(config, bootstrap=bootstrap).kafka, replication)
+    emit(made.data(), as_json=json, table=made.table)
+    made.require_none_refused()
 
 
 @app.command("apply")
@@ -45,9 +63,7 @@ def apply_command(
     bootstrap: Bootstrap = None,
     registry: Registry = None,
     config: Config = None,
-    replication: Annotated[
-        int, typer.Option(envvar="DRIFTLOG_REPLICATION", min=1, help="Replication factor of new topics.")
-    ] = 1,
+    replication: Replication = None,
     json: Json = False,
 ) -> None:
     """Create and alter topics, register schemas; refuses what would lose data.
@@ -56,35 +72,63 @@ def apply_command(
     """
     contract = load_contract(app)
     settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
-    admin = TopicsAdmin(settings.kafka)
-    made = _plan(contract, admin)
-    if not made.refuse:
-        require_compatible(
-            contract, settings.registry
-        )  # before the first topic: a refusal must leave everything as it was
-    admin.apply(made, replication)
+    made = Planned.of(contract, settings.kafka, replication)
+    if not made.plan.refuse:  # before the first topic: a refusal must leave everything as it was
+        require_compatible(contract, settings.registry)
+    made.admin.apply(made.plan)
     register_all(contract, settings.registry)
-    emit(_data(made), as_json=json, table=lambda: _table(made))
+    emit(made.data(), as_json=json, table=made.table)
 
 
-def _plan(contract: AppContract, admin: TopicsAdmin) -> Plan:
-    wanted = wanted_topics(contract)
-    return plan(wanted, admin.existing([t.name for t in wanted]))
+@dataclass(frozen=True)
+class Planned:
+    """What would change, and on which cluster."""
 
+    admin: TopicsAdmin
+    cluster: Cluster
+    factor: int
+    plan: Plan
 
-def _data(made: Plan) -> dict[str, Any]:
-    return {
-        "create": [{"topic": t.name, "partitions": t.partitions, "settings": dict(t.settings)} for t in made.create],
-        "alter": [{"topic": a.topic, "settings": {k: list(v) for k, v in a.settings.items()}} for a in made.alter],
-        "refuse": [{"topic": r.topic, "fact": r.fact, "remedy": r.remedy} for r in made.refuse],
-    }
+    @classmethod
+    def of(cls, contract: AppContract, kafka: KafkaSettings, replication: int | None = None) -> Planned:
+        """Raises `BrokerUnreachable`."""
+        admin = TopicsAdmin(kafka)
+        cluster = admin.cluster()
+        factor = replication or (1 if cluster.brokers == 1 else REPLICATION)
+        wanted = replicated(wanted_topics(contract), factor)
+        return cls(admin, cluster, factor, plan(wanted, admin.existing([t.name for t in wanted])))
 
+    @property
+    def note(self) -> str:
+        """What must be known of a cluster that keeps everything once."""
+        return "" if self.factor > 1 else "replication 1: with this broker's disk everything is lost"
 
-def _table(made: Plan) -> Table | str:
-    if made.empty:
-        return "nothing to change"
-    lines = [("create", t.name, f"{t.partitions} partitions, {t.settings['cleanup.policy']}") for t in made.create]
-    for a in made.alter:
-        lines += [("alter", a.topic, f"{name}: {old or 'unset'} -> {new}") for name, (old, new) in a.settings.items()]
-    lines += [("REFUSE", r.topic, r.fact) for r in made.refuse]
-    return rows("topics", ("what", "topic", "how"), lines)
+    def require_none_refused(self) -> None:
+        """End with the first refusal, if there is one."""
+        for refusal in self.plan.refuse:
+            fail(f"topic {refusal.topic} {refusal.fact}", refusal.remedy)
+
+    def data(self) -> dict[str, Any]:
+        made = self.plan
+        return {
+            "cluster": self.cluster._asdict(),
+            "replication": self.factor,
+            "note": self.note,
+            "create": [
+                {"topic": t.name, "partitions": t.partitions, "settings": dict(t.settings)} for t in made.create
+            ],
+            "alter": [{"topic": a.topic, "settings": {k: list(v) for k, v in a.settings.items()}} for a in made.alter],
+            "refuse": [{"topic": r.topic, "fact": r.fact, "remedy": r.remedy} for r in made.refuse],
+        }
+
+    def table(self) -> Table | str:
+        made, place = self.plan, f"{self.cluster}" + (f" ({self.note})" if self.note else "")
+        if made.empty:
+            return f"nothing to change on {place}"
+        lines = [("create", t.name, f"{t.partitions} partitions, {t.settings['cleanup.policy']}") for t in made.create]
+        for a in made.alter:
+            lines += [
+                ("alter", a.topic, f"{name}: {old or 'unset'} -> {new}") for name, (old, new) in a.settings.items()
+            ]
+        lines += [("REFUSE", r.topic, r.fact) for r in made.refuse]
+        return rows(f"topics of {place}", ("what", "topic", "how"), lines)

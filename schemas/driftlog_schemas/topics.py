@@ -8,7 +8,7 @@ way to another count is a new generation of the space, filled by replay.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from driftlog_schemas.contract import AppContract
 
@@ -23,6 +23,9 @@ TORN_GROUP_MS = 10 * 60 * 1000
 """How long compaction leaves recent states alone, so that a torn group can be told from a whole one."""
 
 
+REPLICATION = 3
+"""What is acknowledged must outlive any one broker; the cluster of one broker is the exception, and is told so."""
+MIN_INSYNC = "min.insync.replicas"
 WRITTEN_OVER_MS = 7 * DAY_MS
 """How long compaction leaves the device registry alone."""
 APPEND_TIME = "LogAppendTime"
@@ -56,6 +59,8 @@ class Topic:
     name: str
     partitions: int
     settings: Mapping[str, str]
+    replication: int = 1
+    """On how many brokers each partition is; of a found topic, the least of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,12 @@ def wanted_topics(contract: AppContract) -> list[Topic]:
     for space in contract.spaces.values():
         topics += space_topics(space.name, space.partitions)
     return topics
+
+
+def replicated(topics: Sequence[Topic], factor: int) -> list[Topic]:
+    """The same topics on so many brokers; a write is acknowledged by all but one of them, so that one may be missing."""
+    least = str(max(1, factor - 1))
+    return [replace(topic, replication=factor, settings={**topic.settings, MIN_INSYNC: least}) for topic in topics]
 
 
 def plan(wanted: Sequence[Topic], existing: Mapping[str, Topic]) -> Plan:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ClusterMetadata,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
@@ -23,6 +31,17 @@ ANSWER_SECONDS = 5.0
 """How long a broker may take to say what it has; one that is there answers at once."""
 
 
+class Cluster(NamedTuple):
+    """Which cluster, and how many brokers it has."""
+
+    id: str
+    bootstrap: str
+    brokers: int
+
+    def __str__(self) -> str:
+        return f"cluster {self.id or '(no id)'} at {self.bootstrap}"
+
+
 class TopicsAdmin:
     """The topics of one cluster."""
 
@@ -34,8 +53,8 @@ class TopicsAdmin:
 
     def existing(self, names: Sequence[str] | None = None) -> dict[str, Topic]:
         """What is there, with settings, of `names` or of all. Raises `BrokerUnreachable`."""
-        partitions = self.partition_counts()
-        found = [n for n in (names if names is not None else partitions) if n in partitions]
+        there = self._metadata().topics
+        found = [n for n in (names if names is not None else there) if n in there and there[n].error is None]
         if not found:
             return {}
         futures = self._admin.describe_configs([ConfigResource(ResourceType.TOPIC, n) for n in found])
@@ -43,19 +62,28 @@ class TopicsAdmin:
         for resource, future in futures.items():
             entries = self._result(future, f"to describe topic {resource.name}") or {}
             settings = {name: entry.value for name, entry in entries.items()}
-            result[resource.name] = Topic(resource.name, partitions[resource.name], settings)
+            partitions = there[resource.name].partitions
+            replication = min((len(p.replicas) for p in partitions.values()), default=1)
+            result[resource.name] = Topic(resource.name, len(partitions), settings, replication)
         return result
 
     def partition_counts(self) -> dict[str, int]:
         """Topic -> partitions, without settings. Raises `BrokerUnreachable`."""
+        return {name: len(t.partitions) for name, t in self._metadata().topics.items() if t.error is None}
+
+    def cluster(self) -> Cluster:
+        """Which cluster this is. Raises `BrokerUnreachable`."""
+        metadata = self._metadata()
+        return Cluster(metadata.cluster_id or "", self._bootstrap, len(metadata.brokers))
+
+    def _metadata(self) -> ClusterMetadata:
         try:
-            metadata = self._admin.list_topics(timeout=min(self._timeout, ANSWER_SECONDS))
+            return self._admin.list_topics(timeout=min(self._timeout, ANSWER_SECONDS))
         except KafkaException as error:
             raise BrokerUnreachable(
                 f"no Kafka broker answers at {self._bootstrap}",
                 "check --bootstrap, or start one with `driftlog broker up`",
             ) from error
-        return {name: len(t.partitions) for name, t in metadata.topics.items() if t.error is None}
 
     def require(self, wanted: Sequence[Topic]) -> None:
         """Raise `TopicProblem` if a topic is missing, has another partition count, or keeps its writers' times."""
@@ -83,7 +111,7 @@ class TopicsAdmin:
                     "run `driftlog topics apply --app ...`",
                 )
 
-    def apply(self, plan: Plan, replication: int = 1) -> None:
+    def apply(self, plan: Plan) -> None:
         """Carry out a plan; returns when the cluster shows the new topics.
 
         Raises `TopicProblem` on any refusal, ours or the broker's; the broker is asked about all topics before the first is made.
@@ -92,7 +120,7 @@ class TopicsAdmin:
             first = plan.refuse[0]
             raise TopicProblem(f"topic {first.topic} {first.fact}", first.remedy)
         if plan.create:
-            new = [NewTopic(t.name, t.partitions, replication, config=dict(t.settings)) for t in plan.create]
+            new = [NewTopic(t.name, t.partitions, t.replication, config=dict(t.settings)) for t in plan.create]
             for rehearsal in (True, False):
                 made = self._admin.create_topics(new, operation_timeout=self._timeout, validate_only=rehearsal)
                 for name, future in made.items():

@@ -23,7 +23,7 @@ from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.sealed import Open, SealedBatches
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES, MAX_BATCH_OPS, BatchCodec, batch_digest, encode_body
+from driftlog_schemas.batch_codec import MAX_BATCH_OPS, MAX_COMMAND_BYTES, BatchCodec, batch_digest, encode_body
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Batch, Command

@@ -53,7 +53,10 @@ def test_apply_makes_what_the_plan_said_and_again_does_nothing(
     assert topics[f"{space}.state"].settings["cleanup.policy"] == "compact"
     again = shell.run("topics", "apply", "--app", app)
     again.assert_done()
-    assert again.out == "nothing to change\n"
+    assert again.out.startswith("nothing to change on cluster ")
+    assert broker.bootstrap in again.out
+    assert "replication 1" in again.out
+    assert (done["cluster"]["bootstrap"], done["cluster"]["brokers"]) == (broker.bootstrap, 1)
     assert found(broker, space) == topics
 
 

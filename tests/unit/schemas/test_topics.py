@@ -15,6 +15,7 @@ from driftlog_schemas.topics import (
     Topic,
     ops_topic,
     plan,
+    replicated,
     state_topic,
     wanted_topics,
 )
@@ -85,3 +86,19 @@ def test_another_partition_count_is_refused_in_either_direction(partitions: int)
     assert f"has {partitions} partitions, the app declares 8" in refusal.fact
     assert f"partitions={partitions}" in refusal.remedy
     assert not made.empty
+
+
+def test_what_is_acknowledged_outlives_any_one_broker() -> None:
+    for topic in replicated(WANTED, 3):
+        assert (topic.replication, topic.settings["min.insync.replicas"]) == (3, "2")
+    for topic in replicated(WANTED, 1):
+        assert (topic.replication, topic.settings["min.insync.replicas"]) == (1, "1")
+
+
+def test_a_topic_that_keeps_its_writers_times_is_altered() -> None:
+    name = ops_topic("retail")
+    settings = {**THERE[name].settings, "message.timestamp.type": "CreateTime"}
+    made = plan(WANTED, {**THERE, name: replace(THERE[name], settings=settings)})
+    assert [(a.topic, dict(a.settings)) for a in made.alter] == [
+        (name, {"message.timestamp.type": ("CreateTime", "LogAppendTime")})
+    ]
