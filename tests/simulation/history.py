@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,3 +111,9 @@ class History:
     ends: dict[str, EdgeEnd] = field(default_factory=dict)
     trace_hash: str = ""
     events: int = 0
+    situations: Counter[str] = field(default_factory=Counter)
+    """What was met, and how often; for the table of what the worlds cover."""
+
+    def situation(self, name: str, times: int = 1) -> None:
+        """It happened."""
+        self.situations[name] += times

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 EPOCH_MS = 1_750_000_000_000
 """When every world begins: a time like today's, for stamps that look like stamps."""
 
-MAX_EVENTS = 200_000
+MAX_EVENTS = 1_000_000
 """More than this is a run that feeds itself; it is a failure, not patience."""
 
 

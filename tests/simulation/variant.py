@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from driftlog_crdt import DocumentState, Op
-from driftlog_edge.ports import Store, Writes
+from driftlog_edge.ports import Writes
 from driftlog_edge.store.journal import Journal, Ticket
 from driftlog_streams.core.decision import Decider
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
@@ -24,7 +24,8 @@ class Variant:
     name: str
     merger: Callable[..., PartitionMerger] = PartitionMerger
     deck: Callable[[], FlightDeck] = FlightDeck
-    journal: Callable[[Store], Journal] = Journal
+    planted: tuple[tuple[str, Any], ...] = ()
+    """(dotted name, what stands there instead), put in place for the life of a world"""
 
 
 HONEST = Variant("honest")
@@ -93,5 +94,5 @@ PLANTED = (
     Variant("dedupe by offset", merger=MergesByOffset),
     Variant("state before outcomes", deck=PublishesStatesFirst),
     Variant("worker acks before the write", deck=AcknowledgesFirst),
-    Variant("edge acks before the write", journal=AnswersBeforeTheWrite),
+    Variant("edge acks before the write", planted=(("driftlog_edge.assembly.Journal", AnswersBeforeTheWrite),)),
 )

@@ -26,6 +26,7 @@ from tests.simulation.app import EDGES, FORBIDDEN, PARTITIONS, SPACE
 from tests.simulation.group import OPS, Group
 from tests.simulation.history import History
 from tests.simulation.log import LogRecord, SimulatedLog
+from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network
 from tests.simulation.scheduler import EPOCH_MS, Scheduler
 from tests.simulation.variant import HONEST, Variant
@@ -88,6 +89,8 @@ class World:
         self.log = SimulatedLog(self.scheduler, space_topics(SPACE.name, PARTITIONS))
         self.log.grown = self._grown
         self.network = Network(self.scheduler)
+        self.loops: list[SimulatedLoop] = []
+        """Of all lives that there were."""
         self.group = Group(self.scheduler, self.log)
         self.identities = {name: _identity(seed, name) for name in EDGES}
         self.history.devices = {name: _enrolled(name, identity) for name, identity in self.identities.items()}
@@ -105,6 +108,12 @@ class World:
 
     def run(self) -> History:
         """Live the whole life of this world."""
+        from tests.simulation import stand_ins
+
+        with stand_ins.in_place(self):
+            return self._run()
+
+    def _run(self) -> History:
         from tests.simulation import mischief
 
         scheduler, history = self.scheduler, self.history
@@ -121,6 +130,8 @@ class World:
             scheduler.run_until(scheduler.now + 5_000)
         history.quiet, history.unrest = not unrest, unrest
         self._close()
+        for loop in self.loops:
+            loop.clear()
         return history
 
     def _heal(self) -> None:

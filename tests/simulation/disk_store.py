@@ -1,0 +1,38 @@
+"""The agent's store on a simulated disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from driftlog_edge.errors import DiskFull
+from driftlog_edge.ports import Family, Writes
+from tests.simulation.disk import Disk, OutOfSpace, Put
+
+
+class DiskStore:
+    """`ports.Store`. Opening it makes durable what is there, as RocksDB's recovery does."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        disk.sync()
+
+    def get(self, family: Family, key: bytes) -> bytes | None:
+        return self._disk.family(family.value).get(key)
+
+    def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        for key, value in self._disk.family(family.value).scan(max(prefix, after)):
+            if not key.startswith(prefix):
+                return
+            if key > after:
+                yield key, value
+
+    def write(self, writes: Writes, *, sync: bool) -> None:
+        try:
+            self._disk.write([Put(family.value, key, value) for (family, key), value in writes.items()], sync=sync)
+        except OutOfSpace as error:
+            raise DiskFull("the simulated disk is full") from error
+
+    def disk_bytes(self) -> int:
+        return sum(family.size for family in self._disk.families.values())
+
+    def close(self) -> None: ...
