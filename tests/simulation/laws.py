@@ -216,16 +216,16 @@ def outcomes_reach_their_device(case: Case) -> Iterator[str]:
     for command_id, decision in case.decisions.items():
         if decision.verdict == "parked":
             continue
-        told = {entry for entry in receipts[command_id] if entry[0] in ("accepted", "rejected")}
+        told = {entry for entry in receipts[command_id] if entry[0] in ("accepted", "no_effect", "rejected")}
         if decision.verdict == "rejected" and told != {("rejected", decision.code)}:
             yield f"{command_id} was rejected ({decision.code}), its receipts say {sorted(told)}"
-        if decision.verdict == "accepted" and any(verdict == "rejected" for verdict, _ in told):
+        if decision.verdict != "rejected" and any(verdict == "rejected" for verdict, _ in told):
             yield f"{command_id} was accepted, its receipts say {sorted(told)}"
         end = case.history.ends.get(decision.replica.rpartition(".")[0])
         if end is None:
             continue
         status = end.status.get(command_id)
-        expected = ("rejected", decision.code) if decision.verdict == "rejected" else ("merged", "")
+        expected = ("merged", "") if decision.verdict == "accepted" else (decision.verdict, decision.code)
         if status != expected:
             yield f"{command_id} of {decision.replica} stands at {status} on its edge, the log says {expected}"
 

@@ -133,13 +133,15 @@ class Reference:
         code = self._objection(item)
         for document, op in command.ops:
             self._document(document).seen[op.replica] = op.seq
+        verdict = "accepted"
         if not code:
-            for document, op in command.ops:
-                self._merge(document, op, item)
+            idle = [self._merge(document, op, item) for document, op in command.ops]
+            if any(idle):
+                verdict = code = "no_effect"
         else:
+            verdict = "rejected"
             for document, op in command.ops:
                 self._document(document).rejected.append(op)
-        verdict = "rejected" if code else "accepted"
         self.decisions[item.replica, command.id] = Decision(command, item.replica, item.offset, verdict, code)
         return True
 
@@ -160,7 +162,8 @@ class Reference:
                 return "recount"
         return ""
 
-    def _merge(self, document: DocumentId, op: Op, item: _Waiting) -> None:
+    def _merge(self, document: DocumentId, op: Op, item: _Waiting) -> bool:
+        """Is it without effect, because a delete that it had not seen has taken it?"""
         append_ms, command = item.append_ms, item.command
         if (op.hlc >> 16) > append_ms + CLOCK_BOUND_MS:
             op = op._replace(hlc=append_ms << 16)
@@ -173,6 +176,7 @@ class Reference:
             for other in standing if op in standing else ():
                 if _text(op.value) != _text(other.value):
                     self._expect(document, op, other)
+        return state.policy == "delete-wins" and op.kind != "delete" and op not in effective(state.ops, state.policy)
 
     def _expect(self, document: DocumentId, op: Op, other: Op) -> None:
         if _policy(document, op.field) != "silent":
