@@ -106,7 +106,7 @@ def _assembled(
         views,
         outbox,
         journal,
-        lambda: executor.hlc,
+        executor.stamps,
         identity.device_id,
     )
     shipper = Shipper(outbox, config.batches_in_flight)

@@ -24,9 +24,47 @@ def test_every_stamp_is_above_all_seen_and_given(events: list[tuple[bool, int]])
             assert stamp >= pack(wall)
         else:
             stamp = pack(wall, 7)
-            clock.observe(stamp)
+            clock.observe(stamp, wall)
         highest = max(highest, stamp)
         assert clock.last == highest
+
+
+@given(last=walls, seen=stamps, now=walls, bound=st.integers(0, 10_000_000))
+def test_no_clock_is_dragged_beyond_the_bound(last: int, seen: int, now: int, bound: int) -> None:
+    clock = HybridClock(pack(last))
+    clock.observe(seen, now, bound)
+    assert clock.last == (max(pack(last), seen) if millis(seen) <= now + bound else pack(last))
+
+
+@given(real=st.integers(0, MAX_MS // 4), ahead=st.integers(1, MAX_MS // 4), data=st.data())
+def test_a_clock_that_is_corrected_stamps_real_time(real: int, ahead: int, data: st.DataObject) -> None:
+    later = data.draw(st.integers(0, ahead - 1))
+    clock = HybridClock()
+    stamped = millis(clock.tick(real + ahead))
+    for _ in range(2):  # hearing it twice changes nothing
+        clock.correct(stamped, real, real + ahead + later)
+    assert millis(clock.tick(real + ahead + later + 1)) == real + later + 1
+
+
+@given(real=st.integers(0, MAX_MS // 4), ahead=st.integers(2, MAX_MS // 4), data=st.data())
+def test_a_wall_that_was_set_right_before_the_log_spoke_is_left_alone(
+    real: int, ahead: int, data: st.DataObject
+) -> None:
+    later = data.draw(st.integers(0, ahead - 2))
+    clock = HybridClock()
+    stamped = millis(clock.tick(real + ahead))
+    clock.correct(stamped, real, real + later)
+    assert (clock.ahead_ms, millis(clock.tick(real + later + 1))) == (0, real + later + 1)
+
+
+def test_a_wall_that_was_found_ahead_and_is_set_right_is_believed_again() -> None:
+    clock = HybridClock(ahead_ms=1000)
+    clock.at_least(5000, 6500)
+    assert clock.now_ms(6500) == 5500, "it may be"
+    clock.at_least(5600, 5650)
+    assert clock.now_ms(5650) == 5600, "less has passed than is known to have"
+    clock.at_least(9000, 8000)
+    assert clock.now_ms(8000) == 8000, "a slow wall is not set forward"
 
 
 @given(wall=walls, ticks=st.integers(1, 50))

@@ -21,6 +21,7 @@ from driftlog_edge.store.command_log import Entry, Status, fingerprint
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import Fate, Mark
+from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import View, Views
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS, encode_command
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput, Json
@@ -150,7 +151,8 @@ class _Run:
         rules = view.collection.document
         if len(self.ops) >= MAX_BATCH_OPS:
             raise InvalidInput("command", f"makes more than {MAX_BATCH_OPS} changes; split it")
-        stamp = self._clock.tick(self._wall_ms)
+        self._clock.observe(view.stamp, self._clock.now_ms(self._wall_ms))
+        stamp = view.stamp = self._clock.tick(self._wall_ms)
         unsure = view.state.vector.get(self.replica, 0) - view.known.get(self.replica, 0)
         op = rules.prepare(view.state, self.replica, stamp, field, kind, value, unsure)
         self.touched[view.key] = view
@@ -196,17 +198,14 @@ class Executor:
         self._journal = journal
         self._wall = clock
         self._scopes = scopes
-        self.hlc = HybridClock()
+        self.stamps = Stamps(journal, clock)
         self._last_lsn = 0
         self.reload()
         journal.on_rollback(self.reload)
 
     def reload(self) -> None:
-        """Clock and lsn as the store has them."""
-        stored = self._journal.get(Family.META, keys.CLOCK)
-        observed = keys.unpack_number(self._journal.get(Family.META, keys.OBSERVED))
-        self.hlc = HybridClock(max(observed, keys.unpack_number(stored[:8]) if stored else 0))
-        self._last_lsn = keys.unpack_number(stored[8:]) if stored else 0
+        """The lsn as the store has it."""
+        _, self._last_lsn = keys.unpack_pair(self._journal.get(Family.META, keys.CLOCK))
 
     def run(self, name: str, arguments: Mapping[str, Any], command_id: str = "", actor: str = "") -> Executed:
         """A declared command.
@@ -297,9 +296,10 @@ class Executor:
         intent: Json,
     ) -> Executed:
         wall_ms = self._wall.wall_ms()
-        stamp = self.hlc.last
+        clock = self.stamps.clock
+        stamp = clock.last
         command_id = command_id or str(uuid.uuid4())
-        run = _Run(self._views, space, self._writer, self.hlc, wall_ms, self._scopes, command_id, actor)
+        run = _Run(self._views, space, self._writer, clock, wall_ms, self._scopes, command_id, actor)
         try:
             result = function(run)
             if run.ops:
@@ -307,7 +307,7 @@ class Executor:
             return self._log(command_id, name, space, priority, mark, actor, run, result, wall_ms, intent)
         except BaseException:
             # Refused, invalid or a defect in the app's function: the views may hold half of it.
-            self.hlc = HybridClock(stamp)
+            clock.last = stamp
             for key in run.touched:
                 self._views.forget(key)
             raise
@@ -335,7 +335,7 @@ class Executor:
             return Executed(command_id, entry, writes)
         assert run.scope is not None
         lsn = self._last_lsn + 1
-        command = Command(command_id, name, run.scope, self.hlc.last, tuple(run.ops), actor)
+        command = Command(command_id, name, run.scope, self.stamps.clock.last, tuple(run.ops), actor)
         try:
             logged = encode_command(command, space, run.replica)
         except TooBig as error:
@@ -347,7 +347,7 @@ class Executor:
         for key, view in run.touched.items():
             mark_there = Mark(lsn, Fate.UNKNOWN, run.replica, view.state.vector[run.replica])
             writes[Family.PENDING, keys.pending_key(key, lsn)] = mark_there.encode()
-        writes[Family.META, keys.CLOCK] = keys.pack_number(self.hlc.last) + keys.pack_number(lsn)
+        writes[Family.META, keys.CLOCK] = keys.pack_pair(self.stamps.clock.last, lsn)
         writes.update(self._lives.taking(*self._outbox.place(space, run.scope), run.replica))
         writes.update(self._outbox.entry(space, run.scope, priority, lsn, touched))
         for view in run.touched.values():

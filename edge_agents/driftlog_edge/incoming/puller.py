@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
-from driftlog_crdt import AlgebraError, DocumentState, HybridClock, Vector, canonical, dominates
+from driftlog_crdt import AlgebraError, DocumentState, Vector, canonical, dominates
 from driftlog_edge.incoming.verdicts import Answered, Verdicts
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place, Record
@@ -22,6 +22,7 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import FOREIGN_DOT
 from driftlog_edge.store.pending import Fate, marks_of
+from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import Undecodable, UnknownSchema
@@ -72,7 +73,7 @@ class Puller:
         views: Views,
         outbox: Outbox,
         journal: Journal,
-        hlc: Callable[[], HybridClock],
+        stamps: Stamps,
         device_id: str,
     ) -> None:
         self._contract = contract
@@ -84,7 +85,7 @@ class Puller:
         self._lives_outbox = outbox
         self._verdicts = Verdicts(journal, outbox)
         self._journal = journal
-        self._hlc = hlc
+        self._stamps = stamps
         self._device_id = device_id
         self._on_staged: list[Callable[[Pulled], None]] = []
 
@@ -122,7 +123,7 @@ class Puller:
             if before is not None and not dominates(incoming.vector, before.vector):
                 incoming = codec.collection.document.join(before, incoming)
                 value = codec.encode(document, incoming)
-            self._observe(document, incoming)
+            self._observe(document, incoming, record.timestamp_ms)
             latest[record.key] = incoming
             changed[record.key] = document
             writes[Family.CONFIRMED, record.key] = value
@@ -145,7 +146,7 @@ class Puller:
         for branch in forked:
             writes.update(self._lives.written(*branch, replace(self._lives.chain(*branch), fork=FOREIGN_DOT)))
         if latest:
-            writes[Family.META, keys.OBSERVED] = keys.pack_number(self._hlc().last)
+            writes.update(self._stamps.kept())
         if records:
             writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
         return Pulled(
@@ -201,12 +202,12 @@ class Puller:
         places = [(Family.PENDING, keys.pending_key(other, lsn)) for other in others]
         return any(place not in writes and self._journal.get(*place) is not None for place in places)
 
-    def _observe(self, document: DocumentId, state: DocumentState) -> None:
-        clock = self._hlc()
+    def _observe(self, document: DocumentId, state: DocumentState, at_ms: int) -> None:
+        self._stamps.read(at_ms)
         kind = self._codecs[document.collection].collection.document
         for name, stored in state.fields.items():
             for write in kind.merge_type(name).writes(stored):
-                clock.observe(write.hlc)
+                self._stamps.observe(write.hlc, at_ms)
 
     def receipts(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
         """Rows of this replica's chain in this partition, and refusals of what claimed to be its device's; others are passed over."""
@@ -234,6 +235,9 @@ class Puller:
             answer = self._verdicts.of(row, record.value)
             if answer.writes:
                 skew = row.skew_ms or skew
+                self._stamps.read(row.append_ms)
+                if row.skew_ms:
+                    writes.update(self._stamps.contradicted(row.append_ms + row.skew_ms, row.append_ms))
                 answered.append(answer)
                 writes.update(answer.writes)
         if records:

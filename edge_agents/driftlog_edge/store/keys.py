@@ -110,6 +110,15 @@ def digest_key(space: str, scope: str) -> bytes:
     return f"digest/{space}/{scope}".encode()
 
 
+def pack_pair(one: int, other: int) -> bytes:
+    return pack_number(one) + pack_number(other)
+
+
+def unpack_pair(data: bytes | None) -> tuple[int, int]:
+    """Zeros where nothing is stored."""
+    return (0, 0) if data is None else (unpack_number(data[:LSN_BYTES]), unpack_number(data[LSN_BYTES:]))
+
+
 def pack_number(number: int) -> bytes:
     return _LSN.pack(number)
 

@@ -27,7 +27,7 @@ CACHED_VIEWS = 20_000
 class View:
     """One document as this replica sees it."""
 
-    __slots__ = ("collection", "document", "key", "known", "pending", "size", "state")
+    __slots__ = ("collection", "document", "key", "known", "pending", "size", "stamp", "state")
 
     def __init__(
         self, document: DocumentId, key: bytes, collection: CollectionContract, state: DocumentState, size: int
@@ -40,6 +40,8 @@ class View:
         """About how many bytes the state takes."""
         self.pending: list[int] = []
         """lsns of own commands that the confirmed state lacks"""
+        self.stamp = 0
+        """the highest of own pending ops here"""
         self.known: dict[str, int] = dict(state.vector)
         """replica -> up to which seq the outcome is known"""
 
@@ -127,6 +129,7 @@ def add(view: View, mark: Mark, command: Command) -> None:
     for document, op in command.ops:
         if document != view.document:
             continue
+        view.stamp = max(view.stamp, op.hlc)
         if mark.fate is Fate.REFUSED:  # it has no effect, and its dot stays taken
             if state.vector.get(op.replica, 0) < op.seq:
                 rules.see(state, op)

@@ -96,7 +96,7 @@ class Replica:
             self.views,
             self.outbox,
             self.journal,
-            lambda: self.executor.hlc,
+            self.executor.stamps,
             identity.device_id,
         )
 

@@ -23,7 +23,7 @@ def facts(replica: Replica) -> tuple[object, ...]:
     return (
         replica.everything(),
         replica.journal.waiting,
-        replica.executor.hlc.last,
+        replica.executor.stamps.clock.last,
         replica.executor._last_lsn,
         replica.outbox.waiting,
         len(replica.views.backlog),
