@@ -19,14 +19,13 @@ from typing import Any
 import faust
 
 from driftlog_crdt import Outcome
-from driftlog_schemas.batch_codec import decode_body
+from driftlog_schemas.batch_codec import batch_digest, decode_body
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import (
-    CommandOutcome,
+    ChainEntry,
+    ChainRow,
     Device,
-    Receipt,
     SignedBatch,
-    Verdict,
 )
 from driftlog_schemas.signing import verify
 from driftlog_streams.core import conflicts
@@ -100,17 +99,19 @@ def _app(bootstrap: str, space: str, partitions: int, folder: Path, rules: Space
                         if conflict is not None:
                             await found.send(key=conflict.id.encode(), value=rules.records.encode_conflict(conflict))
                     states[key] = collection.codec.encode(document, state)
-            receipt = Receipt(
+            row = ChainRow(
                 device_id=device.device_id,
                 replica=batch.replica,
                 space=batch.space,
                 partition=message.partition,
-                batch=batch.number,
-                outcomes=tuple([CommandOutcome(c.id, Verdict.ACCEPTED) for c in batch.commands]),
+                last=batch.number,
+                head=batch_digest(signed.body),
+                floor=batch.number,
+                entries=(ChainEntry(batch.number, batch_digest(signed.body)[:8], message.offset),),
                 offset=message.offset,
             )
-            value = rules.records.encode_receipt(receipt)
-            await receipts.send(key=device.device_id.encode(), value=value, partition=message.partition)
+            value = rules.records.encode_chain_row(row)
+            await receipts.send(key=batch.replica.encode(), value=value, partition=message.partition)
 
     app.agent(ops, name="merge")(merge)
     return app

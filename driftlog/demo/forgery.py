@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -12,8 +13,9 @@ from driftlog.demo.processes import DemoFailed
 from driftlog_crdt import Op
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
+from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import DocumentId, new_life, replica_id
-from driftlog_schemas.messages import Batch, Command, DocumentOp, Receipt
+from driftlog_schemas.messages import Batch, Command, DocumentOp, RefusalNotice
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -22,8 +24,8 @@ from driftlog_schemas.signing import Identity
 
 def forge(
     victim: Identity, space: str, partitions: int, store: str, sku: str, ids: SchemaIds, bootstrap: str
-) -> Receipt:
-    """Send it and return the receipt that refuses it. Raises `DemoFailed` if none comes."""
+) -> RefusalNotice:
+    """Send it and return the notice that refuses it. Raises `DemoFailed` if none comes."""
     partition = partition_of(store, partitions)
     thief = replace(victim, key=Identity.create("thief").key)
     replica = replica_id(victim.device_id, new_life())
@@ -47,9 +49,8 @@ def forge(
             value = None if record is None or record.error() else record.value()
             if value is None:
                 continue
-            receipt = RecordCodecs(ids).decode_receipt(value)
-            if receipt.code:
-                return receipt
+            with suppress(Undecodable):  # other records stand there too
+                return RecordCodecs(ids).decode_refusal_notice(value)
     finally:
         consumer.close()
-    raise DemoFailed("no receipt refused the forged batch", "see the workers' logs")
+    raise DemoFailed("nothing refused the forged batch", "see the workers' logs")

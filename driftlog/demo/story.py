@@ -108,7 +108,7 @@ class RetailDay:
     def _forged(self) -> None:
         self._act("12:00  Somebody forges a delivery")
         space = self._cast.contract.spaces["retail"]
-        receipt = forgery.forge(
+        notice = forgery.forge(
             self._cast.identities["store-2"],
             "retail",
             space.partitions,
@@ -117,8 +117,8 @@ class RetailDay:
             self._ids,
             self._cast.bootstrap,
         )
-        self._outcome.forged = {"code": receipt.code, "reason": receipt.reason}
-        self._say(f"a batch of 1,000,000 tea in store-2's name is refused: {receipt.code}, {receipt.reason}")
+        self._outcome.forged = {"code": notice.code, "reason": notice.reason}
+        self._say(f"a batch of 1,000,000 tea in store-2's name is refused: {notice.code}, {notice.reason}")
 
     def _back(self) -> None:
         self._act("13:10  The network is back")

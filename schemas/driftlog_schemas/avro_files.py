@@ -15,7 +15,6 @@ _FOLDERS = (_HERE / "avro", _HERE.parent / "avro")
 RECORDS = (
     "signed_batch",
     "batch_body",
-    "receipt",
     "chain_row",
     "refusal_notice",
     "conflict",
@@ -23,6 +22,7 @@ RECORDS = (
     "signed_line",
     "heartbeat",
     "parked_command",
+    "quarantined",
 )
 
 

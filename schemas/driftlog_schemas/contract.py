@@ -11,11 +11,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
-from driftlog_crdt import DocumentState, DocumentType, Op, Plain
+from driftlog_crdt import DELETE, DOCUMENT, DocumentState, DocumentType, Op, Plain
 
 Json: TypeAlias = Plain
 
 History: TypeAlias = Literal["full", "collapsed"]
+
+
+Touches: TypeAlias = Mapping[str, frozenset[str]]
+"""collection -> names of its fields, `delete`, or `*` for all of it. A document that is written as one record is touched as `*`."""
+
+
+def touches_op(touches: Touches, collection: str, op: Op) -> bool:
+    """Is this op among what a command may change?"""
+    places = touches.get(collection, frozenset())
+    if "*" in places:
+        return True
+    return op.kind == DELETE and "delete" in places if op.field == DOCUMENT else op.field in places
 
 
 class Refused(Exception):
@@ -134,6 +146,8 @@ class CommandContract:
     """JSON Schema of the arguments, for OpenAPI and `--help`."""
     doc: str = ""
     priority: str = "normal"
+    touches: Touches | None = None
+    """What its ops may change; None for anything in its space."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,6 @@ class Verdict(Enum):
     PARKED = "parked"
     DEFERRED = "deferred"
     """Refused for now: nothing of it counts as seen, and its device sends it again in a later batch."""
-    DUPLICATE = "duplicate"
-    """All its ops had been seen before: merged or rejected then; an earlier receipt says which."""
 
 
 class CommandOutcome(NamedTuple):
@@ -83,24 +81,6 @@ class CommandOutcome(NamedTuple):
     verdict: Verdict
     code: str = ""
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The cloud's answer to one batch. A whole batch refused (signature, device) has `code` and no outcomes."""
-
-    device_id: str
-    replica: str
-    space: str
-    partition: int
-    batch: int
-    outcomes: tuple[CommandOutcome, ...]
-    code: str = ""
-    reason: str = ""
-    skew_ms: int = 0
-    """How far the batch's newest HLC was ahead of the record's append time; 0 within the bound."""
-    offset: int = -1
-    """Of the batch in the op topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,3 +221,16 @@ class ParkedCommand:
     offset: int
     batch: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A record that a worker could not decide, as it came; nothing of it counts as seen."""
+
+    code: str
+    reason: str
+    partition: int
+    offset: int
+    append_ms: int
+    replica: str
+    record: bytes

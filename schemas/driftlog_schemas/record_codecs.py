@@ -1,4 +1,4 @@
-"""Receipts, conflicts, devices, heartbeats and parked commands as framed Avro."""
+"""Chain rows, conflicts, devices, heartbeats and parked commands as framed Avro."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from driftlog_schemas.messages import (
     Heartbeat,
     Notice,
     ParkedCommand,
-    Receipt,
+    Quarantined,
     RefusalNotice,
     Verdict,
     Version,
@@ -40,7 +40,6 @@ class RecordCodecs:
     """All of them over one set of schema ids."""
 
     def __init__(self, ids: SchemaIds) -> None:
-        self._receipt = FramedCodec(avro_files.text("receipt"), ids)
         self._chain_row = FramedCodec(avro_files.text("chain_row"), ids)
         self._refusal_notice = FramedCodec(avro_files.text("refusal_notice"), ids)
         self._conflict = FramedCodec(avro_files.text("conflict"), ids)
@@ -48,32 +47,7 @@ class RecordCodecs:
         self._signed_line = FramedCodec(avro_files.text("signed_line"), ids)
         self._heartbeat = FramedCodec(avro_files.text("heartbeat"), ids)
         self._parked = FramedCodec(avro_files.text("parked_command"), ids)
-
-    def encode_receipt(self, receipt: Receipt) -> bytes:
-        return self._receipt.encode(
-            {
-                "device_id": receipt.device_id,
-                "replica": receipt.replica,
-                "space": receipt.space,
-                "partition": receipt.partition,
-                "batch": receipt.batch,
-                "outcomes": [
-                    {"command_id": command_id, "verdict": verdict._value_, "code": code, "reason": reason}
-                    for command_id, verdict, code, reason in receipt.outcomes
-                ],
-                "code": receipt.code,
-                "reason": receipt.reason,
-                "skew_ms": receipt.skew_ms,
-                "offset": receipt.offset,
-            }
-        )
-
-    def decode_receipt(self, value: bytes) -> Receipt:
-        r = self._receipt.decode(value)
-        outcomes = tuple(
-            CommandOutcome(o["command_id"], Verdict(o["verdict"]), o["code"], o["reason"]) for o in r.pop("outcomes")
-        )
-        return Receipt(outcomes=outcomes, **r)
+        self._quarantined = FramedCodec(avro_files.text("quarantined"), ids)
 
     def encode_chain_row(self, row: ChainRow) -> bytes:
         return self._chain_row.encode(
@@ -212,6 +186,12 @@ class RecordCodecs:
     def decode_parked(self, value: bytes) -> ParkedCommand:
         return ParkedCommand(**self._parked.decode(value))
 
+    def encode_quarantined(self, quarantined: Quarantined) -> bytes:
+        return self._quarantined.encode(_reasoned(quarantined))
+
+    def decode_quarantined(self, value: bytes) -> Quarantined:
+        return Quarantined(**self._quarantined.decode(value))
+
 
 def _version(version: Version) -> dict[str, Any]:
     return {name: getattr(version, name) for name in Version.__slots__} | {"value": canonical(version.value)}
@@ -221,7 +201,7 @@ def _to_version(record: dict[str, Any]) -> Version:
     return Version(**{**record, "value": from_json(record["value"])})
 
 
-def _reasoned(notice: Notice | RefusalNotice) -> dict[str, Any]:
+def _reasoned(notice: Notice | RefusalNotice | Quarantined) -> dict[str, Any]:
     """Its members, with texts for people cut to what a record holds."""
     members: dict[str, Any] = {name: getattr(notice, name) for name in type(notice).__slots__}
     return members | {

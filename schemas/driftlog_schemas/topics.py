@@ -18,7 +18,7 @@ SHARED_PARTITIONS = 1
 
 DAY_MS = 24 * 60 * 60 * 1000
 OPS_RETENTION_MS = 5 * 365 * DAY_MS
-RECEIPTS_RETENTION_MS = 90 * DAY_MS
+QUARANTINE_RETENTION_MS = 365 * DAY_MS
 TORN_GROUP_MS = 10 * 60 * 1000
 """How long compaction leaves recent states alone, so that a torn group can be told from a whole one."""
 
@@ -50,6 +50,10 @@ def conflicts_topic(space: str) -> str:
 
 def parked_topic(space: str) -> str:
     return f"{space}.parked"
+
+
+def quarantine_topic(space: str) -> str:
+    return f"{space}.quarantine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +113,14 @@ def space_topics(space: str, partitions: int) -> list[Topic]:
             },
         ),
         Topic(state_topic(space), partitions, {**compact, "min.compaction.lag.ms": str(TORN_GROUP_MS), **size}),
-        Topic(
-            receipts_topic(space), partitions, {"cleanup.policy": "delete", "retention.ms": str(RECEIPTS_RETENTION_MS)}
-        ),
+        Topic(receipts_topic(space), partitions, {**compact, **size}),
         Topic(conflicts_topic(space), partitions, compact),
         Topic(parked_topic(space), partitions, {**compact, **size}),
+        Topic(
+            quarantine_topic(space),
+            partitions,
+            {"cleanup.policy": "delete", "retention.ms": str(QUARANTINE_RETENTION_MS), **size},
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What must not get in: refused with a receipt that says why, nothing changed, and the queue goes on."""
+"""What must not get in: refused with a word that says why, nothing changed, and the queue goes on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from confluent_kafka import Producer
 
 from driftlog_crdt import Op
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import BatchCodec, encode_body
+from driftlog_schemas.batch_codec import BatchCodec, batch_digest, encode_body
 from driftlog_schemas.identity import DocumentId, document_key
-from driftlog_schemas.messages import Batch, Command, DocumentOp, Receipt, SignedBatch, Verdict
+from driftlog_schemas.messages import Batch, ChainRow, Command, DocumentOp, RefusalNotice, SignedBatch, Verdict
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.signing import Identity
@@ -39,15 +39,29 @@ class Mail:
         self._partition = partition_of(PLACE, run.space.partitions)
         self._producer = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
         self._numbers: dict[str, int] = {}
+        self._heads: dict[tuple[str, int], bytes] = {}
 
     def body(self, sender: Identity, seq: int, **changed: object) -> bytes:
-        """One increment by one, or what `changed` makes of the op."""
-        number = self._numbers[replica_of(sender)] = self._numbers.get(replica_of(sender), 0) + 1
+        """One increment by one, or what `changed` makes of the op; its sender's next batch."""
+        replica = replica_of(sender)
+        number = self._numbers[replica] = self._numbers.get(replica, 0) + 1
+        body = self._body(replica, number, seq, changed)
+        self._heads[replica, number] = batch_digest(body)
+        return body
+
+    def beside(self, sender: Identity, seq: int) -> bytes:
+        """The same as from somebody who is not its sender."""
+        replica = replica_of(sender)
+        return self._body(replica, self._numbers.get(replica, 0) + 1, seq, {})
+
+    def _body(self, replica: str, number: int, seq: int, changed: dict[str, object]) -> bytes:
         stamp = (time.time_ns() // 1_000_000) << 16
-        op = Op(replica_of(sender), seq, stamp, COUNTER, "increment", 1)._replace(**changed)  # type: ignore[arg-type]
-        command = Command(f"{replica_of(sender)}-{number}", "hit", PLACE, stamp, (DocumentOp(DOCUMENT, op),))
-        batch = Batch(self._run.space.name, self._partition, replica_of(sender), number, (command,))
-        return encode_body(batch)
+        op = Op(replica, seq, stamp, COUNTER, "increment", 1)._replace(**changed)  # type: ignore[arg-type]
+        command = Command(f"{replica}-{number}", "hit", PLACE, stamp, (DocumentOp(DOCUMENT, op),))
+        prev = self._heads.get((replica, number - 1), b"")
+        return encode_body(
+            Batch(self._run.space.name, self._partition, replica, number, (command,), prev=prev, floor=1)
+        )
 
     def seal(self, sender: Identity, body: bytes) -> bytes:
         return self._codec.seal(body, sender)
@@ -71,10 +85,22 @@ def run(on_broker: Callable[..., LoadRun]) -> Iterator[LoadRun]:
         yield made
 
 
-def receipts(run: LoadRun) -> list[Receipt]:
-    """All receipts, in the order of the one partition that is used here."""
+def notices(run: LoadRun) -> list[RefusalNotice]:
+    """All words on batches that are nobody's, in the order of the one partition that is used here."""
     codecs = RecordCodecs(run.ids)
-    return [codecs.decode_receipt(r.value) for r in run.history().receipts if r.value is not None]
+    return [codecs.decode_refusal_notice(r.value or b"") for r in run.history().receipts if b"." not in r.key]
+
+
+def row(run: LoadRun, replica: str) -> ChainRow:
+    """The newest row of a replica."""
+    found = [r.value for r in run.history().receipts if r.key == replica.encode()]
+    return RecordCodecs(run.ids).decode_chain_row(found[-1] or b"")
+
+
+def verdicts(run: LoadRun, replica: str) -> list[Verdict]:
+    """What became of each of its batches, of one command each."""
+    told = [[o.verdict for o in entry.outcomes] or [Verdict.ACCEPTED] for entry in row(run, replica).entries]
+    return [verdict for (verdict,) in told]
 
 
 def test_forged_unknown_and_revoked_are_refused_and_the_queue_goes_on(run: LoadRun) -> None:
@@ -86,16 +112,18 @@ def test_forged_unknown_and_revoked_are_refused_and_the_queue_goes_on(run: LoadR
     now = time.time_ns() // 1_000_000
     enrol(run.bootstrap, [revoked(later_revoked, since_ms=now)], run.ids)
 
-    mail.send(mail.forged(honest, mail.body(honest, 2)))
+    mail.send(mail.forged(honest, mail.beside(honest, 2)))
     mail.send(mail.seal(stranger, mail.body(stranger, 1)))
-    mail.send(mail.seal(dataclasses.replace(honest, key_id="other"), mail.body(honest, 2)))
+    mail.send(mail.seal(dataclasses.replace(honest, key_id="other"), mail.beside(honest, 2)))
     mail.send(mail.seal(later_revoked, mail.body(later_revoked, 2)))
     mail.send(b"\x00\x00\x00\x00\x01 no Avro at all")
     mail.send(mail.seal(honest, mail.body(honest, 2)))
     run.group.await_drained(60)
 
-    codes = [receipt.code for receipt in sorted(receipts(run), key=lambda r: r.offset)]
-    assert codes == ["", "", "bad_signature", "unknown_device", "unknown_key", "revoked", "undecodable", ""]
+    codes = [notice.code for notice in sorted(notices(run), key=lambda n: n.offset)]
+    assert codes == ["bad_signature", "unknown_device", "unknown_key", "revoked"], "noise names nobody to be told"
+    assert verdicts(run, replica_of(honest)) == [Verdict.ACCEPTED] * 2
+    assert row(run, replica_of(later_revoked)).last == 1
     assert run.row(PLACE, "safe")[COUNTER] == 3
 
 
@@ -109,13 +137,13 @@ def test_rejected_commands_count_as_seen_without_effect(run: LoadRun) -> None:
     mail.send(mail.seal(sender, mail.body(sender, 5, field=LABEL, kind="set", value="kept", context={})))
     run.group.await_drained(60)
 
-    verdicts = [r.outcomes[0].verdict for r in sorted(receipts(run), key=lambda r: r.offset)]
-    assert verdicts == [Verdict.ACCEPTED, Verdict.REJECTED, Verdict.REJECTED, Verdict.REJECTED, Verdict.ACCEPTED]
-    row = run.row(PLACE, "safe")
-    assert (row[COUNTER], row[LABEL]) == (1, "kept")
+    rejected = [Verdict.REJECTED] * 3
+    assert verdicts(run, replica_of(sender)) == [Verdict.ACCEPTED, *rejected, Verdict.ACCEPTED]
+    found = run.row(PLACE, "safe")
+    assert (found[COUNTER], found[LABEL]) == (1, "kept")
 
 
-def test_a_gap_waits_for_what_is_missing(run: LoadRun) -> None:
+def test_a_batch_that_comes_too_early_is_said_and_taken_when_it_comes_again(run: LoadRun) -> None:
     sender = run.edges[0]
     mail = Mail(run)
     first, second, third = (mail.seal(sender, mail.body(sender, seq)) for seq in (1, 2, 3))
@@ -123,13 +151,26 @@ def test_a_gap_waits_for_what_is_missing(run: LoadRun) -> None:
     mail.send(third)
     run.group.await_drained(60)
     assert run.row(PLACE, "safe")[COUNTER] == 1
+    early = row(run, replica_of(sender))
+    assert early.last == 1 and early.notice is not None and early.notice.code == "early"
     mail.send(second)
     mail.send(third)
     run.group.await_drained(60)
     assert run.row(PLACE, "safe")[COUNTER] == 3
-    verdicts = [o.verdict for r in receipts(run) for o in r.outcomes]
-    assert Verdict.PARKED in verdicts
-    assert verdicts.count(Verdict.ACCEPTED) == 3
+    assert verdicts(run, replica_of(sender)) == [Verdict.ACCEPTED] * 3
+
+
+def test_a_gap_waits_for_what_is_missing(run: LoadRun) -> None:
+    first, second = run.edges[:2]
+    mail = Mail(run)
+    seen = {replica_of(first): 1}
+    mail.send(mail.seal(second, mail.body(second, 1, field=LABEL, kind="set", value="after", context=seen)))
+    run.group.await_drained(60)
+    assert verdicts(run, replica_of(second)) == [Verdict.PARKED]
+    mail.send(mail.seal(first, mail.body(first, 1, field=LABEL, kind="set", value="before", context={})))
+    run.group.await_drained(60)
+    assert run.row(PLACE, "safe")[LABEL] == "after"
+    assert verdicts(run, replica_of(second)) == [Verdict.ACCEPTED]
 
 
 def test_an_older_state_written_over_ours_does_not_stay_the_last_word(run: LoadRun) -> None:

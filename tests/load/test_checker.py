@@ -11,7 +11,8 @@ from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.devices import Device
 from driftlog_schemas.registry import FixedIds
 from driftlog_streams.core.admission import admit
-from driftlog_streams.core.flight import FlightDeck, Stage, seal
+from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.flight import Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache
@@ -42,7 +43,9 @@ def merged_run(ops: int = 3000) -> tuple[History, Expectation]:
     shape = Shape("load", partitions=4, keys=60, scopes=12, ops_per_batch=10, late=0.05, repeated=0.05, seed=3)
     workload = Workload(shape, FLEET, IDS, START_MS)
     rules, registry = SpaceRules(SPACE, IDS), Registry(FLEET)
-    mergers = [PartitionMerger(rules, p, StateCache(lambda key: None, 10_000)) for p in range(4)]
+    mergers = [
+        PartitionMerger(rules, p, StateCache(_nothing, 10_000), ChainBook(_nothing, rules.records)) for p in range(4)
+    ]
     ends: dict[tuple[str, int], int] = {}
     topics: dict[str, list[TopicRecord]] = {}
 
@@ -67,12 +70,16 @@ def merged_run(ops: int = 3000) -> tuple[History, Expectation]:
     return History(**{name: topics.get(f"load.{name}", []) for name in names}), workload.expectation
 
 
+def _nothing(key: object) -> None:
+    return None
+
+
 def fly(mergers: list[PartitionMerger], rules: SpaceRules, append: Callable[[str, OutRecord], None]) -> None:
     deck = FlightDeck()
-    deck.add(seal(rules, [merger.take_work() for merger in mergers]))
+    deck.add(Flight([merger.seal() for merger in mergers]))
     while effects := deck.effects():
         for flight, stage in effects:
-            for record in flight.records() if stage <= Stage.SECOND else ():
+            for record in flight.records(stage) if stage <= Stage.SECOND else ():
                 append(record.topic, record)
             deck.finished(flight, stage)
 

@@ -2,7 +2,7 @@
 
 Devices change shared documents; each knows of the others' changes what it saw when it last looked, so that writes are
 concurrent, removes miss adds, and contexts point into the past. On request some records are sent again later (a device that
-got no answer), and some come behind later ones (another route): then their successors have to be parked.
+got no answer), and some devices fall behind for a while: then what others have written on their changes has to be parked.
 
 The same seed and start give the same bytes. Nothing is produced here; see `feeder`.
 """
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from driftlog_crdt import HybridClock, Op
-from driftlog_schemas.batch_codec import BatchCodec, encode_body
+from driftlog_schemas.batch_codec import BatchCodec, batch_digest, encode_body
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch, Command, DocumentOp
 from driftlog_schemas.partitioning import partition_of
@@ -24,6 +24,8 @@ from tests.load.app import COLLECTION, COUNTER, LABEL, TAGS
 from tests.load.expectation import Expectation
 from tests.load.fleet import Fleet, replica_of
 
+UNANSWERED = 50
+"""So many batches of a device have no receipt, as far as it knows."""
 _TAGS = ("red", "green", "blue", "sale", "new")
 _LABELS = ("oak", "ash", "elm", "fir", "yew", "box")
 
@@ -44,7 +46,7 @@ class Shape:
     looks: float = 0.3
     """How often a writer first looks at what the others did."""
     late: float = 0.0
-    """Share of records that come behind later ones."""
+    """Share of records whose device falls behind others."""
     repeated: float = 0.0
     """Share of records that come once more."""
     seed: int = 1
@@ -75,6 +77,7 @@ class Workload:
         self._now_ms = start_ms
         self._clocks: dict[str, HybridClock] = {replica_of(member): HybridClock() for member in fleet.members}
         self._numbers: dict[tuple[str, int], int] = {}
+        self._heads: dict[tuple[str, int], bytes] = {}
         self._made = 0
         self._stopped = False
         self._vectors: dict[DocumentId, dict[str, int]] = {}
@@ -118,8 +121,10 @@ class Workload:
         record = self._make()
         fate = self._random.random()
         delay = self._random.randint(1, 12)
-        if fate < self.shape.late:
-            self._held.append((delay, record))
+        # A device sends in order: what it makes while something of it is held back comes behind that.
+        ahead = [left for left, held in self._held if _writer(held) == _writer(record) and held.number < record.number]
+        if fate < self.shape.late or ahead:
+            self._held.append((max([delay, *ahead]), record))
         else:
             yield record
             if fate > 1 - self.shape.repeated:
@@ -147,7 +152,21 @@ class Workload:
             name = f"{replica_of(identity)}-{partition}-{number}-{len(commands)}"
             commands.append(self._command(name, replica_of(identity), documents, size))
             left -= size
-        body = encode_body(Batch(shape.space, partition, replica_of(identity), number, tuple(commands)))
+        place = replica_of(identity), partition
+        floor = max(1, number - UNANSWERED)
+        body = encode_body(
+            Batch(
+                shape.space,
+                partition,
+                replica_of(identity),
+                number,
+                tuple(commands),
+                "",
+                self._heads.get(place, b""),
+                floor,
+            )
+        )
+        self._heads[place] = batch_digest(body)
         self._made += shape.ops_per_batch
         return LoadRecord(
             partition,
@@ -189,3 +208,7 @@ class Workload:
         if self._keep:
             self.expectation.add(document, op)
         return op
+
+
+def _writer(record: LoadRecord) -> tuple[str, int]:
+    return record.replica, record.partition

@@ -9,7 +9,7 @@ from typing import Any
 
 from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Conflict, Receipt
+from driftlog_schemas.messages import ChainRow, Conflict
 from tests.simulation.log import LogRecord
 
 
@@ -103,7 +103,7 @@ class History:
     ops: dict[int, Sequence[LogRecord]] = field(default_factory=dict)
     states: dict[int, Sequence[LogRecord]] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
-    receipts: list[Receipt] = field(default_factory=list)
+    rows: list[ChainRow] = field(default_factory=list)
     parked_left: int = 0
     quiet: bool = False
     """Everything came to rest within the time allowed after the network healed."""

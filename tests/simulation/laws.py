@@ -16,7 +16,7 @@ from itertools import combinations
 
 from driftlog_crdt import Op
 from driftlog_schemas.identity import DocumentId, parse_document_key
-from driftlog_schemas.messages import ConflictStatus, Verdict, Version
+from driftlog_schemas.messages import CommandOutcome, ConflictStatus, Verdict, Version
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.state_codec import META, StateCodec
 from tests.simulation.app import EDGES, SPACE
@@ -207,20 +207,20 @@ def a_command_is_atomic(case: Case) -> Iterator[str]:
 
 
 def outcomes_reach_their_device(case: Case) -> Iterator[str]:
-    """Every decided command has that verdict in a receipt and on its edge, the rejected ones with their code."""
-    receipts: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for receipt in case.history.receipts:
-        for outcome in receipt.outcomes:
-            code = outcome.code if outcome.verdict is Verdict.REJECTED else ""
-            receipts[outcome.command_id].add((outcome.verdict.value, code))
+    """Every decided command has that verdict in a row of its replica and on its edge, the rejected ones with their code."""
+    told: dict[str, set[tuple[int, str, str]]] = defaultdict(set)
+    for row in case.history.rows:
+        commands = case.reference.chains[row.replica, row.partition].commands
+        for entry in row.entries:
+            named = {outcome.command_id: outcome for outcome in entry.outcomes}
+            for command_id in commands[entry.number]:
+                told[command_id].add((entry.offset, *_said(named.get(command_id))))
     for command_id, decision in case.decisions.items():
         if decision.verdict == "parked":
             continue
-        told = {entry for entry in receipts[command_id] if entry[0] in ("accepted", "no_effect", "rejected")}
-        if decision.verdict == "rejected" and told != {("rejected", decision.code)}:
-            yield f"{command_id} was rejected ({decision.code}), its receipts say {sorted(told)}"
-        if decision.verdict != "rejected" and any(verdict == "rejected" for verdict, _ in told):
-            yield f"{command_id} was accepted, its receipts say {sorted(told)}"
+        words = {word[1:] for word in told[command_id] if word[0] == decision.offset and word[1] != "parked"}
+        if words != {(decision.verdict, decision.code)}:
+            yield f"{command_id} was {decision.verdict} {decision.code}, its rows say {sorted(words)}"
         end = case.history.ends.get(decision.replica.rpartition(".")[0])
         if end is None:
             continue
@@ -228,6 +228,32 @@ def outcomes_reach_their_device(case: Case) -> Iterator[str]:
         expected = ("merged", "") if decision.verdict == "accepted" else (decision.verdict, decision.code)
         if status != expected:
             yield f"{command_id} of {decision.replica} stands at {status} on its edge, the log says {expected}"
+
+
+def _said(outcome: CommandOutcome | None) -> tuple[str, str]:
+    """Verdict and code as the reference names them."""
+    if outcome is None:
+        return "accepted", ""
+    return outcome.verdict.value, "" if outcome.verdict is Verdict.PARKED else outcome.code
+
+
+def chain_rows_say_what_the_log_says(case: Case) -> Iterator[str]:
+    """The last row of every replica stands where its chain does, with the batches and the verdicts that are in the log."""
+    last = {(row.replica, row.partition): row for row in case.history.rows}
+    for place, chain in case.reference.chains.items():
+        row = last.get(place)
+        newest = max(chain.digests, default=0)
+        if row is None or (row.last, row.head) != (newest, chain.digests.get(newest, b"")):
+            yield f"{place} is at {newest}, its row says {row and row.last}"
+            continue
+        for entry in row.entries:
+            if entry.digest != chain.digests[entry.number][: len(entry.digest)]:
+                yield f"{place} has another batch {entry.number} than its row"
+            named = {outcome.command_id: outcome for outcome in entry.outcomes}
+            for command_id in chain.commands[entry.number]:
+                decision, found = case.decisions[command_id], _said(named.get(command_id))
+                if decision.offset == entry.offset and found != (decision.verdict, decision.code):
+                    yield f"{command_id} of {place} is {decision.verdict} {decision.code}, its row says {found}"
 
 
 def conflicts_are_true(case: Case) -> Iterator[str]:
@@ -282,6 +308,7 @@ LAWS: dict[str, Callable[[Case], Iterator[str]]] = {
         a_state_is_what_its_vector_says,
         a_command_is_atomic,
         outcomes_reach_their_device,
+        chain_rows_say_what_the_log_says,
         conflicts_are_true,
         the_store_is_never_ahead,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.identity import replica_id
 from driftlog_schemas.messages import Batch, Command, SignedBatch
-from driftlog_schemas.topics import conflicts_topic, parked_topic, state_topic
+from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topic, state_topic
 from tests.simulation.app import PARTITIONS, SPACE
 from tests.simulation.clock import HOUR_MS
 from tests.simulation.group import OPS, SESSION_MS
@@ -16,7 +16,7 @@ from tests.simulation.scheduler import EPOCH_MS
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-COMPACTED = (state_topic(SPACE.name), conflicts_topic(SPACE.name), parked_topic(SPACE.name))
+COMPACTED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, conflicts_topic, parked_topic))
 
 
 def plan(world: World) -> None:

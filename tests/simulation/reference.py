@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from driftlog_crdt import Op
-from driftlog_schemas.batch_codec import BatchCodec, decode_body
+from driftlog_schemas.batch_codec import BatchCodec, batch_digest, decode_body
 from driftlog_schemas.devices import Device
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Command
+from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import verify
@@ -71,6 +71,31 @@ class ExpectedConflict:
 
 
 @dataclass(slots=True)
+class Chain:
+    """The batches of one replica in one partition that were taken, by number."""
+
+    digests: dict[int, bytes] = field(default_factory=dict)
+    commands: dict[int, list[str]] = field(default_factory=dict)
+    ended: bool = False
+
+    def takes(self, batch: Batch, digest: bytes) -> bool:
+        """Is this the next one, or one that was taken before?"""
+        number = batch.number
+        if number in self.digests:
+            return self.digests[number] == digest
+        if not self.digests and number > max(batch.floor, 1):
+            return False
+        if self.digests:
+            last = max(self.digests)
+            if self.ended or number != last + 1 or batch.prev != self.digests[last]:
+                return False
+        self.digests[number] = digest
+        self.commands[number] = [command.id for command in batch.commands]
+        self.ended = batch.end
+        return True
+
+
+@dataclass(slots=True)
 class _Waiting:
     command: Command
     replica: str
@@ -89,6 +114,8 @@ class Reference:
         """(replica, command id) -> decision"""
         self.conflicts: dict[str, ExpectedConflict] = {}
         self.refused_batches: list[int] = []
+        self.chains: dict[tuple[str, int], Chain] = {}
+        """(replica, partition) -> its chain"""
 
     def fold(self, records: Iterable[LogRecord]) -> None:
         """Take one partition's op records, all of them, in order."""
@@ -114,6 +141,9 @@ class Reference:
             batch = decode_body(signed.body)
         except Undecodable:
             self.refused_batches.append(record.offset)
+            return []
+        chain = self.chains.setdefault((batch.replica, batch.partition), Chain())
+        if not chain.takes(batch, batch_digest(signed.body)):
             return []
         return [(command, batch.replica) for command in batch.commands]
 

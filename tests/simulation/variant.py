@@ -12,9 +12,12 @@ from typing import Any, ClassVar
 from driftlog_crdt import DocumentState, Op
 from driftlog_edge.ports import Writes
 from driftlog_edge.store.journal import Journal, Ticket
+from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.decision import Decider
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.state_cache import StateCache
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class DedupesByOffset(Decider):
 class MergesByOffset(PartitionMerger):
     """A merger that decides so."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options, decider=DedupesByOffset)
+    def __init__(self, rules: SpaceRules, partition: int, cache: StateCache, book: ChainBook) -> None:
+        super().__init__(rules, partition, cache, book, decider=DedupesByOffset(rules, cache))
 
     def resume(self, following: int) -> None:
         assert isinstance(self._decider, DedupesByOffset)

@@ -7,14 +7,15 @@ and finds its partitions dealt to the other one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from driftlog_schemas.messages import ParkedCommand
-from driftlog_schemas.topics import parked_topic, state_topic
+from driftlog_schemas.topics import parked_topic, receipts_topic, state_topic
 from driftlog_streams.core.admission import admit
+from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.changelog_watch import ChangelogWatch
-from driftlog_streams.core.flight import Effect, FlightDeck, Stage, seal
+from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.restoration import ChangelogRecord, Recovered, Restoration
 from driftlog_streams.core.state_cache import StateCache
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 STATE = state_topic(SPACE.name)
 PARKED = parked_topic(SPACE.name)
+RECEIPTS = receipts_topic(SPACE.name)
 DELIVERY_MS = 8_000
 CHECK_MS = 2_000
 _META = b"\x00meta"
@@ -48,8 +50,17 @@ class DiskStore:
     def get(self, key: bytes) -> bytes | None:
         return self._disk.family(self._name).get(key)
 
-    def write(self, states: Iterable[tuple[bytes, bytes | None]], mark: StoreMark) -> None:
+    def row(self, replica: str) -> bytes | None:
+        return self._disk.family(f"{self._name}-rows").get(replica.encode())
+
+    def write(
+        self,
+        states: Iterable[tuple[bytes, bytes | None]],
+        mark: StoreMark,
+        rows: Iterable[tuple[str, bytes]] = (),
+    ) -> None:
         puts = [Put(self._name, key, value) for key, value in states]
+        puts += [Put(f"{self._name}-rows", replica.encode(), value) for replica, value in rows]
         self._disk.write([*puts, Put(self._name, _META, mark.encode())], sync=False)
         self.mark = mark
 
@@ -118,28 +129,33 @@ class WorkerProcess:
         store = self._stores[partition] = DiskStore(self._node.disk, partition)
         recovered = Recovered(committed=world.log.committed(OPS, partition))
         end = world.log.end(STATE, partition)
-        at = store.mark.reread
-        while block := world.log.read(STATE, partition, at, world.scheduler.between(1, 50)):
-            records = [ChangelogRecord(r.key or b"", r.value, r.offset, r.headers) for r in block]
-            self._restoration.take(store, recovered, records)
-            at = block[-1].offset + 1
-        mark = store.mark
-        if end - 1 > mark.position:
-            store.write((), mark.after_recovery(end - 1, mark.group, mark.tail, mark.until))
-        self._restoration.settle(store, recovered)
+        for block in self._blocks(STATE, partition, store.mark.position + 1):
+            self._restoration.take(store, recovered, block)
+        if end - 1 > store.mark.position:
+            store.write((), store.mark.moved(end - 1, store.mark.group))
+        for block in self._blocks(RECEIPTS, partition, store.mark.rows + 1):
+            self._restoration.take_rows(store, recovered, block)
         cache = StateCache(store.get, world.scheduler.between(2, 8))
-        torn = {key: frozenset(dots) for key, dots in recovered.rejected.items()}
-        merger = world.variant.merger(world.rules, partition, cache, torn=torn, torn_until=recovered.until)
+        book = ChainBook(store.row, world.rules.records, world.scheduler.between(1, 4))
+        merger = world.variant.merger(world.rules, partition, cache, book)
         for parked in self._parked(partition):
             merger.restore(parked, world.devices)
         merger.resume(recovered.committed)
         for key in sorted(recovered.stale):
             merger.publish_again(key)
+        for replica in sorted(recovered.stale_rows):
+            merger.publish_row_again(replica)
         self._watch.own(partition, store.mark.position + 1)
         self._mergers[partition] = merger
         self._next[partition] = recovered.committed
         self.wake(partition)
         self._fly_soon()
+
+    def _blocks(self, topic: str, partition: int, at: int) -> Iterator[list[ChangelogRecord]]:
+        log, scheduler = self._world.log, self._world.scheduler
+        while block := log.read(topic, partition, at, scheduler.between(1, 50)):
+            yield [ChangelogRecord(r.key or b"", r.value, r.offset, r.headers) for r in block]
+            at = block[-1].offset + 1
 
     def _parked(self, partition: int) -> list[ParkedCommand]:
         waiting: dict[bytes, bytes] = {}
@@ -186,9 +202,9 @@ class WorkerProcess:
 
     def _fly(self) -> None:
         self._sealing = False
-        works = [m.take_work() for m in self._mergers.values() if not m.work.empty] if not self._deck.full else []
-        if works:
-            self._deck.add(seal(self._world.rules, works))
+        parts = [m.seal() for m in self._mergers.values() if not m.work.empty] if not self._deck.full else []
+        if parts:
+            self._deck.add(Flight(parts))
             if any(not m.work.empty for m in self._mergers.values()):
                 self._fly_soon()
         self._pump()
@@ -215,7 +231,7 @@ class WorkerProcess:
 
     def _publish(self, effect: Effect) -> None:
         flight = effect.flight
-        records = flight.outcomes if effect.stage is Stage.FIRST else flight.states
+        records = flight.records(effect.stage)
         if not records:
             self.life.after(0, "nothing to publish", lambda: self._done(effect))
             return
@@ -234,10 +250,10 @@ class WorkerProcess:
                 if not self.die_delivering:
                     self._node.died("killed between two deliveries")
                     return
-            if record.topic == STATE:
-                for part in flight.partitions:
-                    if part.partition == record.partition:
-                        part.last_state_offset = max(part.last_state_offset, record.offset)
+            for part in flight.partitions:
+                if part.partition == record.partition:
+                    at = record.offset
+                    part.delivered(at if record.topic == STATE else -1, at if record.topic == RECEIPTS else -1)
             left -= 1
             if not left:
                 self._done(effect)
@@ -249,23 +265,26 @@ class WorkerProcess:
         world = self._world
         for part in effect.flight.partitions:
             store = self._stores.get(part.partition)
-            if store is None or not part.writes:
+            if store is None or not (part.writes or part.rows):
                 continue
             for key, value in part.writes:
                 end = world.log.end(STATE, part.partition)
                 world.history.store_writes.append(
                     StoreWrite(world.scheduler.now, self.name, part.partition, key, value, end)
                 )
-            assert part.last_state_offset >= 0, "states are delivered before they are stored"
-            store.write(part.writes, store.mark.after_flight(part.last_state_offset, part.work.group))
-            gap = self._watch.published(part.partition, len(part.writes), part.last_state_offset)
-            self._look(part.partition, gap)
+            store.write(part.writes, part.moved(store.mark, alone=len(self._deck) == 1), part.rows)
+            if part.writes:
+                self._look(
+                    part.partition, self._watch.published(part.partition, len(part.writes), part.last_state_offset)
+                )
         self._done(effect)
 
     def _acknowledge(self, effect: Effect) -> None:
         for part in effect.flight.partitions:
             if part.sources:
                 self._world.group.commit(self, self._generation, part.partition, part.sources[-1] + 1)
+                if (merger := self._mergers.get(part.partition)) is not None:
+                    merger.committed = self._world.log.committed(OPS, part.partition)
         self._done(effect)
 
     # -- the watch over what others write

@@ -166,7 +166,8 @@ class World:
             conflicts = log.history(conflicts_topic(SPACE.name), p)
             history.conflicts += [codecs.decode_conflict(r.value or b"") for r in conflicts]
             receipts = log.history(receipts_topic(SPACE.name), p)
-            history.receipts += [codecs.decode_receipt(r.value or b"") for r in receipts]
+            rows = (record for record in receipts if b"." in (record.key or b""))
+            history.rows += [codecs.decode_chain_row(record.value or b"") for record in rows]
         parked = log.latest(parked_topic(SPACE.name))
         history.parked_left = sum(r.value is not None for r in parked.values())
         history.ends = {name: edge.end() for name, edge in self.edges.items()}

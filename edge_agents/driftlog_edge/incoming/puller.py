@@ -1,7 +1,7 @@
 """From the cloud's topics into the replica: states by groups, receipts, conflicts; each with its cursor in the same write.
 
 A state replaces what was confirmed if it has seen at least as much; if not (a frozen worker wrote late) the two are joined, so what
-was once confirmed never goes back. Pending commands whose every dot the confirmed vectors cover are dropped. Receipts give
+was once confirmed never goes back. Pending commands whose every dot the confirmed vectors cover are dropped. Rows give
 commands their final status; they may come before or after the state.
 """
 
@@ -27,7 +27,7 @@ from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import CommandOutcome, RefusalNotice, Verdict
+from driftlog_schemas.messages import RefusalNotice
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.state_codec import StateCodec
 
@@ -82,7 +82,6 @@ class Puller:
         self._records = records
         self._views = views
         self._lives = outbox.lives
-        self._lives_outbox = outbox
         self._verdicts = Verdicts(journal, outbox)
         self._journal = journal
         self._stamps = stamps
@@ -222,9 +221,6 @@ class Puller:
                 continue
             try:
                 if record.key == device:
-                    if (answer := self._receipt(partition, record.value, writes)) is not None:
-                        answered.append(answer)
-                        continue
                     refused.append((space, partition, self._records.decode_refusal_notice(record.value)))
                     continue
                 row = self._records.decode_chain_row(record.value)
@@ -243,28 +239,6 @@ class Puller:
         if records:
             writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
         return Pulled(writes, (), tuple(answered), tuple(refused), skew, unreadable=unreadable)
-
-    def _receipt(self, partition: int, value: bytes, writes: dict[Place, bytes | None]) -> Answered | None:
-        """What workers wrote before there were rows."""
-        try:
-            receipt = self._records.decode_receipt(value)
-        except UNREADABLE:
-            return None
-        answer = Answered(receipt.space, partition)
-        if receipt.code and receipt.batch < 1:
-            raise ValueError(receipt.code)
-        batch = self._lives_outbox.sealed.get(receipt.space, partition, receipt.batch)
-        if batch is None or receipt.code or receipt.replica != self._lives.chain(receipt.space, partition).replica:
-            return answer
-        if (Family.SEALED, keys.sealed_key(*batch.place)) in writes:
-            return answer  # two in one look: the next repetition tells
-        named = {o.command_id for o in receipt.outcomes}
-        whole = self._lives_outbox.sealed.batch(batch)
-        parked = () if whole is None else [c.id for c in whole.commands if c.id not in named]
-        same = [o._replace(verdict=Verdict.ACCEPTED) if o.verdict is Verdict.DUPLICATE else o for o in receipt.outcomes]
-        self._verdicts.settle(batch, [*same, *(CommandOutcome(c, Verdict.PARKED) for c in parked)], answer)
-        writes.update(answer.writes)
-        return answer
 
     def conflicts(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
         """Conflicts of subscribed scopes."""

@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from driftlog_crdt import AlgebraError, Op
-from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, decode_body
+from driftlog_crdt import AlgebraError
+from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, batch_digest, decode_body
 from driftlog_schemas.devices import DeviceStatus, Standing
-from driftlog_schemas.errors import Undecodable, UnknownSchema
-from driftlog_schemas.identity import device_of
+from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
+from driftlog_schemas.identity import DocumentId, device_of
 from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
+from driftlog_streams.core.rights import forbidden
 from driftlog_streams.core.rules import Devices, SpaceRules
 
 MAX_RECORD_BYTES = MAX_BATCH_BYTES + 4096
@@ -32,15 +33,16 @@ UNKNOWN = frozenset({"unknown_device", "unknown_key"})
 class Refusal(NamedTuple):
     """A whole batch is refused.
 
-    Before the signature is verified only the claimed device is named: a receipt that repeated the number in a forged batch would
-    tell the real device that its own batch was refused. `number` is then -1, and the receipt's offset says which record is meant.
+    It touches no chain. Whoever it claims to be from is told by offset, never by number: an answer that repeated the number in a forged
+    batch would tell the real device that its own batch was refused.
     """
 
     code: str
     reason: str
     device_id: str = ""
-    replica: str = ""
-    number: int = -1
+    known: bool = False
+    """Is there such a device?"""
+    value: bytes = b""
 
 
 class Admitted(NamedTuple):
@@ -48,13 +50,17 @@ class Admitted(NamedTuple):
 
     batch: Batch
     device: Standing
+    digest: bytes
+    """Of its body."""
+    value: bytes
+    """The record as it came."""
 
 
 Admission: TypeAlias = Admitted | Refusal
 
 
 def admit(value: bytes | None, append_ms: int, partition: int, rules: SpaceRules, devices: Devices) -> Admission:
-    """Check one record of the op topic. Raises `RegistryUnreachable` where a foreign schema cannot be asked for."""
+    """Check one record of the op topic."""
     if value is None:
         return Refusal("undecodable", "a record without a value")
     if len(value) > MAX_RECORD_BYTES:
@@ -63,6 +69,8 @@ def admit(value: bytes | None, append_ms: int, partition: int, rules: SpaceRules
         signed = rules.batches.open(value)
     except (Undecodable, UnknownSchema) as error:
         return Refusal("undecodable", str(error))
+    except RegistryUnreachable as error:
+        return Refusal("unknown_schema", str(error), value=value)
     device_id = signed.device_id
     device = devices.find(device_id)
     if device is None:
@@ -74,17 +82,18 @@ def admit(value: bytes | None, append_ms: int, partition: int, rules: SpaceRules
         return Refusal("bad_signature", "the signature is not this device's over this body", device_id)
     try:
         batch = decode_body(signed.body)
-    except (Undecodable, RecursionError) as error:
-        return Refusal("undecodable", str(error), device_id)
+    except Undecodable as error:
+        return Refusal("undecodable", str(error), device_id, known=True)
     standing = device.standing_at(append_ms)
     if standing is None:
-        return Refusal("unknown_device", f"device {device_id!r} was not enrolled then", device_id)
-    return _admit_batch(batch, standing, partition, rules)
+        return Refusal("unknown_device", f"device {device_id!r} was not enrolled then", device_id, known=True)
+    digest = batch_digest(signed.body)
+    return _refused(batch, standing, partition, rules) or Admitted(batch, standing, digest, value)
 
 
-def _admit_batch(batch: Batch, device: Standing, partition: int, rules: SpaceRules) -> Admission:
+def _refused(batch: Batch, device: Standing, partition: int, rules: SpaceRules) -> Refusal | None:
     def refuse(code: str, reason: str) -> Refusal:
-        return Refusal(code, reason, device.device_id, batch.replica, batch.number)
+        return Refusal(code, reason, device.device_id, known=True)
 
     if device.status is not DeviceStatus.ACTIVE:
         return refuse("revoked", f"the device was {device.status.value} before this arrived")
@@ -92,44 +101,44 @@ def _admit_batch(batch: Batch, device: Standing, partition: int, rules: SpaceRul
         return refuse("wrong_replica", f"{batch.replica!r} is no life of this device")
     if batch.space != rules.name or batch.partition != partition:
         return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")
-    return _malformed(batch, partition, rules, refuse) or Admitted(batch, device)
+    return _malformed(batch, partition, rules, refuse)
 
 
 def _malformed(
     batch: Batch, partition: int, rules: SpaceRules, refuse: Callable[[str, str], Refusal]
 ) -> Refusal | None:
     """What no agent of ours sends, and what could not be counted as seen: the documents live elsewhere, or the dots are none."""
+    if len({command.id for command in batch.commands}) < len(batch.commands):
+        return refuse("malformed", "two commands of one id")
     for command in batch.commands:
         scope = command.scope
         if partition_of(scope, rules.partitions) != partition:
             return refuse(
                 "wrong_partition", f"scope {scope!r} of command {command.id} does not live in partition {partition}"
             )
+        dots: set[tuple[DocumentId, int]] = set()
         for document, op in command.ops:
             if document.scope != scope:
-                return refuse("undecodable", f"command {command.id} of scope {scope!r} changes {document.scope!r}")
+                return refuse("malformed", f"command {command.id} of scope {scope!r} changes {document.scope!r}")
             if op.seq < 1 or op.hlc < 0 or op.replica != batch.replica:
-                return refuse("undecodable", f"command {command.id} has an op {op.replica}:{op.seq} at {op.hlc}")
+                return refuse("malformed", f"command {command.id} has an op {op.replica}:{op.seq} at {op.hlc}")
+            dots.add((document, op.seq))
+        if len(dots) < len(command.ops):
+            return refuse("malformed", f"command {command.id} has one dot twice")
     return None
 
 
 def objection(command: Command, device: Standing, rules: SpaceRules) -> tuple[str, str] | None:
-    """Why this command of a known device cannot be merged: (code, reason), or None."""
-    if "*" not in device.scopes and command.scope not in device.scopes:
-        return "forbidden", f"the device may not write scope {command.scope!r}"
-    if "*" not in device.permissions and (command.name or "_write") not in device.permissions:
-        return "forbidden", f"the device may not send {command.name or 'direct writes'!r}"
+    """Why this command of a known device cannot be merged: (code, reason), or None. Its collections are declared."""
+    against = forbidden(command, device, rules.commands)
+    if against is not None:
+        return "forbidden", against
     collections = rules.collections
-    op: Op | None = None
     try:
         for document, op in command.ops:
-            collection = collections.get(document.collection)
-            if collection is None:
-                return "undeclared", f"collection {document.collection!r} is not declared by the app that runs here"
+            collection = collections[document.collection]
             collection.type.check(op)
             collection.check(op)
     except AlgebraError as error:
         return "invalid", str(error)
-    except RecursionError:
-        return "invalid", f"{op.field if op else ''}: a value nested too deep"
     return None

@@ -19,11 +19,13 @@ class Arrival(NamedTuple):
     device: Standing
     append_ms: int
     offset: int
+    value: bytes = b""
+    """The record as it came; of one that was restored the body that it was kept in."""
 
     @property
     def key(self) -> bytes:
         """Its name among those that wait."""
-        return f"{self.batch.replica}/{self.command.id}".encode()
+        return f"{self.batch.replica}/{self.batch.number}/{self.command.id}".encode()
 
     @property
     def place(self) -> tuple[int, int, bytes]:

@@ -3,24 +3,26 @@
 A command is merged whole or not at all. Before its first op is applied it is known that all can be: every dot is the next one
 of its replica and every context is covered. Then the decision is made once and for ever:
 
-    the permit had ended       -> deferred: nothing is seen, the device sends it again when it has a new one
-    all dots covered           -> duplicate; nothing changes, nothing is published but the receipt
-    something is missing       -> a blocker: it waits
-    objection, guard, size     -> rejected: all its dots are to be seen, without effect; so is what was built on a rejected
-                                  change of its writer, and what takes more than its writer's rights
-    otherwise                  -> accepted: all its ops are to be applied
-    some dots covered          -> half seen (a crash tore its group): the decision it got before
-
-Half seen can only be what a torn group held, so only a record up to the newest torn group may claim it. Later such a command
-is malformed: were it believed, a device could slip new ops past the guards by putting an old one beside them.
+    its chain row knows it       -> what was decided before: only what a crash has not let through is done again
+    permit over, collection not declared here, or a document that this release cannot read
+                                 -> deferred: nothing is seen, its device sends it again
+    all dots covered             -> merged before
+    something is missing         -> a blocker: it waits
+    objection, guard, size       -> rejected: all its dots are to be seen, without effect; so is what was built on a rejected change
+                                    of its writer, and what takes more than its writer's rights
+    some dots covered, some not  -> rejected as malformed: else new ops would pass the guards beside an old one
+    otherwise                    -> accepted: all its ops are to be applied
 
 What guards, size and rights look at is tried on copies of the states where it must be; the trial is part of the decision, so that
 it is not done twice.
+A *careful* decider tries everything, up to the bytes that would be published: the merge turns to it when something has failed that
+nobody foresaw, and so learns which command it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
@@ -29,15 +31,16 @@ import structlog
 from driftlog_crdt import AlgebraError, BadOperation, DocumentState, Op, Outcome, Place, TooLarge, bounded, canonical
 from driftlog_crdt.document_state import APPLIED, NO_EFFECT
 from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS
-from driftlog_schemas.contract import Refused
+from driftlog_schemas.contract import GuardContract, Refused
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, CommandOutcome, Conflict, Verdict
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.admission import objection
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.parking import Blocker
-from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.core.state_cache import Entry, StateCache
+from driftlog_streams.core.rights import has_a_right
+from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
+from driftlog_streams.core.state_cache import Entry, StateCache, Unreadable
 
 log = structlog.get_logger()
 
@@ -56,6 +59,14 @@ Against: TypeAlias = "tuple[str, str] | None"
 Step: TypeAlias = tuple[bytes, Entry, Op, int]
 """Document key, its entry, the op with its clock bounded, and about how many bytes it adds to the state: 0 where its dot is
 covered already, more for a fresh op."""
+
+Watch: TypeAlias = Callable[[str], AbstractContextManager[None]]
+"""Bounds the run of the guard of this name; the rim has a clock for it. What it raises is not the app's to catch."""
+
+
+def unwatched(name: str) -> AbstractContextManager[None]:
+    """A guard may run as long as it likes."""
+    return nullcontext()
 
 
 class Effect(Enum):
@@ -94,6 +105,12 @@ class Decision(NamedTuple):
     trial: Trial | None = None
     """Where guards or the size had to be asked; else the ops are applied in place."""
 
+    @property
+    def wide(self) -> bool:
+        """Does it change several documents, so that a crash can let a part of it through?"""
+        steps = self.steps
+        return len(steps) > 1 and any(key != steps[0][0] for key, _, _, _ in steps)
+
 
 class Survey(NamedTuple):
     """A command's ops with their documents, how many are fresh, and the first thing that is missing."""
@@ -104,44 +121,36 @@ class Survey(NamedTuple):
 
 
 class Decider:
-    """Decides the commands of one partition.
+    """Decides the commands of one partition."""
 
-    `torn` are the dots known to be rejected in a torn tail, by document key; `torn_until` is the highest group number in that
-    tail (None: not known, every record may be of it; -1: there is none).
-    """
-
-    def __init__(
-        self,
-        rules: SpaceRules,
-        cache: StateCache,
-        torn: Mapping[bytes, frozenset[tuple[str, int]]] | None = None,
-        torn_until: int | None = None,
-    ) -> None:
+    def __init__(self, rules: SpaceRules, cache: StateCache, watch: Watch = unwatched) -> None:
         self._rules = rules
         self._cache = cache
-        self._torn = torn or {}
-        self.torn_until = torn_until
+        self._watch = watch
+        self.careful = False
 
-    def decide(self, arrival: Arrival, offset: int) -> Decision | Blocker:
-        """What becomes of a command now, while the record at `offset` is merged; the blocker if something is missing."""
+    def decide(self, arrival: Arrival, known: CommandOutcome | None = None) -> Decision | Blocker:
+        """What becomes of a command now; the blocker if something is missing. `known` is what became of it before."""
+        try:
+            return self._decided(arrival) if known is None else self._as_before(arrival, known)
+        except Unreadable as error:
+            return _deferred(arrival.command, "quarantined", str(error))
+
+    def _decided(self, arrival: Arrival) -> Decision | Blocker:
         command = arrival.command
         if arrival.device.expired:
-            return Decision(CommandOutcome(command.id, Verdict.DEFERRED, "expired", "the device's permit had ended"))
+            return _deferred(command, "expired", "the device's permit had ended")
+        for document, _ in command.ops:
+            if document.collection not in self._rules.collections:
+                return _deferred(command, "undeclared", f"collection {document.collection!r} is not declared here yet")
         against = objection(command, arrival.device, self._rules)
-        steps, fresh, blocker = self.survey(arrival, offset, against is not None)
+        steps, fresh, blocker = self.survey(arrival, against is not None)
         if blocker is not None:
             return blocker
-        if not fresh:
-            if steps:
-                return Decision(CommandOutcome(command.id, Verdict.DUPLICATE))
-            if against is None:
-                return Decision(CommandOutcome(command.id, _ACCEPTED))
-            # Its collections are not declared: nothing to see, so it is rejected however often it comes.
-        elif fresh < len(steps):
-            settled = self._half_seen(command, steps, offset)
-            if settled is not None:
-                return settled
-            against = against or ("invalid", "some of its changes were merged before and some were not")
+        if steps and not fresh:
+            return Decision(CommandOutcome(command.id, _ACCEPTED), Effect.NONE, steps)
+        if against is None and fresh < len(steps):
+            against = "invalid", "some of its changes were merged before and some were not"
         trial = None
         if against is None:
             against, trial = self._tried(arrival, steps)
@@ -149,25 +158,45 @@ class Decider:
             return Decision(CommandOutcome(command.id, Verdict.REJECTED, *against), Effect.SEE, steps)
         return Decision(CommandOutcome(command.id, _ACCEPTED), Effect.APPLY, steps, trial)
 
-    def blocker(self, arrival: Arrival, offset: int) -> Blocker | None:
+    def _as_before(self, arrival: Arrival, known: CommandOutcome) -> Decision | Blocker:
+        """Its verdict stands; a crash may have let the row out before the states. Guards are not asked again."""
+        if known.verdict is Verdict.DEFERRED:
+            return Decision(known)
+        rejected = known.verdict is Verdict.REJECTED
+        steps, fresh, blocker = self.survey(arrival, rejected)
+        if blocker is not None:
+            return blocker
+        if not fresh:
+            return Decision(known, Effect.NONE, steps)
+        if rejected:
+            return Decision(known, Effect.SEE, steps)
+        against, trial = self._on_copies(arrival, steps, asked=False) if self.careful else (None, None)
+        if against is not None:
+            return _deferred(arrival.command, "quarantined", ": ".join(against))
+        return Decision(known, Effect.APPLY, steps, trial)
+
+    def blocker(self, arrival: Arrival, known: CommandOutcome | None) -> Blocker | None:
         """What is missing for a command now."""
-        rejected = objection(arrival.command, arrival.device, self._rules) is not None
-        return self.survey(arrival, offset, rejected).blocker
+        decided = self.decide(arrival, known)
+        return decided if isinstance(decided, Blocker) else None
 
-    def survey(self, arrival: Arrival, offset: int, rejected: bool) -> Survey:
-        """Look up everything that a command touches.
+    def survey(self, arrival: Arrival, rejected: bool) -> Survey:
+        """Look up everything that a command touches. Raises `Unreadable`.
 
-        Ops of undeclared collections have nowhere to go. A rejected command has no effect, so it needs no context.
+        A rejected command has no effect, so it needs no context; and where its device has no right at all, nothing of it is seen.
         """
         steps: list[Step] = []
         fresh = 0
         last: dict[bytes, int] = {}
-        collections, cache, duplicate = self._rules.collections, self._cache, self.is_duplicate
+        rules = self._rules
+        collections, cache, duplicate = rules.collections, self._cache, self.is_duplicate
         append_ms = arrival.append_ms
         latest = ((append_ms + DEFAULT_BOUND_MS + 1) << COUNTER_BITS) - 1
         for document, op in arrival.command.ops:
             collection = collections.get(document.collection)
             if collection is None:
+                continue  # it was declared when this was decided
+            if rejected and not has_a_right(collection.name, document.scope, arrival.device, rules.commands):
                 continue
             key = document_key(document)
             entry = cache.get(key, document, collection)
@@ -175,7 +204,7 @@ class Decider:
                 op = op._replace(hlc=bounded(op.hlc, append_ms))
             if op.field in collection.policies:
                 op = op._replace(origin=arrival.command.origin(op, append_ms))
-            if duplicate(entry.state, op, offset):
+            if duplicate(entry.state, op, arrival.offset):
                 steps.append((key, entry, op, 0))
                 continue
             vector = entry.state.vector
@@ -195,26 +224,18 @@ class Decider:
         """Dedupe is by dot against the version vector only."""
         return op.seq <= state.vector.get(op.replica, 0)
 
-    def _half_seen(self, command: Command, steps: list[Step], offset: int) -> Decision | None:
-        """Its group was torn by a crash. Its covered dots say what was decided: rejected dots are kept beside them.
-
-        None outside the torn tail. The rejection itself was delivered before the torn states were published, so the receipt
-        repeats no reason.
-        """
-        if self.torn_until is not None and offset > self.torn_until:
-            return None
-        torn = self._torn
-        if any((op.replica, op.seq) in torn.get(key, ()) for key, _, op, weight in steps if not weight):
-            return Decision(CommandOutcome(command.id, Verdict.DUPLICATE), Effect.SEE, steps)
-        return Decision(CommandOutcome(command.id, _ACCEPTED), Effect.APPLY, steps)
-
     def _tried(self, arrival: Arrival, steps: list[Step]) -> tuple[Against, Trial | None]:
         """Why its documents may not be as they would be after it, or the trial; neither where nobody need be asked."""
         growth = sum([weight for _, _, _, weight in steps])
-        if not _leans_on_itself(steps) and not any(
-            entry.collection.guards or entry.size + growth > entry.collection.limit for _, entry, _, _ in steps
+        if (
+            self.careful
+            or _leans_on_itself(steps)
+            or any(entry.collection.guards or entry.size + growth > entry.collection.limit for _, entry, _, _ in steps)
         ):
-            return next(filter(None, (_unfounded(e, e.state, op) for _, e, op, weight in steps if weight)), None), None
+            return self._on_copies(arrival, steps, asked=True)
+        return next(filter(None, (_unfounded(e, e.state, op) for _, e, op, weight in steps if weight)), None), None
+
+    def _on_copies(self, arrival: Arrival, steps: list[Step], *, asked: bool) -> tuple[Against, Trial | None]:
         entries = {key: entry for key, entry, _, _ in steps}
         states = {key: entry.collection.type.copy(entry.state) for key, entry in entries.items()}
         sizes = {key: entry.size for key, entry in entries.items()}
@@ -222,16 +243,43 @@ class Decider:
         for key, entry, op, weight in steps:
             if not weight:
                 continue
-            against = _unfounded(entry, states[key], op)
+            against = _unfounded(entry, states[key], op) if asked else None
             if against is not None:
                 return against, None
             sizes[key] += weight
             _apply(arrival, key, entry, states[key], op, done)
         for key, entry in entries.items():
-            against = _too_large(entry, states[key], key, sizes) or _guarded(entry, states[key])
+            against = _too_large(entry, states[key], key, sizes) or self._guarded(entry, states[key]) if asked else None
+            if against is None and self.careful:
+                against = _unpublishable(entry, states[key], key)
             if against is not None:
                 return against, None
         return None, Trial(states, sizes, done)
+
+    def _guarded(self, entry: Entry, after: DocumentState) -> Against:
+        for guard in entry.collection.guards:
+            with self._watch(guard.name):
+                against = _asked(guard, entry, after)
+            if against is not None:
+                return against
+        return None
+
+
+def _asked(guard: GuardContract, entry: Entry, after: DocumentState) -> Against:
+    document = entry.document
+    try:
+        guard.check(document.scope, document.id, entry.state, after)
+    except Refused as refused:
+        return str(refused.code), str(refused.reason)
+    except Exception as error:  # noqa: BLE001  # the app's code: told to the device, never stops the queue
+        fact = type(error).__name__
+        log.error("guard failed", guard=guard.name, document="/".join(document), error=fact)
+        return "guard_failed", f"guard {guard.name}: {fact}"
+    return None
+
+
+def _deferred(command: Command, code: str, reason: str) -> Decision:
+    return Decision(CommandOutcome(command.id, Verdict.DEFERRED, code, reason))
 
 
 def apply_steps(arrival: Arrival, steps: Sequence[Step]) -> Done:
@@ -298,17 +346,15 @@ def _too_large(entry: Entry, after: DocumentState, key: bytes, sizes: dict[bytes
     return "too_large", f"{'/'.join(entry.document)} would be over {collection.limit} bytes"
 
 
-def _guarded(entry: Entry, after: DocumentState) -> Against:
-    document = entry.document
-    for guard in entry.collection.guards:
-        try:
-            guard.check(document.scope, document.id, entry.state, after)
-        except Refused as refused:
-            return refused.code, refused.reason
-        except Exception as error:  # noqa: BLE001  # the app's code: told to the device, never stops the queue
-            log.error("guard failed", guard=guard.name, document="/".join(document), error=repr(error))
-            return "guard_failed", f"guard {guard.name}: {error!r}"
-    return None
+def _unpublishable(entry: Entry, after: DocumentState, key: bytes) -> Against:
+    """Its record, as it would be sent."""
+    try:
+        size = len(entry.collection.codec.encode(entry.document, after)) + len(key)
+    except TooLarge as error:
+        return "too_large", str(error)
+    if size <= MAX_RECORD_BYTES:
+        return None
+    return "too_large", f"{'/'.join(entry.document)} would be a record of {size} bytes, at most {MAX_RECORD_BYTES}"
 
 
 def _weight(op: Op) -> int:

@@ -1,8 +1,8 @@
 """The order of effects, as a state machine without I/O.
 
-    FIRST   publish outcomes: rejections, parked commands, conflicts      -> all delivered
-    SECOND  publish states, one group per partition, and plain receipts   -> all delivered
-    STORE   write the states and the changelog position, one batch per partition
+    FIRST   publish outcomes: urgent chain rows, parked commands, conflicts   -> all delivered
+    SECOND  publish states, one group per partition, and the other rows      -> all delivered
+    STORE   write states, rows and the changelog position, one batch per partition
     ACK     acknowledge the source records, in order
 
 Why this order: a replayed batch is a duplicate, so what is only in its outcome would be lost if the state reached the
@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_schemas import groups, topics
-from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
+from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
 LIMIT = 4
@@ -41,30 +42,57 @@ class Stage(IntEnum):
 
 @dataclass(slots=True)
 class PartitionFlight:
-    """One partition's part: what to write to its store, and what to acknowledge."""
+    """One partition's part: what to publish, what to write to its store, and what to acknowledge."""
 
     partition: int
+    outcomes: list[OutRecord]
+    states: list[OutRecord]
     writes: list[tuple[bytes, bytes]]
+    rows: list[tuple[str, bytes]]
     sources: list[Any]
     work: PartitionWork
     last_state_offset: int = -1
     """Where the state topic has the group's end; known after SECOND, -1 if it published no state."""
+    last_row_offset: int = -1
+    """Where the receipts topic has the last of its rows."""
+
+    def delivered(self, state_offset: int, row_offset: int) -> None:
+        """A stage's last offsets in the state and the receipts topic; -1 for none."""
+        self.last_state_offset = max(self.last_state_offset, state_offset)
+        self.last_row_offset = max(self.last_row_offset, row_offset)
+
+    def moved(self, mark: StoreMark, *, alone: bool) -> StoreMark:
+        """How far the store is with this part in. Rows of flights behind it may stand before its own: only alone it speaks for all."""
+        assert self.last_state_offset >= 0 or not self.writes, "states are delivered before they are stored"
+        position = max(mark.position, self.last_state_offset)
+        return mark.moved(position, self.work.group, self.last_row_offset if alone else -1)
 
 
 @dataclass(slots=True)
 class Flight:
     """Everything that leaves together."""
 
-    outcomes: list[OutRecord]
-    states: list[OutRecord]
     partitions: list[PartitionFlight]
     stage: Stage = Stage.FIRST
     started: bool = False
-    ops: int = field(default=0)
 
-    def records(self) -> Sequence[OutRecord]:
-        """What the present stage publishes."""
-        return self.outcomes if self.stage is Stage.FIRST else self.states
+    def records(self, stage: Stage) -> list[OutRecord]:
+        """What a stage publishes."""
+        if stage is Stage.FIRST:
+            return [record for part in self.partitions for record in part.outcomes]
+        return [record for part in self.partitions for record in part.states]
+
+    def urgent(self) -> set[str]:
+        """Replicas whose row is among the outcomes."""
+        return {replica for part in self.partitions for replica in part.work.urgent}
+
+    def plain(self) -> set[str]:
+        """Replicas whose row travels with the states."""
+        return {replica for part in self.partitions for replica in part.work.rows.keys() - part.work.urgent}
+
+    @property
+    def ops(self) -> int:
+        return sum(part.work.ops for part in self.partitions)
 
 
 class Effect(NamedTuple):
@@ -74,35 +102,32 @@ class Effect(NamedTuple):
     stage: Stage
 
 
-def seal(rules: SpaceRules, works: Sequence[PartitionWork]) -> Flight:
-    """Turn gathered work into a flight; each changed document is encoded once."""
-    outcomes: list[OutRecord] = []
-    states: list[OutRecord] = []
-    parts: list[PartitionFlight] = []
-    topic = topics.state_topic(rules.name)
-    ops = 0
-    for work in works:
-        outcomes += work.outcomes
-        writes: list[tuple[bytes, bytes]] = []
-        remaining = len(work.dirty)
-        # Tombstones of released commands may go out alone, with nothing merged: then there is no group.
-        plain: Marks = groups.headers(work.group, last=False) if work.dirty else ()
-        for key, entry in work.dirty.items():
-            remaining -= 1
-            value = entry.collection.codec.encode(entry.document, entry.state)
-            entry.size = len(value)
-            writes.append((key, value))
-            if entry.rejected:
-                # Also those of flights under way: if one of them is lost, this record still tells what was decided.
-                work.told[key] = entry.tell()
-                marks: Marks = groups.headers(work.group, last=not remaining, rejected=entry.rejected)
-            else:
-                marks = plain if remaining else groups.headers(work.group, last=True)
-            states.append(OutRecord(topic, work.partition, key, value, marks))
-        states += work.receipts
-        parts.append(PartitionFlight(work.partition, writes, work.sources, work))
-        ops += work.ops
-    return Flight(outcomes, states, parts, ops=ops)
+class Oversized(Exception):
+    """A record that no broker takes."""
+
+
+def seal(rules: SpaceRules, work: PartitionWork, conflicts: Sequence[OutRecord] = ()) -> PartitionFlight:
+    """One partition's part of a flight; each changed document is encoded once. Nothing of `work` is changed, whatever is raised."""
+    topic, receipts = topics.state_topic(rules.name), topics.receipts_topic(rules.name)
+    outcomes, states = [*work.carried, *work.outcomes, *conflicts], []
+    writes: list[tuple[bytes, bytes]] = []
+    remaining = len(work.dirty)
+    # Tombstones of released commands may go out alone, with nothing merged: then there is no group.
+    plain: Marks = groups.headers(work.group, last=False) if work.dirty else ()
+    for key, entry in work.dirty.items():
+        remaining -= 1
+        value = entry.collection.codec.encode(entry.document, entry.state)
+        writes.append((key, value))
+        marks = plain if remaining else groups.headers(work.group, last=True)
+        states.append(OutRecord(topic, work.partition, key, value, marks))
+    rows = [(replica, rules.records.encode_chain_row(row)) for replica, row in work.rows.items()]
+    for replica, value in rows:
+        record = OutRecord(receipts, work.partition, replica.encode(), value)
+        (outcomes if replica in work.urgent else states).append(record)
+    for record in (*outcomes, *states):
+        if len(record.key) + len(record.value or b"") > MAX_RECORD_BYTES:
+            raise Oversized(f"{record.topic}: {record.key[:200]!r} would take {len(record.value or b'')} bytes")
+    return PartitionFlight(work.partition, outcomes, states, writes, rows, work.sources, work)
 
 
 class FlightDeck:
@@ -128,10 +153,15 @@ class FlightDeck:
         """What may start now, in order; each is given out once."""
         result: list[Effect] = []
         ahead: Flight | None = None
+        unsaid: set[str] = set()
+        """Replicas with a row on a flight ahead that is not on its way: a newer row must not pass it."""
         for flight in self._flights:
-            if not flight.started and self._may_start(flight, ahead):
+            passes = flight.stage is Stage.FIRST and not unsaid.isdisjoint(flight.urgent())
+            if not flight.started and not passes and self._may_start(flight, ahead):
                 flight.started = True
                 result.append(Effect(flight, flight.stage))
+            if flight.stage < Stage.SECOND or (flight.stage is Stage.SECOND and not flight.started):
+                unsaid |= flight.plain()
             ahead = flight
         return result
 

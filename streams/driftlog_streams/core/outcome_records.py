@@ -1,13 +1,16 @@
-"""What becomes of batches and commands, as records: receipts, conflicts, parked commands and their tombstones."""
+"""What becomes of batches and commands beside their chain row, as records: conflicts, parked and quarantined, refusals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from driftlog_schemas import topics
+from driftlog_schemas import bounds, topics
 from driftlog_schemas.batch_codec import encode_body
-from driftlog_schemas.devices import Standing
-from driftlog_schemas.messages import Batch, CommandOutcome, Conflict, ParkedCommand, Receipt
+from driftlog_schemas.messages import (
+    Batch,
+    Conflict,
+    ParkedCommand,
+    Quarantined,
+    RefusalNotice,
+)
 from driftlog_streams.core.admission import Refusal
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.rules import SpaceRules
@@ -22,42 +25,11 @@ class OutcomeRecords:
         self._space = rules.name
         self._partition = partition
 
-    def receipt(
-        self, batch: Batch, device: Standing, outcomes: Sequence[CommandOutcome], offset: int, skew_ms: int = 0
-    ) -> OutRecord:
-        """The answer to a batch, or to a command of it that had waited."""
-        return self._receipt(
-            Receipt(
-                device_id=device.device_id,
-                replica=batch.replica,
-                space=batch.space,
-                partition=self._partition,
-                batch=batch.number,
-                outcomes=tuple(outcomes),
-                skew_ms=skew_ms,
-                offset=offset,
-            )
-        )
-
-    def refusal(self, refusal: Refusal, offset: int) -> OutRecord:
-        """The answer to a batch that is refused whole."""
-        return self._receipt(
-            Receipt(
-                device_id=refusal.device_id,
-                replica=refusal.replica,
-                space=self._space,
-                partition=self._partition,
-                batch=refusal.number,
-                outcomes=(),
-                code=refusal.code,
-                reason=refusal.reason,
-                offset=offset,
-            )
-        )
-
-    def _receipt(self, receipt: Receipt) -> OutRecord:
-        value = self._codecs.encode_receipt(receipt)
-        return OutRecord(topics.receipts_topic(self._space), self._partition, receipt.device_id.encode(), value)
+    def refusal(self, refusal: Refusal, offset: int, append_ms: int) -> OutRecord:
+        """The answer to a batch that cannot be known to come from the replica it names."""
+        notice = RefusalNotice(refusal.device_id, refusal.code, refusal.reason, offset, append_ms)
+        value = self._codecs.encode_refusal_notice(notice)
+        return OutRecord(topics.receipts_topic(self._space), self._partition, refusal.device_id.encode(), value)
 
     def conflict(self, conflict: Conflict) -> OutRecord:
         """A conflict that was opened or ended."""
@@ -66,10 +38,8 @@ class OutcomeRecords:
 
     def parked(self, arrival: Arrival) -> OutRecord:
         """A command that waits, with what its merge will need."""
-        batch = arrival.batch
-        alone = Batch(batch.space, batch.partition, batch.replica, batch.number, (arrival.command,))
         record = ParkedCommand(
-            arrival.device.device_id, arrival.append_ms, arrival.offset, batch.number, encode_body(alone)
+            arrival.device.device_id, arrival.append_ms, arrival.offset, arrival.batch.number, alone(arrival)
         )
         value = self._codecs.encode_parked(record)
         return OutRecord(topics.parked_topic(self._space), self._partition, arrival.key, value)
@@ -77,3 +47,25 @@ class OutcomeRecords:
     def released(self, arrival: Arrival) -> OutRecord:
         """The tombstone of a command that waits no longer."""
         return OutRecord(topics.parked_topic(self._space), self._partition, arrival.key, None)
+
+    def quarantined(
+        self, value: bytes, code: str, reason: str, offset: int, append_ms: int, replica: str = "", device_id: str = ""
+    ) -> OutRecord:
+        """A record that could not be decided, as it came."""
+        record = Quarantined(
+            reason=bounds.cut(reason, bounds.MAX_REASON),
+            code=code,
+            partition=self._partition,
+            offset=offset,
+            append_ms=append_ms,
+            replica=replica,
+            record=value,
+        )
+        encoded = self._codecs.encode_quarantined(record)
+        return OutRecord(topics.quarantine_topic(self._space), self._partition, device_id.encode(), encoded)
+
+
+def alone(arrival: Arrival) -> bytes:
+    """The body of a batch of just this command."""
+    batch = arrival.batch
+    return encode_body(Batch(batch.space, batch.partition, batch.replica, batch.number, (arrival.command,)))

@@ -1,11 +1,8 @@
 """What the records of a changelog make of a partition's store, before the first op is merged.
 
-What a crash leaves behind is a *torn tail*: state records of flights that were never acknowledged, so their ops are read again. A
-command may then be half seen, and must get the decision it got before. The dots that a group rejected stand in its records' headers; they are kept
-here for every group from the committed op offset on, and `until` says up to which op offset that can matter.
-
-A life may end before it has merged all of that again, and the next one may find the states in its store; so the store keeps in
-its mark from where the tail begins, and every recovery looks at it again, until a flight has brought the merge beyond it.
+What a crash leaves behind is a *torn tail*: state records and chain rows of flights that were never acknowledged, so their ops are
+read again. What had been decided is known by the rows: no state leaves before the row that says what became of a command of
+several documents, or of one that was not plainly accepted. So recovery keeps rows and states, and guesses nothing.
 
 A record whose group number is below one already seen was published by another life (after a crash, or by a frozen
 worker that woke): it may be older than what it would replace, so it is joined with it, never put over it, and the document is
@@ -20,9 +17,12 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from driftlog_crdt import AlgebraError
 from driftlog_schemas import groups
+from driftlog_schemas.errors import ContractError, Undecodable, UnknownSchema
 from driftlog_schemas.identity import parse_document_key
-from driftlog_schemas.messages import ParkedCommand
+from driftlog_schemas.messages import ChainRow, ParkedCommand
+from driftlog_streams.core.chain import later
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.store_mark import StoreMark
 
@@ -44,21 +44,23 @@ class Changelogged(Protocol):
     @property
     def mark(self) -> StoreMark: ...
     def get(self, key: bytes) -> bytes | None: ...
-    def write(self, states: Iterable[tuple[bytes, bytes | None]], mark: StoreMark) -> None: ...
+    def row(self, replica: str) -> bytes | None: ...
+    def write(
+        self,
+        states: Iterable[tuple[bytes, bytes | None]],
+        mark: StoreMark,
+        rows: Iterable[tuple[str, bytes]] = (),
+    ) -> None: ...
 
 
 @dataclass(slots=True)
 class Recovered:
     """What a merger of a recovered partition must know."""
 
-    rejected: dict[bytes, set[tuple[str, int]]] = field(default_factory=dict)
-    """document key -> dots seen without effect in groups that may be read again"""
-    until: int = -1
-    """the highest group number among those; commands of later op records are never half seen"""
-    tail: int = -1
-    """offset of the first state record among those"""
     stale: set[bytes] = field(default_factory=set)
     """documents whose last record in the topic is behind the store: to be published again"""
+    stale_rows: set[str] = field(default_factory=set)
+    """replicas whose last row in the topic is behind the store"""
     parked: list[ParkedCommand] = field(default_factory=list)
     """in order of parking"""
     records: int = 0
@@ -72,50 +74,74 @@ class Restoration:
         self._rules = rules
 
     def take(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
-        """Put changelog records of one partition into its store; of what it has already, only the torn tail is looked at."""
+        """Put state records of one partition into its store."""
         states: dict[bytes, bytes | None] = {}
         highest, position = store.mark.group, store.mark.position
         for key, value, offset, headers in records:
-            mark = groups.parse(headers)
-            if mark.number >= recovered.committed:
-                recovered.tail = offset if recovered.tail < 0 else recovered.tail
-                recovered.until = max(recovered.until, mark.number)
-                if mark.rejected:
-                    recovered.rejected.setdefault(key, set()).update(mark.rejected)
             if offset <= position:
                 continue
             position = offset
-            if mark.number < 0:
+            number = groups.parse(headers).number
+            if number < 0:
                 log.warning(
                     "a state that no worker wrote is passed over", key=key.decode(errors="replace"), offset=offset
                 )
                 recovered.stale.add(key)
                 continue
             recovered.stale.discard(key)
-            if value is not None and 0 <= mark.number < highest:
+            if value is not None and number < highest:
                 joined = self._joined(key, value, states[key] if key in states else store.get(key))
                 if joined != value:
                     recovered.stale.add(key)
                 value = joined
-            highest = max(highest, mark.number)
+            highest = max(highest, number)
             states[key] = value
             recovered.records += 1
-        # Until all of the changelog is read the older tail, if there is one, is the one to keep.
-        tail, until = store.mark.tail, store.mark.until
-        if tail < 0:
-            tail, until = recovered.tail, recovered.until
-        store.write(states.items(), store.mark.after_recovery(position, highest, tail, max(until, recovered.until)))
+        store.write(states.items(), store.mark.moved(position, highest))
 
-    def settle(self, store: Changelogged, recovered: Recovered) -> None:
-        """All of the changelog is read: what was found of a torn tail replaces what an earlier life had found."""
+    def take_rows(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
+        """Put the chain rows among the receipts of one partition into its store; refusals stand there under a device's name."""
+        rows: dict[str, bytes] = {}
         mark = store.mark
-        if (mark.tail, mark.until) != (recovered.tail, recovered.until):
-            store.write((), mark.after_recovery(mark.position, mark.group, recovered.tail, recovered.until))
+        position = mark.rows
+        for key, value, offset, _ in records:
+            position = max(position, offset)
+            replica = key.decode(errors="replace")
+            found = self._row(replica, value)
+            if found is None or value is None:
+                continue
+            recovered.stale_rows.discard(replica)
+            known = rows[replica] if replica in rows else store.row(replica)
+            stored = self._row(replica, known)
+            if stored is not None and known != value and later(stored, found) is stored:
+                recovered.stale_rows.add(replica)
+                continue
+            rows[replica] = value
+        store.write((), mark.moved(mark.position, mark.group, position), rows.items())
+
+    def _row(self, replica: str, value: bytes | None) -> ChainRow | None:
+        if value is None or "." not in replica:
+            return None
+        try:
+            row = self._rules.records.decode_chain_row(value)
+        except (Undecodable, UnknownSchema, ValueError) as error:  # anybody's tool may write to a topic
+            log.warning("a chain row is not readable", replica=replica, error=str(error))
+            return None
+        return row if row.replica == replica else None
 
     def _joined(self, key: bytes, value: bytes, stored: bytes | None) -> bytes:
+        """Both sides' ops; what the store has where this release can read one of them not."""
         if stored is None or stored == value:
             return value
-        document = parse_document_key(key)
-        collection = self._rules.collections[document.collection]
-        state = collection.type.join(collection.codec.decode(stored), collection.codec.decode(value))
-        return collection.codec.encode(document, state)
+        try:
+            document = parse_document_key(key)
+            collection = self._rules.collections[document.collection]
+            state = collection.type.join(collection.codec.decode(stored), collection.codec.decode(value))
+            return collection.codec.encode(document, state)
+        except (ValueError, KeyError, ContractError, AlgebraError) as error:
+            log.warning(
+                "two words on a document that this release cannot read",
+                key=key.decode(errors="replace"),
+                error=str(error),
+            )
+            return stored

@@ -16,8 +16,10 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.state_codec import StateCodec
 
+MAX_RECORD_BYTES = 1_000_000
+"""Key and value of any record of ours: under a broker's default limit, with room for headers and framing."""
 MAX_STATE_BYTES = 900 * 1024
-"""A state record must fit into a Kafka record whatever the declared guard says."""
+"""The merge's part of a state record, whatever the declared guard says; the record is measured as it is sent."""
 
 
 class Devices(Protocol):
@@ -50,6 +52,7 @@ class SpaceRules:
         self.partitions = space.partitions
         self.batches = BatchCodec(ids)
         self.records = RecordCodecs(ids)
+        self.commands = space.commands
         self.collections: dict[str, Collection] = {}
         for name, contract in space.collections.items():
             # The declared guard is for writers; a merged state must always be publishable.

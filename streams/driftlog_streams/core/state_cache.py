@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from driftlog_crdt import DocumentState
+from driftlog_crdt import BadEncoding, DocumentState
+from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId
 from driftlog_streams.core.rules import Collection
 
 DEFAULT_SIZE = 100_000
 
 
-class Entry:
-    """A document under merge. `size` is about how many bytes its state takes; -1 when not measured."""
+class Unreadable(Exception):
+    """This release cannot read the state that the store has of a document."""
 
-    __slots__ = ("collection", "document", "flights", "rejected", "size", "state", "told")
+
+class Entry:
+    """A document under merge. `size` is about how many bytes its state takes."""
+
+    __slots__ = ("collection", "document", "flights", "sealed", "size", "state")
 
     def __init__(self, document: DocumentId, collection: Collection, state: DocumentState, size: int) -> None:
         self.document = document
@@ -28,24 +33,15 @@ class Entry:
         self.size = size
         self.flights = 0
         """In how many unfinished flights (and the next) it is."""
-        self.rejected: list[tuple[str, int]] = []
-        """Dots seen without effect that no finished flight tells yet."""
-        self.told = 0
-        """How many of those are told by unfinished flights."""
+        self.sealed: bytes | None = None
+        """The record that the newest unfinished flight has of it."""
 
-    def tell(self) -> int:
-        """A flight is sealed with all of `rejected`; how many of them it is the first to tell."""
-        new = len(self.rejected) - self.told
-        self.told += new
-        return new
-
-    def landed(self, told: int) -> None:
-        """A flight is stored that was the first to tell `told` rejected dots."""
+    def landed(self) -> None:
+        """A flight with it is stored."""
         self.flights -= 1
         assert self.flights >= 0, "a document lands as often as it flies"
-        if told:
-            del self.rejected[:told]
-            self.told -= told
+        if not self.flights:
+            self.sealed = None
 
 
 class StateCache:
@@ -59,19 +55,25 @@ class StateCache:
         self._old: dict[bytes, Entry] = {}
 
     def get(self, key: bytes, document: DocumentId, collection: Collection) -> Entry:
-        """The entry of a document; of its empty state when the store has none."""
+        """The entry of a document; of its empty state when the store has none. Raises `Unreadable`."""
         entry = self._young.get(key)
         if entry is not None:
             return entry
         entry = self._old.get(key)
         if entry is None:
             raw = self._load(key)
-            state = collection.type.new() if raw is None else collection.codec.decode(raw)
-            entry = Entry(document, collection, state, 0 if raw is None else len(raw))
+            entry = Entry(document, collection, _decoded(document, collection, raw), 0 if raw is None else len(raw))
         self._young[key] = entry
         if len(self._young) > self._limit:
             self._turn()
         return entry
+
+    def put_back(self, key: bytes, entry: Entry) -> None:
+        """Forget what was merged into a document since it last left with a flight."""
+        raw = self._load(key) if entry.sealed is None else entry.sealed
+        entry.state = _decoded(entry.document, entry.collection, raw)
+        entry.size = 0 if raw is None else len(raw)
+        entry.flights -= 1
 
     def _turn(self) -> None:
         pinned = {key: entry for key, entry in self._old.items() if entry.flights and key not in self._young}
@@ -81,3 +83,12 @@ class StateCache:
 
     def __len__(self) -> int:
         return len(self._young.keys() | self._old.keys())
+
+
+def _decoded(document: DocumentId, collection: Collection, raw: bytes | None) -> DocumentState:
+    if raw is None:
+        return collection.type.new()
+    try:
+        return collection.codec.decode(raw)
+    except (Undecodable, UnknownSchema, RegistryUnreachable, BadEncoding) as error:
+        raise Unreadable(f"{'/'.join(document)} is not readable by this release: {error}") from error

@@ -12,18 +12,19 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from driftlog_schemas.devices import EVERYTHING, DeviceStatus, Standing
-from driftlog_schemas.messages import Batch, CommandOutcome, ParkedCommand
+from driftlog_schemas.messages import Batch, ParkedCommand
 from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.decision import Decision
 from driftlog_streams.core.parking import Blocker, Parking
 from driftlog_streams.core.rules import Devices
 from driftlog_streams.core.state_cache import Entry
 
-Decide: TypeAlias = Callable[[Arrival], CommandOutcome | Blocker]
-Released: TypeAlias = Callable[[Arrival, CommandOutcome], None]
+Decide: TypeAlias = Callable[[Arrival], Decision | Blocker]
+Released: TypeAlias = Callable[[Arrival, Decision], None]
 
 
 class Waiting:
-    """The parked commands of one partition. `decide` merges one or says what is missing; `released` is told of each that is decided."""
+    """The parked commands of one partition. `decide` says what is to become of one, or what is missing; `released` does it."""
 
     def __init__(self, parking: Parking, decide: Decide, released: Released) -> None:
         self.parking = parking
@@ -37,7 +38,7 @@ class Waiting:
         (command,) = batch.commands
         device = devices.find(parked.device_id)
         standing = (device and device.standing_at(parked.append_ms)) or _departed(parked.device_id)
-        self.parking.add(Arrival(command, batch, standing, parked.append_ms, parked.offset))
+        self.parking.add(Arrival(command, batch, standing, parked.append_ms, parked.offset, parked.body))
 
     def release(self) -> None:
         """Look at every parked command again, and at what that sets free."""

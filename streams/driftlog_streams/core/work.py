@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from driftlog_crdt import Place
+from driftlog_schemas.messages import ChainRow
+from driftlog_streams.core.admission import Admission
+from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.state_cache import Entry
 
 
@@ -20,36 +23,48 @@ class OutRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes]] = ()
 
 
+class Merged(NamedTuple):
+    """A record of the op topic, as it was given to the merge. `source` is what the rim acknowledges."""
+
+    admission: Admission
+    offset: int
+    append_ms: int
+    source: Any
+
+
 @dataclass(slots=True)
 class PartitionWork:
     """Since the last flight, in one partition."""
 
     partition: int
+    merged: list[Merged] = field(default_factory=list)
+    """In order: to acknowledge when all is done, and to merge again should some of it prove impossible to publish."""
     dirty: dict[bytes, Entry] = field(default_factory=dict)
     size: int = 0
     """About how many bytes the changed documents take."""
     outcomes: list[OutRecord] = field(default_factory=list)
-    """Rejections, parked commands, conflicts: delivered before any state."""
+    """Conflicts, parked commands, refusals, quarantined records: delivered before any state."""
     contested: dict[tuple[bytes, Place], None] = field(default_factory=dict)
     """Document key and place of every conflict that has changed and not ended: published as it stands when the flight is made."""
-    receipts: list[OutRecord] = field(default_factory=list)
-    """Of batches that were accepted whole: may travel with the states."""
-    tombstones: list[OutRecord] = field(default_factory=list)
-    """Of parked commands decided in this work: published when its states are stored, never before."""
-    told: dict[bytes, int] = field(default_factory=dict)
-    """Document key -> how many of its rejected dots this flight is the first to tell."""
-    on_stored: Callable[[list[OutRecord]], None] | None = None
-    """Takes the tombstones then."""
+    rows: dict[str, ChainRow] = field(default_factory=dict)
+    """Chain rows as they are now, by replica."""
+    urgent: set[str] = field(default_factory=set)
+    """Replicas whose row must be delivered before any state; the others' may travel with the states."""
+    bases: dict[str, ChainRow | None] = field(default_factory=dict)
+    """The rows as the last flight had them."""
+    carried: list[OutRecord] = field(default_factory=list)
+    """Tombstones whose flight is stored."""
+    parked: list[Arrival] = field(default_factory=list)
+    released: list[Arrival] = field(default_factory=list)
+    """Their tombstones are published when the states are stored, never before."""
+    again: set[bytes] = field(default_factory=set)
+    """Documents published again because somebody else had written over them."""
+    on_stored: Callable[[PartitionWork], None] = field(default=lambda work: None)
     group: int = -1
     """Offset of the last op record merged."""
-    sources: list[Any] = field(default_factory=list)
-    """What to acknowledge when all is done, in order; the rim knows what they are."""
     ops: int = 0
-    duplicates: int = 0
     rejections: int = 0
-    parked: int = 0
-    again: int = 0
-    """documents published again because somebody else had written over them"""
+    quarantined: int = 0
 
     def changed(self, key: bytes, entry: Entry) -> None:
         """A document has changed for the first time in this work."""
@@ -57,13 +72,17 @@ class PartitionWork:
         self.size += entry.size
         entry.flights += 1
 
+    @property
+    def sources(self) -> list[Any]:
+        """What to acknowledge, in order."""
+        return [record.source for record in self.merged if record.source is not None]
+
     def stored(self) -> None:
         """All of it is delivered and in the store."""
-        for key, entry in self.dirty.items():
-            entry.landed(self.told.get(key, 0))
-        if self.tombstones and self.on_stored is not None:
-            self.on_stored(self.tombstones)
+        for entry in self.dirty.values():
+            entry.landed()
+        self.on_stored(self)
 
     @property
     def empty(self) -> bool:
-        return not (self.sources or self.outcomes or self.dirty or self.receipts or self.tombstones)
+        return not (self.merged or self.outcomes or self.dirty or self.rows or self.carried or self.released)

@@ -106,9 +106,9 @@ class Mender:
             if self._unread.get(partition) == offsets:
                 del self._unread[partition]
             merger = self._mergers[partition]
-            before = merger.work.again
+            before = len(merger.work.again)
             for key, value in words.items():
                 merger.heard(key, value)
-            again = merger.work.again - before
+            again = len(merger.work.again) - before
             log.warning("somebody else wrote states", partition=partition, offsets=f"{offsets}", published_again=again)
             self._mended(again)

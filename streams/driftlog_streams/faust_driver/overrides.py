@@ -177,6 +177,10 @@ class SafeConsumer(driver.Consumer):
                 )
             )
 
+    def replays_from(self, tp: TP) -> int:
+        """From where a crash would read again."""
+        return self._committed_offset.get(tp) or 0
+
     def behind(self, tp: TP, following: int) -> bool:
         """Is a record at or after `following` known to be in the log, and on its way to us? As of the last fetch; costs no request."""
         if not self.flow_active:

@@ -1,6 +1,6 @@
-"""The states of one partition on disk: a copy of `<space>.state`, and how far it goes.
+"""The states and chain rows of one partition on disk: a copy of `<space>.state` and `<space>.receipts`, and how far it goes.
 
-Every write is one RocksDB batch: states, the changelog position up to which they are in, and the highest group number seen. So
+Every write is one RocksDB batch: states, rows, the positions up to which they are in, and the highest group number seen. So
 the store is some prefix of the changelog at every moment, whatever kills the process. It is a cache: deleting the
 folder costs a recovery, nothing else. Writes are not synced, for the same reason; after a power cut RocksDB's own log still gives a prefix.
 
@@ -21,6 +21,7 @@ from driftlog_streams.errors import StoreLocked
 OPEN_SECONDS = 15.0
 CACHE_BYTES = 64 << 20
 _META = b"\x00driftlog"
+_ROWS = b"\x00row/"
 """No document key begins with a zero byte."""
 
 
@@ -38,14 +39,26 @@ class PartitionStore:
         value: bytes | None = self._db.get(key)
         return value
 
-    def write(self, states: Iterable[tuple[bytes, bytes | None]], mark: StoreMark) -> None:
-        """Take states (None deletes) and where the changelog stands after them."""
+    def row(self, replica: str) -> bytes | None:
+        """The value of a replica's last stored chain row."""
+        value: bytes | None = self._db.get(_row_key(replica))
+        return value
+
+    def write(
+        self,
+        states: Iterable[tuple[bytes, bytes | None]],
+        mark: StoreMark,
+        rows: Iterable[tuple[str, bytes]] = (),
+    ) -> None:
+        """Take states (None deletes), chain rows, and where the topics stand after them."""
         batch = WriteBatch(raw_mode=True)
         for key, value in states:
             if value is None:
                 batch.delete(key)
             else:
                 batch.put(key, value)
+        for replica, row in rows:
+            batch.put(_row_key(replica), row)
         batch.put(_META, mark.encode())
         self._db.write(batch, self._write)
         self.mark = mark
@@ -53,6 +66,10 @@ class PartitionStore:
     def close(self) -> None:
         """Give the folder free."""
         self._db.close()
+
+
+def _row_key(replica: str) -> bytes:
+    return _ROWS + replica.encode()
 
 
 def _open(folder: Path) -> Rdict:

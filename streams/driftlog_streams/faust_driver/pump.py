@@ -20,14 +20,18 @@ import structlog
 from faust.types import TP
 
 from driftlog_schemas import topics
+from driftlog_schemas.errors import Undecodable
 from driftlog_streams.core.admission import UNKNOWN, Admission, Refusal, admit
-from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage, seal
+from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.decision import Decider
+from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache
 from driftlog_streams.errors import DeliveryFailed, OrderBroken
 from driftlog_streams.faust_driver.append_time import TimesCheck, append_ms, timed
+from driftlog_streams.faust_driver.guard_watch import watch_guard
 from driftlog_streams.faust_driver.mender import Mender, Reader
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
@@ -71,6 +75,7 @@ class MergePump:
         self._metrics = metrics
         self._window = window_ms / 1000
         self._state_topic = topics.state_topic(rules.name)
+        self._receipts_topic = topics.receipts_topic(rules.name)
         self._mergers: dict[int, PartitionMerger] = {}
         self._stores: dict[int, PartitionStore] = {}
         self._next: dict[TP, int] = {}
@@ -98,13 +103,22 @@ class MergePump:
         self._wake.set()
 
     def _merger(self, partition: int, store: PartitionStore, found: Recovered) -> PartitionMerger:
-        torn = {key: frozenset(dots) for key, dots in found.rejected.items()}
-        merger = PartitionMerger(self._rules, partition, StateCache(store.get), torn=torn, torn_until=found.until)
+        cache = StateCache(store.get)
+        decider = Decider(self._rules, cache, watch_guard)
+        merger = PartitionMerger(
+            self._rules, partition, cache, ChainBook(store.row, self._rules.records), decider=decider
+        )
+        merger.committed = found.committed
         for parked in found.parked:
-            merger.restore(parked, self._devices)
-        merger.resume(max(found.committed - 1, 0))
+            try:
+                merger.restore(parked, self._devices)
+            except Undecodable as error:
+                log.warning("a parked command is not readable", offset=parked.offset, error=str(error))
+        merger.resume(found.committed)
         for key in sorted(found.stale):
             merger.publish_again(key)
+        for replica in sorted(found.stale_rows):
+            merger.publish_row_again(replica)
         return merger
 
     def open_stores(self) -> Mapping[int, PartitionStore]:
@@ -175,7 +189,7 @@ class MergePump:
         for merger in self._mergers.values():
             work = merger.work
             dirty += len(work.dirty)
-            sources += len(work.sources)
+            sources += len(work.merged)
             size += work.size
         return dirty >= MAX_DIRTY or sources >= MAX_SOURCES or size >= MAX_BYTES
 
@@ -196,14 +210,15 @@ class MergePump:
             await self._gather()
             if self._deck.full:
                 continue  # a landing flight wakes us
-            works = [m.take_work() for m in self._mergers.values() if not m.work.empty]
-            if not works:
+            parts = [m.seal() for m in self._mergers.values() if not m.work.empty]
+            if not parts:
                 continue
-            flight = seal(self._rules, works)
+            flight = Flight(parts)
             self._sealed_at[id(flight)] = time.monotonic()
             self._deck.add(flight)
             self._metrics.states.inc(sum(len(p.writes) for p in flight.partitions))
-            self._metrics.outcomes.inc(len(flight.outcomes))
+            self._metrics.outcomes.inc(sum(len(p.outcomes) for p in flight.partitions))
+            self._metrics.quarantined.inc(sum(p.work.quarantined for p in flight.partitions))
             self._room.set()
             self._carry_out()
 
@@ -229,7 +244,7 @@ class MergePump:
             self._store(flight)
         elif stage is Stage.ACK:
             self._acknowledge(flight)
-        elif not flight.records():
+        elif not flight.records(stage):
             self._deck.finished(flight, stage)
         else:
             self._pulse.check()
@@ -241,9 +256,11 @@ class MergePump:
         def delivered(offsets: Mapping[tuple[str, int], int]) -> None:
             if epoch != self._epoch:
                 return
-            if stage is Stage.SECOND:
-                for part in flight.partitions:
-                    part.last_state_offset = offsets.get((self._state_topic, part.partition), -1)
+            for part in flight.partitions:
+                part.delivered(
+                    offsets.get((self._state_topic, part.partition), -1),
+                    offsets.get((self._receipts_topic, part.partition), -1),
+                )
             self._deck.finished(flight, stage)
             try:
                 self._carry_out()
@@ -253,14 +270,15 @@ class MergePump:
         def failed(error: str) -> None:
             die(DeliveryFailed(f"the broker did not take a flight: {error}"))
 
-        self._publisher.publish(flight.records(), delivered, failed)
+        self._publisher.publish(flight.records(stage), delivered, failed)
 
     def _store(self, flight: Flight) -> None:
+        alone = len(self._deck) == 1
         for part in flight.partitions:
-            if part.writes:
-                assert part.last_state_offset >= 0, "states are delivered before they are stored"
+            if part.writes or part.rows:
                 store = self._stores[part.partition]
-                store.write(part.writes, store.mark.after_flight(part.last_state_offset, part.work.group))
+                store.write(part.writes, part.moved(store.mark, alone=alone), part.rows)
+            if part.writes:
                 self.mender.published(part.partition, len(part.writes), part.last_state_offset)
         self._deck.finished(flight, Stage.STORE)
 
@@ -275,6 +293,9 @@ class MergePump:
             for event in part.sources:
                 event.ack()
                 self.consumer.mark_done(event.message)
+            merger = self._mergers.get(part.partition)
+            if merger is not None and part.sources:
+                merger.committed = max(merger.committed, self.consumer.replays_from(part.sources[-1].message.tp))
         self._deck.finished(flight, Stage.ACK)
         metrics = self._metrics
         metrics.batches.inc(batches)

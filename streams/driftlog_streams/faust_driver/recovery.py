@@ -8,13 +8,15 @@ in `core.restoration`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.messages import ParkedCommand
 from driftlog_streams.core.restoration import Recovered, Restoration
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.errors import RecoveryFailed
@@ -44,6 +46,7 @@ class ChangelogRecovery:
             ):
                 result[at.partition].committed = max(at.offset, 0)
             self._read_states(consumer, stores, result)
+            self._read_rows(consumer, stores, result)
             self._read_parked(consumer, result)
         except KafkaException as error:
             raise RecoveryFailed(f"the broker does not let us recover {self._rules.name}: {error}") from error
@@ -71,17 +74,23 @@ class ChangelogRecovery:
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
     ) -> None:
         topic = topics.state_topic(self._rules.name)
-        starts = {p: store.mark.reread for p, store in stores.items()}
+        starts = {p: store.mark.position + 1 for p, store in stores.items()}
         for block in to_present_end(consumer, topic, starts):
             for partition, records in block.records.items():
                 self.restoration.take(stores[partition], result[partition], records)
             for partition, position in block.read_to.items():
                 store = stores[partition]
                 if position - 1 > store.mark.position:  # compaction's holes are read too
-                    mark = store.mark
-                    store.write((), mark.after_recovery(position - 1, mark.group, mark.tail, mark.until))
-        for partition, store in stores.items():
-            self.restoration.settle(store, result[partition])
+                    store.write((), store.mark.moved(position - 1, store.mark.group))
+
+    def _read_rows(
+        self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
+    ) -> None:
+        topic = topics.receipts_topic(self._rules.name)
+        starts = {p: store.mark.rows + 1 for p, store in stores.items()}
+        for block in to_present_end(consumer, topic, starts):
+            for partition, records in block.records.items():
+                self.restoration.take_rows(stores[partition], result[partition], records)
 
     def _read_parked(self, consumer: Consumer, result: dict[int, Recovered]) -> None:
         topic = topics.parked_topic(self._rules.name)
@@ -93,4 +102,11 @@ class ChangelogRecovery:
                     if record.value is not None:
                         waiting[partition][record.key] = record.value
         for partition, found in waiting.items():
-            result[partition].parked = [self._rules.records.decode_parked(value) for value in found.values()]
+            result[partition].parked = list(self._decoded(found.values()))
+
+    def _decoded(self, values: Iterable[bytes]) -> Iterator[ParkedCommand]:
+        for value in values:
+            try:
+                yield self._rules.records.decode_parked(value)
+            except (Undecodable, UnknownSchema) as error:  # anybody's tool may write to a topic
+                log.warning("a parked command is not readable", error=str(error))

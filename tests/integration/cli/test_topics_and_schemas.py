@@ -113,7 +113,7 @@ def test_an_incompatible_schema_is_shown_beside_the_good_ones(shell: Shell, app:
     ended = shell.run("schemas", "check", "--app", breaking)
     ended.assert_one_line(1, f"{namespace(space)}.Stock")
     assert "BREAKS READERS" in ended.out
-    assert "driftlog.v1.Receipt" in ended.out
+    assert "driftlog.v1.ChainRow" in ended.out
 
 
 def _set(admin: TopicsAdmin, topic: str, setting: str, value: str) -> None:

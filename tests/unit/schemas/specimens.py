@@ -35,7 +35,7 @@ from driftlog_schemas.messages import (
     Heartbeat,
     Notice,
     ParkedCommand,
-    Receipt,
+    Quarantined,
     RefusalNotice,
     Verdict,
     Version,
@@ -56,7 +56,7 @@ class NumberedIds:
     NAMES = (
         "driftlog.v1.SignedBatch",
         "driftlog.retail.Stock",
-        "driftlog.v1.Receipt",
+        "driftlog.v1.Quarantined",
         "driftlog.v1.Conflict",
         "driftlog.v1.Device",
         "driftlog.v1.Heartbeat",
@@ -108,21 +108,6 @@ WRITE = Command(
     ),
 )
 BATCH = Batch("retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1", bytes(range(16)), 40)
-RECEIPT = Receipt(
-    "store-1",
-    "store-1.3",
-    "retail",
-    5,
-    42,
-    (
-        CommandOutcome("0198-sale", Verdict.ACCEPTED),
-        CommandOutcome("0199-write", Verdict.REJECTED, "recount", "sold more than was there"),
-        CommandOutcome("0200", Verdict.PARKED),
-        CommandOutcome("0201", Verdict.DUPLICATE),
-    ),
-    skew_ms=250,
-    offset=1234567,
-)
 CHAIN_ROW = ChainRow(
     "store-1",
     "store-1.k3f9q2w7",
@@ -152,7 +137,7 @@ CHAIN_ROW = ChainRow(
     Notice(44, bytes(8), 1234570, "early", "batch 43 has not come"),
 )
 NOTICE = RefusalNotice("store-9", "bad_signature", "the signature is not this key's", 8, T0)
-REFUSAL = Receipt("store-9", "", "retail", 5, -1, (), "bad_signature", "the signature is not this key's", offset=8)
+QUARANTINED = Quarantined("unforeseen", "KeyError 'price'", 5, 9, T0, "store-1.k3f9q2w7", b"as it came")
 VERSIONS = (
     Version("store-1.3", 5, (T0 + 5) << 16, T0 + 20, "12.5", "0198-sale", "ann", 11),
     Version("office.1", 8, (T0 + 1) << 16, T0 + 9, {"amount": 11, "sale": True}),
@@ -225,15 +210,14 @@ def _made() -> Mapping[str, Callable[[], bytes]]:
         "batch_body": lambda: encode_body(BATCH),
         "signed_batch": lambda: BatchCodec(IDS).seal(encode_body(BATCH), IDENTITY),
         "state_row": lambda: StateCodec(COLLECTION, IDS).encode(TEA, stock_state()),
-        "receipt": lambda: codecs.encode_receipt(RECEIPT),
         "chain_row": lambda: codecs.encode_chain_row(CHAIN_ROW),
         "refusal_notice": lambda: codecs.encode_refusal_notice(NOTICE),
-        "refusal": lambda: codecs.encode_receipt(REFUSAL),
         "conflict": lambda: codecs.encode_conflict(CONFLICT),
         "device": lambda: codecs.encode_device(DEVICE),
         "signed_line": lambda: codecs.encode_signed_line(OPERATOR.sign(codecs.encode_device(DEVICE))),
         "heartbeat": lambda: codecs.encode_heartbeat(HEARTBEAT),
         "parked_command": lambda: codecs.encode_parked(PARKED),
+        "quarantined": lambda: codecs.encode_quarantined(QUARANTINED),
         "document_key": lambda: document_key(TEA),
     }
 

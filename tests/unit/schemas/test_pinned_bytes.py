@@ -30,8 +30,7 @@ def test_no_pinned_bytes_are_left_unchecked() -> None:
 
 def test_what_was_pinned_is_still_read() -> None:
     assert decode_body(pinned("batch_body")) == specimens.BATCH
-    assert CODECS.decode_receipt(pinned("receipt")) == specimens.RECEIPT
-    assert CODECS.decode_receipt(pinned("refusal")) == specimens.REFUSAL
+    assert CODECS.decode_quarantined(pinned("quarantined")) == specimens.QUARANTINED
     assert CODECS.decode_chain_row(pinned("chain_row")) == specimens.CHAIN_ROW
     assert CODECS.decode_refusal_notice(pinned("refusal_notice")) == specimens.NOTICE
     assert CODECS.decode_conflict(pinned("conflict")) == specimens.CONFLICT
@@ -64,10 +63,9 @@ def test_a_pinned_row_is_still_the_same_state() -> None:
 
 
 def test_the_group_headers_are_those_that_were_pinned() -> None:
-    sent = [("driftlog.group", b"1234567"), ("driftlog.last", b"1"), ("driftlog.rejected", b"store-1.3:4,office.1:9")]
-    rejected = (("store-1.3", 4), ("office.1", 9))
-    assert headers(1234567, last=True, rejected=rejected) == sent
-    assert parse(sent) == GroupMark(1234567, True, rejected)
+    sent = [("driftlog.group", b"1234567"), ("driftlog.last", b"1")]
+    assert headers(1234567, last=True) == sent
+    assert parse(sent) == GroupMark(1234567, True)
 
 
 def test_the_id_of_a_conflict_is_the_one_that_was_pinned() -> None:

@@ -27,11 +27,11 @@ WANTED = wanted_topics(app.contract)
 THERE = {topic.name: topic for topic in WANTED}
 
 
-def test_every_space_has_its_five_topics_in_one_partition_count() -> None:
+def test_every_space_has_its_topics_in_one_partition_count() -> None:
     counts = {topic.name: topic.partitions for topic in WANTED}
     for space, partitions in (("retail", 8), ("depot", 3)):
-        names = [f"{space}.{what}" for what in ("ops", "state", "receipts", "conflicts", "parked")]
-        assert [counts.pop(name) for name in names] == [partitions] * 5
+        names = [f"{space}.{what}" for what in ("ops", "state", "receipts", "conflicts", "parked", "quarantine")]
+        assert [counts.pop(name) for name in names] == [partitions] * 6
     assert counts == {DEVICES: 1, HEARTBEATS: 1}
 
 

@@ -10,23 +10,27 @@ from driftlog import AddWinsSet, App, Counter, Custom, Document, Flag, Map, Rank
 from driftlog import field as declared
 from driftlog_crdt import DocumentState, Op, Plain
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import encode_body
+from driftlog_schemas.batch_codec import batch_digest, encode_body
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.devices import EVERYTHING, Device, DeviceKey, DeviceStatus, enrolled, with_terms
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import (
     Batch,
+    ChainRow,
     Command,
     Conflict,
     DocumentOp,
     ParkedCommand,
-    Receipt,
+    Quarantined,
+    RefusalNotice,
     SignedBatch,
 )
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from driftlog_streams.core.admission import Admission, admit
-from driftlog_streams.core.flight import Flight, FlightDeck, Stage, seal
+from driftlog_streams.core.chain import entry_of, verdict_of
+from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.flight import Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.parking import Parking
 from driftlog_streams.core.rules import SpaceRules
@@ -165,32 +169,41 @@ class Cloud:
         self.identities = {name: Identity.create(name) for name in ("store-1", "store-2")}
         self.devices = Devices({i.device_id: device(i) for i in self.identities.values()})
         self.store: dict[bytes, bytes] = {}
+        self.rows: dict[str, bytes] = {}
         self.published: list[OutRecord] = []
         self.acknowledged: list[int] = []
         self.end = 0
         self.numbers: dict[str, int] = {}
+        self.sent: dict[tuple[str, int], list[str]] = {}
+        self.heads: dict[tuple[str, int], bytes] = {}
         self.deck = FlightDeck()
         self.merger = self.new_life(parking=parking)
 
-    def new_life(
-        self,
-        *,
-        parking: Parking | None = None,
-        torn: Mapping[bytes, frozenset[tuple[str, int]]] | None = None,
-        torn_until: int | None = None,
-    ) -> PartitionMerger:
+    def new_life(self, *, parking: Parking | None = None, committed: int = 0) -> PartitionMerger:
         """A merger that knows only what the store has."""
         self.deck = FlightDeck()
-        cache = StateCache(self.store.get, 1000)
-        self.merger = PartitionMerger(self.rules, PARTITION, cache, parking, torn=torn, torn_until=torn_until)
+        cache, book = StateCache(self.store.get, 1000), ChainBook(self.rows.get, self.rules.records)
+        self.merger = PartitionMerger(self.rules, PARTITION, cache, book, parking)
+        self.merger.committed = committed
         return self.merger
 
-    def batch(self, *commands: Command, replica: str = "store-1.1", number: int | None = None) -> bytes:
+    def batch(
+        self,
+        *commands: Command,
+        replica: str = "store-1.1",
+        number: int | None = None,
+        prev: bytes | None = None,
+        floor: int = 1,
+        end: bool = False,
+    ) -> bytes:
         """The record value of a signed batch."""
         device_id = replica.rpartition(".")[0]
         if number is None:
             number = self.numbers[replica] = self.numbers.get(replica, 0) + 1
-        body = encode_body(Batch("retail", PARTITION, replica, number, commands))
+        prev = self.heads.get((replica, number - 1), b"") if prev is None else prev
+        body = encode_body(Batch("retail", PARTITION, replica, number, commands, prev=prev, floor=floor, end=end))
+        self.heads[replica, number] = batch_digest(body)
+        self.sent[replica, number] = [command.id for command in commands]
         return self.rules.batches.seal(body, self.identities[device_id])
 
     def envelope(self, signed: SignedBatch) -> bytes:
@@ -213,7 +226,7 @@ class Cloud:
     # -- flights
 
     def seal(self) -> Flight:
-        flight = seal(self.rules, [self.merger.take_work()])
+        flight = Flight([self.merger.seal()])
         self.deck.add(flight)
         return flight
 
@@ -235,11 +248,13 @@ class Cloud:
         if stage is Stage.STORE:
             for part in flight.partitions:
                 self.store.update(part.writes)
+                self.rows.update(part.rows)
         elif stage is Stage.ACK:
             for part in flight.partitions:
                 self.acknowledged.extend(part.sources)
+                self.merger.committed = max([self.merger.committed, *(source + 1 for source in part.sources)])
         else:
-            self.published.extend(flight.records())
+            self.published.extend(flight.records(stage))
         self.deck.finished(flight, stage)
 
     # -- what is there
@@ -251,16 +266,35 @@ class Cloud:
     def value(self, document: DocumentId, field_name: str) -> Plain:
         return self.rules.collections[document.collection].type.field_value(self.state(document), field_name)
 
-    def receipts(self) -> list[Receipt]:
-        return [self.rules.records.decode_receipt(v) for v in self._values(topics.receipts_topic("retail"))]
+    def row(self, replica: str = "store-1.1") -> ChainRow:
+        """The newest row that is published."""
+        topic = topics.receipts_topic("retail")
+        found = [r.value for r in self.published if r.topic == topic and r.key == replica.encode()]
+        return self.rules.records.decode_chain_row(found[-1] or b"")
+
+    def notices(self) -> list[RefusalNotice]:
+        return [
+            self.rules.records.decode_refusal_notice(record.value or b"")
+            for record in self.published
+            if record.topic == topics.receipts_topic("retail") and b"." not in record.key
+        ]
+
+    def quarantined(self) -> list[Quarantined]:
+        return [self.rules.records.decode_quarantined(v) for v in self._values(topics.quarantine_topic("retail"))]
 
     def conflicts(self) -> list[Conflict]:
         return [self.rules.records.decode_conflict(v) for v in self._values(topics.conflicts_topic("retail"))]
 
     def verdicts(self) -> dict[str, str]:
-        """command -> its newest verdict, with the code where there is one"""
+        """command -> its verdict as its row has it, with the code where there is one"""
         self.fly()
-        return {o.command_id: f"{o.verdict.value} {o.code}".strip() for r in self.receipts() for o in r.outcomes}
+        found: dict[str, str] = {}
+        for (replica, number), names in self.sent.items():
+            entry = entry_of(self.row(replica), number)
+            for name in names if entry is not None else ():
+                outcome = verdict_of(entry, name)
+                found[name] = f"{outcome.verdict.value} {outcome.code}".strip()
+        return found
 
     def parked(self) -> dict[bytes, ParkedCommand]:
         """What the parked topic holds after compaction."""

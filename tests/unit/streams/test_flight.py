@@ -5,14 +5,44 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftlog_streams.core.flight import LIMIT, Effect, Flight, FlightDeck, Stage
-from driftlog_streams.core.work import OutRecord
+from driftlog_schemas.messages import ChainRow
+from driftlog_streams.core.flight import LIMIT, Effect, Flight, FlightDeck, PartitionFlight, Stage
+from driftlog_streams.core.work import OutRecord, PartitionWork
+
+REPLICA = "store-1.1"
 
 
-def flight(number: int) -> Flight:
-    outcome = OutRecord("retail.receipts", 0, b"outcome", str(number).encode())
+def flight(number: int, *, urgent: bool = False) -> Flight:
+    """With a row of the same replica each, which must leave before the states, or with them."""
+    outcome = OutRecord("retail.conflicts", 0, b"outcome", str(number).encode())
     state = OutRecord("retail.state", 0, b"state", str(number).encode())
-    return Flight([outcome], [state], [])
+    work = PartitionWork(0)
+    work.rows[REPLICA] = ChainRow("store-1", REPLICA, "retail", 0, number, b"", 1, ())
+    if urgent:
+        work.urgent.add(REPLICA)
+    return Flight([PartitionFlight(0, [outcome], [state], [], [], [], work)])
+
+
+@given(st.lists(st.integers(0, 7), max_size=200), st.lists(st.booleans(), min_size=200, max_size=200))
+def test_a_row_never_passes_an_older_one_of_its_replica(choices: list[int], urgent: list[bool]) -> None:
+    deck, launched, published = FlightDeck(), 0, []
+    under_way: list[Effect] = []
+    numbers: dict[int, int] = {}
+    for choice in choices:
+        if choice == 0 and not deck.full:
+            made = flight(launched, urgent=urgent[launched])
+            numbers[id(made)] = launched
+            launched += 1
+            deck.add(made)
+        elif under_way:
+            deck.finished(*under_way.pop(choice % len(under_way)))
+        for effect in deck.effects():
+            number = numbers[id(effect.flight)]
+            if effect.stage is (Stage.FIRST if urgent[number] else Stage.SECOND):
+                published.append(number)
+            under_way.append(effect)
+        assert len(deck) == 0 or under_way, "something goes on"
+    assert published == sorted(published)
 
 
 @given(st.lists(st.integers(0, 7), max_size=200))

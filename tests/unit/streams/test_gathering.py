@@ -36,6 +36,9 @@ class Log:
     def behind(self, tp: TP, following: int) -> bool:
         return following < self.end
 
+    def replays_from(self, tp: TP) -> int:
+        return self.done[-1] + 1 if self.done else 0
+
     def mark_done(self, message: Any) -> None:
         self.done.append(message.offset)
 

@@ -57,8 +57,9 @@ def test_a_forbidden_command_after_a_gap_waits_for_its_turn_to_be_seen(cloud: Cl
 
 
 def test_a_parked_command_that_comes_again_is_parked_once(cloud: Cloud) -> None:
-    cloud.merge(command("c2", count(stock(), 1, 2)))
-    cloud.merge(command("c2", count(stock(), 1, 2)))
+    value = cloud.batch(command("c2", count(stock(), 1, 2)))
+    cloud.merge_value(value)
+    cloud.merge_value(value)
     cloud.fly()
     parked = [r for r in cloud.published if r.topic == topics.parked_topic("retail")]
     assert len(parked) == 1
@@ -70,7 +71,7 @@ def test_a_parked_command_that_comes_again_is_parked_once(cloud: Cloud) -> None:
 def test_over_the_bound_nothing_is_kept_and_nothing_is_seen() -> None:
     cloud = Cloud(Parking(limit=4))
     cloud.merge(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in (2, 3, 4)))
-    assert cloud.verdicts() == {"c2": "parked gap", "c3": "parked gap", "c4": "parked parking_full"}
+    assert cloud.verdicts() == {"c2": "parked gap", "c3": "parked gap", "c4": "deferred parking_full"}
     other = command("other", count(stock(), 1, 2, "store-2.1"))
     cloud.merge(other, replica="store-2.1")
     assert cloud.verdicts()["other"] == "parked gap", "one replica may not take all places"
@@ -95,7 +96,7 @@ def test_a_crash_between_release_and_tombstone_merges_nothing_twice(cloud: Cloud
     cloud.merge(command("c1", count(stock(), 1, 1)))
     cloud.seal()
     cloud.carry_out()
-    cloud.new_life(torn_until=-1)
+    cloud.new_life()
     cloud.restore_parked()
     cloud.merger.resume(2)
     cloud.fly()
@@ -110,7 +111,7 @@ def test_a_crash_before_the_states_finds_the_command_parked_again(cloud: Cloud) 
     cloud.merge_value(value)
     cloud.seal()
     cloud.carry_out(until=Stage.SECOND)
-    cloud.new_life(torn_until=-1)
+    cloud.new_life()
     cloud.restore_parked()
     cloud.merger.resume(1)
     cloud.merge_value(value, offset=1)

@@ -32,7 +32,7 @@ def test_a_document_in_flight_survives_any_pressure() -> None:
     pinned.flights = 1
     fill(cache, 100)
     assert cache.get(key(stock()), stock(), STOCK) is pinned
-    pinned.landed(0)
+    pinned.landed()
     fill(cache, 100)
     assert cache.get(key(stock()), stock(), STOCK) is not pinned
 

@@ -57,12 +57,12 @@ def test_a_write_that_failed_moved_nothing(store: PartitionStore, monkeypatch: p
 
 def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     first = PartitionStore(tmp_path / "0")
-    first.write([(b"a", b"1"), (b"b", b"2")], StoreMark(7, 3, 5, 9))
-    first.write([(b"a", None)], StoreMark(8, 4, 5, 9))
+    first.write([(b"a", b"1"), (b"b", b"2")], StoreMark(7, 3, 5))
+    first.write([(b"a", None)], StoreMark(8, 4, 5))
     first.close()
 
     again = PartitionStore(tmp_path / "0")
-    assert (again.mark, again.get(b"a"), again.get(b"b")) == (StoreMark(8, 4, 5, 9), None, b"2")
+    assert (again.mark, again.get(b"a"), again.get(b"b")) == (StoreMark(8, 4, 5), None, b"2")
     again.close()
 
 
@@ -77,14 +77,11 @@ def test_a_folder_that_is_held_is_named_with_the_remedy(
 
 def test_a_mark_never_goes_back() -> None:
     mark = StoreMark(10, 5)
-    for back in (mark.after_flight, lambda at, group: mark.after_recovery(at, group, -1, -1)):
-        with pytest.raises(AssertionError, match="never goes back"):
-            back(9, 6)
+    with pytest.raises(AssertionError, match="never goes back"):
+        mark.moved(9, 6)
+    assert mark.moved(11, 4, 3).moved(11, 6) == StoreMark(11, 6, 3)
 
 
-def test_a_torn_tail_is_kept_until_as_much_is_merged_again() -> None:
-    mark = StoreMark(10, 5, tail=4, until=7)
-    assert mark.reread == 4
-    assert mark.after_flight(11, 6) == StoreMark(11, 6, 4, 7)
-    assert mark.after_flight(11, 7) == StoreMark(11, 7)
-    assert StoreMark(10, 5).reread == 11
+def test_a_row_is_kept_beside_the_states(store: PartitionStore) -> None:
+    store.write([(b"row/store-1.a", b"state")], StoreMark(7, 3, 2), [("store-1.a", b"row")])
+    assert (store.row("store-1.a"), store.get(b"row/store-1.a"), store.row("store-2.a")) == (b"row", b"state", None)

@@ -1,0 +1,188 @@
+"""The chain of one replica in one partition: which batch is its next one, decided from the log alone.
+
+Each batch carries its number, the digest of the batch before it (`prev`) and the oldest number of which its replica has no answer
+(`floor`). The row remembers the head, and digests and verdicts from floor to head. So for each number exactly one batch ever wins, and
+whatever a restored backup or a copied folder sends beside it is `forked`, with nothing of it seen:
+
+    no row yet                              anchors the chain if nothing before it is unanswered, else `early`: unknown is not forked
+    number = last + 1, prev = head          the next one, whatever comes of its commands
+    a known number, the same digest         a repeat: answered with the row as it is
+    a known number, another digest; or a wrong prev     `forked`
+    number > last + 1                       `early`: to be sent again, behind what is missing
+    below what the row still knows          a repeat if all its dots are covered, else `forked`
+    after the life has ended                `ended` or `retired`
+
+An entry leaves when its replica no longer asks for it, nothing of it waits, and a crash can no longer replay it: its record lies below
+the committed offset. A row is bounded, by entries and by bytes; a batch that finds no room is `window_full`, and sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum
+from typing import NamedTuple
+
+from driftlog_schemas import bounds
+from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, Notice, Verdict
+
+MAX_ENTRIES = 8192
+MAX_ROW_BYTES = 512 * 1024
+SHORT = 8
+"""So many bytes of a digest tell a batch of a known replica and number."""
+_HEAD_BYTES = 1024
+"""What a row takes besides its entries, at most: names, head, notice."""
+_ENTRY_BYTES = 32
+_OUTCOME_BYTES = 16
+"""What an outcome takes besides its texts, at most."""
+_TOLD_BYTES = bounds.MAX_CODE + bounds.MAX_REASON + _OUTCOME_BYTES
+"""What an outcome takes besides its command's id, at most."""
+
+
+class Link(NamedTuple):
+    """A signed batch as its chain sees it. `digest` is of its body, 16 bytes."""
+
+    batch: Batch
+    digest: bytes
+    device_id: str
+    offset: int
+    append_ms: int
+
+
+class Fit(Enum):
+    """Where a batch stands to its chain. The value is the code of the notice, where there is one."""
+
+    NEXT = "next"
+    REPEAT = "repeat"
+    BELOW = "below"
+    """Under what the row still knows: only its dots can tell."""
+    FORKED = "forked"
+    EARLY = "early"
+    WINDOW_FULL = "window_full"
+    ENDED = "ended"
+    RETIRED = "retired"
+
+
+def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
+    """Where the batch stands. `committed` is the op offset from which a crash replays."""
+    number = link.batch.number
+    if row is None or not row.head:
+        return Fit.NEXT if number <= max(link.batch.floor, 1) else Fit.EARLY
+    if number <= row.last:
+        known = entry_of(row, number)
+        if known is None:
+            return Fit.BELOW
+        return Fit.REPEAT if known.digest == link.digest[:SHORT] else Fit.FORKED
+    if row.ended:
+        return Fit(row.ended)
+    if number > row.last + 1:
+        return Fit.EARLY
+    if link.batch.prev != row.head:
+        return Fit.FORKED
+    kept = _kept(row.entries, link.batch.floor, committed)
+    most = sum([len(command.id.encode()) + _TOLD_BYTES for command in link.batch.commands])
+    room = size_of(kept) + _ENTRY_BYTES + most
+    if len(kept) >= MAX_ENTRIES or room > MAX_ROW_BYTES - _HEAD_BYTES:
+        return Fit.WINDOW_FULL
+    return Fit.NEXT
+
+
+def entry_of(row: ChainRow, number: int) -> ChainEntry | None:
+    """What the row knows of a number; its entries are dense."""
+    at = number - row.floor
+    return row.entries[at] if 0 <= at < len(row.entries) else None
+
+
+def verdict_of(entry: ChainEntry, command_id: str) -> CommandOutcome:
+    """What became of a command of this batch: accepted, where nothing else is said."""
+    found = next((outcome for outcome in entry.outcomes if outcome.command_id == command_id), None)
+    return found or CommandOutcome(command_id, Verdict.ACCEPTED)
+
+
+def entered(
+    row: ChainRow | None, link: Link, outcomes: Sequence[CommandOutcome], skew_ms: int, committed: int
+) -> ChainRow:
+    """The row with this batch as its newest."""
+    batch = link.batch
+    entry = ChainEntry(batch.number, link.digest[:SHORT], link.offset, _told(outcomes))
+    kept = () if row is None else _kept(row.entries, batch.floor, committed)
+    entries = (*kept, entry)
+    notice = None if row is None else row.notice
+    return ChainRow(
+        device_id=link.device_id,
+        replica=batch.replica,
+        space=batch.space,
+        partition=batch.partition,
+        last=batch.number,
+        head=link.digest,
+        floor=entries[0].number,
+        entries=entries,
+        ended=Fit.ENDED.value if batch.end else "",
+        skew_ms=skew_ms,
+        append_ms=link.append_ms,
+        offset=link.offset,
+        notice=notice if notice is not None and notice.number > batch.number else None,
+    )
+
+
+def noticed(row: ChainRow | None, link: Link, code: str, reason: str) -> ChainRow:
+    """The row with a word on a batch that was not taken; one that knows no head if there was none."""
+    if row is None:
+        batch = link.batch
+        last = max(batch.floor, 1) - 1
+        row = ChainRow(link.device_id, batch.replica, batch.space, batch.partition, last, b"", last + 1, ())
+    return replace(row, notice=Notice(link.batch.number, link.digest[:SHORT], link.offset, code, reason))
+
+
+def decided(row: ChainRow, number: int, outcome: CommandOutcome) -> ChainRow:
+    """The row with another verdict on one command: it had waited. An entry that is gone stays gone."""
+    entry = entry_of(row, number)
+    if entry is None:
+        return row
+    others = [known for known in entry.outcomes if known.command_id != outcome.command_id]
+    changed = replace(entry, outcomes=_told([*others, outcome]))
+    return replace(row, entries=tuple(changed if known is entry else known for known in row.entries))
+
+
+def later(stored: ChainRow, found: ChainRow) -> ChainRow:
+    """Of two rows of a replica the one that knows more. What lies in the topic may be a cut-off worker's late word."""
+    if found.offset != stored.offset:
+        return found if found.offset > stored.offset else stored
+    return stored if _waiting(stored) < _waiting(found) else found
+
+
+def plain(row: ChainRow) -> bool:
+    """Does it say nothing but: all accepted?"""
+    return row.notice is None and not row.ended and not any(entry.outcomes for entry in row.entries)
+
+
+def size_of(entries: Sequence[ChainEntry]) -> int:
+    """About how many bytes entries take in a row, and not less."""
+    told = sum([_size(outcome) for entry in entries if entry.outcomes for outcome in entry.outcomes])
+    return len(entries) * _ENTRY_BYTES + told
+
+
+def _size(outcome: CommandOutcome) -> int:
+    code = min(bounds.MAX_CODE, len(outcome.code.encode()))
+    reason = min(bounds.MAX_REASON, len(outcome.reason.encode()))
+    return len(outcome.command_id.encode()) + code + reason + _OUTCOME_BYTES
+
+
+def _told(outcomes: Sequence[CommandOutcome]) -> tuple[CommandOutcome, ...]:
+    return tuple(outcome for outcome in outcomes if outcome.verdict is not Verdict.ACCEPTED)
+
+
+def _kept(entries: tuple[ChainEntry, ...], floor: int, committed: int) -> tuple[ChainEntry, ...]:
+    """Without those that nobody can ask for again. Only a beginning goes: entries stay dense."""
+    for at, entry in enumerate(entries):
+        if entry.number >= floor or entry.offset >= committed or _parked(entry):
+            return entries[at:]
+    return ()
+
+
+def _parked(entry: ChainEntry) -> bool:
+    return any(outcome.verdict is Verdict.PARKED for outcome in entry.outcomes)
+
+
+def _waiting(row: ChainRow) -> int:
+    return sum([_parked(entry) for entry in row.entries])

@@ -1,0 +1,57 @@
+"""What a device may do, judged by what a command does and not by what it is called.
+
+A command declares what it touches; one that sends more under its name is refused. A command that declares nothing may write all of
+its space, so a right to it is a right to that. Where a device has no right at all nothing of it is counted as seen: it makes
+no document, grows no vector, and nothing of it waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from driftlog_schemas.contract import CommandContract, touches_op
+from driftlog_schemas.messages import Command
+
+ALL = "*"
+DIRECT = "_write"
+"""The permission to write without a command."""
+
+
+class Rights(Protocol):
+    """Scopes and commands that a device may write and send; `*` for all."""
+
+    @property
+    def scopes(self) -> Sequence[str]: ...
+    @property
+    def permissions(self) -> Sequence[str]: ...
+
+
+def forbidden(command: Command, rights: Rights, declared: Mapping[str, CommandContract]) -> str | None:
+    """Why the device may not send this command; None if it may."""
+    if not _scope_granted(command.scope, rights):
+        return f"the device may not write scope {command.scope!r}"
+    if ALL not in rights.permissions and (command.name or DIRECT) not in rights.permissions:
+        return f"the device may not send {command.name or 'direct writes'!r}"
+    contract = declared.get(command.name)
+    if contract is None or contract.touches is None:
+        return None
+    for document, op in command.ops:
+        if not touches_op(contract.touches, document.collection, op):
+            return f"{command.name!r} does not declare that it touches {document.collection}.{op.field or op.kind}"
+    return None
+
+
+def has_a_right(collection: str, scope: str, rights: Rights, declared: Mapping[str, CommandContract]) -> bool:
+    """Is there any command by which the device may write documents of this collection and scope?"""
+    if not _scope_granted(scope, rights):
+        return False
+    for permission in rights.permissions:
+        contract = declared.get(permission)
+        if contract is None or contract.touches is None or collection in contract.touches:
+            return True
+    return False
+
+
+def _scope_granted(scope: str, rights: Rights) -> bool:
+    return ALL in rights.scopes or scope in rights.scopes

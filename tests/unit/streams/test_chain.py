@@ -1,0 +1,197 @@
+"""Of each number exactly one batch wins, whatever else claims it; the row is the answer to all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from driftlog_schemas.messages import Verdict
+from driftlog_streams.core import chain
+from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, ledger, stock
+
+REPLICA = "store-1.1"
+
+
+def sale(seq: int, amount: int = 1, replica: str = REPLICA) -> tuple[object, ...]:
+    return (command(f"{replica}-{seq}-{amount}", count(stock(), amount, seq, replica)),)
+
+
+def sent(cloud: Cloud, seq: int, **options: object) -> bytes:
+    return cloud.batch(command(f"c{seq}", count(stock(), 1, seq)), **options)  # type: ignore[arg-type]
+
+
+def notice(cloud: Cloud) -> str:
+    cloud.fly()
+    found = cloud.row().notice
+    return "" if found is None else found.code
+
+
+def test_batches_enter_in_order_and_the_row_stands_at_the_newest(cloud: Cloud) -> None:
+    for seq in (1, 2, 3):
+        cloud.merge_value(sent(cloud, seq))
+    cloud.fly()
+    row = cloud.row()
+    assert (row.last, row.head, row.floor, len(row.entries)) == (3, cloud.heads[REPLICA, 3], 1, 3)
+    assert [e.digest for e in row.entries] == [cloud.heads[REPLICA, n][:8] for n in (1, 2, 3)]
+
+
+def test_one_row_leaves_per_replica_and_flight(cloud: Cloud) -> None:
+    for seq in range(1, 6):
+        cloud.merge_value(sent(cloud, seq))
+    (part,) = cloud.seal().partitions
+    assert [replica for replica, _ in part.rows] == [REPLICA]
+
+
+def test_the_same_batch_again_is_answered_with_the_first_verdicts(cloud: Cloud) -> None:
+    value = cloud.batch(command("oversold", count(stock(), -1, 1)), command("sold", count(ledger(), 1, 1)))
+    cloud.merge_value(value)
+    cloud.fly()
+    first = cloud.row()
+    cloud.merge_value(value)
+    cloud.fly()
+    assert cloud.row() == first
+    assert [(o.command_id, o.verdict, o.code) for o in first.entries[0].outcomes] == [
+        ("oversold", Verdict.REJECTED, "recount")
+    ]
+
+
+def test_another_batch_of_a_known_number_is_forked_and_nothing_of_it_is_seen(cloud: Cloud) -> None:
+    cloud.merge_value(sent(cloud, 1))
+    cloud.merge_value(cloud.batch(command("other", count(ledger(), 7, 1)), number=1))
+    assert notice(cloud) == "forked"
+    assert cloud.state(ledger()).vector == {} and cloud.row().last == 1
+
+
+def test_a_wrong_prev_is_forked(cloud: Cloud) -> None:
+    cloud.merge_value(sent(cloud, 1))
+    cloud.merge_value(sent(cloud, 2, prev=bytes(16)))
+    assert notice(cloud) == "forked"
+    assert cloud.state(stock()).vector == {REPLICA: 1}
+
+
+def test_a_batch_after_a_missing_one_is_early_and_enters_when_that_has_come(cloud: Cloud) -> None:
+    first, second, third = (sent(cloud, seq) for seq in (1, 2, 3))
+    cloud.merge_value(first)
+    cloud.merge_value(third)
+    assert notice(cloud) == "early" and cloud.row().last == 1
+    cloud.merge_value(second)
+    cloud.merge_value(third)
+    assert notice(cloud) == "" and cloud.row().last == 3
+    assert cloud.value(stock(), "on_hand") == 3
+
+
+def test_nothing_known_is_early_while_something_before_it_is_unanswered(cloud: Cloud) -> None:
+    first, second = sent(cloud, 1), sent(cloud, 2)
+    cloud.merge_value(second)
+    assert notice(cloud) == "early"
+    cloud.merge_value(first)
+    cloud.merge_value(second)
+    cloud.fly()
+    assert cloud.row().last == 2 and cloud.value(stock(), "on_hand") == 2
+
+
+def test_a_lost_row_is_anchored_again_and_the_dots_guard_against_doubles(cloud: Cloud) -> None:
+    values = [sent(cloud, seq) for seq in (1, 2)]
+    for value in values:
+        cloud.merge_value(value)
+    cloud.fly()
+    cloud.rows.clear()
+    cloud.new_life()
+    cloud.merge_value(values[1])
+    cloud.merge_value(sent(cloud, 3, floor=3))
+    cloud.fly()
+    assert cloud.value(stock(), "on_hand") == 3
+    assert cloud.row().last == 3
+
+
+def test_below_the_row_the_dots_tell(cloud: Cloud) -> None:
+    old = sent(cloud, 1)
+    cloud.merge_value(old)
+    cloud.fly()
+    cloud.merge_value(sent(cloud, 2, floor=2))
+    cloud.fly()
+    assert [e.number for e in cloud.row().entries] == [2]
+    cloud.merge_value(old)
+    assert notice(cloud) == ""
+    cloud.merge_value(cloud.batch(command("other", count(ledger(), 7, 1)), number=1))
+    assert notice(cloud) == "forked"
+    assert cloud.state(ledger()).vector == {}
+
+
+def test_an_ended_life_sends_nothing_more(cloud: Cloud) -> None:
+    cloud.merge_value(sent(cloud, 1))
+    cloud.merge_value(cloud.batch(end=True))
+    cloud.fly()
+    assert cloud.row().ended == "ended"
+    cloud.merge_value(sent(cloud, 2))
+    assert notice(cloud) == "ended"
+    assert cloud.state(stock()).vector == {REPLICA: 1}
+
+
+# -- how long the row remembers
+
+
+def test_an_entry_stays_while_a_crash_could_replay_it(cloud: Cloud) -> None:
+    cloud.merge_value(sent(cloud, 1))
+    cloud.merge_value(sent(cloud, 2, floor=2))
+    cloud.seal()
+    cloud.merge_value(sent(cloud, 3, floor=3))
+    assert [e.number for e in cloud.merger.work.rows[REPLICA].entries] == [1, 2, 3]
+    cloud.carry_out()
+    cloud.merge_value(sent(cloud, 4, floor=3))
+    assert [e.number for e in cloud.merger.work.rows[REPLICA].entries] == [3, 4]
+
+
+def test_an_entry_stays_while_a_command_of_it_waits(cloud: Cloud) -> None:
+    cloud.merge_value(cloud.batch(command("late", change(stock(), "name", "set", "b", 1, context={"store-2.1": 1}))))
+    cloud.fly()
+    cloud.merge_value(cloud.batch(command("next", count(ledger(), 1, 1)), floor=2))
+    assert cloud.verdicts() == {"late": "parked gap", "next": "accepted"}
+    cloud.merge(command("first", change(stock(), "name", "set", "a", 1, replica="store-2.1")), replica="store-2.1")
+    assert cloud.verdicts()["late"] == "accepted"
+
+
+def test_a_full_row_takes_no_more_until_its_replica_asks_for_less(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "MAX_ENTRIES", 3)
+    for seq in (1, 2, 3, 4):
+        cloud.merge_value(value := sent(cloud, seq))
+        cloud.fly()
+    assert notice(cloud) == "window_full" and cloud.row().last == 3
+    del value
+    cloud.merge_value(sent(cloud, 4, number=4, floor=3))
+    assert notice(cloud) == "" and [e.number for e in cloud.row().entries] == [3, 4]
+
+
+def test_a_row_of_rejections_stays_a_record_that_a_broker_takes(cloud: Cloud) -> None:
+    for number in range(30):
+        refused = [
+            command(f"{number}-{n}-{'x' * 100}", count(stock(f"s{number}-{n}"), -1, 1)) for n in range(400)
+        ]  # each is answered with a code and a reason
+        cloud.merge_value(cloud.batch(*refused))
+    cloud.fly()
+    row = cloud.rules.records.encode_chain_row(cloud.row())
+    assert len(row) <= chain.MAX_ROW_BYTES
+    assert notice(cloud) == "early"  # the first that found no room was `window_full`, those behind it came too early
+    assert cloud.row().last < 30
+
+
+def test_a_late_word_of_another_worker_does_not_replace_what_knows_more(cloud: Cloud) -> None:
+    for seq in (1, 2):
+        cloud.merge_value(sent(cloud, seq))
+        cloud.fly()
+    newer = cloud.row()
+    older = dataclasses.replace(newer, last=1, offset=0, entries=newer.entries[:1])
+    assert chain.later(newer, older) is newer and chain.later(older, newer) is newer
+
+
+def test_strangers_get_few_answers_and_known_devices_all(cloud: Cloud) -> None:
+    stranger = cloud.batch(*sale(1))  # type: ignore[arg-type]
+    del cloud.devices.lines["store-1"]
+    for _ in range(50):
+        cloud.merge_value(stranger)
+    cloud.merge_value(stranger, append_ms=NOW_MS + 60_000)
+    cloud.fly()
+    assert [n.code for n in cloud.notices()] == ["unknown_device"] * 7
