@@ -83,6 +83,8 @@ class Vitals:
             disk_bytes=self._store.disk_bytes(),
             clock_skew_ms=sync.skew_ms,
             versions=self._versions,
+            heads=self._lives.heads(),
+            applied=sync.applied(),
         )
 
     def _oldest_ms(self) -> int:

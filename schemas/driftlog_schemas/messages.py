@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -210,6 +210,10 @@ class Heartbeat:
     disk_bytes: int
     clock_skew_ms: int
     versions: Mapping[str, str]
+    heads: Mapping[str, int] = field(default_factory=dict)
+    """`space/partition` -> number of the last batch that was sealed there"""
+    applied: Mapping[str, int] = field(default_factory=dict)
+    """`space/partition` -> offset of the state topic up to which it was applied"""
 
 
 @dataclass(frozen=True, slots=True)

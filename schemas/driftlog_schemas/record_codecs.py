@@ -174,7 +174,8 @@ class RecordCodecs:
 
     def encode_heartbeat(self, heartbeat: Heartbeat) -> bytes:
         return self._heartbeat.encode(
-            {name: getattr(heartbeat, name) for name in Heartbeat.__slots__} | {"versions": dict(heartbeat.versions)}
+            {name: getattr(heartbeat, name) for name in Heartbeat.__slots__}
+            | {name: dict(getattr(heartbeat, name)) for name in ("versions", "heads", "applied")}
         )
 
     def decode_heartbeat(self, value: bytes) -> Heartbeat:

@@ -299,6 +299,10 @@ class Sync:
         """The next offset this replica will read."""
         return keys.unpack_number(self._journal.get(Family.META, keys.cursor_key(topic, partition)))
 
+    def applied(self) -> dict[str, int]:
+        """`space/partition` -> offset of the state topic up to which this replica has applied it."""
+        return {f"{self._topics[topic][0]}/{at}": self.position(topic, at) for topic, at in self._state_places}
+
     def require_cloud(self) -> None:
         """Raise `Offline` when there is no way to the cloud."""
         if self._asker is None or self.connectivity.state is Connection.OFFLINE:

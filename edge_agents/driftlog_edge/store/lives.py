@@ -153,6 +153,11 @@ class Lives:
                 found.append((*keys.parse_chain(key), chain))
         return found
 
+    def heads(self) -> dict[str, int]:
+        """`space/partition` -> number of the last batch that was sealed there."""
+        found = self._journal.scan(Family.META, keys.CHAINS)
+        return {"{}/{}".format(*keys.parse_chain(key)): Chain.decode(value).number for key, value in found}
+
     def _undecided(self, space: str, partition: int) -> bool:
         prefixes = [keys.outbox_prefix(space, urgency, partition) for urgency in range(keys.HELD + 1)]
         return any(_some(self._journal, Family.OUTBOX, prefix) for prefix in prefixes) or _some(

@@ -10,6 +10,8 @@ from driftlog_edge.asking.executor import Executed, Executor
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.incoming.puller import Pulled, Puller
 from driftlog_edge.outgoing.outbox import DEFAULT_LIMIT, Outbox
+from driftlog_edge.outgoing.rebase import Rebase, Rebased
+from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Record, Sealed, Writes
 from driftlog_edge.store.command_log import Entry, entry_of
@@ -88,6 +90,11 @@ class Replica:
         self.outbox = Outbox(CONTRACT, identity, BatchCodec(ids), self.journal, self.lives, limit)
         self.executor = Executor(CONTRACT, self.lives, self.views, self.outbox, self.journal, self.clock, scopes)
         self.shipper = Shipper(self.outbox, in_flight)
+        records, batches = RecordCodecs(ids), BatchCodec(ids)
+        rebase = Rebase(CONTRACT, self.views, self.outbox, self.journal)
+        self.renewal = Renewal(
+            rebase, self.views, self.outbox, self.shipper, self.journal, records, batches, self.clock
+        )
         self.puller = Puller(
             CONTRACT,
             scopes,
@@ -159,6 +166,18 @@ class Replica:
 
     def pull_conflicts(self, records: Sequence[Record], partition: int, space: str = "retail") -> Pulled:
         return self.take(lambda: self.puller.conflicts(f"{space}.conflicts", partition, records))
+
+    def renew(self, log: Sequence[Record], space: str = "retail") -> Rebased:
+        """The new life of the one partition that needs it, `log` being its op topic."""
+        ((_, partition),) = self.renewal.due
+        assert self.renewal.ready(space, partition)
+        start, end = self.renewal.unknown(space, partition) or (0, 0)
+        values = [record.value or b"" for record in log[start:end]]
+        rebased = self.renewal.renew(space, partition, self.renewal.known(space, partition, values))
+        self.journal.stage(rebased.writes, sync=True)
+        self.renewal.staged(space, partition, rebased)
+        self.commit()
+        return rebased
 
     # -- looking
 

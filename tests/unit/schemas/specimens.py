@@ -169,7 +169,19 @@ DEVICE = Device(
 _ROOT = RootKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64))))
 _OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(64, 96)))
 OPERATOR = OperatorKey(_OPERATOR, _ROOT.certify(_OPERATOR.public_key().public_bytes_raw(), 4, T0, oldest=3))
-HEARTBEAT = Heartbeat("store-1", "store-1.3", T0, "DEGRADED", 12, T0 - 900, 1 << 33, -40, {"driftlog": "0.1.0"})
+HEARTBEAT = Heartbeat(
+    "store-1",
+    "store-1.k3f7q2wp",
+    T0,
+    "DEGRADED",
+    12,
+    T0 - 900,
+    1 << 33,
+    -40,
+    {"driftlog": "0.1.0"},
+    {"retail/3": 8},
+    {"retail/3": 70_000},
+)
 PARKED = ParkedCommand("store-1", T0, 1234567, 42, encode_command(SALE, "retail", "store-1.3"))
 
 app = App("shop")
