@@ -21,6 +21,9 @@ from driftlog_schemas.loading import load_contract
 
 app = typer.Typer(no_args_is_help=True, help="The agent beside the application. Example: driftlog edge status")
 
+review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person. Example: driftlog edge review list")
+app.add_typer(review, name="review")
+
 Url = Annotated[str, typer.Option("--url", envvar="DRIFTLOG_EDGE_URL", help="Where the agent listens.")]
 DEFAULT_URL = "http://127.0.0.1:7420"
 
@@ -210,6 +213,33 @@ def conflicts(url: Url = DEFAULT_URL, json: Json = False) -> None:
     ]
     columns = ("id", "document", "field", "stands", "next", "versions")
     emit(found, as_json=json, table=lambda: rows("conflicts", columns, lines))
+
+
+@review.command("list")
+@told
+def review_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Commands that wait for a person. Example: driftlog edge review list"""
+    found = _call("GET", url, "/v1/review")["commands"]
+    emit(found, as_json=json, table=lambda: _commands("commands that wait for a person", found))
+
+
+@review.command("apply")
+@told
+def review_apply(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Run a command on what is there now. Example: driftlog edge review apply 3f1c"""
+    _review(url, command_id, {"apply": True}, json)
+
+
+@review.command("drop")
+@told
+def review_drop(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Give a command up. Example: driftlog edge review drop 3f1c"""
+    _review(url, command_id, {"drop": True}, json)
+
+
+def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) -> None:
+    found = _call("POST", url, f"/v1/review/{_path(command_id)}", json=decision)
+    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code")}))
 
 
 def _events(lines: Iterable[str]) -> Iterator[dict[str, str]]:

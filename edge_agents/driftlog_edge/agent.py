@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 from driftlog_crdt import Custom
 from driftlog_edge.asking import sessions
+from driftlog_edge.asking.again import Reviewed
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Answer, Consistency, Durability, Reading, Wait
 from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.progress import Progress
@@ -84,6 +85,7 @@ class EdgeAgent:
             parts.executor,
             parts.shipper,
         )
+        self._again = parts.again
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
         self._sync = parts.sync
         await self._sync.start()
@@ -310,6 +312,21 @@ class EdgeAgent:
         if conflict.rule != Custom.name:
             return conflict.winner.value
         return present(self._views.get(conflict.document))[conflict.field]
+
+    # -- what waits for a person
+
+    def review(self) -> list[Reviewed]:
+        """Commands that were answered here and that nobody can apply without a person: what they changed is gone, or they may
+        have been counted already."""
+        return list(self._again.review())
+
+    async def review_apply(self, command_id: str) -> Answer:
+        """Run one of them on what is there now. Raises `NotFound`, and like `run_with`; then it stays on the list."""
+        return await self._done(lambda: self._again.apply(command_id), "disk", DEFAULT_TIMEOUT, "")
+
+    async def review_drop(self, command_id: str) -> Answer:
+        """Give one of them up. Raises `NotFound`."""
+        return await self._done(lambda: self._again.drop(command_id), "disk", DEFAULT_TIMEOUT, "")
 
     # -- status
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.executor import Executor
 from driftlog_edge.asking.progress import Progress
@@ -48,6 +49,7 @@ class Parts:
     views: Views
     outbox: Outbox
     executor: Executor
+    again: Again
     shipper: Shipper
     conflicts: ConflictBook
     log: OpLog
@@ -110,6 +112,7 @@ def _assembled(
         identity.device_id,
     )
     shipper = Shipper(outbox, config.batches_in_flight)
+    again = Again(executor, views, outbox, journal)
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
     versions = {"agent": _version(), "app": contract.name}
@@ -126,6 +129,7 @@ def _assembled(
         clock,
         pulled,
         Renewal(Rebase(contract, views, outbox, journal), views, outbox, shipper, journal, records, batches, clock),
+        again,
         identity.device_id,
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
     )
@@ -136,6 +140,7 @@ def _assembled(
         views=views,
         outbox=outbox,
         executor=executor,
+        again=again,
         shipper=shipper,
         conflicts=conflicts,
         log=OpLog(store, views.backlog),

@@ -207,15 +207,17 @@ class Executor:
         """The lsn as the store has it."""
         _, self._last_lsn = keys.unpack_pair(self._journal.get(Family.META, keys.CLOCK))
 
-    def run(self, name: str, arguments: Mapping[str, Any], command_id: str = "", actor: str = "") -> Executed:
-        """A declared command.
+    def run(
+        self, name: str, arguments: Mapping[str, Any], command_id: str = "", actor: str = "", again: str = ""
+    ) -> Executed:
+        """A declared command; `again` is its fingerprint when it runs once more under its id.
 
         Raises:
             InvalidInput, Refused, AlgebraError, OutboxFull: nothing has changed.
         """
         command = self._contract.command(name)
-        mark = fingerprint(name, arguments)
-        if known := self._known(command_id, mark):
+        mark = again or fingerprint(name, arguments)
+        if not again and (known := self._known(command_id, mark)):
             return known
         checked = command.validate(arguments)
         return self._execute(
@@ -235,11 +237,12 @@ class Executor:
         changes: Sequence[tuple[str, str, Sequence[Json]]],
         command_id: str = "",
         actor: str = "",
+        again: str = "",
     ) -> Executed:
         """Changes of one document without a declared command: (field, op, args). Raises like `run`."""
         collection = self._contract.collection(document.collection)
-        mark = fingerprint("", [document, changes])
-        if known := self._known(command_id, mark):
+        mark = again or fingerprint("", [document, changes])
+        if not again and (known := self._known(command_id, mark)):
             return known
         if not changes:
             raise InvalidInput("body", "no changes; give a list of {field, op, args}")
@@ -254,12 +257,12 @@ class Executor:
         return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent)
 
     def decide(
-        self, document: DocumentId, chosen: Mapping[str, Json], command_id: str = "", actor: str = ""
+        self, document: DocumentId, chosen: Mapping[str, Json], command_id: str = "", actor: str = "", again: str = ""
     ) -> Executed:
         """What a person chose for a conflict: place -> value. Raises like `run`."""
         collection = self._contract.collection(document.collection)
-        mark = fingerprint("", [document, chosen])
-        if known := self._known(command_id, mark):
+        mark = again or fingerprint("", [document, chosen])
+        if not again and (known := self._known(command_id, mark)):
             return known
 
         def apply(run: _Run) -> Json:

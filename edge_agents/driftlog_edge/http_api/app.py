@@ -26,7 +26,9 @@ from driftlog_edge.http_api.shapes import (
     OfflineIn,
     PageOut,
     ReadingOut,
+    ReviewIn,
 )
+from driftlog_edge.store.op_log import Line
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 
@@ -55,6 +57,7 @@ def build(agent: EdgeAgent) -> FastAPI:
     _writes(api, agent)
     _reads(api, agent)
     _conflicts(api, agent)
+    _review(api, agent)
     _operations(api, agent)
     return api
 
@@ -215,6 +218,19 @@ def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:
             raise InvalidInput("body", 'give {field: value}, or {"accept": true}')
         answer = await agent.resolve(id, None if accept else decision, command_id=idempotency_key, actor=driftlog_actor)
         return AnswerOut.of(answer)
+
+
+def _review(api: FastAPI, agent: EdgeAgent) -> None:
+    @api.get("/v1/review")
+    async def list_review() -> LogOut:
+        """Commands that wait for a person: what they changed is gone, or they may have been counted already."""
+        return LogOut(commands=[LineOut.of(Line(r.entry.lsn, r.command, r.entry)) for r in agent.review()])
+
+    @api.post("/v1/review/{command_id}")
+    async def decide_review(command_id: Part, decision: ReviewIn) -> AnswerOut:
+        """Run it on what is there now (`apply`), or give it up (`drop`)."""
+        decide = agent.review_apply if decision.apply else agent.review_drop
+        return AnswerOut.of(await decide(command_id))
 
 
 def _operations(api: FastAPI, agent: EdgeAgent) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from driftlog_edge.asking.answers import Answer, Reading
 from driftlog_edge.store.op_log import Line
@@ -24,7 +24,7 @@ class AnswerOut(BaseModel):
     """What became of a command."""
 
     command_id: str
-    status: str = Field(description="pending, shipped, merged or rejected")
+    status: str = Field(description="pending, shipped, parked, review, merged, no_effect or rejected")
     result: Any = None
     dots: list[DotOut]
     session: str
@@ -140,6 +140,21 @@ class OfflineIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     offline: bool
+
+
+class ReviewIn(BaseModel):
+    """What a person decides about a command: one of the two."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    apply: bool = False
+    drop: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> ReviewIn:
+        if self.apply == self.drop:
+            raise ValueError('give {"apply": true} or {"drop": true}')
+        return self
 
 
 class VersionOut(BaseModel):

@@ -48,8 +48,8 @@ class Answered:
     """lsns that are decided and that the confirmed state has"""
     documents: set[bytes] = field(default_factory=set)
     """documents whose pending ops are known better now"""
-    again: list[int] = field(default_factory=list)
-    """lsns whose commands must run again: they were built on what was refused"""
+    again: bool = False
+    """Some commands must run again: they were built on what was refused; the store has them marked"""
     refused: set[bytes] = field(default_factory=set)
     """documents on which a change of ours was refused"""
     deferred: bool = False
@@ -141,7 +141,8 @@ class Verdicts:
     def _decide(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
         refused = outcome.verdict is Verdict.REJECTED
         if refused and outcome.code == BUILDS_ON_REFUSED:
-            found.again.append(lsn)
+            found.again = True
+            found.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
         else:
             self._say(command, lsn, FINAL[outcome.verdict], outcome, found)
         documents = {document_key(document) for document, _ in command.ops}

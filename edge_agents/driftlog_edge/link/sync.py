@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from driftlog_edge.asking.again import Again
 from driftlog_edge.errors import EdgeError, Offline, TimedOut
 from driftlog_edge.incoming.intake import Intake, Kind
 from driftlog_edge.incoming.puller import Pulled, Puller
@@ -36,12 +37,14 @@ from driftlog_edge.store.journal import Journal
 from driftlog_schemas import avro_files, topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import ContractError
+from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import SchemaIds
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.5
+AGAIN_AT_ONCE = 50
 PROBE_SECONDS = 15.0
 """How long a link that works may be quiet before it is asked."""
 PROBE_SOON_SECONDS = 1.0
@@ -66,6 +69,7 @@ class Sync:
         clock: Clock,
         moved: Callable[[Pulled], None],
         renewal: Renewal,
+        again: Again,
         device_id: str,
         heartbeat: Callable[[], tuple[bytes, bytes]],
     ) -> None:
@@ -77,6 +81,8 @@ class Sync:
         self._puller = puller
         self._clock = clock
         self._moved = moved
+        self._again = again
+        self._running_again = False
         self._heartbeat = heartbeat
         self.connectivity = Connectivity()
         self.watchdog = Watchdog()
@@ -290,6 +296,34 @@ class Sync:
         self._shipper.early(answer.early, now)
         if answer.deferred:
             self._shipper.deferred(answer.space, answer.partition, now)
+        if answer.refused:
+            taken = self._again.take_back(answer.space, answer.partition, answer.refused)
+            self._committer.stage(taken, sync=True)
+        self._run_again()
+
+    def _run_again(self) -> None:
+        if not self._running_again and self._again.marked():
+            self._running_again = True
+            self._begin(self._all_again())
+
+    async def _all_again(self) -> None:
+        """What was built on a refused change runs on the corrected view; a few at a time, for others wait for the loop too."""
+        try:
+            while self._again.marked():
+                done = None
+                for _ in range(AGAIN_AT_ONCE):
+                    executed = self._again.next()
+                    if executed is None or executed.writes is None:
+                        break
+                    done = self._committer.stage(executed.writes, sync=True)
+                    self._moved(Pulled({}, tuple(parse_document_key(key) for key in executed.touched)))
+                if done is not None:
+                    await done
+        except EdgeError as error:  # a full outbox or disk: it stays marked, and the next look tries again
+            log.warning("what must run again waits", reason=str(error))
+        finally:
+            self._running_again = False
+            self.pump.run()
 
     def _renewed(self) -> None:
         self._moved(Pulled({}))
@@ -373,6 +407,7 @@ class Sync:
             if self._shipper.tick(now):
                 self.pump.run()
             self.freshness.tick(now)
+            self._run_again()
             if now >= self._probe_at and self._feed is not None and (probe is None or probe.done()):
                 probe = self._begin(self._probe())
             if self._pulse.due(now, self.connectivity.state):

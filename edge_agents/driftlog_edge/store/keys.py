@@ -17,6 +17,7 @@ CLOCK = b"clock"
 LIVES = b"lives"
 CHAINS = b"chain/"
 REVIEWS = b"review/"
+AGAIN = b"again/"
 OBSERVED = b"observed"
 FRESHNESS = b"freshness"
 OFFLINE = b"offline"
@@ -100,6 +101,10 @@ def row_key(space: str, partition: int) -> bytes:
 
 def review_key(lsn: int) -> bytes:
     return REVIEWS + _LSN.pack(lsn)
+
+
+def again_key(lsn: int) -> bytes:
+    return AGAIN + _LSN.pack(lsn)
 
 
 def cursor_key(topic: str, partition: int) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.executor import Executed, Executor
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.incoming.puller import Pulled, Puller
@@ -95,6 +96,7 @@ class Replica:
         self.renewal = Renewal(
             rebase, self.views, self.outbox, self.shipper, self.journal, records, batches, self.clock
         )
+        self.again = Again(self.executor, self.views, self.outbox, self.journal)
         self.puller = Puller(
             CONTRACT,
             scopes,
@@ -166,6 +168,17 @@ class Replica:
 
     def pull_conflicts(self, records: Sequence[Record], partition: int, space: str = "retail") -> Pulled:
         return self.take(lambda: self.puller.conflicts(f"{space}.conflicts", partition, records))
+
+    def run_again(self, pulled: Pulled) -> list[str]:
+        """What a refusal makes run again; the ids, in order."""
+        for answer in pulled.answered:
+            self.journal.stage(self.again.take_back(answer.space, answer.partition, answer.refused), sync=True)
+        ran = []
+        while (executed := self.again.next()) is not None:
+            self.journal.stage(executed.writes or {}, sync=True)
+            ran.append(executed.command_id)
+        self.commit()
+        return ran
 
     def renew(self, log: Sequence[Record], space: str = "retail") -> Rebased:
         """The new life of the one partition that needs it, `log` being its op topic."""

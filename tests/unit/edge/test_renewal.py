@@ -115,7 +115,7 @@ def test_a_restored_older_copy_counts_everything_once(folders: Folders, cloud: C
     assert merged(cloud) == 11_111
     assert restored.on_hand("tea") == 11_111
     for command in ("settled", "sealed", "unsealed", "offline"):
-        assert restored.executor.entry(command).status is Status.MERGED
+        assert restored.entry(command).status is Status.MERGED
     life = restored.lives.newest
     assert (life.replica != old_life, life.rebased, life.review) == (True, 1, 0)
 
@@ -237,7 +237,7 @@ def test_what_nobody_can_tell_any_more_goes_to_a_person(folders: Folders, cloud:
     restored.renew([])
     settle(restored, cloud)
 
-    said = {name: restored.executor.entry(name) for name in ("maybe", "maybe-not", "surely-not")}
+    said = {name: restored.entry(name) for name in ("maybe", "maybe-not", "surely-not")}
     assert [entry.status for entry in said.values()] == [Status.REVIEW, Status.REVIEW, Status.MERGED]
     assert said["maybe"].code == "maybe_counted"
     assert merged(cloud) == restored.on_hand("tea") == 1011

@@ -127,7 +127,17 @@ def test_a_device_comes_back(made: Device) -> None:
 
 @given(
     st.builds(
-        Heartbeat, texts, texts, longs, texts, longs, longs, longs, longs, st.dictionaries(texts, texts, max_size=3), *[st.dictionaries(texts, longs, max_size=3)] * 2
+        Heartbeat,
+        texts,
+        texts,
+        longs,
+        texts,
+        longs,
+        longs,
+        longs,
+        longs,
+        st.dictionaries(texts, texts, max_size=3),
+        *[st.dictionaries(texts, longs, max_size=3)] * 2,
     )
 )
 def test_a_heartbeat_comes_back(made: Heartbeat) -> None:

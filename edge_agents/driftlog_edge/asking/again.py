@@ -1,0 +1,157 @@
+"""Commands that run again, by themselves or because a person says so: same id, new dots.
+
+A refused command was seen without effect, but commands that came after it had been computed on a view that showed it. What was sent already the
+cloud judges: what was built on the refused change comes back as `builds_on_refused`. What was not sent is taken back here, with all that was
+computed on it in turn. Both run again on the corrected view, in their order, with the arguments that they were given; if the app refuses
+now, that is their answer.
+
+What is to run again is marked in the store before it is taken out of the queue, so a crash in between loses nothing.
+
+On the *review list* is what nobody can decide alone (see `outgoing/rebase`); a person applies it, which runs it again, or drops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, cast
+
+import structlog
+
+from driftlog_crdt import AlgebraError
+from driftlog_edge.asking import asked
+from driftlog_edge.asking.executor import Executed, Executor
+from driftlog_edge.errors import NotFound
+from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.ports import Family, Place
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import Entry, Status, entry_of, logged
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.pending import Fate, marks_of
+from driftlog_edge.store.views import Views
+from driftlog_schemas.contract import InvalidInput, Refused
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.messages import Command
+
+log = structlog.get_logger()
+
+
+class Reviewed(NamedTuple):
+    """A command on the review list."""
+
+    command: Command
+    entry: Entry
+
+
+class Again:
+    """Runs commands of one replica again."""
+
+    def __init__(self, executor: Executor, views: Views, outbox: Outbox, journal: Journal) -> None:
+        self._executor = executor
+        self._views = views
+        self._outbox = outbox
+        self._journal = journal
+
+    # -- what was built on a refused change
+
+    def take_back(self, space: str, partition: int, refused: Iterable[bytes]) -> dict[Place, bytes | None]:
+        """The writes that mark all unsent commands of these documents, and of theirs in turn, to run again. Stage them at once."""
+        writes: dict[Place, bytes | None] = {}
+        todo = list(refused)
+        met = set(todo)
+        while todo:
+            for mark in list(marks_of(self._journal, todo.pop())):
+                if mark.fate is not Fate.UNKNOWN or (Family.META, keys.again_key(mark.lsn)) in writes:
+                    continue
+                taken = self._outbox.withdraw(space, partition, mark.lsn)
+                if not taken:
+                    continue
+                command = logged(self._journal, mark.lsn)[0]
+                documents = {document_key(document) for document, _ in command.ops}
+                writes.update(taken)
+                writes[Family.META, keys.again_key(mark.lsn)] = command.id.encode()
+                for key in documents:
+                    writes[Family.PENDING, keys.pending_key(key, mark.lsn)] = None
+                    self._views.forget(key)
+                self._views.backlog.dropped(mark.lsn)
+                todo += documents - met
+                met |= documents
+        return writes
+
+    def marked(self) -> bool:
+        """Does something wait to run again?"""
+        return next(iter(self._journal.scan(Family.META, keys.AGAIN)), None) is not None
+
+    def next(self) -> Executed | None:
+        """Run the first of what waits; the write set takes its mark away. None when nothing waits. Stage it at once.
+
+        Raises:
+            OutboxFull: it waits on.
+        """
+        found = next(iter(self._journal.scan(Family.META, keys.AGAIN)), None)
+        if found is None:
+            return None
+        command = logged(self._journal, keys.parse_lsn(found[0]))[0]
+        entry = entry_of(self._journal, command.id)
+        assert entry is not None, "what is marked is in the command log"
+        executed = self._run(command, entry)
+        assert executed.writes is not None, "it runs under its id, but not from the log"
+        executed.writes[Family.META, found[0]] = None
+        return executed
+
+    def _run(self, command: Command, entry: Entry) -> Executed:
+        try:
+            return self.once_more(command, entry)
+        except Refused as refused:
+            return self._refused(command, entry, refused.code, refused.reason)
+        except (InvalidInput, AlgebraError) as error:
+            return self._refused(command, entry, "invalid", str(error))
+
+    def _refused(self, command: Command, entry: Entry, code: str, reason: str) -> Executed:
+        log.info("a command that ran again was refused", command=command.id, code=code, reason=reason)
+        entry = entry.with_status(Status.REJECTED, code, reason)
+        return Executed(command.id, entry, {(Family.COMMANDS, command.id.encode()): entry.encode()})
+
+    def once_more(self, command: Command, entry: Entry) -> Executed:
+        """What was asked, on the view as it is now. Raises like `Executor.run`."""
+        what, *rest = cast("list[Any]", entry.asked)
+        mark = entry.fingerprint
+        if what == asked.RUN:
+            return self._executor.run(entry.name, rest[0], command.id, command.actor, mark)
+        document = DocumentId(*rest[0])
+        if what == asked.WRITE:
+            changes = [(field, op, args) for field, op, args in rest[1]]
+            return self._executor.write(document, changes, command.id, command.actor, mark)
+        return self._executor.decide(document, rest[1], command.id, command.actor, mark)
+
+    # -- the review list
+
+    def review(self) -> Iterator[Reviewed]:
+        """What waits for a person, oldest first."""
+        for key, command_id in self._journal.scan(Family.META, keys.REVIEWS):
+            entry = entry_of(self._journal, command_id.decode())
+            if entry is not None:
+                yield Reviewed(logged(self._journal, keys.parse_lsn(key))[0], entry)
+
+    def apply(self, command_id: str) -> Executed:
+        """Run a reviewed command on the view as it is now; stage the writes at once. Raises `NotFound`, and like `Executor.run`."""
+        command, entry = self._reviewed(command_id)
+        executed = self.once_more(command, entry)
+        assert executed.writes is not None, "it runs under its id, but not from the log"
+        executed.writes[Family.META, keys.review_key(entry.lsn)] = None
+        return executed
+
+    def drop(self, command_id: str) -> Executed:
+        """Give a reviewed command up; stage the writes at once. Raises `NotFound`."""
+        command, entry = self._reviewed(command_id)
+        dropped = entry.with_status(Status.REJECTED, "dropped", "a person dropped it")
+        writes: dict[Place, bytes | None] = {
+            (Family.COMMANDS, command.id.encode()): dropped.encode(),
+            (Family.META, keys.review_key(entry.lsn)): None,
+        }
+        return Executed(command.id, dropped, writes)
+
+    def _reviewed(self, command_id: str) -> Reviewed:
+        entry = entry_of(self._journal, command_id)
+        if entry is None or entry.status is not Status.REVIEW:
+            raise NotFound(f"command {command_id!r} is not on the review list")
+        return Reviewed(logged(self._journal, entry.lsn)[0], entry)

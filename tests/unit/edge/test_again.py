@@ -1,0 +1,153 @@
+"""What was computed on a refused change runs again on the corrected view; what nobody can decide alone waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from driftlog_edge import EdgeAgent
+from driftlog_edge.errors import NotFound
+from driftlog_edge.incoming.puller import Pulled
+from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import Status, entry_of
+from driftlog_schemas.partitioning import partition_of
+from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.replica import Replica
+from tests.unit.edge.shop import PARTITIONS
+
+S1 = partition_of("s1", PARTITIONS)
+
+
+def refuse(replica: Replica, cloud: Cloud, command_id: str, code: str = "recount") -> Pulled:
+    """What was sent is merged but for one command; its row is here, its states are not."""
+    cloud.rejects[command_id] = code
+    for sealed in replica.ship():
+        cloud.merge(sealed)
+    return replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+
+
+def merge_all(replica: Replica, cloud: Cloud) -> None:
+    for sealed in replica.ship():
+        cloud.merge(sealed)
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+
+
+def test_what_was_not_sent_runs_again_on_the_corrected_view(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", "there", store="s1", sku="tea", qty=10)
+    replica.do("receive", "wrong", store="s1", sku="tea", qty=100)
+    for sealed in replica.ship():
+        cloud.rejects["wrong"] = "recount"
+        cloud.merge(sealed)
+    replica.do("sell", "too-much", store="s1", sku="tea", qty=50)
+    replica.do("sell", "enough", store="s1", sku="tea", qty=3)
+    replica.do("receive", "elsewhere", store="s1", sku="milk", qty=1)
+    pulled = replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+
+    assert replica.run_again(pulled) == ["too-much", "enough"], "in their order, and nothing else"
+    too_much, enough = replica.entry("too-much"), replica.entry("enough")
+    assert (too_much.status, too_much.code) == (Status.REJECTED, "out_of_stock")
+    assert (enough.status, enough.result) == (Status.PENDING, 7)
+    assert replica.on_hand("tea") == 7
+    merge_all(replica, cloud)
+    assert replica.on_hand("tea") == 7
+    assert len(replica.views.backlog) == 0
+    assert replica.entry("enough").status is Status.MERGED
+
+
+def test_what_the_cloud_found_built_on_a_refused_change_runs_again(replica: Replica, cloud: Cloud) -> None:
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    pulled = refuse(replica, cloud, "c1", "builds_on_refused")
+    assert replica.entry("c1").status is Status.PENDING
+
+    assert replica.run_again(pulled) == ["c1"]
+    entry = replica.entry("c1")
+    assert [seq for _, _, seq in entry.dots] == [2], "new dots: the refused ones stay taken"
+    merged = dict(cloud.rejects)
+    cloud.rejects.clear()
+    merge_all(replica, cloud)
+
+    assert merged == {"c1": "builds_on_refused"}
+    assert replica.entry("c1").status is Status.MERGED
+    assert replica.on_hand("tea") == 5
+    assert len(replica.views.backlog) == 0
+
+
+def test_a_crash_before_it_has_run_again_loses_nothing(lives: Callable[..., Replica], cloud: Cloud) -> None:
+    replica = lives()
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    refuse(replica, cloud, "c1", "builds_on_refused")
+
+    reborn = lives()
+
+    assert reborn.again.marked()
+    assert reborn.run_again(Pulled({})) == ["c1"]
+    assert not reborn.again.marked()
+
+
+def test_it_says_how_many_of_its_own_changes_are_not_known_yet(replica: Replica, cloud: Cloud) -> None:
+    def unsure(command_id: str) -> int:
+        entry = entry_of(replica.journal, command_id)
+        assert entry is not None
+        return replica.views.command(entry.lsn).ops[0].op.unsure
+
+    replica.do("receive", "c1", store="s1", sku="tea", qty=5)
+    replica.do("receive", "c2", store="s1", sku="tea", qty=5)
+    assert (unsure("c1"), unsure("c2")) == (0, 1)
+    refuse(replica, cloud, "c2")
+    replica.do("receive", "c3", store="s1", sku="tea", qty=5)
+    assert unsure("c3") == 0, "verdicts are known before the states are here"
+
+
+def to_review(replica: Replica, command_id: str) -> None:
+    """Put a pending command on the review list, as a rebase does."""
+    entry = replica.entry(command_id)
+    writes = replica.outbox.withdraw("retail", S1, entry.lsn)
+    for document, _, _ in entry.dots:
+        writes[Family.PENDING, keys.pending_key(document.encode(), entry.lsn)] = None
+        replica.views.forget(document.encode())
+    writes[Family.COMMANDS, command_id.encode()] = entry.with_status(Status.REVIEW, "gone", "it is gone").encode()
+    writes[Family.META, keys.review_key(entry.lsn)] = command_id.encode()
+    replica.views.backlog.dropped(entry.lsn)
+    replica.journal.stage(writes, sync=True)
+    replica.commit()
+
+
+def test_a_reviewed_command_is_kept_and_has_no_effect_until_it_is_applied(replica: Replica) -> None:
+    replica.do("receive", "there", store="s1", sku="tea", qty=1)
+    replica.do("receive", "doubtful", store="s1", sku="tea", qty=5)
+    to_review(replica, "doubtful")
+    assert [(r.command.id, r.entry.code) for r in replica.again.review()] == [("doubtful", "gone")]
+    assert replica.on_hand("tea") == 1
+    assert replica.do("receive", "doubtful", store="s1", sku="tea", qty=5).writes is None, "its id is taken"
+
+    applied = replica.again.apply("doubtful")
+    replica.journal.stage(applied.writes or {}, sync=True)
+
+    assert replica.on_hand("tea") == 6
+    assert list(replica.again.review()) == []
+    assert replica.entry("doubtful").status is Status.PENDING
+
+
+def test_a_dropped_command_is_rejected_for_good(replica: Replica) -> None:
+    replica.do("receive", "doubtful", store="s1", sku="tea", qty=5)
+    to_review(replica, "doubtful")
+    replica.journal.stage(replica.again.drop("doubtful").writes or {}, sync=True)
+
+    entry = replica.entry("doubtful")
+    assert (entry.status, entry.code) == (Status.REJECTED, "dropped")
+    assert list(replica.again.review()) == []
+    for decide in (replica.again.drop, replica.again.apply):
+        with pytest.raises(NotFound):
+            decide("doubtful")
+
+
+async def test_the_review_list_over_http(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
+    assert (await http.get("/v1/review")).json() == {"commands": []}
+    unknown = await http.post("/v1/review/nobody", json={"apply": True})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+    for body in ({}, {"apply": True, "drop": True}, {"keep": True}):
+        assert (await http.post("/v1/review/nobody", json=body)).status_code == 422
