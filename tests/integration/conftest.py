@@ -59,9 +59,9 @@ class LoadRun:
         """The same on a host of its own, with every default."""
         return WorkerHost(self.place, name)
 
-    def edge(self, number: int, *scopes: str) -> EdgeProcess:
-        """The agent of the run's device `number`, not yet started. Its device must not be one that feeds."""
-        return EdgeProcess(self.place, self.edges[number], scopes)
+    def edge(self, number: int, *scopes: str, folder: str = "") -> EdgeProcess:
+        """The agent of the run's device `number`, not yet started, in the device's folder or another."""
+        return EdgeProcess(self.place, self.edges[number], scopes, folder)
 
     def history(self) -> History:
         """All topics, now."""

@@ -24,12 +24,13 @@ CALL_SECONDS = 30.0
 
 
 class EdgeProcess:
-    """One agent: one device, one folder, one port."""
+    """One agent: one device, one folder, one port. `name` is the folder's, by default the device's."""
 
-    def __init__(self, place: WorkerPlace, device: Identity, scopes: Sequence[str]) -> None:
+    def __init__(self, place: WorkerPlace, device: Identity, scopes: Sequence[str], name: str = "") -> None:
         self.device = device
-        folder = place.folder / device.device_id
+        folder = place.folder / (name or device.device_id)
         folder.mkdir(exist_ok=True)
+        self.replica = folder / "replica"
         self.log = folder / "edge.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -104,7 +105,9 @@ class EdgeProcess:
     def do(self, command: str, *, key: str = "", wait: str = "disk", **arguments: object) -> dict[str, Any]:
         """Run a command. Raises AssertionError with the problem in it."""
         headers = {"Idempotency-Key": key} if key else {}
-        return self._json("POST", f"/v1/commands/{command}", json=arguments, headers=headers, params={"wait": wait})
+        return self._json(
+            "POST", f"/v1/commands/{command}", json=arguments, headers=headers, params={"wait": wait, "timeout": "30s"}
+        )
 
     def read(self, scope: str, item: str) -> dict[str, Any]:
         """The document as this replica sees it."""
