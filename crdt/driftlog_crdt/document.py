@@ -128,6 +128,25 @@ class DocumentType:
         merge.permit(stored, op)
         return op
 
+    def renamed(self, op: Op, replica: str, since: dict[str, int]) -> Op:
+        """The op with the value that it carries when `replica` writes it instead; dot and context stay the caller's business.
+
+        `since` remembers, per field, where what is taken over begins (see `FieldType.renamed`); give the same one for all ops of
+        a document, in order.
+        """
+        value: Plain = op.value
+        if op.field != DOCUMENT:
+            value = self._renamed(op.field, value, op.replica, replica, since)
+        elif op.kind == DELETE and isinstance(value, dict):
+            value = {name: self._renamed(name, seen, op.replica, replica, since) for name, seen in value.items()}
+        return op._replace(replica=replica, value=value)
+
+    def _renamed(self, field: str, value: Plain, old: str, new: str, since: dict[str, int]) -> Plain:
+        value, first = self._type(field).renamed(value, old, new, since.get(field))
+        if first is not None:
+            since[field] = first
+        return value
+
     def check(self, op: Op) -> None:
         """Raise `BadOperation`, `BadValue` or `TooLarge` if no state of this type can take `op`."""
         _check_dot(op)

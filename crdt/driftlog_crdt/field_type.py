@@ -150,6 +150,14 @@ class FieldType(ABC, Generic[S]):
         """
         return value
 
+    def renamed(self, value: Plain, old: str, new: str, since: int | None) -> tuple[Plain, int | None]:
+        """The value that an op of `old` carries when `new` writes the same, for types whose values name their writer.
+
+        `since` is where what `new` takes over begins among what `old` has written in this field; None until an op shows it. It is
+        handed back for the next op.
+        """
+        return value, since
+
     def permit(self, state: S, op: Op) -> None:
         """Raise `BadOperation` if the op's writer, seeing `state`, has no right to it. `apply` never asks."""
 

@@ -75,6 +75,65 @@ def delete_of(ranges: Sequence[Range]) -> bytes:
     return b"".join(map(_varint, numbers))
 
 
+def renamed(update: bytes, old: int, new: int, since: int) -> bytes:
+    """The same edit under another client: what `old` wrote from clock `since` on is `new`'s from clock 0 on."""
+    reader, out = _Reader(update), bytearray()
+
+    def copy() -> int:
+        number = reader.number()
+        _put(out, number)
+        return number
+
+    def name() -> None:
+        client, clock = reader.number(), reader.number()
+        moved = client == old and clock >= since
+        _put(out, new if moved else client)
+        _put(out, clock - since if moved else clock)
+
+    if copy():
+        copy()
+        name()
+        info = reader.byte()
+        out.append(info)
+        for side in (_LEFT, _RIGHT):
+            if info & side:
+                name()
+    else:
+        _put_ranges(out, _moved_ranges(reader, old, new, since))
+    return bytes(out) + update[reader.at :]
+
+
+def _moved_ranges(reader: _Reader, old: int, new: int, since: int) -> dict[int, list[tuple[int, int]]]:
+    found: dict[int, list[tuple[int, int]]] = {}
+    for _ in range(reader.number()):
+        client = reader.number()
+        for _ in range(reader.number()):
+            start, length = reader.number(), reader.number()
+            kept = length if client != old else min(length, max(0, since - start))
+            if kept:
+                found.setdefault(client, []).append((start, kept))
+            if kept < length:
+                found.setdefault(new, []).append((start + kept - since, length - kept))
+    return found
+
+
+def _put_ranges(out: bytearray, ranges: dict[int, list[tuple[int, int]]]) -> None:
+    _put(out, len(ranges))
+    for client, of_client in ranges.items():
+        _put(out, client)
+        _put(out, len(of_client))
+        for start, length in of_client:
+            _put(out, start)
+            _put(out, length)
+
+
+def _put(out: bytearray, number: int) -> None:
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+
+
 def read_clocks(state: bytes) -> dict[int, int]:
     """client -> clock of a Yjs state vector."""
     reader = _Reader(state)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from driftlog_crdt import Op
+from driftlog_crdt import AlgebraError, Op
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
@@ -138,12 +138,15 @@ class _Work:
     def rewrite(self, commands: Iterable[tuple[int, Command]], replica: str) -> None:
         """The same intents under the new life, each document's in order."""
         last: dict[bytes, int] = {}
+        since: dict[bytes, dict[str, int]] = {}
         for lsn, command in commands:
             ops = []
             for document, op in command.ops:
                 key = document_key(document)
                 last[key] = last.get(key, 0) + 1
-                ops.append(DocumentOp(document, _renamed(op, replica, last[key], self._old, self._first[key] - 1)))
+                rules = self._contract.collection(document.collection).document
+                op = rules.renamed(op, replica, since.setdefault(key, {}))
+                ops.append(DocumentOp(document, self._placed(op, key, last[key])))
                 mark = Mark(lsn, Fate.UNKNOWN, replica, last[key])
                 self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
             renewed = command._replace(ops=tuple(ops))
@@ -153,6 +156,13 @@ class _Work:
                 dots = tuple((document_key(d).decode(), op.replica, op.seq) for d, op in renewed.ops)
                 entry = replace(entry.with_status(Status.PENDING), dots=dots)
                 self.writes[Family.COMMANDS, command.id.encode()] = entry.encode()
+
+    def _placed(self, op: Op, key: bytes, seq: int) -> Op:
+        """The op with its new dot, and with the old life's dots that the chain has named among what its writer had seen."""
+        context, settled = op.context, self._first[key] - 1
+        if context is not None and settled:
+            context = {**context, self._old: settled}
+        return op._replace(seq=seq, context=context, unsure=seq - 1)
 
     def _settle(
         self, lsn: int, command: Command, documents: set[bytes], theirs: Command, outcome: CommandOutcome
@@ -187,7 +197,8 @@ class _Work:
         for document, op in command.ops:
             try:
                 collection = self._contract.collection(document.collection)
-            except InvalidInput as error:
+                collection.document.check(op)
+            except (InvalidInput, AlgebraError) as error:
                 return UNDECLARED, str(error)
             state, size = self._views.confirmed(collection, document_key(document))
             if op.context and not size:
@@ -205,11 +216,3 @@ class _Work:
                 self.settled.append(command_id)
             elif status is Status.REVIEW:
                 self.writes[Family.META, keys.review_key(lsn)] = command_id.encode()
-
-
-def _renamed(op: Op, replica: str, seq: int, old: str, settled: int) -> Op:
-    """The op under the new life; `settled` is how far the chain has the old life's dots on this document."""
-    context = op.context
-    if context is not None and settled:
-        context = {**context, old: settled}
-    return op._replace(replica=replica, seq=seq, context=context, unsure=seq - 1)
