@@ -113,8 +113,6 @@ class Verdicts:
         deferred: list[int] = []
         for lsn, command in self._commands(batch):
             outcome = named.get(command.id) or CommandOutcome(command.id, Verdict.ACCEPTED)
-            if outcome.verdict is Verdict.PARKED and outcome.code == "parking_full":
-                outcome = outcome._replace(verdict=Verdict.DEFERRED)
             if outcome.verdict is Verdict.PARKED:
                 waiting.append(lsn)
                 self._say(command, lsn, Status.PARKED, outcome, found)
