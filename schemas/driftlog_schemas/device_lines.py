@@ -22,6 +22,8 @@ from driftlog_schemas.record_codecs import RecordCodecs
 
 TOMBSTONE = "tombstone"
 UNREADABLE = "unreadable"
+UNKNOWN_SCHEMA = "unknown_schema"
+"""May become readable when the registry tells; see `again`."""
 UNTIMED = "untimed"
 FOREIGN = "foreign"
 OUT_OF_TIME = "certificate_ended"
@@ -90,13 +92,19 @@ class DeviceLines:
             self.covered.discard(name)
         return reason
 
+    def again(self, key: bytes, value: bytes, append_ms: int | None) -> bool:
+        """A record whose schema was not known when it was taken: is that still so? The order of records is of no account."""
+        return self._judged(key.decode(errors="replace"), value, append_ms) == UNKNOWN_SCHEMA
+
     def _judged(self, name: str, value: bytes | None, append_ms: int | None) -> str:
         if value is None:
             return TOMBSTONE
         try:
             line = self._codecs.decode_signed_line(value)
-        except (Undecodable, UnknownSchema):
+        except Undecodable:
             return UNREADABLE
+        except UnknownSchema:
+            return UNKNOWN_SCHEMA
         if append_ms is None:
             return UNTIMED
         reason = self._distrust(line, append_ms)
@@ -104,8 +112,10 @@ class DeviceLines:
             return reason
         try:
             device = self._codecs.decode_device(line.body)
-        except (Undecodable, UnknownSchema):
+        except Undecodable:
             return UNREADABLE
+        except UnknownSchema:
+            return UNKNOWN_SCHEMA
         if device.device_id != name:
             return MISPLACED
         self._met(line)

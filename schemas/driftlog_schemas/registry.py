@@ -8,7 +8,9 @@ A registering process offers each of its schemas once even if it remembers the i
 developer's, a restored one) is filled again instead of being believed from memory. If it is not there, memory will do.
 
 A registry that is down is asked again after a few seconds only, and an id that it does not know after a minute only: ids
-stand in records that anybody may have written, and noise must not become a request per record.
+stand in records that anybody may have written, and noise must not become a request per record. Noise can name another id each time,
+so there is a bound on how many unknown ones are asked for in a minute; beyond it an id counts as unknown unasked, and whoever
+cannot do without keeps the record and tries again.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ QUIET_SECONDS = 5.0
 """How long a registry that did not answer is left alone."""
 UNKNOWN_SECONDS = 60.0
 """How long an id that the registry does not know is not asked for again."""
-MAX_UNKNOWN = 10_000
+MAX_UNKNOWN = 100
+"""How many unknown ids are asked for in that time."""
 
 
 class SchemaIds(Protocol):
@@ -107,14 +110,17 @@ class CachedRegistry:
         known = self._texts.get(schema_id)
         if known is not None:
             return known
-        if self._unknown.get(schema_id, 0.0) > time.monotonic():
+        now = time.monotonic()
+        while self._unknown and next(iter(self._unknown.values())) <= now:  # in the order of asking
+            self._unknown.pop(next(iter(self._unknown)))
+        if schema_id in self._unknown:
             raise UnknownSchema(f"schema id {schema_id} was not registered at {self._shown} a moment ago")
+        if len(self._unknown) >= MAX_UNKNOWN:
+            raise UnknownSchema(f"schema id {schema_id} is not known, and too many others were asked for in vain")
         try:
             text = self._ask(lambda client: client.schema(schema_id))
         except UnknownSchema:
-            if len(self._unknown) >= MAX_UNKNOWN:
-                self._unknown.clear()
-            self._unknown[schema_id] = time.monotonic() + UNKNOWN_SECONDS
+            self._unknown[schema_id] = now + UNKNOWN_SECONDS
             raise
         self._keep(schema_id, text)
         return text

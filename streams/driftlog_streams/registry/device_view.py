@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -20,7 +21,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Kaf
 
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
-from driftlog_schemas.device_lines import DeviceLines
+from driftlog_schemas.device_lines import UNKNOWN_SCHEMA, DeviceLines
 from driftlog_schemas.devices import NOTICE_MS, Device
 from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -35,6 +36,8 @@ MEND_SECONDS = 60.0
 """How often at most a line is put back, so that a stranger who goes on writing cannot make us write without end."""
 REGISTRY_SECONDS = 1.0
 """How long to wait before a registry that must be asked is asked again."""
+KEPT_UNREAD = 100
+"""Records of an unknown schema that are tried again while nothing else is to be read."""
 _PARTITION = 0
 
 
@@ -62,6 +65,7 @@ class DeviceView:
         self._closed = threading.Event()
         self._known_at = 0.0
         self._mended: dict[str, float] = {}
+        self._unread: deque[tuple[bytes, bytes, int | None]] = deque(maxlen=KEPT_UNREAD)
         config = {
             **settings.client(),
             "group.id": "driftlog-device-view",
@@ -163,6 +167,7 @@ class DeviceView:
         while not self._closed.is_set():
             message = self._consumer.poll(0.2)
             if message is None:
+                self._try_unread()
                 continue
             error, offset = message.error(), cast(int, message.offset())
             if error is None:
@@ -186,11 +191,24 @@ class DeviceView:
                 continue
             if before is None and self.lines.root is not None:
                 self._met(self.lines.root)
+            if ignored == UNKNOWN_SCHEMA and value is not None:
+                self._unread.append((key, value, append_ms))
             if ignored:
                 name = key[:64].decode(errors="replace")
                 log.warning("a record of the device registry is not believed", why=ignored, device=name, offset=offset)
             break
         self._reached(offset + 1)
+
+    def _try_unread(self) -> None:
+        """The registry may know by now what it did not know, or was not asked."""
+        for _ in range(len(self._unread)):
+            record = self._unread.popleft()
+            try:
+                still = self.lines.again(*record)
+            except RegistryUnreachable:
+                still = True
+            if still:
+                self._unread.append(record)
 
     def _reached(self, position: int) -> None:
         with self._moved:

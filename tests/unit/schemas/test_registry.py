@@ -128,15 +128,20 @@ def test_an_unknown_id_is_not_asked_for_again_at_once(
     assert len(server.asked) == 1
 
 
-def test_the_memory_of_unknown_ids_is_bounded(
-    connect: Callable[..., CachedRegistry], monkeypatch: pytest.MonkeyPatch
+def test_noise_of_ever_new_ids_is_not_a_question_each(
+    server: OddRegistry, connect: Callable[..., CachedRegistry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_UNKNOWN", 3)
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    server.answer = lambda *_: refusal(404, 40403, "Schema not found")
     ids = connect()
-    for schema_id in range(100, 110):
+    for schema_id in range(5 * module.MAX_UNKNOWN):
         with pytest.raises(UnknownSchema):
             ids.schema_of(schema_id)
-    assert len(ids._unknown) <= 3
+    assert len(server.asked) == module.MAX_UNKNOWN
+    now[0] += module.UNKNOWN_SECONDS
+    server.answer = well
+    assert ids.schema_of(ID) == TEXT, "a minute later it is asked again"
 
 
 @pytest.mark.parametrize("status", [409, 422])

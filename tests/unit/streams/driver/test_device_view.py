@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from driftlog_schemas import topics
+from driftlog_schemas.errors import UnknownSchema
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
@@ -149,3 +150,42 @@ def test_closing_ends_the_thread_and_the_clients(broker: Broker, started: Callab
     view = started()
     view.close()
     assert not any(thread.name == "device-view" and thread.is_alive() for thread in threading.enumerate())
+
+
+def test_a_line_of_a_schema_that_is_told_later_is_not_lost(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry was not asked, for noise had used up what may be asked for in vain."""
+    monkeypatch.setattr(device_view, "Consumer", lambda config: Consumer(broker, config))
+    ids = LateIds()
+    view = DeviceView("nowhere", RecordCodecs(ids))
+    try:
+        line = RecordCodecs(ids.writer).encode_signed_line(
+            OPERATOR.sign(CODECS.encode_device(device(Identity.create("a"))))
+        )
+        broker.append(topics.DEVICES, 0, b"a", line)
+        view.start(5.0)
+        assert view.find("a") is None
+        ids.told = True
+        until(lambda: view.find("a") is not None)
+    finally:
+        view.close()
+
+
+class LateIds(FixedIds):
+    """A registry that does not know the writer's schema before it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = False
+        self.writer = WriterIds()
+
+    def schema_of(self, schema_id: int) -> str:
+        if not self.told:
+            raise UnknownSchema(f"{schema_id}")
+        return self.writer.schema_of(schema_id)
+
+
+class WriterIds(FixedIds):
+    """Another release's ids of the same schemas."""
+
+    def id_of(self, text: str) -> int:
+        return super().id_of(text + " ")

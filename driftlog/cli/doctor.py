@@ -1,0 +1,186 @@
+"""`driftlog doctor`: what is wrong with this set-up, and how to mend it.
+
+It looks at what a program would find when it starts: the cluster, its topics, the schema registry, the device registry and whom it believes.
+Each finding has a fact and a way out. What stops work or loses data is *wrong* and ends with exit code 1; what merely should be known is
+a *note*. A check whose ground is missing (no broker: no topics) is left out, not guessed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from driftlog.cli.operator import trusted_root
+from driftlog.cli.terminal import Bootstrap, Config, Json, Registry, emit, moment, rows, told
+from driftlog.cli.topics import Planned
+from driftlog_schemas import avro_files, device_lines, topics
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.errors import BrokerUnreachable, ContractError
+from driftlog_schemas.loading import load_contract
+from driftlog_schemas.operator_keys import WARN_MS
+from driftlog_schemas.public_key import key_text
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.settings import ConnectionSettings
+from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_streams.errors import WorkerError
+from driftlog_streams.registry.device_view import DeviceView
+
+app = typer.Typer(no_args_is_help=False)
+
+READ_SECONDS = 15.0
+_HARMLESS = {device_lines.OLDER, device_lines.RETIRED}
+"""What a rotation or two operators at once leave behind."""
+
+
+class Finding(NamedTuple):
+    """Something that should not be so, or should be known."""
+
+    level: str
+    """`wrong` or `note`"""
+    what: str
+    fact: str
+    remedy: str
+
+
+@app.callback(invoke_without_command=True)
+@told
+def doctor(
+    target: Annotated[
+        str | None, typer.Option("--app", envvar="DRIFTLOG_APP", help="MODULE:ATTRIBUTE of the app, for its topics.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Say what is wrong with this set-up and how to mend it. Example: driftlog doctor --app shop:app"""
+    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
+    contract = load_contract(target) if target is not None else None
+    found = list(findings(settings, contract))
+    lines = [(f.level, f.what, f.fact, f.remedy) for f in found]
+    emit(
+        [f._asdict() for f in found],
+        as_json=json,
+        table=lambda: rows("findings", ("", "what", "how it is", "what to do"), lines) if found else "nothing is wrong",
+    )
+    if any(f.level == "wrong" for f in found):
+        raise typer.Exit(1)
+
+
+def findings(settings: ConnectionSettings, contract: AppContract | None) -> Iterator[Finding]:
+    """Everything there is to say."""
+    registry_answers = True
+    for finding in _registry(settings):
+        registry_answers = registry_answers and finding.level != "wrong"
+        yield finding
+    try:
+        there = TopicsAdmin(settings.kafka).existing([topics.DEVICES])
+    except BrokerUnreachable as error:
+        yield Finding("wrong", "cluster", str(error), error.remedy)
+        return
+    yield from _cluster(settings)
+    if contract is not None:
+        yield from _topics(settings, contract)
+    if topics.DEVICES not in there:
+        yield Finding("wrong", topics.DEVICES, "the topic does not exist", "run `driftlog topics apply --app ...`")
+    elif registry_answers:
+        yield from _devices(settings)
+
+
+def _registry(settings: ConnectionSettings) -> Iterator[Finding]:
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            CachedRegistry(settings.registry, Path(cache)).id_of(avro_files.text("signed_line"))
+        except ContractError as error:
+            yield Finding("wrong", "schema registry", str(error), error.remedy)
+
+
+def _cluster(settings: ConnectionSettings) -> Iterator[Finding]:
+    cluster = TopicsAdmin(settings.kafka).cluster()
+    if cluster.brokers == 1:
+        yield Finding(
+            "note",
+            f"{cluster}",
+            "it has one broker: with its disk everything is lost",
+            "use three for anything that matters",
+        )
+    if not settings.kafka.encrypted and not _all_loopback(settings.kafka.bootstrap):
+        yield Finding(
+            "note", f"{cluster}", "it is spoken to in the clear", "set kafka.security_protocol to ssl or sasl_ssl"
+        )
+
+
+def _all_loopback(bootstrap: str) -> bool:
+    hosts = [address.rpartition(":")[0] for address in bootstrap.split(",")]
+    return all(host in ("localhost", "[::1]") or host.startswith("127.") for host in hosts)
+
+
+def _topics(settings: ConnectionSettings, contract: AppContract) -> Iterator[Finding]:
+    made = Planned.of(contract, settings.kafka)
+    apply = "run `driftlog topics apply --app ...`"
+    for refusal in made.plan.refuse:
+        yield Finding("wrong", refusal.topic, refusal.fact, refusal.remedy)
+    for topic in made.plan.create:
+        yield Finding("wrong", topic.name, "the topic does not exist", apply)
+    for change in made.plan.alter:
+        for name, (have, want) in change.settings.items():
+            yield Finding("wrong", change.topic, f"{name} is {have or 'unset'}, it must be {want}", apply)
+    wanted = [topic.name for topic in topics.wanted_topics(contract)]
+    for topic in made.admin.existing(wanted).values():
+        if topic.replication < made.factor:
+            yield Finding(
+                "wrong",
+                topic.name,
+                f"each partition is on {topic.replication} of {made.cluster.brokers} brokers, it should be on {made.factor}",
+                "raise it with Kafka's own kafka-reassign-partitions",
+            )
+
+
+def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
+    root = trusted_root(settings)
+    with tempfile.TemporaryDirectory() as cache:
+        view = DeviceView(settings.kafka, RecordCodecs(CachedRegistry(settings.registry, Path(cache))), root)
+        try:
+            view.start(READ_SECONDS)
+            lines = view.lines
+        except WorkerError as error:
+            yield Finding("wrong", topics.DEVICES, str(error), error.remedy)
+            return
+        finally:
+            view.close()
+    for reason, count in sorted(lines.ignored.items()):
+        yield Finding(
+            "note" if reason in _HARMLESS else "wrong",
+            topics.DEVICES,
+            f"{count} records are not believed: {reason}",
+            "run `driftlog topics apply --app ...`, then `driftlog operator rotate`"
+            if reason == device_lines.UNTIMED
+            else "see who may write this topic; let only the operator",
+        )
+    for name in sorted(lines.covered):
+        yield Finding(
+            "wrong",
+            f"device {name}",
+            "its line was written over by somebody else",
+            "start a worker: it puts the line back",
+        )
+    if settings.trust.root is None and lines.root is not None:
+        yield Finding(
+            "note",
+            "trust.root",
+            "no root is pinned: the first that is met is believed",
+            f'write root = "{key_text(lines.root)}" under [trust], if that is yours',
+        )
+    if lines.operator_until_ms and lines.operator_until_ms < time.time_ns() // 1_000_000 + WARN_MS:
+        yield Finding(
+            "note",
+            "operator",
+            f"its certificate counts until {moment(lines.operator_until_ms)}",
+            "run `driftlog operator rotate`",
+        )

@@ -1,0 +1,94 @@
+"""`driftlog doctor` names what is wrong, with the way out; and nothing where nothing is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from driftlog_infra import EmbeddedBroker
+from driftlog_schemas import topics
+from driftlog_schemas.public_key import key_text
+from tests.integration.cli.shell import Ended, Shell
+from tests.load.fleet import operator
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def patient(place: Path, tmp_path: Path, restartable_broker: EmbeddedBroker, registry_url: str) -> Shell:
+    """A cluster of its own, with an app, an enrolled device and a pinned root."""
+    shell = Shell(
+        place,
+        bootstrap=restartable_broker.bootstrap,
+        registry=registry_url,
+        schema_cache=str(tmp_path / "schema-cache"),
+        trust__root=key_text(operator().certificate.root),
+    )
+    shell.declare("ward", collection="Ward")
+    return shell
+
+
+def examined(shell: Shell, code: int) -> dict[str, dict[str, Any]]:
+    """what -> finding"""
+    ended = shell.run("doctor", "--app", "corner_shop:app", "--json")
+    assert ended.code == code, ended
+    return {found["what"]: found for found in Ended(ended.words, 0, ended.out, ended.err).data}
+
+
+def test_from_nothing_to_nothing_wrong(patient: Shell) -> None:
+    found = examined(patient, 1)
+    assert found["ward.ops"]["fact"] == "the topic does not exist"
+    assert "driftlog topics apply" in found["ward.ops"]["remedy"]
+    patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
+    patient.run("devices", "enrol", "store-1").assert_done()
+    (only,) = examined(patient, 0).values()
+    assert (only["level"], "one broker" in only["fact"]) == ("note", True)
+
+
+def test_what_is_wrong_is_named(patient: Shell, restartable_broker: EmbeddedBroker) -> None:
+    patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
+    patient.run("devices", "enrol", "store-1").assert_done()
+    keep_writers_times(restartable_broker.bootstrap, "ward.ops")
+    producer = Producer({"bootstrap.servers": restartable_broker.bootstrap, "log_level": 0})
+    producer.produce(topics.DEVICES, None, b"store-1", 0)
+    assert producer.flush(30) == 0
+
+    found = examined(patient, 1)
+    assert found["ward.ops"]["fact"] == "message.timestamp.type is CreateTime, it must be LogAppendTime"
+    assert "tombstone" in found[topics.DEVICES]["fact"]
+    assert "written over" in found["device store-1"]["fact"]
+    refused = patient.run("worker", "--app", "corner_shop:app", "--wait", "1s")
+    refused.assert_one_line(1, "ward.ops keeps its writers' times", "driftlog topics apply")
+
+
+def test_a_root_that_is_not_pinned_is_a_note(patient: Shell) -> None:
+    patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
+    patient.run("devices", "enrol", "store-1").assert_done()
+    unpinned = Shell(patient.folder, **{**settings_of(patient), "trust__root": ""})
+    del unpinned._environment["DRIFTLOG_TRUST__ROOT"]
+    found = examined(unpinned, 0)
+    assert key_text(operator().certificate.root) in found["trust.root"]["remedy"]
+
+
+def settings_of(shell: Shell) -> dict[str, str]:
+    prefix = "DRIFTLOG_"
+    return {k.removeprefix(prefix).lower(): v for k, v in shell._environment.items() if k.startswith(prefix)}
+
+
+def keep_writers_times(bootstrap: str, topic: str) -> None:
+    entry = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # the futures die with it
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(15)
+
+
+def test_without_a_broker_the_cluster_is_what_is_wrong(alone: Shell) -> None:
+    ended = alone.run("doctor", "--json")
+    assert ended.code == 1
+    whats = [found["what"] for found in Ended(ended.words, 0, ended.out, ended.err).data]
+    assert whats == ["schema registry", "cluster"]
