@@ -161,8 +161,8 @@ class MergePump:
 
     def _log_ends(self, message: Any) -> dict[Hashable, int]:
         """How far the log is known to be, at least to this record."""
-        ends: dict[Hashable, int] = {tp: self.consumer.log_end(tp) or 0 for tp in self._next}
-        ends[message.tp] = max(ends.get(message.tp, 0), message.offset + 1)
+        ends: dict[Hashable, int] = {tp: self.consumer.log_end(tp) or 0 for tp in {*self._next, message.tp}}
+        ends[message.tp] = max(ends[message.tp], message.offset + 1)
         return ends
 
     def process(self, event: Any, admission: Admission) -> None:

@@ -48,6 +48,7 @@ FLIGHTS = (f"{WORKER_TESTS}/test_flights.py",)
 RECOVERY = (f"{WORKER_TESTS}/test_recovery.py",)
 STORE = (f"{WORKER_TESTS}/test_partition_store.py",)
 DEVICES = (f"{WORKER_TESTS}/test_device_view.py",)
+VOUCHING = (f"{WORKER_TESTS}/test_vouching.py",)
 SHIPPING = ("tests/unit/edge/rim/test_shipping.py",)
 ASKING = ("tests/unit/edge/rim/test_asker.py",)
 FEED = ("tests/unit/edge/rim/test_feed.py",)
@@ -300,7 +301,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: the append time is cut to seconds",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/append_time.py",
         "return round(timestamp * 1000)",
         "return int(timestamp) * 1000",
         FLIGHTS,
@@ -467,6 +468,48 @@ MISTAKES: tuple[Mistake, ...] = (
         "self._reached(offset + 1)",
         "self._reached(offset + 2)",
         DEVICES,
+    ),
+    Mistake(
+        "worker: knowledge of the registry never grows old",
+        "streams/driftlog_streams/registry/device_view.py",
+        "return time.monotonic() - self._known_at < NOTICE_MS / 1000",
+        "return True",
+        DEVICES,
+    ),
+    Mistake(
+        "worker: a line that was written over is not put back",
+        "streams/driftlog_streams/registry/device_view.py",
+        "self._producer.produce(topics.DEVICES, line.value, name.encode(), _PARTITION)",
+        "pass",
+        DEVICES,
+    ),
+    Mistake(
+        "worker: batches are admitted with knowledge that is too old",
+        f"{DRIVER}/pump.py",
+        "if not self._devices.vouches:",
+        "if False:",
+        VOUCHING,
+    ),
+    Mistake(
+        "worker: a stranger is refused without asking",
+        f"{DRIVER}/pump.py",
+        "if not self._doubts.settled(message.tp, message.offset):",
+        "if False:",
+        FLIGHTS,
+    ),
+    Mistake(
+        "worker: every stranger costs a question",
+        f"{DRIVER}/pump.py",
+        "if not self._doubts.settled(message.tp, message.offset):",
+        "if True:",
+        VOUCHING,
+    ),
+    Mistake(
+        "worker: a writer's own time is believed",
+        f"{DRIVER}/append_time.py",
+        "return bool(message.timestamp_type == LOG_APPEND_TIME)",
+        "return True",
+        VOUCHING,
     ),
     # -- the edge's clients
     Mistake(
