@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from driftlog_crdt import Op
 from driftlog_schemas import topics
@@ -191,3 +191,38 @@ def test_an_older_state_written_over_ours_does_not_stay_the_last_word(run: LoadR
 
     until(lambda: last_word() == ours[-1].value, "the newest state is the last word again", 60)
     assert run.row(PLACE, "safe")[COUNTER] == 2
+
+
+def test_what_a_stranger_writes_over_a_device_erases_nobody_and_is_put_back(run: LoadRun) -> None:
+    sender = run.edges[0]
+    mail = Mail(run)
+    mail.send(mail.seal(sender, mail.body(sender, 1)))
+    run.group.await_drained(60)
+    key = sender.device_id.encode()
+    line = last_words(run.bootstrap)[key]
+    stranger = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
+    stranger.produce(topics.DEVICES, None, key, 0)
+    assert stranger.flush(30) == 0
+
+    until(lambda: last_words(run.bootstrap)[key] == line, "the line is the last word again", 60)
+    mail.send(mail.seal(sender, mail.body(sender, 2)))
+    run.group.await_drained(60)
+    assert run.row(PLACE, "safe")[COUNTER] == 2
+
+
+def last_words(bootstrap: str) -> dict[bytes, bytes | None]:
+    """key -> the last value in the device registry."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "last-words", "enable.auto.commit": False})
+    try:
+        _, end = consumer.get_watermark_offsets(TopicPartition(topics.DEVICES, 0), timeout=10)
+        consumer.assign([TopicPartition(topics.DEVICES, 0, 0)])
+        found: dict[bytes, bytes | None] = {}
+        position = 0
+        while position < end:
+            for message in consumer.consume(500, 1.0):
+                assert message.error() is None
+                found[message.key() or b""] = message.value()
+                position = (message.offset() or 0) + 1
+        return found
+    finally:
+        consumer.close()
