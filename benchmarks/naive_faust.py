@@ -20,11 +20,11 @@ import faust
 
 from driftlog_crdt import Outcome
 from driftlog_schemas.batch_codec import batch_digest, decode_body
+from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import (
     ChainEntry,
     ChainRow,
-    Device,
     SignedBatch,
 )
 from driftlog_schemas.signing import verify
@@ -81,7 +81,7 @@ def _app(bootstrap: str, space: str, partitions: int, folder: Path, rules: Space
             message = event.message
             signed = rules.batches.open(message.value)
             device = devices.find(signed.device_id)
-            if device is None or not _genuine(device, signed):
+            if device is None or not _genuine(device, signed, round(message.timestamp * 1000)):
                 continue
             batch = decode_body(signed.body)
             for command in batch.commands:
@@ -117,9 +117,9 @@ def _app(bootstrap: str, space: str, partitions: int, folder: Path, rules: Space
     return app
 
 
-def _genuine(device: Device, signed: SignedBatch) -> bool:
-    key = device.keys.get(signed.key_id)
-    return key is not None and verify(key, signed.signature, signed.body)
+def _genuine(device: Device, signed: SignedBatch, append_ms: int) -> bool:
+    key = device.key_at(signed.key_id, append_ms)
+    return key is not None and verify(key.public, signed.signature, signed.body)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ device counts a few seconds later, so that every worker has heard of it by then.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,9 @@ from driftlog.cli.terminal import (
     told,
 )
 from driftlog.fields.options import milliseconds
+from driftlog_schemas.contract import AppContract
 from driftlog_schemas.devices import Device, DeviceStatus
+from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
@@ -57,6 +60,12 @@ def enrol(
     valid: Annotated[str, typer.Option(help="How long the permit holds, for example 365d. Default: no end.")] = "",
     grace: Annotated[str, typer.Option(help="For how long after its end it is still honoured.")] = "",
     keep_keys: KeepKeys = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--app", envvar="DRIFTLOG_APP", help="MODULE:ATTRIBUTE of the app, to say what a right amounts to."
+        ),
+    ] = None,
     operator: OperatorPath = None,
     bootstrap: Bootstrap = None,
     registry: Registry = None,
@@ -66,16 +75,18 @@ def enrol(
 ) -> None:
     """Make a device's key, let it write, and save its identity file. A known device gets a new key, and its old ones end.
 
+    A right to a command that does not declare what it touches is a right to write its whole space; with --app that is said.
     Example: driftlog devices enrol store-1 --out store-1.json --scope s1 --permission sell --valid 365d
     """
-    target = identity or Path(f"{device}.json")
+    out = identity or Path(f"{device}.json")
+    unbound = None if target is None else _unbound(load_contract(target), permission)
     terms = (tuple(scope or ("*",)), tuple(permission or ("*",)))
     with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
-        line = enrolment.enrol(
-            device, target, *terms, _ms("--valid", valid), _ms("--grace", grace), keep_keys=keep_keys
-        )
-    said = f"{line.device_id} is enrolled; its identity is {target}: keep it secret"
-    emit({**_data(line), "identity": str(target)}, as_json=json, table=lambda: said)
+        line = enrolment.enrol(device, out, *terms, _ms("--valid", valid), _ms("--grace", grace), keep_keys=keep_keys)
+    said = f"{line.device_id} is enrolled; its identity is {out}: keep it secret"
+    if unbound:
+        said += f"\nit may write whole spaces: {', '.join(unbound)} declare nothing that they touch"
+    emit({**_data(line), "identity": str(out), "unbound_commands": unbound}, as_json=json, table=lambda: said)
 
 
 @app.command("rotate-key")
@@ -190,6 +201,17 @@ def wipe(
     """Like revoke, and the device is told to erase its replica when it connects. Example: driftlog devices wipe store-1"""
     with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
         _set(enrolment, device, DeviceStatus.WIPE, json)
+
+
+def _unbound(contract: AppContract, permissions: Sequence[str] | None) -> list[str]:
+    """The granted commands that do not declare what they touch."""
+    granted = set(permissions or ("*",))
+    return sorted(
+        name
+        for space in contract.spaces.values()
+        for name, command in space.commands.items()
+        if command.touches is None and ("*" in granted or name in granted)
+    )
 
 
 def _enrolment(

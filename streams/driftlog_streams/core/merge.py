@@ -28,6 +28,7 @@ from driftlog_streams.core.chain import Fit, Link
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.decision import Decider, Decision, Effect, Step, Trial, apply_steps
 from driftlog_streams.core.flight import PartitionFlight, seal
+from driftlog_streams.core.life_watch import MAX_LIVES, LifeWatch
 from driftlog_streams.core.outcome_records import OutcomeRecords
 from driftlog_streams.core.parking import Blocker, Parking
 from driftlog_streams.core.refusals import RefusalBudget
@@ -71,6 +72,7 @@ class PartitionMerger:
         self._decider = Decider(rules, cache) if decider is None else decider
         self._records = OutcomeRecords(rules, partition)
         self._strangers, self._noise = RefusalBudget(), RefusalBudget(NOISE_A_MINUTE)
+        self._lives = LifeWatch()
         self._offset = -1
         self.committed = 0
         """The op offset from which a crash would replay; the rim tells."""
@@ -151,6 +153,9 @@ class PartitionMerger:
 
     def _enter(self, admission: Admitted, link: Link) -> None:
         batch = link.batch
+        row = self._book.get(batch.replica)
+        if (row is None or not row.head) and self._lives.born(link.device_id, link.append_ms):
+            self._tell_of_clone(link)
         arrivals = _arrivals(admission, link)
         outcomes, wide = [], False
         for arrival in arrivals:
@@ -163,6 +168,16 @@ class PartitionMerger:
         )
         self._write_row(batch.replica, row, urgent=wide or bool(row.entries[-1].outcomes) or bool(row.ended))
         self.work.ops += sum([len(c.ops) for c in batch.commands])
+
+    def _tell_of_clone(self, link: Link) -> None:
+        """Its batch is taken like any other; that a person should look is said in the log, in a metric and to the device."""
+        log.warning(
+            "a device begins too many lives: its key may be in use in several places", replica=link.batch.replica
+        )
+        self.work.cloned += 1
+        reason = f"over {MAX_LIVES} new lives in an hour: is the folder or the identity file copied?"
+        told = Refusal("cloned", reason, link.device_id, known=True)
+        self.work.outcomes.append(self._records.refusal(told, link.offset, link.append_ms))
 
     def _repeat(self, admission: Admitted, link: Link) -> None:
         """Its dots are looked at again, for a crash may have let the row out before the states; the row is the answer."""

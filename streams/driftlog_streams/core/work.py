@@ -65,6 +65,8 @@ class PartitionWork:
     ops: int = 0
     rejections: int = 0
     quarantined: int = 0
+    cloned: int = 0
+    """New lives that were one too many for their device."""
 
     def changed(self, key: bytes, entry: Entry) -> None:
         """A document has changed for the first time in this work."""

@@ -219,6 +219,7 @@ class MergePump:
             self._metrics.states.inc(sum(len(p.writes) for p in flight.partitions))
             self._metrics.outcomes.inc(sum(len(p.outcomes) for p in flight.partitions))
             self._metrics.quarantined.inc(sum(p.work.quarantined for p in flight.partitions))
+            self._metrics.cloned.inc(sum(p.work.cloned for p in flight.partitions))
             self._room.set()
             self._carry_out()
 

@@ -21,6 +21,7 @@ class WorkerMetrics:
         self.outcomes = counter("outcomes", "Rejections, parked commands and conflicts published")
         self.again = counter("states_again", "States published again over what somebody else had written")
         self.quarantined = counter("quarantined", "Commands and records that could not be decided and were set aside")
+        self.cloned = counter("cloned", "New lives that were too many for their device within an hour: a copied key")
         self.flights = counter("flights", "Flights acknowledged")
         self.recovered = counter("recovered_records", "Changelog records read into stores")
         self.recoveries = counter("recoveries", "Assignments recovered")

@@ -63,6 +63,17 @@ def test_enrolled_again_it_has_a_new_key_and_the_old_one_ends(shell: Shell, devi
     assert len(second["terms"]) == 1, "the same terms are not said twice"
 
 
+def test_a_right_to_a_command_that_declares_nothing_is_told(shell: Shell, app: str, device: str) -> None:
+    """It is a right to write the whole space, whatever its name says."""
+    rights = ("--permission", "receive", "--app", app)
+    told = shell.run("devices", "enrol", device, "--out", "one.json", *rights)
+    told.assert_done()
+    assert "it may write whole spaces: receive" in told.out
+    data = shell.run("devices", "enrol", device, "--out", "two.json", "--app", app, "--json").data
+    assert data["unbound_commands"] == ["receive", "set_price"]
+    assert shell.run("devices", "enrol", device, "--out", "three.json", "--json").data["unbound_commands"] is None
+
+
 def test_a_key_that_is_rotated_may_keep_the_old_one(shell: Shell, device: str) -> None:
     shell.run("devices", "enrol", device, "--permission", "receive", "--out", "one.json").assert_done()
     kept = shell.run("devices", "rotate-key", device, "--out", "two.json", "--keep-keys", "--json").data
