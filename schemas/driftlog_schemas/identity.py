@@ -15,7 +15,7 @@ ReplicaId = NewType("ReplicaId", str)
 
 LIFE_LENGTH = 8
 _LIFE_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-_LIFE = frozenset(_LIFE_LETTERS)
+_LIFE = re.compile(rf"[a-z0-9]{{1,{LIFE_LENGTH}}}\Z")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 
 
@@ -45,9 +45,9 @@ def replica_id(device: str, life: str) -> ReplicaId:
 
 
 def is_replica_of(replica: str, device: str) -> bool:
-    """Could this be a life of the device?"""
+    """Could this be a life of the device? Drawn ones have the full length; tools may name one by hand."""
     name, _, life = replica.rpartition(".")
-    return name == device and len(life) == LIFE_LENGTH and _LIFE.issuperset(life)
+    return name == device and _LIFE.match(life) is not None
 
 
 def device_of(replica: str) -> DeviceId:

@@ -16,7 +16,7 @@ from driftlog_crdt import AlgebraError
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, batch_digest, decode_body
 from driftlog_schemas.devices import DeviceStatus, Standing
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
-from driftlog_schemas.identity import DocumentId, device_of
+from driftlog_schemas.identity import DocumentId, is_replica_of
 from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
@@ -97,7 +97,7 @@ def _refused(batch: Batch, device: Standing, partition: int, rules: SpaceRules) 
 
     if device.status is not DeviceStatus.ACTIVE:
         return refuse("revoked", f"the device was {device.status.value} before this arrived")
-    if device_of(batch.replica) != device.device_id:
+    if not is_replica_of(batch.replica, device.device_id):
         return refuse("wrong_replica", f"{batch.replica!r} is no life of this device")
     if batch.space != rules.name or batch.partition != partition:
         return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")

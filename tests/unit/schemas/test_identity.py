@@ -72,11 +72,12 @@ def test_a_replica_is_a_life_of_its_device() -> None:
     [
         "store-1",
         "store-1.",
-        "store-1.3",
         "store-2.k3f7q2w7",
         "store-1.K3F7Q2W7",
         "store-1.k3f7q2w7a",
-        "store-1.k3f9q2w7",
+        "store-1.bü",
+        "store-1.a\n",
+        "a.b.c",
     ],
 )
 def test_what_is_no_life_of_the_device(replica: str) -> None:
