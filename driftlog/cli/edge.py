@@ -177,6 +177,22 @@ def watch(
 
 @app.command()
 @told
+def scopes(
+    add: Annotated[list[str] | None, typer.Option(help="Hold this scope too; may be repeated.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Hold this scope no longer; may be repeated.")] = None,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """The scopes that the agent holds, changed where asked. Example: driftlog edge scopes --add store-2"""
+    found = _call("GET", url, "/v1/scopes")
+    if add or drop:
+        kept = [scope for scope in found["scopes"] if scope not in (drop or ())]
+        found = _call("PUT", url, "/v1/scopes", json={"scopes": [*kept, *(s for s in add or () if s not in kept)]})
+    emit(found, as_json=json, table=lambda: rows("scopes", ("scope",), [(scope,) for scope in found["scopes"]]))
+
+
+@app.command()
+@told
 def offline(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Stay off the network until `online`. Example: driftlog edge offline"""
     _set_offline(url, True, json)

@@ -9,6 +9,7 @@ network have threads of their own. What the parts do is theirs (`assembly` puts 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
@@ -23,13 +24,14 @@ from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Change, Watchers
 from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import NotFound
+from driftlog_edge.errors import NotFound, Unconfirmed
 from driftlog_edge.incoming.puller import Pulled
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.ports import Clock, Family, Route
 from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.views import present
 from driftlog_edge.system_clock import SystemClock
+from driftlog_schemas import bounds
 from driftlog_schemas.contract import AppContract, CollectionContract, Declared, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus
@@ -71,6 +73,7 @@ class EdgeAgent:
         self._ids = ids
         self._clock = clock or SystemClock()
         self._progress = Progress()
+        self._holding = asyncio.Lock()
 
     # -- life
 
@@ -87,7 +90,7 @@ class EdgeAgent:
         )
         self._again = parts.again
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
-        self._sync = parts.sync
+        self._sync, self._holdings = parts.sync, parts.holdings
         await self._sync.start()
         return self
 
@@ -327,6 +330,45 @@ class EdgeAgent:
     async def review_drop(self, command_id: str) -> Answer:
         """Give one of them up. Raises `NotFound`."""
         return await self._done(lambda: self._again.drop(command_id), "disk", DEFAULT_TIMEOUT, "")
+
+    # -- scopes
+
+    def scopes(self) -> list[str]:
+        """The scopes that this replica holds."""
+        return list(self._holdings)
+
+    async def hold(self, scopes: Sequence[str]) -> list[str]:
+        """Hold these scopes from now on: new ones are fetched, left ones go from the disk.
+
+        Raises:
+            InvalidInput: none, or a name that cannot be one.
+            Unconfirmed: commands in a scope that would be left are not confirmed by the cloud.
+        """
+        if not scopes:
+            raise InvalidInput("scopes", "name at least one")
+        for scope in scopes:
+            try:
+                bounds.check_text("scopes", scope, bounds.MAX_SCOPE, least=1)
+            except bounds.OutOfBounds as error:
+                raise InvalidInput("scopes", str(error)) from error
+        async with self._holding:
+            change = self._holdings.change(scopes)
+            if stuck := change.left & self._holdings.pending_scopes():
+                raise Unconfirmed(
+                    f"commands in scope {min(stuck)!r} are not confirmed by the cloud yet",
+                    "wait until nothing is pending",
+                )
+
+            async def write() -> None:
+                await self._committer.stage(change.writes)
+                self._holdings.take(change)
+                for writes in self._holdings.removals(change.left):
+                    await self._committer.stage(writes, sync=False)
+                self._views.forget_all()
+                await self._conflicts.leave(change.left, self._committer)
+
+            await self._sync.hold(change.scopes, change.again, write)
+        return self.scopes()
 
     # -- status
 

@@ -24,6 +24,7 @@ from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Route
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.holdings import Holdings
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.op_log import OpLog
@@ -54,6 +55,7 @@ class Parts:
     conflicts: ConflictBook
     log: OpLog
     sync: Sync
+    holdings: Holdings
     reader: Reader
     vitals: Vitals
 
@@ -94,15 +96,17 @@ def _assembled(
     records = RecordCodecs(ids)
     ensure_life(store, identity.device_id, clock.wall_ms())
     journal = Journal(store)
+    holdings = Holdings(contract, config.scopes, journal)
+    holdings.open(store)
     lives = Lives(journal)
     batches = BatchCodec(ids)
     committer = Committer(journal, store)
     views = Views(contract, codecs, journal)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit)
-    executor = Executor(contract, lives, views, outbox, journal, clock, config.scopes)
+    executor = Executor(contract, lives, views, outbox, journal, clock, holdings)
     puller = Puller(
         contract,
-        config.scopes,
+        holdings,
         codecs,
         records,
         views,
@@ -116,10 +120,10 @@ def _assembled(
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
     versions = {"agent": _version(), "app": contract.name}
-    vitals = Vitals(contract, lives, config.scopes, versions, store, journal, views, outbox, conflicts, clock)
+    vitals = Vitals(contract, lives, holdings, versions, store, journal, views, outbox, conflicts, clock)
     sync = Sync(
         contract,
-        config.scopes,
+        holdings,
         route,
         ids,
         journal,
@@ -145,7 +149,10 @@ def _assembled(
         conflicts=conflicts,
         log=OpLog(store, views.backlog),
         sync=sync,
-        reader=Reader(contract, store, Shown(contract, codecs, store, journal, views), conflicts, sync, progress),
+        holdings=holdings,
+        reader=Reader(
+            contract, holdings, store, Shown(contract, codecs, store, journal, views), conflicts, sync, progress
+        ),
         vitals=vitals,
     )
 

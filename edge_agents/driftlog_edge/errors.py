@@ -2,6 +2,8 @@
 
     EdgeError
     ├── NotFound        not_found      no such document, command or conflict
+    ├── NotHeld         not_held       the scope is not one of this replica's
+    ├── Unconfirmed     unconfirmed    a scope with commands that the cloud has not confirmed cannot be left
     ├── Deleted         deleted        it was there and is deleted
     ├── OutboxFull      outbox_full    more is waiting than the outbox may hold
     ├── DiskFull        disk_full      the disk does not take another write
@@ -33,6 +35,18 @@ class NotFound(EdgeError):
     """No such document, command or conflict."""
 
     code = "not_found"
+
+
+class NotHeld(EdgeError):
+    """The scope is not one of this replica's: whether there is such a document is not known here."""
+
+    code = "not_held"
+
+
+class Unconfirmed(EdgeError):
+    """A scope cannot be left while commands in it wait for the cloud."""
+
+    code = "unconfirmed"
 
 
 class Deleted(EdgeError):

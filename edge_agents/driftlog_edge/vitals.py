@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -29,7 +29,7 @@ class Vitals:
         self,
         contract: AppContract,
         lives: Lives,
-        scopes: Sequence[str],
+        scopes: Collection[str],
         versions: Mapping[str, str],
         store: RocksStore,
         journal: Journal,

@@ -8,12 +8,13 @@ cloud had published when it was asked is in the answer. Without a way to the clo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.progress import Progress
+from driftlog_edge.errors import NotHeld
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Store
 from driftlog_edge.store.catalogue import documents_of
@@ -44,6 +45,7 @@ class Reader:
     def __init__(
         self,
         contract: AppContract,
+        scopes: Collection[str],
         store: Store,
         shown: Shown,
         conflicts: ConflictBook,
@@ -51,6 +53,7 @@ class Reader:
         progress: Progress,
     ) -> None:
         self._contract = contract
+        self._scopes = scopes
         self._store = store
         self._shown = shown
         self._conflicts = conflicts
@@ -67,6 +70,7 @@ class Reader:
     ) -> Reading:
         """One document; see `EdgeAgent.read`."""
         seen = sessions.parse(session)
+        self._require_held(document.scope)
         place = self._place(document)
         time_left = _Countdown(seconds)
         if consistency == "causal":
@@ -85,6 +89,7 @@ class Reader:
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput("limit", f"is 1 to {MAX_PAGE}")
         name = self._contract.collection(collection).name
+        self._require_held(scope)
         result: list[tuple[str, Reading]] = []
         for document in documents_of(self._store, name, scope, after):
             view = self._shown.get(document)
@@ -93,6 +98,12 @@ class Reader:
                 if len(result) == limit:
                     break
         return result
+
+    def _require_held(self, scope: str) -> None:
+        if scope not in self._scopes:
+            raise NotHeld(
+                f"scope {scope!r} is not held here", "add it: PUT /v1/scopes, or `driftlog edge scopes --add`"
+            )
 
     def _reading(self, document: DocumentId, session: str) -> Reading:
         view = self._shown.get(document)

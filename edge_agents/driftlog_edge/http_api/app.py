@@ -27,6 +27,8 @@ from driftlog_edge.http_api.shapes import (
     PageOut,
     ReadingOut,
     ReviewIn,
+    ScopesIn,
+    ScopesOut,
 )
 from driftlog_edge.store.op_log import Line
 from driftlog_schemas.contract import InvalidInput
@@ -238,6 +240,16 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
     async def status() -> dict[str, Any]:
         """How the agent is."""
         return agent.status()
+
+    @api.get("/v1/scopes")
+    async def show_scopes() -> ScopesOut:
+        """The scopes that this replica holds."""
+        return ScopesOut(scopes=agent.scopes())
+
+    @api.put("/v1/scopes")
+    async def set_scopes(wanted: ScopesIn) -> ScopesOut:
+        """Hold these from now on: new ones are fetched, left ones go from the disk."""
+        return ScopesOut(scopes=await agent.hold(wanted.scopes))
 
     @api.post("/v1/offline")
     async def set_offline(wanted: OfflineIn) -> dict[str, Any]:

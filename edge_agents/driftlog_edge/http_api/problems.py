@@ -19,6 +19,8 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 STATUS = {
     "not_found": 404,
+    "not_held": 404,
+    "unconfirmed": 409,
     "deleted": 410,
     "outbox_full": 507,
     "disk_full": 507,

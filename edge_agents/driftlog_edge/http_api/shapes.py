@@ -157,6 +157,20 @@ class ReviewIn(BaseModel):
         return self
 
 
+class ScopesIn(BaseModel):
+    """The scopes to hold, all of them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scopes: list[str]
+
+
+class ScopesOut(BaseModel):
+    """The scopes that are held."""
+
+    scopes: list[str]
+
+
 class VersionOut(BaseModel):
     """One write in a conflict."""
 

@@ -12,7 +12,7 @@ smaller by more than that.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple, TypeAlias
 
 from driftlog_edge.ports import Clock, Family
@@ -44,6 +44,11 @@ class Freshness:
         self._known = _read(journal.get(Family.META, keys.FRESHNESS), set(partitions), clock)
         self._kept = dict(self._known)
         self._keep_at = self._keep_ages_at = 0.0
+
+    def follow(self, partitions: Iterable[Partition], again: Collection[Partition]) -> None:
+        """From now on these partitions are followed, and `again` are read from their start."""
+        followed = set(partitions)
+        self._known = {p: m for p, m in self._known.items() if p in followed and p not in again}
 
     def now(self) -> Moment:
         """This moment."""
@@ -84,6 +89,13 @@ class Freshness:
             kept = {"wall_ms": now.wall_ms, "at": now.at, "boot": self._clock.boot(), "steps": steps}
             self._committer.stage({(Family.META, keys.FRESHNESS): json.dumps(kept).encode()}, sync=False)
             self._kept = dict(self._known)
+
+
+def without(kept: bytes, partitions: Collection[Partition]) -> bytes:
+    """What is written down, as if these had never been in step."""
+    found = json.loads(kept)
+    found["steps"] = [step for step in found["steps"] if (step[0], step[1]) not in partitions]
+    return json.dumps(found).encode()
 
 
 def _read(kept: bytes | None, partitions: set[Partition], clock: Clock) -> dict[Partition, Moment]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -59,7 +59,7 @@ class Sync:
     def __init__(
         self,
         contract: AppContract,
-        scopes: Sequence[str],
+        scopes: Collection[str],
         route: Route,
         ids: SchemaIds,
         journal: Journal,
@@ -90,23 +90,22 @@ class Sync:
         self._pulse = Pulse()
         self._heartbeat_known = False
         self._trouble_in = ""
+        self._foreign = ""
+        """Which topic is not the one that was read."""
         self._refusal = ""
         """Why the cloud does not believe this device's batches."""
         self.unreadable = 0
         """Records that were passed over because nobody here can read them."""
         self.skew_ms = 0
         self._topics: dict[str, tuple[str, Kind]] = {}
+        self._contract = contract
+        for name in contract.spaces:
+            self._topics[topics.state_topic(name)] = (name, "state")
+            self._topics[topics.receipts_topic(name)] = (name, "receipts")
+            self._topics[topics.conflicts_topic(name)] = (name, "conflicts")
         self._places: list[tuple[str, int]] = []
-        for name, space in contract.spaces.items():
-            kinds: dict[str, Kind] = {
-                topics.state_topic(name): "state",
-                topics.receipts_topic(name): "receipts",
-                topics.conflicts_topic(name): "conflicts",
-            }
-            self._topics |= {topic: (name, kind) for topic, kind in kinds.items()}
-            for partition in sorted({partition_of(scope, space.partitions) for scope in scopes}):
-                self._places += [(topic, partition) for topic in kinds]
-        self._state_places = [place for place in self._places if self._topics[place[0]][1] == "state"]
+        self._state_places: list[tuple[str, int]] = []
+        self._subscribe(scopes)
         self.freshness = Freshness(self._state_places, journal, committer, clock)
         self._connection = 0
         self._shipping: Shipping | None = None
@@ -135,7 +134,7 @@ class Sync:
     @property
     def problem(self) -> str:
         """Why something does not move, in words; empty when all is well."""
-        return self._trouble_in or self._refusal or self.renewing.problem or self.pump.problem
+        return self._trouble_in or self._foreign or self._refusal or self.renewing.problem or self.pump.problem
 
     @property
     def idle(self) -> bool:
@@ -175,6 +174,27 @@ class Sync:
         else:
             self.connectivity.force_offline(False, self._clock.monotonic())
             await self._reconnect()
+
+    def _subscribe(self, scopes: Collection[str]) -> None:
+        self._places = [
+            (topic, partition)
+            for topic, (space, _) in self._topics.items()
+            for partition in sorted({partition_of(s, self._contract.spaces[space].partitions) for s in scopes})
+        ]
+        self._state_places = [place for place in self._places if self._topics[place[0]][1] == "state"]
+
+    async def hold(
+        self, scopes: Collection[str], again: Collection[tuple[str, int]], change: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Follow other scopes: `change` writes down what that means while nothing comes in; `again` is read from its start."""
+        async with self._changing:
+            await self._disconnect()
+            try:
+                await change()
+                self._subscribe(scopes)
+                self.freshness.follow(self._state_places, again)
+            finally:
+                self._begin(self._reconnect())
 
     async def _reconnect(self) -> None:
         """A connection that begins at the replica's own cursors; none in aeroplane mode."""
@@ -358,7 +378,12 @@ class Sync:
             if isinstance(error.__cause__, TimeoutError):
                 raise TimedOut(str(error), "ask again later, or read with consistency=eventual") from error
             raise Offline(str(error), "read with consistency=eventual") from error
+        if end < self.position(*place):
+            raise Offline(self._made_anew(place, end), "this replica cannot answer for that topic; see its status")
         return lambda: self._shows(place, end)
+
+    def _made_anew(self, place: tuple[str, int], end: int) -> str:
+        return f"{place[0]}[{place[1]}] ends at {end}, before what was read of it: it was made anew"
 
     def _shows(self, place: tuple[str, int], end: int) -> bool:
         """Do readers see all of a partition up to there?"""
@@ -395,8 +420,10 @@ class Sync:
         if asker is not self._asker:
             return
         self._success()
+        gone = [place for place, end in ends.items() if end < self.position(*place)]
+        self._foreign = self._made_anew(gone[0], ends[gone[0]]) if gone else ""
         for place, end in ends.items():
-            if self._shows(place, end):
+            if place not in gone and self._shows(place, end):
                 self.freshness.in_step(place, asked)
 
     async def _tick(self) -> None:

@@ -20,6 +20,7 @@ REVIEWS = b"review/"
 AGAIN = b"again/"
 OBSERVED = b"observed"
 FRESHNESS = b"freshness"
+HOLDINGS = b"holdings"
 OFFLINE = b"offline"
 _SEPARATOR = b"\x00"
 
@@ -109,6 +110,11 @@ def again_key(lsn: int) -> bytes:
 
 def cursor_key(topic: str, partition: int) -> bytes:
     return f"cursor/{topic}/{partition}".encode()
+
+
+def passed_over_key(topic: str, partition: int) -> bytes:
+    """Is there when rows of that partition could not be read here."""
+    return f"passed/{topic}/{partition}".encode()
 
 
 def digest_key(space: str, scope: str) -> bytes:

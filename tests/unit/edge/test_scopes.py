@@ -1,0 +1,180 @@
+"""Scopes come and go, releases change, topics are made anew: nothing that was passed over is missed, nothing that is gone is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.errors import NotFound, NotHeld, Offline, Unconfirmed
+from driftlog_edge.ports import Family
+from driftlog_schemas.contract import AppContract, InvalidInput
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.registry import FixedIds
+from tests.unit.edge.cloud import Cloud, CloudRoute
+from tests.unit.edge.shop import CONTRACT, PARTITIONS, Ledger, Stock
+from tests.unit.edge.test_agent import online, quick_ticks
+from tests.unit.edge.test_http import problem
+from tests.unit.edge.waiting import until
+
+__all__ = ["quick_ticks"]
+
+NEIGHBOUR = next(f"n{i}" for i in range(100) if partition_of(f"n{i}", PARTITIONS) == partition_of("s1", PARTITIONS))
+"""A scope in the partition of s1."""
+
+
+@pytest.fixture
+def lives(config: EdgeConfig, route: CloudRoute, ids: FixedIds) -> Callable[..., EdgeAgent]:
+    """Starts of one agent, with other settings or another release."""
+
+    def start(*scopes: str, contract: AppContract = CONTRACT) -> EdgeAgent:
+        return EdgeAgent(contract, config.model_copy(update={"scopes": list(scopes)}), route=route, ids=ids)
+
+    return start
+
+
+def there(agent: EdgeAgent, kind: type, scope: str) -> Callable[[], object]:
+    return lambda: scope in agent.scopes() and agent.page(kind, scope)
+
+
+async def read_all(agent: EdgeAgent, scope: str = "s1") -> None:
+    await until(lambda: agent.status()["scopes"][scope]["synced_at"])
+
+
+async def test_a_scope_that_is_added_while_running_is_fetched_from_a_partition_that_was_read(
+    lives: Callable[..., EdgeAgent], cloud: Cloud
+) -> None:
+    cloud.write(DocumentId("Stock", NEIGHBOUR, "tea"), "on_hand", "increment", 3)
+    async with lives("s1") as agent:
+        await read_all(agent)
+        with pytest.raises(NotHeld):
+            await agent.read(Stock, NEIGHBOUR, "tea")
+        assert await agent.hold(["s1", NEIGHBOUR]) == ["s1", NEIGHBOUR]
+        await until(there(agent, Stock, NEIGHBOUR))
+        assert (await agent.read(Stock, NEIGHBOUR, "tea")).value["on_hand"] == 3
+        answer = await agent.run("receive", store=NEIGHBOUR, sku="tea", qty=1, wait="merged", seconds=10)
+        assert answer.result == 4
+    async with lives("s1") as agent:
+        assert agent.scopes() == ["s1", NEIGHBOUR], "a change by the API stands as long as the settings do"
+
+
+async def test_a_scope_that_is_added_by_the_settings_is_fetched_and_not_called_fresh_before(
+    lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute
+) -> None:
+    cloud.write(DocumentId("Stock", NEIGHBOUR, "tea"), "on_hand", "increment", 3)
+    async with lives("s1") as agent:
+        await read_all(agent)
+    route.cut()
+    async with lives("s1", NEIGHBOUR) as agent:
+        assert agent.status()["scopes"][NEIGHBOUR]["age_seconds"] is None
+        with pytest.raises(Offline):
+            await agent.read(Stock, NEIGHBOUR, "tea", max_age=3600)
+    route.mend()
+    async with lives("s1", NEIGHBOUR) as agent:
+        await until(there(agent, Stock, NEIGHBOUR))
+
+
+async def test_a_scope_that_is_left_goes_from_the_disk(lives: Callable[..., EdgeAgent], cloud: Cloud) -> None:
+    for scope in ("s1", NEIGHBOUR):
+        cloud.write(DocumentId("Stock", scope, "tea"), "on_hand", "increment", 3)
+    async with lives("s1", NEIGHBOUR) as agent:
+        await until(there(agent, Stock, NEIGHBOUR))
+        await agent.hold(["s1"])
+        await until(lambda: not [k for k, _ in agent._store.scan(Family.CONFIRMED, f"Stock/{NEIGHBOUR}/".encode())])
+        for consistency in ("eventual", "strong"):
+            with pytest.raises(NotHeld):
+                await agent.read(Stock, NEIGHBOUR, "tea", consistency=consistency)
+        with pytest.raises(NotHeld):
+            agent.page(Stock, NEIGHBOUR)
+        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
+        assert set(agent.status()["scopes"]) == {"s1"}
+        await agent.hold([NEIGHBOUR, "s1"])
+        await until(there(agent, Stock, NEIGHBOUR))
+
+
+async def test_a_scope_with_commands_that_wait_is_not_left(lives: Callable[..., EdgeAgent], cloud: Cloud) -> None:
+    async with lives("s1", "s2") as agent:
+        await agent.offline()
+        await agent.run("receive", store="s2", sku="tea", qty=1)
+        with pytest.raises(Unconfirmed, match="s2"):
+            await agent.hold(["s1"])
+        with pytest.raises(InvalidInput):
+            await agent.hold([])
+        assert agent.scopes() == ["s1", "s2"]
+    async with lives("s1") as agent:
+        assert agent.scopes() == ["s1", "s2"], "nor by the settings, as long as they wait"
+        await agent.online()
+        await until(lambda: agent.status()["pending"] == 0)
+    async with lives("s1") as agent:
+        assert agent.scopes() == ["s1"]
+
+
+async def test_scopes_over_http(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/v1/scopes")).json() == {"scopes": ["s1", "s2"]}
+    problem(await http.get("/v1/documents/Stock/elsewhere/tea"), 404, "not_held")
+    problem(await http.get("/v1/documents/Stock/elsewhere"), 404, "not_held")
+    assert (await http.put("/v1/scopes", json={"scopes": ["s2", "elsewhere"]})).json() == {
+        "scopes": ["s2", "elsewhere"]
+    }
+    problem(await http.get("/v1/documents/Stock/elsewhere/tea"), 404, "not_found")
+    problem(await http.get("/v1/documents/Stock/s1/tea"), 404, "not_held")
+    for bad in ([], [""], ["x" * 513], ["a\x00b"]):
+        assert problem(await http.put("/v1/scopes", json={"scopes": bad}), 422, "invalid")["field"] == "scopes"
+
+
+def without(collection: str) -> AppContract:
+    """The release before that collection was declared."""
+    space = CONTRACT.spaces["retail"]
+    older = replace(space, collections={n: c for n, c in space.collections.items() if n != collection}, commands={})
+    return replace(CONTRACT, spaces={**CONTRACT.spaces, "retail": older})
+
+
+async def test_what_an_older_release_passed_over_is_read_after_the_upgrade(
+    lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute
+) -> None:
+    cloud.write(DocumentId("Ledger", "s1", "today"), "sold", "increment", 3)
+    cloud.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 3)
+    async with lives("s1", contract=without("Ledger")) as agent:
+        await until(there(agent, Stock, "s1"))
+        await read_all(agent)
+    route.cut()
+    async with lives("s1") as agent:
+        assert agent.status()["scopes"]["s1"]["age_seconds"] is None, "404 with an age of 0 would be a lie"
+        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
+    route.mend()
+    async with lives("s1") as agent:
+        await until(there(agent, Ledger, "s1"))
+        assert (await agent.read(Ledger, "s1", "today")).value["sold"] == 3
+
+
+async def test_a_release_that_changes_nothing_reads_nothing_again(
+    lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute
+) -> None:
+    cloud.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 3)
+    async with lives("s1") as agent:
+        await until(there(agent, Stock, "s1"))
+        await read_all(agent)
+    route.cut()
+    async with lives("s1", contract=without("Ledger")) as agent:
+        assert agent.status()["scopes"]["s1"]["age_seconds"] is not None
+
+
+async def test_a_topic_that_was_made_anew_is_never_answered_for(
+    lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute
+) -> None:
+    for _ in range(3):
+        cloud.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 1)
+    async with lives("s1") as agent:
+        await online(agent)
+        await until(there(agent, Stock, "s1"))
+        cloud.topics.clear()
+        await until(lambda: "made anew" in agent.status()["problem"])
+        with pytest.raises(Offline, match="made anew"):
+            await agent.read(Stock, "s1", "tea", consistency="strong")
+        with pytest.raises((Offline, NotFound)):
+            await agent.read(Stock, "s1", "tea", max_age=0)
+        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
