@@ -73,9 +73,10 @@ class Pump:
         attempt = 0
         while self._shipping() is not None:
             try:
-                if not await self._one():
+                more = await self._one()
+                self.problem, attempt = "", 0  # also when what could not be sent is no longer there
+                if not more:
                     return
-                self.problem, attempt = "", 0
             except (ContractError, EdgeError, Unreachable) as error:
                 attempt += 1
                 self.problem = str(error)
