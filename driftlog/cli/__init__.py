@@ -9,7 +9,6 @@ import importlib
 import sys
 from typing import Annotated, Any
 
-import structlog
 import typer
 from typer.core import TyperGroup
 
@@ -93,7 +92,7 @@ def _root(
 
 def main() -> None:
     """Entry point of the `driftlog` command."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for results
+    terminal.configure_logs()
     try:
         code = app(prog_name="driftlog", standalone_mode=False)
     except UsageError as error:

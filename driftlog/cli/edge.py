@@ -17,6 +17,7 @@ from rich.table import Table
 from driftlog.cli.agents import connect, noted
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, emit, facts, fail, out, rows, told
+from driftlog_schemas.connection import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY
 from driftlog_schemas.loading import load_contract
 
 app = typer.Typer(no_args_is_help=True, help="The agent beside the application. Example: driftlog edge status")
@@ -26,6 +27,15 @@ app.add_typer(review, name="review")
 
 Url = Annotated[str, typer.Option("--url", envvar="DRIFTLOG_EDGE_URL", help="Where the agent listens.")]
 DEFAULT_URL = "http://127.0.0.1:7420"
+
+_SETTINGS = {
+    "data_dir": "the replica: all that this device knows, and the API's token",
+    "identity": "who this device is; its key never leaves that file",
+    "scopes": "what it holds a copy of",
+    "bootstrap": "a Kafka broker; TLS and users in a table [kafka]",
+    "registry": "the schema registry",
+    "http_port": "the API, on loopback",
+}
 
 
 @app.command()
@@ -64,6 +74,43 @@ def run(
 
 @app.command()
 @told
+def init(
+    identity: Annotated[Path, typer.Option(help="Identity file from `driftlog devices enrol`.")],
+    scope: Annotated[list[str], typer.Option(help="Scope to hold; may be repeated.")],
+    out_file: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("edge.toml"),
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the replica; beside the identity if not given.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    http_port: Annotated[int, typer.Option(help="Port of the API on loopback.")] = 7420,
+) -> None:
+    """Write the settings of an agent. Example: driftlog edge init --identity store-1.json --scope s1"""
+    if not identity.exists():
+        fail(f"there is no identity file {identity}", "make one: driftlog devices enrol NAME --out FILE")
+    settings = {
+        "data_dir": str(data_dir or identity.with_suffix(".replica")),
+        "identity": str(identity),
+        "scopes": scope,
+        "bootstrap": bootstrap or DEFAULT_BOOTSTRAP,
+        "registry": registry or DEFAULT_REGISTRY,
+        "http_port": http_port,
+    }
+    lines = [
+        f"{name} = {jsonlib.dumps(value, ensure_ascii=False)}  # {_SETTINGS[name]}" for name, value in settings.items()
+    ]
+    try:
+        with out_file.open("x") as file:
+            file.write("\n".join(lines) + "\n")
+    except FileExistsError:
+        fail(f"{out_file} is there already", "give another with --out, or edit that one")
+    except OSError as error:
+        fail(f"{out_file} cannot be written: {error.strerror}", "give another with --out")
+    out.print(f"{out_file} is written; run it: driftlog edge run --app MODULE:APP --config {out_file}", markup=False)
+
+
+@app.command()
+@told
 def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """How the agent is. Example: driftlog edge status --json"""
     found = _call("GET", url, "/v1/status")
@@ -86,7 +133,10 @@ def get(
 @told
 def do_command(
     command: str,
-    arguments: Annotated[list[str] | None, typer.Argument(help="NAME=VALUE; a value may be JSON.")] = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="NAME=VALUE; read as the command declares it, JSON where that is no text."),
+    ] = None,
     wait: str = "disk",
     durability: Annotated[
         str, typer.Option(help="disk, or os to answer before the fsync; the agent's if left out.")
@@ -96,12 +146,11 @@ def do_command(
     json: Json = False,
 ) -> None:
     """Run a command. Example: driftlog edge do sell store=store-1 sku=tea qty=2"""
-    body: dict[str, Any] = {}
-    for argument in arguments or []:
-        name, equals, value = argument.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"{argument!r}: write NAME=VALUE")
-        body[name] = _value(value)
+    pairs = [argument.partition("=") for argument in arguments or []]
+    if odd := next((name for name, equals, _ in pairs if not equals), None):
+        raise typer.BadParameter(f"{odd!r}: write NAME=VALUE")
+    declared = _argument_schemas(url, command) if pairs else {}
+    body = {name: _value(value, declared.get(name, {})) for name, _, value in pairs}
     headers = {"Idempotency-Key": key} if key else {}
     params = {"wait": wait, **({"durability": durability} if durability else {})}
     found = _call("POST", url, f"/v1/commands/{_path(command)}", json=body, params=params, headers=headers)
@@ -289,7 +338,18 @@ def _path(*parts: str) -> str:
     return "/".join(quote(part, safe="") for part in parts)
 
 
-def _value(text: str) -> Any:
+def _argument_schemas(url: str, command: str) -> dict[str, Any]:
+    """The command's own description of its arguments; empty for a command that the agent does not know, which it then says."""
+    document = _call("GET", url, "/openapi.json")
+    found = document["paths"].get(f"/v1/commands/{command}", {}).get("post", {})
+    schema = found.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    return dict(schema.get("properties", {}))
+
+
+def _value(text: str, schema: dict[str, Any]) -> Any:
+    """What was typed, as its argument is declared: text stays text, whatever it looks like."""
+    if any(one.get("type") == "string" for one in (schema, *schema.get("anyOf", ()))):
+        return text
     try:
         return jsonlib.loads(text)
     except jsonlib.JSONDecodeError:

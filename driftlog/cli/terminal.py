@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
+import structlog
 import typer
 from confluent_kafka import KafkaException
 from rich.console import Console, RenderableType
@@ -49,6 +51,21 @@ Cache = Annotated[
 ]
 
 DEFAULT_CACHE = Path.home() / ".cache" / "driftlog" / "schemas"
+
+
+def configure_logs() -> None:
+    """Log lines go to standard error, for standard output is for results: coloured for who looks, JSON for who collects."""
+    looking = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if looking else structlog.processors.JSONRenderer(default=str),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def moment(ms: int) -> str:

@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import structlog
+
 from driftlog_crdt import Custom
 from driftlog_edge.asking import sessions
 from driftlog_edge.asking.again import Reviewed
@@ -37,6 +39,8 @@ from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import SchemaIds
+
+log = structlog.get_logger()
 
 __all__ = ["Answer", "Consistency", "EdgeAgent", "Reading", "Wait"]
 
@@ -91,6 +95,7 @@ class EdgeAgent:
         self._again = parts.again
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
         self._sync, self._holdings = parts.sync, parts.holdings
+        log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=self.scopes())
         await self._sync.start()
         return self
 
@@ -99,6 +104,7 @@ class EdgeAgent:
     ) -> None:
         self.watchers.close()
         await self._sync.close()
+        log.info("agent ends", device=self.identity.device_id)
         await self._committer.drained()
         self._committer.close()
         self._store.close()

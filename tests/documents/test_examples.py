@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 
 from driftlog import App
 from driftlog.cli import app as cli
+from driftlog.fields.handle import FieldHandle
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))]
+README = (ROOT / "README.md").read_text()
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^    (driftlog \S.*?)(?:  +#.*)?$", re.MULTILINE)
 
@@ -53,6 +55,14 @@ def test_the_readme_shows_an_app() -> None:
     finally:
         del sys.modules["shown"]
     assert module.app.contract.command("sell").validate({"store": "s", "sku": "x", "qty": 1})["qty"] == 1
+
+
+def test_the_readme_lists_every_way_to_change_a_field() -> None:
+    kinds = [FieldHandle]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    changes = {name for kind in kinds for name in kind.mutators}
+    assert {name for name in changes if f"`{name}(" not in README} == set()
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -24,13 +24,11 @@ from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import View, Views
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS, encode_command
+from driftlog_schemas.bounds import MAX_COMMAND_ID, MAX_ID, MAX_SCOPE, OutOfBounds, check_text
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput, Json
 from driftlog_schemas.errors import TooBig
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp
-
-MAX_NAME = 512
-"""Longest scope or document id, in characters."""
 
 
 class Executed(NamedTuple):
@@ -105,19 +103,20 @@ class _Run:
         self.touched: dict[bytes, View] = {}
 
     def open(self, collection: str, scope: str, id: str) -> _DocumentEditor:
-        document = DocumentId(collection, scope, id)
-        for what, text in (("scope", scope), ("id", id)):
-            if not isinstance(text, str) or not text or len(text) > MAX_NAME or "\x00" in text:
-                raise InvalidInput(what, f"must be text of 1 to {MAX_NAME} characters without NUL")
+        declared = self._views.collection(collection)
+        for field, text, most in ((declared.scope_field, scope, MAX_SCOPE), (declared.id_field, id, MAX_ID)):
+            _check_name(field, text, most)
         if self.scope is None:
             if self._scopes is not None and scope not in self._scopes:
                 raise InvalidInput(
-                    "scope", f"this device does not hold scope {scope!r}; it holds {', '.join(self._scopes)}"
+                    declared.scope_field,
+                    f"this device does not hold scope {scope!r}; it holds {', '.join(self._scopes)}",
                 )
             self.scope = scope
             self.replica = self._writer(self._space, scope)
         elif scope != self.scope:
-            raise InvalidInput("scope", f"a command stays in one scope: {self.scope!r}, not {scope!r}")
+            raise InvalidInput(declared.scope_field, f"a command stays in one scope: {self.scope!r}, not {scope!r}")
+        document = DocumentId(collection, scope, id)
         view = self.touched.get(document_key(document)) or self._views.get(document)
         if view.collection.space != self._space:
             raise InvalidInput(
@@ -277,8 +276,7 @@ class Executor:
     def _known(self, command_id: str, mark: str) -> Executed | None:
         if not command_id:
             return None
-        if len(command_id) > 200:
-            raise InvalidInput("Idempotency-Key", "is longer than 200 characters")
+        _check_name("Idempotency-Key", command_id, MAX_COMMAND_ID)
         raw = self._journal.get(Family.COMMANDS, command_id.encode())
         if raw is None:
             return None
@@ -361,6 +359,15 @@ class Executor:
 
     def _writer(self, space: str, scope: str) -> str:
         return self._lives.writer(*self._outbox.place(space, scope))
+
+
+def _check_name(field: str, text: object, most: int) -> None:
+    if not isinstance(text, str):
+        raise InvalidInput(field, "must be text")
+    try:
+        check_text(field, text, most, least=1)
+    except OutOfBounds as error:
+        raise InvalidInput(error.field, str(error).removeprefix(f"{field}: ")) from error
 
 
 def _dots(run: _Run) -> list[tuple[bytes, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from driftlog_edge.ports import Unreachable
@@ -40,6 +40,15 @@ class KafkaAsker:
             async with asyncio.timeout(seconds):
                 asked = self._client.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
                 found = await asyncio.gather(*(asyncio.wrap_future(future) for future in asked.values()))
-        except (KafkaException, TimeoutError) as error:
-            raise Unreachable(f"the broker does not say where its topics end: {error or 'no answer'}") from error
+        except TimeoutError as error:
+            raise Unreachable("the broker does not answer") from error
+        except KafkaException as error:
+            raise Unreachable(_told(error)) from error
         return {(tp.topic, tp.partition): end.offset for tp, end in zip(asked, found, strict=True)}
+
+
+def _told(error: KafkaException) -> str:
+    reason = error.args[0]
+    if isinstance(reason, KafkaError) and reason.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return "the app's topics are not there: make them with `driftlog topics apply`"
+    return f"the broker does not say where its topics end: {reason}"

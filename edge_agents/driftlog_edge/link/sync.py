@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,6 +32,7 @@ from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Asker, Chunk, Clock, Family, Feed, Route, Sealed, Shipping, Unreachable
 from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import Status, entry_of
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas import avro_files, topics
@@ -48,7 +49,11 @@ AGAIN_AT_ONCE = 50
 PROBE_SECONDS = 15.0
 """How long a link that works may be quiet before it is asked."""
 PROBE_SOON_SECONDS = 1.0
-PROBE_CAP_SECONDS = 30.0
+PROBE_CAP_SECONDS = 5.0
+"""How long a broker may be back before it is noticed."""
+BEGIN_ANEW_CAP_SECONDS = 10.0
+UNANSWERED_SECONDS = 30.0
+"""How long a batch may lie in the log without an answer before somebody is told to look for the workers."""
 PROBE_TIMEOUT_SECONDS = 3.0
 FAREWELL_SECONDS = 2.0
 
@@ -85,11 +90,16 @@ class Sync:
         self._running_again = False
         self._heartbeat = heartbeat
         self.connectivity = Connectivity()
+        self._told = self.connectivity.state
         self.watchdog = Watchdog()
         self.pump = Pump(shipper, committer, ids, lambda: self._shipping)
         self._pulse = Pulse()
         self._heartbeat_known = False
         self._trouble_in = ""
+        self._unreachable = ""
+        """What the broker last said instead of an answer; empty while it answers."""
+        self._unanswered_since: float | None = None
+        """Since when the log has batches of ours that nobody answers."""
         self._foreign = ""
         """Which topic is not the one that was read."""
         self._refusal = ""
@@ -134,7 +144,24 @@ class Sync:
     @property
     def problem(self) -> str:
         """Why something does not move, in words; empty when all is well."""
-        return self._trouble_in or self._foreign or self._refusal or self.renewing.problem or self.pump.problem
+        if self.connectivity.forced:
+            return ""  # asked for, and shown as such
+        if self.connectivity.state is Connection.OFFLINE and self._unreachable:
+            return self._unreachable
+        return (
+            self._trouble_in
+            or self._foreign
+            or self._refusal
+            or self.renewing.problem
+            or self.pump.problem
+            or self._unanswered()
+        )
+
+    def _unanswered(self) -> str:
+        since = self._unanswered_since
+        if since is None or self._clock.monotonic() - since < UNANSWERED_SECONDS:
+            return ""
+        return "what was sent is not answered: is a worker running? (`driftlog worker`)"
 
     @property
     def idle(self) -> bool:
@@ -241,6 +268,8 @@ class Sync:
         now = self._clock.monotonic()
         if error is None:
             self._shipper.delivered(batch, now)
+            if self._unanswered_since is None:
+                self._unanswered_since = now
             self._success()
             self.watchdog.moved(now)
             self.pump.run()
@@ -287,7 +316,8 @@ class Sync:
             if not kept and intake is self._intake:
                 intake.close()
                 self._failures += 1
-                self._begin(self._begin_anew(backoff(self._failures, random.random)))
+                pause = min(BEGIN_ANEW_CAP_SECONDS, backoff(self._failures, random.random))
+                self._begin(self._begin_anew(pause))
 
     async def _begin_anew(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -313,6 +343,9 @@ class Sync:
             self._shipper.answered(place)
         if answer.closed:
             self._refusal = ""
+            self._unanswered_since = None if self._shipper.settled else now
+        if answer.refused:
+            self._tell_rejected(answer.settled)
         self._shipper.early(answer.early, now)
         if answer.deferred:
             self._shipper.deferred(answer.space, answer.partition, now)
@@ -344,6 +377,12 @@ class Sync:
         finally:
             self._running_again = False
             self.pump.run()
+
+    def _tell_rejected(self, command_ids: Iterable[str]) -> None:
+        for command_id in command_ids:
+            entry = entry_of(self._journal.durable, command_id)
+            if entry is not None and entry.status is Status.REJECTED:
+                log.warning("command rejected", command_id=command_id, code=entry.code, reason=entry.reason)
 
     def _renewed(self) -> None:
         self._moved(Pulled({}))
@@ -393,14 +432,24 @@ class Sync:
 
     def _success(self) -> None:
         now = self._clock.monotonic()
+        self._unreachable = ""
+        if self.connectivity.state is Connection.OFFLINE:  # back: nothing sits out a pause that was meant for an outage
+            self.pump.hurry()
         self.connectivity.success(now)
+        self._tell_connection()
         settled = self.connectivity.state is Connection.ONLINE
         self._probe_at = now + (PROBE_SECONDS if settled else PROBE_SOON_SECONDS)
         self._probes_failed = 0
 
+    def _tell_connection(self) -> None:
+        if self.connectivity.state is not self._told:
+            self._told = self.connectivity.state
+            log.info("connection", state=self._told.value, problem=self.problem or None)
+
     def _trouble(self) -> None:
         now = self._clock.monotonic()
         self.connectivity.failure(now)
+        self._tell_connection()
         self._probe_at = min(self._probe_at, now + PROBE_SOON_SECONDS)
 
     async def _probe(self) -> None:
@@ -410,8 +459,9 @@ class Sync:
         asked = self.freshness.now()
         try:
             ends = await asker.ends(self._state_places, PROBE_TIMEOUT_SECONDS)
-        except Unreachable:
+        except Unreachable as error:
             if asker is self._asker:
+                self._unreachable = str(error)
                 self._probes_failed += 1
                 self._trouble()
                 pause = backoff(self._probes_failed, random.random, PROBE_SOON_SECONDS)

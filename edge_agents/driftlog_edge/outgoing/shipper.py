@@ -68,6 +68,11 @@ class Shipper:
         return not (self._flying or self._resend)
 
     @property
+    def settled(self) -> bool:
+        """Has everything that the log has been answered?"""
+        return not self._delivered
+
+    @property
     def waiting(self) -> bool:
         """Is there something to send?"""
         return bool(self._resend) or self._outbox.waiting > 0

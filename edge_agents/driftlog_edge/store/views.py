@@ -59,6 +59,10 @@ class Views:
         """All documents' pending commands together"""
         journal.on_rollback(self.forget_all)
 
+    def collection(self, name: str) -> CollectionContract:
+        """Raises `InvalidInput` for an undeclared one."""
+        return self._contract.collection(name)
+
     def get(self, document: DocumentId) -> View:
         """The view; of an empty document when there is none. Raises `InvalidInput` for an undeclared collection."""
         key = document_key(document)

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 
 from driftlog_edge import EdgeAgent, EdgeConfig
@@ -94,6 +95,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     Identity.create("store-1").save(folder / "identity.json")
     config = EdgeConfig(data_dir=folder / "data", identity=folder / "identity.json", scopes=["s1", "s2"])
     ready, server = threading.Event(), []
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # standard output is what a test reads
 
     async def serve() -> None:
         ids = FixedIds()
@@ -113,3 +116,4 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server[0].should_exit = True
     thread.join(20)
+    structlog.configure(**before)

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import structlog
 
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import DiskFull, NotFound, Offline, StoreBusy, TimedOut
@@ -404,3 +405,55 @@ async def test_status_counts_without_looking_at_every_pending_command(
     assert agent.status()["pending"] == 20
 
     assert Family.PENDING not in scanned
+
+
+# -- what is wrong, in words
+
+
+async def test_what_is_sent_and_never_answered_names_the_workers(agent: EdgeAgent, route: CloudRoute) -> None:
+    await online(agent)
+    route.merging = False
+    await agent.run("receive", store="s1", sku="tea", qty=1, wait="shipped", seconds=10)
+    assert agent.status()["problem"] == ""
+    with pytest.MonkeyPatch.context() as hasty:
+        hasty.setattr(sync_module, "UNANSWERED_SECONDS", 0.0)
+        assert "driftlog worker" in agent.status()["problem"]
+        route.work_off()
+        await until(lambda: agent.status()["problem"] == "")
+
+
+async def test_offline_says_why_and_aeroplane_mode_is_no_problem(agent: EdgeAgent, route: CloudRoute) -> None:
+    await online(agent)
+    route.cut()
+    await until(lambda: agent.status()["connection"] == "OFFLINE")
+    assert agent.status()["problem"] == "the broker does not answer"
+    await agent.offline()
+    assert (agent.status()["problem"], agent.status()["offline_by_choice"]) == ("", True)
+
+
+async def test_the_agent_logs_its_start_its_connection_and_what_was_rejected(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud
+) -> None:
+    cloud.rejects["c1"] = "recount"
+    with structlog.testing.capture_logs() as lines:
+        async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+            await online(agent)
+            await agent.run("receive", store="s1", sku="tea", qty=1, command_id="c1", wait="merged", seconds=10)
+    events = [line["event"] for line in lines]
+    assert (events[0], events[-1]) == ("agent runs", "agent ends")
+    assert "ONLINE" in [line.get("state") for line in lines if line["event"] == "connection"]
+    (rejected,) = (line for line in lines if line["event"] == "command rejected")
+    assert (rejected["command_id"], rejected["code"]) == ("c1", "recount")
+
+
+async def test_a_pause_that_was_meant_for_an_outage_ends_with_it(
+    agent: EdgeAgent, route: CloudRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await online(agent)
+    route.cut()
+    await until(lambda: agent.status()["connection"] == "OFFLINE")
+    hurried = []
+    monkeypatch.setattr(agent._sync.pump, "hurry", lambda: hurried.append(True))
+    route.mend()
+    await online(agent)
+    assert hurried

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from driftlog.cli.edge import app as cli
+from driftlog_edge import EdgeConfig
+from driftlog_schemas.signing import Identity
 
 
 @pytest.fixture
@@ -37,6 +40,43 @@ def test_do_get_and_log(edge: Any) -> None:
     assert "green tea/50" in edge("get", "Stock", "s1", "green tea/50").stdout
     assert data(edge("log", "--limit", "1", "--json"))[0]["command_id"] == "k1"
     assert "receive" in edge("log").stdout
+
+
+def test_what_is_typed_is_read_as_the_command_declares_it(edge: Any) -> None:
+    for name in ("42", "007", "1e3", "true", "null", "[1]", '"quoted"'):
+        edge("do", "rename", "store=s1", "sku=1", f"name={name}")
+        assert data(edge("get", "Stock", "s1", "1", "--json"))["value"]["name"] == name
+    boxes = 'boxes=[{"sku": "2", "qty": 3}]'
+    assert data(edge("do", "pack", "store=s1", boxes, "--json"))["dots"][0]["document"] == "Stock/s1/2"
+    assert edge("do", "receive", "store=s1", "sku=1", "qty=many").exit_code == 1
+    assert "nonsense" in edge("do", "nonsense", "a=1").stderr
+
+
+def test_scopes_are_shown_and_changed(edge: Any) -> None:
+    assert data(edge("scopes", "--json")) == {"scopes": ["s1", "s2"]}
+    assert data(edge("scopes", "--add", "s3", "--add", "s1", "--json")) == {"scopes": ["s1", "s2", "s3"]}
+    assert "s3" in edge("scopes").stdout
+    assert data(edge("scopes", "--drop", "s3", "--json")) == {"scopes": ["s1", "s2"]}
+    assert "name at least one" in edge("scopes", "--drop", "s1", "--drop", "s2").stderr
+
+
+def test_init_writes_settings_that_an_agent_takes_and_overwrites_nothing(tmp_path: Path) -> None:
+    Identity.create("store-1").save(tmp_path / "till 1.json")
+    words = ["init", "--identity", str(tmp_path / "till 1.json"), "--scope", "s1", "--scope", 'ä"2']
+    written = tmp_path / "edge.toml"
+    made = CliRunner().invoke(cli, [*words, "--out", str(written)])
+    assert made.exit_code == 0, made.output
+    config = EdgeConfig.load(written)
+    assert (config.identity, config.scopes) == (tmp_path / "till 1.json", ["s1", 'ä"2'])
+    assert config.data_dir == tmp_path / "till 1.replica"
+
+    before = written.read_text()
+    again = CliRunner().invoke(cli, [*words, "--out", str(written)])
+    assert (again.exit_code, written.read_text()) == (1, before) and "is there already" in again.stderr
+    nobody = CliRunner().invoke(
+        cli, ["init", "--identity", "nobody.json", "--scope", "s1", "--out", str(tmp_path / "x")]
+    )
+    assert nobody.exit_code == 1 and "devices enrol" in nobody.stderr
 
 
 def test_offline_pending_online_status(edge: Any) -> None:
@@ -97,7 +137,9 @@ def test_without_an_agent_every_command_says_so_in_one_line(words: tuple[str, ..
     assert "driftlog edge run" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["run", "status", "get", "do", "pending", "log", "watch", "offline", "online"])
+@pytest.mark.parametrize(
+    "name", ["run", "status", "get", "do", "pending", "log", "watch", "offline", "online", "scopes", "init"]
+)
 def test_help_shows_an_example(name: str) -> None:
     result = CliRunner().invoke(cli, [name, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0

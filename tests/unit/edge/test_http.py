@@ -119,7 +119,7 @@ async def test_a_refusal_carries_the_apps_own_code(http: httpx.AsyncClient) -> N
         ("/v1/commands/receive", {"store": "s1", "sku": "tea", "qty": -1}, "qty"),
         ("/v1/commands/receive", {"store": "s1", "sku": "tea"}, "qty"),
         ("/v1/commands/receive", {**RECEIVE, "colour": 1}, "colour"),
-        ("/v1/commands/receive", {**RECEIVE, "store": "elsewhere"}, "scope"),
+        ("/v1/commands/receive", {**RECEIVE, "store": "elsewhere"}, "store"),
         ("/v1/commands/receive", ["no", "object"], "body"),
         ("/v1/commands/receive?wait=never", RECEIVE, "wait"),
         ("/v1/commands/receive?wait=merged&timeout=soon", RECEIVE, "timeout"),
