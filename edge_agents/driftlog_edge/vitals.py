@@ -59,7 +59,7 @@ class Vitals:
             "lives": [asdict(life) for life in self._lives.all()],
             "connection": sync.connectivity.state.value,
             "offline_by_choice": sync.connectivity.forced,
-            "problem": sync.problem,
+            "problem": self._store.refusal or sync.problem,
             "pending": len(self._views.backlog),
             "unsent": self._outbox.unsealed,
             "oldest_pending_seconds": max(0.0, (self._clock.wall_ms() - since) / 1000) if since else 0.0,

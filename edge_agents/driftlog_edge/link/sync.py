@@ -194,7 +194,10 @@ class Sync:
         """Aeroplane mode, on or off."""
         if forced == self.connectivity.forced:
             return
-        await self._committer.stage({(Family.META, keys.OFFLINE): b"" if forced else None})
+        try:
+            await self._committer.stage({(Family.META, keys.OFFLINE): b"" if forced else None})
+        except EdgeError as error:
+            log.warning("aeroplane mode will be as it was after a restart", reason=str(error))
         if forced:
             async with self._changing:
                 await self._disconnect(forced=True)

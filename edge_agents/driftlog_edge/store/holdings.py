@@ -16,6 +16,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+import structlog
+
+from driftlog_edge.errors import DiskFull
 from driftlog_edge.link.freshness import without
 from driftlog_edge.ports import Family, Place, Source, Store
 from driftlog_edge.store import keys
@@ -23,6 +26,8 @@ from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import parse_document_key, scope_prefix
 from driftlog_schemas.partitioning import partition_of
+
+log = structlog.get_logger()
 
 REMOVED_AT_ONCE = 5_000
 """Rows that one write removes."""
@@ -74,9 +79,15 @@ class Holdings(Collection[str]):
             again = frozenset(p for p in self._partitions(change.scopes) if self._passed_over(p))
             change.writes.update(self._read_again(change.again | again))
             change = change._replace(again=change.again | again)
-        store.write(change.writes, sync=True)
-        for writes in self.removals(change.left):
-            store.write(writes, sync=False)
+        changed = {place: value for place, value in change.writes.items() if self._source.get(*place) != value}
+        try:
+            if changed:
+                store.write(changed, sync=True)
+            for writes in self.removals(change.left):
+                store.write(writes, sync=False)
+        except DiskFull as error:
+            log.warning("the scopes stay as they were", reason=str(error))
+            return
         self.take(change)
 
     def change(self, scopes: Iterable[str], configured: Sequence[str] | None = None) -> Change:

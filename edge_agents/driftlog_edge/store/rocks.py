@@ -1,6 +1,7 @@
 """The store on disk: RocksDB with one column family per `Family`. There is no in-memory fallback.
 
-A synced write is in the write-ahead log on the disk when it returns. RocksDB's own log files and write-ahead logs are capped, so
+A synced write is in the write-ahead log on the disk when it returns. A disk that is full when the agent starts is no reason not to
+start: then the database is opened to be read, writes are refused with the reason, and it is opened anew once there is room. RocksDB's own log files and write-ahead logs are capped, so
 that an agent which runs for months does not fill a small disk with them.
 """
 
@@ -8,17 +9,20 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
-from rocksdict import ColumnFamily, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch, WriteOptions
 
 from driftlog_edge.errors import DiskFull, EdgeError, StoreBusy, StoreFailed
 from driftlog_edge.ports import Family, Writes
 
 _MIB = 1 << 20
+ROOM_BYTES = 16 * _MIB
+"""How much must be free before a database that could not be opened to be written is tried again."""
 
 
 def _options(*, create: bool = False) -> Options:
@@ -46,38 +50,52 @@ class RocksStore:
                 f"data folder {folder} cannot be made: {error.strerror}", "give another data_dir"
             ) from error
         self._folder = folder
+        self._refusal: DiskFull | None = None
         try:
-            self._db = Rdict(str(folder), _options(create=True), column_families={f.value: _options() for f in Family})
-        except Exception as error:  # rocksdict raises plain Exception for all of RocksDB's errors
-            raise _translated(error, folder) from error
-        self._families = {f: self._db.get_column_family(f.value) for f in Family}
-        self._handles: dict[Family, ColumnFamily] = {f: self._db.get_column_family_handle(f.value) for f in Family}
+            self._opened = _open(folder)
+        except DiskFull as error:
+            self._opened = _open(folder, AccessType.read_only())
+            self._refusal = error
         self._synced, self._unsynced = WriteOptions(), WriteOptions()
         self._synced.sync = True
 
     def get(self, family: Family, key: bytes) -> bytes | None:
-        return cast("bytes | None", self._families[family].get(key))
+        return cast("bytes | None", self._opened.families[family].get(key))
 
     def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         start = after + b"\x00" if after >= prefix and after else prefix
-        entries = cast("Iterator[tuple[bytes, bytes]]", self._families[family].items(from_key=start))
+        entries = cast("Iterator[tuple[bytes, bytes]]", self._opened.families[family].items(from_key=start))
         for key, value in entries:
             if not key.startswith(prefix):
                 return
             yield key, value
 
     def write(self, writes: Writes, *, sync: bool) -> None:
+        if self._refusal is not None:
+            self._open_to_write(self._refusal)
         batch = WriteBatch(raw_mode=True)
-        handles = self._handles
+        handles = self._opened.handles
         for (family, key), value in writes.items():
             if value is None:
                 batch.delete(key, handles[family])
             else:
                 batch.put(key, value, handles[family])
         try:
-            self._db.write(batch, self._synced if sync else self._unsynced)
-        except Exception as error:  # as above
+            self._opened.db.write(batch, self._synced if sync else self._unsynced)
+        except Exception as error:  # rocksdict's, as below
             raise _translated(error, self._folder) from error
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing can be written since the start; empty when it can."""
+        return "" if self._refusal is None else str(self._refusal)
+
+    def _open_to_write(self, refusal: DiskFull) -> None:
+        """There may be room by now. Who reads meanwhile goes on with what it has."""
+        if shutil.disk_usage(self._folder).free < ROOM_BYTES:
+            raise DiskFull(str(refusal), refusal.remedy)
+        self._opened = _open(self._folder)
+        self._refusal = None
 
     def disk_bytes(self) -> int:
         """What the folder takes. Files may go while they are counted: compaction does not ask."""
@@ -89,9 +107,32 @@ class RocksStore:
         return total
 
     def close(self) -> None:
-        self._families.clear()
-        self._handles.clear()
-        self._db.close()
+        opened, self._opened = self._opened, _Opened(self._opened.db, {}, {})
+        opened.families.clear()
+        opened.handles.clear()
+        opened.db.close()
+
+
+class _Opened(NamedTuple):
+    """One opening of the database."""
+
+    db: Rdict
+    families: dict[Family, Rdict]
+    handles: dict[Family, ColumnFamily]
+
+
+def _open(folder: Path, access: AccessType | None = None) -> _Opened:
+    """To read and write if `access` does not say otherwise. Raises `DiskFull`, `StoreBusy`, `StoreFailed`."""
+    families = {f.value: _options() for f in Family}
+    try:
+        db = Rdict(str(folder), _options(create=access is None), families, access or AccessType.read_write())
+    except Exception as error:  # rocksdict raises plain Exception for all of RocksDB's errors
+        raise _translated(error, folder) from error
+    return _Opened(
+        db,
+        {f: db.get_column_family(f.value) for f in Family},
+        {f: db.get_column_family_handle(f.value) for f in Family},
+    )
 
 
 def _translated(error: Exception, folder: Path) -> EdgeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -12,6 +13,7 @@ from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import DiskFull, NotFound, Offline, StoreBusy, TimedOut
 from driftlog_edge.link import sync as sync_module
 from driftlog_edge.ports import Writes
+from driftlog_edge.store import rocks
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
@@ -248,6 +250,33 @@ async def test_noise_in_the_topics_is_counted_and_stops_nothing(agent: EdgeAgent
     await agent.run("receive", store="s1", sku="tea", qty=2, wait="merged", seconds=10)
 
     await until(lambda: agent.status()["unreadable_records"] == 3)
+
+
+async def test_restarted_on_a_full_disk_it_serves_reads_and_says_why_it_writes_nothing(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with EdgeAgent(app, config, route=route, ids=ids) as first:
+        await first.run("receive", store="s1", sku="tea", qty=5, command_id="c1")
+    honest, free = rocks._open, 0
+
+    def opened(folder: Path, access: object = None) -> object:
+        if free == 0 and access is None:
+            raise DiskFull(f"no space left for {folder}", "free space")
+        return honest(folder, access)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rocks, "_open", opened)
+    monkeypatch.setattr(rocks.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 5
+        assert (await agent.run("receive", store="s1", sku="tea", qty=5, command_id="c1")).result == 5
+        assert "no space left" in agent.status()["problem"]
+        with pytest.raises(DiskFull):
+            await agent.run("receive", store="s1", sku="tea", qty=1)
+        await agent.offline()
+        free = 1 << 30
+        assert (await agent.run("receive", store="s1", sku="tea", qty=2)).result == 7
+        await agent.online()
+        await until(lambda: agent.status()["problem"] == "" and on_hand(cloud) == 7)
 
 
 # -- freshness
