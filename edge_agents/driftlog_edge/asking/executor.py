@@ -132,7 +132,7 @@ class _Run:
         for document in heapq.merge(self._views.documents(collection, scope), written):
             if document != last:
                 last = document
-                view = self._views.get(document)
+                view = self.touched.get(document_key(document)) or self._views.get(document)
                 if view.collection.document.exists(view.state):
                     yield document.id
 

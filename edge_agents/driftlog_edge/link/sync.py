@@ -492,7 +492,7 @@ class Sync:
                 probe = self._begin(self._probe())
             if self._pulse.due(now, self.connectivity.state):
                 self._begin(self._beat())
-            waiting = not self._shipper.idle
+            waiting = self._shipper.waiting or not self._shipper.idle
             if self.connectivity.state is Connection.ONLINE and self.watchdog.stalled(int(waiting), now):
                 log.error("the queue does not move; the client starts anew", problem=self.problem)
                 self.watchdog.moved(now)

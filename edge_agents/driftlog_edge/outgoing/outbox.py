@@ -10,7 +10,7 @@ release which declares more of them finds its queue as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -31,6 +31,7 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import Identity
 
 DEFAULT_LIMIT = 1_000_000
+NO_PARTITION = -1
 _NORMAL = keys.CLASSES.index("normal")
 
 
@@ -58,6 +59,8 @@ class Outbox:
         """How many commands wait in each class, the held ones last."""
         self._held: set[bytes] = set()
         """Documents that a held command changes."""
+        self._served = (self._spaces[0], NO_PARTITION)
+        """Whose commands were sealed last: the next partition is next, so that none starves another."""
         self.released: set[tuple[str, int]] = set()
         """(space, partition) whose held commands may be sealed again."""
         self.count()
@@ -216,6 +219,7 @@ class Outbox:
         writes: dict[Place, bytes | None] = {(Family.OUTBOX, key): None for key in taken}
         writes.update(self.sealed.opening(batch, body))
         writes.update(self.lives.written(space, partition, replace(chain, number=number, head=batch.digest)))
+        self._served = (space, partition)
         for key in taken:
             self._waiting[keys.urgency_of(key)] -= 1
         if not self._waiting[keys.HELD]:
@@ -224,17 +228,34 @@ class Outbox:
         return sealed, writes
 
     def _first(self) -> bytes | None:
-        """The first entry of the most urgent class, of a partition whose chain can go on."""
+        """The first entry of the most urgent class, of the next partition in turn whose chain can go on."""
         stuck = self.lives.stuck
         for urgency, waiting in enumerate(self._waiting[: keys.HELD]):
-            for space in self._spaces if waiting else ():
-                for partition in range(self._partitions[space]) if stuck else (None,):
-                    if (space, partition) not in stuck:
-                        key = self._next(keys.outbox_prefix(space, urgency, partition))
-                        if key is not None:
-                            return key
+            for space, after in self._turns() if waiting else ():
+                key = self._of_space(space, urgency, after, stuck)
+                if key is not None:
+                    return key
         found = (self._next(keys.outbox_prefix(s, keys.HELD, p)) for s, p in sorted(self.released - stuck))
         return next((key for key in found if key is not None), None)
+
+    def _turns(self) -> Iterator[tuple[str, int]]:
+        """(space, partition after which to look): once round, from the partition that was served last."""
+        last_space, last_partition = self._served
+        at = self._spaces.index(last_space)
+        yield last_space, last_partition
+        for space in (*self._spaces[at + 1 :], *self._spaces[: at + 1]):
+            yield space, NO_PARTITION
+
+    def _of_space(self, space: str, urgency: int, after: int, stuck: Collection[tuple[str, int]]) -> bytes | None:
+        while True:
+            start = b"" if after == NO_PARTITION else keys.outbox_end(space, urgency, after)
+            found = self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space, urgency), start)
+            key = next((key for key, _ in found), None)
+            if key is None:
+                return None
+            _, _, after, _ = keys.parse_outbox(key)
+            if (space, after) not in stuck:
+                return key
 
     def _next(self, prefix: bytes) -> bytes | None:
         return next((key for key, _ in self._journal.scan(Family.OUTBOX, prefix)), None)

@@ -57,6 +57,11 @@ def outbox_prefix(space: str, urgency: int | None = None, partition: int | None 
     return prefix
 
 
+def outbox_end(space: str, urgency: int, partition: int) -> bytes:
+    """What is greater than every entry of a class and partition."""
+    return outbox_prefix(space, urgency, partition) + b"\xff" * LSN_BYTES
+
+
 def outbox_key(space: str, urgency: int, partition: int, lsn: int) -> bytes:
     return outbox_prefix(space) + _OUTBOX.pack(urgency, partition, lsn)
 

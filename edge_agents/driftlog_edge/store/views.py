@@ -21,7 +21,10 @@ from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command
 from driftlog_schemas.state_codec import StateCodec
 
-CACHED_VIEWS = 20_000
+CACHED_BYTES = 32 << 20
+"""About how much the states of cached views take, encoded: half of it those of late, half those before."""
+VIEW_BYTES = 512
+"""About what a view costs besides."""
 
 
 class View:
@@ -55,6 +58,7 @@ class Views:
         self._journal = journal
         self._young: dict[bytes, View] = {}
         self._old: dict[bytes, View] = {}
+        self._young_bytes = 0
         self.backlog = Backlog(journal)
         """All documents' pending commands together"""
         journal.on_rollback(self.forget_all)
@@ -70,14 +74,15 @@ class Views:
         if view is not None:
             return view
         view = self._old.pop(key, None) or self._compute(document, key)
-        if len(self._young) >= CACHED_VIEWS:
-            self._old, self._young = self._young, {}
-        self._young[key] = view
+        self.put(view)
         return view
 
     def put(self, view: View) -> None:
-        """Take a view that was made elsewhere."""
+        """Take a view that was made elsewhere; the oldest go when there is no room."""
+        if self._young_bytes >= CACHED_BYTES // 2:
+            self._old, self._young, self._young_bytes = self._young, {}, 0
         self._young[view.key] = view
+        self._young_bytes += view.size + VIEW_BYTES
 
     def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
         """Those of a scope, in id order, deleted ones too."""
@@ -91,6 +96,7 @@ class Views:
     def forget_all(self) -> None:
         self._young.clear()
         self._old.clear()
+        self._young_bytes = 0
 
     def confirmed(self, collection: CollectionContract, key: bytes) -> tuple[DocumentState, int]:
         """The merged state and its size in bytes; the empty state where the cloud has sent none."""

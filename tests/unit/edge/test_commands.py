@@ -273,6 +273,19 @@ def test_the_largest_command_that_is_accepted_can_be_sealed(replica: Replica) ->
     assert replica.outbox.waiting == 0
 
 
+def test_a_command_that_looks_at_more_than_the_cache_holds_uses_no_dot_twice(
+    lives: Callable[..., Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.store.views.CACHED_BYTES", 1)
+    replica = lives()
+    replica.do("fill", store="s1", prefix="p", count=20)
+    for number in range(3):
+        replica.do("stocktake", store="s1")
+        executed = replica.do("receive", store="s1", sku="new", qty=1)
+        assert executed.entry.dots[0][2] == 3 * (number + 1)
+    assert lives().on_hand("new") == 9
+
+
 def test_a_command_knows_when_for_whom_and_what_there_is(replica: Replica) -> None:
     for sku in ("tea", "coffee"):
         replica.do("receive", store="s1", sku=sku, qty=5)

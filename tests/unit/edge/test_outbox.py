@@ -257,3 +257,32 @@ def test_a_command_is_held_until_it_is_sealed(replica: Replica) -> None:
     assert not replica.outbox.holds(lsn, place)
     assert replica.outbox.sealed.all() == [Open("retail", sent.partition, 1, sent.digest, (lsn,))]
     assert list(replica.store.scan(Family.OUTBOX, b"")) == []
+
+
+LOW, HIGH = (next(s for s in (f"s{n}" for n in range(99)) if partition_of(s, PARTITIONS) == p) for p in (0, 2))
+
+
+def test_no_partition_starves_another(lives: Callable[..., Replica], identity: Identity, ids: FixedIds) -> None:
+    """Three batches' worth of one partition do not keep one command of the other waiting for all three."""
+    replica = lives(scopes=(LOW, HIGH))
+    for number in range(3):
+        replica.do("fill", f"many-{number}", store=LOW, prefix=f"p{number}-", count=MAX_BATCH_OPS)
+    replica.do("receive", "one", store=HIGH, sku="tea", qty=1)
+
+    sent = ids_of(opened(replica.ship(), identity, ids))
+
+    assert sent == [["many-0"], ["one"], ["many-1"], ["many-2"]]
+
+
+def test_an_urgent_command_goes_first_whosever_turn_it_is(
+    lives: Callable[..., Replica], identity: Identity, ids: FixedIds
+) -> None:
+    replica = lives(scopes=(LOW, HIGH))
+    for scope in (LOW, HIGH):
+        replica.do("receive", f"{scope}-normal", store=scope, sku="tea", qty=1)
+        replica.do("reprice", f"{scope}-high", store=scope, sku="coffee", price=1)
+
+    sent = ids_of(opened(replica.ship(), identity, ids))
+
+    assert len(sent) == 2
+    assert all(batch[0].endswith("high") for batch in sent)
