@@ -240,14 +240,16 @@ class EdgeAgent:
         entry = entry_of(self._store, command_id)
         if entry is None:
             raise NotFound(f"no command {command_id!r} was given to this agent")
-        if entry.status is Status.PENDING and not self._outbox.holds(entry.lsn, self._place(entry)):
+        if entry.status is Status.PENDING and not self._unsealed(entry):
             return entry, Status.PENDING if self._shipper.carries(entry.lsn) else Status.SHIPPED
         return entry, entry.status
 
-    def _place(self, entry: Entry) -> tuple[str, int]:
+    def _unsealed(self, entry: Entry) -> bool:
         document = parse_document_key(entry.dots[0][0].encode())
-        space = self.contract.collection(document.collection).space
-        return space, partition_of(document.scope, self.contract.spaces[space].partitions)
+        for space in self.contract.spaces.values():
+            if document.collection in space.collections:
+                return self._outbox.holds(entry.lsn, (space.name, partition_of(document.scope, space.partitions)))
+        return True  # of a collection that this release does not declare: it waits for one that does
 
     def command(self, command_id: str, session: str = "") -> Answer:
         """What became of a command. Raises `NotFound`."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from driftlog_edge.ports import Family, Store, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.views import View, Views, compute
+from driftlog_edge.store.views import View, Views, apply_own, compute
 from driftlog_schemas.batch_codec import decode_command
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import DocumentId, document_key
@@ -90,5 +90,5 @@ def _follow(view: View, writes: Writes) -> bool:
             view.pending.append(lsn)
             for document, op in decode_command(logged).ops:
                 if document == view.document:
-                    view.collection.document.apply(view.state, op)
+                    apply_own(view, op)
     return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from driftlog_crdt import DocumentState, Outcome
+from driftlog_crdt import DOCUMENT, DocumentState, Op, Outcome
 from driftlog_edge.errors import Deleted, NotFound
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store.backlog import Backlog
@@ -144,8 +144,17 @@ def add(view: View, mark: Mark, command: Command) -> None:
             if state.vector.get(op.replica, 0) < op.seq:
                 rules.see(state, op)
             continue
-        applied = rules.apply(state, op)
-        assert applied.outcome is not Outcome.GAP, f"own op over a gap in {document}: {op}"
+        apply_own(view, op)
+
+
+def apply_own(view: View, op: Op) -> None:
+    """Apply an op of this replica. One on a field that the release no longer declares is counted and shown nowhere."""
+    rules = view.collection.document
+    if op.field != DOCUMENT and op.field not in rules.fields:
+        view.state.vector[op.replica] = max(view.state.vector.get(op.replica, 0), op.seq)
+        return
+    applied = rules.apply(view.state, op)
+    assert applied.outcome is not Outcome.GAP, f"own op over a gap in {view.document}: {op}"
 
 
 def present(view: View) -> dict[str, Json]:

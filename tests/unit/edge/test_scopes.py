@@ -126,10 +126,19 @@ async def test_scopes_over_http(http: httpx.AsyncClient) -> None:
         assert problem(await http.put("/v1/scopes", json={"scopes": bad}), 422, "invalid")["field"] == "scopes"
 
 
-def without(collection: str) -> AppContract:
-    """The release before that collection was declared."""
+def without(collection: str, field: str = "") -> AppContract:
+    """A release that does not declare that collection, nor that field of Stock."""
     space = CONTRACT.spaces["retail"]
-    older = replace(space, collections={n: c for n, c in space.collections.items() if n != collection}, commands={})
+    kept = {name: declared for name, declared in space.collections.items() if name != collection}
+    stock = kept["Stock"]
+    rules = replace(stock.document, fields={n: f for n, f in stock.document.fields.items() if n != field})
+    kept["Stock"] = replace(
+        stock,
+        document=rules,
+        columns=tuple(c for c in stock.columns if c.name != field),
+        present=lambda scope, id, state: {"store": scope, "sku": id, **rules.values(state)},
+    )
+    older = replace(space, collections=kept, commands={})
     return replace(CONTRACT, spaces={**CONTRACT.spaces, "retail": older})
 
 
@@ -178,3 +187,28 @@ async def test_a_topic_that_was_made_anew_is_never_answered_for(
         with pytest.raises((Offline, NotFound)):
             await agent.read(Stock, "s1", "tea", max_age=0)
         assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
+
+
+async def test_what_a_release_no_longer_declares_is_kept_while_it_is_pending(
+    lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute
+) -> None:
+    route.cut()
+    tea = DocumentId("Stock", "s1", "tea")
+    async with lives("s1") as agent:
+        await agent.write(
+            tea, [("on_hand", "increment", [1]), ("name", "set", ["green"]), ("on_hand", "increment", [1])]
+        )
+        await agent.run("sell", store="s1", sku="tea", qty=1, command_id="c1")
+    async with lives("s1", contract=without("Ledger", field="name")) as agent:
+        value = (await agent.read(Stock, "s1", "tea")).value
+        assert (value["on_hand"], "name" in value) == (1, False)
+        assert (await agent.write(tea, [("on_hand", "increment", [5])])).dots[0][2] == 5
+        assert agent.command("c1").status == "pending"
+        assert (agent.status()["pending"], len(agent.page(Stock, "s1")), len(agent.log.last(9))) == (3, 1, 3)
+    async with lives("s1") as agent:
+        value = (await agent.read(Stock, "s1", "tea")).value
+        assert (value["on_hand"], value["name"]) == (6, "green")
+        assert (await agent.read(Ledger, "s1", "today")).value["sold"] == 1
+        route.mend()
+        await until(lambda: agent.status()["pending"] == 0)
+        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 6
