@@ -97,7 +97,7 @@ class Replica:
             rules = self._contract.collection(document.collection).document
             if document not in states:
                 states[document] = rules.copy(self._states.get(document) or rules.new())
-            self._clock.observe(op.hlc)
+            self._clock.observe(op.hlc, op.hlc >> 16)
             if rules.apply(states[document], op).outcome is Outcome.GAP:
                 raise ValueError(
                     f"{done.command_id!r} builds on what {self.name} has not seen; exchange the rest first"

@@ -7,13 +7,13 @@ touched views are dropped and computed anew from what is stored.
 
 from __future__ import annotations
 
-import heapq
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from driftlog_crdt import DocumentState, HybridClock, Plain, TooLarge, canonical
+from driftlog_crdt import TooLarge
 from driftlog_edge.asking import asked
+from driftlog_edge.asking.running import Run, check_name
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
@@ -22,13 +22,13 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.stamps import Stamps
-from driftlog_edge.store.views import View, Views
-from driftlog_schemas.batch_codec import MAX_BATCH_OPS, encode_command
-from driftlog_schemas.bounds import MAX_COMMAND_ID, MAX_ID, MAX_SCOPE, OutOfBounds, check_text
-from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput, Json
+from driftlog_edge.store.views import Views
+from driftlog_schemas.batch_codec import encode_command
+from driftlog_schemas.bounds import MAX_COMMAND_ID
+from driftlog_schemas.contract import AppContract, InvalidInput, Json
 from driftlog_schemas.errors import TooBig
-from driftlog_schemas.identity import DocumentId, document_key
-from driftlog_schemas.messages import Command, DocumentOp
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Command
 
 
 class Executed(NamedTuple):
@@ -39,141 +39,6 @@ class Executed(NamedTuple):
     writes: dict[Place, bytes | None] | None
     touched: tuple[bytes, ...] = ()
     scope: str = ""
-
-
-class _DocumentEditor:
-    """One document inside the running command."""
-
-    __slots__ = ("_run", "_view")
-
-    def __init__(self, run: _Run, view: View) -> None:
-        self._run = run
-        self._view = view
-
-    @property
-    def collection(self) -> CollectionContract:
-        return self._view.collection
-
-    @property
-    def scope(self) -> str:
-        return self._view.document.scope
-
-    @property
-    def id(self) -> str:
-        return self._view.document.id
-
-    @property
-    def state(self) -> DocumentState:
-        self._run.require_running()
-        return self._view.state
-
-    def record(self, field: str, kind: str, value: Plain) -> None:
-        self._run.require_running()
-        self._run.record(self._view, field, kind, value)
-
-
-class _Run:
-    """A running command: gathers ops, applies them to the views as they come."""
-
-    def __init__(
-        self,
-        views: Views,
-        space: str,
-        writer: Callable[[str, str], str],
-        clock: HybridClock,
-        wall_ms: int,
-        scopes: Collection[str] | None,
-        command_id: str,
-        actor: str,
-    ) -> None:
-        """`writer` says of a space and scope under which replica this command writes there."""
-        self.command_id = command_id
-        self.actor = actor
-        self.now_ms = wall_ms
-        self._running = True
-        self._views = views
-        self._scopes = scopes
-        self._space = space
-        self._writer = writer
-        self._clock = clock
-        self._wall_ms = wall_ms
-        self.scope: str | None = None
-        self.replica = ""
-        self.ops: list[DocumentOp] = []
-        self.touched: dict[bytes, View] = {}
-
-    def open(self, collection: str, scope: str, id: str) -> _DocumentEditor:
-        declared = self._views.collection(collection)
-        for field, text, most in ((declared.scope_field, scope, MAX_SCOPE), (declared.id_field, id, MAX_ID)):
-            _check_name(field, text, most)
-        if self.scope is None:
-            if self._scopes is not None and scope not in self._scopes:
-                raise InvalidInput(
-                    declared.scope_field,
-                    f"this device does not hold scope {scope!r}; it holds {', '.join(self._scopes)}",
-                )
-            self.scope = scope
-            self.replica = self._writer(self._space, scope)
-        elif scope != self.scope:
-            raise InvalidInput(declared.scope_field, f"a command stays in one scope: {self.scope!r}, not {scope!r}")
-        document = DocumentId(collection, scope, id)
-        view = self.touched.get(document_key(document)) or self._views.get(document)
-        if view.collection.space != self._space:
-            raise InvalidInput(
-                "collection", f"{collection} belongs to space {view.collection.space!r}, not {self._space!r}"
-            )
-        return _DocumentEditor(self, view)
-
-    def ids(self, collection: str, scope: str) -> Iterator[str]:
-        """Ids of the documents that there are, in order, own changes of this command included."""
-        own = (view.document for view in self.touched.values())
-        written = sorted(d for d in own if (d.collection, d.scope) == (collection, scope))
-        last = None
-        for document in heapq.merge(self._views.documents(collection, scope), written):
-            if document != last:
-                last = document
-                view = self.touched.get(document_key(document)) or self._views.get(document)
-                if view.collection.document.exists(view.state):
-                    yield document.id
-
-    def end(self) -> None:
-        """The function has returned; what it may have kept is no document any more."""
-        self._running = False
-
-    def require_running(self) -> None:
-        """Raise RuntimeError once the command has ended: a change would be lost, and a value may be another by now."""
-        if not self._running:
-            raise RuntimeError(f"a document of command {self.command_id!r} was used after the command had ended")
-
-    def record(self, view: View, field: str, kind: str, value: Plain) -> None:
-        """One op. When it is refused, the document is as it was before it, and the command may go on."""
-        rules = view.collection.document
-        if len(self.ops) >= MAX_BATCH_OPS:
-            raise InvalidInput("command", f"makes more than {MAX_BATCH_OPS} changes; split it")
-        self._clock.observe(view.stamp, self._clock.now_ms(self._wall_ms))
-        stamp = view.stamp = self._clock.tick(self._wall_ms)
-        unsure = view.state.vector.get(self.replica, 0) - view.known.get(self.replica, 0)
-        op = rules.prepare(view.state, self.replica, stamp, field, kind, value, unsure)
-        self.touched[view.key] = view
-        try:
-            rules.apply(view.state, op)
-            view.size += 96 + (len(canonical(value)) if isinstance(value, str | list | dict) else 0)
-            if view.size > rules.max_bytes:
-                view.size = len(rules.encode(view.state))  # raises TooLarge
-        except BaseException:  # whatever it was, the app may catch it and go on
-            self._undo(view)
-            raise
-        self.ops.append(DocumentOp(view.document, op))
-
-    def _undo(self, view: View) -> None:
-        """Its state as before the op that was refused: computed anew, with this command's earlier ops."""
-        self._views.forget(view.key)
-        before = self._views.get(view.document)
-        for document, op in self.ops:
-            if document == view.document:
-                view.collection.document.apply(before.state, op)
-        view.state, view.size = before.state, len(view.collection.document.encode(before.state))
-        self._views.put(view)
 
 
 class Executor:
@@ -246,7 +111,7 @@ class Executor:
         if not changes:
             raise InvalidInput("body", "no changes; give a list of {field, op, args}")
 
-        def apply(run: _Run) -> Json:
+        def apply(run: Run) -> Json:
             editor = run.open(*document)
             for field, op, args in changes:
                 collection.mutate(editor, field, op, args)
@@ -264,7 +129,7 @@ class Executor:
         if not again and (known := self._known(command_id, mark)):
             return known
 
-        def apply(run: _Run) -> Json:
+        def apply(run: Run) -> Json:
             editor = run.open(*document)
             for place, value in chosen.items():
                 collection.decide(editor, place, value)
@@ -276,7 +141,7 @@ class Executor:
     def _known(self, command_id: str, mark: str) -> Executed | None:
         if not command_id:
             return None
-        _check_name("Idempotency-Key", command_id, MAX_COMMAND_ID)
+        check_name("Idempotency-Key", command_id, MAX_COMMAND_ID)
         raw = self._journal.get(Family.COMMANDS, command_id.encode())
         if raw is None:
             return None
@@ -293,14 +158,14 @@ class Executor:
         priority: str,
         mark: str,
         actor: str,
-        function: Callable[[_Run], Json],
+        function: Callable[[Run], Json],
         intent: Json,
     ) -> Executed:
         wall_ms = self._wall.wall_ms()
         clock = self.stamps.clock
         stamp = clock.last
         command_id = command_id or str(uuid.uuid4())
-        run = _Run(self._views, space, self._writer, clock, wall_ms, self._scopes, command_id, actor)
+        run = Run(self._views, space, self._writer, clock, wall_ms, self._scopes, command_id, actor)
         try:
             result = function(run)
             if run.ops:
@@ -323,7 +188,7 @@ class Executor:
         priority: str,
         mark: str,
         actor: str,
-        run: _Run,
+        run: Run,
         result: Json,
         wall_ms: int,
         intent: Json,
@@ -341,7 +206,7 @@ class Executor:
             logged = encode_command(command, space, run.replica)
         except TooBig as error:
             raise TooLarge("", f"the command is too big to be sent: {error}") from error
-        dots = tuple((view_key.decode(), op.replica, op.seq) for view_key, op in _dots(run))
+        dots = tuple((view_key.decode(), op.replica, op.seq) for view_key, op in run.dots())
         entry = Entry(lsn, name, mark, Status.PENDING, result, dots, wall_ms, asked=intent)
         writes[Family.OPLOG, keys.lsn_key(lsn)] = logged
         writes[Family.COMMANDS, command_id.encode()] = entry.encode()
@@ -359,17 +224,3 @@ class Executor:
 
     def _writer(self, space: str, scope: str) -> str:
         return self._lives.writer(*self._outbox.place(space, scope))
-
-
-def _check_name(field: str, text: object, most: int) -> None:
-    if not isinstance(text, str):
-        raise InvalidInput(field, "must be text")
-    try:
-        check_text(field, text, most, least=1)
-    except OutOfBounds as error:
-        raise InvalidInput(error.field, str(error).removeprefix(f"{field}: ")) from error
-
-
-def _dots(run: _Run) -> list[tuple[bytes, Any]]:
-    by_document = {view.document: key for key, view in run.touched.items()}
-    return [(by_document[document], op) for document, op in run.ops]
