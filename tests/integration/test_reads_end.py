@@ -73,5 +73,12 @@ def test_reads_that_ask_the_cloud_end(restartable_broker: EmbeddedBroker, load_r
         edge.start()
         until(lambda: edge.status()["connection"] == "ONLINE", "the agent is back", 60, edge.tail)
         assert ask(edge, consistency="strong").status_code == 200
+
+        restartable_broker.stop()
+        until(lambda: edge.status()["connection"] == "OFFLINE", "the agent notices", 60, edge.tail)
+        assert edge.status()["problem"]
+        restartable_broker.start()
+        until(lambda: edge.status()["connection"] == "ONLINE", "the agent is back with the broker", 20, edge.tail)
+        assert ask(edge, consistency="strong").status_code == 200
         hanging = ask_often(edge, callers)
         assert edge.stop() == 0, edge.tail()

@@ -79,7 +79,7 @@ class Watchdog:
 
     def __init__(self, stall_seconds: float = STALL_SECONDS) -> None:
         self._stall = stall_seconds
-        self._moved_at = 0.0
+        self._moved_at: float | None = None
 
     def moved(self, now: float) -> None:
         """Something was delivered, or nothing waits."""
@@ -87,6 +87,6 @@ class Watchdog:
 
     def stalled(self, waiting: int, now: float) -> bool:
         """Has a queue that is not empty stood still for too long?"""
-        if not waiting:
+        if not waiting or self._moved_at is None:
             self._moved_at = now
         return waiting > 0 and now - self._moved_at >= self._stall

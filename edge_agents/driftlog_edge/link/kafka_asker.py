@@ -24,9 +24,13 @@ class KafkaAsker:
     """`ports.Asker` of one cluster."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._client = AdminClient(
+        self._kafka = kafka
+        self._client = self._connected()
+
+    def _connected(self) -> AdminClient:
+        return AdminClient(
             {
-                **kafka.client(),
+                **self._kafka.client(),
                 "reconnect.backoff.max.ms": 1000,
                 "socket.nagle.disable": True,
                 "socket.keepalive.enable": True,
@@ -35,15 +39,24 @@ class KafkaAsker:
         )
 
     async def ends(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int]:
-        wanted = {TopicPartition(*place): OffsetSpec.latest() for place in places}  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(seconds):
-                asked = self._client.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
-                found = await asyncio.gather(*(asyncio.wrap_future(future) for future in asked.values()))
+                try:
+                    return await self._ends(places)
+                except KafkaException:
+                    # The client goes on asking who led the partitions before the broker was away; a new one finds out.
+                    self._client = self._connected()
+                    return await self._ends(places)
         except TimeoutError as error:
             raise Unreachable("the broker does not answer") from error
         except KafkaException as error:
+            self._client = self._connected()
             raise Unreachable(_told(error)) from error
+
+    async def _ends(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        wanted = {TopicPartition(*place): OffsetSpec.latest() for place in places}  # type: ignore[no-untyped-call]
+        asked = self._client.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
+        found = await asyncio.gather(*(asyncio.wrap_future(future) for future in asked.values()))
         return {(tp.topic, tp.partition): end.offset for tp, end in zip(asked, found, strict=True)}
 
 

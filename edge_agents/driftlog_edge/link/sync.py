@@ -493,7 +493,9 @@ class Sync:
             if self._pulse.due(now, self.connectivity.state):
                 self._begin(self._beat())
             waiting = self._shipper.waiting or not self._shipper.idle
-            if self.connectivity.state is Connection.ONLINE and self.watchdog.stalled(int(waiting), now):
+            if self.connectivity.state is not Connection.ONLINE:
+                self.watchdog.moved(now)  # what waits for a way does not stand still
+            elif self.watchdog.stalled(int(waiting), now):
                 log.error("the queue does not move; the client starts anew", problem=self.problem)
                 self.watchdog.moved(now)
                 await self._reconnect()
