@@ -51,9 +51,9 @@ class LoadRun:
             per_second=records_per_second,
         )
 
-    def worker(self, slot: str, workers: int = 1) -> WorkerProcess:
+    def worker(self, slot: str, workers: int = 1, files: int | None = None) -> WorkerProcess:
         """A worker of this run, not yet started."""
-        return WorkerProcess(self.place, slot, workers)
+        return WorkerProcess(self.place, slot, workers, files)
 
     def host(self, name: str) -> WorkerHost:
         """The same on a host of its own, with every default."""
@@ -84,20 +84,29 @@ def load_run(registry_url: str, fresh_name: Callable[[str], str], tmp_path: Path
     """Makes a run on a broker: `load_run(bootstrap, ops_per_batch=20, ...)`, options as in `Shape`."""
     groups: list[Group] = []
 
-    def make(bootstrap: str, *, session_timeout: float = 6.0, devices: int = 10, **shape: float) -> LoadRun:
+    def make(
+        bootstrap: str,
+        *,
+        session_timeout: float = 6.0,
+        devices: int = 10,
+        partitions: int = PARTITIONS,
+        **shape: float,
+    ) -> LoadRun:
         name = fresh_name("load").replace("-", "_")
-        app = declare(name)
+        app = declare(name, partitions)
         lay_topics(bootstrap, app.contract)
         ids = schema_ids(registry_url, tmp_path / "schemas")
         fleet = Fleet.of(name, devices, seed=11)
         others = Fleet.of(f"{name}-edge", EDGES, seed=12)
         enrol(bootstrap, [*fleet.registry(), *others.registry()], ids)
-        made = Shape(name, PARTITIONS, **shape)  # type: ignore[arg-type]  # numbers by name
+        made = Shape(name, partitions, **shape)  # type: ignore[arg-type]  # numbers by name
         workload = Workload(made, fleet, ids, start_ms=time.time_ns() // 1_000_000)
         space = app.contract.spaces[name]
-        group = Group(bootstrap, f"driftlog-merge-{name}", topics.ops_topic(name), PARTITIONS)
+        group = Group(bootstrap, f"driftlog-merge-{name}", topics.ops_topic(name), partitions)
         groups.append(group)
-        place = WorkerPlace(bootstrap, registry_url, tmp_path, name, session_timeout=session_timeout)
+        place = WorkerPlace(
+            bootstrap, registry_url, tmp_path, name, partitions=partitions, session_timeout=session_timeout
+        )
         return LoadRun(bootstrap, space, ids, place, workload, others.members, group)
 
     yield make

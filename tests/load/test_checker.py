@@ -43,9 +43,7 @@ def merged_run(ops: int = 3000) -> tuple[History, Expectation]:
     shape = Shape("load", partitions=4, keys=60, scopes=12, ops_per_batch=10, late=0.05, repeated=0.05, seed=3)
     workload = Workload(shape, FLEET, IDS, START_MS)
     rules, registry = SpaceRules(SPACE, IDS), Registry(FLEET)
-    mergers = [
-        PartitionMerger(rules, p, StateCache(_nothing, 10_000), ChainBook(_nothing, rules.records)) for p in range(4)
-    ]
+    mergers = [PartitionMerger(rules, p, StateCache(_nothing), ChainBook(_nothing, rules.records)) for p in range(4)]
     ends: dict[tuple[str, int], int] = {}
     topics: dict[str, list[TopicRecord]] = {}
 

@@ -38,10 +38,11 @@ class WorkerPlace:
 
 
 class WorkerProcess:
-    """One supervisor of one slot."""
+    """One supervisor of one slot. `files` is how many files each of its processes may have open."""
 
-    def __init__(self, place: WorkerPlace, slot: str, workers: int = 1) -> None:
+    def __init__(self, place: WorkerPlace, slot: str, workers: int = 1, files: int | None = None) -> None:
         self.slot = slot
+        self._files = files
         self.log = place.folder / f"worker-{slot}.log"
         self._workers = workers
         self._command = [
@@ -72,9 +73,10 @@ class WorkerProcess:
     def start(self) -> Self:
         """Start it; returns when all its children run (not when they merge)."""
         assert self._process is None or self._process.poll() is not None, "it runs already"
+        limit = [] if self._files is None else ["prlimit", f"--nofile={self._files}:{self._files}"]
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                self._command,
+                [*limit, *self._command],
                 cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

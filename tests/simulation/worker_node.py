@@ -18,7 +18,7 @@ from driftlog_streams.core.changelog_watch import ChangelogWatch
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.restoration import ChangelogRecord, Recovered, Restoration
-from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.state_cache import ENTRY_BYTES, CacheRoom, StateCache
 from driftlog_streams.core.store_mark import StoreMark
 from tests.simulation.app import SPACE
 from tests.simulation.disk import Disk, Put
@@ -135,7 +135,7 @@ class WorkerProcess:
             store.write((), store.mark.moved(end - 1, store.mark.group))
         for block in self._blocks(RECEIPTS, partition, store.mark.rows + 1):
             self._restoration.take_rows(store, recovered, block)
-        cache = StateCache(store.get, world.scheduler.between(2, 8))
+        cache = StateCache(store.get, CacheRoom(world.scheduler.between(4, 16) * ENTRY_BYTES))
         book = ChainBook(store.row, world.rules.records, world.scheduler.between(1, 4))
         merger = world.variant.merger(world.rules, partition, cache, book)
         for parked in self._parked(partition):

@@ -71,6 +71,7 @@ class PartitionWork:
     def changed(self, key: bytes, entry: Entry) -> None:
         """A document has changed for the first time in this work."""
         self.dirty[key] = entry
+        entry.recount()
         self.size += entry.size
         entry.flights += 1
 

@@ -23,7 +23,7 @@ from driftlog_streams.core.restoration import ChangelogRecord, Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
 from driftlog_streams.faust_driver.overrides import FaustApp
-from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.pump import MergePump
@@ -61,6 +61,7 @@ class WorkerHost:
             settings.kafka, rules.records, root, mend=True, met=lambda root: keep_root(settings.data_dir, root)
         )
         self._recovery = ChangelogRecovery(settings.kafka, group_id(rules.name), rules)
+        self._store: WorkerStore | None = None
         self._recovered: dict[int, Recovered] = {}
         self._pulse: Pulse | None = None
         self._publisher: Publisher | None = None
@@ -155,6 +156,7 @@ class WorkerHost:
                 ChangelogReader(self._settings.kafka, topics.state_topic(self._rules.name)),
                 self._settings.window_ms,
                 self._require_times,
+                self._settings.cache_mb << 20,
             )
             consumer: Any = self.app.consumer
             consumer.manual.add(topics.ops_topic(self._rules.name))
@@ -187,7 +189,9 @@ class WorkerHost:
         log.info("partitions", space=self._rules.name, slot=self._slot, partitions=partitions)
 
     def _open(self, partitions: list[int], opened: Mapping[int, PartitionStore]) -> dict[int, PartitionStore]:
-        return {p: opened.get(p) or PartitionStore(self._folder / "states" / f"{p:04d}") for p in partitions}
+        if self._store is None:
+            self._store = WorkerStore(self._folder / "states")
+        return {p: opened.get(p) or self._store.partition(p) for p in partitions}
 
     def position(self, partition: int) -> int | None:
         """How far the partition's store is."""

@@ -1,7 +1,10 @@
-"""The states and chain rows of one partition on disk: a copy of `<space>.state` and `<space>.receipts`, and how far it goes.
+"""The states and chain rows of a worker's partitions on disk: copies of `<space>.state` and `<space>.receipts`, and how far they go.
+
+All partitions of a worker share one RocksDB, each under the prefix of its number: a database costs half a dozen file handles, memory
+and threads, and a worker may own hundreds of partitions.
 
 Every write is one RocksDB batch: states, rows, the positions up to which they are in, and the highest group number seen. So
-the store is some prefix of the changelog at every moment, whatever kills the process. It is a cache: deleting the
+a partition's store is some prefix of the changelog at every moment, whatever kills the process. It is a cache: deleting the
 folder costs a recovery, nothing else. Writes are not synced, for the same reason; after a power cut RocksDB's own log still gives a prefix.
 
 Must never happen: a state here that the topic does not have; a position beyond the states.
@@ -25,23 +28,39 @@ _ROWS = b"\x00row/"
 """No document key begins with a zero byte."""
 
 
-class PartitionStore:
-    """One RocksDB of one partition. Not shared between processes."""
+class WorkerStore:
+    """The one RocksDB of a worker. Not shared between processes."""
 
     def __init__(self, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._db = _open(folder)
+
+    def partition(self, number: int) -> PartitionStore:
+        """The store of one partition, as it was left."""
+        return PartitionStore(self._db, number)
+
+    def close(self) -> None:
+        """Give the folder free."""
+        self._db.close()
+
+
+class PartitionStore:
+    """The keys of one partition."""
+
+    def __init__(self, db: Rdict, number: int) -> None:
+        self._db = db
         self._write = WriteOptions()
-        self.mark = StoreMark.decode(self._db.get(_META))
+        self._prefix = number.to_bytes(4, "big")
+        self.mark = StoreMark.decode(self._db.get(self._prefix + _META))
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a document's last stored state record."""
-        value: bytes | None = self._db.get(key)
+        value: bytes | None = self._db.get(self._prefix + key)
         return value
 
     def row(self, replica: str) -> bytes | None:
         """The value of a replica's last stored chain row."""
-        value: bytes | None = self._db.get(_row_key(replica))
+        value: bytes | None = self._db.get(self._prefix + _row_key(replica))
         return value
 
     def write(
@@ -51,21 +70,17 @@ class PartitionStore:
         rows: Iterable[tuple[str, bytes]] = (),
     ) -> None:
         """Take states (None deletes), chain rows, and where the topics stand after them."""
-        batch = WriteBatch(raw_mode=True)
+        batch, prefix = WriteBatch(raw_mode=True), self._prefix
         for key, value in states:
             if value is None:
-                batch.delete(key)
+                batch.delete(prefix + key)
             else:
-                batch.put(key, value)
+                batch.put(prefix + key, value)
         for replica, row in rows:
-            batch.put(_row_key(replica), row)
-        batch.put(_META, mark.encode())
+            batch.put(prefix + _row_key(replica), row)
+        batch.put(prefix + _META, mark.encode())
         self._db.write(batch, self._write)
         self.mark = mark
-
-    def close(self) -> None:
-        """Give the folder free."""
-        self._db.close()
 
 
 def _row_key(replica: str) -> bytes:

@@ -28,9 +28,10 @@ from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.state_cache import DEFAULT_BYTES, CacheRoom, StateCache
 from driftlog_streams.errors import DeliveryFailed, OrderBroken
 from driftlog_streams.faust_driver.append_time import TimesCheck, append_ms, timed
+from driftlog_streams.faust_driver.gathered import Gathered
 from driftlog_streams.faust_driver.guard_watch import watch_guard
 from driftlog_streams.faust_driver.mender import Mender, Reader
 from driftlog_streams.faust_driver.partition_store import PartitionStore
@@ -65,6 +66,7 @@ class MergePump:
         reader: Reader,
         window_ms: float,
         require_times: Callable[[], None],
+        cache_bytes: int = DEFAULT_BYTES,
     ) -> None:
         self._rules = rules
         self._devices = devices
@@ -79,8 +81,11 @@ class MergePump:
         self._mergers: dict[int, PartitionMerger] = {}
         self._stores: dict[int, PartitionStore] = {}
         self._next: dict[TP, int] = {}
+        self._gathered = Gathered()
+        self._cache_bytes = cache_bytes
         self._deck = FlightDeck()
         self._sealed_at: dict[int, float] = {}
+        self._parked: dict[int, int] = {}
         self._epoch = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -93,17 +98,18 @@ class MergePump:
     def assign(self, stores: Mapping[int, PartitionStore], recovered: Mapping[int, Recovered]) -> None:
         """Take over recovered partitions, and no others."""
         self.revoke()
-        for partition in self._stores.keys() - stores.keys():
-            self._stores.pop(partition).close()
         self._stores = dict(stores)
+        room = CacheRoom(self._cache_bytes)
         for partition, store in stores.items():
-            self._mergers[partition] = self._merger(partition, store, recovered[partition])
+            self._mergers[partition] = self._merger(partition, store, room, recovered[partition])
+            self._gathered.look(self._mergers[partition].work)
+            self._tell_parked(partition)
         self.mender.own(self._mergers, {p: store.mark.position + 1 for p, store in stores.items()})
         self._metrics.partitions.set(len(self._mergers))
         self._wake.set()
 
-    def _merger(self, partition: int, store: PartitionStore, found: Recovered) -> PartitionMerger:
-        cache = StateCache(store.get)
+    def _merger(self, partition: int, store: PartitionStore, room: CacheRoom, found: Recovered) -> PartitionMerger:
+        cache = StateCache(store.get, room)
         decider = Decider(self._rules, cache, watch_guard)
         merger = PartitionMerger(
             self._rules, partition, cache, ChainBook(store.row, self._rules.records), decider=decider
@@ -135,6 +141,9 @@ class MergePump:
         self._mergers.clear()
         self._next.clear()
         self._doubts.forget()
+        self._gathered.left()
+        self._metrics.parked.set(0)
+        self._parked.clear()
         self._metrics.partitions.set(0)
         self._room.set()
 
@@ -180,18 +189,14 @@ class MergePump:
             die(OrderBroken(f"{message.topic}[{partition}]: {offset} came where {following} was due"))
         self._next[message.tp] = offset + 1
         merger.merge(admission, offset, append_ms(message), event)
+        self._gathered.look(merger.work, message.tp)
         self._wake.set()
 
     @property
     def congested(self) -> bool:
         """Is more merged than a flight should carry?"""
-        dirty = sources = size = 0
-        for merger in self._mergers.values():
-            work = merger.work
-            dirty += len(work.dirty)
-            sources += len(work.merged)
-            size += work.size
-        return dirty >= MAX_DIRTY or sources >= MAX_SOURCES or size >= MAX_BYTES
+        gathered = self._gathered
+        return gathered.dirty >= MAX_DIRTY or gathered.sources >= MAX_SOURCES or gathered.size >= MAX_BYTES
 
     async def wait_room(self) -> None:
         """Wait until what is merged fits a flight again."""
@@ -210,7 +215,12 @@ class MergePump:
             await self._gather()
             if self._deck.full:
                 continue  # a landing flight wakes us
-            parts = [m.seal() for m in self._mergers.values() if not m.work.empty]
+            changed = [self._mergers[partition] for partition in self._gathered.partitions]
+            parts = [merger.seal() for merger in changed if not merger.work.empty]
+            self._gathered.left()
+            for merger in changed:
+                if not merger.work.empty:  # what could not be sealed as it was is merged again
+                    self._gathered.look(merger.work)
             if not parts:
                 continue
             flight = Flight(parts)
@@ -231,8 +241,8 @@ class MergePump:
             await asyncio.sleep(GATHER_STEP_SECONDS)
 
     def _behind(self) -> bool:
-        """Are records known to wait in the log?"""
-        return any(self.consumer.behind(tp, following) for tp, following in self._next.items())
+        """Are records known to wait in the log, behind those that were merged?"""
+        return any(self.consumer.behind(tp, self._next[tp]) for tp in self._gathered.read)
 
     def _carry_out(self) -> None:
         while effects := self._deck.effects():
@@ -282,8 +292,12 @@ class MergePump:
             if part.writes:
                 self.mender.published(part.partition, len(part.writes), part.last_state_offset)
         self._deck.finished(flight, Stage.STORE)
+        for part in flight.partitions:  # what was released leaves its tombstones to the next flight
+            self._gathered.look(self._mergers[part.partition].work)
 
     def _mended(self, count: int) -> None:
+        for merger in self._mergers.values():
+            self._gathered.look(merger.work)
         self._metrics.again.inc(count)
         self._wake.set()
 
@@ -302,6 +316,12 @@ class MergePump:
         metrics.batches.inc(batches)
         metrics.ops.inc(flight.ops)
         metrics.flights.inc()
-        metrics.parked.set(sum(len(m.parking) for m in self._mergers.values()))
+        for part in flight.partitions:
+            self._tell_parked(part.partition)
         metrics.flight_seconds.observe(time.monotonic() - self._sealed_at.pop(id(flight)))
         self._wake.set()
+
+    def _tell_parked(self, partition: int) -> None:
+        waiting = len(self._mergers[partition].parking)
+        self._metrics.parked.inc(waiting - self._parked.get(partition, 0))
+        self._parked[partition] = waiting

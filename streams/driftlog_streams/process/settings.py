@@ -31,6 +31,8 @@ class WorkerSettings(ConnectionSettings):
     """Seconds after which the group gives a silent worker's partitions to another."""
     window_ms: float = Field(default=2.0, ge=0, le=1000)
     """How long changes gather behind a flight that is under way; at rest they are published at once."""
+    cache_mb: int = Field(default=256, ge=1)
+    """About how much memory the merged states that are kept decoded may take, per process."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Prometheus on this loopback port and the following ones, one per process; 0 for none."""
     log_level: str = "info"

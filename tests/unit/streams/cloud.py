@@ -182,7 +182,7 @@ class Cloud:
     def new_life(self, *, parking: Parking | None = None, committed: int = 0) -> PartitionMerger:
         """A merger that knows only what the store has."""
         self.deck = FlightDeck()
-        cache, book = StateCache(self.store.get, 1000), ChainBook(self.rows.get, self.rules.records)
+        cache, book = StateCache(self.store.get), ChainBook(self.rows.get, self.rules.records)
         self.merger = PartitionMerger(self.rules, PARTITION, cache, book, parking)
         self.merger.committed = committed
         return self.merger

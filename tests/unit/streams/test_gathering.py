@@ -17,7 +17,7 @@ from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver import pump as pump_module
 from driftlog_streams.faust_driver.append_time import LOG_APPEND_TIME
-from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.faust_driver.pump import MergePump
 from driftlog_streams.process.metrics import WorkerMetrics
 from tests.unit.streams.cloud import NOW_MS, PARTITION, Cloud, command, count, stock
@@ -79,7 +79,8 @@ class Rig:
             self.cloud.rules, devices, wire, pulse, WorkerMetrics("retail"), reader, 0.0, lambda: None
         )
         self.pump.consumer = self.log
-        self.store = PartitionStore(folder)
+        self.below = WorkerStore(folder)
+        self.store = self.below.partition(PARTITION)
         self.pump.assign({PARTITION: self.store}, {PARTITION: Recovered()})
         self.merged = 0
 
@@ -116,7 +117,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
-    rig.store.close()
+    rig.below.close()
 
 
 async def test_at_rest_every_record_flies_alone(rig: Rig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driftlog_schemas.registry import FixedIds
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.state_cache import BYTES_PER_BYTE, ENTRY_BYTES, CacheRoom, StateCache
 from tests.unit.streams.cloud import SPACE, key, stock
 
 RULES = SpaceRules(SPACE, FixedIds())
@@ -20,6 +20,11 @@ class Disk:
         return None
 
 
+def room(documents: int) -> CacheRoom:
+    """Room for a young and an old generation of so many empty documents."""
+    return CacheRoom(2 * documents * ENTRY_BYTES)
+
+
 def fill(cache: StateCache, count: int) -> None:
     for n in range(count):
         cache.get(key(stock(f"filler-{n}")), stock(f"filler-{n}"), STOCK)
@@ -27,7 +32,7 @@ def fill(cache: StateCache, count: int) -> None:
 
 def test_a_document_in_flight_survives_any_pressure() -> None:
     disk = Disk()
-    cache = StateCache(disk, 5)
+    cache = StateCache(disk, room(5))
     pinned = cache.get(key(stock()), stock(), STOCK)
     pinned.flights = 1
     fill(cache, 100)
@@ -38,33 +43,50 @@ def test_a_document_in_flight_survives_any_pressure() -> None:
 
 
 def test_it_is_bounded() -> None:
-    cache = StateCache(Disk(), 5)
+    cache = StateCache(Disk(), room(5))
     fill(cache, 1000)
     assert len(cache) <= 12
 
 
 def test_many_pinned_documents_do_not_turn_it_on_every_access() -> None:
     disk = Disk()
-    cache = StateCache(disk, 5)
+    cache = StateCache(disk, room(5))
     for n in range(200):
         cache.get(key(stock(f"p{n}")), stock(f"p{n}"), STOCK).flights = 1
     turns = 0
-    turn = cache._turn
+    turn = cache.turn
 
     def counting() -> None:
         nonlocal turns
         turns += 1
         turn()
 
-    cache._turn = counting  # type: ignore[method-assign]
+    cache.turn = counting  # type: ignore[method-assign]
     fill(cache, 100)
     assert turns <= 100 // 5 + 1
 
 
 def test_what_is_used_stays_read() -> None:
     disk = Disk()
-    cache = StateCache(disk, 10)
+    cache = StateCache(disk, room(10))
     for n in range(100):
         cache.get(key(stock("hot")), stock("hot"), STOCK)
         cache.get(key(stock(f"cold-{n}")), stock(f"cold-{n}"), STOCK)
     assert disk.reads.count(key(stock("hot"))) == 1
+
+
+def test_large_documents_leave_room_for_fewer() -> None:
+    cache = StateCache(Disk(), room(100))
+    for n in range(100):
+        entry = cache.get(key(stock(f"large-{n}")), stock(f"large-{n}"), STOCK)
+        entry.size = 10 * ENTRY_BYTES // BYTES_PER_BYTE
+        entry.recount()
+    assert len(cache) <= 2 * 100 // 10
+
+
+def test_all_partitions_share_one_room() -> None:
+    shared = room(50)
+    caches = [StateCache(Disk(), shared) for _ in range(20)]
+    for cache in caches:
+        fill(cache, 50)
+    assert sum(map(len, caches)) <= 2 * 51

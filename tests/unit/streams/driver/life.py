@@ -122,9 +122,8 @@ class Life:
             self.host._publisher._producer.purge()
             self.host._publisher._closed = True
             self.host._publisher._thread.join()
-        if self.host.pump is not None:
-            for store in self.host.pump.open_stores().values():
-                store.close()
+        if self.host._store is not None:
+            self.host._store.close()
 
     # -- what is there
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
-from driftlog_streams.errors import DeliveryFailed, OrderBroken, StoreLocked
-from driftlog_streams.faust_driver import partition_store
+from driftlog_streams.errors import DeliveryFailed, OrderBroken
 from driftlog_streams.faust_driver import pump as pumping
-from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from tests.unit.streams.cloud import NOW_MS, change, command, count, key, stock
 from tests.unit.streams.driver.life import CONFLICTS, OPS, RECEIPTS, STATES, Died, Life, Lives
 
@@ -35,9 +36,11 @@ async def merging(lives: Lives, folder: str = "a") -> Life:
     return life
 
 
-def on_disk(lives: Lives, life: Life) -> PartitionStore:
+@contextmanager
+def on_disk(life: Life) -> Iterator[PartitionStore]:
     """The store as the next life will find it."""
-    return PartitionStore(life.host._folder / "states" / "0000")
+    with closing(WorkerStore(life.host._folder / "states")) as store:
+        yield store.partition(0)
 
 
 async def test_a_merged_record_is_published_stored_acknowledged_and_committed(lives: Lives) -> None:
@@ -50,10 +53,9 @@ async def test_a_merged_record_is_published_stored_acknowledged_and_committed(li
     assert len(life.topic(RECEIPTS)) >= 1
     assert life.committed() == 2 and not life.consumer.unacked
     await life.die()
-    store = on_disk(lives, life)
-    assert store.get(key(stock())) == state.value
-    assert (store.mark.position, store.mark.group) == (state.offset, 1)
-    store.close()
+    with on_disk(life) as store:
+        assert store.get(key(stock())) == state.value
+        assert (store.mark.position, store.mark.group) == (state.offset, 1)
 
 
 async def test_the_states_offset_is_stored_even_where_others_write_between(lives: Lives) -> None:
@@ -78,9 +80,8 @@ async def test_a_flight_that_the_broker_does_not_take_ends_the_process_and_nothi
     assert isinstance(lives.deaths[0], DeliveryFailed)
     assert life.committed() is None and len(life.consumer.unacked) == 1
     await life.die()
-    store = on_disk(lives, life)
-    assert store.get(key(stock())) is None and store.mark.position == -1
-    store.close()
+    with on_disk(life) as store:
+        assert store.get(key(stock())) is None and store.mark.position == -1
 
 
 async def test_no_state_leaves_before_the_outcomes_of_its_flight(lives: Lives) -> None:
@@ -237,16 +238,37 @@ async def test_the_reader_waits_while_more_is_merged_than_a_flight_should_carry(
     assert life.committed() == 39
 
 
-async def test_a_partition_that_is_dealt_away_is_given_free(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition_store, "OPEN_SECONDS", 0.05)
-    life = lives.start()
-    await life.own(0)
-    with pytest.raises(StoreLocked):
-        on_disk(lives, life)
+async def test_a_partition_that_comes_back_is_found_as_it_was_left(lives: Lives) -> None:
+    sell(lives, 1)
+    life = await merging(lives)
+    await life.quiet()
+    mark = life.pump.open_stores()[0].mark
     await life.own(1)
-    on_disk(lives, life).close()
+    assert sorted(life.pump.open_stores()) == [1]
     await life.own(0, 1)
     assert sorted(life.pump.open_stores()) == [0, 1]
+    assert life.pump.open_stores()[0].mark == mark
+
+
+class NoWalk(dict[Any, Any]):
+    """Partitions that may be looked up, and not walked over."""
+
+    def values(self) -> Any:
+        raise AssertionError("walked over all partitions")
+
+    items = __iter__ = values  # type: ignore[assignment]
+
+
+async def test_a_record_costs_no_walk_over_all_partitions(lives: Lives) -> None:
+    life = lives.start()
+    await life.own(*range(50))
+    await life.until(lambda: not life.pump._gathered.partitions)
+    life.pump._mergers, life.pump._next = NoWalk(life.pump._mergers), NoWalk(life.pump._next)
+    life.read()
+    sell(lives, 1, 2, 3)
+    await life.quiet()
+    assert not lives.deaths
+    life.pump._mergers, life.pump._next = {}, {}
 
 
 async def test_a_defect_in_the_merge_ends_the_process(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:

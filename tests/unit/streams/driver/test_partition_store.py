@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.errors import StoreLocked
 from driftlog_streams.faust_driver import partition_store
-from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 
 
 class Counted:
@@ -33,10 +34,14 @@ class Counted:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[PartitionStore]:
-    made = PartitionStore(tmp_path / "states" / "0000")
-    yield made
-    made.close()
+def below(tmp_path: Path) -> Iterator[WorkerStore]:
+    with closing(WorkerStore(tmp_path / "states")) as made:
+        yield made
+
+
+@pytest.fixture
+def store(below: WorkerStore) -> PartitionStore:
+    return below.partition(0)
 
 
 def test_states_and_mark_are_one_write(store: PartitionStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,22 +61,39 @@ def test_a_write_that_failed_moved_nothing(store: PartitionStore, monkeypatch: p
 
 
 def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
-    first = PartitionStore(tmp_path / "0")
-    first.write([(b"a", b"1"), (b"b", b"2")], StoreMark(7, 3, 5))
-    first.write([(b"a", None)], StoreMark(8, 4, 5))
-    first.close()
+    with closing(WorkerStore(tmp_path / "states")) as below:
+        first = below.partition(7)
+        first.write([(b"a", b"1"), (b"b", b"2")], StoreMark(7, 3, 5))
+        first.write([(b"a", None)], StoreMark(8, 4, 5))
 
-    again = PartitionStore(tmp_path / "0")
-    assert (again.mark, again.get(b"a"), again.get(b"b")) == (StoreMark(8, 4, 5), None, b"2")
-    again.close()
+    with closing(WorkerStore(tmp_path / "states")) as below:
+        again = below.partition(7)
+        assert (again.mark, again.get(b"a"), again.get(b"b")) == (StoreMark(8, 4, 5), None, b"2")
+
+
+def test_partitions_keep_apart_what_they_have(below: WorkerStore) -> None:
+    first, second = below.partition(1), below.partition(258)
+    first.write([(b"a", b"1")], StoreMark(7, 3))
+    second.write([(b"a", b"2")], StoreMark(9, 4))
+    first.write([(b"a", None)], StoreMark(8, 3))
+    assert (first.get(b"a"), first.mark, below.partition(1).mark) == (None, StoreMark(8, 3), StoreMark(8, 3))
+    assert (second.get(b"a"), below.partition(258).mark) == (b"2", StoreMark(9, 4))
+
+
+def test_a_hundred_partitions_cost_no_file_more_than_one(below: WorkerStore) -> None:
+    below.partition(0).write([(b"a", b"1")], StoreMark(1, 1))
+    handles = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(1, 100):
+        below.partition(number).write([(b"a", b"1")], StoreMark(1, 1))
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
 
 
 def test_a_folder_that_is_held_is_named_with_the_remedy(
     store: PartitionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partition_store, "OPEN_SECONDS", 0.0)
-    with pytest.raises(StoreLocked, match="0000") as held:
-        PartitionStore(tmp_path / "states" / "0000")
+    with pytest.raises(StoreLocked, match="states") as held:
+        WorkerStore(tmp_path / "states")
     assert held.value.remedy
 
 
