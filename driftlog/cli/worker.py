@@ -14,10 +14,11 @@ from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, told
 from driftlog_schemas.errors import BadSetting
 from driftlog_schemas.loading import load_contract
+from driftlog_streams.process.logs import configure_logs
 from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.process.slot_hold import SlotHold
 from driftlog_streams.process.supervisor import Supervisor, plans
-from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, configure_logs, run_worker
+from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, run_worker
 from driftlog_streams.process.worker_id import worker_id
 
 app = typer.Typer(rich_markup_mode=None)
@@ -72,8 +73,12 @@ def worker(
             envvar="DRIFTLOG_WINDOW_MS", help="How long changes gather before they are published; 2 by default."
         ),
     ] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(envvar="DRIFTLOG_METRICS_PORT", help="Prometheus on loopback; 0 (default) for none.")
+    metrics_address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DRIFTLOG_METRICS_ADDRESS",
+            help="HOST:PORT, or PORT on loopback, of /metrics, /healthz and /readyz; further processes take the next ports.",
+        ),
     ] = None,
     log_level: Annotated[
         LogLevel | None, typer.Option(envvar="DRIFTLOG_LOG_LEVEL", help="What is said; info by default.")
@@ -100,7 +105,7 @@ def worker(
             wait=wait,
             session_timeout=session_timeout,
             window_ms=window_ms,
-            metrics_port=metrics_port,
+            metrics_address=metrics_address,
             log_level=log_level and log_level.value,
         )
     except BadSetting as error:
@@ -123,11 +128,12 @@ def worker(
 
 def _require_ports(settings: WorkerSettings, spaces: int) -> None:
     """Each process has a metrics port of its own; one that is taken is told before anything is started."""
-    for port in range(settings.metrics_port, settings.metrics_port + settings.workers * spaces):
-        if settings.metrics_port:
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except (OSError, OverflowError) as error:
-                    fail(f"metrics port {port} cannot be listened on: {error}", "choose another --metrics-port")
+    if settings.metrics_address is None:
+        return
+    host, first = settings.metrics_address
+    for port in range(first, first + settings.workers * spaces):
+        try:
+            with socket.create_server((host, port)):
+                pass
+        except (OSError, OverflowError) as error:
+            fail(f"metrics address {host}:{port} cannot be listened on: {error}", "choose another --metrics-address")

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from tests.integration.conftest import LoadRun
+from tests.load.app import PARTITIONS
+from tests.load.waiting import until
+from tests.load.workers import WorkerHost
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+
+def asked(host: WorkerHost, path: str) -> httpx.Response:
+    return httpx.get(f"{host.http}/{path}", trust_env=False)
 
 
 def test_three_hosts_with_defaults_share_the_partitions(on_broker: Callable[..., LoadRun]) -> None:
@@ -22,6 +30,7 @@ def test_three_hosts_with_defaults_share_the_partitions(on_broker: Callable[...,
         with run.feeder(10_000_000, records_per_second=50):
             run.group.await_owners(3, explain=logs)
             first = run.group.owners()
+            until(lambda: all(asked(host, "readyz").is_success for host in hosts), "all are ready", 30, logs)
             run.group.await_progress(500, explain=logs)
             assert run.group.owners() == first
             assert hosts[1].stop() == 0
@@ -31,6 +40,10 @@ def test_three_hosts_with_defaults_share_the_partitions(on_broker: Callable[...,
             assert run.group.owners().keys() == first.keys()
             run.workload.stop()
         run.group.await_drained(explain=logs)
+        assert all(asked(host, "healthz").json()["ok"] for host in hosts)
+        owned = [p for host in hosts for p in asked(host, "readyz").json()["partitions"]]
+        assert sorted(owned) == list(range(PARTITIONS))
+        assert all("driftlog_worker_batches_total" in asked(host, "metrics").text for host in hosts)
         assert [host.stop() for host in hosts] == [0, 0, 0]
     found = run.judge()
     assert found.good, found

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from driftlog_infra.ports import free_port
 from driftlog_schemas.public_key import key_text
 from tests.load import app as load_app
 from tests.load.fleet import operator
@@ -168,12 +169,14 @@ class WorkerHost(WorkerProcess):
         self._command = [sys.executable, "-m", "driftlog", "worker"]
         self._folder = place.folder / name
         self._folder.mkdir()
+        self.http = f"http://127.0.0.1:{(port := free_port())}"
         self._environment |= {
             "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "DRIFTLOG_APP": place.app,
             "DRIFTLOG_BOOTSTRAP": place.bootstrap,
             "DRIFTLOG_REGISTRY": place.registry_url,
             "DRIFTLOG_SESSION_TIMEOUT": str(place.session_timeout),
+            "DRIFTLOG_METRICS_ADDRESS": str(port),
         }
 
 

@@ -30,6 +30,8 @@ from driftlog_streams.faust_driver.pump import MergePump
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
+from driftlog_streams.process.health import BEAT_SECONDS, Health
+from driftlog_streams.process.logs import library_logs
 from driftlog_streams.process.metrics import WorkerMetrics
 from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.reading.changelog_reader import ChangelogReader
@@ -56,6 +58,7 @@ class WorkerHost:
         (self._folder / "faust").mkdir(parents=True, exist_ok=True)
         self._slot = slot
         self.metrics = WorkerMetrics(rules.name)
+        self.health = Health()
         root = given_root(settings.trust.root) or kept_root(settings.data_dir)
         self._devices = DeviceView(
             settings.kafka, rules.records, root, mend=True, met=lambda root: keep_root(settings.data_dir, root)
@@ -80,7 +83,7 @@ class WorkerHost:
             quiet=True,
             stdout=sys.stderr,
             redirect_stdouts=False,
-            logging_config=_quiet_logging(),
+            logging_config=library_logs(),
         )
         logging.disable(logging.DEBUG)
         worker.execute_from_commandline()
@@ -172,8 +175,14 @@ class WorkerHost:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(pump.run())
                 tasks.create_task(pump.mender.run())
+                tasks.create_task(self._beat())
         except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
             die(failed.exceptions[0])
+
+    async def _beat(self) -> None:
+        while True:
+            self.health.beat()
+            await asyncio.sleep(BEAT_SECONDS)
 
     # -- assignments
 
@@ -184,6 +193,7 @@ class WorkerHost:
         stores = await loop.run_in_executor(None, self._open, partitions, dict(pump.open_stores()))
         self._recovered = await loop.run_in_executor(None, self._recovery.recover, stores)
         pump.assign(stores, self._recovered)
+        self.health.owned = partitions
         self.metrics.recoveries.inc()
         self.metrics.recovered.inc(sum(r.records for r in self._recovered.values()))
         log.info("partitions", space=self._rules.name, slot=self._slot, partitions=partitions)
@@ -207,16 +217,6 @@ class WorkerHost:
         self.pump.assign(dict(self.pump.open_stores()), self._recovered)
 
     async def _revoked(self, app: Any, revoked: Any, **_: Any) -> None:
+        self.health.owned = None
         if self.pump is not None:
             self.pump.revoke()
-
-
-def _quiet_logging() -> dict[str, Any]:
-    """Faust's own logs, as plain lines on stderr, warnings and worse."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
-        "root": {"handlers": ["stderr"], "level": "WARNING"},
-    }

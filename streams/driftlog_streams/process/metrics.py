@@ -1,8 +1,8 @@
-"""What a worker tells Prometheus. One registry per process; `serve` opens it on a loopback port."""
+"""What a worker tells Prometheus. One registry per process; `health` serves it."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
 class WorkerMetrics:
@@ -38,7 +38,3 @@ class WorkerMetrics:
             registry=self.registry,
             buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         ).labels(space)
-
-    def serve(self, port: int, host: str = "127.0.0.1") -> None:
-        """Answer scrapes. Raises OSError if the port is taken."""
-        start_http_server(port, host, registry=self.registry)

@@ -6,12 +6,26 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from driftlog_schemas.settings import ConnectionSettings
+
+LOOPBACK = "127.0.0.1"
 
 
 def _seconds(given: object) -> object:
     return given.removesuffix("s") if isinstance(given, str) else given
+
+
+def _address(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    if not given:
+        return None
+    host, _, port = given.rpartition(":")
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError("write HOST:PORT, for example 127.0.0.1:9464")
+    return host.strip("[]") or LOOPBACK, int(port)
 
 
 class WorkerSettings(ConnectionSettings):
@@ -33,6 +47,6 @@ class WorkerSettings(ConnectionSettings):
     """How long changes gather behind a flight that is under way; at rest they are published at once."""
     cache_mb: int = Field(default=256, ge=1)
     """About how much memory the merged states that are kept decoded may take, per process."""
-    metrics_port: int = Field(default=0, ge=0, le=65535)
-    """Prometheus on this loopback port and the following ones, one per process; 0 for none."""
+    metrics_address: Annotated[tuple[str, int] | None, NoDecode, BeforeValidator(_address)] = None
+    """Where `/metrics`, `/healthz` and `/readyz` are served, HOST:PORT or PORT on loopback; each further process on the next port."""
     log_level: str = "info"

@@ -47,13 +47,16 @@ class ChildPlan:
 
 
 def plans(settings: WorkerSettings, spaces: Sequence[str]) -> list[ChildPlan]:
-    """One child per space and worker, each with its own slot and metrics port."""
+    """One child per space and worker, each with its own slot and metrics address."""
     result: list[ChildPlan] = []
     for number in range(settings.workers):
         for space in spaces:
             slot = settings.slot if settings.workers == 1 else f"{settings.slot}-{number}"
-            port = settings.metrics_port + len(result) if settings.metrics_port else 0
-            result.append(ChildPlan(space, slot, settings.model_copy(update={"metrics_port": port})))
+            address = settings.metrics_address and (
+                settings.metrics_address[0],
+                settings.metrics_address[1] + len(result),
+            )
+            result.append(ChildPlan(space, slot, settings.model_copy(update={"metrics_address": address})))
     return result
 
 

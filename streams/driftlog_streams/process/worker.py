@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import logging
 import os
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
-
-import structlog
 
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
@@ -27,6 +24,7 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import SetupProblem, WorkerError
+from driftlog_streams.process.logs import configure_logs
 from driftlog_streams.process.settings import WorkerSettings
 
 SETUP_EXIT = 1
@@ -81,6 +79,7 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     """Merge one space until SIGTERM; then the process exits with 0."""
     from driftlog_streams.core.rules import SpaceRules
     from driftlog_streams.faust_driver.host import WorkerHost
+    from driftlog_streams.process.health import serve
 
     configure_logs(settings.log_level, space=space, slot=slot)
     contract = load_contract(settings.app)
@@ -91,13 +90,8 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     rules.register()
     spare_the_collector()
     host = WorkerHost(rules, settings, slot)
-    if settings.metrics_port:
-        try:
-            host.metrics.serve(settings.metrics_port)
-        except OSError as error:
-            raise SetupProblem(
-                f"metrics port {settings.metrics_port}: {error}", "choose another --metrics-port"
-            ) from error
+    if settings.metrics_address:
+        serve(host.health, host.metrics.registry, settings.metrics_address)
     host.run()
 
 
@@ -111,21 +105,6 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-
-
-def configure_logs(level: str, **facts: str) -> None:
-    """One line per event on stderr."""
-    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    structlog.configure(
-        processors=[
-            lambda logger, name, event: {**facts, "pid": os.getpid(), **event},
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def die_with_parent(parent: int) -> None:

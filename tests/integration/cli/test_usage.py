@@ -43,7 +43,7 @@ WITHOUT_DATA = {("edge", "run"), ("edge", "watch")}
         (["worker", "--app", "shop:app", "--wait", "soon"], ("wait", "number")),
         (["worker", "--app", "shop:app", "--slot", "a b"], ("slot",)),
         (["worker", "--app", "shop:app", "--log-level", "loud"], ("--log-level", "warning")),
-        (["worker", "--app", "shop:app", "--metrics-port", "70000"], ("metrics_port",)),
+        (["worker", "--app", "shop:app", "--metrics-address", "70000"], ("metrics_address", "HOST:PORT")),
         (["edge", "do"], ("command",)),
         (["edge", "do", "sell", "nonsense"], ("nonsense", "NAME=VALUE")),
         (["edge", "get", "Stock", "s1"], ("id",)),
