@@ -20,8 +20,9 @@ FILES = 1024
 def test_one_worker_with_256_partitions(restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun]) -> None:
     run = load_run(restartable_broker.bootstrap, ops_per_batch=10, partitions=PARTITIONS)
     with run.worker("alone", files=FILES) as worker:
+        run.group.await_owners(1, 120, explain=worker.tail)
         with run.feeder(10_000_000, records_per_second=100):
-            run.group.await_owners(1, 120, explain=worker.tail)
+            run.group.await_progress(300, explain=worker.tail)
             worker.kill()
             run.group.await_progress(300, explain=worker.tail)
             (pid,) = worker.children()
