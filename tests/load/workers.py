@@ -87,6 +87,10 @@ class WorkerProcess:
         self.await_children()
         return self
 
+    def keep_in(self, folder: Path) -> None:
+        """Its stores go there."""
+        self._command[self._command.index("--data-dir") + 1] = str(folder)
+
     @property
     def pid(self) -> int:
         assert self._process is not None

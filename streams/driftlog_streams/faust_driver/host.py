@@ -212,11 +212,17 @@ class WorkerHost:
         """Changelog records that somebody published while we recovered. Nothing is merged yet."""
         if self.pump is None:
             return
-        for partition, records in late.items():
-            self._recovery.restoration.take(self.pump.open_stores()[partition], self._recovered[partition], records)
-        self.pump.assign(dict(self.pump.open_stores()), self._recovered)
+        try:
+            for partition, records in late.items():
+                self._recovery.restoration.take(self.pump.open_stores()[partition], self._recovered[partition], records)
+            self.pump.assign(dict(self.pump.open_stores()), self._recovered)
+        except Exception as error:  # noqa: BLE001  # called by Faust's recovery, which would only log it
+            die(error)
 
     async def _revoked(self, app: Any, revoked: Any, **_: Any) -> None:
         self.health.owned = None
-        if self.pump is not None:
-            self.pump.revoke()
+        try:
+            if self.pump is not None:
+                self.pump.revoke()
+        except Exception as error:  # noqa: BLE001  # a signal's receiver: Faust would only log it
+            die(error)

@@ -76,7 +76,8 @@ class SafeConsumer(driver.Consumer):
         """The op topics."""
         self._done: dict[TP, int] = {}
         self._expected: dict[TP, int] = {}
-        self._hole_since: dict[TP, float] = {}
+        self._holes: dict[TP, tuple[float, int]] = {}
+        """Partition -> since when its next record is missing, and the first one behind it."""
         self._sought_generation: int | None = None
         self.stale = 0
         """Records dropped because they came out of their order; they came again in it."""
@@ -122,7 +123,7 @@ class SafeConsumer(driver.Consumer):
         """Positions of older generations are void."""
         self._done.clear()
         self._expected.clear()
-        self._hole_since.clear()
+        self._holes.clear()
         self._sought_generation = None
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -140,7 +141,7 @@ class SafeConsumer(driver.Consumer):
             # What was done in this generation is merged, although its commit may still be under way.
             position = committed if committed is not None else first.get(tp) or 0
             self._expected[tp] = max(position, self._done.get(tp, 0))
-        self._hole_since.clear()
+        self._holes.clear()
         self._sought_generation = generation
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109  # Faust's signature
@@ -160,20 +161,26 @@ class SafeConsumer(driver.Consumer):
         if offset > expected:
             await self._seek_again(tp, expected, offset)
             return False
-        self._hole_since.pop(tp, None)
+        self._holes.pop(tp, None)
         self._expected[tp] = offset + 1
         return True
 
     async def _seek_again(self, tp: TP, expected: int, offset: int) -> None:
         now = time.monotonic()
-        since = self._hole_since.get(tp)
-        if since is None:
-            self._hole_since[tp] = now
+        known = self._holes.get(tp)
+        if known is None:
+            self._holes[tp] = (now, offset)
             await self.seek(tp, expected)
-        elif now - since > HOLE_SECONDS:
+            return
+        since, following = known[0], min(known[1], offset)
+        self._holes[tp] = (since, following)
+        if now - since > HOLE_SECONDS:
             die(
                 OrderBroken(
-                    f"{tp.topic}[{tp.partition}] has no record {expected}; the next one is {offset}: ops are lost"
+                    f"{tp.topic}[{tp.partition}] has no record {expected}; the next one is {following}: ops are lost",
+                    f"raise the topic's retention; to go on without them, stop all workers and set the group's commit: "
+                    f"kafka-consumer-groups --group {self.app.conf.id} --topic {tp.topic}:{tp.partition} "
+                    f"--reset-offsets --to-offset {following} --execute",
                 )
             )
 

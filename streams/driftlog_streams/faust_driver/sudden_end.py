@@ -19,7 +19,8 @@ FATAL_EXIT = 70
 
 def die(error: BaseException, code: int = FATAL_EXIT) -> NoReturn:
     """Say why and end the process, now."""
-    log.critical("worker ends", reason=f"{type(error).__name__}: {error}", exit_code=code)
+    remedy = getattr(error, "remedy", "")
+    log.critical("worker ends", reason=f"{type(error).__name__}: {error}", remedy=remedy, exit_code=code)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -3,7 +3,8 @@
 A worker ends itself whenever going on would break a law (see `faust_driver.sudden_end`), so being started again is part of its design.
 Each child is one process for one space and slot. A child that ended by itself is started again after a backoff with
 full jitter; one that has run well for a while starts with a clean record. When a child fails too often in a row, what it
-cannot do will not mend by itself: the supervisor ends the others and exits with 1.
+cannot do will not mend by itself: the supervisor ends the others and exits with 1. What it fails of while its `surroundings`
+are in trouble counts nothing.
 
 SIGTERM or SIGINT is passed on; whoever is not gone after `STOP_SECONDS` is killed. Children die with a killed parent (see `worker`).
 """
@@ -25,6 +26,7 @@ import structlog
 
 from driftlog_schemas.connection import REVEAL
 from driftlog_streams.process.settings import WorkerSettings
+from driftlog_streams.process.surroundings import trouble
 
 log = structlog.get_logger()
 
@@ -73,10 +75,17 @@ def spawn(plan: ChildPlan) -> subprocess.Popen[bytes]:
 class Child:
     """One supervised process and its record of failures."""
 
-    def __init__(self, plan: ChildPlan, start: Callable[[ChildPlan], subprocess.Popen[bytes]]) -> None:
+    def __init__(
+        self,
+        plan: ChildPlan,
+        start: Callable[[ChildPlan], subprocess.Popen[bytes]],
+        trouble: Callable[[WorkerSettings], str],
+    ) -> None:
         self.plan = plan
         self._start = start
+        self._trouble = trouble
         self.failures = 0
+        self._ends = 0
         self.process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._next_start = 0.0
@@ -92,8 +101,12 @@ class Child:
         if code is None:
             return True
         self.process = None
-        self.failures = 1 if now - self._started_at > GOOD_SECONDS else self.failures + 1
-        pause = random.uniform(0, min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (self.failures - 1)))
+        trouble = self._trouble(self.plan.settings)
+        if now - self._started_at > GOOD_SECONDS:
+            self.failures = self._ends = 0
+        self.failures += not trouble
+        self._ends = min(self._ends + 1, MAX_FAILURES)
+        pause = random.uniform(0, min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (self._ends - 1)))
         self._next_start = now + pause
         log.warning(
             "worker process ended",
@@ -101,6 +114,7 @@ class Child:
             slot=self.plan.slot,
             code=code,
             failures=self.failures,
+            trouble=trouble,
             next_start_seconds=round(pause, 1),
         )
         return self.failures < MAX_FAILURES
@@ -114,9 +128,12 @@ class Supervisor:
     """Runs children until told to stop, or until one cannot be helped."""
 
     def __init__(
-        self, plans: Sequence[ChildPlan], start: Callable[[ChildPlan], subprocess.Popen[bytes]] = spawn
+        self,
+        plans: Sequence[ChildPlan],
+        start: Callable[[ChildPlan], subprocess.Popen[bytes]] = spawn,
+        trouble: Callable[[WorkerSettings], str] = trouble,
     ) -> None:
-        self._children = [Child(plan, start) for plan in plans]
+        self._children = [Child(plan, start, trouble) for plan in plans]
         self._stopping = threading.Event()
 
     def run(self) -> int:

@@ -26,6 +26,7 @@ from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import SetupProblem, WorkerError
 from driftlog_streams.process.logs import configure_logs
 from driftlog_streams.process.settings import WorkerSettings
+from driftlog_streams.process.surroundings import require_room
 
 SETUP_EXIT = 1
 _PR_SET_PDEATHSIG = 1
@@ -82,6 +83,7 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     from driftlog_streams.process.health import serve
 
     configure_logs(settings.log_level, space=space, slot=slot)
+    require_room(settings.data_dir)
     contract = load_contract(settings.app)
     (chosen,) = chosen_spaces(contract, (space,))
     check_topics(contract, [chosen], settings.kafka, settings.wait)

@@ -195,7 +195,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "worker: a gap that closed is remembered",
         f"{DRIVER}/overrides.py",
-        "self._hole_since.pop(tp, None)",
+        "self._holes.pop(tp, None)",
         "pass",
         GATE,
     ),

@@ -151,6 +151,7 @@ async def test_a_hole_that_stays_ends_the_process(
 
     assert passed == [0, 1, 2]
     assert isinstance(deaths[0], OrderBroken) and "has no record 3" in str(deaths[0])
+    assert "retention" in deaths[0].remedy and "--reset-offsets --to-offset 4" in deaths[0].remedy
 
 
 async def test_a_gap_that_closed_is_forgotten(
