@@ -2,7 +2,7 @@
 
 from driftlog_crdt.add_wins_set import AddWinsSet
 from driftlog_crdt.bounded_counter import BoundedCounter
-from driftlog_crdt.causal import Dot, Vector, concurrent, covers, dominates, joined
+from driftlog_crdt.causal import PAST, Dot, Vector, concurrent, covers, dominates, joined
 from driftlog_crdt.conflicts import Conflict, Place
 from driftlog_crdt.counter import Counter
 from driftlog_crdt.custom import Custom, assert_mergeable
@@ -19,6 +19,7 @@ from driftlog_crdt.errors import AlgebraError, BadEncoding, BadOperation, BadVal
 from driftlog_crdt.extremes import Max, Min
 from driftlog_crdt.field_type import FieldType, Siblings, Write
 from driftlog_crdt.flag import Flag
+from driftlog_crdt.forgetting import EverybodyBut
 from driftlog_crdt.grow_counter import GrowCounter
 from driftlog_crdt.grow_set import GrowSet
 from driftlog_crdt.hlc import HybridClock, bounded
@@ -38,6 +39,7 @@ __all__ = [
     "DELETE",
     "DOCUMENT",
     "FIELD_TYPES",
+    "PAST",
     "PUT",
     "AddWinsSet",
     "AlgebraError",
@@ -53,6 +55,7 @@ __all__ = [
     "DocumentState",
     "DocumentType",
     "Dot",
+    "EverybodyBut",
     "Field",
     "FieldType",
     "Flag",

@@ -22,9 +22,10 @@ Source: Bieniusa et al. 2012, "An optimized conflict-free replicated set", figur
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
-from driftlog_crdt.causal import Vector
+from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.errors import BadEncoding
 from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
@@ -111,6 +112,11 @@ class AddWinsSet(FieldType[SetState]):
 
     def is_new(self, state: SetState) -> bool:
         return not state
+
+    def fold(self, state: SetState, retired: Mapping[str, str], past: int) -> None:
+        for _, adds in state.values():
+            if [adds.pop(replica) for replica in (PAST, *retired) if replica in adds]:
+                adds[PAST] = past
 
     def erase(self, state: SetState, seen: Vector, observed: Plain) -> None:
         for key, (element, adds) in list(state.items()):

@@ -38,15 +38,16 @@ Source: Balegas et al. 2015, "Extending eventually consistent cloud databases fo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from driftlog_crdt.causal import Vector
+from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.counter import MAX_STEP, are_sums
 from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
 from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
-from driftlog_crdt.plain import Plain, check_plain
+from driftlog_crdt.plain import Plain
 
 
 class Row(NamedTuple):
@@ -61,6 +62,9 @@ class Row(NamedTuple):
 
 
 Rows: TypeAlias = dict[str, Row]
+
+_POSSIBLE_NAME = re.compile(r"[!-~]{1,80}")
+"""What a replica may be called, at most; rights given to any other name would be lost."""
 
 _GIVING = frozenset({"transfer", "transfer_room"})
 
@@ -102,7 +106,10 @@ class BoundedCounter(FieldType[Rows]):
             raise BadOperation(op.field, f"there is no bound on that side, so nothing to {op.kind}")
         if type(op.value) is not list or len(op.value) != 2 or type(op.value[0]) is not str:
             raise BadValue(op.field, f"{op.kind} takes [replica, number], not {op.value!r}")
-        check_plain(op.value[0], op.field)
+        if op.value[0] == PAST or not _POSSIBLE_NAME.fullmatch(op.value[0]):
+            raise BadValue(
+                op.field, f"{op.kind} to {op.value[0][:80]!r}: no replica is called so; name one that is there"
+            )
         _check_amount(op.value[1], op)
 
     def permit(self, state: Rows, op: Op) -> None:
@@ -120,6 +127,9 @@ class BoundedCounter(FieldType[Rows]):
         if kind in ("decrement", "transfer"):
             return [giver for giver, row in state.items() if giver != replica and row.rights.get(replica)]
         return [giver for giver, row in state.items() if giver != replica and row.room.get(replica)]
+
+    def heir(self, op: Op) -> str | None:
+        return op.value[0] if type(op.value) is list else None  # type: ignore[return-value]  # check() has seen a name
 
     def stands_alone(self, state: Rows, op: Op) -> bool:
         try:
@@ -173,6 +183,27 @@ class BoundedCounter(FieldType[Rows]):
         received = sum(row.room.get(replica, 0) for row in state.values())
         return held + own.sums[1] + received - sum(own.room.values()) - own.sums[0]
 
+    def fold(self, state: Rows, retired: Mapping[str, str], past: int) -> None:
+        """The heirs receive what rights were left, as gifts of the past."""
+        names = {PAST, *retired}
+        rows = [state[name] for name in sorted(names & state.keys())]
+        over = Row([sum(row.sums[side] for row in rows) for side in (0, 1)], {}, {})
+        for row in rows:
+            _add(over.rights, row.rights, names)
+            _add(over.room, row.room, names)
+        for replica, heir in retired.items():
+            _add(over.rights, {heir: max(0, self.rights(state, replica) or 0)}, names)
+            _add(over.room, {heir: max(0, self.room(state, replica) or 0)}, names)
+        for name in names & state.keys():
+            del state[name]
+        for row in state.values():
+            for given in (row.rights, row.room):
+                back = sum(given.pop(name) for name in names & given.keys())
+                if back:
+                    given[PAST] = back
+        if over != _NO_ROW:
+            state[PAST] = over
+
     def encode(self, state: Rows) -> Plain:
         rows: dict[str, Any] = {replica: [row.sums, row.rights, row.room] for replica, row in state.items()}
         return rows
@@ -206,6 +237,13 @@ _NO_ROW = Row([0, 0], {}, {})
 def _check_amount(amount: Plain, op: Op) -> None:
     if type(amount) is not int or not 0 <= amount <= MAX_STEP:
         raise BadValue(op.field, f"{op.kind} takes a whole number from 0 up, not {amount!r}")
+
+
+def _add(total: dict[str, int], gifts: Mapping[str, int], to_nobody: Collection[str]) -> None:
+    """What those who are over gave to each other is theirs together."""
+    for to, amount in gifts.items():
+        if amount and to not in to_nobody:
+            total[to] = total.get(to, 0) + amount
 
 
 def _larger(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:

@@ -18,6 +18,9 @@ from typing import NamedTuple
 Vector = Mapping[str, int]
 """replica -> highest seq seen; an absent replica counts as 0."""
 
+PAST = "*"
+"""The name under which replicas that are over are remembered together (see `forgetting`). No replica is called so."""
+
 
 class Dot(NamedTuple):
     """The name of one op of one document."""

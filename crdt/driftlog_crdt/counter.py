@@ -30,10 +30,10 @@ the erased sums follow Weidner and Almeida 2022, "An oblivious observed-reset em
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from driftlog_crdt.causal import Vector
+from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.errors import BadEncoding, BadValue
 from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
@@ -76,6 +76,8 @@ class Counter(FieldType[CounterState]):
         for replica, theirs in right.items():
             ours = result.get(replica)
             result[replica] = theirs[:] if ours is None else _larger(ours, theirs)
+        if (PAST in left) != (PAST in right) and PAST in left_seen and PAST in right_seen:
+            del result[PAST]  # erased on the other side
         return result
 
     def value(self, state: CounterState) -> int:
@@ -102,6 +104,12 @@ class Counter(FieldType[CounterState]):
     def copy(self, state: CounterState) -> CounterState:
         return {replica: sums[:] for replica, sums in state.items()}
 
+    def fold(self, state: CounterState, retired: Mapping[str, str], past: int) -> None:
+        left = [_left(state.pop(replica)) for replica in (PAST, *retired) if replica in state]
+        total = [sum(up for up, _ in left), sum(down for _, down in left)]
+        if total != _NOTHING:
+            state[PAST] = total
+
     def is_new(self, state: CounterState) -> bool:
         return not state
 
@@ -110,7 +118,7 @@ class Counter(FieldType[CounterState]):
 
     def observe(self, state: CounterState) -> Plain:
         seen: dict[str, Plain] = {
-            replica: [sums[0], sums[1]] for replica, sums in state.items() if sums[:2] != sums[2:]
+            replica: [sums[0], sums[1]] for replica, sums in state.items() if replica != PAST and sums[:2] != sums[2:]
         }
         return seen or None
 
@@ -124,12 +132,19 @@ class Counter(FieldType[CounterState]):
                 raise BadValue(field, f"erased sums of {replica}: two whole numbers expected")
 
     def erase(self, state: CounterState, seen: Vector, observed: Plain) -> None:
+        if PAST in seen:
+            state.pop(PAST, None)
         totals: Any = observed or {}
         for replica, (up, down) in totals.items():
             held = state.get(replica, _NOTHING)
             taken = [min(up, held[0]), min(down, held[1])]
             if taken != _NOTHING:
                 state[replica] = _larger(held, [0, 0, *taken])
+
+
+def _left(sums: list[int]) -> tuple[int, int]:
+    """What was counted and not erased."""
+    return (sums[0], sums[1]) if len(sums) == 2 else (sums[0] - sums[2], sums[1] - sums[3])
 
 
 def _larger(left: list[int], right: list[int]) -> list[int]:

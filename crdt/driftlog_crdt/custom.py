@@ -37,7 +37,7 @@ section 3.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -119,6 +119,12 @@ class Custom(WritesField):
             if all(covers(common, *dot) for dot in sight.standing)
         ]
         return max(known, key=lambda one: one[:2])[2] if known else self.default
+
+    def holds(self, state: Writes) -> Iterable[str]:
+        for write in state:
+            yield write.replica
+            for sight in _branch(write).sights:
+                yield from (dot.replica for dot in sight.standing)
 
     def encode(self, state: Writes) -> Plain:
         return dotted.encode([write._replace(value=_unfolded(write), branch=None) for write in state])

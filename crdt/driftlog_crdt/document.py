@@ -26,13 +26,13 @@ Deletes are in `deletion`, conflicts in `conflicts`, documents that are one writ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import Any
 
-from driftlog_crdt import deletion, document_codec, record, refusals
-from driftlog_crdt.causal import Vector, joined
+from driftlog_crdt import deletion, document_codec, forgetting, record, refusals
+from driftlog_crdt.causal import PAST, Vector, joined
 from driftlog_crdt.conflicts import Conflict, Place, conflict_of
 from driftlog_crdt.declared import DeletePolicy, Field, OnConflict, Unit
 from driftlog_crdt.document_state import (
@@ -164,7 +164,7 @@ class DocumentType:
         if size > self.max_bytes:
             raise TooLarge(op.field, f"a value of {size} characters, at most {self.max_bytes} bytes are declared")
 
-    def permit(self, state: DocumentState, op: Op) -> None:
+    def permit(self, state: DocumentState, op: Op, retired: Container[str] = ()) -> None:
         """Raise `BadOperation` if an op that `state` can take exceeds its writer's rights there.
 
         An honest op whose writer believed in nothing that was refused is permitted by every state that can take it, so a merge
@@ -174,6 +174,11 @@ class DocumentType:
         if merge is not None and merge.limited and not self._moot(state, op):
             stored = state.fields.get(op.field)
             merge.permit(merge.new() if stored is None else stored, op)
+            heir = merge.heir(op)
+            if heir is not None and heir in retired:
+                raise BadOperation(
+                    op.field, f"{heir} is over: what is given to it would be lost; name one that is there"
+                )
 
     def builds_on_refused(self, state: DocumentState, op: Op) -> bool:
         """Has an op that `state` can take lost its meaning, because its writer believed in an op that was refused?
@@ -191,17 +196,24 @@ class DocumentType:
         stored = state.fields.get(op.field)
         return not merge.stands_alone(merge.new() if stored is None else stored, op)
 
-    def apply(self, state: DocumentState, op: Op) -> Applied:
-        """Merge one checked op into `state`, in place. A gap or a duplicate changes nothing."""
+    def apply(self, state: DocumentState, op: Op, retired: Container[str] = ()) -> Applied:
+        """Merge one checked op into `state`, in place. A gap or a duplicate changes nothing.
+
+        Whatever comes of a retired replica is a duplicate; what the op had seen of one is covered (see `forgetting`).
+        """
         vector = state.vector
         replica, seq, _, name, kind, _, context, *_ = op
         last = vector.get(replica, 0)
         if seq != last + 1:
-            return DUPLICATE if seq <= last else GAP
+            return DUPLICATE if seq <= last or replica in retired else GAP
+        if replica in retired:
+            return DUPLICATE
         if context:
             for other, needed in context.items():
-                if vector.get(other, 0) < needed:
+                if vector.get(other, 0) < needed and other not in retired:
                     return GAP
+        if PAST in vector:
+            op = forgetting.seen_past(op, vector)
         if state.refused:
             refusals.learn(state.refused, op)
         if name == DOCUMENT and kind == DELETE:
@@ -226,12 +238,12 @@ class DocumentType:
             state.presence[replica] = seq
         return applied
 
-    def ready(self, state: DocumentState, op: Op) -> bool:
+    def ready(self, state: DocumentState, op: Op, retired: Container[str] = ()) -> bool:
         """Has the document merged all that the op's writer had seen, and the op's predecessor?"""
         get = state.vector.get
         if op.seq > get(op.replica, 0) + 1:
             return False
-        return all(get(replica, 0) >= seq for replica, seq in (op.context or {}).items())
+        return all(get(replica, 0) >= seq or replica in retired for replica, seq in (op.context or {}).items())
 
     def see(self, state: DocumentState, op: Op) -> None:
         """Count a refused op as seen, without effect."""
@@ -242,6 +254,9 @@ class DocumentType:
 
     def join(self, left: DocumentState, right: DocumentState) -> DocumentState:
         """The state of both sides' ops; arguments stay as they are."""
+        later = forgetting.later(left, right)
+        if later is not None:
+            return self.copy(later)
         if self.on_delete == "delete-wins":
             left, right = self._survivors(left, right), self._survivors(right, left)
         fields: dict[str, Any] = {}
@@ -263,10 +278,22 @@ class DocumentType:
 
     def prune(self, state: DocumentState, floor: Vector) -> None:
         """Forget, in place, what is kept only for writers who have not seen `floor`; nobody may be left who has not."""
+        floor = forgetting.with_past(floor, state.vector)
         deletion.prune(state, floor)
         refusals.prune(state.refused, floor)
         for name, field in state.fields.items():
             self._types[name].prune(field, floor)
+
+    def fold(self, state: DocumentState, retired: Mapping[str, str]) -> bool:
+        """Forget retired replicas by name, in place; each is given with the replica that inherits its rights. Was there any?
+
+        Only once every op still to come was written by somebody who had seen all of theirs (see `forgetting`).
+        """
+        return forgetting.fold(state, self._types, retired)
+
+    def purgeable(self, state: DocumentState, floor: Vector) -> bool:
+        """May the tombstone go, since everybody has seen `floor`?"""
+        return forgetting.purgeable(state, floor)
 
     def exists(self, state: DocumentState) -> bool:
         """Is there a document to read: some op has an effect that no delete has taken?"""
@@ -423,6 +450,8 @@ def _write(merge: FieldType[Any], field: Any, op: Op) -> Applied:
 
 
 def _check_dot(op: Op) -> None:
+    if op.replica == PAST:
+        raise BadOperation(op.field, f"no replica is called {PAST!r}: it stands for those who are over")
     if type(op.seq) is not int or op.seq < 1:
         raise BadOperation(op.field, f"seq {op.seq}: the first op of a replica has seq 1")
     if op.context:

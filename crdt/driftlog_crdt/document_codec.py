@@ -93,13 +93,11 @@ def _decode_runs(plain: object, document: str) -> Runs:
         if type(item) is not list or list(map(type, item)) != [int, int, bool]:
             break
         run = Run(*item)
-        if run.first > run.last or run.first < (runs[-1].last + 2 if runs else 1):
+        if run.first > run.last or run.first <= (runs[-1].last if runs else 0):
             break
         runs.append(run)
     if type(plain) is not list or not plain or len(runs) < len(plain):
-        raise BadEncoding(
-            "", f"{document}: refused ops are runs [first, last, emptied], ascending, with gaps between them"
-        )
+        raise BadEncoding("", f"{document}: refused ops are runs [first, last, emptied], ascending")
     return tuple(runs)
 
 

@@ -25,9 +25,10 @@ Source: Shapiro et al. 2011, section 2.3 (monotonic semilattice over max); kept 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
-from driftlog_crdt.causal import Vector
+from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.errors import BadEncoding, BadValue
 from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
@@ -108,6 +109,11 @@ class Max(FieldType[Steps]):
     def prune(self, state: Steps, floor: Vector) -> None:
         for replica, steps in state.items():
             state[replica] = steps[:1] + [step for step in steps[1:] if floor.get(replica, 0) < step[0]]
+
+    def fold(self, state: Steps, retired: Mapping[str, str], past: int) -> None:
+        peaks = [state.pop(replica)[0][1] for replica in (PAST, *retired) if replica in state]
+        if peaks:
+            state[PAST] = [(past, max(peaks, key=self._height))]
 
     def _height(self, number: Number) -> tuple[Number, int]:
         """The order of numbers; of equal ones the float is the higher, so that the pick is always the same."""

@@ -21,7 +21,7 @@ Source: the `riak_dt` behaviour (new, value, update, merge, equal, to_binary) fo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from driftlog_crdt.causal import Dot, Vector
@@ -161,6 +161,10 @@ class FieldType(ABC, Generic[S]):
     def permit(self, state: S, op: Op) -> None:
         """Raise `BadOperation` if the op's writer, seeing `state`, has no right to it. `apply` never asks."""
 
+    def heir(self, op: Op) -> str | None:
+        """To whom `op` gives a right, if to anybody."""
+        return None
+
     def relies_on(self, state: S, replica: str, kind: str) -> Collection[str]:
         """Whose earlier ops an op of a kind that is not contextual still needs."""
         return ()
@@ -188,6 +192,13 @@ class FieldType(ABC, Generic[S]):
 
     def prune(self, state: S, floor: Vector) -> None:
         """Forget, in place, what is kept only for writers who have not seen `floor`; nobody is left who has not."""
+
+    def fold(self, state: S, retired: Mapping[str, str], past: int) -> None:
+        """Make what these replicas did the past's, in place: its dot is `(PAST, past)`. Each is given with its heir (see `forgetting`)."""
+
+    def holds(self, state: S) -> Iterable[str]:
+        """Of whom there are writes that must stay under their own name."""
+        return ()
 
     def place(self, op: Op) -> str:
         """Where in the field `op` writes: the key of a map, "" in all others."""

@@ -31,7 +31,7 @@ Source: Brown et al. 2014, "Riak DT Map: a composable, convergent replicated dic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from driftlog_crdt.causal import Vector
@@ -158,6 +158,16 @@ class Map(FieldType[Entries]):
     def prune(self, state: Entries, floor: Vector) -> None:
         for stored in state.values():
             self.of.prune(stored, floor)
+
+    def fold(self, state: Entries, retired: Mapping[str, str], past: int) -> None:
+        for key, stored in list(state.items()):
+            self.of.fold(stored, retired, past)
+            if self.of.is_new(stored):
+                del state[key]
+
+    def holds(self, state: Entries) -> Iterable[str]:
+        for stored in state.values():
+            yield from self.of.holds(stored)
 
     def place(self, op: Op) -> str:
         return _split(op)[0]

@@ -31,25 +31,25 @@ class Run(NamedTuple):
     first: int
     last: int
     emptied: bool = False
-    """Would one of them have emptied the document, so that its writer went on with a new one?"""
+    """Would they have emptied the document, so that their writer went on with a new one?"""
 
 
 Runs: TypeAlias = tuple[Run, ...]
-"""Ascending, with a gap between runs."""
+"""Ascending."""
 
 Refused: TypeAlias = dict[str, Runs]
 """replica -> its refused ops that it may not know of; nobody has an empty entry"""
 
 MAX_RUNS = 64
-"""Of one replica. Beyond them the oldest two become one: what lies between is then taken for refused, and costs its writer a second
-try, no more."""
+"""Of one replica. Beyond them the oldest two become one: what lies between is then taken for refused, as bad as the worse of them, and
+costs its writer a second try, no more."""
 
 
 def remember(refused: Refused, op: Op, emptied: bool) -> None:
     """`op` was refused. Would it have emptied the document?"""
     learn(refused, op)
     runs = (*refused.get(op.replica, ()), Run(op.seq, op.seq, emptied))
-    if len(runs) > 1 and runs[-2].last == op.seq - 1:
+    if len(runs) > 1 and runs[-2].last == op.seq - 1 and runs[-2].emptied == emptied:
         runs = (*runs[:-2], _one(*runs[-2:]))
     if len(runs) > MAX_RUNS:
         runs = (_one(*runs[:2]), *runs[2:])

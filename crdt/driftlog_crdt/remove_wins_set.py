@@ -27,10 +27,11 @@ follow Baquero, Almeida and Shoker 2017, section 5.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from driftlog_crdt import dotted
-from driftlog_crdt.causal import Vector
+from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.dotted import Writes
 from driftlog_crdt.errors import BadEncoding
 from driftlog_crdt.field_type import FieldType, Write
@@ -100,6 +101,13 @@ class RemoveWinsSet(FieldType[OpsState]):
 
     def is_new(self, state: OpsState) -> bool:
         return not state
+
+    def fold(self, state: OpsState, retired: Mapping[str, str], past: int) -> None:
+        for _, writes in state.values():
+            over = [w.value is True for w in writes if w.replica == PAST or w.replica in retired]
+            if over:
+                kept = [w for w in writes if w.replica != PAST and w.replica not in retired]
+                writes[:] = sorted([Write(PAST, past, 0, all(over)), *kept])
 
     def erase(self, state: OpsState, seen: Vector, observed: Plain) -> None:
         for key, (_, writes) in list(state.items()):

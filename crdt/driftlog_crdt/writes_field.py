@@ -67,6 +67,9 @@ class WritesField(FieldType[Writes]):
     def erase(self, state: Writes, seen: Vector, observed: Plain) -> None:
         dotted.erase(state, seen)
 
+    def holds(self, state: Writes) -> Iterable[str]:
+        return [write.replica for write in state]
+
     def standing(self, state: Writes, key: str) -> Sequence[Write]:
         return state
 

@@ -22,6 +22,7 @@ def judge(played: Played) -> None:
     _another_order_gives_the_same_bytes(played, whole)
     _joins_give_what_the_union_gives(played)
     _a_pruned_state_takes_the_last_op_like_the_whole_one(played, whole)
+    _a_folded_state_takes_the_last_op_like_the_whole_one(played, whole)
 
 
 def _decisions_are_right(played: Played) -> None:
@@ -140,6 +141,26 @@ def _a_pruned_state_takes_the_last_op_like_the_whole_one(played: Played, whole: 
     document.prune(state, {r: count for r, count in zip(REPLICAS, seen, strict=True) if count})
     assert document.values(state) == document.values(played.fold(earlier))
     deliver(document, state, played.ops[last], played.events[last])
+    _same(document, state, whole)
+    _same(document, document.join(state, played.fold(earlier)), whole)
+
+
+def _a_folded_state_takes_the_last_op_like_the_whole_one(played: Played, whole: DocumentState) -> None:
+    """Those are over whose ops the last op's writer has all seen."""
+    document, (*earlier, last) = played.document, played.all
+    op, cut = played.ops[last], played.cuts[last]
+    totals = played.fold(earlier).vector
+    over = {
+        r: op.replica for r, count in zip(REPLICAS, cut, strict=True) if r != op.replica and count == totals.get(r, 0)
+    }
+    state = played.fold(earlier)
+    document.fold(state, over)
+    _same(document, state, played.fold(earlier))
+    if played.events[last].refused:
+        document.see(state, op)
+    else:
+        document.permit(state, op, () if document.limited else over)  # what is given to those who are over is refused
+        document.apply(state, op, over)
     _same(document, state, whole)
     _same(document, document.join(state, played.fold(earlier)), whole)
 

@@ -10,6 +10,7 @@ model says (`test_reference`).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as attribute
 from random import Random
@@ -67,15 +68,17 @@ class History:
             deliver(self.document, state, op, event)
         return state
 
-    def delivery(self, cut: frozenset[Dot], order: Random | None = None) -> list[tuple[Op, Event]]:
-        """The ops in `cut`, in the order they were made, or in any other that their dots and contexts allow.
+    def delivery(
+        self, cut: frozenset[Dot], order: Random | None = None, known: Mapping[str, int] | None = None
+    ) -> list[tuple[Op, Event]]:
+        """The ops in `cut`, in the order they were made, or in any other that their dots and contexts allow after what is known.
 
         An op without context waits for its predecessor alone, although its writer may have seen more.
         """
         waiting = [(op, event) for op, event in zip(self.ops, self.events, strict=True) if event.dot in cut]
         if order is None:
             return waiting
-        seen: dict[str, int] = {}
+        seen = dict(known or {})
         result = []
         while waiting:
             ready = [
@@ -164,17 +167,20 @@ class _Writer:
 
 
 @st.composite
-def histories(draw: st.DrawFn, document: DocumentType, *, start: History | None = None) -> History:
-    """A history of a few steps on one document; after `start`, which everybody has seen, if given.
+def histories(
+    draw: st.DrawFn, document: DocumentType, *, start: History | None = None, without: Collection[str] = ()
+) -> History:
+    """A history of a few steps on one document; after `start`, which everybody has seen, if given; `without` these replicas.
 
     Few replicas are likelier than many, and a writer often learns before it writes: forks that meet again say most.
     """
     history = History(document, cuts=[frozenset()])
     if start is not None:
         history = History(document, list(start.ops), list(start.events), [start.everything])
-    count = draw(_COUNTS)
-    somebody, fields = _CROWDS[count], st.sampled_from(list(document.fields))
-    writers = {name: _Writer(history, name) for name in REPLICAS[:count]}
+    names = [name for name in REPLICAS[: draw(_COUNTS)] if name not in without] or ["g"]
+    somebody = st.sampled_from(names) if without else _CROWDS[len(names)]
+    fields = st.sampled_from(list(document.fields))
+    writers = {name: _Writer(history, name) for name in names}
     for _ in range(draw(_STEPS)):
         writer, action = writers[draw(somebody)], draw(_ACTIONS)
         if action < 10:

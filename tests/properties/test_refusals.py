@@ -86,7 +86,7 @@ def test_what_everybody_has_seen_is_forgotten() -> None:
         {"a": [[1, 2, 0]]},
         {"a": [[2, 1, False]]},
         {"a": [[0, 1, False]]},
-        {"a": [[1, 2, False], [3, 4, False]]},
+        {"a": [[1, 2, False], [2, 4, False]]},
         {"a": [[3, 4, False], [1, 1, False]]},
         {"a": [[1, True, False]]},
         {"a": 5},

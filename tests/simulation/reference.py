@@ -268,17 +268,17 @@ def effective(ops: Sequence[Op], policy: str) -> list[Op]:
 def not_known_to_their_writers(
     accepted: Sequence[Op], rejected: Sequence[Op], policy: str
 ) -> dict[str, list[list[Any]]]:
-    """replica -> runs of its rejected ops, as [first, last, would one have emptied the document], that no op of it has answered."""
+    """replica -> runs of its rejected ops, as [first, last, would they have emptied the document], that no op of it has answered."""
     runs: dict[str, list[list[Any]]] = {}
     for op in sorted(rejected, key=lambda op: op.seq):
         own = [other for other in (*accepted, *rejected) if other.replica == op.replica]
         if any(other.seq - 1 - other.unsure >= op.seq for other in own):
             continue
         of_replica = runs.setdefault(op.replica, [])
-        if not of_replica or of_replica[-1][1] != op.seq - 1:
-            of_replica.append([op.seq, op.seq, False])
+        emptied = op.kind == "delete" and policy == "delete-wins"
+        if not of_replica or of_replica[-1][1:] != [op.seq - 1, emptied]:
+            of_replica.append([op.seq, op.seq, emptied])
         of_replica[-1][1] = op.seq
-        of_replica[-1][2] |= op.kind == "delete" and policy == "delete-wins"
     return runs
 
 
