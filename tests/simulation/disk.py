@@ -127,6 +127,16 @@ class Disk:
         self._unsynced.clear()
         self.families = {name: family.copy() for name, family in self._safe.items()}
 
+    def backup(self) -> dict[str, Family]:
+        """What a power cut would leave now at least."""
+        return {name: family.copy() for name, family in self._safe.items()}
+
+    def restore(self, backup: dict[str, Family]) -> None:
+        """The disk is as it was when the backup was made."""
+        self._unsynced.clear()
+        self._safe = {name: family.copy() for name, family in backup.items()}
+        self.families = {name: family.copy() for name, family in backup.items()}
+
     def wipe(self) -> None:
         """An empty disk."""
         self.families, self._safe, self._unsynced = {}, {}, []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import DiskFull, EdgeError
 from driftlog_edge.incoming.puller import Pulled
 from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry
+from driftlog_edge.store.lives import Chain
 from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.partitioning import partition_of
@@ -26,9 +29,9 @@ from driftlog_schemas.state_codec import META, codecs_of
 from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
 from tests.simulation.app import CONTRACT, PARTITIONS, SPACE
 from tests.simulation.clock import DeviceClock
-from tests.simulation.disk import Disk
+from tests.simulation.disk import Disk, Put
 from tests.simulation.disk_store import DiskStore
-from tests.simulation.history import Answer, Cut, EdgeEnd, Intent, Known
+from tests.simulation.history import Answer, Cut, EdgeEnd, Intent, Known, Restored
 from tests.simulation.life import Life
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.route import SimulatedRoute
@@ -232,6 +235,7 @@ class EdgeNode:
         self._again: list[Intent] = []
         """unanswered, to be tried again"""
         self._retired = False
+        self._backup: tuple[int, Any] | None = None
         world.scheduler.after(world.scheduler.between(1, 5_000), f"{name} user", self._use)
 
     def start(self) -> None:
@@ -343,6 +347,37 @@ class EdgeNode:
     def power_cut(self) -> None:
         """Everything that was not synced may go."""
         self.died("power cut", power_cut=True)
+
+    def backup(self) -> None:
+        """Somebody copies the disk."""
+        self._backup = (self.world.scheduler.now, self.disk.backup())
+
+    def restore(self) -> None:
+        """Somebody puts the older copy back; the user does not ask again what that disk has never heard of."""
+        if self._backup is None or self.process is None:
+            return
+        taken_ms, copy = self._backup
+        self.died("set back to an older copy")
+        self.disk.restore(copy)
+        self._again.clear()
+        self.world.history.restored.append(Restored(self.name, taken_ms, self.world.scheduler.now))
+        self.world.history.situation("a disk was set back")
+
+    def flip(self) -> None:
+        """One bit of what a chain's next batch will name as the one before it."""
+        family = self.disk.family(Family.META.value)
+        chains = [
+            (key, value) for key, value in family.scan(keys.CHAINS, keys.CHAINS + b"\xff") if Chain.decode(value).head
+        ]
+        if not chains or self.process is None:
+            return
+        self.died("a bit flips")
+        key, value = self.world.scheduler.random.choice(chains)
+        chain = Chain.decode(value)
+        flipped = replace(chain, head=bytes((chain.head[0] ^ 1, *chain.head[1:])))
+        self.disk.sync()
+        self.disk.write([Put(Family.META.value, key, flipped.encode())], sync=True)
+        self.world.history.situation("a bit flipped in a stored prev")
 
     def disk_full(self, duration_ms: int) -> None:
         """No write succeeds for a while."""

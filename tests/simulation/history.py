@@ -70,6 +70,15 @@ class StoreWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """An edge's disk was set back to an older copy: what was answered between was forgotten by it."""
+
+    edge: str
+    taken_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeEnd:
     """How an edge stood at the end."""
 
@@ -94,6 +103,7 @@ class History:
     """(time, edge, command id, code): said no on the edge; no effect anywhere"""
     known: list[Known] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
+    restored: list[Restored] = field(default_factory=list)
     store_writes: list[StoreWrite] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
@@ -113,6 +123,10 @@ class History:
     events: int = 0
     situations: Counter[str] = field(default_factory=Counter)
     """What was met, and how often; for the table of what the worlds cover."""
+
+    def forgotten(self, answer: Answer) -> bool:
+        """Was it answered on a disk that was then set back to before?"""
+        return any(r.edge == answer.edge and r.taken_ms <= answer.at_ms <= r.at_ms for r in self.restored)
 
     def situation(self, name: str, times: int = 1) -> None:
         """It happened."""

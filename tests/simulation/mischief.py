@@ -39,6 +39,11 @@ def plan(world: World) -> None:
                 f"{edge.name} clock set",
                 lambda e=edge: e.clock.set_skew(scheduler.between(-2 * HOUR_MS, 2 * HOUR_MS)),
             )
+        if faults.restores:
+            _some(world, 2, f"{edge.name} backup", edge.backup)
+            _some(world, 1, f"{edge.name} restore", edge.restore)
+        if faults.flips:
+            _some(world, 1, f"{edge.name} flip", edge.flip)
     for worker in world.workers:
         if faults.worker_crashes:
             _some(world, 4, f"{worker.name} crash", lambda w=worker: w.crash_soon())

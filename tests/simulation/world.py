@@ -51,6 +51,8 @@ class Faults:
     rough_route: bool
     compaction: bool
     forgeries: bool
+    restores: bool
+    flips: bool
 
     @classmethod
     def drawn(cls, scheduler: Scheduler) -> Faults:
