@@ -331,9 +331,9 @@ class Sync:
         for answer in pulled.answered:
             self._answered(answer, now)
         for space, partition, notice in pulled.refused:
-            self._shipper.refused(space, partition, now)
-            self._refusal = f"the cloud refuses this device's batches: {notice.code}: {notice.reason}"
-            log.error("batch refused", code=notice.code, reason=notice.reason)
+            if self._shipper.refused(space, partition, now):  # else it is an old one, or a forger's
+                self._refusal = f"the cloud refuses this device's batches: {notice.code}: {notice.reason}"
+                log.error("batch refused", code=notice.code, reason=notice.reason)
         if pulled.forked or any(answer.forked for answer in pulled.answered):
             self.renewing.run()
         self.unreadable += pulled.unreadable
@@ -354,7 +354,8 @@ class Sync:
             self._shipper.deferred(answer.space, answer.partition, now)
         if answer.refused:
             taken = self._again.take_back(answer.space, answer.partition, answer.refused)
-            self._committer.stage(taken, sync=True)
+            if taken:
+                self._committer.stage(taken, sync=True)
         self._run_again()
 
     def _run_again(self) -> None:

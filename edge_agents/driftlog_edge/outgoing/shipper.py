@@ -139,11 +139,12 @@ class Shipper:
                 del places[place]
         self._resend = [place for place in self._resend if place[:2] != (space, partition)]
 
-    def refused(self, space: str, partition: int, now: float, seconds: float = REFUSED_SECONDS) -> None:
-        """The cloud did not take this partition's batches (yet): those that the log has go out again soon."""
-        for (other, at, _), wait in self._delivered.items():
-            if (other, at) == (space, partition):
-                wait.due = now + min(AGAIN_CAP_SECONDS, seconds * (1 << min(max(wait.attempts - 1, 0), 10)))
+    def refused(self, space: str, partition: int, now: float) -> bool:
+        """The cloud did not take this partition's batches (yet): those that the log has go out again soon. Were there any?"""
+        meant = [wait for place, wait in self._delivered.items() if place[:2] == (space, partition)]
+        for wait in meant:
+            wait.due = now + min(AGAIN_CAP_SECONDS, REFUSED_SECONDS * (1 << min(max(wait.attempts - 1, 0), 10)))
+        return bool(meant) or any(place[:2] == (space, partition) for place in self._flying)
 
     def early(self, places: Iterable[BatchPlace], now: float) -> None:
         """These came before their predecessor, or found no room."""

@@ -144,3 +144,14 @@ def test_help_shows_an_example(name: str) -> None:
     result = CliRunner().invoke(cli, [name, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     assert f"Example: driftlog edge {name}" in result.stdout
+
+
+def test_the_review_list(url: str) -> None:
+    def review(*words: str) -> Any:
+        return CliRunner().invoke(cli, ["review", words[0], "--url", url, *words[1:]])
+
+    assert data(review("list", "--json")) == []
+    for decide in ("apply", "drop"):
+        refused = review(decide, "nobody")
+        assert refused.exit_code == 1
+        assert "not on the review list" in refused.stderr

@@ -95,7 +95,8 @@ def test_what_the_cloud_did_not_believe_goes_out_again_soon(replica: Replica) ->
     for batch in sent:
         replica.shipper.delivered(batch, now=0.0)
 
-    replica.shipper.refused("retail", sent[0].partition, now=0.0)
+    assert replica.shipper.refused("retail", sent[0].partition, now=0.0)
+    assert not replica.shipper.refused("retail", sent[0].partition + 1, now=0.0), "nothing of ours was sent there"
 
     assert not replica.shipper.tick(REFUSED_SECONDS - 1)
     assert replica.shipper.tick(REFUSED_SECONDS)
