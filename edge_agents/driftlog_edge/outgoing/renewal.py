@@ -18,7 +18,7 @@ from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.lives import FOREIGN_DOT
+from driftlog_edge.store.lives import FOREIGN_DOT, OTHER_DEVICE
 from driftlog_edge.store.views import Views
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.errors import ContractError
@@ -59,10 +59,10 @@ class Renewal:
         """Can no batch of ours enter the old chain any more? Only the one that follows its head could."""
         row, chain = self._row(space, partition), self._lives.chain(space, partition)
         waiting = [batch for batch in self._outbox.sealed.of(space, partition) if batch.number > chain.settled]
+        if chain.fork == OTHER_DEVICE or (row is not None and row.ended):
+            return True
         if row is None:
             return not waiting
-        if row.ended:
-            return True
         following = next((batch for batch in waiting if batch.number == row.last + 1), None)
         body = None if following is None else self._outbox.sealed.batch(following)
         return body is None or body.prev != row.head
@@ -75,13 +75,20 @@ class Renewal:
     def unknown(self, space: str, partition: int) -> tuple[int, int] | None:
         """From which offset to before which the op topic has what others wrote in our name; None where nothing is to be learnt."""
         row, chain = self._row(space, partition), self._lives.chain(space, partition)
-        if row is None or row.head == chain.settled_head or not self._rebase.undecided(space, partition):
+        if (
+            chain.fork == OTHER_DEVICE
+            or row is None
+            or row.head == chain.settled_head
+            or not self._rebase.undecided(space, partition)
+        ):
             return None
         return chain.offset + 1, row.offset + 1
 
     def known(self, space: str, partition: int, values: Sequence[bytes]) -> Lineage:
         """What the chain holds besides our own batches, from the records of the op topic."""
         row, chain = self._row(space, partition), self._lives.chain(space, partition)
+        if chain.fork == OTHER_DEVICE:
+            return Lineage({}, complete=False)  # the old device's rows are not for this one to read
         if row is None or row.head == chain.settled_head:
             return NOTHING
         return lineage(row, self._bodies(values), {chain.settled_head})

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from driftlog_edge.ports import Family, Place, Store
 from driftlog_edge.store import keys
@@ -26,6 +26,8 @@ FORKED = "forked"
 """Why a life is over: somebody else speaks in its name, and is heard."""
 FOREIGN_DOT = "foreign_dot"
 """The same, seen by a confirmed dot that this folder never made."""
+OTHER_DEVICE = "other_device"
+"""The folder was given to another device, which cannot sign what the old one has sealed."""
 KEPT = 16
 """Earlier lives that are remembered, to be told to people."""
 
@@ -172,7 +174,10 @@ def ensure_life(store: Store, device: str, wall_ms: int, draw: Callable[[], str]
     if not lives or device_of(lives[-1].replica) != device:
         why = f"the folder was given to device {device}" if lives else ""
         lives.append(Life(replica_id(device, draw()), wall_ms, why))
-        store.write({(Family.META, keys.LIVES): _encoded(lives[-KEPT:])}, sync=True)
+        writes: dict[Place, bytes | None] = {(Family.META, keys.LIVES): _encoded(lives[-KEPT:])}
+        for key, value in store.scan(Family.META, keys.CHAINS):
+            writes[Family.META, key] = replace(Chain.decode(value), fork=OTHER_DEVICE).encode()
+        store.write(writes, sync=True)
 
 
 def _encoded(lives: Iterable[Life]) -> bytes:

@@ -33,8 +33,8 @@ class Folders:
         self._root, self._identity, self._ids = root, identity, ids
         self._open: dict[str, Replica] = {}
 
-    def open(self, name: str) -> Replica:
-        self._open[name] = Replica(self._root / name, self._identity, self._ids)
+    def open(self, name: str, identity: Identity | None = None) -> Replica:
+        self._open[name] = Replica(self._root / name, identity or self._identity, self._ids)
         return self._open[name]
 
     def copy(self, name: str, to: str) -> None:
@@ -242,3 +242,20 @@ def test_what_nobody_can_tell_any_more_goes_to_a_person(folders: Folders, cloud:
     assert said["maybe"].code == "maybe_counted"
     assert merged(cloud) == restored.on_hand("tea") == 1011
     assert (restored.lives.newest.rebased, restored.lives.newest.review) == (1, 2)
+
+
+def test_a_folder_given_to_another_device_goes_on_under_its_name(folders: Folders, cloud: Cloud) -> None:
+    first = folders.open("a")
+    receive(first, "merged-unknown-to-it", 1)
+    ship(first, cloud)
+    receive(first, "unsent", 10)
+    folders.copy("a", "moved")
+    moved = folders.open("moved", Identity.create("store-2"))
+    pull(moved, cloud, STATE)
+    moved.renew([])
+    receive(moved, "later", 100)
+    settle(moved, cloud)
+
+    assert moved.lives.replica.startswith("store-2.")
+    assert moved.entry("merged-unknown-to-it").status is Status.REVIEW
+    assert merged(cloud) == moved.on_hand("tea") == 111
