@@ -29,7 +29,7 @@ from driftlog_schemas.state_codec import META, codecs_of
 from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
 from tests.simulation.app import CONTRACT, PARTITIONS, SPACE
 from tests.simulation.clock import DeviceClock
-from tests.simulation.disk import Disk, Put
+from tests.simulation.disk import Disk
 from tests.simulation.disk_store import DiskStore
 from tests.simulation.history import Answer, Cut, EdgeEnd, Intent, Known, Restored
 from tests.simulation.life import Life
@@ -376,7 +376,9 @@ class EdgeNode:
         chain = Chain.decode(value)
         flipped = replace(chain, head=bytes((chain.head[0] ^ 1, *chain.head[1:])))
         self.disk.sync()
-        self.disk.write([Put(Family.META.value, key, flipped.encode())], sync=True)
+        damaged = self.disk.backup()
+        damaged[Family.META.value].put(key, flipped.encode())
+        self.disk.restore(damaged)
         self.world.history.situation("a bit flipped in a stored prev")
 
     def disk_full(self, duration_ms: int) -> None:

@@ -97,10 +97,18 @@ class Verdicts:
         return chain, ""
 
     def _noticed(self, row: ChainRow, found: Answered) -> str:
+        """What a notice means: why this life is over, or what goes out again. A row keeps the newest notice only, so what it says
+        of a batch is asked of the row too: one that does not follow the head was refused, whatever was refused after it."""
         notice = row.notice
-        batch = None if notice is None else self._sealed.get(row.space, row.partition, notice.number)
-        if notice is None or batch is None or notice.digest != batch.digest[:SHORT_DIGEST] or notice.number <= row.last:
+        if notice is None or notice.number <= row.last:
             return ""
+        following = self._sealed.get(row.space, row.partition, row.last + 1)
+        body = None if following is None else self._sealed.batch(following)
+        if body is not None and body.prev != row.head:
+            return FORKED
+        batch = self._sealed.get(row.space, row.partition, notice.number)
+        if batch is None or notice.digest != batch.digest[:SHORT_DIGEST]:
+            return ""  # of another copy of this folder
         if notice.code in _ENDS:
             return notice.code
         found.early += [b.place for b in self._sealed.of(row.space, row.partition) if b.number > row.last]

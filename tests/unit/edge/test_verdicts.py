@@ -108,6 +108,20 @@ def test_a_refusal_as_forked_ends_the_life_if_it_is_of_our_batch(lives: Callable
     assert lives().lives.chain("retail", S1).fork == FORKED, "and that is known after a restart"
 
 
+def test_a_refusal_is_known_though_a_later_notice_stands_over_it(replica: Replica, cloud: Cloud) -> None:
+    first = sent_one(replica)
+    pull(replica, cloud, row(replica, first))
+    chain = replica.lives.chain("retail", S1)
+    damaged = replica.lives.written("retail", S1, replace(chain, head=b"a flipped bit..."))
+    replica.journal.stage(damaged, sync=True)
+    sent_one(replica, "c2")
+    third = sent_one(replica, "c3")
+
+    pull(replica, cloud, row(replica, first, notice=Notice(3, third.digest[:8], 9, "early", "")))
+
+    assert replica.lives.chain("retail", S1).fork == FORKED
+
+
 @pytest.mark.parametrize("ended", ["ended", "retired"])
 def test_an_end_that_we_did_not_write_ends_the_life(replica: Replica, cloud: Cloud, ended: str) -> None:
     pull(replica, cloud, row(replica, sent_one(replica), ended=ended))
