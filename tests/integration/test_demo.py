@@ -64,7 +64,7 @@ def test_a_demo_that_is_ended_leaves_nothing(folder: Path, tmp_path: Path, numbe
         with demo.process as process:
             until(lambda: "goods arrive" in demo.told().lower(), "the day begins", 90, demo.told)
             running = demo.commands()
-            for part in ("kafka.Kafka", "quarkus-run", "driftlog_streams.worker", "edge run"):
+            for part in ("kafka.Kafka", "quarkus-run", "driftlog_streams.process.worker", "edge run"):
                 assert any(part in command for command in running), running
             assert list(folder.rglob("*.identity.json"))
             process.send_signal(number)
