@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -28,6 +29,7 @@ from driftlog_schemas.contract import (
     InvalidInput,
     Json,
     SpaceContract,
+    Touches,
 )
 
 D = TypeVar("D", bound=Document)
@@ -133,12 +135,28 @@ class Space:
     @overload
     def command(self, function: Callable[P, R]) -> Callable[P, R]: ...
     @overload
-    def command(self, *, name: str = "", priority: str = "normal") -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-    def command(self, function: Callable[..., Any] | None = None, *, name: str = "", priority: str = "normal") -> Any:
-        """Function decorator: a validated, atomic intent. The first parameter is the Transaction."""
+    def command(
+        self, *, name: str = "", priority: str = "normal", touches: Mapping[type[Document], Sequence[str]] | None = None
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def command(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        name: str = "",
+        priority: str = "normal",
+        touches: Mapping[type[Document], Sequence[str]] | None = None,
+    ) -> Any:
+        """Function decorator: a validated, atomic intent. The first parameter is the Transaction.
+
+        `touches`  what it may change, `{Stock: ["on_hand"]}`: fields, `"delete"`, or `"*"` for all of a document. The cloud refuses
+                   anything else under its name. Without it a right to this command is a right to write all of its space.
+        """
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-            command = _compile_command(function, self.name, name or function.__name__, priority)
+            command = replace(
+                _compile_command(function, self.name, name or function.__name__, priority),
+                touches=None if touches is None else self._touches(name or function.__name__, touches),
+            )
             for space in self._app._spaces.values():
                 if command.name in space._commands:
                     raise DeclarationError(command.name, "is declared twice as a command", "rename one of them")
@@ -146,6 +164,22 @@ class Space:
             return function
 
         return declare if function is None else declare(function)
+
+    def _touches(self, command: str, touches: Mapping[type[Document], Sequence[str]]) -> Touches:
+        found: dict[str, frozenset[str]] = {}
+        for kind, places in touches.items():
+            contract = getattr(kind, "__driftlog__", None)
+            if contract is None or contract.name not in self._collections:
+                fact = (
+                    f"touches {getattr(kind, '__name__', repr(kind))}, which is not a collection of space {self.name!r}"
+                )
+                raise DeclarationError(command, fact, "declare it first")
+            unknown = set(places) - contract.document.fields.keys() - {"*", "delete"}
+            if unknown or isinstance(places, str):
+                fact = f"touches {', '.join(sorted(unknown)) or places!r} of {contract.name}"
+                raise DeclarationError(command, fact, f"name fields of {contract.name}, 'delete' or '*', in a list")
+            found[contract.name] = frozenset(places)
+        return found
 
     def guard(self, kind: type[D]) -> Callable[[Callable[[D, D], None]], Callable[[D, D], None]]:
         """Function decorator: a rule `(before, after)` that the cloud checks on the merged state of `kind`."""

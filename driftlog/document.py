@@ -35,6 +35,9 @@ from driftlog_schemas.state_codec import META
 
 D = TypeVar("D", bound="Document")
 
+MAX_MAX_BYTES = 480_000
+"""A record holds a state twice, as columns and as the merge keeps it, and a broker takes a megabyte."""
+
 
 class Document:
     """Base of every declared document."""
@@ -118,6 +121,12 @@ def compile_collection(
     _require_choice(name, "history", history, get_args(History))
     if max_bytes < 0:
         raise DeclarationError(name, f"max_bytes={max_bytes}", "give a size in bytes, or 0 for the default")
+    if max_bytes > MAX_MAX_BYTES:
+        raise DeclarationError(
+            name,
+            f"max_bytes={max_bytes} is more than any record can hold",
+            f"give at most {MAX_MAX_BYTES}, or keep the large part in documents of its own",
+        )
     hints = _hints(cls)
     for part, field_name in (("scope", scope), ("id", id)):
         if hints.get(field_name) is not str:

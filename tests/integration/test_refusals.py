@@ -71,6 +71,9 @@ class Mail:
         thief = identity("thief", 0, seed=1)
         return self._codec.envelope(SignedBatch(victim.device_id, victim.key_id, thief.sign(body), body))
 
+    def envelope(self, signed: SignedBatch) -> bytes:
+        return self._codec.envelope(signed)
+
     def send(self, value: bytes) -> None:
         topic = topics.ops_topic(self._run.space.name)
         self._producer.produce(topic, value, b"by hand", self._partition)

@@ -25,7 +25,7 @@ from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import Views
 from driftlog_schemas.batch_codec import encode_command
 from driftlog_schemas.bounds import MAX_COMMAND_ID
-from driftlog_schemas.contract import AppContract, InvalidInput, Json
+from driftlog_schemas.contract import AppContract, CommandContract, InvalidInput, Json, touches_op
 from driftlog_schemas.errors import TooBig
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
@@ -91,7 +91,7 @@ class Executor:
             command.priority,
             mark,
             actor,
-            lambda run: command.run(run, checked),
+            lambda run: _declared_only(command, run, command.run(run, checked)),
             asked.run(arguments),
         )
 
@@ -224,3 +224,13 @@ class Executor:
 
     def _writer(self, space: str, scope: str) -> str:
         return self._lives.writer(*self._outbox.place(space, scope))
+
+
+def _declared_only(command: CommandContract, run: Run, result: Json) -> Json:
+    """The result, of a command that changed only what it declares; the cloud would refuse anything else under its name."""
+    if command.touches is not None:
+        for document, op in run.ops:
+            if not touches_op(command.touches, document.collection, op):
+                place = f"{document.collection}.{op.field or op.kind}"
+                raise InvalidInput("command", f"{command.name} changes {place}; add it to what it declares in touches=")
+    return result

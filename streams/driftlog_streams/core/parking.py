@@ -5,7 +5,7 @@ again when the dot that it waits for is merged (its *blocker*: the first missing
 what it wakes, not what is parked. Because seqs are dense, later commands of that replica on the same documents meet a gap
 themselves and queue up behind it.
 
-What waits is bounded, in all and per replica, so that one device with a hole in its log cannot take all places; over the bound the
+What waits is bounded, in number and in bytes (a command counts as its record), in all and per replica, so that one device with a hole in its log cannot take all places; over the bound the
 device is told to send again later, which costs nothing because it keeps every op until the merged state covers it.
 """
 
@@ -16,6 +16,8 @@ from typing import NamedTuple
 from driftlog_streams.core.arrival import Arrival
 
 MAX_PARKED = 10_000
+MAX_BYTES = 64 << 20
+"""Of what waits, about: so much is read again at each recovery."""
 REPLICA_SHARE = 2
 """One replica may take half of the places."""
 
@@ -31,8 +33,11 @@ class Blocker(NamedTuple):
 class Parking:
     """The parked commands of one partition, in order of arrival."""
 
-    def __init__(self, limit: int = MAX_PARKED) -> None:
+    def __init__(self, limit: int = MAX_PARKED, limit_bytes: int = MAX_BYTES) -> None:
         self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._bytes_of: dict[str, int] = {}
         self._all: dict[bytes, Arrival] = {}
         self._blockers: dict[bytes, Blocker] = {}
         """A command without one waits until all are looked at."""
@@ -50,9 +55,14 @@ class Parking:
         if arrival.key in self._all:
             return True
         replica = arrival.batch.replica
-        share = self._shares.get(replica, 0)
+        share, size = self._shares.get(replica, 0), len(arrival.value)
+        mine = self._bytes_of.get(replica, 0) + size
         if len(self._all) >= self._limit or share >= max(1, self._limit // REPLICA_SHARE):
             return False
+        if self._bytes + size > self._limit_bytes or mine > self._limit_bytes // REPLICA_SHARE:
+            return False
+        self._bytes += size
+        self._bytes_of[replica] = mine
         self._all[arrival.key] = arrival
         self._shares[replica] = share + 1
         self.block(arrival, blocker)
@@ -76,11 +86,12 @@ class Parking:
     def remove(self, arrival: Arrival) -> None:
         """It has been decided."""
         self._unblock(arrival)
-        del self._all[arrival.key]
-        replica = arrival.batch.replica
-        share = self._shares.pop(replica) - 1
+        arrival = self._all.pop(arrival.key)
+        replica, size = arrival.batch.replica, len(arrival.value)
+        self._bytes -= size
+        share, mine = self._shares.pop(replica) - 1, self._bytes_of.pop(replica) - size
         if share:
-            self._shares[replica] = share
+            self._shares[replica], self._bytes_of[replica] = share, mine
 
     def _unblock(self, arrival: Arrival) -> None:
         blocker = self._blockers.pop(arrival.key, None)

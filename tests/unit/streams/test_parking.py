@@ -80,6 +80,22 @@ def test_over_the_bound_nothing_is_kept_and_nothing_is_seen() -> None:
     assert cloud.value(stock(), "on_hand") == 4
 
 
+def test_what_waits_is_bounded_in_bytes_too() -> None:
+    big = "x" * 20_000
+    cloud = Cloud(Parking(limit_bytes=100_000))
+    for seq in range(2, 7):
+        cloud.merge(command(f"c{seq}", change(stock(), "name", "set", big, seq)))
+    found = cloud.verdicts()
+    assert [found[f"c{seq}"] for seq in range(2, 7)] == ["parked gap"] * 2 + ["deferred parking_full"] * 3
+    cloud.merge(command("other", count(stock("milk"), 1, 2, "store-2.1")), replica="store-2.1")
+    assert cloud.verdicts()["other"] == "parked gap", "one replica may not take all the room"
+    cloud.merge(command("c1", count(stock(), 1, 1)))
+    assert cloud.verdicts()["c3"] == "accepted"
+    for seq in (4, 5):
+        cloud.merge(command(f"c{seq}-again", change(stock(), "name", "set", big, seq + 1)))
+    assert cloud.verdicts()["c4-again"] == "parked gap", "what was released made room"
+
+
 def test_tombstones_leave_only_when_the_states_are_stored(cloud: Cloud) -> None:
     cloud.merge(command("c2", count(stock(), 1, 2)))
     cloud.fly()

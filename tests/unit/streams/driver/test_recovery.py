@@ -10,10 +10,13 @@ import pytest
 
 from driftlog_crdt import DocumentState
 from driftlog_schemas import groups
+from driftlog_streams.core.flight import PartitionFlight
+from driftlog_streams.core.store_mark import StoreMark
+from driftlog_streams.core.work import PartitionWork
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from tests.unit.streams.cloud import count, key, stock
-from tests.unit.streams.driver.life import PARKED, STATES, Life, Lives
+from tests.unit.streams.driver.life import PARKED, RECEIPTS, STATES, Life, Lives
 from tests.unit.streams.driver.test_flights import merging, sell, send
 
 
@@ -95,6 +98,35 @@ async def test_a_state_that_no_worker_wrote_is_not_taken(lives: Lives) -> None:
     heir = await merging(lives, "empty")
     assert heir.pump.open_stores()[0].get(key(stock())) == ours.value
     await heir.until(lambda: lives.broker.read(STATES)[-1].value == ours.value)
+
+
+async def test_rows_are_recovered_into_an_emptied_folder(lives: Lives) -> None:
+    await one_life(lives, 1, 2)
+    heir = lives.start("empty")
+    await heir.own(0)
+
+    (row,) = {r.key: r.value for r in lives.broker.read(RECEIPTS)}.values()
+    store = heir.pump.open_stores()[0]
+    assert store.row("store-1.1") == row
+    assert store.mark.rows == lives.broker.read(RECEIPTS)[-1].offset
+
+
+async def test_a_late_row_of_another_worker_does_not_take_the_chain_back(lives: Lives) -> None:
+    await one_life(lives, 1)
+    older = lives.broker.read(RECEIPTS)[-1]
+    await one_life(lives, 2)
+    newer = lives.broker.read(RECEIPTS)[-1]
+    lives.broker.append(RECEIPTS, 0, older.key, older.value)
+    heir = await merging(lives, "empty")
+    assert heir.pump.open_stores()[0].row("store-1.1") == newer.value
+    await heir.until(lambda: lives.broker.read(RECEIPTS)[-1].value == newer.value)
+
+
+def test_a_store_claims_rows_only_where_no_flight_is_behind_it() -> None:
+    part = PartitionFlight(0, [], [], [], [], [], PartitionWork(0, group=4), last_row_offset=9)
+    mark = StoreMark(3, 2, 5)
+    assert part.moved(mark, alone=False) == StoreMark(3, 4, 5)
+    assert part.moved(mark, alone=True) == StoreMark(3, 4, 9)
 
 
 async def test_what_waits_for_another_op_is_restored_and_goes_on(lives: Lives) -> None:
