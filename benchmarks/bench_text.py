@@ -136,7 +136,9 @@ def _state_bytes(name: str) -> Case:
         doc: Doc[Any] = Doc()
         for update in updates:
             doc.apply_update(update)
-        ours, raw = len(NOTE.encode(state)), len(doc.get_update())
+        data, raw = NOTE.encode(state), len(doc.get_update())
+        assert NOTE.encode(NOTE.decode(data)) == data
+        ours = len(data)
         characters = len(str(NOTE.values(state)["body"]))
         yield Sides(lambda: [ours], lambda: [raw], {"characters": characters, "ops": len(ops)})
 

@@ -101,7 +101,7 @@ class Space:
 
         `on_delete`  "delete-wins" or "update-wins", against concurrent changes
         `unit`       what concurrent writes compete for: each "field" by itself, or the whole "record" (registers only)
-        `max_bytes`  size guard of a document's state; 64 KiB if not given
+        `max_bytes`  size guard of a document's state; if not given 64 KiB, 480 KiB for documents with a text or a list
         `history`    "full", or "collapsed" where only the result of pending changes needs to be sent
         `priority`   of writes without a declared command: critical, high, normal, low
         """

@@ -29,7 +29,7 @@ from driftlog_crdt import (
     Op,
     Plain,
 )
-from driftlog_crdt.document import DEFAULT_MAX_BYTES, Unit
+from driftlog_crdt.document import Unit
 from driftlog_schemas.contract import CollectionContract, DocumentEditor, History, InvalidInput
 from driftlog_schemas.state_codec import META
 
@@ -184,9 +184,7 @@ def _document_type(
         policy, deadline = policy_of(f"{name}.{n}", options[n], conflicting=one.algebra.conflicting)
         fields[n] = Field(one.algebra, policy, deadline)
     try:
-        return DocumentType(
-            name, fields, cast(DeletePolicy, on_delete), max_bytes or DEFAULT_MAX_BYTES, cast(Unit, unit)
-        )
+        return DocumentType(name, fields, cast(DeletePolicy, on_delete), max_bytes, cast(Unit, unit))
     except ValueError as error:
         place, _, fact = str(error).partition(": ")
         raise DeclarationError(

@@ -55,6 +55,7 @@ def without_effect(state: DocumentState, replica: str, seq: int) -> None:
 def bury(state: DocumentState, op: Op) -> None:
     """Under delete-wins: empty the document and remember the delete."""
     state.fields = {}
+    state.unread = {}
     state.presence = {}
     _remember(state, op)
 

@@ -52,8 +52,6 @@ from driftlog_crdt.plain import Plain, canonical
 
 __all__ = ["Applied", "DeletePolicy", "DocumentState", "DocumentType", "Field", "OnConflict", "Outcome", "Unit"]
 
-DEFAULT_MAX_BYTES = 64 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class DocumentType:
@@ -65,7 +63,8 @@ class DocumentType:
     name: str
     fields: Mapping[str, Field]
     on_delete: DeletePolicy = "delete-wins"
-    max_bytes: int = DEFAULT_MAX_BYTES
+    max_bytes: int = 0
+    """Size guard of the encoded state; 0 becomes what suits the fields: 64 KiB, 480 KiB with a text or a list."""
     unit: Unit = "field"
     _types: dict[str, FieldType[Any]] = attribute(init=False, repr=False, compare=False)
     """What the state holds: the declared fields, or the one record under the name DOCUMENT."""
@@ -80,6 +79,10 @@ class DocumentType:
                 if not kind.erasable:
                     raise ValueError(f"{self.name}.{name}: a {kind.name} cannot stand in an update-wins document")
         object.__setattr__(self, "_types", types)
+        if not self.max_bytes:
+            object.__setattr__(
+                self, "max_bytes", max([FieldType.max_bytes, *(kind.max_bytes for kind in types.values())])
+            )
 
     @property
     def limited(self) -> bool:
@@ -221,7 +224,10 @@ class DocumentType:
         if self._moot(state, op):
             deletion.without_effect(state, replica, seq)
             return NO_EFFECT
-        merge = self._types[name]
+        merge = self._types.get(name)
+        if merge is None:  # declared when it was written; a merge agent has refused it by `check`
+            deletion.without_effect(state, replica, seq)
+            return NO_EFFECT
         field = state.fields.get(name)
         if field is None:
             field = state.fields[name] = merge.new()
@@ -274,6 +280,7 @@ class DocumentType:
             deletion.joined_presence(left, right),
             deletion.joined_grave(left, right),
             refusals.joined(left.refused, left.vector, right.refused, right.vector),
+            document_codec.joined_unread(left, right),
         )
 
     def prune(self, state: DocumentState, floor: Vector) -> None:
@@ -345,6 +352,7 @@ class DocumentType:
             None if state.presence is None else dict(state.presence),
             None if state.grave is None else dict(state.grave),
             dict(state.refused),
+            dict(state.unread),
         )
 
     def encode(self, state: DocumentState) -> bytes:
@@ -416,7 +424,7 @@ class DocumentType:
     def _survivors(self, side: DocumentState, other: DocumentState) -> DocumentState:
         if deletion.keeps(side, other):
             return side
-        return DocumentState(side.vector, {}, {}, side.grave, side.refused)
+        return DocumentState(side.vector, {}, {}, side.grave, side.refused, {})
 
     def _type(self, name: str) -> FieldType[Any]:
         merge = self._types.get(name)

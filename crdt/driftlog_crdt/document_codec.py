@@ -1,8 +1,13 @@
-"""The bytes of a document's state: canonical JSON, so that any tool can look at it; equal states give equal bytes.
+"""The bytes of a document's state: canonical JSON, so that any tool can look at it, and behind it what is bytes by nature.
 
-    [1, {replica: seq}, {field: state}]          as long as nothing was deleted or refused
-    [1, {replica: seq}, {field: state}, more]    else; `more` is an object of "grave", "presence" and "refused", each left out
-                                                 where it says nothing
+    [2, {replica: seq}, {field: state}]          as long as nothing was deleted or refused
+    [2, {replica: seq}, {field: state}, more]    else; `more` is an object of "bytes", "grave", "presence" and "refused", each left
+                                                 out where it says nothing
+
+"bytes" is {field: length} of the texts and lists: their bytes follow the JSON, in the order of the names. Equal states give equal bytes.
+
+A field that is not declared is carried along as it came, and is there again when it is declared again. Nobody can look into it:
+a delete that wins takes it too; an update-wins delete leaves it; of two states the one that has seen more gives it.
 
 Whatever reads this must get either the state or `BadEncoding` with the field's name, from any bytes.
 """
@@ -10,61 +15,127 @@ Whatever reads this must get either the state or `BadEncoding` with the field's 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from driftlog_crdt.causal import dominates
 from driftlog_crdt.document_state import DocumentState
 from driftlog_crdt.errors import BadEncoding
-from driftlog_crdt.field_type import FieldType
+from driftlog_crdt.field_type import Encoded, FieldType
 from driftlog_crdt.plain import Plain, canonical
 from driftlog_crdt.refusals import Run, Runs
 
-FORMAT = 1
+FORMAT = 2
+_MORE = frozenset({"bytes", "grave", "presence", "refused"})
 
 
 def encode(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> bytes:
     """The canonical bytes of a state."""
     fields: dict[str, Plain] = {}
+    binary: dict[str, bytes] = {}
+    for name, encoded in [*state.unread.items(), *_encoded(state, types)]:
+        if isinstance(encoded, bytes):
+            binary[name] = encoded
+        else:
+            fields[name] = encoded
+    more = _more(state)
+    if binary:
+        more["bytes"] = {name: len(encoded) for name, encoded in binary.items()}
+    whole: Any = [FORMAT, state.vector, fields, more] if more else [FORMAT, state.vector, fields]
+    text = canonical(whole).encode()
+    return b"".join([text, *(binary[name] for name in sorted(binary))]) if binary else text
+
+
+def _encoded(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> Iterator[tuple[str, Encoded]]:
     for name, stored in state.fields.items():
         kind = types[name]
         if not kind.is_new(stored):
-            fields[name] = kind.encode(stored)
-    vector: Any = state.vector
-    extra: dict[str, Any] = {}
+            yield name, kind.encode(stored)
+
+
+def _more(state: DocumentState) -> dict[str, Any]:
+    more: dict[str, Any] = {}
     if state.grave is not None:
-        extra["grave"] = state.grave
-    if state.presence is not None and state.presence != vector:
-        extra["presence"] = state.presence
+        more["grave"] = state.grave
+    if state.presence is not None and state.presence != state.vector:
+        more["presence"] = state.presence
     if state.refused:
-        extra["refused"] = {replica: [list(run) for run in runs] for replica, runs in state.refused.items()}
-    return canonical([FORMAT, vector, fields, extra] if extra else [FORMAT, vector, fields]).encode()
+        more["refused"] = {replica: [list(run) for run in runs] for replica, runs in state.refused.items()}
+    return more
 
 
 def decode(data: bytes, document: str, types: Mapping[str, FieldType[Any]]) -> DocumentState:
     """The state of an encoding. Raises `BadEncoding`."""
     try:
-        text = data.decode()
-        plain, end = _read(text)
+        plain, behind = _split(data)
     except (ValueError, RecursionError) as error:
         raise BadEncoding("", f"{document}: not an encoded document: {error}") from error
-    if end != len(text) or type(plain) is not list or not 3 <= len(plain) <= 4:
-        raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
+    if type(plain) is not list or not 3 <= len(plain) <= 4:
+        raise _foreign(document)
     version, vector, fields = plain[:3]
-    if type(version) is not int or version != FORMAT or type(fields) is not dict:
-        raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
+    more = plain[3] if len(plain) == 4 else {}
+    if type(version) is not int or version != FORMAT or type(fields) is not dict or type(more) is not dict:
+        raise _foreign(document)
+    if not more.keys() <= _MORE:
+        raise _foreign(document)
     _check_vector(vector, document)
     state = DocumentState(vector)
-    if len(plain) == 4:
-        _decode_extra(plain[3], state, document)
-    for name, stored in fields.items():
+    _decode_more(more, state, document)
+    for name, stored in {**fields, **_binary(more.get("bytes", {}), behind, fields, document)}.items():
         kind = types.get(name)
         if kind is None:
-            raise BadEncoding(name, f"{document} declares no such field")
+            state.unread[name] = stored
+            continue
         try:
             state.fields[name] = kind.decode(stored)
         except BadEncoding as error:
             raise BadEncoding(name, error.reason) from error
     return state
+
+
+def _split(data: bytes) -> tuple[Any, bytes]:
+    """The JSON, and the bytes behind it, which need not be text. Raises ValueError, RecursionError."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = data.decode(errors="surrogateescape")
+    plain, end = _read(text)
+    return plain, b"" if end == len(text) and text.isascii() else data[len(text[:end].encode()) :]
+
+
+def joined_unread(left: DocumentState, right: DocumentState) -> dict[str, Encoded]:
+    """What both sides carry unread: of a field that both have, what the side has that has seen more."""
+    if not left.unread and not right.unread:
+        return {}
+    later, earlier = sorted((left, right), key=_progress, reverse=True)
+    if dominates(later.vector, earlier.vector):
+        return dict(later.unread)
+    return {**earlier.unread, **later.unread}
+
+
+def _progress(state: DocumentState) -> tuple[int, str]:
+    return sum(state.vector.values()), canonical(dict(state.vector))
+
+
+def _binary(lengths: object, data: bytes, fields: Mapping[str, Plain], document: str) -> dict[str, bytes]:
+    """The fields that are bytes, cut from what follows the JSON."""
+    if type(lengths) is not dict or not lengths.keys().isdisjoint(fields):
+        raise _foreign(document)
+    found: dict[str, bytes] = {}
+    at = 0
+    for name in sorted(lengths):
+        length = lengths[name]
+        if type(length) is not int or not 0 < length <= len(data) - at:
+            raise _foreign(document)
+        found[name] = data[at : at + length]
+        at += length
+    if at != len(data):
+        raise BadEncoding("", f"{document}: something follows the encoded document")
+    return found
+
+
+def _foreign(document: str) -> BadEncoding:
+    return BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
 
 
 def _refuse_constant(name: str) -> None:
@@ -75,13 +146,11 @@ _read = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
 """The value at the start of a text, and where it ends: `decode` would also search for spaces, and there are none."""
 
 
-def _decode_extra(extra: object, state: DocumentState, document: str) -> None:
-    if type(extra) is not dict or not extra.keys() <= {"grave", "presence", "refused"}:
-        raise BadEncoding("", f"{document}: not an encoded document of format {FORMAT}")
-    for name in extra.keys() - {"refused"}:
-        _check_vector(extra[name], document)
-    state.presence, state.grave = extra.get("presence"), extra.get("grave")
-    refused = extra.get("refused", {})
+def _decode_more(more: dict[str, Any], state: DocumentState, document: str) -> None:
+    for name in more.keys() & {"grave", "presence"}:
+        _check_vector(more[name], document)
+    state.presence, state.grave = more.get("presence"), more.get("grave")
+    refused = more.get("refused", {})
     if type(refused) is not dict:
         raise BadEncoding("", f"{document}: refused ops are an object of ranges")
     state.refused = {replica: _decode_runs(runs, document) for replica, runs in refused.items()}

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from driftlog_crdt.conflicts import Conflict, Place
+from driftlog_crdt.field_type import Encoded
 from driftlog_crdt.refusals import Refused
 
 
@@ -46,7 +47,7 @@ GAP = Applied(Outcome.GAP)
 class DocumentState:
     """What has been merged of one document. Owned by whoever made it; change it only through `DocumentType`."""
 
-    __slots__ = ("fields", "grave", "presence", "refused", "vector")
+    __slots__ = ("fields", "grave", "presence", "refused", "unread", "vector")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class DocumentState:
         presence: dict[str, int] | None = None,
         grave: dict[str, int] | None = None,
         refused: Refused | None = None,
+        unread: dict[str, Encoded] | None = None,
     ) -> None:
         self.vector: dict[str, int] = {} if vector is None else vector
         self.fields: dict[str, Any] = {} if fields is None else fields
@@ -62,3 +64,5 @@ class DocumentState:
         self.presence = presence
         self.grave = grave
         self.refused: Refused = {} if refused is None else refused
+        self.unread: dict[str, Encoded] = {} if unread is None else unread
+        """Encodings of fields that are not declared (any more, or not yet), carried along as they came"""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 
 from driftlog_crdt.causal import Dot, Vector
 from driftlog_crdt.errors import BadOperation, BadValue
@@ -30,6 +30,9 @@ from driftlog_crdt.ops import Op, Origin
 from driftlog_crdt.plain import Plain
 
 S = TypeVar("S")
+
+Encoded: TypeAlias = "Plain | bytes"
+"""A field's state as it is kept."""
 
 
 class Sight(NamedTuple):
@@ -91,6 +94,9 @@ class FieldType(ABC, Generic[S]):
     erasable: ClassVar[bool] = True
     """Can what somebody has seen be taken away while the rest stays (update-wins deletes, keys of maps)?"""
 
+    max_bytes: ClassVar[int] = 64 * 1024
+    """What a document of such fields may take, where the declaration says nothing."""
+
     nestable: ClassVar[bool] = False
     """Can it be the type of a map's values?"""
 
@@ -124,11 +130,11 @@ class FieldType(ABC, Generic[S]):
         """What a reader sees."""
 
     @abstractmethod
-    def encode(self, state: S) -> Plain:
-        """The state as a plain value; equal states give equal values, in equal order."""
+    def encode(self, state: S) -> Encoded:
+        """The state as a plain value or as bytes; equal states give equal ones, in equal order."""
 
     @abstractmethod
-    def decode(self, plain: Plain) -> S:
+    def decode(self, plain: Any) -> S:
         """The state of an encoding. Raises `BadEncoding`; the document adds the field's name."""
 
     @abstractmethod

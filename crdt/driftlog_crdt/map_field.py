@@ -119,7 +119,8 @@ class Map(FieldType[Entries]):
         return {key: self.of.value(state[key]) for key in sorted(state) if not self.of.is_empty(state[key])}
 
     def encode(self, state: Entries) -> Plain:
-        return {key: self.of.encode(stored) for key, stored in state.items()}
+        entries: dict[str, Any] = {key: self.of.encode(stored) for key, stored in state.items()}
+        return entries
 
     def decode(self, plain: Plain) -> Entries:
         if type(plain) is not dict:

@@ -33,8 +33,8 @@ def state_schema(collection: CollectionContract) -> str:
             {"name": "deleted", "type": "boolean", "default": False},
             {
                 "name": "merge",
-                "type": "string",
-                "doc": "Driftlog's own: version vector and merge state, canonical JSON",
+                "type": "bytes",
+                "doc": "Driftlog's own: version vector and merge state, canonical JSON and what is bytes by nature",
             },
         ],
     }
@@ -64,12 +64,12 @@ class StateCodec:
         for column in collection.columns:
             value = kind.field_value(state, column.name)
             row[column.name] = value if column.to_row is None else column.to_row(value)
-        row[META] = {"deleted": kind.deleted(state), "merge": kind.encode(state).decode()}
+        row[META] = {"deleted": kind.deleted(state), "merge": kind.encode(state)}
         return self._codec.encode(row)
 
     def decode(self, value: bytes) -> DocumentState:
         """The merge state. Raises `Undecodable`, `BadEncoding`."""
-        return self.collection.document.decode(self._meta(value)["merge"].encode())
+        return self.collection.document.decode(self._meta(value)["merge"])
 
     def decode_row(self, value: bytes) -> dict[str, Any]:
         """The row as any Kafka tool sees it."""

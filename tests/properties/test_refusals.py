@@ -95,7 +95,7 @@ def test_what_everybody_has_seen_is_forgotten() -> None:
 )
 def test_a_memory_that_nobody_wrote_is_refused(refused: Any) -> None:
     with pytest.raises(ValueError, match="refused ops are"):
-        COUNTED.decode(json.dumps([1, {"a": 9}, {}, {"refused": refused}]).encode())
+        COUNTED.decode(json.dumps([2, {"a": 9}, {}, {"refused": refused}]).encode())
 
 
 def test_a_claim_takes_no_more_than_is_held() -> None:
@@ -113,7 +113,7 @@ def test_a_claim_takes_no_more_than_is_held() -> None:
 
 def test_a_counter_from_which_more_was_erased_than_counted_is_refused() -> None:
     with pytest.raises(ValueError, match="more was erased than counted"):
-        COUNTED.decode(b'[1,{"a":1},{"n":{"a":[5,0,6,0]}}]')
+        COUNTED.decode(b'[2,{"a":1},{"n":{"a":[5,0,6,0]}}]')
 
 
 @given(sample=samples(["register", "map_of_counters", "text", "bounded_counter"]))

@@ -208,7 +208,7 @@ class EdgeProcess:
         confirmed = {}
         for key, value in self._store.scan(Family.CONFIRMED, b""):
             document = parse_document_key(key)
-            confirmed[document] = str(self._codecs[document.collection].decode_row(value)[META]["merge"])
+            confirmed[document] = self._codecs[document.collection].decode_row(value)[META]["merge"].decode()
         status = {name: (entry.status.value, entry.code) for name, entry in self.commands().items()}
         return EdgeEnd(confirmed, status, self._count(Family.PENDING), self._count(Family.OUTBOX), {})
 

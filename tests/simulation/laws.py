@@ -56,7 +56,8 @@ class Case:
 
     def merge_text(self, document: DocumentId, value: bytes) -> str:
         """The merge encoding in a state record."""
-        return str(self._codecs[document.collection].decode_row(value)[META]["merge"])
+        merge: bytes = self._codecs[document.collection].decode_row(value)[META]["merge"]
+        return merge.decode()
 
 
 def judge(history: History) -> list[Violation]:

@@ -249,7 +249,7 @@ class Reference:
         rejected = [op for op in self._document(document).rejected if op.seq <= vector.get(op.replica, 0)]
         if unknown := not_known_to_their_writers(covered, rejected, self._document(document).policy):
             extra["refused"] = unknown
-        return _text([1, dict(vector), fields, *([extra] if extra else [])])
+        return _text([2, dict(vector), fields, *([extra] if extra else [])])
 
 
 def _policy(document: DocumentId, field_name: str) -> str:

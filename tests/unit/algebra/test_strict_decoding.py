@@ -17,7 +17,7 @@ from driftlog_crdt import (
 )
 
 COUNTED = DocumentType("Counted", {"n": Field(Counter())})
-GOOD = b'[1,{"a":1},{"n":{"a":[5,0]}}]'
+GOOD = b'[2,{"a":1},{"n":{"a":[5,0]}}]'
 
 
 def test_what_is_written_is_read() -> None:
@@ -34,18 +34,17 @@ def test_what_is_written_is_read() -> None:
         GOOD[:-1],
         b'[true,{"a":1},{}]',
         b'[1.0,{"a":1},{}]',
-        b'[2,{"a":1},{}]',
-        b'[1,{"a":1}]',
-        b'[1,{"a":1},{},{},{}]',
-        b"[1,[],{}]",
-        b'[1,{"a":1},[]]',
-        b'[1,{"a":0},{}]',
-        b'[1,{"a":true},{}]',
-        b'[1,{"a":1},{},[]]',
-        b'[1,{"a":1},{},{"tomb":{}}]',
-        b'[1,{"a":1},{},{"grave":{"a":0}}]',
-        b'[1,{"a":1},{},{"presence":7}]',
-        b'[1,{"a":1},{"m":{}}]',
+        b'[1,{"a":1},{}]',
+        b'[2,{"a":1}]',
+        b'[2,{"a":1},{},{},{}]',
+        b"[2,[],{}]",
+        b'[2,{"a":1},[]]',
+        b'[2,{"a":0},{}]',
+        b'[2,{"a":true},{}]',
+        b'[2,{"a":1},{},[]]',
+        b'[2,{"a":1},{},{"tomb":{}}]',
+        b'[2,{"a":1},{},{"grave":{"a":0}}]',
+        b'[2,{"a":1},{},{"presence":7}]',
         b'{"a":1}',
         b"NaN",
         b"\xff",
@@ -93,6 +92,6 @@ def test_a_field_that_is_not_of_its_type_is_refused_by_its_name(kind: object, fi
     document = DocumentType("Sample", {"it": Field(kind)})  # type: ignore[arg-type]  # one of the types above
 
     with pytest.raises(BadEncoding) as refused:
-        document.decode(f'[1,{{"a":9,"b":9}},{{"it":{field}}}]'.encode())
+        document.decode(f'[2,{{"a":9,"b":9}},{{"it":{field}}}]'.encode())
 
     assert refused.value.field == "it"

@@ -252,3 +252,25 @@ def test_a_document_whose_scope_is_its_id_fails_at_import() -> None:
         class Shelf(Document):
             store: str
             on_hand: Counter
+
+
+# -- a field that is declared no more
+
+
+def test_a_removed_field_is_carried_through_another_release_and_read_again() -> None:
+    later = App("shop")
+
+    @later.space("retail", partitions=1).collection(scope="store", id="sku", max_bytes=2000)
+    class Stock(Document):
+        store: str
+        sku: str
+        on_hand: Counter
+
+    less = StateCodec(later.contract.collection("Stock"), IDS)
+    found = less.decode(CODEC.encode(TEA, FULL))
+    kind = less.collection.document
+    kind.apply(found, kind.prepare(found, "b.1", 99, "on_hand", "increment", 5))
+    row = less.encode(TEA, found)
+    assert less.decode_row(row).keys() == {"store", "sku", "on_hand", META}
+    again = CODEC.decode(row)
+    assert COLLECTION.document.values(again) == {**COLLECTION.document.values(FULL), "on_hand": 12}
