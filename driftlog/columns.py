@@ -48,9 +48,9 @@ class Shape:
     to_row: Convert | None = None
     from_row: Convert | None = None
 
-    def named(self, name: str) -> Column:
-        """The column of a field."""
-        return Column(name, self.avro, self.default, self.to_row, self.from_row)
+    def named(self, name: str, declared: str = "") -> Column:
+        """The column of a field that is declared as that."""
+        return Column(name, self.avro, self.default, self.to_row, self.from_row, declared)
 
 
 def long_sum() -> Shape:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import typer
 
@@ -13,7 +14,7 @@ from driftlog_schemas import avro_files
 from driftlog_schemas.connection import RegistrySettings
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
-from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.registry import REMEDY, CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.state_codec import state_schema
 
@@ -23,10 +24,11 @@ app = typer.Typer(no_args_is_help=True, help="Schemas of an app. Example: driftl
 @app.command()
 @told
 def check(app: AppOption, registry: Registry = None, config: Config = None, json: Json = False) -> None:
-    """Would the registry take them all? Changes nothing. Example: driftlog schemas check --app shop:app"""
+    """Would the registry take them all, and does every field mean what it meant? Changes nothing. Example: driftlog schemas check --app shop:app"""
     found = verdicts(load_contract(app), ConnectionSettings.load(config, registry=registry).registry)
-    lines = [(name, "compatible" if good else "BREAKS READERS") for name, good in found.items()]
-    emit(found, as_json=json, table=lambda: rows("schemas", ("record", "verdict"), lines))
+    lines = [(name, one.told) for name, one in found.items()]
+    good = {name: one.good for name, one in found.items()}
+    emit(good, as_json=json, table=lambda: rows("schemas", ("record", "verdict"), lines))
     _refuse_breaking(found)
 
 
@@ -49,11 +51,31 @@ def all_schemas(contract: AppContract) -> list[str]:
     return texts
 
 
-def verdicts(contract: AppContract, where: RegistrySettings | str) -> dict[str, bool]:
-    """Record name -> would the registry take its schema? Changes nothing."""
+class Verdict(NamedTuple):
+    """Would the registry take a schema, and what does it declare otherwise than before?"""
+
+    compatible: bool
+    changes: Sequence[str]
+
+    @property
+    def good(self) -> bool:
+        return self.compatible and not self.changes
+
+    @property
+    def told(self) -> str:
+        if self.changes:
+            return f"CHANGES MEANING: {'; '.join(self.changes)}"
+        return "compatible" if self.compatible else "BREAKS READERS"
+
+
+def verdicts(contract: AppContract, where: RegistrySettings | str) -> dict[str, Verdict]:
+    """Record name -> what speaks against its schema. Changes nothing."""
     with tempfile.TemporaryDirectory() as cache:
         client = CachedRegistry(where, Path(cache))
-        return {avro_files.full_name(text): client.compatible(text) for text in all_schemas(contract)}
+        return {
+            avro_files.full_name(text): Verdict(client.compatible(text), client.changes(text))
+            for text in all_schemas(contract)
+        }
 
 
 def require_compatible(contract: AppContract, where: RegistrySettings | str) -> None:
@@ -61,8 +83,10 @@ def require_compatible(contract: AppContract, where: RegistrySettings | str) -> 
     _refuse_breaking(verdicts(contract, where))
 
 
-def _refuse_breaking(found: Mapping[str, bool]) -> None:
-    if bad := [name for name, good in found.items() if not good]:
+def _refuse_breaking(found: Mapping[str, Verdict]) -> None:
+    if changed := [f"{name}: {'; '.join(one.changes)}" for name, one in found.items() if one.changes]:
+        fail(" and ".join(changed), REMEDY)
+    if bad := [name for name, one in found.items() if not one.good]:
         fail(f"the registry would refuse {', '.join(bad)}", "give every new field a default; never change a type")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Check: TypeAlias = Callable[[Op], None]
 
-_NO_VALUE: ValueType[Any] = ValueType.of(int)
+NO_VALUE: ValueType[Any] = ValueType.of(int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Built:
     handle: type[FieldHandle]
     algebra: FieldType[Any]
     shape: Shape
-    value: ValueType[Any] = _NO_VALUE
+    value: ValueType[Any] = NO_VALUE
     check: Check | None = None
     inner: Built | None = None
     """What stands under the keys of a map."""

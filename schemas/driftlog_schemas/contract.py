@@ -62,6 +62,8 @@ class Column:
     default: Any
     to_row: Callable[[Plain], Any] | None = None
     from_row: Callable[[Any], Plain] | None = None
+    declared: str = ""
+    """What the field is declared as, in words that stay (see `declarations`)."""
 
 
 class DocumentEditor(Protocol):

@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import structlog
 
+from driftlog_schemas import declarations
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.connection import RegistrySettings, registry_at
-from driftlog_schemas.errors import RegistryUnreachable, UnknownSchema
+from driftlog_schemas.errors import Incompatible, RegistryUnreachable, UnknownSchema
 from driftlog_schemas.registry_client import RegistryClient
 from driftlog_schemas.schema_cache import SchemaCache
 
@@ -39,6 +41,9 @@ UNKNOWN_SECONDS = 60.0
 """How long an id that the registry does not know is not asked for again."""
 MAX_UNKNOWN = 100
 """How many unknown ids are asked for in that time."""
+MAX_HISTORY = 200
+"""Versions of a schema that a new one is compared with."""
+REMEDY = "a value would be read as something else: give it a new name, and move what is there by a command"
 
 
 class SchemaIds(Protocol):
@@ -128,6 +133,8 @@ class CachedRegistry:
     def register(self, text: str) -> int:
         """Register a schema under its record name (again is harmless). Raises `Incompatible`, `RegistryUnreachable`."""
         subject = full_name(text)
+        if changed := self.changes(text):
+            raise Incompatible(f"{subject}: {'; '.join(changed)}", REMEDY)
         schema_id = self._ask(lambda client: client.register(subject, text))
         self._offered.add(text)
         self._keep(schema_id, text)
@@ -140,6 +147,23 @@ class CachedRegistry:
             return self._ask(lambda client: client.compatible(subject, text))
         except UnknownSchema:
             return True
+
+    def changes(self, text: str) -> list[str]:
+        """What a schema declares otherwise than earlier ones of its record, as sentences. Raises `RegistryUnreachable`."""
+        return declarations.changes(text, self._history(full_name(text), text)) if declarations.declared(text) else []
+
+    def _history(self, subject: str, text: str) -> Iterator[str]:
+        """The registered schemas of a subject, the newest first; none if that is `text` itself."""
+        try:
+            newest, latest = self._ask(lambda client: client.version(subject))
+        except UnknownSchema:
+            return
+        if declarations.declared(latest) == declarations.declared(text):
+            return
+        yield latest
+        for number in range(newest - 1, max(newest - MAX_HISTORY, 0), -1):
+            with suppress(UnknownSchema):  # somebody has deleted it
+                yield self._ask(lambda client, number=number: client.version(subject, number))[1]  # type: ignore[misc]
 
     def _ask(self, question: Callable[[RegistryClient], T]) -> T:
         if self._failure is not None and time.monotonic() < self._quiet_until:

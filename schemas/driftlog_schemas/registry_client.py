@@ -1,4 +1,4 @@
-"""Four questions to a Confluent-compatible schema registry, each with a typed answer.
+"""A few questions to a Confluent-compatible schema registry, each with a typed answer.
 
 What answers at a URL may be something else: a proxy's page, another API, a registry that is starting. So nothing is believed that does
 not look like the answer: either a registry says yes or no, or it is `RegistryUnreachable`, with the reason. Every question
@@ -47,6 +47,15 @@ class RegistryClient:
         """The id under which a schema now is registered. Raises `Incompatible`, `RegistryUnreachable`."""
         answer = self._ask("POST", f"subjects/{quote(subject, safe='')}/versions", subject, {"schema": text})
         return self._whole_number(answer, "id")
+
+    def version(self, subject: str, version: int | None = None) -> tuple[int, str]:
+        """A version of a subject, or its newest, and its number. Raises `UnknownSchema`, `RegistryUnreachable`."""
+        which = "latest" if version is None else version
+        answer = self._ask("GET", f"subjects/{quote(subject, safe='')}/versions/{which}", subject)
+        text = answer.get("schema")
+        if type(text) is not str:
+            raise self._foreign("no text in its field schema")
+        return self._whole_number(answer, "version"), text
 
     def compatible(self, subject: str, text: str) -> bool:
         """Would it be taken? Raises `UnknownSchema` for a new subject, `RegistryUnreachable`."""

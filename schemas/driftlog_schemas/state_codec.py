@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 from driftlog_crdt import DocumentState
-from driftlog_schemas.contract import CollectionContract
+from driftlog_schemas import declarations
+from driftlog_schemas.contract import CollectionContract, Column
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId
@@ -25,7 +26,7 @@ def state_schema(collection: CollectionContract) -> str:
         {"name": collection.scope_field, "type": "string"},
         {"name": collection.id_field, "type": "string"},
     ]
-    fields += [{"name": c.name, "type": c.avro, "default": c.default} for c in collection.columns]
+    fields += [_column(column) for column in collection.columns]
     meta = {
         "type": "record",
         "name": f"{collection.name}Meta",
@@ -39,8 +40,20 @@ def state_schema(collection: CollectionContract) -> str:
         ],
     }
     fields.append({"name": META, "type": meta})
-    schema = {"type": "record", "name": collection.name, "namespace": namespace(collection.space), "fields": fields}
+    kind = collection.document
+    schema = {
+        "type": "record",
+        "name": collection.name,
+        "namespace": namespace(collection.space),
+        declarations.PROPERTY: f"{kind.on_delete} document, merged by {kind.unit}",
+        "fields": fields,
+    }
     return json.dumps(schema, separators=(",", ":"))
+
+
+def _column(column: Column) -> dict[str, Any]:
+    field = {"name": column.name, "type": column.avro, "default": column.default}
+    return {**field, declarations.PROPERTY: column.declared} if column.declared else field
 
 
 def namespace(space: str) -> str:

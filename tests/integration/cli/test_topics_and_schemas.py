@@ -112,8 +112,21 @@ def test_an_incompatible_schema_is_shown_beside_the_good_ones(shell: Shell, app:
     breaking = shell.declare(space, module="breaking", price="str", default="''")
     ended = shell.run("schemas", "check", "--app", breaking)
     ended.assert_one_line(1, f"{namespace(space)}.Stock")
-    assert "BREAKS READERS" in ended.out
+    assert "price was declared as register of int and is now register of text" in ended.err
     assert "driftlog.v1.ChainRow" in ended.out
+
+
+def test_what_avro_promotes_is_refused_where_it_changes_a_values_meaning(shell: Shell, space: str) -> None:
+    """Text becomes bytes by Avro's rules, and a decimal is bytes: the registry alone would take it."""
+    texts = shell.declare(space, module="texts", price="str", default="''")
+    shell.run("schemas", "register", "--app", texts).assert_done()
+    app = shell.declare(space, module="decimals", price="Decimal", default="Decimal(0)")
+    module = shell.folder / "decimals.py"
+    module.write_text(f"from decimal import Decimal\n{module.read_text()}")
+    for words in (("schemas", "check"), ("schemas", "register"), ("topics", "apply")):
+        ended = shell.run(*words, "--app", app)
+        ended.assert_one_line(1, "price was declared as register of text and is now register of decimal")
+        assert "new name" in ended.err
 
 
 def _set(admin: TopicsAdmin, topic: str, setting: str, value: str) -> None:

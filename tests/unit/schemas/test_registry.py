@@ -163,6 +163,51 @@ def test_an_incompatible_schema_is_not_written_from_memory(
         connect(register=True).id_of(TEXT)
 
 
+def declaring(price: str) -> str:
+    fields = [{"name": "price", "type": "string", "default": "", "driftlog": price}] if price else []
+    return json.dumps({**json.loads(TEXT), "fields": fields, "driftlog": "document"})
+
+
+def keeping(*versions: str) -> Callable[[str, str, str], Answer]:
+    """A registry with these versions of one subject; an empty one was deleted."""
+
+    def answer(method: str, path: str, body: str) -> Answer:
+        if method == "GET" and "/versions/" in path:
+            which = path.rpartition("/")[2]
+            number = len(versions) if which == "latest" else int(which)
+            if versions[number - 1]:
+                return data({"subject": "test.v1.Visit", "version": number, "id": ID, "schema": versions[number - 1]})
+            return refusal(404, 40402, "Version not found")
+        return well(method, path, body)
+
+    return answer
+
+
+def test_what_a_field_was_declared_as_is_looked_up_in_all_versions(
+    server: OddRegistry, connect: Callable[..., CachedRegistry]
+) -> None:
+    server.answer = keeping(declaring("register of text"), "", declaring(""))
+    (change,) = connect().changes(declaring("register of decimal"))
+    assert change == "price was declared as register of text and is now register of decimal"
+    assert connect().changes(declaring("register of text")) == []
+    assert connect().changes(TEXT) == [], "it declares nothing"
+
+
+def test_a_changed_meaning_is_never_registered(server: OddRegistry, connect: Callable[..., CachedRegistry]) -> None:
+    server.answer = keeping(declaring("register of text"))
+    with pytest.raises(Incompatible, match="price was declared as register of text") as caught:
+        connect(register=True).id_of(declaring("register of decimal"))
+    assert "new name" in caught.value.remedy
+    assert not any(asked.startswith("POST") and asked.endswith("/versions") for asked in server.asked)
+
+
+def test_a_first_schema_changes_nothing(server: OddRegistry, connect: Callable[..., CachedRegistry]) -> None:
+    server.answer = lambda method, path, body: (
+        refusal(404, 40401, "Subject not found") if method == "GET" else well(method, path, body)
+    )
+    assert connect(register=True).id_of(declaring("counter")) == ID
+
+
 def test_compatibility_is_the_registrys_word(server: OddRegistry, connect: Callable[..., CachedRegistry]) -> None:
     assert connect().compatible(TEXT)
     server.answer = lambda *_: data({"is_compatible": False})
