@@ -22,7 +22,7 @@ from typing import Any
 from pycrdt import Doc
 from pycrdt import Text as YText
 
-from benchmarks.case import Case, Ground, Sides
+from benchmarks.case import Case, Ground, Sides, ratio_at_most
 from driftlog_crdt import Op, canonical
 from tests.unit.algebra.editing_trace import NOTE, Session, Transaction, read_trace
 
@@ -142,7 +142,7 @@ def _state_bytes(name: str) -> Case:
         characters = len(str(NOTE.values(state)["body"]))
         yield Sides(lambda: [ours], lambda: [raw], {"characters": characters, "ops": len(ops)})
 
-    return Case(f"state-bytes/{name}", "bytes", opened, RAW, rounds=1, warm_up=False)
+    return Case(f"state-bytes/{name}", "bytes", opened, RAW, aim=ratio_at_most(1.3), rounds=1, warm_up=False)
 
 
 TRACES = ("sveltecomponent", "friendsforever")
