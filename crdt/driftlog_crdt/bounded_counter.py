@@ -9,7 +9,8 @@
 With a lower bound, the distance to it is cut into *rights to go down*, each owned by one replica: an increment creates them for
 its writer, a decrement uses up its writer's, a transfer hands some over. With an upper bound the same holds for *rights to
 go up* (room): a decrement creates them, an increment uses them, `transfer_room` hands them over. What `initial` leaves to a
-bound belongs to `holder`, the one replica that may start from it.
+bound belongs to `holder`: one replica, or the device all of whose lives (`holder.life`) may start from it. A life takes from that only
+what its own rights do not cover, and leaves the others what it did not take.
 
 State: per replica a row that only it writes: its increments, its decrements, the rights and the room it gave to each other. All
 numbers only grow, in the order of its ops, so `join` is the maximum of each cell.
@@ -17,7 +18,7 @@ numbers only grow, in the order of its ops, so `join` is the maximum of each cel
 Why the bound holds: a replica's rights in its own view are at most its rights in any state that has all its ops and those of
 the replicas that gave it some, since all that lowers them is its own, and known to it. An op that spends names those givers in its
 context. `permit` refuses in the view, with what is left, and again in the merge: there the rights may be missing that an op
-would have given which was refused, and a forger never had them. The rights of all replicas add up to the distance between value and
+would have given which was refused, or that another life of the holder has taken, and a forger never had them. The rights of all replicas add up to the distance between value and
 bound, so while none is negative the bound holds.
 
 A delete concurrent with a decrement must take both the decrement and the increments that paid for it, so a bounded counter
@@ -39,7 +40,7 @@ Source: Balegas et al. 2015, "Extending eventually consistent cloud databases fo
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_crdt.causal import PAST, Vector
@@ -92,7 +93,7 @@ class BoundedCounter(FieldType[Rows]):
         if upper is not None and self.initial > upper:
             raise ValueError(f"initial {self.initial} is above the upper bound {upper}")
         if not holder and any(bound != self.initial for bound in bounds):
-            raise ValueError(f"initial {self.initial} leaves rights to {bounds}: name the replica that holds them")
+            raise ValueError(f"initial {self.initial} leaves rights to {bounds}: name the device that holds them")
 
     def new(self) -> Rows:
         return {}
@@ -169,19 +170,25 @@ class BoundedCounter(FieldType[Rows]):
         """How far `replica` may still go down; None without a lower bound."""
         if self.lower is None:
             return None
-        own = state.get(replica, _NO_ROW)
-        held = self.initial - self.lower if replica == self.holder else 0
-        received = sum(row.rights.get(replica, 0) for row in state.values())
-        return held + own.sums[0] + received - sum(own.rights.values()) - own.sums[1]
+        return self._share(state, replica, self.initial - self.lower, _down) + _down(state, replica)
 
     def room(self, state: Rows, replica: str) -> int | None:
         """How far `replica` may still go up; None without an upper bound."""
         if self.upper is None:
             return None
-        own = state.get(replica, _NO_ROW)
-        held = self.upper - self.initial if replica == self.holder else 0
-        received = sum(row.room.get(replica, 0) for row in state.values())
-        return held + own.sums[1] + received - sum(own.room.values()) - own.sums[0]
+        return self._share(state, replica, self.upper - self.initial, _up) + _up(state, replica)
+
+    def _share(self, state: Rows, replica: str, held: int, balance: Callable[[Rows, str], int]) -> int:
+        """How much of what `initial` leaves to a bound this replica may take, or has taken."""
+        if replica == self.holder:
+            return held
+        if not self._is_life(replica):
+            return 0
+        others = [name for name in state if name != replica and (name == PAST or self._is_life(name))]
+        return held - sum(max(0, -balance(state, name)) for name in others)
+
+    def _is_life(self, replica: str) -> bool:
+        return bool(self.holder) and replica.startswith(f"{self.holder}.")
 
     def fold(self, state: Rows, retired: Mapping[str, str], past: int) -> None:
         """The heirs receive what rights were left, as gifts of the past."""
@@ -192,8 +199,14 @@ class BoundedCounter(FieldType[Rows]):
             _add(over.rights, row.rights, names)
             _add(over.room, row.room, names)
         for replica, heir in retired.items():
-            _add(over.rights, {heir: max(0, self.rights(state, replica) or 0)}, names)
-            _add(over.room, {heir: max(0, self.room(state, replica) or 0)}, names)
+            # What a life of the holder did not take of the holder's is for its other lives.
+            life = self._is_life(replica)
+            rights = _down(state, replica) if life else self.rights(state, replica)
+            room = _up(state, replica) if life else self.room(state, replica)
+            if self.lower is not None:
+                _add(over.rights, {heir: max(0, rights or 0)}, names)
+            if self.upper is not None:
+                _add(over.room, {heir: max(0, room or 0)}, names)
         for name in names & state.keys():
             del state[name]
         for row in state.values():
@@ -232,6 +245,20 @@ class BoundedCounter(FieldType[Rows]):
 
 _NO_ROW = Row([0, 0], {}, {})
 """Read, never written."""
+
+
+def _down(state: Rows, replica: str) -> int:
+    """The rights to go down that this replica made or was given, less those that it used or gave; below 0 for who took of what is held."""
+    own = state.get(replica, _NO_ROW)
+    received = sum(row.rights.get(replica, 0) for row in state.values())
+    return own.sums[0] + received - sum(own.rights.values()) - own.sums[1]
+
+
+def _up(state: Rows, replica: str) -> int:
+    """The same of the rights to go up."""
+    own = state.get(replica, _NO_ROW)
+    received = sum(row.room.get(replica, 0) for row in state.values())
+    return own.sums[1] + received - sum(own.room.values()) - own.sums[0]
 
 
 def _check_amount(amount: Plain, op: Op) -> None:

@@ -71,7 +71,9 @@ def _bounded_counter(spec: Spec) -> Built:
     for name, value in given.items():
         if type(value) is not (str if name == "holder" else int) and value is not None:
             raise DeclarationError(
-                spec.place, f"{name}={value!r} is of the wrong type", "bounds are whole numbers, holder is a replica"
+                spec.place,
+                f"{name}={value!r} is of the wrong type",
+                "bounds are whole numbers, holder is a device's name",
             )
     try:
         return Built(BoundedCounterField, crdt.BoundedCounter(**given), columns.long_sum())

@@ -57,7 +57,7 @@ def field(
     `default`                  the value before the first write (`Register`, `Ranked`, `Custom`)
     `on_conflict`, `deadline`  what is done about two concurrent writes: "silent" (the default), "record" (kept for information)
                                or "review" (a person is asked, until the deadline: "48h", "30m", "7d")
-    `lower`, `upper`, `initial`, `holder`   bounds of a `BoundedCounter`; `holder` is the replica that owns what `initial` leaves
+    `lower`, `upper`, `initial`, `holder`   bounds of a `BoundedCounter`; `holder` is the device that owns what `initial` leaves
     `order`                    values of a `Ranked`, the weakest first; not needed where its type lists them
     `wins`                     which side of a `Flag` wins: "enable" (the default) or "disable"
     `merge`                    of a `Custom`: a pure function of (base, left, right)

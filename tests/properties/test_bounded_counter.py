@@ -179,8 +179,8 @@ def test_one_bound_leaves_the_other_side_free(amount: int) -> None:
         ((None, None), "needs a lower or an upper bound"),
         ((0, 5, 6), "above the upper bound"),
         ((0, 5, -1), "below the lower bound"),
-        ((0, 5), "name the replica that holds them"),
-        ((0, None, 3), "name the replica that holds them"),
+        ((0, 5), "name the device that holds them"),
+        ((0, None, 3), "name the device that holds them"),
     ],
 )
 def test_bounds_that_cannot_be_kept_are_refused(bounds: tuple[Any, ...], complaint: str) -> None:
