@@ -224,7 +224,7 @@ class EdgeAgent:
 
     async def _answerable(self, command_id: str) -> None:
         """Return when the first command of this id is durable; what happens to the disk since does not matter."""
-        while self._store.get(Family.COMMANDS, command_id.encode()) is None:
+        if self._store.get(Family.COMMANDS, command_id.encode()) is None:
             await self._committer.settled()
 
     def _reached(self, command_id: str, awaited: Sequence[Status]) -> bool:
