@@ -8,6 +8,7 @@ Exception` in the code under test may survive its own death.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.simulation.scheduler import Event, Scheduler
 
@@ -24,6 +25,8 @@ class Life:
         self.name = name
         self.alive = True
         self.frozen_until = 0
+        self.owner: Any = None
+        """The process, for what finds itself on its loop."""
         self.on_death: Callable[[], None] = lambda: None
         self.on_failure: Callable[[Exception], None] = _raise
         """Given what the code under test raises and does not handle; by default the run ends with it."""

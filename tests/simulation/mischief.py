@@ -47,6 +47,8 @@ def plan(world: World) -> None:
     for worker in world.workers:
         if faults.worker_crashes:
             _some(world, 4, f"{worker.name} crash", lambda w=worker: w.crash_soon())
+        if faults.disk_full:
+            _some(world, 1, f"{worker.name} disk full", lambda w=worker: w.disk_full(scheduler.between(1_000, 60_000)))
         if faults.freezes:
             _some(world, 2, f"{worker.name} freeze", lambda w=worker: w.freeze(scheduler.between(100, 3 * SESSION_MS)))
     if faults.rebalances:

@@ -5,14 +5,21 @@ Everything else of an agent and a worker is production's own. A planted bug is p
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
 from unittest.mock import patch
 
 from driftlog_edge.store import lives
+from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.state_cache import ENTRY_BYTES, CacheRoom
 from tests.simulation.disk_store import DiskStore
+from tests.simulation.life import ProcessDied
+from tests.simulation.scheduler import EPOCH_MS
+from tests.simulation.worker_rim import Batch, Database
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -50,9 +57,48 @@ def in_place(world: World) -> Iterator[None]:
         ("driftlog_edge.outgoing.pump.random", chance),
         ("driftlog_edge.assembly.ensure_life", partial(lives.ensure_life, draw=draw)),
         ("driftlog_edge.assembly.Lives", partial(lives.Lives, draw=draw)),
+        *_below_a_worker(world),
         *world.variant.planted,
     ]
     with ExitStack() as stack:
         for name, replacement in replaced:
             stack.enter_context(patch(name, replacement))
         yield
+
+
+def _below_a_worker(world: World) -> list[tuple[str, Any]]:
+    scheduler = world.scheduler
+    clock = SimpleNamespace(monotonic=lambda: (scheduler.now - EPOCH_MS) / 1000)
+    driver = "driftlog_streams.faust_driver"
+
+    def small_room(limit: int) -> CacheRoom:
+        return CacheRoom(scheduler.between(4, 16) * ENTRY_BYTES)
+
+    def small_book(load: Any, codecs: Any) -> ChainBook:
+        return ChainBook(load, codecs, scheduler.between(1, 4))
+
+    return [
+        (f"{driver}.host.Publisher", lambda *_: _running().publishing),
+        (f"{driver}.host.ChangelogReader", lambda *_: _running().changelog),
+        (f"{driver}.host.die", _die),
+        (f"{driver}.pump.die", _die),
+        (f"{driver}.pump.time", clock),
+        (f"{driver}.pump.CacheRoom", small_room),
+        (f"{driver}.pump.ChainBook", small_book),
+        (f"{driver}.pump.PartitionMerger", world.variant.merger),
+        (f"{driver}.pump.FlightDeck", world.variant.deck),
+        (f"{driver}.partition_store.WriteBatch", Batch),
+        (f"{driver}.partition_store._open", lambda folder: Database(world, folder)),
+        ("driftlog_streams.registry.doubt.time", clock),
+    ]
+
+
+def _running() -> Any:
+    """The worker process whose loop runs."""
+    return asyncio.get_running_loop().life.owner  # type: ignore[attr-defined]
+
+
+def _die(error: BaseException, code: int = 0) -> NoReturn:
+    """The end of a process: nothing after this line happens in it."""
+    _running().ends(error)
+    raise ProcessDied(str(error))

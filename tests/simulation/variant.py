@@ -50,7 +50,7 @@ class DedupesByOffset(Decider):
 class MergesByOffset(PartitionMerger):
     """A merger that decides so."""
 
-    def __init__(self, rules: SpaceRules, partition: int, cache: StateCache, book: ChainBook) -> None:
+    def __init__(self, rules: SpaceRules, partition: int, cache: StateCache, book: ChainBook, decider: Decider) -> None:
         super().__init__(rules, partition, cache, book, decider=DedupesByOffset(rules, cache))
 
     def resume(self, following: int) -> None:
@@ -63,8 +63,9 @@ class AnswersBeforeTheWrite(Journal):
     """Planted: a caller is answered when its write set is decided, not when it is durable."""
 
     def stage(self, writes: Writes, *, sync: bool, done: Callable[[Exception | None], None] | None = None) -> Ticket:
-        ticket = super().stage(writes, sync=sync)
-        if done is not None:
+        early = done is not None and bool(writes)  # who stages nothing waits for what others have staged
+        ticket = super().stage(writes, sync=sync, done=None if early else done)
+        if early and done is not None:
             done(None)
         return ticket
 

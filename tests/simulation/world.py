@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -30,6 +30,9 @@ from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network
 from tests.simulation.scheduler import EPOCH_MS, Scheduler
 from tests.simulation.variant import HONEST, Variant
+
+if TYPE_CHECKING:
+    from tests.simulation.worker_node import WorkerNode
 
 MINUTE_MS = 60_000
 REST_MS = 40 * MINUTE_MS
@@ -68,8 +71,13 @@ class DeviceRegistry:
     def __init__(self, devices: Mapping[str, Device]) -> None:
         self._devices = devices
 
+    vouches = True
+
     def find(self, device_id: str) -> Device | None:
         return self._devices.get(device_id)
+
+    def catch_up(self) -> None:
+        """Nothing is ever new."""
 
 
 class World:
@@ -99,6 +107,10 @@ class World:
         self.devices = DeviceRegistry(self.history.devices)
         self.workers = [WorkerNode(self, f"worker-{i}") for i in (1, 2)]
         self.edges = {name: EdgeNode(self, name, scopes) for name, scopes in EDGES.items()}
+
+    def worker(self, name: str) -> WorkerNode:
+        """By its name."""
+        return next(worker for worker in self.workers if worker.name == name)
 
     def _grown(self, record: LogRecord) -> None:
         if record.topic == OPS:
@@ -140,7 +152,7 @@ class World:
         self.scheduler.note("healed")
         self.network.heal()
         for worker in self.workers:
-            worker.start()
+            worker.heal()
         for edge in self.edges.values():
             edge.heal()
 

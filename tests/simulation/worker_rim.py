@@ -1,0 +1,330 @@
+"""What stands below a worker's rim in a world: Kafka's clients on the simulated log, RocksDB on the simulated disk, Faust's consumer.
+
+Everything above is production's: host, pump, mender, recovery and partition store. The consumer is the simplest that keeps what
+`overrides.SafeConsumer` promises: records in their order, a position that only moves with what is done, and is committed now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
+from faust.types import TP
+
+from driftlog_schemas.topics import state_topic
+from driftlog_streams.core.work import OutRecord
+from driftlog_streams.faust_driver.host import WorkerHost, group_id
+from driftlog_streams.faust_driver.recovery import ChangelogRecovery
+from driftlog_streams.process.health import Health
+from driftlog_streams.process.metrics import WorkerMetrics
+from tests.fake_kafka.broker import Stored
+from tests.fake_kafka.clients import Message
+from tests.simulation.app import SPACE
+from tests.simulation.disk import Disk, OutOfSpace, Put
+from tests.simulation.group import OPS
+from tests.simulation.history import StoreWrite
+from tests.simulation.log import LogRecord
+
+if TYPE_CHECKING:
+    from tests.simulation.worker_node import WorkerProcess
+    from tests.simulation.world import World
+
+STATE = state_topic(SPACE.name)
+LOG_APPEND_TIME = 1
+
+
+class Folder(PurePosixPath):
+    """A folder of a simulated disk."""
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None: ...
+
+
+class Batch:
+    """`rocksdict.WriteBatch`."""
+
+    def __init__(self, raw_mode: bool = False) -> None:
+        self.puts: list[tuple[bytes, bytes | None]] = []
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self.puts.append((key, value))
+
+    def delete(self, key: bytes) -> None:
+        self.puts.append((key, None))
+
+
+class Database:
+    """`rocksdict.Rdict` of a worker: a key begins with the four bytes of its partition."""
+
+    def __init__(self, world: World, folder: PurePosixPath) -> None:
+        self._world = world
+        self._worker = folder.parts[0]
+        self._family = "states"
+
+    @property
+    def _disk(self) -> Disk:
+        return self._world.worker(self._worker).disk
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._disk.family(self._family).get(key)
+
+    def write(self, batch: Batch, options: Any) -> None:
+        node = self._world.worker(self._worker)
+        if node.process is not None and not node.process.recovering:
+            self._record(batch)
+        try:
+            self._disk.write([Put(self._family, key, value) for key, value in batch.puts], sync=False)
+        except OutOfSpace as error:
+            raise OSError(28, "No space left on device") from error
+
+    def _record(self, batch: Batch) -> None:
+        world = self._world
+        for place, value in batch.puts:
+            partition, key = int.from_bytes(place[:4], "big"), place[4:]
+            if not key.startswith(b"\x00") and value is not None:
+                end = world.log.end(STATE, partition)
+                write = StoreWrite(world.scheduler.now, self._worker, partition, key, value, end)
+                world.history.store_writes.append(write)
+
+    def close(self) -> None: ...
+
+
+class Reading:
+    """`confluent_kafka.Consumer` that reads assigned partitions, in blocks as they come."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._at: dict[tuple[str, int], int] = {}
+
+    def committed(self, partitions: Iterable[TopicPartition], timeout: float) -> list[TopicPartition]:
+        log = self._world.log
+        positions = [(p.topic, p.partition, log.committed(p.topic, p.partition)) for p in partitions]
+        return [TopicPartition(topic, partition, at or OFFSET_INVALID) for topic, partition, at in positions]
+
+    def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
+        return 0, self._world.log.end(partition.topic, partition.partition)
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        self._at = {(p.topic, p.partition): p.offset for p in partitions}
+
+    def consume(self, limit: int, timeout: float) -> list[Message]:
+        found: list[Message] = []
+        log, chance = self._world.log, self._world.scheduler
+        for (topic, partition), at in list(self._at.items()):
+            records = log.read(topic, partition, at, chance.between(1, 50))
+            for r in records:
+                stored = Stored(r.offset, r.key, r.value, r.headers, r.timestamp_ms)
+                found.append(Message(topic, partition, stored, None, r.offset))
+            if records:
+                self._at[topic, partition] = records[-1].offset + 1
+            else:
+                end = log.end(topic, partition)
+                found.append(Message(topic, partition, None, KafkaError(KafkaError._PARTITION_EOF), end))
+        return found
+
+    def close(self) -> None: ...
+
+
+class Recovery(ChangelogRecovery):
+    """Production's, reading the simulated log."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        super().__init__("nowhere", group_id(SPACE.name), process.world.rules)
+        self._world = process.world
+
+    def _consumer(self) -> Any:
+        return Reading(self._world)
+
+
+class Changelog:
+    """`ChangelogReader`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        return {p: self._world.log.end(STATE, p) for p in partitions}
+
+    def last_words(self, partition: int, offsets: range) -> dict[bytes, bytes | None]:
+        found = self._world.log.read(STATE, partition, offsets.start, len(offsets))
+        return {r.key or b"": r.value for r in found if r.offset < offsets.stop}
+
+
+class Publishing:
+    """`Publisher`: a stage goes out, and is told as a whole."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        self._process = process
+
+    def publish(
+        self,
+        records: Sequence[OutRecord],
+        delivered: Callable[[Mapping[tuple[str, int], int]], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        process = self._process
+        left = len(records)
+        offsets: dict[tuple[str, int], int] = {}
+        errors: list[str] = []
+
+        def told(record: LogRecord | None) -> None:
+            nonlocal left
+            left -= 1
+            if record is None:
+                errors.append("timed out")
+            else:
+                place = (record.topic, record.partition)
+                offsets[place] = max(record.offset, offsets.get(place, -1))  # the network may turn answers around
+                process.has_delivered()
+            if not left:
+                if errors:
+                    process.loop.call_soon_threadsafe(failed, errors[0])
+                else:
+                    process.loop.call_soon_threadsafe(delivered, offsets)
+
+        for out in records:
+            process.producer.send(out.topic, out.partition, out.key, out.value, tuple(out.headers), told)
+
+
+class GroupConsumer:
+    """The member's consumer, as host and pump know it, and the stream that an agent reads."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        self._process = process
+        self.app = SimpleNamespace(consumer_generation_id=-1)
+        self.manual: set[str] = set()
+        self.unacked: set[tuple[TP, int]] = set()
+        self.current_event: Any = None
+        self._done: dict[TP, int] = {}
+        self._next: dict[int, int] = {}
+        self._fetching: set[int] = set()
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.flowing = False
+
+    # -- membership
+
+    def stop(self) -> None:
+        """Let nothing further through."""
+        self.flowing = False
+
+    def begin(self, partitions: Iterable[int], generation: int) -> None:
+        """Read these from where the group is."""
+        log = self._process.world.log
+        self.app.consumer_generation_id = generation
+        self._done.clear()
+        self.unacked.clear()
+        self._queue = asyncio.Queue()
+        self._next = {p: log.committed(OPS, p) for p in partitions}
+        self.flowing = True
+        for partition in self._next:
+            self.wake(partition)
+
+    def commit(self) -> None:
+        """Tell the group how far we are, if we are still in it."""
+        for tp, position in self._done.items():
+            self._process.world.group.commit(self._process, self.app.consumer_generation_id, tp.partition, position)
+
+    # -- what the pump asks
+
+    def behind(self, tp: TP, following: int) -> bool:
+        return self.flowing and following < self._process.world.log.end(*tp)
+
+    def log_end(self, tp: TP) -> int | None:
+        return self._process.world.log.end(*tp)
+
+    def replays_from(self, tp: TP) -> int:
+        return self._process.world.log.committed(*tp)
+
+    def mark_done(self, message: Any) -> None:
+        if message.generation_id == self.app.consumer_generation_id:
+            self._done[message.tp] = message.offset + 1
+
+    # -- fetching
+
+    def wake(self, partition: int) -> None:
+        """There may be something to fetch."""
+        if self.flowing and partition in self._next and partition not in self._fetching:
+            self._fetching.add(partition)
+            world = self._process.world
+            wait = world.network.arrival(self._process.name) - world.scheduler.now
+            self._process.life.after(wait, f"fetch {partition}", lambda: self._fetch(partition))
+
+    def _fetch(self, partition: int) -> None:
+        self._fetching.discard(partition)
+        if not self.flowing or partition not in self._next:
+            return
+        world = self._process.world
+        records = world.log.read(OPS, partition, self._next[partition], world.scheduler.between(1, 8))
+        for record in records:
+            assert record.offset == self._next[partition], "the op topic is read without a hole"
+            self._next[partition] = record.offset + 1
+            message = _message(record, self.app.consumer_generation_id)
+            self.unacked.add((message.tp, record.offset))
+            self._queue.put_nowait(message)
+        if records:
+            self.wake(partition)
+
+    # -- the agent's stream
+
+    def noack(self) -> GroupConsumer:
+        return self
+
+    async def __aiter__(self) -> Any:
+        while True:
+            try:
+                async with asyncio.timeout(1.0):
+                    message = await self._queue.get()
+            except TimeoutError:  # a rebalance gives a new queue
+                continue
+            self.current_event = Event(self, message)
+            yield message.value
+
+
+class Event:
+    """A record on its way through the agent."""
+
+    def __init__(self, consumer: GroupConsumer, message: Any) -> None:
+        self._consumer = consumer
+        self.message = message
+
+    def ack(self) -> None:
+        self._consumer.unacked.discard((self.message.tp, self.message.offset))
+
+
+class Host(WorkerHost):
+    """Production's host without a Faust app around it."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        self._rules = process.world.rules
+        self._settings = SimpleNamespace(kafka="nowhere", session_timeout=10.0, window_ms=2.0, cache_mb=1)
+        self._folder = Folder(process.name)  # type: ignore[assignment]
+        self._slot = process.name
+        self.metrics = WorkerMetrics(SPACE.name)
+        self._devices = process.world.devices  # type: ignore[assignment]
+        self._recovery = Recovery(process)
+        self._recovered = {}
+        self._store = None
+        self.health = Health()
+        self._pulse = SimpleNamespace(check=lambda: None)  # type: ignore[assignment]  # a thawed process is ended by the node
+        self._publisher = None
+        self._runner = None
+        self.pump = None
+        self.app = SimpleNamespace(consumer=process.consumer)  # type: ignore[assignment]
+
+
+def _message(record: LogRecord, generation: int) -> Any:
+    return SimpleNamespace(
+        tp=TP(record.topic, record.partition),
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp=record.timestamp_ms / 1000,
+        timestamp_type=LOG_APPEND_TIME,
+        key=record.key,
+        value=record.value or b"",
+        headers=record.headers,
+        generation_id=generation,
+    )
