@@ -1,7 +1,7 @@
 """The app that the simulated world runs: a shop small enough to judge, with every kind of field, policy and refusal.
 
 `transfer` and `post` write two documents, so that a half visible command can be seen; the guard refuses in the cloud what no
-single edge could know; notes and boards are deleted while others write on them; `reprice` is a command that one device is not permitted to send.
+single edge could know; notes and boards are deleted while others write on them; `reprice` is a command that one device is not permitted to send; `rename` is urgent and `tag` is not, so they overtake what was written before.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ def reprice(tx: Transaction, store: str, sku: str, price: int) -> None:
     tx.edit(Stock, store, sku).price.set(price)
 
 
-@retail.command
+@retail.command(priority="critical")
 def rename(tx: Transaction, store: str, sku: str, name: str) -> None:
     stock = tx.edit(Stock, store, sku)
     stock.name.set(name)
     stock.shelf.set(name[:1])
 
 
-@retail.command
+@retail.command(priority="low")
 def tag(tx: Transaction, store: str, sku: str, word: str) -> None:
     tx.edit(Stock, store, sku).tags.add(word)
 

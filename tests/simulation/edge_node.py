@@ -325,6 +325,7 @@ class EdgeNode:
         process.bury()
         if power_cut:
             self.boots += 1
+            self.world.history.situation("a power cut")
             self.disk.after_power_cut()
         else:
             self.disk.after_kill()

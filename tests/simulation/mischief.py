@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from driftlog_crdt import Op
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
-from driftlog_schemas.identity import replica_id
-from driftlog_schemas.messages import Batch, Command, SignedBatch
+from driftlog_schemas.identity import DocumentId, replica_id
+from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
+from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topic, state_topic
 from tests.simulation.app import PARTITIONS, SPACE
 from tests.simulation.clock import HOUR_MS
@@ -51,6 +53,8 @@ def plan(world: World) -> None:
             _some(world, 1, f"{worker.name} disk full", lambda w=worker: w.disk_full(scheduler.between(1_000, 60_000)))
         if faults.freezes:
             _some(world, 2, f"{worker.name} freeze", lambda w=worker: w.freeze(scheduler.between(100, 3 * SESSION_MS)))
+    if faults.freezes:
+        _some(world, 3, "late state", lambda: late_state(world))
     if faults.rebalances:
         _some(world, 4, "rebalance", lambda: world.group.rebalance("somebody asked"))
     if faults.compaction:
@@ -78,14 +82,34 @@ def _plan_cuts(world: World, node: str) -> None:
 
 
 def forge(world: World) -> None:
-    """A batch in a device's name that it did not sign, one of an unknown device, and one that is noise."""
+    """Stock out of nothing: in a device's name that did not sign it, from an unknown device; and noise."""
     scheduler = world.scheduler
     codec = BatchCodec(world.ids)
     victim = scheduler.random.choice(list(world.identities.values()))
     partition = scheduler.between(0, PARTITIONS - 1)
-    command = Command(f"forged-{scheduler.events}", "receive", "s1", scheduler.now << 16, ())
-    body = encode_body(Batch(SPACE.name, partition, replica_id(victim.device_id, "aaaaaaaa"), 1, (command,)))
+    replica = replica_id(victim.device_id, "aaaaaaaa")
+    scope = next(s for s in ("s1", "s2", "s4", "shared") if partition_of(s, PARTITIONS) == partition)
+    stolen = Op(replica, 1, scheduler.now << 16, "on_hand", "increment", 1_000)
+    ops = (DocumentOp(DocumentId("Stock", scope, "a"), stolen),)
+    command = Command(f"forged-{scheduler.events}", "receive", scope, scheduler.now << 16, ops)
+    body = encode_body(Batch(SPACE.name, partition, replica, 1, (command,)))
     stranger = SignedBatch("stranger", "k1", bytes(64), body)
     forged = SignedBatch(victim.device_id, victim.key_id, bytes(64), body)
     for value in (codec.envelope(stranger), codec.envelope(forged), b"noise"):
         world.log.append(OPS, partition, victim.device_id.encode(), value)
+    world.history.situation("a forgery with changes in it was refused")
+
+
+def late_state(world: World) -> None:
+    """A worker that was cut off long ago writes an older state over a newer one; often nobody lives to see it come."""
+    scheduler, log = world.scheduler, world.log
+    topic = state_topic(SPACE.name)
+    partition = scheduler.between(0, PARTITIONS - 1)
+    written = log.history(topic, partition)
+    if not written or world.network.healed:
+        return
+    old = scheduler.random.choice(written)
+    log.append(topic, partition, old.key, old.value, old.headers)
+    if scheduler.chance(0.7):
+        for worker in world.workers:
+            worker.died("killed")

@@ -116,6 +116,8 @@ class Reference:
         self.refused_batches: list[int] = []
         self.chains: dict[tuple[str, int], Chain] = {}
         """(replica, partition) -> its chain"""
+        self.repeated = 0
+        """Commands that came again."""
 
     def fold(self, records: Iterable[LogRecord]) -> None:
         """Take one partition's op records, all of them, in order."""
@@ -151,6 +153,7 @@ class Reference:
         command = item.command
         fresh = [(d, op) for d, op in command.ops if self._document(d).seen.get(op.replica, 0) < op.seq]
         if not fresh:
+            self.repeated += 1
             return True
         assert len(fresh) == len(command.ops), f"command {command.id} is half merged in a fold without crashes"
         reached: dict[tuple[DocumentId, str], int] = {}

@@ -7,16 +7,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
 
-from tests.simulation.laws import Violation, judge
+from tests.simulation.coverage import covered
+from tests.simulation.laws import Case, Meaningless, Violation, broken, judge
 from tests.simulation.scheduler import EPOCH_MS
 from tests.simulation.variant import HONEST, PLANTED, Variant
 from tests.simulation.world import simulate
 
 _CRITICAL = 50
+
+
+def lived(seed: int) -> tuple[list[Violation], Counter[str]]:
+    """The laws that the world of this seed breaks, and what it covered."""
+    try:
+        case = Case(simulate(seed))
+    except Meaningless as error:
+        return [Violation("the log has one meaning", str(error))], Counter()
+    return broken(case), covered(case)
 
 
 def verdict(seed: int, variant: Variant = HONEST) -> list[Violation]:

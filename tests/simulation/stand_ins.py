@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from driftlog_edge.store import lives
 from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.core.state_cache import ENTRY_BYTES, CacheRoom
 from tests.simulation.disk_store import DiskStore
 from tests.simulation.life import ProcessDied
@@ -84,6 +85,8 @@ def _below_a_worker(world: World) -> list[tuple[str, Any]]:
         (f"{driver}.pump.die", _die),
         (f"{driver}.pump.time", clock),
         (f"{driver}.pump.CacheRoom", small_room),
+        ("driftlog_streams.core.restoration.Restoration._joined", _counting_joins(world)),
+        (f"{driver}.pump.StateCache", small_cache),
         (f"{driver}.pump.ChainBook", small_book),
         (f"{driver}.pump.PartitionMerger", world.variant.merger),
         (f"{driver}.pump.FlightDeck", world.variant.deck),
@@ -102,3 +105,14 @@ def _die(error: BaseException, code: int = 0) -> NoReturn:
     """The end of a process: nothing after this line happens in it."""
     _running().ends(error)
     raise ProcessDied(str(error))
+
+
+def _counting_joins(world: World) -> Any:
+    honest = Restoration._joined
+
+    def joined(self: Restoration, key: bytes, value: bytes, stored: bytes | None) -> bytes:
+        if stored is not None and stored != value:
+            world.history.situation("recovery joined a late state")
+        return honest(self, key, value, stored)
+
+    return joined

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from tests.simulation.replay import explain, verdict
+from tests.simulation import coverage
+from tests.simulation.replay import explain, lived
 
 CHUNK = 20
+LIVED = "worlds"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -22,10 +25,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seeds", chunks, ids=[f"{chunk[0]}-{chunk[-1]}" for chunk in chunks])
 
 
-@pytest.mark.slow
-def test_every_world_is_lawful(seeds: range, pool: ProcessPoolExecutor) -> None:
-    judged = zip(seeds, pool.map(verdict, seeds), strict=True)
+@pytest.fixture(scope="module")
+def met() -> Counter[str]:
+    """What the worlds of this run have covered so far."""
+    return Counter()
 
-    broken = [explain(seed, violations) for seed, violations in judged if violations]
+
+@pytest.mark.slow
+def test_every_world_is_lawful(seeds: range, pool: ProcessPoolExecutor, met: Counter[str]) -> None:
+    broken = []
+    for seed, (violations, situations) in zip(seeds, pool.map(lived, seeds), strict=True):
+        met.update(situations)
+        met[LIVED] += 1
+        if violations:
+            broken.append(explain(seed, violations))
 
     assert not broken, "\n".join(broken)
+
+
+@pytest.mark.slow
+def test_the_worlds_met_what_can_happen(met: Counter[str]) -> None:
+    print(coverage.table(met))  # noqa: T201  # the report of what was covered
+    if met[LIVED] < coverage.WORLDS:
+        pytest.skip(f"{met[LIVED]} worlds were lived through; the numbers are meant for {coverage.WORLDS}")
+
+    assert coverage.missing(met) == [], coverage.table(met)

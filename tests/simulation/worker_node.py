@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from driftlog_schemas import groups
 from driftlog_schemas.topics import state_topic
 from driftlog_streams.core.restoration import ChangelogRecord
 from driftlog_streams.errors import DeliveryFailed
@@ -98,6 +99,7 @@ class WorkerProcess:
             if generation < self.world.group.generation:
                 return
             self.recovering = True
+            self._note_torn_groups(partitions)
             try:
                 await self.host.take_over(partitions)
                 self._take_late(partitions)
@@ -107,6 +109,13 @@ class WorkerProcess:
             self.recovering = False
             if generation == self.world.group.generation:
                 self.consumer.begin(partitions, generation)
+
+    def _note_torn_groups(self, partitions: list[int]) -> None:
+        for partition in partitions:
+            end = self.world.log.end(STATE, partition)
+            for last in self.world.log.read(STATE, partition, end - 1, 1) if end else ():
+                if not groups.parse(last.headers).last:
+                    self.world.history.situation("a worker began on a torn group")
 
     def _take_late(self, partitions: list[int]) -> None:
         """What Faust's own recovery finds after ours: states that somebody published meanwhile."""
@@ -240,4 +249,5 @@ class WorkerNode:
 
     def _thawed(self, process: WorkerProcess) -> None:
         if self.process is process:
+            self.world.history.situation("a worker thawed after its session")
             self.died("stood still for too long")

@@ -78,6 +78,7 @@ class Database:
         try:
             self._disk.write([Put(self._family, key, value) for key, value in batch.puts], sync=False)
         except OutOfSpace as error:
+            self._world.history.situation("a worker met a full disk")
             raise OSError(28, "No space left on device") from error
 
     def _record(self, batch: Batch) -> None:

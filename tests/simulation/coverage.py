@@ -1,0 +1,85 @@
+"""What the worlds of a run have covered. A law that was never in danger has not been tested, so each named situation has a least number.
+
+Most are read from the history, as the laws are. What leaves no trace there (a full disk that was met, a state that recovery joined) is
+counted where it happens, through `History.situation`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from itertools import pairwise
+
+from driftlog_schemas.messages import ConflictStatus
+from tests.simulation.app import SPACE
+from tests.simulation.laws import Case
+
+WORLDS = 200
+"""For how many worlds the numbers below are meant."""
+
+AT_LEAST: Mapping[str, int] = {
+    "a command was accepted": 5_000,
+    "a command was rejected: recount": 300,
+    "a command was rejected: forbidden": 150,
+    "a command had no effect": 20,
+    "a command was sent more than once": 200,
+    "an urgent command went before an earlier one": 500,
+    "a conflict opened": 100,
+    "a conflict was resolved": 40,
+    "a forgery with changes in it was refused": 60,
+    "recovery joined a late state": 2,
+    "a worker began on a torn group": 2,
+    "a worker met a full disk": 50,
+    "a command met a full disk": 200,
+    "a worker thawed after its session": 50,
+    "a power cut": 80,
+    "an edge caught up over holes": 200,
+    **{f"field type {name}": 100 for name in ("counter", "register", "add_wins_set")},
+}
+"""situation -> how often it must be met in the default worlds"""
+
+
+def covered(case: Case) -> Counter[str]:
+    """Of one world."""
+    history = case.history
+    found = Counter(history.situations)
+    sent: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for decision in case.decisions.values():
+        found[_fate(decision.verdict, decision.code)] += 1
+        sent[decision.replica].append((decision.offset, decision.command.hlc))
+        if decision.verdict == "accepted":
+            for document, op in decision.command.ops:
+                declared = SPACE.collections[document.collection].document.fields.get(op.field)
+                if declared is not None:
+                    found[f"field type {declared.type.name}"] += 1
+    for commands in sent.values():
+        stamps = [hlc for _, hlc in sorted(commands, key=lambda entry: entry[0])]
+        found["an urgent command went before an earlier one"] += sum(a > b for a, b in pairwise(stamps))
+    for conflict in history.conflicts:
+        resolved = conflict.status is ConflictStatus.RESOLVED
+        found["a conflict was resolved" if resolved else "a conflict opened"] += 1
+    found["a command was sent more than once"] += case.reference.repeated
+    found["an edge caught up over holes"] += sum(cut.catching_up for cut in history.cuts)
+    return found
+
+
+def _fate(verdict: str, code: str) -> str:
+    return {
+        "rejected": f"a command was rejected: {code}",
+        "no_effect": "a command had no effect",
+    }.get(verdict, f"a command was {verdict}")
+
+
+def missing(found: Mapping[str, int]) -> list[str]:
+    """What the default worlds should have met more often."""
+    return [
+        f"{situation}: {found.get(situation, 0)} of {least}"
+        for situation, least in AT_LEAST.items()
+        if found.get(situation, 0) < least
+    ]
+
+
+def table(found: Mapping[str, int]) -> str:
+    """For people."""
+    names = sorted({*found, *AT_LEAST})
+    return "\n".join(f"{found.get(name, 0):8}  {name}" for name in names)
