@@ -86,7 +86,6 @@ def _below_a_worker(world: World) -> list[tuple[str, Any]]:
         (f"{driver}.pump.time", clock),
         (f"{driver}.pump.CacheRoom", small_room),
         ("driftlog_streams.core.restoration.Restoration._joined", _counting_joins(world)),
-        (f"{driver}.pump.StateCache", small_cache),
         (f"{driver}.pump.ChainBook", small_book),
         (f"{driver}.pump.PartitionMerger", world.variant.merger),
         (f"{driver}.pump.FlightDeck", world.variant.deck),

@@ -650,8 +650,8 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "edge: no answer is an error of its own",
         f"{EDGE}/link/kafka_asker.py",
-        "except (KafkaException, TimeoutError) as error:",
-        "except KafkaException as error:",
+        '        except TimeoutError as error:\n            raise Unreachable("the broker does not answer") from error\n',
+        "",
         ASKING,
     ),
     Mistake(
