@@ -122,6 +122,7 @@ class PartitionMerger:
         """Merge one record of the op topic. `source` is handed back for acknowledgement."""
         record = Merged(admission, offset, append_ms, source)
         self.work.merged.append(record)
+        self._cache.make_room()
         try:
             self._take(record)
         except _FATAL:

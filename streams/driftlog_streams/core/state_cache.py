@@ -2,7 +2,8 @@
 
 The bound is in bytes and the worker's: what counts is what the process holds, in however many partitions and documents of whatever
 size. Each partition's cache has two generations: what is used moves to the young one; when the room's young ones together fill their
-half, they become the old ones, and the old ones are dropped. What has changes that are not yet in the store (dirty or in flight) is
+half, they become the old ones, and the old ones are dropped; between records only, since the documents of one command are looked up one
+after another and then changed. What has changes that are not yet in the store (dirty or in flight) is
 pinned: dropping it would bring back an older state. Pinned documents do not count against the bound; otherwise a small one would turn
 on every access.
 """
@@ -105,8 +106,11 @@ class StateCache:
             entry = Entry(document, collection, _decoded(document, collection, raw), 0 if raw is None else len(raw))
         self._young[key] = entry
         self._count(entry)
-        self._room.turn_if_full()
         return entry
+
+    def make_room(self) -> None:
+        """Drop what is over the bound. Between records: who has looked a document up is about to change that very entry."""
+        self._room.turn_if_full()
 
     def put_back(self, key: bytes, entry: Entry) -> None:
         """Forget what was merged into a document since it last left with a flight."""

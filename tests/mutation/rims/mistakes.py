@@ -374,7 +374,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "worker: rows are not kept",
         f"{DRIVER}/partition_store.py",
-        "batch.put(_row_key(replica), row)",
+        "batch.put(prefix + _row_key(replica), row)",
         "pass",
         STORE,
     ),
