@@ -6,6 +6,7 @@ WorkerError
 ├── DevicesUnknown    the device registry could not be read to its end
 ├── RecoveryFailed    the changelog could not be read to its end
 ├── StoreLocked       another process holds the data folder
+├── StoreFailed       the store of the states gave nothing or took nothing
 └── SetupProblem      something that the worker needs is not there: one line, exit 1
 """
 
@@ -38,6 +39,10 @@ class RecoveryFailed(WorkerError):
 
 class StoreLocked(WorkerError):
     """Another process holds the data folder."""
+
+
+class StoreFailed(WorkerError):
+    """The disk or the store on it is in trouble. No record is to blame for that."""
 
 
 class SetupProblem(WorkerError):

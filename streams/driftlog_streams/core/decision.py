@@ -271,6 +271,8 @@ def _asked(guard: GuardContract, entry: Entry, after: DocumentState) -> Against:
         guard.check(document.scope, document.id, entry.state, after)
     except Refused as refused:
         return str(refused.code), str(refused.reason)
+    except MemoryError:
+        raise  # how much memory there is may not become a verdict
     except Exception as error:  # noqa: BLE001  # the app's code: told to the device, never stops the queue
         fact = type(error).__name__
         log.error("guard failed", guard=guard.name, document="/".join(document), error=fact)

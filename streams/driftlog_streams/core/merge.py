@@ -40,8 +40,8 @@ from driftlog_streams.errors import WorkerError
 
 log = structlog.get_logger()
 
-_FATAL = (WorkerError, MemoryError)
-"""Not the record's fault: the next life reads it again."""
+_FATAL = (WorkerError, OSError, MemoryError)
+"""Of the store, the disk, the order, the memory: not the record's fault. The worker ends, and the next life reads it again."""
 NOISE_A_MINUTE = 600
 """So many records of a schema that nobody can name now are kept for people."""
 _REASONS = {

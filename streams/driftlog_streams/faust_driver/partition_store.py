@@ -7,19 +7,21 @@ Every write is one RocksDB batch: states, rows, the positions up to which they a
 a partition's store is some prefix of the changelog at every moment, whatever kills the process. It is a cache: deleting the
 folder costs a recovery, nothing else. Writes are not synced, for the same reason; after a power cut RocksDB's own log still gives a prefix.
 
-Must never happen: a state here that the topic does not have; a position beyond the states.
+Must never happen: a state here that the topic does not have; a position beyond the states; a failure of the disk that
+looks like a bad record: whatever the database raises leaves here as `StoreFailed`, and ends the worker.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
 from driftlog_streams.core.store_mark import StoreMark
-from driftlog_streams.errors import StoreLocked
+from driftlog_streams.errors import StoreFailed, StoreLocked
 
 OPEN_SECONDS = 15.0
 CACHE_BYTES = 64 << 20
@@ -51,16 +53,19 @@ class PartitionStore:
         self._db = db
         self._write = WriteOptions()
         self._prefix = number.to_bytes(4, "big")
-        self.mark = StoreMark.decode(self._db.get(self._prefix + _META))
+        self.mark = StoreMark.decode(self._value(_META))
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a document's last stored state record."""
-        value: bytes | None = self._db.get(self._prefix + key)
-        return value
+        return self._value(key)
 
     def row(self, replica: str) -> bytes | None:
         """The value of a replica's last stored chain row."""
-        value: bytes | None = self._db.get(self._prefix + _row_key(replica))
+        return self._value(_row_key(replica))
+
+    def _value(self, key: bytes) -> bytes | None:
+        with _told("cannot be read"):
+            value: bytes | None = self._db.get(self._prefix + key)
         return value
 
     def write(
@@ -79,8 +84,21 @@ class PartitionStore:
         for replica, row in rows:
             batch.put(prefix + _row_key(replica), row)
         batch.put(prefix + _META, mark.encode())
-        self._db.write(batch, self._write)
+        with _told("takes nothing"):
+            self._db.write(batch, self._write)
         self.mark = mark
+
+
+@contextmanager
+def _told(fact: str) -> Iterator[None]:
+    """Name what fails. Raises `StoreFailed`."""
+    try:
+        yield
+    except Exception as error:  # rocksdict raises plain Exception for everything
+        raise StoreFailed(
+            f"the store of states {fact}: {error}",
+            "look at the disk of --data-dir; a folder that is damaged may be deleted, it is filled again",
+        ) from error
 
 
 def _row_key(replica: str) -> bytes:

@@ -150,7 +150,7 @@ def test_parked_commands_are_as_before_when_a_merge_is_taken_back(
     assert [key.decode() for key in cloud.parked()] == ["store-1.1/2/new"]
 
 
-@pytest.mark.parametrize("error", [WorkerError("the disk is full"), MemoryError()])
+@pytest.mark.parametrize("error", [WorkerError("the disk is full"), OSError(5, "Input/output error"), MemoryError()])
 def test_what_is_not_the_records_fault_ends_the_life(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -159,6 +159,19 @@ def test_what_is_not_the_records_fault_ends_the_life(
 
     monkeypatch.setattr(cloud.merger._cache, "get", failing)
     with pytest.raises(type(error)):
+        cloud.merge(command("c", count(stock(), 1, 1)))
+    assert not cloud.merger.work.outcomes
+
+
+def test_a_guard_that_finds_no_memory_is_no_verdict(cloud: Cloud) -> None:
+    def check(*_: object) -> None:
+        raise MemoryError
+
+    collection = cloud.rules.collections["Stock"]
+    hungry = dataclasses.replace(collection.guards[0], check=check)
+    cloud.rules.collections["Stock"] = collection._replace(guards=(hungry,))
+    cloud.new_life()
+    with pytest.raises(MemoryError):
         cloud.merge(command("c", count(stock(), 1, 1)))
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from driftlog_streams.errors import DeliveryFailed, OrderBroken
+from driftlog_schemas import topics
+from driftlog_streams.errors import DeliveryFailed, OrderBroken, StoreFailed
 from driftlog_streams.faust_driver import pump as pumping
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from tests.unit.streams.cloud import NOW_MS, change, command, count, key, stock
@@ -294,6 +295,23 @@ async def test_a_flight_that_cannot_be_stored_ends_the_process(lives: Lives, mon
     await life.consumer.commit()
 
     assert isinstance(lives.deaths[0], OSError) and life.committed() is None
+
+
+async def test_a_store_that_cannot_be_read_ends_the_process_and_no_record_is_blamed(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = await merging(lives)
+
+    class Broken:
+        def get(self, key: bytes) -> bytes | None:
+            raise Exception("IO error: While pread offset 0: Input/output error")  # as rocksdict does
+
+    monkeypatch.setattr(life.pump.open_stores()[0], "_db", Broken())
+    sell(lives, 1)
+    await life.until(lambda: bool(lives.deaths))
+
+    assert isinstance(lives.deaths[0], StoreFailed) and life.committed() is None
+    assert not lives.broker.partition(topics.quarantine_topic("retail"), 0).end
 
 
 def _event(message: Any, events: list[str]) -> Any:

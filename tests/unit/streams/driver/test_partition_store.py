@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driftlog_streams.core.store_mark import StoreMark
-from driftlog_streams.errors import StoreLocked
+from driftlog_streams.errors import StoreFailed, StoreLocked
 from driftlog_streams.faust_driver import partition_store
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 
@@ -55,9 +55,21 @@ def test_a_write_that_failed_moved_nothing(store: PartitionStore, monkeypatch: p
     counted = Counted(store._db)
     monkeypatch.setattr(store, "_db", counted)
     counted.fails = True
-    with pytest.raises(OSError):
+    with pytest.raises(StoreFailed, match=r"takes nothing: .*No space left") as failed:
         store.write([(b"a", b"1")], StoreMark(7, 3))
+    assert failed.value.remedy
     assert store.mark == StoreMark() and store.get(b"a") is None
+
+
+@pytest.mark.parametrize("read", [lambda store: store.get(b"a"), lambda store: store.row("store-1.a")])
+def test_what_cannot_be_read_is_the_stores_fault(tmp_path: Path, read: Callable[[PartitionStore], object]) -> None:
+    """RocksDB's binding raises plain `Exception`, which the merge would take for the record's."""
+    below = WorkerStore(tmp_path / "states")
+    store = below.partition(0)
+    below.close()
+    with pytest.raises(StoreFailed, match="cannot be read") as failed:
+        read(store)
+    assert failed.value.remedy
 
 
 def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
