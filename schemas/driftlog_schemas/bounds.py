@@ -53,8 +53,8 @@ def check_texts(field: str, texts: Iterable[str], limit: int, *, least: int = 0)
 
 
 def cut(text: str, limit: int) -> str:
-    """The text, or as much of its beginning as fits with a sign that more was there."""
-    if len(text) <= limit // 4:
+    """The text, or as much of its beginning as fits with a sign that more was there; in any case one that UTF-8 can say."""
+    if len(text) <= limit // 4 and text.isascii():
         return text
     data = text.encode(errors="replace")
     if len(data) <= limit:

@@ -56,7 +56,15 @@ numbers = st.one_of(
     st.integers(-5, 5), st.sampled_from([2**62, 2**63 - 1, -(2**63), 10**100, 10**4000, -1]), st.integers()
 )
 values: st.SearchStrategy[Any] = st.recursive(
-    st.one_of(st.none(), st.booleans(), numbers, st.floats(), st.text(max_size=5), huge.map(lambda n: "v" * n)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        numbers,
+        st.floats(),
+        st.text(max_size=5),
+        st.just("\ud800"),
+        huge.map(lambda n: "v" * n),
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
     max_leaves=6,
 )
@@ -215,8 +223,16 @@ def _long_code(scope: str, id: str, before: DocumentState, after: DocumentState)
     raise Refused("c" * 2_000_000, "r" * 2_000_000)
 
 
-def _system_exit(scope: str, id: str, before: DocumentState, after: DocumentState) -> None:
+def _half_a_surrogate(scope: str, id: str, before: DocumentState, after: DocumentState) -> None:
+    raise Refused("\ud800", "\ud800" * 20)
+
+
+def _long_error(scope: str, id: str, before: DocumentState, after: DocumentState) -> None:
     raise RuntimeError("x" * 2_000_000)
+
+
+def _system_exit(scope: str, id: str, before: DocumentState, after: DocumentState) -> None:
+    raise SystemExit(3)
 
 
 def _recursion(scope: str, id: str, before: DocumentState, after: DocumentState) -> None:
@@ -233,7 +249,16 @@ def _never_ends(scope: str, id: str, before: DocumentState, after: DocumentState
         pass
 
 
-GUARDS = [_odd_code, _long_code, _system_exit, _recursion, _changes_what_it_is_given, _never_ends]
+GUARDS = [
+    _odd_code,
+    _long_code,
+    _half_a_surrogate,
+    _long_error,
+    _system_exit,
+    _recursion,
+    _changes_what_it_is_given,
+    _never_ends,
+]
 
 
 @pytest.mark.parametrize("check", GUARDS, ids=lambda check: check.__name__)

@@ -31,6 +31,7 @@ import structlog
 from driftlog_crdt import AlgebraError, BadOperation, DocumentState, Op, Outcome, Place, TooLarge, bounded, canonical
 from driftlog_crdt.document_state import APPLIED, NO_EFFECT
 from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS
+from driftlog_schemas import bounds
 from driftlog_schemas.contract import GuardContract, Refused
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, CommandOutcome, Conflict, Verdict
@@ -270,10 +271,10 @@ def _asked(guard: GuardContract, entry: Entry, after: DocumentState) -> Against:
     try:
         guard.check(document.scope, document.id, entry.state, after)
     except Refused as refused:
-        return str(refused.code), str(refused.reason)
+        return bounds.cut(str(refused.code), bounds.MAX_CODE), bounds.cut(str(refused.reason), bounds.MAX_REASON)
     except MemoryError:
         raise  # how much memory there is may not become a verdict
-    except Exception as error:  # noqa: BLE001  # the app's code: told to the device, never stops the queue
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the app's code: told to the device, never stops the queue
         fact = type(error).__name__
         log.error("guard failed", guard=guard.name, document="/".join(document), error=fact)
         return "guard_failed", f"guard {guard.name}: {fact}"

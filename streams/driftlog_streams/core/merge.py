@@ -6,7 +6,7 @@ row is written, and what waited is looked at again. Offsets number groups; they 
 Around all of it stands a net. When anything fails that nobody foresaw, in a merge or when its outcome is made into records, what
 was merged since the last flight is taken back and merged again carefully: each command on copies, up to the bytes that would be
 published. What fails then is known, changes nothing, counts as not seen, and goes to the quarantine; the rest flows. A batch that
-fails outside of its commands is quarantined whole.
+fails outside of its commands, or whose chain row cannot be written, is quarantined whole.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import structlog
 
 from driftlog_crdt import BadEncoding, DocumentState, Place, Vector, dominates
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
+from driftlog_schemas import bounds
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, ParkedCommand, Verdict
@@ -264,8 +265,8 @@ class PartitionMerger:
             self._conflict(entries[key], trial.states[key], place)
 
     def _quarantine(self, arrival: Arrival, error: Exception) -> CommandOutcome:
-        reason = f"{type(error).__name__} {error}"
-        log.error("command quarantined", command=arrival.command.id, offset=arrival.offset, error=reason[:500])
+        reason = bounds.cut(f"{type(error).__name__} {error}", bounds.MAX_REASON)
+        log.error("command quarantined", command=arrival.command.id, offset=arrival.offset, error=reason)
         self.work.quarantined += 1
         self.work.outcomes.append(
             self._records.quarantined(
@@ -368,12 +369,20 @@ class PartitionMerger:
                     self._set_aside(record)
                 else:
                     self._take(record)
+                    self._row_recorded(record)
             except _FATAL:
                 raise
             except Exception as error:  # noqa: BLE001  # the net
                 log.error("record quarantined", offset=record.offset, error=f"{type(error).__name__} {error}"[:500])
                 return record.offset
         return None
+
+    def _row_recorded(self, record: Merged) -> None:
+        """Can its replica's row be sent as it is now?"""
+        if isinstance(record.admission, Admitted):
+            row = self.work.rows.get(record.admission.batch.replica)
+            if row is not None:
+                self._rules.records.encode_chain_row(row)
 
     def _set_aside(self, record: Merged) -> None:
         """Quarantine a record whole: as if its bytes had never come, but for the word to its device."""

@@ -30,8 +30,9 @@ def test_a_text_within_them_passes(text: str) -> None:
     check_text("scope", text, 512, least=1)
 
 
-@given(st.text(max_size=400))
+@given(st.text(st.characters(exclude_categories=()), max_size=400))
 def test_a_cut_text_fits_and_begins_like_the_whole(text: str) -> None:
     short = cut(text, MAX_REASON)
     assert len(short.encode()) <= MAX_REASON
-    assert short == text.encode(errors="replace").decode() or text.startswith(short.removesuffix("…"))
+    sayable = text.encode(errors="replace").decode()
+    assert short == sayable or sayable.startswith(short.removesuffix("…"))

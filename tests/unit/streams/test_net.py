@@ -10,6 +10,7 @@ import pytest
 
 from driftlog_crdt import DocumentState, Op
 from driftlog_schemas.contract import Refused
+from driftlog_schemas.messages import ChainRow
 from driftlog_streams.core import flight, merge
 from driftlog_streams.core.rules import MAX_RECORD_BYTES
 from driftlog_streams.errors import WorkerError
@@ -131,6 +132,24 @@ def test_a_batch_that_fails_outside_of_its_commands_is_set_aside_whole(
     assert cloud.row().last == 2 and cloud.value(stock(), "on_hand") == 2
     assert [q.offset for q in cloud.quarantined()] == [1]
     assert [(n.device_id, n.code) for n in cloud.notices()] == [("store-2", "quarantined")]
+
+
+def test_a_batch_whose_row_cannot_be_written_is_set_aside_whole(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = cloud.rules.records.encode_chain_row
+
+    def failing(row: ChainRow) -> bytes:
+        if row.last == 2:
+            raise OverflowError("no record of this")
+        return encode(row)
+
+    monkeypatch.setattr(cloud.rules.records, "encode_chain_row", failing)
+    cloud.merge(command("one", count(stock(), 1, 1)))
+    cloud.merge(command("bad", count(stock(), 1, 2)))
+    cloud.merge(command("good", count(stock("milk"), 1, 1, "store-2.1")), replica="store-2.1")
+    cloud.fly()
+    assert (cloud.row().last, cloud.row("store-2.1").last) == (1, 1)
+    assert (cloud.value(stock(), "on_hand"), cloud.value(stock("milk"), "on_hand")) == (1, 1)
+    assert [q.offset for q in cloud.quarantined()] == [1]
 
 
 def test_parked_commands_are_as_before_when_a_merge_is_taken_back(
