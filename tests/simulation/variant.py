@@ -51,11 +51,11 @@ class MergesByOffset(PartitionMerger):
     """A merger that decides so."""
 
     def __init__(self, rules: SpaceRules, partition: int, cache: StateCache, book: ChainBook, decider: Decider) -> None:
-        super().__init__(rules, partition, cache, book, decider=DedupesByOffset(rules, cache))
+        self._by_offset = DedupesByOffset(rules, cache)
+        super().__init__(rules, partition, cache, book, decider=self._by_offset)
 
     def resume(self, following: int) -> None:
-        assert isinstance(self._decider, DedupesByOffset)
-        self._decider.first_unmerged = following
+        self._by_offset.first_unmerged = following
         super().resume(following)
 
 

@@ -120,7 +120,7 @@ def test_a_batch_that_fails_outside_of_its_commands_is_set_aside_whole(
     skew = merge._skew
 
     def failing(newest_ms: int, append_ms: int) -> int:
-        if "bad" in cloud.sent.get(("store-2.1", 1), ()) and cloud.merger._offset == 1:
+        if "bad" in cloud.sent.get(("store-2.1", 1), ()) and cloud.merger._at.offset == 1:
             raise ArithmeticError("no such clock")
         return skew(newest_ms, append_ms)
 
@@ -176,7 +176,7 @@ def test_what_is_not_the_records_fault_ends_the_life(
     def failing(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cloud.merger._cache, "get", failing)
+    monkeypatch.setattr(cloud.merger._at.cache, "get", failing)
     with pytest.raises(type(error)):
         cloud.merge(command("c", count(stock(), 1, 1)))
     assert not cloud.merger.work.outcomes

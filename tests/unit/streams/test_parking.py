@@ -141,14 +141,14 @@ def test_a_wake_up_costs_what_it_wakes() -> None:
     for start in range(2, 4002, 400):
         cloud.merge(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in range(start, start + 400)))
     looked_at = 0
-    decide = cloud.merger._decider.decide
+    decide = cloud.merger._net._decider.decide
 
     def counting(*arguments: object) -> object:
         nonlocal looked_at
         looked_at += 1
         return decide(*arguments)  # type: ignore[arg-type]
 
-    cloud.merger._decider.decide = counting  # type: ignore[method-assign, assignment]
+    cloud.merger._net._decider.decide = counting  # type: ignore[method-assign, assignment]
     for seq in range(1, 101):
         cloud.merge(command(f"o{seq}", count(stock(), 1, seq, "store-2.1")), replica="store-2.1")
     assert looked_at == 100

@@ -1,0 +1,163 @@
+"""One partition as it is merged up to now: its documents, its chain rows, and the work that no flight has taken yet.
+
+Everything that is merged stands in `work` until a flight takes it. So what was merged since the last flight can be taken back: the
+documents as they were last sealed, the rows as they last left.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from driftlog_crdt import BadEncoding, DocumentState, Place, Vector, dominates
+from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
+from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Verdict
+from driftlog_streams.core import chain, conflicts
+from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.flight import PartitionFlight, seal
+from driftlog_streams.core.outcome_records import OutcomeRecords
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.state_cache import Entry, StateCache, Unreadable
+from driftlog_streams.core.work import OutRecord, PartitionWork
+
+log = structlog.get_logger()
+
+
+class Partition:
+    """See the module."""
+
+    def __init__(self, rules: SpaceRules, number: int, cache: StateCache, book: ChainBook) -> None:
+        self.rules = rules
+        self.number = number
+        self.cache = cache
+        self.book = book
+        self.records = OutcomeRecords(rules, number)
+        self.work = PartitionWork(number)
+        self.offset = -1
+
+    def reach(self, offset: int) -> None:
+        """The record at this offset is the one that is merged now."""
+        self.work.group = self.offset = offset
+
+    # -- flights
+
+    def seal(self) -> PartitionFlight:
+        """What has gathered, ready to be published; it belongs to one flight now. Whatever is raised, nothing was changed."""
+        work = self.work
+        part = seal(self.rules, work, self._standing())
+        work.on_stored = self._stored
+        for (_, entry), (_, value) in zip(work.dirty.items(), part.writes, strict=True):
+            entry.size, entry.sealed = len(value), value
+        self.work = PartitionWork(self.number)
+        return part
+
+    def _standing(self) -> list[OutRecord]:
+        """The conflicts that have changed and stand, each once."""
+        dirty = self.work.dirty
+        return [
+            record
+            for key, place in self.work.contested
+            if (record := self.conflict(dirty[key], dirty[key].state, place))
+        ]
+
+    def conflict(self, entry: Entry, state: DocumentState, place: Place) -> OutRecord | None:
+        """The conflict at a place of a state, if there is one."""
+        conflict = conflicts.standing(entry.document, entry.collection, state, place)
+        return None if conflict is None else self.records.conflict(conflict)
+
+    def _stored(self, work: PartitionWork) -> None:
+        for replica in work.rows:
+            self.book.landed(replica)
+        self.work.carried += [self.records.released(arrival) for arrival in work.released]
+
+    def take_back(self) -> PartitionWork:
+        """Documents and rows are as the last flight left them. What was taken back; who waits is the caller's."""
+        work = self.work
+        self.work = PartitionWork(self.number, carried=work.carried, group=work.group)
+        for key, entry in work.dirty.items():
+            self.cache.put_back(key, entry)
+        for replica, row in work.bases.items():
+            self.book.put(replica, row)
+            self.book.landed(replica)
+        return work
+
+    # -- chain rows
+
+    def write_row(self, replica: str, row: ChainRow, *, urgent: bool) -> None:
+        """A replica's row is this now; an urgent one must be delivered before any state."""
+        work = self.work
+        if replica not in work.rows:
+            work.bases[replica] = self.book.get(replica)
+            self.book.fly(replica)
+        work.rows[replica] = row
+        self.book.put(replica, row)
+        if urgent:
+            work.urgent.add(replica)
+
+    def all_seen(self, batch: Batch) -> bool:
+        """Is every dot of a batch covered?"""
+        for document, op in (pair for command in batch.commands for pair in command.ops):
+            entry = self.entry_of(document)
+            if entry is None or op.seq > entry.state.vector.get(op.replica, 0):
+                return False
+        return True
+
+    def known(self, arrival: Arrival) -> CommandOutcome | None:
+        """What became of a command before, by its row; None while it waits or was never met."""
+        row = self.book.get(arrival.batch.replica)
+        entry = None if row is None else chain.entry_of(row, arrival.batch.number)
+        known = None if entry is None else chain.verdict_of(entry, arrival.command.id)
+        return None if known is None or known.verdict is Verdict.PARKED else known
+
+    # -- documents
+
+    def heard(self, key: bytes, value: bytes | None) -> None:
+        """`value` is the last record of a document in the state topic, and may be somebody else's: unless it has seen all
+        that our state has, ours is published again.
+        """
+        entry = self._entry(key)
+        if entry is None:
+            return
+        theirs: Vector = {}
+        if value is not None:
+            try:
+                theirs = entry.collection.codec.decode(value).vector
+            except (Undecodable, UnknownSchema, BadEncoding) as error:
+                log.warning("a state record that nobody can read", document=key.decode(), error=str(error))
+        if not dominates(theirs, entry.state.vector):
+            self.publish_again(key)
+
+    def publish_again(self, key: bytes) -> None:
+        """Publish a document's state although it has not changed."""
+        entry, work = self._entry(key), self.work
+        if entry is None or key in work.dirty:
+            return
+        work.changed(key, entry)
+        work.group = max(work.group, self.offset, 0)
+        work.again.add(key)
+
+    def publish_row_again(self, replica: str) -> None:
+        """Publish a replica's chain row although it has not changed."""
+        row = self.book.get(replica)
+        if row is not None:
+            self.write_row(replica, row, urgent=True)
+
+    def _entry(self, key: bytes) -> Entry | None:
+        try:
+            document = parse_document_key(key)
+        except ValueError as error:
+            log.warning("a state record of no document", error=str(error))
+            return None
+        return self.entry_of(document)
+
+    def entry_of(self, document: DocumentId) -> Entry | None:
+        """A document as merged now; None where it is not declared or not readable here."""
+        collection = self.rules.collections.get(document.collection)
+        if collection is None:
+            return None
+        try:
+            return self.cache.get(document_key(document), document, collection)
+        except Unreadable as error:
+            log.warning("a document is left as it is", error=str(error))
+            return None
