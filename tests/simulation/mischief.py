@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from driftlog_crdt import Op
+from driftlog_schemas import groups
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.identity import DocumentId, replica_id
 from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
@@ -105,7 +106,8 @@ def late_state(world: World) -> None:
     scheduler, log = world.scheduler, world.log
     topic = state_topic(SPACE.name)
     partition = scheduler.between(0, PARTITIONS - 1)
-    written = log.history(topic, partition)
+    # The end of its group: a group that nobody ends would keep every edge waiting until the partition's next one.
+    written = [record for record in log.history(topic, partition) if groups.parse(record.headers).last]
     if not written or world.network.healed:
         return
     old = scheduler.random.choice(written)

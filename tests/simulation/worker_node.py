@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from driftlog_schemas import groups
 from driftlog_schemas.topics import state_topic
 from driftlog_streams.core.restoration import ChangelogRecord
-from driftlog_streams.errors import DeliveryFailed
+from driftlog_streams.errors import DeliveryFailed, StoreFailed
 from tests.simulation.app import SPACE
 from tests.simulation.disk import Disk
 from tests.simulation.group import SESSION_MS
@@ -58,7 +58,7 @@ class WorkerProcess:
 
     def ends(self, error: BaseException) -> None:
         """Production has decided to end the process."""
-        if isinstance(error, DeliveryFailed | OSError):
+        if isinstance(error, DeliveryFailed | StoreFailed | OSError):
             self._node.died(str(error))
         elif isinstance(error, Exception):
             self._node.failed(error)
