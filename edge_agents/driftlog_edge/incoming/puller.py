@@ -3,6 +3,10 @@
 A state replaces what was confirmed if it has seen at least as much; if not (a frozen worker wrote late) the two are joined, so what
 was once confirmed never goes back. Pending commands whose every dot the confirmed vectors cover are dropped. Rows give
 commands their final status; they may come before or after the state.
+
+A state record without a value, in a worker's group, purges a document: its tombstone goes from here too, as it goes from the topic, so
+that who read it and who never did hold the same. Only a tombstone goes in this way, and none with changes of ours on it: the cloud
+purges what everybody knows to be deleted, so anything else is not its word.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from driftlog_edge.store.lives import FOREIGN_DOT
 from driftlog_edge.store.pending import Fate, marks_of
 from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import Views
+from driftlog_schemas import groups
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
@@ -91,7 +96,7 @@ class Puller:
     def states(self, space: str, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
         """One or more whole groups."""
         writes: dict[Place, bytes | None] = {}
-        latest: dict[bytes, DocumentState] = {}
+        latest: dict[bytes, DocumentState | None] = {}
         held: dict[bytes, int] = {}
         """The highest own seq in what was confirmed before"""
         writer = self._lives.chain(space, partition).replica
@@ -103,36 +108,42 @@ class Puller:
             if document is None:
                 unreadable += 1
                 continue
-            if document.scope not in self._scopes or record.value is None:
+            if document.scope not in self._scopes:
                 continue
             codec = self._codecs.get(document.collection)
             if codec is None:  # a newer release's; read again when this one declares it
                 writes[Family.META, keys.passed_over_key(topic, partition)] = b""
                 continue
             try:
-                incoming = codec.decode(record.value)
+                incoming = None if record.value is None else codec.decode(record.value)
             except UNREADABLE as error:
                 _passed_over(topic, record, error)
                 writes[Family.META, keys.passed_over_key(topic, partition)] = b""
                 unreadable += 1
                 continue
-            before = latest.get(record.key)
-            if before is None:
+            if record.key in latest:
+                before = latest[record.key]
+            else:
                 raw = self._journal.get(Family.CONFIRMED, record.key)
                 before = None if raw is None else codec.decode(raw)
                 if before is not None:
                     held[record.key] = before.vector.get(writer, 0)
             value = record.value
-            if before is not None and not dominates(incoming.vector, before.vector):
-                incoming = codec.collection.document.join(before, incoming)
-                value = codec.encode(document, incoming)
-            self._observe(document, incoming, record.timestamp_ms)
+            if incoming is None:
+                if before is None or not self._purges(record, codec, before):
+                    continue
+                held.pop(record.key, None)
+            else:
+                if before is not None and not dominates(incoming.vector, before.vector):
+                    incoming = codec.collection.document.join(before, incoming)
+                    value = codec.encode(document, incoming)
+                self._observe(document, incoming, record.timestamp_ms)
             latest[record.key] = incoming
             changed[record.key] = document
             writes[Family.CONFIRMED, record.key] = value
             digests[document.scope] = (
                 digests.get(document.scope, 0)
-                ^ (0 if before is None else document_digest(record.key, before))
+                ^ document_digest(record.key, before)
                 ^ document_digest(record.key, incoming)
             )
         for scope, change in digests.items():
@@ -142,6 +153,8 @@ class Puller:
         dropped: dict[int, None] = {}
         forked: dict[tuple[str, int], None] = {}
         for key, state in latest.items():
+            if state is None:
+                continue
             highest = self._drop_covered(key, state.vector, writes, dropped)
             # A document that was not held tells nothing of who made its dots.
             if key in held and self._never_made(space, partition, state.vector, max(highest, held[key])):
@@ -155,6 +168,15 @@ class Puller:
         return Pulled(
             writes, tuple(changed.values()), dropped=tuple(dropped), forked=tuple(forked), unreadable=unreadable
         )
+
+    def _purges(self, record: Record, codec: StateCodec, before: DocumentState) -> bool:
+        """Does a record without a value take the document from here?"""
+        by_worker = groups.parse(record.headers).number >= 0
+        waiting = next(iter(marks_of(self._journal, record.key)), None) is not None
+        if by_worker and not waiting and codec.collection.document.deleted(before):
+            return True
+        log.warning("a purge that cannot be one is passed over", offset=record.offset)
+        return False
 
     def _never_made(self, space: str, partition: int, vector: Vector, highest: int) -> bool:
         """Does a state hold a dot of the life that writes there which this folder never made?"""
@@ -277,7 +299,9 @@ def _passed_over(topic: str, record: Record, error: Exception) -> None:
     log.warning("a record cannot be read and is passed over", topic=topic, offset=record.offset, reason=str(error))
 
 
-def document_digest(key: bytes, state: DocumentState) -> int:
-    """What a document adds (by XOR) to its scope's digest."""
+def document_digest(key: bytes, state: DocumentState | None) -> int:
+    """What a document adds (by XOR) to its scope's digest; one that is not held nothing."""
+    if state is None:
+        return 0
     text = key + b"\x00" + canonical(dict(state.vector)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest(), "big")

@@ -120,6 +120,18 @@ class Cloud:
         space = COLLECTIONS[document.collection].space
         self.publish_group(space, partition_of_space(space, document.scope), [document], number=10_000)
 
+    def purge(self, document: DocumentId, headers: Sequence[tuple[str, bytes]] | None = None) -> Record:
+        """The document's record becomes null; in a worker's group unless other headers are given."""
+        space = COLLECTIONS[document.collection].space
+        self.states.pop(document)
+        return self.publish(
+            topics.state_topic(space),
+            partition_of_space(space, document.scope),
+            document_key(document),
+            None,
+            groups.headers(20_000, last=True) if headers is None else headers,
+        )
+
     def publish_group(self, space: str, partition: int, documents: Iterable[DocumentId], number: int) -> list[Record]:
         """The states of these documents, as one group."""
         documents = list(documents)

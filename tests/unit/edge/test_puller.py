@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from driftlog_crdt import DELETE, DOCUMENT
 from driftlog_edge.errors import DiskFull, NotFound
 from driftlog_edge.ports import Family, Record
 from driftlog_edge.store import keys
@@ -160,6 +161,83 @@ def test_a_scope_has_the_same_digest_whichever_way_its_states_came(lives: Callab
 
     assert digest(lives()) == one_by_one
     assert one_by_one not in (None, bytes(8))
+
+
+def deleted(cloud: Cloud) -> None:
+    cloud.write(TEA, "on_hand", "increment", 7)
+    cloud.write(TEA, DOCUMENT, DELETE, None)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_purged_document_is_gone_and_starts_fresh(replica: Replica, cloud: Cloud, at_once: bool) -> None:
+    def digest() -> int:
+        return int.from_bytes(replica.store.get(Family.META, keys.digest_key("retail", "s1")) or b"", "big")
+
+    deleted(cloud)
+    cloud.purge(TEA)
+    records = cloud.of("retail.state", S1)
+    for group in [records] if at_once else [[record] for record in records]:
+        pulled = replica.pull_states(group, S1)
+
+    assert pulled.changed == (TEA,)
+    assert list(replica.store.scan(Family.CONFIRMED, b"")) == []
+    assert digest() == 0, "who read the tombstone and who never did agree"
+    with pytest.raises(NotFound):
+        replica.on_hand("tea")
+
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    cloud.write(TEA, "on_hand", "increment", 2)
+    replica.pull_states(cloud.of("retail.state", S1)[3:], S1)
+    assert replica.on_hand("tea") == 7
+    exchange(replica, cloud)
+    assert (replica.on_hand("tea"), replica.views.get(TEA).pending) == (7, [])
+    assert cloud.states[TEA].vector == {"office.1": 1, replica.lives.chain("retail", S1).replica: 1}
+
+
+def test_a_purge_and_a_new_beginning_in_one_write(replica: Replica, cloud: Cloud) -> None:
+    deleted(cloud)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    cloud.purge(TEA)
+    cloud.write(TEA, "on_hand", "increment", 2)
+
+    replica.pull_states(cloud.of("retail.state", S1)[2:], S1)
+
+    assert replica.on_hand("tea") == 2
+    assert replica.views.get(TEA).state.vector == {"office.1": 1}
+
+
+def test_a_purge_by_a_stranger_is_passed_over(replica: Replica, cloud: Cloud) -> None:
+    deleted(cloud)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    before = replica.store.get(Family.CONFIRMED, document_key(TEA))
+    cloud.purge(TEA, headers=[])
+
+    assert replica.pull_states(cloud.of("retail.state", S1)[2:], S1).changed == ()
+
+    assert replica.store.get(Family.CONFIRMED, document_key(TEA)) == before
+    assert cursor(replica, "retail.state") == 3
+
+
+def test_a_purge_takes_nothing_that_is_not_deleted(replica: Replica, cloud: Cloud) -> None:
+    cloud.write(TEA, "on_hand", "increment", 7)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    cloud.purge(TEA)
+
+    replica.pull_states(cloud.of("retail.state", S1)[1:], S1)
+
+    assert replica.on_hand("tea") == 7
+
+
+def test_a_purge_takes_nothing_from_under_changes_of_ours(replica: Replica, cloud: Cloud) -> None:
+    deleted(cloud)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    replica.do("receive", store="s1", sku="tea", qty=5)
+    cloud.purge(TEA)
+
+    replica.pull_states(cloud.of("retail.state", S1)[2:], S1)
+
+    assert replica.on_hand("tea") == 5
+    assert replica.views.get(TEA).pending == [1]
 
 
 @pytest.mark.parametrize(
