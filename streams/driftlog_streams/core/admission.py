@@ -129,7 +129,7 @@ def _malformed(
 
 
 def objection(command: Command, device: Standing, rules: SpaceRules) -> tuple[str, str] | None:
-    """Why this command of a known device cannot be merged: (code, reason), or None. Its collections are declared."""
+    """Why this command of a known device cannot be merged: (code, reason), or None. What it writes to is declared."""
     against = forbidden(command, device, rules.commands)
     if against is not None:
         return "forbidden", against

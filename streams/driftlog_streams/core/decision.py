@@ -4,7 +4,7 @@ A command is merged whole or not at all. Before its first op is applied it is kn
 of its replica and every context is covered. Then the decision is made once and for ever:
 
     its chain row knows it       -> what was decided before: only what a crash has not let through is done again
-    permit over, collection not declared here, or a document that this release cannot read
+    permit over, collection or field not declared here, or a document that this release cannot read
                                  -> deferred: nothing is seen, its device sends it again
     all dots covered             -> merged before
     something is missing         -> a blocker: it waits
@@ -25,6 +25,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from driftlog_crdt import DocumentState, Op
+from driftlog_schemas import bounds
 from driftlog_schemas.messages import Command, CommandOutcome, Verdict
 from driftlog_streams.core.admission import objection
 from driftlog_streams.core.arrival import Arrival
@@ -82,9 +83,13 @@ class Decider:
         command = arrival.command
         if arrival.device.expired:
             return _deferred(command, "expired", "the device's permit had ended")
-        for document, _ in command.ops:
-            if document.collection not in self._rules.collections:
-                return _deferred(command, "undeclared", f"collection {document.collection!r} is not declared here yet")
+        for document, op in command.ops:
+            collection = self._rules.collections.get(document.collection)
+            if collection is None:
+                return _undeclared(command, f"collection {document.collection!r}")
+            field = collection.undeclared(op)
+            if field is not None:
+                return _undeclared(command, f"field {field!r} of {document.collection}")
         against = objection(command, arrival.device, self._rules)
         steps, fresh, blocker = self._survey(arrival, against is not None)
         if blocker is not None:
@@ -139,6 +144,12 @@ class Decider:
         ):
             return on_copies(arrival, steps, self._watch, asked=True, careful=self.careful)
         return next(filter(None, (unfounded(e, e.state, op) for _, e, op, weight in steps if weight)), None), None
+
+
+def _undeclared(command: Command, what: str) -> Decision:
+    return _deferred(
+        command, "undeclared", bounds.cut(f"this release of the worker does not declare {what}", bounds.MAX_REASON)
+    )
 
 
 def _deferred(command: Command, code: str, reason: str) -> Decision:

@@ -41,6 +41,16 @@ class Collection(NamedTuple):
     check: Callable[[Op], None]
     """What the declaration demands of an op's value besides what the type does. Raises `BadValue`."""
 
+    def undeclared(self, op: Op) -> str | None:
+        """A field that the op writes and that is not declared here: another release declares it. None if there is no such."""
+        declared = self.type.fields
+        if op.field in declared:
+            return None
+        if op.field != DOCUMENT:
+            return op.field
+        named = op.value if type(op.value) is dict else ()
+        return next((name for name in named if name not in declared), None)
+
 
 class SpaceRules:
     """Everything that merging a space needs and that never changes while a worker runs."""

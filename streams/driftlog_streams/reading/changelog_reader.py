@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
@@ -22,9 +22,10 @@ class ChangelogReader:
 
     def __init__(self, kafka: KafkaSettings | str, topic: str) -> None:
         self._topic = topic
-        self._admin = AdminClient({**kafka_at(kafka).client(), "log_level": 0})
+        self._client = kafka_at(kafka).client()
+        self._admin = self._connected()
         self._settings = {
-            **kafka_at(kafka).client(),
+            **self._client,
             "group.id": "driftlog-changelog-reader",  # never joined, nothing committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -33,8 +34,19 @@ class ChangelogReader:
             "log_level": 0,
         }
 
+    def _connected(self) -> AdminClient:
+        return AdminClient({**self._client, "log_level": 0})
+
     def ends(self, partitions: Iterable[int]) -> dict[int, int]:
         """partition -> the offset that comes next. One request. Raises KafkaException."""
+        try:
+            return self._ends(partitions)
+        except KafkaException:
+            # The client goes on asking who led the partitions before the broker was away; the next question goes through a new one.
+            self._admin = self._connected()
+            raise
+
+    def _ends(self, partitions: Iterable[int]) -> dict[int, int]:
         latest: Any = OffsetSpec.latest  # untyped there
         asked = self._admin.list_offsets(
             {TopicPartition(self._topic, p): latest() for p in partitions}, request_timeout=TIMEOUT_SECONDS

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from driftlog_crdt import DocumentState
 from driftlog_schemas import groups
@@ -14,7 +15,9 @@ from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.core.work import PartitionWork
 from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading import changelog_reader
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from tests.fake_kafka.clients import Admin
 from tests.unit.streams.cloud import count, key, stock
 from tests.unit.streams.driver.life import PARKED, RECEIPTS, STATES, Life, Lives
 from tests.unit.streams.driver.test_flights import merging, sell, send
@@ -219,6 +222,30 @@ async def test_the_last_words_of_a_range_and_no_others(lives: Lives) -> None:
     assert reader.ends([0, 1]) == {0: 4, 1: 0}
     assert reader.last_words(0, range(1, 3)) == {b"b": b"1", b"a": b"2"}
     assert reader.last_words(0, range(1)) == {b"a": b"0"}
+
+
+async def test_after_a_refused_question_the_next_goes_through_a_new_client(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client asks on with the leader's epoch that it knew, and is refused for ever."""
+    known = {"fenced": True}
+
+    class Holding(Admin):
+        def __init__(self, config: dict[str, Any]) -> None:
+            super().__init__(lives.broker, config)
+            self._fenced = known["fenced"]
+
+        def list_offsets(self, *args: Any, **options: Any) -> Any:
+            if self._fenced:
+                raise KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH))
+            return super().list_offsets(*args, **options)
+
+    monkeypatch.setattr(changelog_reader, "AdminClient", Holding)
+    reader = ChangelogReader("nowhere", STATES)
+    known["fenced"] = False
+    with pytest.raises(KafkaException):
+        reader.ends([0])
+    assert reader.ends([0]) == {0: 0}
 
 
 async def test_a_strangers_state_in_an_owned_partition_is_answered(
