@@ -132,7 +132,6 @@ class Puller:
             if incoming is None:
                 if before is None or not self._purges(record, codec, before):
                     continue
-                held.pop(record.key, None)
             else:
                 if before is not None and not dominates(incoming.vector, before.vector):
                     incoming = codec.collection.document.join(before, incoming)
