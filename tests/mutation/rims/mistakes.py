@@ -664,4 +664,49 @@ MISTAKES: tuple[Mistake, ...] = (
         "headers = ()",
         FEED,
     ),
+    # -- beside the rims
+    Mistake(
+        "edge: fsync is off",
+        f"{EDGE}/store/rocks.py",
+        "self._synced.sync = True",
+        "self._synced.sync = False",
+        ("tests/unit/edge/rim/test_durability.py",),
+    ),
+    Mistake(
+        "edge: the committer does not hand on that a group must be synced",
+        f"{EDGE}/store/committer.py",
+        "lambda: self._store.write(writes, sync=sync)",
+        "lambda: self._store.write(writes, sync=False)",
+        ("tests/unit/edge/rim/test_durability.py",),
+    ),
+    Mistake(
+        "edge: the cursor moves before what was read is applied",
+        f"{EDGE}/incoming/intake.py",
+        "        done = self._committer.stage(pulled.writes, sync=False)\n",
+        '        cursors = {at: v for at, v in pulled.writes.items() if at[1].startswith(b"cursor")}\n'
+        "        await self._committer.stage(cursors, sync=False)\n"
+        "        done = self._committer.stage(pulled.writes, sync=False)\n",
+        ("tests/unit/edge/rim/test_intake.py",),
+    ),
+    Mistake(
+        "edge: the digest leaves the vector out",
+        f"{EDGE}/incoming/puller.py",
+        "canonical(dict(state.vector)).encode()",
+        'b""',
+        ("tests/unit/edge/test_puller.py",),
+    ),
+    Mistake(
+        "worker: only a device's first key must have signed",
+        f"{CORE}/admission.py",
+        "if not verify(key.public, signed.signature, signed.body):",
+        "if key == device.keys[0] and not verify(key.public, signed.signature, signed.body):",
+        ("tests/unit/streams/test_admission.py",),
+    ),
+    Mistake(
+        "both: a partition by mask, right for powers of two only",
+        f"{SCHEMAS}/partitioning.py",
+        "& 0x7FFFFFFF) % partitions",
+        "& 0x7FFFFFFF) & (partitions - 1)",
+        ("tests/unit/schemas/test_partitioning.py",),
+    ),
 )

@@ -8,6 +8,7 @@ import pytest
 
 from driftlog_crdt import DELETE, DOCUMENT
 from driftlog_edge.errors import DiskFull, NotFound
+from driftlog_edge.incoming.puller import document_digest
 from driftlog_edge.ports import Family, Record
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status
@@ -15,7 +16,7 @@ from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
-from tests.unit.edge.replica import Replica
+from tests.unit.edge.replica import COLLECTIONS, Replica
 from tests.unit.edge.shop import PARTITIONS
 
 S1 = partition_of("s1", PARTITIONS)
@@ -373,3 +374,12 @@ def test_no_stamp_is_ever_given_again_or_goes_back(lives: Callable[..., Replica]
 
     assert stamps == sorted(set(stamps))
     assert [lsn for lsn, _ in stamps] == list(range(1, 10))
+
+
+def test_the_digest_of_a_document_tells_what_it_has_seen() -> None:
+    """Two replicas with one digest have the same ops, so it may not be the same for two vectors."""
+    rules = COLLECTIONS["Stock"].document
+    document = rules.new()
+    before = document_digest(b"Stock/s1/tea", document)
+    rules.apply(document, rules.prepare(document, "a.aaaaaaaa", 1 << 16, "on_hand", "increment", 1))
+    assert len({before, document_digest(b"Stock/s1/tea", document), document_digest(b"Stock/s1/oat", document)}) == 3

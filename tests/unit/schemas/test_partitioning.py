@@ -33,6 +33,15 @@ def test_no_scope_ever_moves(scope: str, expected: int) -> None:
     assert partition_of(scope, 8) == expected
 
 
+@pytest.mark.parametrize(
+    ("scope", "partitions", "expected"),
+    [("store-1", 7, 6), ("store-2", 7, 1), ("shared", 12, 11), ("größe", 5, 4), ("store-1", 100, 16)],
+)
+def test_nor_with_a_count_that_is_no_power_of_two(scope: str, partitions: int, expected: int) -> None:
+    """A mask in the place of the remainder agrees for 8 and for no other count here."""
+    assert partition_of(scope, partitions) == expected
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(1, 5000))
 def test_every_scope_has_a_partition(scope: str, partitions: int) -> None:
     assert 0 <= partition_of(scope, partitions) < partitions

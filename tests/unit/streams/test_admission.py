@@ -249,3 +249,15 @@ def test_a_permit_that_ended_defers_and_nothing_is_seen(cloud: Cloud) -> None:
     cloud.merge(command("late", count(stock(), 2, 2)), append_ms=NOW_MS + 20)
     assert cloud.verdicts()["late"] == "accepted"
     assert cloud.value(stock(), "on_hand") == 3
+
+
+def test_every_key_of_a_device_must_have_signed(cloud: Cloud) -> None:
+    first, second = cloud.identities["store-1"], Identity.create("store-1")
+    after = ahead(NOW_MS)
+    line = with_key(device(first), DeviceKey(second.key_id, second.public_key, NOW_MS), NOW_MS)
+    cloud.devices.lines["store-1"] = line
+    assert decided(cloud, line, second, after) == ""
+    body = encode_body(plain_batch())
+    forged = SignedBatch("store-1", second.key_id, first.sign(body), body)
+    found = cloud.admit(cloud.envelope(forged), after)
+    assert isinstance(found, Refusal) and found.code == "bad_signature"
