@@ -13,6 +13,7 @@ GROUPED = {
     "schemas": ("check", "register"),
     "devices": ("enrol", "list", "show", "revoke", "wipe"),
     "conflicts": ("list", "show", "resolve"),
+    "parked": ("list", "show", "retry"),
     "edge": ("run", "status", "get", "do", "pending", "log", "watch", "offline", "online"),
     "broker": ("up", "down", "status"),
 }
@@ -35,6 +36,7 @@ WITHOUT_DATA = {("edge", "run"), ("edge", "watch")}
         (["schemas", "check", "--nonsense"], ("--nonsense",)),
         (["devices", "enrol"], ("device",)),
         (["devices", "show"], ("device",)),
+        (["parked", "retry", "--app", "shop:app"], ("ID",)),
         (["conflicts", "resolve", "abc"], ("--set FIELD=JSON", "--accept")),
         (["conflicts", "resolve", "abc", "--accept", "--set", "price=1"], ("--set FIELD=JSON", "--accept")),
         (["conflicts", "resolve", "abc", "--set", "price"], ("price", "FIELD=JSON")),

@@ -1,0 +1,128 @@
+"""`driftlog parked list|show|retry`: what the cloud has set aside, and why.
+
+A parked command needs nobody: it is merged by itself when the change that it waits for comes. There is no `drop`: every later
+change of that replica to those documents builds on it and would wait for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from driftlog.cli.terminal import (
+    DEFAULT_CACHE,
+    AppOption,
+    Bootstrap,
+    Cache,
+    Config,
+    Json,
+    Registry,
+    emit,
+    facts,
+    fail,
+    moment,
+    out,
+    rows,
+    told,
+)
+from driftlog_schemas.loading import load_contract
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.settings import ConnectionSettings
+from driftlog_streams.reading.set_aside import QUARANTINED, SetAside, read_set_aside, send_again
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Commands that wait for an earlier change, and records that could not be decided. "
+    "Example: driftlog parked list --app shop:app",
+)
+Id = Annotated[str, typer.Argument(metavar="ID", help="As `driftlog parked list` has it.")]
+
+
+@app.command("list")
+@told
+def list_(
+    app: AppOption,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """What is set aside, the oldest first. Example: driftlog parked list --app shop:app"""
+    found = _read(app, ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry), cache)
+    lines = [(one.id, one.space, one.what, one.device_id, one.code, one.reason, moment(one.append_ms)) for one in found]
+    columns = ("id", "space", "what", "device", "code", "reason", "logged")
+    emit([_data(one) for one in found], as_json=json, table=lambda: rows("set aside", columns, lines))
+
+
+@app.command()
+@told
+def show(
+    id: Id,
+    app: AppOption,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """One of them. Example: driftlog parked show 0:1742 --app shop:app"""
+    one = _one(id, app, ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry), cache)
+    data = _data(one)
+    emit(data, as_json=json, table=lambda: facts(one.id, data))
+
+
+@app.command()
+@told
+def retry(
+    id: Id,
+    app: AppOption,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Append a quarantined record to the op topic once more, as it came.
+
+    For records of which nothing was taken (a schema that nobody could name, a batch that failed whole). Where single commands were
+    quarantined their device was told and sends them again by itself; the retry then changes nothing.
+
+    Example: driftlog parked retry 0:1742 --app shop:app
+    """
+    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
+    one = _one(id, app, settings, cache)
+    if one.what != QUARANTINED:
+        fail(f"{id} waits for an earlier change", "it is merged by itself when that comes: look after its device")
+    send_again(settings.kafka, one)
+    if json:
+        emit({"id": one.id, "space": one.space, "partition": one.partition}, as_json=True, table=lambda: "")
+    else:
+        out.print(f"the record {one.id} is in {one.space}.ops once more; a worker decides it anew")
+
+
+def _read(target: str, settings: ConnectionSettings, cache: Path) -> list[SetAside]:
+    codecs = RecordCodecs(CachedRegistry(settings.registry, cache))
+    result: list[SetAside] = []
+    for space in load_contract(target).spaces.values():
+        result += read_set_aside(settings.kafka, space.name, space.partitions, codecs)
+    return result
+
+
+def _one(id: str, target: str, settings: ConnectionSettings, cache: Path) -> SetAside:
+    found = [one for one in _read(target, settings, cache) if one.id == id]
+    if not found:
+        fail(f"nothing of id {id!r} is set aside", "see `driftlog parked list`")
+    if len(found) > 1:
+        fail(f"{id!r} is in several spaces: {', '.join(one.space for one in found)}", "give an app with one of them")
+    return found[0]
+
+
+def _data(one: SetAside) -> dict[str, Any]:
+    data = asdict(one)
+    data["logged"], data["bytes"] = moment(data.pop("append_ms")), len(data.pop("record"))
+    return data

@@ -1,0 +1,155 @@
+"""What a space has set aside: commands that wait in `<space>.parked`, records that nobody could decide in `<space>.quarantine`.
+
+A record of the quarantine can be given to the op topic once more: the bytes as they came, in their partition, keyed by their device
+(where that could be read). It is admitted and decided anew there; whatever of it was merged meanwhile is a duplicate. Nothing here takes a parked command away: only the merge
+knows whether its gap is closed, and later changes of its replica to the same documents would go on waiting for what a person removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+
+from driftlog_schemas import topics
+from driftlog_schemas.batch_codec import decode_body
+from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.errors import BrokerUnreachable, Undecodable, UnknownSchema
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.topics import Topic
+from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_streams.core.restoration import ChangelogRecord
+from driftlog_streams.errors import DeliveryFailed, RecoveryFailed
+from driftlog_streams.reading.topic_reading import to_present_end
+
+log = structlog.get_logger()
+
+TIMEOUT_SECONDS = 15.0
+PARKED, QUARANTINED = "parked", "quarantined"
+_UNREADABLE = (Undecodable, UnknownSchema, ValueError)
+"""Anybody's tool may write to a topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """One thing that was set aside. `id` is unique in its space."""
+
+    id: str
+    what: str
+    space: str
+    partition: int
+    offset: int
+    append_ms: int
+    device_id: str
+    replica: str
+    code: str
+    reason: str
+    documents: tuple[str, ...] = ()
+    record: bytes = field(default=b"", repr=False)
+    """Of the quarantine: the record as it came."""
+
+
+def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, codecs: RecordCodecs) -> list[SetAside]:
+    """Everything of a space, by append time. Raises `TopicProblem`, `BrokerUnreachable`."""
+    waiting: dict[tuple[int, bytes], SetAside] = {}
+    for partition, record in _records(kafka, topics.parked_topic(space), partitions):
+        waiting.pop((partition, record.key), None)
+        if record.value is not None and (found := _parked(space, partition, record, codecs)) is not None:
+            waiting[partition, record.key] = found
+    kept: dict[str, SetAside] = {}
+    for partition, record in _records(kafka, topics.quarantine_topic(space), partitions):
+        if record.value is not None and (found := _quarantined(space, partition, record, codecs)) is not None:
+            kept[found.id] = found
+    return sorted((*waiting.values(), *kept.values()), key=lambda one: (one.append_ms, one.id))
+
+
+def send_again(kafka: KafkaSettings | str, one: SetAside) -> None:
+    """Give a record of the quarantine to the op topic again. Raises `DeliveryFailed`."""
+    failures: list[str] = []
+
+    def on_delivery(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            failures.append(error.str())
+
+    timeout_ms = int(TIMEOUT_SECONDS * 1000)
+    producer = Producer({**kafka_at(kafka).client(), "acks": "all", "message.timeout.ms": timeout_ms, "log_level": 0})
+    topic = topics.ops_topic(one.space)
+    producer.produce(topic, one.record, one.device_id.encode(), one.partition, on_delivery)
+    if producer.flush(TIMEOUT_SECONDS + 1) or failures:
+        raise DeliveryFailed(f"the broker did not take the record: {failures or 'no answer'}", "see the broker's log")
+
+
+def _parked(space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs) -> SetAside | None:
+    try:
+        parked = codecs.decode_parked(record.value or b"")
+        batch = decode_body(parked.body)
+        documents = dict.fromkeys("/".join(document) for command in batch.commands for document, _ in command.ops)
+        name = record.key.decode()
+    except _UNREADABLE as error:
+        _noise(topics.parked_topic(space), record, error)
+        return None
+    return SetAside(
+        id=name,
+        what=PARKED,
+        space=space,
+        partition=partition,
+        offset=parked.offset,
+        append_ms=parked.append_ms,
+        device_id=parked.device_id,
+        replica=batch.replica,
+        code="gap",
+        reason="waits for an earlier change that did not come yet",
+        documents=tuple(documents),
+    )
+
+
+def _quarantined(space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs) -> SetAside | None:
+    try:
+        kept = codecs.decode_quarantined(record.value or b"")
+        device_id = record.key.decode()
+    except _UNREADABLE as error:
+        _noise(topics.quarantine_topic(space), record, error)
+        return None
+    return SetAside(
+        id=f"{partition}:{kept.offset}",
+        what=QUARANTINED,
+        space=space,
+        partition=partition,
+        offset=kept.offset,
+        append_ms=kept.append_ms,
+        device_id=device_id,
+        replica=kept.replica,
+        code=kept.code,
+        reason=kept.reason,
+        record=kept.record,
+    )
+
+
+def _noise(topic: str, record: ChangelogRecord, error: Exception) -> None:
+    log.warning("a record is not readable", topic=topic, offset=record.offset, error=str(error))
+
+
+def _records(kafka: KafkaSettings | str, topic: str, partitions: int) -> Iterator[tuple[int, ChangelogRecord]]:
+    TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
+    consumer = Consumer(
+        {
+            **kafka_at(kafka).client(),
+            "group.id": "driftlog-set-aside-reader",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+            "log_level": 0,
+        }
+    )
+    try:
+        for block in to_present_end(consumer, topic, dict.fromkeys(range(partitions), 0)):
+            for partition, records in block.records.items():
+                for record in records:
+                    yield partition, record
+    except (KafkaException, RecoveryFailed) as error:
+        raise BrokerUnreachable(f"{topic} cannot be read: {error}", "check the broker's log") from error
+    finally:
+        consumer.close()
