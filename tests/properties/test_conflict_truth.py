@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftlog_crdt import DOCUMENT, DocumentState, DocumentType, Op, Place
+from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Batch, Command, Conflict, ConflictStatus, Device, Version
+from driftlog_schemas.messages import Batch, Command, Conflict, ConflictStatus, Version
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.rules import Collection
