@@ -177,6 +177,7 @@ class Consumer:
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         with self._broker.moved:
+            self._commit()
             self._at = {(tp.topic, tp.partition): tp.offset for tp in partitions}
             self._told_end.clear()
 
@@ -249,10 +250,14 @@ class Consumer:
             ]
 
     def close(self) -> None:
+        self._commit()
+        self.closed = True
+
+    def _commit(self) -> None:
+        """What a client does by itself with what it has read, unless it was told not to."""
         if self._commits:
             for place, at in self._at.items():
                 self._broker.committed[self._group, *place] = at
-        self.closed = True
 
     def _require_open(self) -> None:
         if self.closed:

@@ -129,9 +129,14 @@ async def test_closing_drops_what_did_not_leave(broker: Broker, told: Told, star
 
 async def test_closing_gives_what_is_on_its_way_a_moment(broker: Broker, start: Callable[[], Shipping]) -> None:
     shipping = start()
+    broker.set_up(False)
     for number in range(50):
         shipping.send(sealed(number))
-    await asyncio.get_running_loop().run_in_executor(None, shipping.close, 5.0)
+    closing = asyncio.get_running_loop().run_in_executor(None, shipping.close, 5.0)
+    await asyncio.sleep(0.2)
+    assert not closing.done()
+    broker.set_up(True)
+    await closing
     assert len(broker.read("retail.ops")) == 50
 
 
