@@ -12,10 +12,11 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 from hypothesis import HealthCheck, settings
 
 from driftlog_infra import EmbeddedBroker, EmbeddedRegistry
+from tests.admin_clients import admin_of
 from tests.containers import KafkaContainer, RedpandaContainer
 from tests.running import RunningBroker
 
@@ -99,7 +100,7 @@ def fresh_name() -> Callable[[str], str]:
 @pytest.fixture
 def make_topic(broker: RunningBroker, fresh_name: Callable[[str], str]) -> Callable[..., str]:
     """Creates a topic under a fresh name: `make_topic("ops", partitions=4, **settings)`."""
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin = admin_of(broker.bootstrap)
 
     def make(name: str = "topic", partitions: int = 1, **settings: str) -> str:
         topic = fresh_name(name)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+
+from tests.admin_clients import admin_of
 
 PAUSE_SECONDS = 0.1
 
@@ -27,7 +28,7 @@ class Group:
     def __init__(self, bootstrap: str, group: str, topic: str, partitions: int) -> None:
         self._group = group
         self._topic = topic
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._admin = admin_of(bootstrap)
         self._consumer = Consumer(
             {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
         )
