@@ -39,6 +39,7 @@ MAX_COMMAND_BYTES = MAX_BATCH_BYTES - 4096
 """Of one command, or of several together: what a batch says besides, once it is sealed, has room."""
 DIGEST_BYTES = 16
 SHORT_DIGEST_BYTES = 8
+"""As much of it as a chain row keeps of each batch."""
 
 T = TypeVar("T")
 

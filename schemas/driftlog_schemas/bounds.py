@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-MAX_DEVICE = 63
 MAX_REPLICA = 80
 MAX_SCOPE = 512
 MAX_ID = 512

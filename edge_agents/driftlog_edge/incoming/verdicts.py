@@ -21,11 +21,11 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import FORKED, Chain
 from driftlog_edge.store.pending import Fate, mark_of
 from driftlog_edge.store.sealed import Open
+from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import ChainRow, Command, CommandOutcome, Verdict
 
 BUILDS_ON_REFUSED = "builds_on_refused"
-SHORT_DIGEST = 8
 _ENDS = frozenset({FORKED, "ended", "retired"})
 """Codes of a batch that its replica's chain will never take."""
 _FATES = {Verdict.ACCEPTED: Fate.TAKEN, Verdict.NO_EFFECT: Fate.TAKEN, Verdict.REJECTED: Fate.REFUSED}
@@ -89,7 +89,7 @@ class Verdicts:
             if batch.number > row.last:
                 break
             entry = entries.get(batch.number)
-            if entry is None or entry.digest != batch.digest[:SHORT_DIGEST]:
+            if entry is None or entry.digest != batch.digest[:SHORT_DIGEST_BYTES]:
                 return chain, FORKED
             self.settle(batch, entry.outcomes, found)
             if batch.number > chain.settled:
@@ -107,7 +107,7 @@ class Verdicts:
         if body is not None and body.prev != row.head:
             return FORKED
         batch = self._sealed.get(row.space, row.partition, notice.number)
-        if batch is None or notice.digest != batch.digest[:SHORT_DIGEST]:
+        if batch is None or notice.digest != batch.digest[:SHORT_DIGEST_BYTES]:
             return ""  # of another copy of this folder
         if notice.code in _ENDS:
             return notice.code

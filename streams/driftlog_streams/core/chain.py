@@ -24,12 +24,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from driftlog_schemas import bounds
+from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, Notice, Verdict
 
 MAX_ENTRIES = 8192
 MAX_ROW_BYTES = 512 * 1024
-SHORT = 8
-"""So many bytes of a digest tell a batch of a known replica and number."""
 _HEAD_BYTES = 1024
 """What a row takes besides its entries, at most: names, head, notice."""
 _ENTRY_BYTES = 32
@@ -72,7 +71,7 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
         known = entry_of(row, number)
         if known is None:
             return Fit.BELOW
-        return Fit.REPEAT if known.digest == link.digest[:SHORT] else Fit.FORKED
+        return Fit.REPEAT if known.digest == link.digest[:SHORT_DIGEST_BYTES] else Fit.FORKED
     if row.ended:
         return Fit(row.ended)
     if number > row.last + 1:
@@ -104,7 +103,7 @@ def entered(
 ) -> ChainRow:
     """The row with this batch as its newest."""
     batch = link.batch
-    entry = ChainEntry(batch.number, link.digest[:SHORT], link.offset, _told(outcomes))
+    entry = ChainEntry(batch.number, link.digest[:SHORT_DIGEST_BYTES], link.offset, _told(outcomes))
     kept = () if row is None else _kept(row.entries, batch.floor, committed)
     entries = (*kept, entry)
     notice = None if row is None else row.notice
@@ -131,7 +130,7 @@ def noticed(row: ChainRow | None, link: Link, code: str, reason: str) -> ChainRo
         batch = link.batch
         last = max(batch.floor, 1) - 1
         row = ChainRow(link.device_id, batch.replica, batch.space, batch.partition, last, b"", last + 1, ())
-    return replace(row, notice=Notice(link.batch.number, link.digest[:SHORT], link.offset, code, reason))
+    return replace(row, notice=Notice(link.batch.number, link.digest[:SHORT_DIGEST_BYTES], link.offset, code, reason))
 
 
 def decided(row: ChainRow, number: int, outcome: CommandOutcome) -> ChainRow:
