@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from driftlog.errors import InvalidInput
-from driftlog.fields.built import Built
-from driftlog.fields.handle import FieldPort
+from driftlog.fields.handle import Built, FieldPort
 from driftlog_crdt import DELETE, DOCUMENT, PUT, Plain
 from driftlog_schemas.contract import DocumentEditor, Json
 

@@ -13,9 +13,8 @@ from typing import Any, ClassVar, TypeVar, cast, get_args
 
 from driftlog.changes import decide, mutate
 from driftlog.errors import DeclarationError
-from driftlog.fields.built import Built
 from driftlog.fields.fingerprint import fingerprint
-from driftlog.fields.handle import FieldPort
+from driftlog.fields.handle import Built, FieldPort
 from driftlog.fields.kinds import build
 from driftlog.fields.options import Options, policy_of
 from driftlog_crdt import (

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from driftlog.columns import members_of
-from driftlog.fields.built import NO_VALUE, Built
+from driftlog.fields.handle import NO_VALUE, Built
 from driftlog.values import bare, optional
 
 _NAMES: dict[Any, str] = {

@@ -1,19 +1,39 @@
-"""A field as a command sees it: a value to read and changes that make sense.
+"""A field as a command sees it, a value to read and changes that make sense, and what its declaration comes to.
 
 A handle looks through a *port* at one place: a field of a document, or one key of a map in it. Reading gives the user's type;
-each mutator validates and records one op through the port. Handles hold nothing, so they are made when they are asked for.
+each mutator validates and records one op through the port. Handles hold nothing, so they are made when they are asked for, from
+what was *built* of the declaration: merge type, column, type of values, and the handle's class.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn, Protocol, TypeAlias
 
+from driftlog.columns import Shape
 from driftlog.errors import InvalidInput
-from driftlog.fields.built import Built
-from driftlog_crdt import Plain
+from driftlog.values import ValueType
+from driftlog_crdt import FieldType, Op, Plain
 from driftlog_schemas.contract import DocumentEditor, Json
+
+Check: TypeAlias = Callable[[Op], None]
+
+NO_VALUE: ValueType[Any] = ValueType.of(int)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A field, compiled. `check` raises `BadValue` for an op whose value is not of the declared type; None: the algebra knows."""
+
+    handle: type[FieldHandle]
+    algebra: FieldType[Any]
+    shape: Shape
+    value: ValueType[Any] = NO_VALUE
+    check: Check | None = None
+    inner: Built | None = None
+    """What stands under the keys of a map."""
 
 
 class Port(Protocol):

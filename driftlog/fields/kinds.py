@@ -16,7 +16,6 @@ import driftlog_crdt as crdt
 from driftlog import columns
 from driftlog.columns import Shape
 from driftlog.errors import DeclarationError
-from driftlog.fields.built import Built, Check, Spec
 from driftlog.fields.custom import guarded_merge
 from driftlog.fields.gatherings import (
     AddWinsSetField,
@@ -26,9 +25,10 @@ from driftlog.fields.gatherings import (
     RemoveWinsSetField,
     TextField,
 )
-from driftlog.fields.handle import FieldHandle
+from driftlog.fields.handle import Built, Check, FieldHandle
 from driftlog.fields.numbers import BoundedCounterField, CounterField, GrowCounterField, MaxField, MinField
 from driftlog.fields.options import Options
+from driftlog.fields.spec import Spec
 from driftlog.fields.writes import CustomField, FlagField, MultiValueField, RankedField, RegisterField
 from driftlog.values import ValueType
 from driftlog_crdt import FieldType, Op, Plain

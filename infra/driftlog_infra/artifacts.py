@@ -1,6 +1,6 @@
 """Pinned server files in a per-user cache: fetched once, in parallel, believed only by checksum.
 
-The lock (`servers.lock.json`) names paths in a Maven repository without a host; jgo knows the repository's address. A file
+The lock (`pins`) names paths in a Maven repository without a host; jgo knows the repository's address. A file
 gets its final name only after its SHA-256 was right; until then it is a `.part` file, from which a later run goes on where the
 download broke off. One process fetches at a time, others wait for it and find its files. A second run needs no network.
 """
@@ -8,33 +8,15 @@ download broke off. One process fetches at a time, others wait for it and find i
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from driftlog_infra.errors import FetchFailed
+from driftlog_infra.pins import Artifact, checksum, pinned
 from driftlog_infra.unpacking import unpack
-
-LOCK = Path(__file__).with_name("servers.lock.json")
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """One pinned file; `path` is relative to the repository's root, `size` in bytes."""
-
-    server: str
-    path: str
-    size: int
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        return self.path.rpartition("/")[2]
 
 
 def cache_dir() -> Path:
@@ -42,17 +24,6 @@ def cache_dir() -> Path:
     if own := os.environ.get("DRIFTLOG_CACHE"):
         return Path(own).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftlog"
-
-
-def pinned(server: str) -> list[Artifact]:
-    """The pinned files of `kafka` or `registry`."""
-    return [a for a in (Artifact(**row) for row in json.loads(LOCK.read_text())) if a.server == server]
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(server: str, *, quiet: bool = False) -> list[Path]:

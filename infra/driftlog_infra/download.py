@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from driftlog_infra.artifacts import Artifact, checksum
 from driftlog_infra.errors import FetchFailed, NotInstalled
+from driftlog_infra.pins import Artifact, checksum
 
 THREADS = 6
 ATTEMPTS = 4

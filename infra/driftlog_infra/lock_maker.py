@@ -15,8 +15,8 @@ import jgo
 from rich.console import Console
 from rich.progress import track
 
-from driftlog_infra.artifacts import LOCK, Artifact
 from driftlog_infra.download import repository
+from driftlog_infra.pins import LOCK, Artifact
 
 KAFKA = ("org.apache.kafka:kafka_2.13:4.1.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3")
 REGISTRY = "io/apicurio/apicurio-registry-app/3.3.3/apicurio-registry-app-3.3.3-all.tar.gz"

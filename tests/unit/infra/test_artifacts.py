@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from driftlog_infra import artifacts, download
+from driftlog_infra import artifacts, download, pins
 from driftlog_infra.errors import FetchFailed
 
 CONTENT = b"the pinned bytes " * 4096
@@ -74,7 +74,7 @@ def cache(tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatc
 def pin(folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, path: str) -> None:
     row = {"server": "kafka", "path": path, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (folder / "lock.json").write_text(json.dumps([row]))
-    monkeypatch.setattr(artifacts, "LOCK", folder / "lock.json")
+    monkeypatch.setattr(pins, "LOCK", folder / "lock.json")
 
 
 def files(cache: Path) -> list[str]:
@@ -158,7 +158,7 @@ def test_unwritable_cache_is_one_clear_error(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_lock_is_complete_and_names_no_host() -> None:
-    rows = [*artifacts.pinned("kafka"), *artifacts.pinned("registry")]
+    rows = [*pins.pinned("kafka"), *pins.pinned("registry")]
     names = {row.name.rpartition("-")[0] for row in rows}
     assert {"kafka_2.13", "kafka-server", "log4j-slf4j-impl", "log4j-core"} <= names
     assert len({row.name for row in rows}) == len(rows)

@@ -1,39 +1,14 @@
-"""What a declared field comes to: its merge type, its column, its handle, and what may travel in its ops.
-
-`KINDS` (in `kinds`) maps each annotation to a `Kind`, whose `build` turns one declaration, a `Spec`, into this.
-"""
+"""One declaration of a field as it was written: `KINDS` (in `kinds`) maps its annotation to a `Kind`, whose `build` makes it a `Built`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-from driftlog.columns import Shape
 from driftlog.errors import DeclarationError, InvalidInput
 from driftlog.fields.options import Options
 from driftlog.values import ValueType
-from driftlog_crdt import FieldType, Op, Plain
-
-if TYPE_CHECKING:
-    from driftlog.fields.handle import FieldHandle
-
-Check: TypeAlias = Callable[[Op], None]
-
-NO_VALUE: ValueType[Any] = ValueType.of(int)
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """A field, compiled. `check` raises `BadValue` for an op whose value is not of the declared type; None: the algebra knows."""
-
-    handle: type[FieldHandle]
-    algebra: FieldType[Any]
-    shape: Shape
-    value: ValueType[Any] = NO_VALUE
-    check: Check | None = None
-    inner: Built | None = None
-    """What stands under the keys of a map."""
+from driftlog_crdt import Plain
 
 
 @dataclass(frozen=True, slots=True)
