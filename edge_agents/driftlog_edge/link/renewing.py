@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from driftlog_edge.errand import Errand
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.link.connectivity import backoff
 from driftlog_edge.outgoing.renewal import Renewal
@@ -59,29 +60,22 @@ class Renewing:
         self._key = device_id.encode()
         self._threads = threads
         self._renewed = renewed
-        self._task: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
-        self.problem = ""
+        self._errand = Errand("renewing", self._run)
+
+    @property
+    def problem(self) -> str:
         """Why a new life waits, in words; empty when none does."""
+        return self._errand.problem
 
     def run(self) -> None:
         """There may be a life to renew, or news of one."""
-        self._news.set()
-        if self._task is None and self._renewal.due:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="driftlog-renewing")
-            self._task.add_done_callback(self._ended)
+        self._errand.hurry()
+        if self._renewal.due:
+            self._errand.run()
 
     async def stop(self) -> None:
         """Leave it to the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.problem = f"a defect: {error!r}"
-            raise error
+        await self._errand.stop()
 
     async def _run(self) -> None:
         attempt = 0
@@ -89,20 +83,12 @@ class Renewing:
             place = due[attempt % len(due)]
             try:
                 await self._renew(*place, patient=attempt < EXPLANATIONS * len(due))
-                self.problem, attempt = "", 0
+                self._errand.problem, attempt = "", 0
             except (EdgeError, ContractError, Unreachable) as error:
                 attempt += 1
-                self.problem = f"this folder's life in {place[0]}/{place[1]} is over, a new one waits: {error}"
+                self._errand.problem = f"this folder's life in {place[0]}/{place[1]} is over, a new one waits: {error}"
                 log.info("a new life waits", space=place[0], partition=place[1], reason=str(error))
-                await self._pause(min(LONGEST_PAUSE_SECONDS, backoff(attempt, random.random)))
-
-    async def _pause(self, seconds: float) -> None:
-        self._news.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return
+                await self._errand.pause(min(LONGEST_PAUSE_SECONDS, backoff(attempt, random.random)))
 
     async def _renew(self, space: str, partition: int, *, patient: bool) -> None:
         renewal = self._renewal

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
+from driftlog_edge.errand import Errand
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.link.connectivity import backoff
 from driftlog_edge.outgoing.shipper import Shipper
@@ -41,53 +41,40 @@ class Pump:
         self._ids = ids
         self._shipping = shipping
         self._envelope_known = False
-        self._task: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
-        self.problem = ""
+        self._errand = Errand("pump", self._run)
+
+    @property
+    def problem(self) -> str:
         """Why nothing goes out, in words; empty when all is well."""
+        return self._errand.problem
 
     def run(self) -> None:
         """Send what waits; harmless when it is under way already."""
-        if self._task is None and self._shipping() is not None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="driftlog-pump")
-            self._task.add_done_callback(self._ended)
+        if self._shipping() is not None:
+            self._errand.run()
 
     def hurry(self) -> None:
         """There is a new connection: send what waits, and do not sit out a pause."""
-        self._hurry.set()
+        self._errand.hurry()
         self.run()
 
     async def stop(self) -> None:
         """Give up waiting for another attempt."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.problem = f"a defect: {error!r}"
-            raise error
+        await self._errand.stop()
 
     async def _run(self) -> None:
         attempt = 0
         while self._shipping() is not None:
             try:
                 more = await self._one()
-                self.problem, attempt = "", 0  # also when what could not be sent is no longer there
+                self._errand.problem, attempt = "", 0  # also when what could not be sent is no longer there
                 if not more:
                     return
             except (ContractError, EdgeError, Unreachable) as error:
                 attempt += 1
-                self.problem = str(error)
-                log.warning("cannot ship yet", reason=self.problem)
-                await self._pause(backoff(attempt, random.random))
-
-    async def _pause(self, seconds: float) -> None:
-        self._hurry.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._hurry.wait()
+                self._errand.problem = str(error)
+                log.warning("cannot ship yet", reason=str(error))
+                await self._errand.pause(backoff(attempt, random.random))
 
     async def _one(self) -> bool:
         if not self._shipper.waiting:
