@@ -9,47 +9,33 @@ network have threads of their own. What the parts do is theirs (`assembly` puts 
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import structlog
 
 from driftlog_crdt import Custom
-from driftlog_edge.asking import sessions
 from driftlog_edge.asking.again import Reviewed
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Answer, Consistency, Durability, Reading, Wait
-from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Change, Watchers
 from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import NotFound, Unconfirmed
 from driftlog_edge.incoming.puller import Pulled
 from driftlog_edge.link.kafka_rim import KafkaRoute
-from driftlog_edge.ports import Clock, Family, Route
-from driftlog_edge.store.command_log import Entry, Status, entry_of
+from driftlog_edge.ports import Clock, Route
 from driftlog_edge.store.views import present
 from driftlog_edge.system_clock import SystemClock
-from driftlog_schemas import bounds
 from driftlog_schemas.contract import AppContract, CollectionContract, Declared, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus
-from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import SchemaIds
 
 log = structlog.get_logger()
 
 __all__ = ["Answer", "Consistency", "EdgeAgent", "Reading", "Wait"]
-
-_FINAL = tuple(status for status in Status if status.final)
-_AWAITED: dict[Wait, tuple[Status, ...]] = {
-    "disk": (),
-    "shipped": (Status.SHIPPED, Status.PARKED, *_FINAL),
-    "merged": _FINAL,
-}
 
 
 class DocumentClass(Protocol):
@@ -77,24 +63,26 @@ class EdgeAgent:
         self._ids = ids
         self._clock = clock or SystemClock()
         self._progress = Progress()
-        self._holding = asyncio.Lock()
 
     # -- life
 
     async def __aenter__(self) -> Self:
         """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`; a cloud that is not there is no error."""
-        parts = assemble(self.contract, self.config, self._route, self._ids, self._clock, self._progress, self._pulled)
-        self.identity, self.log = parts.identity, parts.log
-        self._store, self._committer = parts.store, parts.committer
-        self._views, self._outbox, self._executor, self._shipper = (
-            parts.views,
-            parts.outbox,
-            parts.executor,
-            parts.shipper,
+        parts = assemble(
+            self.contract,
+            self.config,
+            self._route,
+            self._ids,
+            self._clock,
+            self._progress,
+            self._pulled,
+            self._durable,
         )
-        self._again = parts.again
+        self.identity, self.log = parts.identity, parts.log
+        self._store, self._committer, self._views = parts.store, parts.committer, parts.views
+        self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
-        self._sync, self._holdings = parts.sync, parts.holdings
+        self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=self.scopes())
         await self._sync.start()
         return self
@@ -165,7 +153,7 @@ class EdgeAgent:
             InvalidInput, Refused, AlgebraError, OutboxFull, DiskFull: nothing has changed.
             TimedOut: not shipped or merged in time; the write stands and its status can be asked.
         """
-        return await self._done(
+        return await self._submission.take(
             lambda: self._executor.run(command, arguments, command_id, actor), wait, seconds, session, durability
         )
 
@@ -182,38 +170,9 @@ class EdgeAgent:
         actor: str = "",
     ) -> Answer:
         """Change one document without a declared command. Raises like `run_with`."""
-        return await self._done(
+        return await self._submission.take(
             lambda: self._executor.write(document, changes, command_id, actor), wait, seconds, session, durability
         )
-
-    async def _done(
-        self,
-        execute: Callable[[], Executed],
-        wait: Wait,
-        seconds: float,
-        session: str,
-        durability: Durability | None = None,
-    ) -> Answer:
-        sessions.parse(session)  # a foreign token is refused before anything is written
-        await self._committer.room()
-        executed = execute()  # nothing may come between this and staging: the next command builds on it
-        fresh = executed.writes is not None
-        if executed.writes is not None:
-            sync = (durability or self.config.durability) == "disk"
-            await self._committer.stage(executed.writes, sync=sync, then=lambda: self._durable(executed.touched))
-        else:
-            await self._answerable(executed.command_id)
-        if awaited := _AWAITED[wait]:
-            command_id = executed.command_id
-            await self._progress.until(
-                lambda: self._reached(command_id, awaited),
-                seconds,
-                f"command {command_id} is {wait}",
-                command_id=command_id,
-            )
-        elif fresh:
-            return _answer(executed.command_id, executed.entry, executed.entry.status, session)
-        return self.command(executed.command_id, session)
 
     def _durable(self, touched: Sequence[bytes]) -> None:
         """A command's changes are in the store: readers see them, and they may be sent, whether its caller waits or has gone."""
@@ -222,38 +181,9 @@ class EdgeAgent:
         if touched:
             self._sync.pump.run()
 
-    async def _answerable(self, command_id: str) -> None:
-        """Return when the first command of this id is durable; what happens to the disk since does not matter."""
-        if self._store.get(Family.COMMANDS, command_id.encode()) is None:
-            await self._committer.settled()
-
-    def _reached(self, command_id: str, awaited: Sequence[Status]) -> bool:
-        entry, status = self._status(command_id)
-        if status not in awaited:
-            return False
-        # Merged for a caller means: the merged state is here too.
-        return status is not Status.MERGED or not any(
-            entry.lsn in self._views.get(parse_document_key(document.encode())).pending for document, _, _ in entry.dots
-        )
-
-    def _status(self, command_id: str) -> tuple[Entry, Status]:
-        entry = entry_of(self._store, command_id)
-        if entry is None:
-            raise NotFound(f"no command {command_id!r} was given to this agent")
-        if entry.status is Status.PENDING and not self._unsealed(entry):
-            return entry, Status.PENDING if self._shipper.carries(entry.lsn) else Status.SHIPPED
-        return entry, entry.status
-
-    def _unsealed(self, entry: Entry) -> bool:
-        document = parse_document_key(entry.dots[0][0].encode())
-        for space in self.contract.spaces.values():
-            if document.collection in space.collections:
-                return self._outbox.holds(entry.lsn, (space.name, partition_of(document.scope, space.partitions)))
-        return True  # of a collection that this release does not declare: it waits for one that does
-
     def command(self, command_id: str, session: str = "") -> Answer:
         """What became of a command. Raises `NotFound`."""
-        return _answer(command_id, *self._status(command_id), session)
+        return self._submission.answer(command_id, session)
 
     # -- reads
 
@@ -314,8 +244,8 @@ class EdgeAgent:
         if values is not None and conflict.field not in values:
             raise InvalidInput(conflict.field, 'is what the conflict is about; give its value, or {"accept": true}')
         chosen = {conflict.field: self._standing(conflict)} if values is None else values
-        return await self._done(
-            lambda: self._executor.decide(conflict.document, chosen, command_id, actor), "disk", DEFAULT_TIMEOUT, ""
+        return await self._submission.take(
+            lambda: self._executor.decide(conflict.document, chosen, command_id, actor), "disk", DEFAULT_TIMEOUT
         )
 
     def _standing(self, conflict: Conflict) -> Json:
@@ -333,11 +263,11 @@ class EdgeAgent:
 
     async def review_apply(self, command_id: str) -> Answer:
         """Run one of them on what is there now. Raises `NotFound`, and like `run_with`; then it stays on the list."""
-        return await self._done(lambda: self._again.apply(command_id), "disk", DEFAULT_TIMEOUT, "")
+        return await self._submission.take(lambda: self._again.apply(command_id), "disk", DEFAULT_TIMEOUT)
 
     async def review_drop(self, command_id: str) -> Answer:
         """Give one of them up. Raises `NotFound`."""
-        return await self._done(lambda: self._again.drop(command_id), "disk", DEFAULT_TIMEOUT, "")
+        return await self._submission.take(lambda: self._again.drop(command_id), "disk", DEFAULT_TIMEOUT)
 
     # -- scopes
 
@@ -352,30 +282,7 @@ class EdgeAgent:
             InvalidInput: none, or a name that cannot be one.
             Unconfirmed: commands in a scope that would be left are not confirmed by the cloud.
         """
-        if not scopes:
-            raise InvalidInput("scopes", "name at least one")
-        for scope in scopes:
-            try:
-                bounds.check_text("scopes", scope, bounds.MAX_SCOPE, least=1)
-            except bounds.OutOfBounds as error:
-                raise InvalidInput("scopes", str(error)) from error
-        async with self._holding:
-            change = self._holdings.change(scopes)
-            if stuck := change.left & self._holdings.pending_scopes():
-                raise Unconfirmed(
-                    f"commands in scope {min(stuck)!r} are not confirmed by the cloud yet",
-                    "wait until nothing is pending",
-                )
-
-            async def write() -> None:
-                await self._committer.stage(change.writes)
-                self._holdings.take(change)
-                for writes in self._holdings.removals(change.left):
-                    await self._committer.stage(writes, sync=False)
-                self._views.forget_all()
-                await self._conflicts.leave(change.left, self._committer)
-
-            await self._sync.hold(change.scopes, change.again, write)
+        await self._scope_change.hold(scopes)
         return self.scopes()
 
     # -- status
@@ -388,11 +295,3 @@ class EdgeAgent:
         for document in pulled.changed:
             self.watchers.changed(document)
         self._progress.moved()
-
-
-def _answer(command_id: str, entry: Entry, status: Status, session: str) -> Answer:
-    seen: dict[str, dict[str, int]] = {}
-    for document, replica, seq in entry.dots:
-        seen.setdefault(document, {})[replica] = seq
-    token = sessions.extend(session, seen)
-    return Answer(command_id, status.value, entry.result, entry.dots, token, entry.code, entry.reason)

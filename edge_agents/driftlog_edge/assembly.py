@@ -6,7 +6,7 @@ a start that did not succeed leaves the folder free.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -15,6 +15,8 @@ from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.executor import Executor
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.reader import Reader
+from driftlog_edge.asking.scope_change import ScopeChange
+from driftlog_edge.asking.submission import Submission
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.incoming.puller import Pulled, Puller
 from driftlog_edge.link.sync import Sync
@@ -48,14 +50,14 @@ class Parts:
     store: RocksStore
     committer: Committer
     views: Views
-    outbox: Outbox
     executor: Executor
     again: Again
-    shipper: Shipper
+    submission: Submission
     conflicts: ConflictBook
     log: OpLog
     sync: Sync
     holdings: Holdings
+    scope_change: ScopeChange
     reader: Reader
     vitals: Vitals
 
@@ -68,6 +70,7 @@ def assemble(
     clock: Clock,
     progress: Progress,
     pulled: Callable[[Pulled], None],
+    durable: Callable[[Sequence[bytes]], None],
 ) -> Parts:
     """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`."""
     identity = Identity.load(config.identity)
@@ -75,7 +78,7 @@ def assemble(
         ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
     store = RocksStore(config.data_dir)
     try:
-        return _assembled(contract, config, route, ids, clock, progress, pulled, identity, store)
+        return _assembled(contract, config, route, ids, clock, progress, pulled, durable, identity, store)
     except BaseException:  # the folder must be free again, whatever it was
         store.close()
         raise
@@ -89,6 +92,7 @@ def _assembled(
     clock: Clock,
     progress: Progress,
     pulled: Callable[[Pulled], None],
+    durable: Callable[[Sequence[bytes]], None],
     identity: Identity,
     store: RocksStore,
 ) -> Parts:
@@ -142,16 +146,23 @@ def _assembled(
         store=store,
         committer=committer,
         views=views,
-        outbox=outbox,
         executor=executor,
         again=again,
-        shipper=shipper,
+        submission=Submission(contract, store, committer, views, outbox, shipper, progress, durable, config.durability),
         conflicts=conflicts,
         log=OpLog(store, views.backlog),
         sync=sync,
         holdings=holdings,
+        scope_change=ScopeChange(holdings, committer, views, conflicts, sync),
         reader=Reader(
-            contract, holdings, store, Shown(contract, codecs, store, journal, views), conflicts, sync, progress
+            contract,
+            holdings,
+            store,
+            Shown(contract, codecs, store, journal, views),
+            conflicts,
+            sync.freshness,
+            sync.ends,
+            progress,
         ),
         vitals=vitals,
     )

@@ -57,8 +57,8 @@ class Vitals:
             "device_id": device_of(self._lives.replica),
             "replica": self._lives.replica,
             "lives": [asdict(life) for life in self._lives.all()],
-            "connection": sync.connectivity.state.value,
-            "offline_by_choice": sync.connectivity.forced,
+            "connection": sync.signal.state.value,
+            "offline_by_choice": sync.signal.connectivity.forced,
             "problem": self._store.refusal or sync.problem,
             "pending": len(self._views.backlog),
             "unsent": self._outbox.unsealed,
@@ -67,7 +67,7 @@ class Vitals:
             "unreadable_records": sync.unreadable,
             "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},
             "disk_bytes": self._store.disk_bytes(),
-            "clock_skew_ms": sync.skew_ms,
+            "clock_skew_ms": sync.replies.skew_ms,
             "versions": dict(self._versions),
         }
 
@@ -77,14 +77,14 @@ class Vitals:
             device_id=device_of(self._lives.replica),
             replica=self._lives.replica,
             sent_ms=self._clock.wall_ms(),
-            connection=sync.connectivity.state.value,
+            connection=sync.signal.state.value,
             pending=len(self._views.backlog),
             oldest_pending_ms=self._oldest_ms(),
             disk_bytes=self._store.disk_bytes(),
-            clock_skew_ms=sync.skew_ms,
+            clock_skew_ms=sync.replies.skew_ms,
             versions=self._versions,
             heads=self._lives.heads(),
-            applied=sync.applied(),
+            applied=sync.places.applied(),
         )
 
     def _oldest_ms(self) -> int:

@@ -160,7 +160,7 @@ class EdgeProcess:
         if not pulled.changed:
             return
         partition = partition_of(pulled.changed[0].scope, PARTITIONS)
-        at = self._agent._sync.position(STATE, partition) - 1
+        at = self._agent._sync.places.position(STATE, partition) - 1
         vectors = {document: self._vector(document) for document in pulled.changed}
         self._node.showed(vectors, catching_up=at < self._consistent_from[partition])
 
@@ -191,15 +191,15 @@ class EdgeProcess:
             return "starting"
         if waiting := self._agent._committer._journal.waiting:
             return f"{waiting} writes wait for the disk"
-        if waiting := self._agent._outbox.unsealed:
+        if waiting := self._agent._submission._outbox.unsealed:
             return f"{waiting} commands wait to be sealed"
-        for batch in self._agent._outbox.sealed.all():
+        for batch in self._agent._submission._outbox.sealed.all():
             return f"batch {batch.number} of partition {batch.partition} has no receipt"
         if pending := self._count(Family.PENDING):
             return f"{pending} pending"
         for partition in self._node.partitions:
             for topic in PULLED:
-                if (at := self._agent._sync.position(topic, partition)) < self._world.log.end(topic, partition):
+                if (at := self._agent._sync.places.position(topic, partition)) < self._world.log.end(topic, partition):
                     return f"at {at} of {topic}[{partition}]"
         return ""
 

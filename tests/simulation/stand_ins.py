@@ -54,6 +54,7 @@ def in_place(world: World) -> Iterator[None]:
         ("driftlog_edge.assembly.Identity", Identities(world)),
         ("driftlog_edge.link.sync.TICK_SECONDS", TICK_SECONDS),
         ("driftlog_edge.link.sync.random", chance),
+        ("driftlog_edge.link.signal.random", chance),
         ("driftlog_edge.link.renewing.random", chance),
         ("driftlog_edge.outgoing.pump.random", chance),
         ("driftlog_edge.assembly.ensure_life", partial(lives.ensure_life, draw=draw)),

@@ -15,7 +15,8 @@ from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.errors import NotHeld
-from driftlog_edge.link.sync import Sync
+from driftlog_edge.link.ends import Ends
+from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.ports import Store
 from driftlog_edge.store.catalogue import documents_of
 from driftlog_edge.store.shown import Shown
@@ -49,7 +50,8 @@ class Reader:
         store: Store,
         shown: Shown,
         conflicts: ConflictBook,
-        sync: Sync,
+        freshness: Freshness,
+        ends: Ends,
         progress: Progress,
     ) -> None:
         self._contract = contract
@@ -57,7 +59,8 @@ class Reader:
         self._store = store
         self._shown = shown
         self._conflicts = conflicts
-        self._sync = sync
+        self._freshness = freshness
+        self._ends = ends
         self._progress = progress
 
     async def read(
@@ -108,14 +111,14 @@ class Reader:
     def _reading(self, document: DocumentId, session: str) -> Reading:
         view = self._shown.get(document)
         value = present(view)
-        moment = self._sync.freshness.since(self._place(document))
+        moment = self._freshness.since(self._place(document))
         return Reading(
             value=value,
             document=view.collection.view(document.scope, document.id, view.collection.document.copy(view.state)),
             version=dict(view.state.vector),
             pending=len(view.pending),
             synced_at=None if moment is None else moment.wall_ms,
-            age_seconds=self._sync.freshness.age(moment),
+            age_seconds=self._freshness.age(moment),
             conflicts=self._conflicts.of(document),
             session=sessions.extend(session, {view.key.decode(): dict(view.state.vector)}),
         )
@@ -129,21 +132,21 @@ class Reader:
         return all(vector.get(replica, 0) >= seq for replica, seq in wanted.items())
 
     async def _barrier(self, document: DocumentId, place: tuple[str, int], time_left: _Countdown) -> None:
-        cloud = self._sync.require_cloud
+        cloud = self._ends.require_cloud
         await self._progress.until(
             lambda: not self._shown.get(document).pending, time_left(), "own writes are merged", check=cloud
         )
-        asked = self._sync.freshness.now()
-        there = await self._sync.caught_up(place, time_left())
+        asked = self._freshness.now()
+        there = await self._ends.caught_up(place, time_left())
         await self._progress.until(there, time_left(), "the replica has all that the cloud had", check=cloud)
-        self._sync.freshness.in_step(place, asked)
+        self._freshness.in_step(place, asked)
 
     async def _fresh(self, place: tuple[str, int], max_age: float, time_left: _Countdown) -> None:
-        if self._sync.freshness.younger(place, max_age):
+        if self._freshness.younger(place, max_age):
             return
-        asked = self._sync.freshness.now()
-        there = await self._sync.caught_up(place, time_left())
+        asked = self._freshness.now()
+        there = await self._ends.caught_up(place, time_left())
         await self._progress.until(
-            there, time_left(), f"data is younger than {max_age:g} s", check=self._sync.require_cloud
+            there, time_left(), f"data is younger than {max_age:g} s", check=self._ends.require_cloud
         )
-        self._sync.freshness.in_step(place, asked)
+        self._freshness.in_step(place, asked)

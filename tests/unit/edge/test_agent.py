@@ -11,6 +11,7 @@ import structlog
 
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import DiskFull, NotFound, Offline, StoreBusy, TimedOut
+from driftlog_edge.link import signal as signal_module
 from driftlog_edge.link import sync as sync_module
 from driftlog_edge.ports import Writes
 from driftlog_edge.store import rocks
@@ -31,9 +32,10 @@ TEA = DocumentId("Stock", "s1", "tea")
 def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens now and then happens at once."""
     monkeypatch.setattr(sync_module, "TICK_SECONDS", 0.01)
-    monkeypatch.setattr(sync_module, "PROBE_SOON_SECONDS", 0.01)
-    monkeypatch.setattr(sync_module, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(signal_module, "PROBE_SOON_SECONDS", 0.01)
+    monkeypatch.setattr(signal_module, "PROBE_SECONDS", 0.05)
     monkeypatch.setattr(sync_module, "backoff", lambda *args: 0.01)
+    monkeypatch.setattr(signal_module, "backoff", lambda *args: 0.01)
     monkeypatch.setattr("driftlog_edge.outgoing.pump.backoff", lambda *args: 0.01)
     monkeypatch.setattr("driftlog_edge.link.connectivity.SETTLE_SECONDS", 0.0)
     monkeypatch.setattr("driftlog_edge.link.connectivity.GIVE_UP_SECONDS", 0.0)
@@ -445,7 +447,7 @@ async def test_what_is_sent_and_never_answered_names_the_workers(agent: EdgeAgen
     await agent.run("receive", store="s1", sku="tea", qty=1, wait="shipped", seconds=10)
     assert agent.status()["problem"] == ""
     with pytest.MonkeyPatch.context() as hasty:
-        hasty.setattr(sync_module, "UNANSWERED_SECONDS", 0.0)
+        hasty.setattr("driftlog_edge.link.replies.UNANSWERED_SECONDS", 0.0)
         assert "driftlog worker" in agent.status()["problem"]
         route.work_off()
         await until(lambda: agent.status()["problem"] == "")
@@ -482,7 +484,7 @@ async def test_a_pause_that_was_meant_for_an_outage_ends_with_it(
     route.cut()
     await until(lambda: agent.status()["connection"] == "OFFLINE")
     hurried = []
-    monkeypatch.setattr(agent._sync.pump, "hurry", lambda: hurried.append(True))
+    monkeypatch.setattr(agent._sync.signal, "_back", lambda: hurried.append(True))
     route.mend()
     await online(agent)
     assert hurried

@@ -1,0 +1,67 @@
+"""Runs again what was built on a refused change, on the corrected view; a few at a time, for others wait for the loop too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import structlog
+
+from driftlog_edge.asking.again import Again
+from driftlog_edge.errors import EdgeError
+from driftlog_edge.incoming.puller import Pulled
+from driftlog_edge.link.tasks import Tasks
+from driftlog_edge.store.committer import Committer
+from driftlog_schemas.identity import parse_document_key
+
+log = structlog.get_logger()
+
+AGAIN_AT_ONCE = 50
+
+
+class Rerun:
+    """The loop around `Again`. `moved` hears of what has changed, `send` that something may be sent."""
+
+    def __init__(
+        self,
+        again: Again,
+        committer: Committer,
+        tasks: Tasks,
+        moved: Callable[[Pulled], None],
+        send: Callable[[], None],
+    ) -> None:
+        self._again = again
+        self._committer = committer
+        self._tasks = tasks
+        self._moved = moved
+        self._send = send
+        self._running = False
+
+    def take_back(self, space: str, partition: int, refused: Collection[bytes]) -> None:
+        """Take back what was built on these documents, as far as it is not sealed; it runs again."""
+        taken = self._again.take_back(space, partition, refused)
+        if taken:
+            self._committer.stage(taken, sync=True)
+
+    def run(self) -> None:
+        """Run what is marked; harmless when that is under way already."""
+        if not self._running and self._again.marked():
+            self._running = True
+            self._tasks.begin(self._all())
+
+    async def _all(self) -> None:
+        try:
+            while self._again.marked():
+                done = None
+                for _ in range(AGAIN_AT_ONCE):
+                    executed = self._again.next()
+                    if executed is None or executed.writes is None:
+                        break
+                    done = self._committer.stage(executed.writes, sync=True)
+                    self._moved(Pulled({}, tuple(parse_document_key(key) for key in executed.touched)))
+                if done is not None:
+                    await done
+        except EdgeError as error:  # a full outbox or disk: it stays marked, and the next look tries again
+            log.warning("what must run again waits", reason=str(error))
+        finally:
+            self._running = False
+            self._send()

@@ -1,0 +1,62 @@
+"""Holding other scopes while the agent runs: new ones are fetched, left ones go from the disk, one change after another.
+
+What a change means for the store is `store/holdings`; here it is carried out while nothing comes in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from driftlog_edge.asking.conflict_book import ConflictBook
+from driftlog_edge.errors import Unconfirmed
+from driftlog_edge.link.sync import Sync
+from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.holdings import Change, Holdings
+from driftlog_edge.store.views import Views
+from driftlog_schemas import bounds
+from driftlog_schemas.contract import InvalidInput
+
+
+class ScopeChange:
+    """Changes which scopes one agent holds."""
+
+    def __init__(
+        self, holdings: Holdings, committer: Committer, views: Views, conflicts: ConflictBook, sync: Sync
+    ) -> None:
+        self._holdings = holdings
+        self._committer = committer
+        self._views = views
+        self._conflicts = conflicts
+        self._sync = sync
+        self._changing = asyncio.Lock()
+
+    async def hold(self, scopes: Sequence[str]) -> None:
+        """See `EdgeAgent.hold`."""
+        _check(scopes)
+        async with self._changing:
+            change = self._holdings.change(scopes)
+            if stuck := change.left & self._holdings.pending_scopes():
+                raise Unconfirmed(
+                    f"commands in scope {min(stuck)!r} are not confirmed by the cloud yet",
+                    "wait until nothing is pending",
+                )
+            await self._sync.hold(change.scopes, change.again, lambda: self._write(change))
+
+    async def _write(self, change: Change) -> None:
+        await self._committer.stage(change.writes)
+        self._holdings.take(change)
+        for writes in self._holdings.removals(change.left):
+            await self._committer.stage(writes, sync=False)
+        self._views.forget_all()
+        await self._conflicts.leave(change.left, self._committer)
+
+
+def _check(scopes: Sequence[str]) -> None:
+    if not scopes:
+        raise InvalidInput("scopes", "name at least one")
+    for scope in scopes:
+        try:
+            bounds.check_text("scopes", scope, bounds.MAX_SCOPE, least=1)
+        except bounds.OutOfBounds as error:
+            raise InvalidInput("scopes", str(error)) from error

@@ -1,0 +1,127 @@
+"""A command on its way to its answer: executed, staged, durable, and as far as the caller wants to wait.
+
+Between executing and staging nothing may happen: the next command builds on it. What became of a command is told of what is durable, so
+an answer that was once given stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from driftlog_edge.asking import sessions
+from driftlog_edge.asking.answers import Answer, Durability, Wait
+from driftlog_edge.asking.executor import Executed
+from driftlog_edge.asking.progress import Progress
+from driftlog_edge.errors import NotFound
+from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.outgoing.shipper import Shipper
+from driftlog_edge.ports import Family, Store
+from driftlog_edge.store.command_log import Entry, Status, entry_of
+from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.views import Views
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.identity import parse_document_key
+from driftlog_schemas.partitioning import partition_of
+
+_FINAL = tuple(status for status in Status if status.final)
+_AWAITED: dict[Wait, tuple[Status, ...]] = {
+    "disk": (),
+    "shipped": (Status.SHIPPED, Status.PARKED, *_FINAL),
+    "merged": _FINAL,
+}
+
+
+class Submission:
+    """Takes the commands of one agent. `durable` is told which documents a command has changed, once that stands."""
+
+    def __init__(
+        self,
+        contract: AppContract,
+        store: Store,
+        committer: Committer,
+        views: Views,
+        outbox: Outbox,
+        shipper: Shipper,
+        progress: Progress,
+        durable: Callable[[Sequence[bytes]], None],
+        durability: Durability,
+    ) -> None:
+        self._contract = contract
+        self._store = store
+        self._committer = committer
+        self._views = views
+        self._outbox = outbox
+        self._shipper = shipper
+        self._progress = progress
+        self._durable = durable
+        self._durability = durability
+
+    async def take(
+        self,
+        execute: Callable[[], Executed],
+        wait: Wait,
+        seconds: float,
+        session: str = "",
+        durability: Durability | None = None,
+    ) -> Answer:
+        """Execute, and answer when it is as far as `wait` says. Raises what `execute` raises, `DiskFull`, `TimedOut`."""
+        sessions.parse(session)  # a foreign token is refused before anything is written
+        await self._committer.room()
+        executed = execute()  # nothing may come between this and staging: the next command builds on it
+        if executed.writes is not None:
+            sync = (durability or self._durability) == "disk"
+            await self._committer.stage(executed.writes, sync=sync, then=lambda: self._durable(executed.touched))
+        else:
+            await self._answerable(executed.command_id)
+        if awaited := _AWAITED[wait]:
+            command_id = executed.command_id
+            await self._progress.until(
+                lambda: self._reached(command_id, awaited),
+                seconds,
+                f"command {command_id} is {wait}",
+                command_id=command_id,
+            )
+        elif executed.writes is not None:
+            return _answer(executed.command_id, executed.entry, executed.entry.status, session)
+        return self.answer(executed.command_id, session)
+
+    def answer(self, command_id: str, session: str = "") -> Answer:
+        """What became of a command. Raises `NotFound`."""
+        return _answer(command_id, *self._status(command_id), session)
+
+    async def _answerable(self, command_id: str) -> None:
+        """Return when the first command of this id is durable; what happens to the disk since does not matter."""
+        if self._store.get(Family.COMMANDS, command_id.encode()) is None:
+            await self._committer.settled()
+
+    def _reached(self, command_id: str, awaited: Sequence[Status]) -> bool:
+        entry, status = self._status(command_id)
+        if status not in awaited:
+            return False
+        # Merged for a caller means: the merged state is here too.
+        return status is not Status.MERGED or not any(
+            entry.lsn in self._views.get(parse_document_key(document.encode())).pending for document, _, _ in entry.dots
+        )
+
+    def _status(self, command_id: str) -> tuple[Entry, Status]:
+        entry = entry_of(self._store, command_id)
+        if entry is None:
+            raise NotFound(f"no command {command_id!r} was given to this agent")
+        if entry.status is Status.PENDING and not self._unsealed(entry):
+            return entry, Status.PENDING if self._shipper.carries(entry.lsn) else Status.SHIPPED
+        return entry, entry.status
+
+    def _unsealed(self, entry: Entry) -> bool:
+        document = parse_document_key(entry.dots[0][0].encode())
+        for space in self._contract.spaces.values():
+            if document.collection in space.collections:
+                return self._outbox.holds(entry.lsn, (space.name, partition_of(document.scope, space.partitions)))
+        return True  # of a collection that this release does not declare: it waits for one that does
+
+
+def _answer(command_id: str, entry: Entry, status: Status, session: str) -> Answer:
+    seen: dict[str, dict[str, int]] = {}
+    for document, replica, seq in entry.dots:
+        seen.setdefault(document, {})[replica] = seq
+    token = sessions.extend(session, seen)
+    return Answer(command_id, status.value, entry.result, entry.dots, token, entry.code, entry.reason)

@@ -1,0 +1,88 @@
+"""What the clients' successes and failures say of the way to the cloud, and when a quiet link is to be asked.
+
+The clients speak only when something happens. So a link that works is asked after a while of silence, and one that does not is asked again after
+pauses that grow a little: a broker that is back is noticed within seconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import structlog
+
+from driftlog_edge.errors import Offline
+from driftlog_edge.link.connectivity import Connection, Connectivity, backoff
+from driftlog_edge.ports import Clock
+
+log = structlog.get_logger()
+
+PROBE_SECONDS = 15.0
+"""How long a link that works may be quiet before it is asked."""
+PROBE_SOON_SECONDS = 1.0
+PROBE_CAP_SECONDS = 5.0
+"""How long a broker may be back before it is noticed."""
+
+
+class Signal:
+    """The way to the cloud as the clients tell of it. `back` is called when there is one again."""
+
+    def __init__(self, clock: Clock, back: Callable[[], None], problem: Callable[[], str]) -> None:
+        self._clock = clock
+        self._back = back
+        self._problem = problem
+        self.connectivity = Connectivity()
+        self._told = self.connectivity.state
+        self.unreachable = ""
+        """What the broker last said instead of an answer; empty while it answers."""
+        self._probe_at = 0.0
+        self._probes_failed = 0
+
+    @property
+    def state(self) -> Connection:
+        return self.connectivity.state
+
+    def begun(self) -> None:
+        """There are new clients: ask soon."""
+        self._probe_at = self._clock.monotonic() + PROBE_SOON_SECONDS
+
+    def success(self) -> None:
+        """The broker answered."""
+        now = self._clock.monotonic()
+        self.unreachable = ""
+        if self.state is Connection.OFFLINE:  # nothing sits out a pause that was meant for an outage
+            self._back()
+        self.connectivity.success(now)
+        self._tell()
+        settled = self.state is Connection.ONLINE
+        self._probe_at = now + (PROBE_SECONDS if settled else PROBE_SOON_SECONDS)
+        self._probes_failed = 0
+
+    def trouble(self) -> None:
+        """Something did not get through."""
+        now = self._clock.monotonic()
+        self.connectivity.failure(now)
+        self._tell()
+        self._probe_at = min(self._probe_at, now + PROBE_SOON_SECONDS)
+
+    def silence(self, why: str) -> None:
+        """The broker was asked and did not answer."""
+        self.unreachable = why
+        self._probes_failed += 1
+        self.trouble()
+        pause = backoff(self._probes_failed, random.random, PROBE_SOON_SECONDS)
+        self._probe_at = self._clock.monotonic() + min(PROBE_CAP_SECONDS, PROBE_SOON_SECONDS + pause)
+
+    def quiet(self, now: float) -> bool:
+        """Is it time to ask?"""
+        return now >= self._probe_at
+
+    def require(self) -> None:
+        """Raise `Offline` when there is no way to the cloud."""
+        if self.state is Connection.OFFLINE:
+            raise Offline("this answer needs the cloud, and there is no way to it", "read with consistency=eventual")
+
+    def _tell(self) -> None:
+        if self.state is not self._told:
+            self._told = self.state
+            log.info("connection", state=self._told.value, problem=self._problem() or None)
