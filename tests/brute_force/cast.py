@@ -7,16 +7,16 @@ elements of its own). Answers None where there is nothing to act on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from driftlog_crdt import DELETE, DOCUMENT, DocumentType
 from tests.properties.cases import CASES, document
 
-Change = tuple[str, str, Any]
-"""(field, kind, value)"""
-
 Intent = Callable[[Any, int], "tuple[str, Any] | None"]
 """Given what its writer sees of the field, and the number of the op: (kind, value)"""
+
+Change: TypeAlias = tuple[str, Intent]
+"""A field, and what is done to it."""
 
 
 def _plainly(*changes: tuple[str, Any]) -> Sequence[Intent]:
@@ -68,6 +68,15 @@ INTENTS: dict[str, Sequence[Intent]] = {
 
 NAMES = [*CASES, "record"]
 
+TWINS: list[tuple[Change, Change]] = [
+    ((name, INTENTS[name][0]), (name, INTENTS[name][1]))
+    for name in ("register", "multi_value", "grow_set", "map_of_registers", "street")
+]
+"""Two values, of which only whether they are the same matters: either may be called the first."""
+
+NAMED = {"bounded_counter", "register", "ranked", "custom", "map_of_registers", "text", "list", "record"}
+"""Where it matters who is called what or whose clock is ahead: rights are given by name, and clocks and names end a tie."""
+
 
 def documents() -> list[tuple[str, DocumentType]]:
     """Every field type alone, and a record, under both delete policies where they may stand there."""
@@ -79,7 +88,7 @@ def documents() -> list[tuple[str, DocumentType]]:
     return found
 
 
-def changes(kind: DocumentType) -> list[tuple[str, Intent]]:
+def changes(kind: DocumentType) -> list[Change]:
     """All that may be done to a document: a field and an intent each."""
     found = [(name, intent) for name in kind.fields for intent in INTENTS[name]]
     return [*found, (DOCUMENT, lambda seen, number: (DELETE, None))]

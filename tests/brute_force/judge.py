@@ -21,8 +21,9 @@ def judge(played: Played) -> None:
     _refused_ops_are_remembered_until_their_writers_know(played, whole)
     _another_order_gives_the_same_bytes(played, whole)
     _joins_give_what_the_union_gives(played)
-    _a_pruned_state_takes_the_last_op_like_the_whole_one(played, whole)
-    _a_folded_state_takes_the_last_op_like_the_whole_one(played, whole)
+    for last in played.latest:
+        _a_pruned_state_takes_the_last_op_like_the_whole_one(played, whole, last)
+        _a_folded_state_takes_the_last_op_like_the_whole_one(played, whole, last)
 
 
 def _decisions_are_right(played: Played) -> None:
@@ -133,9 +134,9 @@ def _joins_give_what_the_union_gives(played: Played) -> None:
             assert document.encode(document.join(right, left)) == expected
 
 
-def _a_pruned_state_takes_the_last_op_like_the_whole_one(played: Played, whole: DocumentState) -> None:
+def _a_pruned_state_takes_the_last_op_like_the_whole_one(played: Played, whole: DocumentState, last: int) -> None:
     """Everybody has seen what the last op's writer has; that op is the only one on its way."""
-    document, (*earlier, last) = played.document, played.all
+    document, earlier = played.document, [i for i in played.all if i != last]
     state = played.fold(earlier)
     seen = played.cuts[last]
     document.prune(state, {r: count for r, count in zip(REPLICAS, seen, strict=True) if count})
@@ -145,9 +146,9 @@ def _a_pruned_state_takes_the_last_op_like_the_whole_one(played: Played, whole: 
     _same(document, document.join(state, played.fold(earlier)), whole)
 
 
-def _a_folded_state_takes_the_last_op_like_the_whole_one(played: Played, whole: DocumentState) -> None:
+def _a_folded_state_takes_the_last_op_like_the_whole_one(played: Played, whole: DocumentState, last: int) -> None:
     """Those are over whose ops the last op's writer has all seen."""
-    document, (*earlier, last) = played.document, played.all
+    document, earlier = played.document, [i for i in played.all if i != last]
     op, cut = played.ops[last], played.cuts[last]
     totals = played.fold(earlier).vector
     over = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from driftlog_crdt import BadOperation, BadValue, DocumentState, DocumentType, Op
-from tests.brute_force.cast import Intent
-from tests.brute_force.shapes import REPLICAS, Cut, Shape
+from driftlog_crdt import DOCUMENT, BadOperation, BadValue, DocumentState, DocumentType, Op
+from tests.brute_force.cast import TWINS, Change
+from tests.brute_force.shapes import REPLICAS, Cut, Place, Shape
 from tests.properties.histories import deliver, merge, unfounded
 from tests.reference_model.history import Dot, Event
 
@@ -28,6 +28,7 @@ class Played:
     events: list[Event] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     """What each op's writer knew with it."""
+    changes: list[Change] = field(default_factory=list)
     views: list[list[str]] = field(default_factory=list)
     """Bodies of texts and lists, as their writers saw them."""
     edits: dict[Dot, list[str]] = field(default_factory=dict)
@@ -48,18 +49,13 @@ class Played:
                 deliver(self.document, state, op, event)
         return state
 
-    @property
-    def all(self) -> range:
-        return range(len(self.ops))
-
-
-def play(document: DocumentType, shape: Shape, changes: Sequence[tuple[str, Intent]]) -> Played:
-    """The history of this shape in which the ops do this. Raises `Impossible`."""
-    played = Played(document)
-    for number, (place, (name, intent)) in enumerate(zip(shape, changes, strict=True)):
+    def then(self, place: Place, change: Change) -> Played:
+        """This history, and one op more. Raises `Impossible`."""
+        document, number = self.document, len(self.ops)
+        name, intent = change
         replica, seq = REPLICAS[place.writer], place.seen[place.writer] + 1
-        known = played.within(place.seen)
-        view = played.fold(known, replica, place.told)
+        known = self.within(place.seen)
+        view = self.fold(known, replica, place.told)
         body = document.field_value(view, name) if name else None
         intended = intent(body, number)
         if intended is None:
@@ -69,18 +65,75 @@ def play(document: DocumentType, shape: Shape, changes: Sequence[tuple[str, Inte
             op = document.prepare(view, replica, CLOCKS[number], name, kind, value, seq - 1 - place.told)
         except (BadOperation, BadValue) as error:
             raise Impossible from error
-        cause = "guard" if place.refused else unfounded(document, played.fold(known), op)
-        own = [e for e in played.events if e.replica == replica]
+        cause = "guard" if place.refused else unfounded(document, self.fold(known), op)
+        own = [e for e in self.events if e.replica == replica]
         believed = frozenset(e.dot for e in own if e.refused and e.seq > place.told)
-        past = frozenset(played.events[i].dot for i in known)
+        past = frozenset(self.events[i].dot for i in known)
         event = Event(replica, seq, CLOCKS[number], name, kind, value, past, cause, believed)
+        cut = (*place.seen[: place.writer], seq, *place.seen[place.writer + 1 :])
+        longer = Played(document, [*self.ops, op], [*self.events, event], [*self.cuts, cut], [*self.changes, change])
+        longer.views, longer.edits = self.views, self.edits
         if kind == "insert":
-            played.edits[event.dot] = list(value[1])
+            longer.edits = {**self.edits, event.dot: list(value[1])}
         elif kind == "delete" and name:
-            played.edits[event.dot] = list(body)[value[0] : value[0] + value[1]]  # type: ignore[arg-type]  # a body
-        played.ops.append(op)
-        played.events.append(event)
-        played.cuts.append((*place.seen[: place.writer], seq, *place.seen[place.writer + 1 :]))
+            longer.edits = {**self.edits, event.dot: list(body)[value[0] : value[0] + value[1]]}  # type: ignore[arg-type]  # a body
         if name in ("text", "list"):
-            played.views.append(list(document.field_value(played.fold([*known, number], replica, place.told), name)))  # type: ignore[arg-type]
+            seen = document.field_value(longer.fold([*known, number], replica, place.told), name)
+            longer.views = [*self.views, list(seen)]  # type: ignore[arg-type]
+        return longer
+
+    @property
+    def all(self) -> range:
+        return range(len(self.ops))
+
+    @property
+    def latest(self) -> list[int]:
+        """The ops that no other one's writer had seen: each may be the last to arrive."""
+        seen = set().union(*(event.past for event in self.events))
+        return [i for i in self.all if self.events[i].dot not in seen]
+
+
+def play(document: DocumentType, shape: Shape, changes: Sequence[Change]) -> Played:
+    """The history of this shape in which the ops do this. Raises `Impossible`."""
+    played = Played(document)
+    for place, change in zip(shape, changes, strict=True):
+        played = played.then(place, change)
     return played
+
+
+def all_of(document: DocumentType, shape: Shape, changes: Sequence[Change], *, once: bool) -> Iterator[Played]:
+    """The possible histories of this shape; `once`: without those that differ from another one by name alone.
+
+    Two things are mere names. Values that may be given to each other's place (`cast.TWINS`): the second comes only after the first. And
+    what a refused op would have done, where its writer never believed in it: nobody was ever shown it. Of such an op only whether
+    it would have emptied the document and what its writer had seen are told.
+    """
+    yield from _after(Played(document), shape, changes, once)
+
+
+def _after(played: Played, shape: Shape, changes: Sequence[Change], once: bool) -> Iterator[Played]:
+    number = len(played.ops)
+    if number == len(shape):
+        yield played
+        return
+    place = shape[number]
+    unbelieved = place.refused and not any(_believes(later, place) for later in shape[number + 1 :])
+    told: set[str] = set()
+    for change in changes:
+        if once and any(second == change and first not in played.changes for first, second in TWINS):
+            continue
+        try:
+            longer = played.then(place, change)
+        except Impossible:
+            continue
+        if once and unbelieved:
+            op = longer.ops[-1]
+            shown = repr((op.field == DOCUMENT, op.context))
+            if shown in told:
+                continue
+            told.add(shown)
+        yield from _after(longer, shape, changes, once)
+
+
+def _believes(later: Place, refused: Place) -> bool:
+    return later.writer == refused.writer and later.told <= refused.seen[refused.writer] < later.seen[later.writer]

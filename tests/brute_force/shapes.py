@@ -44,6 +44,43 @@ def shapes(length: int) -> tuple[Shape, ...]:
     )
 
 
+@cache
+def unordered(length: int) -> tuple[Shape, ...]:
+    """One shape of all those that differ only in the order in which concurrent ops were made, and so in names and clocks."""
+    met: set[Shape] = set()
+    found = []
+    for shape in shapes(length):
+        if shape not in met:
+            found.append(shape)
+            met |= _same_but_for_order(shape)
+    return tuple(found)
+
+
+def _same_but_for_order(shape: Shape) -> set[Shape]:
+    found, waiting = {shape}, [shape]
+    while waiting:
+        one = waiting.pop()
+        for at in range(len(one) - 1):
+            first, second = one[at : at + 2]
+            seq = first.seen[first.writer] + 1
+            if first.writer == second.writer or second.seen[first.writer] >= seq:
+                continue
+            other = _named_in_order((*one[:at], second, first, *one[at + 2 :]))
+            if other not in found:
+                found.add(other)
+                waiting.append(other)
+    return found
+
+
+def _named_in_order(shape: Shape) -> Shape:
+    """The same with its replicas named in the order of their first ops."""
+    names = list(dict.fromkeys([*(place.writer for place in shape), *range(len(REPLICAS))]))
+    return tuple(
+        place._replace(writer=names.index(place.writer), seen=tuple(place.seen[name] for name in names))
+        for place in shape
+    )
+
+
 def _orders(length: int) -> Iterator[Shape]:
     if length == 0:
         yield ()
