@@ -20,12 +20,12 @@ import fastavro
 
 from driftlog_crdt import Op
 from driftlog_crdt.causal import Vector
-from driftlog_schemas import avro_files, bounds
+from driftlog_schemas import avro_files, bounds, forgetting_codec
 from driftlog_schemas.columns_codec import pack, unpack
 from driftlog_schemas.context_table import ContextTable, read_contexts
 from driftlog_schemas.errors import TooBig, Undecodable
 from driftlog_schemas.framing import FramedCodec, decode_plain
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, device_of, is_replica_of
 from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
@@ -37,6 +37,7 @@ MAX_BATCH_BYTES = 900 * 1024
 """Under Kafka's default record limit of 1 MiB."""
 MAX_COMMAND_BYTES = MAX_BATCH_BYTES - 4096
 """Of one command, or of several together: what a batch says besides, once it is sealed, has room."""
+MAX_ENDS = 8
 DIGEST_BYTES = 16
 SHORT_DIGEST_BYTES = 8
 """As much of it as a chain row keeps of each batch."""
@@ -60,6 +61,7 @@ def encode_body(batch: Batch) -> bytes:
     if len(pairs) > MAX_BATCH_OPS:
         raise TooBig(f"{len(pairs)} ops in a batch, at most {MAX_BATCH_OPS}", "split the command")
     names: dict[str, int] = {}
+    roots: dict[str, int] = {"": 0}
     scopes: dict[str, int] = {}
     documents: dict[DocumentId, int] = {}
     changes: dict[tuple[str, str], int] = {}
@@ -90,7 +92,9 @@ def encode_body(batch: Batch) -> bytes:
         "number": batch.number,
         "prev": batch.prev,
         "floor": batch.floor,
-        "end": batch.end,
+        "ends": list(batch.ends),
+        "read": batch.read,
+        "forget": None if batch.forget is None else forgetting_codec.encoded(batch.forget),
         "app_version": batch.app_version,
         "document_collection": pack([name(d.collection) for d in documents]),
         "document_scope": pack([scope(d.scope) for d in documents]),
@@ -103,6 +107,8 @@ def encode_body(batch: Batch) -> bytes:
         "command_scope": pack([scope(c.scope) for c in commands]),
         "command_hlc": pack([c.hlc for c in commands]),
         "command_actor": pack([name(c.actor) for c in commands]),
+        "command_root": pack([roots.setdefault(c.root, len(roots)) for c in commands]),
+        "roots": list(roots)[1:],
         "command_ops": pack([len(c.ops) for c in commands]),
         "names": list(names),
         "scopes": list(scopes),
@@ -153,7 +159,9 @@ def decode_body(body: bytes) -> Batch:
         app_version=record["app_version"],
         prev=record["prev"],
         floor=record["floor"],
-        end=record["end"],
+        ends=tuple(record["ends"]),
+        read=record["read"],
+        forget=None if record["forget"] is None else forgetting_codec.decoded(record["forget"]),
     )
 
 
@@ -211,6 +219,24 @@ def _check_bounds(record: dict[str, Any]) -> None:
         raise bounds.OutOfBounds("prev", f"{len(record['prev'])} bytes are no digest")
     if record["number"] < 0 or not 0 <= record["floor"] <= record["number"]:
         raise bounds.OutOfBounds("floor", f"{record['floor']} of batch {record['number']}")
+    if record["read"] < -1:
+        raise bounds.OutOfBounds("read", f"{record['read']} is no offset")
+    _check_lives("ends", record["ends"], record["replica"], MAX_ENDS)
+    _check_lives("roots", record["roots"], record["replica"], len(record["command_id"]))
+    if record["replica"] in record["roots"]:
+        raise bounds.OutOfBounds("roots", "a command's root is an earlier life")
+    if record["forget"] is not None:
+        forgetting_codec.check(record["forget"])
+
+
+def _check_lives(name: str, lives: Sequence[str], replica: str, most: int) -> None:
+    """Raise `OutOfBounds` unless these are lives of the replica's device, each once."""
+    if len(lives) > most or len(set(lives)) < len(lives):
+        raise bounds.OutOfBounds(name, f"{len(lives)} lives, each once and at most {most} are possible")
+    device = device_of(replica)
+    for life in lives:
+        if not is_replica_of(life, device):
+            raise bounds.OutOfBounds(name, f"{bounds.cut(life, bounds.MAX_REPLICA)!r} is no life of {device!r}")
 
 
 def _ops(record: dict[str, Any], count: int) -> list[DocumentOp]:
@@ -264,5 +290,6 @@ def _commands(record: dict[str, Any], count: int, ops: Sequence[DocumentOp]) -> 
             unpack(record["command_hlc"], count, "command_hlc", 0),
             [tuple(ops[end - size : end]) for size, end in zip(sizes, ends, strict=True)],
             _picked(record["names"], record, "command_actor", count),
+            _picked(["", *record["roots"]], record, "command_root", count),
         )
     )

@@ -27,11 +27,25 @@ class Command(NamedTuple):
     hlc: int
     ops: tuple[DocumentOp, ...]
     actor: str = ""
+    root: str = ""
+    """The earlier life of its device under which it was first written; empty for its batch's own."""
 
     def origin(self, op: Op, append_ms: int) -> Origin:
         """What is kept with the write of one of its ops, in fields whose conflicts are published: who caused it."""
         seen = sum(op.context.values()) if op.context else 0
         return Origin(self.id, self.actor, append_ms, seen + op.seq - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """What a partition forgets, as the cloud has written it into the op log; it counts from that record on."""
+
+    floor: int
+    """Op offset; whoever had not read up to it is away."""
+    retired: Mapping[str, str] = field(default_factory=dict)
+    """Replicas that are over because nothing was heard of them -> the device that inherits their rights, "" for each counter's holder."""
+    purge: tuple[bytes, ...] = ()
+    """Keys of deleted documents that go for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +62,12 @@ class Batch:
     """Digest of the body of batch `number - 1`, as it was signed; empty where there is none."""
     floor: int = 0
     """The replica's oldest number in this partition that no receipt has answered."""
-    end: bool = False
-    """The replica's life is over in this partition; nothing follows."""
+    ends: tuple[str, ...] = ()
+    """Lives of the same device that are over in this partition with this batch; after its own replica in it nothing follows."""
+    read: int = -1
+    """Op offset up to which the writer had applied the partition's states when it wrote the oldest command; -1 for nothing."""
+    forget: Forgetting | None = None
+    """Only of the cloud's own replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +122,21 @@ class Notice:
     reason: str
 
 
+class Taken(NamedTuple):
+    """A command of an ended life that came in by a later one: the offset of the record that brought it, and what became of it."""
+
+    offset: int
+    verdict: Verdict = Verdict.ACCEPTED
+
+
+class Forgot(NamedTuple):
+    """A `Forgetting` that counts: the offset of its record, its floor, and the offset of the last one that purged documents."""
+
+    offset: int
+    floor: int
+    purged: int
+
+
 @dataclass(frozen=True, slots=True)
 class ChainRow:
     """What the cloud has taken of one replica in one partition, with its verdicts: the receipt of all its batches."""
@@ -121,6 +154,10 @@ class ChainRow:
     """`floor` to `last`, in order."""
     ended: str = ""
     """Empty, `ended` or `retired`."""
+    ended_at: int = -1
+    """Offset of the record that ended it."""
+    heir: str = ""
+    """Of a retired replica: the device that inherits its rights, "" for the holder of each counter."""
     skew_ms: int = 0
     append_ms: int = 0
     """Append time of the newest batch."""
@@ -128,6 +165,10 @@ class ChainRow:
     """Of the newest batch in the op topic."""
     notice: Notice | None = None
     """The newest batch that was not taken."""
+    taken: Mapping[bytes, Taken] = field(default_factory=dict)
+    """Commands first written in this ended life that came in by later ones, by the short digest of their id."""
+    forgot: tuple[Forgot, ...] = ()
+    """Only of the cloud's own replica: what its partition forgot, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class Chain:
                 return False
         self.digests[number] = digest
         self.commands[number] = [command.id for command in batch.commands]
-        self.ended = batch.end
+        self.ended = batch.replica in batch.ends
         return True
 
 

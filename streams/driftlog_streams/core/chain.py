@@ -107,6 +107,7 @@ def entered(
     kept = () if row is None else _kept(row.entries, batch.floor, committed)
     entries = (*kept, entry)
     notice = None if row is None else row.notice
+    over = batch.replica in batch.ends
     return ChainRow(
         device_id=link.device_id,
         replica=batch.replica,
@@ -116,11 +117,13 @@ def entered(
         head=link.digest,
         floor=entries[0].number,
         entries=entries,
-        ended=Fit.ENDED.value if batch.end else "",
+        ended=Fit.ENDED.value if over else "",
+        ended_at=link.offset if over else -1,
         skew_ms=skew_ms,
         append_ms=link.append_ms,
         offset=link.offset,
         notice=notice if notice is not None and notice.number > batch.number else None,
+        forgot=() if row is None else row.forgot,
     )
 
 

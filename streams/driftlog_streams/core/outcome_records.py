@@ -68,4 +68,5 @@ class OutcomeRecords:
 def alone(arrival: Arrival) -> bytes:
     """The body of a batch of just this command."""
     batch = arrival.batch
-    return encode_body(Batch(batch.space, batch.partition, batch.replica, batch.number, (arrival.command,)))
+    command = (arrival.command,)
+    return encode_body(Batch(batch.space, batch.partition, batch.replica, batch.number, command, read=batch.read))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from driftlog_crdt import Op, Plain
-from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Batch, Command, DocumentOp
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.messages import Batch, Command, DocumentOp, Forgetting
 
 REPLICA = "store-1.3"
 
@@ -40,7 +40,20 @@ ops = st.builds(
     st.integers(0, 3),
 )
 commands = st.builds(
-    Command, names, texts, names, longs, st.lists(st.builds(DocumentOp, documents, ops), max_size=6).map(tuple), texts
+    Command,
+    names,
+    texts,
+    names,
+    longs,
+    st.lists(st.builds(DocumentOp, documents, ops), max_size=6).map(tuple),
+    texts,
+    st.sampled_from(["", "store-1.2", "store-1.k3f7q2wp"]),
+)
+forgettings = st.builds(
+    Forgetting,
+    longs,
+    st.dictionaries(st.sampled_from(["store-1.2", "till_7.k3f7q2wp"]), st.sampled_from(["", "store-1"])),
+    st.lists(documents.map(document_key), unique=True, max_size=3).map(tuple),
 )
 batches = st.builds(
     Batch,
@@ -52,5 +65,7 @@ batches = st.builds(
     texts,
     st.sampled_from([b"", bytes(range(16))]),
     st.just(0),
-    st.booleans(),
+    st.sampled_from([(), (REPLICA,), ("store-1.2", REPLICA)]),
+    st.integers(-1, (1 << 63) - 1),
+    st.none() | forgettings,
 )

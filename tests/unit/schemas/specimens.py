@@ -32,11 +32,14 @@ from driftlog_schemas.messages import (
     Conflict,
     ConflictStatus,
     DocumentOp,
+    Forgetting,
+    Forgot,
     Heartbeat,
     Notice,
     ParkedCommand,
     Quarantined,
     RefusalNotice,
+    Taken,
     Verdict,
     Version,
 )
@@ -106,8 +109,13 @@ WRITE = Command(
         _op(MILK, 3, "note", "set", {"b": [1, 1.5, True, None], "a": ""}, {"office.1": 7, "store-2.1": 3}),
         _op(MILK, 4, "", "delete", None, {}),
     ),
+    root="store-1.k3f7q2wp",
 )
-BATCH = Batch("retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1", bytes(range(16)), 40)
+BATCH = Batch(
+    "retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1", bytes(range(16)), 40, ("store-1.2", "store-1.3"), 1234500
+)
+FORGETTING = Forgetting(1200000, {"till-7.1": "till-7", "till-8.k3f7q2wp": ""}, (b"Stock/s1/earl%2Fgrey 100%25",))
+CLOUD_BATCH = Batch("retail", 5, "cloud.forget", 3, (), prev=bytes(range(16)), floor=3, forget=FORGETTING)
 CHAIN_ROW = ChainRow(
     "store-1",
     "store-1.k3f9q2w7",
@@ -130,11 +138,15 @@ CHAIN_ROW = ChainRow(
         ),
         ChainEntry(42, bytes(range(8, 16)), 1234567),
     ),
-    "ended",
-    250,
-    T0,
-    1234567,
-    Notice(44, bytes(8), 1234570, "early", "batch 43 has not come"),
+    ended="retired",
+    ended_at=1234600,
+    heir="store-1",
+    skew_ms=250,
+    append_ms=T0,
+    offset=1234567,
+    notice=Notice(44, bytes(8), 1234570, "early", "batch 43 has not come"),
+    taken={bytes(8): Taken(1234590), bytes(range(8)): Taken(1234599, Verdict.REJECTED)},
+    forgot=(Forgot(1100000, 1000000, 0), Forgot(1234600, 1200000, 1234600)),
 )
 NOTICE = RefusalNotice("store-9", "bad_signature", "the signature is not this key's", 8, T0)
 QUARANTINED = Quarantined("unforeseen", "KeyError 'price'", 5, 9, T0, "store-1.k3f9q2w7", b"as it came")
@@ -220,6 +232,7 @@ def _made() -> Mapping[str, Callable[[], bytes]]:
     codecs = RecordCodecs(IDS)
     return {
         "batch_body": lambda: encode_body(BATCH),
+        "forgetting_body": lambda: encode_body(CLOUD_BATCH),
         "signed_batch": lambda: BatchCodec(IDS).seal(encode_body(BATCH), IDENTITY),
         "state_row": lambda: StateCodec(COLLECTION, IDS).encode(TEA, stock_state()),
         "chain_row": lambda: codecs.encode_chain_row(CHAIN_ROW),

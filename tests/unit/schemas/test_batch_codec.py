@@ -94,6 +94,14 @@ def test_one_command_comes_back_alone(command: Command) -> None:
     assert decode_command(encode_command(command, "retail", REPLICA)) == command
 
 
+def test_lives_of_others_are_neither_ended_nor_anybodys_root() -> None:
+    with pytest.raises(TooBig, match="no life"):
+        encode_body(dataclasses.replace(batch(op()), ends=("store-2.1",)))
+    (command,) = batch(op()).commands
+    with pytest.raises(TooBig, match="earlier life"):
+        encode_command(command._replace(root=REPLICA), "retail", REPLICA)
+
+
 def test_two_commands_are_not_one() -> None:
     two = dataclasses.replace(batch(op()), commands=batch(op()).commands * 2)
     with pytest.raises(Undecodable, match="2 commands"):
@@ -128,6 +136,7 @@ def test_ops_of_another_replica_are_a_defect_of_the_caller() -> None:
         encode_body(batch(op(replica="store-2.1")))
 
 
+FORGET: dict[str, Any] = {"floor": 7, "retired": ["till-7.1"], "heirs": ["till-7"], "purge": [b"Stock/s1/tea"]}
 GOOD = encode_body(batch(op(1, context={"store-2.1": 4}), op(2, value="tea"), op(3, value=["tea", {"a": 1}])))
 
 
@@ -210,6 +219,25 @@ def test_a_claimed_length_is_not_believed(count: int) -> None:
         ({"prev": b"short"}, "prev"),
         ({"floor": 8}, "floor"),
         ({"number": -1}, "floor"),
+        ({"read": -2}, "read"),
+        ({"ends": ["store-2.1"]}, "ends: 'store-2.1' is no life of 'store-1'"),
+        ({"ends": ["store-1.1"] * 2}, "ends"),
+        ({"ends": [f"store-1.{n}" for n in range(9)]}, "ends: 9 lives"),
+        ({"roots": [REPLICA], "command_root": pack([1])}, "roots"),
+        ({"roots": ["store-2.1"], "command_root": pack([1])}, "roots"),
+        ({"roots": ["store-1.1", "store-1.2"]}, "roots: 2 lives"),
+        ({"command_root": pack([1])}, "command_root"),
+        ({"forget": FORGET | {"floor": -1}}, "floor"),
+        ({"forget": FORGET | {"heirs": []}}, "retired"),
+        ({"forget": FORGET | {"retired": ["till"], "heirs": [""]}}, "retired: '' cannot name"),
+        ({"forget": FORGET | {"retired": ["till.UP"], "heirs": [""]}}, "retired: 'till.UP' is no replica"),
+        ({"forget": FORGET | {"retired": ["t.1"] * 2, "heirs": [""] * 2}}, "retired"),
+        ({"forget": FORGET | {"heirs": ["a.b"]}}, "heirs"),
+        ({"forget": FORGET | {"purge": [b"Stock/s1"]}}, "purge"),
+        ({"forget": FORGET | {"purge": [b"Stock/s1/tea"] * 2}}, "purge"),
+        ({"forget": FORGET | {"purge": [b"Stock//tea"]}}, "purge: 0 bytes"),
+        ({"forget": FORGET | {"purge": [b"Stock/\xff/tea"]}}, "purge"),
+        ({"forget": FORGET | {"purge": [b"Stock/s1/%d" % n for n in range(2001)]}}, "purge: 2001"),
         ({"op_form": b"\x03\x04\x07"}, "no known form"),
         ({"op_form": b"\x03\x03\x04"}, "length"),
         ({"doubles": b"1"}, "length"),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftlog_schemas import avro_files
+from driftlog_schemas.columns_codec import pack
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms, enrolled
 from driftlog_schemas.errors import ContractError, Undecodable
 from driftlog_schemas.framing import FramedCodec, header
@@ -21,11 +22,13 @@ from driftlog_schemas.messages import (
     CommandOutcome,
     Conflict,
     ConflictStatus,
+    Forgot,
     Heartbeat,
     Notice,
     ParkedCommand,
     Quarantined,
     RefusalNotice,
+    Taken,
     Verdict,
     Version,
 )
@@ -54,11 +57,15 @@ versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, 
         st.binary(max_size=16),
         longs,
         st.lists(entries, max_size=3).map(tuple),
-        st.sampled_from(["", "ended", "retired"]),
-        longs,
-        longs,
-        longs,
-        st.none() | st.builds(Notice, longs, digests, longs, texts, texts),
+        ended=st.sampled_from(["", "ended", "retired"]),
+        skew_ms=longs,
+        append_ms=longs,
+        offset=longs,
+        notice=st.none() | st.builds(Notice, longs, digests, longs, texts, texts),
+        ended_at=st.integers(-1, 1 << 60),
+        heir=texts,
+        taken=st.dictionaries(digests, st.builds(Taken, longs, st.sampled_from(Verdict)), max_size=3),
+        forgot=st.lists(st.builds(Forgot, longs, longs, longs), max_size=3).map(tuple),
     )
 )
 def test_a_chain_row_comes_back(made: ChainRow) -> None:
@@ -217,6 +224,32 @@ def test_a_version_whose_value_is_not_json_is_undecodable(text: str) -> None:
     record["versions"][1]["value"] = text
     with pytest.raises(Undecodable, match="not JSON"):
         CODECS.decode_conflict(codec.encode(record))
+
+
+@pytest.mark.parametrize(
+    ("taken", "fact"),
+    [
+        ({"ids": bytes(7)}, "no ids"),
+        ({"ids": bytes(8)}, "taken offsets"),
+        ({"offsets": pack([1])}, "taken offsets"),
+        ({"ids": bytes(8), "offsets": pack([1]), "verdicts": pack([5])}, "taken verdicts"),
+    ],
+)
+def test_columns_of_what_was_taken_that_contradict_each_other_are_undecodable(
+    taken: dict[str, bytes], fact: str
+) -> None:
+    codec = FramedCodec(avro_files.text("chain_row"), IDS)
+    record = codec.decode(ENCODED["chain_row"])
+    record["taken"] |= taken
+    with pytest.raises(Undecodable, match=fact):
+        CODECS.decode_chain_row(codec.encode(record))
+
+
+def test_many_taken_commands_take_few_bytes() -> None:
+    ids = [n.to_bytes(8, "big") for n in range(10_000)]
+    row = CODECS.decode_chain_row(ENCODED["chain_row"])
+    many = dataclasses.replace(row, taken={name: Taken(1 << 40 | n, Verdict.REJECTED) for n, name in enumerate(ids)})
+    assert len(CODECS.encode_chain_row(many)) < 110_000
 
 
 def test_a_record_is_not_mistaken_for_another() -> None:

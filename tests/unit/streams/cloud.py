@@ -194,14 +194,17 @@ class Cloud:
         number: int | None = None,
         prev: bytes | None = None,
         floor: int = 1,
-        end: bool = False,
+        ends: tuple[str, ...] = (),
+        read: int = -1,
     ) -> bytes:
         """The record value of a signed batch."""
         device_id = replica.rpartition(".")[0]
         if number is None:
             number = self.numbers[replica] = self.numbers.get(replica, 0) + 1
         prev = self.heads.get((replica, number - 1), b"") if prev is None else prev
-        body = encode_body(Batch("retail", PARTITION, replica, number, commands, prev=prev, floor=floor, end=end))
+        body = encode_body(
+            Batch("retail", PARTITION, replica, number, commands, prev=prev, floor=floor, ends=ends, read=read)
+        )
         self.heads[replica, number] = batch_digest(body)
         self.sent[replica, number] = [command.id for command in commands]
         return self.rules.batches.seal(body, self.identities[device_id])

@@ -121,7 +121,7 @@ def test_below_the_row_the_dots_tell(cloud: Cloud) -> None:
 
 def test_an_ended_life_sends_nothing_more(cloud: Cloud) -> None:
     cloud.merge_value(sent(cloud, 1))
-    cloud.merge_value(cloud.batch(end=True))
+    cloud.merge_value(cloud.batch(ends=("store-1.1",)))
     cloud.fly()
     assert cloud.row().ended == "ended"
     cloud.merge_value(sent(cloud, 2))

@@ -1,0 +1,71 @@
+"""What a partition forgets, inside the body of the batch that says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from driftlog_schemas import bounds
+from driftlog_schemas.identity import device_id, device_of, is_replica_of, parse_document_key
+from driftlog_schemas.messages import Forgetting
+
+MAX_RETIRED = 4096
+MAX_PURGE = 2000
+"""A group of states has so many null records then, in one flight."""
+
+
+def encoded(forgetting: Forgetting) -> dict[str, Any]:
+    """As it stands in the body; replicas in order, so that equal ones give equal bytes."""
+    retired = sorted(forgetting.retired)
+    return {
+        "floor": forgetting.floor,
+        "retired": retired,
+        "heirs": [forgetting.retired[replica] for replica in retired],
+        "purge": list(forgetting.purge),
+    }
+
+
+def decoded(record: dict[str, Any]) -> Forgetting:
+    """Inverse of `encoded`, of a record that was checked."""
+    retired = dict(zip(record["retired"], record["heirs"], strict=True))
+    return Forgetting(record["floor"], retired, tuple(record["purge"]))
+
+
+def check(record: dict[str, Any]) -> None:
+    """Raise `OutOfBounds` for what the cloud does not write."""
+    retired, heirs, purge = record["retired"], record["heirs"], record["purge"]
+    if record["floor"] < 0:
+        raise bounds.OutOfBounds("floor", f"{record['floor']} is no offset")
+    if len(retired) > MAX_RETIRED or len(set(retired)) < len(retired) or len(heirs) != len(retired):
+        raise bounds.OutOfBounds(
+            "retired", f"{len(retired)} with {len(heirs)} heirs, each once and at most {MAX_RETIRED}"
+        )
+    for replica in retired:
+        bounds.check_text("retired", replica, bounds.MAX_REPLICA, least=1)
+        device = device_of(replica)
+        _check_device("retired", device)
+        if not is_replica_of(replica, device):
+            raise bounds.OutOfBounds("retired", f"{replica!r} is no replica")
+    for heir in filter(None, heirs):
+        bounds.check_text("heirs", heir, bounds.MAX_REPLICA)
+        _check_device("heirs", heir)
+    if len(purge) > MAX_PURGE or len(set(purge)) < len(purge):
+        raise bounds.OutOfBounds("purge", f"{len(purge)} documents, each once and at most {MAX_PURGE}")
+    for key in purge:
+        _check_key(key)
+
+
+def _check_device(name: str, device: str) -> None:
+    try:
+        device_id(device)
+    except ValueError as error:
+        raise bounds.OutOfBounds(name, str(error)) from error
+
+
+def _check_key(key: bytes) -> None:
+    try:
+        collection, scope, name = parse_document_key(key)
+    except ValueError as error:
+        raise bounds.OutOfBounds("purge", bounds.cut(str(error), bounds.MAX_REASON)) from error
+    bounds.check_text("purge", collection, bounds.MAX_NAME, least=1)
+    bounds.check_text("purge", scope, bounds.MAX_SCOPE, least=1)
+    bounds.check_text("purge", name, bounds.MAX_ID, least=1)
