@@ -19,6 +19,7 @@ from driftlog_edge.asking.scope_change import ScopeChange
 from driftlog_edge.asking.submission import Submission
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.rebase import Rebase
@@ -124,6 +125,8 @@ def _assembled(
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
     versions = {"agent": _version(), "app": contract.name}
+    registry = RegistryLine(identity, records, journal, clock)
+    registry.open(store)
     vitals = Vitals(contract, lives, holdings, versions, store, journal, views, outbox, conflicts, clock)
     sync = Sync(
         contract,
@@ -138,6 +141,7 @@ def _assembled(
         pulled,
         Renewal(Rebase(contract, views, outbox, journal), views, outbox, shipper, journal, records, batches, clock),
         again,
+        registry,
         identity.device_id,
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
     )

@@ -71,6 +71,8 @@ class Record(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
     timestamp_ms: int
+    appended: bool = True
+    """Is the time the broker's own (`LogAppendTime`), not the writer's?"""
 
 
 class Sealed(NamedTuple):

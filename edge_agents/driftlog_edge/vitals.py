@@ -59,6 +59,7 @@ class Vitals:
             "lives": [asdict(life) for life in self._lives.all()],
             "connection": sync.signal.state.value,
             "offline_by_choice": sync.signal.connectivity.forced,
+            "registered": sync.registry.facts(sync.broker_ms()),
             "problem": self._store.refusal or sync.problem,
             "pending": len(self._views.backlog),
             "unsent": self._outbox.unsealed,

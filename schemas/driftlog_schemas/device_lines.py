@@ -42,10 +42,14 @@ class Line(NamedTuple):
 
 
 class DeviceLines:
-    """The lines of one registry. `root` is the pinned public key; None takes the first that is met."""
+    """The lines of one registry. `root` is the pinned public key; None takes the first that is met.
 
-    def __init__(self, codecs: RecordCodecs, root: bytes | None = None) -> None:
+    With `only`, the line of that device alone is kept; of the others no more is looked at than what they tell of operators.
+    """
+
+    def __init__(self, codecs: RecordCodecs, root: bytes | None = None, only: str = "") -> None:
         self._codecs = codecs
+        self._only = only
         self.root = root
         self.pinned = root is not None
         """Was the root given, not met?"""
@@ -107,9 +111,15 @@ class DeviceLines:
             return UNKNOWN_SCHEMA
         if append_ms is None:
             return UNTIMED
+        others = bool(self._only) and name != self._only
+        if others and not self._news(line):
+            return ""
         reason = self._distrust(line, append_ms)
         if reason:
             return reason
+        if others:
+            self._met(line)
+            return ""
         try:
             device = self._codecs.decode_device(line.body)
         except Undecodable:
@@ -137,6 +147,10 @@ class DeviceLines:
         if certificate.generation < self.oldest:
             return RETIRED
         return "" if line.genuine() else BAD_SIGNATURE
+
+    def _news(self, line: SignedLine) -> bool:
+        """Does it name an operator that was not met yet?"""
+        return line.certificate.generation > self.generation or line.certificate.oldest > self.oldest
 
     def _met(self, line: SignedLine) -> None:
         certificate = line.certificate

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import NamedTuple
 
 NOTICE_MS = 10_000
@@ -98,6 +99,22 @@ class Device:
             return None
         return Standing(
             self.device_id, terms.status, terms.scopes, terms.permissions, expired=terms.ended_at(moment_ms)
+        )
+
+    def wiped(self, key_id: str) -> bool:
+        """Is whoever holds this key told to erase what he has?
+
+        Also when the device was enrolled again since: then its new key is not meant, and the old ones are, wherever a folder with one
+        turns up. Unless they were kept (`--keep-keys`), which takes them back in. Of a line from before the key nothing follows.
+        """
+        key = next((key for key in self.keys if key.key_id == key_id), None)
+        if key is None:
+            return False
+        if self.latest.status is DeviceStatus.WIPE:
+            return True
+        return bool(key.until_ms) and any(
+            terms.status is DeviceStatus.WIPE and key.from_ms <= terms.from_ms and key.until_ms <= following.from_ms
+            for terms, following in pairwise(self.terms)
         )
 
     @property

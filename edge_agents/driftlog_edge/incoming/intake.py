@@ -1,4 +1,4 @@
-"""What one connection brings in: whole groups of states, receipts and conflicts, in their order, into the store.
+"""What one connection brings in: whole groups of states, receipts, conflicts and lines of the registry, in their order, into the store.
 
 A new connection begins at the replica's own cursors with a new intake, so that nothing which the old one had half gathered is mixed
 with what is read again. A schema that was never met is asked for in a thread: reading must not stop those who write.
@@ -7,21 +7,37 @@ with what is read again. A schema that was never met is asked for in a thread: r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from driftlog_edge.incoming.groups import GroupAssembler
 from driftlog_edge.incoming.puller import Pulled, Puller
-from driftlog_edge.ports import Chunk, Record
+from driftlog_edge.ports import Chunk, Record, Writes
 from driftlog_edge.store.committer import Committer
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.framing import schema_id_of
 from driftlog_schemas.registry import SchemaIds
 
-Kind: TypeAlias = Literal["state", "receipts", "conflicts"]
+Kind: TypeAlias = Literal["state", "receipts", "conflicts", "devices"]
 
 MAX_LEARNT = 10_000
+
+
+class Registry(Protocol):
+    """Who reads the device registry for this agent."""
+
+    def learn(self, records: Sequence[Record]) -> None:
+        """Takes its time; runs in a thread."""
+        ...
+
+    def written(self, records: Sequence[Record]) -> Writes:
+        """What to write then."""
+        ...
+
+    def reached(self) -> None:
+        """Its end was met."""
+        ...
 
 
 class Intake:
@@ -34,12 +50,14 @@ class Intake:
         committer: Committer,
         ids: SchemaIds,
         pulled: Callable[[Pulled], None],
+        registry: Registry | None = None,
     ) -> None:
         self._topics = topics
         self._puller = puller
         self._committer = committer
         self._ids = ids
         self._pulled = pulled
+        self._registry = registry
         self._assemblers: dict[tuple[str, int], GroupAssembler] = {}
         self._reached: set[tuple[str, int]] = set()
         """State partitions whose end this connection has met: no longer catching up."""
@@ -66,6 +84,9 @@ class Intake:
         if not self._open:
             return False
         space, kind = self._topics[chunk.topic]
+        if kind == "devices":
+            await self._take_lines(chunk)
+            return False
         if kind != "state":
             if chunk.records:
                 read = self._puller.receipts if kind == "receipts" else self._puller.conflicts
@@ -80,6 +101,17 @@ class Intake:
         if chunk.at_end:
             self._reached.add(place)
         return chunk.at_end and not len(assembler)
+
+    async def _take_lines(self, chunk: Chunk) -> None:
+        registry = self._registry
+        assert registry is not None, "nobody follows that topic without it"
+        if chunk.records:
+            await asyncio.get_running_loop().run_in_executor(None, registry.learn, chunk.records)
+            if not self._open:
+                return
+            await self._committer.stage(registry.written(chunk.records), sync=False)
+        if chunk.at_end:
+            registry.reached()
 
     async def _commit(self, pulled: Pulled) -> None:
         done = self._committer.stage(pulled.writes, sync=False)

@@ -14,7 +14,15 @@ from contextlib import suppress
 from typing import Any, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from driftlog_edge import ports
 from driftlog_edge.link.kafka_asker import KafkaAsker
@@ -201,7 +209,9 @@ def _record(message: Message) -> Record:
     offset, key = message.offset(), message.key()
     assert offset is not None
     headers = tuple(message.headers() or ())
-    return Record(offset, bytes(key or b""), message.value(), headers, message.timestamp()[1])  # type: ignore[arg-type]
+    kind, at_ms = message.timestamp()
+    appended = kind == TIMESTAMP_LOG_APPEND_TIME
+    return Record(offset, bytes(key or b""), message.value(), headers, at_ms, appended)  # type: ignore[arg-type]
 
 
 def _told(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -27,6 +27,7 @@ from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.heart import Heart
 from driftlog_edge.link.places import Places
+from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.renewing import Renewing
 from driftlog_edge.link.replies import Replies
 from driftlog_edge.link.signal import Signal
@@ -66,6 +67,7 @@ class Sync:
         moved: Callable[[Pulled], None],
         renewal: Renewal,
         again: Again,
+        registry: RegistryLine,
         device_id: str,
         heartbeat: Callable[[], tuple[bytes, bytes]],
     ) -> None:
@@ -94,7 +96,8 @@ class Sync:
         """Records that were passed over because nobody here can read them."""
         self.pump = Pump(shipper, committer, ids, lambda: self._shipping)
         self.watchdog = Watchdog()
-        self.places = Places(contract, scopes, journal)
+        self.registry = registry
+        self.places = Places(contract, scopes, journal, registry=registry.followed)
         self.freshness = Freshness(self.places.states, journal, committer, clock)
         self.signal = Signal(clock, self.pump.hurry, lambda: self.problem)
         self.ends = Ends(self.places, self.freshness, self.signal, lambda: self._asker)
@@ -119,8 +122,21 @@ class Sync:
             return ""  # asked for, and shown as such
         if self.signal.state is Connection.OFFLINE and self.signal.unreachable:
             return self.signal.unreachable
-        troubles = (self._trouble_in, self.ends.foreign, self.replies.problem, self.renewing.problem, self.pump.problem)
+        now_ms = self.broker_ms()
+        troubles = (
+            self._trouble_in,
+            self.ends.foreign,
+            self.registry.refusal(now_ms),
+            self.replies.problem,
+            self.renewing.problem,
+            self.pump.problem,
+            self.registry.warning(now_ms),
+        )
         return next(filter(None, troubles), "")
+
+    def broker_ms(self) -> int:
+        """The broker's time, as far as it is known here."""
+        return self._clock.wall_ms() - self.replies.skew_ms
 
     @property
     def idle(self) -> bool:
@@ -188,7 +204,9 @@ class Sync:
             self._shipping = self._route.ship(
                 loop, lambda batch, error: self._delivered(batch, error, connection), self.signal.trouble
             )
-            intake = self._intake = Intake(self.places.topics, self._puller, self._committer, self._ids, self._pulled)
+            intake = self._intake = Intake(
+                self.places.topics, self._puller, self._committer, self._ids, self._pulled, self.registry
+            )
 
             async def arrived(chunks: Sequence[Chunk]) -> None:
                 await self._arrived(intake, chunks)
@@ -276,6 +294,8 @@ class Sync:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = self._clock.monotonic()
+            if self.registry.release_due(now):
+                self._shipper.at_once(now)
             if self._shipper.tick(now):
                 self.pump.run()
             self.freshness.tick(now)

@@ -32,6 +32,8 @@ class _Wait:
     due: float
     attempts: int
     lsns: tuple[int, ...]
+    refused: bool = False
+    """Did the cloud say of its partition's batches that it does not take them?"""
 
 
 @dataclass(slots=True)
@@ -143,8 +145,17 @@ class Shipper:
         """The cloud did not take this partition's batches (yet): those that the log has go out again soon. Were there any?"""
         meant = [wait for place, wait in self._delivered.items() if place[:2] == (space, partition)]
         for wait in meant:
+            wait.refused = True
             wait.due = now + min(AGAIN_CAP_SECONDS, REFUSED_SECONDS * (1 << min(max(wait.attempts - 1, 0), 10)))
         return bool(meant) or any(place[:2] == (space, partition) for place in self._flying)
+
+    def at_once(self, now: float) -> None:
+        """The registry says something else of this device: what was put off or refused for what it said before goes out again."""
+        for deferral in self._deferred.values():
+            deferral.due, deferral.attempts = now, 0
+        for wait in self._delivered.values():
+            if wait.refused:
+                wait.due, wait.attempts, wait.refused = now, 1, False
 
     def early(self, places: Iterable[BatchPlace], now: float) -> None:
         """These came before their predecessor, or found no room."""

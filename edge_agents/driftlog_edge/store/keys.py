@@ -21,6 +21,7 @@ AGAIN = b"again/"
 OBSERVED = b"observed"
 FRESHNESS = b"freshness"
 HOLDINGS = b"holdings"
+REGISTRY = b"registry"
 OFFLINE = b"offline"
 _SEPARATOR = b"\x00"
 
