@@ -12,6 +12,9 @@ whatever a restored backup or a copied folder sends beside it is `forked`, with 
     below what the row still knows          a repeat if all its dots are covered, else `forked`
     after the life has ended                `ended` or `retired`
 
+A life is ended by a batch of the same device (`Batch.ends`), by its own or, where a folder was copied or restored, by that of the life
+that follows it: whatever somebody sends under the old name after that record is not taken.
+
 An entry leaves when its replica no longer asks for it, nothing of it waits, and a crash can no longer replay it: its record lies below
 the committed offset. A row is bounded, by entries and by bytes; a batch that finds no room is `window_full`, and sent again.
 """
@@ -66,13 +69,15 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
     """Where the batch stands. `committed` is the op offset from which a crash replays."""
     number = link.batch.number
     if row is None or not row.head:
+        if row is not None and row.ended and row.ended_at <= link.offset:
+            return Fit(row.ended)
         return Fit.NEXT if number <= max(link.batch.floor, 1) else Fit.EARLY
     if number <= row.last:
         known = entry_of(row, number)
         if known is None:
             return Fit.BELOW
         return Fit.REPEAT if known.digest == link.digest[:SHORT_DIGEST_BYTES] else Fit.FORKED
-    if row.ended:
+    if row.ended and row.ended_at <= link.offset:
         return Fit(row.ended)
     if number > row.last + 1:
         return Fit.EARLY
@@ -127,13 +132,23 @@ def entered(
     )
 
 
+def ended(row: ChainRow | None, replica: str, link: Link) -> ChainRow:
+    """The row of a life that a batch of the same device ends; one that knows no head if there was none."""
+    if row is None:
+        row = _unknown(replica, link, 0)
+    return row if row.ended else replace(row, ended=Fit.ENDED.value, ended_at=link.offset)
+
+
 def noticed(row: ChainRow | None, link: Link, code: str, reason: str) -> ChainRow:
     """The row with a word on a batch that was not taken; one that knows no head if there was none."""
     if row is None:
-        batch = link.batch
-        last = max(batch.floor, 1) - 1
-        row = ChainRow(link.device_id, batch.replica, batch.space, batch.partition, last, b"", last + 1, ())
+        row = _unknown(link.batch.replica, link, max(link.batch.floor, 1) - 1)
     return replace(row, notice=Notice(link.batch.number, link.digest[:SHORT_DIGEST_BYTES], link.offset, code, reason))
+
+
+def _unknown(replica: str, link: Link, last: int) -> ChainRow:
+    batch = link.batch
+    return ChainRow(link.device_id, replica, batch.space, batch.partition, last, b"", last + 1, ())
 
 
 def decided(row: ChainRow, number: int, outcome: CommandOutcome) -> ChainRow:
@@ -148,14 +163,7 @@ def decided(row: ChainRow, number: int, outcome: CommandOutcome) -> ChainRow:
 
 def later(stored: ChainRow, found: ChainRow) -> ChainRow:
     """Of two rows of a replica the one that knows more. What lies in the topic may be a cut-off worker's late word."""
-    if found.offset != stored.offset:
-        return found if found.offset > stored.offset else stored
-    return stored if _waiting(stored) < _waiting(found) else found
-
-
-def plain(row: ChainRow) -> bool:
-    """Does it say nothing but: all accepted?"""
-    return row.notice is None and not row.ended and not any(entry.outcomes for entry in row.entries)
+    return stored if _progress(stored) > _progress(found) else found
 
 
 def size_of(entries: Sequence[ChainEntry]) -> int:
@@ -171,7 +179,7 @@ def _size(outcome: CommandOutcome) -> int:
 
 
 def _told(outcomes: Sequence[CommandOutcome]) -> tuple[CommandOutcome, ...]:
-    return tuple(outcome for outcome in outcomes if outcome.verdict is not Verdict.ACCEPTED)
+    return tuple(outcome for outcome in outcomes if outcome.verdict is not Verdict.ACCEPTED or outcome.code)
 
 
 def _kept(entries: tuple[ChainEntry, ...], floor: int, committed: int) -> tuple[ChainEntry, ...]:
@@ -186,5 +194,6 @@ def _parked(entry: ChainEntry) -> bool:
     return any(outcome.verdict is Verdict.PARKED for outcome in entry.outcomes)
 
 
-def _waiting(row: ChainRow) -> int:
-    return sum([_parked(entry) for entry in row.entries])
+def _progress(row: ChainRow) -> tuple[int, bool, int, int]:
+    """What only grows: its newest batch, its end, the commands of it that came later, and how few of its own wait."""
+    return row.offset, bool(row.ended), len(row.taken), -sum([_parked(entry) for entry in row.entries])

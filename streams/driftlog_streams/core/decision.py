@@ -4,6 +4,7 @@ A command is merged whole or not at all. Before its first op is applied it is kn
 of its replica and every context is covered. Then the decision is made once and for ever:
 
     its chain row knows it       -> what was decided before: only what a crash has not let through is done again
+    it came by another life      -> what was decided then; its dots are to be seen, without effect (`taken`)
     permit over, collection or field not declared here, or a document that this release cannot read
                                  -> deferred: nothing is seen, its device sends it again
     all dots covered             -> merged before
@@ -33,6 +34,7 @@ from driftlog_streams.core.parking import Blocker
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache, Unreadable
 from driftlog_streams.core.survey import Step, Survey, survey
+from driftlog_streams.core.taken import REPEATED
 from driftlog_streams.core.trial import Against, Trial, Watch, leans_on_itself, on_copies, unfounded, unwatched
 
 _ACCEPTED = Verdict.ACCEPTED
@@ -81,15 +83,9 @@ class Decider:
 
     def _decided(self, arrival: Arrival) -> Decision | Blocker:
         command = arrival.command
-        if arrival.device.expired:
-            return _deferred(command, "expired", "the device's permit had ended")
-        for document, op in command.ops:
-            collection = self._rules.collections.get(document.collection)
-            if collection is None:
-                return _undeclared(command, f"collection {document.collection!r}")
-            field = collection.undeclared(op)
-            if field is not None:
-                return _undeclared(command, f"field {field!r} of {document.collection}")
+        not_now = self._not_now(arrival)
+        if not_now is not None:
+            return not_now
         against = objection(command, arrival.device, self._rules)
         steps, fresh, blocker = self._survey(arrival, against is not None)
         if blocker is not None:
@@ -105,17 +101,33 @@ class Decider:
             return Decision(CommandOutcome(command.id, Verdict.REJECTED, *against), Effect.SEE, steps)
         return Decision(CommandOutcome(command.id, _ACCEPTED), Effect.APPLY, steps, trial)
 
+    def _not_now(self, arrival: Arrival) -> Decision | None:
+        """Why this release, or this permit, leaves a command for later."""
+        if arrival.device.expired:
+            return _deferred(arrival.command, "expired", "the device's permit had ended")
+        for document, op in arrival.command.ops:
+            collection = self._rules.collections.get(document.collection)
+            if collection is None:
+                return _undeclared(arrival.command, f"collection {document.collection!r}")
+            field = collection.undeclared(op)
+            if field is not None:
+                return _undeclared(arrival.command, f"field {field!r} of {document.collection}")
+        return None
+
     def _as_before(self, arrival: Arrival, known: CommandOutcome) -> Decision | Blocker:
         """Its verdict stands; a crash may have let the row out before the states. Guards are not asked again."""
         if known.verdict is Verdict.DEFERRED:
             return Decision(known)
-        rejected = known.verdict is Verdict.REJECTED
-        steps, fresh, blocker = self._survey(arrival, rejected)
+        repeated = known.code == REPEATED
+        if repeated and (not_now := self._not_now(arrival)) is not None:
+            return not_now
+        idle = repeated or known.verdict is Verdict.REJECTED
+        steps, fresh, blocker = self._survey(arrival, idle)
         if blocker is not None:
             return blocker
         if not fresh:
             return Decision(known, Effect.NONE, steps)
-        if rejected:
+        if idle:
             return Decision(known, Effect.SEE, steps)
         against, trial = on_copies(arrival, steps, asked=False, careful=True) if self.careful else (None, None)
         if against is not None:

@@ -123,6 +123,7 @@ class PartitionMerger:
         row = self._at.book.get(batch.replica)
         if (row is None or not row.head) and self._lives.born(link.device_id, link.append_ms):
             self._tell_of_clone(link)
+        self._end_lives(link)
         arrivals = _arrivals(admission, link)
         outcomes, wide = [], False
         for arrival in arrivals:
@@ -135,6 +136,13 @@ class PartitionMerger:
         )
         self._at.write_row(batch.replica, row, urgent=wide or bool(row.entries[-1].outcomes) or bool(row.ended))
         self.work.ops += sum([len(c.ops) for c in batch.commands])
+
+    def _end_lives(self, link: Link) -> None:
+        """The lives that a batch ends, besides its own."""
+        for replica in link.batch.ends:
+            row = self._at.book.get(replica)
+            if replica != link.batch.replica and (row is None or not row.ended):
+                self._at.write_row(replica, chain.ended(row, replica, link), urgent=True)
 
     def _tell_of_clone(self, link: Link) -> None:
         """Its batch is taken like any other; that a person should look is said in the log, in a metric and to the device."""
@@ -152,6 +160,7 @@ class PartitionMerger:
         row = self._at.book.get(replica)
         assert row is not None, "a repeat has a row"
         entry = chain.entry_of(row, number)
+        self._end_lives(link)
         urgent = False
         for arrival in _arrivals(admission, link):
             known = None if entry is None else chain.verdict_of(entry, arrival.command.id)
@@ -178,7 +187,7 @@ class PartitionMerger:
         command_id = arrival.command.id
         if known is not None and known.verdict is Verdict.PARKED:
             known = None
-        decision = self._net.decide(arrival, known)
+        decision = self._net.decide(arrival, known or self._at.decided_before(arrival))
         if isinstance(decision, Decision):
             return self._carry_out(arrival, decision), decision.wide
         if not self.parking.add(arrival, decision):
@@ -192,7 +201,7 @@ class PartitionMerger:
 
     def _decide_again(self, arrival: Arrival) -> Decision | Blocker:
         """A command that waited. Its row may know what became of it, if a crash has let the row out before the states."""
-        return self._net.decide(arrival, self._at.known(arrival))
+        return self._net.decide(arrival, self._at.known(arrival) or self._at.decided_before(arrival))
 
     def _released(self, arrival: Arrival, decision: Decision) -> None:
         known = self._at.known(arrival)
@@ -201,7 +210,7 @@ class PartitionMerger:
         row = self._at.book.get(arrival.batch.replica)
         if row is not None and known is None:
             row = chain.decided(row, arrival.batch.number, outcome)
-            plain = outcome.verdict is Verdict.ACCEPTED and not decision.wide
+            plain = outcome.verdict is Verdict.ACCEPTED and not outcome.code and not decision.wide
             self._at.write_row(arrival.batch.replica, row, urgent=not plain)
 
     def _carry_out(self, arrival: Arrival, decision: Decision) -> CommandOutcome:
@@ -211,11 +220,12 @@ class PartitionMerger:
             idle = self._apply(arrival, decision)
             if idle and outcome.verdict is Verdict.ACCEPTED:
                 reason = f"{'/'.join(idle[0])} was deleted meanwhile, or what it refers to is not there"
-                return CommandOutcome(outcome.command_id, Verdict.NO_EFFECT, "no_effect", reason)
+                outcome = CommandOutcome(outcome.command_id, Verdict.NO_EFFECT, "no_effect", reason)
         elif decision.effect is Effect.SEE:
             self._see(decision.steps)
         if outcome.verdict is Verdict.REJECTED:
             self.work.rejections += 1
+        self._at.keep_decided(arrival, outcome)
         return outcome
 
     def _apply(self, arrival: Arrival, decision: Decision) -> Sequence[DocumentId]:

@@ -154,6 +154,7 @@ class Net:
                 parking.remove(arrival)
         for arrival in work.released:
             if arrival not in work.parked:
-                parking.add(arrival, self._decider.blocker(arrival, partition.known(arrival)))
+                known = partition.known(arrival) or partition.decided_before(arrival)
+                parking.add(arrival, self._decider.blocker(arrival, known))
         for key in work.again:
             partition.publish_again(key)

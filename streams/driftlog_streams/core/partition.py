@@ -11,8 +11,8 @@ import structlog
 from driftlog_crdt import BadEncoding, DocumentState, Place, Vector, dominates
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Verdict
-from driftlog_streams.core import chain, conflicts
+from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Taken, Verdict
+from driftlog_streams.core import chain, conflicts, taken
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.flight import PartitionFlight, seal
@@ -43,7 +43,8 @@ class Partition:
     # -- flights
 
     def seal(self) -> PartitionFlight:
-        """What has gathered, ready to be published; it belongs to one flight now. Whatever is raised, nothing was changed."""
+        """What has gathered, ready to be published; it belongs to one flight now. Whatever is raised, nothing left."""
+        self._write_taken()
         work = self.work
         part = seal(self.rules, work, self._standing())
         work.on_stored = self._stored
@@ -109,6 +110,32 @@ class Partition:
         entry = None if row is None else chain.entry_of(row, arrival.batch.number)
         known = None if entry is None else chain.verdict_of(entry, arrival.command.id)
         return None if known is None or known.verdict is Verdict.PARKED else known
+
+    # -- commands of lives that are over
+
+    def decided_before(self, arrival: Arrival) -> CommandOutcome | None:
+        """What is decided already of a command because of the life that it was first written in."""
+        command = arrival.command
+        if not command.root:
+            return None
+        fresh = self.work.taken.get(command.root, {})
+        return taken.before(self.book.get(command.root), fresh, command.id, arrival.offset, self.offset)
+
+    def keep_decided(self, arrival: Arrival, outcome: CommandOutcome) -> None:
+        """A command of another life is decided: whoever brings it again is told."""
+        root = arrival.command.root
+        if root and taken.final(outcome):
+            known = self.work.taken.setdefault(root, {})
+            known.setdefault(taken.name_of(outcome.command_id), Taken(arrival.offset, outcome.verdict))
+
+    def _write_taken(self) -> None:
+        """Once a flight, for a row is copied with each change."""
+        for root, fresh in self.work.taken.items():
+            row = self.book.get(root)
+            assert row is not None, "its end was asked for"
+            if (after := taken.kept(row, fresh)) != row:
+                self.write_row(root, after, urgent=False)
+        self.work.taken.clear()
 
     # -- documents
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from driftlog_crdt import Place
-from driftlog_schemas.messages import ChainRow
+from driftlog_schemas.messages import ChainRow, Taken
 from driftlog_streams.core.admission import Admission
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.state_cache import Entry
@@ -52,6 +52,8 @@ class PartitionWork:
     """Replicas whose row must be delivered before any state; the others' may travel with the states."""
     bases: dict[str, ChainRow | None] = field(default_factory=dict)
     """The rows as the last flight had them."""
+    taken: dict[str, dict[bytes, Taken]] = field(default_factory=dict)
+    """Decided commands of lives that are over, by the life: in its row when the flight is made."""
     carried: list[OutRecord] = field(default_factory=list)
     """Tombstones whose flight is stored."""
     parked: list[Arrival] = field(default_factory=list)

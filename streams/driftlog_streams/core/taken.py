@@ -1,0 +1,77 @@
+"""Commands that were first written in a life that is over and came in by later ones: each counts once, whoever brings it.
+
+Two copies of a folder hold the same unsent commands. One of them learns that its life is over, ends it for both (`Batch.ends`), and takes
+what the ended chain does not hold along into a new life; so does the other. Each of these commands names its *root*, the life under
+which it was first written, and the root's row keeps which of them have been decided:
+
+    the root's chain may still grow                  deferred, `root_open`: the command may come in by it as well
+    decided by another record, before this moment    `repeated`: the first verdict stands, the ops are seen without effect
+    no room in the row                               deferred, `taken_full`: a person decides
+    else                                             decided as ever, and kept when the verdict is final
+
+What its agent runs again by itself under the same id is not final. A crash may let the root's row out ahead of the log: what stands
+there of later records is not known yet, and an entry of the record itself is no repeat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
+from driftlog_schemas.messages import ChainRow, CommandOutcome, Taken, Verdict
+
+MAX_TAKEN = 12_000
+"""Commands of one life; a copy of a folder may hold so many unsent ones. About 256 KiB of its row."""
+REPEATED = "repeated"
+ROOT_OPEN = "root_open"
+TAKEN_FULL = "taken_full"
+_RUN_AGAIN = frozenset({"builds_on_refused", "purged"})
+"""Codes of rejected commands that come again, under the same id."""
+
+
+def name_of(command_id: str) -> bytes:
+    """What a row keeps of a command's id."""
+    return hashlib.blake2b(command_id.encode(), digest_size=SHORT_DIGEST_BYTES).digest()
+
+
+def before(
+    root: ChainRow | None, fresh: Mapping[bytes, Taken], command_id: str, offset: int, now: int
+) -> CommandOutcome | None:
+    """What is decided already of a command that the record at `offset` brings; None where nothing is.
+
+    `root` is the row of the life that it was first written in, `fresh` what is decided and not in that row yet. `now` is the record that
+    is merged at this moment: another one where the command had waited.
+    """
+    if root is None or not root.ended or root.ended_at > now:
+        return CommandOutcome(command_id, Verdict.DEFERRED, ROOT_OPEN, "the life it was written in may still send it")
+    name = name_of(command_id)
+    first = root.taken.get(name) or fresh.get(name)
+    if first is not None and first.offset == offset:
+        return None
+    if first is not None and first.offset <= now:
+        reason = f"another copy of the folder had sent it (record {first.offset})"
+        return CommandOutcome(command_id, first.verdict, REPEATED, reason)
+    if _full(root, fresh, now):
+        return CommandOutcome(command_id, Verdict.DEFERRED, TAKEN_FULL, f"over {MAX_TAKEN} commands of that life")
+    return None
+
+
+def final(outcome: CommandOutcome) -> bool:
+    """Is this the last word on a command, under whatever dots it may come?"""
+    if outcome.verdict in (Verdict.PARKED, Verdict.DEFERRED):
+        return False
+    return outcome.code != REPEATED and outcome.code not in _RUN_AGAIN
+
+
+def kept(root: ChainRow, fresh: Mapping[bytes, Taken]) -> ChainRow:
+    """The root's row with what was decided since; of two records that brought one command the first stands."""
+    return replace(root, taken={**fresh, **root.taken})
+
+
+def _full(root: ChainRow, fresh: Mapping[bytes, Taken], now: int) -> bool:
+    """Is there no room? What a crash has let out ahead of the log does not take any yet."""
+    if len(root.taken) + len(fresh) < MAX_TAKEN:
+        return False
+    return sum([one.offset <= now for one in (*root.taken.values(), *fresh.values())]) >= MAX_TAKEN
