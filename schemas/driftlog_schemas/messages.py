@@ -30,6 +30,11 @@ class Command(NamedTuple):
     root: str = ""
     """The earlier life of its device under which it was first written; empty for its batch's own."""
 
+    def first_written(self, life: str, replica: str) -> Command:
+        """The same, first written under this life and now by `replica`. A life of another device is no root: nobody can end it."""
+        root = life if life != replica and life.rpartition(".")[0] == replica.rpartition(".")[0] else ""
+        return self._replace(root=root)
+
     def origin(self, op: Op, append_ms: int) -> Origin:
         """What is kept with the write of one of its ops, in fields whose conflicts are published: who caused it."""
         seen = sum(op.context.values()) if op.context else 0

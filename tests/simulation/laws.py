@@ -21,7 +21,7 @@ from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.state_codec import META, StateCodec
 from tests.simulation.app import EDGES, SPACE
 from tests.simulation.history import History
-from tests.simulation.reference import Reference
+from tests.simulation.reference import REPEATED, Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Case:
         self._codecs = {name: StateCodec(c, ids) for name, c in SPACE.collections.items()}
         for codec in self._codecs.values():
             ids.id_of(codec.schema)
-        self.decisions = {d.command.id: d for d in self.reference.decisions.values()}
+        self.decisions = {d.command.id: d for d in self.reference.decisions.values() if d.code != REPEATED}
+        """command id -> what became of it; whoever brought it again was told the same"""
 
     def merge_text(self, document: DocumentId, value: bytes) -> str:
         """The merge encoding in a state record."""

@@ -18,12 +18,15 @@ from driftlog_schemas.devices import Device
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch, Command
+from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import verify
-from tests.simulation.app import SPACE
+from tests.simulation.app import PARTITIONS, SPACE
 from tests.simulation.log import LogRecord
 
+REPEATED = "repeated"
+RUN_AGAIN = ("builds_on_refused", "purged")
 CLOCK_BOUND_MS = 5 * 60 * 1000
 
 Dot = tuple[str, int]
@@ -83,15 +86,16 @@ class Chain:
         number = batch.number
         if number in self.digests:
             return self.digests[number] == digest
+        if self.ended:
+            return False
         if not self.digests and number > max(batch.floor, 1):
             return False
         if self.digests:
             last = max(self.digests)
-            if self.ended or number != last + 1 or batch.prev != self.digests[last]:
+            if number != last + 1 or batch.prev != self.digests[last]:
                 return False
         self.digests[number] = digest
         self.commands[number] = [command.id for command in batch.commands]
-        self.ended = batch.replica in batch.ends
         return True
 
 
@@ -116,6 +120,8 @@ class Reference:
         self.refused_batches: list[int] = []
         self.chains: dict[tuple[str, int], Chain] = {}
         """(replica, partition) -> its chain"""
+        self.brought: dict[tuple[str, str], Decision] = {}
+        """(life in which it was first written, command id) -> what became of it when a later life brought it first"""
         self.repeated = 0
         """Commands that came again."""
 
@@ -147,6 +153,8 @@ class Reference:
         chain = self.chains.setdefault((batch.replica, batch.partition), Chain())
         if not chain.takes(batch, batch_digest(signed.body)):
             return []
+        for life in batch.ends:
+            self.chains.setdefault((life, batch.partition), Chain()).ended = True
         return [(command, batch.replica) for command in batch.commands]
 
     def _decide(self, item: _Waiting) -> bool:
@@ -163,6 +171,10 @@ class Reference:
             if op.seq != last + 1 or any(seen.get(r, 0) < s for r, s in (op.context or {}).items()):
                 return False
             reached[document, op.replica] = op.seq
+        first = self._brought_before(item)
+        if first is not None:
+            self._repeat(item, first)
+            return True
         code = self._objection(item)
         for document, op in command.ops:
             self._document(document).seen[op.replica] = op.seq
@@ -176,7 +188,26 @@ class Reference:
             for document, op in command.ops:
                 self._document(document).rejected.append(op)
         self.decisions[item.replica, command.id] = Decision(command, item.replica, item.offset, verdict, code)
+        if command.root and code not in RUN_AGAIN:
+            self.brought[command.root, command.id] = self.decisions[item.replica, command.id]
         return True
+
+    def _brought_before(self, item: _Waiting) -> Decision | None:
+        """What became of a command of an earlier life when another life brought it."""
+        command = item.command
+        if not command.root:
+            return None
+        root = self.chains.get((command.root, partition_of(command.scope, PARTITIONS)))
+        assert root is not None and root.ended, f"{command.id} comes while {command.root} may still send it"
+        return self.brought.get((command.root, command.id))
+
+    def _repeat(self, item: _Waiting, first: Decision) -> None:
+        """It counts as seen; it has counted before."""
+        for document, op in item.command.ops:
+            self._document(document).seen[op.replica] = op.seq
+            self._document(document).rejected.append(op)
+        place = (item.replica, item.command.id)
+        self.decisions[place] = Decision(item.command, item.replica, item.offset, first.verdict, REPEATED)
 
     def _objection(self, item: _Waiting) -> str:
         terms = self._devices[item.replica.rpartition(".")[0]].latest

@@ -19,13 +19,14 @@ import structlog
 
 from driftlog_crdt import AlgebraError
 from driftlog_edge.asking import asked
-from driftlog_edge.asking.executor import Executed, Executor
+from driftlog_edge.asking.executor import Earlier, Executed, Executor
 from driftlog_edge.errors import NotFound
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry, Status, entry_of, logged
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import TAKEN_FULL
 from driftlog_edge.store.pending import Fate, marks_of
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import InvalidInput, Refused
@@ -114,7 +115,8 @@ class Again:
     def once_more(self, command: Command, entry: Entry) -> Executed:
         """What was asked, on the view as it is now. Raises like `Executor.run`."""
         what, *rest = cast("list[Any]", entry.asked)
-        mark = entry.fingerprint
+        first = command.root or command.ops[0].op.replica
+        mark = Earlier(entry.fingerprint, "" if entry.code == TAKEN_FULL else first)
         if what == asked.RUN:
             return self._executor.run(entry.name, rest[0], command.id, command.actor, mark)
         document = DocumentId(*rest[0])

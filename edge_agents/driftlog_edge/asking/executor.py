@@ -41,6 +41,13 @@ class Executed(NamedTuple):
     scope: str = ""
 
 
+class Earlier(NamedTuple):
+    """A command that runs once more under its id: the fingerprint of what was asked, and the life under which it was first written."""
+
+    mark: str
+    life: str
+
+
 class Executor:
     """Commands against the views of one replica."""
 
@@ -72,15 +79,20 @@ class Executor:
         _, self._last_lsn = keys.unpack_pair(self._journal.get(Family.META, keys.CLOCK))
 
     def run(
-        self, name: str, arguments: Mapping[str, Any], command_id: str = "", actor: str = "", again: str = ""
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        command_id: str = "",
+        actor: str = "",
+        again: Earlier | None = None,
     ) -> Executed:
-        """A declared command; `again` is its fingerprint when it runs once more under its id.
+        """A declared command; `again` where it runs once more under its id.
 
         Raises:
             InvalidInput, Refused, AlgebraError, OutboxFull: nothing has changed.
         """
         command = self._contract.command(name)
-        mark = again or fingerprint(name, arguments)
+        mark = again.mark if again else fingerprint(name, arguments)
         if not again and (known := self._known(command_id, mark)):
             return known
         checked = command.validate(arguments)
@@ -93,6 +105,7 @@ class Executor:
             actor,
             lambda run: _declared_only(command, run, command.run(run, checked)),
             asked.run(arguments),
+            again,
         )
 
     def write(
@@ -101,11 +114,11 @@ class Executor:
         changes: Sequence[tuple[str, str, Sequence[Json]]],
         command_id: str = "",
         actor: str = "",
-        again: str = "",
+        again: Earlier | None = None,
     ) -> Executed:
         """Changes of one document without a declared command: (field, op, args). Raises like `run`."""
         collection = self._contract.collection(document.collection)
-        mark = again or fingerprint("", [document, changes])
+        mark = again.mark if again else fingerprint("", [document, changes])
         if not again and (known := self._known(command_id, mark)):
             return known
         if not changes:
@@ -118,14 +131,19 @@ class Executor:
             return None
 
         intent = asked.write(document, changes)
-        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent)
+        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent, again)
 
     def decide(
-        self, document: DocumentId, chosen: Mapping[str, Json], command_id: str = "", actor: str = "", again: str = ""
+        self,
+        document: DocumentId,
+        chosen: Mapping[str, Json],
+        command_id: str = "",
+        actor: str = "",
+        again: Earlier | None = None,
     ) -> Executed:
         """What a person chose for a conflict: place -> value. Raises like `run`."""
         collection = self._contract.collection(document.collection)
-        mark = again or fingerprint("", [document, chosen])
+        mark = again.mark if again else fingerprint("", [document, chosen])
         if not again and (known := self._known(command_id, mark)):
             return known
 
@@ -136,7 +154,7 @@ class Executor:
             return None
 
         intent = asked.decide(document, chosen)
-        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent)
+        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent, again)
 
     def _known(self, command_id: str, mark: str) -> Executed | None:
         if not command_id:
@@ -160,6 +178,7 @@ class Executor:
         actor: str,
         function: Callable[[Run], Json],
         intent: Json,
+        again: Earlier | None,
     ) -> Executed:
         wall_ms = self._wall.wall_ms()
         clock = self.stamps.clock
@@ -170,7 +189,7 @@ class Executor:
             result = function(run)
             if run.ops:
                 self._outbox.require_room()
-            return self._log(command_id, name, space, priority, mark, actor, run, result, wall_ms, intent)
+            return self._log(command_id, name, space, priority, mark, actor, run, result, wall_ms, intent, again)
         except BaseException:
             # Refused, invalid or a defect in the app's function: the views may hold half of it.
             clock.last = stamp
@@ -192,6 +211,7 @@ class Executor:
         result: Json,
         wall_ms: int,
         intent: Json,
+        again: Earlier | None,
     ) -> Executed:
         writes: dict[Place, bytes | None] = {}
         touched = tuple(run.touched)
@@ -202,6 +222,8 @@ class Executor:
         assert run.scope is not None
         lsn = self._last_lsn + 1
         command = Command(command_id, name, run.scope, self.stamps.clock.last, tuple(run.ops), actor)
+        if again:
+            command = command.first_written(again.life, run.replica)
         try:
             logged = encode_command(command, space, run.replica)
         except TooBig as error:

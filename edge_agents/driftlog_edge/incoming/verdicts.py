@@ -5,7 +5,9 @@ by that and by nothing else: a vector may cover a dot that another copy of this 
 
 The row also shows when this life cannot go on: a number of ours with another digest, more batches than this folder ever sealed, a batch
 that was refused as forked, an end that we did not write. Then the chain is marked; nothing more is sealed on it until `rebase`
-has given the partition a new life.
+has given the partition a new life. The row of the life that is to follow says when the cloud knows the old one to be over.
+
+A command that another copy of the folder has sent is *repeated*: it has its status, and in the view no effect under our own dots.
 """
 
 from __future__ import annotations
@@ -18,15 +20,18 @@ from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.lives import FORKED, Chain
+from driftlog_edge.store.lives import AWAY, ENDED, FORKED, RETIRED, TAKEN_FULL, Chain
 from driftlog_edge.store.pending import Fate, mark_of
 from driftlog_edge.store.sealed import Open
+from driftlog_edge.store.succession import FIRST, Successions
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import ChainRow, Command, CommandOutcome, Verdict
 
-BUILDS_ON_REFUSED = "builds_on_refused"
-_ENDS = frozenset({FORKED, "ended", "retired"})
+REPEATED = "repeated"
+RUN_AGAIN = frozenset({"builds_on_refused", "purged"})
+"""Codes of rejected commands that are run again, under the same id."""
+_ENDS = frozenset({FORKED, ENDED, RETIRED, AWAY})
 """Codes of a batch that its replica's chain will never take."""
 _FATES = {Verdict.ACCEPTED: Fate.TAKEN, Verdict.NO_EFFECT: Fate.TAKEN, Verdict.REJECTED: Fate.REFUSED}
 
@@ -65,12 +70,14 @@ class Verdicts:
         self._outbox = outbox
         self._lives = outbox.lives
         self._sealed = outbox.sealed
+        self._successions = Successions(journal)
 
     def of(self, row: ChainRow, raw: bytes) -> Answered:
         """What a row says; nothing if it is not that of the life which writes there."""
         found = Answered(row.space, row.partition)
         chain = self._lives.chain(row.space, row.partition)
         if row.replica != chain.replica:
+            self._followed(row, found)
             return found
         found.writes[Family.META, keys.row_key(row.space, row.partition)] = raw
         after, why = self._settled(row, chain, found)
@@ -82,8 +89,18 @@ class Verdicts:
             found.writes.update(self._lives.written(row.space, row.partition, after))
         return found
 
+    def _followed(self, row: ChainRow, found: Answered) -> None:
+        """The row of the life that is to follow: has it ended the one before? If it is not ours alone, another is drawn."""
+        place = (row.space, row.partition)
+        succession = self._successions.get(*place)
+        if succession is None or row.replica != succession.replica or not row.head:
+            return
+        ours = (row.last, row.head, row.ended) == (FIRST, succession.digest, "")
+        found.writes.update(self._successions.answered(*place, succession, row.offset if ours else None))
+
     def _settled(self, row: ChainRow, chain: Chain, found: Answered) -> tuple[Chain, str]:
         """The chain after all that the row answers, and why it forks here if it does."""
+        full = ""
         entries = {entry.number: entry for entry in row.entries}
         for batch in self._sealed.of(row.space, row.partition):
             if batch.number > row.last:
@@ -92,9 +109,11 @@ class Verdicts:
             if entry is None or entry.digest != batch.digest[:SHORT_DIGEST_BYTES]:
                 return chain, FORKED
             self.settle(batch, entry.outcomes, found)
+            if any(outcome.code == TAKEN_FULL for outcome in entry.outcomes):
+                full = TAKEN_FULL
             if batch.number > chain.settled:
                 chain = replace(chain, settled=batch.number, settled_head=batch.digest, offset=entry.offset)
-        return chain, ""
+        return chain, full
 
     def _noticed(self, row: ChainRow, found: Answered) -> str:
         """What a notice means: why this life is over, or what goes out again. A row keeps the newest notice only, so what it says
@@ -146,16 +165,17 @@ class Verdicts:
 
     def _decide(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
         refused = outcome.verdict is Verdict.REJECTED
-        if refused and outcome.code == BUILDS_ON_REFUSED:
+        if refused and outcome.code in RUN_AGAIN:
             found.again = True
             found.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
         else:
             self._say(command, lsn, FINAL[outcome.verdict], outcome, found)
         documents = {document_key(document) for document, _ in command.ops}
         found.documents |= documents
-        if refused:
+        if refused and outcome.code != REPEATED:
             found.refused |= documents
-        if not self.mark(documents, lsn, _FATES[outcome.verdict], found.writes):
+        fate = Fate.REFUSED if outcome.code == REPEATED else _FATES[outcome.verdict]
+        if not self.mark(documents, lsn, fate, found.writes):
             found.dropped.append(lsn)
 
     def mark(self, documents: Iterable[bytes], lsn: int, fate: Fate, writes: dict[Place, bytes | None]) -> bool:
@@ -178,7 +198,9 @@ class Verdicts:
         ):
             return
         place = (Family.COMMANDS, command.id.encode())
-        found.writes[place] = entry.with_status(status, outcome.code, outcome.reason).encode()
+        plain = status is Status.MERGED  # that another copy has sent it is of no concern to its caller
+        entry = entry.with_status(status) if plain else entry.with_status(status, outcome.code, outcome.reason)
+        found.writes[place] = entry.encode()
         if status.final:
             found.settled.append(command.id)
 

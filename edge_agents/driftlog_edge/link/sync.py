@@ -108,6 +108,7 @@ class Sync:
             renewal,
             committer,
             route,
+            lambda: self._shipping,
             lambda: self._asker,
             self.places.position,
             device_id,
@@ -236,14 +237,16 @@ class Sync:
     def _delivered(self, batch: Sealed, error: str | None, connection: int) -> None:
         now = self._clock.monotonic()
         if error is None:
-            self.replies.delivered(batch, now)
+            if batch.lsns:  # else it is a life's first batch, whose answer somebody else waits for
+                self.replies.delivered(batch, now)
             self.signal.success()
             self.watchdog.moved(now)
             self.pump.run()
         elif self._shipping is not None and connection == self._connection:
             log.warning("a batch was not delivered", number=batch.number, error=error)
             self.signal.trouble()
-            self._shipper.failed(batch)
+            if batch.lsns:
+                self._shipper.failed(batch)
             self.pump.run()
 
     def _renewed(self) -> None:
@@ -281,7 +284,7 @@ class Sync:
     def _pulled(self, pulled: Pulled) -> None:
         now = self._clock.monotonic()
         self.replies.pulled(pulled, now)
-        if pulled.forked or any(answer.forked for answer in pulled.answered):
+        if pulled.forked or pulled.answered:
             self.renewing.run()
         self.unreadable += pulled.unreadable
         self.watchdog.moved(now)

@@ -30,7 +30,7 @@ NOTHING = Lineage({}, True)
 def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> Lineage:
     """Walk back from the row's head through `bodies` to one of `ours`, digests that we know to be in the chain."""
     by_digest = {batch_digest(body): body for body in bodies}
-    verdicts = {o.command_id: o for entry in row.entries for o in entry.outcomes}
+    verdicts = {(entry.number, o.command_id): o for entry in row.entries for o in entry.outcomes}
     found: dict[str, tuple[Command, CommandOutcome]] = {}
     at = row.head
     while at not in ours:
@@ -38,9 +38,9 @@ def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> 
         if batch is None or batch.replica != row.replica:
             return Lineage(found, False)
         for command in batch.commands:
-            outcome = verdicts.get(command.id) or CommandOutcome(command.id, Verdict.ACCEPTED)
+            outcome = verdicts.get((batch.number, command.id)) or CommandOutcome(command.id, Verdict.ACCEPTED)
             if outcome.verdict is not Verdict.DEFERRED:  # of that nothing was seen
-                found[command.id] = command, outcome
+                found.setdefault(command.id, (command, outcome))  # the newest: what was refused may have run again
         if batch.number == 1:
             return Lineage(found, True)
         at = batch.prev

@@ -4,7 +4,8 @@ Order within a document always holds. A command of an urgent class takes the ear
 into its class, and theirs in turn, so that within a class the order of lsns is an order that every document agrees with. What the
 cloud has deferred is held back for a while in a class of its own, with all that comes behind it on its documents; the rest goes on.
 
-A batch is sealed under the next number of its partition's chain. Spaces and partitions stand in every key by name, so that a
+A batch is sealed under the next number of its partition's chain. It says of the lives in which its commands were first written that they
+are over: the cloud counts such a command once only if it knows that, and what it knew may be lost. Spaces and partitions stand in every key by name, so that a
 release which declares more of them finds its queue as it was.
 """
 
@@ -23,7 +24,14 @@ from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.sealed import Open, SealedBatches
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import MAX_BATCH_OPS, MAX_COMMAND_BYTES, BatchCodec, batch_digest, encode_body
+from driftlog_schemas.batch_codec import (
+    MAX_BATCH_OPS,
+    MAX_COMMAND_BYTES,
+    MAX_ENDS,
+    BatchCodec,
+    batch_digest,
+    encode_body,
+)
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Batch, Command
@@ -193,10 +201,13 @@ class Outbox:
         space, _, partition, _ = keys.parse_outbox(first)
         commands: list[Command] = []
         taken: list[bytes] = []
+        roots: set[str] = set()
         size = ops = 0
         for key in self._of_partition(space, partition):
             command, length = logged(self._journal, keys.parse_lsn(key))
-            if commands and (ops + len(command.ops) > MAX_BATCH_OPS or size + length > MAX_COMMAND_BYTES):
+            roots |= {command.root} - {""}
+            over = ops + len(command.ops) > MAX_BATCH_OPS or size + length > MAX_COMMAND_BYTES or len(roots) > MAX_ENDS
+            if commands and over:
                 break
             commands.append(command)
             size += length
@@ -210,8 +221,19 @@ class Outbox:
         chain = self.lives.chain(space, partition)
         number = chain.number + 1
         floor = self.sealed.floor(space, partition, number)
+        ends = tuple(sorted({command.root for command in commands} - {""}))
         body = encode_body(
-            Batch(space, partition, chain.replica, number, tuple(commands), app_version, prev=chain.head, floor=floor)
+            Batch(
+                space,
+                partition,
+                chain.replica,
+                number,
+                tuple(commands),
+                app_version,
+                prev=chain.head,
+                floor=floor,
+                ends=ends,
+            )
         )
         lsns = [keys.parse_lsn(key) for key in taken]
         batch = Open(space, partition, number, batch_digest(body), tuple(lsns))
@@ -278,6 +300,10 @@ class Outbox:
             self._journal.get(Family.OUTBOX, keys.outbox_key(place[0], urgency, place[1], lsn)) is not None
             for urgency in range(keys.HELD + 1)
         )
+
+    def signed_alone(self, space: str, partition: int, number: int, body: bytes) -> Sealed:
+        """A batch without commands, which waits in no queue. May need the registry, from any thread."""
+        return self._signed(Open(space, partition, number, batch_digest(body), ()), body)
 
     def _signed(self, batch: Open, body: bytes) -> Sealed:
         value = self._codec.seal(body, self._identity)

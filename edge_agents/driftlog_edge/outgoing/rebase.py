@@ -1,7 +1,9 @@
 """A new life for one partition: what the old one had promised is taken along, each command exactly once.
 
-What the old life's chain holds is decided: by our own batches, or by those of whoever else spoke in its name, command by command. Every
-other command is *rebased*: the same intent under the new life, with the same id and clock. What its writer had seen stays what it was, so
+The old life is over for everybody, so what its chain holds is final, and decided: by our own batches, or by those of whoever else spoke in
+its name, command by command. Every other command is *rebased*: the same intent under the new life, with the same id and clock. It names the
+life under which it was first written, its root; another copy of this folder may bring it too, and by that the cloud counts it once.
+What its writer had seen stays what it was, so
 a price that was set against an old price meets a newer one as a conflict, not as a silent win: the old life's own dots, which a
 context leaves out, are named in it now as far as the chain has them.
 
@@ -15,14 +17,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from driftlog_crdt import AlgebraError, Op
+from driftlog_edge.incoming.verdicts import RUN_AGAIN
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.lives import Chain, Life
+from driftlog_edge.store.lives import TAKEN_FULL, Chain, Life
 from driftlog_edge.store.pending import Fate, Mark, mark_of
+from driftlog_edge.store.succession import Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas.batch_codec import encode_command
 from driftlog_schemas.contract import AppContract, InvalidInput
@@ -56,6 +60,7 @@ class Rebase:
         self._views = views
         self._outbox = outbox
         self._lives = outbox.lives
+        self._successions = Successions(journal)
         self._journal = journal
 
     def undecided(self, space: str, partition: int) -> list[int]:
@@ -72,8 +77,15 @@ class Rebase:
         lsns = self.undecided(space, partition)
         commands = [(lsn, logged(self._journal, lsn)[0]) for lsn in lsns]
         taken, review = work.sorted_out(commands)
-        life, writes = self._lives.begun(wall_ms, chain.fork, len(taken), len(review))
+        succession = self._successions.get(space, partition)
+        if succession is None:
+            life, writes = self._lives.begun(wall_ms, chain.fork, len(taken), len(review))
+            following = Chain(life.replica)
+        else:
+            following = succession.chain()
+            life, writes = self._lives.took(following.replica, chain.fork, len(taken), len(review))
         work.writes.update(writes)
+        work.writes.update(self._successions.written(space, partition, None))
         for key in self._outbox.keys_of(space, partition):
             work.writes[Family.OUTBOX, key] = None
         for batch in self._outbox.sealed.of(space, partition):
@@ -81,7 +93,7 @@ class Rebase:
             if batch.number <= chain.settled:
                 work.leave(batch.lsns)
         work.writes[Family.META, keys.row_key(space, partition)] = None
-        work.writes.update(self._lives.written(space, partition, Chain(life.replica)))
+        work.writes.update(self._lives.written(space, partition, following))
         work.rewrite(taken, life.replica)
         for lsn, _ in taken:
             work.writes[Family.OUTBOX, keys.outbox_key(space, _NORMAL, partition, lsn)] = b""
@@ -149,7 +161,8 @@ class _Work:
                 ops.append(DocumentOp(document, self._placed(op, key, last[key])))
                 mark = Mark(lsn, Fate.UNKNOWN, replica, last[key])
                 self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
-            renewed = command._replace(ops=tuple(ops))
+            first = command.root or self._old
+            renewed = command._replace(ops=tuple(ops)).first_written(first, replica)
             self.writes[Family.OPLOG, keys.lsn_key(lsn)] = encode_command(renewed, self._space, replica)
             entry = entry_of(self._journal, command.id)
             if entry is not None and entry.lsn == lsn:
@@ -167,12 +180,25 @@ class _Work:
     def _settle(
         self, lsn: int, command: Command, documents: set[bytes], theirs: Command, outcome: CommandOutcome
     ) -> None:
+        if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
+            self._run_again(lsn, command, documents, same=theirs.ops == command.ops)
+            return
         parked = outcome.verdict is Verdict.PARKED
         self._say(command.id, lsn, Status.PARKED if parked else FINAL[outcome.verdict], outcome.code, outcome.reason)
         if theirs.ops != command.ops:  # asked again under its id after the copy: that attempt never was
             self._forget(lsn, documents)
             return
         self._take(lsn, documents, Fate.REFUSED if outcome.verdict is Verdict.REJECTED else Fate.TAKEN)
+
+    def _run_again(self, lsn: int, command: Command, documents: set[bytes], *, same: bool) -> None:
+        """What the cloud has refused under these dots comes again under others, as if this folder had sent it."""
+        entry = entry_of(self._journal, command.id)
+        if entry is not None and entry.lsn == lsn:
+            self.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
+        if same:
+            self._take(lsn, documents, Fate.REFUSED)
+        else:
+            self._forget(lsn, documents)
 
     def _take(self, lsn: int, documents: Iterable[bytes], fate: Fate) -> None:
         """The chain has it: its dots stay as they are until the confirmed state covers them."""
@@ -193,6 +219,9 @@ class _Work:
 
     def _objection(self, command: Command) -> tuple[str, str] | None:
         """Why a person must decide: (code, reason)."""
+        entry = entry_of(self._journal, command.id)
+        if entry is not None and entry.code == TAKEN_FULL:
+            return TAKEN_FULL, "another copy of this folder may have sent it; the cloud cannot remember so many"
         seen = []
         for document, op in command.ops:
             try:

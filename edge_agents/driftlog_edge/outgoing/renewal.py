@@ -1,8 +1,14 @@
 """When a life is over: what must be known before its commands are taken into a new one.
 
-A chain that cannot go on is marked in the store, so this survives a restart. Then three things must be known: the newest row of the
-old life; that no batch of ours can still enter its chain; and which commands others have sent in our name, which the op topic tells. The
-link asks for them (`link/renewing`); what they mean is decided here. Meanwhile commands are taken as ever, and nothing is sealed.
+A chain that cannot go on is marked in the store, so this survives a restart. Where commands of it are undecided, three steps follow:
+
+1. a new life is drawn, and its first batch says that the old one is over (`store/succession`). From that record on the old chain takes
+   nothing, from whomever, so what it holds is final;
+2. the old life's last row, and from the op topic what others have sent in its name, say what that is;
+3. what it does not hold is taken along.
+
+The link asks for what must be known (`link/renewing`); what it means is decided here. Meanwhile commands are taken as ever, under the old
+name, and nothing is sealed. Where nothing is undecided a new life is all there is to it: the old one may be somebody else's by now.
 
 Must never happen: a command taken along that the old chain holds, or may yet take.
 """
@@ -15,14 +21,15 @@ from driftlog_edge.outgoing.lineage import NOTHING, Lineage, lineage
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.rebase import Rebase, Rebased
 from driftlog_edge.outgoing.shipper import Shipper
-from driftlog_edge.ports import Clock, Family
+from driftlog_edge.ports import Clock, Family, Place, Sealed
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.lives import FOREIGN_DOT, OTHER_DEVICE
+from driftlog_edge.store.lives import OTHER_DEVICE
+from driftlog_edge.store.succession import FIRST, Succession, Successions
 from driftlog_edge.store.views import Views
-from driftlog_schemas.batch_codec import BatchCodec
+from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.errors import ContractError
-from driftlog_schemas.messages import ChainRow
+from driftlog_schemas.messages import Batch, ChainRow
 from driftlog_schemas.record_codecs import RecordCodecs
 
 
@@ -44,6 +51,7 @@ class Renewal:
         self._views = views
         self._outbox = outbox
         self._lives = outbox.lives
+        self._successions = Successions(journal)
         self._shipper = shipper
         self._journal = journal
         self._records = records
@@ -55,22 +63,36 @@ class Renewal:
         """(space, partition) of every chain that cannot go on."""
         return sorted(self._lives.stuck)
 
-    def ready(self, space: str, partition: int) -> bool:
-        """Can no batch of ours enter the old chain any more? Only the one that follows its head could."""
-        row, chain = self._row(space, partition), self._lives.chain(space, partition)
-        waiting = [batch for batch in self._outbox.sealed.of(space, partition) if batch.number > chain.settled]
-        if chain.fork == OTHER_DEVICE or (row is not None and row.ended):
-            return True
-        if row is None:
-            return not waiting
-        following = next((batch for batch in waiting if batch.number == row.last + 1), None)
-        body = None if following is None else self._outbox.sealed.batch(following)
-        return body is None or body.prev != row.head
+    # -- the end of the old life
 
-    def explained(self, space: str, partition: int) -> bool:
-        """Does the row that we have show why this life is over? A state may come a moment before it."""
-        row, chain = self._row(space, partition), self._lives.chain(space, partition)
-        return chain.fork != FOREIGN_DOT or (row is not None and row.last > chain.settled)
+    def begin(self, space: str, partition: int) -> dict[Place, bytes | None]:
+        """The writes that draw the life which follows and seal its first batch; none where that is done or not needed."""
+        if self.over(space, partition) or self._successions.get(space, partition) is not None:
+            return {}
+        chain = self._lives.chain(space, partition)
+        life, writes = self._lives.begun(self._clock.wall_ms(), chain.fork)
+        batch = Batch(space, partition, life.replica, FIRST, (), floor=FIRST, ends=(chain.replica,))
+        writes.update(self._successions.written(space, partition, Succession(life.replica, encode_body(batch))))
+        return writes
+
+    def succession(self, space: str, partition: int) -> Succession | None:
+        """The life that is to follow, while the old one's end is not known to the cloud."""
+        found = self._successions.get(space, partition)
+        return None if found is None or found.taken else found
+
+    def sealed(self, space: str, partition: int, body: bytes) -> Sealed:
+        """The first batch of the life that is to follow, signed. May need the registry, from any thread."""
+        return self._outbox.signed_alone(space, partition, FIRST, body)
+
+    def over(self, space: str, partition: int) -> bool:
+        """Is it final what the old chain holds, or of no concern? The life that follows, if one is drawn, has begun then."""
+        chain = self._lives.chain(space, partition)
+        if chain.fork == OTHER_DEVICE or not self._rebase.undecided(space, partition):
+            return self.succession(space, partition) is None
+        row = self._row(space, partition)
+        return row is not None and row.ended != "" and self.succession(space, partition) is None
+
+    # -- what its chain holds
 
     def unknown(self, space: str, partition: int) -> tuple[int, int] | None:
         """From which offset to before which the op topic has what others wrote in our name; None where nothing is to be learnt."""
@@ -99,6 +121,8 @@ class Renewal:
                 yield self._batches.open(value).body
             except ContractError:  # noise under our name
                 continue
+
+    # -- the new one
 
     def renew(self, space: str, partition: int, known: Lineage) -> Rebased:
         """The write set of the new life; stage it at once, then tell `staged`."""

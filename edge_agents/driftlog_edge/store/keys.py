@@ -16,6 +16,7 @@ HELD = len(CLASSES)
 CLOCK = b"clock"
 LIVES = b"lives"
 CHAINS = b"chain/"
+SUCCESSIONS = b"succession/"
 REVIEWS = b"review/"
 AGAIN = b"again/"
 OBSERVED = b"observed"
@@ -100,6 +101,10 @@ def parse_chain(key: bytes) -> tuple[str, int]:
     """(space, partition)."""
     space, _, partition = key[len(CHAINS) :].decode().rpartition("/")
     return space, int(partition)
+
+
+def succession_key(space: str, partition: int) -> bytes:
+    return SUCCESSIONS + f"{space}/{partition}".encode()
 
 
 def row_key(space: str, partition: int) -> bytes:

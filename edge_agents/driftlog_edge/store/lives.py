@@ -4,8 +4,8 @@ A replica's name is the device and a random *life*, drawn when the folder is fir
 at once, without asking anybody, and two folders with one identity file are two replicas.
 
 A folder that was copied or restored carries its life along, and then two speak with one voice. The cloud takes the batches of a
-replica in a partition as one hash chain, so only one of them is heard; the other finds out and draws a new life. A partition
-goes on under the life in which it has undecided commands, and takes the newest as soon as there are none: what was sealed under the
+replica in a partition as one hash chain, so only one of them is heard; the other finds out, draws a new life and ends the old one (see
+`succession`). A partition goes on under the life in which it has undecided commands, and takes the newest as soon as there are none: what was sealed under the
 old life is then decided by the old life's chain, and nothing else is.
 
 Must never happen: a batch number or a dot given out twice by one folder. Both are read from the store and written with what uses them.
@@ -24,6 +24,14 @@ from driftlog_schemas.identity import device_of, new_life, replica_id
 
 FORKED = "forked"
 """Why a life is over: somebody else speaks in its name, and is heard."""
+ENDED = "ended"
+"""The same, seen by the end that the other has put to it."""
+RETIRED = "retired"
+"""The cloud has ended it: it was silent for too long."""
+AWAY = "away"
+"""What it sends was written too long ago: the cloud has forgotten what its writer had not seen."""
+TAKEN_FULL = "taken_full"
+"""The cloud cannot remember any more which of an earlier life's commands it has."""
 FOREIGN_DOT = "foreign_dot"
 """The same, seen by a confirmed dot that this folder never made."""
 OTHER_DEVICE = "other_device"
@@ -109,11 +117,23 @@ class Lives:
             self._read = raw, [Life(**plain) for plain in json.loads(raw)]
         return self._read[1]
 
-    def begun(self, wall_ms: int, why: str, rebased: int, review: int) -> tuple[Life, dict[Place, bytes | None]]:
+    def begun(
+        self, wall_ms: int, why: str, rebased: int = 0, review: int = 0
+    ) -> tuple[Life, dict[Place, bytes | None]]:
         """A new life and the write that begins it."""
         lives = self.all()
         life = Life(replica_id(device_of(lives[-1].replica), self._draw()), wall_ms, why, rebased, review)
         return life, {(Family.META, keys.LIVES): _encoded([*lives, life][-KEPT:])}
+
+    def took(self, replica: str, why: str, rebased: int, review: int) -> tuple[Life, dict[Place, bytes | None]]:
+        """A life that has taken commands along, and the write that remembers how many, if it is one of the last."""
+        lives = list(self.all())
+        at = next((at for at, life in enumerate(lives) if life.replica == replica), None)
+        if at is None:
+            return Life(replica, 0, why, rebased, review), {}
+        life = lives[at]
+        lives[at] = replace(life, rebased=life.rebased + rebased, review=life.review + review)
+        return lives[at], {(Family.META, keys.LIVES): _encoded(lives)}
 
     def chain(self, space: str, partition: int) -> Chain:
         """The chain of a partition; a new one of the newest life where none was begun."""
@@ -129,7 +149,9 @@ class Lives:
     def writer(self, space: str, partition: int) -> str:
         """The replica under which the next command of a partition is written."""
         chain, newest = self.chain(space, partition), self.replica
-        return chain.replica if chain.replica != newest and self._undecided(space, partition) else newest
+        if chain.replica == newest or self._undecided(space, partition) or self._succeeded(space, partition):
+            return chain.replica
+        return newest
 
     def taking(self, space: str, partition: int, replica: str) -> dict[Place, bytes | None]:
         """The write with which a command of this replica begins its chain; nothing where it has begun."""
@@ -160,6 +182,10 @@ class Lives:
         found = self._journal.scan(Family.META, keys.CHAINS)
         return {"{}/{}".format(*keys.parse_chain(key)): Chain.decode(value).number for key, value in found}
 
+    def _succeeded(self, space: str, partition: int) -> bool:
+        """Is a life to follow whose first batch is sealed? Until then all is written under the old name."""
+        return self._journal.get(Family.META, keys.succession_key(space, partition)) is not None
+
     def _undecided(self, space: str, partition: int) -> bool:
         prefixes = [keys.outbox_prefix(space, urgency, partition) for urgency in range(keys.HELD + 1)]
         return any(_some(self._journal, Family.OUTBOX, prefix) for prefix in prefixes) or _some(
@@ -177,6 +203,7 @@ def ensure_life(store: Store, device: str, wall_ms: int, draw: Callable[[], str]
         writes: dict[Place, bytes | None] = {(Family.META, keys.LIVES): _encoded(lives[-KEPT:])}
         for key, value in store.scan(Family.META, keys.CHAINS):
             writes[Family.META, key] = replace(Chain.decode(value), fork=OTHER_DEVICE).encode()
+        writes.update({(Family.META, key): None for key, _ in store.scan(Family.META, keys.SUCCESSIONS)})
         store.write(writes, sync=True)
 
 

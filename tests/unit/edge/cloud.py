@@ -48,6 +48,8 @@ class Cloud:
         self.rejects: dict[str, str] = {}
         self.rows: dict[tuple[str, int], ChainRow] = {}
         self.batches: list[Batch] = []
+        self.taken: dict[tuple[str, str], str] = {}
+        """(root, command id) -> the life that brought it"""
         self.listeners: list[Callable[[], None]] = []
 
     def merge(self, sealed: Sealed, public_key: bytes | None = None) -> ChainRow:
@@ -57,6 +59,8 @@ class Cloud:
         batch, digest = decode_body(signed.body), batch_digest(signed.body)
         offset = self._logged(batch, sealed)
         row = self.rows.get((batch.replica, batch.partition))
+        if row is not None and row.ended and batch.number > row.last:
+            return self.publish_row(replace(row, notice=Notice(batch.number, digest[:8], offset, row.ended, "")))
         if row is not None and (batch.number != row.last + 1 or batch.prev != row.head):
             known = {entry.number: entry.digest for entry in row.entries}.get(batch.number)
             if known != digest[:8]:
@@ -64,6 +68,8 @@ class Cloud:
                 row = replace(row, notice=Notice(batch.number, digest[:8], offset, code, ""))
             return self.publish_row(row)
         self.batches.append(batch)
+        for life in batch.ends:
+            self._end(life, batch, offset)
         outcomes = self._outcomes(batch)
         kept = () if row is None else row.entries
         entries = (*kept, ChainEntry(batch.number, digest[:8], offset, outcomes))
@@ -81,6 +87,13 @@ class Cloud:
             )
         )
 
+    def _end(self, life: str, batch: Batch, offset: int) -> None:
+        device = device_of(life)
+        row = self.rows.get((life, batch.partition))
+        row = row or ChainRow(device, life, batch.space, batch.partition, 0, b"", 1, ())
+        if not row.ended:
+            self.publish_row(replace(row, ended="ended", ended_at=offset))
+
     def _logged(self, batch: Batch, sealed: Sealed) -> int:
         """Its offset in the op topic."""
         log = self.topics.setdefault((sealed.topic, sealed.partition), [])
@@ -95,11 +108,15 @@ class Cloud:
             if code in DEFERRALS:
                 outcomes.append(CommandOutcome(command.id, Verdict.DEFERRED, code))
                 continue
+            first = self.taken.setdefault((command.root, command.id), batch.replica) if command.root else batch.replica
+            repeated = first != batch.replica
             for op in command.ops:
-                self._apply(op, rejected=bool(code))
+                self._apply(op, rejected=bool(code) or repeated)
             touched.update(dict.fromkeys(op.document for op in command.ops))
             if code:
                 outcomes.append(CommandOutcome(command.id, Verdict.REJECTED, code, f"{code} says the guard"))
+            elif repeated:
+                outcomes.append(CommandOutcome(command.id, Verdict.ACCEPTED, "repeated"))
         if touched:
             self.publish_group(batch.space, batch.partition, touched, number=len(self.batches))
         return tuple(outcomes)

@@ -180,10 +180,18 @@ class Replica:
         self.commit()
         return ran
 
+    def end_the_old_life(self, partition: int, space: str = "retail") -> Sealed | None:
+        """The batch by which the life of a partition that cannot go on is ended; None where it is over."""
+        if begun := self.renewal.begin(space, partition):
+            self.journal.stage(begun, sync=True)
+            self.commit()
+        found = self.renewal.succession(space, partition)
+        return None if found is None else self.renewal.sealed(space, partition, found.body)
+
     def renew(self, log: Sequence[Record], space: str = "retail") -> Rebased:
         """The new life of the one partition that needs it, `log` being its op topic."""
         ((_, partition),) = self.renewal.due
-        assert self.renewal.ready(space, partition)
+        assert self.renewal.over(space, partition)
         start, end = self.renewal.unknown(space, partition) or (0, 0)
         values = [record.value or b"" for record in log[start:end]]
         rebased = self.renewal.renew(space, partition, self.renewal.known(space, partition, values))

@@ -13,6 +13,7 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.lives import Chain
+from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
@@ -78,10 +79,19 @@ def settle(replica: Replica, cloud: Cloud) -> None:
         ship(replica, cloud)
         pull(replica, cloud)
         while replica.renewal.due:
-            replica.renew(cloud.of(OPS, S1))
+            end_and_renew(replica, cloud)
         if not replica.views.backlog:
             return
     raise AssertionError("it does not come to rest")
+
+
+def end_and_renew(replica: Replica, cloud: Cloud) -> None:
+    """The old life is ended, and what its chain does not hold taken along."""
+    end = replica.end_the_old_life(S1)
+    if end is not None:
+        cloud.merge(end)
+        pull(replica, cloud, RECEIPTS)
+    replica.renew(cloud.of(OPS, S1))
 
 
 def receive(replica: Replica, command_id: str, qty: int) -> None:
@@ -137,8 +147,8 @@ def test_two_copies_that_both_run_count_everything_once(folders: Folders, cloud:
 
     assert merged(cloud) == 1111
     assert one.on_hand("tea") == other.on_hand("tea") == 1111
-    assert len(one.lives.all()) == 1, "the one that was heard goes on as it was"
-    assert len(other.lives.all()) == 2
+    assert len(one.lives.all()) == len(other.lives.all()) == 2, "the shared life is over for both"
+    assert one.lives.replica != other.lives.replica
 
 
 def test_a_batch_of_the_old_life_that_comes_late_is_not_taken(folders: Folders, cloud: Cloud) -> None:
@@ -206,19 +216,193 @@ def test_a_rebased_write_keeps_what_its_writer_had_seen(folders: Folders, cloud:
     assert op.context == {first.lives.replica: 1}, "it had seen the first price, not the second"
 
 
-def test_what_can_still_be_taken_is_not_taken_along(folders: Folders, cloud: Cloud) -> None:
+def forked(replica: Replica) -> None:
+    """Mark the life as over, as if another copy had been heard."""
+    chain = replica.lives.chain("retail", S1)
+    replica.journal.stage(replica.lives.written("retail", S1, replace(chain, fork="forked")), sync=True)
+    replica.commit()
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the end", "after the end"])
+def test_a_batch_that_was_sent_is_in_the_old_chain_or_taken_along(folders: Folders, cloud: Cloud, before: bool) -> None:
     replica = folders.open("a")
     receive(replica, "c1", 1)
     (sent,) = replica.ship()
-    chain = replica.lives.chain("retail", S1)
-    replica.journal.stage(replica.lives.written("retail", S1, replace(chain, fork="forked")), sync=True)
-    assert not replica.renewal.ready("retail", S1), "nobody knows yet what becomes of the batch that was sent"
-    cloud.merge(sent)
-    pull(replica, cloud)
-    assert replica.renewal.ready("retail", S1)
-    replica.renew(cloud.of(OPS, S1))
+    forked(replica)
+    end = replica.end_the_old_life(S1)
+    assert end is not None and not replica.renewal.over("retail", S1), "nobody knows yet what becomes of what was sent"
+    for sealed in (sent, end) if before else (end, sent):
+        cloud.merge(sealed)
     settle(replica, cloud)
-    assert merged(cloud) == 1
+    assert merged(cloud) == replica.on_hand("tea") == 1
+    assert replica.entry("c1").status is Status.MERGED
+    assert replica.lives.newest.rebased == (0 if before else 1)
+
+
+def two_with_many(folders: Folders, count: int = 6) -> tuple[Replica, Replica]:
+    """Two copies that hold more unsent commands than they put into one batch, each with one of its own in front."""
+    first = folders.open("a")
+    for n in range(count):
+        receive(first, f"shared-{n}", 10**n)
+    folders.copy("a", "b")
+    return folders.open("a"), folders.open("b")
+
+
+def ship_some(replica: Replica, cloud: Cloud, batches: int) -> None:
+    for sealed in replica.ship(batches):
+        cloud.merge(sealed)
+        replica.shipper.delivered(sealed, 0.0)
+
+
+@pytest.mark.parametrize("sent", range(7))
+def test_two_copies_with_more_unsent_commands_than_a_batch_takes(
+    folders: Folders, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, sent: int
+) -> None:
+    """One of them has sent so many batches when the other finds out; then both go on at once."""
+    monkeypatch.setattr("driftlog_edge.outgoing.outbox.MAX_BATCH_OPS", 1)
+    one, other = two_with_many(folders)
+    other.do("reprice", "first", store="s1", sku="milk", price=1)  # so that its batches differ
+    for n in range(2):
+        receive(other, f"other-{n}", 10 ** (6 + n))
+    ship_some(one, cloud, sent)
+    forked(other)
+    end = other.end_the_old_life(S1)
+    assert end is not None
+    cloud.merge(end)
+    for _ in range(8):  # by turns, a batch each
+        for replica in (one, other):
+            pull(replica, cloud)
+            while replica.renewal.due:
+                end_and_renew(replica, cloud)
+            ship_some(replica, cloud, 1)
+    settle(one, cloud)
+    settle(other, cloud)
+    pull(one, cloud)
+    assert merged(cloud) == one.on_hand("tea") == other.on_hand("tea") == 11_111_111
+    for replica in (one, other):
+        assert {replica.entry(f"shared-{n}").status for n in range(6)} == {Status.MERGED}
+    assert one.entry("shared-5").code == "" == other.entry("shared-5").code
+
+
+# -- killed at every step
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_renewal_goes_on_after_a_kill_at_every_step(folders: Folders, cloud: Cloud, step: int) -> None:
+    replica = folders.open("a")
+    receive(replica, "before", 1)
+    settle(replica, cloud)
+    receive(replica, "pending", 10)
+    forked(replica)
+    old = replica.lives.chain("retail", S1).replica
+
+    def again() -> Replica:
+        folders.close()
+        return folders.open("a")
+
+    if step == 0:
+        replica = again()
+    end = replica.end_the_old_life(S1)
+    assert end is not None
+    receive(replica, "meanwhile", 100)
+    if step == 1:
+        replica = again()
+        end = replica.end_the_old_life(S1)
+        assert end is not None
+    cloud.merge(end)
+    if step == 2:  # it does not know that it was sent
+        replica = again()
+        again_sent = replica.end_the_old_life(S1)
+        assert again_sent is not None and again_sent.digest == end.digest, "the same batch, a repeat"
+        cloud.merge(again_sent)
+    pull(replica, cloud)
+    if step == 3:
+        replica = again()
+    assert replica.lives.chain("retail", S1).replica == old, "all is written under the old name until then"
+    receive(replica, "still", 1000)
+    replica.renew(cloud.of(OPS, S1))
+    if step == 4:
+        replica = again()
+    receive(replica, "after", 10_000)
+    settle(replica, cloud)
+
+    assert merged(cloud) == replica.on_hand("tea") == 11_111
+    assert len(replica.lives.all()) == 2
+    assert (replica.lives.newest.rebased, replica.lives.newest.review) == (3, 0)
+
+
+def test_a_folder_copied_while_its_next_life_waits(folders: Folders, cloud: Cloud) -> None:
+    """Both copies have sealed the same first batch of one new life."""
+    first = folders.open("a")
+    receive(first, "shared", 1)
+    forked(first)
+    assert first.end_the_old_life(S1) is not None
+    folders.copy("a", "b")
+    one, other = folders.open("a"), folders.open("b")
+    receive(one, "mine", 10)
+    receive(other, "theirs", 100)
+    for replica in (one, other):
+        end_and_renew(replica, cloud)
+    settle(one, cloud)
+    settle(other, cloud)
+    pull(one, cloud)
+    settle(one, cloud)
+    pull(other, cloud)
+    assert merged(cloud) == one.on_hand("tea") == other.on_hand("tea") == 111
+
+
+def test_a_life_that_others_use_before_it_has_begun_is_not_taken(folders: Folders, cloud: Cloud) -> None:
+    first = folders.open("a")
+    receive(first, "shared", 1)
+    forked(first)
+    assert first.end_the_old_life(S1) is not None
+    folders.copy("a", "b")
+    one, other = folders.open("a"), folders.open("b")
+    receive(one, "mine", 10)
+    end_and_renew(one, cloud)
+    settle(one, cloud)
+    pull(other, cloud)
+    settle(other, cloud)
+    assert merged(cloud) == other.on_hand("tea") == 11
+    assert other.entry("shared").status is Status.MERGED
+    assert one.lives.replica != other.lives.replica
+
+
+def test_the_root_of_a_command_stays_over_several_lives_and_when_it_runs_again(folders: Folders, cloud: Cloud) -> None:
+    replica = folders.open("a")
+    receive(replica, "c", 1)
+    root = replica.lives.replica
+    for _ in range(2):
+        forked(replica)
+        end_and_renew(replica, cloud)
+    assert replica.lives.replica != root
+    (batch,) = [decode_body(BatchCodec(FixedIds()).open(sealed.value).body) for sealed in replica.ship()]
+    assert [command.root for command in batch.commands] == [root]
+    assert batch.ends == (root,), "whoever lost the row that says so hears it again"
+
+
+def test_what_the_old_chain_had_refused_for_now_runs_again_in_every_copy_and_counts_once(
+    folders: Folders, cloud: Cloud
+) -> None:
+    first = folders.open("a")
+    receive(first, "c", 1)
+    folders.copy("a", "b")
+    one, other = folders.open("a"), folders.open("b")
+    cloud.rejects["c"] = "builds_on_refused"
+    ship(one, cloud)
+    del cloud.rejects["c"]
+    receive(other, "own", 10)
+    ship(other, cloud)
+    pull(other, cloud)
+    end_and_renew(other, cloud)
+    for replica in (other, one):
+        pulled = replica.pull_receipts(cloud.of(RECEIPTS, S1), S1)
+        replica.run_again(pulled)
+        settle(replica, cloud)
+    pull(other, cloud)
+    pull(one, cloud)
+    assert merged(cloud) == one.on_hand("tea") == other.on_hand("tea") == 11
+    assert one.entry("c").status is other.entry("c").status is Status.MERGED
 
 
 def test_what_nobody_can_tell_any_more_goes_to_a_person(folders: Folders, cloud: Cloud) -> None:
@@ -233,6 +417,10 @@ def test_what_nobody_can_tell_any_more_goes_to_a_person(folders: Folders, cloud:
     restored = folders.open("backup")
     receive(restored, "maybe-not", 100)
     receive(restored, "surely-not", 1000)
+    pull(restored, cloud)
+    end = restored.end_the_old_life(S1)
+    assert end is not None
+    cloud.merge(end)
     pull(restored, cloud)
     restored.renew([])
     settle(restored, cloud)
