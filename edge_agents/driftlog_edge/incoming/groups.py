@@ -11,7 +11,8 @@ from __future__ import annotations
 from driftlog_edge.ports import Record
 from driftlog_schemas import groups
 
-CATCH_UP_BOUND = 10_000
+CATCH_UP_BOUND = 200
+"""Below the end there is nothing to protect, and a large write holds up the loop and the disk."""
 LIVE_BOUND = 100_000
 """No worker makes a group of this size; a buffer that reaches it is applied and said so."""
 
