@@ -57,7 +57,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-def drained(replica: Replica, cloud: Cloud, work: Counter[str], commands: int, per_document: int) -> dict[str, float]:
+def drained(replica: Replica, cloud: Cloud, work: Counter[str], commands: int, documents: int) -> dict[str, float]:
     """The work of one command, from waiting to gone."""
     for number in range(commands):
         replica.run("receive", store="s1", sku=f"sku-{number % documents}", qty=1)
