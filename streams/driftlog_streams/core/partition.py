@@ -9,15 +9,17 @@ from __future__ import annotations
 import structlog
 
 from driftlog_crdt import BadEncoding, DocumentState, Place, Vector, dominates
-from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas import topics
+from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Taken, Verdict
 from driftlog_streams.core import chain, conflicts, taken
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.conflict_answers import owners_word
 from driftlog_streams.core.flight import PartitionFlight, seal
 from driftlog_streams.core.outcome_records import OutcomeRecords
-from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.rules import Collection, SpaceRules
 from driftlog_streams.core.state_cache import Entry, StateCache, Unreadable
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
@@ -75,7 +77,7 @@ class Partition:
     def take_back(self) -> PartitionWork:
         """Documents and rows are as the last flight left them. What was taken back; who waits is the caller's."""
         work = self.work
-        self.work = PartitionWork(self.number, carried=work.carried, group=work.group)
+        self.work = PartitionWork(self.number, carried=work.carried, group=work.group, answers=work.answers)
         for key, entry in work.dirty.items():
             self.cache.put_back(key, entry)
         for replica, row in work.bases.items():
@@ -139,30 +141,61 @@ class Partition:
 
     # -- documents
 
-    def heard(self, key: bytes, value: bytes | None) -> None:
-        """`value` is the last record of a document in the state topic, and may be somebody else's: unless it has seen all
-        that our state has, ours is published again.
+    # -- what is in the topics, and may be somebody else's
+
+    def heard(self, key: bytes, value: bytes | None) -> bool:
+        """`value` is the last record of a document in the state topic: unless it has seen all that our state has, ours is published
+        again. Was that so?
         """
         entry = self._entry(key)
         if entry is None:
-            return
+            return False
         theirs: Vector = {}
         if value is not None:
             try:
                 theirs = entry.collection.codec.decode(value).vector
             except (Undecodable, UnknownSchema, BadEncoding) as error:
                 log.warning("a state record that nobody can read", document=key.decode(), error=str(error))
-        if not dominates(theirs, entry.state.vector):
-            self.publish_again(key)
+        return not dominates(theirs, entry.state.vector) and self.publish_again(key)
 
-    def publish_again(self, key: bytes) -> None:
-        """Publish a document's state although it has not changed."""
+    def heard_row(self, replica: str, value: bytes | None) -> bool:
+        """`value` is the last record of a replica in the receipts topic: unless it knows what our row knows, ours is published
+        again. Was that so?
+        """
+        row = self.book.get(replica)
+        if row is None or value == self.rules.records.encode_chain_row(row):
+            return False
+        try:
+            found = None if value is None else self.rules.records.decode_chain_row(value)
+        except (Undecodable, UnknownSchema, RegistryUnreachable, ValueError) as error:
+            log.warning("a chain row is not readable", replica=replica, error=str(error))
+            found = None
+        if found is not None and found.replica == replica and chain.later(row, found) is found:
+            return False
+        self.publish_row_again(replica)
+        return True
+
+    def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
+        """`value` is the last record of a conflict: unless it says what our state says, ours is published. Was that so?"""
+        word = None if value is None else owners_word(self.rules, key, value, self._state_of)
+        if word is not None:
+            self.work.carried.append(OutRecord(topics.conflicts_topic(self.rules.name), self.number, key, word))
+        return word is not None
+
+    def _state_of(self, document: DocumentId, collection: Collection) -> DocumentState | None:
+        entry = self.entry_of(document)
+        return None if entry is None else entry.state
+
+    def publish_again(self, key: bytes) -> bool:
+        """Publish a document's state although it has not changed. False where there is none that we can read."""
         entry, work = self._entry(key), self.work
-        if entry is None or key in work.dirty:
-            return
-        work.changed(key, entry)
-        work.group = max(work.group, self.offset, 0)
-        work.again.add(key)
+        if entry is None:
+            return False
+        if key not in work.dirty:
+            work.changed(key, entry)
+            work.group = max(work.group, self.offset, 0)
+            work.again.add(key)
+        return True
 
     def publish_row_again(self, replica: str) -> None:
         """Publish a replica's chain row although it has not changed."""
