@@ -2,7 +2,7 @@
 
 from driftlog_crdt.add_wins_set import AddWinsSet
 from driftlog_crdt.bounded_counter import BoundedCounter
-from driftlog_crdt.causal import PAST, Dot, Vector, concurrent, covers, dominates, joined
+from driftlog_crdt.causal import PAST, Dot, Vector, changes_in, concurrent, covers, dominates, epoch_of, joined
 from driftlog_crdt.conflicts import Conflict, Place
 from driftlog_crdt.counter import Counter
 from driftlog_crdt.custom import Custom, assert_mergeable
@@ -85,9 +85,11 @@ __all__ = [
     "assert_mergeable",
     "bounded",
     "canonical",
+    "changes_in",
     "concurrent",
     "covers",
     "differ",
     "dominates",
+    "epoch_of",
     "joined",
 ]

@@ -10,7 +10,8 @@ With a lower bound, the distance to it is cut into *rights to go down*, each own
 its writer, a decrement uses up its writer's, a transfer hands some over. With an upper bound the same holds for *rights to
 go up* (room): a decrement creates them, an increment uses them, `transfer_room` hands them over. What `initial` leaves to a
 bound belongs to `holder`: one replica, or the device all of whose lives (`holder.life`) may start from it. A life takes from that only
-what its own rights do not cover, and leaves the others what it did not take.
+what its own rights do not cover, and leaves the others what it did not take. The same holds for what lives that are over have left to
+their device: the past gives it to the device's name, and its next life finds it there.
 
 State: per replica a row that only it writes: its increments, its decrements, the rights and the room it gave to each other. All
 numbers only grow, in the order of its ops, so `join` is the maximum of each cell.
@@ -170,25 +171,31 @@ class BoundedCounter(FieldType[Rows]):
         """How far `replica` may still go down; None without a lower bound."""
         if self.lower is None:
             return None
-        return self._share(state, replica, self.initial - self.lower, _down) + _down(state, replica)
+        left = state.get(PAST, _NO_ROW).rights
+        return self._share(state, replica, self.initial - self.lower, left, _down) + _down(state, replica)
 
     def room(self, state: Rows, replica: str) -> int | None:
         """How far `replica` may still go up; None without an upper bound."""
         if self.upper is None:
             return None
-        return self._share(state, replica, self.upper - self.initial, _up) + _up(state, replica)
+        left = state.get(PAST, _NO_ROW).room
+        return self._share(state, replica, self.upper - self.initial, left, _up) + _up(state, replica)
 
-    def _share(self, state: Rows, replica: str, held: int, balance: Callable[[Rows, str], int]) -> int:
-        """How much of what `initial` leaves to a bound this replica may take, or has taken."""
+    def _share(
+        self, state: Rows, replica: str, held: int, left: Mapping[str, int], balance: Callable[[Rows, str], int]
+    ) -> int:
+        """How much this replica may take, or has taken, of what is its device's: what `initial` leaves to a bound, if the device
+        holds that, and what earlier lives have left.
+        """
         if replica == self.holder:
             return held
-        if not self._is_life(replica):
+        device = _device_of(replica)
+        holds = bool(device) and device == self.holder
+        shared = left.get(device, 0) + (held if holds else 0)
+        if not device or not (shared or holds):
             return 0
-        others = [name for name in state if name != replica and (name == PAST or self._is_life(name))]
-        return held - sum(max(0, -balance(state, name)) for name in others)
-
-    def _is_life(self, replica: str) -> bool:
-        return bool(self.holder) and replica.startswith(f"{self.holder}.")
+        others = [n for n in state if n != replica and (_device_of(n) == device or (holds and n == PAST))]
+        return shared - sum(max(0, -balance(state, name)) for name in others)
 
     def fold(self, state: Rows, retired: Mapping[str, str], past: int) -> None:
         """The heirs receive what rights were left, as gifts of the past."""
@@ -198,15 +205,19 @@ class BoundedCounter(FieldType[Rows]):
         for row in rows:
             _add(over.rights, row.rights, names)
             _add(over.room, row.room, names)
-        for replica, heir in retired.items():
-            # What a life of the holder did not take of the holder's is for its other lives.
-            life = self._is_life(replica)
-            rights = _down(state, replica) if life else self.rights(state, replica)
-            room = _up(state, replica) if life else self.room(state, replica)
-            if self.lower is not None:
-                _add(over.rights, {heir: max(0, rights or 0)}, names)
-            if self.upper is not None:
-                _add(over.room, {heir: max(0, room or 0)}, names)
+        for replica, heir in sorted(retired.items()):
+            heir = heir or self.holder or _device_of(replica)
+            for bound, held, given, balance in (
+                (self.lower, self.initial - (self.lower or 0), over.rights, _down),
+                (self.upper, (self.upper or 0) - self.initial, over.room, _up),
+            ):
+                if bound is None:
+                    continue
+                rest = balance(state, replica) + (held if replica == self.holder else 0)
+                if rest >= 0:
+                    _add(given, {heir: rest}, names)
+                else:
+                    _settle(given, _device_of(replica), -rest)
         for name in names & state.keys():
             del state[name]
         for row in state.values():
@@ -271,6 +282,18 @@ def _add(total: dict[str, int], gifts: Mapping[str, int], to_nobody: Collection[
     for to, amount in gifts.items():
         if amount and to not in to_nobody:
             total[to] = total.get(to, 0) + amount
+
+
+def _settle(given: dict[str, int], device: str, taken: int) -> None:
+    """A life took this much of its device's. What the past had given to the device is spent now; the rest came from what the device holds."""
+    left = given.pop(device, 0) if device else 0
+    if left > taken:
+        given[device] = left - taken
+
+
+def _device_of(replica: str) -> str:
+    """The device of a life (`device.life`); empty where the name tells of none."""
+    return replica.rpartition(".")[0]
 
 
 def _larger(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:

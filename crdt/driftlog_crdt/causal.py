@@ -21,12 +21,34 @@ Vector = Mapping[str, int]
 PAST = "*"
 """The name under which replicas that are over are remembered together (see `forgetting`). No replica is called so."""
 
+PAST_BITS = 24
+MOST_FORGOTTEN = (1 << PAST_BITS) - 1
+"""So many ops can be in a document's past; above them stands its epoch."""
+
 
 class Dot(NamedTuple):
     """The name of one op of one document."""
 
     replica: str
     seq: int
+
+
+def epoch_of(vector: Vector) -> int:
+    """When the document of this vector began: after what was purged there (0: nothing ever was)."""
+    return vector.get(PAST, 0) >> PAST_BITS
+
+
+def without_epoch(vector: Vector) -> Vector:
+    """The vector without a past in which there are no ops."""
+    if PAST not in vector or vector[PAST] & MOST_FORGOTTEN:
+        return vector
+    return {replica: seq for replica, seq in vector.items() if replica != PAST}
+
+
+def changes_in(vector: Vector) -> int:
+    """How many ops the owner of `vector` has seen."""
+    past = vector.get(PAST, 0)
+    return sum(vector.values()) - past + (past & MOST_FORGOTTEN)
 
 
 def covers(vector: Vector, replica: str, seq: int) -> bool:

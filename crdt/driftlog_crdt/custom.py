@@ -42,7 +42,7 @@ from functools import reduce
 from typing import Any, ClassVar
 
 from driftlog_crdt import dotted
-from driftlog_crdt.causal import Dot, Vector, covers, joined
+from driftlog_crdt.causal import Dot, Vector, changes_in, covers, joined
 from driftlog_crdt.dotted import Writes
 from driftlog_crdt.errors import BadEncoding, BadOperation
 from driftlog_crdt.field_type import Branch, Sight, Write
@@ -92,7 +92,7 @@ class Custom(WritesField):
     def _sight(self, writes: Writes) -> Sight:
         nothing: Vector = {}
         seen = reduce(joined, map(_history, writes), nothing)
-        return Sight(self.value(writes), tuple(Dot(*write[:2]) for write in writes), sum(seen.values()))
+        return Sight(self.value(writes), tuple(Dot(*write[:2]) for write in writes), changes_in(seen))
 
     def apply(self, state: Writes, op: Op) -> None:
         self.put(state, op, *_carried(op))

@@ -28,7 +28,7 @@ Source: Shapiro et al. 2011, section 3.3.5 (observed remove), on whole documents
 
 from __future__ import annotations
 
-from driftlog_crdt.causal import Vector, dominates, joined
+from driftlog_crdt.causal import Vector, dominates, joined, without_epoch
 from driftlog_crdt.document_state import DocumentState
 from driftlog_crdt.ops import Op
 
@@ -48,7 +48,7 @@ def effective(state: DocumentState, op: Op) -> bool:
 def without_effect(state: DocumentState, replica: str, seq: int) -> None:
     """Count an op as seen that changes nothing."""
     if state.presence is None:
-        state.presence = dict(state.vector)
+        state.presence = dict(without_epoch(state.vector))
     state.vector[replica] = seq
 
 
@@ -62,7 +62,7 @@ def bury(state: DocumentState, op: Op) -> None:
 
 def unsee(state: DocumentState, op: Op, floor: Vector) -> None:
     """Under update-wins: what `floor` covers is no longer present. The fields have erased it already."""
-    present = state.vector if state.presence is None else state.presence
+    present = without_epoch(state.vector) if state.presence is None else state.presence
     state.presence = {replica: seq for replica, seq in present.items() if floor.get(replica, 0) < seq}
     _remember(state, op)
 
@@ -100,7 +100,7 @@ def _remember(state: DocumentState, op: Op) -> None:
 
 
 def _present(state: DocumentState) -> Vector:
-    return state.vector if state.presence is None else state.presence
+    return without_epoch(state.vector) if state.presence is None else state.presence
 
 
 def _joined_dots(left: Vector, left_seen: Vector, right: Vector, right_seen: Vector) -> dict[str, int]:

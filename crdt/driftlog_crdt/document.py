@@ -32,7 +32,7 @@ from dataclasses import field as attribute
 from typing import Any
 
 from driftlog_crdt import deletion, document_codec, forgetting, record, refusals
-from driftlog_crdt.causal import PAST, Vector, joined
+from driftlog_crdt.causal import PAST, Vector, joined, without_epoch
 from driftlog_crdt.conflicts import Conflict, Place, conflict_of
 from driftlog_crdt.declared import DeletePolicy, Field, OnConflict, Unit
 from driftlog_crdt.document_state import (
@@ -298,13 +298,17 @@ class DocumentType:
         """
         return forgetting.fold(state, self._types, retired)
 
-    def purgeable(self, state: DocumentState, floor: Vector) -> bool:
-        """May the tombstone go, since everybody has seen `floor`?"""
-        return forgetting.purgeable(state, floor)
-
     def exists(self, state: DocumentState) -> bool:
         """Is there a document to read: some op has an effect that no delete has taken?"""
-        return bool(state.vector if state.presence is None else state.presence)
+        return bool(without_epoch(state.vector) if state.presence is None else state.presence)
+
+    def begin(self, state: DocumentState, epoch: int) -> None:
+        """A document without ops begins after what was purged there until `epoch`, in place."""
+        forgetting.begin(state, epoch)
+
+    def blank(self, state: DocumentState) -> bool:
+        """Has it no ops?"""
+        return forgetting.blank(state)
 
     def deleted(self, state: DocumentState) -> bool:
         """Was it there, and is it deleted now?"""
@@ -318,10 +322,6 @@ class DocumentType:
         """The conflict that is open at one place."""
         merge, writes = self._type(place.field), self._standing(state, place)
         return conflict_of(place, writes, merge.rank) if contested(writes) else None
-
-    def writes_at(self, state: DocumentState, place: Place) -> Sequence[Write]:
-        """The writes that stand at one place, in dot order."""
-        return self._standing(state, place)
 
     def write_of(self, state: DocumentState, place: Place, replica: str, seq: int) -> Write | None:
         """The write that op `(replica, seq)` left at a place, while it stands."""

@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from driftlog_crdt.causal import dominates
+from driftlog_crdt.causal import dominates, without_epoch
 from driftlog_crdt.document_state import DocumentState
 from driftlog_crdt.errors import BadEncoding
 from driftlog_crdt.field_type import Encoded, FieldType
@@ -57,7 +57,7 @@ def _more(state: DocumentState) -> dict[str, Any]:
     more: dict[str, Any] = {}
     if state.grave is not None:
         more["grave"] = state.grave
-    if state.presence is not None and state.presence != state.vector:
+    if state.presence is not None and state.presence != without_epoch(state.vector):
         more["presence"] = state.presence
     if state.refused:
         more["refused"] = {replica: [list(run) for run in runs] for replica, runs in state.refused.items()}

@@ -11,6 +11,8 @@ the same place. From this follows all that is needed:
 - *The past has been seen by everybody.* Whatever an op takes away of what its writer saw, it takes of the past too, and all of it: an
   erase empties the past's cell, a remove takes its adds, a remembered remove of its is met by no add any more. So no claims are needed
   and one dot is enough, `(PAST, n)`; n counts the ops that were forgotten, so that folding in two steps or in one gives the same bytes.
+  Above the count stands the *epoch*: a document that begins where another of its name was purged begins with that place in the log as its
+  past (`begin`), so what knew the old one is told from what knows the new one.
 - *Ops on their way may still name the forgotten in their contexts.* Whoever merges says who is retired (`apply(..., retired)`), and what
   such an op knew of them counts as seen. An edge says "everybody but me" of its own ops: it had seen all that they name.
 - *A state that has not folded what another has is an earlier state of the same log*, and all that it has merged is in the other as well.
@@ -29,7 +31,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any, NamedTuple
 
-from driftlog_crdt.causal import PAST, Vector, dominates
+from driftlog_crdt.causal import MOST_FORGOTTEN, PAST, PAST_BITS, Vector, without_epoch
 from driftlog_crdt.document_state import DocumentState
 from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
@@ -44,6 +46,17 @@ class EverybodyBut(NamedTuple):
         return name != self.replica
 
 
+def begin(state: DocumentState, epoch: int) -> None:
+    """A document without ops begins in this epoch, in place."""
+    assert blank(state), "only a document without ops can begin"
+    state.vector = {PAST: epoch << PAST_BITS} if epoch else {}
+
+
+def blank(state: DocumentState) -> bool:
+    """Has it no ops?"""
+    return not without_epoch(state.vector)
+
+
 def fold(state: DocumentState, types: Mapping[str, FieldType[Any]], retired: Mapping[str, str]) -> bool:
     """Make the past of retired replicas, in place; each is given with the replica that inherits its rights. Was there any?"""
     standing = chain.from_iterable(types[name].holds(field) for name, field in state.fields.items())
@@ -51,7 +64,11 @@ def fold(state: DocumentState, types: Mapping[str, FieldType[Any]], retired: Map
     named = gone.keys() & state.vector.keys()
     if not named:
         return False
-    past = state.vector[PAST] = state.vector.get(PAST, 0) + sum(map(state.vector.__getitem__, named))
+    ops = sum(map(state.vector.__getitem__, named))
+    before = state.vector.get(PAST, 0)
+    if (before & MOST_FORGOTTEN) + ops > MOST_FORGOTTEN:
+        return False
+    past = state.vector[PAST] = before + ops
     if state.presence is not None and (named | {PAST}) & state.presence.keys():
         state.presence[PAST] = past
     for entries in (state.vector, state.presence, state.grave, state.refused):
@@ -74,12 +91,6 @@ def later(left: DocumentState, right: DocumentState) -> DocumentState | None:
     """The one that has forgotten more; None where both have forgotten the same."""
     ahead = left.vector.get(PAST, 0) - right.vector.get(PAST, 0)
     return left if ahead > 0 else right if ahead < 0 else None
-
-
-def purgeable(state: DocumentState, floor: Vector) -> bool:
-    """Is the document deleted, and has everybody (`floor`) seen all of it, so that even its tombstone may go?"""
-    present = state.vector if state.presence is None else state.presence
-    return state.grave is not None and not present and dominates(with_past(floor, state.vector), state.vector)
 
 
 def with_past(floor: Vector, vector: Vector) -> Vector:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+from driftlog_crdt import Vector, canonical
 from driftlog_schemas import bounds
 from driftlog_schemas.identity import device_id, device_of, is_replica_of, parse_document_key
 from driftlog_schemas.messages import Forgetting
 
 MAX_RETIRED = 4096
+SEEN_BYTES = 8
 MAX_PURGE = 2000
 """A group of states has so many null records then, in one flight."""
 
@@ -20,14 +23,25 @@ def encoded(forgetting: Forgetting) -> dict[str, Any]:
         "floor": forgetting.floor,
         "retired": retired,
         "heirs": [forgetting.retired[replica] for replica in retired],
-        "purge": list(forgetting.purge),
+        "purge": sorted(forgetting.purge),
+        "seen": b"".join(forgetting.purge[key] for key in sorted(forgetting.purge)),
     }
 
 
 def decoded(record: dict[str, Any]) -> Forgetting:
     """Inverse of `encoded`, of a record that was checked."""
     retired = dict(zip(record["retired"], record["heirs"], strict=True))
-    return Forgetting(record["floor"], retired, tuple(record["purge"]))
+    seen = record["seen"]
+    purge = {
+        key: seen[at : at + SEEN_BYTES]
+        for key, at in zip(record["purge"], range(0, len(seen), SEEN_BYTES), strict=True)
+    }
+    return Forgetting(record["floor"], retired, purge)
+
+
+def digest_of(vector: Vector) -> bytes:
+    """What a tombstone is known by: a change since it was chosen changes this."""
+    return hashlib.blake2b(canonical(dict(vector)).encode(), digest_size=SEEN_BYTES).digest()
 
 
 def check(record: dict[str, Any]) -> None:
@@ -48,8 +62,10 @@ def check(record: dict[str, Any]) -> None:
     for heir in filter(None, heirs):
         bounds.check_text("heirs", heir, bounds.MAX_REPLICA)
         _check_device("heirs", heir)
-    if len(purge) > MAX_PURGE or len(set(purge)) < len(purge):
-        raise bounds.OutOfBounds("purge", f"{len(purge)} documents, each once and at most {MAX_PURGE}")
+    if len(purge) > MAX_PURGE or len(set(purge)) < len(purge) or len(record["seen"]) != SEEN_BYTES * len(purge):
+        raise bounds.OutOfBounds(
+            "purge", f"{len(purge)} documents, each once and at most {MAX_PURGE}, with a digest each"
+        )
     for key in purge:
         _check_key(key)
 

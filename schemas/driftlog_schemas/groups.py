@@ -1,4 +1,4 @@
-"""The headers of a state record: which group it belongs to, and whether it ends it.
+"""The headers of a state record: which group it belongs to, whether it ends it, and by what a document went.
 
 They stand in headers because they depend on how the worker cut its work, while the value depends on the ops only. Anybody's
 tool may write to a topic, so reading a mark never fails.
@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 GROUP = "driftlog.group"
 LAST = "driftlog.last"
+PURGED = "driftlog.purged"
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 
@@ -20,6 +21,8 @@ class GroupMark(NamedTuple):
 
     number: int
     last: bool
+    purged: int = 0
+    """Of a record without a value: offset of the op record by which the document went for good."""
 
 
 FOREIGN = GroupMark(-1, last=True)
@@ -35,42 +38,22 @@ def headers(number: int, *, last: bool) -> list[tuple[str, bytes]]:
     return result
 
 
+def purged(offset: int) -> tuple[str, bytes]:
+    """The further header of a record without a value."""
+    return PURGED, str(offset).encode()
+
+
 def parse(record_headers: Headers | None) -> GroupMark:
     """The mark of a record. A record without one, or with one that no worker writes, is a group of its own."""
-    number, last = -1, False
+    number, last, gone = -1, False, 0
     for name, value in record_headers or ():
         if name == GROUP and value and _is_number(value):
             number = int(value)
         elif name == LAST:
             last = value == b"1"
-    return FOREIGN if number < 0 else GroupMark(number, last)
-
-
-class Cut:
-    """Follows the records of a partition one after the other: do those read up to now make a consistent cut?
-
-    A crash may tear a group: some of its records are out, its end is not, and the groups that follow have smaller or equal numbers and
-    bring the rest. So what was read is whole when a record marked `last` comes whose number is at least the highest since it was whole.
-    """
-
-    __slots__ = ("highest",)
-
-    def __init__(self) -> None:
-        self.highest = -1
-        """The number that a group's end must reach; -1 while nothing is open."""
-
-    @property
-    def open(self) -> bool:
-        """Does something wait for its end?"""
-        return self.highest >= 0
-
-    def take(self, mark: GroupMark) -> bool:
-        """True if this record makes it whole. A foreign record ends nothing but itself."""
-        self.highest = max(self.highest, mark.number)
-        if not mark.last or mark.number < self.highest:
-            return False
-        self.highest = -1
-        return True
+        elif name == PURGED and value and _is_number(value):
+            gone = int(value)
+    return FOREIGN if number < 0 else GroupMark(number, last, gone)
 
 
 def _is_number(text: bytes) -> bool:

@@ -13,6 +13,10 @@ from typing import NamedTuple, NewType
 DeviceId = NewType("DeviceId", str)
 ReplicaId = NewType("ReplicaId", str)
 
+CLOUD = DeviceId("cloud")
+"""The device of the workers themselves: what it writes is what a partition forgets."""
+CLOUD_REPLICA = ReplicaId("cloud.forget")
+
 LIFE_LENGTH = 8
 _LIFE_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 _LIFE = re.compile(rf"[a-z0-9]{{1,{LIFE_LENGTH}}}\Z")

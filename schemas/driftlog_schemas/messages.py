@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from driftlog_crdt import Op, Origin, Plain
+from driftlog_crdt import Op, Origin, Plain, changes_in
 from driftlog_schemas.identity import DocumentId
 
 
@@ -37,7 +37,7 @@ class Command(NamedTuple):
 
     def origin(self, op: Op, append_ms: int) -> Origin:
         """What is kept with the write of one of its ops, in fields whose conflicts are published: who caused it."""
-        seen = sum(op.context.values()) if op.context else 0
+        seen = changes_in(op.context) if op.context else 0
         return Origin(self.id, self.actor, append_ms, seen + op.seq - 1)
 
 
@@ -49,8 +49,8 @@ class Forgetting:
     """Op offset; whoever had not read up to it is away."""
     retired: Mapping[str, str] = field(default_factory=dict)
     """Replicas that are over because nothing was heard of them -> the device that inherits their rights, "" for each counter's holder."""
-    purge: tuple[bytes, ...] = ()
-    """Keys of deleted documents that go for good."""
+    purge: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Keys of deleted documents that go for good -> short digest of the vector with which they do."""
 
 
 @dataclass(frozen=True, slots=True)

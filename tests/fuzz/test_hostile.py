@@ -273,7 +273,9 @@ def test_hostile_guards(check: Any) -> None:
     guard = dataclasses.replace(collection.guards[0], check=only_theirs)
     broker.cloud.rules.collections["Stock"] = collection._replace(guards=(guard,))
     merger = broker.cloud.new_life(parking=Parking(limit=50))
-    merger._net._decider = Decider(broker.cloud.rules, merger._at.cache, lambda name: watch_guard(name, 0.05))
+    merger._net._decider = Decider(
+        broker.cloud.rules, merger._at.cache, merger._at.memory, lambda name: watch_guard(name, 0.05)
+    )
     for seq in (1, 2):
         broker.cloud.merge(command(f"c{seq}", count(stock("theirs"), 1, seq, BAD)), replica=BAD)
     broker.goes_on()

@@ -30,6 +30,8 @@ from driftlog_crdt import (
     Register,
     RemoveWinsSet,
     Text,
+    changes_in,
+    epoch_of,
 )
 from tests.properties.cases import DOCUMENTS, documents
 from tests.properties.histories import REPLICAS, History, histories
@@ -304,15 +306,39 @@ def test_nobody_writes_as_the_past_and_nobody_gives_to_those_who_are_over() -> N
         seats.permit(state, gift, {"b"})
 
 
-def test_a_tombstone_may_go_when_everybody_has_seen_it() -> None:
+def test_a_document_that_begins_after_a_purge_is_later_than_all_that_was_before_it() -> None:
+    counted = DocumentType("Counted", {"n": Field(Counter())})
+    old, new = counted.new(), counted.new()
+    for _ in range(3):
+        counted.apply(old, counted.prepare(old, "a", 0, "n", "increment", 5))
+    counted.begin(new, 70)
+    assert counted.blank(new)
+    assert not counted.exists(new)
+    counted.apply(new, counted.prepare(new, "b", 0, "n", "increment", 1))
+    assert counted.exists(new)
+    assert epoch_of(new.vector) == 70
+    assert counted.encode(counted.join(old, new)) == counted.encode(counted.join(new, old)) == counted.encode(new)
+
+
+def test_the_beginning_of_a_document_is_none_of_its_ops() -> None:
     counted = DocumentType("Counted", {"n": Field(Counter())})
     state = counted.new()
+    counted.begin(state, 70)
+    counted.see(state, Op("a", 1, 0, "n", "increment", 5))
+    assert not counted.exists(state)
     counted.apply(state, counted.prepare(state, "a", 0, "n", "increment", 5))
-    assert not counted.purgeable(state, {"a": 1})
-    counted.apply(state, counted.prepare(state, "b", 0, "", "delete", None))
-    assert not counted.purgeable(state, {"a": 1})
-    assert counted.purgeable(state, {"a": 1, "b": 1})
+    assert counted.values(state) == {"n": 5}
+    assert changes_in(state.vector) == 2
     counted.fold(state, {"a": "b"})
-    assert counted.purgeable(state, {"b": 1})
-    counted.apply(state, counted.prepare(state, "b", 0, "n", "increment", 1))
-    assert not counted.purgeable(state, {"b": 2})
+    assert state.vector == {PAST: (70 << 24) + 2}
+    assert counted.exists(state)
+    counted.apply(state, counted.prepare(state, "b", 0, "", "delete", None))
+    assert counted.deleted(state)
+
+
+def test_a_past_that_is_full_takes_no_more() -> None:
+    counted = DocumentType("Counted", {"n": Field(Counter())})
+    state = counted.new()
+    state.vector = {PAST: (3 << 24) + (1 << 24) - 2, "a": 2}
+    assert not counted.fold(state, {"a": "b"})
+    assert state.vector["a"] == 2

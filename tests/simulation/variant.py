@@ -12,12 +12,10 @@ from typing import Any, ClassVar
 from driftlog_crdt import DocumentState, Op
 from driftlog_edge.ports import Writes
 from driftlog_edge.store.journal import Journal, Ticket
-from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.decision import Decider
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
-from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.trial import Watch
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,9 @@ class DedupesByOffset(Decider):
 class MergesByOffset(PartitionMerger):
     """A merger that decides so."""
 
-    def __init__(self, rules: SpaceRules, partition: int, cache: StateCache, book: ChainBook, decider: Decider) -> None:
-        self._by_offset = DedupesByOffset(rules, cache)
-        super().__init__(rules, partition, cache, book, decider=self._by_offset)
+    def _decider(self, watch: Watch) -> Decider:
+        self._by_offset = DedupesByOffset(self._at.rules, self._at.cache, self._at.memory, watch)
+        return self._by_offset
 
     def resume(self, following: int) -> None:
         self._by_offset.first_unmerged = following

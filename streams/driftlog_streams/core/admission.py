@@ -16,11 +16,11 @@ from driftlog_crdt import AlgebraError
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, batch_digest, decode_body
 from driftlog_schemas.devices import DeviceStatus, Standing
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
-from driftlog_schemas.identity import DocumentId, is_replica_of
+from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, DocumentId, is_replica_of
 from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
-from driftlog_streams.core.rights import forbidden
+from driftlog_streams.core.rights import FORGET, forbidden
 from driftlog_streams.core.rules import Devices, SpaceRules
 
 MAX_RECORD_BYTES = MAX_BATCH_BYTES + 4096
@@ -97,11 +97,29 @@ def _refused(batch: Batch, device: Standing, partition: int, rules: SpaceRules) 
 
     if device.status is not DeviceStatus.ACTIVE:
         return refuse("revoked", f"the device was {device.status.value} before this arrived")
+    if batch.forget is not None or device.device_id == CLOUD:
+        return _not_the_cloud(batch, device, partition, rules, refuse)
     if not is_replica_of(batch.replica, device.device_id):
         return refuse("wrong_replica", f"{batch.replica!r} is no life of this device")
     if batch.space != rules.name or batch.partition != partition:
         return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")
     return _malformed(batch, partition, rules, refuse)
+
+
+def _not_the_cloud(
+    batch: Batch, device: Standing, partition: int, rules: SpaceRules, refuse: Callable[[str, str], Refusal]
+) -> Refusal | None:
+    """What a partition forgets only the workers' own device says, and it says nothing else."""
+    if device.device_id != CLOUD or FORGET not in device.permissions or device.expired:
+        return refuse(
+            "forbidden",
+            f"the device may not make a partition forget; that takes {FORGET!r}, which '*' does not contain",
+        )
+    if batch.forget is None or batch.commands or batch.replica != CLOUD_REPLICA:
+        return refuse("malformed", f"{CLOUD} writes only what a partition forgets")
+    if batch.space != rules.name or batch.partition != partition:
+        return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")
+    return None
 
 
 def _malformed(

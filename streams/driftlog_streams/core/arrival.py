@@ -11,6 +11,11 @@ from driftlog_schemas.devices import Standing
 from driftlog_schemas.messages import Batch, Command
 
 
+def believed(batch: Batch, offset: int) -> int:
+    """What the writer of the batch at this offset had read. Who claims what was not there yet has read another log."""
+    return batch.read if batch.read < offset else -1
+
+
 class Arrival(NamedTuple):
     """One command of one batch of one device."""
 
@@ -26,6 +31,11 @@ class Arrival(NamedTuple):
     def key(self) -> bytes:
         """Its name among those that wait."""
         return f"{self.batch.replica}/{self.batch.number}/{self.command.id}".encode()
+
+    @property
+    def read(self) -> int:
+        """Op offset up to which its writer had read the partition."""
+        return believed(self.batch, self.offset)
 
     @property
     def place(self) -> tuple[int, int, bytes]:

@@ -9,9 +9,9 @@ whatever a restored backup or a copied folder sends beside it is `forked`, with 
     a known number, the same digest         a repeat: answered with the row as it is
     a known number, another digest; or a wrong prev     `forked`
     number > last + 1                       `early`: to be sent again, behind what is missing
-    a new number, before the head's record  `early` still, read again after a crash: when it was first met, what it follows was missing
     below what the row still knows          a repeat if all its dots are covered, else `forked`
     after the life has ended                `ended` or `retired`
+    written by somebody who had not read up to the partition's floor    `away` (see `memory`), whatever else it is, unless it is refused anyway
 
 A life is ended by a batch of the same device (`Batch.ends`), by its own or, where a folder was copied or restored, by that of the life
 that follows it: whatever somebody sends under the old name after that record is not taken.
@@ -64,6 +64,7 @@ class Fit(Enum):
     WINDOW_FULL = "window_full"
     ENDED = "ended"
     RETIRED = "retired"
+    AWAY = "away"
 
 
 def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
@@ -80,7 +81,7 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
         return Fit.REPEAT if known.digest == link.digest[:SHORT_DIGEST_BYTES] else Fit.FORKED
     if row.ended and row.ended_at <= link.offset:
         return Fit(row.ended)
-    if number > row.last + 1 or link.offset < row.offset:
+    if number > row.last + 1:
         return Fit.EARLY
     if link.batch.prev != row.head:
         return Fit.FORKED
@@ -90,6 +91,11 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
     if len(kept) >= MAX_ENTRIES or room > MAX_ROW_BYTES - _HEAD_BYTES:
         return Fit.WINDOW_FULL
     return Fit.NEXT
+
+
+def retired(row: ChainRow, offset: int, heir: str) -> ChainRow:
+    """The row of a life that nothing was heard of for long: the record at this offset ends it."""
+    return replace(row, ended=Fit.RETIRED.value, ended_at=offset, heir=heir)
 
 
 def entry_of(row: ChainRow, number: int) -> ChainEntry | None:

@@ -7,6 +7,8 @@ of its replica and every context is covered. Then the decision is made once and 
     it came by another life      -> what was decided then; its dots are to be seen, without effect (`taken`)
     permit over, collection or field not declared here, or a document that this release cannot read
                                  -> deferred: nothing is seen, its device sends it again
+    a document was purged and the command speaks of the old one
+                                 -> rejected as `purged`: its ops there are not seen, its device runs it again
     all dots covered             -> merged before
     something is missing         -> a blocker: it waits
     objection, guard, size       -> rejected: all its dots are to be seen, without effect; so is what was built on a rejected change
@@ -30,6 +32,7 @@ from driftlog_schemas import bounds
 from driftlog_schemas.messages import Command, CommandOutcome, Verdict
 from driftlog_streams.core.admission import objection
 from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.parking import Blocker
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache, Unreadable
@@ -68,8 +71,9 @@ class Decision(NamedTuple):
 class Decider:
     """Decides the commands of one partition."""
 
-    def __init__(self, rules: SpaceRules, cache: StateCache, watch: Watch = unwatched) -> None:
+    def __init__(self, rules: SpaceRules, cache: StateCache, memory: Memory, watch: Watch = unwatched) -> None:
         self._rules = rules
+        self._memory = memory
         self._cache = cache
         self._watch = watch
         self.careful = False
@@ -87,9 +91,12 @@ class Decider:
         if not_now is not None:
             return not_now
         against = objection(command, arrival.device, self._rules)
-        steps, fresh, blocker = self._survey(arrival, against is not None)
+        steps, fresh, blocker, outlived = self._survey(arrival, against is not None)
         if blocker is not None:
             return blocker
+        if outlived is not None:
+            against = against or ("purged", f"{'/'.join(outlived)} was deleted and is forgotten since")
+            return Decision(CommandOutcome(command.id, Verdict.REJECTED, *against), Effect.SEE, steps)
         if steps and not fresh:
             return Decision(CommandOutcome(command.id, _ACCEPTED), Effect.NONE, steps)
         if against is None and fresh < len(steps):
@@ -122,14 +129,16 @@ class Decider:
         if repeated and (not_now := self._not_now(arrival)) is not None:
             return not_now
         idle = repeated or known.verdict is Verdict.REJECTED
-        steps, fresh, blocker = self._survey(arrival, idle)
+        steps, fresh, blocker, _ = self._survey(arrival, idle)
         if blocker is not None:
             return blocker
         if not fresh:
             return Decision(known, Effect.NONE, steps)
         if idle:
             return Decision(known, Effect.SEE, steps)
-        against, trial = on_copies(arrival, steps, asked=False, careful=True) if self.careful else (None, None)
+        against, trial = (
+            on_copies(arrival, steps, self._memory, asked=False, careful=True) if self.careful else (None, None)
+        )
         if against is not None:
             return _deferred(arrival.command, "quarantined", ": ".join(against))
         return Decision(known, Effect.APPLY, steps, trial)
@@ -140,7 +149,7 @@ class Decider:
         return decided if isinstance(decided, Blocker) else None
 
     def _survey(self, arrival: Arrival, rejected: bool) -> Survey:
-        return survey(arrival, rejected, self._rules, self._cache, self.is_duplicate)
+        return survey(arrival, rejected, self._rules, self._cache, self.is_duplicate, self._memory)
 
     def is_duplicate(self, state: DocumentState, op: Op, offset: int) -> bool:
         """Dedupe is by dot against the version vector only."""
@@ -154,8 +163,9 @@ class Decider:
             or leans_on_itself(steps)
             or any(entry.collection.guards or entry.size + growth > entry.collection.limit for _, entry, _, _ in steps)
         ):
-            return on_copies(arrival, steps, self._watch, asked=True, careful=self.careful)
-        return next(filter(None, (unfounded(e, e.state, op) for _, e, op, weight in steps if weight)), None), None
+            return on_copies(arrival, steps, self._memory, self._watch, asked=True, careful=self.careful)
+        over = self._memory.over
+        return next(filter(None, (unfounded(e, e.state, op, over) for _, e, op, weight in steps if weight)), None), None
 
 
 def _undeclared(command: Command, what: str) -> Decision:

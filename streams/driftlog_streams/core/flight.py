@@ -15,14 +15,16 @@ Must never happen: a state on the wire while an outcome of its flight or an earl
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_schemas import groups, topics
+from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
+from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
 LIMIT = 4
@@ -46,20 +48,27 @@ class PartitionFlight:
     partition: int
     outcomes: list[OutRecord]
     states: list[OutRecord]
-    writes: list[tuple[bytes, bytes]]
+    writes: list[tuple[bytes, bytes | None]]
     rows: list[tuple[str, bytes]]
     sources: list[Any]
     work: PartitionWork
-    sent: Mapping[str, int]
-    """How many records it publishes, by topic."""
-    last: dict[str, int] = field(default_factory=dict)
-    """Where each topic has the last of them, as far as they are delivered."""
+    passed: Passed = field(default_factory=Passed)
+    """What is deleted here, or gone."""
+    last_state_offset: int = -1
+    """Where the state topic has the group's end; known after SECOND, -1 if it published no state."""
+    last_row_offset: int = -1
+    """Where the receipts topic has the last of its rows."""
 
-    def delivered(self, offsets: Mapping[tuple[str, int], int]) -> None:
-        """A stage's last offsets, by topic and partition."""
-        for topic in self.sent:
-            at = offsets.get((topic, self.partition), -1)
-            self.last[topic] = max(at, self.last.get(topic, -1))
+    def delivered(self, state_offset: int, row_offset: int) -> None:
+        """A stage's last offsets in the state and the receipts topic; -1 for none."""
+        self.last_state_offset = max(self.last_state_offset, state_offset)
+        self.last_row_offset = max(self.last_row_offset, row_offset)
+
+    def moved(self, mark: StoreMark, *, alone: bool) -> StoreMark:
+        """How far the store is with this part in. Rows of flights behind it may stand before its own: only alone it speaks for all."""
+        assert self.last_state_offset >= 0 or not self.writes, "states are delivered before they are stored"
+        position = max(mark.position, self.last_state_offset)
+        return mark.moved(position, self.work.group, self.last_row_offset if alone else -1)
 
 
 @dataclass(slots=True)
@@ -104,15 +113,24 @@ def seal(rules: SpaceRules, work: PartitionWork, conflicts: Sequence[OutRecord] 
     """One partition's part of a flight; each changed document is encoded once. Nothing of `work` is changed, whatever is raised."""
     topic, receipts = topics.state_topic(rules.name), topics.receipts_topic(rules.name)
     outcomes, states = [*work.carried, *work.outcomes, *conflicts], []
-    writes: list[tuple[bytes, bytes]] = []
+    writes: list[tuple[bytes, bytes | None]] = []
+    passed = Passed()
     remaining = len(work.dirty)
     # Tombstones of released commands may go out alone, with nothing merged: then there is no group.
     plain: Marks = groups.headers(work.group, last=False) if work.dirty else ()
     for key, entry in work.dirty.items():
         remaining -= 1
-        value = entry.collection.codec.encode(entry.document, entry.state)
+        kind = entry.collection.type
+        # A document without ops is one that was purged, and nothing came after it.
+        value = None if kind.blank(entry.state) else entry.collection.codec.encode(entry.document, entry.state)
         writes.append((key, value))
+        if value is None:
+            passed.gone[key] = entry.purged
+        elif kind.deleted(entry.state):
+            passed.dead[key] = work.group
         marks = plain if remaining else groups.headers(work.group, last=True)
+        if value is None:
+            marks = [*marks, groups.purged(entry.purged)]
         states.append(OutRecord(topic, work.partition, key, value, marks))
     rows = [(replica, rules.records.encode_chain_row(row)) for replica, row in work.rows.items()]
     for replica, value in rows:
@@ -121,8 +139,7 @@ def seal(rules: SpaceRules, work: PartitionWork, conflicts: Sequence[OutRecord] 
     for record in (*outcomes, *states):
         if len(record.key) + len(record.value or b"") > MAX_RECORD_BYTES:
             raise Oversized(f"{record.topic}: {record.key[:200]!r} would take {len(record.value or b'')} bytes")
-    sent = Counter(record.topic for record in (*outcomes, *states))
-    return PartitionFlight(work.partition, outcomes, states, writes, rows, work.sources, work, sent)
+    return PartitionFlight(work.partition, outcomes, states, writes, rows, work.sources, work, passed)
 
 
 class FlightDeck:

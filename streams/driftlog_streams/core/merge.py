@@ -29,7 +29,7 @@ from driftlog_streams.core.refusals import RefusalBudget
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.state_cache import Entry, StateCache
 from driftlog_streams.core.survey import Step
-from driftlog_streams.core.trial import apply_steps
+from driftlog_streams.core.trial import Watch, apply_steps, unwatched
 from driftlog_streams.core.waiting import Waiting
 from driftlog_streams.core.work import Merged, PartitionWork
 
@@ -43,6 +43,7 @@ _REASONS = {
     Fit.WINDOW_FULL: "too many batches have no receipt yet",
     Fit.ENDED: "this life had said that it is over",
     Fit.RETIRED: "this life was retired",
+    Fit.AWAY: "its writer was away for longer than the partition remembers: it reads again, and takes a new life",
 }
 
 
@@ -56,7 +57,7 @@ class PartitionMerger:
         cache: StateCache,
         book: ChainBook,
         parking: Parking | None = None,
-        decider: Decider | None = None,
+        watch: Watch = unwatched,
     ) -> None:
         self._at = Partition(rules, partition, cache, book)
         self._strangers, self._noise = RefusalBudget(), RefusalBudget(NOISE_A_MINUTE)
@@ -65,7 +66,10 @@ class PartitionMerger:
         """The op offset from which a crash would replay; the rim tells."""
         self.parking = Parking() if parking is None else parking
         self._waiting = Waiting(self.parking, self._decide_again, self._released)
-        self._net = Net(self._at, Decider(rules, cache) if decider is None else decider, self._waiting)
+        self._net = Net(self._at, self._decider(watch), self._waiting)
+
+    def _decider(self, watch: Watch) -> Decider:
+        return Decider(self._at.rules, self._at.cache, self._at.memory, watch)
 
     @property
     def work(self) -> PartitionWork:
@@ -104,8 +108,12 @@ class PartitionMerger:
             return
         batch = admission.batch
         link = Link(batch, admission.digest, admission.device.device_id, offset, append_ms)
+        if self._at.memory.old_news:
+            return
         row = self._at.book.get(batch.replica)
         where = chain.fit(row, link, self.committed)
+        if self._at.memory.away(batch) and where not in _REASONS:
+            where = Fit.AWAY
         if where is Fit.BELOW:
             where = Fit.REPEAT if self._at.all_seen(batch) else Fit.FORKED
         if where is Fit.NEXT:
@@ -134,7 +142,11 @@ class PartitionMerger:
         row = chain.entered(
             self._at.book.get(batch.replica), link, outcomes, _skew(millis(newest), link.append_ms), self.committed
         )
-        self._at.write_row(batch.replica, row, urgent=wide or bool(row.entries[-1].outcomes) or bool(row.ended))
+        if batch.forget is not None:
+            row = self._at.memory.with_entry(row, batch.forget, link.offset)
+        urgent = wide or bool(row.entries[-1].outcomes) or bool(row.ended) or batch.forget is not None
+        self._at.write_row(batch.replica, row, urgent=urgent)
+        self._forget(link)
         self.work.ops += sum([len(c.ops) for c in batch.commands])
 
     def _end_lives(self, link: Link) -> None:
@@ -160,10 +172,8 @@ class PartitionMerger:
         row = self._at.book.get(replica)
         assert row is not None, "a repeat has a row"
         entry = chain.entry_of(row, number)
-        if entry is not None and link.offset < entry.offset:
-            self._at.write_row(replica, row, urgent=False)
-            return  # refused when it was first met, and read again after a crash: what counts comes there
         self._end_lives(link)
+        self._forget(link)
         urgent = False
         for arrival in _arrivals(admission, link):
             known = None if entry is None else chain.verdict_of(entry, arrival.command.id)
@@ -174,6 +184,22 @@ class PartitionMerger:
                 row = chain.decided(row, number, outcome)
                 urgent = True
         self._at.write_row(replica, row, urgent=urgent)
+
+    def _forget(self, link: Link) -> None:
+        """Forget what the cloud says here; read again after a crash, what that has not let through. A late copy says nothing."""
+        forgetting, here = link.batch.forget, self._at.memory.entry(link.offset)
+        if forgetting is None or here is None:
+            return
+        self._at.memory.now = here
+        for replica, heir in forgetting.retired.items():
+            self._at.retire(replica, heir, here)
+        for key, seen in forgetting.purge.items():
+            self._at.purge(key, seen, here.offset)
+        for arrival in self.parking.waiting():
+            if arrival.read < here.floor:
+                self.parking.remove(arrival)
+                self._released(arrival, Decision(_too_long(arrival)))
+        self._waiting.release()
 
     def _refuse(self, refusal: Refusal, offset: int, append_ms: int) -> None:
         log.warning("batch refused", code=refusal.code, device=refusal.device_id, reason=refusal.reason, offset=offset)
@@ -234,7 +260,7 @@ class PartitionMerger:
     def _apply(self, arrival: Arrival, decision: Decision) -> Sequence[DocumentId]:
         """Make the command's changes. Where one of them had no effect."""
         trial = decision.trial
-        done = apply_steps(arrival, decision.steps) if trial is None else trial.done
+        done = apply_steps(arrival, decision.steps, self._at.memory) if trial is None else trial.done
         for key, entry, op, weight in decision.steps:
             if not weight:
                 continue
@@ -242,6 +268,7 @@ class PartitionMerger:
                 entry.size += weight
             else:
                 entry.state, entry.size = trial.states[key], trial.sizes[key]
+            self._at.memory.fold(entry, op)
             self._changed(key, entry, op.replica)
         self.work.outcomes += map(self._at.records.conflict, done.ended)
         self.work.contested.update(dict.fromkeys(done.contested))
@@ -252,6 +279,7 @@ class PartitionMerger:
         for key, entry, op, weight in steps:
             if weight:
                 entry.collection.type.see(entry.state, op)
+                self._at.memory.fold(entry, op)
                 self._changed(key, entry, op.replica)
 
     def _changed(self, key: bytes, entry: Entry, replica: str) -> None:
@@ -262,26 +290,13 @@ class PartitionMerger:
 
     # -- what is in the topic, and what another life has left
 
-    def heard(self, key: bytes, value: bytes | None) -> bool:
-        """`value` is the last record of a document in the state topic, and may be somebody else's. Is it answered?"""
-        return self._at.heard(key, value)
+    def heard(self, key: bytes, value: bytes | None) -> None:
+        """`value` is the last record of a document in the state topic, and may be somebody else's."""
+        self._at.heard(key, value)
 
-    def heard_row(self, key: bytes, value: bytes | None) -> bool:
-        """The same of a replica's chain row; what stands under a device's name is nobody's row."""
-        return self._at.heard_row(key.decode(errors="replace"), value)
-
-    def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
-        """The same of a conflict."""
-        return self._at.heard_conflict(key, value)
-
-    @property
-    def merged_to(self) -> int:
-        """The offset of the last op record that is merged."""
-        return self._at.offset
-
-    def publish_again(self, key: bytes) -> bool:
-        """Publish a document's state although it has not changed. False where there is none that we can read."""
-        return self._at.publish_again(key)
+    def publish_again(self, key: bytes) -> None:
+        """Publish a document's state although it has not changed."""
+        self._at.publish_again(key)
 
     def publish_row_again(self, replica: str) -> None:
         """Publish a replica's chain row although it has not changed."""
@@ -304,6 +319,11 @@ class PartitionMerger:
 def _arrivals(admission: Admitted, link: Link) -> list[Arrival]:
     batch, device = admission.batch, admission.device
     return [Arrival(c, batch, device, link.append_ms, link.offset, admission.value) for c in batch.commands]
+
+
+def _too_long(arrival: Arrival) -> CommandOutcome:
+    reason = "what it waits for has not come for as long as the partition remembers"
+    return CommandOutcome(arrival.command.id, Verdict.DEFERRED, "parked_too_long", reason)
 
 
 def _skew(newest_ms: int, append_ms: int) -> int:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import structlog
 
-from driftlog_crdt import BadEncoding, DocumentState, Place, Vector, dominates
-from driftlog_schemas import topics
-from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
+from driftlog_crdt import BadEncoding, DocumentState, Place, Vector, dominates, epoch_of
+from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.forgetting_codec import digest_of
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Taken, Verdict
+from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Forgot, Taken, Verdict
 from driftlog_streams.core import chain, conflicts, taken
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain_book import ChainBook
-from driftlog_streams.core.conflict_answers import owners_word
 from driftlog_streams.core.flight import PartitionFlight, seal
+from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.outcome_records import OutcomeRecords
-from driftlog_streams.core.rules import Collection, SpaceRules
-from driftlog_streams.core.state_cache import Entry, StateCache, Unreadable
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.state_cache import Entry, Sealed, StateCache, Unreadable
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
 log = structlog.get_logger()
@@ -37,10 +37,12 @@ class Partition:
         self.records = OutcomeRecords(rules, number)
         self.work = PartitionWork(number)
         self.offset = -1
+        self.memory = Memory(book)
 
     def reach(self, offset: int) -> None:
         """The record at this offset is the one that is merged now."""
         self.work.group = self.offset = offset
+        self.memory.reach(offset)
 
     # -- flights
 
@@ -51,7 +53,7 @@ class Partition:
         part = seal(self.rules, work, self._standing())
         work.on_stored = self._stored
         for (_, entry), (_, value) in zip(work.dirty.items(), part.writes, strict=True):
-            entry.size, entry.sealed = len(value), value
+            entry.size, entry.sealed = len(value or b""), Sealed(value, entry.purged)
         self.work = PartitionWork(self.number)
         return part
 
@@ -77,7 +79,7 @@ class Partition:
     def take_back(self) -> PartitionWork:
         """Documents and rows are as the last flight left them. What was taken back; who waits is the caller's."""
         work = self.work
-        self.work = PartitionWork(self.number, carried=work.carried, group=work.group, answers=work.answers)
+        self.work = PartitionWork(self.number, carried=work.carried, group=work.group)
         for key, entry in work.dirty.items():
             self.cache.put_back(key, entry)
         for replica, row in work.bases.items():
@@ -97,6 +99,12 @@ class Partition:
         self.book.put(replica, row)
         if urgent:
             work.urgent.add(replica)
+
+    def retire(self, replica: str, heir: str, here: Forgot) -> None:
+        """End a life of which nothing was heard since before the floor."""
+        row = self.book.get(replica)
+        if row is not None and not row.ended and row.offset < here.floor:
+            self.write_row(replica, chain.retired(row, here.offset, heir), urgent=True)
 
     def all_seen(self, batch: Batch) -> bool:
         """Is every dot of a batch covered?"""
@@ -141,61 +149,47 @@ class Partition:
 
     # -- documents
 
-    # -- what is in the topics, and may be somebody else's
-
-    def heard(self, key: bytes, value: bytes | None) -> bool:
-        """`value` is the last record of a document in the state topic: unless it has seen all that our state has, ours is published
-        again. Was that so?
+    def heard(self, key: bytes, value: bytes | None) -> None:
+        """`value` is the last record of a document in the state topic, and may be somebody else's: unless it has seen all
+        that our state has, ours is published again; so is that there is none, over what was before a purge.
         """
         entry = self._entry(key)
         if entry is None:
-            return False
+            return
         theirs: Vector = {}
+        ours = entry.state.vector
+        if entry.collection.type.blank(entry.state):
+            ours = {}
+            entry.purged = entry.purged or self.cache.purged(key)
         if value is not None:
             try:
                 theirs = entry.collection.codec.decode(value).vector
             except (Undecodable, UnknownSchema, BadEncoding) as error:
                 log.warning("a state record that nobody can read", document=key.decode(), error=str(error))
-        return not dominates(theirs, entry.state.vector) and self.publish_again(key)
+        if not dominates(theirs, ours) or (not ours and theirs and epoch_of(theirs) < entry.purged):
+            self.publish_again(key)
 
-    def heard_row(self, replica: str, value: bytes | None) -> bool:
-        """`value` is the last record of a replica in the receipts topic: unless it knows what our row knows, ours is published
-        again. Was that so?
-        """
-        row = self.book.get(replica)
-        if row is None or value == self.rules.records.encode_chain_row(row):
-            return False
-        try:
-            found = None if value is None else self.rules.records.decode_chain_row(value)
-        except (Undecodable, UnknownSchema, RegistryUnreachable, ValueError) as error:
-            log.warning("a chain row is not readable", replica=replica, error=str(error))
-            found = None
-        if found is not None and found.replica == replica and chain.later(row, found) is found:
-            return False
-        self.publish_row_again(replica)
-        return True
+    def purge(self, key: bytes, seen: bytes, offset: int) -> None:
+        """Take a tombstone away, if it still is as it was when that was decided."""
+        entry = self._entry(key)
+        if entry is None or not entry.collection.type.deleted(entry.state) or digest_of(entry.state.vector) != seen:
+            return
+        entry.state, entry.size, entry.purged = entry.collection.type.new(), 0, offset
+        if key not in self.work.dirty:
+            self.work.changed(key, entry)
 
-    def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
-        """`value` is the last record of a conflict: unless it says what our state says, ours is published. Was that so?"""
-        word = None if value is None else owners_word(self.rules, key, value, self._state_of)
-        if word is not None:
-            self.work.carried.append(OutRecord(topics.conflicts_topic(self.rules.name), self.number, key, word))
-        return word is not None
-
-    def _state_of(self, document: DocumentId, collection: Collection) -> DocumentState | None:
-        entry = self.entry_of(document)
-        return None if entry is None else entry.state
-
-    def publish_again(self, key: bytes) -> bool:
-        """Publish a document's state although it has not changed. False where there is none that we can read."""
+    def publish_again(self, key: bytes) -> None:
+        """Publish a document's state although it has not changed."""
         entry, work = self._entry(key), self.work
-        if entry is None:
-            return False
-        if key not in work.dirty:
-            work.changed(key, entry)
-            work.group = max(work.group, self.offset, 0)
-            work.again.add(key)
-        return True
+        if entry is None or key in work.dirty:
+            return
+        if entry.collection.type.blank(entry.state):
+            entry.purged = entry.purged or self.cache.purged(key)
+            if not entry.purged:
+                return  # nobody has ever written it
+        work.changed(key, entry)
+        work.group = max(work.group, self.offset, 0)
+        work.again.add(key)
 
     def publish_row_again(self, replica: str) -> None:
         """Publish a replica's chain row although it has not changed."""

@@ -16,6 +16,8 @@ from driftlog_schemas.messages import Command
 ALL = "*"
 DIRECT = "_write"
 """The permission to write without a command."""
+FORGET = "_forget"
+"""The permission to make a partition forget; `*` does not contain it, and it is a right to no document."""
 
 
 class Rights(Protocol):
@@ -47,6 +49,8 @@ def has_a_right(collection: str, scope: str, rights: Rights, declared: Mapping[s
     if not _scope_granted(scope, rights):
         return False
     for permission in rights.permissions:
+        if permission == FORGET:
+            continue
         contract = declared.get(permission)
         if contract is None or contract.touches is None or collection in contract.touches:
             return True

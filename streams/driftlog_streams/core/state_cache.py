@@ -11,6 +11,7 @@ on every access.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from driftlog_crdt import BadEncoding, DocumentState
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
@@ -26,10 +27,17 @@ class Unreadable(Exception):
     """This release cannot read the state that the store has of a document."""
 
 
+class Sealed(NamedTuple):
+    """The record that a flight has of a document: None for one that was purged, by the op record at offset `purged`."""
+
+    value: bytes | None
+    purged: int
+
+
 class Entry:
     """A document under merge. `size` is about how many bytes its state takes."""
 
-    __slots__ = ("collection", "counted", "document", "flights", "room", "sealed", "size", "state")
+    __slots__ = ("collection", "counted", "document", "flights", "purged", "room", "sealed", "size", "state")
 
     def __init__(self, document: DocumentId, collection: Collection, state: DocumentState, size: int) -> None:
         self.document = document
@@ -41,8 +49,10 @@ class Entry:
         """Bytes that the room counts for it, while it is young."""
         self.flights = 0
         """In how many unfinished flights (and the next) it is."""
-        self.sealed: bytes | None = None
-        """The record that the newest unfinished flight has of it."""
+        self.sealed: Sealed | None = None
+        """What the newest unfinished flight has of it."""
+        self.purged = 0
+        """Offset of the op record that purged it, since it is in memory."""
 
     @property
     def bytes(self) -> int:
@@ -88,8 +98,15 @@ class CacheRoom:
 class StateCache:
     """key -> entry of one partition, read through `load` (the raw state record of the store)."""
 
-    def __init__(self, load: Callable[[bytes], bytes | None], room: CacheRoom | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[bytes], bytes | None],
+        room: CacheRoom | None = None,
+        purged: Callable[[bytes], int] = lambda key: 0,
+    ) -> None:
         self._load = load
+        self.purged = purged
+        """By which op record a document went for good, as far as the store knows; 0 for none."""
         self._room = room or CacheRoom()
         self._room.add(self)
         self._young: dict[bytes, Entry] = {}
@@ -114,7 +131,7 @@ class StateCache:
 
     def put_back(self, key: bytes, entry: Entry) -> None:
         """Forget what was merged into a document since it last left with a flight."""
-        raw = self._load(key) if entry.sealed is None else entry.sealed
+        raw, entry.purged = (self._load(key), 0) if entry.sealed is None else entry.sealed
         entry.state = _decoded(entry.document, entry.collection, raw)
         entry.size = 0 if raw is None else len(raw)
         entry.flights -= 1

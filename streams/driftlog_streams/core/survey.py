@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from driftlog_crdt import DocumentState, Op, bounded, canonical
+from driftlog_crdt import DocumentState, Op, bounded, canonical, epoch_of
 from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS
-from driftlog_schemas.identity import document_key
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.parking import Blocker
 from driftlog_streams.core.rights import has_a_right
 from driftlog_streams.core.rules import SpaceRules
@@ -36,20 +37,26 @@ Duplicate: TypeAlias = Callable[[DocumentState, Op, int], bool]
 
 
 class Survey(NamedTuple):
-    """A command's ops with their documents, how many are fresh, and the first thing that is missing."""
+    """A command's ops with their documents, how many are fresh, and the first thing that is missing.
+
+    `outlived` is a document that was purged, and perhaps began anew, since an op on it was written; such ops are no steps.
+    """
 
     steps: list[Step]
     fresh: int
     blocker: Blocker | None = None
+    outlived: DocumentId | None = None
 
 
-def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCache, duplicate: Duplicate) -> Survey:
+def survey(
+    arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCache, duplicate: Duplicate, memory: Memory
+) -> Survey:
     """Look up everything that a command touches. Raises `Unreadable`.
 
     A rejected command has no effect, so it needs no context; and where its device has no right at all, nothing of it is seen.
     """
     steps: list[Step] = []
-    fresh = 0
+    fresh, outlived, read = 0, None, arrival.read
     last: dict[bytes, int] = {}
     collections = rules.collections
     append_ms = arrival.append_ms
@@ -62,6 +69,8 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
             continue
         key = document_key(document)
         entry = cache.get(key, document, collection)
+        if collection.type.blank(entry.state):
+            collection.type.begin(entry.state, memory.now.purged)
         if op.hlc > latest:
             op = op._replace(hlc=bounded(op.hlc, append_ms))
         if op.field in collection.policies:
@@ -71,16 +80,20 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
             continue
         vector = entry.state.vector
         replica, seq, _, _, _, _, context, *_ = op
-        if seq != (last.get(key) or vector.get(replica, 0)) + 1:
+        before = last.get(key) or vector.get(replica, 0)
+        if memory.outlived(op, read, epoch_of(vector), before):
+            outlived = document
+            continue
+        if seq != before + 1:
             return Survey(steps, fresh, Blocker(key, replica, seq - 1))
         if context and not rejected:
             for r, s in context.items():
-                if vector.get(r, 0) < s and r != replica:
+                if vector.get(r, 0) < s and r != replica and r not in memory:
                     return Survey(steps, fresh, Blocker(key, r, s))
         last[key] = seq
         fresh += 1
         steps.append((key, entry, op, _weight(op)))
-    return Survey(steps, fresh)
+    return Survey(steps, fresh, None, outlived)
 
 
 def _weight(op: Op) -> int:

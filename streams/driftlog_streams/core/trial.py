@@ -6,7 +6,7 @@ done twice. A *careful* trial goes up to the bytes that would be published.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, TypeAlias
 
@@ -20,6 +20,7 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.rules import MAX_RECORD_BYTES
 from driftlog_streams.core.state_cache import Entry
 from driftlog_streams.core.survey import Step
@@ -58,7 +59,7 @@ class Trial(NamedTuple):
 
 
 def on_copies(
-    arrival: Arrival, steps: Sequence[Step], watch: Watch = unwatched, *, asked: bool, careful: bool
+    arrival: Arrival, steps: Sequence[Step], memory: Memory, watch: Watch = unwatched, *, asked: bool, careful: bool
 ) -> tuple[Against, Trial | None]:
     """Try a command: why its documents may not be as they would be after it, or the trial.
 
@@ -71,11 +72,11 @@ def on_copies(
     for key, entry, op, weight in steps:
         if not weight:
             continue
-        against = unfounded(entry, states[key], op) if asked else None
+        against = unfounded(entry, states[key], op, memory.over) if asked else None
         if against is not None:
             return against, None
         sizes[key] += weight
-        _apply(arrival, key, entry, states[key], op, done)
+        _apply(arrival, key, entry, states[key], op, memory, done)
     for key, entry in entries.items():
         against = _too_large(entry, states[key], key, sizes) or _guarded(entry, states[key], watch) if asked else None
         if against is None and careful:
@@ -109,19 +110,21 @@ def _asked(guard: GuardContract, entry: Entry, after: DocumentState) -> Against:
     return None
 
 
-def apply_steps(arrival: Arrival, steps: Sequence[Step]) -> Done:
+def apply_steps(arrival: Arrival, steps: Sequence[Step], memory: Memory) -> Done:
     """Apply the fresh ops in place."""
     done = Done([], [], [])
     for key, entry, op, weight in steps:
         if weight:
-            _apply(arrival, key, entry, entry.state, op, done)
+            _apply(arrival, key, entry, entry.state, op, memory, done)
     return done
 
 
-def _apply(arrival: Arrival, key: bytes, entry: Entry, state: DocumentState, op: Op, done: Done) -> None:
+def _apply(
+    arrival: Arrival, key: bytes, entry: Entry, state: DocumentState, op: Op, memory: Memory, done: Done
+) -> None:
     collection = entry.collection
     try:
-        applied = collection.type.apply(state, op)
+        applied = collection.type.apply(state, op, memory)
     except AlgebraError as error:  # checked before: only a defect in a field type comes here
         raise AssertionError(f"a checked op was refused by {collection.name}: {error}") from error
     if applied is APPLIED:
@@ -147,13 +150,13 @@ def leans_on_itself(steps: Sequence[Step]) -> bool:
     return False
 
 
-def unfounded(entry: Entry, state: DocumentState, op: Op) -> Against:
+def unfounded(entry: Entry, state: DocumentState, op: Op, over: Container[str]) -> Against:
     """Is `state` without what the op stands on: a rejected change that its writer believed in, or its writer's rights?"""
     kind = entry.collection.type
     if kind.builds_on_refused(state, op):
         return "builds_on_refused", f"{'/'.join(entry.document)}: written on a change of this device that was refused"
     try:
-        kind.permit(state, op)
+        kind.permit(state, op, over)
     except BadOperation as error:
         return "invalid", str(error)
     return None

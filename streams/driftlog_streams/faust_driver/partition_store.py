@@ -20,6 +20,7 @@ from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
+from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.errors import StoreFailed, StoreLocked
 
@@ -27,6 +28,12 @@ OPEN_SECONDS = 15.0
 CACHE_BYTES = 64 << 20
 _META = b"\x00driftlog"
 _ROWS = b"\x00row/"
+_DEAD = b"\x00dead/"
+"""+ group number + document key: what may be purged, lowest first"""
+_GROUP = b"\x00group/"
+"""+ document key: under which number it stands there; what stands under another is over"""
+_GONE = b"\x00gone/"
+"""+ document key: offset of the op record that purged it"""
 """No document key begins with a zero byte."""
 
 
@@ -63,6 +70,55 @@ class PartitionStore:
         """The value of a replica's last stored chain row."""
         return self._value(_row_key(replica))
 
+    def purged(self, key: bytes) -> int:
+        """Offset of the op record that purged a document; 0 for none that is remembered."""
+        return int.from_bytes(self._value(_GONE + key) or b"", "big")
+
+    def dead(self, below: int) -> Iterator[tuple[bytes, bytes]]:
+        """Documents that were deleted in a group below this number and have not changed since, with their state; oldest first.
+
+        What has changed since leaves the list on the way.
+        """
+        start = self._prefix + _DEAD
+        for place, _ in self._scan(start):
+            number, key = place[:8], place[8:]
+            if int.from_bytes(number, "big") >= below:
+                return
+            value = self.get(key) if self._value(_GROUP + key) == number else None
+            if value is None:
+                self._drop([start + place])
+            else:
+                yield key, value
+
+    def rows(self) -> Iterator[bytes]:
+        """Every chain row."""
+        return (value for _, value in self._scan(self._prefix + _ROWS))
+
+    def forget_gone(self, below: int) -> None:
+        """Nobody's late word can come any more on what was purged below this offset."""
+        start = self._prefix + _GONE
+        self._drop([start + key for key, at in self._scan(start) if int.from_bytes(at, "big") < below])
+
+    def _drop(self, keys: Iterable[bytes]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for key in keys:
+            batch.delete(key)
+        with _told("takes nothing"):
+            self._db.write(batch, self._write)
+
+    def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """What follows the prefix in each key, and its value, in order, as it is now."""
+        with _told("cannot be read"):
+            cursor = self._db.iter()
+            cursor.seek(prefix)
+        while cursor.valid():
+            key = cursor.key()
+            if not key.startswith(prefix):
+                return
+            yield key[len(prefix) :], cursor.value()
+            with _told("cannot be read"):
+                cursor.next()
+
     def _value(self, key: bytes) -> bytes | None:
         with _told("cannot be read"):
             value: bytes | None = self._db.get(self._prefix + key)
@@ -73,8 +129,9 @@ class PartitionStore:
         states: Iterable[tuple[bytes, bytes | None]],
         mark: StoreMark,
         rows: Iterable[tuple[str, bytes]] = (),
+        passed: Passed | None = None,
     ) -> None:
-        """Take states (None deletes), chain rows, and where the topics stand after them."""
+        """Take states (None deletes), chain rows, what has passed, and where the topics stand after them."""
         batch, prefix = WriteBatch(raw_mode=True), self._prefix
         for key, value in states:
             if value is None:
@@ -83,6 +140,13 @@ class PartitionStore:
                 batch.put(prefix + key, value)
         for replica, row in rows:
             batch.put(prefix + _row_key(replica), row)
+        for key, group in (passed or Passed()).dead.items():
+            number = group.to_bytes(8, "big")
+            batch.put(prefix + _DEAD + number + key, b"")
+            batch.put(prefix + _GROUP + key, number)
+        for key, offset in (passed or Passed()).gone.items():
+            batch.delete(prefix + _GROUP + key)
+            batch.put(prefix + _GONE + key, offset.to_bytes(8, "big"))
         batch.put(prefix + _META, mark.encode())
         with _told("takes nothing"):
             self._db.write(batch, self._write)

@@ -59,3 +59,25 @@ def test_a_life_that_is_over_leaves_the_rest_once(earned: int) -> None:
     rights = [SEATS.rights(state, name) or 0 for name in (NEW, GUEST)]
     assert rights == ([7, 0] if not earned else [10, 2])
     assert sum(rights) == whole
+
+
+def test_what_a_life_leaves_to_its_device_its_next_life_finds_and_spends_once() -> None:
+    state = after((OLD, "transfer", [GUEST, 6]), (GUEST, "decrement", 1))
+    SEATS.fold(state, {GUEST: "door"}, 1)
+    assert [SEATS.rights(state, name) for name in ("door.dddddddd", "door.eeeeeeee", "doors.dddddddd")] == [5, 5, 0]
+    SEATS.apply(state, Op("door.dddddddd", 1, 9, "seats", "decrement", 3))
+    assert [SEATS.rights(state, name) for name in ("door.dddddddd", "door.eeeeeeee")] == [2, 2]
+    SEATS.fold(state, {"door.dddddddd": "door"}, 2)
+    assert SEATS.rights(state, "door.eeeeeeee") == 2
+    assert (SEATS.rights(state, NEW) or 0) + 2 == SEATS.value(state)
+
+
+def test_what_a_device_that_is_gone_leaves_comes_back_to_the_holder() -> None:
+    state = after((OLD, "transfer", [GUEST, 6]))
+    SEATS.fold(state, {GUEST: ""}, 1)
+    assert SEATS.rights(state, NEW) == 10
+    free = BoundedCounter(lower=0)
+    rows = free.new()
+    free.apply(rows, Op(GUEST, 1, 1, "seats", "increment", 6))
+    free.fold(rows, {GUEST: ""}, 1)
+    assert free.rights(rows, "door.dddddddd") == 6

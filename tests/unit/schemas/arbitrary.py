@@ -53,7 +53,7 @@ forgettings = st.builds(
     Forgetting,
     longs,
     st.dictionaries(st.sampled_from(["store-1.2", "till_7.k3f7q2wp"]), st.sampled_from(["", "store-1"])),
-    st.lists(documents.map(document_key), unique=True, max_size=3).map(tuple),
+    st.dictionaries(documents.map(document_key), st.binary(min_size=8, max_size=8), max_size=3),
 )
 batches = st.builds(
     Batch,

@@ -114,7 +114,9 @@ WRITE = Command(
 BATCH = Batch(
     "retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1", bytes(range(16)), 40, ("store-1.2", "store-1.3"), 1234500
 )
-FORGETTING = Forgetting(1200000, {"till-7.1": "till-7", "till-8.k3f7q2wp": ""}, (b"Stock/s1/earl%2Fgrey 100%25",))
+FORGETTING = Forgetting(
+    1200000, {"till-7.1": "till-7", "till-8.k3f7q2wp": ""}, {b"Stock/s1/earl%2Fgrey 100%25": bytes(range(8))}
+)
 CLOUD_BATCH = Batch("retail", 5, "cloud.forget", 3, (), prev=bytes(range(16)), floor=3, forget=FORGETTING)
 CHAIN_ROW = ChainRow(
     "store-1",

@@ -136,7 +136,13 @@ def test_ops_of_another_replica_are_a_defect_of_the_caller() -> None:
         encode_body(batch(op(replica="store-2.1")))
 
 
-FORGET: dict[str, Any] = {"floor": 7, "retired": ["till-7.1"], "heirs": ["till-7"], "purge": [b"Stock/s1/tea"]}
+FORGET: dict[str, Any] = {
+    "floor": 7,
+    "retired": ["till-7.1"],
+    "heirs": ["till-7"],
+    "purge": [b"Stock/s1/tea"],
+    "seen": bytes(8),
+}
 GOOD = encode_body(batch(op(1, context={"store-2.1": 4}), op(2, value="tea"), op(3, value=["tea", {"a": 1}])))
 
 
@@ -234,10 +240,14 @@ def test_a_claimed_length_is_not_believed(count: int) -> None:
         ({"forget": FORGET | {"retired": ["t.1"] * 2, "heirs": [""] * 2}}, "retired"),
         ({"forget": FORGET | {"heirs": ["a.b"]}}, "heirs"),
         ({"forget": FORGET | {"purge": [b"Stock/s1"]}}, "purge"),
-        ({"forget": FORGET | {"purge": [b"Stock/s1/tea"] * 2}}, "purge"),
+        ({"forget": FORGET | {"seen": bytes(7)}}, "purge: 1 documents"),
+        ({"forget": FORGET | {"purge": [b"Stock/s1/tea"] * 2, "seen": bytes(16)}}, "purge"),
         ({"forget": FORGET | {"purge": [b"Stock//tea"]}}, "purge: 0 bytes"),
         ({"forget": FORGET | {"purge": [b"Stock/\xff/tea"]}}, "purge"),
-        ({"forget": FORGET | {"purge": [b"Stock/s1/%d" % n for n in range(2001)]}}, "purge: 2001"),
+        (
+            {"forget": FORGET | {"purge": [b"Stock/s1/%d" % n for n in range(2001)], "seen": bytes(16008)}},
+            "purge: 2001",
+        ),
         ({"op_form": b"\x03\x04\x07"}, "no known form"),
         ({"op_form": b"\x03\x03\x04"}, "length"),
         ({"doubles": b"1"}, "length"),

@@ -13,13 +13,15 @@ from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import batch_digest, encode_body
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.devices import EVERYTHING, Device, DeviceKey, DeviceStatus, enrolled, with_terms
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.forgetting_codec import digest_of
+from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, DocumentId, document_key
 from driftlog_schemas.messages import (
     Batch,
     ChainRow,
     Command,
     Conflict,
     DocumentOp,
+    Forgetting,
     ParkedCommand,
     Quarantined,
     RefusalNotice,
@@ -33,6 +35,7 @@ from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.flight import Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.parking import Parking
+from driftlog_streams.core.rights import FORGET
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache
 from driftlog_streams.core.work import OutRecord
@@ -166,9 +169,12 @@ class Cloud:
 
     def __init__(self, parking: Parking | None = None, declared_space: SpaceContract = SPACE) -> None:
         self.rules = SpaceRules(declared_space, IDS)
-        self.identities = {name: Identity.create(name) for name in ("store-1", "store-2")}
+        self.identities = {name: Identity.create(name) for name in ("store-1", "store-2", CLOUD)}
         self.devices = Devices({i.device_id: device(i) for i in self.identities.values()})
-        self.store: dict[bytes, bytes] = {}
+        self.devices.lines[CLOUD] = device(self.identities[CLOUD], scopes=(), permissions=(FORGET,))
+        self.store: dict[bytes, bytes | None] = {}
+        self.gone: dict[bytes, int] = {}
+        self.dead: dict[bytes, int] = {}
         self.rows: dict[str, bytes] = {}
         self.published: list[OutRecord] = []
         self.acknowledged: list[int] = []
@@ -182,7 +188,10 @@ class Cloud:
     def new_life(self, *, parking: Parking | None = None, committed: int = 0) -> PartitionMerger:
         """A merger that knows only what the store has."""
         self.deck = FlightDeck()
-        cache, book = StateCache(self.store.get), ChainBook(self.rows.get, self.rules.records)
+        cache, book = (
+            StateCache(self.store.get, purged=lambda key: self.gone.get(key, 0)),
+            ChainBook(self.rows.get, self.rules.records),
+        )
         self.merger = PartitionMerger(self.rules, PARTITION, cache, book, parking)
         self.merger.committed = committed
         return self.merger
@@ -196,6 +205,7 @@ class Cloud:
         floor: int = 1,
         ends: tuple[str, ...] = (),
         read: int = -1,
+        forget: Forgetting | None = None,
     ) -> bytes:
         """The record value of a signed batch."""
         device_id = replica.rpartition(".")[0]
@@ -203,7 +213,18 @@ class Cloud:
             number = self.numbers[replica] = self.numbers.get(replica, 0) + 1
         prev = self.heads.get((replica, number - 1), b"") if prev is None else prev
         body = encode_body(
-            Batch("retail", PARTITION, replica, number, commands, prev=prev, floor=floor, ends=ends, read=read)
+            Batch(
+                "retail",
+                PARTITION,
+                replica,
+                number,
+                commands,
+                prev=prev,
+                floor=min(floor, number),
+                ends=ends,
+                read=read,
+                forget=forget,
+            )
         )
         self.heads[replica, number] = batch_digest(body)
         self.sent[replica, number] = [command.id for command in commands]
@@ -225,6 +246,20 @@ class Cloud:
         offset = self.end if offset is None else offset
         self.end = max(self.end, offset + 1)
         self.merger.merge(self.admit(value, append_ms), offset, append_ms, offset)
+
+    def forgetting(
+        self, floor: int, *purged: DocumentId, retired: Mapping[str, str] | None = None, number: int | None = None
+    ) -> bytes:
+        """The record value by which the partition forgets; tombstones as they are now."""
+        purge = {key(document): digest_of(self.state(document).vector) for document in purged}
+        return self.batch(
+            replica=CLOUD_REPLICA, number=number, floor=1 << 30, forget=Forgetting(floor, retired or {}, purge)
+        )
+
+    def forget(self, floor: int, *purged: DocumentId, retired: Mapping[str, str] | None = None) -> int:
+        """Append such a record and merge it; its offset."""
+        self.merge_value(self.forgetting(floor, *purged, retired=retired))
+        return self.end - 1
 
     # -- flights
 
@@ -251,6 +286,8 @@ class Cloud:
         if stage is Stage.STORE:
             for part in flight.partitions:
                 self.store.update(part.writes)
+                self.gone.update(part.passed.gone)
+                self.dead.update(part.passed.dead)
                 self.rows.update(part.rows)
         elif stage is Stage.ACK:
             for part in flight.partitions:

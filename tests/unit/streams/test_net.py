@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import pytest
@@ -35,8 +35,8 @@ def in_apply(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> None:
     kind = cloud.rules.collections["Stock"].type.__class__
     apply = kind.apply
 
-    def failing(self: Any, state: DocumentState, op: Op) -> Any:
-        applied = apply(self, state, op)
+    def failing(self: Any, state: DocumentState, op: Op, retired: Container[str]) -> Any:
+        applied = apply(self, state, op, retired)
         if op.value == "poison":
             raise KeyError("nobody foresaw this")
         return applied

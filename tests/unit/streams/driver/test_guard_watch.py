@@ -43,7 +43,9 @@ def test_its_command_is_quarantined_and_the_queue_goes_on(cloud: Cloud) -> None:
     guard = dataclasses.replace(collection.guards[0], check=check)
     cloud.rules.collections["Stock"] = collection._replace(guards=(guard,))
     merger = cloud.new_life()
-    merger._net._decider = Decider(cloud.rules, merger._at.cache, lambda name: watch_guard(name, 0.05))
+    merger._net._decider = Decider(
+        cloud.rules, merger._at.cache, merger._at.memory, lambda name: watch_guard(name, 0.05)
+    )
     cloud.merge(command("bad", change(stock(), "name", "set", "forever", 1)))
     cloud.merge(command("good", count(stock("milk"), 1, 1)))
     assert cloud.verdicts() == {"bad": "deferred quarantined", "good": "accepted"}

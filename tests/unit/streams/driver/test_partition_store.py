@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from driftlog_streams.core.store_mark import Positions, StoreMark
+from driftlog_streams.core.passed import Passed
+from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.errors import StoreFailed, StoreLocked
 from driftlog_streams.faust_driver import partition_store
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
@@ -112,10 +113,25 @@ def test_a_folder_that_is_held_is_named_with_the_remedy(
 def test_a_mark_never_goes_back() -> None:
     mark = StoreMark(10, 5)
     with pytest.raises(AssertionError, match="never goes back"):
-        mark.moved(Positions(9), 6)
-    assert mark.moved(Positions(11, 3, 2), 4).moved(Positions(11), 6) == StoreMark(11, 6, 3, 2)
+        mark.moved(9, 6)
+    assert mark.moved(11, 4, 3).moved(11, 6) == StoreMark(11, 6, 3)
 
 
 def test_a_row_is_kept_beside_the_states(store: PartitionStore) -> None:
     store.write([(b"row/store-1.a", b"state")], StoreMark(7, 3, 2), [("store-1.a", b"row")])
     assert (store.row("store-1.a"), store.get(b"row/store-1.a"), store.row("store-2.a")) == (b"row", b"state", None)
+
+
+def test_what_was_deleted_is_found_by_its_group_and_only_while_it_is_so(below: WorkerStore) -> None:
+    store = below.partition(3)
+    store.write([(b"a", b"1"), (b"b", b"1")], StoreMark(1, 5), passed=Passed({b"a": 5, b"b": 5}))
+    store.write([(b"c", b"1"), (b"b", b"2")], StoreMark(2, 9), passed=Passed({b"c": 9, b"b": 9}))
+    assert list(store.dead(9)) == [(b"a", b"1")]
+    assert list(store.dead(10)) == [(b"a", b"1"), (b"b", b"2"), (b"c", b"1")]
+    store.write([(b"a", None)], StoreMark(3, 12), passed=Passed(gone={b"a": 12}))
+    assert (store.purged(b"a"), store.purged(b"c")) == (12, 0)
+    assert [name for name, _ in store.dead(99)] == [b"b", b"c"]
+    store.forget_gone(12)
+    assert store.purged(b"a") == 12
+    store.forget_gone(13)
+    assert store.purged(b"a") == 0

@@ -1,0 +1,34 @@
+"""What has passed in a group of states: which documents are deleted, and which went for good.
+
+A store keeps both beside the states. The deleted ones by the number of their newest group, which is never below the op that deleted
+them: so what may be purged is found by a look at the lowest. Those that went, with the op record by which they did, for as long as
+somebody's late word on one may still come: it must not bring back what was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from driftlog_schemas.groups import GroupMark
+
+_MARK = b'"grave"'
+"""Stands in the bytes of every state that was ever deleted, so the others need not be decoded."""
+
+
+@dataclass(slots=True)
+class Passed:
+    """Of one write of a store."""
+
+    dead: dict[bytes, int] = field(default_factory=dict)
+    """key of a deleted document -> number of the group"""
+    gone: dict[bytes, int] = field(default_factory=dict)
+    """key -> offset of the op record that purged it"""
+
+    def take(self, key: bytes, value: bytes | None, mark: GroupMark, deleted: Callable[[bytes], bool]) -> None:
+        """A state record as it goes into a store."""
+        self.dead.pop(key, None)
+        if value is None:
+            self.gone[key] = mark.purged or mark.number
+        elif _MARK in value and deleted(value):
+            self.dead[key] = mark.number

@@ -1,0 +1,107 @@
+"""A null in the changelog wins over what was there before the purge, and loses against what began after it, in whatever order they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from driftlog_crdt import DocumentState, Op
+from driftlog_schemas import groups
+from driftlog_schemas.groups import GroupMark
+from driftlog_streams.core.passed import Passed
+from driftlog_streams.core.restoration import ChangelogRecord, Recovered, Restoration
+from driftlog_streams.core.store_mark import StoreMark
+from tests.unit.streams.cloud import Cloud, key, stock
+
+KEY = key(stock())
+
+
+class Kept:
+    """`Changelogged` in memory."""
+
+    def __init__(self) -> None:
+        self.mark = StoreMark()
+        self.states: dict[bytes, bytes | None] = {}
+        self.passed = Passed()
+
+    def get(self, name: bytes) -> bytes | None:
+        return self.states.get(name)
+
+    def row(self, replica: str) -> bytes | None:
+        return None
+
+    def purged(self, name: bytes) -> int:
+        return self.passed.gone.get(name, 0)
+
+    def write(
+        self,
+        states: Iterable[tuple[bytes, bytes | None]],
+        mark: StoreMark,
+        rows: Iterable[tuple[str, bytes]] = (),
+        passed: Passed | None = None,
+    ) -> None:
+        self.states.update(states)
+        self.mark = mark
+        if passed is not None:
+            self.passed.gone.update(passed.gone)
+            self.passed.dead = passed.dead
+
+
+def state(cloud: Cloud, epoch: int, replica: str, *, deleted: bool = False) -> bytes:
+    collection = cloud.rules.collections["Stock"]
+    made: DocumentState = collection.type.new()
+    collection.type.begin(made, epoch)
+    collection.type.apply(made, Op(replica, 1, 1, "on_hand", "increment", 5))
+    if deleted:
+        collection.type.apply(made, Op(replica, 2, 2, "", "delete", None, {}))
+    return collection.codec.encode(stock(), made)
+
+
+def records(*found: tuple[bytes | None, int]) -> list[ChangelogRecord]:
+    """Values with their group numbers; a null of group n was purged by record 50. A later group stands before them all."""
+    result = [ChangelogRecord(b"Stock/s1/other", None, 0, groups.headers(100, last=True))]
+    for offset, (value, number) in enumerate(found, 1):
+        marks = groups.headers(number, last=True)
+        result.append(ChangelogRecord(KEY, value, offset, marks if value else [*marks, groups.purged(50)]))
+    return result
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_two_words_of_a_purge_in_any_order(cloud: Cloud, restarts: bool) -> None:
+    old, new = state(cloud, 0, "a.1", deleted=True), state(cloud, 50, "b.1")
+    gone_again = state(cloud, 50, "b.1", deleted=True)
+    for words, last, stale in (
+        ([(old, 40), (None, 60)], None, False),
+        ([(None, 60), (old, 40)], None, True),
+        ([(None, 60), (new, 70)], new, False),
+        ([(new, 70), (None, 60)], new, True),
+        ([(gone_again, 70), (None, 60)], gone_again, True),
+        ([(new, 70), (old, 40), (None, 60)], new, True),
+        ([(None, 60), (old, 40), (new, 70)], new, False),
+    ):
+        store, recovered, restoration = Kept(), Recovered(), Restoration(cloud.rules)
+        found = records(*words)
+        if restarts:
+            for record in found:
+                restoration.take(store, recovered, [record])
+        else:
+            restoration.take(store, recovered, found)
+        assert store.states[KEY] == last, words
+        assert (KEY in recovered.stale) is stale, words
+
+
+def test_what_is_deleted_is_listed_by_a_number_that_is_not_below_its_last_change(cloud: Cloud) -> None:
+    store = Kept()
+    Restoration(cloud.rules).take(store, Recovered(), records((state(cloud, 0, "a.1", deleted=True), 40)))
+    assert store.passed.dead == {KEY: 100}
+    Restoration(cloud.rules).take(
+        store, Recovered(), [ChangelogRecord(KEY, state(cloud, 0, "a.1"), 9, groups.headers(120, last=True))]
+    )
+    assert store.passed.dead == {}
+
+
+def test_the_mark_of_a_purge_survives_strange_headers() -> None:
+    marks = [*groups.headers(7, last=True), groups.purged(5)]
+    assert groups.parse(marks) == GroupMark(7, True, 5)
+    assert groups.parse([("driftlog.purged", b"x")]) == groups.FOREIGN
