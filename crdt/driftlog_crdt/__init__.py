@@ -33,6 +33,7 @@ from driftlog_crdt.record import PUT
 from driftlog_crdt.register import Register
 from driftlog_crdt.registry import FIELD_TYPES
 from driftlog_crdt.remove_wins_set import RemoveWinsSet
+from driftlog_crdt.takeover import Takeover
 from driftlog_crdt.text import Text
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "RemoveWinsSet",
     "Scalar",
     "Siblings",
+    "Takeover",
     "Text",
     "TooLarge",
     "Vector",

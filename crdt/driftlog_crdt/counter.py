@@ -38,6 +38,7 @@ from driftlog_crdt.errors import BadEncoding, BadValue
 from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
+from driftlog_crdt.takeover import Takeover
 
 CounterState: TypeAlias = dict[str, list[int]]
 """replica -> [up, down] or [up, down, erased up, erased down]"""
@@ -121,6 +122,17 @@ class Counter(FieldType[CounterState]):
             replica: [sums[0], sums[1]] for replica, sums in state.items() if replica != PAST and sums[:2] != sums[2:]
         }
         return seen or None
+
+    def renamed(self, kind: str, value: Any, taking: Takeover) -> Plain:
+        if kind:
+            taking.sums[kind == "decrement"] += value
+            return value  # type: ignore[no-any-return]
+        if value is None or taking.old not in value:
+            return value
+        counted = value[taking.old]
+        along = [min(came, all_of_it) for came, all_of_it in zip(taking.sums, counted, strict=True)]
+        stays = [all_of_it - came for came, all_of_it in zip(along, counted, strict=True)]
+        return {**value, taking.old: stays, taking.new: along}
 
     def check_observed(self, observed: Plain, field: str) -> None:
         if observed is None:

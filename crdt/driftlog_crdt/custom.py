@@ -48,6 +48,7 @@ from driftlog_crdt.errors import BadEncoding, BadOperation
 from driftlog_crdt.field_type import Branch, Sight, Write
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, canonical, check_plain
+from driftlog_crdt.takeover import Takeover
 from driftlog_crdt.writes_field import WritesField
 
 Merge = Callable[[Any, Any, Any], Any]
@@ -88,6 +89,10 @@ class Custom(WritesField):
         own = next(write for write in state if write.replica == replica)
         began = self._sight(others) if others else _branch(own).sights[0]
         return [value, [_plain(began), _plain(view)]]
+
+    def renamed(self, kind: str, value: Any, taking: Takeover) -> Plain:
+        written, sights = value
+        return [written, [[base, [_taken_over(dot, taking) for dot in dots], depth] for base, dots, depth in sights]]
 
     def _sight(self, writes: Writes) -> Sight:
         nothing: Vector = {}
@@ -183,6 +188,12 @@ def _read_dot(plain: Plain) -> Dot | None:
     if type(plain) is list and len(plain) == 2 and type(plain[0]) is str and type(plain[1]) is int and plain[1] > 0:
         return Dot(plain[0], plain[1])
     return None
+
+
+def _taken_over(dot: Any, taking: Takeover) -> Plain:
+    """A write that an op names, where it was taken over too."""
+    replica, seq = dot
+    return [taking.new, taking.seqs[seq]] if replica == taking.old and seq in taking.seqs else dot
 
 
 def _plain(sight: Sight) -> Plain:

@@ -49,6 +49,7 @@ from driftlog_crdt.errors import AlgebraError, BadOperation, BadValue, TooLarge
 from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
 from driftlog_crdt.ops import DELETE, DOCUMENT, Op
 from driftlog_crdt.plain import Plain, canonical
+from driftlog_crdt.takeover import Takeover
 
 __all__ = ["Applied", "DeletePolicy", "DocumentState", "DocumentType", "Field", "OnConflict", "Outcome", "Unit"]
 
@@ -131,24 +132,21 @@ class DocumentType:
         merge.permit(stored, op)
         return op
 
-    def renamed(self, op: Op, replica: str, since: dict[str, int]) -> Op:
-        """The op with the value that it carries when `replica` writes it instead; dot and context stay the caller's business.
+    def renamed(self, op: Op, seq: int, taking: Takeover) -> Op:
+        """The op as the new life writes it under `seq`; its context stays the caller's business.
 
-        `since` remembers, per field, where what is taken over begins (see `FieldType.renamed`); give the same one for all ops of
-        a document, in order.
+        Give the same `taking` for all ops of a document, in order.
         """
         value: Plain = op.value
         if op.field != DOCUMENT:
-            value = self._renamed(op.field, value, op.replica, replica, since)
-        elif op.kind == DELETE and isinstance(value, dict):
-            value = {name: self._renamed(name, seen, op.replica, replica, since) for name, seen in value.items()}
-        return op._replace(replica=replica, value=value)
-
-    def _renamed(self, field: str, value: Plain, old: str, new: str, since: dict[str, int]) -> Plain:
-        value, first = self._type(field).renamed(value, old, new, since.get(field))
-        if first is not None:
-            since[field] = first
-        return value
+            value = self._type(op.field).renamed(op.kind, value, taking.part(op.field))
+        elif op.kind == DELETE:
+            if isinstance(value, dict):
+                value = {name: self._type(name).renamed("", seen, taking.part(name)) for name, seen in value.items()}
+            if self.on_delete == "delete-wins":
+                taking.parts.clear()  # what comes after it begins anew
+        taking.seqs[op.seq] = seq
+        return op._replace(replica=taking.new, seq=seq, value=value)
 
     def check(self, op: Op) -> None:
         """Raise `BadOperation`, `BadValue` or `TooLarge` if no state of this type can take `op`."""

@@ -28,6 +28,7 @@ from driftlog_crdt.causal import Dot, Vector
 from driftlog_crdt.errors import BadOperation, BadValue
 from driftlog_crdt.ops import Op, Origin
 from driftlog_crdt.plain import Plain
+from driftlog_crdt.takeover import Takeover
 
 S = TypeVar("S")
 
@@ -156,13 +157,12 @@ class FieldType(ABC, Generic[S]):
         """
         return value
 
-    def renamed(self, value: Plain, old: str, new: str, since: int | None) -> tuple[Plain, int | None]:
-        """The value that an op of `old` carries when `new` writes the same, for types whose values name their writer.
+    def renamed(self, kind: str, value: Plain, taking: Takeover) -> Plain:
+        """The value that an op of the old life carries when the new one writes the same, for types whose values name their writer.
 
-        `since` is where what `new` takes over begins among what `old` has written in this field; None until an op shows it. It is
-        handed back for the next op.
+        For an erase `kind` is empty, and `value` what `observe` gave.
         """
-        return value, since
+        return value
 
     def permit(self, state: S, op: Op) -> None:
         """Raise `BadOperation` if the op's writer, seeing `state`, has no right to it. `apply` never asks."""

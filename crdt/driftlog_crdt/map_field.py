@@ -39,6 +39,7 @@ from driftlog_crdt.errors import BadEncoding, BadValue
 from driftlog_crdt.field_type import NO_WRITES, FieldType, Siblings, Write
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, check_plain
+from driftlog_crdt.takeover import Takeover
 
 Entries: TypeAlias = dict[str, Any]
 """key -> state of the values' type"""
@@ -85,6 +86,12 @@ class Map(FieldType[Entries]):
         key = value[0]
         stored = state[key] if key in state else self.of.new()
         return [key, self.of.author(stored, replica, seq, kind, value[1])]
+
+    def renamed(self, kind: str, value: Any, taking: Takeover) -> Plain:
+        if not kind:
+            return value and {key: self.of.renamed("", seen, taking.part(key)) for key, seen in value.items()}
+        key, inner = value
+        return [key, self.of.renamed("" if kind == REMOVE else kind, inner, taking.part(key))]
 
     def apply(self, state: Entries, op: Op) -> None:
         key, inner = _split(op)

@@ -50,6 +50,7 @@ from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
 from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
+from driftlog_crdt.takeover import Takeover
 from driftlog_crdt.yjs_edit import ROOT, Edit, Range, delete_of, read_clocks, read_edit, renamed
 
 Root: TypeAlias = "YText | Array[str]"
@@ -161,14 +162,14 @@ class Sequence(FieldType[SequenceState]):
     def stands_alone(self, state: SequenceState, op: Op) -> bool:
         return op.kind == "delete" or self.takes_effect(state, op)
 
-    def renamed(self, value: Plain, old: str, new: str, since: int | None) -> tuple[Plain, int | None]:
+    def renamed(self, kind: str, value: Plain, taking: Takeover) -> Plain:
         update, edit = _edit(value)
-        client = client_of(old)
-        if since is None and edit.length and edit.client == client:
-            since = edit.clock
-        if since is None:
-            return value, since
-        return base64.b64encode(renamed(update, client, client_of(new), since)).decode(), since
+        client = client_of(taking.old)
+        if taking.first_clock is None and edit.length and edit.client == client:
+            taking.first_clock = edit.clock
+        if taking.first_clock is None:
+            return value
+        return base64.b64encode(renamed(update, client, client_of(taking.new), taking.first_clock)).decode()
 
     def apply(self, state: SequenceState, op: Op) -> None:
         self._merge(state, op.value)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from driftlog_crdt import AlgebraError, Op
+from driftlog_crdt import AlgebraError, Op, Takeover
 from driftlog_edge.incoming.verdicts import RUN_AGAIN
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
@@ -150,15 +150,15 @@ class _Work:
     def rewrite(self, commands: Iterable[tuple[int, Command]], replica: str) -> None:
         """The same intents under the new life, each document's in order."""
         last: dict[bytes, int] = {}
-        since: dict[bytes, dict[str, int]] = {}
+        taking: dict[bytes, Takeover] = {}
         for lsn, command in commands:
             ops = []
             for document, op in command.ops:
                 key = document_key(document)
                 last[key] = last.get(key, 0) + 1
                 rules = self._contract.collection(document.collection).document
-                op = rules.renamed(op, replica, since.setdefault(key, {}))
-                ops.append(DocumentOp(document, self._placed(op, key, last[key])))
+                op = rules.renamed(op, last[key], taking.setdefault(key, Takeover(op.replica, replica)))
+                ops.append(DocumentOp(document, self._placed(op, key)))
                 mark = Mark(lsn, Fate.UNKNOWN, replica, last[key])
                 self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
             first = command.root or self._old
@@ -170,12 +170,12 @@ class _Work:
                 entry = replace(entry.with_status(Status.PENDING), dots=dots)
                 self.writes[Family.COMMANDS, command.id.encode()] = entry.encode()
 
-    def _placed(self, op: Op, key: bytes, seq: int) -> Op:
-        """The op with its new dot, and with the old life's dots that the chain has named among what its writer had seen."""
+    def _placed(self, op: Op, key: bytes) -> Op:
+        """The op with the old life's dots that the chain has named among what its writer had seen."""
         context, settled = op.context, self._first[key] - 1
         if context is not None and settled:
             context = {**context, self._old: settled}
-        return op._replace(seq=seq, context=context, unsure=seq - 1)
+        return op._replace(context=context, unsure=op.seq - 1)
 
     def _settle(
         self, lsn: int, command: Command, documents: set[bytes], theirs: Command, outcome: CommandOutcome

@@ -1,0 +1,63 @@
+"""What a new life takes over from an old one means the same under its name: for every field type, also on what came along before it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftlog_crdt import (
+    DELETE,
+    DOCUMENT,
+    BadOperation,
+    BadValue,
+    DocumentState,
+    DocumentType,
+    Op,
+    Outcome,
+    Takeover,
+)
+from tests.properties.cases import DOCUMENTS, case_of, documents
+
+OLD, NEW, OTHER = "a.old", "a.new", "b.one"
+
+
+def write(document: DocumentType, state: DocumentState, replica: str, data: st.DataObject) -> Op | None:
+    """One more op of this replica, applied; None where there is nothing to do."""
+    field, kind, value = DOCUMENT, DELETE, None
+    if data.draw(st.integers(0, 9)):
+        field = data.draw(st.sampled_from(list(document.fields)))
+        case = case_of(field)
+        kind, value = case.fit(document.field_value(state, field), data.draw(case.intents))
+    try:
+        op = document.prepare(state, replica, data.draw(st.integers(0, 3)), field, kind, value)
+    except (BadOperation, BadValue):
+        return None
+    assert document.apply(state, op).outcome is Outcome.APPLIED
+    return op
+
+
+@pytest.mark.parametrize("names", [*DOCUMENTS.values()], ids=[*DOCUMENTS])
+@given(data=st.data())
+def test_what_a_new_life_takes_over_gives_the_same_document(names: list[str], data: st.DataObject) -> None:
+    document = data.draw(documents(names))
+    state = document.new()
+    for replica in data.draw(st.lists(st.sampled_from([OLD, OTHER]), max_size=6)):
+        write(document, state, replica, data)
+    promised, renewed = document.copy(state), document.copy(state)
+    made = (write(document, promised, OLD, data) for _ in range(data.draw(st.integers(1, 6))))
+
+    taking = Takeover(OLD, NEW)
+    for seq, op in enumerate(filter(None, made), 1):
+        taken_over = document.renamed(op, seq, taking)
+        if op.context is not None and OLD in state.vector:
+            taken_over = taken_over._replace(context={**op.context, OLD: state.vector[OLD]})
+        document.check(taken_over)
+        assert document.apply(renewed, taken_over).outcome is Outcome.APPLIED
+
+    assert document.values(renewed) == document.values(promised)
+    assert (document.exists(renewed), document.deleted(renewed)) == (
+        document.exists(promised),
+        document.deleted(promised),
+    )
+    assert document.decode(document.encode(renewed)).vector == renewed.vector
