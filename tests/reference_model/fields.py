@@ -136,7 +136,7 @@ def flag(wins: str) -> Value:
 
 def map_of(inner: Value) -> Value:
     """Per key; a remove takes what its writer had seen."""
-    return lambda events: {key: inner(left) for key, left in _entries(events)}
+    return lambda events: {key: inner(left) for key, left in entries(events)}
 
 
 def map_of_counters(events: list[Event]) -> Any:
@@ -161,7 +161,7 @@ def flag_conflicts(events: list[Event]) -> set[frozenset[Dot]]:
 
 def map_conflicts(events: list[Event]) -> set[frozenset[Dot]]:
     found: set[frozenset[Dot]] = set()
-    for _, left in _entries(events):
+    for _, left in entries(events):
         found |= conflicts(left) | flag_conflicts([e for e in left if e.kind != "set"])
     return found
 
@@ -171,7 +171,7 @@ def _elements(events: list[Event], is_in: Callable[[str], bool]) -> list[Any]:
     return [elements[key] for key in sorted(elements) if is_in(key)]
 
 
-def _entries(events: list[Event]) -> Iterator[tuple[str, list[Event]]]:
+def entries(events: list[Event]) -> Iterator[tuple[str, list[Event]]]:
     """The keys that are in, each with the ops that no remove has taken."""
     removes = [e for e in events if e.kind == "remove"]
     writes = [e for e in events if e.kind != "remove"]

@@ -1,4 +1,4 @@
-"""The app that the simulated world runs: a shop small enough to judge, with every kind of field, policy and refusal.
+"""The app that the simulated world runs: a shop small enough to judge, and documents of every field type (`all_types`).
 
 `transfer` and `post` write two documents, so that a half visible command can be seen; the guard refuses in the cloud what no
 single edge could know; notes and boards are deleted while others write on them; `reprice` is a command that one device is not permitted to send; `rename` is urgent and `tag` is not, so they overtake what was written before.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from pydantic import PositiveInt
 
 from driftlog import AddWinsSet, App, Counter, Document, Refused, Register, Transaction, field
+from tests.simulation import all_types
 
 PARTITIONS = 3
 
@@ -45,7 +46,7 @@ class Note(Document):
 
     store: str
     key: str
-    text: Register[str] = field(default="", on_conflict="record")
+    wording: Register[str] = field(default="", on_conflict="record")
     read: Counter
 
 
@@ -111,7 +112,7 @@ def post(tx: Transaction, store: str, sku: str, remark: str) -> None:
 @retail.command
 def note(tx: Transaction, store: str, sku: str, text: str) -> None:
     written = tx.edit(Note, store, sku)
-    written.text.set(text)
+    written.wording.set(text)
     written.read.increment()
 
 
@@ -147,6 +148,15 @@ def clear(tx: Transaction, store: str, sku: str) -> None:
 def never_negative(before: Stock, after: Stock) -> None:
     if after.on_hand.value < 0:
         raise Refused("recount", "more went than was there")
+
+
+for kind, policy in ((all_types.Job, "delete-wins"), (all_types.Tool, "update-wins")):
+    retail.collection(scope="store", id="sku", on_delete=policy)(kind)
+    retail.guard(kind)(all_types.not_while_locked)
+retail.collection(scope="store", id="sku", unit="record")(all_types.Address)
+retail.guard(all_types.Address)(all_types.a_place_there_is)
+for command in all_types.COMMANDS:
+    retail.command(command)
 
 
 CONTRACT = app.contract

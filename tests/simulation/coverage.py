@@ -7,15 +7,26 @@ counted where it happens, through `History.situation`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus
 from tests.simulation.app import SPACE
 from tests.simulation.laws import Case
 
 WORLDS = 200
 """For how many worlds the numbers below are meant."""
+
+CONFLICTING = (
+    *("register", "ranked", "multi_value", "flag", "custom"),
+    *("map of registers", "map of flags", "record"),
+)
+TYPES = (
+    *("counter", "grow_counter", "bounded_counter", "max", "min", "add_wins_set", "remove_wins_set", "grow_set"),
+    *("map of counters", "map of max", "text", "list", *CONFLICTING),
+)
+"""Field types. Both delete policies are met as deletes, which only the writers of update-wins ones see refused."""
 
 AT_LEAST: Mapping[str, int] = {
     "a command was accepted": 5_000,
@@ -34,7 +45,11 @@ AT_LEAST: Mapping[str, int] = {
     "a worker thawed after its session": 50,
     "a power cut": 80,
     "an edge caught up over holes": 200,
-    **{f"field type {name}": 100 for name in ("counter", "register", "add_wins_set")},
+    "a command was rejected: locked": 100,
+    "a command was rejected: builds_on_refused": 4,
+    **{f"{name}: accepted": 60 for name in TYPES},
+    **{f"{name}: {met}": 1 for name in TYPES for met in ("concurrent", "refused", "rebased")},
+    **{f"{name}: in conflict": 1 for name in CONFLICTING},
 }
 """situation -> how often it must be met in the default worlds"""
 
@@ -47,20 +62,52 @@ def covered(case: Case) -> Counter[str]:
     for decision in case.decisions.values():
         found[_fate(decision.verdict, decision.code)] += 1
         sent[decision.replica].append((decision.offset, decision.command.hlc))
-        if decision.verdict == "accepted":
-            for document, op in decision.command.ops:
-                declared = SPACE.collections[document.collection].document.fields.get(op.field)
-                if declared is not None:
-                    found[f"field type {declared.type.name}"] += 1
     for commands in sent.values():
         stamps = [hlc for _, hlc in sorted(commands, key=lambda entry: entry[0])]
         found["an urgent command went before an earlier one"] += sum(a > b for a, b in pairwise(stamps))
     for conflict in history.conflicts:
         resolved = conflict.status is ConflictStatus.RESOLVED
         found["a conflict was resolved" if resolved else "a conflict opened"] += 1
+    found.update(_of_types(case))
     found["a command was sent more than once"] += case.reference.repeated
     found["an edge caught up over holes"] += sum(cut.catching_up for cut in history.cuts)
     return found
+
+
+def _of_types(case: Case) -> Iterator[str]:
+    """What each type went through: written beside an op that its writer cannot have seen, in conflict, refused, taken into a new life."""
+    answers = {answer.command_id: answer for answer in case.history.answers}
+    for document, meaning in case.reference.documents.items():
+        for event in meaning.events:
+            name = _type_name(document, event.field)
+            if event.refused:
+                yield f"{name}: refused"
+                continue
+            yield f"{name}: accepted"
+            command = meaning.origins[event.dot].command_id
+            answer = answers.get(command)
+            if answer is None:
+                continue  # it went into the log, and its edge died before it could say so
+            if answer.replica != event.replica:
+                yield f"{name}: rebased"
+            if any(
+                other.field == event.field
+                and other.replica != event.replica
+                and not other.refused
+                and other.dot not in event.past
+                and meaning.origins[other.dot].append_ms >= answer.at_ms
+                for other in meaning.events[: meaning.events.index(event)]
+            ):
+                yield f"{name}: concurrent"
+    for conflict in case.reference.conflicts.values():
+        yield f"{_type_name(conflict.document, conflict.field)}: in conflict"
+
+
+def _type_name(document: DocumentId, field: str) -> str:
+    kind = SPACE.collections[document.collection].document
+    if not field:
+        return "record" if kind.unit == "record" else f"delete, {kind.on_delete}"
+    return f"{field.replace('_', ' ')}" if field.startswith("map_") else kind.fields[field].type.name
 
 
 def _fate(verdict: str, code: str) -> str:

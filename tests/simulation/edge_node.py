@@ -27,7 +27,8 @@ from driftlog_schemas.identity import DocumentId, document_key, parse_document_k
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.state_codec import META, codecs_of
 from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
-from tests.simulation.app import CONTRACT, PARTITIONS, SPACE
+from tests.simulation import all_types
+from tests.simulation.app import CONTRACT, PARTITIONS, SHARED, SPACE
 from tests.simulation.clock import DeviceClock
 from tests.simulation.disk import Disk
 from tests.simulation.disk_store import DiskStore
@@ -93,7 +94,7 @@ class EdgeProcess:
         )
         self._agent = Agent(CONTRACT, config, route=self.route, ids=world.ids, clock=Wall(node), saw=self._saw)
         self._consistent_from: dict[int, int] = {}
-        self._started = False
+        self.started = False
         self._waiting: list[Intent] = []
 
     def begin(self) -> None:
@@ -106,21 +107,22 @@ class EdgeProcess:
         except DiskFull:
             self._node.died("could not start on a full disk")
             return
-        self._started = True
+        self.started = True
         for intent in self._waiting:
             self.ask(intent)
         if self._world.faults.rough_route:
             self._loop.create_task(self._start_anew())
 
     async def _start_anew(self) -> None:
-        """A client that starts anew sends everything again that has no receipt."""
+        """A client that starts anew sends everything again that has no receipt. Who died while offline is offline when it is back."""
         while True:
+            with suppress(DiskFull):
+                await self._agent.online()
+                if self._world.network.healed:
+                    return
             await asyncio.sleep(self._world.scheduler.between(10, 900))
-            if self._world.network.healed:
-                return
             with suppress(DiskFull):
                 await self._agent.offline()
-                await self._agent.online()
 
     def _reads_from(self, topic: str, partition: int, end: int) -> None:
         if topic == STATE:
@@ -135,7 +137,7 @@ class EdgeProcess:
 
     def ask(self, intent: Intent) -> None:
         """The user's call; the answer goes to the history when it is given."""
-        if self._started:
+        if self.started:
             self._loop.create_task(self._ask(intent))
         else:
             self._waiting.append(intent)
@@ -152,7 +154,12 @@ class EdgeProcess:
         except (InvalidInput, AlgebraError, EdgeError) as error:
             node.refused(intent, type(error).__name__)
         else:
-            node.answered(intent, "pending")
+            node.answered(intent, self.replica)
+
+    @property
+    def replica(self) -> str:
+        """The name of the folder's life."""
+        return self._agent._vitals._lives.replica
 
     # -- what readers see
 
@@ -187,7 +194,7 @@ class EdgeProcess:
 
     def unrest(self) -> str:
         """Why this agent is not at rest; empty when it is."""
-        if not self._started:
+        if not self.started:
             return "starting"
         if waiting := self._agent._committer._journal.waiting:
             return f"{waiting} writes wait for the disk"
@@ -208,7 +215,7 @@ class EdgeProcess:
         confirmed = {}
         for key, value in self._store.scan(Family.CONFIRMED, b""):
             document = parse_document_key(key)
-            confirmed[document] = self._codecs[document.collection].decode_row(value)[META]["merge"].decode()
+            confirmed[document] = self._codecs[document.collection].decode_row(value)[META]["merge"]
         status = {name: (entry.status.value, entry.code) for name, entry in self.commands().items()}
         return EdgeEnd(confirmed, status, self._count(Family.PENDING), self._count(Family.OUTBOX), {})
 
@@ -232,6 +239,8 @@ class EdgeNode:
         self.boots = 1
         """How often the device was switched on."""
         self._asked = 0
+        self._place = world.favourites[0]
+        """Where its user works: for a while at one place."""
         self._again: list[Intent] = []
         """unanswered, to be tried again"""
         self._retired = False
@@ -262,7 +271,7 @@ class EdgeNode:
         if self._retired:
             return
         scheduler.after(scheduler.between(1, max(2, self.world.length_ms // 16)), f"{self.name} user", self._use)
-        for _ in range(scheduler.between(1, 3)):
+        for _ in range(scheduler.between(1, 4)):
             intent = self._again.pop(0) if self._again and scheduler.chance(0.7) else self._intent()
             if self.process is None:
                 continue
@@ -273,7 +282,9 @@ class EdgeNode:
     def _intent(self) -> Intent:
         chance = self.world.scheduler.random
         self._asked += 1
-        name = chance.choice(list(SPACE.commands))
+        name = (
+            chance.choice(("work",) * 14 + ("lock",)) if chance.random() < 0.5 else chance.choice(list(SPACE.commands))
+        )
         arguments: dict[str, Any] = {"store": chance.choice(self.scopes), "sku": chance.choice(SKUS)}
         match name:
             case "receive" | "sell":
@@ -289,16 +300,36 @@ class EdgeNode:
                 arguments["text"] = chance.choice(("call", "order"))
             case "tag" | "untag" | "pin":
                 arguments["word"] = chance.choice(("new", "last"))
+            case "work":
+                word = all_types.word(len(self.world.history.intents))
+                if chance.random() < 0.8:
+                    arguments["store"] = SHARED
+                arguments["sku"] = "a"
+                if chance.random() < 0.7:
+                    self._place = chance.choice(self.world.favourites if chance.random() < 0.8 else all_types.PLACES)
+                arguments.update(all_types.drawn(chance, self._place, word, self.world.words, self._lives()))
+                if word in arguments["args"]:
+                    self.world.words = [*self.world.words[-4:], word]
+            case "lock" | "scrap":
+                kind = chance.choice(self.world.favourites)[0]
+                arguments.update(store=chance.choice((SHARED, arguments["store"])), sku="a", kind=kind)
+            case "move":
+                arguments.update(sku="a", place=chance.choice(("street", "city")), name=chance.choice(("x", "y")))
             case "post":
                 arguments["remark"] = chance.choice(("quiet", "busy"))
         intent = Intent(self.name, f"{self.name}:{self._asked}", name, arguments)
         self.world.history.intents[intent.command_id] = intent
         return intent
 
-    def answered(self, intent: Intent, result: str) -> None:
+    def _lives(self) -> list[str]:
+        """The lives of all agents that run."""
+        nodes = self.world.edges.values()
+        return [node.process.replica for node in nodes if node.process is not None and node.process.started]
+
+    def answered(self, intent: Intent, replica: str) -> None:
         """The agent said: done."""
         self.world.scheduler.note(f"{self.name} answers {intent.command_id}")
-        self.world.history.answers.append(Answer(self.world.scheduler.now, self.name, intent.command_id, result))
+        self.world.history.answers.append(Answer(self.world.scheduler.now, self.name, intent.command_id, replica))
         if intent in self._again:
             self._again.remove(intent)
 

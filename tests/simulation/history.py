@@ -30,7 +30,8 @@ class Answer:
     at_ms: int
     edge: str
     command_id: str
-    result: str
+    replica: str
+    """the life that wrote it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Restored:
 class EdgeEnd:
     """How an edge stood at the end."""
 
-    confirmed: Mapping[DocumentId, str]
+    confirmed: Mapping[DocumentId, bytes]
     """the merge encoding of every confirmed document"""
     status: Mapping[str, tuple[str, str]]
     """command id -> (status, code of its rejection)"""

@@ -44,7 +44,7 @@ def plan(world: World) -> None:
             )
         if faults.restores:
             _some(world, 2, f"{edge.name} backup", edge.backup)
-            _some(world, 1, f"{edge.name} restore", edge.restore)
+            _some(world, 2, f"{edge.name} restore", edge.restore)
         if faults.flips:
             _some(world, 1, f"{edge.name} flip", edge.flip)
     for worker in world.workers:
@@ -79,6 +79,9 @@ def _plan_cuts(world: World, node: str) -> None:
         longest = world.length_ms // 2 if node in world.edges else 30_000
         end = at + scheduler.between(100, max(200, longest))
         world.network.cut(node, at, end)
+        edge = world.edges.get(node)
+        if edge is not None and world.faults.flips and scheduler.chance(0.4):  # when much waits to be sent
+            scheduler.at(scheduler.between(at, end), f"{node} flip", edge.flip)
         at = end + scheduler.between(1_000, max(2_000, world.length_ms // 3))
 
 

@@ -22,6 +22,7 @@ from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topic, space_topics, state_topic
 from driftlog_streams.core.rules import SpaceRules
+from tests.simulation import all_types
 from tests.simulation.app import EDGES, FORBIDDEN, PARTITIONS, SPACE
 from tests.simulation.group import OPS, Group
 from tests.simulation.history import History
@@ -101,6 +102,9 @@ class World:
         self.network = Network(self.scheduler)
         self.loops: list[SimulatedLoop] = []
         """Of all lives that there were."""
+        self.favourites = all_types.favourites(seed)
+        self.words: list[str] = []
+        """The latest that were written into texts and lists."""
         self.group = Group(self.scheduler, self.log)
         self.identities = {name: _identity(seed, name) for name in EDGES}
         self.history.devices = {name: _enrolled(name, identity) for name, identity in self.identities.items()}
