@@ -321,6 +321,10 @@ class DocumentType:
         merge, writes = self._type(place.field), self._standing(state, place)
         return conflict_of(place, writes, merge.rank) if contested(writes) else None
 
+    def writes_at(self, state: DocumentState, place: Place) -> Sequence[Write]:
+        """The writes that stand at one place, in dot order."""
+        return self._standing(state, place)
+
     def write_of(self, state: DocumentState, place: Place, replica: str, seq: int) -> Write | None:
         """The write that op `(replica, seq)` left at a place, while it stands."""
         return next((w for w in self._standing(state, place) if w.replica == replica and w.seq == seq), None)

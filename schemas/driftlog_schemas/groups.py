@@ -56,5 +56,32 @@ def parse(record_headers: Headers | None) -> GroupMark:
     return FOREIGN if number < 0 else GroupMark(number, last, gone)
 
 
+class Cut:
+    """Follows the records of a partition one after the other: do those read up to now make a consistent cut?
+
+    A crash may tear a group: some of its records are out, its end is not, and the groups that follow have smaller or equal numbers and
+    bring the rest. So what was read is whole when a record marked `last` comes whose number is at least the highest since it was whole.
+    """
+
+    __slots__ = ("highest",)
+
+    def __init__(self) -> None:
+        self.highest = -1
+        """The number that a group's end must reach; -1 while nothing is open."""
+
+    @property
+    def open(self) -> bool:
+        """Does something wait for its end?"""
+        return self.highest >= 0
+
+    def take(self, mark: GroupMark) -> bool:
+        """True if this record makes it whole. A foreign record ends nothing but itself."""
+        self.highest = max(self.highest, mark.number)
+        if not mark.last or mark.number < self.highest:
+            return False
+        self.highest = -1
+        return True
+
+
 def _is_number(text: bytes) -> bool:
     return text.isdigit() and len(text) < 20

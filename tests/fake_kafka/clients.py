@@ -249,6 +249,9 @@ class Consumer:
                 for p in partitions
             ]
 
+    def unassign(self) -> None:
+        self._at.clear()
+
     def close(self) -> None:
         self._commit()
         self.closed = True
@@ -269,6 +272,10 @@ class Admin:
 
     def __init__(self, broker: Broker, config: Mapping[str, Any]) -> None:
         self._broker = broker
+
+    def list_topics(self, timeout: float = -1) -> None:
+        if not self._broker.up:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
     def list_offsets(self, asked: Mapping[TopicPartition, Any], request_timeout: float = 0) -> dict[Any, Future[Any]]:
         answers: dict[Any, Future[Any]] = {}

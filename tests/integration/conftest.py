@@ -11,7 +11,7 @@ import pytest
 
 from driftlog_schemas import topics
 from driftlog_schemas.contract import SpaceContract
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import StateCodec
@@ -69,10 +69,18 @@ class LoadRun:
 
     def row(self, scope: str, item: str) -> dict[str, object]:
         """A document in the read-model topic, as any Kafka tool sees it."""
-        document = DocumentId(COLLECTION, scope, item)
-        found = latest_by_key(self.history().state).get(document_key(document))
-        assert found is not None and found.value is not None, f"{document} is not in the read model"
-        return StateCodec(self.space.collections[COLLECTION], self.ids).decode_row(found.value)
+        found = self.rows(scope)
+        assert item in found, f"{scope}/{item} is not in the read model"
+        return found[item]
+
+    def rows(self, scope: str) -> dict[str, dict[str, object]]:
+        """All documents of a scope there, by their id."""
+        codec = StateCodec(self.space.collections[COLLECTION], self.ids)
+        latest = latest_by_key(self.history().state)
+        documents = {
+            parse_document_key(key): record.value for key, record in latest.items() if record.value is not None
+        }
+        return {d.id: codec.decode_row(value) for d, value in documents.items() if d.scope == scope}
 
     def judge(self, others: int = 0) -> Judgement:
         """Read all topics and judge them; `others` are ops that did not come from the workload."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -139,6 +140,43 @@ def test_a_copy_on_a_second_machine_runs_beside_the_first(on_broker: Callable[..
             await_total(run, 111_111, one, other)
             assert replica(one) != replica(other)
             assert [len(edge.status()["lives"]) for edge in (one, other)] == [2, 2], "the shared life is over for both"
+
+
+def test_two_copies_with_hundreds_of_unsent_commands_run_at_once(on_broker: Callable[..., LoadRun]) -> None:
+    """Each of 300 items got four commands offline, worth 1, 10, 100 and 1000; both copies hold all of them unsent, in more than two
+    batches, and a third has spoken in their name: so both take all of them along, at the same time."""
+    run = on_broker()
+    shared = [{"item": f"i{n}", "times": 10**power} for power in range(4) for n in range(300)]
+    with run.worker("only"), run.edge(0, PLACE) as one, ThreadPoolExecutor(8) as pool:
+        hit(one, 1, wait="merged")
+        shared_life = replica(one)
+        one.go_offline(True)
+        assert one.stop() == 0
+        with copied(run, 0, one, "third-machine") as third:
+            third.go_offline(False)
+            hit(third, 100_000_000, wait="merged")
+            assert third.stop() == 0
+        one.start()
+        list(pool.map(lambda wanted: one.do("hit", place=PLACE, **wanted), shared))
+        assert one.stop() == 0
+        with copied(run, 0, one, "second-machine") as other:
+            one.start()
+            both = (one, other)
+            writers = [
+                pool.submit(lambda e=edge, t=times: [hit(e, t) for _ in range(200)])
+                for edge, times in zip(both, (10, 10_000), strict=True)
+            ]
+            for switched in [pool.submit(edge.go_offline, False) for edge in both]:
+                switched.result()
+            for writer in writers:
+                writer.result()
+            await_total(run, 100_000_001 + 200 * 10 + 200 * 10_000, *both)
+
+            latest = run.rows(PLACE)
+            assert {latest[wanted["item"]]["hits"] for wanted in shared} == {1111}
+            assert {edge.find(PLACE, f"i{n}")["hits"] for edge in both for n in range(300)} == {1111}  # type: ignore[index]
+            assert len({shared_life, replica(one), replica(other)}) == 3
+            assert [edge.status()["problem"] for edge in both] == ["", ""]
 
 
 def test_one_identity_file_is_given_to_two_agents(on_broker: Callable[..., LoadRun]) -> None:

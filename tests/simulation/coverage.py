@@ -40,6 +40,7 @@ AT_LEAST: Mapping[str, int] = {
     "a forgery with changes in it was refused": 60,
     "recovery joined a late state": 2,
     "a worker began on a torn group": 2,
+    "a late state ended no group": 10,
     "a worker met a full disk": 50,
     "a command met a full disk": 200,
     "a worker thawed after its session": 50,

@@ -289,7 +289,9 @@ def outcomes_reach_their_device(case: Case) -> Iterator[str]:
         commands = case.reference.chains[row.replica, row.partition].commands
         for entry in row.entries:
             named = {outcome.command_id: outcome for outcome in entry.outcomes}
-            for command_id in commands[entry.number]:
+            if entry.number not in commands:
+                yield f"a row of {row.replica} answers batch {entry.number}, which its chain does not have"
+            for command_id in commands.get(entry.number, ()):
                 told[command_id].add((entry.offset, *_said(named.get(command_id))))
     for command_id, decision in case.decisions.items():
         if decision.verdict == "parked":

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 COMPACTED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, conflicts_topic, parked_topic))
 
+WATCHED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, conflicts_topic))
+"""What the owner of a partition has the last word in."""
+
 
 def plan(world: World) -> None:
     """Put the faults of this world into its future."""
@@ -55,7 +58,7 @@ def plan(world: World) -> None:
         if faults.freezes:
             _some(world, 2, f"{worker.name} freeze", lambda w=worker: w.freeze(scheduler.between(100, 3 * SESSION_MS)))
     if faults.freezes:
-        _some(world, 3, "late state", lambda: late_state(world))
+        _some(world, 6, "late record", lambda: late_record(world))
     if faults.rebalances:
         _some(world, 4, "rebalance", lambda: world.group.rebalance("somebody asked"))
     if faults.compaction:
@@ -104,17 +107,20 @@ def forge(world: World) -> None:
     world.history.situation("a forgery with changes in it was refused")
 
 
-def late_state(world: World) -> None:
-    """A worker that was cut off long ago writes an older state over a newer one; often nobody lives to see it come."""
+def late_record(world: World) -> None:
+    """A worker that was cut off long ago writes an older state, row or conflict over a newer one, often the middle of a group that it
+    never ends; often nobody lives to see it come.
+    """
     scheduler, log = world.scheduler, world.log
-    topic = state_topic(SPACE.name)
+    topic = scheduler.random.choice(WATCHED)
     partition = scheduler.between(0, PARTITIONS - 1)
-    # The end of its group: a group that nobody ends would keep every edge waiting until the partition's next one.
-    written = [record for record in log.history(topic, partition) if groups.parse(record.headers).last]
+    written = log.history(topic, partition)
     if not written or world.network.healed:
         return
     old = scheduler.random.choice(written)
     log.append(topic, partition, old.key, old.value, old.headers)
+    if topic == WATCHED[0] and not groups.parse(old.headers).last:
+        world.history.situation("a late state ended no group")
     if scheduler.chance(0.7):
         for worker in world.workers:
             worker.died("killed")

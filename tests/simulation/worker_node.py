@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from driftlog_schemas import groups
 from driftlog_schemas.topics import state_topic
-from driftlog_streams.core.restoration import ChangelogRecord
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import DeliveryFailed, StoreFailed
 from tests.simulation.app import SPACE
 from tests.simulation.disk import Disk
 from tests.simulation.group import SESSION_MS
 from tests.simulation.life import Life
 from tests.simulation.loop import SimulatedLoop
+from tests.simulation.mischief import WATCHED
 from tests.simulation.network import Producer
 from tests.simulation.worker_rim import Changelog, GroupConsumer, Host, Publishing
 
@@ -142,8 +143,10 @@ class WorkerProcess:
         if pump is None or self.recovering:
             return "owns nothing yet"
         for partition in pump._mergers:
-            if pump.mender._watch.behind(partition, self.world.log.end(STATE, partition)):
-                return f"partition {partition} has states that were not looked at"
+            if reason := pump.mender.unrest(
+                partition, {topic: self.world.log.end(topic, partition) for topic in WATCHED}
+            ):
+                return reason
         if len(pump._deck):
             return f"{len(pump._deck)} flights under way"
         for partition, merger in pump._mergers.items():

@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
 from faust.types import TP
 
 from driftlog_schemas.topics import state_topic
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver.host import WorkerHost, group_id
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
@@ -146,12 +147,12 @@ class Changelog:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
-        return {p: self._world.log.end(STATE, p) for p in partitions}
+    def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        return {place: self._world.log.end(*place) for place in places}
 
-    def last_words(self, partition: int, offsets: range) -> dict[bytes, bytes | None]:
-        found = self._world.log.read(STATE, partition, offsets.start, len(offsets))
-        return {r.key or b"": r.value for r in found if r.offset < offsets.stop}
+    def records(self, topic: str, partition: int, offsets: range) -> list[ChangelogRecord]:
+        found = self._world.log.read(topic, partition, offsets.start, len(offsets))
+        return [ChangelogRecord(r.key or b"", r.value, r.offset, r.headers) for r in found if r.offset < offsets.stop]
 
 
 class Publishing:

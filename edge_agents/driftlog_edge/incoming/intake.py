@@ -22,6 +22,8 @@ from driftlog_schemas.registry import SchemaIds
 Kind: TypeAlias = Literal["state", "receipts", "conflicts", "devices"]
 
 MAX_LEARNT = 10_000
+WRITE_AT_LEAST = 200
+"""Records of whole groups that are written together where there are many: one write each would cost more, one for all hold up the loop."""
 
 
 class Registry(Protocol):
@@ -87,20 +89,41 @@ class Intake:
         if kind == "devices":
             await self._take_lines(chunk)
             return False
+        if kind == "receipts" and chunk.records:
+            for step in self._puller.receipts(chunk.topic, chunk.partition, chunk.records):
+                await self._commit(step)
+                if not self._open:
+                    return False
+        if kind == "conflicts" and chunk.records:
+            await self._commit(self._puller.conflicts(chunk.topic, chunk.partition, chunk.records))
         if kind != "state":
-            if chunk.records:
-                read = self._puller.receipts if kind == "receipts" else self._puller.conflicts
-                await self._commit(read(chunk.topic, chunk.partition, chunk.records))
             return False
         place = (chunk.topic, chunk.partition)
         assembler = self._assemblers.setdefault(place, GroupAssembler())
         behind = place not in self._reached
-        ripe = [record for r in chunk.records for record in assembler.add(r, behind)]
-        if ripe:
-            await self._commit(self._puller.states(space, chunk.topic, chunk.partition, ripe))
+        ripe: list[Record] = []
+        for record in chunk.records:
+            ripe += assembler.add(record, behind)
+            if len(ripe) >= WRITE_AT_LEAST and not await self._states(space, chunk, ripe):
+                return False
+        if ripe and not await self._states(space, chunk, ripe):
+            return False
         if chunk.at_end:
             self._reached.add(place)
         return chunk.at_end and not len(assembler)
+
+    async def _states(self, space: str, chunk: Chunk, ripe: list[Record]) -> bool:
+        """Apply whole groups, and empty the list; False if this connection was given up meanwhile."""
+        work = self._puller.states(space, chunk.topic, chunk.partition, [*ripe])
+        ripe.clear()
+        while self._open:
+            try:
+                next(work)
+            except StopIteration as end:
+                await self._commit(end.value)
+                return True
+            await asyncio.sleep(0)
+        return False
 
     async def _take_lines(self, chunk: Chunk) -> None:
         registry = self._registry

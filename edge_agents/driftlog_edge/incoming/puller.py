@@ -12,7 +12,7 @@ purges what everybody knows to be deleted, so anything else is not its word.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -32,13 +32,15 @@ from driftlog_schemas import groups
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import RefusalNotice
+from driftlog_schemas.messages import ChainRow, RefusalNotice
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.state_codec import StateCodec
 
 log = structlog.get_logger()
 
 DIGEST_BYTES = 8
+AT_ONCE = 100
+"""Records that are read without letting others run."""
 UNREADABLE = (Undecodable, UnknownSchema, AlgebraError, ValueError)
 """What reading a record raises when it is foreign, damaged, or of a newer app: passed over, counted and told."""
 
@@ -93,8 +95,13 @@ class Puller:
         self._device_id = device_id
         self._on_staged: list[Callable[[Pulled], None]] = []
 
-    def states(self, space: str, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
-        """One or more whole groups."""
+    def states(
+        self, space: str, topic: str, partition: int, records: Sequence[Record]
+    ) -> Generator[None, None, Pulled]:
+        """One or more whole groups, as one write.
+
+        It stops after every few records, so that others may run; what they do is in what it returns. Stage that at once.
+        """
         writes: dict[Place, bytes | None] = {}
         latest: dict[bytes, DocumentState | None] = {}
         held: dict[bytes, int] = {}
@@ -103,7 +110,9 @@ class Puller:
         digests: dict[str, int] = {}
         changed: dict[bytes, DocumentId] = {}
         unreadable = 0
-        for record in records:
+        for number, record in enumerate(records, 1):
+            if number % AT_ONCE == 0:
+                yield
             document = self._document(topic, record)
             if document is None:
                 unreadable += 1
@@ -233,13 +242,14 @@ class Puller:
             for write in kind.merge_type(name).writes(stored):
                 self._stamps.observe(write.hlc, at_ms)
 
-    def receipts(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
-        """Rows of this replica's chain in this partition, and refusals of what claimed to be its device's; others are passed over."""
-        writes: dict[Place, bytes | None] = {}
-        answered: list[Answered] = []
+    def receipts(self, topic: str, partition: int, records: Sequence[Record]) -> Iterator[Pulled]:
+        """Rows of this replica's chain in this partition, and refusals of what claimed to be its device's; others are passed over.
+
+        In steps: stage each before the next is asked for. The cursor moves with the last.
+        """
         refused: list[tuple[str, int, RefusalNotice]] = []
         space = topic.rpartition(".")[0]
-        skew = unreadable = 0
+        unreadable = 0
         device = self._device_id.encode()
         for record in _latest(records, device):
             if record.value is None or record.key.partition(b".")[0] != device:
@@ -253,17 +263,19 @@ class Puller:
                 _passed_over(topic, record, error)
                 unreadable += 1
                 continue
-            answer = self._verdicts.of(row, record.value)
-            if answer.writes:
-                skew = row.skew_ms or skew
-                self._stamps.read(row.append_ms)
-                if row.skew_ms:
-                    writes.update(self._stamps.contradicted(row.append_ms + row.skew_ms, row.append_ms))
-                answered.append(answer)
-                writes.update(answer.writes)
+            for step, answer in enumerate(self._verdicts.of(row, record.value)):
+                if not step:
+                    answer.writes.update(self._timed(row))
+                yield Pulled(answer.writes, answered=(answer,), skew_ms=row.skew_ms)
+        writes: dict[Place, bytes | None] = {}
         if records:
             writes[Family.META, keys.cursor_key(topic, partition)] = keys.pack_number(records[-1].offset + 1)
-        return Pulled(writes, (), tuple(answered), tuple(refused), skew, unreadable=unreadable)
+        yield Pulled(writes, refused=tuple(refused), unreadable=unreadable)
+
+    def _timed(self, row: ChainRow) -> dict[Place, bytes | None]:
+        """What a row of ours tells of the device's clock, and the writes that keep it."""
+        self._stamps.read(row.append_ms)
+        return self._stamps.contradicted(row.append_ms + row.skew_ms, row.append_ms) if row.skew_ms else {}
 
     def conflicts(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
         """Conflicts of subscribed scopes."""

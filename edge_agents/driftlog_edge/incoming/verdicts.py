@@ -12,7 +12,7 @@ A command that another copy of the folder has sent is *repeated*: it has its sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from driftlog_edge.outgoing.outbox import Outbox
@@ -72,22 +72,39 @@ class Verdicts:
         self._sealed = outbox.sealed
         self._successions = Successions(journal)
 
-    def of(self, row: ChainRow, raw: bytes) -> Answered:
-        """What a row says; nothing if it is not that of the life which writes there."""
-        found = Answered(row.space, row.partition)
-        chain = self._lives.chain(row.space, row.partition)
-        if row.replica != chain.replica:
+    def of(self, row: ChainRow, raw: bytes) -> Iterator[Answered]:
+        """What a row says, a batch at a time; nothing if it is not that of the life which writes there.
+
+        A row may answer all that a device has sent in a week. So each batch is a step of its own: stage it before the next is asked for, and
+        let others run between them. The last step keeps the row.
+        """
+        place = (row.space, row.partition)
+        if row.replica != self._lives.chain(*place).replica:
+            found = Answered(*place)
             self._followed(row, found)
-            return found
-        found.writes[Family.META, keys.row_key(row.space, row.partition)] = raw
-        after, why = self._settled(row, chain, found)
-        why = why or self._noticed(row, found) or _overtaken(row, chain)
-        if why and not chain.fork:
-            after = replace(after, fork=why)
-            found.forked = why
-        if after != chain:
-            found.writes.update(self._lives.written(row.space, row.partition, after))
-        return found
+            if found.writes:
+                yield found
+            return
+        numbers = [batch.number for batch in self._sealed.of(row.space, row.partition) if batch.number <= row.last]
+        entries = {entry.number: entry for entry in row.entries}
+        why = ""
+        for number in numbers:
+            found, chain = Answered(*place), self._lives.chain(*place)
+            batch, entry = self._sealed.get(*place, number), entries.get(number)
+            if row.replica != chain.replica or batch is None:  # its life has ended between two steps
+                return
+            if entry is None or entry.digest != batch.digest[:SHORT_DIGEST_BYTES]:
+                why = FORKED
+                break
+            self.settle(batch, entry.outcomes, found)
+            if any(outcome.code == TAKEN_FULL for outcome in entry.outcomes):
+                why = TAKEN_FULL
+            if batch.number > chain.settled:
+                after = replace(chain, settled=batch.number, settled_head=batch.digest, offset=entry.offset)
+                found.writes.update(self._lives.written(row.space, row.partition, after))
+            yield found
+        if row.replica == self._lives.chain(*place).replica:
+            yield self._kept(row, raw, why)
 
     def _followed(self, row: ChainRow, found: Answered) -> None:
         """The row of the life that is to follow: has it ended the one before? If it is not ours alone, another is drawn."""
@@ -98,22 +115,15 @@ class Verdicts:
         ours = (row.last, row.head, row.ended) == (FIRST, succession.digest, "")
         found.writes.update(self._successions.answered(*place, succession, row.offset if ours else None))
 
-    def _settled(self, row: ChainRow, chain: Chain, found: Answered) -> tuple[Chain, str]:
-        """The chain after all that the row answers, and why it forks here if it does."""
-        full = ""
-        entries = {entry.number: entry for entry in row.entries}
-        for batch in self._sealed.of(row.space, row.partition):
-            if batch.number > row.last:
-                break
-            entry = entries.get(batch.number)
-            if entry is None or entry.digest != batch.digest[:SHORT_DIGEST_BYTES]:
-                return chain, FORKED
-            self.settle(batch, entry.outcomes, found)
-            if any(outcome.code == TAKEN_FULL for outcome in entry.outcomes):
-                full = TAKEN_FULL
-            if batch.number > chain.settled:
-                chain = replace(chain, settled=batch.number, settled_head=batch.digest, offset=entry.offset)
-        return chain, full
+    def _kept(self, row: ChainRow, raw: bytes, why: str) -> Answered:
+        """The row itself, with what it says of the chain as a whole; `why` the chain has forked, if it is known by now."""
+        found, chain = Answered(row.space, row.partition), self._lives.chain(row.space, row.partition)
+        found.writes[Family.META, keys.row_key(row.space, row.partition)] = raw
+        why = why or self._noticed(row, found) or _overtaken(row, chain)
+        if why and not chain.fork:
+            found.writes.update(self._lives.written(row.space, row.partition, replace(chain, fork=why)))
+            found.forked = why
+        return found
 
     def _noticed(self, row: ChainRow, found: Answered) -> str:
         """What a notice means: why this life is over, or what goes out again. A row keeps the newest notice only, so what it says

@@ -45,8 +45,8 @@ class Replies:
 
     def _unanswered(self) -> str:
         since = self._unanswered_since
-        if since is None or self._clock.monotonic() - since < UNANSWERED_SECONDS:
-            return ""
+        if since is None or self._shipper.settled or self._clock.monotonic() - since < UNANSWERED_SECONDS:
+            return ""  # settled it may be because its life is over, and what it had sent with it
         return "what was sent is not answered: is a worker running? (`driftlog worker`)"
 
     def delivered(self, batch: Sealed, now: float) -> None:

@@ -25,7 +25,6 @@ from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.sealed import Open, SealedBatches
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import (
-    MAX_BATCH_OPS,
     MAX_COMMAND_BYTES,
     MAX_ENDS,
     BatchCodec,
@@ -39,6 +38,8 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import Identity
 
 DEFAULT_LIMIT = 1_000_000
+SEALED_OPS = 250
+"""Ops in a batch, unless one command alone has more: sealing and settling it each hold up the loop, half of what the wire would allow."""
 NO_PARTITION = -1
 _NORMAL = keys.CLASSES.index("normal")
 
@@ -206,7 +207,7 @@ class Outbox:
         for key in self._of_partition(space, partition):
             command, length = logged(self._journal, keys.parse_lsn(key))
             roots |= {command.root} - {""}
-            over = ops + len(command.ops) > MAX_BATCH_OPS or size + length > MAX_COMMAND_BYTES or len(roots) > MAX_ENDS
+            over = ops + len(command.ops) > SEALED_OPS or size + length > MAX_COMMAND_BYTES or len(roots) > MAX_ENDS
             if commands and over:
                 break
             commands.append(command)
@@ -288,7 +289,7 @@ class Outbox:
         for urgency in (*held, *range(keys.HELD)):
             if self._waiting[urgency]:
                 prefix = keys.outbox_prefix(space, urgency, partition)
-                yield from [k for k, _ in islice(self._journal.scan(Family.OUTBOX, prefix), MAX_BATCH_OPS)]
+                yield from [k for k, _ in islice(self._journal.scan(Family.OUTBOX, prefix), SEALED_OPS)]
 
     def reseal(self, batch: Open) -> Sealed:
         """The same batch again, byte for byte; signed with the key that the device has now."""

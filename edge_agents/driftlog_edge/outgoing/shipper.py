@@ -107,8 +107,8 @@ class Shipper:
         """The log has it."""
         place = _place(batch)
         known = self._outbox.sealed.get(*place)
-        if known is not None and known.digest != batch.digest:
-            return  # a late word on a batch of an earlier life, which had the same number
+        if known is None or known.digest != batch.digest:
+            return  # a late word: it is answered, or an earlier life's batch of the same number
         self._flying.pop(place, None)
         if place in self._resend:  # its client was given up, and had brought it over all the same
             self._resend.remove(place)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from driftlog_edge.ports import Family, Place, Store, Writes
+from driftlog_edge.store.overlay import Overlay
 
 MAX_WAITING = 4096
 """Write sets that may wait for the disk; the committer makes callers wait before this."""
@@ -35,7 +36,7 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._over: dict[Place, tuple[bytes | None, int]] = {}
+        self._over = Overlay()
         self._waiting: deque[Ticket] = deque()
         self._serial = 0
         self._forget: list[Callable[[], None]] = []
@@ -69,7 +70,7 @@ class Journal:
 
     def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Like `Store.scan`, with the waiting writes. Do not stage while iterating."""
-        over = sorted(k for f, k in self._over if f is family and k.startswith(prefix) and k > after)
+        over = self._over.keys(family, prefix, after)
         if not over:
             yield from self._store.scan(family, prefix, after)
             return
@@ -87,7 +88,7 @@ class Journal:
             yield from self._present(family, key)
 
     def _present(self, family: Family, key: bytes) -> Iterator[tuple[bytes, bytes]]:
-        value = self._over[family, key][0]
+        value = self.get(family, key)
         if value is not None:
             yield key, value
 
@@ -95,9 +96,7 @@ class Journal:
         """Let a write set wait for the disk; readers see it at once."""
         self._serial += 1
         serial = self._serial
-        over = self._over
-        for place, value in writes.items():
-            over[place] = (value, serial)
+        self._over.put(writes, serial)
         for follow in self._on_staged:
             follow(writes)
         ticket = Ticket(serial, writes, sync, done)
@@ -110,14 +109,13 @@ class Journal:
 
     def written(self, group: list[Ticket]) -> None:
         """The group is in the store (and durable where asked)."""
+        gone: set[Family] = set()
         for ticket in group:
             assert self._waiting.popleft() is ticket, "groups are written in order"
-            for place in ticket.writes:
-                over = self._over.get(place)
-                if over is not None and over[1] == ticket.serial:
-                    del self._over[place]
+            gone |= self._over.drop(ticket.writes, ticket.serial)
             for follow in self._on_written:
                 follow(ticket.writes)
+        self._over.tidy(gone)
         for ticket in group:
             if ticket.done is not None:
                 ticket.done(None)

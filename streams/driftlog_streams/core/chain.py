@@ -9,6 +9,7 @@ whatever a restored backup or a copied folder sends beside it is `forked`, with 
     a known number, the same digest         a repeat: answered with the row as it is
     a known number, another digest; or a wrong prev     `forked`
     number > last + 1                       `early`: to be sent again, behind what is missing
+    a new number, before the head's record  `early` still, read again after a crash: when it was first met, what it follows was missing
     below what the row still knows          a repeat if all its dots are covered, else `forked`
     after the life has ended                `ended` or `retired`
     written by somebody who had not read up to the partition's floor    `away` (see `memory`), whatever else it is, unless it is refused anyway
@@ -81,7 +82,7 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
         return Fit.REPEAT if known.digest == link.digest[:SHORT_DIGEST_BYTES] else Fit.FORKED
     if row.ended and row.ended_at <= link.offset:
         return Fit(row.ended)
-    if number > row.last + 1:
+    if number > row.last + 1 or link.offset < row.offset:
         return Fit.EARLY
     if link.batch.prev != row.head:
         return Fit.FORKED

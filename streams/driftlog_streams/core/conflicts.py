@@ -58,6 +58,12 @@ def ended(
     return _record(document, collection, before, policy, ConflictStatus.RESOLVED, by)
 
 
+def survivor(collection: Collection, state: DocumentState, place: Place) -> Version | None:
+    """The write that stands at a place; None where a delete has left none."""
+    writes = collection.type.writes_at(state, place)
+    return _version(max(writes, key=collection.type.merge_type(place.field).rank)) if writes else None
+
+
 def place_name(field: str, key: str) -> str:
     """How a conflict names its place."""
     return f"{field}.{key}" if key else field

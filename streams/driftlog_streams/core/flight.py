@@ -15,8 +15,8 @@ Must never happen: a state on the wire while an outcome of its flight or an earl
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
@@ -24,7 +24,6 @@ from typing import Any, NamedTuple, TypeAlias
 from driftlog_schemas import groups, topics
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
-from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
 LIMIT = 4
@@ -52,23 +51,18 @@ class PartitionFlight:
     rows: list[tuple[str, bytes]]
     sources: list[Any]
     work: PartitionWork
+    sent: Mapping[str, int]
+    """How many records it publishes, by topic."""
     passed: Passed = field(default_factory=Passed)
     """What is deleted here, or gone."""
-    last_state_offset: int = -1
-    """Where the state topic has the group's end; known after SECOND, -1 if it published no state."""
-    last_row_offset: int = -1
-    """Where the receipts topic has the last of its rows."""
+    last: dict[str, int] = field(default_factory=dict)
+    """Where each topic has the last of them, as far as they are delivered."""
 
-    def delivered(self, state_offset: int, row_offset: int) -> None:
-        """A stage's last offsets in the state and the receipts topic; -1 for none."""
-        self.last_state_offset = max(self.last_state_offset, state_offset)
-        self.last_row_offset = max(self.last_row_offset, row_offset)
-
-    def moved(self, mark: StoreMark, *, alone: bool) -> StoreMark:
-        """How far the store is with this part in. Rows of flights behind it may stand before its own: only alone it speaks for all."""
-        assert self.last_state_offset >= 0 or not self.writes, "states are delivered before they are stored"
-        position = max(mark.position, self.last_state_offset)
-        return mark.moved(position, self.work.group, self.last_row_offset if alone else -1)
+    def delivered(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """A stage's last offsets, by topic and partition."""
+        for topic in self.sent:
+            at = offsets.get((topic, self.partition), -1)
+            self.last[topic] = max(at, self.last.get(topic, -1))
 
 
 @dataclass(slots=True)
@@ -139,7 +133,8 @@ def seal(rules: SpaceRules, work: PartitionWork, conflicts: Sequence[OutRecord] 
     for record in (*outcomes, *states):
         if len(record.key) + len(record.value or b"") > MAX_RECORD_BYTES:
             raise Oversized(f"{record.topic}: {record.key[:200]!r} would take {len(record.value or b'')} bytes")
-    return PartitionFlight(work.partition, outcomes, states, writes, rows, work.sources, work, passed)
+    sent = Counter(record.topic for record in (*outcomes, *states))
+    return PartitionFlight(work.partition, outcomes, states, writes, rows, work.sources, work, sent, passed)
 
 
 class FlightDeck:

@@ -172,6 +172,9 @@ class PartitionMerger:
         row = self._at.book.get(replica)
         assert row is not None, "a repeat has a row"
         entry = chain.entry_of(row, number)
+        if entry is not None and link.offset < entry.offset:
+            self._at.write_row(replica, row, urgent=False)
+            return  # refused when it was first met, and read again after a crash: what counts comes there
         self._end_lives(link)
         self._forget(link)
         urgent = False
@@ -290,13 +293,26 @@ class PartitionMerger:
 
     # -- what is in the topic, and what another life has left
 
-    def heard(self, key: bytes, value: bytes | None) -> None:
-        """`value` is the last record of a document in the state topic, and may be somebody else's."""
-        self._at.heard(key, value)
+    def heard(self, key: bytes, value: bytes | None) -> bool:
+        """`value` is the last record of a document in the state topic, and may be somebody else's. Is it answered?"""
+        return self._at.heard(key, value)
 
-    def publish_again(self, key: bytes) -> None:
-        """Publish a document's state although it has not changed."""
-        self._at.publish_again(key)
+    def heard_row(self, key: bytes, value: bytes | None) -> bool:
+        """The same of a replica's chain row; what stands under a device's name is nobody's row."""
+        return self._at.heard_row(key.decode(errors="replace"), value)
+
+    def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
+        """The same of a conflict."""
+        return self._at.heard_conflict(key, value)
+
+    @property
+    def merged_to(self) -> int:
+        """The offset of the last op record that is merged."""
+        return self._at.offset
+
+    def publish_again(self, key: bytes) -> bool:
+        """Publish a document's state although it has not changed. False where there is none that we can read."""
+        return self._at.publish_again(key)
 
     def publish_row_again(self, replica: str) -> None:
         """Publish a replica's chain row although it has not changed."""

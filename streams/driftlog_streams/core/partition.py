@@ -9,17 +9,19 @@ from __future__ import annotations
 import structlog
 
 from driftlog_crdt import BadEncoding, DocumentState, Place, Vector, dominates, epoch_of
-from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas import topics
+from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.forgetting_codec import digest_of
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Forgot, Taken, Verdict
 from driftlog_streams.core import chain, conflicts, taken
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.conflict_answers import owners_word
 from driftlog_streams.core.flight import PartitionFlight, seal
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.outcome_records import OutcomeRecords
-from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.rules import Collection, SpaceRules
 from driftlog_streams.core.state_cache import Entry, Sealed, StateCache, Unreadable
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
@@ -79,7 +81,7 @@ class Partition:
     def take_back(self) -> PartitionWork:
         """Documents and rows are as the last flight left them. What was taken back; who waits is the caller's."""
         work = self.work
-        self.work = PartitionWork(self.number, carried=work.carried, group=work.group)
+        self.work = PartitionWork(self.number, carried=work.carried, group=work.group, answers=work.answers)
         for key, entry in work.dirty.items():
             self.cache.put_back(key, entry)
         for replica, row in work.bases.items():
@@ -149,13 +151,24 @@ class Partition:
 
     # -- documents
 
-    def heard(self, key: bytes, value: bytes | None) -> None:
-        """`value` is the last record of a document in the state topic, and may be somebody else's: unless it has seen all
-        that our state has, ours is published again; so is that there is none, over what was before a purge.
+    def purge(self, key: bytes, seen: bytes, offset: int) -> None:
+        """Take a tombstone away, if it still is as it was when that was decided."""
+        entry = self._entry(key)
+        if entry is None or not entry.collection.type.deleted(entry.state) or digest_of(entry.state.vector) != seen:
+            return
+        entry.state, entry.size, entry.purged = entry.collection.type.new(), 0, offset
+        if key not in self.work.dirty:
+            self.work.changed(key, entry)
+
+    # -- what is in the topics, and may be somebody else's
+
+    def heard(self, key: bytes, value: bytes | None) -> bool:
+        """`value` is the last record of a document in the state topic: unless it has seen all that our state has, ours is published
+        again; so is that there is none, over what was before a purge. Was that so?
         """
         entry = self._entry(key)
         if entry is None:
-            return
+            return False
         theirs: Vector = {}
         ours = entry.state.vector
         if entry.collection.type.blank(entry.state):
@@ -166,30 +179,51 @@ class Partition:
                 theirs = entry.collection.codec.decode(value).vector
             except (Undecodable, UnknownSchema, BadEncoding) as error:
                 log.warning("a state record that nobody can read", document=key.decode(), error=str(error))
-        if not dominates(theirs, ours) or (not ours and theirs and epoch_of(theirs) < entry.purged):
-            self.publish_again(key)
+        before = not ours and bool(theirs) and epoch_of(theirs) < entry.purged
+        return (before or not dominates(theirs, ours)) and self.publish_again(key)
 
-    def purge(self, key: bytes, seen: bytes, offset: int) -> None:
-        """Take a tombstone away, if it still is as it was when that was decided."""
-        entry = self._entry(key)
-        if entry is None or not entry.collection.type.deleted(entry.state) or digest_of(entry.state.vector) != seen:
-            return
-        entry.state, entry.size, entry.purged = entry.collection.type.new(), 0, offset
-        if key not in self.work.dirty:
-            self.work.changed(key, entry)
+    def heard_row(self, replica: str, value: bytes | None) -> bool:
+        """`value` is the last record of a replica in the receipts topic: unless it knows what our row knows, ours is published
+        again. Was that so?
+        """
+        row = self.book.get(replica)
+        if row is None or value == self.rules.records.encode_chain_row(row):
+            return False
+        try:
+            found = None if value is None else self.rules.records.decode_chain_row(value)
+        except (Undecodable, UnknownSchema, RegistryUnreachable, ValueError) as error:
+            log.warning("a chain row is not readable", replica=replica, error=str(error))
+            found = None
+        if found is not None and found.replica == replica and chain.later(row, found) is found:
+            return False
+        self.publish_row_again(replica)
+        return True
 
-    def publish_again(self, key: bytes) -> None:
-        """Publish a document's state although it has not changed."""
+    def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
+        """`value` is the last record of a conflict: unless it says what our state says, ours is published. Was that so?"""
+        word = None if value is None else owners_word(self.rules, key, value, self._state_of)
+        if word is not None:
+            self.work.carried.append(OutRecord(topics.conflicts_topic(self.rules.name), self.number, key, word))
+        return word is not None
+
+    def _state_of(self, document: DocumentId, collection: Collection) -> DocumentState | None:
+        entry = self.entry_of(document)
+        return None if entry is None else entry.state
+
+    def publish_again(self, key: bytes) -> bool:
+        """Publish a document's state although it has not changed. False where there is none that we can read."""
         entry, work = self._entry(key), self.work
-        if entry is None or key in work.dirty:
-            return
+        if entry is None:
+            return False
         if entry.collection.type.blank(entry.state):
             entry.purged = entry.purged or self.cache.purged(key)
             if not entry.purged:
-                return  # nobody has ever written it
-        work.changed(key, entry)
-        work.group = max(work.group, self.offset, 0)
-        work.again.add(key)
+                return False  # nobody has ever written it
+        if key not in work.dirty:
+            work.changed(key, entry)
+            work.group = max(work.group, self.offset, 0)
+            work.again.add(key)
+        return True
 
     def publish_row_again(self, replica: str) -> None:
         """Publish a replica's chain row although it has not changed."""

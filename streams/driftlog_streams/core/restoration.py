@@ -7,7 +7,8 @@ several documents, or of one that was not plainly accepted. So recovery keeps ro
 A record whose group number is below one already seen was published by another life (after a crash, or by a frozen
 worker that woke): it may be older than what it would replace, so it is joined with it, never put over it, and the document is
 published again. The same where one of the two says that the document was purged: what began after the purge is newer than it, and what
-was there before is older (see `memory`).
+was there before is older (see `memory`). Rows and conflicts that are behind what we know are answered likewise. Until that has happened
+the store's mark stays before them (`Recovered.settled`).
 """
 
 from __future__ import annotations
@@ -16,30 +17,24 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
 from driftlog_crdt import AlgebraError, DocumentState, epoch_of
 from driftlog_schemas import groups
 from driftlog_schemas.errors import ContractError, Undecodable, UnknownSchema
-from driftlog_schemas.identity import parse_document_key
+from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import ChainRow, ParkedCommand
 from driftlog_streams.core.chain import later
+from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.conflict_answers import owners_word
+from driftlog_streams.core.open_groups import Tail
 from driftlog_streams.core.passed import Passed
-from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.core.store_mark import StoreMark
+from driftlog_streams.core.rules import Collection, SpaceRules
+from driftlog_streams.core.store_mark import NOTHING, Positions, StoreMark
 
 log = structlog.get_logger()
-
-
-class ChangelogRecord(NamedTuple):
-    """A record of a compacted topic, whichever client read it."""
-
-    key: bytes
-    value: bytes | None
-    offset: int
-    headers: groups.Headers
 
 
 class Changelogged(Protocol):
@@ -63,14 +58,33 @@ class Changelogged(Protocol):
 class Recovered:
     """What a merger of a recovered partition must know."""
 
-    stale: set[bytes] = field(default_factory=set)
-    """documents whose last record in the topic is behind the store: to be published again"""
-    stale_rows: set[str] = field(default_factory=set)
-    """replicas whose last row in the topic is behind the store"""
+    read: Positions = NOTHING
+    """how far the topics were read"""
+    stale: dict[bytes, int] = field(default_factory=dict)
+    """documents whose last record in the topic is behind the store, and where their cut begins: to be published again"""
+    stale_rows: dict[str, int] = field(default_factory=dict)
+    """replicas whose last row in the topic is behind the store, and its offset"""
+    stale_conflicts: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
+    """conflicts whose last record in the topic is not what the state says, with its offset and value"""
+    tail: Tail = field(default_factory=Tail)
+    """of the state topic"""
     parked: list[ParkedCommand] = field(default_factory=list)
     """in order of parking"""
     records: int = 0
     committed: int = 0
+
+    @property
+    def answers(self) -> bool:
+        """Is there somebody else's word to answer?"""
+        return bool(self.stale or self.stale_rows or self.stale_conflicts)
+
+    @property
+    def settled(self) -> Positions:
+        """How far the topics are right, whatever happens before it is answered."""
+        wrong = [*self.stale.values()] + [self.tail.start] * self.tail.open
+        conflicts = [offset for offset, _ in self.stale_conflicts.values()]
+        first = Positions(*(min(o, default=1 << 62) - 1 for o in (wrong, self.stale_rows.values(), conflicts)))
+        return first.before(self.read)
 
 
 class Restoration:
@@ -83,52 +97,80 @@ class Restoration:
         """Put state records of one partition into its store."""
         states: dict[bytes, bytes | None] = {}
         passed = Passed()
-        highest, position = store.mark.group, store.mark.position
-        for key, value, offset, headers in records:
+        highest, position = store.mark.group, recovered.read.states
+        for record in records:
+            key, value, offset, headers = record
             if offset <= position:
                 continue
             position = offset
+            begin = recovered.tail.take(record)
             mark = groups.parse(headers)
             number = mark.number
             if number < 0:
                 log.warning(
                     "a state that no worker wrote is passed over", key=key.decode(errors="replace"), offset=offset
                 )
-                recovered.stale.add(key)
+                recovered.stale[key] = begin
                 continue
-            recovered.stale.discard(key)
+            recovered.stale.pop(key, None)
             if number < highest:
                 known = states[key] if key in states else store.get(key)
                 gone = 0 if known is not None else passed.gone.get(key) or store.purged(key)
                 kept = self._of_two(key, value, mark, known, gone)
                 if kept != value:
-                    recovered.stale.add(key)
+                    recovered.stale[key] = begin
                 value, mark = kept, mark._replace(number=highest, purged=gone or mark.purged)
             highest = max(highest, number)
             states[key] = value
             passed.take(key, value, mark, partial(self._deleted, key))
             recovered.records += 1
-        store.write(states.items(), store.mark.moved(position, highest), passed=passed)
+        recovered.read = recovered.read._replace(states=position)
+        store.write(states.items(), store.mark.moved(recovered.settled, highest), passed=passed)
 
     def take_rows(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Put the chain rows among the receipts of one partition into its store; refusals stand there under a device's name."""
         rows: dict[str, bytes] = {}
-        mark = store.mark
-        position = mark.rows
+        position = recovered.read.rows
         for key, value, offset, _ in records:
             position = max(position, offset)
             replica = key.decode(errors="replace")
             found = self._row(replica, value)
             if found is None or value is None:
                 continue
-            recovered.stale_rows.discard(replica)
+            recovered.stale_rows.pop(replica, None)
             known = rows[replica] if replica in rows else store.row(replica)
             stored = self._row(replica, known)
             if stored is not None and known != value and later(stored, found) is stored:
-                recovered.stale_rows.add(replica)
+                recovered.stale_rows[replica] = offset
                 continue
             rows[replica] = value
-        store.write((), mark.moved(mark.position, mark.group, position), rows.items())
+        recovered.read = recovered.read._replace(rows=position)
+        store.write((), store.mark.moved(recovered.settled, store.mark.group), rows.items())
+
+    def take_conflicts(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
+        """Compare the conflicts of one partition with its states, which must be in the store."""
+
+        def state_of(document: DocumentId, collection: Collection) -> DocumentState | None:
+            value = store.get(document_key(document))
+            try:
+                return collection.type.new() if value is None else collection.codec.decode(value)
+            except (ContractError, AlgebraError) as error:
+                log.warning("a document is left as it is", document="/".join(document), error=str(error))
+                return None
+
+        last = {record.key: record for record in records}
+        for key, value, offset, _ in last.values():
+            recovered.stale_conflicts.pop(key, None)
+            if value is not None and owners_word(self._rules, key, value, state_of) is not None:
+                recovered.stale_conflicts[key] = offset, value
+        position = max([recovered.read.conflicts, *(record.offset for record in last.values())])
+        recovered.read = recovered.read._replace(conflicts=position)
+        store.write((), store.mark.moved(recovered.settled, store.mark.group))
+
+    def ended(self, store: Changelogged, recovered: Recovered, read: Positions) -> None:
+        """The topics were read so far, though their last records may be gone: holes of compaction are read, too."""
+        recovered.read = Positions(*map(max, recovered.read, read))
+        store.write((), store.mark.moved(recovered.settled, store.mark.group))
 
     def _row(self, replica: str, value: bytes | None) -> ChainRow | None:
         if value is None or "." not in replica:

@@ -1,8 +1,27 @@
-"""How far the store of a partition is, as the store itself remembers it."""
+"""How far the store of a partition is, as the store itself remembers it.
+
+Not how far the topics were read: a position stays before what somebody else wrote there until that was looked at and answered, and
+before a group that nobody has ended. So the next life finds it again, whenever this one ends.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+
+class Positions(NamedTuple):
+    """Offsets of the last record in each topic that a partition's owner watches; -1 for none."""
+
+    states: int = -1
+    rows: int = -1
+    conflicts: int = -1
+
+    def before(self, others: Positions) -> Positions:
+        """In each topic the one that comes first."""
+        return Positions(*map(min, self, others))
+
+
+NOTHING = Positions()
 
 
 class StoreMark(NamedTuple):
@@ -14,15 +33,22 @@ class StoreMark(NamedTuple):
     """the highest group number"""
     rows: int = -1
     """offset in the receipts topic up to which all chain rows are in; -1 for none"""
+    conflicts: int = -1
+    """offset in the conflicts topic up to which all is as our states say; -1 for none"""
 
     @classmethod
     def decode(cls, data: bytes | None) -> StoreMark:
         return cls() if data is None else cls(*(int(part) for part in data.split(b",")))
 
     def encode(self) -> bytes:
-        return b"%d,%d,%d" % self
+        return b"%d,%d,%d,%d" % self
 
-    def moved(self, position: int, group: int, rows: int = -1) -> StoreMark:
-        """With the state records up to `position` in, and the rows up to `rows`."""
-        assert position >= self.position, f"a store never goes back: {self.position} -> {position}"
-        return StoreMark(position, max(group, self.group), max(rows, self.rows))
+    @property
+    def positions(self) -> Positions:
+        return Positions(self.position, self.rows, self.conflicts)
+
+    def moved(self, to: Positions, group: int) -> StoreMark:
+        """With all records up to there in."""
+        assert to.states >= self.position, f"a store never goes back: {self.position} -> {to.states}"
+        rows, conflicts = max(to.rows, self.rows), max(to.conflicts, self.conflicts)
+        return StoreMark(to.states, max(group, self.group), rows, conflicts)

@@ -55,12 +55,14 @@ class PartitionWork:
     taken: dict[str, dict[bytes, Taken]] = field(default_factory=dict)
     """Decided commands of lives that are over, by the life: in its row when the flight is made."""
     carried: list[OutRecord] = field(default_factory=list)
-    """Tombstones whose flight is stored."""
+    """Tombstones whose flight is stored, and answers to what somebody else wrote: they leave whatever is merged."""
     parked: list[Arrival] = field(default_factory=list)
     released: list[Arrival] = field(default_factory=list)
     """Their tombstones are published when the states are stored, never before."""
     again: set[bytes] = field(default_factory=set)
     """Documents published again because somebody else had written over them."""
+    answers: int = -1
+    """Which answers to somebody else's words leave with it, those before included; the mender counts them."""
     on_stored: Callable[[PartitionWork], None] = field(default=lambda work: None)
     group: int = -1
     """Offset of the last op record merged."""

@@ -19,7 +19,8 @@ from yarl import URL
 
 from driftlog_schemas import topics
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.core.restoration import ChangelogRecord, Recovered
+from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
 from driftlog_streams.faust_driver.overrides import FaustApp
@@ -156,7 +157,7 @@ class WorkerHost:
                 self._publisher,
                 self._pulse,
                 self.metrics,
-                ChangelogReader(self._settings.kafka, topics.state_topic(self._rules.name)),
+                ChangelogReader(self._settings.kafka),
                 self._settings.window_ms,
                 self._require_times,
                 self._settings.cache_mb << 20,
@@ -204,9 +205,12 @@ class WorkerHost:
         return {p: opened.get(p) or self._store.partition(p) for p in partitions}
 
     def position(self, partition: int) -> int | None:
-        """How far the partition's store is."""
+        """How far the partition's states are known: they were read when it was assigned, or are ours."""
         store = None if self.pump is None else self.pump.open_stores().get(partition)
-        return None if store is None or store.mark.position < 0 else store.mark.position
+        if store is None:
+            return None
+        known = max(store.mark.position, self._recovered[partition].read.states)
+        return None if known < 0 else known
 
     def take_late(self, late: Mapping[int, list[ChangelogRecord]]) -> None:
         """Changelog records that somebody published while we recovered. Nothing is merged yet."""

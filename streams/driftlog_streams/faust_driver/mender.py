@@ -1,74 +1,132 @@
 """Puts our word last again where somebody else has written into a partition that we own (see `changelog_watch`).
 
 Runs beside the flights and never holds them up: what is found out of place goes out with the next flight. While the broker does not
-answer nothing is lost: what was to be looked at is kept, one range per partition.
+answer nothing is lost: what was to be looked at is kept, one range per topic and partition. How far all is looked at and answered is
+what a store may remember (`settled`), so a worker that dies in between leaves it to its next life.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import structlog
 from confluent_kafka import KafkaException
 
+from driftlog_schemas import topics
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.changelog_watch import ChangelogWatch
+from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.open_groups import OpenGroups
+from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed
 
 log = structlog.get_logger()
 
 CHECK_SECONDS = 2.0
+AT_ONCE = 10_000
+"""So many records are read and looked at in one go."""
 
 
 class Reader(Protocol):
-    """A look at the state topic; blocking."""
+    """A look at topics; blocking."""
 
-    def ends(self, partitions: list[int]) -> dict[int, int]: ...
-    def last_words(self, partition: int, offsets: range) -> dict[bytes, bytes | None]: ...
+    def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]: ...
+    def records(self, topic: str, partition: int, offsets: range) -> Sequence[ChangelogRecord]: ...
+
+
+class _Answer(NamedTuple):
+    """To somebody else's words."""
+
+    number: int
+    """It leaves with a flight whose work has this or a higher one."""
+    settled: Positions
+    """How far all is right while it has not left."""
 
 
 class Mender:
     """Watches the partitions of one assignment after the other.
 
-    `quiet` says whether nothing of ours is on its way; `mended` is told how many documents go out again.
+    `quiet` says whether nothing of ours is on its way; `mended` is told how many records go out again.
     """
 
-    def __init__(self, reader: Reader, quiet: Callable[[], bool], mended: Callable[[int], None]) -> None:
+    def __init__(self, space: str, reader: Reader, quiet: Callable[[], bool], mended: Callable[[int], None]) -> None:
         self._reader = reader
         self._quiet = quiet
         self._mended = mended
-        self._watch = ChangelogWatch()
+        self._states, self._rows, self._conflicts = ChangelogWatch(), ChangelogWatch(), ChangelogWatch()
+        self._state_topic, self._receipts_topic = topics.state_topic(space), topics.receipts_topic(space)
+        self._watches = {
+            self._state_topic: self._states,
+            self._receipts_topic: self._rows,
+            topics.conflicts_topic(space): self._conflicts,
+        }
+        self._groups = OpenGroups()
         self._mergers: Mapping[int, PartitionMerger] = {}
-        self._unread: dict[int, range] = {}
+        self._answers: dict[int, _Answer] = {}
+        self._numbers = 0
         self._epoch = 0
         self._wake = asyncio.Event()
 
-    def own(self, mergers: Mapping[int, PartitionMerger], following: Mapping[int, int]) -> None:
-        """From now on these partitions, each from the offset that comes next."""
+    def own(self, mergers: Mapping[int, PartitionMerger], found: Mapping[int, Recovered]) -> None:
+        """From now on these partitions, as they were recovered; what was to be answered is on its way."""
         self.forget()
         self._mergers = mergers
-        for partition, offset in following.items():
-            self._watch.own(partition, offset)
+        for partition in mergers:
+            recovered = found[partition]
+            for watch, read in zip(self._watches.values(), recovered.read, strict=True):
+                watch.own(partition, read + 1)
+            self._groups.own(partition, recovered.tail)
+            if recovered.answers:
+                self._answering(partition, recovered.settled)
 
     def forget(self) -> None:
         """The partitions belong to somebody else now."""
         self._epoch += 1
         self._mergers = {}
-        self._watch.forget()
-        self._unread.clear()
+        for watch in self._watches.values():
+            watch.forget()
+        self._groups.forget()
+        self._answers.clear()
 
-    def published(self, partition: int, count: int, last: int) -> None:
-        """A flight's states of a partition are in the topic. In the order of the flights."""
-        self._found(partition, self._watch.published(partition, count, last))
+    # -- what is ours
 
-    def _found(self, partition: int, offsets: range | None) -> None:
-        if offsets is None:
-            return
-        known = self._unread.get(partition, offsets)
-        self._unread[partition] = range(min(known.start, offsets.start), max(known.stop, offsets.stop))
-        self._wake.set()
+    def published(self, part: PartitionFlight, *, alone: bool) -> None:
+        """A flight's records of a partition are delivered. In the order of the flights; `alone`: no other is under way.
+
+        Rows of flights behind it may stand before its own: only alone it speaks for all.
+        """
+        partition, answer = part.partition, self._answers.get(part.partition)
+        if answer is not None and part.work.answers >= answer.number:
+            del self._answers[partition]
+        for topic, watch in self._watches.items():
+            whole = alone or topic != self._receipts_topic
+            watch.published(partition, part.sent.get(topic, 0), part.last.get(topic, -1), whole=whole)
+            if partition in watch.unread:
+                self._wake.set()
+        if part.writes:
+            self._groups.published(partition, part.last[self._state_topic], part.work.group)
+
+    def settled(self, partition: int) -> Positions:
+        """How far each topic is as we know it, whatever happens next."""
+        known = Positions(*(watch.looked_at(partition) - 1 for watch in self._watches.values()))
+        start = self._groups.start(partition)
+        if start is not None:
+            known = known.before(known._replace(states=start - 1))
+        answer = self._answers.get(partition)
+        return known if answer is None else known.before(answer.settled)
+
+    def unrest(self, partition: int, ends: Mapping[str, int]) -> str:
+        """What is still to be looked at or to be ended, where the topics end so; empty when there is nothing."""
+        for topic, watch in self._watches.items():
+            if watch.behind(partition, ends[topic]) or partition in watch.unread:
+                return f"{topic}[{partition}] has records that were not looked at"
+        return "" if self._groups.start(partition) is None else f"partition {partition} has a group that nobody ended"
+
+    # -- what is not
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -82,33 +140,65 @@ class Mender:
             try:
                 await self._check_ends()
                 await self._read()
+                self._end_groups()
             except (KafkaException, RecoveryFailed, TimeoutError) as error:
-                log.warning("the state topic cannot be looked at now", error=str(error))
+                log.warning("the space's topics cannot be looked at now", error=str(error))
                 await asyncio.sleep(CHECK_SECONDS)
 
     async def _check_ends(self) -> None:
         epoch, partitions = self._epoch, list(self._mergers)
         if not partitions or not self._quiet():
             return
-        ends = await asyncio.get_running_loop().run_in_executor(None, self._reader.ends, partitions)
+        places = [(topic, partition) for topic in self._watches for partition in partitions]
+        ends = await asyncio.get_running_loop().run_in_executor(None, self._reader.ends, places)
         if epoch != self._epoch or not self._quiet():
             return  # what we have published meanwhile is in the answer, or is not
-        for partition, end in ends.items():
-            self._found(partition, self._watch.ended(partition, end))
+        for (topic, partition), end in ends.items():
+            self._watches[topic].ended(partition, end)
 
     async def _read(self) -> None:
-        loop = asyncio.get_running_loop()
-        for partition, offsets in list(self._unread.items()):
-            epoch = self._epoch
-            words = await loop.run_in_executor(None, self._reader.last_words, partition, offsets)
-            if epoch != self._epoch:
-                return
-            if self._unread.get(partition) == offsets:
-                del self._unread[partition]
-            merger = self._mergers[partition]
-            before = len(merger.work.again)
-            for key, value in words.items():
-                merger.heard(key, value)
-            again = len(merger.work.again) - before
-            log.warning("somebody else wrote states", partition=partition, offsets=f"{offsets}", published_again=again)
+        for topic, watch in self._watches.items():
+            while watch.unread:
+                epoch = self._epoch
+                partition, offsets = next(iter(watch.unread.items()))
+                offsets = offsets[:AT_ONCE]
+                records = await asyncio.get_running_loop().run_in_executor(
+                    None, self._reader.records, topic, partition, offsets
+                )
+                if epoch != self._epoch:
+                    return
+                self._look_at(topic, partition, offsets, records)
+
+    def _look_at(self, topic: str, partition: int, offsets: range, records: Sequence[ChangelogRecord]) -> None:
+        merger, settled = self._mergers[partition], self.settled(partition)
+        heard = {
+            self._state_topic: merger.heard,
+            self._receipts_topic: merger.heard_row,
+        }.get(topic, merger.heard_conflict)
+        again = sum([heard(key, value) for key, value in {record.key: record.value for record in records}.items()])
+        self._watches[topic].read(partition, offsets)
+        if topic == self._state_topic:
+            self._groups.read(partition, records)
+        log.warning(
+            "somebody else wrote", topic=topic, partition=partition, offsets=f"{offsets}", published_again=again
+        )
+        if again:
+            self._answering(partition, settled)
             self._mended(again)
+
+    def _answering(self, partition: int, settled: Positions) -> None:
+        """What was just given to the merger must leave before we are further than `settled`."""
+        self._numbers += 1
+        earlier = self._answers.get(partition)
+        self._answers[partition] = _Answer(self._numbers, settled if earlier is None else earlier.settled)
+        self._mergers[partition].work.answers = self._numbers
+
+    def _end_groups(self) -> None:
+        """Publish a document again where nobody ended a group, once we know all that its writer knew."""
+        for partition, tail in self._groups.waiting():
+            merger = self._mergers[partition]
+            if merger.merged_to < tail.number or not self._quiet():
+                continue
+            log.warning("nobody ended a group", partition=partition, number=tail.number, offset=tail.start)
+            if any(merger.publish_again(key) for key in reversed(tail.keys)):
+                self._mended(1)

@@ -19,7 +19,6 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from driftlog_schemas import topics
 from driftlog_schemas.errors import Undecodable
 from driftlog_streams.core.admission import UNKNOWN, Admission, Refusal, admit
 from driftlog_streams.core.chain_book import ChainBook
@@ -75,8 +74,6 @@ class MergePump:
         self._pulse = pulse
         self._metrics = metrics
         self._window = window_ms / 1000
-        self._state_topic = topics.state_topic(rules.name)
-        self._receipts_topic = topics.receipts_topic(rules.name)
         self._mergers: dict[int, PartitionMerger] = {}
         self._stores: dict[int, PartitionStore] = {}
         self._next: dict[TP, int] = {}
@@ -88,7 +85,7 @@ class MergePump:
         self._epoch = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
-        self.mender = Mender(reader, quiet=lambda: not len(self._deck), mended=self._mended)
+        self.mender = Mender(rules.name, reader, quiet=lambda: not len(self._deck), mended=self._mended)
         self.consumer: Any = None
         """The SafeConsumer to tell what is done."""
 
@@ -103,7 +100,7 @@ class MergePump:
             self._mergers[partition] = self._merger(partition, store, room, recovered[partition])
             self._gathered.look(self._mergers[partition].work)
             self._tell_parked(partition)
-        self.mender.own(self._mergers, {p: store.mark.position + 1 for p, store in stores.items()})
+        self.mender.own(self._mergers, recovered)
         self._metrics.partitions.set(len(self._mergers))
         self._wake.set()
 
@@ -123,6 +120,8 @@ class MergePump:
             merger.publish_again(key)
         for replica in sorted(found.stale_rows):
             merger.publish_row_again(replica)
+        for key, (_, value) in sorted(found.stale_conflicts.items()):
+            merger.heard_conflict(key, value)
         return merger
 
     def open_stores(self) -> Mapping[int, PartitionStore]:
@@ -266,10 +265,7 @@ class MergePump:
             if epoch != self._epoch:
                 return
             for part in flight.partitions:
-                part.delivered(
-                    offsets.get((self._state_topic, part.partition), -1),
-                    offsets.get((self._receipts_topic, part.partition), -1),
-                )
+                part.delivered(offsets)
             self._deck.finished(flight, stage)
             try:
                 self._carry_out()
@@ -284,11 +280,11 @@ class MergePump:
     def _store(self, flight: Flight) -> None:
         alone = len(self._deck) == 1
         for part in flight.partitions:
+            self.mender.published(part, alone=alone)
             if part.writes or part.rows:
                 store = self._stores[part.partition]
-                store.write(part.writes, part.moved(store.mark, alone=alone), part.rows, part.passed)
-            if part.writes:
-                self.mender.published(part.partition, len(part.writes), part.last_state_offset)
+                mark = store.mark.moved(self.mender.settled(part.partition), part.work.group)
+                store.write(part.writes, mark, part.rows, part.passed)
         self._deck.finished(flight, Stage.STORE)
         for part in flight.partitions:  # what was released leaves its tombstones to the next flight
             self._gathered.look(self._mergers[part.partition].work)

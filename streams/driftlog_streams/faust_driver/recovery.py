@@ -19,6 +19,7 @@ from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.messages import ParkedCommand
 from driftlog_streams.core.restoration import Recovered, Restoration
 from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.reading.topic_reading import to_present_end
@@ -38,7 +39,7 @@ class ChangelogRecovery:
     def recover(self, stores: Mapping[int, PartitionStore]) -> dict[int, Recovered]:
         """Bring every store to its changelog's present end. Raises `RecoveryFailed`."""
         began = time.monotonic()
-        result = {p: Recovered() for p in stores}
+        result = {p: Recovered(read=store.mark.positions) for p, store in stores.items()}
         consumer = self._consumer()
         try:
             for at in consumer.committed(
@@ -47,6 +48,7 @@ class ChangelogRecovery:
                 result[at.partition].committed = max(at.offset, 0)
             self._read_states(consumer, stores, result)
             self._read_rows(consumer, stores, result)
+            self._read_conflicts(consumer, stores, result)
             self._read_parked(consumer, result)
         except KafkaException as error:
             raise RecoveryFailed(f"the broker does not let us recover {self._rules.name}: {error}") from error
@@ -74,23 +76,34 @@ class ChangelogRecovery:
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
     ) -> None:
         topic = topics.state_topic(self._rules.name)
-        starts = {p: store.mark.position + 1 for p, store in stores.items()}
+        starts = {p: found.read.states + 1 for p, found in result.items()}
         for block in to_present_end(consumer, topic, starts):
             for partition, records in block.records.items():
                 self.restoration.take(stores[partition], result[partition], records)
             for partition, position in block.read_to.items():
-                store = stores[partition]
-                if position - 1 > store.mark.position:  # compaction's holes are read too
-                    store.write((), store.mark.moved(position - 1, store.mark.group))
+                self.restoration.ended(stores[partition], result[partition], Positions(states=position - 1))
 
     def _read_rows(
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
     ) -> None:
         topic = topics.receipts_topic(self._rules.name)
-        starts = {p: store.mark.rows + 1 for p, store in stores.items()}
+        starts = {p: found.read.rows + 1 for p, found in result.items()}
         for block in to_present_end(consumer, topic, starts):
             for partition, records in block.records.items():
                 self.restoration.take_rows(stores[partition], result[partition], records)
+            for partition, position in block.read_to.items():
+                self.restoration.ended(stores[partition], result[partition], Positions(rows=position - 1))
+
+    def _read_conflicts(
+        self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
+    ) -> None:
+        topic = topics.conflicts_topic(self._rules.name)
+        starts = {p: found.read.conflicts + 1 for p, found in result.items()}
+        for block in to_present_end(consumer, topic, starts):
+            for partition, records in block.records.items():
+                self.restoration.take_conflicts(stores[partition], result[partition], records)
+            for partition, position in block.read_to.items():
+                self.restoration.ended(stores[partition], result[partition], Positions(conflicts=position - 1))
 
     def _read_parked(self, consumer: Consumer, result: dict[int, Recovered]) -> None:
         topic = topics.parked_topic(self._rules.name)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from faust.types import TP
 
-from driftlog_streams.core.restoration import ChangelogRecord
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.faust_driver.overrides import StateTable
 from driftlog_streams.faust_driver.sudden_end import die
 

@@ -1,6 +1,7 @@
-"""Looking at the state topic from outside Faust: where its partitions end, and what stands in a range of them.
+"""Looking at the topics of a space from outside Faust: where their partitions end, and what stands in a range of them.
 
-Both are seldom asked (see `changelog_watch`) and block, so they run off the event loop.
+Both are seldom asked (see `changelog_watch`) and block, so they run off the event loop. Its clients live as long as the process: freeing
+one waits for librdkafka's threads, and once in a while one of those is not woken, for ever.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.reading.topic_reading import to_present_end
 
 TIMEOUT_SECONDS = 10.0
 
 
 class ChangelogReader:
-    """Reads one topic. Not to be used by two threads at once."""
+    """Not to be used by two threads at once."""
 
-    def __init__(self, kafka: KafkaSettings | str, topic: str) -> None:
-        self._topic = topic
-        self._client = kafka_at(kafka).client()
-        self._admin = self._connected()
-        self._settings = {
-            **self._client,
+    def __init__(self, kafka: KafkaSettings | str) -> None:
+        client = kafka_at(kafka).client()
+        settings = {
+            **client,
             "group.id": "driftlog-changelog-reader",  # never joined, nothing committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -33,36 +33,32 @@ class ChangelogReader:
             "fetch.wait.max.ms": 20,
             "log_level": 0,
         }
+        self._admin = AdminClient({**client, "log_level": 0})
+        self._consumer = Consumer(settings)
 
-    def _connected(self) -> AdminClient:
-        return AdminClient({**self._client, "log_level": 0})
-
-    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
-        """partition -> the offset that comes next. One request. Raises KafkaException."""
+    def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """(topic, partition) -> the offset that comes next. One request. Raises KafkaException."""
+        latest: Any = OffsetSpec.latest  # untyped there
         try:
-            return self._ends(partitions)
+            asked = self._admin.list_offsets(
+                {TopicPartition(*place): latest() for place in places}, request_timeout=TIMEOUT_SECONDS
+            )
+            return {(at.topic, at.partition): future.result(TIMEOUT_SECONDS).offset for at, future in asked.items()}
         except KafkaException:
-            # The client goes on asking who led the partitions before the broker was away; the next question goes through a new one.
-            self._admin = self._connected()
+            # It would go on asking who led the partitions before the broker was away, and be refused for ever.
+            self._admin.list_topics(timeout=TIMEOUT_SECONDS)
             raise
 
-    def _ends(self, partitions: Iterable[int]) -> dict[int, int]:
-        latest: Any = OffsetSpec.latest  # untyped there
-        asked = self._admin.list_offsets(
-            {TopicPartition(self._topic, p): latest() for p in partitions}, request_timeout=TIMEOUT_SECONDS
-        )
-        return {at.partition: future.result(TIMEOUT_SECONDS).offset for at, future in asked.items()}
-
-    def last_words(self, partition: int, offsets: range) -> dict[bytes, bytes | None]:
-        """The last value of every key in a range of offsets. Raises KafkaException, `RecoveryFailed` if it does not come in time."""
-        found: dict[bytes, bytes | None] = {}
-        consumer = Consumer(self._settings)
+    def records(self, topic: str, partition: int, offsets: range) -> list[ChangelogRecord]:
+        """What stands in a range of offsets. Raises KafkaException, `RecoveryFailed` if it does not come in time."""
+        found: list[ChangelogRecord] = []
         try:
             starts = {partition: offsets.start}
-            for block in to_present_end(consumer, self._topic, starts, stall_seconds=TIMEOUT_SECONDS):
-                for record in block.records.get(partition, ()):
-                    if record.offset < offsets.stop:
-                        found[record.key] = record.value
+            for block in to_present_end(self._consumer, topic, starts, stall_seconds=TIMEOUT_SECONDS):
+                records = block.records.get(partition, ())
+                found += [record for record in records if record.offset < offsets.stop]
+                if records and records[-1].offset >= offsets.stop - 1:
+                    break
         finally:
-            consumer.close()
+            self._consumer.unassign()
         return found

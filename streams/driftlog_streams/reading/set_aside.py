@@ -20,7 +20,7 @@ from driftlog_schemas.errors import BrokerUnreachable, Undecodable, UnknownSchem
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.core.restoration import ChangelogRecord
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import DeliveryFailed, RecoveryFailed
 from driftlog_streams.reading.topic_reading import to_present_end
 

@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from driftlog_schemas import groups
-from driftlog_streams.core.restoration import ChangelogRecord
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
 
 log = structlog.get_logger()

@@ -46,6 +46,7 @@ COMMITS = (f"{WORKER_TESTS}/test_commit_position.py",)
 GATE = (f"{WORKER_TESTS}/test_order_gate.py",)
 FLIGHTS = (f"{WORKER_TESTS}/test_flights.py",)
 RECOVERY = (f"{WORKER_TESTS}/test_recovery.py",)
+MENDING = ("tests/unit/streams/test_mending.py",)
 STORE = (f"{WORKER_TESTS}/test_partition_store.py",)
 DEVICES = (f"{WORKER_TESTS}/test_device_view.py",)
 VOUCHING = (f"{WORKER_TESTS}/test_vouching.py",)
@@ -359,7 +360,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "worker: a joined state is not published again",
         f"{CORE}/restoration.py",
-        "                if kept != value:\n                    recovered.stale.add(key)\n",
+        "                if kept != value:\n                    recovered.stale[key] = begin\n",
         "",
         RECOVERY,
     ),
@@ -394,15 +395,15 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: the store says that it has rows of flights that are still under way",
-        f"{CORE}/flight.py",
-        "self.last_row_offset if alone else -1",
-        "self.last_row_offset",
-        RECOVERY,
+        f"{DRIVER}/mender.py",
+        "whole = alone or topic != self._receipts_topic",
+        "whole = True",
+        MENDING,
     ),
     Mistake(
         "worker: a store may go back",
         f"{CORE}/store_mark.py",
-        '        assert position >= self.position, f"a store never goes back: {self.position} -> {position}"\n',
+        '        assert to.states >= self.position, f"a store never goes back: {self.position} -> {to.states}"\n',
         "",
         STORE,
     ),
@@ -416,8 +417,8 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "worker: holes before the end are not counted as read",
         f"{DRIVER}/recovery.py",
-        "if position - 1 > store.mark.position:",
-        "if False:",
+        "for partition, position in block.read_to.items():\n                self.restoration.ended(stores[partition], result[partition], Positions(states=position - 1))",
+        "pass",
         RECOVERY,
     ),
     Mistake(
@@ -430,25 +431,25 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "worker: recovery reads the store's last record again",
         f"{DRIVER}/recovery.py",
-        "store.mark.position + 1 for p",
-        "store.mark.position for p",
+        "found.read.states + 1 for p",
+        "found.read.states for p",
         (*STORE, *RECOVERY),
     ),
     Mistake(
         "worker: recovery begins behind a record",
         f"{DRIVER}/recovery.py",
-        "store.mark.position + 1 for p",
-        "store.mark.position + 2 for p",
+        "found.read.states + 1 for p",
+        "found.read.states + 2 for p",
         (*STORE, *RECOVERY),
     ),
     Mistake(
         "worker: what came during recovery is lost", f"{DRIVER}/table.py", "self.host.take_late(late)", "pass", RECOVERY
     ),
     Mistake(
-        "worker: the last words of a range hold what came after it",
+        "worker: a range that is looked at holds what came after it",
         f"{READING}/changelog_reader.py",
-        "if record.offset < offsets.stop:",
-        "if True:",
+        "if record.offset < offsets.stop]",
+        "]",
         RECOVERY,
     ),
     Mistake(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.executor import Executed, Executor
@@ -161,10 +161,19 @@ class Replica:
         return pulled
 
     def pull_states(self, records: Sequence[Record], partition: int, space: str = "retail") -> Pulled:
-        return self.take(lambda: self.puller.states(space, f"{space}.state", partition, records))
+        return self.take(lambda: finished(self.puller.states(space, f"{space}.state", partition, records)))
 
     def pull_receipts(self, records: Sequence[Record], partition: int, space: str = "retail") -> Pulled:
-        return self.take(lambda: self.puller.receipts(f"{space}.receipts", partition, records))
+        """All steps, as if they had been one."""
+        steps = self.puller.receipts(f"{space}.receipts", partition, records)
+        pulled = [self.take(lambda step=step: step) for step in steps]  # type: ignore[misc]
+        return Pulled(
+            {place: value for step in pulled for place, value in step.writes.items()},
+            answered=tuple(answer for step in pulled for answer in step.answered),
+            refused=pulled[-1].refused,
+            skew_ms=next((step.skew_ms for step in pulled if step.skew_ms), 0),
+            unreadable=pulled[-1].unreadable,
+        )
 
     def pull_conflicts(self, records: Sequence[Record], partition: int, space: str = "retail") -> Pulled:
         return self.take(lambda: self.puller.conflicts(f"{space}.conflicts", partition, records))
@@ -219,3 +228,12 @@ class Replica:
 
     def close(self) -> None:
         self.store.close()
+
+
+def finished(work: Generator[None, None, Pulled]) -> Pulled:
+    """Work in slices, done without a pause."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return cast("Pulled", end.value)

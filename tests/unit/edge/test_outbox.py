@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.ports import Family, Sealed
 from driftlog_edge.store.sealed import Open
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS, BatchCodec, batch_digest, decode_body
@@ -44,14 +45,16 @@ def test_commands_go_out_in_the_order_they_were_given(replica: Replica, identity
     assert replica.outbox.waiting == 0
 
 
-def test_a_batch_holds_whole_commands_and_at_most_500_ops(replica: Replica, identity: Identity, ids: FixedIds) -> None:
+def test_a_batch_holds_whole_commands_and_is_sealed_without_holding_up_others(
+    replica: Replica, identity: Identity, ids: FixedIds
+) -> None:
     for number in range(4):
-        replica.do("fill", f"c{number}", store="s1", prefix=f"p{number}-", count=200)
+        replica.do("fill", f"c{number}", store="s1", prefix=f"p{number}-", count=SEALED_OPS * 2 // 5)
 
     batches = opened(replica.ship(), identity, ids)
 
     assert ids_of(batches) == [["c0", "c1"], ["c2", "c3"]]
-    assert all(sum(len(c.ops) for c in b.commands) <= MAX_BATCH_OPS for b in batches)
+    assert all(sum(len(c.ops) for c in b.commands) <= SEALED_OPS for b in batches)
     assert [b.number for b in batches] == [1, 2]
 
 

@@ -16,7 +16,7 @@ from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
-from tests.unit.edge.replica import COLLECTIONS, Replica
+from tests.unit.edge.replica import COLLECTIONS, Replica, finished
 from tests.unit.edge.shop import PARTITIONS
 
 S1 = partition_of("s1", PARTITIONS)
@@ -90,7 +90,7 @@ def test_states_and_their_cursor_are_one_write(replica: Replica, cloud: Cloud) -
     cloud.write(TEA, "on_hand", "increment", 7)
     cloud.write(TEA, "on_hand", "increment", 1)
     records = cloud.of("retail.state", S1)
-    pulled = replica.puller.states("retail", "retail.state", S1, records)
+    pulled = finished(replica.puller.states("retail", "retail.state", S1, records))
 
     assert pulled.writes[Family.META, keys.cursor_key("retail.state", S1)] == keys.pack_number(2)
     assert pulled.writes[Family.CONFIRMED, document_key(TEA)] == records[-1].value

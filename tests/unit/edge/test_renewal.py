@@ -259,7 +259,7 @@ def test_two_copies_with_more_unsent_commands_than_a_batch_takes(
     folders: Folders, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, sent: int
 ) -> None:
     """One of them has sent so many batches when the other finds out; then both go on at once."""
-    monkeypatch.setattr("driftlog_edge.outgoing.outbox.MAX_BATCH_OPS", 1)
+    monkeypatch.setattr("driftlog_edge.outgoing.outbox.SEALED_OPS", 1)
     one, other = two_with_many(folders)
     other.do("reprice", "first", store="s1", sku="milk", price=1)  # so that its batches differ
     for n in range(2):

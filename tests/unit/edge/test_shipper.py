@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from driftlog_edge.outgoing.shipper import AGAIN_CAP_SECONDS, AGAIN_SECONDS, EARLY_SECONDS, REFUSED_SECONDS
+from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
 
 
@@ -136,3 +137,12 @@ def test_a_command_is_carried_until_the_log_has_its_batch(replica: Replica) -> N
     assert not replica.shipper.carries(lsn)
     replica.shipper.resume()
     assert not replica.shipper.carries(lsn), "the log has it, whatever goes out again"
+
+
+def test_a_delivery_that_is_told_after_the_answer_leaves_nothing_open(replica: Replica, cloud: Cloud) -> None:
+    fill(replica, 1)
+    (sent,) = replica.ship()
+    cloud.merge(sent)
+    replica.pull_receipts(cloud.of("retail.receipts", sent.partition), sent.partition)
+    replica.shipper.delivered(sent, now=0.0)
+    assert replica.shipper.settled and replica.shipper.idle

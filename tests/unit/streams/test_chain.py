@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from driftlog_crdt import Place
 from driftlog_schemas.messages import Verdict
 from driftlog_streams.core import chain
 from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, ledger, stock
@@ -79,6 +80,38 @@ def test_a_batch_after_a_missing_one_is_early_and_enters_when_that_has_come(clou
     cloud.merge_value(third)
     assert notice(cloud) == "" and cloud.row().last == 3
     assert cloud.value(stock(), "on_hand") == 3
+
+
+def crash_with_rows_out(cloud: Cloud, committed: int) -> None:
+    """The rows of what was merged have left, nothing else of it has."""
+    for part in cloud.seal().partitions:
+        cloud.rows.update(part.rows)
+    cloud.new_life(committed=committed)
+
+
+def test_an_early_batch_that_is_read_again_after_a_crash_is_early_still(cloud: Cloud) -> None:
+    """The row knows by now what it follows: when it was first met that was missing, and a replay decides the same."""
+    first, second, third = (sent(cloud, seq) for seq in (1, 2, 3))
+    for value in (first, third, second):
+        cloud.merge_value(value)
+    crash_with_rows_out(cloud, committed=0)
+    for offset, value in enumerate((first, third, second, third)):
+        cloud.merge_value(value, offset)
+    cloud.fly()
+    assert [entry.offset for entry in cloud.row().entries] == [0, 2, 3]
+
+
+def test_what_a_batch_changes_is_of_the_record_that_was_taken_also_after_a_crash(cloud: Cloud) -> None:
+    """The state keeps when the log took a write: of the record that was early it must not be."""
+    prices = [command(f"p{seq}", change(stock(), "price", "set", seq, seq)) for seq in (1, 2, 3)]
+    first, second, third = (cloud.batch(price) for price in prices)
+    for offset, value in enumerate((first, third, second, third)):
+        cloud.merge_value(value, offset, NOW_MS + offset)
+    crash_with_rows_out(cloud, committed=0)
+    for offset, value in enumerate((first, third, second, third)):
+        cloud.merge_value(value, offset, NOW_MS + offset)
+    (standing,) = cloud.rules.collections["Stock"].type.writes_at(cloud.state(stock()), Place("price"))
+    assert standing.value == 3 and standing.origin is not None and standing.origin.append_ms == NOW_MS + 3
 
 
 def test_nothing_known_is_early_while_something_before_it_is_unanswered(cloud: Cloud) -> None:

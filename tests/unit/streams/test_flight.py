@@ -20,7 +20,7 @@ def flight(number: int, *, urgent: bool = False) -> Flight:
     work.rows[REPLICA] = ChainRow("store-1", REPLICA, "retail", 0, number, b"", 1, ())
     if urgent:
         work.urgent.add(REPLICA)
-    return Flight([PartitionFlight(0, [outcome], [state], [], [], [], work)])
+    return Flight([PartitionFlight(0, [outcome], [state], [], [], [], work, {})])
 
 
 @given(st.lists(st.integers(0, 7), max_size=200), st.lists(st.booleans(), min_size=200, max_size=200))

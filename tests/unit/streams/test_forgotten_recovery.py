@@ -9,8 +9,9 @@ import pytest
 from driftlog_crdt import DocumentState, Op
 from driftlog_schemas import groups
 from driftlog_schemas.groups import GroupMark
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.passed import Passed
-from driftlog_streams.core.restoration import ChangelogRecord, Recovered, Restoration
+from driftlog_streams.core.restoration import Recovered, Restoration
 from driftlog_streams.core.store_mark import StoreMark
 from tests.unit.streams.cloud import Cloud, key, stock
 

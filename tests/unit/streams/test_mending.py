@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 
-from driftlog_schemas import topics
+from driftlog_schemas import groups, topics
+from driftlog_schemas.messages import ConflictStatus
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.changelog_watch import ChangelogWatch
+from driftlog_streams.core.open_groups import OpenGroups, Tail
+from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver import mender as mending
 from driftlog_streams.faust_driver.mender import Mender
-from tests.unit.streams.cloud import Cloud, command, count, key, stock
+from tests.unit.streams.cloud import Cloud, change, command, count, key, stock
 
-STATES = topics.state_topic("retail")
+STATES, RECEIPTS = topics.state_topic("retail"), topics.receipts_topic("retail")
+CONFLICTS = topics.conflicts_topic("retail")
 
 
 @pytest.fixture
@@ -25,27 +32,46 @@ def watch() -> ChangelogWatch:
 
 
 def test_our_own_records_are_no_news(watch: ChangelogWatch) -> None:
-    assert watch.published(0, 3, 12) is None
-    assert watch.published(0, 1, 13) is None
-    assert watch.ended(0, 14) is None
+    watch.published(0, 3, 12)
+    watch.published(0, 1, 13)
+    watch.ended(0, 14)
+    assert not watch.unread and watch.looked_at(0) == 14
 
 
 def test_a_stranger_among_ours_has_the_range_read_again(watch: ChangelogWatch) -> None:
-    assert watch.published(0, 2, 12) == range(10, 13)
-    assert watch.published(0, 1, 13) is None
+    watch.published(0, 2, 12)
+    watch.published(0, 1, 13)
+    assert watch.unread == {0: range(10, 13)} and watch.looked_at(0) == 10
+    watch.read(0, range(10, 12))
+    assert watch.unread == {0: range(12, 13)} and watch.looked_at(0) == 12
+    watch.read(0, range(12, 13))
+    assert not watch.unread and watch.looked_at(0) == 14
 
 
 def test_a_stranger_after_ours_is_seen_at_rest(watch: ChangelogWatch) -> None:
-    assert watch.published(0, 1, 10) is None
+    watch.published(0, 1, 10)
     assert watch.behind(0, 13)
-    assert watch.ended(0, 13) == range(11, 13)
-    assert not watch.behind(0, 13) and watch.ended(0, 13) is None
+    watch.ended(0, 13)
+    assert watch.unread == {0: range(11, 13)} and not watch.behind(0, 13)
+    watch.ended(0, 13)
+    assert watch.unread == {0: range(11, 13)}
+
+
+def test_where_later_flights_may_stand_before_ours_all_are_counted_together(watch: ChangelogWatch) -> None:
+    watch.published(0, 2, 13, whole=False)
+    assert watch.looked_at(0) == 10 and not watch.unread
+    watch.published(0, 2, 12)
+    assert watch.looked_at(0) == 14 and not watch.unread
+    watch.published(0, 1, 15, whole=False)
+    watch.ended(0, 16)
+    assert watch.unread == {0: range(14, 16)}
 
 
 def test_what_is_not_owned_is_not_watched(watch: ChangelogWatch) -> None:
-    assert watch.ended(7, 100) is None
+    watch.ended(7, 100)
     watch.forget()
-    assert watch.ended(0, 100) is None
+    watch.ended(0, 100)
+    assert not watch.unread
 
 
 def two_states(cloud: Cloud) -> tuple[bytes, bytes]:
@@ -88,24 +114,107 @@ def test_records_of_nothing_we_know_are_passed_over(cloud: Cloud) -> None:
     assert cloud.merger.work.empty
 
 
-class Topic:
-    """A state topic of one partition that somebody else writes into."""
+def test_a_row_that_knows_less_is_answered_with_ours(cloud: Cloud) -> None:
+    for seq in (1, 2):
+        cloud.merge(command(f"c{seq}", count(stock(), 5, seq)))
+        cloud.fly()
+    older, newer = [r.value for r in cloud.published if r.topic == RECEIPTS]
+    assert not cloud.merger.heard_row(b"store-1.1", newer) and not cloud.merger.heard_row(b"store-1", b"a refusal")
+    assert cloud.merger.heard_row(b"store-1.1", older)
+    cloud.fly()
+    assert [r.value for r in cloud.published if r.topic == RECEIPTS][-1] == newer
+
+
+def fought_over(cloud: Cloud, *, over: bool) -> list[bytes]:
+    """The conflict's records: a price that two have set, and that a third has decided."""
+    cloud.merge(command("a", change(stock(), "price", "set", 3, 1)))
+    cloud.merge(command("b", change(stock(), "price", "set", 4, 1, replica="store-2.1")), replica="store-2.1")
+    cloud.fly()
+    if over:
+        seen = {"store-1.1": 1, "store-2.1": 1}
+        cloud.merge(command("c", change(stock(), "price", "set", 5, 2, context=seen)))
+        cloud.fly()
+    return [r.value or b"" for r in cloud.published if r.topic == CONFLICTS]
+
+
+def test_a_conflict_that_was_resolved_does_not_stay_open_by_a_late_record(cloud: Cloud) -> None:
+    opened, resolved = fought_over(cloud, over=True)
+    identifier = cloud.conflicts()[0].id.encode()
+    assert not cloud.merger.heard_conflict(identifier, resolved)
+    assert cloud.merger.heard_conflict(identifier, opened)
+    cloud.fly()
+
+    last = cloud.conflicts()[-1]
+    assert last == cloud.conflicts()[1]
+    assert last.status is ConflictStatus.RESOLVED and last.decided_by is not None and last.decided_by.value == 5
+
+
+def test_a_conflict_that_stands_is_told_again_over_a_late_resolution(cloud: Cloud) -> None:
+    (opened,) = fought_over(cloud, over=False)
+    found = cloud.conflicts()[0]
+    late = cloud.rules.records.encode_conflict(replace(found, status=ConflictStatus.RESOLVED))
+    assert cloud.merger.heard_conflict(found.id.encode(), late)
+    cloud.fly()
+    assert [r.value for r in cloud.published if r.topic == CONFLICTS][-1] == opened
+
+
+def test_a_conflict_of_somebody_who_was_further_than_we_are_is_left_to_our_own_merging(cloud: Cloud) -> None:
+    fought_over(cloud, over=False)
+    found = cloud.conflicts()[0]
+    ahead = replace(found, versions=(replace(found.versions[0], seq=9), found.versions[1]))
+    assert not cloud.merger.heard_conflict(found.id.encode(), cloud.rules.records.encode_conflict(ahead))
+
+
+def test_noise_in_the_conflicts_topic_is_left_alone(cloud: Cloud) -> None:
+    (opened,) = fought_over(cloud, over=False)
+    for strange in (None, b"", b"noise", opened):
+        assert not cloud.merger.heard_conflict(b"another name", strange)
+    assert cloud.merger.work.empty
+
+
+def record(offset: int, number: int, *, last: bool, document: str = "tea") -> ChangelogRecord:
+    return ChangelogRecord(key(stock(document)), b"", offset, groups.headers(number, last=last))
+
+
+def test_a_group_that_nobody_ended_is_open_until_one_of_ours_ends_it() -> None:
+    open_groups = OpenGroups()
+    open_groups.read(0, [record(5, 7, last=False), record(6, 9, last=False), record(7, 8, last=True)])
+    assert open_groups.start(0) == 5
+    ((_, tail),) = open_groups.waiting()
+    assert tail.number == 9
+    open_groups.published(0, 8, 8)
+    assert open_groups.waiting()
+    open_groups.published(0, 9, 9)
+    assert not open_groups.waiting() and open_groups.start(0) is None
+
+
+def test_a_group_of_ours_may_have_ended_it_before_it_was_read() -> None:
+    open_groups = OpenGroups()
+    open_groups.published(0, 9, 7)
+    open_groups.read(0, [record(5, 7, last=False)])
+    assert not open_groups.waiting()
+    open_groups.read(0, [record(11, 7, last=False)])
+    assert open_groups.start(0) == 11
+
+
+class Space:
+    """The topics of one partition that somebody else writes into."""
 
     def __init__(self) -> None:
         self.end = 0
-        self.words: dict[bytes, bytes | None] = {}
+        self.found: list[ChangelogRecord] = []
         self.failures = 0
         self.read: list[range] = []
 
-    def ends(self, partitions: list[int]) -> dict[int, int]:
-        return dict.fromkeys(partitions, self.end)
+    def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        return {place: self.end if place[0] == STATES else 0 for place in places}
 
-    def last_words(self, partition: int, offsets: range) -> dict[bytes, bytes | None]:
+    def records(self, topic: str, partition: int, offsets: range) -> list[ChangelogRecord]:
         if self.failures:
             self.failures -= 1
             raise RecoveryFailed("the broker is away")
         self.read.append(offsets)
-        return self.words
+        return [r for r in self.found if r.offset in offsets]
 
 
 async def run_until(mender: Mender, fact: Callable[[], bool]) -> None:
@@ -118,34 +227,99 @@ async def run_until(mender: Mender, fact: Callable[[], bool]) -> None:
     assert fact()
 
 
+def mender_of(cloud: Cloud, space: Space, following: int, told: list[int], tail: Tail | None = None) -> Mender:
+    mender = Mender("retail", space, quiet=lambda: True, mended=told.append)
+    found = Recovered(read=Positions(following - 1), tail=tail or Tail())
+    mender.own({0: cloud.merger}, {0: found})
+    return mender
+
+
+def stored(cloud: Cloud, mender: Mender, offset: int) -> None:
+    """What is merged leaves; its last state lies at this offset."""
+    flight = cloud.seal()
+    (part,) = flight.partitions
+    part.last = {topic: offset if topic == STATES else count - 1 for topic, count in part.sent.items()}
+    mender.published(part, alone=True)
+    cloud.carry_out()
+
+
 @pytest.mark.parametrize("failures", [0, 2])
 async def test_the_mender_looks_at_rest_and_keeps_what_it_could_not_read(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
     monkeypatch.setattr(mending, "CHECK_SECONDS", 0.02)
     older, newer = two_states(cloud)
-    topic, told = Topic(), list[int]()
-    mender = Mender(topic, quiet=lambda: True, mended=told.append)
-    mender.own({0: cloud.merger}, {0: 2})
-    topic.end, topic.words, topic.failures = 3, {key(stock()): older}, failures
+    space, told = Space(), list[int]()
+    mender = mender_of(cloud, space, 2, told)
+    space.end, space.failures = 3, failures
+    space.found = [ChangelogRecord(key(stock()), older, 2, groups.headers(0, last=True))]
 
     await run_until(mender, lambda: bool(told))
 
-    assert (told, topic.read) == ([1], [range(2, 3)])
-    cloud.fly()
+    assert (told, space.read) == ([1], [range(2, 3)])
+    assert mender.settled(0).states == 1, "the answer has not left"
+    stored(cloud, mender, 3)
+    assert mender.settled(0).states == 3
     assert [r for r in cloud.published if r.topic == STATES][-1].value == newer
+
+
+async def test_the_mender_ends_a_group_that_nobody_ended(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edges and strong reads would wait for the partition's next group; a newer state that ends none needs no other answer."""
+    monkeypatch.setattr(mending, "CHECK_SECONDS", 0.02)
+    _, newer = two_states(cloud)
+    space, told = Space(), list[int]()
+    mender = mender_of(cloud, space, 2, told)
+    space.end, space.found = 3, [ChangelogRecord(key(stock()), newer, 2, groups.headers(1, last=False))]
+
+    await run_until(mender, lambda: bool(told))
+    assert mender.settled(0).states == 1
+    stored(cloud, mender, 3)
+
+    last = [r for r in cloud.published if r.topic == STATES][-1]
+    assert groups.parse(last.headers) == groups.GroupMark(1, last=True)
+    assert mender.settled(0).states == 3 and not mender.unrest(0, dict.fromkeys((STATES, RECEIPTS, CONFLICTS), 0))
+
+
+async def test_a_group_is_ended_only_by_who_has_merged_as_far(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mending, "CHECK_SECONDS", 0.01)
+    two_states(cloud)
+    tail = Tail()
+    tail.take(record(2, 2, last=False))
+    rounds: list[bool] = []
+    mender = mender_of(cloud, Space(), 3, [], tail)
+    mender._quiet = lambda: bool(rounds.append(True)) or True  # type: ignore[func-returns-value]
+    await run_until(mender, lambda: len(rounds) > 4)
+    assert cloud.merger.work.empty
+
+    cloud.merge(command("c3", count(stock("coffee"), 5, 1)))
+    stored(cloud, mender, 3)
+    assert mender.settled(0).states == 3
+
+
+def test_rows_of_flights_behind_are_no_strangers(cloud: Cloud) -> None:
+    """An urgent row of the second flight stands before the plain one of the first."""
+    mender = mender_of(cloud, Space(), 0, [])
+    for at, (seq, row, alone) in enumerate(((1, 1, False), (2, 0, True))):
+        cloud.merge(command(f"c{seq}", count(stock(), 5, seq)))
+        (part,) = cloud.seal().partitions
+        part.last = {STATES: at, RECEIPTS: row}
+        mender.published(part, alone=alone)
+        cloud.carry_out()
+        assert mender.settled(0).rows == (1 if alone else -1)
+    assert not mender.unrest(0, {STATES: 2, RECEIPTS: 2, CONFLICTS: 0})
 
 
 async def test_the_mender_asks_nothing_while_flights_are_under_way(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mending, "CHECK_SECONDS", 0.01)
-    topic, rounds = Topic(), list[bool]()
-    mender = Mender(topic, quiet=lambda: bool(rounds.append(True)), mended=lambda count: None)
-    mender.own({0: cloud.merger}, {0: 0})
-    topic.end = 5
+    space, rounds = Space(), list[bool]()
+    mender = mender_of(cloud, space, 0, [])
+    mender._quiet = lambda: bool(rounds.append(True))  # type: ignore[func-returns-value]
+    space.end = 5
     await run_until(mender, lambda: len(rounds) > 3)
-    assert topic.read == []
-    mender.published(0, 1, 4)
-    await run_until(mender, lambda: bool(topic.read))
-    assert topic.read == [range(5)]
+    assert space.read == []
+    cloud.merge(command("c1", count(stock(), 5, 1)))
+    stored(cloud, mender, 4)
+    await run_until(mender, lambda: bool(space.read))
+    assert space.read == [range(5)]

@@ -59,12 +59,24 @@ async def test_a_merged_record_is_published_stored_acknowledged_and_committed(li
         assert (store.mark.position, store.mark.group) == (state.offset, 1)
 
 
-async def test_the_states_offset_is_stored_even_where_others_write_between(lives: Lives) -> None:
+async def test_a_store_passes_what_others_wrote_when_it_was_looked_at(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who dies before leaves it to the next life."""
     life = await merging(lives)
+    read = life.pump.mender._reader.records
+    monkeypatch.setattr(life.pump.mender._reader, "records", lambda *_: 1 / 0)
+    life.host._runner.cancel()  # type: ignore[union-attr]
+    life.host._runner = asyncio.get_running_loop().create_task(life.pump.run())
     lives.broker.append(STATES, 0, b"Stock/s1/other", b"noise")
     sell(lives, 1)
     await life.quiet()
+    assert life.pump.open_stores()[0].mark.position == -1
 
+    monkeypatch.setattr(life.pump.mender._reader, "records", read)
+    await life.pump.mender._read()
+    sell(lives, 2)
+    await life.quiet()
     assert life.pump.open_stores()[0].mark.position == life.topic(STATES)[-1].offset
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driftlog_streams.core.passed import Passed
-from driftlog_streams.core.store_mark import StoreMark
+from driftlog_streams.core.store_mark import Positions, StoreMark
 from driftlog_streams.errors import StoreFailed, StoreLocked
 from driftlog_streams.faust_driver import partition_store
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
@@ -113,8 +113,8 @@ def test_a_folder_that_is_held_is_named_with_the_remedy(
 def test_a_mark_never_goes_back() -> None:
     mark = StoreMark(10, 5)
     with pytest.raises(AssertionError, match="never goes back"):
-        mark.moved(9, 6)
-    assert mark.moved(11, 4, 3).moved(11, 6) == StoreMark(11, 6, 3)
+        mark.moved(Positions(9), 6)
+    assert mark.moved(Positions(11, 3, 2), 4).moved(Positions(11), 6) == StoreMark(11, 6, 3, 2)
 
 
 def test_a_row_is_kept_beside_the_states(store: PartitionStore) -> None:

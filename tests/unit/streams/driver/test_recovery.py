@@ -11,15 +11,12 @@ from confluent_kafka import KafkaError, KafkaException
 
 from driftlog_crdt import DocumentState
 from driftlog_schemas import groups
-from driftlog_streams.core.flight import PartitionFlight
-from driftlog_streams.core.store_mark import StoreMark
-from driftlog_streams.core.work import PartitionWork
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading import changelog_reader
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from tests.fake_kafka.clients import Admin
-from tests.unit.streams.cloud import count, key, stock
-from tests.unit.streams.driver.life import PARKED, RECEIPTS, STATES, Life, Lives
+from tests.unit.streams.cloud import change, count, key, stock
+from tests.unit.streams.driver.life import CONFLICTS, PARKED, RECEIPTS, STATES, Life, Lives
 from tests.unit.streams.driver.test_flights import merging, sell, send
 
 
@@ -129,11 +126,35 @@ async def test_a_late_row_of_another_worker_does_not_take_the_chain_back(lives: 
     await heir.until(lambda: lives.broker.read(RECEIPTS)[-1].value == newer.value)
 
 
-def test_a_store_claims_rows_only_where_no_flight_is_behind_it() -> None:
-    part = PartitionFlight(0, [], [], [], [], [], PartitionWork(0, group=4), last_row_offset=9)
-    mark = StoreMark(3, 2, 5)
-    assert part.moved(mark, alone=False) == StoreMark(3, 4, 5)
-    assert part.moved(mark, alone=True) == StoreMark(3, 4, 9)
+@pytest.mark.parametrize("folder", ["a", "empty"])
+async def test_a_group_that_nobody_ended_is_ended_by_the_next_life(lives: Lives, folder: str) -> None:
+    """A cut-off worker's record, or the torn end of a flight: edges wait there for the partition's next group."""
+    await one_life(lives, 1, 2)
+    newest = lives.broker.read(STATES)[-1]
+    lives.broker.append(STATES, 0, newest.key, newest.value, groups.headers(1, last=False))
+    heir = lives.start(folder)
+    await heir.own(0)
+    mark = heir.pump.open_stores()[0].mark
+    assert mark.position < lives.broker.read(STATES)[-1].offset, "if it dies now the next one finds it, too"
+    await heir.until(lambda: groups.parse(lives.broker.read(STATES)[-1].headers).last)
+
+    assert lives.broker.read(STATES)[-1].value == newest.value
+
+
+async def test_a_conflict_that_was_resolved_is_closed_again_by_the_next_life(lives: Lives) -> None:
+    send(lives, "a", change(stock(), "price", "set", 3, 1))
+    send(lives, "b", change(stock(), "price", "set", 4, 1, replica="store-2.1"), replica="store-2.1")
+    life = await merging(lives)
+    await life.quiet()
+    (opened,) = lives.broker.read(CONFLICTS)
+    send(lives, "c", change(stock(), "price", "set", 5, 2, context={"store-1.1": 1, "store-2.1": 1}))
+    await life.quiet()
+    resolved = lives.broker.read(CONFLICTS)[-1]
+    await life.die()
+    lives.broker.append(CONFLICTS, 0, opened.key, opened.value)
+
+    heir = await merging(lives, "empty")
+    await heir.until(lambda: lives.broker.read(CONFLICTS)[-1].value == resolved.value)
 
 
 async def test_what_waits_for_another_op_is_restored_and_goes_on(lives: Lives) -> None:
@@ -214,38 +235,45 @@ async def test_recovering_commits_nothing(lives: Lives) -> None:
     assert lives.broker.committed == before
 
 
-async def test_the_last_words_of_a_range_and_no_others(lives: Lives) -> None:
+async def test_the_records_of_a_range_and_no_others(lives: Lives) -> None:
     for value in (b"0", b"1", b"2", b"3"):
         lives.broker.append(STATES, 0, b"a" if value != b"1" else b"b", value)
-    reader = ChangelogReader("nowhere", STATES)
+    reader = ChangelogReader("nowhere")
 
-    assert reader.ends([0, 1]) == {0: 4, 1: 0}
-    assert reader.last_words(0, range(1, 3)) == {b"b": b"1", b"a": b"2"}
-    assert reader.last_words(0, range(1)) == {b"a": b"0"}
+    assert reader.ends([(STATES, 0), (STATES, 1), (RECEIPTS, 0)]) == {(STATES, 0): 4, (STATES, 1): 0, (RECEIPTS, 0): 0}
+    assert [(r.offset, r.key, r.value) for r in reader.records(STATES, 0, range(1, 3))] == [
+        (1, b"b", b"1"),
+        (2, b"a", b"2"),
+    ]
+    assert [r.value for r in reader.records(STATES, 0, range(1))] == [b"0"]
 
 
-async def test_after_a_refused_question_the_next_goes_through_a_new_client(
+async def test_after_a_refused_question_the_same_client_learns_who_leads_now(
     lives: Lives, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client asks on with the leader's epoch that it knew, and is refused for ever."""
-    known = {"fenced": True}
+    """It asks on with the leader's epoch that it knew, and is refused for ever; and freeing one may wait for ever."""
+    made: list[Admin] = []
 
     class Holding(Admin):
         def __init__(self, config: dict[str, Any]) -> None:
             super().__init__(lives.broker, config)
-            self._fenced = known["fenced"]
+            self._fenced = True
+            made.append(self)
 
         def list_offsets(self, *args: Any, **options: Any) -> Any:
             if self._fenced:
                 raise KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH))
             return super().list_offsets(*args, **options)
 
+        def list_topics(self, timeout: float) -> None:
+            self._fenced = False
+
     monkeypatch.setattr(changelog_reader, "AdminClient", Holding)
-    reader = ChangelogReader("nowhere", STATES)
-    known["fenced"] = False
+    reader = ChangelogReader("nowhere")
     with pytest.raises(KafkaException):
-        reader.ends([0])
-    assert reader.ends([0]) == {0: 0}
+        reader.ends([(STATES, 0)])
+    assert reader.ends([(STATES, 0)]) == {(STATES, 0): 0}
+    assert len(made) == 1
 
 
 async def test_a_strangers_state_in_an_owned_partition_is_answered(

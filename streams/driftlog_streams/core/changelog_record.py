@@ -1,0 +1,16 @@
+"""A record of a topic that is read beside the op topic, whichever client read it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from driftlog_schemas import groups
+
+
+class ChangelogRecord(NamedTuple):
+    """Of states, receipts, conflicts, parked commands."""
+
+    key: bytes
+    value: bytes | None
+    offset: int
+    headers: groups.Headers

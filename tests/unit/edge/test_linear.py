@@ -1,0 +1,164 @@
+"""What a command costs does not grow with how many wait, and nothing holds up the loop for long: counted in work, never in time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driftlog_edge.incoming.groups import CATCH_UP_BOUND
+from driftlog_edge.incoming.puller import AT_ONCE
+from driftlog_edge.outgoing.outbox import SEALED_OPS
+from driftlog_edge.ports import Family
+from driftlog_edge.store.command_log import Status
+from driftlog_edge.store.overlay import Overlay
+from driftlog_edge.store.rocks import RocksStore
+from driftlog_schemas.partitioning import partition_of
+from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.replica import Replica
+from tests.unit.edge.shop import PARTITIONS
+
+S1 = partition_of("s1", PARTITIONS)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts decodes of commands, and what the store is asked for."""
+    counted: Counter[str] = Counter()
+
+    def count(place: str, name: str) -> None:
+        honest = pytest.importorskip(place.rpartition(".")[0]).__dict__[place.rpartition(".")[2]]
+
+        def counting(*args: Any, **options: Any) -> Any:
+            counted[name] += 1
+            return honest(*args, **options)
+
+        monkeypatch.setattr(place, counting)
+
+    count("driftlog_edge.store.command_log.decode_command", "commands decoded")
+    count("driftlog_edge.store.sealed.decode_body", "bodies decoded")
+    scan, get = RocksStore.scan, RocksStore.get
+
+    def scanning(self: RocksStore, *args: Any) -> Iterator[tuple[bytes, bytes]]:
+        counted["scans"] += 1
+        for found in scan(self, *args):
+            counted["entries read"] += 1
+            yield found
+
+    def getting(self: RocksStore, family: Family, key: bytes) -> bytes | None:
+        counted["entries read"] += 1
+        return get(self, family, key)
+
+    monkeypatch.setattr(RocksStore, "scan", scanning)
+    monkeypatch.setattr(RocksStore, "get", getting)
+    return counted
+
+
+def drained(replica: Replica, cloud: Cloud, work: Counter[str], commands: int, documents: int) -> dict[str, float]:
+    """The work of one command, from waiting to gone."""
+    for number in range(commands):
+        replica.run("receive", store="s1", sku=f"sku-{number % documents}", qty=1)
+    replica.commit()
+    states, rows = len(cloud.of("retail.state", S1)), len(cloud.of("retail.receipts", S1))
+    work.clear()
+    while sent := replica.ship():
+        for batch in sent:
+            cloud.merge(batch)
+            new = cloud.of("retail.state", S1)[states:]
+            replica.pull_states(new, S1)
+            states += len(new)
+        new = cloud.of("retail.receipts", S1)[rows:]
+        replica.pull_receipts(new, S1)
+        rows += len(new)
+    assert len(replica.views.backlog) == 0
+    return {name: count / commands for name, count in work.items()}
+
+
+@pytest.mark.parametrize("documents", [5, 100])
+def test_taking_a_queue_back_costs_the_same_for_each_command_however_long_it_is(
+    lives: Callable[..., Replica], cloud: Cloud, work: Counter[str], documents: int
+) -> None:
+    replica = lives()
+    short = drained(replica, cloud, work, 500, documents)
+    long = drained(replica, cloud, work, 2000, documents)
+    assert short.keys() == long.keys()
+    for name, each in short.items():
+        assert long[name] <= 1.2 * each, (name, each, long[name])
+    assert long["commands decoded"] <= 2, "once to seal it"
+
+
+def test_a_row_that_answers_a_whole_queue_is_taken_a_batch_at_a_time(replica: Replica, cloud: Cloud) -> None:
+    commands = 3 * SEALED_OPS
+    for number in range(commands):
+        replica.run("receive", f"c{number}", store="s1", sku="tea", qty=1)
+    replica.commit()
+    for batch in replica.ship():
+        cloud.merge(batch)
+    steps = []
+    for pulled in replica.puller.receipts("retail.receipts", S1, cloud.of("retail.receipts", S1)):
+        replica.take(lambda step=pulled: step)  # type: ignore[misc]
+        steps.append(len(pulled.settled))
+    assert max(steps) == SEALED_OPS
+    assert sum(steps) == commands
+    assert replica.entry(f"c{commands - 1}").status is Status.MERGED
+
+
+def test_a_row_that_is_cut_off_between_two_steps_is_taken_to_its_end_the_next_time(
+    lives: Callable[..., Replica], cloud: Cloud
+) -> None:
+    replica = lives()
+    for number in range(2 * SEALED_OPS):
+        replica.run("receive", f"c{number}", store="s1", sku="tea", qty=1)
+    replica.commit()
+    for batch in replica.ship():
+        cloud.merge(batch)
+    rows = cloud.of("retail.receipts", S1)
+    replica.take(lambda: next(iter(replica.puller.receipts("retail.receipts", S1, rows))))
+
+    replica = lives()
+    replica.pull_receipts(rows, S1)
+
+    assert not replica.outbox.sealed.all()
+    assert replica.entry(f"c{2 * SEALED_OPS - 1}").status is Status.MERGED
+    assert replica.lives.chain("retail", S1).settled == 2
+
+
+def test_a_large_group_lets_others_run_while_it_is_read(replica: Replica, cloud: Cloud) -> None:
+    replica.do("fill", "c", store="s1", prefix="p", count=3 * AT_ONCE)
+    for batch in replica.ship():
+        cloud.merge(batch)
+    records = cloud.of("retail.state", S1)
+    pauses = sum(1 for _ in replica.puller.states("retail", "retail.state", S1, records))
+    assert pauses == len(records) // AT_ONCE >= 3
+    assert CATCH_UP_BOUND <= 2 * AT_ONCE
+
+
+class Counted(bytes):
+    """A key that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: bytes) -> bool:
+        Counted.compared += 1
+        return bytes.__lt__(self, other)
+
+
+def test_looking_at_what_waits_costs_what_is_found() -> None:
+    overlay = Overlay()
+    overlay.put({(Family.PENDING, Counted(b"%06d" % number)): b"" for number in range(10_000)}, 1)
+    Counted.compared = 0
+    assert len(overlay.keys(Family.PENDING, b"00421", b"")) == 10
+    assert Counted.compared < 50
+
+
+def test_what_waits_is_found_by_prefix_wherever_that_ends(tmp_path: Path) -> None:
+    overlay = Overlay()
+    keys = [b"", b"a", b"a\xff", b"a\xff\xff", b"b", b"\xff", b"\xff\xff"]
+    overlay.put({(Family.META, key): b"" for key in keys}, 1)
+    for prefix in keys:
+        for after in keys:
+            wanted = [key for key in sorted(keys) if key.startswith(prefix) and (key > after or not after)]
+            assert overlay.keys(Family.META, prefix, after) == wanted, (prefix, after)
