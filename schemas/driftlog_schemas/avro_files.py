@@ -21,6 +21,7 @@ RECORDS = (
     "device",
     "signed_line",
     "heartbeat",
+    "farewell",
     "parked_command",
     "quarantined",
 )

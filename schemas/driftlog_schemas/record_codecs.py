@@ -12,6 +12,7 @@ from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.columns_codec import pack, unpack
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
 from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.json_text import from_json
@@ -51,6 +52,7 @@ class RecordCodecs:
         self._device = FramedCodec(avro_files.text("device"), ids)
         self._signed_line = FramedCodec(avro_files.text("signed_line"), ids)
         self._heartbeat = FramedCodec(avro_files.text("heartbeat"), ids)
+        self._farewell = FramedCodec(avro_files.text("farewell"), ids)
         self._parked = FramedCodec(avro_files.text("parked_command"), ids)
         self._quarantined = FramedCodec(avro_files.text("quarantined"), ids)
 
@@ -193,6 +195,12 @@ class RecordCodecs:
 
     def decode_heartbeat(self, value: bytes) -> Heartbeat:
         return Heartbeat(**self._heartbeat.decode(value))
+
+    def encode_farewell(self, farewell: Farewell) -> bytes:
+        return self._farewell.encode(farewell._asdict())
+
+    def decode_farewell(self, value: bytes) -> Farewell:
+        return Farewell(**self._farewell.decode(value))
 
     def encode_parked(self, parked: ParkedCommand) -> bytes:
         return self._parked.encode({name: getattr(parked, name) for name in ParkedCommand.__slots__})

@@ -22,6 +22,7 @@ from driftlog_schemas import avro_files
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.batch_codec import BatchCodec, encode_body, encode_command
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
+from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import (
     Batch,
@@ -196,6 +197,7 @@ HEARTBEAT = Heartbeat(
     {"retail/3": 8},
     {"retail/3": 70_000},
 )
+FAREWELL = Farewell("store-1", "5f0c77aa", 3, "store-1.k3f7q2wp", 2, T0).signed(IDENTITY)
 PARKED = ParkedCommand("store-1", T0, 1234567, 42, encode_command(SALE, "retail", "store-1.3"))
 
 app = App("shop")
@@ -243,6 +245,7 @@ def _made() -> Mapping[str, Callable[[], bytes]]:
         "device": lambda: codecs.encode_device(DEVICE),
         "signed_line": lambda: codecs.encode_signed_line(OPERATOR.sign(codecs.encode_device(DEVICE))),
         "heartbeat": lambda: codecs.encode_heartbeat(HEARTBEAT),
+        "farewell": lambda: codecs.encode_farewell(FAREWELL),
         "parked_command": lambda: codecs.encode_parked(PARKED),
         "quarantined": lambda: codecs.encode_quarantined(QUARANTINED),
         "document_key": lambda: document_key(TEA),

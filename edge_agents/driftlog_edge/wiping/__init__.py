@@ -1,0 +1,1 @@
+"""Erasing a replica because its operator said so."""

@@ -1,0 +1,164 @@
+"""What a wipe does to the disk, in an order that a power cut cannot turn into a half-erased replica that works.
+
+First an order is written beside the data (`WIPED`): from then on there is no way back, and every start of an agent looks for it before anything
+else. Then goes the identity key, so that whatever is left can no longer speak for the device; then the data, which is the rest of the folder.
+The order itself stays: it says why there is nothing, holds the farewell until the cloud has it, and goes only when the folder is
+given to an identity of a later enrolment.
+
+A key that is overwritten may still be found on flash, which writes elsewhere, and so may deleted data; what stops that is
+encryption at rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from driftlog_edge.errors import StoreFailed
+from driftlog_schemas import private_file
+from driftlog_schemas.errors import IdentityProblem
+from driftlog_schemas.farewell import Farewell
+from driftlog_schemas.signing import Identity
+
+log = structlog.get_logger()
+
+ORDER = "WIPED"
+"""The name of the order in a data folder. RocksDB passes over files that are not its own."""
+_WHAT = "order to wipe"
+
+
+class Order(NamedTuple):
+    """What is to be erased, and whether that is done and told."""
+
+    farewell: Farewell
+    told: bool = False
+
+
+def order_in(folder: Path) -> Order | None:
+    """The order in a data folder. Raises `StoreFailed` for one that cannot be read: it is not known what it says."""
+    path = folder / ORDER
+    if not path.exists():
+        return None
+    try:
+        facts = private_file.load(path, _WHAT, f"delete {folder} by hand")
+        signature = base64.b64decode(facts["signature"])
+        said = Farewell(**{**facts["farewell"], "signature": signature})
+        return Order(said, bool(facts["told"]))
+    except (IdentityProblem, KeyError, TypeError, ValueError) as error:
+        raise StoreFailed(f"{path} cannot be read: {error}", f"this replica was to be wiped: delete {folder}") from error
+
+
+def give(folder: Path, order: Order) -> None:
+    """Write the order, durably. Raises `StoreFailed`; then nothing has begun."""
+    facts = order.farewell._asdict()
+    signature = base64.b64encode(facts.pop("signature")).decode()
+    try:
+        private_file.save(folder / ORDER, _WHAT, {"farewell": facts, "signature": signature, "told": order.told})
+        _sync(folder)
+    except (IdentityProblem, OSError) as error:
+        raise StoreFailed(f"the order to wipe {folder} cannot be written: {error}", "free space") from error
+
+
+def lift(folder: Path) -> None:
+    """The folder may be used again."""
+    (folder / ORDER).unlink(missing_ok=True)
+    _sync(folder)
+
+
+def concerns(order: Order, identity: Path) -> bool:
+    """Is the identity file the one that was to go, or gone? One with another key is of a later enrolment, and nobody's to destroy."""
+    try:
+        return Identity.load(identity).key_id == order.farewell.key_id
+    except IdentityProblem:
+        return True
+
+
+def destroy(folder: Path, identity: Path, order: Order) -> Iterator[str]:
+    """Erase key and data; yields what was done after each step, so that it can be cut off there. Begun again it goes on.
+
+    Raises `StoreFailed` where the system refuses; all that could go is gone then.
+    """
+    refused: list[str] = []
+    for doomed in (_doomed(identity), identity):
+        if doomed.exists() and (doomed != identity or _holds(identity, order.farewell.key_id)):
+            yield from _shred(doomed, refused)
+    yield "the key"
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.name != ORDER:
+                _remove(path, refused)
+                yield path.name
+        _sync(folder)
+    _remove(folder.with_name(f"{folder.name}.schemas"), refused)
+    if refused:
+        raise StoreFailed(f"not everything could be erased: {'; '.join(refused)}", "erase it by hand")
+    yield "the data"
+
+
+def _shred(path: Path, refused: list[str]) -> Iterator[str]:
+    """Out of its name first, so that a start in the middle finds no identity; then overwritten, then gone."""
+    doomed = path if path.name.endswith(_DOOMED) else _doomed(path)
+    try:
+        if path != doomed:
+            path.replace(doomed)
+            _sync(path.parent)
+            yield "the key's name"
+    except OSError:  # a file that is mounted by itself cannot be renamed
+        doomed = path
+    try:
+        with doomed.open("r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.write(bytes(size))
+            file.flush()
+            os.fsync(file.fileno())
+            yield "the key's bytes"
+            file.truncate(0)
+            os.fsync(file.fileno())
+        doomed.unlink()
+        _sync(doomed.parent)
+    except OSError as error:
+        refused.append(f"{doomed}: {error.strerror}")
+
+
+_DOOMED = ".wiped"
+
+
+def _doomed(identity: Path) -> Path:
+    return identity.with_name(f".{identity.name}{_DOOMED}")
+
+
+def _holds(identity: Path, key_id: str) -> bool:
+    """Is it the key's file, or what a cut-off overwriting has left of it? Empty or zeros can be nothing else."""
+    try:
+        return Identity.load(identity).key_id == key_id
+    except IdentityProblem:
+        with suppress(OSError):
+            return not identity.read_bytes().strip(b"\x00")
+        return True
+
+
+def _remove(path: Path, refused: list[str]) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        refused.append(f"{path}: {error.strerror}")
+
+
+def _sync(folder: Path) -> None:
+    """What was renamed or deleted in a folder is so after a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
