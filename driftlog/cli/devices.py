@@ -30,6 +30,7 @@ from driftlog.cli.terminal import (
 from driftlog.fields.options import milliseconds
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.devices import Device, DeviceStatus
+from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
@@ -146,13 +147,23 @@ def list_(
 ) -> None:
     """All devices. Example: driftlog devices list --json"""
     with _enrolment(bootstrap, registry, config, cache) as enrolment:
-        devices = enrolment.all()
+        devices, gone = enrolment.all(), enrolment.farewells()
     lines = [
-        (d.device_id, d.latest.status.value, ", ".join(d.latest.scopes), ", ".join(d.latest.permissions), _end(d))
+        (
+            d.device_id,
+            _status(d, gone.get(d.device_id, ())),
+            ", ".join(d.latest.scopes),
+            ", ".join(d.latest.permissions),
+            _end(d),
+        )
         for d in devices
     ]
     columns = ("device", "status", "scopes", "permissions", "until")
-    emit([_data(d) for d in devices], as_json=json, table=lambda: rows("devices", columns, lines))
+    emit(
+        [_data(d, gone.get(d.device_id, ())) for d in devices],
+        as_json=json,
+        table=lambda: rows("devices", columns, lines),
+    )
 
 
 @app.command()
@@ -167,8 +178,9 @@ def show(
 ) -> None:
     """One device, with the history of its keys and terms. Example: driftlog devices show store-1"""
     with _enrolment(bootstrap, registry, config, cache) as enrolment:
-        line = enrolment.find(device)
-    emit(_data(line), as_json=json, table=lambda: facts(line.device_id, _data(line)))
+        line, gone = enrolment.find(device), enrolment.farewells()
+    data = _data(line, gone.get(device, ()))
+    emit(data, as_json=json, table=lambda: facts(line.device_id, data))
 
 
 @app.command()
@@ -198,7 +210,7 @@ def wipe(
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
-    """Like revoke, and the device is told to erase its replica when it connects. Example: driftlog devices wipe store-1"""
+    """Like revoke, and the device erases its key and its replica when it connects; `list` says `wiped` when it has. Example: driftlog devices wipe store-1"""
     with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
         _set(enrolment, device, DeviceStatus.WIPE, json)
 
@@ -239,18 +251,30 @@ def _end(device: Device) -> str:
     return moment(device.latest.not_after_ms) if device.latest.not_after_ms else ""
 
 
-def _data(device: Device) -> dict[str, Any]:
+def _status(device: Device, farewells: Sequence[Farewell]) -> str:
+    """`wiped` once a replica with a key that counts has said that it is gone."""
+    latest = device.latest.status
+    current = {key.key_id for key in device.keys if not key.until_ms}
+    done = latest is DeviceStatus.WIPE and any(farewell.key_id in current for farewell in farewells)
+    return "wiped" if done else latest.value
+
+
+def _data(device: Device, farewells: Sequence[Farewell] = ()) -> dict[str, Any]:
     latest, now = device.latest, time.time_ns() // 1_000_000
     return {
         "device_id": device.device_id,
         "version": device.version,
-        "status": latest.status.value,
+        "status": _status(device, farewells),
         "status_since": moment(latest.from_ms),
         "enrolled": moment(device.terms[0].from_ms),
         "scopes": list(latest.scopes),
         "permissions": list(latest.permissions),
         "not_after": _end(device) or None,
         "keys": sorted(key.key_id for key in device.keys if key.counts_at(now)),
+        "wiped": [
+            {"key_id": f.key_id, "replica": f.replica, "unconfirmed_commands_lost": f.lost, "at": moment(f.said_ms)}
+            for f in farewells
+        ],
         "key_history": [
             {
                 "key_id": key.key_id,

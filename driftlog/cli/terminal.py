@@ -73,11 +73,11 @@ def moment(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def fail(fact: str, remedy: str = "") -> NoReturn:
-    """End with one line on standard error and exit code 1."""
+def fail(fact: str, remedy: str = "", code: int = 1) -> NoReturn:
+    """End with one line on standard error, and exit code 1 where no other is known for it."""
     line = " ".join(fact.split())
     err.print(f"error: {line}" + (f"; {remedy}" if remedy else ""), markup=False, soft_wrap=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def misused(error: Any) -> int:
@@ -106,7 +106,7 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
             remedy = getattr(error, "remedy", None)
             if remedy is None:
                 raise
-            fail(str(error), remedy)
+            fail(str(error), remedy, getattr(error, "exit_code", 1))
 
     return wrapped
 

@@ -9,6 +9,7 @@ network have threads of their own. What the parts do is theirs (`assembly` puts 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
@@ -23,11 +24,16 @@ from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Change, Watchers
 from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
+from driftlog_edge.errors import StoreFailed
 from driftlog_edge.incoming.puller import Pulled
 from driftlog_edge.link.kafka_rim import KafkaRoute
+from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Clock, Route
+from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import present
 from driftlog_edge.system_clock import SystemClock
+from driftlog_edge.wiping.wiper import Erased, Wiper
 from driftlog_schemas.contract import AppContract, CollectionContract, Declared, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus
@@ -63,11 +69,20 @@ class EdgeAgent:
         self._ids = ids
         self._clock = clock or SystemClock()
         self._progress = Progress()
+        self._wiper = Wiper(config, self._route, ids)
+        self._wiping: asyncio.Task[None] | None = None
 
     # -- life
 
     async def __aenter__(self) -> Self:
-        """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`; a cloud that is not there is no error."""
+        """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`; a cloud that is not there is no error.
+
+        A replica that was to be wiped is no error either: that goes on, and every answer is `Wiped`.
+        """
+        if self._wiper.take_up():
+            self._erase()
+            self._wiping = asyncio.create_task(self._wiper.run())
+            return self
         parts = assemble(
             self.contract,
             self.config,
@@ -77,6 +92,7 @@ class EdgeAgent:
             self._progress,
             self._pulled,
             self._durable,
+            self._ordered_away,
         )
         self.identity, self.log = parts.identity, parts.log
         self._store, self._committer, self._views = parts.store, parts.committer, parts.views
@@ -90,12 +106,56 @@ class EdgeAgent:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.watchers.close()
-        await self._sync.close()
+        if self._wiping is not None:
+            self._wiping.cancel()  # what is left of it the next start does
+            await asyncio.wait([self._wiping])
+            return
         log.info("agent ends", device=self.identity.device_id)
-        await self._committer.drained()
-        self._committer.close()
-        self._store.close()
+        await self._shut(self._sync, self._committer, self._store)
+
+    async def _shut(self, sync: Sync, committer: Committer, store: RocksStore) -> None:
+        self.watchers.close()
+        await sync.close()
+        await committer.drained()
+        committer.close()
+        store.close()
+
+    # -- the end of it
+
+    async def wiped(self) -> None:
+        """Return when this replica was erased because its operator said so, and the cloud knows."""
+        await self._wiper.over()
+
+    @property
+    def gone(self) -> bool:
+        """Is this replica wiped, or being wiped?"""
+        return self._wiper.ordered
+
+    def ready(self) -> None:
+        """Raise `Wiped` if there is nothing to answer from."""
+        self._wiper.require_none()
+
+    def _ordered_away(self) -> None:
+        """The device registry says that this folder is to be erased."""
+        if self._wiper.ordered:
+            return
+        device = self._sync.registry.device
+        assert device is not None, "it was said by its line"
+        try:
+            self._wiper.order(self._vitals.farewell(self.identity, device.version))
+        except StoreFailed as error:  # nothing has begun; the next look tries again
+            log.error("this replica cannot be wiped yet", reason=str(error))
+            return
+        parts = (self._sync, self._committer, self._store)
+        self._erase()
+        self._wiping = asyncio.create_task(self._wiper.run(lambda: self._shut(*parts)))
+
+    def _erase(self) -> None:
+        """Nothing is answered any more."""
+        gone: Any = Erased(self._wiper)
+        self.log = self._store = self._committer = self._views = self._executor = self._again = gone
+        self._submission = self._conflicts = self._reader = self._vitals = gone
+        self._sync = self._holdings = self._scope_change = gone
 
     async def offline(self) -> None:
         """Stay off the network until `online`."""
@@ -178,7 +238,7 @@ class EdgeAgent:
         """A command's changes are in the store: readers see them, and they may be sent, whether its caller waits or has gone."""
         for key in touched:
             self.watchers.changed(parse_document_key(key))
-        if touched:
+        if touched and not self._wiper.ordered:
             self._sync.pump.run()
 
     def command(self, command_id: str, session: str = "") -> Answer:
@@ -219,6 +279,7 @@ class EdgeAgent:
 
     def watch(self, kind: type[DocumentClass] | str = "", scope: str = "", last_id: str = "") -> AsyncIterator[Change]:
         """Changes of a collection and scope (empty for all), from now or after the event `last_id`."""
+        self.ready()
         return self.watchers.watch(self._collection(kind) if kind else "", scope, last_id)
 
     def _collection(self, kind: type[DocumentClass] | str) -> str:

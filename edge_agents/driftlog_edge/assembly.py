@@ -72,6 +72,7 @@ def assemble(
     progress: Progress,
     pulled: Callable[[Pulled], None],
     durable: Callable[[Sequence[bytes]], None],
+    wiped: Callable[[], None],
 ) -> Parts:
     """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`."""
     identity = Identity.load(config.identity)
@@ -79,7 +80,7 @@ def assemble(
         ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
     store = RocksStore(config.data_dir)
     try:
-        return _assembled(contract, config, route, ids, clock, progress, pulled, durable, identity, store)
+        return _assembled(contract, config, route, ids, clock, progress, pulled, durable, wiped, identity, store)
     except BaseException:  # the folder must be free again, whatever it was
         store.close()
         raise
@@ -94,6 +95,7 @@ def _assembled(
     progress: Progress,
     pulled: Callable[[Pulled], None],
     durable: Callable[[Sequence[bytes]], None],
+    wiped: Callable[[], None],
     identity: Identity,
     store: RocksStore,
 ) -> Parts:
@@ -144,6 +146,7 @@ def _assembled(
         registry,
         identity.device_id,
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
+        wiped,
     )
     return Parts(
         identity=identity,

@@ -9,6 +9,7 @@
     ├── DiskFull        disk_full      the disk does not take another write
     ├── Offline         offline        the answer needs the cloud, and there is no way to it
     ├── TimedOut        timeout        not in the time given; a write stands, its status can be asked
+    ├── Wiped           wiped          the operator had this replica erased
     ├── StoreBusy       busy           another process holds the data folder
     └── StoreFailed     store_failed   RocksDB cannot go on
 
@@ -25,6 +26,8 @@ class EdgeError(RuntimeError):
     """The fact, and in `remedy` the next step."""
 
     code: ClassVar[str] = "failed"
+    exit_code: ClassVar[int] = 1
+    """With which a program ends because of it."""
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
@@ -81,6 +84,14 @@ class TimedOut(EdgeError):
     def __init__(self, message: str, remedy: str = "", command_id: str = "") -> None:
         super().__init__(message, remedy)
         self.command_id = command_id
+
+
+class Wiped(EdgeError):
+    """The operator had this replica erased: there is nothing to answer from."""
+
+    code = "wiped"
+    exit_code = 77
+    """EX_NOPERM of sysexits.h: for a supervisor that must not start it again."""
 
 
 class StoreBusy(EdgeError):

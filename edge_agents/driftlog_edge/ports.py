@@ -161,6 +161,10 @@ class Route(Protocol):
         """A client for questions."""
         ...
 
+    def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
+        """Put one record into partition 0 and wait until the broker has it. Blocking. Raises `Unreachable`."""
+        ...
+
     def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
         """The values under `key` from offset `start` to before `end`, as far as the log still has them.
 

@@ -17,9 +17,11 @@ from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.identity import device_of
 from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.signing import Identity
 
 
 class Vitals:
@@ -86,6 +88,13 @@ class Vitals:
             versions=self._versions,
             heads=self._lives.heads(),
             applied=sync.places.applied(),
+        )
+
+    def farewell(self, identity: Identity, version: int) -> Farewell:
+        """The last of it, when a line of the registry of this version had the replica erased."""
+        lost, now_ms = len(self._views.backlog), self._clock.wall_ms()
+        return Farewell(identity.device_id, identity.key_id, version, self._lives.replica, lost, now_ms).signed(
+            identity
         )
 
     def _oldest_ms(self) -> int:

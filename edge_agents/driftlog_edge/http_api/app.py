@@ -191,6 +191,7 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
                 text = json.dumps({"collection": collection_, "scope": scope_, "id": id_})
                 yield ServerSentEvent(data=text, event="change", id=change.id)
 
+        agent.ready()  # before the answer begins
         if collection:
             agent.contract.collection(collection)
         return EventSourceResponse(events())
@@ -265,6 +266,7 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
     @api.get("/readyz", response_class=PlainTextResponse)
     async def readyz() -> str:
         """Ready: reads are answered."""
+        agent.ready()
         return "ready"
 
     @api.get("/metrics", response_class=PlainTextResponse)

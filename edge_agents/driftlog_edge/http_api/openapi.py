@@ -42,7 +42,7 @@ _BODIES = {
 }
 _READS = {
     "404": "`not_found`",
-    "410": "`deleted`",
+    "410": "`deleted`; `wiped`: the operator had this replica erased",
     "422": "`invalid`, naming the field",
     "503": "`offline`: the answer needs the cloud",
     "504": "`timeout`",
@@ -50,7 +50,7 @@ _READS = {
 _WRITES = {
     "404": "`not_found`: not declared",
     "409": "`refused`, with the app's own code in `app_code`",
-    "410": "`deleted`",
+    "410": "`deleted`; `wiped`: the operator had this replica erased",
     "413": "`too_large`",
     "422": "`invalid`, naming the field",
     "503": "`offline` or `not_ready`",

@@ -22,6 +22,7 @@ STATUS = {
     "not_held": 404,
     "unconfirmed": 409,
     "deleted": 410,
+    "wiped": 410,
     "outbox_full": 507,
     "disk_full": 507,
     "offline": 503,

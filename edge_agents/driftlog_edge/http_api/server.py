@@ -41,13 +41,15 @@ async def serve(
 ) -> None:
     """Run an agent and its API until told to stop; `during(port)` is entered while it serves on a port.
 
-    Raises `PortTaken`, `BadSetting` before anything is opened.
+    Raises `PortTaken`, `BadSetting` before anything is opened, `Wiped` when the replica was erased.
     """
     listener = listen(config)
     try:
         async with EdgeAgent(contract, config) as agent:
+            # A folder that is erased gets no new token, and there is nothing to keep from anybody.
+            access = Access() if agent.gone else _access(config)
             settings = uvicorn.Config(
-                Doorkeeper(build(agent), _access(config)),
+                Doorkeeper(build(agent), access),
                 http=BoundedProtocol,
                 ws="none",
                 log_config=None,
@@ -55,11 +57,20 @@ async def serve(
                 timeout_graceful_shutdown=3,
             )
             with nullcontext() if config.http_socket is not None else during(listener.getsockname()[1]):
-                await _Server(settings).serve(sockets=[listener])
+                server = _Server(settings)
+                leaving = asyncio.create_task(_leave(agent, server))
+                await server.serve(sockets=[listener])
+                leaving.cancel()
+            agent.ready()
     finally:
         listener.close()
         if config.http_socket is not None:
             config.http_socket.unlink(missing_ok=True)
+
+
+async def _leave(agent: EdgeAgent, server: uvicorn.Server) -> None:
+    await agent.wiped()
+    server.should_exit = True
 
 
 def _access(config: EdgeConfig) -> Access:

@@ -62,6 +62,18 @@ class KafkaRoute:
     def ask(self) -> ports.Asker:
         return KafkaAsker(self._kafka)
 
+    def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
+        told: list[str | None] = []
+        producer = Producer(
+            {**self._kafka.client(), "acks": "all", "message.timeout.ms": int(seconds * 1000), "log_level": 0}
+        )
+        producer.produce(
+            topic, value, key, 0, on_delivery=lambda error, _: told.append(None if error is None else str(error))
+        )
+        producer.flush(seconds + 1)
+        if told != [None]:
+            raise Unreachable(f"the broker does not take the record: {told[0] if told else 'no answer'}")
+
     def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
         return read_history(self._kafka, topic, partition, key, start, end, seconds)
 

@@ -70,6 +70,7 @@ class Sync:
         registry: RegistryLine,
         device_id: str,
         heartbeat: Callable[[], tuple[bytes, bytes]],
+        wiped: Callable[[], None],
     ) -> None:
         self._route = route
         self._ids = ids
@@ -79,6 +80,7 @@ class Sync:
         self._puller = puller
         self._clock = clock
         self._moved = moved
+        self._wiped = wiped
         self._tasks = Tasks()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="driftlog-link")
         """For what blocks, each call with an end: nobody else's waiting keeps the link from closing."""
@@ -297,6 +299,8 @@ class Sync:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = self._clock.monotonic()
+            if self.registry.wiped:
+                self._wiped()
             if self.registry.release_due(now):
                 self._shipper.at_once(now)
             if self._shipper.tick(now):

@@ -12,7 +12,6 @@ encryption at rest.
 from __future__ import annotations
 
 import base64
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -32,6 +31,8 @@ log = structlog.get_logger()
 
 ORDER = "WIPED"
 """The name of the order in a data folder. RocksDB passes over files that are not its own."""
+KEY_IS_GONE = "the key"
+"""The step after which nothing can speak for the device."""
 _WHAT = "order to wipe"
 
 
@@ -53,7 +54,9 @@ def order_in(folder: Path) -> Order | None:
         said = Farewell(**{**facts["farewell"], "signature": signature})
         return Order(said, bool(facts["told"]))
     except (IdentityProblem, KeyError, TypeError, ValueError) as error:
-        raise StoreFailed(f"{path} cannot be read: {error}", f"this replica was to be wiped: delete {folder}") from error
+        raise StoreFailed(
+            f"{path} cannot be read: {error}", f"this replica was to be wiped: delete {folder}"
+        ) from error
 
 
 def give(folder: Path, order: Order) -> None:
@@ -90,10 +93,10 @@ def destroy(folder: Path, identity: Path, order: Order) -> Iterator[str]:
     for doomed in (_doomed(identity), identity):
         if doomed.exists() and (doomed != identity or _holds(identity, order.farewell.key_id)):
             yield from _shred(doomed, refused)
-    yield "the key"
+    yield KEY_IS_GONE
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
-            if path.name != ORDER:
+            if path.name != ORDER and path.resolve() != identity.resolve():
                 _remove(path, refused)
                 yield path.name
         _sync(folder)
@@ -141,7 +144,7 @@ def _holds(identity: Path, key_id: str) -> bool:
         return Identity.load(identity).key_id == key_id
     except IdentityProblem:
         with suppress(OSError):
-            return not identity.read_bytes().strip(b"\x00")
+            return identity.read_bytes()[:1] in (b"", b"\x00")
         return True
 
 

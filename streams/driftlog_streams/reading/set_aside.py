@@ -7,22 +7,19 @@ knows whether its gap is closed, and later changes of its replica to the same do
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import decode_body
 from driftlog_schemas.connection import KafkaSettings, kafka_at
-from driftlog_schemas.errors import BrokerUnreachable, Undecodable, UnknownSchema
+from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.record_codecs import RecordCodecs
-from driftlog_schemas.topics import Topic
-from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import ChangelogRecord
-from driftlog_streams.errors import DeliveryFailed, RecoveryFailed
-from driftlog_streams.reading.topic_reading import to_present_end
+from driftlog_streams.errors import DeliveryFailed
+from driftlog_streams.reading.topic_reading import whole_topic
 
 log = structlog.get_logger()
 
@@ -54,12 +51,12 @@ class SetAside:
 def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, codecs: RecordCodecs) -> list[SetAside]:
     """Everything of a space, by append time. Raises `TopicProblem`, `BrokerUnreachable`."""
     waiting: dict[tuple[int, bytes], SetAside] = {}
-    for partition, record in _records(kafka, topics.parked_topic(space), partitions):
+    for partition, record in whole_topic(kafka, topics.parked_topic(space), partitions):
         waiting.pop((partition, record.key), None)
         if record.value is not None and (found := _parked(space, partition, record, codecs)) is not None:
             waiting[partition, record.key] = found
     kept: dict[str, SetAside] = {}
-    for partition, record in _records(kafka, topics.quarantine_topic(space), partitions):
+    for partition, record in whole_topic(kafka, topics.quarantine_topic(space), partitions):
         if record.value is not None and (found := _quarantined(space, partition, record, codecs)) is not None:
             kept[found.id] = found
     return sorted((*waiting.values(), *kept.values()), key=lambda one: (one.append_ms, one.id))
@@ -129,27 +126,3 @@ def _quarantined(space: str, partition: int, record: ChangelogRecord, codecs: Re
 
 def _noise(topic: str, record: ChangelogRecord, error: Exception) -> None:
     log.warning("a record is not readable", topic=topic, offset=record.offset, error=str(error))
-
-
-def _records(kafka: KafkaSettings | str, topic: str, partitions: int) -> Iterator[tuple[int, ChangelogRecord]]:
-    TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
-    consumer = Consumer(
-        {
-            **kafka_at(kafka).client(),
-            "group.id": "driftlog-set-aside-reader",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 50,
-            "log_level": 0,
-        }
-    )
-    try:
-        for block in to_present_end(consumer, topic, dict.fromkeys(range(partitions), 0)):
-            for partition, records in block.records.items():
-                for record in records:
-                    yield partition, record
-    except (KafkaException, RecoveryFailed) as error:
-        raise BrokerUnreachable(f"{topic} cannot be read: {error}", "check the broker's log") from error
-    finally:
-        consumer.close()

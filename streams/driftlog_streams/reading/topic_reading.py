@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from typing import cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftlog_schemas import groups
+from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.errors import BrokerUnreachable
+from driftlog_schemas.topics import Topic
+from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
 
@@ -77,3 +81,28 @@ def to_present_end(
             yield Block(records, read_to)
         elif time.monotonic() - moved > stall_seconds:
             raise RecoveryFailed(f"{topic} gives nothing for {stall_seconds:.0f} s before its end")
+
+
+def whole_topic(kafka: KafkaSettings | str, topic: str, partitions: int) -> Iterator[tuple[int, ChangelogRecord]]:
+    """Each record with its partition, from the beginning to the present end. Raises `TopicProblem`, `BrokerUnreachable`."""
+    TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
+    consumer = Consumer(
+        {
+            **kafka_at(kafka).client(),
+            "group.id": "driftlog-reader",  # never joined, nothing committed
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+            "log_level": 0,
+        }
+    )
+    try:
+        for block in to_present_end(consumer, topic, dict.fromkeys(range(partitions), 0)):
+            for partition, records in block.records.items():
+                for record in records:
+                    yield partition, record
+    except (KafkaException, RecoveryFailed) as error:
+        raise BrokerUnreachable(f"{topic} cannot be read: {error}", "check the broker's log") from error
+    finally:
+        consumer.close()

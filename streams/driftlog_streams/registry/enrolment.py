@@ -30,12 +30,14 @@ from driftlog_schemas.devices import (
     with_key,
     with_terms,
 )
+from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import DeliveryFailed, SetupProblem
+from driftlog_streams.reading.farewells import read_farewells
 from driftlog_streams.registry.device_view import DeviceView
 
 log = structlog.get_logger()
@@ -166,6 +168,10 @@ class Enrolment:
     def all(self) -> list[Device]:
         """Every line, by name."""
         return self.view.all()
+
+    def farewells(self) -> dict[str, list[Farewell]]:
+        """device -> the replicas of it that were wiped and have said so. Raises `TopicProblem`, `BrokerUnreachable`."""
+        return read_farewells(self._kafka, self._codecs, self.view.find)
 
     def _new_key(
         self, device_id: str, out: Path, now_ms: int, line: Callable[[Device | None, DeviceKey], Device]

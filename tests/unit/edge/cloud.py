@@ -250,6 +250,11 @@ class CloudRoute:
     def ask(self) -> _CloudAsker:
         return _CloudAsker(self)
 
+    def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
+        if not self.up:
+            raise Unreachable("the broker does not answer")
+        self.told.append((topic, key, value))
+
     def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
         return [r.value for r in self.cloud.of(topic, partition)[start:end] if r.key == key and r.value is not None]
 

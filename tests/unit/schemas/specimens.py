@@ -68,6 +68,7 @@ class NumberedIds:
         "driftlog.v1.ChainRow",
         "driftlog.v1.RefusalNotice",
         "driftlog.v1.SignedLine",
+        "driftlog.v1.Farewell",
     )
 
     def id_of(self, text: str) -> int:
