@@ -186,6 +186,10 @@ class BatchCodec:
             }
         )
 
+    def must_ask(self, value: bytes) -> bool:
+        """Does `open` have to ask the registry for the writer's schema?"""
+        return self._envelope.must_ask(value)
+
     def open(self, value: bytes) -> SignedBatch:
         """The envelope; nothing in it is believed yet. Raises `Undecodable`, `UnknownSchema`, `RegistryUnreachable`."""
         record = self._envelope.decode(value)

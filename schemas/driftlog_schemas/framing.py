@@ -93,6 +93,14 @@ class FramedCodec:
         fastavro.schemaless_writer(stream, self._schema, record)
         return stream.getvalue()
 
+    def must_ask(self, value: bytes) -> bool:
+        """Does `decode` have to ask the registry for the writer's schema?"""
+        try:
+            written = schema_id_of(value)
+        except Undecodable:
+            return False
+        return written != self.own_id and not self._ids.at_hand(written)
+
     def decode(self, value: bytes) -> dict[str, Any]:
         """The record in this code's schema. Raises `Undecodable`, `UnknownSchema`, `RegistryUnreachable`."""
         written = schema_id_of(value)

@@ -57,6 +57,10 @@ class SchemaIds(Protocol):
         """The schema of an id. Raises `UnknownSchema`, `RegistryUnreachable`."""
         ...
 
+    def at_hand(self, schema_id: int) -> bool:
+        """Does `schema_of` answer without asking anybody?"""
+        ...
+
 
 class FixedIds:
     """Ids derived from the schema itself, without a registry: for one process that talks to itself."""
@@ -73,6 +77,9 @@ class FixedIds:
         if schema_id not in self._texts:
             raise UnknownSchema(f"schema {schema_id} was never seen here")
         return self._texts[schema_id]
+
+    def at_hand(self, schema_id: int) -> bool:
+        return True
 
 
 class CachedRegistry:
@@ -117,7 +124,7 @@ class CachedRegistry:
             return known
         now = time.monotonic()
         while self._unknown and next(iter(self._unknown.values())) <= now:  # in the order of asking
-            self._unknown.pop(next(iter(self._unknown)))
+            self._unknown.pop(next(iter(self._unknown)), None)  # another thread may have done so
         if schema_id in self._unknown:
             raise UnknownSchema(f"schema id {schema_id} was not registered at {self._shown} a moment ago")
         if len(self._unknown) >= MAX_UNKNOWN:
@@ -129,6 +136,11 @@ class CachedRegistry:
             raise
         self._keep(schema_id, text)
         return text
+
+    def at_hand(self, schema_id: int) -> bool:
+        now = time.monotonic()
+        quiet = self._failure is not None and now < self._quiet_until
+        return quiet or schema_id in self._texts or self._unknown.get(schema_id, 0.0) > now
 
     def register(self, text: str) -> int:
         """Register a schema under its record name (again is harmless). Raises `Incompatible`, `RegistryUnreachable`."""

@@ -6,6 +6,7 @@ WorkerError
 ├── DevicesUnknown    the device registry could not be read to its end
 ├── RecoveryFailed    the changelog could not be read to its end
 ├── StoreLocked       another process holds the data folder
+├── GuardHangs        a guard of the app cannot be ended
 ├── StoreFailed       the store of the states gave nothing or took nothing
 └── SetupProblem      something that the worker needs is not there: one line, exit 1
 """
@@ -43,6 +44,10 @@ class StoreLocked(WorkerError):
 
 class StoreFailed(WorkerError):
     """The disk or the store on it is in trouble. No record is to blame for that."""
+
+
+class GuardHangs(WorkerError):
+    """The app's code holds the process up, whatever interrupts it."""
 
 
 class SetupProblem(WorkerError):

@@ -7,6 +7,7 @@ no record over its limit, as Kafka does. After every input a good batch of an ho
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
 from driftlog_streams.core.decision import Decider
 from driftlog_streams.core.parking import Parking
-from driftlog_streams.faust_driver.guard_watch import watch_guard
+from driftlog_streams.faust_driver.guard_watch import GuardWatch
 from tests.unit.streams.cloud import NOW_MS, Cloud, command, count, stock
 
 BROKER_LIMIT = (1 << 20) - 2048
@@ -262,7 +263,7 @@ GUARDS = [
 
 
 @pytest.mark.parametrize("check", GUARDS, ids=lambda check: check.__name__)
-def test_hostile_guards(check: Any) -> None:
+def test_hostile_guards(check: Any, tmp_path: Path) -> None:
     broker = Broker()
 
     def only_theirs(scope: str, id: str, before: DocumentState, after: DocumentState) -> None:
@@ -273,9 +274,7 @@ def test_hostile_guards(check: Any) -> None:
     guard = dataclasses.replace(collection.guards[0], check=only_theirs)
     broker.cloud.rules.collections["Stock"] = collection._replace(guards=(guard,))
     merger = broker.cloud.new_life(parking=Parking(limit=50))
-    merger._net._decider = Decider(
-        broker.cloud.rules, merger._at.cache, merger._at.memory, lambda name: watch_guard(name, 0.05)
-    )
+    merger._net._decider = Decider(broker.cloud.rules, merger._at.cache, merger._at.memory, GuardWatch(tmp_path, 0.05))
     for seq in (1, 2):
         broker.cloud.merge(command(f"c{seq}", count(stock("theirs"), 1, seq, BAD)), replica=BAD)
     broker.goes_on()

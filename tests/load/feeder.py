@@ -26,6 +26,8 @@ class Feeder:
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
+                # On partitions that are only just made a second batch may be taken before the first, which then is called a duplicate.
+                "max.in.flight": 1,
                 "linger.ms": 5,
                 "message.timeout.ms": 300_000,
                 "queue.buffering.max.messages": 2 * QUEUED,

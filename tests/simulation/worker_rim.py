@@ -43,6 +43,9 @@ class Folder(PurePosixPath):
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None: ...
 
+    def exists(self) -> bool:
+        return False
+
 
 class Batch:
     """`rocksdict.WriteBatch`."""

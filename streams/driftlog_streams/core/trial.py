@@ -30,11 +30,11 @@ log = structlog.get_logger()
 Against: TypeAlias = "tuple[str, str] | None"
 """Code and reason of a rejection."""
 
-Watch: TypeAlias = Callable[[str], AbstractContextManager[None]]
-"""Bounds the run of the guard of this name; the rim has a clock for it. What it raises is not the app's to catch."""
+Watch: TypeAlias = Callable[[str, str], AbstractContextManager[None]]
+"""Bounds the run of the guard of this name on this command; the rim has a clock for it. What it raises is not the app's to catch."""
 
 
-def unwatched(name: str) -> AbstractContextManager[None]:
+def unwatched(guard: str, command: str) -> AbstractContextManager[None]:
     """A guard may run as long as it likes."""
     return nullcontext()
 
@@ -78,7 +78,11 @@ def on_copies(
         sizes[key] += weight
         _apply(arrival, key, entry, states[key], op, memory, done)
     for key, entry in entries.items():
-        against = _too_large(entry, states[key], key, sizes) or _guarded(entry, states[key], watch) if asked else None
+        against = (
+            _too_large(entry, states[key], key, sizes) or _guarded(arrival, entry, states[key], watch)
+            if asked
+            else None
+        )
         if against is None and careful:
             against = _unpublishable(entry, states[key], key)
         if against is not None:
@@ -86,9 +90,9 @@ def on_copies(
     return None, Trial(states, sizes, done)
 
 
-def _guarded(entry: Entry, after: DocumentState, watch: Watch) -> Against:
+def _guarded(arrival: Arrival, entry: Entry, after: DocumentState, watch: Watch) -> Against:
     for guard in entry.collection.guards:
-        with watch(guard.name):
+        with watch(guard.name, arrival.key.decode()):
             against = _asked(guard, entry, after)
         if against is not None:
             return against

@@ -4,6 +4,10 @@ A guard is the app's code and runs where merging runs, so while it runs nothing 
 Python instructions (code in C is interrupted when it returns). What is raised then is no `Exception`, so that the app's own
 `except Exception` does not swallow it, and it becomes `GuardOverrun`, which the net around the merge takes: the command is quarantined.
 How long a guard ran depends on the machine, so it may not become a verdict.
+
+One that swallows everything is interrupted a few times more, and then the process ends: nothing else ends such code. First the guard and the command
+are written down in the worker's folder; the next life does not ask that guard about that command again, but quarantines it. Who has mended
+the guard deletes the file.
 """
 
 from __future__ import annotations
@@ -12,9 +16,24 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import NoReturn
+
+import structlog
+
+from driftlog_streams.errors import GuardHangs
+from driftlog_streams.faust_driver.sudden_end import die
+
+log = structlog.get_logger()
 
 LIMIT_SECONDS = 5.0
+INTERRUPTS = 4
+"""So often a guard is interrupted before it is given up."""
+AGAIN = 0.1
+"""The part of the limit after which it is interrupted again."""
+FILE = "guards-that-hang"
+MAX_KEPT = 1000
 
 
 class GuardOverrun(Exception):
@@ -25,23 +44,53 @@ class _TimeIsUp(BaseException):
     """Interrupts the guard."""
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise _TimeIsUp
+class GuardWatch:
+    """Call it around a guard that is asked about a command. Raises `GuardOverrun`. Only the main thread can be interrupted."""
+
+    def __init__(self, folder: Path, limit: float = LIMIT_SECONDS) -> None:
+        self._path = folder / FILE
+        self._limit = limit
+        self._hanging = self._path.read_text().splitlines() if self._path.exists() else []
+
+    @contextmanager
+    def __call__(self, guard: str, command: str) -> Iterator[None]:
+        """Watch what is inside."""
+        if _line(guard, command) in self._hanging:
+            raise GuardOverrun(f"guard {guard} could not be ended before; delete {self._path} when it is mended")
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        interrupted = 0
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            nonlocal interrupted
+            interrupted += 1
+            if interrupted > INTERRUPTS:
+                self._give_up(guard, command)
+            raise _TimeIsUp
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        others, _ = signal.setitimer(signal.ITIMER_REAL, self._limit, self._limit * AGAIN)
+        try:
+            yield
+        except _TimeIsUp as error:
+            raise GuardOverrun(f"guard {guard} did not end within {self._limit:.0f} s") from error
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_REAL, others)  # whose ever it is, it goes on
+
+    def _give_up(self, guard: str, command: str) -> NoReturn:
+        """End the process, so that its next life goes on without this guard's word on this command."""
+        self._hanging = [*self._hanging, _line(guard, command)][-MAX_KEPT:]
+        try:
+            draft = self._path.with_suffix(".new")
+            draft.write_text("\n".join(self._hanging) + "\n")
+            draft.replace(self._path)
+        except OSError as error:
+            log.error("what hangs cannot be written down", path=str(self._path), error=str(error))
+        die(GuardHangs(f"guard {guard} swallows what interrupts it, asked about command {command}", "mend the guard"))
 
 
-@contextmanager
-def watch_guard(name: str, limit: float = LIMIT_SECONDS) -> Iterator[None]:
-    """Raises `GuardOverrun` if what is inside runs longer than `limit` seconds. Only the main thread can be interrupted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGALRM, _interrupt)
-    others, _ = signal.setitimer(signal.ITIMER_REAL, limit)
-    try:
-        yield
-    except _TimeIsUp as error:
-        raise GuardOverrun(f"guard {name} did not end within {limit:.0f} s") from error
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        signal.setitimer(signal.ITIMER_REAL, others)  # whose ever it is, it goes on
+def _line(guard: str, command: str) -> str:
+    return f"{guard}\t{command}".replace("\n", " ")

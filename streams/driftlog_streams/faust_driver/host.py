@@ -23,6 +23,7 @@ from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
+from driftlog_streams.faust_driver.guard_watch import GuardWatch
 from driftlog_streams.faust_driver.overrides import FaustApp
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.publisher import Publisher
@@ -140,7 +141,7 @@ class WorkerHost:
             event = records.current_event
             pump = self._working_pump()
             try:
-                pump.process(event, await pump.decide(event.message))
+                await pump.take(event)
                 if pump.congested:
                     await pump.wait_room()
             except Exception as error:  # noqa: BLE001  # Faust would restart the agent past this record
@@ -160,6 +161,7 @@ class WorkerHost:
                 ChangelogReader(self._settings.kafka),
                 self._settings.window_ms,
                 self._require_times,
+                GuardWatch(self._folder),
                 self._settings.cache_mb << 20,
             )
             consumer: Any = self.app.consumer

@@ -3,6 +3,10 @@
 librdkafka keeps the order within a partition and retries within `message.timeout.ms`. That timeout is the group's session timeout:
 a worker that was expelled cannot have messages waiting for longer than it takes the group to notice, so the window for a
 frozen worker's late write is small. A longer broker outage ends the process, and the next life publishes the same again.
+
+A report without an error and without an offset is no delivery. librdkafka makes one where the broker has answered that it knows the
+sequence number already, and on a partition that is only just made that is not so: the second batch was taken first, the
+first one sent again is then called a duplicate, and is in no log.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -71,11 +75,13 @@ class Publisher:
         loop = self._loop
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:  # on the poll thread
-            if error is None:
-                place: Any = (message.topic(), message.partition())
-                report.offsets[place] = cast(int, message.offset())
+            place: Any = (message.topic(), message.partition())
+            offset = message.offset()
+            if error is None and offset is not None and offset >= 0:
+                report.offsets[place] = offset
             elif report.error is None:
-                report.error = f"{message.topic()}[{message.partition()}]: {error.str()}"
+                fact = "reported without an offset" if error is None else error.str()
+                report.error = f"{message.topic()}[{message.partition()}]: {fact}"
             report.left -= 1
             if report.left == 0:
                 if report.error is None:

@@ -27,10 +27,11 @@ from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import DEFAULT_BYTES, CacheRoom, StateCache
+from driftlog_streams.core.trial import Watch
 from driftlog_streams.errors import DeliveryFailed, OrderBroken
 from driftlog_streams.faust_driver.append_time import TimesCheck, append_ms, timed
 from driftlog_streams.faust_driver.gathered import Gathered
-from driftlog_streams.faust_driver.guard_watch import watch_guard
+from driftlog_streams.faust_driver.held_back import HeldBack
 from driftlog_streams.faust_driver.mender import Mender, Reader
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
@@ -64,10 +65,12 @@ class MergePump:
         reader: Reader,
         window_ms: float,
         require_times: Callable[[], None],
+        watch_guards: Watch,
         cache_bytes: int = DEFAULT_BYTES,
     ) -> None:
         self._rules = rules
         self._devices = devices
+        self._watch_guards = watch_guards
         self._doubts = Doubts(devices.catch_up)
         self._times = TimesCheck(require_times)
         self._publisher = publisher
@@ -82,6 +85,7 @@ class MergePump:
         self._deck = FlightDeck()
         self._sealed_at: dict[int, float] = {}
         self._parked: dict[int, int] = {}
+        self._held = HeldBack(rules.batches, self._go_on, die)
         self._epoch = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -107,7 +111,7 @@ class MergePump:
     def _merger(self, partition: int, store: PartitionStore, room: CacheRoom, found: Recovered) -> PartitionMerger:
         cache = StateCache(store.get, room, store.purged)
         merger = PartitionMerger(
-            self._rules, partition, cache, ChainBook(store.row, self._rules.records), watch=watch_guard
+            self._rules, partition, cache, ChainBook(store.row, self._rules.records), watch=self._watch_guards
         )
         merger.committed = found.committed
         for parked in found.parked:
@@ -138,6 +142,7 @@ class MergePump:
         self._mergers.clear()
         self._next.clear()
         self._doubts.forget()
+        self._held.forget()
         self._gathered.left()
         self._metrics.parked.set(0)
         self._parked.clear()
@@ -151,6 +156,15 @@ class MergePump:
         if not timed(message):
             return Refusal("untimed", "the time in this record is its writer's, not the broker's")
         return admit(message.value, append_ms(message), message.partition, self._rules, self._devices)
+
+    async def take(self, event: Any) -> None:
+        """Merge a record, now or when its schema is known. Raises `DevicesUnknown`, `TopicProblem`."""
+        if not self._held.take(event):
+            await self._go_on(event)
+
+    async def _go_on(self, event: Any) -> None:
+        self.process(event, await self.decide(event.message))
+        self._room.set()
 
     async def decide(self, message: Any) -> Admission:
         """The same, with what has to be known first. Raises `DevicesUnknown`, `TopicProblem`."""
@@ -191,9 +205,10 @@ class MergePump:
 
     @property
     def congested(self) -> bool:
-        """Is more merged than a flight should carry?"""
+        """Is more merged than a flight should carry, or more held back than we should keep?"""
         gathered = self._gathered
-        return gathered.dirty >= MAX_DIRTY or gathered.sources >= MAX_SOURCES or gathered.size >= MAX_BYTES
+        full = gathered.dirty >= MAX_DIRTY or gathered.sources >= MAX_SOURCES or gathered.size >= MAX_BYTES
+        return full or len(self._held) >= MAX_SOURCES
 
     async def wait_room(self) -> None:
         """Wait until what is merged fits a flight again."""

@@ -14,6 +14,7 @@ from faust.types import TP
 
 from driftlog_schemas import topics
 from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.trial import unwatched
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver import pump as pump_module
 from driftlog_streams.faust_driver.append_time import LOG_APPEND_TIME
@@ -76,7 +77,7 @@ class Rig:
         wire: Any = self.wire
         devices: Any = self.cloud.devices
         self.pump = MergePump(
-            self.cloud.rules, devices, wire, pulse, WorkerMetrics("retail"), reader, 0.0, lambda: None
+            self.cloud.rules, devices, wire, pulse, WorkerMetrics("retail"), reader, 0.0, lambda: None, unwatched
         )
         self.pump.consumer = self.log
         self.below = WorkerStore(folder)

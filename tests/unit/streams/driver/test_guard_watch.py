@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from driftlog_crdt import DocumentState
 from driftlog_streams.core.decision import Decider
-from driftlog_streams.faust_driver.guard_watch import GuardOverrun, watch_guard
+from driftlog_streams.faust_driver.guard_watch import GuardOverrun, GuardWatch
+from driftlog_streams.faust_driver.sudden_end import FATAL_EXIT
 from tests.unit.streams.cloud import Cloud, change, command, count, stock
 
 
@@ -22,19 +26,19 @@ def endless() -> None:
             pass
 
 
-def test_a_guard_that_does_not_end_is_interrupted_even_where_it_catches_everything() -> None:
-    with pytest.raises(GuardOverrun, match="forever"), watch_guard("forever", limit=0.05):
+def test_a_guard_that_does_not_end_is_interrupted_even_where_it_catches_everything(tmp_path: Path) -> None:
+    with pytest.raises(GuardOverrun, match="forever"), GuardWatch(tmp_path, 0.05)("forever", "c1"):
         endless()
 
 
-def test_one_that_ends_in_time_leaves_nothing_behind() -> None:
+def test_one_that_ends_in_time_leaves_nothing_behind(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGALRM)
-    with watch_guard("quick"):
+    with GuardWatch(tmp_path)("quick", "c1"):
         pass
     assert signal.getsignal(signal.SIGALRM) is before
 
 
-def test_its_command_is_quarantined_and_the_queue_goes_on(cloud: Cloud) -> None:
+def test_its_command_is_quarantined_and_the_queue_goes_on(cloud: Cloud, tmp_path: Path) -> None:
     def check(scope: str, id: str, before: DocumentState, after: DocumentState) -> None:
         if "forever" in repr(after.fields.get("name")):
             endless()
@@ -43,10 +47,46 @@ def test_its_command_is_quarantined_and_the_queue_goes_on(cloud: Cloud) -> None:
     guard = dataclasses.replace(collection.guards[0], check=check)
     cloud.rules.collections["Stock"] = collection._replace(guards=(guard,))
     merger = cloud.new_life()
-    merger._net._decider = Decider(
-        cloud.rules, merger._at.cache, merger._at.memory, lambda name: watch_guard(name, 0.05)
-    )
+    merger._net._decider = Decider(cloud.rules, merger._at.cache, merger._at.memory, GuardWatch(tmp_path, 0.05))
     cloud.merge(command("bad", change(stock(), "name", "set", "forever", 1)))
     cloud.merge(command("good", count(stock("milk"), 1, 1)))
     assert cloud.verdicts() == {"bad": "deferred quarantined", "good": "accepted"}
     assert [q.code for q in cloud.quarantined()] == ["unforeseen"]
+
+
+STUBBORN = """
+import sys
+from pathlib import Path
+from driftlog_streams.faust_driver.guard_watch import GuardWatch
+watch = GuardWatch(Path(sys.argv[1]), 0.05)
+with watch("stubborn", "store-1.1/1/bad"):
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+"""
+
+
+def test_one_that_swallows_every_interrupt_ends_the_process_which_says_why_and_is_not_asked_again(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", STUBBORN, str(tmp_path)], capture_output=True, timeout=60, check=False
+    )
+    assert ended.returncode == FATAL_EXIT
+    assert b"stubborn" in ended.stdout + ended.stderr and b"store-1.1/1/bad" in ended.stdout + ended.stderr
+
+    asked: list[str] = []
+    collection = cloud.rules.collections["Stock"]
+    guard = dataclasses.replace(
+        collection.guards[0], name="stubborn", check=lambda scope, id, before, after: asked.append(id)
+    )
+    cloud.rules.collections["Stock"] = collection._replace(guards=(guard,))
+    merger = cloud.new_life()
+    merger._net._decider = Decider(cloud.rules, merger._at.cache, merger._at.memory, GuardWatch(tmp_path))
+    cloud.merge(command("bad", count(stock("tea"), 1, 1)))
+    cloud.merge(command("good", count(stock("milk"), 1, 1)))
+    assert cloud.verdicts() == {"bad": "deferred quarantined", "good": "accepted"}
+    assert "tea" not in asked and "milk" in asked

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import OFFSET_INVALID, KafkaError
 
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver import publisher
 from driftlog_streams.faust_driver.publisher import Publisher
 from tests.fake_kafka.broker import Broker
-from tests.fake_kafka.clients import Producer
+from tests.fake_kafka.clients import Message, Producer
 
 TIMEOUT_SECONDS = 10.0
 
@@ -62,6 +62,16 @@ async def fate_of(publisher: Publisher, *records: OutRecord) -> Fate:
     await asyncio.wait_for(fate.known.wait(), 10)
     await asyncio.sleep(0)
     return fate
+
+
+@pytest.mark.parametrize("offset", [None, OFFSET_INVALID])
+async def test_what_is_reported_without_an_offset_is_not_delivered(
+    sending: Any, monkeypatch: pytest.MonkeyPatch, offset: int | None
+) -> None:
+    """librdkafka's word for what the broker calls a duplicate; on a partition just made it is in no log (seen)."""
+    monkeypatch.setattr(Message, "offset", lambda self: offset)
+    fate = await fate_of(sending(), record(1))
+    assert not fate.delivered and "without an offset" in fate.failed[0]
 
 
 async def test_all_delivered_gives_the_last_offset_of_each_partition(broker: Broker, sending: Any) -> None:
