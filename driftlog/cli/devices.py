@@ -23,6 +23,7 @@ from driftlog.cli.terminal import (
     Registry,
     emit,
     facts,
+    fail,
     moment,
     rows,
     told,
@@ -31,10 +32,12 @@ from driftlog.fields.options import milliseconds
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.devices import Device, DeviceStatus
 from driftlog_schemas.farewell import Farewell
+from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
+from driftlog_streams.core.rights import FORGET
 from driftlog_streams.registry.enrolment import Enrolment
 
 app = typer.Typer(
@@ -79,6 +82,8 @@ def enrol(
     A right to a command that does not declare what it touches is a right to write its whole space; with --app that is said.
     Example: driftlog devices enrol store-1 --out store-1.json --scope s1 --permission sell --valid 365d
     """
+    if device == CLOUD:
+        fail(f"the name {CLOUD!r} is the workers' own", "see `driftlog devices enrol-cloud`, or choose another name")
     out = identity or Path(f"{device}.json")
     unbound = None if target is None else _unbound(load_contract(target), permission)
     terms = (tuple(scope or ("*",)), tuple(permission or ("*",)))
@@ -88,6 +93,28 @@ def enrol(
     if unbound:
         said += f"\nit may write whole spaces: {', '.join(unbound)} declare nothing that they touch"
     emit({**_data(line), "identity": str(out), "unbound_commands": unbound}, as_json=json, table=lambda: said)
+
+
+@app.command("enrol-cloud")
+@told
+def enrol_cloud(
+    identity: Annotated[Path, typer.Option("--out", help="Where the identity file goes.")] = Path("cloud.json"),
+    keep_keys: KeepKeys = False,
+    operator: OperatorPath = None,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Make the identity by which workers let partitions forget what was deleted, and lives that are over. It may do nothing else.
+
+    Give its file to every worker (`driftlog worker --cloud-identity`). Example: driftlog devices enrol-cloud --out cloud.json
+    """
+    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+        line = enrolment.enrol(CLOUD, identity, (), (FORGET,), keep_keys=keep_keys)
+    said = f"the workers' identity is {identity}: give it to them with --cloud-identity, and keep it secret"
+    emit({**_data(line), "identity": str(identity)}, as_json=json, table=lambda: said)
 
 
 @app.command("rotate-key")

@@ -21,6 +21,7 @@ from driftlog.cli.topics import Planned
 from driftlog_schemas import avro_files, device_lines, topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import BrokerUnreachable, ContractError
+from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import WARN_MS
 from driftlog_schemas.public_key import key_text
@@ -154,6 +155,13 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
             return
         finally:
             view.close()
+    if lines.find(CLOUD) is None:
+        yield Finding(
+            "note",
+            "forgetting",
+            "nothing is forgotten: what was deleted and who is gone is kept for ever",
+            "run `driftlog devices enrol-cloud`, and give its file to every worker with --cloud-identity",
+        )
     for reason, count in sorted(lines.ignored.items()):
         yield Finding(
             "note" if reason in _HARMLESS else "wrong",

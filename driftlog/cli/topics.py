@@ -20,11 +20,12 @@ from driftlog.cli.terminal import (
     rows,
     told,
 )
+from driftlog.fields.options import milliseconds
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.settings import ConnectionSettings
-from driftlog_schemas.topics import REPLICATION, Plan, plan, replicated, wanted_topics
+from driftlog_schemas.topics import REPLICATION, RETENTION_MS, Plan, plan, remembering, replicated, wanted_topics
 from driftlog_schemas.topics_admin import Cluster, TopicsAdmin
 
 app = typer.Typer(no_args_is_help=True, help="Topics of an app. Example: driftlog topics plan --app shop:app")
@@ -40,6 +41,15 @@ Replication = Annotated[
     ),
 ]
 
+Retention = Annotated[
+    str,
+    typer.Option(
+        envvar="DRIFTLOG_RETENTION",
+        help="How long whoever is away may come back as it is, and so how long what was deleted is remembered.",
+        show_default="as it is; 30d for a new topic",
+    ),
+]
+
 
 @app.command("plan")
 @told
@@ -48,10 +58,13 @@ def plan_command(
     bootstrap: Bootstrap = None,
     config: Config = None,
     replication: Replication = None,
+    retention: Retention = "",
     json: Json = False,
 ) -> None:
     """Say what would change; change nothing. Example: driftlog topics plan --app shop:app"""
-    made = Planned.of(load_contract(app), ConnectionSettings.load(config, bootstrap=bootstrap).kafka, replication)
+    made = Planned.of(
+        load_contract(app), ConnectionSettings.load(config, bootstrap=bootstrap).kafka, replication, retention
+    )
     emit(made.data(), as_json=json, table=made.table)
     made.require_none_refused()
 
@@ -64,6 +77,7 @@ def apply_command(
     registry: Registry = None,
     config: Config = None,
     replication: Replication = None,
+    retention: Retention = "",
     json: Json = False,
 ) -> None:
     """Create and alter topics, register schemas; refuses what would lose data.
@@ -72,7 +86,7 @@ def apply_command(
     """
     contract = load_contract(app)
     settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
-    made = Planned.of(contract, settings.kafka, replication)
+    made = Planned.of(contract, settings.kafka, replication, retention)
     if not made.plan.refuse:  # before the first topic: a refusal must leave everything as it was
         require_compatible(contract, settings.registry)
     made.admin.apply(made.plan)
@@ -90,13 +104,19 @@ class Planned:
     plan: Plan
 
     @classmethod
-    def of(cls, contract: AppContract, kafka: KafkaSettings, replication: int | None = None) -> Planned:
+    def of(
+        cls, contract: AppContract, kafka: KafkaSettings, replication: int | None = None, retention: str = ""
+    ) -> Planned:
         """Raises `BrokerUnreachable`."""
+        kept_ms = milliseconds(retention)
+        if retention and not kept_ms:
+            fail(f"--retention {retention!r} is no duration", "write one like 30d or 12h")
         admin = TopicsAdmin(kafka)
         cluster = admin.cluster()
         factor = replication or (1 if cluster.brokers == 1 else REPLICATION)
-        wanted = replicated(wanted_topics(contract), factor)
-        return cls(admin, cluster, factor, plan(wanted, admin.existing([t.name for t in wanted])))
+        wanted = replicated(wanted_topics(contract, kept_ms or RETENTION_MS), factor)
+        existing = admin.existing([t.name for t in wanted])
+        return cls(admin, cluster, factor, plan(wanted if kept_ms else remembering(wanted, existing), existing))
 
     @property
     def note(self) -> str:

@@ -80,6 +80,13 @@ def worker(
             help="HOST:PORT, or PORT on loopback, of /metrics, /healthz and /readyz; further processes take the next ports.",
         ),
     ] = None,
+    cloud_identity: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="DRIFTLOG_CLOUD_IDENTITY",
+            help="Identity by which partitions forget (`driftlog devices enrol-cloud`); without one nothing is forgotten.",
+        ),
+    ] = None,
     log_level: Annotated[
         LogLevel | None, typer.Option(envvar="DRIFTLOG_LOG_LEVEL", help="What is said; info by default.")
     ] = None,
@@ -106,6 +113,7 @@ def worker(
             session_timeout=session_timeout,
             window_ms=window_ms,
             metrics_address=metrics_address,
+            cloud_identity=cloud_identity,
             log_level=log_level and log_level.value,
         )
     except BadSetting as error:

@@ -23,6 +23,10 @@ TORN_GROUP_MS = 10 * 60 * 1000
 """How long compaction leaves recent states alone, so that a torn group can be told from a whole one."""
 
 
+RETENTION = "delete.retention.ms"
+"""Of a state topic: for how long whoever is away finds the tombstones of what went, and so for how long a partition remembers."""
+RETENTION_MS = 30 * DAY_MS
+
 REPLICATION = 3
 """What is acknowledged must outlive any one broker; the cluster of one broker is the exception, and is told so."""
 MIN_INSYNC = "min.insync.replicas"
@@ -97,8 +101,8 @@ class Plan:
         return not (self.create or self.alter or self.refuse)
 
 
-def space_topics(space: str, partitions: int) -> list[Topic]:
-    """The topics of one space."""
+def space_topics(space: str, partitions: int, retention_ms: int = RETENTION_MS) -> list[Topic]:
+    """The topics of one space, whose partitions remember so long."""
     compact = {"cleanup.policy": "compact"}
     size = {"max.message.bytes": str(1 << 20)}
     return [
@@ -112,7 +116,11 @@ def space_topics(space: str, partitions: int) -> list[Topic]:
                 **size,
             },
         ),
-        Topic(state_topic(space), partitions, {**compact, "min.compaction.lag.ms": str(TORN_GROUP_MS), **size}),
+        Topic(
+            state_topic(space),
+            partitions,
+            {**compact, "min.compaction.lag.ms": str(TORN_GROUP_MS), RETENTION: str(retention_ms), **size},
+        ),
         Topic(receipts_topic(space), partitions, {**compact, **size}),
         Topic(conflicts_topic(space), partitions, compact),
         Topic(parked_topic(space), partitions, {**compact, **size}),
@@ -134,13 +142,23 @@ def devices_topic() -> Topic:
     return Topic(DEVICES, SHARED_PARTITIONS, settings)
 
 
-def wanted_topics(contract: AppContract) -> list[Topic]:
+def wanted_topics(contract: AppContract, retention_ms: int = RETENTION_MS) -> list[Topic]:
     """All topics that an app needs."""
     compact = {"cleanup.policy": "compact"}
     topics = [devices_topic(), Topic(HEARTBEATS, SHARED_PARTITIONS, compact)]
     for space in contract.spaces.values():
-        topics += space_topics(space.name, space.partitions)
+        topics += space_topics(space.name, space.partitions, retention_ms)
     return topics
+
+
+def remembering(wanted: Sequence[Topic], existing: Mapping[str, Topic]) -> list[Topic]:
+    """The same, but each topic that is there goes on remembering for as long as it does."""
+    return [
+        replace(topic, settings={**topic.settings, RETENTION: existing[topic.name].settings[RETENTION]})
+        if RETENTION in topic.settings and topic.name in existing and RETENTION in existing[topic.name].settings
+        else topic
+        for topic in wanted
+    ]
 
 
 def replicated(topics: Sequence[Topic], factor: int) -> list[Topic]:

@@ -12,8 +12,8 @@ from typing import Any
 import structlog
 
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
-from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import CommandOutcome, ParkedCommand, Verdict
+from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId
+from driftlog_schemas.messages import ChainRow, CommandOutcome, ParkedCommand, Verdict
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal
 from driftlog_streams.core.arrival import Arrival
@@ -75,6 +75,11 @@ class PartitionMerger:
     def work(self) -> PartitionWork:
         """What is merged and in no flight yet."""
         return self._at.work
+
+    @property
+    def forgotten(self) -> ChainRow | None:
+        """The row of the cloud's replica: what the partition has forgotten."""
+        return self._at.book.get(CLOUD_REPLICA)
 
     def seal(self) -> PartitionFlight:
         """What has gathered since the last call, ready to be published; it belongs to one flight now."""

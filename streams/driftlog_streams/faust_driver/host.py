@@ -12,17 +12,22 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
 from yarl import URL
 
 from driftlog_schemas import topics
+from driftlog_schemas.identity import CLOUD
+from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.errors import SetupProblem
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
+from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.faust_driver.guard_watch import GuardWatch
 from driftlog_streams.faust_driver.overrides import FaustApp
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
@@ -37,6 +42,7 @@ from driftlog_streams.process.logs import library_logs
 from driftlog_streams.process.metrics import WorkerMetrics
 from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.reading.past_reader import PastReader
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
 
@@ -48,6 +54,19 @@ HEARTBEAT_SECONDS = 1.0
 def group_id(space: str) -> str:
     """The consumer group that merges a space."""
     return f"driftlog-merge-{space}"
+
+
+def _cloud_identity(path: Path | None) -> Identity | None:
+    """The workers' own device. Raises `IdentityProblem`, `SetupProblem` for another device's file."""
+    if path is None:
+        log.warning("nothing is forgotten: this worker has no --cloud-identity (`driftlog devices enrol-cloud`)")
+        return None
+    identity = Identity.load(path)
+    if identity.device_id != CLOUD:
+        raise SetupProblem(
+            f"{path} is the identity of {identity.device_id!r}", "make the workers' with `driftlog devices enrol-cloud`"
+        )
+    return identity
 
 
 class WorkerHost:
@@ -65,6 +84,7 @@ class WorkerHost:
         self._devices = DeviceView(
             settings.kafka, rules.records, root, mend=True, met=lambda root: keep_root(settings.data_dir, root)
         )
+        self._cloud = _cloud_identity(settings.cloud_identity)
         self._recovery = ChangelogRecovery(settings.kafka, group_id(rules.name), rules)
         self._store: WorkerStore | None = None
         self._recovered: dict[int, Recovered] = {}
@@ -178,9 +198,26 @@ class WorkerHost:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(pump.run())
                 tasks.create_task(pump.mender.run())
+                if self._cloud is not None and self._publisher is not None:
+                    tasks.create_task(self._forgetter(pump, self._cloud, self._publisher).run())
                 tasks.create_task(self._beat())
         except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
             die(failed.exceptions[0])
+
+    def _forgetter(self, pump: MergePump, identity: Identity, publisher: Publisher) -> Forgetter:
+        kafka = self._settings.kafka
+        reader, admin = PastReader(kafka, self._rules.name), TopicsAdmin(kafka)
+        return Forgetter(
+            self._rules,
+            self._devices,
+            identity,
+            reader,
+            admin,
+            publisher,
+            pump.open_stores,
+            pump.committed,
+            pump.forgotten,
+        )
 
     async def _beat(self) -> None:
         while True:

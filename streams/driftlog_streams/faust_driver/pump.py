@@ -20,6 +20,7 @@ import structlog
 from faust.types import TP
 
 from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.messages import ChainRow
 from driftlog_streams.core.admission import UNKNOWN, Admission, Refusal, admit
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
@@ -131,6 +132,16 @@ class MergePump:
     def open_stores(self) -> Mapping[int, PartitionStore]:
         """Those that are open now."""
         return self._stores
+
+    def committed(self, partition: int) -> int:
+        """The op offset from which a crash would replay; 0 for a partition that is not ours."""
+        merger = self._mergers.get(partition)
+        return 0 if merger is None else merger.committed
+
+    def forgotten(self, partition: int) -> ChainRow | None:
+        """The cloud's row of a partition, as merged now."""
+        merger = self._mergers.get(partition)
+        return None if merger is None else merger.forgotten
 
     def revoke(self) -> None:
         """Forget what is merged but not acknowledged; it is read again by whoever gets the partitions."""

@@ -49,4 +49,6 @@ class WorkerSettings(ConnectionSettings):
     """About how much memory the merged states that are kept decoded may take, per process."""
     metrics_address: Annotated[tuple[str, int] | None, NoDecode, BeforeValidator(_address)] = None
     """Where `/metrics`, `/healthz` and `/readyz` are served, HOST:PORT or PORT on loopback; each further process on the next port."""
+    cloud_identity: Path | None = None
+    """Identity file of the workers' own device, by which partitions forget; without one nothing is forgotten."""
     log_level: str = "info"

@@ -11,10 +11,12 @@ from driftlog_schemas.topics import (
     DEVICES,
     HEARTBEATS,
     OPS_RETENTION_MS,
+    RETENTION,
     Plan,
     Topic,
     ops_topic,
     plan,
+    remembering,
     replicated,
     state_topic,
     wanted_topics,
@@ -102,3 +104,13 @@ def test_a_topic_that_keeps_its_writers_times_is_altered() -> None:
     assert [(a.topic, dict(a.settings)) for a in made.alter] == [
         (name, {"message.timestamp.type": ("CreateTime", "LogAppendTime")})
     ]
+
+
+def test_a_topic_goes_on_remembering_for_as_long_as_it_does_unless_it_is_told_otherwise() -> None:
+    name = state_topic("retail")
+    assert THERE[name].settings[RETENTION] == str(30 * 24 * 3600 * 1000)
+    there = {**THERE, name: replace(THERE[name], settings={**THERE[name].settings, RETENTION: "7000"})}
+    assert plan(remembering(WANTED, there), there).empty
+    altered = next(a for a in plan(wanted_topics(app.contract, 9000), there).alter if a.topic == name)
+    assert (altered.topic, dict(altered.settings)) == (name, {RETENTION: ("7000", "9000")})
+    assert plan(remembering(WANTED, {}), {}).create

@@ -1,0 +1,67 @@
+"""What a partition should forget next: decided here from what is known, written into the op log, and done only when it is read from there.
+
+The floor is given: an op offset that lies the retention back. What is below it:
+
+- deleted documents whose newest group is not above it: whoever has read up to the floor has seen that they are deleted;
+- lives of which no batch has come since: they are over, and their device inherits their rights, or each counter's holder where the device
+  may no longer write.
+
+Nothing is written where nothing would change, so an idle partition does not grow by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from driftlog_crdt import AlgebraError
+from driftlog_schemas.errors import ContractError
+from driftlog_schemas.forgetting_codec import MAX_PURGE, MAX_RETIRED, digest_of
+from driftlog_schemas.identity import CLOUD_REPLICA, device_of, parse_document_key
+from driftlog_schemas.messages import Batch, ChainRow, Forgetting
+from driftlog_streams.core.memory import MAX_FORGOT, NOTHING
+from driftlog_streams.core.rules import SpaceRules
+
+
+def plan(
+    known: ChainRow | None,
+    floor: int,
+    dead: Iterable[tuple[bytes, bytes]],
+    rows: Iterable[ChainRow],
+    active: Callable[[str], bool],
+) -> Forgetting | None:
+    """What to forget, or None where nothing would change.
+
+    `known` is the row of the cloud's replica; `dead` are documents that were deleted up to the floor, with the digest of their vector;
+    `active` says whether a device may still write.
+    """
+    forgot = () if known is None else known.forgot
+    last = forgot[-1] if forgot else NOTHING
+    if floor < max(last.floor, 0) or len(forgot) >= MAX_FORGOT:
+        return None
+    silent = (row.replica for row in rows if row.head and not row.ended and row.offset < floor)
+    lives = [replica for replica in silent if replica != CLOUD_REPLICA]
+    retired = {r: device_of(r) if active(device_of(r)) else "" for r in lives[:MAX_RETIRED]}
+    purge = dict(islice(dead, MAX_PURGE))
+    if not (purge or retired or floor > last.offset):
+        return None
+    return Forgetting(floor, retired, purge)
+
+
+def next_batch(known: ChainRow | None, space: str, partition: int, forgetting: Forgetting) -> Batch:
+    """The cloud's next batch. Of two workers that write one, the chain takes the first."""
+    number = 1 if known is None else known.last + 1
+    prev = b"" if known is None else known.head
+    return Batch(space, partition, CLOUD_REPLICA, number, (), prev=prev, floor=number, forget=forgetting)
+
+
+def tombstones(rules: SpaceRules, found: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+    """Of documents with their state those that are deleted, with the digest of their vector."""
+    for key, value in found:
+        try:
+            collection = rules.collections[parse_document_key(key).collection]
+            state = collection.codec.decode(value)
+        except (ValueError, KeyError, ContractError, AlgebraError):
+            continue  # this release cannot read it, so it stays
+        if collection.type.deleted(state):
+            yield key, digest_of(state.vector)

@@ -1,0 +1,113 @@
+"""Lets partitions forget: asks the broker for times, looks into the stores, and writes what `core.forgetting` decides into the op log.
+
+It runs beside the merge and never holds it up. What it writes counts when it is read from the log, and not before; what is lost on the way
+is decided again at the next look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+from confluent_kafka import KafkaException
+
+from driftlog_schemas import topics
+from driftlog_schemas.batch_codec import encode_body
+from driftlog_schemas.devices import DeviceStatus
+from driftlog_schemas.errors import ContractError
+from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
+from driftlog_schemas.messages import ChainRow, Forgetting
+from driftlog_schemas.signing import Identity
+from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_streams.core.forgetting import next_batch, plan, tombstones
+from driftlog_streams.core.rules import Devices, SpaceRules
+from driftlog_streams.core.work import OutRecord
+from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.faust_driver.publisher import Publisher
+from driftlog_streams.reading.past_reader import PastReader
+
+log = structlog.get_logger()
+
+LOOKS = 100
+"""So often a partition is looked at within its retention."""
+LEAST_SECONDS, MOST_SECONDS = 1.0, 6 * 3600.0
+
+
+class Forgetter:
+    """Of the partitions that a worker owns. `stores` gives those that are open, `row` the cloud's row of one as merged now."""
+
+    def __init__(
+        self,
+        rules: SpaceRules,
+        devices: Devices,
+        identity: Identity,
+        reader: PastReader,
+        admin: TopicsAdmin,
+        publisher: Publisher,
+        stores: Callable[[], Mapping[int, PartitionStore]],
+        committed: Callable[[int], int],
+        row: Callable[[int], ChainRow | None],
+    ) -> None:
+        self._rules = rules
+        self._devices = devices
+        self._identity = identity
+        self._reader = reader
+        self._admin = admin
+        self._publisher = publisher
+        self._stores = stores
+        self._committed = committed
+        self._row = row
+        self._seconds = LEAST_SECONDS
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(self._seconds)
+            try:
+                await self._look()
+            except (KafkaException, RecoveryFailed, ContractError, TimeoutError) as error:
+                log.warning("what may be forgotten cannot be asked now", error=str(error))
+
+    async def _look(self) -> None:
+        stores = dict(self._stores())
+        if not stores:
+            return
+        loop = asyncio.get_running_loop()
+        floors = await loop.run_in_executor(None, self._floors, list(stores))
+        for partition, floor in floors.items():
+            if partition not in self._stores():
+                continue  # somebody else's meanwhile
+            floor, known = min(floor, self._committed(partition) - 1), self._row(partition)
+            found = await loop.run_in_executor(None, self._planned, stores[partition], known, floor)
+            if found is not None and self._row(partition) == known:
+                self._write(partition, known, found)
+
+    def _floors(self, partitions: list[int]) -> dict[int, int]:
+        """How far everybody was who is not away for longer than tombstones are kept, by the topic's own setting."""
+        name = topics.state_topic(self._rules.name)
+        retention_ms = int(self._admin.existing([name])[name].settings.get(topics.RETENTION, topics.RETENTION_MS))
+        self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, retention_ms / 1000 / LOOKS))
+        return self._reader.floors(partitions, retention_ms)
+
+    def _planned(self, store: PartitionStore, known: ChainRow | None, floor: int) -> Forgetting | None:
+        rows = map(self._rules.records.decode_chain_row, store.rows())
+        found = plan(known, floor, tombstones(self._rules, store.dead(floor + 1)), rows, self._active)
+        store.forget_gone(floor)
+        return found
+
+    def _active(self, device_id: str) -> bool:
+        device = self._devices.find(device_id)
+        return device is not None and device.latest.status is DeviceStatus.ACTIVE
+
+    def _write(self, partition: int, known: ChainRow | None, forgetting: Forgetting) -> None:
+        batch = next_batch(known, self._rules.name, partition, forgetting)
+        value = self._rules.batches.seal(encode_body(batch), self._identity)
+        record = OutRecord(topics.ops_topic(self._rules.name), partition, CLOUD.encode(), value)
+        said = {"floor": forgetting.floor, "purged": len(forgetting.purge), "retired": len(forgetting.retired)}
+        self._publisher.publish(
+            [record],
+            lambda offsets: log.info("a partition forgets", partition=partition, replica=CLOUD_REPLICA, **said),
+            lambda error: log.warning("a partition could not be told to forget", partition=partition, error=error),
+        )

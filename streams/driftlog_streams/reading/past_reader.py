@@ -1,0 +1,70 @@
+"""How far a partition was at an earlier time: the end of its op log then, and the newest whole group that a reader of its states had.
+
+Times are the broker's: `now` is the newest append time in the op logs that are asked about, so a worker's clock that is ahead makes nobody away.
+Blocking; not to be used by two threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from driftlog_schemas import groups, topics
+from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_streams.reading.changelog_reader import ChangelogReader
+
+TIMEOUT_SECONDS = 10.0
+FIRST_LOOK = 256
+"""So many offsets of the state topic before that time are read at first; twice as many each time that compaction has left no group there."""
+
+
+class PastReader:
+    """Of one space."""
+
+    def __init__(self, kafka: KafkaSettings | str, space: str) -> None:
+        client = kafka_at(kafka).client()
+        self._admin = AdminClient({**client, "log_level": 0})
+        self._reader = ChangelogReader(kafka)
+        self._ops, self._states = topics.ops_topic(space), topics.state_topic(space)
+
+    def floors(self, partitions: Iterable[int], retention_ms: int) -> dict[int, int]:
+        """Per partition the newest op offset that whoever was in step so long ago had read. Raises KafkaException, `RecoveryFailed`."""
+        places = [TopicPartition(self._ops, partition) for partition in partitions]
+        newest: Any = OffsetSpec.max_timestamp  # untyped there
+        now = max([at.timestamp for at in self._asked(places, newest()).values()], default=-1)
+        if now <= retention_ms:
+            return {}
+        then: Any = OffsetSpec.for_timestamp
+        states = [TopicPartition(self._states, place.partition) for place in places]
+        ends = self._asked([*places, *states], then(now - retention_ms))
+        latest: Any = OffsetSpec.latest
+        present = self._asked([*places, *states], latest())
+        found: dict[int, int] = {}
+        for place in places:
+            ops, state = (
+                ends[key].offset if ends[key].offset >= 0 else present[key].offset
+                for key in ((self._ops, place.partition), (self._states, place.partition))
+            )
+            group = self._group_before(place.partition, state)
+            if group >= 0:
+                found[place.partition] = min(ops - 1, group)
+        return found
+
+    def _asked(self, places: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], Any]:
+        asked = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=TIMEOUT_SECONDS)
+        return {(at.topic, at.partition): future.result(TIMEOUT_SECONDS) for at, future in asked.items()}
+
+    def _group_before(self, partition: int, end: int) -> int:
+        """The newest group that ends below this offset of the state topic; -1 for none."""
+        size = FIRST_LOOK
+        while end > 0:
+            start = max(0, end - size)
+            marks = [groups.parse(r.headers) for r in self._reader.records(self._states, partition, range(start, end))]
+            whole = [mark.number for mark in marks if mark.last and mark.number >= 0]
+            if whole or not start:
+                return max(whole, default=-1)
+            size *= 2
+        return -1
