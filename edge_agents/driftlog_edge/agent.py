@@ -25,7 +25,7 @@ from driftlog_edge.asking.watch import Change, Watchers
 from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import StoreFailed
-from driftlog_edge.incoming.puller import Pulled
+from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Clock, Route
@@ -353,6 +353,8 @@ class EdgeAgent:
         return self._vitals.status(self._sync)
 
     def _pulled(self, pulled: Pulled) -> None:
+        if pulled.anew:
+            self.watchers.anew()
         for document in pulled.changed:
             self.watchers.changed(document)
         self._progress.moved()

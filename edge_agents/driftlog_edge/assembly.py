@@ -18,7 +18,9 @@ from driftlog_edge.asking.reader import Reader
 from driftlog_edge.asking.scope_change import ScopeChange
 from driftlog_edge.asking.submission import Submission
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.incoming import puller as pullers
+from driftlog_edge.incoming import unread
+from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.outbox import Outbox
@@ -111,16 +113,10 @@ def _assembled(
     views = Views(contract, codecs, journal)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit)
     executor = Executor(contract, lives, views, outbox, journal, clock, holdings)
-    puller = Puller(
-        contract,
-        holdings,
-        codecs,
-        records,
-        views,
-        outbox,
-        journal,
-        executor.stamps,
-        identity.device_id,
+    for writes in unread.read_again(store, codecs):
+        store.write(writes, sync=False)
+    puller = pullers.assembled(
+        holdings, codecs, records, views, outbox, journal, executor.stamps, clock, identity.device_id
     )
     shipper = Shipper(outbox, config.batches_in_flight)
     again = Again(executor, views, outbox, journal)
@@ -166,6 +162,7 @@ def _assembled(
             holdings,
             store,
             Shown(contract, codecs, store, journal, views),
+            views.generations,
             conflicts,
             sync.freshness,
             sync.ends,

@@ -58,6 +58,12 @@ class Deleted(EdgeError):
     code = "deleted"
 
 
+class NotReadable(EdgeError):
+    """What is known of the document is of a newer release than this one."""
+
+    code = "not_readable"
+
+
 class OutboxFull(EdgeError):
     """More waits for the network than the outbox may hold."""
 

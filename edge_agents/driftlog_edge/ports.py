@@ -13,6 +13,7 @@ class Family(Enum):
 
     OPLOG = "oplog"
     CONFIRMED = "confirmed"
+    UNREAD = "unread"
     PENDING = "pending"
     OUTBOX = "outbox"
     SEALED = "sealed"
@@ -41,6 +42,10 @@ class Source(Protocol):
 
 class Store(Source, Protocol):
     """Ordered, durable, atomic."""
+
+    def reclaim(self) -> None:
+        """Give back the room of what was removed. Blocking."""
+        ...
 
     def write(self, writes: Writes, *, sync: bool) -> None:
         """All of it or nothing; with `sync`, durable when it returns. Raises `DiskFull`, `StoreFailed`."""
@@ -97,6 +102,8 @@ class Chunk(NamedTuple):
     records: list[Record]
     at_end: bool
     """The partition's end was reached at this moment."""
+    lost: bool = False
+    """The log does not have what follows the place from which this was to be read."""
 
 
 class Unreachable(Exception):
@@ -127,8 +134,26 @@ class Feed(Protocol):
         ...
 
 
+class Extent(NamedTuple):
+    """What the broker has of a partition."""
+
+    topic_id: str
+    """Which life of the topic this is: one that is deleted and made again gets another. Empty where the broker gives none."""
+    start: int
+    """The first offset that the log still has."""
+    end: int
+
+
 class Asker(Protocol):
     """Asks the broker. Nothing that reads or writes is in its way."""
+
+    async def extents(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], Extent]:
+        """What it has of the partitions now, each end before its topic's id was looked at. Raises `Unreachable`."""
+        ...
+
+    async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
+        """For how many seconds compaction keeps a tombstone there; None where the broker does not say. Raises `Unreachable`."""
+        ...
 
     async def ends(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int]:
         """Where the partitions end now; in `seconds` at most, whatever the broker does. Raises `Unreachable`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from driftlog_edge.asking.conflict_book import ConflictBook
@@ -11,6 +12,7 @@ from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family
 from driftlog_edge.store import keys
+from driftlog_edge.store.generations import serving
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.rocks import RocksStore
@@ -18,10 +20,12 @@ from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.farewell import Farewell
-from driftlog_schemas.identity import device_of
+from driftlog_schemas.identity import device_of, parse_document_key
 from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import Identity
+
+MOST_COUNTED = 10_000
 
 
 class Vitals:
@@ -68,6 +72,7 @@ class Vitals:
             "oldest_pending_seconds": max(0.0, (self._clock.wall_ms() - since) / 1000) if since else 0.0,
             "unresolved_conflicts": len(self._conflicts),
             "unreadable_records": sync.unreadable,
+            "read_again": sync.read_again,
             "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},
             "disk_bytes": self._store.disk_bytes(),
             "clock_skew_ms": sync.replies.skew_ms,
@@ -107,12 +112,15 @@ class Vitals:
         return self._oldest[1]
 
     def _scope(self, scope: str, sync: Sync) -> dict[str, Any]:
-        digest = 0
+        digest = unread = 0
         moments = []
         for space in self._contract.spaces.values():
-            stored = self._journal.get(Family.META, keys.digest_key(space.name, scope))
+            partition = partition_of(scope, space.partitions)
+            generation = serving(self._journal, space.name, partition)
+            stored = self._journal.get(Family.META, keys.digest_key(space.name, partition, generation, scope))
             digest ^= int.from_bytes(stored or b"", "big")
-            place = (topics.state_topic(space.name), partition_of(scope, space.partitions))
+            unread += self._not_readable(keys.confirmed_prefix(space.name, partition, generation), scope)
+            place = (topics.state_topic(space.name), partition)
             moments.append(sync.freshness.since(place))
         known = [moment for moment in moments if moment is not None]
         oldest = min(known, key=lambda m: m.at) if known and len(known) == len(moments) else None
@@ -120,4 +128,10 @@ class Vitals:
             "synced_at": None if oldest is None else oldest.wall_ms,
             "age_seconds": sync.freshness.age(oldest),
             "digest": f"{digest:016x}",
+            "not_readable": unread,
         }
+
+    def _not_readable(self, rows: bytes, scope: str) -> int:
+        """How many documents of a scope are of a newer release; counted up to a bound, for there should be none."""
+        found = islice(self._journal.scan(Family.UNREAD, rows), MOST_COUNTED)
+        return sum(parse_document_key(keys.document_of_confirmed(key)).scope == scope for key, _ in found)

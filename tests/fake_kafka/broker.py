@@ -56,6 +56,10 @@ class Broker:
         self.lost_acks = 0
         """How many of the next acknowledgements do not come back"""
         self.now_ms = START_MS
+        self.topic_ids: dict[str, str] = {}
+        """topic -> which life of it this is"""
+        self.settings: dict[str, str] = {}
+        """of every topic"""
         self.committed: dict[tuple[str, str, int], int] = {}
         """(group, topic, partition) -> position"""
         self._partitions: dict[tuple[str, int], Partition] = {}

@@ -13,10 +13,12 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from confluent_kafka import (
+    OFFSET_BEGINNING,
     OFFSET_INVALID,
     TIMESTAMP_LOG_APPEND_TIME,
     KafkaError,
     KafkaException,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import OffsetSpec
@@ -224,6 +226,8 @@ class Consumer:
         log = self._broker.partition(topic, partition)
         if wanted == OFFSET_INVALID:
             wanted = self._broker.committed.get((self._group, topic, partition), -1)
+        if wanted == OFFSET_BEGINNING:
+            return log.low
         if log.low <= wanted <= log.end:
             return wanted
         return {"earliest": log.low, "latest": log.end}.get(self._reset)
@@ -291,6 +295,26 @@ class Admin:
                 answer.set_exception(KafkaException(KafkaError(KafkaError._TRANSPORT)))
             answers[at] = answer
         return answers
+
+    def describe_topics(self, asked: TopicCollection, request_timeout: float = 0) -> dict[str, Future[Any]]:
+        answers: dict[str, Future[Any]] = {}
+        for name in asked.topic_names:
+            answers[name] = Future()
+            answers[name].set_result(_Described(self._broker.topic_ids.get(name, "first")))
+        return answers
+
+    def describe_configs(self, asked: Sequence[Any], request_timeout: float = 0) -> dict[Any, Future[Any]]:
+        answer: Future[Any] = Future()
+        answer.set_result({name: _Setting(value) for name, value in self._broker.settings.items()})
+        return {asked[0]: answer}
+
+
+class _Described(NamedTuple):
+    topic_id: str
+
+
+class _Setting(NamedTuple):
+    value: str
 
 
 class _Offset(NamedTuple):

@@ -35,4 +35,6 @@ class DiskStore:
     def disk_bytes(self) -> int:
         return sum(family.size for family in self._disk.families.values())
 
+    def reclaim(self) -> None: ...
+
     def close(self) -> None: ...

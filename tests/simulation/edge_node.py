@@ -17,7 +17,7 @@ from driftlog_crdt import AlgebraError
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import DiskFull, EdgeError
-from driftlog_edge.incoming.puller import Pulled
+from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry
@@ -181,7 +181,7 @@ class EdgeProcess:
         """Of all confirmed documents, as they are on disk."""
         found = {}
         for key, value in self._store.scan(Family.CONFIRMED, b""):
-            document = parse_document_key(key)
+            document = parse_document_key(keys.document_of_confirmed(key))
             found[document] = dict(self._codecs[document.collection].decode(value).vector)
         return found
 
@@ -214,7 +214,7 @@ class EdgeProcess:
         """How it stands."""
         confirmed = {}
         for key, value in self._store.scan(Family.CONFIRMED, b""):
-            document = parse_document_key(key)
+            document = parse_document_key(keys.document_of_confirmed(key))
             confirmed[document] = self._codecs[document.collection].decode_row(value)[META]["merge"]
         status = {name: (entry.status.value, entry.code) for name, entry in self.commands().items()}
         return EdgeEnd(confirmed, status, self._count(Family.PENDING), self._count(Family.OUTBOX), {})

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
+from driftlog_edge.ports import Chunk, Extent, Record, Sealed, Unreachable
 from tests.simulation.group import OPS
 from tests.simulation.life import Life
 from tests.simulation.log import LogRecord
@@ -190,6 +190,13 @@ class SimulatedAsker:
         if wait_ms > seconds * 1000:
             raise Unreachable("no answer") from TimeoutError()
         return {place: self._world.log.end(*place) for place in places}
+
+    async def extents(self, places: Sequence[Place], seconds: float) -> dict[Place, Extent]:
+        ends = await self.ends(places, seconds)
+        return {place: Extent("", 0, ends[place]) for place in places}
+
+    async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
+        return None
 
 
 def _as_read(record: LogRecord) -> Record:

@@ -66,7 +66,7 @@ class Again:
                 taken = self._outbox.withdraw(space, partition, mark.lsn)
                 if not taken:
                     continue
-                command = logged(self._journal, mark.lsn)[0]
+                command = logged(self._journal, mark.lsn).command
                 documents = {document_key(document) for document, _ in command.ops}
                 writes.update(taken)
                 writes[Family.META, keys.again_key(mark.lsn)] = command.id.encode()
@@ -91,7 +91,7 @@ class Again:
         found = next(iter(self._journal.scan(Family.META, keys.AGAIN)), None)
         if found is None:
             return None
-        command = logged(self._journal, keys.parse_lsn(found[0]))[0]
+        command = logged(self._journal, keys.parse_lsn(found[0])).command
         entry = entry_of(self._journal, command.id)
         assert entry is not None, "what is marked is in the command log"
         executed = self._run(command, entry)
@@ -132,7 +132,7 @@ class Again:
         for key, command_id in self._journal.scan(Family.META, keys.REVIEWS):
             entry = entry_of(self._journal, command_id.decode())
             if entry is not None:
-                yield Reviewed(logged(self._journal, keys.parse_lsn(key))[0], entry)
+                yield Reviewed(logged(self._journal, keys.parse_lsn(key)).command, entry)
 
     def apply(self, command_id: str) -> Executed:
         """Run a reviewed command on the view as it is now; stage the writes at once. Raises `NotFound`, and like `Executor.run`."""
@@ -156,4 +156,4 @@ class Again:
         entry = entry_of(self._journal, command_id)
         if entry is None or entry.status is not Status.REVIEW:
             raise NotFound(f"command {command_id!r} is not on the review list")
-        return Reviewed(logged(self._journal, entry.lsn)[0], entry)
+        return Reviewed(logged(self._journal, entry.lsn).command, entry)

@@ -17,13 +17,14 @@ from driftlog_edge.asking.running import Run, check_name
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Entry, Status, fingerprint
+from driftlog_edge.store.command_log import Entry, Status, encode_logged, fingerprint
+from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import Views
-from driftlog_schemas.batch_codec import encode_command
+from driftlog_schemas import topics
 from driftlog_schemas.bounds import MAX_COMMAND_ID
 from driftlog_schemas.contract import AppContract, CommandContract, InvalidInput, Json, touches_op
 from driftlog_schemas.errors import TooBig
@@ -225,7 +226,7 @@ class Executor:
         if again:
             command = command.first_written(again.life, run.replica)
         try:
-            logged = encode_command(command, space, run.replica)
+            logged = encode_logged(command, space, run.replica, self._read(space, run.scope))
         except TooBig as error:
             raise TooLarge("", f"the command is too big to be sent: {error}") from error
         dots = tuple((view_key.decode(), op.replica, op.seq) for view_key, op in run.dots())
@@ -243,6 +244,11 @@ class Executor:
         self._last_lsn = lsn
         self._views.backlog.added(lsn)
         return Executed(command_id, entry, writes, touched, run.scope)
+
+    def _read(self, space: str, scope: str) -> int:
+        """Up to which group this replica has the read model that the command saw."""
+        _, partition = self._outbox.place(space, scope)
+        return cursor_of(self._journal, topics.state_topic(space), partition).group
 
     def _writer(self, space: str, scope: str) -> str:
         return self._lives.writer(*self._outbox.place(space, scope))

@@ -14,11 +14,12 @@ from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.progress import Progress
-from driftlog_edge.errors import NotHeld
+from driftlog_edge.errors import NotHeld, NotReadable
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.ports import Store
 from driftlog_edge.store.catalogue import documents_of
+from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.shown import Shown
 from driftlog_edge.store.views import present
 from driftlog_schemas import topics
@@ -49,6 +50,7 @@ class Reader:
         scopes: Collection[str],
         store: Store,
         shown: Shown,
+        generations: Generations,
         conflicts: ConflictBook,
         freshness: Freshness,
         ends: Ends,
@@ -58,6 +60,7 @@ class Reader:
         self._scopes = scopes
         self._store = store
         self._shown = shown
+        self._generations = generations
         self._conflicts = conflicts
         self._freshness = freshness
         self._ends = ends
@@ -88,14 +91,17 @@ class Reader:
         return self._reading(document, session)
 
     def page(self, collection: str, scope: str, limit: int, after: str) -> list[tuple[str, Reading]]:
-        """Documents of one scope in id order, from after `after`; deleted ones are passed over."""
+        """Documents of one scope in id order, from after `after`; deleted ones and those of a newer release are passed over."""
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput("limit", f"is 1 to {MAX_PAGE}")
         name = self._contract.collection(collection).name
         self._require_held(scope)
         result: list[tuple[str, Reading]] = []
-        for document in documents_of(self._store, name, scope, after):
-            view = self._shown.get(document)
+        for document in documents_of(self._store, self._generations, name, scope, after):
+            try:
+                view = self._shown.get(document)
+            except NotReadable:  # counted in the status; asked for by itself it says so
+                continue
             if view.collection.document.exists(view.state):
                 result.append((document.id, self._reading(document, "")))
                 if len(result) == limit:

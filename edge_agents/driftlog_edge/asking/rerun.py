@@ -8,7 +8,7 @@ import structlog
 
 from driftlog_edge.asking.again import Again
 from driftlog_edge.errors import EdgeError
-from driftlog_edge.incoming.puller import Pulled
+from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.tasks import Tasks
 from driftlog_edge.store.committer import Committer
 from driftlog_schemas.identity import parse_document_key

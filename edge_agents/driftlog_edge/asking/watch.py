@@ -44,6 +44,13 @@ class Watchers:
             else:
                 queue.put_nowait(change)
 
+    def anew(self) -> None:
+        """Nobody can name what has changed: everybody reads again, and who comes back later too."""
+        self._count += 1
+        self._window.clear()
+        for queue in self._queues:
+            _emptied(queue).put_nowait(Change(self._id(self._count), None))
+
     def close(self) -> None:
         """Every watch ends."""
         for queue in self._queues:

@@ -42,6 +42,7 @@ _BODIES = {
 }
 _READS = {
     "404": "`not_found`",
+    "409": "`not_readable`: what is known of it is of a newer release than this agent's",
     "410": "`deleted`; `wiped`: the operator had this replica erased",
     "422": "`invalid`, naming the field",
     "503": "`offline`: the answer needs the cloud",
@@ -49,7 +50,7 @@ _READS = {
 }
 _WRITES = {
     "404": "`not_found`: not declared",
-    "409": "`refused`, with the app's own code in `app_code`",
+    "409": "`refused`, with the app's own code in `app_code`; `not_readable`: of a newer release than this agent's",
     "410": "`deleted`; `wiped`: the operator had this replica erased",
     "413": "`too_large`",
     "422": "`invalid`, naming the field",

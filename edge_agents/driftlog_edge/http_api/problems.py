@@ -21,6 +21,7 @@ STATUS = {
     "not_found": 404,
     "not_held": 404,
     "unconfirmed": 409,
+    "not_readable": 409,
     "deleted": 410,
     "wiped": 410,
     "outbox_full": 507,

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 from driftlog_edge.incoming.groups import GroupAssembler
-from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.incoming.landmarks import Kind
+from driftlog_edge.incoming.pulled import Pulled
+from driftlog_edge.incoming.puller import Puller
 from driftlog_edge.ports import Chunk, Record, Writes
 from driftlog_edge.store.committer import Committer
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.framing import schema_id_of
 from driftlog_schemas.registry import SchemaIds
-
-Kind: TypeAlias = Literal["state", "receipts", "conflicts", "devices"]
 
 MAX_LEARNT = 10_000
 WRITE_AT_LEAST = 200
@@ -106,15 +106,16 @@ class Intake:
             ripe += assembler.add(record, behind)
             if len(ripe) >= WRITE_AT_LEAST and not await self._states(space, chunk, ripe):
                 return False
-        if ripe and not await self._states(space, chunk, ripe):
+        returned = chunk.at_end and self._puller.returns.of(space, chunk.partition) is not None
+        if (ripe or returned) and not await self._states(space, chunk, ripe, at_end=chunk.at_end):
             return False
         if chunk.at_end:
             self._reached.add(place)
         return chunk.at_end and not len(assembler)
 
-    async def _states(self, space: str, chunk: Chunk, ripe: list[Record]) -> bool:
+    async def _states(self, space: str, chunk: Chunk, ripe: list[Record], *, at_end: bool = False) -> bool:
         """Apply whole groups, and empty the list; False if this connection was given up meanwhile."""
-        work = self._puller.states(space, chunk.topic, chunk.partition, [*ripe])
+        work = self._puller.states(space, chunk.topic, chunk.partition, [*ripe], at_end=at_end)
         ripe.clear()
         while self._open:
             try:

@@ -19,11 +19,14 @@ from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
+from driftlog_edge.store.cursors import cursor_of
+from driftlog_edge.store.generations import begun, coming
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import AWAY, ENDED, FORKED, RETIRED, TAKEN_FULL, Chain
 from driftlog_edge.store.pending import Fate, mark_of
 from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import FIRST, Successions
+from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import ChainRow, Command, CommandOutcome, Verdict
@@ -121,6 +124,12 @@ class Verdicts:
         found.writes[Family.META, keys.row_key(row.space, row.partition)] = raw
         why = why or self._noticed(row, found) or _overtaken(row, chain)
         if why and not chain.fork:
+            if why == AWAY:  # what is here may miss what the cloud has forgotten: read first, then a new life
+                topic_id = cursor_of(self._journal, topics.state_topic(row.space), row.partition).topic_id
+                reason = "the cloud says that the replica was away too long"
+                found.writes.update(
+                    begun(self._journal, row.space, row.partition, topic_id, reason, row.append_ms, anew=False)
+                )
             found.writes.update(self._lives.written(row.space, row.partition, replace(chain, fork=why)))
             found.forked = why
         return found
@@ -171,7 +180,7 @@ class Verdicts:
         whole = self._sealed.batch(batch)
         if whole is not None and len(whole.commands) == len(batch.lsns):
             return zip(batch.lsns, whole.commands, strict=True)
-        return ((lsn, logged(self._journal, lsn)[0]) for lsn in batch.lsns)
+        return ((lsn, logged(self._journal, lsn).command) for lsn in batch.lsns)
 
     def _decide(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
         refused = outcome.verdict is Verdict.REJECTED
@@ -185,17 +194,19 @@ class Verdicts:
         if refused and outcome.code != REPEATED:
             found.refused |= documents
         fate = Fate.REFUSED if outcome.code == REPEATED else _FATES[outcome.verdict]
-        if not self.mark(documents, lsn, fate, found.writes):
+        if not self._mark(found, documents, lsn, fate):
             found.dropped.append(lsn)
 
-    def mark(self, documents: Iterable[bytes], lsn: int, fate: Fate, writes: dict[Place, bytes | None]) -> bool:
+    def _mark(self, found: Answered, documents: Iterable[bytes], lsn: int, fate: Fate) -> bool:
         """Keep a decision beside the pending entries of a command; is there one left?"""
         some = False
+        generation = coming(self._journal, found.space, found.partition)
         for key in documents:
             mark = mark_of(self._journal, key, lsn)
             if mark is not None:
                 some = True
-                writes[Family.PENDING, keys.pending_key(key, lsn)] = mark._replace(fate=fate).encode()
+                decided = mark._replace(fate=fate, generation=generation)
+                found.writes[Family.PENDING, keys.pending_key(key, lsn)] = decided.encode()
         return some
 
     def _say(self, command: Command, lsn: int, status: Status, outcome: CommandOutcome, found: Answered) -> None:

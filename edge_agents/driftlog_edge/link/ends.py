@@ -1,7 +1,7 @@
 """Where the state topics end, beside what this replica has applied of them: is it in step?
 
-Asked for two reasons: to hear whether there is a way at all, and to give a read what the cloud had when it was asked. An end that lies before
-what was read is no answer: the topic is not the one that was read.
+Asked for two reasons: to hear whether there is a way at all, and to give a read what the cloud had when it was asked. With the end comes the
+topic's id: where that is another one than was read, a read waits until the topic was read again (`lookout`).
 """
 
 from __future__ import annotations
@@ -9,31 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from driftlog_edge.errors import Offline, TimedOut
+from driftlog_edge.incoming.returning import broken
 from driftlog_edge.link.freshness import Freshness
+from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.places import Places
 from driftlog_edge.link.signal import Signal
 from driftlog_edge.ports import Asker, Unreachable
-
-PROBE_TIMEOUT_SECONDS = 3.0
 
 
 class Ends:
     """Asks the broker where the followed partitions end."""
 
-    def __init__(self, places: Places, freshness: Freshness, signal: Signal, asker: Callable[[], Asker | None]) -> None:
+    def __init__(
+        self,
+        places: Places,
+        lookout: Lookout,
+        freshness: Freshness,
+        signal: Signal,
+        asker: Callable[[], Asker | None],
+    ) -> None:
         self._places = places
+        self._lookout = lookout
         self._freshness = freshness
         self._signal = signal
         self._asker = asker
-        self.foreign = ""
-        """Which topic is not the one that was read."""
 
     def require_cloud(self) -> None:
-        """Raise `Offline` when nobody can be asked."""
-        self._require_asker()
+        """Raise `Offline` when there is no way to the cloud. A link that begins anew is one."""
+        self._signal.require()
 
     async def caught_up(self, place: tuple[str, int], seconds: float) -> Callable[[], bool]:
         """A test: has this replica applied what the state partition held when this was asked?
+
+        Where the topic is not the one that was read, that is when it was read again.
 
         Raises:
             Offline: there is no way to the cloud, or the broker says no.
@@ -41,35 +49,37 @@ class Ends:
         """
         asker = self._require_asker()
         try:
-            end = (await asker.ends([place], seconds))[place]
+            extent = (await asker.extents([place], seconds))[place]
         except Unreachable as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise TimedOut(str(error), "ask again later, or read with consistency=eventual") from error
             raise Offline(str(error), "read with consistency=eventual") from error
-        if end < self._places.position(*place):
-            raise Offline(_made_anew(place, end), "this replica cannot answer for that topic; see its status")
-        return lambda: self._places.shows(place, end)
+        if broken(self._places.cursor(*place), extent):
+            self._lookout.hurry()
+        return lambda: self._places.shows(place, extent)
 
-    async def probe(self) -> None:
-        """Ask once; what the answer says of the way and of the replica is noted."""
-        asker = self._asker()
-        if asker is None:
-            return
-        asked = self._freshness.now()
+    async def look(self, *, beginning: bool = False) -> bool:
+        """Ask once; what the answer says of the way and of the replica is noted. Can what comes in go on as it does?
+
+        Raises:
+            DiskFull, StoreFailed: what follows from the answer could not be written.
+        """
+        asker, asked = self._asker(), self._freshness.now()
         try:
-            ends = await asker.ends(self._places.states, PROBE_TIMEOUT_SECONDS)
+            found = await self._lookout.look(beginning=beginning)
         except Unreachable as error:
             if asker is self._asker():
                 self._signal.silence(str(error))
-            return
+            return not beginning
         if asker is not self._asker():
-            return
+            return False
         self._signal.success()
-        gone = [place for place, end in ends.items() if end < self._places.position(*place)]
-        self.foreign = _made_anew(gone[0], ends[gone[0]]) if gone else ""
-        for place, end in ends.items():
-            if place not in gone and self._places.shows(place, end):
+        if found is None:
+            return False
+        for place in self._places.states:
+            if place in found and self._places.shows(place, found[place]):
                 self._freshness.in_step(place, asked)
+        return True
 
     def _require_asker(self) -> Asker:
         self._signal.require()
@@ -77,7 +87,3 @@ class Ends:
         if asker is None:
             raise Offline("this answer needs the cloud, and the link begins anew", "ask again later")
         return asker
-
-
-def _made_anew(place: tuple[str, int], end: int) -> str:
-    return f"{place[0]}[{place[1]}] ends at {end}, before what was read of it: it was made anew"

@@ -1,21 +1,30 @@
 """Questions to the broker, with a client of their own.
 
 A consumer lets one thread in at a time: whoever asks through the one that reads waits until it has read. So what the agent wants to
-know (where topics end) is asked through a client that does nothing else. Its answers are futures: no thread waits for them, and an
+know (where topics begin and end, which life of a topic it is) is asked through a client that does nothing else. Its answers are futures: no thread waits for them, and an
 asker that has no more time simply goes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import queue
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
-from driftlog_edge.ports import Unreachable
+from driftlog_edge.ports import Extent, Unreachable
+from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_T = TypeVar("_T")
+LAST_WORDS_SECONDS = 1.0
 REQUEST_SECONDS = 30.0
 """How long the client itself keeps a question; who asks has less patience."""
 
@@ -28,7 +37,7 @@ class KafkaAsker:
         self._client = self._connected()
 
     def _connected(self) -> AdminClient:
-        return AdminClient(
+        client = AdminClient(
             {
                 **self._kafka.client(),
                 "reconnect.backoff.max.ms": 1000,
@@ -37,27 +46,112 @@ class KafkaAsker:
                 "log_level": 0,
             }
         )
+        _keeper.hold(client)
+        return client
 
     async def ends(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int]:
+        return await self._asked(lambda: self._offsets(places, _LATEST), seconds)
+
+    async def extents(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], Extent]:
+        return await self._asked(lambda: self._extents(places), seconds)
+
+    async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
+        try:
+            told = await self._asked(lambda: self._setting(topic, topics.RETENTION), seconds)
+        except Unreachable as error:
+            if _forbidden(error.__cause__):
+                return None
+            raise
+        return None if told is None else int(told) / 1000
+
+    async def _asked(self, question: Callable[[], Awaitable[_T]], seconds: float) -> _T:
         try:
             async with asyncio.timeout(seconds):
                 try:
-                    return await self._ends(places)
-                except KafkaException:
+                    return await question()
+                except KafkaException as error:
+                    if _forbidden(error):
+                        raise
                     # The client goes on asking who led the partitions before the broker was away; a new one finds out.
-                    self._client = self._connected()
-                    return await self._ends(places)
+                    self._begin_anew()
+                    return await question()
         except TimeoutError as error:
             raise Unreachable("the broker does not answer") from error
         except KafkaException as error:
-            self._client = self._connected()
+            if not _forbidden(error):
+                self._begin_anew()
             raise Unreachable(_told(error)) from error
 
-    async def _ends(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        wanted = {TopicPartition(*place): OffsetSpec.latest() for place in places}  # type: ignore[no-untyped-call]
+    def _begin_anew(self) -> None:
+        before, self._client = self._client, self._connected()
+        _keeper.let_go(before)
+
+    async def _extents(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Extent]:
+        starts, ends = await asyncio.gather(self._offsets(places, _EARLIEST), self._offsets(places, _LATEST))
+        # The ids come last: who finds one unchanged knows that the ends were this topic's.
+        ids = await self._topic_ids(sorted({topic for topic, _ in places}))
+        return {place: Extent(ids[place[0]], starts[place], ends[place]) for place in places}
+
+    async def _topic_ids(self, names: list[str]) -> dict[str, str]:
+        asked = self._client.describe_topics(TopicCollection(names), request_timeout=REQUEST_SECONDS)
+        found = await asyncio.gather(*(asyncio.wrap_future(future) for future in asked.values()))
+        return {name: str(topic.topic_id) for name, topic in zip(asked, found, strict=True)}
+
+    async def _setting(self, topic: str, name: str) -> str | None:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        (future,) = self._client.describe_configs([resource], request_timeout=REQUEST_SECONDS).values()
+        entry = (await asyncio.wrap_future(future)).get(name)
+        return None if entry is None else entry.value
+
+    async def _offsets(self, places: Sequence[tuple[str, int]], where: OffsetSpec) -> dict[tuple[str, int], int]:
+        wanted = {TopicPartition(*place): where for place in places}
         asked = self._client.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
         found = await asyncio.gather(*(asyncio.wrap_future(future) for future in asked.values()))
         return {(tp.topic, tp.partition): end.offset for tp, end in zip(asked, found, strict=True)}
+
+
+class _Keeper:
+    """Holds every client, and frees those that are let go, in a thread that nobody waits for.
+
+    Freeing one waits for librdkafka's threads, and once in some hundred times one of those is not woken (seen with 2.16). Whoever frees it then
+    stands for ever: not the loop, nor the end of the process.
+    """
+
+    def __init__(self) -> None:
+        self._news: queue.SimpleQueue[tuple[AdminClient, bool]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def hold(self, client: AdminClient) -> None:
+        """Keep it until it is let go, whatever else ends."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="driftlog-askers", daemon=True)
+            self._thread.start()
+        self._news.put((client, True))
+
+    def let_go(self, client: AdminClient) -> None:
+        """Nobody asks it any more."""
+        self._news.put((client, False))
+
+    def _run(self) -> None:
+        held: set[AdminClient] = set()
+        while True:
+            client, wanted = self._news.get()
+            if wanted:
+                held.add(client)
+            else:
+                time.sleep(LAST_WORDS_SECONDS)  # who let it go may still have a hand on it
+                held.discard(client)
+            del client
+
+
+_keeper = _Keeper()
+
+
+def _forbidden(error: BaseException | None) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in (
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    )
 
 
 def _told(error: KafkaException) -> str:

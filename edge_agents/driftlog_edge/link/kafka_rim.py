@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import structlog
 from confluent_kafka import (
+    OFFSET_BEGINNING,
     TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
@@ -41,6 +42,8 @@ class KafkaRoute:
 
     def __init__(self, kafka: KafkaSettings | str) -> None:
         self._kafka = kafka_at(kafka)
+        self._asker: KafkaAsker | None = None
+        """One for all connections: such a client is not let go lightly."""
 
     def ship(
         self,
@@ -60,7 +63,9 @@ class KafkaRoute:
         return Feed(self._kafka, positions, loop, arrived, trouble)
 
     def ask(self) -> ports.Asker:
-        return KafkaAsker(self._kafka)
+        if self._asker is None:
+            self._asker = KafkaAsker(self._kafka)
+        return self._asker
 
     def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
         told: list[str | None] = []
@@ -167,7 +172,7 @@ class Feed:
                 "group.id": "driftlog-edge",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
+                "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
                 "reconnect.backoff.max.ms": 5000,
@@ -182,7 +187,9 @@ class Feed:
 
     def _run(self) -> None:
         try:
-            self._consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in self._positions.items()])
+            self._consumer.assign(
+                [TopicPartition(t, p, at or OFFSET_BEGINNING) for (t, p), at in self._positions.items()]
+            )
             while not self._stop.is_set():
                 chunks = self._next()
                 if not chunks:
@@ -201,6 +208,7 @@ class Feed:
             return []
         # poll() waits for the first record only; what else has arrived is taken along without waiting.
         gathered: dict[tuple[str, int], tuple[list[Record], list[bool]]] = {}
+        lost: set[tuple[str, int]] = set()
         for found in [message, *self._consumer.consume(FETCH_BATCH, 0)]:
             error = found.error()
             place = (str(found.topic()), cast(int, found.partition()))
@@ -208,9 +216,12 @@ class Feed:
                 gathered.setdefault(place, ([], []))[0].append(_record(found))
             elif error.code() == KafkaError._PARTITION_EOF:
                 gathered.setdefault(place, ([], []))[1].append(True)
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                lost.add(place)
             else:
                 log.warning("cannot read", topic=place[0], partition=place[1], error=str(error))
-        return [Chunk(t, p, records, bool(ends)) for (t, p), (records, ends) in gathered.items()]
+        chunks = [Chunk(t, p, records, bool(ends)) for (t, p), (records, ends) in gathered.items()]
+        return [*chunks, *(Chunk(*place, [], at_end=False, lost=True) for place in sorted(lost))]
 
     def close(self) -> None:
         self._stop.set()

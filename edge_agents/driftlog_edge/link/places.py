@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from driftlog_edge.incoming.intake import Kind
+from driftlog_edge.incoming.landmarks import Kind
 from driftlog_edge.link import registry_line
-from driftlog_edge.ports import Family, Source
-from driftlog_edge.store import keys
+from driftlog_edge.ports import Extent
+from driftlog_edge.store.cursors import Cursor, cursor_of
+from driftlog_edge.store.generations import return_of
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
@@ -33,6 +34,9 @@ class Places:
             self.topics[topics.conflicts_topic(name)] = (name, "conflicts")
         self._of_spaces = dict(self.topics)
         self.topics.update({topic: ("", "devices") for topic, _ in self._registry})
+        self.topics.update({topics.ops_topic(name): (name, "ops") for name in contract.spaces})
+        self.ops: list[tuple[str, int]] = []
+        """Where our batches go; nobody here reads them."""
         self.all: list[tuple[str, int]] = []
         self.states: list[tuple[str, int]] = []
         """Those of them that carry states."""
@@ -45,25 +49,42 @@ class Places:
             for topic, (space, _) in self._of_spaces.items()
             for partition in sorted({partition_of(s, self._contract.spaces[space].partitions) for s in scopes})
         ]
+        self.ops = [
+            (topics.ops_topic(self.topics[topic][0]), at) for topic, at in self.all if self.topics[topic][1] == "state"
+        ]
         self.all += self._registry
         self.states = [place for place in self.all if self.topics[place[0]][1] == "state"]
 
     def position(self, topic: str, partition: int) -> int:
-        """The next offset this replica will read."""
-        return _cursor(self._journal, topic, partition)
+        """Before which offset this replica has applied all."""
+        return cursor_of(self._journal, topic, partition).offset
 
     def positions(self) -> dict[tuple[str, int], int]:
-        """The same for all of them."""
-        return {place: self.position(*place) for place in self.all}
+        """From where each of them is to be read: where it is read again, that is behind what the fresh rows have."""
+        return {place: self._from(*place) for place in self.all}
 
-    def shows(self, place: tuple[str, int], end: int) -> bool:
-        """Do readers see all of a partition up to there?"""
-        return _cursor(self._journal.durable, *place) >= end
+    def cursor(self, topic: str, partition: int) -> Cursor:
+        """Where this replica stands."""
+        return cursor_of(self._journal, topic, partition)
+
+    def shows(self, place: tuple[str, int], extent: Extent) -> bool:
+        """Do readers see all that the broker had of a partition of states?"""
+        space, partition = self.topics[place[0]][0], place[1]
+        durable = self._journal.durable
+        if return_of(durable, space, partition) is not None:
+            return False
+        cursor = cursor_of(durable, *place)
+        return cursor.topic_id == extent.topic_id and cursor.offset >= extent.end
+
+    def described(self, place: tuple[str, int]) -> tuple[str, Kind]:
+        """The space of a place, and what it carries."""
+        return self.topics[place[0]]
+
+    def _from(self, topic: str, partition: int) -> int:
+        space, kind = self.topics[topic]
+        under_way = return_of(self._journal, space, partition) if kind == "state" else None
+        return (under_way.cursor if under_way else cursor_of(self._journal, topic, partition)).offset
 
     def applied(self) -> dict[str, int]:
         """`space/partition` -> offset of the state topic up to which this replica has applied it."""
         return {f"{self.topics[topic][0]}/{at}": self.position(topic, at) for topic, at in self.states}
-
-
-def _cursor(source: Source, topic: str, partition: int) -> int:
-    return keys.unpack_number(source.get(Family.META, keys.cursor_key(topic, partition)))

@@ -21,6 +21,7 @@ import structlog
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.ports import Clock, Family, Place, Record, Store
 from driftlog_edge.store import keys
+from driftlog_edge.store.cursors import cursor_of, moved
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas import topics
 from driftlog_schemas.device_lines import UNKNOWN_SCHEMA, DeviceLines, Line
@@ -111,7 +112,8 @@ class RegistryLine:
         """What to write when these were learnt."""
         writes: dict[Place, bytes | None] = {}
         if records:
-            writes[Family.META, keys.cursor_key(*PLACE)] = keys.pack_number(records[-1].offset + 1)
+            cursor = cursor_of(self._journal, *PLACE)
+            writes.update(moved(*PLACE, cursor._replace(offset=records[-1].offset + 1)))
         state = self._state()
         if self._unread is None and self._journal.get(*_STATE) != state:
             writes[_STATE] = state

@@ -97,6 +97,8 @@ class Renewing:
 
     async def _renew(self, space: str, partition: int) -> None:
         renewal = self._renewal
+        if renewal.early(space, partition):
+            raise NotYet("the partition is read again first")
         await self._read_to_the_end(topics.receipts_topic(space), partition)
         if begun := renewal.begin(space, partition):
             await self._committer.stage(begun, sync=True)

@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import structlog
 
@@ -21,17 +22,20 @@ from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.rerun import Rerun
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.incoming.intake import Intake
-from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.incoming.pulled import Pulled
+from driftlog_edge.incoming.puller import Puller
 from driftlog_edge.link.connectivity import Connection, Watchdog, backoff
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.heart import Heart
+from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.places import Places
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.renewing import Renewing
 from driftlog_edge.link.replies import Replies
 from driftlog_edge.link.signal import Signal
 from driftlog_edge.link.tasks import Tasks
+from driftlog_edge.link.tidying import Tidying
 from driftlog_edge.outgoing.pump import Pump
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
@@ -48,6 +52,12 @@ log = structlog.get_logger()
 TICK_SECONDS = 0.5
 BEGIN_ANEW_CAP_SECONDS = 10.0
 FAREWELL_SECONDS = 2.0
+
+
+class Lost(EdgeError):
+    """A topic does not have what follows what was read of it."""
+
+    code = "lost"
 
 
 class Sync:
@@ -88,6 +98,7 @@ class Sync:
         self._feed: Feed | None = None
         self._asker: Asker | None = None
         self._intake: Intake | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._connection = 0
         self._changing = asyncio.Lock()
         self._closed = False
@@ -102,7 +113,9 @@ class Sync:
         self.places = Places(contract, scopes, journal, registry=registry.followed)
         self.freshness = Freshness(self.places.states, journal, committer, clock)
         self.signal = Signal(clock, self.pump.hurry, lambda: self.problem)
-        self.ends = Ends(self.places, self.freshness, self.signal, lambda: self._asker)
+        self.lookout = Lookout(self.places, puller.landmarks, self.freshness, committer, clock, lambda: self._asker)
+        self.ends = Ends(self.places, self.lookout, self.freshness, self.signal, lambda: self._asker)
+        self._tidying = Tidying(puller, committer, journal.durable, moved, self._threads)
         self._rerun = Rerun(again, committer, self._tasks, moved, self.pump.run)
         self.replies = Replies(shipper, self._rerun, journal, clock)
         self._heart = Heart(ids, heartbeat, lambda: self._shipping, self._threads)
@@ -119,6 +132,17 @@ class Sync:
         )
 
     @property
+    def read_again(self) -> dict[str, Any]:
+        """The partitions that are read again from their start, and how far that has come."""
+        return self._puller.returns.status()
+
+    def _returning(self) -> str:
+        """Which partition is read again, in words."""
+        for (space, partition), under_way in self._puller.returns.all().items():
+            return f"{space}/{partition} is read again ({under_way.records} records so far): {under_way.why}"
+        return ""
+
+    @property
     def problem(self) -> str:
         """Why something does not move, in words; empty when all is well."""
         if self.signal.connectivity.forced:
@@ -128,7 +152,7 @@ class Sync:
         now_ms = self.broker_ms()
         troubles = (
             self._trouble_in,
-            self.ends.foreign,
+            self._returning(),
             self.registry.refusal(now_ms),
             self.replies.problem,
             self.renewing.problem,
@@ -153,6 +177,7 @@ class Sync:
         if self._journal.get(Family.META, keys.OFFLINE) is not None:
             self.signal.connectivity.force_offline(True, self._clock.monotonic())
         self._tasks.begin(self._tick())
+        self._tidying.run()
         await self._reconnect()
 
     async def close(self) -> None:
@@ -163,6 +188,7 @@ class Sync:
             await self._disconnect()
         await self.renewing.stop()
         await self.pump.stop()
+        await self._tidying.stop()
         self._threads.shutdown(wait=False)
         self.freshness.keep()
 
@@ -211,14 +237,31 @@ class Sync:
                 self.places.topics, self._puller, self._committer, self._ids, self._pulled, self.registry
             )
 
+            self._asker = self._route.ask()
+            self.signal.begun()
+            self._asking = self._tasks.begin(self._look(intake))
+            self.pump.hurry()
+            self.renewing.run()
+
+    async def _look(self, intake: Intake) -> None:
+        """Ask what the broker has; what comes in is followed only from where that was found to lead on."""
+        try:
+            good = await self.ends.look(beginning=self._feed is None)
+        except EdgeError as error:
+            self._trouble_in = str(error)
+            log.warning("what the broker has could not be written down", reason=self._trouble_in)
+            return
+        if intake is not self._intake or self._closed:
+            return
+        if good and self._feed is None:
+
             async def arrived(chunks: Sequence[Chunk]) -> None:
                 await self._arrived(intake, chunks)
 
+            loop = asyncio.get_running_loop()
             self._feed = self._route.follow(loop, self.places.positions(), arrived, self.signal.trouble)
-            self._asker = self._route.ask()
-            self.signal.begun()
-            self.pump.hurry()
-            self.renewing.run()
+        elif not good and self.signal.state is not Connection.OFFLINE:
+            self._tasks.begin(self._reconnect())
 
     async def _disconnect(self, *, forced: bool = False) -> None:
         shipping, feed, intake = self._shipping, self._feed, self._intake
@@ -264,6 +307,8 @@ class Sync:
         kept = False
         try:
             for chunk in chunks:
+                if chunk.lost:
+                    raise Lost(f"{chunk.topic}[{chunk.partition}] does not have what follows what was read of it")
                 if await intake.take(chunk):
                     self.freshness.in_step((chunk.topic, chunk.partition), self.freshness.now())
                     self._moved(Pulled({}))
@@ -288,6 +333,8 @@ class Sync:
         self.replies.pulled(pulled, now)
         if pulled.forked or pulled.answered:
             self.renewing.run()
+        if pulled.anew:
+            self._tidying.run()
         self.unreadable += pulled.unreadable
         self.watchdog.moved(now)
         self._moved(pulled)
@@ -295,7 +342,6 @@ class Sync:
     # -- time
 
     async def _tick(self) -> None:
-        probe: asyncio.Task[None] | None = None
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = self._clock.monotonic()
@@ -307,8 +353,9 @@ class Sync:
                 self.pump.run()
             self.freshness.tick(now)
             self._rerun.run()
-            if self.signal.quiet(now) and self._feed is not None and (probe is None or probe.done()):
-                probe = self._tasks.begin(self.ends.probe())
+            due = self.signal.quiet(now) or (self._feed is not None and self.lookout.due(now))
+            if due and self._intake is not None and (self._asking is None or self._asking.done()):
+                self._asking = self._tasks.begin(self._look(self._intake))
             if self._heart.due(now, self.signal.state):
                 self._tasks.begin(self._heart.beat(now))
             waiting = self._shipper.waiting or not self._shipper.idle

@@ -190,7 +190,7 @@ class Outbox:
             self._held |= met
 
     def _documents(self, lsn: int) -> set[bytes]:
-        return {document_key(document) for document, _ in logged(self._journal, lsn)[0].ops}
+        return {document_key(document) for document, _ in logged(self._journal, lsn).command.ops}
 
     # -- out
 
@@ -203,21 +203,28 @@ class Outbox:
         commands: list[Command] = []
         taken: list[bytes] = []
         roots: set[str] = set()
-        size = ops = 0
+        size = ops = read = 0
         for key in self._of_partition(space, partition):
-            command, length = logged(self._journal, keys.parse_lsn(key))
+            command, length, seen = logged(self._journal, keys.parse_lsn(key))
             roots |= {command.root} - {""}
             over = ops + len(command.ops) > SEALED_OPS or size + length > MAX_COMMAND_BYTES or len(roots) > MAX_ENDS
             if commands and over:
                 break
             commands.append(command)
+            read = min(read, seen) if len(commands) > 1 else seen
             size += length
             ops += len(command.ops)
             taken.append(key)
-        return self._sealed(space, partition, commands, taken, app_version)
+        return self._sealed(space, partition, commands, taken, read, app_version)
 
     def _sealed(
-        self, space: str, partition: int, commands: Sequence[Command], taken: Sequence[bytes], app_version: str
+        self,
+        space: str,
+        partition: int,
+        commands: Sequence[Command],
+        taken: Sequence[bytes],
+        read: int,
+        app_version: str,
     ) -> tuple[Sealed, dict[Place, bytes | None]]:
         chain = self.lives.chain(space, partition)
         number = chain.number + 1
@@ -234,6 +241,7 @@ class Outbox:
                 prev=chain.head,
                 floor=floor,
                 ends=ends,
+                read=read,
             )
         )
         lsns = [keys.parse_lsn(key) for key in taken]

@@ -22,13 +22,15 @@ from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
+from driftlog_edge.store.command_log import FINAL, Status, encode_logged, entry_of, logged
+from driftlog_edge.store.cursors import cursor_of
+from driftlog_edge.store.generations import coming
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import TAKEN_FULL, Chain, Life
 from driftlog_edge.store.pending import Fate, Mark, mark_of
 from driftlog_edge.store.succession import Successions
 from driftlog_edge.store.views import Views
-from driftlog_schemas.batch_codec import encode_command
+from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, InvalidInput
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Command, CommandOutcome, DocumentOp, Verdict
@@ -73,9 +75,9 @@ class Rebase:
 
     def into_new_life(self, space: str, partition: int, chain: Chain, known: Lineage, wall_ms: int) -> Rebased:
         """The write set of the change; nothing of it holds before it is written."""
-        work = _Work(self._journal, self._views, self._contract, space, chain.replica, known)
+        work = _Work(self._journal, self._views, self._contract, space, partition, chain.replica, known)
         lsns = self.undecided(space, partition)
-        commands = [(lsn, logged(self._journal, lsn)[0]) for lsn in lsns]
+        commands = [(lsn, logged(self._journal, lsn).command) for lsn in lsns]
         taken, review = work.sorted_out(commands)
         succession = self._successions.get(space, partition)
         if succession is None:
@@ -104,13 +106,23 @@ class _Work:
     """One change of life while it is worked out."""
 
     def __init__(
-        self, journal: Journal, views: Views, contract: AppContract, space: str, replica: str, known: Lineage
+        self,
+        journal: Journal,
+        views: Views,
+        contract: AppContract,
+        space: str,
+        partition: int,
+        replica: str,
+        known: Lineage,
     ) -> None:
         self._journal = journal
         self._views = views
         self._contract = contract
         self._space = space
         self._old = replica
+        self._generation = coming(journal, space, partition)
+        self._read = cursor_of(journal, topics.state_topic(space), partition).group
+        """What the new life has read: its contexts name what is there now."""
         self._known = known
         self._first: dict[bytes, int] = {}
         """The lowest of our seqs on a document that the chain does not have"""
@@ -145,7 +157,9 @@ class _Work:
     def leave(self, lsns: Iterable[int]) -> None:
         """Parked in the cloud: the chain has them, and they will be merged when what they wait for comes."""
         for lsn in lsns:
-            self._take(lsn, {document_key(document) for document, _ in logged(self._journal, lsn)[0].ops}, Fate.TAKEN)
+            self._take(
+                lsn, {document_key(document) for document, _ in logged(self._journal, lsn).command.ops}, Fate.TAKEN
+            )
 
     def rewrite(self, commands: Iterable[tuple[int, Command]], replica: str) -> None:
         """The same intents under the new life, each document's in order."""
@@ -163,7 +177,7 @@ class _Work:
                 self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
             first = command.root or self._old
             renewed = command._replace(ops=tuple(ops)).first_written(first, replica)
-            self.writes[Family.OPLOG, keys.lsn_key(lsn)] = encode_command(renewed, self._space, replica)
+            self.writes[Family.OPLOG, keys.lsn_key(lsn)] = encode_logged(renewed, self._space, replica, self._read)
             entry = entry_of(self._journal, command.id)
             if entry is not None and entry.lsn == lsn:
                 dots = tuple((document_key(d).decode(), op.replica, op.seq) for d, op in renewed.ops)
@@ -207,7 +221,9 @@ class _Work:
             mark = mark_of(self._journal, key, lsn)
             if mark is not None:
                 left = True
-                self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark._replace(fate=fate).encode()
+                self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark._replace(
+                    fate=fate, generation=self._generation
+                ).encode()
         if not left:
             self.done.append(lsn)
 

@@ -23,6 +23,7 @@ from driftlog_edge.outgoing.rebase import Rebase, Rebased
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Family, Place, Sealed
 from driftlog_edge.store import keys
+from driftlog_edge.store.generations import return_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import OTHER_DEVICE
 from driftlog_edge.store.succession import FIRST, Succession, Successions
@@ -62,6 +63,10 @@ class Renewal:
     def due(self) -> list[tuple[str, int]]:
         """(space, partition) of every chain that cannot go on."""
         return sorted(self._lives.stuck)
+
+    def early(self, space: str, partition: int) -> bool:
+        """Is the partition read again just now? What is taken along is taken onto what the cloud has after that."""
+        return return_of(self._journal, space, partition) is not None
 
     # -- the end of the old life
 

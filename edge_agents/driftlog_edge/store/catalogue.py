@@ -10,17 +10,27 @@ from collections.abc import Iterator
 
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
+from driftlog_edge.store.generations import Generations
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key, scope_prefix
 
 
-def documents_of(source: Source, collection: str, scope: str, after: str = "") -> Iterator[DocumentId]:
-    """Those after the id `after`, deleted ones too."""
+def documents_of(
+    source: Source, generations: Generations, collection: str, scope: str, after: str = ""
+) -> Iterator[DocumentId]:
+    """Those after the id `after`; deleted ones too, and those that this release cannot read."""
     prefix = scope_prefix(collection, scope)
     start = document_key(DocumentId(collection, scope, after)) if after else b""
-    confirmed = (key for key, _ in source.scan(Family.CONFIRMED, prefix, start))
+    rows = generations.prefix(source, collection, scope)
+    confirmed = _documents(source, Family.CONFIRMED, rows, prefix, start)
+    unread = _documents(source, Family.UNREAD, rows, prefix, start)
     pending = (keys.document_of_pending(key) for key, _ in source.scan(Family.PENDING, prefix, start))
     last = start
-    for key in heapq.merge(confirmed, pending):
+    for key in heapq.merge(confirmed, unread, pending):
         if key > last:
             last = key
             yield parse_document_key(key)
+
+
+def _documents(source: Source, family: Family, rows: bytes, prefix: bytes, start: bytes) -> Iterator[bytes]:
+    after = rows + start if start else b""
+    return (key[len(rows) :] for key, _ in source.scan(family, rows + prefix, after))

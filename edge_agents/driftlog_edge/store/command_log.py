@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from driftlog_crdt import Plain
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
-from driftlog_schemas.batch_codec import decode_command
+from driftlog_schemas.batch_codec import decode_command, encode_command
 from driftlog_schemas.messages import Command, Verdict
 
+_READ = struct.Struct(">q")
 _text = json.JSONEncoder(separators=(",", ":")).encode
 _sorted_text = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")).encode
 
@@ -100,8 +102,29 @@ def entry_of(source: Source, command_id: str) -> Entry | None:
     return None if raw is None else Entry.decode(raw)
 
 
-def logged(source: Source, lsn: int) -> tuple[Command, int]:
-    """A command of the op log, and how many bytes it takes there."""
+class Logged(NamedTuple):
+    """A command of the op log."""
+
+    command: Command
+    size: int
+    """How many bytes it takes on the wire, about."""
+    read: int
+    """The group of the read model that its writer had when it was written (`cursors.Cursor.group`)."""
+
+
+def encode_logged(command: Command, space: str, replica: str, read: int) -> bytes:
+    """Raises `TooBig`."""
+    return _READ.pack(read) + encode_command(command, space, replica)
+
+
+def decode_logged(raw: bytes) -> Logged:
+    """Inverse of `encode_logged`."""
+    body = raw[_READ.size :]
+    return Logged(decode_command(body), len(body), _READ.unpack_from(raw)[0])
+
+
+def logged(source: Source, lsn: int) -> Logged:
+    """A command of the op log."""
     raw = source.get(Family.OPLOG, keys.lsn_key(lsn))
     assert raw is not None, f"command {lsn} is referred to but is not in the op log"
-    return decode_command(raw), len(raw)
+    return decode_logged(raw)

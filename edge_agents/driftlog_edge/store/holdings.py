@@ -1,8 +1,7 @@
 """Which scopes this replica holds, and what a change of that means for what was read already.
 
-A partition carries many scopes and its cursor is one number: what was passed over below it (a scope that was not held, a row that this
-release cannot read) does not come again by itself. So when a scope is added, or a release that declares more meets a partition in
-which rows were passed over, the cursor goes back to the start and the partition counts as never read. A scope that was left goes
+A partition carries many scopes and its cursor is one number: a scope that was not held and was passed over below it does not come again by
+itself. So when a scope is added, the cursor goes back to the start and the partition counts as never read. A scope that was left goes
 from the disk; one with commands that the cloud has not confirmed is not left.
 
 The settings name the scopes at first; a change by the API stands until the settings name others.
@@ -10,10 +9,9 @@ The settings name the scopes at first; a change by the API stands until the sett
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import product
 from typing import NamedTuple
 
 import structlog
@@ -22,6 +20,7 @@ from driftlog_edge.errors import DiskFull
 from driftlog_edge.link.freshness import without
 from driftlog_edge.ports import Family, Place, Source, Store
 from driftlog_edge.store import keys
+from driftlog_edge.store.generations import coming, serving
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import parse_document_key, scope_prefix
@@ -50,7 +49,6 @@ class Holdings(Collection[str]):
         self._contract = contract
         self._configured = list(configured)
         self._source = source
-        self._declared = _fingerprint(contract)
         self._scopes: tuple[str, ...] = ()
 
     def __contains__(self, scope: object) -> bool:
@@ -65,20 +63,12 @@ class Holdings(Collection[str]):
     def open(self, store: Store) -> None:
         """What the settings and the release of this start change, in the store at once."""
         raw = self._source.get(Family.META, keys.HOLDINGS)
-        kept = (
-            {"configured": self._configured, "scopes": [], "declared": self._declared}
-            if raw is None
-            else json.loads(raw)
-        )
+        kept = {"configured": self._configured, "scopes": []} if raw is None else json.loads(raw)
         self._scopes = tuple(kept["scopes"])
         wanted = self._configured if kept["configured"] != self._configured or raw is None else kept["scopes"]
         pending = self.pending_scopes()
         lingering = [scope for scope in self._scopes if scope in pending and scope not in wanted]
         change = self.change([*wanted, *lingering], [] if lingering else self._configured)  # the next start looks again
-        if kept["declared"] != self._declared:
-            again = frozenset(p for p in self._partitions(change.scopes) if self._passed_over(p))
-            change.writes.update(self._read_again(change.again | again))
-            change = change._replace(again=change.again | again)
         changed = {place: value for place, value in change.writes.items() if self._source.get(*place) != value}
         try:
             if changed:
@@ -96,7 +86,7 @@ class Holdings(Collection[str]):
         added = [scope for scope in wanted if scope not in self._scopes]
         again = frozenset(self._partitions(added))
         told = self._configured if configured is None else configured
-        kept = {"configured": list(told), "scopes": wanted, "declared": self._declared}
+        kept = {"configured": list(told), "scopes": wanted}
         writes: dict[Place, bytes | None] = {(Family.META, keys.HOLDINGS): json.dumps(kept).encode()}
         writes.update(self._read_again(again))
         return Change(wanted, frozenset(self._scopes) - set(wanted), again, writes)
@@ -115,14 +105,23 @@ class Holdings(Collection[str]):
         """The writes that take scopes from the disk, some rows at a time."""
         writes: dict[Place, bytes | None] = {}
         for scope, space in ((scope, space) for scope in left for space in self._contract.spaces.values()):
-            writes[Family.META, keys.digest_key(space.name, scope)] = None
-            rows = (self._source.scan(Family.CONFIRMED, scope_prefix(name, scope)) for name in space.collections)
-            for key, _ in chain.from_iterable(rows):
-                writes[Family.CONFIRMED, key] = None
-                if len(writes) >= REMOVED_AT_ONCE:
-                    yield writes
-                    writes = {}
+            partition = partition_of(scope, space.partitions)
+            in_use = {state_of(self._source, space.name, partition) for state_of in (serving, coming)}
+            for generation in in_use:
+                writes[Family.META, keys.digest_key(space.name, partition, generation, scope)] = None
+                rows = keys.confirmed_prefix(space.name, partition, generation)
+                for place in self._rows(rows, space.collections, scope):
+                    writes[place] = None
+                    if len(writes) >= REMOVED_AT_ONCE:
+                        yield writes
+                        writes = {}
         yield writes
+
+    def _rows(self, rows: bytes, collections: Iterable[str], scope: str) -> Iterator[Place]:
+        """The rows of a scope in one generation."""
+        for family, name in product((Family.CONFIRMED, Family.UNREAD), collections):
+            for key, _ in self._source.scan(family, rows + scope_prefix(name, scope)):
+                yield family, key
 
     def _read_again(self, partitions: Collection[tuple[str, int]]) -> dict[Place, bytes | None]:
         writes: dict[Place, bytes | None] = {}
@@ -130,7 +129,7 @@ class Holdings(Collection[str]):
             space = topic.removesuffix(topics.state_topic(""))
             for each in (topic, topics.conflicts_topic(space)):
                 writes[Family.META, keys.cursor_key(each, partition)] = None
-            writes[Family.META, keys.passed_over_key(topic, partition)] = None
+            writes[Family.META, keys.return_key(space, partition)] = None
         known = self._source.get(Family.META, keys.FRESHNESS)
         if partitions and known is not None:
             writes[Family.META, keys.FRESHNESS] = without(known, partitions)
@@ -142,16 +141,3 @@ class Holdings(Collection[str]):
             for scope in scopes
             for space in self._contract.spaces.values()
         }
-
-    def _passed_over(self, partition: tuple[str, int]) -> bool:
-        return self._source.get(Family.META, keys.passed_over_key(*partition)) is not None
-
-
-def _fingerprint(contract: AppContract) -> str:
-    """What tells two releases apart that may read different rows."""
-    declared = [
-        [space.name, collection.name, [[column.name, column.avro] for column in collection.columns]]
-        for space in contract.spaces.values()
-        for collection in space.collections.values()
-    ]
-    return hashlib.blake2b(json.dumps(sorted(declared), default=str).encode(), digest_size=12).hexdigest()

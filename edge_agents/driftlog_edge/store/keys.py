@@ -8,6 +8,7 @@ _LSN = struct.Struct(">Q")
 _OUTBOX = struct.Struct(">BIQ")
 _SEALED = struct.Struct(">IQ")
 _PARTITION = struct.Struct(">I")
+_ROW = struct.Struct(">II")
 LSN_BYTES = _LSN.size
 
 CLASSES = ("critical", "high", "normal", "low")
@@ -24,6 +25,8 @@ FRESHNESS = b"freshness"
 HOLDINGS = b"holdings"
 REGISTRY = b"registry"
 OFFLINE = b"offline"
+GENERATIONS = b"generation/"
+RETURNS = b"return/"
 _SEPARATOR = b"\x00"
 
 
@@ -97,9 +100,9 @@ def chain_key(space: str, partition: int) -> bytes:
     return CHAINS + f"{space}/{partition}".encode()
 
 
-def parse_chain(key: bytes) -> tuple[str, int]:
-    """(space, partition)."""
-    space, _, partition = key[len(CHAINS) :].decode().rpartition("/")
+def parse_place(key: bytes, kind: bytes) -> tuple[str, int]:
+    """(space, partition) of a key that begins with `kind` and ends with those."""
+    space, _, partition = key[len(kind) :].decode().rpartition("/")
     return space, int(partition)
 
 
@@ -123,13 +126,45 @@ def cursor_key(topic: str, partition: int) -> bytes:
     return f"cursor/{topic}/{partition}".encode()
 
 
-def passed_over_key(topic: str, partition: int) -> bytes:
-    """Is there when rows of that partition could not be read here."""
-    return f"passed/{topic}/{partition}".encode()
+def generation_key(space: str, partition: int) -> bytes:
+    """Which generation of a partition's confirmed rows is read."""
+    return GENERATIONS + f"{space}/{partition}".encode()
 
 
-def digest_key(space: str, scope: str) -> bytes:
-    return f"digest/{space}/{scope}".encode()
+def return_key(space: str, partition: int) -> bytes:
+    """Is there while a partition is read into a fresh generation."""
+    return RETURNS + f"{space}/{partition}".encode()
+
+
+def confirmed_prefix(space: str, partition: int, generation: int | None = None) -> bytes:
+    """What the rows of a partition begin with, or those of one generation."""
+    prefix = space.encode() + _SEPARATOR + _PARTITION.pack(partition)
+    return prefix if generation is None else prefix + _PARTITION.pack(generation)
+
+
+def confirmed_end(space: str, partition: int, generation: int) -> bytes:
+    """What is greater than every row of a generation, and smaller than those of the next."""
+    return confirmed_prefix(space, partition, generation) + b"\xff"
+
+
+def parse_confirmed(key: bytes) -> tuple[str, int, int]:
+    """(space, partition, generation) of a confirmed row's key."""
+    at = key.index(_SEPARATOR)
+    return key[:at].decode(), *_ROW.unpack_from(key, at + 1)
+
+
+def document_of_confirmed(key: bytes) -> bytes:
+    """The document's own key, of a confirmed row's."""
+    return key[key.index(_SEPARATOR) + 1 + _ROW.size :]
+
+
+def digest_prefix(space: str, partition: int, generation: int) -> bytes:
+    return f"digest/{space}/{partition}/{generation}/".encode()
+
+
+def digest_key(space: str, partition: int, generation: int, scope: str) -> bytes:
+    """The digest of a scope in one generation of its partition."""
+    return digest_prefix(space, partition, generation) + scope.encode()
 
 
 def pack_pair(one: int, other: int) -> bytes:

@@ -36,6 +36,8 @@ FOREIGN_DOT = "foreign_dot"
 """The same, seen by a confirmed dot that this folder never made."""
 OTHER_DEVICE = "other_device"
 """The folder was given to another device, which cannot sign what the old one has sealed."""
+MADE_ANEW = "made_anew"
+"""The read model was made anew, perhaps from an older copy: what it lacks of our dots is gone, and they may not be used again."""
 KEPT = 16
 """Earlier lives that are remembered, to be told to people."""
 
@@ -174,13 +176,13 @@ class Lives:
         for key, value in self._journal.scan(Family.META, keys.CHAINS):
             chain = Chain.decode(value)
             if chain.fork:
-                found.append((*keys.parse_chain(key), chain))
+                found.append((*keys.parse_place(key, keys.CHAINS), chain))
         return found
 
     def heads(self) -> dict[str, int]:
         """`space/partition` -> number of the last batch that was sealed there."""
         found = self._journal.scan(Family.META, keys.CHAINS)
-        return {"{}/{}".format(*keys.parse_chain(key)): Chain.decode(value).number for key, value in found}
+        return {"{}/{}".format(*keys.parse_place(key, keys.CHAINS)): Chain.decode(value).number for key, value in found}
 
     def _succeeded(self, space: str, partition: int) -> bool:
         """Is a life to follow whose first batch is sealed? Until then all is written under the old name."""

@@ -54,7 +54,7 @@ class OpLog:
         for lsn in lsns:
             if self._store.get(Family.OPLOG, keys.lsn_key(lsn)) is None:
                 continue  # decided, and not durable yet
-            command, _ = logged(self._store, lsn)
+            command = logged(self._store, lsn).command
             raw = self._store.get(Family.COMMANDS, command.id.encode())
             if raw is None:
                 raise NotFound(f"command {command.id!r} is in the op log but not in the command log")

@@ -31,10 +31,12 @@ class Mark(NamedTuple):
     replica: str
     seq: int
     """Its highest on this document."""
+    generation: int = 0
+    """Of a decided one: the generation of confirmed rows that will show it, or a later one."""
 
     def encode(self) -> bytes:
         """The entry's value; the lsn stands in its key."""
-        return self.fate.value + keys.pack_number(self.seq) + self.replica.encode()
+        return self.fate.value + keys.pack_pair(self.seq, self.generation) + self.replica.encode()
 
 
 def marks_of(source: Source, document: bytes) -> Iterator[Mark]:
@@ -51,5 +53,6 @@ def mark_of(source: Source, document: bytes, lsn: int) -> Mark | None:
 
 
 def _decoded(key: bytes, value: bytes) -> Mark:
-    seq = keys.unpack_number(value[1 : 1 + keys.LSN_BYTES])
-    return Mark(keys.parse_lsn(key), Fate(value[:1]), value[1 + keys.LSN_BYTES :].decode(), seq)
+    numbers, replica = value[1 : 1 + 2 * keys.LSN_BYTES], value[1 + 2 * keys.LSN_BYTES :]
+    seq, generation = keys.unpack_pair(numbers)
+    return Mark(keys.parse_lsn(key), Fate(value[:1]), replica.decode(), seq, generation)

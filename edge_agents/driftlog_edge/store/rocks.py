@@ -85,6 +85,11 @@ class RocksStore:
         except Exception as error:  # rocksdict's, as below
             raise _translated(error, self._folder) from error
 
+    def reclaim(self) -> None:
+        """Compact the rows now. RocksDB would do it in its own time, and a small disk may not have that."""
+        for family in (Family.CONFIRMED, Family.UNREAD):
+            self._opened.families[family].compact_range(None, None)
+
     @property
     def refusal(self) -> str:
         """Why nothing can be written since the start; empty when it can."""

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 from driftlog_edge.ports import Family, Store, Writes
 from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import decode_logged
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.views import View, Views, apply_own, compute
-from driftlog_schemas.batch_codec import decode_command
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.state_codec import StateCodec
@@ -31,6 +31,8 @@ class Shown:
         self._views = views
         self._waiting: dict[bytes, int] = {}
         """document -> how many waiting write sets touch it"""
+        self._swaps = 0
+        """How many waiting write sets give a partition another generation of rows: that touches all its documents."""
         self._made: dict[bytes, View] = {}
         """views of documents with waiting writes, as the store has them"""
         journal.on_staged(self._staged)
@@ -40,19 +42,25 @@ class Shown:
     def get(self, document: DocumentId) -> View:
         """The view to show. Raises `InvalidInput` for an undeclared collection."""
         key = document_key(document)
-        if key not in self._waiting:
+        if key not in self._waiting and not self._swaps:
             return self._views.get(document)
         view = self._made.get(key)
         if view is None:
             collection = self._contract.collection(document.collection)
-            view = self._made[key] = compute(self._store, collection, self._codecs, document, key)
+            view = compute(self._store, collection, self._codecs, self._views.generations, document, key)
+            if key in self._waiting:
+                self._made[key] = view
         return view
 
     def _staged(self, writes: Writes) -> None:
+        self._swaps += _swaps(writes)
         for key in _documents(writes):
             self._waiting[key] = self._waiting.get(key, 0) + 1
 
     def _written(self, writes: Writes) -> None:
+        if _swaps(writes):
+            self._swaps -= 1
+            self._made.clear()
         for key in _documents(writes):
             self._waiting[key] -= 1
             if not self._waiting[key]:
@@ -63,15 +71,20 @@ class Shown:
 
     def _forget(self) -> None:
         self._waiting.clear()
+        self._swaps = 0
         self._made.clear()
+
+
+def _swaps(writes: Writes) -> bool:
+    return any(family is Family.META and key.startswith(keys.GENERATIONS) for family, key in writes)
 
 
 def _documents(writes: Writes) -> set[bytes]:
     """Whose view these writes change."""
     found = set()
     for family, key in writes:
-        if family is Family.CONFIRMED:
-            found.add(key)
+        if family in (Family.CONFIRMED, Family.UNREAD):
+            found.add(keys.document_of_confirmed(key))
         elif family is Family.PENDING:
             found.add(keys.document_of_pending(key))
     return found
@@ -80,7 +93,7 @@ def _documents(writes: Writes) -> set[bytes]:
 def _follow(view: View, writes: Writes) -> bool:
     """Bring a view up to a command that was written; False when it was something else, and the view has to be made anew."""
     for family, key in writes:
-        if family is Family.CONFIRMED and key == view.key:
+        if family in (Family.CONFIRMED, Family.UNREAD) and keys.document_of_confirmed(key) == view.key:
             return False
         if family is Family.PENDING and keys.document_of_pending(key) == view.key:
             lsn = keys.parse_lsn(key)
@@ -88,7 +101,7 @@ def _follow(view: View, writes: Writes) -> bool:
             if logged is None or (view.pending and lsn <= view.pending[-1]):
                 return False
             view.pending.append(lsn)
-            for document, op in decode_command(logged).ops:
+            for document, op in decode_logged(logged).command.ops:
                 if document == view.document:
                     apply_own(view, op)
     return True

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from driftlog_crdt import DOCUMENT, DocumentState, Op, Outcome
-from driftlog_edge.errors import Deleted, NotFound
+from driftlog_crdt import DOCUMENT, AlgebraError, DocumentState, Op, Outcome
+from driftlog_edge.errors import Deleted, NotFound, NotReadable
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store.backlog import Backlog
 from driftlog_edge.store.catalogue import documents_of
 from driftlog_edge.store.command_log import logged
+from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.pending import Fate, Mark, marks_of
 from driftlog_schemas.contract import AppContract, CollectionContract, Json
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.errors import ContractError
+from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Command
 from driftlog_schemas.state_codec import StateCodec
 
@@ -56,6 +58,7 @@ class Views:
         self._contract = contract
         self._codecs = codecs
         self._journal = journal
+        self.generations = Generations(contract)
         self._young: dict[bytes, View] = {}
         self._old: dict[bytes, View] = {}
         self._young_bytes = 0
@@ -86,7 +89,7 @@ class Views:
 
     def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
         """Those of a scope, in id order, deleted ones too."""
-        return documents_of(self._journal, collection, scope)
+        return documents_of(self._journal, self.generations, collection, scope)
 
     def forget(self, key: bytes) -> None:
         """The confirmed state moved, or a command failed half-way: compute it anew next time."""
@@ -100,37 +103,64 @@ class Views:
 
     def confirmed(self, collection: CollectionContract, key: bytes) -> tuple[DocumentState, int]:
         """The merged state and its size in bytes; the empty state where the cloud has sent none."""
-        raw = self._journal.get(Family.CONFIRMED, key)
+        raw = self._journal.get(Family.CONFIRMED, self.generations.key(self._journal, parse_document_key(key)))
         if raw is None:
             return collection.document.new(), 0
         return self._codecs[collection.name].decode(raw), len(raw)
 
     def command(self, lsn: int) -> Command:
         """A command of the op log."""
-        return logged(self._journal, lsn)[0]
+        return logged(self._journal, lsn).command
 
     def _compute(self, document: DocumentId, key: bytes) -> View:
-        return compute(self._journal, self._contract.collection(document.collection), self._codecs, document, key)
+        return compute(
+            self._journal,
+            self._contract.collection(document.collection),
+            self._codecs,
+            self.generations,
+            document,
+            key,
+        )
 
 
 def compute(
-    source: Source, collection: CollectionContract, codecs: Mapping[str, StateCodec], document: DocumentId, key: bytes
+    source: Source,
+    collection: CollectionContract,
+    codecs: Mapping[str, StateCodec],
+    generations: Generations,
+    document: DocumentId,
+    key: bytes,
 ) -> View:
-    """The view of a document as `source` has it.
+    """The view of a document as `source` has it. Raises `NotReadable`.
 
     The pending index is read first: what is confirmed while this looks is then applied once more, which changes nothing, and never
     missed.
     """
     marks = list(marks_of(source, key))
-    raw = source.get(Family.CONFIRMED, key)
-    state = collection.document.new() if raw is None else codecs[collection.name].decode(raw)
+    row = generations.key(source, document)
+    if source.get(Family.UNREAD, row) is not None:
+        raise _not_readable(document)
+    raw = source.get(Family.CONFIRMED, row)
+    state = collection.document.new() if raw is None else _decoded(codecs[collection.name], document, raw)
     view = View(document, key, collection, state, 0 if raw is None else len(raw))
     for mark in marks:
         view.pending.append(mark.lsn)
-        add(view, mark, logged(source, mark.lsn)[0])
+        add(view, mark, logged(source, mark.lsn).command)
         if mark.fate is not Fate.UNKNOWN and view.known.get(mark.replica, 0) < mark.seq:
             view.known[mark.replica] = mark.seq
     return view
+
+
+def _decoded(codec: StateCodec, document: DocumentId, raw: bytes) -> DocumentState:
+    try:
+        return codec.decode(raw)
+    except (ContractError, AlgebraError) as error:  # a newer release wrote it here before this one was started again
+        raise _not_readable(document) from error
+
+
+def _not_readable(document: DocumentId) -> NotReadable:
+    name = "/".join(document)
+    return NotReadable(f"{name} was last written by a release that this one cannot read", "upgrade this agent's app")
 
 
 def add(view: View, mark: Mark, command: Command) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from driftlog_crdt import DocumentState
-from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
+from driftlog_edge.ports import Chunk, Extent, Record, Sealed, Unreachable
 from driftlog_schemas import groups, topics
 from driftlog_schemas.batch_codec import BatchCodec, batch_digest, decode_body
 from driftlog_schemas.identity import DocumentId, device_of, document_key
@@ -48,6 +48,9 @@ class Cloud:
         self.rejects: dict[str, str] = {}
         self.rows: dict[tuple[str, int], ChainRow] = {}
         self.batches: list[Batch] = []
+        self.topic_ids: dict[str, str] = {}
+        self.starts: dict[Place, int] = {}
+        self.tombstones_kept: float | None = None
         self.taken: dict[tuple[str, str], str] = {}
         """(root, command id) -> the life that brought it"""
         self.listeners: list[Callable[[], None]] = []
@@ -319,6 +322,17 @@ class _CloudAsker:
             raise Unreachable("the broker does not answer")
         self._route.asked += 1
         return {place: len(self._route.cloud.of(*place)) for place in places}
+
+    async def extents(self, places: Sequence[Place], seconds: float) -> dict[Place, Extent]:
+        ends = await self.ends(places, seconds)
+        cloud = self._route.cloud
+        return {
+            place: Extent(cloud.topic_ids.get(place[0], "first"), cloud.starts.get(place, 0), ends[place])
+            for place in places
+        }
+
+    async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
+        return self._route.cloud.tombstones_kept
 
 
 class _CloudFeed:

@@ -9,7 +9,9 @@ from typing import Any, cast
 from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.executor import Executed, Executor
 from driftlog_edge.errors import DiskFull
-from driftlog_edge.incoming.puller import Pulled, Puller
+from driftlog_edge.incoming import puller as pullers
+from driftlog_edge.incoming import unread
+from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.outgoing.outbox import DEFAULT_LIMIT, Outbox
 from driftlog_edge.outgoing.rebase import Rebase, Rebased
 from driftlog_edge.outgoing.renewal import Renewal
@@ -97,8 +99,9 @@ class Replica:
             rebase, self.views, self.outbox, self.shipper, self.journal, records, batches, self.clock
         )
         self.again = Again(self.executor, self.views, self.outbox, self.journal)
-        self.puller = Puller(
-            CONTRACT,
+        for writes in unread.read_again(self.store, codecs):
+            self.store.write(writes, sync=False)
+        self.puller = pullers.assembled(
             scopes,
             codecs,
             RecordCodecs(ids),
@@ -106,6 +109,7 @@ class Replica:
             self.outbox,
             self.journal,
             self.executor.stamps,
+            self.clock,
             identity.device_id,
         )
 

@@ -9,7 +9,7 @@ import pytest
 
 from driftlog_edge import EdgeAgent
 from driftlog_edge.errors import NotFound
-from driftlog_edge.incoming.puller import Pulled
+from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, entry_of

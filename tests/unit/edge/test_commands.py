@@ -11,8 +11,8 @@ from driftlog import InvalidInput, Refused
 from driftlog_crdt import TooLarge
 from driftlog_edge.errors import Deleted, DiskFull, NotFound, OutboxFull
 from driftlog_edge.ports import Family
-from driftlog_edge.store.command_log import Status, entry_of
-from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES, decode_command
+from driftlog_edge.store.command_log import Status, decode_logged, entry_of
+from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES
 from driftlog_schemas.identity import DocumentId
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.shop import kept
@@ -41,7 +41,7 @@ def test_a_command_answers_changes_the_view_and_is_durable_in_all_its_parts(repl
     assert replica.on_hand("tea") == 5
     found = {family: [k for k, _ in replica.store.scan(family, b"")] for family in Family}
     assert [len(found[f]) for f in (Family.OPLOG, Family.COMMANDS, Family.PENDING, Family.OUTBOX)] == [1, 1, 1, 1]
-    command = decode_command(replica.store.get(Family.OPLOG, found[Family.OPLOG][0]) or b"")
+    command = decode_logged(replica.store.get(Family.OPLOG, found[Family.OPLOG][0]) or b"").command
     assert (command.id, command.name, command.scope, len(command.ops)) == ("c1", "receive", "s1", 1)
 
 

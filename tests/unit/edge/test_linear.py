@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driftlog_edge.incoming.groups import CATCH_UP_BOUND
-from driftlog_edge.incoming.puller import AT_ONCE
+from driftlog_edge.incoming.states import AT_ONCE
 from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status

@@ -8,10 +8,11 @@ import pytest
 
 from driftlog_crdt import DELETE, DOCUMENT
 from driftlog_edge.errors import DiskFull, NotFound
-from driftlog_edge.incoming.puller import document_digest
 from driftlog_edge.ports import Family, Record
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status
+from driftlog_edge.store.cursors import Cursor, cursor_of
+from driftlog_edge.store.digests import document_digest
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.partitioning import partition_of
@@ -38,8 +39,12 @@ def exchange(replica: Replica, cloud: Cloud) -> None:
             replica.pull_receipts(new, partition, space)
 
 
+def row(document: DocumentId) -> bytes:
+    return keys.confirmed_prefix("retail", S1, 0) + document_key(document)
+
+
 def cursor(replica: Replica, topic: str) -> int:
-    return keys.unpack_number(replica.store.get(Family.META, keys.cursor_key(topic, S1)))
+    return cursor_of(replica.store, topic, S1).offset
 
 
 def test_a_merged_command_is_confirmed_and_no_longer_pending(replica: Replica, cloud: Cloud) -> None:
@@ -92,8 +97,8 @@ def test_states_and_their_cursor_are_one_write(replica: Replica, cloud: Cloud) -
     records = cloud.of("retail.state", S1)
     pulled = finished(replica.puller.states("retail", "retail.state", S1, records))
 
-    assert pulled.writes[Family.META, keys.cursor_key("retail.state", S1)] == keys.pack_number(2)
-    assert pulled.writes[Family.CONFIRMED, document_key(TEA)] == records[-1].value
+    assert Cursor.decode(pulled.writes[Family.META, keys.cursor_key("retail.state", S1)] or b"").offset == 2
+    assert pulled.writes[Family.CONFIRMED, row(TEA)] == records[-1].value
 
     replica.store.full = True
     with pytest.raises(DiskFull):
@@ -144,7 +149,7 @@ def test_a_state_that_has_seen_less_never_takes_anything_back(replica: Replica, 
 
 def test_a_scope_has_the_same_digest_whichever_way_its_states_came(lives: Callable[..., Replica], cloud: Cloud) -> None:
     def digest(replica: Replica) -> bytes | None:
-        return replica.store.get(Family.META, keys.digest_key("retail", "s1"))
+        return replica.store.get(Family.META, keys.digest_key("retail", S1, 0, "s1"))
 
     replica = lives()
     for sku in ("tea", "coffee"):
@@ -156,7 +161,7 @@ def test_a_scope_has_the_same_digest_whichever_way_its_states_came(lives: Callab
     one_by_one = digest(replica)
     for key, _ in list(replica.store.scan(Family.CONFIRMED, b"")):
         replica.store.write({(Family.CONFIRMED, key): None}, sync=False)
-    replica.store.write({(Family.META, keys.digest_key("retail", "s1")): None}, sync=False)
+    replica.store.write({(Family.META, keys.digest_key("retail", S1, 0, "s1")): None}, sync=False)
 
     lives().pull_states(records[1:], S1)
 
@@ -172,7 +177,7 @@ def deleted(cloud: Cloud) -> None:
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_purged_document_is_gone_and_starts_fresh(replica: Replica, cloud: Cloud, at_once: bool) -> None:
     def digest() -> int:
-        return int.from_bytes(replica.store.get(Family.META, keys.digest_key("retail", "s1")) or b"", "big")
+        return int.from_bytes(replica.store.get(Family.META, keys.digest_key("retail", S1, 0, "s1")) or b"", "big")
 
     deleted(cloud)
     cloud.purge(TEA)
@@ -210,12 +215,12 @@ def test_a_purge_and_a_new_beginning_in_one_write(replica: Replica, cloud: Cloud
 def test_a_purge_by_a_stranger_is_passed_over(replica: Replica, cloud: Cloud) -> None:
     deleted(cloud)
     replica.pull_states(cloud.of("retail.state", S1), S1)
-    before = replica.store.get(Family.CONFIRMED, document_key(TEA))
+    before = replica.store.get(Family.CONFIRMED, row(TEA))
     cloud.purge(TEA, headers=[])
 
     assert replica.pull_states(cloud.of("retail.state", S1)[2:], S1).changed == ()
 
-    assert replica.store.get(Family.CONFIRMED, document_key(TEA)) == before
+    assert replica.store.get(Family.CONFIRMED, row(TEA)) == before
     assert cursor(replica, "retail.state") == 3
 
 

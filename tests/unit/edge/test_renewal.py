@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from driftlog_edge.ports import Family
-from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status
+from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.lives import Chain
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.identity import DocumentId
@@ -65,7 +64,7 @@ def ship(replica: Replica, cloud: Cloud) -> None:
 def pull(replica: Replica, cloud: Cloud, *kinds: str) -> None:
     """What is new of these topics."""
     for topic in kinds or (RECEIPTS, STATE):
-        at = keys.unpack_number(replica.store.get(Family.META, keys.cursor_key(topic, S1)))
+        at = cursor_of(replica.store, topic, S1).offset
         new = cloud.of(topic, S1)[at:]
         if topic == RECEIPTS:
             replica.pull_receipts(new, S1)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
 import httpx
 import pytest
 
+from driftlog_crdt import DocumentState
 from driftlog_edge import EdgeAgent, EdgeConfig
-from driftlog_edge.errors import NotFound, NotHeld, Offline, Unconfirmed
+from driftlog_edge.errors import NotHeld, NotReadable, Offline, Unconfirmed
 from driftlog_edge.ports import Family
 from driftlog_schemas.contract import AppContract, InvalidInput
+from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.state_codec import StateCodec
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import CONTRACT, PARTITIONS, Ledger, Stock
-from tests.unit.edge.test_agent import online, quick_ticks
+from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.test_http import problem
 from tests.unit.edge.waiting import until
 
@@ -84,7 +88,9 @@ async def test_a_scope_that_is_left_goes_from_the_disk(lives: Callable[..., Edge
     async with lives("s1", NEIGHBOUR) as agent:
         await until(there(agent, Stock, NEIGHBOUR))
         await agent.hold(["s1"])
-        await until(lambda: not [k for k, _ in agent._store.scan(Family.CONFIRMED, f"Stock/{NEIGHBOUR}/".encode())])
+        await until(
+            lambda: not [k for k, _ in agent._store.scan(Family.CONFIRMED, b"") if f"Stock/{NEIGHBOUR}/".encode() in k]
+        )
         for consistency in ("eventual", "strong"):
             with pytest.raises(NotHeld):
                 await agent.read(Stock, NEIGHBOUR, "tea", consistency=consistency)
@@ -142,7 +148,7 @@ def without(collection: str, field: str = "") -> AppContract:
     return replace(CONTRACT, spaces={**CONTRACT.spaces, "retail": older})
 
 
-async def test_what_an_older_release_passed_over_is_read_after_the_upgrade(
+async def test_what_an_older_release_could_not_read_is_kept_and_read_after_the_upgrade_offline(
     lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute
 ) -> None:
     cloud.write(DocumentId("Ledger", "s1", "today"), "sold", "increment", 3)
@@ -150,14 +156,50 @@ async def test_what_an_older_release_passed_over_is_read_after_the_upgrade(
     async with lives("s1", contract=without("Ledger")) as agent:
         await until(there(agent, Stock, "s1"))
         await read_all(agent)
+        with pytest.raises(InvalidInput):
+            await agent.read("Ledger", "s1", "today")
     route.cut()
     async with lives("s1") as agent:
-        assert agent.status()["scopes"]["s1"]["age_seconds"] is None, "404 with an age of 0 would be a lie"
-        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
-    route.mend()
-    async with lives("s1") as agent:
-        await until(there(agent, Ledger, "s1"))
         assert (await agent.read(Ledger, "s1", "today")).value["sold"] == 3
+        digest = agent.status()["scopes"]["s1"]["digest"]
+        assert list(agent._store.scan(Family.UNREAD, b"")) == []
+    fresh = lives("s1")
+    route.mend()
+    shutil.rmtree(fresh.config.data_dir)
+    async with fresh as agent:
+        await until(there(agent, Ledger, "s1"))
+        assert agent.status()["scopes"]["s1"]["digest"] == digest, "whichever release read it first"
+
+
+async def test_a_row_that_cannot_be_read_says_so_until_a_release_can(
+    lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tea = DocumentId("Stock", "s1", "tea")
+    cloud.write(tea, "on_hand", "increment", 3)
+    cloud.write(DocumentId("Stock", "s1", "oat"), "on_hand", "increment", 1)
+    newer = cloud.state_value(tea)
+    decode = StateCodec.decode
+
+    def older(codec: StateCodec, value: bytes) -> DocumentState:
+        if value == newer:
+            raise Undecodable("a type of a newer release")
+        return decode(codec, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StateCodec, "decode", older)
+        async with lives("s1") as agent:
+            await read_all(agent)
+            with pytest.raises(NotReadable) as told:
+                await agent.read(Stock, "s1", "tea")
+            assert told.value.code == "not_readable"
+            with pytest.raises(NotReadable):
+                await agent.run("receive", store="s1", sku="tea", qty=1)
+            assert [id for id, _ in agent.page(Stock, "s1")] == ["oat"]
+            assert agent.status()["scopes"]["s1"]["not_readable"] == 1
+    route.cut()
+    async with lives("s1") as agent:
+        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
+        assert agent.status()["scopes"]["s1"]["not_readable"] == 0
 
 
 async def test_a_release_that_changes_nothing_reads_nothing_again(
@@ -170,23 +212,6 @@ async def test_a_release_that_changes_nothing_reads_nothing_again(
     route.cut()
     async with lives("s1", contract=without("Ledger")) as agent:
         assert agent.status()["scopes"]["s1"]["age_seconds"] is not None
-
-
-async def test_a_topic_that_was_made_anew_is_never_answered_for(
-    lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute
-) -> None:
-    for _ in range(3):
-        cloud.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 1)
-    async with lives("s1") as agent:
-        await online(agent)
-        await until(there(agent, Stock, "s1"))
-        cloud.topics.clear()
-        await until(lambda: "made anew" in agent.status()["problem"])
-        with pytest.raises(Offline, match="made anew"):
-            await agent.read(Stock, "s1", "tea", consistency="strong")
-        with pytest.raises((Offline, NotFound)):
-            await agent.read(Stock, "s1", "tea", max_age=0)
-        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
 
 
 async def test_what_a_release_no_longer_declares_is_kept_while_it_is_pending(

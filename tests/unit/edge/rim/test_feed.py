@@ -114,14 +114,27 @@ async def test_a_hole_before_the_end_is_no_end_that_never_comes(
     assert gathered.offsets(STATES) == [0, 2, 3]
 
 
-async def test_what_retention_removed_is_begun_behind(
+async def test_what_was_never_read_is_begun_where_the_log_begins(
     broker: Broker, gathered: Gathered, follow: Callable[..., Feed]
 ) -> None:
     fill(broker, RECEIPTS, 5)
-    broker.retain(*RECEIPTS, 2)
+    broker.retain(*RECEIPTS, 3)
     follow({RECEIPTS: 0})
     await until(lambda: gathered.ended(RECEIPTS))
-    assert gathered.offsets(RECEIPTS) == [2, 3, 4]
+    assert gathered.offsets(RECEIPTS) == [3, 4]
+
+
+@pytest.mark.parametrize("position", [2, 9], ids=["retention has passed it", "the topic ends before it"])
+async def test_a_position_that_the_log_does_not_have_is_told_and_nothing_else_read_there(
+    broker: Broker, gathered: Gathered, follow: Callable[..., Feed], position: int
+) -> None:
+    fill(broker, RECEIPTS, 5)
+    fill(broker, STATES, 1)
+    broker.retain(*RECEIPTS, 3)
+    follow({RECEIPTS: position, STATES: 0})
+    await until(lambda: gathered.ended(STATES) and any(chunk.lost for chunk in gathered.chunks))
+    assert [(c.topic, c.partition) for c in gathered.chunks if c.lost] == [RECEIPTS]
+    assert gathered.offsets(RECEIPTS) == [] and not gathered.ended(RECEIPTS)
 
 
 async def test_nothing_more_is_read_while_the_replica_is_at_work(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driftlog_edge.incoming.intake import Intake
-from driftlog_edge.incoming.puller import Pulled
+from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Chunk, Family, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
@@ -44,5 +44,7 @@ async def test_the_cursor_moves_with_what_was_read_and_readers_hear_of_it_afterw
     committer.close()
 
     moving = [writes for writes in written if (Family.META, keys.cursor_key(STATES, S1)) in writes]
-    assert len(moving) == 1 and (Family.CONFIRMED, document_key(TEA)) in moving[0]
+    assert (
+        len(moving) == 1 and (Family.CONFIRMED, keys.confirmed_prefix("retail", S1, 0) + document_key(TEA)) in moving[0]
+    )
     assert told == [1], "told once, when it was in the store"

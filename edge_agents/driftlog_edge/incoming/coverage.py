@@ -1,0 +1,55 @@
+"""What a confirmed state says of this replica's own pending ops.
+
+A pending entry goes when the state has seen its last dot; its command has left the backlog when it is decided too and no entry of it is left. A state may
+also hold a dot of ours which this folder never made: then somebody else speaks in its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from driftlog_crdt import Vector
+from driftlog_edge.ports import Family, Place
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import logged
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import Lives
+from driftlog_edge.store.pending import Fate, marks_of
+from driftlog_schemas.identity import document_key
+
+
+class Coverage:
+    """Compares states with the pending index of one replica."""
+
+    def __init__(self, journal: Journal, lives: Lives) -> None:
+        self._journal = journal
+        self._lives = lives
+
+    def drop_covered(
+        self, key: bytes, vector: Vector, writes: dict[Place, bytes | None], dropped: dict[int, None]
+    ) -> int:
+        """Pending entries of a document that its state covers go. Returns the highest own seq known to have been made there."""
+        highest = 0
+        for mark in marks_of(self._journal, key):
+            highest = mark.seq
+            if vector.get(mark.replica, 0) < mark.seq:
+                break
+            writes[Family.PENDING, keys.pending_key(key, mark.lsn)] = None
+            if mark.fate is not Fate.UNKNOWN and not self.elsewhere(key, mark.lsn, writes):
+                dropped[mark.lsn] = None
+        return highest
+
+    def elsewhere(self, key: bytes, lsn: int, writes: Mapping[Place, bytes | None]) -> bool:
+        """Is a command pending on another document than this one?"""
+        others = {document_key(document) for document, _ in logged(self._journal, lsn).command.ops} - {key}
+        places = [(Family.PENDING, keys.pending_key(other, lsn)) for other in others]
+        return any(place not in writes and self._journal.get(*place) is not None for place in places)
+
+    def highest_made(self, key: bytes) -> int:
+        """The highest seq of the pending entries of a document."""
+        return max((mark.seq for mark in marks_of(self._journal, key)), default=0)
+
+    def never_made(self, space: str, partition: int, vector: Vector, highest: int) -> bool:
+        """Does a state hold a dot of the life that writes there which this folder never made?"""
+        chain = self._lives.chain(space, partition)
+        return not chain.fork and vector.get(chain.replica, 0) > highest

@@ -1,0 +1,63 @@
+"""Conflicts of the held scopes, as the cloud publishes them: the latest record of each is kept as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from driftlog_edge.incoming.pulled import UNREADABLE, Pulled, passed_over
+from driftlog_edge.ports import Family, Place, Record
+from driftlog_edge.store.cursors import cursor_of, moved
+from driftlog_edge.store.generations import Generations
+from driftlog_edge.store.journal import Journal
+from driftlog_schemas.contract import InvalidInput
+from driftlog_schemas.messages import Conflict
+from driftlog_schemas.record_codecs import RecordCodecs
+
+
+class Disputes:
+    """Reads conflicts for one replica."""
+
+    def __init__(
+        self, generations: Generations, scopes: Collection[str], records: RecordCodecs, journal: Journal
+    ) -> None:
+        self._generations = generations
+        self._scopes = scopes
+        self._records = records
+        self._journal = journal
+
+    def forgotten(self, space: str, partition: int) -> dict[Place, bytes | None]:
+        """The writes that forget all conflicts of a partition."""
+        return {
+            (Family.CONFLICTS, key): None
+            for key, value in self._journal.scan(Family.CONFLICTS, b"")
+            if self._lies_in(self._records.decode_conflict(value), space, partition)
+        }
+
+    def _lies_in(self, conflict: Conflict, space: str, partition: int) -> bool:
+        try:
+            return self._generations.place(conflict.document.collection, conflict.document.scope) == (space, partition)
+        except InvalidInput:  # of a collection that this release does not declare
+            return False
+
+    def read(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
+        """What these records mean, with the cursor behind them."""
+        writes: dict[Place, bytes | None] = {}
+        changed = []
+        unreadable = 0
+        for record in records:
+            if record.value is None:
+                writes[Family.CONFLICTS, record.key] = None
+                continue
+            try:
+                conflict = self._records.decode_conflict(record.value)
+            except UNREADABLE as error:
+                passed_over(topic, record, error)
+                unreadable += 1
+                continue
+            if conflict.document.scope in self._scopes:
+                writes[Family.CONFLICTS, record.key] = record.value
+                changed.append(conflict.document)
+        if records:
+            before = cursor_of(self._journal, topic, partition)
+            writes.update(moved(topic, partition, before._replace(offset=records[-1].offset + 1)))
+        return Pulled(writes, tuple(changed), unreadable=unreadable)

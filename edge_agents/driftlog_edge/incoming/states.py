@@ -1,0 +1,253 @@
+"""Groups of states into confirmed rows.
+
+A state replaces what was confirmed if it has seen at least as much; if not (a frozen worker wrote late) the two are joined, so what
+was once confirmed never goes back. Pending entries whose every dot the confirmed vectors cover are dropped.
+
+A record without a value, in a worker's group, purges a document: its tombstone goes from here too, as it goes from the topic, so
+that who read it and who never did hold the same. Only a tombstone goes in this way, and none with changes of ours on it: the cloud
+purges what everybody knows to be deleted, so anything else is not its word.
+
+A worker's record that this release cannot read (a newer release's collection, field or type) is kept as it came, beside the rows: `incoming/unread`
+reads it again when it can. The same code fills a fresh generation (`incoming/returning`), where nothing is confirmed yet that readers see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from driftlog_crdt import DocumentState, Vector, dominates
+from driftlog_edge.incoming.coverage import Coverage
+from driftlog_edge.incoming.pulled import UNREADABLE, Pulled, passed_over
+from driftlog_edge.ports import Family, Place, Record
+from driftlog_edge.store import keys
+from driftlog_edge.store.cursors import Cursor
+from driftlog_edge.store.digests import changed_by, document_digest
+from driftlog_edge.store.generations import Generations, serving
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.lives import FOREIGN_DOT, Lives
+from driftlog_edge.store.pending import marks_of
+from driftlog_edge.store.stamps import Stamps
+from driftlog_schemas import groups
+from driftlog_schemas.identity import DocumentId, parse_document_key
+from driftlog_schemas.state_codec import StateCodec
+
+log = structlog.get_logger()
+
+AT_ONCE = 100
+"""Records that are read without letting others run."""
+
+
+@dataclass(slots=True)
+class _Landing:
+    """One write set while it is made. `generation` is where it goes, `served` what readers have."""
+
+    space: str
+    topic: str
+    partition: int
+    generation: int
+    served: int
+    writes: dict[Place, bytes | None] = field(default_factory=dict)
+    latest: dict[bytes, DocumentState | None] = field(default_factory=dict)
+    held: dict[bytes, int] = field(default_factory=dict)
+    """The highest own seq in what was confirmed before"""
+    digests: dict[str, int] = field(default_factory=dict)
+    changed: dict[bytes, DocumentId] = field(default_factory=dict)
+    unreadable: int = 0
+
+    @property
+    def fresh(self) -> bool:
+        return self.generation != self.served
+
+    def row(self, key: bytes) -> bytes:
+        return keys.confirmed_prefix(self.space, self.partition, self.generation) + key
+
+    def served_row(self, key: bytes) -> bytes:
+        return keys.confirmed_prefix(self.space, self.partition, self.served) + key
+
+
+class States:
+    """Reads states for one replica."""
+
+    def __init__(
+        self,
+        generations: Generations,
+        scopes: Collection[str],
+        codecs: Mapping[str, StateCodec],
+        journal: Journal,
+        lives: Lives,
+        stamps: Stamps,
+    ) -> None:
+        self._generations = generations
+        self._scopes = scopes
+        self._codecs = codecs
+        self._journal = journal
+        self._lives = lives
+        self._stamps = stamps
+        self.coverage = Coverage(journal, lives)
+
+    def read(
+        self, space: str, topic: str, partition: int, records: Sequence[Record], generation: int
+    ) -> Generator[None, None, Pulled]:
+        """What one or more whole groups mean for a generation of the partition's rows; the cursor is the caller's.
+
+        It stops after every few records, so that others may run; what they do is in what it returns. Stage that at once.
+        """
+        landing = _Landing(space, topic, partition, generation, serving(self._journal, space, partition))
+        for number, record in enumerate(records, 1):
+            if number % AT_ONCE == 0:
+                yield
+            self._land(record, landing)
+        for scope, change in landing.digests.items():
+            place = (Family.META, keys.digest_key(space, partition, generation, scope))
+            landing.writes[place] = changed_by(self._journal.get(*place), change)
+        dropped, forked = self._own(landing)
+        if forked:
+            chain = self._lives.chain(space, partition)
+            landing.writes.update(self._lives.written(space, partition, replace(chain, fork=FOREIGN_DOT)))
+        if landing.latest:
+            landing.writes.update(self._stamps.kept())
+        changed = () if landing.fresh else tuple(landing.changed.values())
+        branches = ((space, partition),) if forked else ()
+        return Pulled(landing.writes, changed, dropped=dropped, forked=branches, unreadable=landing.unreadable)
+
+    def vector(self, key: bytes, space: str, partition: int) -> Vector | None:
+        """What the row that is read of a document has seen; None for one that lies elsewhere or that nobody can read here."""
+        document = parse_document_key(key)
+        codec = self._codecs.get(document.collection)
+        if codec is None or self._generations.place(document.collection, document.scope) != (space, partition):
+            return None
+        raw = self._journal.get(Family.CONFIRMED, self._generations.key(self._journal, document))
+        try:
+            return {} if raw is None else codec.decode(raw).vector
+        except UNREADABLE:
+            return None
+
+    def _land(self, record: Record, landing: _Landing) -> None:
+        """One record into the write set."""
+        try:
+            document = parse_document_key(record.key)
+        except ValueError as error:
+            passed_over(landing.topic, record, error)
+            landing.unreadable += 1
+            return
+        if document.scope not in self._scopes:
+            return
+        codec = self._codecs.get(document.collection)
+        if codec is None:
+            if _by_worker(record):
+                landing.writes[Family.UNREAD, landing.row(record.key)] = record.value
+            return
+        try:
+            incoming = None if record.value is None else codec.decode(record.value)
+        except UNREADABLE as error:
+            self._keep(record, document, error, landing)
+            return
+        self._take(record, document, codec, incoming, landing)
+
+    def _keep(self, record: Record, document: DocumentId, error: Exception, landing: _Landing) -> None:
+        """A worker's record is one that a newer release can read; anybody else's is noise."""
+        if not _by_worker(record):
+            passed_over(landing.topic, record, error)
+            landing.unreadable += 1
+            return
+        log.warning(
+            "a state cannot be read by this release and is kept", document="/".join(document), reason=str(error)
+        )
+        landing.writes[Family.UNREAD, landing.row(record.key)] = record.value
+        landing.changed[record.key] = document
+
+    def _take(
+        self,
+        record: Record,
+        document: DocumentId,
+        codec: StateCodec,
+        incoming: DocumentState | None,
+        landing: _Landing,
+    ) -> None:
+        """A state, or a purge, that can be read."""
+        key, row, value = record.key, landing.row(record.key), record.value
+        if (Family.UNREAD, row) in landing.writes or self._journal.get(Family.UNREAD, row) is not None:
+            landing.writes[Family.UNREAD, row] = None  # the topic's newer word can be read
+            landing.changed[key] = document
+        before = self._before(key, codec, landing)
+        if incoming is None:
+            if before is None or not self._purges(record, codec, before, landing):
+                return
+        else:
+            if before is not None and not dominates(incoming.vector, before.vector):
+                incoming = codec.collection.document.join(before, incoming)
+                value = codec.encode(document, incoming)
+            self._observe(codec, incoming, record.timestamp_ms)
+        landing.latest[key] = incoming
+        landing.changed[key] = document
+        landing.writes[Family.CONFIRMED, row] = value
+        landing.digests[document.scope] = (
+            landing.digests.get(document.scope, 0) ^ document_digest(key, before) ^ document_digest(key, incoming)
+        )
+
+    def _before(self, key: bytes, codec: StateCodec, landing: _Landing) -> DocumentState | None:
+        """What the generation holds of a document."""
+        if key in landing.latest:
+            return landing.latest[key]
+        before = self._confirmed(landing.row(key), codec)
+        shown = self._confirmed(landing.served_row(key), codec) if landing.fresh else before
+        if shown is not None:
+            writer = self._lives.chain(landing.space, landing.partition).replica
+            landing.held[key] = shown.vector.get(writer, 0)
+        return before
+
+    def _confirmed(self, row: bytes, codec: StateCodec) -> DocumentState | None:
+        raw = self._journal.get(Family.CONFIRMED, row)
+        try:
+            return None if raw is None else codec.decode(raw)
+        except (
+            UNREADABLE
+        ):  # a newer release wrote it before this one was started again: what comes now stands in its place
+            return None
+
+    def _purges(self, record: Record, codec: StateCodec, before: DocumentState, landing: _Landing) -> bool:
+        """Does a record without a value take the document from here?"""
+        waiting = not landing.fresh and next(iter(marks_of(self._journal, record.key)), None) is not None
+        if _by_worker(record) and not waiting and codec.collection.document.deleted(before):
+            return True
+        log.warning("a purge that cannot be one is passed over", offset=record.offset)
+        return False
+
+    def _own(self, landing: _Landing) -> tuple[tuple[int, ...], bool]:
+        """What the states say of our own dots: lsns that are done, and whether somebody else makes such dots."""
+        dropped: dict[int, None] = {}
+        forked = False
+        for key, state in landing.latest.items():
+            if state is None:
+                continue
+            if landing.fresh:  # readers still see the old rows, with what is pending over them
+                highest = self.coverage.highest_made(key)
+            else:
+                highest = self.coverage.drop_covered(key, state.vector, landing.writes, dropped)
+            # A document that was not held tells nothing of who made its dots.
+            if key in landing.held:
+                known = max(highest, landing.held[key])
+                forked |= self.coverage.never_made(landing.space, landing.partition, state.vector, known)
+        return tuple(dropped), forked
+
+    def _observe(self, codec: StateCodec, state: DocumentState, at_ms: int) -> None:
+        self._stamps.read(at_ms)
+        kind = codec.collection.document
+        for name, stored in state.fields.items():
+            for write in kind.merge_type(name).writes(stored):
+                self._stamps.observe(write.hlc, at_ms)
+
+
+def _by_worker(record: Record) -> bool:
+    """Is it of a group? Nobody but a worker makes those."""
+    return groups.parse(record.headers).number >= 0
+
+
+def behind(cursor: Cursor, records: Sequence[Record], wall_ms: int) -> Cursor:
+    """Where a replica stands that has applied these records too."""
+    marks = (groups.parse(record.headers) for record in reversed(records))
+    group = next((mark.number for mark in marks if mark.last and mark.number >= 0), cursor.group)
+    return cursor._replace(offset=records[-1].offset + 1, group=group, wall_ms=wall_ms)

@@ -1,0 +1,96 @@
+"""Looks where the followed partitions stand in the broker: before they are followed, and now and then while they are.
+
+A client that consumes does not say that its topic was deleted and made again: it goes on at the same offset in the other one. So the agent asks for
+the topics' ids and extents with another client, first of all on each connection, and lets `incoming/landmarks` compare them. While it follows it
+looks at least every 15 seconds; each strong read looks too. What came in between from another life of a topic is undone, because the partition
+is then read again as a whole.
+
+Whether the replica was away for longer than tombstones are kept is asked once on each connection. Of the times that are known (its age, and when the cursor
+was last moved) the shortest counts. A clock that went back makes both unknown; then the partition is read again if it has anything new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from driftlog_edge.incoming.landmarks import Landmarks
+from driftlog_edge.link.freshness import Freshness
+from driftlog_edge.link.places import Places
+from driftlog_edge.ports import Asker, Clock, Extent
+from driftlog_edge.store.committer import Committer
+from driftlog_schemas import topics
+
+LOOK_SECONDS = 15.0
+TIMEOUT_SECONDS = 3.0
+
+
+class Lookout:
+    """Looks for one agent. `asker` is the client of the connection there is."""
+
+    def __init__(
+        self,
+        places: Places,
+        landmarks: Landmarks,
+        freshness: Freshness,
+        committer: Committer,
+        clock: Clock,
+        asker: Callable[[], Asker | None],
+    ) -> None:
+        self._places = places
+        self._landmarks = landmarks
+        self._freshness = freshness
+        self._committer = committer
+        self._clock = clock
+        self._asker = asker
+        self._kept: dict[str, float] = {}
+        self._next = 0.0
+
+    def due(self, now: float) -> bool:
+        """Is it time to look again?"""
+        return now >= self._next
+
+    def hurry(self) -> None:
+        """Look at the next occasion."""
+        self._next = 0.0
+
+    async def look(self, *, beginning: bool = False) -> dict[tuple[str, int], Extent] | None:
+        """What the broker has of all that is followed; None when what comes in must begin anew, at cursors that have changed.
+
+        Raises:
+            Unreachable: the broker does not answer.
+            DiskFull, StoreFailed: what follows could not be written.
+        """
+        asker = self._asker()
+        if asker is None:
+            return {}
+        self._next = self._clock.monotonic() + LOOK_SECONDS
+        found = await asker.extents([*self._places.all, *self._places.ops], TIMEOUT_SECONDS)
+        anew = False
+        for place, extent in found.items():
+            space, kind = self._places.described(place)
+            away = beginning and kind == "state" and await self._away(asker, space, place, extent)
+            if asker is not self._asker():
+                return {}
+            follows = self._landmarks.compare(space, kind, place, extent, self._clock.wall_ms(), away=away)
+            if follows.writes:
+                await self._committer.stage(follows.writes, sync=False)
+            anew |= follows.anew
+        return None if anew else found
+
+    async def _away(self, asker: Asker, space: str, place: tuple[str, int], extent: Extent) -> bool:
+        """May something have been deleted there that the topic does not tell any more?"""
+        cursor = self._landmarks.cursor(space, "state", place)
+        if not 0 < cursor.offset < extent.end:
+            return False
+        since_moved = (self._clock.wall_ms() - cursor.wall_ms) / 1000
+        known = [since_moved] if since_moved >= 0 else []
+        moment = self._freshness.since(place)
+        age = self._freshness.age(moment)
+        if moment is not None and moment.sure and age is not None:
+            known.append(age)
+        shortest = min(known, default=None)
+        topic = place[0]
+        if topic not in self._kept:
+            told = await asker.tombstones_kept(topic, TIMEOUT_SECONDS)
+            self._kept[topic] = topics.RETENTION_MS / 1000 if told is None else told
+        return shortest is None or shortest >= self._kept[topic]
