@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
@@ -25,6 +25,7 @@ from driftlog_infra.errors import FolderBusy, FolderUnusable, PortTaken, StartFa
 from driftlog_infra.ports import free_port
 from driftlog_infra.process import is_alive, start_time
 from driftlog_infra.server import EmbeddedServer
+from tests.admin_clients import admin_of
 from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
@@ -57,8 +58,7 @@ def consume(bootstrap: str, topic: str, count: int) -> list[bytes | None]:
 
 
 def create(bootstrap: str, topic: str) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap})  # the futures live only as long as it does
-    for future in admin.create_topics([NewTopic(topic, 1, 1)]).values():
+    for future in admin_of(bootstrap).create_topics([NewTopic(topic, 1, 1)]).values():
         future.result(15)
 
 
@@ -76,7 +76,7 @@ def test_records_go_in_and_come_out(broker: RunningBroker, make_topic: Callable[
 
 
 def test_topics_are_not_made_by_a_typo(broker: RunningBroker, fresh_name: Callable[[str], str]) -> None:
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin = admin_of(broker.bootstrap)
     admin.list_topics(fresh_name("typo"), timeout=10)
     assert fresh_name("typo") not in admin.list_topics(timeout=10).topics
 

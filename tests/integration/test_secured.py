@@ -20,6 +20,7 @@ from driftlog_infra import local
 from driftlog_infra.ports import free_port
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.settings import ConnectionSettings
+from tests.admin_clients import kept
 from tests.integration.cli.shell import Shell
 from tests.load.waiting import until
 
@@ -111,7 +112,7 @@ def test_who_is_not_let_in_is_told_in_one_line(shell: Shell, settings_file: Path
 def test_there_is_no_plain_way_in(settings_file: Path) -> None:
     bootstrap = ConnectionSettings.load(settings_file).kafka.bootstrap
     for settings in (KafkaSettings(bootstrap=bootstrap), KafkaSettings(bootstrap=bootstrap, security_protocol="ssl")):
-        client = AdminClient({**settings.client(), "log_level": 0})
+        client = kept(AdminClient({**settings.client(), "log_level": 0}))
         with pytest.raises(KafkaException):
             client.list_topics(timeout=3)
 

@@ -26,7 +26,7 @@ class Feeder:
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
-                # On partitions that are only just made a second batch may be taken before the first, which then is called a duplicate.
+                # A leader that is only just made may refuse the first batch and take the second: both would be reported as delivered.
                 "max.in.flight": 1,
                 "linger.ms": 5,
                 "message.timeout.ms": 300_000,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from tests.admin_clients import admin_of
+from tests.admin_clients import admin_of, kept
 
 PAUSE_SECONDS = 0.1
 
@@ -29,9 +29,8 @@ class Group:
         self._group = group
         self._topic = topic
         self._admin = admin_of(bootstrap)
-        self._consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
-        )
+        settings = {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
+        self._consumer = kept(Consumer(settings))
         self._partitions = [TopicPartition(topic, p) for p in range(partitions)]
         self.last = "nothing known"
         """What was seen last, for messages."""

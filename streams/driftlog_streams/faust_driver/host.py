@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
 from driftlog_streams.process.health import BEAT_SECONDS, Health
+from driftlog_streams.process.idle_spin import IdleSpin
 from driftlog_streams.process.logs import library_logs
 from driftlog_streams.process.metrics import WorkerMetrics
 from driftlog_streams.process.settings import WorkerSettings
@@ -200,7 +202,7 @@ class WorkerHost:
                 tasks.create_task(pump.mender.run())
                 if self._cloud is not None and self._publisher is not None:
                     tasks.create_task(self._forgetter(pump, self._cloud, self._publisher).run())
-                tasks.create_task(self._beat())
+                tasks.create_task(self._beat(pump))
         except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
             die(failed.exceptions[0])
 
@@ -219,9 +221,14 @@ class WorkerHost:
             pump.forgotten,
         )
 
-    async def _beat(self) -> None:
+    async def _beat(self, pump: MergePump) -> None:
+        spin = IdleSpin(BEAT_SECONDS)
         while True:
             self.health.beat()
+            spent = spin.beat(time.process_time(), pump.taken)
+            if spent is not None and self.health.owned is not None:
+                log.warning("busy without anything to do: does a client reconnect without pause?", cpu_seconds=spent)
+                self.metrics.idle_spins.inc()
             await asyncio.sleep(BEAT_SECONDS)
 
     # -- assignments

@@ -4,9 +4,9 @@ librdkafka keeps the order within a partition and retries within `message.timeou
 a worker that was expelled cannot have messages waiting for longer than it takes the group to notice, so the window for a
 frozen worker's late write is small. A longer broker outage ends the process, and the next life publishes the same again.
 
-A report without an error and without an offset is no delivery. librdkafka makes one where the broker has answered that it knows the
-sequence number already, and on a partition that is only just made that is not so: the second batch was taken first, the
-first one sent again is then called a duplicate, and is in no log.
+A report without an error and without an offset is no delivery. librdkafka makes one for batches that it takes for acknowledged because a later
+one is (seen in its log: "implicitly acked by subsequent batch success"). But a leader that is only just made may refuse the first batch of a
+producer that it does not know, and take the next one, which was on its way: then the first is in no log.
 """
 
 from __future__ import annotations

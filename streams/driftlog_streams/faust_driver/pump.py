@@ -91,6 +91,8 @@ class MergePump:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self.mender = Mender(rules.name, reader, quiet=lambda: not len(self._deck), mended=self._mended)
+        self.taken = 0
+        """Records that were merged in this life."""
         self.consumer: Any = None
         """The SafeConsumer to tell what is done."""
 
@@ -211,6 +213,7 @@ class MergePump:
             die(OrderBroken(f"{message.topic}[{partition}]: {offset} came where {following} was due"))
         self._next[message.tp] = offset + 1
         merger.merge(admission, offset, append_ms(message), event)
+        self.taken += 1
         self._gathered.look(merger.work, message.tp)
         self._wake.set()
 

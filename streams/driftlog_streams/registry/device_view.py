@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import cast
 
@@ -38,7 +38,35 @@ REGISTRY_SECONDS = 1.0
 """How long to wait before a registry that must be asked is asked again."""
 KEPT_UNREAD = 100
 """Records of an unknown schema that are tried again while nothing else is to be read."""
+DISBELIEVED_SECONDS = 60.0
+"""How often at most it is said that records are not believed; anybody may write them."""
 _PARTITION = 0
+
+
+class _Disbelieved:
+    """Counts records that are not believed, and says so now and then."""
+
+    def __init__(self) -> None:
+        self._said_at = -DISBELIEVED_SECONDS
+        self._unsaid: Counter[str] = Counter()
+        self._last = "", -1
+
+    def tell(self, why: str, device: str, offset: int) -> None:
+        """One more. The line has what came since the last line, by reason, and this one as a specimen."""
+        self._unsaid[why] += 1
+        self._last = device, offset
+        if time.monotonic() - self._said_at >= DISBELIEVED_SECONDS:
+            self.say()
+
+    def say(self) -> None:
+        """Say what was not said yet, if anything."""
+        if not self._unsaid:
+            return
+        device, offset = self._last
+        counts = dict(self._unsaid)
+        log.warning("records of the device registry are not believed", counts=counts, device=device, offset=offset)
+        self._said_at = time.monotonic()
+        self._unsaid.clear()
 
 
 class DeviceView:
@@ -65,6 +93,7 @@ class DeviceView:
         self._closed = threading.Event()
         self._known_at = 0.0
         self._mended: dict[str, float] = {}
+        self._disbelieved = _Disbelieved()
         self._unread: deque[tuple[bytes, bytes, int | None]] = deque(maxlen=KEPT_UNREAD)
         config = {
             **settings.client(),
@@ -194,8 +223,7 @@ class DeviceView:
             if ignored == UNKNOWN_SCHEMA and value is not None:
                 self._unread.append((key, value, append_ms))
             if ignored:
-                name = key[:64].decode(errors="replace")
-                log.warning("a record of the device registry is not believed", why=ignored, device=name, offset=offset)
+                self._disbelieved.tell(ignored, key[:64].decode(errors="replace"), offset)
             break
         self._reached(offset + 1)
 
@@ -221,6 +249,7 @@ class DeviceView:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(2.0)
+        self._disbelieved.say()
         self._consumer.close()
         self._asker.close()
         if self._producer is not None:

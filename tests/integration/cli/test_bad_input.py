@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import namespace
 from driftlog_schemas.topics_admin import TopicsAdmin
+from tests.admin_clients import admin_of
 from tests.integration.cli.shell import Shell
 from tests.running import RunningBroker
 
@@ -363,4 +363,4 @@ def test_something_else_at_an_agents_address_is_told(stocked: Shell, registry_ur
 
 def test_admin_is_reachable(broker: RunningBroker) -> None:
     """The sanity of the checks above: the broker that they look at is the one that the commands used."""
-    assert AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10).brokers
+    assert admin_of(broker.bootstrap).list_topics(timeout=10).brokers

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
 from driftlog_schemas.public_key import key_text
+from tests.admin_clients import admin_of
 from tests.integration.cli.shell import Ended, Shell
 from tests.load.fleet import operator
 
@@ -82,8 +83,7 @@ def settings_of(shell: Shell) -> dict[str, str]:
 def keep_writers_times(bootstrap: str, topic: str) -> None:
     entry = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": bootstrap})  # the futures die with it
-    for future in admin.incremental_alter_configs([resource]).values():
+    for future in admin_of(bootstrap).incremental_alter_configs([resource]).values():
         future.result(15)
 
 

@@ -542,8 +542,8 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "edge: a refused batch counts as delivered",
         f"{EDGE}/link/kafka_rim.py",
-        "None if error is None else str(error)",
-        "None",
+        "self._delivered(batch, None if error is None else str(error))",
+        "self._delivered(batch, None)",
         SHIPPING,
     ),
     Mistake(

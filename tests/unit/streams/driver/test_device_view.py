@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -189,3 +190,19 @@ class WriterIds(FixedIds):
 
     def id_of(self, text: str) -> int:
         return super().id_of(text + " ")
+
+
+def test_a_wall_of_noise_in_the_registry_is_counted_and_not_told_record_by_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[dict[str, object]] = []
+    monkeypatch.setattr(device_view.log, "warning", lambda event, **facts: said.append({"event": event, **facts}))
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(device_view, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=lambda seconds: None))
+    told = device_view._Disbelieved()
+    for offset in range(1000):
+        told.tell("foreign" if offset % 2 else "unsigned", "store-1", offset)
+    assert [line["counts"] for line in said] == [{"unsigned": 1}]
+    clock.now += device_view.DISBELIEVED_SECONDS
+    told.tell("foreign", "store-1", 1000)
+    assert said[1]["counts"] == {"foreign": 501, "unsigned": 499} and said[1]["offset"] == 1000

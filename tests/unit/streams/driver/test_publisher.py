@@ -68,7 +68,7 @@ async def fate_of(publisher: Publisher, *records: OutRecord) -> Fate:
 async def test_what_is_reported_without_an_offset_is_not_delivered(
     sending: Any, monkeypatch: pytest.MonkeyPatch, offset: int | None
 ) -> None:
-    """librdkafka's word for what the broker calls a duplicate; on a partition just made it is in no log (seen)."""
+    """librdkafka's word for what a later batch's success seems to have acknowledged; on a partition just made it is in no log."""
     monkeypatch.setattr(Message, "offset", lambda self: offset)
     fate = await fate_of(sending(), record(1))
     assert not fate.delivered and "without an offset" in fate.failed[0]
