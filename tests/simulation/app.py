@@ -162,6 +162,13 @@ for command in all_types.COMMANDS:
 CONTRACT = app.contract
 SPACE = CONTRACT.spaces["retail"]
 SHARED = "shared"
+
+
+def device_of_node(node: str) -> str:
+    """Whose folder a node has: `edge-1+2` is the second copy of that of `edge-1`, or given its identity file."""
+    return node.partition("+")[0]
+
+
 EDGES: dict[str, tuple[str, ...]] = {
     "store-1": ("s1", SHARED),
     "store-2": ("s2", "s4", SHARED),

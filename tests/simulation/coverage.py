@@ -14,6 +14,7 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus
 from tests.simulation.app import SPACE
 from tests.simulation.laws import Case
+from tests.simulation.reference import REPEATED
 
 WORLDS = 200
 """For how many worlds the numbers below are meant."""
@@ -45,6 +46,11 @@ AT_LEAST: Mapping[str, int] = {
     "a command met a full disk": 200,
     "a worker thawed after its session": 50,
     "a power cut": 80,
+    "a disk was set back": 30,
+    "a bit flipped in a stored prev": 30,
+    "a folder was copied and both ran": 60,
+    "an identity was used twice": 30,
+    "a command came by two lives and counted once": 5,
     "an edge caught up over holes": 200,
     "a command was rejected: locked": 100,
     "a command was rejected: builds_on_refused": 4,
@@ -71,6 +77,8 @@ def covered(case: Case) -> Counter[str]:
         found["a conflict was resolved" if resolved else "a conflict opened"] += 1
     found.update(_of_types(case))
     found["a command was sent more than once"] += case.reference.repeated
+    brought = [decision.code == REPEATED for decision in case.reference.decisions.values()]
+    found["a command came by two lives and counted once"] += sum(brought)
     found["an edge caught up over holes"] += sum(cut.catching_up for cut in history.cuts)
     return found
 

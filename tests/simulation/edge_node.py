@@ -28,7 +28,7 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.state_codec import META, codecs_of
 from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
 from tests.simulation import all_types
-from tests.simulation.app import CONTRACT, PARTITIONS, SHARED, SPACE
+from tests.simulation.app import CONTRACT, PARTITIONS, SHARED, SPACE, device_of_node
 from tests.simulation.clock import DeviceClock
 from tests.simulation.disk import Disk
 from tests.simulation.disk_store import DiskStore
@@ -90,7 +90,10 @@ class EdgeProcess:
         self._store = DiskStore(node.disk)
         self._codecs = codecs_of(dict(SPACE.collections), world.ids)
         config = EdgeConfig(
-            data_dir=Path(node.name), identity=Path(node.name), scopes=list(node.scopes), batches_in_flight=IN_FLIGHT
+            data_dir=Path(node.name),
+            identity=Path(device_of_node(node.name)),
+            scopes=list(node.scopes),
+            batches_in_flight=IN_FLIGHT,
         )
         self._agent = Agent(CONTRACT, config, route=self.route, ids=world.ids, clock=Wall(node), saw=self._saw)
         self._consistent_from: dict[int, int] = {}
@@ -394,6 +397,19 @@ class EdgeNode:
         self._again.clear()
         self.world.history.restored.append(Restored(self.name, taken_ms, self.world.scheduler.now))
         self.world.history.situation("a disk was set back")
+
+    def cloned(self, *, empty: bool, start_ms: int) -> EdgeNode:
+        """Somebody copies the folder (or gives away the identity file alone), and a second agent of the device runs beside this one."""
+        world = self.world
+        copies = sum(device_of_node(name) == device_of_node(self.name) for name in world.edges)
+        twin = EdgeNode(world, f"{device_of_node(self.name)}+{copies}", self.scopes)
+        world.edges[twin.name] = twin
+        if not empty:
+            self.disk.sync()
+            twin.disk.restore(self.disk.backup())
+        world.scheduler.after(start_ms, f"{twin.name} start", twin.start)
+        world.history.situation("an identity was used twice" if empty else "a folder was copied and both ran")
+        return twin
 
     def flip(self) -> None:
         """One bit of what a chain's next batch will name as the one before it."""

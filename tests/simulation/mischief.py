@@ -17,6 +17,7 @@ from tests.simulation.group import OPS, SESSION_MS
 from tests.simulation.scheduler import EPOCH_MS
 
 if TYPE_CHECKING:
+    from tests.simulation.edge_node import EdgeNode
     from tests.simulation.world import World
 
 COMPACTED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, conflicts_topic, parked_topic))
@@ -48,6 +49,10 @@ def plan(world: World) -> None:
         if faults.restores:
             _some(world, 2, f"{edge.name} backup", edge.backup)
             _some(world, 2, f"{edge.name} restore", edge.restore)
+        if faults.clones:
+            _some(world, 1, f"{edge.name} clone", lambda e=edge: clone(world, e))
+            _some(world, 1, f"{edge.name} clone goes away", lambda e=edge: clone_that_was_away(world, e))
+            _some(world, 1, f"{edge.name} twin", lambda e=edge: twin_of(world, e))
         if faults.flips:
             _some(world, 1, f"{edge.name} flip", edge.flip)
     for worker in world.workers:
@@ -66,6 +71,32 @@ def plan(world: World) -> None:
             _some(world, 4, f"compact {topic}", lambda t=topic: world.log.compact(t))
     if faults.forgeries:
         _some(world, 2, "forgery", lambda: forge(world))
+
+
+def clone(world: World, edge: EdgeNode) -> None:
+    """A folder is copied while it has no way to the cloud; both write on, and find the way at about the same time."""
+    scheduler, network = world.scheduler, world.network
+    length = scheduler.between(2_000, max(4_000, world.length_ms // 4))
+    if network.healed or not network.cut_off(edge.name, length):
+        return
+
+    def copied() -> None:
+        twin = edge.cloned(empty=False, start_ms=1)
+        network.cut_off(twin.name, length - length // 2 + scheduler.between(0, 2_000))
+
+    scheduler.after(length // 2, f"{edge.name} is copied", copied)
+
+
+def clone_that_was_away(world: World, edge: EdgeNode) -> None:
+    """A copy that nobody starts for a long time."""
+    if not world.network.healed:
+        edge.cloned(empty=False, start_ms=world.scheduler.between(world.length_ms // 2, world.length_ms))
+
+
+def twin_of(world: World, edge: EdgeNode) -> None:
+    """A second agent is given the identity file."""
+    if not world.network.healed:
+        edge.cloned(empty=True, start_ms=1)
 
 
 def _some(world: World, most: int, label: str, action) -> None:  # type: ignore[no-untyped-def]  # any callable will do

@@ -40,6 +40,14 @@ class Network:
         cuts.append((start_ms, end_ms))
         cuts.sort()
 
+    def cut_off(self, node: str, length_ms: int) -> bool:
+        """Cut a link from now on for a while, unless it is cut then anyway. Was it?"""
+        now = self.scheduler.now
+        if any(start < now + length_ms and now < end for start, end in self._cuts.get(node, [])):
+            return False
+        self.cut(node, now, now + length_ms)
+        return True
+
     def heal(self) -> None:
         """End all cuts, now and for good."""
         self.healed = True

@@ -309,6 +309,7 @@ class Host(WorkerHost):
         self._slot = process.name
         self.metrics = WorkerMetrics(SPACE.name)
         self._devices = process.world.devices  # type: ignore[assignment]
+        self._cloud = None
         self._recovery = Recovery(process)
         self._recovered = {}
         self._store = None

@@ -57,6 +57,7 @@ class Faults:
     forgeries: bool
     restores: bool
     flips: bool
+    clones: bool
 
     @classmethod
     def drawn(cls, scheduler: Scheduler) -> Faults:
@@ -95,6 +96,8 @@ class World:
         self.faults = Faults.drawn(self.scheduler)
         self.scheduler.note(f"faults: {self.faults}")
         self.length_ms = self.scheduler.random.choice((2, 10, 60)) * MINUTE_MS
+        self.batch_ops = self.scheduler.random.choice((2, 5, 400))
+        """So many changes an agent seals into a batch at most."""
         self.ids = FixedIds()
         self.rules = SpaceRules(SPACE, self.ids)
         self.log = SimulatedLog(self.scheduler, space_topics(SPACE.name, PARTITIONS))
@@ -157,7 +160,7 @@ class World:
         self.network.heal()
         for worker in self.workers:
             worker.heal()
-        for edge in self.edges.values():
+        for edge in [*self.edges.values()]:
             edge.heal()
 
     def unrest(self) -> str:
