@@ -1,7 +1,8 @@
-"""`driftlog parked list|show|retry`: what the cloud has set aside, and why.
+"""`driftlog parked list|show|retry|drop`: what the cloud has set aside, and why.
 
-A parked command needs nobody: it is merged by itself when the change that it waits for comes. There is no `drop`: every later
-change of that replica to those documents builds on it and would wait for ever.
+A parked command needs nobody: it is merged by itself when the change that it waits for comes, or given back to its device when it has waited
+for as long as a partition remembers. It cannot be dropped: every later change of that replica to those documents builds on it. What is
+quarantined can be given to the workers again, or taken off the list by who has seen it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
+from driftlog_streams.core.net import ONE_COMMAND
 from driftlog_streams.reading.set_aside import QUARANTINED, SetAside, read_set_aside, send_again
+from driftlog_streams.reading.set_aside import drop as drop_seen
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -89,8 +92,8 @@ def retry(
 ) -> None:
     """Append a quarantined record to the op topic once more, as it came.
 
-    For records of which nothing was taken (a schema that nobody could name, a batch that failed whole). Where single commands were
-    quarantined their device was told and sends them again by itself; the retry then changes nothing.
+    For records of which nothing was taken: a schema that nobody could name, a batch that failed whole. A command that was quarantined by
+    itself cannot be retried from here: its device was told, keeps it, and sends it again in another batch.
 
     Example: driftlog parked retry 0:1742 --app shop:app
     """
@@ -98,11 +101,42 @@ def retry(
     one = _one(id, app, settings, cache)
     if one.what != QUARANTINED:
         fail(f"{id} waits for an earlier change", "it is merged by itself when that comes: look after its device")
+    if one.code == ONE_COMMAND:
+        fail(
+            f"{id} is a command whose batch was taken: the same record again would change nothing",
+            "its device keeps it and sends it again by itself; mend what the reason names, then `parked drop` it from this list",
+        )
     send_again(settings.kafka, one)
     if json:
         emit({"id": one.id, "space": one.space, "partition": one.partition}, as_json=True, table=lambda: "")
     else:
         out.print(f"the record {one.id} is in {one.space}.ops once more; a worker decides it anew")
+
+
+@app.command()
+@told
+def drop(
+    id: Id,
+    app: AppOption,
+    bootstrap: Bootstrap = None,
+    registry: Registry = None,
+    config: Config = None,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Take a quarantined record off the list: you have seen it. Nothing of it is merged by that, and nothing undone.
+
+    Example: driftlog parked drop 0:1742 --app shop:app
+    """
+    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
+    one = _one(id, app, settings, cache)
+    if one.what != QUARANTINED:
+        fail(
+            f"{id} waits for an earlier change, and later ones of its device wait for it: it cannot be dropped",
+            "look after its device; what has waited for too long is given back to it",
+        )
+    drop_seen(settings.kafka, one)
+    emit({"id": one.id, "space": one.space}, as_json=json, table=lambda: f"{one.id} is off the list")
 
 
 def _read(target: str, settings: ConnectionSettings, cache: Path) -> list[SetAside]:

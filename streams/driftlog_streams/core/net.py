@@ -29,6 +29,8 @@ from driftlog_streams.errors import WorkerError
 
 log = structlog.get_logger()
 
+ONE_COMMAND = "unforeseen_command"
+"""Code of a command that was quarantined by itself: its batch was taken, and its device sends it again in another."""
 FATAL = (WorkerError, OSError, MemoryError)
 """Not the record's fault."""
 Take: TypeAlias = Callable[[Merged], None]
@@ -74,7 +76,7 @@ class Net:
         self._partition.work.outcomes.append(
             self._partition.records.quarantined(
                 arrival.value,
-                "unforeseen",
+                ONE_COMMAND,
                 reason,
                 arrival.offset,
                 arrival.append_ms,

@@ -1,13 +1,17 @@
 """What a space has set aside: commands that wait in `<space>.parked`, records that nobody could decide in `<space>.quarantine`.
 
 A record of the quarantine can be given to the op topic once more: the bytes as they came, in their partition, keyed by their device
-(where that could be read). It is admitted and decided anew there; whatever of it was merged meanwhile is a duplicate. Nothing here takes a parked command away: only the merge
-knows whether its gap is closed, and later changes of its replica to the same documents would go on waiting for what a person removed.
+(where that could be read). It is admitted and decided anew there; whatever of it was merged meanwhile is a duplicate. A person who has seen
+one may take it off the list: a word in the quarantine itself says so, and both go with the topic's retention. Nothing here takes a parked
+command away: only the merge knows whether its gap is closed, and later changes of its replica to the same documents would go on waiting
+for what a person removed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError, Message, Producer
@@ -25,6 +29,8 @@ log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 15.0
 PARKED, QUARANTINED = "parked", "quarantined"
+DROPPED = "driftlog.dropped"
+"""The header of a word that a person has seen a record of the quarantine; its value is the record's offset in the op topic."""
 _UNREADABLE = (Undecodable, UnknownSchema, ValueError)
 """Anybody's tool may write to a topic."""
 
@@ -57,13 +63,33 @@ def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, code
             waiting[partition, record.key] = found
     kept: dict[str, SetAside] = {}
     for partition, record in whole_topic(kafka, topics.quarantine_topic(space), partitions):
-        if record.value is not None and (found := _quarantined(space, partition, record, codecs)) is not None:
+        if record.value is None:
+            for offset in (value or b"" for name, value in record.headers if name == DROPPED):
+                kept.pop(f"{partition}:{offset.decode(errors='replace')}", None)
+        elif (found := _quarantined(space, partition, record, codecs)) is not None:
             kept[found.id] = found
     return sorted((*waiting.values(), *kept.values()), key=lambda one: (one.append_ms, one.id))
 
 
 def send_again(kafka: KafkaSettings | str, one: SetAside) -> None:
     """Give a record of the quarantine to the op topic again. Raises `DeliveryFailed`."""
+    _produce(kafka, topics.ops_topic(one.space), one.partition, one.device_id, one.record)
+
+
+def drop(kafka: KafkaSettings | str, one: SetAside) -> None:
+    """Take a record of the quarantine off the list. Raises `DeliveryFailed`."""
+    topic, seen = topics.quarantine_topic(one.space), {DROPPED: str(one.offset).encode()}
+    _produce(kafka, topic, one.partition, one.device_id, None, seen)
+
+
+def _produce(
+    kafka: KafkaSettings | str,
+    topic: str,
+    partition: int,
+    key: str,
+    value: bytes | None,
+    headers: Mapping[str, bytes] | None = None,
+) -> None:
     failures: list[str] = []
 
     def on_delivery(error: KafkaError | None, message: Message) -> None:
@@ -72,8 +98,8 @@ def send_again(kafka: KafkaSettings | str, one: SetAside) -> None:
 
     timeout_ms = int(TIMEOUT_SECONDS * 1000)
     producer = Producer({**kafka_at(kafka).client(), "acks": "all", "message.timeout.ms": timeout_ms, "log_level": 0})
-    topic = topics.ops_topic(one.space)
-    producer.produce(topic, one.record, one.device_id.encode(), one.partition, on_delivery)
+    produce: Any = producer.produce
+    produce(topic, value, key.encode(), partition, on_delivery, headers=list((headers or {}).items()) or None)
     if producer.flush(TIMEOUT_SECONDS + 1) or failures:
         raise DeliveryFailed(f"the broker did not take the record: {failures or 'no answer'}", "see the broker's log")
 

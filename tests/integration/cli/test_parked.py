@@ -12,6 +12,7 @@ from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import encode_body
 from driftlog_schemas.messages import Batch, ParkedCommand, Quarantined
 from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_streams.core.net import ONE_COMMAND
 from tests.integration.cli.shell import Shell
 from tests.integration.conftest import LoadRun
 from tests.running import RunningBroker
@@ -91,3 +92,21 @@ def test_a_quarantined_record_comes_again_as_it_was(shell: Shell, run: LoadRun, 
     found = consumer.consume(1, 20)
     consumer.close()
     assert [(message.key(), message.value()) for message in found] == [(b"store-2", RECORD)]
+
+
+def test_what_a_person_has_seen_leaves_the_list_and_what_waits_does_not(shell: Shell) -> None:
+    shell.run("parked", "drop", WAITS, *APP).assert_failed(1, "it cannot be dropped", "look after its device")
+    assert shell.run("parked", "drop", "1:17", *APP, "--json").data["id"] == "1:17"
+    assert [one["id"] for one in shell.run("parked", "list", *APP, "--json").data] == [WAITS]
+    shell.run("parked", "drop", "1:17", *APP).assert_failed(1, "nothing of id '1:17'", "parked list")
+
+
+def test_a_command_that_was_quarantined_by_itself_is_its_devices_to_send_again(
+    shell: Shell, run: LoadRun, broker: RunningBroker
+) -> None:
+    codecs = RecordCodecs(run.ids)
+    kept = Quarantined(ONE_COMMAND, "KeyError", 1, 18, 1_750_000_000_002, "store-2.a", RECORD)
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+    producer.produce(topics.quarantine_topic(run.space.name), codecs.encode_quarantined(kept), b"store-2", 1)
+    assert producer.flush(30) == 0
+    shell.run("parked", "retry", "1:18", *APP).assert_failed(1, "would change nothing", "sends it again by itself")

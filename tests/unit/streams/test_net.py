@@ -96,7 +96,7 @@ def test_what_nobody_foresaw_is_set_aside_and_the_rest_flows(
     assert (cloud.value(stock(), "on_hand"), cloud.value(stock(), "name")) == (3, "")
     assert (cloud.value(ledger(), "sold"), cloud.value(stock("milk"), "on_hand")) == (2, 1)
     (set_aside,) = cloud.quarantined()
-    assert (set_aside.offset, set_aside.replica, set_aside.code) == (1, "store-1.1", "unforeseen")
+    assert (set_aside.offset, set_aside.replica, set_aside.code) == (1, "store-1.1", "unforeseen_command")
     assert cloud.admit(set_aside.record)
     assert cloud.acknowledged == [0, 1, 2]
 

@@ -51,7 +51,7 @@ def test_its_command_is_quarantined_and_the_queue_goes_on(cloud: Cloud, tmp_path
     cloud.merge(command("bad", change(stock(), "name", "set", "forever", 1)))
     cloud.merge(command("good", count(stock("milk"), 1, 1)))
     assert cloud.verdicts() == {"bad": "deferred quarantined", "good": "accepted"}
-    assert [q.code for q in cloud.quarantined()] == ["unforeseen"]
+    assert [q.code for q in cloud.quarantined()] == ["unforeseen_command"]
 
 
 STUBBORN = """
