@@ -1,0 +1,196 @@
+"""Small worlds at random: devices that come and go, write, delete and make anew, a cloud that forgets at any moment, crashes and late copies.
+
+Whatever happens, a replay of the op log alone gives the same bytes, and what a document says is what those wrote who are later than
+its last purge.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from driftlog_crdt import PAST, DocumentState, Op
+from driftlog_crdt.causal import MOST_FORGOTTEN
+from driftlog_schemas.batch_codec import decode_body
+from driftlog_schemas.forgetting_codec import digest_of
+from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId
+from driftlog_schemas.messages import DocumentOp, Forgetting
+from driftlog_streams.core import memory
+from driftlog_streams.core.flight import Stage
+from tests.unit.streams.cloud import Cloud, command, key, stock
+
+DOCUMENTS = [stock(f"d{number}") for number in range(3)]
+STEPS = 220
+
+
+@pytest.fixture(autouse=True)
+def fold_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handful of lives is enough."""
+    monkeypatch.setattr(memory, "FOLD_FROM", 4)
+
+
+class Writer:
+    """A life that has read the partition up to `read`, and writes on what it saw then."""
+
+    def __init__(self, world: World, replica: str) -> None:
+        self.world, self.replica = world, replica
+        self.read = -1
+        self.views: dict[DocumentId, DocumentState] = {}
+
+    def catch_up(self) -> None:
+        """It sees all that is merged; its own ops are in it, for they were answered."""
+        kind = self.world.cloud.rules.collections["Stock"].type
+        self.read = self.world.cloud.end - 1
+        self.views = {document: kind.copy(self.world.cloud.state(document)) for document in DOCUMENTS}
+
+    def write(self, random: Random) -> None:
+        kind = self.world.cloud.rules.collections["Stock"].type
+        document = random.choice(DOCUMENTS)
+        view = self.views.setdefault(document, kind.new())
+        if random.random() < 0.3 and kind.exists(view):
+            op = kind.prepare(view, self.replica, self.world.tick(), "", "delete", None)
+        elif random.random() < 0.3:
+            op = kind.prepare(view, self.replica, self.world.tick(), "name", "set", f"n{self.world.time}")
+        else:
+            op = kind.prepare(view, self.replica, self.world.tick(), "on_hand", "increment", 1)
+        kind.apply(view, op)
+        self.world.append(self, document, op)
+
+
+class World:
+    """One partition and its log."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.cloud = Cloud()
+        self.log: list[bytes] = []
+        self.time = 0
+        self.lives = 0
+        self.writers = [self.born() for _ in range(3)]
+        self.purges = self.refused = self.crashes = 0
+
+    def tick(self) -> int:
+        self.time += 1
+        return self.time << 16
+
+    def born(self) -> Writer:
+        self.lives += 1
+        writer = Writer(self, f"store-1.{self.lives:x}")
+        writer.catch_up()
+        return writer
+
+    def append(self, writer: Writer, document: DocumentId, op: Op) -> None:
+        name = f"c{self.time}"
+        value = self.cloud.batch(command(name, DocumentOp(document, op)), replica=writer.replica, read=writer.read)
+        self.put(value)
+        row = self.cloud.merger._at.book.get(writer.replica)
+        if row is None or row.ended or row.notice is not None or (row.entries and row.entries[-1].outcomes):
+            self.refused += 1  # away, retired, purged, or it waits: the device goes on in a new life, and has read all
+            self.writers[self.writers.index(writer)] = self.born()
+
+    def put(self, value: bytes) -> None:
+        self.log.append(value)
+        self.cloud.merge_value(value)
+
+    def forget(self) -> None:
+        """At any moment, with a floor that anybody may be below, and tombstones as they are now or were a moment ago."""
+        cloud, random = self.cloud, self.random
+        cloud.fly()
+        dead = [d for d in DOCUMENTS if cloud.rules.collections["Stock"].type.deleted(cloud.state(d))]
+        purge = {key(d): digest_of(cloud.state(d).vector) for d in dead}
+        known = cloud.merger.forgotten
+        floor = max(cloud.end - random.choice([0, 1, 5, 30]) - 1, known.forgot[-1].floor if known else 0, 0)
+        if dead and floor < cloud.end - 1 and random.random() < 0.5:
+            floor = cloud.end - 1  # a tombstone goes only when it lies below the floor
+        elif floor < cloud.end - 1:
+            purge = {}
+        silent = {f"store-1.{random.randint(1, self.lives):x}": "store-1" for _ in range(3)}
+        value = cloud.batch(replica=CLOUD_REPLICA, floor=1 << 30, forget=Forgetting(floor, silent, purge))
+        if random.random() < 0.3:
+            random.choice(self.writers).write(random)
+        self.purges += bool(purge)
+        self.put(value)
+
+    def crash(self) -> None:
+        """Rows are out, and some of the states or none; what was not acknowledged is read again."""
+        cloud = self.cloud
+        self.crashes += 1
+        first = cloud.merger.committed
+        if not cloud.merger.work.empty:
+            flight = cloud.seal()
+            (part,) = flight.partitions
+            urgent = {r.key.decode() for r in flight.records(Stage.FIRST)}
+            cloud.rows.update((replica, row) for replica, row in part.rows if replica in urgent)
+            if self.random.random() < 0.5:
+                cloud.store.update(part.writes[: self.random.randint(0, len(part.writes))])
+                cloud.gone.update(part.passed.gone)
+            cloud.published += flight.records(Stage.FIRST)
+        cloud.new_life(committed=first)
+        cloud.restore_parked()
+        cloud.merger.resume(first)
+        for offset, value in list(enumerate(self.log))[first:]:
+            cloud.merge_value(value, offset=offset)
+
+    def live(self) -> None:
+        for _ in range(STEPS):
+            chance = self.random.random()
+            writer = self.random.choice(self.writers)
+            if chance < 0.55:
+                writer.write(self.random)
+            elif chance < 0.75:
+                writer.catch_up()
+            elif chance < 0.83:
+                self.forget()
+            elif chance < 0.9:
+                self.cloud.fly()
+            elif chance < 0.95:
+                self.crash()
+            elif self.log:
+                self.put(self.random.choice(self.log))
+        self.cloud.fly()
+
+
+def increments(world: World, document: DocumentId, after: int) -> int:
+    """How many increments of a document stand in the log after this offset."""
+    found = 0
+    for value in world.log[after + 1 :]:
+        batch = decode_body(world.cloud.rules.batches.open(value).body)
+        for one in (pair for sent in batch.commands for pair in sent.ops):
+            found += one.document == document and one.op.kind == "increment"
+    return found
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_replay_of_the_log_alone_gives_the_same_bytes(seed: int) -> None:
+    world = World(seed)
+    world.live()
+    again = Cloud()
+    again.devices = world.cloud.devices
+    for value in world.log:
+        again.merge_value(value)
+        if world.random.random() < 0.1:
+            again.fly()
+    again.fly()
+    one, other = ({k: v for k, v in c.store.items() if v is not None} for c in (world.cloud, again))
+    assert one == other
+    for document in DOCUMENTS:  # nothing of before its last purge has come back
+        purged = world.cloud.gone.get(key(document), -1)
+        assert world.cloud.value(document, "on_hand") <= increments(world, document, purged)  # type: ignore[operator]
+
+
+def test_the_worlds_meet_what_they_are_for() -> None:
+    worlds = [World(seed) for seed in range(12)]
+    for world in worlds:
+        world.live()
+    assert sum(world.purges for world in worlds) > 20
+    assert sum(world.refused for world in worlds) > 20
+    codes = [
+        row.notice.code
+        for world in worlds
+        for number in range(1, world.lives)
+        if (row := world.cloud.merger._at.book.get(f"store-1.{number:x}")) is not None and row.notice is not None
+    ]
+    assert {"away", "retired"} <= set(codes)
+    pasts = [world.cloud.state(d).vector.get(PAST, 0) & MOST_FORGOTTEN for world in worlds for d in DOCUMENTS]
+    assert sum(map(bool, pasts)) > 5, "documents have folded"
