@@ -97,9 +97,12 @@ class EmbeddedBroker(EmbeddedServer):
         heap: str = "320m",
         detached: bool = False,
         security: Security | None = None,
+        properties: str = "",
     ) -> None:
+        """`properties`: further lines of Kafka's own, for other ways in or a cluster of several; of two for one name the last counts."""
         super().__init__(folder, port, detached=detached, security=security)
         self._heap = heap
+        self._properties = properties
 
     @property
     def bootstrap(self) -> str:
@@ -135,7 +138,7 @@ class EmbeddedBroker(EmbeddedServer):
         text = _PROPERTIES.format(host=LOOPBACK, port=self.port, controller=free_port(), logs=logs, listener=listener)
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)  # the user's password will stand in it
-        path.write_text(text + self._secured())
+        path.write_text(text + self._secured() + self._properties)
         return path
 
     def _format_once(self, logs: Path, classpath: str) -> None:
