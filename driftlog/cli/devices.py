@@ -31,19 +31,19 @@ from driftlog.cli.terminal import (
 from driftlog.fields.options import milliseconds
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.devices import Device, DeviceStatus
-from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.core.rights import FORGET
-from driftlog_streams.registry.enrolment import Enrolment
+from driftlog_streams.registry.enrolment import Enrolment, Signs
 
 app = typer.Typer(
     no_args_is_help=True, help="Who may write. Example: driftlog devices enrol store-1 --out store-1.json"
 )
 
+_NONE = Signs()
 DeviceArgument = Annotated[str, typer.Argument(help="Name of the device: letters, digits, '-' or '_'.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where the identity file goes; default: DEVICE.json.")]
 KeepKeys = Annotated[bool, typer.Option("--keep-keys", help="Let the keys of before go on counting.")]
@@ -172,25 +172,25 @@ def list_(
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
-    """All devices. Example: driftlog devices list --json"""
+    """All devices; `cloned` is one that began too many lives within an hour: is its folder or key copied?
+
+    Example: driftlog devices list --json
+    """
     with _enrolment(bootstrap, registry, config, cache) as enrolment:
-        devices, gone = enrolment.all(), enrolment.farewells()
+        devices, signs = enrolment.all(), enrolment.signs()
     lines = [
         (
             d.device_id,
-            _status(d, gone.get(d.device_id, ())),
+            _status(d, signs),
             ", ".join(d.latest.scopes),
             ", ".join(d.latest.permissions),
             _end(d),
+            "cloned" if d.device_id in signs.cloned else "",
         )
         for d in devices
     ]
-    columns = ("device", "status", "scopes", "permissions", "until")
-    emit(
-        [_data(d, gone.get(d.device_id, ())) for d in devices],
-        as_json=json,
-        table=lambda: rows("devices", columns, lines),
-    )
+    columns = ("device", "status", "scopes", "permissions", "until", "look at")
+    emit([_data(d, signs) for d in devices], as_json=json, table=lambda: rows("devices", columns, lines))
 
 
 @app.command()
@@ -205,8 +205,8 @@ def show(
 ) -> None:
     """One device, with the history of its keys and terms. Example: driftlog devices show store-1"""
     with _enrolment(bootstrap, registry, config, cache) as enrolment:
-        line, gone = enrolment.find(device), enrolment.farewells()
-    data = _data(line, gone.get(device, ()))
+        line, signs = enrolment.find(device), enrolment.signs()
+    data = _data(line, signs)
     emit(data, as_json=json, table=lambda: facts(line.device_id, data))
 
 
@@ -278,20 +278,21 @@ def _end(device: Device) -> str:
     return moment(device.latest.not_after_ms) if device.latest.not_after_ms else ""
 
 
-def _status(device: Device, farewells: Sequence[Farewell]) -> str:
+def _status(device: Device, signs: Signs) -> str:
     """`wiped` once a replica with a key that counts has said that it is gone."""
     latest = device.latest.status
     current = {key.key_id for key in device.keys if not key.until_ms}
+    farewells = signs.farewells.get(device.device_id, ())
     done = latest is DeviceStatus.WIPE and any(farewell.key_id in current for farewell in farewells)
     return "wiped" if done else latest.value
 
 
-def _data(device: Device, farewells: Sequence[Farewell] = ()) -> dict[str, Any]:
+def _data(device: Device, signs: Signs = _NONE) -> dict[str, Any]:
     latest, now = device.latest, time.time_ns() // 1_000_000
     return {
         "device_id": device.device_id,
         "version": device.version,
-        "status": _status(device, farewells),
+        "status": _status(device, signs),
         "status_since": moment(latest.from_ms),
         "enrolled": moment(device.terms[0].from_ms),
         "scopes": list(latest.scopes),
@@ -300,8 +301,9 @@ def _data(device: Device, farewells: Sequence[Farewell] = ()) -> dict[str, Any]:
         "keys": sorted(key.key_id for key in device.keys if key.counts_at(now)),
         "wiped": [
             {"key_id": f.key_id, "replica": f.replica, "unconfirmed_commands_lost": f.lost, "at": moment(f.said_ms)}
-            for f in farewells
+            for f in signs.farewells.get(device.device_id, ())
         ],
+        "cloned": moment(signs.cloned[device.device_id]) if device.device_id in signs.cloned else None,
         "key_history": [
             {
                 "key_id": key.key_id,

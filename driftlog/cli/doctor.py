@@ -29,7 +29,9 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_streams.core.life_watch import MAX_LIVES
 from driftlog_streams.errors import WorkerError
+from driftlog_streams.reading.births import cloned_devices
 from driftlog_streams.registry.device_view import DeviceView
 
 app = typer.Typer(no_args_is_help=False)
@@ -150,6 +152,7 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
         try:
             view.start(READ_SECONDS)
             lines = view.lines
+            cloned = cloned_devices(settings.kafka, RecordCodecs(CachedRegistry(settings.registry, Path(cache))))
         except WorkerError as error:
             yield Finding("wrong", topics.DEVICES, str(error), error.remedy)
             return
@@ -177,6 +180,13 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
             f"device {name}",
             "its line was written over by somebody else",
             "start a worker: it puts the line back",
+        )
+    for name, at in sorted(cloned.items()):
+        yield Finding(
+            "note",
+            f"device {name}",
+            f"it began more than {MAX_LIVES} lives within an hour, the last one at {moment(at)}",
+            f"see whether its folder or identity file was copied; if so: `driftlog devices enrol {name}`",
         )
     if settings.trust.root is None and lines.root is not None:
         yield Finding(

@@ -174,6 +174,8 @@ class ChainRow:
     """Commands first written in this ended life that came in by later ones, by the short digest of their id."""
     forgot: tuple[Forgot, ...] = ()
     """Only of the cloud's own replica: what its partition forgot, oldest first."""
+    born_ms: int = 0
+    """Append time of the first batch that is known of this life here; 0 before any was taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,11 @@ def ops_topic(space: str) -> str:
     return f"{space}.ops"
 
 
+def space_of_receipts(topic: str) -> str:
+    """The space whose receipts a topic holds; empty for any other topic."""
+    return topic.removesuffix(".receipts") if topic.endswith(".receipts") else ""
+
+
 def state_topic(space: str) -> str:
     return f"{space}.state"
 

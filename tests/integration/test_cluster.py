@@ -49,7 +49,9 @@ def cluster() -> Iterator[list[EmbeddedBroker]]:
         for broker in brokers:
             stack.callback(broker.close)
         for broker in brokers:
-            stack.callback(broker.kill)  # before they are closed: the last one would wait for a quorum to leave in order
+            stack.callback(
+                broker.kill
+            )  # before they are closed: the last one would wait for a quorum to leave in order
         for started in [pool.submit(broker.start) for broker in brokers]:
             started.result()
         yield brokers

@@ -137,6 +137,7 @@ def entered(
         offset=link.offset,
         notice=notice if notice is not None and notice.number > batch.number else None,
         forgot=() if row is None else row.forgot,
+        born_ms=link.append_ms if row is None or not row.born_ms else row.born_ms,
     )
 
 

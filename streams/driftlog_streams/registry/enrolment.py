@@ -12,8 +12,10 @@ line for a file that cannot be written, so that goes beside its place before, an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import KafkaError, Message, Producer
@@ -37,6 +39,7 @@ from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import DeliveryFailed, SetupProblem
+from driftlog_streams.reading.births import cloned_devices
 from driftlog_streams.reading.farewells import read_farewells
 from driftlog_streams.registry.device_view import DeviceView
 
@@ -46,6 +49,15 @@ TIMEOUT_SECONDS = 15.0
 MAX_LINE_BYTES = 512 * 1024
 SKEW_MS = 5_000
 """How far this machine's clock may be from the broker's without a word: changes count by the broker's."""
+
+
+class Signs(NamedTuple):
+    """What the registry does not say of devices, because they have shown it themselves."""
+
+    farewells: Mapping[str, Sequence[Farewell]] = MappingProxyType({})
+    """Device -> the replicas of it that were wiped and have said so."""
+    cloned: Mapping[str, int] = MappingProxyType({})
+    """Device -> when it last began too many lives."""
 
 
 class Enrolment:
@@ -169,9 +181,11 @@ class Enrolment:
         """Every line, by name."""
         return self.view.all()
 
-    def farewells(self) -> dict[str, list[Farewell]]:
-        """device -> the replicas of it that were wiped and have said so. Raises `TopicProblem`, `BrokerUnreachable`."""
-        return read_farewells(self._kafka, self._codecs, self.view.find)
+    def signs(self) -> Signs:
+        """What devices have shown of themselves. Raises `TopicProblem`, `BrokerUnreachable`."""
+        return Signs(
+            read_farewells(self._kafka, self._codecs, self.view.find), cloned_devices(self._kafka, self._codecs)
+        )
 
     def _new_key(
         self, device_id: str, out: Path, now_ms: int, line: Callable[[Device | None, DeviceKey], Device]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -12,9 +14,13 @@ from confluent_kafka import Producer
 
 from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
+from driftlog_schemas.messages import ChainRow
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
-from tests.integration.cli.shell import Shell
+from tests.integration.cli.shell import MODULE, Shell
 from tests.load.fleet import operator
+from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
 
@@ -159,6 +165,34 @@ def test_noise_in_the_topic_hides_no_device(
     listed = shell.run("devices", "list", "--json")
     assert [line["device_id"] for line in listed.data] == ["store-1"]
     assert listed.err.count("are not believed") == 2, "the first at once, what came then at the end"
+
+
+def test_a_device_that_began_too_many_lives_is_marked_and_stays_so(
+    shell: Shell, device: str, broker: RunningBroker, registry_url: str, tmp_path: Path
+) -> None:
+    """The rows tell it, in whatever partitions its lives have written; no worker needs to remember."""
+    shell.run("devices", "enrol", device).assert_done()
+    declared = re.search(r"app\.space\('([^']+)'", (shell.folder / f"{MODULE}.py").read_text())
+    assert declared is not None
+    space = declared[1]
+    codecs = RecordCodecs(CachedRegistry(registry_url, tmp_path / "ids", register=True))
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+
+    def begin(life: str, partition: int, born_ms: int) -> None:
+        row = ChainRow(device, f"{device}.{life}", space, partition, 1, bytes(16), 1, (), born_ms=born_ms)
+        value = codecs.encode_chain_row(row)
+        producer.produce(topics.receipts_topic(space), value, row.replica.encode(), partition)
+        assert producer.flush(30) == 0
+
+    for number in range(3):
+        begin(f"life{number}", number % 2, 1_790_000_000_000 + number)
+    begin("life0", 1, 1_790_000_000_500)
+    assert [line["cloned"] for line in mine(shell, device)] == [None], "a life that writes in two partitions is one"
+    begin("life3", 1, 1_790_000_000_900)
+    assert [line["cloned"] for line in mine(shell, device)] == ["2026-09-21T14:13:20.900+00:00"]
+    assert "cloned" in shell.run("devices", "list").out
+    found = shell.run("doctor", "--json")
+    assert f"device {device}" in [finding["what"] for finding in json.loads(found.out) if "lives" in finding["fact"]]
 
 
 def test_tables_show_what_the_data_says(shell: Shell, device: str, tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ CHAIN_ROW = ChainRow(
     notice=Notice(44, bytes(8), 1234570, "early", "batch 43 has not come"),
     taken={bytes(8): Taken(1234590), bytes(range(8)): Taken(1234599, Verdict.REJECTED)},
     forgot=(Forgot(1100000, 1000000, 0), Forgot(1234600, 1200000, 1234600)),
+    born_ms=T0 - 90,
 )
 NOTICE = RefusalNotice("store-9", "bad_signature", "the signature is not this key's", 8, T0)
 QUARANTINED = Quarantined("unforeseen", "KeyError 'price'", 5, 9, T0, "store-1.k3f9q2w7", b"as it came")
