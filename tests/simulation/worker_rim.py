@@ -316,6 +316,7 @@ class Host(WorkerHost):
         self.health = Health()
         self._pulse = SimpleNamespace(check=lambda: None)  # type: ignore[assignment]  # a thawed process is ended by the node
         self._publisher = None
+        self._cloud = None
         self._runner = None
         self.pump = None
         self.app = SimpleNamespace(consumer=process.consumer)  # type: ignore[assignment]
