@@ -459,6 +459,41 @@ MISTAKES: tuple[Mistake, ...] = (
         "",
         RECOVERY,
     ),
+    Mistake(
+        "worker: nobody ends the group of a worker that was cut off",
+        f"{DRIVER}/mender.py",
+        "                self._end_groups()\n",
+        "",
+        (*MENDING, *RECOVERY),
+    ),
+    Mistake(
+        "worker: a store passes what is not answered yet",
+        f"{DRIVER}/mender.py",
+        "return known if answer is None else known.before(answer.settled)",
+        "return known",
+        MENDING,
+    ),
+    Mistake(
+        "worker: a store passes a group that nobody has ended",
+        f"{DRIVER}/mender.py",
+        "known = known.before(known._replace(states=start - 1))",
+        "pass",
+        MENDING,
+    ),
+    Mistake(
+        "worker: a late record of a conflict is left as it is",
+        f"{DRIVER}/pump.py",
+        "merger.heard_conflict(key, value)",
+        "pass",
+        RECOVERY,
+    ),
+    Mistake(
+        "worker: what is reported without an offset is delivered",
+        f"{DRIVER}/publisher.py",
+        "if error is None and offset is not None and offset >= 0:",
+        "if error is None:",
+        PUBLISHER,
+    ),
     # -- the device registry
     Mistake(
         "worker: the registry is read from its second line",
