@@ -1,0 +1,80 @@
+"""The rights of a life that is over come back through the log: to its device, or to whoever holds the counter; nobody gives to the dead."""
+
+from __future__ import annotations
+
+import pytest
+
+from driftlog import App, BoundedCounter, Document
+from driftlog import field as declared
+from driftlog_crdt import PAST, Plain
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import DocumentOp
+from driftlog_streams.core import memory
+from tests.unit.streams.cloud import Cloud, change, command
+
+app = App("hall")
+space = app.space("retail", partitions=1)
+
+
+@space.collection(scope="hall", id="name")
+class Event(Document):
+    hall: str
+    name: str
+    seats: BoundedCounter = declared(lower=0)
+    kept: BoundedCounter = declared(lower=0, initial=10, holder="store-2")
+
+
+EVENT = DocumentId("Event", "s1", "x")
+
+
+@pytest.fixture
+def hall(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """Documents fold when a second, fourth, ... replica writes."""
+    monkeypatch.setattr(memory, "FOLD_FROM", 2)
+    return Cloud(declared_space=app.contract.spaces["retail"])
+
+
+def send(hall: Cloud, name: str, replica: str, seq: int, kind: str, value: Plain, field: str = "seats") -> None:
+    op: DocumentOp = change(EVENT, field, kind, value, seq, replica=replica)
+    hall.merge_value(hall.batch(command(name, op), replica=replica, read=hall.end - 1))
+
+
+@pytest.mark.parametrize(
+    ("heir", "spender", "verdict"),
+    [
+        ("store-1", "store-1.2", "accepted"),
+        ("store-1", "store-2.1", "rejected invalid"),
+        ("", "store-2.1", "rejected invalid"),
+    ],
+)
+def test_what_a_retired_life_had_its_device_may_spend(hall: Cloud, heir: str, spender: str, verdict: str) -> None:
+    send(hall, "make", "store-1.1", 1, "increment", 5)
+    hall.forget(1, retired={"store-1.1": heir})
+    hall.forget(2)
+    send(hall, "look", spender, 1, "increment", 0)
+    send(hall, "spend", spender, 2, "decrement", 5)
+    assert PAST in hall.state(EVENT).fields["seats"]
+    assert hall.verdicts()["spend"] == verdict
+    assert hall.value(EVENT, "seats") == (0 if verdict == "accepted" else 5)
+
+
+def test_what_a_device_that_is_gone_had_comes_back_to_the_holder(hall: Cloud) -> None:
+    send(hall, "give", "store-2.1", 1, "transfer", ["store-1.1", 10], "kept")
+    send(hall, "take", "store-1.1", 1, "decrement", 1, "kept")
+    hall.forget(2, retired={"store-1.1": "", "store-2.1": "store-2"})
+    hall.forget(3)
+    for seq, name in enumerate(("look", "again"), 1):
+        send(hall, name, "store-2.2", seq, "increment", 0, "kept")
+    send(hall, "another", "store-2.3", 1, "increment", 0, "kept")
+    send(hall, "spend", "store-2.2", 3, "decrement", 9, "kept")
+    assert hall.verdicts()["spend"] == "accepted"
+    assert hall.value(EVENT, "kept") == 0
+
+
+def test_a_transfer_to_a_life_that_is_over_is_refused(hall: Cloud) -> None:
+    send(hall, "make", "store-1.1", 1, "increment", 5)
+    hall.merge_value(hall.batch(replica="store-2.2", ends=("store-2.1",)))
+    send(hall, "lost", "store-1.1", 2, "transfer", ["store-2.1", 3])
+    send(hall, "kept", "store-1.1", 3, "transfer", ["store-2.2", 3])
+    verdicts = hall.verdicts()
+    assert (verdicts["lost"], verdicts["kept"]) == ("rejected invalid", "accepted")
