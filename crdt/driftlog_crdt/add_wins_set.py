@@ -43,7 +43,7 @@ class AddWinsSet(FieldType[SetState]):
 
     name = "add_wins_set"
     kinds = frozenset({"add", "remove"})
-    contextual = frozenset({"remove"})
+    contextual = taking = frozenset({"remove"})
 
     def new(self) -> SetState:
         return {}

@@ -148,6 +148,13 @@ class DocumentType:
         taking.seqs[op.seq] = seq
         return op._replace(replica=taking.new, seq=seq, value=value)
 
+    def takes_away(self, op: Op) -> bool:
+        """Does `op` take away what its writer had seen, whoever wrote it? What was forgotten since goes with it, seen or not."""
+        if op.field == DOCUMENT:
+            return op.kind == DELETE
+        merge = self._types.get(op.field)
+        return merge is not None and op.kind in merge.taking
+
     def check(self, op: Op) -> None:
         """Raise `BadOperation`, `BadValue` or `TooLarge` if no state of this type can take `op`."""
         _check_dot(op)

@@ -89,6 +89,9 @@ class FieldType(ABC, Generic[S]):
     contextual: ClassVar[frozenset[str]] = frozenset()
     """Those kinds whose ops carry the version vector that the writer had seen."""
 
+    taking: ClassVar[frozenset[str]] = frozenset()
+    """Those kinds that take away what their writer had seen, whoever wrote it; of the past (see `forgetting`) all of it."""
+
     conflicting: ClassVar[bool] = False
     """Does the field keep concurrent writes, so that two of them can be in conflict?"""
 

@@ -61,6 +61,7 @@ class Map(FieldType[Entries]):
         self.of = of
         self.kinds = of.kinds | {REMOVE}  # type: ignore[misc]  # depends on what the map holds
         self.contextual = of.contextual | {REMOVE}  # type: ignore[misc]
+        self.taking = of.taking | {REMOVE}  # type: ignore[misc]
         self.conflicting = of.conflicting  # type: ignore[misc]
         self.claims = of.claims  # type: ignore[misc]
 

@@ -49,7 +49,7 @@ class RemoveWinsSet(FieldType[OpsState]):
 
     name = "remove_wins_set"
     kinds = frozenset({"add", "remove"})
-    contextual = frozenset({"add", "remove"})
+    contextual = taking = frozenset({"add", "remove"})
 
     def new(self) -> OpsState:
         return {}

@@ -4,8 +4,9 @@ A state replaces what was confirmed if it has seen at least as much; if not (a f
 was once confirmed never goes back. Pending entries whose every dot the confirmed vectors cover are dropped.
 
 A record without a value, in a worker's group, purges a document: its tombstone goes from here too, as it goes from the topic, so
-that who read it and who never did hold the same. Only a tombstone goes in this way, and none with changes of ours on it: the cloud
-purges what everybody knows to be deleted, so anything else is not its word.
+that who read it and who never did hold the same. Only a tombstone goes in this way: the cloud purges what everybody knows to
+be deleted, so anything else is not its word. Where changes of ours are pending on it, or on a document that was made anew since, the life is
+over in that partition: their dots are of no use any more, and what they mean on what is there now the rebase decides.
 
 A worker's record that this release cannot read (a newer release's collection, field or type) is kept as it came, beside the rows: `incoming/unread`
 reads it again when it can. The same code fills a fresh generation (`incoming/returning`), where nothing is confirmed yet that readers see.
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from driftlog_crdt import DocumentState, Vector, dominates
+from driftlog_crdt import DocumentState, Vector, dominates, epoch_of
 from driftlog_edge.incoming.coverage import Coverage
 from driftlog_edge.incoming.pulled import UNREADABLE, Pulled, passed_over
 from driftlog_edge.ports import Family, Place, Record
@@ -27,7 +28,7 @@ from driftlog_edge.store.cursors import Cursor
 from driftlog_edge.store.digests import changed_by, document_digest
 from driftlog_edge.store.generations import Generations, serving
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.lives import FOREIGN_DOT, Lives
+from driftlog_edge.store.lives import FOREIGN_DOT, PURGED, Lives
 from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.stamps import Stamps
 from driftlog_schemas import groups
@@ -56,6 +57,8 @@ class _Landing:
     digests: dict[str, int] = field(default_factory=dict)
     changed: dict[bytes, DocumentId] = field(default_factory=dict)
     unreadable: int = 0
+    outlived: bool = False
+    """Was a document purged on which changes of ours are pending?"""
 
     @property
     def fresh(self) -> bool:
@@ -103,10 +106,11 @@ class States:
         for scope, change in landing.digests.items():
             place = (Family.META, keys.digest_key(space, partition, generation, scope))
             landing.writes[place] = changed_by(self._journal.get(*place), change)
-        dropped, forked = self._own(landing)
+        dropped, foreign = self._own(landing)
+        chain = self._lives.chain(space, partition)
+        forked = FOREIGN_DOT if foreign else PURGED if landing.outlived and not chain.fork else ""
         if forked:
-            chain = self._lives.chain(space, partition)
-            landing.writes.update(self._lives.written(space, partition, replace(chain, fork=FOREIGN_DOT)))
+            landing.writes.update(self._lives.written(space, partition, replace(chain, fork=forked)))
         if landing.latest:
             landing.writes.update(self._stamps.kept())
         changed = () if landing.fresh else tuple(landing.changed.values())
@@ -177,6 +181,8 @@ class States:
             if before is None or not self._purges(record, codec, before, landing):
                 return
         else:
+            if before is not None and epoch_of(incoming.vector) > epoch_of(before.vector):
+                landing.outlived |= self._waits(key, landing)
             if before is not None and not dominates(incoming.vector, before.vector):
                 incoming = codec.collection.document.join(before, incoming)
                 value = codec.encode(document, incoming)
@@ -209,12 +215,16 @@ class States:
             return None
 
     def _purges(self, record: Record, codec: StateCodec, before: DocumentState, landing: _Landing) -> bool:
-        """Does a record without a value take the document from here?"""
-        waiting = not landing.fresh and next(iter(marks_of(self._journal, record.key)), None) is not None
-        if _by_worker(record) and not waiting and codec.collection.document.deleted(before):
+        """Does a record without a value take the document from here? What we have pending on it is written anew then."""
+        if _by_worker(record) and codec.collection.document.deleted(before):
+            landing.outlived |= self._waits(record.key, landing)
             return True
         log.warning("a purge that cannot be one is passed over", offset=record.offset)
         return False
+
+    def _waits(self, key: bytes, landing: _Landing) -> bool:
+        """Are changes of ours pending on a document that readers see?"""
+        return not landing.fresh and next(iter(marks_of(self._journal, key)), None) is not None
 
     def _own(self, landing: _Landing) -> tuple[tuple[int, ...], bool]:
         """What the states say of our own dots: lsns that are done, and whether somebody else makes such dots."""

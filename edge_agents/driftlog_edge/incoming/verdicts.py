@@ -22,7 +22,7 @@ from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.generations import begun, coming
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.lives import AWAY, ENDED, FORKED, RETIRED, TAKEN_FULL, Chain
+from driftlog_edge.store.lives import AWAY, ENDED, FORKED, PURGED, RETIRED, TAKEN_FULL, Chain
 from driftlog_edge.store.pending import Fate, mark_of
 from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import FIRST, Successions
@@ -32,8 +32,10 @@ from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import ChainRow, Command, CommandOutcome, Verdict
 
 REPEATED = "repeated"
-RUN_AGAIN = frozenset({"builds_on_refused", "purged"})
+RUN_AGAIN = frozenset({"builds_on_refused", PURGED})
 """Codes of rejected commands that are run again, under the same id."""
+_FRESH_DOTS = frozenset({PURGED, TAKEN_FULL})
+"""Codes of commands that leave a hole in our dots: what comes after them is written anew, under another life."""
 _ENDS = frozenset({FORKED, ENDED, RETIRED, AWAY})
 """Codes of a batch that its replica's chain will never take."""
 _FATES = {Verdict.ACCEPTED: Fate.TAKEN, Verdict.NO_EFFECT: Fate.TAKEN, Verdict.REJECTED: Fate.REFUSED}
@@ -100,8 +102,7 @@ class Verdicts:
                 why = FORKED
                 break
             self.settle(batch, entry.outcomes, found)
-            if any(outcome.code == TAKEN_FULL for outcome in entry.outcomes):
-                why = TAKEN_FULL
+            why = next((outcome.code for outcome in entry.outcomes if outcome.code in _FRESH_DOTS), why)
             if batch.number > chain.settled:
                 after = replace(chain, settled=batch.number, settled_head=batch.digest, offset=entry.offset)
                 found.writes.update(self._lives.written(row.space, row.partition, after))
@@ -193,6 +194,10 @@ class Verdicts:
         found.documents |= documents
         if refused and outcome.code != REPEATED:
             found.refused |= documents
+        if outcome.code == PURGED:  # not seen: no state will ever cover its dots
+            found.writes.update({(Family.PENDING, keys.pending_key(key, lsn)): None for key in documents})
+            found.dropped.append(lsn)
+            return
         fate = Fate.REFUSED if outcome.code == REPEATED else _FATES[outcome.verdict]
         if not self._mark(found, documents, lsn, fate):
             found.dropped.append(lsn)

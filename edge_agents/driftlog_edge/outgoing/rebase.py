@@ -7,8 +7,10 @@ What its writer had seen stays what it was, so
 a price that was set against an old price meets a newer one as a conflict, not as a silent win: the old life's own dots, which a
 context leaves out, are named in it now as far as the chain has them.
 
-A command on what is gone (a purged document, a collection that is no longer declared), or of which nobody can say any more whether it
-was counted, goes to the review list: kept and shown, never applied by itself.
+What the cloud has forgotten since a command was written is the past now, which everybody has seen: its names leave the context. But an op that
+takes away what its writer had seen would take all of the past, and what is gone (a purged document, a collection that is no longer declared)
+has nothing to be applied to; nobody can say of some whether they were counted. Those go to the review list: kept and shown, never
+applied by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from driftlog_crdt import AlgebraError, Op, Takeover
+from driftlog_crdt import PAST, AlgebraError, Op, Takeover, Vector, epoch_of
 from driftlog_edge.incoming.verdicts import RUN_AGAIN
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
@@ -31,12 +33,13 @@ from driftlog_edge.store.pending import Fate, Mark, mark_of
 from driftlog_edge.store.succession import Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
-from driftlog_schemas.contract import AppContract, InvalidInput
-from driftlog_schemas.identity import document_key
+from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, CommandOutcome, DocumentOp, Verdict
 
 _NORMAL = keys.CLASSES.index("normal")
 GONE = "gone"
+FORGOTTEN = "forgotten"
 UNDECLARED = "undeclared"
 MAYBE_COUNTED = "maybe_counted"
 
@@ -124,6 +127,8 @@ class _Work:
         self._read = cursor_of(journal, topics.state_topic(space), partition).group
         """What the new life has read: its contexts name what is there now."""
         self._known = known
+        self._vectors: dict[bytes, Vector] = {}
+        """What the documents of those that are taken along have merged."""
         self._first: dict[bytes, int] = {}
         """The lowest of our seqs on a document that the chain does not have"""
         self.writes: dict[Place, bytes | None] = {}
@@ -185,10 +190,13 @@ class _Work:
                 self.writes[Family.COMMANDS, command.id.encode()] = entry.encode()
 
     def _placed(self, op: Op, key: bytes) -> Op:
-        """The op with the old life's dots that the chain has named among what its writer had seen."""
-        context, settled = op.context, self._first[key] - 1
+        """The op with the old life's dots that the chain has named among what its writer had seen, less who was forgotten since."""
+        context, settled, vector = op.context, self._first[key] - 1, self._vectors[key]
+        past = vector.get(PAST, 0)
         if context is not None and settled:
             context = {**context, self._old: settled}
+        if context is not None and past > context.get(PAST, 0):
+            context = {name: seq for name, seq in context.items() if name in vector} | {PAST: past}
         return op._replace(context=context, unsure=op.seq - 1)
 
     def _settle(
@@ -248,6 +256,9 @@ class _Work:
             state, size = self._views.confirmed(collection, document_key(document))
             if op.context and not size:
                 return GONE, f"{'/'.join(document)} is no longer there"
+            if why := _outlived(collection, document, op, state.vector):
+                return why
+            self._vectors[document_key(document)] = state.vector
             seen.append(state.vector.get(self._old, 0) >= op.seq)
         if not self._known.complete and all(seen):
             return MAYBE_COUNTED, "another copy of this folder may have sent it; the log no longer tells"
@@ -261,3 +272,14 @@ class _Work:
                 self.settled.append(command_id)
             elif status is Status.REVIEW:
                 self.writes[Family.META, keys.review_key(lsn)] = command_id.encode()
+
+
+def _outlived(collection: CollectionContract, document: DocumentId, op: Op, vector: Vector) -> tuple[str, str] | None:
+    """Why an op on what has been forgotten in part since it was written is for a person to decide."""
+    if op.context is None or vector.get(PAST, 0) <= op.context.get(PAST, 0):
+        return None
+    if epoch_of(vector) > epoch_of(op.context):
+        return GONE, f"the {'/'.join(document)} that it was written on is no longer there"
+    if collection.document.takes_away(op):
+        return FORGOTTEN, f"what it takes away of {'/'.join(document)} may have changed and been forgotten since"
+    return None

@@ -178,8 +178,8 @@ def add(view: View, mark: Mark, command: Command) -> None:
 
 
 def apply_own(view: View, op: Op) -> None:
-    """Apply an op of this replica. One on a field that the release no longer declares is counted and shown nowhere, one on a document that
-    was purged meanwhile is shown nowhere: the cloud will say that it came too late.
+    """Apply an op of this replica. One on a field that the release no longer declares is counted and shown nowhere, and so is one on a
+    document that was purged meanwhile: the cloud will say that it came too late.
     """
     rules = view.collection.document
     if op.field != DOCUMENT and op.field not in rules.fields:
@@ -187,8 +187,10 @@ def apply_own(view: View, op: Op) -> None:
         return
     # Whom the op names and the cloud has forgotten by name since, this device had seen.
     applied = rules.apply(view.state, op, EverybodyBut(op.replica))
-    forgotten = rules.blank(view.state) or epoch_of(view.state.vector)
-    assert forgotten or applied.outcome is not Outcome.GAP, f"own op over a gap in {view.document}: {op}"
+    if applied.outcome is Outcome.GAP:
+        forgotten = rules.blank(view.state) or epoch_of(view.state.vector)
+        assert forgotten, f"own op over a gap in {view.document}: {op}"
+        view.state.vector[op.replica] = op.seq
 
 
 def present(view: View) -> dict[str, Json]:

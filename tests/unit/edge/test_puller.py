@@ -13,6 +13,7 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.cursors import Cursor, cursor_of
 from driftlog_edge.store.digests import document_digest
+from driftlog_edge.store.lives import PURGED
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.partitioning import partition_of
@@ -234,16 +235,42 @@ def test_a_purge_takes_nothing_that_is_not_deleted(replica: Replica, cloud: Clou
     assert replica.on_hand("tea") == 7
 
 
-def test_a_purge_takes_nothing_from_under_changes_of_ours(replica: Replica, cloud: Cloud) -> None:
+def test_a_purge_under_changes_of_ours_costs_a_life_and_they_go_to_a_person(replica: Replica, cloud: Cloud) -> None:
     deleted(cloud)
     replica.pull_states(cloud.of("retail.state", S1), S1)
-    replica.do("receive", store="s1", sku="tea", qty=5)
+    replica.do("receive", "c", store="s1", sku="tea", qty=5)
     cloud.purge(TEA)
 
-    replica.pull_states(cloud.of("retail.state", S1)[2:], S1)
+    pulled = replica.pull_states(cloud.of("retail.state", S1)[2:], S1)
 
-    assert replica.on_hand("tea") == 5
-    assert replica.views.get(TEA).pending == [1]
+    assert pulled.forked == (("retail", S1),)
+    assert replica.lives.chain("retail", S1).fork == PURGED
+    assert replica.on_hand("tea") == 5, "it is shown while nothing is decided"
+    end = replica.end_the_old_life(S1)
+    assert end is not None
+    cloud.merge(end)
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    replica.renew(cloud.of("retail.ops", S1))
+    assert (replica.entry("c").status, replica.entry("c").code) == (Status.REVIEW, "gone")
+    with pytest.raises(NotFound):
+        replica.on_hand("tea")
+
+
+def test_what_was_forgotten_under_pending_changes_is_no_gap(replica: Replica, cloud: Cloud) -> None:
+    """A price was set by somebody who had seen the office; the cloud has folded the office meanwhile."""
+    cloud.write(TEA, "on_hand", "increment", 7)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    replica.do("reprice", store="s1", sku="tea", price=3)
+    fold(cloud)
+    replica.pull_states(cloud.of("retail.state", S1)[1:], S1)
+    assert replica.value("Stock", "s1", "tea")["price"] == 3
+    assert replica.on_hand("tea") == 7
+
+
+def fold(cloud: Cloud) -> None:
+    """The office is forgotten."""
+    assert COLLECTIONS["Stock"].document.fold(cloud.states[TEA], {"office.1": ""})
+    cloud.publish_group("retail", S1, [TEA], number=20_000)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud
-from tests.unit.edge.replica import Replica
+from tests.unit.edge.replica import COLLECTIONS, Replica
 from tests.unit.edge.shop import PARTITIONS
 
 S1 = partition_of("s1", PARTITIONS)
@@ -446,3 +446,42 @@ def test_a_folder_given_to_another_device_goes_on_under_its_name(folders: Folder
     assert moved.lives.replica.startswith("store-2.")
     assert moved.entry("merged-unknown-to-it").status is Status.REVIEW
     assert merged(cloud) == moved.on_hand("tea") == 111
+
+
+def test_names_that_were_forgotten_leave_the_contexts_and_what_takes_away_goes_to_a_person(
+    folders: Folders, cloud: Cloud
+) -> None:
+    replica = folders.open("a")
+    cloud.write(TEA, "tags", "add", "new")
+    pull(replica, cloud, STATE)
+    replica.do("reprice", "set", store="s1", sku="tea", price=3)
+    write = [("tags", "remove", ["new"])]
+    removed = replica.executor.write(TEA, write, "remove")
+    replica.journal.stage(removed.writes or {}, sync=True)
+    replica.commit()
+    assert COLLECTIONS["Stock"].document.fold(cloud.states[TEA], {"office.1": ""})
+    cloud.publish_group("retail", S1, [TEA], number=20_000)
+    pull(replica, cloud, STATE)
+    forked(replica)
+    end_and_renew(replica, cloud)
+
+    assert (replica.entry("remove").status, replica.entry("remove").code) == (Status.REVIEW, "forgotten")
+    (batch,) = [decode_body(BatchCodec(FixedIds()).open(sealed.value).body) for sealed in replica.ship()]
+    ((_, op),) = [pair for command in batch.commands for pair in command.ops]
+    assert "office.1" not in (op.context or {}) and op.kind == "set"
+
+
+def test_a_change_of_a_purged_document_runs_again_under_a_new_life(folders: Folders, cloud: Cloud) -> None:
+    replica = folders.open("a")
+    receive(replica, "before", 1)
+    settle(replica, cloud)
+    receive(replica, "c", 10)
+    cloud.rejects["c"] = "purged"
+    ship(replica, cloud)
+    del cloud.rejects["c"]
+    pulled = replica.pull_receipts(cloud.of(RECEIPTS, S1), S1)
+    replica.run_again(pulled)
+    assert replica.lives.chain("retail", S1).fork == "purged"
+    settle(replica, cloud)
+    assert replica.entry("c").status is Status.MERGED
+    assert len(replica.lives.all()) == 2
