@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import io
 import struct
+from contextlib import suppress
 from typing import Any, cast
 
 import fastavro
 from fastavro.read import SchemaResolutionError
 
-from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.writer_schema import NoSchema, writer_schema
 
@@ -75,6 +76,7 @@ class FramedCodec:
         self._ids = ids
         self._own: int | None = None
         self._header = b""
+        self._asked = False
 
     @property
     def own_id(self) -> int:
@@ -93,18 +95,29 @@ class FramedCodec:
         fastavro.schemaless_writer(stream, self._schema, record)
         return stream.getvalue()
 
+    def _known_own(self) -> int | None:
+        """The id of this code's schema if it can be had; reading asks for it once, and goes on without."""
+        if self._own is None and not self._asked:
+            self._asked = True
+            with suppress(UnknownSchema, RegistryUnreachable):
+                return self.own_id
+        return self._own
+
     def must_ask(self, value: bytes) -> bool:
         """Does `decode` have to ask the registry for the writer's schema?"""
         try:
             written = schema_id_of(value)
         except Undecodable:
             return False
-        return written != self.own_id and not self._ids.at_hand(written)
+        return written != self._known_own() and not self._ids.at_hand(written)
 
     def decode(self, value: bytes) -> dict[str, Any]:
-        """The record in this code's schema. Raises `Undecodable`, `UnknownSchema`, `RegistryUnreachable`."""
+        """The record in this code's schema. Raises `Undecodable`, `UnknownSchema`, `RegistryUnreachable`.
+
+        The registry need not know this code's schema: an edge may be upgraded before anybody who registers it.
+        """
         written = schema_id_of(value)
-        if written == self.own_id:
+        if written == self._known_own():
             return decode_plain(self._schema, value, HEADER_BYTES)
         try:
             name, schema = writer_schema(self._ids.schema_of(written))
@@ -112,4 +125,6 @@ class FramedCodec:
             raise Undecodable(f"schema {written} is not a record's in Avro: {error}") from error
         if name != self.name:
             raise Undecodable(f"schema {written} is {name}, not {self.name}")
+        if self._own is None and schema == self._schema:
+            self._own, self._header = written, header(written)
         return decode_plain(schema, value, HEADER_BYTES, self._schema)

@@ -155,12 +155,12 @@ def _decoded(codec: StateCodec, document: DocumentId, raw: bytes) -> DocumentSta
     try:
         return codec.decode(raw)
     except (ContractError, AlgebraError) as error:  # a newer release wrote it here before this one was started again
-        raise _not_readable(document) from error
+        raise _not_readable(document, str(error)) from error
 
 
-def _not_readable(document: DocumentId) -> NotReadable:
-    name = "/".join(document)
-    return NotReadable(f"{name} was last written by a release that this one cannot read", "upgrade this agent's app")
+def _not_readable(document: DocumentId, reason: str = "") -> NotReadable:
+    told = f"{'/'.join(document)} was last written by a release that this one cannot read"
+    return NotReadable(f"{told}: {reason}" if reason else told, "upgrade this agent's app")
 
 
 def add(view: View, mark: Mark, command: Command) -> None:

@@ -51,6 +51,27 @@ def test_an_old_reader_understands_a_new_writer(ids: Registry) -> None:
     assert FramedCodec(OLD, ids).decode(value) == {"who": "ann"}
 
 
+class Unregistered(Registry):
+    """A registry to which nobody has given the newest schema yet."""
+
+    def id_of(self, text: str) -> int:
+        if text == NEW:
+            raise UnknownSchema("not registered", "run a worker of this release")
+        return super().id_of(text)
+
+
+def test_a_reader_whose_own_schema_nobody_has_registered_reads_what_others_wrote() -> None:
+    """An edge is upgraded before the workers: it must go on reading what it has."""
+    ids = Unregistered()
+    value = FramedCodec(OLD, ids).encode({"who": "ann"})
+    reader = FramedCodec(NEW, ids)
+    assert not reader.must_ask(value)
+    assert reader.decode(value) == {"who": "ann", "count": 3}
+    ids.add(77, NEW)
+    assert reader.decode(header(77) + b"\x06ann\x12") == {"who": "ann", "count": 9}
+    assert reader.own_id == 77, "known by what was read"
+
+
 def test_an_id_that_nobody_knows_is_an_unknown_schema(ids: Registry) -> None:
     with pytest.raises(UnknownSchema):
         FramedCodec(OLD, ids).decode(header(12) + b"\x06ann")
