@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from driftlog_edge.errors import EdgeError
 from driftlog_edge.incoming.groups import GroupAssembler
 from driftlog_edge.incoming.landmarks import Kind
 from driftlog_edge.incoming.pulled import Pulled
@@ -20,6 +21,13 @@ from driftlog_edge.store.committer import Committer
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.framing import schema_id_of
 from driftlog_schemas.registry import SchemaIds
+
+
+class Superseded(EdgeError):
+    """A partition must be read from another place than this connection reads it from."""
+
+    code = "superseded"
+
 
 MAX_LEARNT = 10_000
 WRITE_AT_LEAST = 200
@@ -63,6 +71,8 @@ class Intake:
         self._assemblers: dict[tuple[str, int], GroupAssembler] = {}
         self._reached: set[tuple[str, int]] = set()
         """State partitions whose end this connection has met: no longer catching up."""
+        self._generations: dict[tuple[str, int], int] = {}
+        """Of each state partition the generation of rows that this connection reads into."""
         self._learnt: set[int] = set()
         self._open = True
 
@@ -70,6 +80,17 @@ class Intake:
     def open(self) -> bool:
         """Does it still take something?"""
         return self._open
+
+    def follow(self, places: Iterable[tuple[str, int]]) -> None:
+        """These are read from now on, each into the rows that it is to be read into now."""
+        self._generations = {place: self._generation(place) for place in places}
+
+    def _generation(self, place: tuple[str, int]) -> int:
+        return self._puller.returns.generation(self._topics[place[0]][0], place[1])
+
+    def _require_going_on(self, place: tuple[str, int]) -> None:
+        if self._generations.get(place, self._generation(place)) != self._generation(place):
+            raise Superseded(f"{place[0]}[{place[1]}] is read again from its start")
 
     def close(self) -> None:
         """Take nothing more."""
@@ -81,6 +102,7 @@ class Intake:
         Raises:
             DiskFull, StoreFailed: nothing of it was kept, and what was gathered is lost; begin anew at the cursors.
             RegistryUnreachable: a schema is needed and cannot be had now.
+            Superseded: the partition is to be read again from its start, which is not where this came from; begin anew.
         """
         await self._learn(chunk.records)
         if not self._open:
@@ -115,12 +137,15 @@ class Intake:
 
     async def _states(self, space: str, chunk: Chunk, ripe: list[Record], *, at_end: bool = False) -> bool:
         """Apply whole groups, and empty the list; False if this connection was given up meanwhile."""
+        place = (chunk.topic, chunk.partition)
+        self._require_going_on(place)
         work = self._puller.states(space, chunk.topic, chunk.partition, [*ripe], at_end=at_end)
         ripe.clear()
         while self._open:
             try:
                 next(work)
             except StopIteration as end:
+                self._require_going_on(place)
                 await self._commit(end.value)
                 return True
             await asyncio.sleep(0)

@@ -61,6 +61,10 @@ class Returns:
         """The return of a partition, if one is under way."""
         return return_of(self._journal, space, partition)
 
+    def generation(self, space: str, partition: int) -> int:
+        """Into which rows the partition is to be read now."""
+        return coming(self._journal, space, partition)
+
     def all(self) -> dict[tuple[str, int], Return]:
         """Every return that is under way, by (space, partition)."""
         found = self._journal.scan(Family.META, keys.RETURNS)

@@ -259,6 +259,7 @@ class Sync:
                 await self._arrived(intake, chunks)
 
             loop = asyncio.get_running_loop()
+            intake.follow(self.places.states)
             self._feed = self._route.follow(loop, self.places.positions(), arrived, self.signal.trouble)
         elif not good and self.signal.state is not Connection.OFFLINE:
             self._tasks.begin(self._reconnect())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from driftlog_edge.incoming.intake import Intake
+from driftlog_edge.incoming.intake import Intake, Superseded
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Chunk, Family, Writes
 from driftlog_edge.store import keys
@@ -19,6 +19,30 @@ from tests.unit.edge.shop import PARTITIONS
 S1 = partition_of("s1", PARTITIONS)
 TEA = DocumentId("Stock", "s1", "tea")
 STATES = "retail.state"
+
+
+async def test_what_comes_from_elsewhere_never_goes_into_a_return_that_has_begun_meanwhile(
+    replica: Replica, cloud: Cloud, ids: FixedIds
+) -> None:
+    """The feed stands at the old cursor: its next record is not the topic's first, nor its end the return's."""
+    committer = Committer(replica.journal, replica.store)
+    intake = Intake({STATES: ("retail", "state")}, replica.puller, committer, ids, lambda pulled: None)
+    for sku in ("tea", "oat"):
+        cloud.write(DocumentId("Stock", "s1", sku), "on_hand", "increment", 5)
+    intake.follow([(STATES, S1)])
+    await intake.take(Chunk(STATES, S1, cloud.of(STATES, S1), at_end=True))
+    await committer.stage(replica.puller.returns.begin("retail", S1, "second", "made anew", 0, anew=True))
+    cloud.write(TEA, "on_hand", "increment", 5)
+    for late in (Chunk(STATES, S1, cloud.of(STATES, S1)[2:], at_end=True), Chunk(STATES, S1, [], at_end=True)):
+        with pytest.raises(Superseded):
+            await intake.take(late)
+    assert replica.on_hand("oat") == 5 and replica.puller.returns.cursor("retail", S1).offset == 0
+    intake.follow([(STATES, S1)])
+    await intake.take(Chunk(STATES, S1, cloud.of(STATES, S1), at_end=True))
+    await intake.take(Chunk(STATES, S1, [], at_end=True))
+    assert (replica.on_hand("tea"), replica.puller.returns.all()) == (10, {})
+    await committer.drained()
+    committer.close()
 
 
 async def test_the_cursor_moves_with_what_was_read_and_readers_hear_of_it_afterwards(
