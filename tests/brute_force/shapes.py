@@ -2,8 +2,8 @@
 
 A shape says nothing of what the ops do. Replicas are named in the order of their first op, so shapes that differ by names alone
 are made once. What an op has seen is closed under causality: its writer's own ops, and all that the writers of what it saw had seen.
-Of a refused op all but its writer see that it has no effect; the writer may believe in it as long as it likes, and later refused ops
-longest, since it hears in the order of its ops.
+Of a refused op all but its writer see that it has no effect; the writer may believe in it until it sees an op of somebody who knew
+better, and in later refused ops longest, since it hears in the order of its ops.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def _told(order: Shape, refused: tuple[bool, ...], at: int = 0) -> Iterator[Shap
         return
     place = order[at]
     own = [earlier for earlier in order[:at] if earlier.writer == place.writer]
-    heard = own[-1].told if own else 0
+    others = [e for e in order[:at] if e.writer != place.writer and e.seen[e.writer] < place.seen[e.writer]]
+    heard = max([*(e.seen[place.writer] for e in others), own[-1].told if own else 0])
     surprises = [seq - 1 for seq, earlier in enumerate(own, 1) if earlier.refused and seq > heard]
     for told in (*surprises, len(own)):
         chosen = place._replace(refused=refused[at], told=told)

@@ -6,10 +6,11 @@ import ast
 
 import pytest
 
-from tests.mutation.rims.mistakes import MISTAKES, ROOT, Mistake
+from tests.mutation.rims.mends import ALL
+from tests.mutation.rims.mistakes import ROOT, Mistake
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+@pytest.mark.parametrize("mistake", ALL, ids=lambda mistake: mistake.name)
 def test_the_mistake_can_be_made(mistake: Mistake) -> None:
     text = mistake.path.read_text()
     assert text.count(mistake.old) == 1, f"{mistake.file} holds this {text.count(mistake.old)} times: {mistake.old!r}"
@@ -17,6 +18,6 @@ def test_the_mistake_can_be_made(mistake: Mistake) -> None:
 
 
 def test_names_are_given_once_and_tests_exist() -> None:
-    assert len({m.name for m in MISTAKES}) == len(MISTAKES)
-    assert [t for m in MISTAKES for t in m.tests if not (ROOT / t.partition("::")[0]).exists()] == []
-    assert len(MISTAKES) >= 40
+    assert len({m.name for m in ALL}) == len(ALL)
+    assert [t for m in ALL for t in m.tests if not (ROOT / t.partition("::")[0]).exists()] == []
+    assert len(ALL) >= 40

@@ -20,7 +20,7 @@ from driftlog_streams.core.state_cache import ENTRY_BYTES, CacheRoom
 from tests.simulation.disk_store import DiskStore
 from tests.simulation.life import ProcessDied
 from tests.simulation.scheduler import EPOCH_MS
-from tests.simulation.worker_rim import Batch, Database
+from tests.simulation.worker_rim import Batch, Database, NoThread
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -81,7 +81,8 @@ def _below_a_worker(world: World) -> list[tuple[str, Any]]:
         return ChainBook(load, codecs, scheduler.between(1, 4))
 
     return [
-        (f"{driver}.host.Publisher", lambda *_: _running().publishing),
+        (f"{driver}.publisher.Producer", lambda config: _running().kafka_producer),
+        (f"{driver}.publisher.threading", SimpleNamespace(Thread=NoThread)),
         (f"{driver}.host.ChangelogReader", lambda *_: _running().changelog),
         (f"{driver}.host.die", _die),
         (f"{driver}.pump.die", _die),

@@ -20,7 +20,7 @@ from tests.simulation.life import Life
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.mischief import WATCHED
 from tests.simulation.network import Producer
-from tests.simulation.worker_rim import Changelog, GroupConsumer, Host, Publishing
+from tests.simulation.worker_rim import Changelog, GroupConsumer, Host, KafkaProducer
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -46,7 +46,7 @@ class WorkerProcess:
         self.loop = SimulatedLoop(world.scheduler, self.life)
         world.loops.append(self.loop)
         self.producer = Producer(world.network, world.log, self.life, node.name, timeout_ms=DELIVERY_MS)
-        self.publishing, self.changelog = Publishing(self), Changelog(world)
+        self.kafka_producer, self.changelog = KafkaProducer(self), Changelog(world)
         self.consumer = GroupConsumer(self)
         self.host = Host(self)
         self.recovering = False

@@ -1,13 +1,19 @@
 """What stands below a worker's rim in a world: Kafka's clients on the simulated log, RocksDB on the simulated disk, Faust's consumer.
 
-Everything above is production's: host, pump, mender, recovery and partition store. The consumer is the simplest that keeps what
+Everything above is production's: host, pump, publisher, mender, recovery and partition store. The consumer is the simplest that keeps what
 `overrides.SafeConsumer` promises: records in their order, a position that only moves with what is done, and is committed now and then.
+
+Two rims are not here. Faust's consumer lives in threads and loops of its own (aiokafka's, mode's), which no simulated time reaches; the
+device view waits in threads for one another (conditions, blocking clients), and a world has one thread. `unit/streams/driver` drives both
+over `fake_kafka`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +23,6 @@ from faust.types import TP
 
 from driftlog_schemas.topics import state_topic
 from driftlog_streams.core.changelog_record import ChangelogRecord
-from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver.host import WorkerHost, group_id
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.process.health import Health
@@ -158,40 +163,50 @@ class Changelog:
         return [ChangelogRecord(r.key or b"", r.value, r.offset, r.headers) for r in found if r.offset < offsets.stop]
 
 
-class Publishing:
-    """`Publisher`: a stage goes out, and is told as a whole."""
+class KafkaProducer:
+    """`confluent_kafka.Producer` of a worker process; it tells of what was sent to a partition in its order, as librdkafka does."""
 
     def __init__(self, process: WorkerProcess) -> None:
         self._process = process
+        self._sent: dict[tuple[str, int], deque[_Report]] = defaultdict(deque)
 
-    def publish(
-        self,
-        records: Sequence[OutRecord],
-        delivered: Callable[[Mapping[tuple[str, int], int]], None],
-        failed: Callable[[str], None],
+    def produce(
+        self, topic: str, value: bytes | None, key: bytes, partition: int, on_delivery: Any, headers: Any = None
     ) -> None:
-        process = self._process
-        left = len(records)
-        offsets: dict[tuple[str, int], int] = {}
-        errors: list[str] = []
+        report = _Report(on_delivery)
+        self._sent[topic, partition].append(report)
 
         def told(record: LogRecord | None) -> None:
-            nonlocal left
-            left -= 1
-            if record is None:
-                errors.append("timed out")
-            else:
-                place = (record.topic, record.partition)
-                offsets[place] = max(record.offset, offsets.get(place, -1))  # the network may turn answers around
-                process.has_delivered()
-            if not left:
-                if errors:
-                    process.loop.call_soon_threadsafe(failed, errors[0])
-                else:
-                    process.loop.call_soon_threadsafe(delivered, offsets)
+            if record is not None:
+                self._process.has_delivered()
+            error = None if record else KafkaError(KafkaError._MSG_TIMED_OUT)
+            report.answer = error, Message(topic, partition, None, error, record.offset if record else OFFSET_INVALID)
+            self._tell(topic, partition)
 
-        for out in records:
-            process.producer.send(out.topic, out.partition, out.key, out.value, tuple(out.headers), told)
+        self._process.producer.send(topic, partition, key, value, tuple(headers or ()), told)
+
+    def _tell(self, topic: str, partition: int) -> None:
+        waiting = self._sent[topic, partition]
+        while waiting and waiting[0].answer is not None:
+            report = waiting.popleft()
+            report.told(*report.answer)  # type: ignore[misc]  # it is there
+
+    def poll(self, timeout: float) -> int:
+        return 0
+
+
+@dataclass(slots=True)
+class _Report:
+    told: Callable[[KafkaError | None, Message], None]
+    answer: tuple[KafkaError | None, Message] | None = None
+
+
+class NoThread:
+    """`threading.Thread` where the loop does what it would do."""
+
+    def __init__(self, **options: Any) -> None: ...
+
+    def start(self) -> None: ...
 
 
 class GroupConsumer:

@@ -15,7 +15,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-from tests.mutation.rims.mistakes import MISTAKES, ROOT, Mistake
+from tests.mutation.rims.mends import ALL
+from tests.mutation.rims.mistakes import ROOT, Mistake
 from tests.mutation.rims.plant import VARIABLE
 
 LIMIT_SECONDS = 300
@@ -42,7 +43,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="mistakes whose name or file holds this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
-    chosen = [m for m in MISTAKES if given.only in m.name or given.only in m.file]
+    chosen = [m for m in ALL if given.only in m.name or given.only in m.file]
     escaped = 0
     with ThreadPoolExecutor(given.jobs) as pool:
         for mistake, result in zip(chosen, pool.map(fate, chosen), strict=True):

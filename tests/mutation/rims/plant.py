@@ -13,7 +13,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from tests.mutation.rims.mistakes import MISTAKES, Mistake
+from tests.mutation.rims.mends import ALL
+from tests.mutation.rims.mistakes import Mistake
 
 VARIABLE = "DRIFTLOG_MISTAKE"
 
@@ -35,6 +36,6 @@ class Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 if name := os.environ.get(VARIABLE, ""):
-    (chosen,) = [mistake for mistake in MISTAKES if mistake.name == name]
+    (chosen,) = [mistake for mistake in ALL if mistake.name == name]
     assert chosen.module not in sys.modules, "the mistake comes before whoever imports its module"
     sys.meta_path.insert(0, Planted(chosen))

@@ -78,9 +78,12 @@ async def test_a_clock_set_back_does_not_make_old_data_young(life: Callable[[], 
     await again.end()
 
 
-async def test_after_a_new_start_of_the_machine_the_wall_tells(life: Callable[[], Life], clock: HandClock) -> None:
+@pytest.mark.parametrize("up", [5.0, 1_000_000.0], ids=["just now", "longer ago than the one before"])
+async def test_after_a_new_start_of_the_machine_the_wall_tells(
+    life: Callable[[], Life], clock: HandClock, up: float
+) -> None:
     await in_step_an_hour_ago(life, clock)
-    clock.started, clock.seconds = "boot-2", 5.0
+    clock.started, clock.seconds = "boot-2", up
     clock.ms += 3_600_000
     again = life()
     assert again.age == pytest.approx(2 * HOUR)

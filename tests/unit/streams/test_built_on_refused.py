@@ -46,6 +46,16 @@ class Address(Document):
     city: Register[str] = ""
 
 
+@space.collection(scope="hall", id="name")
+class Free(Document):
+    """Nobody looks at it: an op is asked on the document itself, without a trial."""
+
+    hall: str
+    name: str
+    seats: BoundedCounter = declared(lower=0)
+    text: Text
+
+
 @space.guard(Event)
 @space.guard(Shelf)
 def modest(before: Any, after: Any) -> None:
@@ -62,7 +72,7 @@ def not_there(before: Address, after: Address) -> None:
         raise Refused("immodest", "nobody lives there")
 
 
-EVENT, SHELF, ADDRESS = (DocumentId(name, "s1", "x") for name in ("Event", "Shelf", "Address"))
+EVENT, SHELF, ADDRESS, FREE = (DocumentId(name, "s1", "x") for name in ("Event", "Shelf", "Address", "Free"))
 
 
 class Till:
@@ -192,8 +202,9 @@ def test_nobody_takes_what_was_not_his(hall: Cloud) -> None:
     assert hall.value(EVENT, "seats") == 0
 
 
-def test_rights_made_earlier_in_a_command_may_be_spent_in_it(hall: Cloud) -> None:
-    till = Till(hall, EVENT)
+@pytest.mark.parametrize("document", [EVENT, FREE], ids=["guarded", "unguarded"])
+def test_rights_made_earlier_in_a_command_may_be_spent_in_it(hall: Cloud, document: DocumentId) -> None:
+    till = Till(hall, document)
     till.write("both", ("seats", "increment", 5), ("seats", "decrement", 4))
     till.write("text", ("text", "insert", [0, "ab"]), ("text", "insert", [1, "c"]))
     till.send()

@@ -152,6 +152,26 @@ def test_a_batch_whose_row_cannot_be_written_is_set_aside_whole(cloud: Cloud, mo
     assert [q.offset for q in cloud.quarantined()] == [1]
 
 
+def test_nobody_waits_for_a_batch_that_is_set_aside(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had parked a command before its row could not be written; its predecessor comes, and finds nobody."""
+    encode = cloud.rules.records.encode_chain_row
+
+    def failing(row: ChainRow) -> bytes:
+        if row.replica == "store-2.1":
+            raise OverflowError("no record of this")
+        return encode(row)
+
+    monkeypatch.setattr(cloud.rules.records, "encode_chain_row", failing)
+    waits = change(stock("milk"), "name", "set", "x", 1, replica="store-2.1", context={"store-1.1": 1})
+    cloud.merge(command("waits", waits), replica="store-2.1")
+    cloud.fly()
+    assert [q.offset for q in cloud.quarantined()] == [0]
+    assert len(cloud.merger.parking) == 0
+    cloud.merge(command("came", count(stock("milk"), 1, 1)))
+    cloud.fly()
+    assert cloud.state(stock("milk")).vector == {"store-1.1": 1}
+
+
 def test_parked_commands_are_as_before_when_a_merge_is_taken_back(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

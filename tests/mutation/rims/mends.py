@@ -1,0 +1,346 @@
+"""Mistakes beside the rims: each undoes one mend, or breaks one law, where a review once found it broken.
+
+The same as in `mistakes`: a text in a file, another in its place, and the tests that must notice.
+"""
+
+from __future__ import annotations
+
+from tests.mutation.rims.mistakes import CORE, EDGE, MISTAKES, SCHEMAS, Mistake
+
+CHAIN = ("tests/unit/streams/test_chain.py",)
+NET = ("tests/unit/streams/test_net.py",)
+CONFLICTS = ("tests/unit/streams/test_conflicts.py",)
+PARKING = ("tests/unit/streams/test_parking.py",)
+MERGE = ("tests/unit/streams/test_merge.py",)
+BUILT = ("tests/unit/streams/test_built_on_refused.py",)
+TAKEN = ("tests/unit/streams/test_taken.py",)
+RENEWAL = ("tests/unit/edge/test_renewal.py",)
+ACCESS = ("tests/unit/edge/test_closed_api.py",)
+AGES = ("tests/unit/edge/test_freshness.py",)
+SCOPES = ("tests/unit/edge/test_scopes.py",)
+GROUPS = ("tests/unit/edge/test_groups.py", "tests/unit/schemas/test_groups.py")
+SHOWN = ("tests/unit/edge/test_durable_reads.py",)
+LINES = ("tests/unit/schemas/test_device_lines.py",)
+
+MENDS: tuple[Mistake, ...] = (
+    # -- the chain of a replica
+    Mistake(
+        "chain: a batch that came early is taken when a crash has it read again",
+        f"{CORE}/chain.py",
+        " or link.offset < row.offset",
+        "",
+        CHAIN,
+    ),
+    Mistake("chain: a fork is taken", f"{CORE}/chain.py", "if link.batch.prev != row.head:", "if False:", CHAIN),
+    Mistake(
+        "chain: another batch of a known number is a repeat",
+        f"{CORE}/chain.py",
+        "Fit.REPEAT if known.digest == link.digest[:SHORT_DIGEST_BYTES] else Fit.FORKED",
+        "Fit.REPEAT",
+        CHAIN,
+    ),
+    Mistake(
+        "chain: an entry leaves while a crash could replay it",
+        f"{CORE}/chain.py",
+        "entry.number >= floor or entry.offset >= committed or _parked(entry)",
+        "entry.number >= floor or _parked(entry)",
+        CHAIN,
+    ),
+    Mistake(
+        "chain: an entry leaves while a command of it waits",
+        f"{CORE}/chain.py",
+        "entry.offset >= committed or _parked(entry)",
+        "entry.offset >= committed",
+        CHAIN,
+    ),
+    Mistake(
+        "chain: a row takes what no record holds",
+        f"{CORE}/chain.py",
+        "if len(kept) >= MAX_ENTRIES or room > MAX_ROW_BYTES - _HEAD_BYTES:",
+        "if False:",
+        CHAIN,
+    ),
+    # -- lives that are over
+    Mistake(
+        "lives: a command counts again when another copy of the folder brings it",
+        f"{CORE}/taken.py",
+        "if first is not None and first.offset <= now:",
+        "if False:",
+        TAKEN,
+    ),
+    Mistake(
+        "lives: a command is taken although the life that wrote it may still send it",
+        f"{CORE}/taken.py",
+        "if root is None or not root.ended or root.ended_at > now:",
+        "if False:",
+        TAKEN,
+    ),
+    Mistake(
+        "lives: after a crash a command repeats itself",
+        f"{CORE}/taken.py",
+        "    if first is not None and first.offset == offset:\n        return None\n",
+        "",
+        TAKEN,
+    ),
+    Mistake(
+        "lives: a folder given to another device goes on under the old name",
+        f"{EDGE}/store/lives.py",
+        "if not lives or device_of(lives[-1].replica) != device:",
+        "if not lives:",
+        RENEWAL,
+    ),
+    Mistake(
+        "lives: a new life has the old one's name",
+        f"{EDGE}/store/lives.py",
+        "replica_id(device_of(lives[-1].replica), self._draw()), wall_ms, why, rebased",
+        "lives[-1].replica, wall_ms, why, rebased",
+        RENEWAL,
+    ),
+    Mistake(
+        "renewal: commands leave before the old life is over",
+        f"{EDGE}/outgoing/renewal.py",
+        'return row is not None and row.ended != "" and self.succession',
+        "return row is not None and self.succession",
+        RENEWAL,
+    ),
+    Mistake(
+        "renewal: what others wrote in our name is not read",
+        f"{EDGE}/outgoing/renewal.py",
+        "return chain.offset + 1, row.offset + 1",
+        "return None",
+        RENEWAL,
+    ),
+    Mistake(
+        "rebase: who first wrote a command is forgotten when it moves again",
+        f"{EDGE}/outgoing/rebase.py",
+        "first = command.root or self._old",
+        "first = self._old",
+        RENEWAL,
+    ),
+    Mistake(
+        "rebase: the old life's own dots are not named",
+        f"{EDGE}/outgoing/rebase.py",
+        "if context is not None and settled:",
+        "if False:",
+        RENEWAL,
+    ),
+    Mistake(
+        "rebase: a custom field names writes of a dead life",
+        "crdt/driftlog_crdt/custom.py",
+        "if replica == taking.old and seq in taking.seqs else dot",
+        "if False else dot",
+        ("tests/properties/test_takeover.py",),
+    ),
+    Mistake(
+        "rebase: an erase takes what the old life counted, and not what came along",
+        "crdt/driftlog_crdt/counter.py",
+        'taking.sums[kind == "decrement"] += value',
+        "pass",
+        ("tests/properties/test_takeover.py",),
+    ),
+    # -- the net, the trial
+    Mistake(
+        "net: a store in trouble is taken for a bad record",
+        f"{CORE}/net.py",
+        "FATAL = (WorkerError, OSError, MemoryError)",
+        "FATAL = (MemoryError,)",
+        NET,
+    ),
+    Mistake(
+        "net: documents are not put back",
+        f"{CORE}/partition.py",
+        "self.cache.put_back(key, entry)",
+        "pass",
+        NET,
+    ),
+    Mistake(
+        "net: rows are not put back",
+        f"{CORE}/partition.py",
+        "            self.book.put(replica, row)\n            self.book.landed(replica)\n        return work",
+        "            self.book.landed(replica)\n        return work",
+        NET,
+    ),
+    Mistake(
+        "net: who was parked by a merge that failed waits on",
+        f"{CORE}/net.py",
+        "                parking.remove(arrival)",
+        "                pass",
+        NET,
+    ),
+    Mistake(
+        "net: a row is sent that no record holds",
+        f"{CORE}/net.py",
+        "self._partition.rules.records.encode_chain_row(row)",
+        "pass",
+        NET,
+    ),
+    Mistake(
+        "trial: a refused command has left its changes",
+        f"{CORE}/trial.py",
+        "key: entry.collection.type.copy(entry.state) for",
+        "key: entry.state for",
+        MERGE,
+    ),
+    Mistake(
+        "trial: an op that stands on another of its command is asked too early",
+        f"{CORE}/trial.py",
+        "(entry.collection.type.limited or op.replica in entry.state.refused):\n            return True",
+        "(entry.collection.type.limited or op.replica in entry.state.refused):\n            return False",
+        BUILT,
+    ),
+    Mistake(
+        "trial: rights are not asked in the merge",
+        f"{CORE}/trial.py",
+        "        kind.permit(state, op, over)\n",
+        "        pass\n",
+        BUILT,
+    ),
+    Mistake(
+        "trial: what was built on a refused change stands",
+        f"{CORE}/trial.py",
+        "if kind.builds_on_refused(state, op):",
+        "if False:",
+        BUILT,
+    ),
+    Mistake(
+        "decision: a command merged in part is merged on",
+        f"{CORE}/decision.py",
+        "if against is None and fresh < len(steps):",
+        "if False:",
+        MERGE,
+    ),
+    # -- laws that hold for every op
+    Mistake(
+        "law: an op is merged before its predecessor",
+        f"{CORE}/survey.py",
+        "if seq != before + 1:",
+        "if False:",
+        PARKING,
+    ),
+    Mistake(
+        "law: an op is merged before what its writer had seen",
+        f"{CORE}/survey.py",
+        "if context and not rejected:",
+        "if False:",
+        PARKING,
+    ),
+    Mistake("law: a device's clock is trusted", f"{CORE}/survey.py", "if op.hlc > latest:", "if False:", MERGE),
+    Mistake(
+        "law: a conflict that is over stays open",
+        f"{CORE}/merge.py",
+        "self.work.outcomes += map(self._at.records.conflict, done.ended)",
+        "pass",
+        CONFLICTS,
+    ),
+    # -- who may speak
+    Mistake(
+        "access: any name in Host",
+        f"{EDGE}/http_api/access.py",
+        "if hosts is not None and _name(host) not in hosts:",
+        "if False:",
+        ACCESS,
+    ),
+    Mistake(
+        "access: any page in a browser",
+        f"{EDGE}/http_api/access.py",
+        'if origin is not None and origin not in (f"http://{host}", f"https://{host}"):',
+        "if False:",
+        ACCESS,
+    ),
+    Mistake(
+        "access: without the token",
+        f"{EDGE}/http_api/access.py",
+        "if self._access.token and scope",
+        "if False and scope",
+        ACCESS,
+    ),
+    Mistake(
+        "access: everybody may read the token",
+        f"{EDGE}/http_api/access.py",
+        "os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600",
+        "os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644",
+        ACCESS,
+    ),
+    Mistake(
+        "registry: a line that no operator has signed",
+        f"{SCHEMAS}/device_lines.py",
+        "        if reason:\n            return reason\n        if others:",
+        "        if others:",
+        LINES,
+    ),
+    Mistake(
+        "registry: an older line over the newer one",
+        f"{SCHEMAS}/device_lines.py",
+        "(known.generation, known.device.version) >= (generation, device.version)",
+        "False",
+        LINES,
+    ),
+    # -- ages, scopes, what is shown
+    Mistake(
+        "ages: a clock that was set back makes data young",
+        f"{EDGE}/link/freshness.py",
+        "else:\n        off, sure = max(0.0, by_wall), by_wall >= 0",
+        "else:\n        off, sure = max(0.0, by_wall), True",
+        AGES,
+    ),
+    Mistake(
+        "ages: another boot's monotonic clock is believed",
+        f"{EDGE}/link/freshness.py",
+        'found["boot"] and found["boot"] == clock.boot() and at >= found["at"]',
+        'at >= found["at"]',
+        AGES,
+    ),
+    Mistake(
+        "ages: what is not sure is promised",
+        f"{EDGE}/link/freshness.py",
+        "moment is not None and moment.sure and age",
+        "moment is not None and age",
+        AGES,
+    ),
+    Mistake(
+        "scopes: what was passed over is not read again",
+        f"{EDGE}/store/holdings.py",
+        "again = frozenset(self._partitions(added))",
+        "again = frozenset()",
+        SCOPES,
+    ),
+    Mistake(
+        "scopes: what was left stays on disk",
+        f"{EDGE}/store/holdings.py",
+        "                    writes[place] = None\n",
+        "                    pass\n",
+        SCOPES,
+    ),
+    Mistake(
+        "reads: what is not durable is shown",
+        f"{EDGE}/store/shown.py",
+        "if key not in self._waiting and not self._swaps:",
+        "if True:",
+        SHOWN,
+    ),
+    Mistake(
+        "groups: a torn tail ends with any group's end",
+        f"{SCHEMAS}/groups.py",
+        "if not mark.last or mark.number < self.highest:",
+        "if not mark.last:",
+        GROUPS,
+    ),
+    Mistake(
+        "groups: a torn tail is not kept",
+        f"{EDGE}/incoming/groups.py",
+        "        ripe = self._cut.take(groups.parse(record.headers))\n",
+        "        mark = groups.parse(record.headers)\n"
+        "        if mark.number < self._cut.highest:\n            self._buffer, self._cut = [record], groups.Cut()\n"
+        "        ripe = self._cut.take(mark)\n",
+        GROUPS,
+    ),
+    Mistake(
+        "outbox: partitions by a number that a release can shift",
+        f"{EDGE}/store/keys.py",
+        "    prefix = space.encode() + _SEPARATOR\n    if urgency",
+        "    prefix = bytes([len(space)]) + _SEPARATOR\n    if urgency",
+        ("tests/unit/edge/test_outbox.py",),
+    ),
+)
+
+ALL = (*MISTAKES, *MENDS)
