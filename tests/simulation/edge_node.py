@@ -21,6 +21,7 @@ from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry
+from driftlog_edge.store.generations import serving
 from driftlog_edge.store.lives import Chain
 from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
@@ -97,6 +98,8 @@ class EdgeProcess:
         )
         self._agent = Agent(CONTRACT, config, route=self.route, ids=world.ids, clock=Wall(node), saw=self._saw)
         self._consistent_from: dict[int, int] = {}
+        self._serving = {p: serving(self._store, SPACE.name, p) for p in node.partitions}
+        """Which generation of a partition's rows readers are shown."""
         self.started = False
         self._waiting: list[Intent] = []
 
@@ -170,6 +173,12 @@ class EdgeProcess:
         if not pulled.changed:
             return
         partition = partition_of(pulled.changed[0].scope, PARTITIONS)
+        generation = serving(self._store, SPACE.name, partition)
+        if generation != self._serving.get(partition, generation):  # what was read beside it is shown, all at once
+            self._node.world.history.cuts.append(
+                Cut(self._node.world.scheduler.now, self._node.name, False, self.vectors(), restart=True)
+            )
+        self._serving[partition] = generation
         at = self._agent._sync.places.position(STATE, partition) - 1
         vectors = {document: self._vector(document) for document in pulled.changed}
         self._node.showed(vectors, catching_up=at < self._consistent_from[partition])
@@ -183,9 +192,11 @@ class EdgeProcess:
     def vectors(self) -> dict[DocumentId, Mapping[str, int]]:
         """Of all confirmed documents, as they are on disk."""
         found = {}
-        for key, value in self._store.scan(Family.CONFIRMED, b""):
-            document = parse_document_key(keys.document_of_confirmed(key))
-            found[document] = dict(self._codecs[document.collection].decode(value).vector)
+        for partition in self._node.partitions:
+            shown = keys.confirmed_prefix(SPACE.name, partition, serving(self._store, SPACE.name, partition))
+            for key, value in self._store.scan(Family.CONFIRMED, shown):
+                document = parse_document_key(keys.document_of_confirmed(key))
+                found[document] = dict(self._codecs[document.collection].decode(value).vector)
         return found
 
     def commands(self) -> dict[str, Entry]:

@@ -211,7 +211,13 @@ class Reference:
         if command.scope not in terms.scopes or command.name not in terms.permissions:
             return "forbidden"
         against = next(filter(None, (self._document(document).unfounded(event) for document, event in meant)), "")
+        if not against and any(e.kind == "transfer" and self._is_over(e.value[0], command.scope) for _, e in meant):
+            against = "invalid"  # nobody could use what is given
         return against or next(filter(None, map(self._guarded, dict.fromkeys(d for d, _ in meant), repeat(meant))), "")
+
+    def _is_over(self, replica: str, scope: str) -> bool:
+        chain = self.chains.get((replica, partition_of(scope, PARTITIONS)))
+        return chain is not None and chain.ended
 
     def _guarded(self, document: DocumentId, meant: Sequence[tuple[DocumentId, Event]]) -> str:
         """The guards of the app, in other words."""
