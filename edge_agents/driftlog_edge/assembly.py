@@ -111,7 +111,7 @@ def _assembled(
     batches = BatchCodec(ids)
     committer = Committer(journal, store)
     views = Views(contract, codecs, journal)
-    outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit)
+    outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
     executor = Executor(contract, lives, views, outbox, journal, clock, holdings)
     for writes in unread.read_again(store, codecs):
         store.write(writes, sync=False)

@@ -30,6 +30,9 @@ class EdgeConfig(ConnectionSettings):
     """In place of the token that the agent makes; needed to listen where other machines can reach it."""
     durability: Literal["disk", "os"] = "disk"
     outbox_limit: int = Field(default=1_000_000, ge=1)
+    """Commands without a verdict of the cloud, sent or not, at most."""
+    outbox_bytes: int = Field(default=1 << 30, ge=1)
+    """What they take, at most."""
     batches_in_flight: int = Field(default=16, ge=1, le=1000)
 
     @field_validator("scopes", "http_hosts", mode="before")

@@ -38,6 +38,7 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import Identity
 
 DEFAULT_LIMIT = 1_000_000
+DEFAULT_LIMIT_BYTES = 1 << 30
 SEALED_OPS = 250
 """Ops in a batch, unless one command alone has more: sealing and settling it each hold up the loop, half of what the wire would allow."""
 NO_PARTITION = -1
@@ -55,6 +56,7 @@ class Outbox:
         journal: Journal,
         lives: Lives,
         limit: int = DEFAULT_LIMIT,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
         self._spaces = sorted(contract.spaces)
         self._partitions = {name: space.partitions for name, space in contract.spaces.items()}
@@ -62,12 +64,17 @@ class Outbox:
         self._codec = codec
         self._journal = journal
         self._limit = limit
+        self._limit_bytes = limit_bytes
         self.lives = lives
         self.sealed = SealedBatches(journal)
         self._waiting: list[int] = []
         """How many commands wait in each class, the held ones last."""
+        self._bytes = 0
+        """What they take in the op log."""
         self._held: set[bytes] = set()
         """Documents that a held command changes."""
+        self._moved: dict[tuple[int, bytes], int] = {}
+        """(class, document) -> up to which lsn its commands are in that class or a more urgent one, so that none is looked at twice."""
         self._served = (self._spaces[0], NO_PARTITION)
         """Whose commands were sealed last: the next partition is next, so that none starves another."""
         self.released: set[tuple[str, int]] = set()
@@ -78,11 +85,14 @@ class Outbox:
     def count(self) -> None:
         """As the store has it."""
         self._waiting = [0] * (keys.HELD + 1)
+        self._bytes = 0
+        self._moved.clear()
         self._held = set()
-        for key, _ in self._journal.scan(Family.OUTBOX, b""):
+        for key, value in self._journal.scan(Family.OUTBOX, b""):
             self._waiting[keys.urgency_of(key)] += 1
+            self._bytes += keys.unpack_number(value)
             if keys.urgency_of(key) == keys.HELD:
-                self._held.update(self._documents(keys.parse_lsn(key)))
+                self._held |= _documents(logged(self._journal, keys.parse_lsn(key)).command)
 
     @property
     def waiting(self) -> int:
@@ -100,12 +110,14 @@ class Outbox:
         return sum(self._waiting)
 
     def require_room(self) -> None:
-        """Raise `OutboxFull` if no further command may wait."""
-        if self.unsealed >= self._limit:
-            raise OutboxFull(
-                f"{self.unsealed} commands wait for the network, at most {self._limit} may",
-                "connect the device, or raise outbox_limit",
-            )
+        """Raise `OutboxFull` if no further command may wait; those that were sent and have no verdict wait too."""
+        commands, size = self.unsealed + self.sealed.commands, self._bytes + self.sealed.bytes
+        for name, waiting, most in (("outbox_limit", commands, self._limit), ("outbox_bytes", size, self._limit_bytes)):
+            if waiting >= most:
+                raise OutboxFull(
+                    f"{commands} commands of {size} bytes have no verdict of the cloud yet; {name} is {most}",
+                    f"connect the device, see that a worker runs, or raise {name}",
+                )
 
     def place(self, space: str, scope: str) -> tuple[str, int]:
         """(space, partition) of a scope."""
@@ -114,9 +126,12 @@ class Outbox:
     # -- in
 
     def entry(
-        self, space: str, scope: str, priority: str, lsn: int, documents: Sequence[bytes]
+        self, space: str, scope: str, priority: str, lsn: int, size: int, documents: Sequence[bytes]
     ) -> Mapping[Place, bytes | None]:
-        """The writes that put a new command into the outbox, earlier ones of its documents moved along."""
+        """The writes that put a new command into the outbox, earlier ones of its documents moved along.
+
+        `size` is what it takes in the op log.
+        """
         _, partition = self.place(space, scope)
         urgency = keys.CLASSES.index(priority)
         writes: dict[Place, bytes | None] = {}
@@ -125,8 +140,9 @@ class Outbox:
             self._held.update(documents)
         elif any(self._waiting[urgency + 1 : keys.HELD]):
             self._move(writes, space, partition, urgency, documents, range(urgency + 1, keys.HELD))
-        writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = b""
+        writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = keys.pack_number(size)
         self._waiting[urgency] += 1
+        self._bytes += size
         return writes
 
     def defer(self, space: str, partition: int, lsns: Iterable[int]) -> dict[Place, bytes | None]:
@@ -134,9 +150,11 @@ class Outbox:
         writes: dict[Place, bytes | None] = {}
         documents: set[bytes] = set()
         for lsn in lsns:
-            writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = b""
+            command, size, _ = logged(self._journal, lsn)
+            writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = keys.pack_number(size)
             self._waiting[keys.HELD] += 1
-            documents |= self._documents(lsn)
+            self._bytes += size
+            documents |= _documents(command)
         self._held |= documents
         self._move(writes, space, partition, keys.HELD, sorted(documents), range(keys.HELD))
         return writes
@@ -152,8 +170,10 @@ class Outbox:
         """The writes that take an unsealed command out."""
         for urgency in range(keys.HELD + 1):
             key = keys.outbox_key(space, urgency, partition, lsn)
-            if self._journal.get(Family.OUTBOX, key) is not None:
+            value = self._journal.get(Family.OUTBOX, key)
+            if value is not None:
                 self._waiting[urgency] -= 1
+                self._bytes -= keys.unpack_number(value)
                 return {(Family.OUTBOX, key): None}
         return {}
 
@@ -174,29 +194,34 @@ class Outbox:
         """Unsealed commands of these documents go from `classes` to `urgency`, and those of their documents in turn."""
         todo, met = list(documents), set(documents)
         while todo:
-            for mark in marks_of(self._journal, todo.pop()):
+            document = todo.pop()
+            for mark in marks_of(self._journal, document, self._moved.get((urgency, document), 0)):
+                self._moved[urgency, document] = mark.lsn
                 for other in classes:
                     place = (Family.OUTBOX, keys.outbox_key(space, other, partition, mark.lsn))
-                    if place in writes or self._journal.get(*place) is None:
+                    value = None if place in writes else self._journal.get(*place)
+                    if value is None:
                         continue
                     writes[place] = None
-                    writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, mark.lsn)] = b""
+                    writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, mark.lsn)] = value
                     self._waiting[other] -= 1
                     self._waiting[urgency] += 1
-                    found = self._documents(mark.lsn) - met
+                    found = _documents(logged(self._journal, mark.lsn).command) - met
                     met |= found
                     todo += found
         if urgency == keys.HELD:
             self._held |= met
 
-    def _documents(self, lsn: int) -> set[bytes]:
-        return {document_key(document) for document, _ in logged(self._journal, lsn).command.ops}
-
     # -- out
 
-    def seal(self, app_version: str = "") -> tuple[Sealed, dict[Place, bytes | None]] | None:
-        """The next batch and the writes that seal it; None when nothing can be. The most urgent class goes first."""
-        first = self._first()
+    def seal(
+        self, apart_from: Collection[tuple[str, int]] = (), app_version: str = ""
+    ) -> tuple[Sealed, dict[Place, bytes | None]] | None:
+        """The next batch and the writes that seal it; None when nothing can be. The most urgent class goes first.
+
+        Partitions of `apart_from` have no turn.
+        """
+        first = self._first(self.lives.stuck.union(apart_from))
         if first is None:
             return None
         space, _, partition, _ = keys.parse_outbox(first)
@@ -215,7 +240,7 @@ class Outbox:
             size += length
             ops += len(command.ops)
             taken.append(key)
-        return self._sealed(space, partition, commands, taken, read, app_version)
+        return self._sealed(space, partition, commands, taken, size, read, app_version)
 
     def _sealed(
         self,
@@ -223,6 +248,7 @@ class Outbox:
         partition: int,
         commands: Sequence[Command],
         taken: Sequence[bytes],
+        size: int,
         read: int,
         app_version: str,
     ) -> tuple[Sealed, dict[Place, bytes | None]]:
@@ -251,22 +277,24 @@ class Outbox:
         writes.update(self.sealed.opening(batch, body))
         writes.update(self.lives.written(space, partition, replace(chain, number=number, head=batch.digest)))
         self._served = (space, partition)
+        self._bytes -= size
         for key in taken:
             self._waiting[keys.urgency_of(key)] -= 1
+        if not self.unsealed:
+            self._moved.clear()
         if not self._waiting[keys.HELD]:
             self._held.clear()
             self.released.clear()
         return sealed, writes
 
-    def _first(self) -> bytes | None:
+    def _first(self, stuck: Collection[tuple[str, int]]) -> bytes | None:
         """The first entry of the most urgent class, of the next partition in turn whose chain can go on."""
-        stuck = self.lives.stuck
         for urgency, waiting in enumerate(self._waiting[: keys.HELD]):
             for space, after in self._turns() if waiting else ():
                 key = self._of_space(space, urgency, after, stuck)
                 if key is not None:
                     return key
-        found = (self._next(keys.outbox_prefix(s, keys.HELD, p)) for s, p in sorted(self.released - stuck))
+        found = (self._next(keys.outbox_prefix(s, keys.HELD, p)) for s, p in sorted(self.released.difference(stuck)))
         return next((key for key in found if key is not None), None)
 
     def _turns(self) -> Iterator[tuple[str, int]]:
@@ -319,3 +347,7 @@ class Outbox:
         key = self._identity.device_id.encode()
         topic = topics.ops_topic(batch.space)
         return Sealed(topic, batch.partition, batch.number, key, value, batch.lsns, batch.digest)
+
+
+def _documents(command: Command) -> set[bytes]:
+    return {document_key(document) for document, _ in command.ops}

@@ -24,7 +24,7 @@ from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import FINAL, Status, encode_logged, entry_of, logged
+from driftlog_edge.store.command_log import FINAL, Status, encode_logged, entry_of, logged, logged_size
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.generations import coming
 from driftlog_edge.store.journal import Journal
@@ -101,7 +101,8 @@ class Rebase:
         work.writes.update(self._lives.written(space, partition, following))
         work.rewrite(taken, life.replica)
         for lsn, _ in taken:
-            work.writes[Family.OUTBOX, keys.outbox_key(space, _NORMAL, partition, lsn)] = b""
+            size = logged_size(work.writes[Family.OPLOG, keys.lsn_key(lsn)] or b"")
+            work.writes[Family.OUTBOX, keys.outbox_key(space, _NORMAL, partition, lsn)] = keys.pack_number(size)
         return Rebased(life, work.writes, work.documents, work.done, work.settled)
 
 

@@ -8,21 +8,17 @@ again merely because a connection was.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.outgoing.resends import BatchPlace, Resends
 from driftlog_edge.ports import Place, Sealed
 
 AGAIN_SECONDS = 120.0
 REFUSED_SECONDS = 10.0
 EARLY_SECONDS = 1.0
 AGAIN_CAP_SECONDS = 3600.0
-
-BatchPlace: TypeAlias = tuple[str, int, int]
-"""(space, partition, number)"""
 
 
 @dataclass(slots=True)
@@ -50,8 +46,9 @@ class Shipper:
     def __init__(self, outbox: Outbox, in_flight: int) -> None:
         self._outbox = outbox
         self._limit = in_flight
-        self._resend: list[BatchPlace] = [batch.place for batch in outbox.sealed.all()]
-        """In order of number within a partition."""
+        self._resend = Resends(batch.place for batch in outbox.sealed.all())
+        self._new_first = True
+        """Whose turn was it last: that of what is new?"""
         self._flying: dict[BatchPlace, Sealed] = {}
         self._delivered: dict[BatchPlace, _Wait] = {}
         self._deferred: dict[tuple[str, int], _Deferral] = {}
@@ -61,7 +58,7 @@ class Shipper:
     def resume(self) -> None:
         """The client is gone: what it had and the log is not known to have goes out again."""
         for place in self._flying:
-            self._queue(place)
+            self._resend.add(place)
         self._flying.clear()
 
     @property
@@ -87,17 +84,21 @@ class Shipper:
         return any(batch is not None and lsn in batch.lsns for batch in queued)
 
     def next(self) -> tuple[Sealed, dict[Place, bytes | None]] | None:
-        """The next batch and what to write before it is sent; None when the way is full or nothing waits."""
+        """The next batch and what to write before it is sent; None when the way is full or nothing waits.
+
+        What goes again and what is new take turns, and nothing new overtakes what goes again in its partition.
+        """
         if len(self._flying) >= self._limit:
             return None
-        while self._resend:
-            batch = self._outbox.sealed.get(*self._resend.pop(0))
+        self._new_first = not self._new_first
+        if self._new_first and (sealed := self._outbox.seal(self._resend.partitions)):
+            return self._fly(sealed[0]), sealed[1]
+        while place := self._resend.take():
+            batch = self._outbox.sealed.get(*place)
             if batch is not None:
                 return self._fly(self._outbox.reseal(batch)), {}
         sealed = self._outbox.seal()
-        if sealed is None:
-            return None
-        return self._fly(sealed[0]), sealed[1]
+        return None if sealed is None else (self._fly(sealed[0]), sealed[1])
 
     def _fly(self, batch: Sealed) -> Sealed:
         self._flying[_place(batch)] = batch
@@ -110,8 +111,7 @@ class Shipper:
         if known is None or known.digest != batch.digest:
             return  # a late word: it is answered, or an earlier life's batch of the same number
         self._flying.pop(place, None)
-        if place in self._resend:  # its client was given up, and had brought it over all the same
-            self._resend.remove(place)
+        self._resend.discard(place)  # its client was given up, and had brought it over all the same
         wait = self._delivered.setdefault(place, _Wait(0.0, 0, batch.lsns))
         wait.due = now + min(AGAIN_CAP_SECONDS, AGAIN_SECONDS * (1 << min(wait.attempts, 10)))
         wait.attempts += 1
@@ -119,7 +119,7 @@ class Shipper:
     def failed(self, batch: Sealed) -> None:
         """The client gave it up before the log had it."""
         if self._flying.pop(_place(batch), None) is not None:
-            self._queue(_place(batch))
+            self._resend.add(_place(batch))
 
     def answered(self, place: BatchPlace) -> None:
         """A verdict has closed it."""
@@ -139,7 +139,7 @@ class Shipper:
         for places in (self._flying, self._delivered):
             for place in [place for place in places if place[:2] == (space, partition)]:
                 del places[place]
-        self._resend = [place for place in self._resend if place[:2] != (space, partition)]
+        self._resend.forget(space, partition)
 
     def refused(self, space: str, partition: int, now: float) -> bool:
         """The cloud did not take this partition's batches (yet): those that the log has go out again soon. Were there any?"""
@@ -168,16 +168,12 @@ class Shipper:
         """Queue what is due again; is there something?"""
         for place, wait in self._delivered.items():
             if wait.due <= now:
-                self._queue(place)
+                self._resend.add(place)
                 wait.due = now + AGAIN_CAP_SECONDS  # when it is delivered it gets a new time
         if self._deferred and not self._outbox.holding:
             self._deferred.clear()
         self._outbox.released |= {place for place, deferral in self._deferred.items() if deferral.due <= now}
         return self.waiting
-
-    def _queue(self, place: BatchPlace) -> None:
-        if place not in self._resend:
-            insort(self._resend, place)
 
 
 def _place(batch: Sealed) -> BatchPlace:

@@ -119,8 +119,12 @@ def encode_logged(command: Command, space: str, replica: str, read: int) -> byte
 
 def decode_logged(raw: bytes) -> Logged:
     """Inverse of `encode_logged`."""
-    body = raw[_READ.size :]
-    return Logged(decode_command(body), len(body), _READ.unpack_from(raw)[0])
+    return Logged(decode_command(raw[_READ.size :]), logged_size(raw), _READ.unpack_from(raw)[0])
+
+
+def logged_size(raw: bytes) -> int:
+    """`Logged.size` of an entry."""
+    return len(raw) - _READ.size
 
 
 def logged(source: Source, lsn: int) -> Logged:

@@ -39,9 +39,10 @@ class Mark(NamedTuple):
         return self.fate.value + keys.pack_pair(self.seq, self.generation) + self.replica.encode()
 
 
-def marks_of(source: Source, document: bytes) -> Iterator[Mark]:
-    """A document's pending entries, in order."""
-    for key, value in source.scan(Family.PENDING, keys.pending_prefix(document)):
+def marks_of(source: Source, document: bytes, after: int = 0) -> Iterator[Mark]:
+    """A document's pending entries after this lsn, in order."""
+    start = keys.pending_key(document, after) if after else b""
+    for key, value in source.scan(Family.PENDING, keys.pending_prefix(document), start):
         yield _decoded(key, value)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
@@ -29,20 +29,20 @@ class Open:
     digest: bytes
     lsns: tuple[int, ...]
     """Its commands that wait for a verdict."""
+    size: int = field(default=0, compare=False)
+    """Bytes of its body."""
 
     @property
     def place(self) -> tuple[str, int, int]:
         return self.space, self.partition, self.number
 
     def encode(self) -> bytes:
-        return self.digest + struct.pack(f">{len(self.lsns)}Q", *self.lsns)
+        return self.digest + keys.pack_number(self.size) + struct.pack(f">{len(self.lsns)}Q", *self.lsns)
 
     @classmethod
     def decode(cls, key: bytes, value: bytes) -> Open:
-        lsns = value[DIGEST_BYTES:]
-        return cls(
-            *keys.parse_sealed(key), value[:DIGEST_BYTES], struct.unpack(f">{len(lsns) // keys.LSN_BYTES}Q", lsns)
-        )
+        size, *lsns = struct.unpack(f">{(len(value) - DIGEST_BYTES) // keys.LSN_BYTES}Q", value[DIGEST_BYTES:])
+        return cls(*keys.parse_sealed(key), value[:DIGEST_BYTES], tuple(lsns), size)
 
 
 class SealedBatches:
@@ -50,6 +50,15 @@ class SealedBatches:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self.commands = self.bytes = 0
+        """How many commands wait for a verdict, and what the bodies take that hold them."""
+        self.count()
+        journal.on_rollback(self.count)
+
+    def count(self) -> None:
+        """As the store has it."""
+        batches = self.all()
+        self.commands, self.bytes = sum(len(b.lsns) for b in batches), sum(b.size for b in batches)
 
     def all(self) -> list[Open]:
         """Every open batch, in order of number within its partition."""
@@ -85,14 +94,19 @@ class SealedBatches:
             return None
 
     def opening(self, batch: Open, body: bytes) -> dict[Place, bytes]:
-        """The writes that keep a new batch."""
+        """The writes that keep a new batch; stage them at once."""
         key = keys.sealed_key(*batch.place)
+        batch = replace(batch, size=len(body))
+        self.commands += len(batch.lsns)
+        self.bytes += batch.size
         return {(Family.SEALED, key): batch.encode(), (Family.BODIES, key): body}
 
     def settling(self, batch: Open, waiting: Sequence[int]) -> dict[Place, bytes | None]:
-        """The writes after a verdict: the batch stays open for the commands that still wait, and closes when none do."""
+        """The writes after a verdict: the batch stays open for the commands that still wait, and closes when none do. Stage them at once."""
         key = keys.sealed_key(*batch.place)
+        self.commands -= len(batch.lsns) - len(waiting)
         if waiting:
-            left = Open(batch.space, batch.partition, batch.number, batch.digest, tuple(waiting))
+            left = replace(batch, lsns=tuple(waiting))
             return {(Family.SEALED, key): left.encode()}
+        self.bytes -= batch.size
         return {(Family.SEALED, key): None, (Family.BODIES, key): None}

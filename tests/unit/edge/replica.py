@@ -12,7 +12,7 @@ from driftlog_edge.errors import DiskFull
 from driftlog_edge.incoming import puller as pullers
 from driftlog_edge.incoming import unread
 from driftlog_edge.incoming.pulled import Pulled
-from driftlog_edge.outgoing.outbox import DEFAULT_LIMIT, Outbox
+from driftlog_edge.outgoing.outbox import DEFAULT_LIMIT, DEFAULT_LIMIT_BYTES, Outbox
 from driftlog_edge.outgoing.rebase import Rebase, Rebased
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
@@ -78,6 +78,7 @@ class Replica:
         ids: SchemaIds,
         *,
         limit: int = DEFAULT_LIMIT,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
         in_flight: int = 16,
         scopes: Sequence[str] = SCOPES,
         clock: HandClock | None = None,
@@ -90,7 +91,7 @@ class Replica:
         self.lives = Lives(self.journal)
         codecs = codecs_of(COLLECTIONS, ids)
         self.views = Views(CONTRACT, codecs, self.journal)
-        self.outbox = Outbox(CONTRACT, identity, BatchCodec(ids), self.journal, self.lives, limit)
+        self.outbox = Outbox(CONTRACT, identity, BatchCodec(ids), self.journal, self.lives, limit, limit_bytes)
         self.executor = Executor(CONTRACT, self.lives, self.views, self.outbox, self.journal, self.clock, scopes)
         self.shipper = Shipper(self.outbox, in_flight)
         records, batches = RecordCodecs(ids), BatchCodec(ids)

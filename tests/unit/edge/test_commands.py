@@ -14,8 +14,16 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status, decode_logged, entry_of
 from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES
 from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.partitioning import partition_of
+from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
-from tests.unit.edge.shop import kept
+from tests.unit.edge.shop import PARTITIONS, kept
+
+
+def pull(replica: Replica, cloud: Cloud) -> None:
+    partition = partition_of("s1", PARTITIONS)
+    replica.pull_states(cloud.of("retail.state", partition), partition)
+    replica.pull_receipts(cloud.of("retail.receipts", partition), partition)
 
 
 def facts(replica: Replica) -> tuple[object, ...]:
@@ -164,7 +172,9 @@ def test_a_command_that_changes_nothing_is_answered_and_never_sent(replica: Repl
     assert replica.entry("c2").result == 5
 
 
-def test_a_full_outbox_refuses_writes_and_still_answers_what_changes_nothing(lives: Callable[..., Replica]) -> None:
+def test_a_full_outbox_refuses_writes_and_still_answers_what_changes_nothing(
+    lives: Callable[..., Replica], cloud: Cloud
+) -> None:
     replica = lives(limit=2)
     replica.do("receive", store="s1", sku="tea", qty=1)
     replica.do("receive", store="s1", sku="tea", qty=1)
@@ -176,8 +186,41 @@ def test_a_full_outbox_refuses_writes_and_still_answers_what_changes_nothing(liv
     assert raised.value.remedy
     assert facts(replica) == before
     assert replica.do("look", store="s1", sku="tea").entry.result == 2
-    replica.ship()
+    (sealed,) = replica.ship()
+    with pytest.raises(OutboxFull):
+        replica.do("receive", store="s1", sku="tea", qty=1)  # sent is not decided
+    cloud.merge(sealed)
+    pull(replica, cloud)
     assert replica.do("receive", store="s1", sku="tea", qty=1).entry.result == 3
+
+
+def test_the_outbox_is_bounded_in_bytes_too_and_counts_the_same_after_a_restart(
+    lives: Callable[..., Replica], cloud: Cloud
+) -> None:
+    replica = lives(limit_bytes=20_000)
+    sent = 0
+    with pytest.raises(OutboxFull) as raised:
+        for number in range(1000):
+            replica.do("rename", store="s1", sku=f"sku-{number}", name=f"{number:1000}")
+            sent = number
+    assert "outbox_bytes" in str(raised.value)
+    assert 10 < sent < 20
+    replica = lives(limit_bytes=20_000)
+    with pytest.raises(OutboxFull):
+        replica.do("receive", store="s1", sku="tea", qty=1)
+
+    sealed = replica.ship()
+    assert replica.outbox.sealed.bytes > 10_000
+    with pytest.raises(OutboxFull):
+        for number in range(10):  # sealed together they take less, and they still count
+            replica.do("rename", store="s1", sku=f"sku-{number}", name=f"{number:1000}")
+    replica = lives(limit_bytes=20_000)
+    with pytest.raises(OutboxFull):
+        replica.do("receive", store="s1", sku="tea", qty=1)
+    for batch in sealed:
+        cloud.merge(batch)
+    pull(replica, cloud)
+    replica.do("receive", store="s1", sku="tea", qty=1)
 
 
 def test_a_full_disk_fails_the_command_and_leaves_no_trace(replica: Replica) -> None:

@@ -162,3 +162,35 @@ def test_what_waits_is_found_by_prefix_wherever_that_ends(tmp_path: Path) -> Non
         for after in keys:
             wanted = [key for key in sorted(keys) if key.startswith(prefix) and (key > after or not after)]
             assert overlay.keys(Family.META, prefix, after) == wanted, (prefix, after)
+
+
+def test_an_urgent_command_looks_once_at_what_it_takes_along(replica: Replica, work: Counter[str]) -> None:
+    """A price that is set goes before the sales of its document, and takes them along; a hundred such prices do it once."""
+    replica.do("receive", store="s1", sku="coffee", qty=1)  # of a class that waits on, so that each is asked
+    for _ in range(200):
+        replica.run("receive", store="s1", sku="tea", qty=1)
+    replica.commit()
+    replica.do("reprice", store="s1", sku="tea", price=1)
+    work.clear()
+    for price in range(100):
+        replica.do("reprice", store="s1", sku="tea", price=price)
+    assert work["entries read"] < 100 * 30
+
+
+def test_deferred_batches_look_once_at_what_is_behind_them(lives: Callable[..., Replica], cloud: Cloud) -> None:
+    replica = lives(in_flight=3)
+    commands = 12 * SEALED_OPS
+    cloud.rejects = {f"c{number}": "undeclared" for number in range(commands)}
+    for number in range(commands):
+        replica.run("receive", f"c{number}", store="s1", sku="tea", qty=1)
+    replica.commit()
+    sent = replica.ship()
+    for batch in sent:
+        cloud.merge(batch)
+    asked: list[bytes] = []
+    get = RocksStore.get
+    with pytest.MonkeyPatch.context() as counting:
+        counting.setattr(RocksStore, "get", lambda self, family, key: asked.append(key) or get(self, family, key))  # type: ignore[func-returns-value]
+        replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    assert replica.outbox.holding == commands
+    assert len(asked) < 12 * commands, "each waiting command is looked at for one of the three batches"

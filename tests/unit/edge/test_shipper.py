@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.outgoing.shipper import AGAIN_CAP_SECONDS, AGAIN_SECONDS, EARLY_SECONDS, REFUSED_SECONDS
+from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
+from tests.unit.edge.shop import PARTITIONS
 
 
 def fill(replica: Replica, batches: int) -> None:
@@ -146,3 +149,32 @@ def test_a_delivery_that_is_told_after_the_answer_leaves_nothing_open(replica: R
     replica.pull_receipts(cloud.of("retail.receipts", sent.partition), sent.partition)
     replica.shipper.delivered(sent, now=0.0)
     assert replica.shipper.settled and replica.shipper.idle
+
+
+LOW, HIGH = (next(s for s in (f"s{n}" for n in range(99)) if partition_of(s, PARTITIONS) == p) for p in (0, 2))
+
+
+def test_a_partition_with_much_to_send_again_starves_no_other(lives: Callable[..., Replica]) -> None:
+    """After a restart nobody knows what the log has: one partition's batches, another's, and what is new take turns."""
+    replica = lives(scopes=(LOW, HIGH))
+    for number in range(4):
+        replica.do("fill", store=LOW, prefix=f"{number}-", count=SEALED_OPS)
+    replica.do("receive", store=HIGH, sku="tea", qty=1)
+    assert len(replica.ship()) == 5
+    replica = lives(scopes=(LOW, HIGH), in_flight=3)
+
+    assert [(batch.partition, batch.number) for batch in replica.ship()] == [(0, 1), (2, 1), (0, 2)]
+
+    replica = lives(scopes=(LOW, HIGH), in_flight=2)
+    replica.shipper.forget("retail", 2)
+    replica.do("receive", store=HIGH, sku="tea", qty=1)
+    assert {batch.partition for batch in replica.ship()} == {0, 2}, "what is new waits for no other partition's past"
+
+
+def test_nothing_new_overtakes_what_goes_again_in_its_partition(lives: Callable[..., Replica]) -> None:
+    replica = lives()
+    fill(replica, 3)
+    replica.ship(limit=2)
+    replica = lives()
+
+    assert numbers(replica) == [1, 2, 3]

@@ -1,0 +1,67 @@
+"""The batches that go out again: partitions by turns, in order of number within each.
+
+A partition may have thousands of them (weeks without a worker), another a single one: the one does not wait for the thousands.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Iterator
+from typing import TypeAlias
+
+BatchPlace: TypeAlias = tuple[str, int, int]
+"""(space, partition, number)"""
+
+
+class Resends:
+    """A queue of batch places without doubles."""
+
+    def __init__(self, places: Iterable[BatchPlace] = ()) -> None:
+        self._numbers: dict[tuple[str, int], list[int]] = {}
+        """In the order of turns."""
+        for place in places:
+            self.add(place)
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers)
+
+    def __iter__(self) -> Iterator[BatchPlace]:
+        return ((*partition, number) for partition, numbers in self._numbers.items() for number in numbers)
+
+    def __contains__(self, place: object) -> bool:
+        if not isinstance(place, tuple):
+            return False
+        numbers = self._numbers.get(place[:2], [])
+        at = bisect_left(numbers, place[2])
+        return at < len(numbers) and numbers[at] == place[2]
+
+    @property
+    def partitions(self) -> Collection[tuple[str, int]]:
+        """(space, partition) of those that have some."""
+        return self._numbers.keys()
+
+    def add(self, place: BatchPlace) -> None:
+        if place not in self:
+            insort(self._numbers.setdefault(place[:2], []), place[2])
+
+    def discard(self, place: BatchPlace) -> None:
+        if place in self:
+            numbers = self._numbers[place[:2]]
+            del numbers[bisect_left(numbers, place[2])]
+            if not numbers:
+                del self._numbers[place[:2]]
+
+    def forget(self, space: str, partition: int) -> None:
+        """All of a partition."""
+        self._numbers.pop((space, partition), None)
+
+    def take(self) -> BatchPlace | None:
+        """The next one, out of the queue; its partition's turn comes again after the others'."""
+        partition = next(iter(self._numbers), None)
+        if partition is None:
+            return None
+        numbers = self._numbers.pop(partition)
+        number = numbers.pop(0)
+        if numbers:
+            self._numbers[partition] = numbers
+        return (*partition, number)
