@@ -30,6 +30,7 @@ from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Clock, Route
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.housekeeping import Housekeeping
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import present
 from driftlog_edge.system_clock import SystemClock
@@ -99,8 +100,10 @@ class EdgeAgent:
         self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
+        self._housekeeping = parts.housekeeping
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=self.scopes())
         await self._sync.start()
+        self._housekeeping.start()
         return self
 
     async def __aexit__(
@@ -111,10 +114,11 @@ class EdgeAgent:
             await asyncio.wait([self._wiping])
             return
         log.info("agent ends", device=self.identity.device_id)
-        await self._shut(self._sync, self._committer, self._store)
+        await self._shut(self._housekeeping, self._sync, self._committer, self._store)
 
-    async def _shut(self, sync: Sync, committer: Committer, store: RocksStore) -> None:
+    async def _shut(self, housekeeping: Housekeeping, sync: Sync, committer: Committer, store: RocksStore) -> None:
         self.watchers.close()
+        await housekeeping.stop()
         await sync.close()
         await committer.drained()
         committer.close()
@@ -146,7 +150,7 @@ class EdgeAgent:
         except StoreFailed as error:  # nothing has begun; the next look tries again
             log.error("this replica cannot be wiped yet", reason=str(error))
             return
-        parts = (self._sync, self._committer, self._store)
+        parts = (self._housekeeping, self._sync, self._committer, self._store)
         self._erase()
         self._wiping = asyncio.create_task(self._wiper.run(lambda: self._shut(*parts)))
 
@@ -155,7 +159,7 @@ class EdgeAgent:
         gone: Any = Erased(self._wiper)
         self.log = self._store = self._committer = self._views = self._executor = self._again = gone
         self._submission = self._conflicts = self._reader = self._vitals = gone
-        self._sync = self._holdings = self._scope_change = gone
+        self._sync = self._holdings = self._scope_change = self._housekeeping = gone
 
     async def offline(self) -> None:
         """Stay off the network until `online`."""
@@ -347,6 +351,10 @@ class EdgeAgent:
         return self.scopes()
 
     # -- status
+
+    async def tidy(self) -> None:
+        """Forget now what is done and older than `keep_hours`; it happens by itself every minute."""
+        await self._housekeeping.tidy()
 
     def status(self) -> dict[str, Any]:
         """What `/v1/status` says."""

@@ -30,9 +30,11 @@ from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Route
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.holdings import Holdings
+from driftlog_edge.store.housekeeping import Housekeeping
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.op_log import OpLog
+from driftlog_edge.store.pruning import Pruning
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.shown import Shown
 from driftlog_edge.store.views import Views
@@ -61,6 +63,7 @@ class Parts:
     sync: Sync
     holdings: Holdings
     scope_change: ScopeChange
+    housekeeping: Housekeeping
     reader: Reader
     vitals: Vitals
 
@@ -157,6 +160,16 @@ def _assembled(
         sync=sync,
         holdings=holdings,
         scope_change=ScopeChange(holdings, committer, views, conflicts, sync),
+        housekeeping=Housekeeping(
+            Pruning(
+                journal,
+                views.backlog,
+                lambda: executor.stamps.clock.now_ms(clock.wall_ms()),
+                int(config.keep_hours * 3_600_000),
+            ),
+            committer,
+            store,
+        ),
         reader=Reader(
             contract,
             holdings,

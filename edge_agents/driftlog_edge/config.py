@@ -33,6 +33,8 @@ class EdgeConfig(ConnectionSettings):
     """Commands without a verdict of the cloud, sent or not, at most."""
     outbox_bytes: int = Field(default=1 << 30, ge=1)
     """What they take, at most."""
+    keep_hours: float = Field(default=168.0, ge=0)
+    """How long a command that is done stays in the logs, and with it the answer to its Idempotency-Key."""
     batches_in_flight: int = Field(default=16, ge=1, le=1000)
 
     @field_validator("scopes", "http_hosts", mode="before")

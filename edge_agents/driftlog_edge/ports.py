@@ -51,6 +51,10 @@ class Store(Source, Protocol):
         """All of it or nothing; with `sync`, durable when it returns. Raises `DiskFull`, `StoreFailed`."""
         ...
 
+    def reclaim(self) -> None:
+        """Give the disk back what deleted entries still take. Takes its time; runs beside everything else."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -219,6 +219,7 @@ class Executor:
         if not run.ops:
             entry = Entry(0, name, mark, Status.MERGED, result, (), wall_ms)
             writes[Family.COMMANDS, command_id.encode()] = entry.encode()
+            writes[Family.META, keys.answered_key(wall_ms, command_id)] = b""
             return Executed(command_id, entry, writes)
         assert run.scope is not None
         lsn = self._last_lsn + 1

@@ -38,7 +38,8 @@ IdempotencyKey = Annotated[
     str,
     Header(
         description="Names the intent; made if absent. The same key given to the same agent again has no second effect and the same"
-        " answer. Two agents do not know each other's keys: retry where you first asked."
+        " answer, until the command is merged and older than `keep_hours` (a week unless set otherwise); then it is forgotten, and a key that comes"
+        " again is a new intent. Two agents do not know each other's keys: retry where you first asked."
     ),
 ]
 Actor = Annotated[

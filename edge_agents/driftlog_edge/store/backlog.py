@@ -31,6 +31,12 @@ class Backlog:
     def __len__(self) -> int:
         return self._count
 
+    def __contains__(self, lsn: object) -> bool:
+        if not isinstance(lsn, int):
+            return False
+        at = bisect_right(self._first, lsn) - 1
+        return at >= 0 and lsn <= self._last[at]
+
     @property
     def oldest(self) -> int | None:
         """The lowest pending lsn."""

@@ -22,6 +22,7 @@ REVIEWS = b"review/"
 AGAIN = b"again/"
 OBSERVED = b"observed"
 FRESHNESS = b"freshness"
+ANSWERED = b"answered/"
 HOLDINGS = b"holdings"
 REGISTRY = b"registry"
 OFFLINE = b"offline"
@@ -120,6 +121,17 @@ def review_key(lsn: int) -> bytes:
 
 def again_key(lsn: int) -> bytes:
     return AGAIN + _LSN.pack(lsn)
+
+
+def answered_key(at_ms: int, command_id: str) -> bytes:
+    """Says when a command was answered that changed nothing."""
+    return ANSWERED + _LSN.pack(at_ms) + command_id.encode()
+
+
+def parse_answered(key: bytes) -> tuple[int, str]:
+    """(at_ms, command id)."""
+    at, command_id = key[len(ANSWERED) :][:LSN_BYTES], key[len(ANSWERED) + LSN_BYTES :]
+    return unpack_number(at), command_id.decode()
 
 
 def cursor_key(topic: str, partition: int) -> bytes:

@@ -111,6 +111,10 @@ class RocksStore:
                     total += entry.stat().st_size if entry.is_file() else 0
         return total
 
+    def reclaim(self) -> None:
+        for family in self._opened.families.values():
+            family.compact_range(None, None)
+
     def close(self) -> None:
         opened, self._opened = self._opened, _Opened(self._opened.db, {}, {})
         opened.families.clear()

@@ -1,0 +1,71 @@
+"""Runs the passes of `pruning` now and then, between the agent's other work, and gives the disk back what they free.
+
+RocksDB frees the room of deleted rows when it compacts, which an idle device may never come to do by itself. So after many deletions it is told
+to, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from driftlog_edge.errors import EdgeError
+from driftlog_edge.ports import Store
+from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.pruning import Pruning
+
+log = structlog.get_logger()
+
+PASS_SECONDS = 60.0
+AGAIN_AFTER = 60
+"""Passes, until one begins from the start."""
+RECLAIM_AFTER = 10_000
+"""Deleted rows, until the disk gets them back."""
+
+
+class Housekeeping:
+    """The background work on one agent's store."""
+
+    def __init__(self, pruning: Pruning, committer: Committer, store: Store) -> None:
+        self._pruning = pruning
+        self._committer = committer
+        self._store = store
+        self._deleted = 0
+        self._task: asyncio.Task[None] | None = None
+        self._reclaiming: asyncio.Future[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="driftlog-housekeeping")
+
+    async def stop(self) -> None:
+        """Stop between two steps."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._reclaiming is not None:  # the thread uses the store, which closes next
+            await self._reclaiming
+
+    async def _run(self) -> None:
+        passes = 0
+        while True:
+            await asyncio.sleep(PASS_SECONDS)
+            passes += 1
+            if passes % AGAIN_AFTER == 0:
+                self._pruning.from_the_start()
+            try:
+                await self.tidy()
+            except EdgeError as error:  # a full disk: what is done is forgotten when there is room to write it down
+                log.warning("the logs are not pruned", reason=str(error))
+
+    async def tidy(self) -> None:
+        """One pass."""
+        while (writes := self._pruning.step()) is not None:
+            if writes:
+                await self._committer.stage(writes, sync=False)
+                self._deleted += len(writes)
+            await asyncio.sleep(0)
+        if self._deleted >= RECLAIM_AFTER:
+            self._deleted = 0
+            self._reclaiming = asyncio.get_running_loop().run_in_executor(None, self._store.reclaim)
+            await asyncio.shield(self._reclaiming)

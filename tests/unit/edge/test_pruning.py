@@ -1,0 +1,140 @@
+"""What is done is forgotten after the kept horizon, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from driftlog_edge import EdgeAgent
+from driftlog_edge.ports import Family
+from driftlog_edge.store.command_log import Status, entry_of
+from driftlog_edge.store.pruning import Pruning
+from driftlog_schemas.partitioning import partition_of
+from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.replica import Replica
+from tests.unit.edge.shop import PARTITIONS
+
+S1 = partition_of("s1", PARTITIONS)
+WEEK_MS = 7 * 24 * 3_600_000
+
+
+@pytest.fixture(autouse=True)
+def keep_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftlog_edge.store.pruning.KEEP_LAST", 1)
+
+
+def prune(replica: Replica) -> None:
+    pruning = Pruning(replica.journal, replica.views.backlog, replica.clock.wall_ms, WEEK_MS)
+    while (writes := pruning.step()) is not None:
+        replica.journal.stage(writes, sync=False)
+    replica.commit()
+
+
+def sync(replica: Replica, cloud: Cloud) -> None:
+    for batch in replica.ship():
+        cloud.merge(batch)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+
+
+def logged(replica: Replica) -> list[str]:
+    return sorted(key.decode() for key, _ in replica.store.scan(Family.COMMANDS, b""))
+
+
+def receive(replica: Replica, *ids: str) -> None:
+    for command_id in ids:
+        replica.do("receive", command_id, store="s1", sku="tea", qty=1)
+
+
+def test_what_is_merged_and_old_leaves_both_logs_and_the_value_stays(
+    lives: Callable[..., Replica], cloud: Cloud
+) -> None:
+    replica = lives()
+    receive(replica, "a", "b")
+    sync(replica, cloud)
+    replica.clock.pass_seconds(8 * 24 * 3600)
+    receive(replica, "new")
+
+    prune(replica)
+
+    assert logged(replica) == ["new"]
+    assert len(list(replica.store.scan(Family.OPLOG, b""))) == 1
+    assert replica.on_hand("tea") == 3
+    replica = lives(clock=replica.clock)
+    assert replica.on_hand("tea") == 3
+    sync(replica, cloud)
+    assert replica.entry("new").status is Status.MERGED
+
+
+def test_within_the_horizon_a_repeated_key_is_answered_and_after_it_it_is_new(replica: Replica, cloud: Cloud) -> None:
+    receive(replica, "a")
+    replica.do("look", "looked", store="s1", sku="tea")
+    sync(replica, cloud)
+    replica.clock.pass_seconds(6 * 24 * 3600)
+    receive(replica, "b")
+    prune(replica)
+    receive(replica, "a")
+    assert replica.on_hand("tea") == 2
+    assert replica.do("look", "looked", store="s1", sku="tea").entry.result == 1, "as it was answered"
+
+    replica.clock.pass_seconds(2 * 24 * 3600)
+    prune(replica)
+    assert logged(replica) == ["b"]
+    assert replica.do("look", "looked", store="s1", sku="tea").entry.result == 2
+
+
+@pytest.mark.parametrize("code", ["", "undeclared", "builds_on_refused"])
+def test_what_is_not_done_is_kept_however_old(replica: Replica, cloud: Cloud, code: str) -> None:
+    receive(replica, "waits")
+    if code:
+        cloud.rejects["waits"] = code
+        sync(replica, cloud)
+    replica.clock.pass_seconds(365 * 24 * 3600)
+    receive(replica, "new")
+
+    prune(replica)
+
+    assert logged(replica) == ["new", "waits"]
+    assert len(list(replica.store.scan(Family.OPLOG, b""))) == 2
+
+
+def test_a_clock_that_jumps_takes_no_answer_of_the_newest_away(
+    replica: Replica, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.store.pruning.KEEP_LAST", 3)
+    receive(replica, *"abcde")
+    sync(replica, cloud)
+    replica.clock.pass_seconds(365 * 24 * 3600)
+
+    prune(replica)
+
+    assert logged(replica) == ["c", "d", "e"]
+
+
+def test_a_pass_looks_at_what_is_old_once(replica: Replica, cloud: Cloud) -> None:
+    """The disk's history does not make each pass dearer."""
+    receive(replica, *(f"c{number}" for number in range(250)))
+    replica.clock.pass_seconds(8 * 24 * 3600)
+    receive(replica, "new")
+    pruning = Pruning(replica.journal, replica.views.backlog, replica.clock.wall_ms, WEEK_MS)
+    steps = []
+    while (writes := pruning.step()) is not None:
+        steps.append(writes)
+    assert steps == [{}, {}, {}], "nothing is done, so nothing goes"
+    assert pruning.step() is None
+    pruning.from_the_start()
+    assert pruning.step() == {}
+
+
+async def test_the_agent_gives_the_disk_back(agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftlog_edge.store.housekeeping.RECLAIM_AFTER", 1)
+    reclaimed: list[bool] = []
+    monkeypatch.setattr("driftlog_edge.store.rocks.RocksStore.reclaim", lambda self: reclaimed.append(True))
+    agent._housekeeping._pruning._keep_ms = -1
+    for number in range(3):
+        await agent.run("receive", store="s1", sku="tea", qty=1, command_id=f"c{number}", wait="merged", seconds=10)
+    await agent.tidy()
+    assert reclaimed
+    assert [entry_of(agent._store, f"c{number}") is None for number in range(3)] == [True, True, False]
+    assert (await agent.read("Stock", "s1", "tea")).value["on_hand"] == 3
