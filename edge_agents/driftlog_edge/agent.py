@@ -24,7 +24,7 @@ from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Change, Watchers
 from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import StoreFailed
+from driftlog_edge.errors import NotReady, StoreFailed
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.link.sync import Sync
@@ -135,9 +135,15 @@ class EdgeAgent:
         """Is this replica wiped, or being wiped?"""
         return self._wiper.ordered
 
-    def ready(self) -> None:
+    def require_there(self) -> None:
         """Raise `Wiped` if there is nothing to answer from."""
         self._wiper.require_none()
+
+    def ready(self) -> None:
+        """Raise `Wiped`, or `NotReady` if writes are refused or the replica was never in step."""
+        self.require_there()
+        if why := self._vitals.unready(self._sync):
+            raise NotReady(why, "see the agent's status")
 
     def _ordered_away(self) -> None:
         """The device registry says that this folder is to be erased."""
@@ -283,7 +289,7 @@ class EdgeAgent:
 
     def watch(self, kind: type[DocumentClass] | str = "", scope: str = "", last_id: str = "") -> AsyncIterator[Change]:
         """Changes of a collection and scope (empty for all), from now or after the event `last_id`."""
-        self.ready()
+        self.require_there()
         return self.watchers.watch(self._collection(kind) if kind else "", scope, last_id)
 
     def _collection(self, kind: type[DocumentClass] | str) -> str:

@@ -92,6 +92,12 @@ class TimedOut(EdgeError):
         self.command_id = command_id
 
 
+class NotReady(EdgeError):
+    """Writes are refused, or the replica was never in step."""
+
+    code = "not_ready"
+
+
 class Wiped(EdgeError):
     """The operator had this replica erased: there is nothing to answer from."""
 

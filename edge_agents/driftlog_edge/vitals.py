@@ -66,7 +66,7 @@ class Vitals:
             "connection": sync.signal.state.value,
             "offline_by_choice": sync.signal.connectivity.forced,
             "registered": sync.registry.facts(sync.broker_ms()),
-            "problem": self._store.refusal or sync.problem,
+            "problem": self._store.refusal or self._journal.refusal or sync.problem,
             "pending": len(self._views.backlog),
             "unsent": self._outbox.unsealed,
             "oldest_pending_seconds": max(0.0, (self._clock.wall_ms() - since) / 1000) if since else 0.0,
@@ -78,6 +78,13 @@ class Vitals:
             "clock_skew_ms": sync.replies.skew_ms,
             "versions": dict(self._versions),
         }
+
+    def unready(self, sync: Sync) -> str:
+        """What this replica cannot do yet or any more: take writes, answer from all that it holds. Empty when it can."""
+        if refusal := self._store.refusal or self._journal.refusal:
+            return f"the store takes no writes: {refusal}"
+        unread = [f"{t}[{p}]" for t, p in sync.places.states if sync.freshness.since((t, p)) is None]
+        return f"not read to the end yet: {', '.join(unread)}" if unread else ""
 
     def heartbeat(self, sync: Sync) -> Heartbeat:
         """The same for the fleet, in small."""

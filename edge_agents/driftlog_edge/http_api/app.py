@@ -192,7 +192,7 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
                 text = json.dumps({"collection": collection_, "scope": scope_, "id": id_})
                 yield ServerSentEvent(data=text, event="change", id=change.id)
 
-        agent.ready()  # before the answer begins
+        agent.require_there()  # before the answer begins
         if collection:
             agent.contract.collection(collection)
         return EventSourceResponse(events())
@@ -266,7 +266,7 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
 
     @api.get("/readyz", response_class=PlainTextResponse)
     async def readyz() -> str:
-        """Ready: reads are answered."""
+        """Ready: writes are taken, and the replica has been read to its end at least once. Offline it stays so."""
         agent.ready()
         return "ready"
 

@@ -61,7 +61,7 @@ async def serve(
                 leaving = asyncio.create_task(_leave(agent, server))
                 await server.serve(sockets=[listener])
                 leaving.cancel()
-            agent.ready()
+            agent.require_there()
     finally:
         listener.close()
         if config.http_socket is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import structlog
+
 from driftlog_edge.incoming.pulled import UNREADABLE, Pulled, passed_over
 from driftlog_edge.ports import Family, Place, Record
 from driftlog_edge.store.cursors import cursor_of, moved
@@ -12,6 +14,8 @@ from driftlog_edge.store.journal import Journal
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.messages import Conflict
 from driftlog_schemas.record_codecs import RecordCodecs
+
+log = structlog.get_logger()
 
 
 class Disputes:
@@ -55,9 +59,23 @@ class Disputes:
                 unreadable += 1
                 continue
             if conflict.document.scope in self._scopes:
-                writes[Family.CONFLICTS, record.key] = record.value
+                place = (Family.CONFLICTS, record.key)
+                self._tell(conflict, writes[place] if place in writes else self._journal.get(*place))
+                writes[place] = record.value
                 changed.append(conflict.document)
         if records:
             before = cursor_of(self._journal, topic, partition)
             writes.update(moved(topic, partition, before._replace(offset=records[-1].offset + 1)))
         return Pulled(writes, tuple(changed), unreadable=unreadable)
+
+    def _tell(self, conflict: Conflict, before: bytes | None) -> None:
+        """In the log: a conflict that is new here, and the end of one that was open."""
+        known = None if before is None else self._records.decode_conflict(before).status
+        if conflict.status is not known:
+            log.warning(
+                "conflict",
+                id=conflict.id,
+                status=conflict.status.value,
+                document="/".join(conflict.document),
+                field=conflict.field,
+            )

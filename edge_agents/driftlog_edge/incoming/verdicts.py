@@ -62,7 +62,8 @@ class Answered:
     """Some commands must run again: they were built on what was refused; the store has them marked"""
     refused: set[bytes] = field(default_factory=set)
     """documents on which a change of ours was refused"""
-    deferred: bool = False
+    deferred: str = ""
+    """why the cloud does not take some commands for now; empty where it takes all"""
     forked: str = ""
     """why the life in this partition is over; empty while it is not"""
 
@@ -158,6 +159,7 @@ class Verdicts:
         named = {outcome.command_id: outcome for outcome in outcomes}
         waiting: list[int] = []
         deferred: list[int] = []
+        why = ""
         for lsn, command in self._commands(batch):
             outcome = named.get(command.id) or CommandOutcome(command.id, Verdict.ACCEPTED)
             if outcome.verdict is Verdict.PARKED:
@@ -165,11 +167,12 @@ class Verdicts:
                 self._say(command, lsn, Status.PARKED, outcome, found)
             elif outcome.verdict is Verdict.DEFERRED:
                 deferred.append(lsn)
+                why = why or f"{outcome.code}: {outcome.reason}"
                 self._say(command, lsn, Status.PENDING, outcome, found)
             else:
                 self._decide(command, lsn, outcome, found)
         if deferred:
-            found.deferred = True
+            found.deferred = why
             found.writes.update(self._outbox.defer(batch.space, batch.partition, deferred))
         if tuple(waiting) != batch.lsns:
             found.writes.update(self._sealed.settling(batch, waiting))

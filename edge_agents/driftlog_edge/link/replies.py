@@ -36,12 +36,20 @@ class Replies:
         """Since when the log has batches of ours that nobody answers."""
         self._refusal = ""
         """Why the cloud does not believe this device's batches."""
+        self._deferred = ""
+        """Why it does not take some commands for now."""
+        self._undelivered = ""
+        """Why the log did not take a batch."""
         self.skew_ms = 0
 
     @property
     def problem(self) -> str:
         """Why what was sent comes to nothing, in words; empty when all is well."""
-        return self._refusal or self._unanswered()
+        return self._refusal or self._undelivered or self._held() or self._unanswered()
+
+    def _held(self) -> str:
+        holding = self._shipper.holding
+        return f"the cloud does not take {holding} commands for now: {self._deferred}" if holding else ""
 
     def _unanswered(self) -> str:
         since = self._unanswered_since
@@ -51,9 +59,17 @@ class Replies:
 
     def delivered(self, batch: Sealed, now: float) -> None:
         """The log has it."""
+        self._undelivered = ""
         self._shipper.delivered(batch, now)
         if self._unanswered_since is None:
             self._unanswered_since = now
+
+    def failed(self, batch: Sealed, error: str) -> None:
+        """The log did not take it, and says why."""
+        log.warning("a batch was not delivered", topic=batch.topic, number=batch.number, error=error)
+        self._undelivered = f"{batch.topic} takes no batch: {error}"
+        if batch.lsns:  # else it only ends a life, and who sent it sends it again
+            self._shipper.failed(batch)
 
     def pulled(self, pulled: Pulled, now: float) -> None:
         """Rows and notices have come, and what they mean is in the store."""
@@ -75,6 +91,7 @@ class Replies:
             self._tell_rejected(answer.settled)
         self._shipper.early(answer.early, now)
         if answer.deferred:
+            self._deferred = answer.deferred
             self._shipper.deferred(answer.space, answer.partition, now)
         if answer.refused:
             self._rerun.take_back(answer.space, answer.partition, answer.refused)

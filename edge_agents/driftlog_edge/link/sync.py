@@ -289,10 +289,8 @@ class Sync:
             self.watchdog.moved(now)
             self.pump.run()
         elif self._shipping is not None and connection == self._connection:
-            log.warning("a batch was not delivered", number=batch.number, error=error)
             self.signal.trouble()
-            if batch.lsns:
-                self._shipper.failed(batch)
+            self.replies.failed(batch, error)
             self.pump.run()
 
     def _renewed(self) -> None:

@@ -72,6 +72,11 @@ class Shipper:
         return not self._delivered
 
     @property
+    def holding(self) -> int:
+        """How many commands wait because the cloud has deferred them, or stand behind such."""
+        return self._outbox.holding
+
+    @property
     def waiting(self) -> bool:
         """Is there something to send?"""
         return bool(self._resend) or self._outbox.waiting > 0

@@ -39,6 +39,8 @@ class Journal:
         self._over = Overlay()
         self._waiting: deque[Ticket] = deque()
         self._serial = 0
+        self.refusal = ""
+        """Why the store did not take the last write; empty when it did."""
         self._forget: list[Callable[[], None]] = []
         self._on_staged: list[Callable[[Writes], None]] = []
         self._on_written: list[Callable[[Writes], None]] = []
@@ -109,6 +111,7 @@ class Journal:
 
     def written(self, group: list[Ticket]) -> None:
         """The group is in the store (and durable where asked)."""
+        self.refusal = ""
         gone: set[Family] = set()
         for ticket in group:
             assert self._waiting.popleft() is ticket, "groups are written in order"
@@ -122,6 +125,7 @@ class Journal:
 
     def failed(self, error: Exception) -> None:
         """The store did not take a group: give up all that waits, and say so to everyone."""
+        self.refusal = str(error)
         waiting = list(self._waiting)
         self._waiting.clear()
         self._over.clear()

@@ -18,9 +18,8 @@ from itertools import islice
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
-from driftlog_edge.store.command_log import entry_of
+from driftlog_edge.store.command_log import decode_logged, entry_of
 from driftlog_edge.store.journal import Journal
-from driftlog_schemas.batch_codec import decode_command
 from driftlog_schemas.messages import Command
 
 LOOK_AT = 100
@@ -56,7 +55,7 @@ class Pruning:
         looked = 0
         start = keys.lsn_key(self._at) if self._at else b""
         for key, value in islice(self._journal.scan(Family.OPLOG, b"", start), LOOK_AT):
-            lsn, command = keys.parse_lsn(key), decode_command(value)
+            lsn, command = keys.parse_lsn(key), decode_logged(value).command
             if lsn > newest - KEEP_LAST or self._young(command.hlc >> 16):
                 break
             looked += 1

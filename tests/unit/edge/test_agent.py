@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,13 +11,14 @@ import pytest
 import structlog
 
 from driftlog_edge import EdgeAgent, EdgeConfig
-from driftlog_edge.errors import DiskFull, NotFound, Offline, StoreBusy, TimedOut
+from driftlog_edge.errors import DiskFull, NotFound, NotReady, Offline, StoreBusy, TimedOut
 from driftlog_edge.link import signal as signal_module
 from driftlog_edge.link import sync as sync_module
-from driftlog_edge.ports import Writes
+from driftlog_edge.ports import Sealed, Writes
 from driftlog_edge.store import rocks
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
@@ -488,3 +490,84 @@ async def test_a_pause_that_was_meant_for_an_outage_ends_with_it(
     route.mend()
     await online(agent)
     assert hurried
+
+
+async def test_what_the_cloud_defers_is_a_problem_with_its_reason_until_it_is_taken(
+    agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.outgoing.shipper.REFUSED_SECONDS", 0.0)
+    await online(agent)
+    cloud.rejects["c1"] = "undeclared"
+    await agent.run("receive", store="s1", sku="tea", qty=1, command_id="c1")
+    await until(lambda: "does not take 1 commands for now: undeclared" in agent.status()["problem"])
+    del cloud.rejects["c1"]
+    await until(lambda: agent.command("c1").status == "merged")
+    assert agent.status()["problem"] == ""
+
+
+async def test_a_topic_that_takes_no_batch_is_named(agent: EdgeAgent, route: CloudRoute) -> None:
+    await online(agent)
+    asked = agent._sync._delivered
+
+    def missing(batch: Sealed, error: str | None, connection: int) -> None:
+        asked(batch, "unknown topic", connection)
+
+    route.merging = False
+    with pytest.MonkeyPatch.context() as gone:
+        gone.setattr(agent._sync, "_delivered", missing)
+        await agent.run("receive", store="s1", sku="tea", qty=1, command_id="c1")
+        await until(lambda: agent.status()["problem"] == "retail.ops takes no batch: unknown topic")
+    route.merging = True
+    await until(lambda: agent.command("c1").status == "merged")
+    assert agent.status()["problem"] == ""
+
+
+async def test_conflicts_are_told_in_the_log_once(agent: EdgeAgent, cloud: Cloud) -> None:
+    await online(agent)
+    versions = (Version("store-1.a", 1, 9, 7, 1), Version("store-2.b", 1, 8, 7, 2))
+    opened = Conflict("x1", TEA, "price", versions, "review", "register", 7, 8, 99, ConflictStatus.OPEN)
+    with structlog.testing.capture_logs() as lines:
+        cloud.publish_conflict(opened)
+        cloud.publish_conflict(opened)
+        await until(agent.conflicts)
+        cloud.publish_conflict(replace(opened, status=ConflictStatus.RESOLVED))
+        await until(lambda: not agent.conflicts())
+    told = [(line["id"], line["status"], line["field"]) for line in lines if line["event"] == "conflict"]
+    assert told == [("x1", "open", "price"), ("x1", "resolved", "price")]
+
+
+def unready(agent: EdgeAgent) -> str:
+    try:
+        agent.ready()
+    except NotReady as error:
+        return str(error)
+    return ""
+
+
+async def test_ready_is_who_takes_writes_and_has_read_to_the_end(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route.cut()
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        await agent.run("receive", store="s1", sku="tea", qty=1)
+        assert "not read to the end yet: retail.state[" in unready(agent)
+        route.mend()
+        await until(lambda: not unready(agent))
+        await agent.offline()
+        assert unready(agent) == ""
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        assert unready(agent) == "", "offline it can do all that it could"
+        honest, full = RocksStore.write, True
+
+        def write(self: RocksStore, writes: Writes, *, sync: bool) -> None:
+            if full:
+                raise DiskFull("no space left", "free some")
+            honest(self, writes, sync=sync)
+
+        monkeypatch.setattr(RocksStore, "write", write)
+        with pytest.raises(DiskFull):
+            await agent.run("receive", store="s1", sku="tea", qty=1)
+        assert unready(agent) == "the store takes no writes: no space left"
+        full = False
+        await agent.run("receive", store="s1", sku="tea", qty=1)
+        assert unready(agent) == ""
