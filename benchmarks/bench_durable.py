@@ -92,9 +92,9 @@ class _Agent:
         stage = committer.stage
         found: list[Writes] = []
 
-        def noting(writes: Writes, *, sync: bool = True) -> asyncio.Future[None]:
+        def noting(writes: Writes, **how: Any) -> asyncio.Future[None]:
             found.append(dict(writes))
-            return stage(writes, sync=sync)
+            return stage(writes, **how)
 
         committer.stage = noting  # type: ignore[method-assign]  # the bytes must be the agent's own
         try:

@@ -1,0 +1,238 @@
+"""A replica of many documents: how long until an empty agent has it, beside a raw consume; what it takes to hold and to start with.
+
+The state topic of one partition is filled once, as workers fill it. Every measurement is an agent in a process of its own, so that nothing of
+another one counts:
+
+- `bootstrap`: documents a second from an empty folder to `ready` (read, decoded, checked, stored). The baseline reads the same records with a
+  plain consumer and does nothing with them.
+- `rss`: resident memory of an agent that holds nothing, and of one with all documents. The baseline is a process that has imported the
+  agent and not run it.
+- `start`: seconds until an agent with all documents has opened its folder and answers, beside one with an empty folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
+from benchmarks import cluster
+from benchmarks.case import Aim, Case, Ground, Samples, Sides, Skipped, ratio_at_least, ratio_at_most
+from benchmarks.cluster import BenchSpace
+from benchmarks.quiet import quiet
+from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.errors import NotReady
+from driftlog_schemas import groups, topics
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.state_codec import codecs_of
+from tests.load.app import COLLECTION, COUNTER, declare
+from tests.load.workers import WorkerPlace
+
+PLACE = "place-1"
+PARTITIONS = 1
+DOCUMENTS = 100_000
+QUICK_DOCUMENTS = 2_000
+PATIENCE_SECONDS = 600.0
+LOOK_SECONDS = 0.01
+SETTLE_SECONDS = 1.0
+"""Between being ready and looking at the memory."""
+STATUS = Path("/proc/self/status")
+NOWHERE = "127.0.0.1:1"
+
+
+class Measured(NamedTuple):
+    """What an agent's process tells of itself."""
+
+    opened: float
+    """Seconds until it answers."""
+    ready: float
+    """Seconds until it has all that the cloud has."""
+    rss: float
+    """MiB"""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A space whose state topic holds the documents."""
+
+    space: BenchSpace
+    documents: int
+    bootstrap: str
+    identity: Path
+
+
+@contextmanager
+def shared(ground: Ground) -> Iterator[Filled]:
+    """A broker, a registry, and a topic full of states."""
+    documents = QUICK_DOCUMENTS if ground.quick else DOCUMENTS
+    with cluster.servers(ground) as servers:
+        space = servers.space(cluster.fresh_name("replica"), ground.folder, partitions=PARTITIONS, devices=1)
+        (member,) = space.fleet.members
+        identity = space.place.folder / "identity.json"
+        member.save(identity)
+        ground.say(f"writing {documents} states")
+        _fill(space, servers.bootstrap, documents)
+        yield Filled(space, documents, servers.bootstrap, identity)
+
+
+def _fill(space: BenchSpace, bootstrap: str, documents: int) -> None:
+    declared = space.contract.spaces[space.name].collections
+    codec, rules = codecs_of(declared, space.ids)[COLLECTION], declared[COLLECTION].document
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "log_level": 0})
+    for number in range(documents):
+        document, state = DocumentId(COLLECTION, PLACE, f"item-{number:06d}"), rules.new()
+        op = rules.prepare(state, "office.seed", time.time_ns() // 1_000_000 << 16, COUNTER, "increment", number + 1)
+        rules.apply(state, op)
+        key, value = document_key(document), codec.encode(document, state)
+        while True:
+            try:
+                headers = list(groups.headers(number, last=True))
+                producer.produce(
+                    topics.state_topic(space.name), value, key, partition_of(PLACE, PARTITIONS), headers=headers
+                )  # type: ignore[arg-type]
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush(60)
+
+
+def _rss() -> float:
+    (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024
+
+
+def _agent(place: WorkerPlace, identity: Path, folder: Path, online: bool, told: Connection) -> None:
+    quiet()
+    config = EdgeConfig(
+        data_dir=folder,
+        identity=identity,
+        scopes=[PLACE],
+        bootstrap=place.bootstrap if online else NOWHERE,
+        registry=place.registry_url,
+    )
+
+    async def run() -> Measured:
+        begun = time.perf_counter()
+        async with EdgeAgent(declare(place.space, place.partitions), config) as agent:
+            opened = time.perf_counter() - begun
+            while online:
+                try:
+                    agent.ready()
+                    break
+                except NotReady:
+                    await asyncio.sleep(LOOK_SECONDS)
+            ready = time.perf_counter() - begun
+            await asyncio.sleep(SETTLE_SECONDS)
+            return Measured(opened, ready, _rss())
+
+    told.send(asyncio.run(run()))
+
+
+def _nothing(told: Connection) -> None:
+    told.send(Measured(0.0, 0.0, _rss()))
+
+
+def _in_a_process(run: Callable[..., None], *arguments: object) -> Measured:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=run, args=(*arguments, theirs), daemon=True)
+    process.start()
+    try:
+        if not ours.poll(PATIENCE_SECONDS):
+            raise TimeoutError("the agent's process did not answer")
+        return Measured(*ours.recv())
+    finally:
+        process.join(10)
+        process.kill()
+
+
+def _consumed(filled: Filled) -> Samples:
+    """Documents a second of a plain consumer."""
+    consumer = Consumer(
+        {"bootstrap.servers": filled.bootstrap, "group.id": "raw", "enable.partition.eof": True, "log_level": 0}
+    )
+    begun = time.perf_counter()
+    consumer.assign([TopicPartition(topics.state_topic(filled.space.name), partition_of(PLACE, PARTITIONS), 0)])
+    read, ended = 0, False
+    while not ended:
+        first = consumer.poll(1.0)
+        for message in [] if first is None else [first, *consumer.consume(500, 0)]:
+            error = message.error()
+            if error is None:
+                read += 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended = True
+    seconds = time.perf_counter() - begun
+    consumer.close()
+    if read != filled.documents:
+        raise RuntimeError(f"{read} of {filled.documents} records were read")
+    return [read / seconds]
+
+
+@contextmanager
+def _bootstrapping(ground: Ground) -> Iterator[Sides]:
+    filled: Filled = ground.shared
+    folders = itertools.count()
+
+    def ours() -> Samples:
+        folder = ground.folder / f"replica-{next(folders)}"
+        found = _in_a_process(_agent, filled.space.place, filled.identity, folder, True)
+        shutil.rmtree(folder)
+        return [filled.documents / found.ready]
+
+    yield Sides(ours, partial(_consumed, filled), {"documents": filled.documents})
+
+
+@contextmanager
+def _remembering(full: bool, ground: Ground) -> Iterator[Sides]:
+    if not STATUS.exists():
+        raise Skipped("resident memory is read from /proc")
+    filled: Filled = ground.shared
+    folder = ground.folder / "replica"
+
+    def ours() -> Samples:
+        return [_in_a_process(_agent, filled.space.place, filled.identity, folder, full).rss]
+
+    yield Sides(ours, lambda: [_in_a_process(_nothing).rss], {"documents": filled.documents if full else 0})
+
+
+@contextmanager
+def _starting(ground: Ground) -> Iterator[Sides]:
+    filled: Filled = ground.shared
+    full = ground.folder / "full"
+    _in_a_process(_agent, filled.space.place, filled.identity, full, True)
+    empties = itertools.count()
+
+    def opened(folder: Path) -> Samples:
+        return [_in_a_process(_agent, filled.space.place, filled.identity, folder, False).opened]
+
+    yield Sides(
+        lambda: opened(full),
+        lambda: opened(ground.folder / f"empty-{next(empties)}"),
+        {"documents": filled.documents},
+    )
+
+
+def _case(
+    name: str, unit: str, opened: Callable[[Ground], AbstractContextManager[Sides]], baseline: str, aim: Aim | None
+) -> Case:
+    return Case(name, unit, opened, baseline, aim, rounds=3, warm_up=False)
+
+
+CASES: Sequence[Case] = [
+    _case("bootstrap", "documents/s", _bootstrapping, "raw consume", ratio_at_least(0.03)),
+    _case("rss/idle", "MiB", partial(_remembering, False), "imported, not run", ratio_at_most(2.0)),
+    _case("rss/documents", "MiB", partial(_remembering, True), "imported, not run", ratio_at_most(3.0)),
+    _case("start", "s", _starting, "an empty folder", ratio_at_most(3.0)),
+]
