@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -43,16 +43,12 @@ class Source(Protocol):
 class Store(Source, Protocol):
     """Ordered, durable, atomic."""
 
-    def reclaim(self) -> None:
-        """Give back the room of what was removed. Blocking."""
+    def reclaim(self, families: Iterable[Family]) -> None:
+        """Give back the room of what was removed from them. Blocking."""
         ...
 
     def write(self, writes: Writes, *, sync: bool) -> None:
         """All of it or nothing; with `sync`, durable when it returns. Raises `DiskFull`, `StoreFailed`."""
-        ...
-
-    def reclaim(self) -> None:
-        """Give the disk back what deleted entries still take. Takes its time; runs beside everything else."""
         ...
 
     def close(self) -> None: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.ports import Family, Writes
@@ -35,6 +35,6 @@ class DiskStore:
     def disk_bytes(self) -> int:
         return sum(family.size for family in self._disk.families.values())
 
-    def reclaim(self) -> None: ...
+    def reclaim(self, families: Iterable[Family]) -> None: ...
 
     def close(self) -> None: ...

@@ -23,7 +23,7 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.stamps import Stamps
-from driftlog_edge.store.views import Views
+from driftlog_edge.store.views import PENDING_BYTES, Views
 from driftlog_schemas import topics
 from driftlog_schemas.bounds import MAX_COMMAND_ID
 from driftlog_schemas.contract import AppContract, CommandContract, InvalidInput, Json, touches_op
@@ -242,6 +242,7 @@ class Executor:
         writes.update(self._outbox.entry(space, run.scope, priority, lsn, logged_size(logged), touched))
         for view in run.touched.values():
             view.pending.append(lsn)
+            self._views.grew(view, PENDING_BYTES)
         self._last_lsn = lsn
         self._views.backlog.added(lsn)
         return Executed(command_id, entry, writes, touched, run.scope)

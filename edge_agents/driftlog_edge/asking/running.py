@@ -134,7 +134,9 @@ class Run:
         self.touched[view.key] = view
         try:
             rules.apply(view.state, op)
-            view.size += 96 + (len(canonical(value)) if isinstance(value, str | list | dict) else 0)
+            size = 96 + (len(canonical(value)) if isinstance(value, str | list | dict) else 0)
+            view.size += size
+            self._views.grew(view, size)
             if view.size > rules.max_bytes:
                 view.size = len(rules.encode(view.state))  # raises TooLarge
         except BaseException:  # whatever it was, the app may catch it and go on

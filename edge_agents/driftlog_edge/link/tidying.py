@@ -15,12 +15,14 @@ from driftlog_edge.errand import Errand
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.incoming.puller import Puller
-from driftlog_edge.ports import Store
+from driftlog_edge.ports import Family, Store
 from driftlog_edge.store.committer import Committer
 
 log = structlog.get_logger()
 
 AGAIN_SECONDS = 30.0
+ROWS = (Family.CONFIRMED, Family.UNREAD)
+"""Where a generation that is over leaves its rows."""
 
 
 class Tidying:
@@ -56,7 +58,7 @@ class Tidying:
             self._wanted = False
             try:
                 if await self._tidied():
-                    await asyncio.get_running_loop().run_in_executor(self._threads, self._store.reclaim)
+                    await asyncio.get_running_loop().run_in_executor(self._threads, self._store.reclaim, ROWS)
             except EdgeError as error:  # a full disk, for instance
                 log.warning("what was read anew is not tidied yet", reason=str(error))
                 self._wanted = True

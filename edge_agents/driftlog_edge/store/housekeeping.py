@@ -11,7 +11,7 @@ import asyncio
 import structlog
 
 from driftlog_edge.errors import EdgeError
-from driftlog_edge.ports import Store
+from driftlog_edge.ports import Family, Store
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.pruning import Pruning
 
@@ -20,6 +20,8 @@ log = structlog.get_logger()
 PASS_SECONDS = 60.0
 AGAIN_AFTER = 60
 """Passes, until one begins from the start."""
+LOGS = (Family.OPLOG, Family.COMMANDS, Family.META, Family.PENDING, Family.OUTBOX, Family.SEALED, Family.BODIES)
+"""What commands leave entries in until they are done."""
 RECLAIM_AFTER = 10_000
 """Deleted rows, until the disk gets them back."""
 
@@ -67,5 +69,5 @@ class Housekeeping:
             await asyncio.sleep(0)
         if self._deleted >= RECLAIM_AFTER:
             self._deleted = 0
-            self._reclaiming = asyncio.get_running_loop().run_in_executor(None, self._store.reclaim)
+            self._reclaiming = asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, LOGS)
             await asyncio.shield(self._reclaiming)

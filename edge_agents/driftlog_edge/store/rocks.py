@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -85,9 +85,9 @@ class RocksStore:
         except Exception as error:  # rocksdict's, as below
             raise _translated(error, self._folder) from error
 
-    def reclaim(self) -> None:
+    def reclaim(self, families: Iterable[Family]) -> None:
         """Compact the rows now. RocksDB would do it in its own time, and a small disk may not have that."""
-        for family in (Family.CONFIRMED, Family.UNREAD):
+        for family in families:
             self._opened.families[family].compact_range(None, None)
 
     @property
@@ -110,10 +110,6 @@ class RocksStore:
                 with suppress(FileNotFoundError):
                     total += entry.stat().st_size if entry.is_file() else 0
         return total
-
-    def reclaim(self) -> None:
-        for family in self._opened.families.values():
-            family.compact_range(None, None)
 
     def close(self) -> None:
         opened, self._opened = self._opened, _Opened(self._opened.db, {}, {})

@@ -27,6 +27,8 @@ CACHED_BYTES = 32 << 20
 """About how much the states of cached views take, encoded: half of it those of late, half those before."""
 VIEW_BYTES = 512
 """About what a view costs besides."""
+PENDING_BYTES = 64
+"""About what it costs to remember one pending command."""
 
 
 class View:
@@ -82,10 +84,19 @@ class Views:
 
     def put(self, view: View) -> None:
         """Take a view that was made elsewhere; the oldest go when there is no room."""
+        self._make_room()
+        self._young[view.key] = view
+        self._young_bytes += view.size + VIEW_BYTES + PENDING_BYTES * len(view.pending)
+
+    def grew(self, view: View, size: int) -> None:
+        """A cached view takes so many bytes more."""
+        if view.key in self._young:
+            self._young_bytes += size
+            self._make_room()
+
+    def _make_room(self) -> None:
         if self._young_bytes >= CACHED_BYTES // 2:
             self._old, self._young, self._young_bytes = self._young, {}, 0
-        self._young[view.key] = view
-        self._young_bytes += view.size + VIEW_BYTES
 
     def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
         """Those of a scope, in id order, deleted ones too."""

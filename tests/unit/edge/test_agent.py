@@ -571,3 +571,16 @@ async def test_ready_is_who_takes_writes_and_has_read_to_the_end(
         full = False
         await agent.run("receive", store="s1", sku="tea", qty=1)
         assert unready(agent) == ""
+
+
+async def test_a_queue_that_waits_and_never_flies_is_noticed(
+    agent: EdgeAgent, route: CloudRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is on its way, and something should be: the link begins anew."""
+    await online(agent)
+    monkeypatch.setattr(agent._sync._shipper, "next", lambda: None)
+    await agent.run("receive", store="s1", sku="tea", qty=1)
+    assert agent._sync.idle
+    monkeypatch.setattr(agent._sync.watchdog, "_stall", 0.05)
+    before = route.connections
+    await until(lambda: route.connections > before)

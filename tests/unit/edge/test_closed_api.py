@@ -208,10 +208,20 @@ def test_other_machines_are_let_in_only_with_a_token_that_was_made_for_it(config
     assert server._access(with_token).token == "x" * 40
 
 
-def test_answers_do_not_wait_for_acknowledgements(config: EdgeConfig) -> None:
+async def test_answers_do_not_wait_for_acknowledgements(config: EdgeConfig) -> None:
+    """asyncio sets the option only on connections of a socket that names its protocol."""
     listener = listen(config.model_copy(update={"http_port": free_port()}))
-    assert listener.proto == socket.IPPROTO_TCP, "asyncio sets TCP_NODELAY only for such a socket"
-    listener.close()
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        option = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        accepted.set_result(option)
+        writer.close()
+
+    async with await asyncio.start_server(connected, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await asyncio.wait_for(accepted, 10)
+        writer.close()
 
 
 # -- bounds

@@ -194,3 +194,30 @@ def test_deferred_batches_look_once_at_what_is_behind_them(lives: Callable[..., 
         replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
     assert replica.outbox.holding == commands
     assert len(asked) < 12 * commands, "each waiting command is looked at for one of the three batches"
+
+
+def test_the_cache_of_views_counts_what_they_grow_by(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views are small when they are made; a day's writes must not make the cache many times its bound."""
+    monkeypatch.setattr("driftlog_edge.store.views.CACHED_BYTES", 60_000)
+    largest = 0
+    for turn in range(4):
+        for number in range(60):
+            replica.run("rename", store="s1", sku=f"sku-{number}", name=f"{turn}" * 1000)
+            views = {**replica.views._old, **replica.views._young}.values()
+            largest = max(largest, sum(view.size for view in views))
+        replica.commit()
+    assert 30_000 < largest < 75_000, "sixty of them, grown to 3,300 bytes each, take three times the bound"
+    assert replica.value("Stock", "s1", "sku-3")["name"] == "3" * 1000
+
+
+def test_a_start_reads_what_waits_and_nothing_of_what_was(
+    lives: Callable[..., Replica], cloud: Cloud, work: Counter[str]
+) -> None:
+    replica = lives()
+    opened = []
+    for commands in (20, 400):
+        drained(replica, cloud, work, commands, documents=10)
+        work.clear()
+        replica = lives()
+        opened.append(dict(work))
+    assert opened[0] == opened[1]

@@ -130,7 +130,7 @@ def test_a_pass_looks_at_what_is_old_once(replica: Replica, cloud: Cloud) -> Non
 async def test_the_agent_gives_the_disk_back(agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driftlog_edge.store.housekeeping.RECLAIM_AFTER", 1)
     reclaimed: list[bool] = []
-    monkeypatch.setattr("driftlog_edge.store.rocks.RocksStore.reclaim", lambda self: reclaimed.append(True))
+    monkeypatch.setattr("driftlog_edge.store.rocks.RocksStore.reclaim", lambda self, families: reclaimed.append(True))
     agent._housekeeping._pruning._keep_ms = -1
     for number in range(3):
         await agent.run("receive", store="s1", sku="tea", qty=1, command_id=f"c{number}", wait="merged", seconds=10)
