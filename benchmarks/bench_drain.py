@@ -29,6 +29,8 @@ COMMANDS = (20_000, 40_000, 80_000)
 PER_DOCUMENT = (10, 100, 1_000)
 QUICK = 20
 """Divides the queue."""
+WARM_UP = 100
+"""Commands, before anything is measured."""
 SHORTER = 4
 """The baseline's queue is so many times shorter."""
 CALLERS = 64
@@ -108,6 +110,8 @@ def _draining(commands: int, per_document: int, ground: Ground) -> Iterator[Side
     worker = WorkerProcess(space.place, "0").start()
     try:
         with _Device(space, 0) as long, _Device(space, 1) as short:
+            for device in (long, short):
+                device.drain(WARM_UP, WARM_UP)  # until worker and agents have met
             yield Sides(
                 partial(long.drain, commands, per_document),
                 partial(short.drain, commands // SHORTER, per_document),

@@ -89,6 +89,8 @@ class RocksStore:
         """Compact the rows now. RocksDB would do it in its own time, and a small disk may not have that."""
         for family in families:
             self._opened.families[family].compact_range(None, None)
+        for rows in self._opened.families.values():  # the write-ahead log stays as long as one of them needs it
+            rows.flush(True)
 
     @property
     def refusal(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from driftlog_edge import EdgeAgent
 from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status, entry_of
+from driftlog_edge.store.housekeeping import LOGS
 from driftlog_edge.store.pruning import Pruning
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
@@ -138,3 +140,16 @@ async def test_the_agent_gives_the_disk_back(agent: EdgeAgent, monkeypatch: pyte
     assert reclaimed
     assert [entry_of(agent._store, f"c{number}") is None for number in range(3)] == [True, True, False]
     assert (await agent.read("Stock", "s1", "tea")).value["on_hand"] == 3
+
+
+def test_what_was_deleted_takes_no_disk_after_reclaiming(replica: Replica) -> None:
+    """Neither in the tables nor in the write-ahead log, which another family may hold back."""
+    empty = replica.store.disk_bytes()
+    rows = [(Family.OPLOG, b"%06d" % number) for number in range(5_000)]
+    replica.store.write({row: os.urandom(400) for row in rows}, sync=False)
+    replica.store.write({(Family.CONFIRMED, b"k"): b"v"}, sync=False)
+    replica.store.write(dict.fromkeys(rows), sync=False)
+    assert replica.store.disk_bytes() > empty + 2_000_000
+    replica.store.reclaim(LOGS)
+    assert replica.store.disk_bytes() < empty + 500_000
+    assert replica.store.get(Family.CONFIRMED, b"k") == b"v"
