@@ -35,7 +35,6 @@ class Housekeeping:
         self._store = store
         self._deleted = 0
         self._task: asyncio.Task[None] | None = None
-        self._reclaiming: asyncio.Future[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="driftlog-housekeeping")
@@ -45,8 +44,6 @@ class Housekeeping:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._reclaiming is not None:  # the thread uses the store, which closes next
-            await self._reclaiming
 
     async def _run(self) -> None:
         passes = 0
@@ -69,5 +66,4 @@ class Housekeeping:
             await asyncio.sleep(0)
         if self._deleted >= RECLAIM_AFTER:
             self._deleted = 0
-            self._reclaiming = asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, LOGS)
-            await asyncio.shield(self._reclaiming)
+            await asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, LOGS)

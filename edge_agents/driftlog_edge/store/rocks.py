@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple, cast
 
 from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch, WriteOptions
@@ -50,6 +51,7 @@ class RocksStore:
                 f"data folder {folder} cannot be made: {error.strerror}", "give another data_dir"
             ) from error
         self._folder = folder
+        self._reclaiming = Lock()
         self._refusal: DiskFull | None = None
         try:
             self._opened = _open(folder)
@@ -87,10 +89,15 @@ class RocksStore:
 
     def reclaim(self, families: Iterable[Family]) -> None:
         """Compact the rows now. RocksDB would do it in its own time, and a small disk may not have that."""
-        for family in families:
-            self._opened.families[family].compact_range(None, None)
-        for rows in self._opened.families.values():  # the write-ahead log stays as long as one of them needs it
-            rows.flush(True)
+        with self._reclaiming:
+            opened = self._opened.families  # empty when it was closed meanwhile
+            try:
+                for family in set(families) & opened.keys():
+                    opened[family].compact_range(None, None)
+                for family in opened:  # the write-ahead log stays as long as one of them needs it
+                    opened[family].flush(True)
+            except Exception as error:  # rocksdict's, as below
+                raise _translated(error, self._folder) from error
 
     @property
     def refusal(self) -> str:
@@ -114,10 +121,12 @@ class RocksStore:
         return total
 
     def close(self) -> None:
-        opened, self._opened = self._opened, _Opened(self._opened.db, {}, {})
-        opened.families.clear()
-        opened.handles.clear()
-        opened.db.close()
+        """Waits for a `reclaim` in another thread: as long as that holds a family, the folder is held."""
+        with self._reclaiming:
+            opened, self._opened = self._opened, _Opened(self._opened.db, {}, {})
+            opened.families.clear()
+            opened.handles.clear()
+            opened.db.close()
 
 
 class _Opened(NamedTuple):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status, entry_of
 from driftlog_edge.store.housekeeping import LOGS
 from driftlog_edge.store.pruning import Pruning
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
@@ -153,3 +156,13 @@ def test_what_was_deleted_takes_no_disk_after_reclaiming(replica: Replica) -> No
     replica.store.reclaim(LOGS)
     assert replica.store.disk_bytes() < empty + 500_000
     assert replica.store.get(Family.CONFIRMED, b"k") == b"v"
+
+
+def test_a_store_that_is_closed_while_it_reclaims_leaves_its_folder_free(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path / "store")
+    store.write({(Family.OPLOG, b"%06d" % number): os.urandom(400) for number in range(20_000)}, sync=False)
+    with ThreadPoolExecutor(1) as thread:
+        under_way = thread.submit(store.reclaim, LOGS)
+        store.close()
+        RocksStore(tmp_path / "store").close()
+        under_way.result(10)
