@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from driftlog_crdt import DOCUMENT, AlgebraError, DocumentState, EverybodyBut, Op, Outcome, epoch_of
+from driftlog_crdt import DOCUMENT, AlgebraError, DocumentState, EverybodyBut, Op, Outcome, deletion, epoch_of
 from driftlog_edge.errors import Deleted, NotFound, NotReadable
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store.backlog import Backlog
@@ -201,7 +201,7 @@ def apply_own(view: View, op: Op) -> None:
     if applied.outcome is Outcome.GAP:
         forgotten = rules.blank(view.state) or epoch_of(view.state.vector)
         assert forgotten, f"own op over a gap in {view.document}: {op}"
-        view.state.vector[op.replica] = op.seq
+        deletion.without_effect(view.state, op.replica, op.seq)
 
 
 def present(view: View) -> dict[str, Json]:
