@@ -116,6 +116,8 @@ class Intake:
                 await self._commit(step)
                 if not self._open:
                     return False
+            for place in self._generations:  # a row may say that this replica was away too long
+                self._require_going_on(place)
         if kind == "conflicts" and chunk.records:
             await self._commit(self._puller.conflicts(chunk.topic, chunk.partition, chunk.records))
         if kind != "state":

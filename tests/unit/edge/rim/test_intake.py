@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from driftlog_edge.incoming.intake import Intake, Superseded
@@ -9,7 +11,9 @@ from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Chunk, Family, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.lives import AWAY
 from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.messages import Notice
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud
@@ -41,6 +45,28 @@ async def test_what_comes_from_elsewhere_never_goes_into_a_return_that_has_begun
     await intake.take(Chunk(STATES, S1, cloud.of(STATES, S1), at_end=True))
     await intake.take(Chunk(STATES, S1, [], at_end=True))
     assert (replica.on_hand("tea"), replica.puller.returns.all()) == (10, {})
+    await committer.drained()
+    committer.close()
+
+
+async def test_a_row_that_begins_a_return_ends_the_connection_though_no_state_comes(
+    replica: Replica, cloud: Cloud, ids: FixedIds
+) -> None:
+    committer = Committer(replica.journal, replica.store)
+    topics = {STATES: ("retail", "state"), "retail.receipts": ("retail", "receipts")}
+    intake = Intake(topics, replica.puller, committer, ids, lambda pulled: None)  # type: ignore[arg-type]
+    intake.follow([(STATES, S1), ("retail.receipts", S1)])
+    for number in range(2):
+        replica.do("receive", store="s1", sku="tea", qty=1)
+        (sealed,) = replica.ship()
+        if not number:
+            cloud.merge(sealed)
+    row = cloud.rows[replica.lives.chain("retail", S1).replica, S1]
+    await intake.take(Chunk("retail.receipts", S1, cloud.of("retail.receipts", S1), at_end=True))
+    cloud.publish_row(replace(row, notice=Notice(sealed.number, sealed.digest[:8], 9, AWAY, "")))
+    with pytest.raises(Superseded):
+        await intake.take(Chunk("retail.receipts", S1, cloud.of("retail.receipts", S1)[1:], at_end=True))
+    assert replica.puller.returns.of("retail", S1) is not None
     await committer.drained()
     committer.close()
 
