@@ -55,6 +55,15 @@ def next_batch(known: ChainRow | None, space: str, partition: int, forgetting: F
     return Batch(space, partition, CLOUD_REPLICA, number, (), prev=prev, floor=number, forget=forgetting)
 
 
+def readable(rules: SpaceRules, values: Iterable[bytes]) -> Iterable[ChainRow]:
+    """The chain rows among these that this release can read; of the others nobody is retired."""
+    for value in values:
+        try:
+            yield rules.records.decode_chain_row(value)
+        except (ContractError, ValueError):
+            continue
+
+
 def tombstones(rules: SpaceRules, found: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
     """Of documents with their state those that are deleted, with the digest of their vector."""
     for key, value in found:

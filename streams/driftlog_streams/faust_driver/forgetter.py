@@ -20,7 +20,7 @@ from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
 from driftlog_schemas.messages import ChainRow, Forgetting
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.core.forgetting import next_batch, plan, tombstones
+from driftlog_streams.core.forgetting import next_batch, plan, readable, tombstones
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed
@@ -92,8 +92,13 @@ class Forgetter:
         return self._reader.floors(partitions, retention_ms)
 
     def _planned(self, store: PartitionStore, known: ChainRow | None, floor: int) -> Forgetting | None:
-        rows = map(self._rules.records.decode_chain_row, store.rows())
-        found = plan(known, floor, tombstones(self._rules, store.dead(floor + 1)), rows, self._active)
+        found = plan(
+            known,
+            floor,
+            tombstones(self._rules, store.dead(floor + 1)),
+            readable(self._rules, store.rows()),
+            self._active,
+        )
         store.forget_gone(floor)
         return found
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from driftlog_schemas.forgetting_codec import MAX_PURGE, MAX_RETIRED, digest_of
 from driftlog_schemas.identity import CLOUD_REPLICA
 from driftlog_schemas.messages import ChainRow, Forgetting, Forgot
-from driftlog_streams.core.forgetting import next_batch, plan, tombstones
+from driftlog_streams.core.forgetting import next_batch, plan, readable, tombstones
 from driftlog_streams.core.memory import MAX_FORGOT
 from tests.unit.streams.cloud import Cloud, change, command, count, key, ledger, stock
 
@@ -61,10 +61,12 @@ def test_the_next_batch_is_the_next_of_the_clouds_chain() -> None:
     assert (batch.replica, batch.number, batch.prev, batch.floor) == (CLOUD_REPLICA, 4, HEAD, 4)
 
 
-def test_only_tombstones_that_can_be_read_are_chosen(cloud: Cloud) -> None:
+def test_what_cannot_be_read_stays_as_it_is(cloud: Cloud) -> None:
     cloud.merge(command("a", count(stock(), 1, 1)), command("b", count(ledger(), 1, 1)))
     cloud.merge(command("c", change(stock(), "", "delete", None, 2, context={})))
     cloud.fly()
-    found = [(name, value) for name, value in cloud.store.items() if value is not None]
+    stored = [(name, value) for name, value in cloud.store.items() if value is not None]
     strange = [(b"Stock/s1/bad", b"no state"), (b"Elsewhere/s1/x", b""), (b"no key", b"")]
-    assert list(tombstones(cloud.rules, [*found, *strange])) == [(key(stock()), digest_of({"store-1.1": 2}))]
+    rows = [b"no row", *cloud.rows.values()]
+    assert [found.replica for found in readable(cloud.rules, rows)] == ["store-1.1"]
+    assert list(tombstones(cloud.rules, [*stored, *strange])) == [(key(stock()), digest_of({"store-1.1": 2}))]
