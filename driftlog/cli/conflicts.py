@@ -15,14 +15,12 @@ import typer
 from rich.console import Group
 
 from driftlog.cli.agents import connect
+from driftlog.cli.connected import connected
 from driftlog.cli.terminal import (
     DEFAULT_CACHE,
     AppOption,
-    Bootstrap,
     Cache,
-    Config,
     Json,
-    Registry,
     emit,
     facts,
     fail,
@@ -48,21 +46,17 @@ DEFAULT_EDGE = "http://127.0.0.1:7420"
 
 @app.command("list")
 @told
+@connected
 def list_(
     app: AppOption,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     every: Annotated[bool, typer.Option("--all", help="Also those that are resolved.")] = False,
     json: Json = False,
 ) -> None:
     """Conflicts of an app. Example: driftlog conflicts list --app shop:app --all"""
-    found = [
-        c
-        for c in _read(app, ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry), cache)
-        if every or c.status is not ConflictStatus.RESOLVED
-    ]
+    found = [c for c in _read(app, settings, cache) if every or c.status is not ConflictStatus.RESOLVED]
     lines = [
         (c.id, "/".join(c.document), c.field, _shown(c.winner), _others(c), c.status.value, _time(c.deadline_ms))
         for c in found
@@ -73,21 +67,17 @@ def list_(
 
 @app.command()
 @told
+@connected
 def show(
     conflict: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
     app: AppOption,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """All versions side by side: what, who, when. Example: driftlog conflicts show 3f2a --app shop:app"""
-    found = [
-        c
-        for c in _read(app, ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry), cache)
-        if c.id.startswith(conflict)
-    ]
+    found = [c for c in _read(app, settings, cache) if c.id.startswith(conflict)]
     if len(found) != 1:
         fact = f"{len(found)} conflicts begin with {conflict!r}" if found else f"there is no conflict {conflict!r}"
         fail(fact, "see `driftlog conflicts list --all`")

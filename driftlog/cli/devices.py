@@ -13,14 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
+from driftlog.cli.connected import connected
 from driftlog.cli.operator import OperatorPath, operator_key, trusted_root
 from driftlog.cli.terminal import (
     DEFAULT_CACHE,
-    Bootstrap,
     Cache,
-    Config,
     Json,
-    Registry,
     emit,
     facts,
     fail,
@@ -51,6 +49,7 @@ KeepKeys = Annotated[bool, typer.Option("--keep-keys", help="Let the keys of bef
 
 @app.command()
 @told
+@connected
 def enrol(
     device: DeviceArgument,
     identity: Out = None,
@@ -71,9 +70,8 @@ def enrol(
         ),
     ] = None,
     operator: OperatorPath = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
@@ -87,7 +85,7 @@ def enrol(
     out = identity or Path(f"{device}.json")
     unbound = None if target is None else _unbound(load_contract(target), permission)
     terms = (tuple(scope or ("*",)), tuple(permission or ("*",)))
-    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+    with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         line = enrolment.enrol(device, out, *terms, _ms("--valid", valid), _ms("--grace", grace), keep_keys=keep_keys)
     said = f"{line.device_id} is enrolled; its identity is {out}: keep it secret"
     if unbound:
@@ -97,13 +95,13 @@ def enrol(
 
 @app.command("enrol-cloud")
 @told
+@connected
 def enrol_cloud(
     identity: Annotated[Path, typer.Option("--out", help="Where the identity file goes.")] = Path("cloud.json"),
     keep_keys: KeepKeys = False,
     operator: OperatorPath = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
@@ -111,7 +109,7 @@ def enrol_cloud(
 
     Give its file to every worker (`driftlog worker --cloud-identity`). Example: driftlog devices enrol-cloud --out cloud.json
     """
-    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+    with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         line = enrolment.enrol(CLOUD, identity, (), (FORGET,), keep_keys=keep_keys)
     said = f"the workers' identity is {identity}: give it to them with --cloud-identity, and keep it secret"
     emit({**_data(line), "identity": str(identity)}, as_json=json, table=lambda: said)
@@ -119,14 +117,14 @@ def enrol_cloud(
 
 @app.command("rotate-key")
 @told
+@connected
 def rotate_key(
     device: DeviceArgument,
     identity: Out = None,
     keep_keys: KeepKeys = False,
     operator: OperatorPath = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
@@ -135,7 +133,7 @@ def rotate_key(
     Example: driftlog devices rotate-key store-1 --out store-1.new.json
     """
     target = identity or Path(f"{device}.json")
-    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+    with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         line = enrolment.rotate_key(device, target, keep_keys=keep_keys)
     said = f"{line.device_id} has a new key; its identity is {target}: keep it secret"
     emit({**_data(line), "identity": str(target)}, as_json=json, table=lambda: said)
@@ -143,6 +141,7 @@ def rotate_key(
 
 @app.command()
 @told
+@connected
 def renew(
     device: DeviceArgument,
     valid: Annotated[str, typer.Option(help="How long the permit holds from now on.")] = "365d",
@@ -150,14 +149,13 @@ def renew(
         str, typer.Option(help="For how long after its end it is still honoured; default: as before.")
     ] = "",
     operator: OperatorPath = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """Let a device's permit hold for longer. Example: driftlog devices renew store-1 --valid 365d"""
-    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+    with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         line = enrolment.renew(device, _ms("--valid", valid), _ms("--grace", grace) if grace else None)
     said = f"{line.device_id} may write until {moment(line.latest.not_after_ms)}"
     emit(_data(line), as_json=json, table=lambda: said)
@@ -165,10 +163,10 @@ def renew(
 
 @app.command("list")
 @told
+@connected
 def list_(
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
@@ -176,7 +174,7 @@ def list_(
 
     Example: driftlog devices list --json
     """
-    with _enrolment(bootstrap, registry, config, cache) as enrolment:
+    with _enrolment(settings, cache) as enrolment:
         devices, signs = enrolment.all(), enrolment.signs()
     lines = [
         (
@@ -195,16 +193,16 @@ def list_(
 
 @app.command()
 @told
+@connected
 def show(
     device: DeviceArgument,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """One device, with the history of its keys and terms. Example: driftlog devices show store-1"""
-    with _enrolment(bootstrap, registry, config, cache) as enrolment:
+    with _enrolment(settings, cache) as enrolment:
         line, signs = enrolment.find(device), enrolment.signs()
     data = _data(line, signs)
     emit(data, as_json=json, table=lambda: facts(line.device_id, data))
@@ -212,33 +210,33 @@ def show(
 
 @app.command()
 @told
+@connected
 def revoke(
     device: DeviceArgument,
     operator: OperatorPath = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """Nothing more of the device is taken; what arrived before stays. Example: driftlog devices revoke store-1"""
-    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+    with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         _set(enrolment, device, DeviceStatus.REVOKED, json)
 
 
 @app.command()
 @told
+@connected
 def wipe(
     device: DeviceArgument,
     operator: OperatorPath = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """Like revoke, and the device erases its key and its replica when it connects; `list` says `wiped` when it has. Example: driftlog devices wipe store-1"""
-    with _enrolment(bootstrap, registry, config, cache, operator_key(operator)) as enrolment:
+    with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         _set(enrolment, device, DeviceStatus.WIPE, json)
 
 
@@ -253,10 +251,7 @@ def _unbound(contract: AppContract, permissions: Sequence[str] | None) -> list[s
     )
 
 
-def _enrolment(
-    bootstrap: str | None, registry: str | None, config: Path | None, cache: Path, operator: OperatorKey | None = None
-) -> Enrolment:
-    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
+def _enrolment(settings: ConnectionSettings, cache: Path, operator: OperatorKey | None = None) -> Enrolment:
     ids = CachedRegistry(settings.registry, cache, register=operator is not None)
     return Enrolment(settings.kafka, ids, operator, trusted_root(settings))
 

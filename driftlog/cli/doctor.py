@@ -15,8 +15,9 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from driftlog.cli.connected import connected
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import Bootstrap, Config, Json, Registry, emit, moment, rows, told
+from driftlog.cli.terminal import Json, emit, moment, rows, told
 from driftlog.cli.topics import Planned
 from driftlog_schemas import avro_files, device_lines, topics
 from driftlog_schemas.contract import AppContract
@@ -53,17 +54,16 @@ class Finding(NamedTuple):
 
 @app.callback(invoke_without_command=True)
 @told
+@connected
 def doctor(
     target: Annotated[
         str | None, typer.Option("--app", envvar="DRIFTLOG_APP", help="MODULE:ATTRIBUTE of the app, for its topics.")
     ] = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     json: Json = False,
 ) -> None:
     """Say what is wrong with this set-up and how to mend it. Example: driftlog doctor --app shop:app"""
-    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
     contract = load_contract(target) if target is not None else None
     found = list(findings(settings, contract))
     lines = [(f.level, f.what, f.fact, f.remedy) for f in found]

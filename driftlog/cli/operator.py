@@ -8,13 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from driftlog.cli.connected import connected
 from driftlog.cli.terminal import (
     DEFAULT_CACHE,
-    Bootstrap,
     Cache,
-    Config,
     Json,
-    Registry,
     emit,
     err,
     facts,
@@ -59,12 +57,12 @@ def show(operator: OperatorPath = None, json: Json = False) -> None:
 
 @app.command()
 @told
+@connected
 def rotate(
     operator: OperatorPath = None,
     root: Annotated[Path | None, typer.Option(help="The root key's file, if it is kept elsewhere.")] = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
@@ -74,7 +72,6 @@ def rotate(
     """
     folder = OperatorFolder(operator or usual_folder())
     key = folder.root(root)
-    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
     ids = CachedRegistry(settings.registry, cache, register=True)
     with Enrolment(settings.kafka, ids, folder.operator(), trusted_root(settings)) as enrolment:
         made = enrolment.rotate_operator(key, folder.keep)

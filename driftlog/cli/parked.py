@@ -13,14 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
+from driftlog.cli.connected import connected
 from driftlog.cli.terminal import (
     DEFAULT_CACHE,
     AppOption,
-    Bootstrap,
     Cache,
-    Config,
     Json,
-    Registry,
     emit,
     facts,
     fail,
@@ -47,16 +45,16 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="As `driftlog parked list`
 
 @app.command("list")
 @told
+@connected
 def list_(
     app: AppOption,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """What is set aside, the oldest first. Example: driftlog parked list --app shop:app"""
-    found = _read(app, ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry), cache)
+    found = _read(app, settings, cache)
     lines = [(one.id, one.space, one.what, one.device_id, one.code, one.reason, moment(one.append_ms)) for one in found]
     columns = ("id", "space", "what", "device", "code", "reason", "logged")
     emit([_data(one) for one in found], as_json=json, table=lambda: rows("set aside", columns, lines))
@@ -64,29 +62,29 @@ def list_(
 
 @app.command()
 @told
+@connected
 def show(
     id: Id,
     app: AppOption,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
     """One of them. Example: driftlog parked show 0:1742 --app shop:app"""
-    one = _one(id, app, ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry), cache)
+    one = _one(id, app, settings, cache)
     data = _data(one)
     emit(data, as_json=json, table=lambda: facts(one.id, data))
 
 
 @app.command()
 @told
+@connected
 def retry(
     id: Id,
     app: AppOption,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
@@ -97,7 +95,6 @@ def retry(
 
     Example: driftlog parked retry 0:1742 --app shop:app
     """
-    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
     one = _one(id, app, settings, cache)
     if one.what != QUARANTINED:
         fail(f"{id} waits for an earlier change", "it is merged by itself when that comes: look after its device")
@@ -115,12 +112,12 @@ def retry(
 
 @app.command()
 @told
+@connected
 def drop(
     id: Id,
     app: AppOption,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    config: Config = None,
+    *,
+    settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
@@ -128,7 +125,6 @@ def drop(
 
     Example: driftlog parked drop 0:1742 --app shop:app
     """
-    settings = ConnectionSettings.load(config, bootstrap=bootstrap, registry=registry)
     one = _one(id, app, settings, cache)
     if one.what != QUARANTINED:
         fail(
