@@ -16,6 +16,7 @@ from driftlog_edge.incoming.pulled import UNREADABLE
 from driftlog_edge.ports import Family, Place, Source
 from driftlog_edge.store import keys
 from driftlog_edge.store.digests import changed_by, document_digest
+from driftlog_edge.store.generations import serve, serving
 from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.state_codec import StateCodec
 
@@ -62,3 +63,5 @@ def _read(
     writes[digest] = changed_by(stored, document_digest(key, before) ^ document_digest(key, state))
     writes[Family.CONFIRMED, row] = value
     writes[Family.UNREAD, row] = None
+    if generation == serving(source, space, partition):  # what was pending under it is looked at anew (`Returns.tidy`)
+        writes.update(serve(space, partition, generation))

@@ -22,10 +22,12 @@ from driftlog_edge.store.generations import return_of, serving
 from driftlog_edge.store.lives import AWAY as AWAY_NOTICE
 from driftlog_edge.store.lives import MADE_ANEW
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
+from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Notice
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.state_codec import StateCodec
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.replica import Replica, finished
 from tests.unit.edge.shop import CONTRACT, PARTITIONS, Stock
@@ -330,6 +332,26 @@ def test_other_topics_that_are_made_anew_are_read_from_their_start(replica: Repl
     assert list(replica.store.scan(Family.CONFLICTS, b"")) == [], "nobody would say that they are over"
     assert replica.lives.chain("retail", S1).offset == -1, "numbers of the old log say nothing in the new one"
     assert cursor_of(replica.store, *PLACE).group == -1
+
+
+def test_a_row_that_is_read_after_an_upgrade_covers_what_was_pending_under_it(
+    lives: Callable[..., Replica], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def newer(codec: StateCodec, value: bytes) -> None:
+        raise Undecodable("of a newer release")
+
+    replica = lives()
+    replica.do("receive", "c1", store="s1", sku="tea", qty=10)
+    (sealed,) = replica.ship()
+    cloud.merge(sealed)
+    with monkeypatch.context() as older:
+        older.setattr(StateCodec, "decode", newer)
+        replica.pull_states(cloud.of(*PLACE), S1)
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    assert len(replica.views.backlog) == 1
+    replica = lives()
+    tidy(replica)
+    assert (replica.on_hand("tea"), len(replica.views.backlog)) == (10, 0)
 
 
 # -- how long it was away
