@@ -282,7 +282,9 @@ async def test_the_farewell_waits_for_a_way_over_a_restart(
     route.deliver = tell  # type: ignore[method-assign]
     async with EdgeAgent(app, config, route=route, ids=ids) as agent:
         await gone(agent)
-    assert [farewell.genuine(line) for farewell in farewells(route)] == [True]
+    told = farewells(route)  # a try that was under way when its agent ended may still come: the same word twice
+    assert told
+    assert all(farewell.genuine(line) for farewell in told)
 
 
 async def test_an_order_on_a_full_disk_has_not_begun(
