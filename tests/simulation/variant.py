@@ -86,12 +86,6 @@ class PublishesStatesFirst(Reordered):
     order = (Stage.SECOND, Stage.FIRST, Stage.STORE, Stage.ACK)
 
 
-class StoresFirst(Reordered):
-    """Planted: the store takes states before the topic has them."""
-
-    order = (Stage.FIRST, Stage.STORE, Stage.SECOND, Stage.ACK)
-
-
 class AcknowledgesFirst(Reordered):
     """Planted: the sources are acknowledged, then what they caused is published and stored."""
 
@@ -101,7 +95,6 @@ class AcknowledgesFirst(Reordered):
 PLANTED = (
     Variant("dedupe by offset", merger=MergesByOffset),
     Variant("state before outcomes", deck=PublishesStatesFirst),
-    Variant("store before the states are out", deck=StoresFirst),
     Variant("worker acks before the write", deck=AcknowledgesFirst),
     Variant("edge acks before the write", planted=(("driftlog_edge.assembly.Journal", AnswersBeforeTheWrite),)),
 )
