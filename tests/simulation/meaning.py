@@ -58,9 +58,13 @@ class Meaning:
             return ""
         return BUILDS_ON_REFUSED if event.believed else "invalid"
 
+    def moot(self, event: Event) -> bool:
+        """Has a delete that its writer had not seen won over it?"""
+        return self.kind.on_delete == "delete-wins" and not all(saw(event, delete) for delete in self._deletes())
+
     def _stands(self, event: Event) -> bool:
         policy = self.kind.on_delete
-        if policy == "delete-wins" and not all(saw(event, delete) for delete in self._deletes()):
+        if self.moot(event):
             return True  # it has no effect, whatever it stands on
         if event.field == "bounded_counter":
             return event.kind == "increment" or founding.within_rights(0, 0, 0, "")(event, self.alive(event.field))

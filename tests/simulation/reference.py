@@ -211,7 +211,10 @@ class Reference:
         if command.scope not in terms.scopes or command.name not in terms.permissions:
             return "forbidden"
         against = next(filter(None, (self._document(document).unfounded(event) for document, event in meant)), "")
-        if not against and any(e.kind == "transfer" and self._is_over(e.value[0], command.scope) for _, e in meant):
+        given = [
+            event for document, event in meant if event.kind == "transfer" and not self._document(document).moot(event)
+        ]
+        if not against and any(self._is_over(event.value[0], command.scope) for event in given):
             against = "invalid"  # nobody could use what is given
         return against or next(filter(None, map(self._guarded, dict.fromkeys(d for d, _ in meant), repeat(meant))), "")
 

@@ -143,8 +143,10 @@ class Away(FixedIds):
 
 
 def test_what_cannot_be_read_at_a_start_is_read_later_and_not_lost(lives: Callable[..., Replica], line: Device) -> None:
-    Reader(lives(), FixedIds()).read(record(said(line)))
     ids = Away()
+    ids.away = False
+    Reader(lives(), ids).read(record(said(line)))
+    ids.away = True
     reader = Reader(lives(), ids)
     assert reader.line.device is None
     with pytest.raises(RegistryUnreachable):
