@@ -46,8 +46,13 @@ def test_from_nothing_to_nothing_wrong(patient: Shell) -> None:
     assert "driftlog topics apply" in found["ward.ops"]["remedy"]
     patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
     patient.run("devices", "enrol", "store-1").assert_done()
-    (only,) = examined(patient, 0).values()
-    assert (only["level"], "one broker" in only["fact"]) == ("note", True)
+    found = examined(patient, 0)
+    assert {finding["level"] for finding in found.values()} == {"note"}
+    assert "devices enrol-cloud" in found.pop("forgetting")["remedy"]
+    (only,) = found.values()
+    assert "one broker" in only["fact"]
+    patient.run("devices", "enrol-cloud").assert_done()
+    assert "forgetting" not in examined(patient, 0)
 
 
 def test_what_is_wrong_is_named(patient: Shell, restartable_broker: EmbeddedBroker) -> None:
