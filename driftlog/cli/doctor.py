@@ -148,11 +148,12 @@ def _topics(settings: ConnectionSettings, contract: AppContract) -> Iterator[Fin
 def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
     root = trusted_root(settings)
     with tempfile.TemporaryDirectory() as cache:
-        view = DeviceView(settings.kafka, RecordCodecs(CachedRegistry(settings.registry, Path(cache))), root)
+        codecs = RecordCodecs(CachedRegistry(settings.registry, Path(cache)))
+        view = DeviceView(settings.kafka, codecs, root)
         try:
             view.start(READ_SECONDS)
             lines = view.lines
-            cloned = cloned_devices(settings.kafka, RecordCodecs(CachedRegistry(settings.registry, Path(cache))))
+            cloned = cloned_devices(settings.kafka, codecs)
         except WorkerError as error:
             yield Finding("wrong", topics.DEVICES, str(error), error.remedy)
             return
