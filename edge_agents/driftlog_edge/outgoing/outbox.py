@@ -11,14 +11,15 @@ release which declares more of them finds its queue as it was.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from driftlog_edge.errors import OutboxFull
-from driftlog_edge.ports import Family, Place, Sealed
+from driftlog_edge.ports import Family, Place, Sealed, Writes
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import logged
+from driftlog_edge.store.command_log import decode_logged, logged
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import marks_of
@@ -71,8 +72,8 @@ class Outbox:
         """How many commands wait in each class, the held ones last."""
         self._bytes = 0
         """What they take in the op log."""
-        self._held: set[bytes] = set()
-        """Documents that a held command changes."""
+        self._held: Counter[bytes] = Counter()
+        """How many held commands change a document."""
         self._moved: dict[tuple[int, bytes], int] = {}
         """(class, document) -> up to which lsn its commands are in that class or a more urgent one, so that none is looked at twice."""
         self._served = (self._spaces[0], NO_PARTITION)
@@ -80,19 +81,41 @@ class Outbox:
         self.released: set[tuple[str, int]] = set()
         """(space, partition) whose held commands may be sealed again."""
         self.count()
-        journal.on_rollback(self.count)
+        journal.on_given_up(self._given_up)
 
     def count(self) -> None:
         """As the store has it."""
         self._waiting = [0] * (keys.HELD + 1)
         self._bytes = 0
         self._moved.clear()
-        self._held = set()
+        self._held.clear()
         for key, value in self._journal.scan(Family.OUTBOX, b""):
-            self._waiting[keys.urgency_of(key)] += 1
-            self._bytes += keys.unpack_number(value)
-            if keys.urgency_of(key) == keys.HELD:
-                self._held |= _documents(logged(self._journal, keys.parse_lsn(key)).command)
+            self._counted(key, value, 1, {})
+
+    def _counted(self, key: bytes, value: bytes, sign: int, given_up: Writes) -> None:
+        urgency = keys.urgency_of(key)
+        self._waiting[urgency] += sign
+        self._bytes += sign * keys.unpack_number(value)
+        if urgency == keys.HELD:
+            lsn = keys.parse_lsn(key)
+            raw = given_up.get((Family.OPLOG, keys.lsn_key(lsn)))
+            found = logged(self._journal, lsn) if raw is None else decode_logged(raw)
+            self._holds(_documents(found.command), sign)
+
+    def _holds(self, documents: Iterable[bytes], sign: int) -> None:
+        """A command with these documents is held, or no longer."""
+        for document in documents:
+            self._held[document] += sign
+            if not self._held[document]:
+                del self._held[document]
+
+    def _given_up(self, writes: Writes) -> None:
+        for (family, key), value in writes.items():
+            if family is Family.OUTBOX:
+                for found, sign in ((value, -1), (self._journal.get(family, key), 1)):
+                    if found is not None:
+                        self._counted(key, found, sign, writes)
+        self._moved.clear()
 
     @property
     def waiting(self) -> int:
@@ -135,9 +158,9 @@ class Outbox:
         _, partition = self.place(space, scope)
         urgency = keys.CLASSES.index(priority)
         writes: dict[Place, bytes | None] = {}
-        if self._held and not self._held.isdisjoint(documents):
+        if self._held and not self._held.keys().isdisjoint(documents):
             urgency = keys.HELD
-            self._held.update(documents)
+            self._holds(documents, 1)
         elif any(self._waiting[urgency + 1 : keys.HELD]):
             self._move(writes, space, partition, urgency, documents, range(urgency + 1, keys.HELD))
         writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = keys.pack_number(size)
@@ -154,8 +177,9 @@ class Outbox:
             writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = keys.pack_number(size)
             self._waiting[keys.HELD] += 1
             self._bytes += size
-            documents |= _documents(command)
-        self._held |= documents
+            own = _documents(command)
+            self._holds(own, 1)
+            documents |= own
         self._move(writes, space, partition, keys.HELD, sorted(documents), range(keys.HELD))
         return writes
 
@@ -172,8 +196,7 @@ class Outbox:
             key = keys.outbox_key(space, urgency, partition, lsn)
             value = self._journal.get(Family.OUTBOX, key)
             if value is not None:
-                self._waiting[urgency] -= 1
-                self._bytes -= keys.unpack_number(value)
+                self._counted(key, value, -1, {})
                 return {(Family.OUTBOX, key): None}
         return {}
 
@@ -206,11 +229,11 @@ class Outbox:
                     writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, mark.lsn)] = value
                     self._waiting[other] -= 1
                     self._waiting[urgency] += 1
-                    found = _documents(logged(self._journal, mark.lsn).command) - met
-                    met |= found
-                    todo += found
-        if urgency == keys.HELD:
-            self._held |= met
+                    own = _documents(logged(self._journal, mark.lsn).command)
+                    if urgency == keys.HELD:
+                        self._holds(own, 1)
+                    todo += own - met
+                    met |= own
 
     # -- out
 
@@ -278,12 +301,13 @@ class Outbox:
         writes.update(self.lives.written(space, partition, replace(chain, number=number, head=batch.digest)))
         self._served = (space, partition)
         self._bytes -= size
-        for key in taken:
+        for key, command in zip(taken, commands, strict=True):
             self._waiting[keys.urgency_of(key)] -= 1
+            if keys.urgency_of(key) == keys.HELD:
+                self._holds(_documents(command), -1)
         if not self.unsealed:
             self._moved.clear()
         if not self._waiting[keys.HELD]:
-            self._held.clear()
             self.released.clear()
         return sealed, writes
 

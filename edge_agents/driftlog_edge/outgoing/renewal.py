@@ -141,7 +141,6 @@ class Renewal:
         for lsn in rebased.done:
             self._views.backlog.dropped(lsn)
         self._outbox.count()
-        self._outbox.sealed.count()
         self._shipper.forget(space, partition)
 
     def _row(self, space: str, partition: int) -> ChainRow | None:

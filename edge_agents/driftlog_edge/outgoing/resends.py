@@ -1,12 +1,13 @@
-"""The batches that go out again: partitions by turns, in order of number within each.
+"""Batches that the log is not known to have: those that go out again, and the commands of them all.
 
-A partition may have thousands of them (weeks without a worker), another a single one: the one does not wait for the thousands.
+They go out again partitions by turns, in order of number within each. A partition may have thousands of them (weeks without a worker), another a
+single one: the one does not wait for the thousands.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 BatchPlace: TypeAlias = tuple[str, int, int]
@@ -24,9 +25,6 @@ class Resends:
 
     def __bool__(self) -> bool:
         return bool(self._numbers)
-
-    def __iter__(self) -> Iterator[BatchPlace]:
-        return ((*partition, number) for partition, numbers in self._numbers.items() for number in numbers)
 
     def __contains__(self, place: object) -> bool:
         if not isinstance(place, tuple):
@@ -65,3 +63,31 @@ class Resends:
         if numbers:
             self._numbers[partition] = numbers
         return (*partition, number)
+
+
+class Carried:
+    """The commands of sealed batches that the log is not known to have. Every status of a command asks, so it is not searched for."""
+
+    def __init__(self, batches: Iterable[tuple[BatchPlace, tuple[int, ...]]] = ()) -> None:
+        self._batches: dict[BatchPlace, tuple[int, ...]] = {}
+        self._lsns: set[int] = set()
+        for place, lsns in batches:
+            self.put(place, lsns)
+
+    def __contains__(self, lsn: object) -> bool:
+        return lsn in self._lsns
+
+    def put(self, place: BatchPlace, lsns: tuple[int, ...]) -> None:
+        """The batch of this place, whatever was known of it before: what a failed write took back is sealed anew under its number."""
+        self.drop(place)
+        self._batches[place] = lsns
+        self._lsns.update(lsns)
+
+    def drop(self, place: BatchPlace) -> None:
+        """The log has it, or it never was."""
+        self._lsns.difference_update(self._batches.pop(place, ()))
+
+    def forget(self, space: str, partition: int) -> None:
+        """All of a partition."""
+        for place in [place for place in self._batches if place[:2] == (space, partition)]:
+            self.drop(place)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from driftlog_edge.outgoing.outbox import Outbox
-from driftlog_edge.outgoing.resends import BatchPlace, Resends
+from driftlog_edge.outgoing.resends import BatchPlace, Carried, Resends
 from driftlog_edge.ports import Place, Sealed
 
 AGAIN_SECONDS = 120.0
@@ -27,7 +27,6 @@ class _Wait:
 
     due: float
     attempts: int
-    lsns: tuple[int, ...]
     refused: bool = False
     """Did the cloud say of its partition's batches that it does not take them?"""
 
@@ -46,7 +45,9 @@ class Shipper:
     def __init__(self, outbox: Outbox, in_flight: int) -> None:
         self._outbox = outbox
         self._limit = in_flight
-        self._resend = Resends(batch.place for batch in outbox.sealed.all())
+        unsure = outbox.sealed.all()
+        self._resend = Resends(batch.place for batch in unsure)
+        self._carried = Carried((batch.place, batch.lsns) for batch in unsure)
         self._new_first = True
         """Whose turn was it last: that of what is new?"""
         self._flying: dict[BatchPlace, Sealed] = {}
@@ -83,10 +84,7 @@ class Shipper:
 
     def carries(self, lsn: int) -> bool:
         """Is this sealed command in a batch that the log is not known to have?"""
-        if any(lsn in batch.lsns for place, batch in self._flying.items() if place not in self._delivered):
-            return True
-        queued = (self._outbox.sealed.get(*place) for place in self._resend if place not in self._delivered)
-        return any(batch is not None and lsn in batch.lsns for batch in queued)
+        return lsn in self._carried
 
     def next(self) -> tuple[Sealed, dict[Place, bytes | None]] | None:
         """The next batch and what to write before it is sent; None when the way is full or nothing waits.
@@ -102,11 +100,15 @@ class Shipper:
             batch = self._outbox.sealed.get(*place)
             if batch is not None:
                 return self._fly(self._outbox.reseal(batch)), {}
+            self._carried.drop(place)
         sealed = self._outbox.seal()
         return None if sealed is None else (self._fly(sealed[0]), sealed[1])
 
     def _fly(self, batch: Sealed) -> Sealed:
-        self._flying[_place(batch)] = batch
+        place = _place(batch)
+        self._flying[place] = batch
+        if place not in self._delivered:
+            self._carried.put(place, batch.lsns)
         return batch
 
     def delivered(self, batch: Sealed, now: float) -> None:
@@ -117,7 +119,8 @@ class Shipper:
             return  # a late word: it is answered, or an earlier life's batch of the same number
         self._flying.pop(place, None)
         self._resend.discard(place)  # its client was given up, and had brought it over all the same
-        wait = self._delivered.setdefault(place, _Wait(0.0, 0, batch.lsns))
+        self._carried.drop(place)
+        wait = self._delivered.setdefault(place, _Wait(0.0, 0))
         wait.due = now + min(AGAIN_CAP_SECONDS, AGAIN_SECONDS * (1 << min(wait.attempts, 10)))
         wait.attempts += 1
 
@@ -130,6 +133,7 @@ class Shipper:
         """A verdict has closed it."""
         self._delivered.pop(place, None)
         self._flying.pop(place, None)
+        self._carried.drop(place)
 
     def deferred(self, space: str, partition: int, now: float) -> None:
         """The cloud does not take some commands for now: they are sealed again after a while that doubles."""
@@ -145,6 +149,7 @@ class Shipper:
             for place in [place for place in places if place[:2] == (space, partition)]:
                 del places[place]
         self._resend.forget(space, partition)
+        self._carried.forget(space, partition)
 
     def refused(self, space: str, partition: int, now: float) -> bool:
         """The cloud did not take this partition's batches (yet): those that the log has go out again soon. Were there any?"""

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.ports import Place, Store
-from driftlog_edge.store.journal import MAX_WAITING, Journal, merged
+from driftlog_edge.store.journal import Journal, merged
 
 HALF_AT_LEAST = 16
 """A group leaves early from this size on: a smaller one costs the loop more in handing over than the disk gains."""
@@ -38,7 +38,7 @@ class Committer:
     async def room(self) -> None:
         """Wait until the disk has come nearer. To be called before something is decided: what is decided is staged at once,
         for the next decision builds on it."""
-        while self._journal.waiting >= MAX_WAITING:
+        while self._journal.full:
             await self._idle.wait()
 
     def stage(

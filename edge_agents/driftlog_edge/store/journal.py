@@ -9,24 +9,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from driftlog_edge.ports import Family, Place, Store, Writes
 from driftlog_edge.store.overlay import Overlay
 
 MAX_WAITING = 4096
 """Write sets that may wait for the disk; the committer makes callers wait before this."""
+MAX_WAITING_BYTES = 32 << 20
+"""The same in bytes: a thousand large documents must not take what a small device has."""
+GROUP_BYTES = 4 << 20
+"""A group is full from this size on: more bytes make no fsync cheaper, and hold up who waits for it."""
 
 
 class Ticket:
     """One write set on its way to the disk. `done` is called once: with None when durable, else with the error."""
 
-    __slots__ = ("done", "serial", "sync", "writes")
+    __slots__ = ("done", "serial", "size", "sync", "writes")
 
     def __init__(
         self, serial: int, writes: Writes, sync: bool, done: Callable[[Exception | None], None] | None
     ) -> None:
         self.serial = serial
         self.writes = writes
+        self.size = sum(len(key) + len(value or b"") for (_, key), value in writes.items())
         self.sync = sync
         self.done = done
 
@@ -39,15 +45,22 @@ class Journal:
         self._over = Overlay()
         self._waiting: deque[Ticket] = deque()
         self._serial = 0
+        self._bytes = 0
         self.refusal = ""
         """Why the store did not take the last write; empty when it did."""
         self._forget: list[Callable[[], None]] = []
+        self._on_given_up: list[Callable[[Writes], None]] = []
         self._on_staged: list[Callable[[Writes], None]] = []
         self._on_written: list[Callable[[Writes], None]] = []
 
     def on_rollback(self, forget: Callable[[], None]) -> None:
         """Call `forget` whenever waiting writes were given up."""
         self._forget.append(forget)
+
+    def on_given_up(self, follow: Callable[[Writes], None]) -> None:
+        """Call `follow` with what was given up, the newest of each place, when the store alone can be read again. Who counts what
+        waits takes that back: counting anew would cost as much as everything that is pending."""
+        self._on_given_up.append(follow)
 
     def on_staged(self, follow: Callable[[Writes], None]) -> None:
         """Call `follow` with every write set that begins to wait."""
@@ -65,6 +78,11 @@ class Journal:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Does as much wait as may?"""
+        return len(self._waiting) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES
 
     def get(self, family: Family, key: bytes) -> bytes | None:
         over = self._over.get((family, key))
@@ -103,11 +121,19 @@ class Journal:
             follow(writes)
         ticket = Ticket(serial, writes, sync, done)
         self._waiting.append(ticket)
+        self._bytes += ticket.size
         return ticket
 
     def take(self, limit: int = 1024) -> list[Ticket]:
         """The next write sets, in order, for one group commit; give them to `written` or `failed`."""
-        return [self._waiting[i] for i in range(min(limit, len(self._waiting)))]
+        group: list[Ticket] = []
+        size = 0
+        for ticket in islice(self._waiting, limit):
+            size += ticket.size
+            if group and size > GROUP_BYTES:
+                break
+            group.append(ticket)
+        return group
 
     def written(self, group: list[Ticket]) -> None:
         """The group is in the store (and durable where asked)."""
@@ -115,6 +141,7 @@ class Journal:
         gone: set[Family] = set()
         for ticket in group:
             assert self._waiting.popleft() is ticket, "groups are written in order"
+            self._bytes -= ticket.size
             gone |= self._over.drop(ticket.writes, ticket.serial)
             for follow in self._on_written:
                 follow(ticket.writes)
@@ -128,7 +155,10 @@ class Journal:
         self.refusal = str(error)
         waiting = list(self._waiting)
         self._waiting.clear()
-        self._over.clear()
+        self._bytes = 0
+        given_up = self._over.clear()
+        for follow in self._on_given_up:
+            follow(given_up)
         for forget in self._forget:
             forget()
         for ticket in waiting:

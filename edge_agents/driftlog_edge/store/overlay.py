@@ -67,11 +67,13 @@ class Overlay:
         end = _beyond(prefix)
         return order[start : len(order) if end is None else bisect_left(order, end)]
 
-    def clear(self) -> None:
-        """All of it was given up."""
+    def clear(self) -> dict[Place, bytes | None]:
+        """All of it was given up; what it was."""
+        given_up = {place: value for place, (value, _) in self._values.items()}
         self._values.clear()
         for order in self._order.values():
             order.clear()
+        return given_up
 
 
 def _beyond(prefix: bytes) -> bytes | None:

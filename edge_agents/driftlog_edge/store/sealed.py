@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from driftlog_edge.ports import Family, Place
+from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.batch_codec import DIGEST_BYTES, decode_body
@@ -52,13 +52,20 @@ class SealedBatches:
         self._journal = journal
         self.commands = self.bytes = 0
         """How many commands wait for a verdict, and what the bodies take that hold them."""
-        self.count()
-        journal.on_rollback(self.count)
+        for batch in self.all():
+            self._counted(batch, 1)
+        journal.on_given_up(self._given_up)
 
-    def count(self) -> None:
-        """As the store has it."""
-        batches = self.all()
-        self.commands, self.bytes = sum(len(b.lsns) for b in batches), sum(b.size for b in batches)
+    def _counted(self, batch: Open, sign: int) -> None:
+        self.commands += sign * len(batch.lsns)
+        self.bytes += sign * batch.size
+
+    def _given_up(self, writes: Writes) -> None:
+        for (family, key), value in writes.items():
+            if family is Family.SEALED:
+                for found, sign in ((value, -1), (self._journal.get(family, key), 1)):
+                    if found is not None:
+                        self._counted(Open.decode(key, found), sign)
 
     def all(self) -> list[Open]:
         """Every open batch, in order of number within its partition."""

@@ -177,7 +177,7 @@ async def test_a_start_that_fails_leaves_the_folder_free(
 async def test_two_waiting_commands_build_on_each_other_even_when_the_disk_has_no_room(
     agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("driftlog_edge.store.committer.MAX_WAITING", 2)
+    monkeypatch.setattr("driftlog_edge.store.journal.MAX_WAITING", 2)
 
     answers = await asyncio.gather(*(agent.run("receive", store="s1", sku="tea", qty=1) for _ in range(50)))
 

@@ -11,7 +11,6 @@ import pytest
 
 from driftlog_edge.errors import DiskFull, EdgeError
 from driftlog_edge.ports import Family, Writes
-from driftlog_edge.store import journal as journal_module
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.rocks import RocksStore
@@ -155,8 +154,7 @@ async def test_a_caller_who_has_gone_does_not_disturb_the_others(rig: Rig) -> No
 
 
 async def test_callers_wait_for_room_before_anything_is_decided(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftlog_edge.store.committer.MAX_WAITING", 3)
-    assert journal_module.MAX_WAITING > 3
+    monkeypatch.setattr("driftlog_edge.store.journal.MAX_WAITING", 3)
     rig.store.gate.clear()
     staged = [rig.put(str(n)) for n in range(3)]
     await rig.busy()
@@ -167,6 +165,37 @@ async def test_callers_wait_for_room_before_anything_is_decided(rig: Rig, monkey
     rig.store.gate.set()
     await asyncio.gather(room, *staged)
     await rig.committer.room()
+
+
+async def test_callers_wait_for_room_in_bytes_too(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftlog_edge.store.journal.MAX_WAITING_BYTES", 10_000)
+    rig.store.gate.clear()
+    staged = rig.committer.stage({(Family.META, b"large"): bytes(10_000)})
+    await rig.busy()
+
+    room = asyncio.ensure_future(rig.committer.room())
+    await asyncio.sleep(0.01)
+    assert not room.done()
+    rig.store.gate.set()
+    await asyncio.gather(room, staged)
+    await rig.committer.room()
+
+
+async def test_a_group_ends_where_it_has_its_bytes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is larger alone goes alone; it is never torn."""
+    monkeypatch.setattr("driftlog_edge.store.journal.GROUP_BYTES", 5_000)
+    rig.store.gate.clear()
+    first = rig.put("first")
+    await rig.busy()
+    sizes = (2_000, 2_000, 2_000, 9_000, 100)
+    staged = [
+        rig.committer.stage({(Family.META, b"%d-%d" % (at, part)): bytes(size // 2) for part in range(2)})
+        for at, size in enumerate(sizes)
+    ]
+    rig.store.gate.set()
+    await asyncio.gather(first, *staged)
+
+    assert [entries for entries, _ in rig.store.groups] == [1, 4, 2, 2, 2]
 
 
 async def test_settled_waits_for_what_waits_now_and_tells_when_it_failed(rig: Rig) -> None:

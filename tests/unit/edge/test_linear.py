@@ -196,6 +196,36 @@ def test_deferred_batches_look_once_at_what_is_behind_them(lives: Callable[..., 
     assert len(asked) < 12 * commands, "each waiting command is looked at for one of the three batches"
 
 
+def test_a_failed_write_costs_what_it_was_and_not_what_is_pending(
+    lives: Callable[..., Replica], work: Counter[str]
+) -> None:
+    replica = lives()
+    cost = []
+    for pending in (50, 1000):
+        while len(replica.views.backlog) < pending:
+            replica.run("receive", store="s1", sku="tea", qty=1)
+        replica.commit()
+        replica.ship(1)
+        for number in range(10):
+            replica.run("receive", store="s1", sku=f"new-{number}", qty=1)
+        work.clear()
+        replica.journal.failed(RuntimeError("the disk"))
+        cost.append(dict(work))
+        assert len(replica.views.backlog) == pending
+    assert cost[0] == cost[1]
+
+
+def test_what_is_on_its_way_is_known_without_a_search(lives: Callable[..., Replica], work: Counter[str]) -> None:
+    replica = lives()
+    lsns = [replica.run("receive", store="s1", sku="tea", qty=1).entry.lsn for _ in range(3 * SEALED_OPS)]
+    replica.commit()
+    assert len(replica.ship()) == 3
+    replica.shipper.resume()
+    work.clear()
+    assert all(map(replica.shipper.carries, lsns))
+    assert not work
+
+
 def test_the_cache_of_views_counts_what_they_grow_by(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     """Views are small when they are made; a day's writes must not make the cache many times its bound."""
     monkeypatch.setattr("driftlog_edge.store.views.CACHED_BYTES", 60_000)

@@ -16,6 +16,7 @@ from driftlog_schemas.messages import Batch
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity, verify
+from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.shop import CONTRACT, PARTITIONS
 
@@ -213,6 +214,68 @@ def test_the_count_of_what_waits_is_right_after_a_restart_and_after_a_failure(li
     assert replica.outbox.waiting == 3
 
     assert lives().outbox.waiting == 3
+
+
+def sums(replica: Replica) -> tuple[object, ...]:
+    """All that is counted of what waits."""
+    outbox, backlog = replica.outbox, replica.views.backlog
+    return (
+        *(outbox._waiting, outbox._bytes, +outbox._held),
+        *(outbox.sealed.commands, outbox.sealed.bytes),
+        *(len(backlog), backlog.after(0, 10_000), backlog._first, backlog._last),
+    )
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_what_a_failed_write_takes_back_is_counted_as_the_store_has_it(
+    lives: Callable[..., Replica], cloud: Cloud, at: int
+) -> None:
+    """Whatever was going on: new commands, an urgent one, a batch sealed, answered, deferred, taken back to run again."""
+    replica = lives()
+    cloud.rejects = {"c3": "undeclared", "c5": "not_enough"}
+    steps = iter(range(100))
+
+    def let() -> None:
+        """The disk takes what waits, until the step that it does not."""
+        if next(steps) == at:
+            replica.journal.failed(RuntimeError("the disk"))
+        elif replica.journal.waiting:
+            replica.commit()
+
+    for number in range(8):
+        replica.run("receive", f"c{number}", store="s1", sku=f"sku-{number % 3}", qty=9)
+    let()
+    replica.run("receive", "more", store="s1", sku="sku-3", qty=9)
+    let()
+    replica.run("reprice", "urgent", store="s1", sku="sku-1", price=3)
+    let()
+    found = replica.shipper.next()
+    if found is not None:
+        replica.journal.stage(found[1], sync=True)
+        before = replica.journal.waiting
+        let()
+        if replica.outbox.sealed.all():
+            cloud.merge(found[0])
+        assert before
+    for name in ("late", "later"):
+        replica.run("receive", name, store="s1", sku="sku-2", qty=9)
+    let()
+    partition = partition_of("s1", PARTITIONS)
+    rows = cloud.of("retail.receipts", partition)
+    for pulled in replica.puller.receipts("retail.receipts", partition, rows) if rows else ():
+        replica.journal.stage(pulled.writes, sync=False)
+        replica.puller.staged(pulled)
+        for answer in pulled.answered:
+            replica.journal.stage(replica.again.take_back(answer.space, answer.partition, answer.refused), sync=True)
+        let()
+    replica.run("receive", "behind what is held", store="s1", sku="sku-0", qty=9)
+    let()
+    replica.pull_states(cloud.of("retail.state", partition), partition)
+    if replica.journal.waiting:
+        replica.commit()
+
+    counted = sums(replica)
+    assert counted == sums(lives())
 
 
 class NoRegistry(FixedIds):

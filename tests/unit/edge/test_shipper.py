@@ -142,6 +142,21 @@ def test_a_command_is_carried_until_the_log_has_its_batch(replica: Replica) -> N
     assert not replica.shipper.carries(lsn), "the log has it, whatever goes out again"
 
 
+def test_a_batch_that_the_disk_took_back_carries_nothing(lives: Callable[..., Replica]) -> None:
+    replica = lives(in_flight=1)
+    lsn = replica.do("receive", store="s1", sku="tea", qty=1).entry.lsn
+    found = replica.shipper.next()
+    assert found is not None
+    replica.journal.stage(found[1], sync=True)
+    replica.journal.failed(RuntimeError("the disk"))
+    replica.shipper.failed(found[0])
+    replica.do("receive", store="s1", sku="milk", qty=1)
+    (sent,) = replica.ship()
+    assert sent.lsns == (lsn, lsn + 1)
+    replica.shipper.delivered(sent, now=0.0)
+    assert not replica.shipper.carries(lsn)
+
+
 def test_a_delivery_that_is_told_after_the_answer_leaves_nothing_open(replica: Replica, cloud: Cloud) -> None:
     fill(replica, 1)
     (sent,) = replica.ship()
