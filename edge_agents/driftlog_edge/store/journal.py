@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from driftlog_edge.ports import Family, Place, Store, Writes
-from driftlog_edge.store.overlay import Overlay
+from driftlog_edge.store.overlay import Overlay, laid_over
 
 MAX_WAITING = 4096
 """Write sets that may wait for the disk; the committer makes callers wait before this."""
@@ -90,27 +90,8 @@ class Journal:
 
     def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Like `Store.scan`, with the waiting writes. Do not stage while iterating."""
-        over = self._over.keys(family, prefix, after)
-        if not over:
-            yield from self._store.scan(family, prefix, after)
-            return
-        position = 0
-        for key, value in self._store.scan(family, prefix, after):
-            while position < len(over) and over[position] < key:
-                yield from self._present(family, over[position])
-                position += 1
-            if position < len(over) and over[position] == key:
-                yield from self._present(family, key)
-                position += 1
-            else:
-                yield key, value
-        for key in over[position:]:
-            yield from self._present(family, key)
-
-    def _present(self, family: Family, key: bytes) -> Iterator[tuple[bytes, bytes]]:
-        value = self.get(family, key)
-        if value is not None:
-            yield key, value
+        over, below = self._over.keys(family, prefix, after), self._store.scan(family, prefix, after)
+        yield from laid_over(over, below, lambda key: self.get(family, key)) if over else below
 
     def stage(self, writes: Writes, *, sync: bool, done: Callable[[Exception | None], None] | None = None) -> Ticket:
         """Let a write set wait for the disk; readers see it at once."""

@@ -7,6 +7,7 @@ one list; few new ones are put into their places, many are sorted in at once, an
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
 
 from driftlog_edge.ports import Family, Place, Writes
 
@@ -74,6 +75,30 @@ class Overlay:
         for order in self._order.values():
             order.clear()
         return given_up
+
+
+def laid_over(
+    over: list[bytes], below: Iterator[tuple[bytes, bytes]], value_of: Callable[[bytes], bytes | None]
+) -> Iterator[tuple[bytes, bytes]]:
+    """What a scan of the store gives, with these keys as `value_of` has them: other values, new ones, and some gone. All in order."""
+    position = 0
+    for key, value in below:
+        while position < len(over) and over[position] < key:
+            yield from _present(over[position], value_of)
+            position += 1
+        if position < len(over) and over[position] == key:
+            yield from _present(key, value_of)
+            position += 1
+        else:
+            yield key, value
+    for key in over[position:]:
+        yield from _present(key, value_of)
+
+
+def _present(key: bytes, value_of: Callable[[bytes], bytes | None]) -> Iterator[tuple[bytes, bytes]]:
+    value = value_of(key)
+    if value is not None:
+        yield key, value
 
 
 def _beyond(prefix: bytes) -> bytes | None:

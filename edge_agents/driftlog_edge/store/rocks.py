@@ -1,6 +1,11 @@
 """The store on disk: RocksDB with one column family per `Family`. There is no in-memory fallback.
 
-A synced write is in the write-ahead log on the disk when it returns. A disk that is full when the agent starts is no reason not to
+A synced write is in the write-ahead log on the disk when it returns, and nobody reads it before. Both take care: the library holds Python's
+one lock while RocksDB writes, and would hold it while the disk syncs, so that nothing else could run; so the log is synced by a call of its own that
+lets others run, and what they read meanwhile is what was there before. If the disk fails to sync, that stays so, and nothing more is
+written: what reached the disk only the next start can tell.
+
+A disk that is full when the agent starts is no reason not to
 start: then the database is opened to be read, writes are refused with the reason, and it is opened anew once there is room. RocksDB's own log files and write-ahead logs are capped, so
 that an agent which runs for months does not fill a small disk with them.
 """
@@ -12,14 +17,16 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, cast
 
-from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch
 
 from driftlog_edge.errors import DiskFull, EdgeError, StoreBusy, StoreFailed
 from driftlog_edge.ports import Family, Writes
+from driftlog_edge.store.overlay import Overlay, laid_over
 
 _MIB = 1 << 20
 ROOM_BYTES = 16 * _MIB
@@ -52,19 +59,35 @@ class RocksStore:
             ) from error
         self._folder = folder
         self._reclaiming = Lock()
+        self._before: Overlay | None = None
+        """What was there before a write that is not synced yet."""
+        self._unsynced: StoreFailed | None = None
+        """Why the disk did not sync the last write."""
         self._refusal: DiskFull | None = None
         try:
             self._opened = _open(folder)
         except DiskFull as error:
             self._opened = _open(folder, AccessType.read_only())
             self._refusal = error
-        self._synced, self._unsynced = WriteOptions(), WriteOptions()
-        self._synced.sync = True
 
     def get(self, family: Family, key: bytes) -> bytes | None:
-        return cast("bytes | None", self._opened.families[family].get(key))
+        value = cast("bytes | None", self._opened.families[family].get(key))
+        before = self._before  # looked at after the value: if there is none by now, that is synced
+        found = None if before is None else before.get((family, key))
+        return value if found is None else found[0]
 
     def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        entries = self._entries(family, prefix, after)
+        first = next(entries, None)  # from here on they are those of one moment
+        before = self._before
+        found = chain(() if first is None else (first,), entries)
+        if before is None:
+            yield from found
+        else:
+            keys = before.keys(family, prefix, after)
+            yield from laid_over(keys, found, lambda key: (before.get((family, key)) or (None,))[0])
+
+    def _entries(self, family: Family, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = after + b"\x00" if after >= prefix and after else prefix
         entries = cast("Iterator[tuple[bytes, bytes]]", self._opened.families[family].items(from_key=start))
         for key, value in entries:
@@ -75,6 +98,8 @@ class RocksStore:
     def write(self, writes: Writes, *, sync: bool) -> None:
         if self._refusal is not None:
             self._open_to_write(self._refusal)
+        if self._unsynced is not None:
+            raise self._unsynced
         batch = WriteBatch(raw_mode=True)
         handles = self._opened.handles
         for (family, key), value in writes.items():
@@ -82,10 +107,30 @@ class RocksStore:
                 batch.delete(key, handles[family])
             else:
                 batch.put(key, value, handles[family])
+        before = self._before = self._as_it_is(writes) if sync else None
         try:
-            self._opened.db.write(batch, self._synced if sync else self._unsynced)
+            self._opened.db.write(batch)
         except Exception as error:  # rocksdict's, as below
+            self._before = None
             raise _translated(error, self._folder) from error
+        if before is not None:
+            self._sync()
+
+    def _as_it_is(self, writes: Writes) -> Overlay:
+        before = Overlay()
+        before.put({place: self.get(*place) for place in writes}, 0)
+        return before
+
+    def _sync(self) -> None:
+        try:
+            self._opened.db.flush_wal(True)
+        except Exception as error:  # rocksdict's, as below
+            self._unsynced = StoreFailed(
+                f"the disk of {self._folder} did not sync what was written: {error}",
+                "see to the disk, then restart the agent",
+            )
+            raise self._unsynced from error
+        self._before = None
 
     def reclaim(self, families: Iterable[Family]) -> None:
         """Compact the rows now. RocksDB would do it in its own time, and a small disk may not have that."""

@@ -732,8 +732,8 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake(
         "edge: fsync is off",
         f"{EDGE}/store/rocks.py",
-        "self._synced.sync = True",
-        "self._synced.sync = False",
+        "self._opened.db.flush_wal(True)",
+        "self._opened.db.flush_wal(False)",
         ("tests/unit/edge/rim/test_durability.py",),
     ),
     Mistake(
