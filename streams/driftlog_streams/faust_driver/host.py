@@ -234,11 +234,15 @@ class WorkerHost:
     # -- assignments
 
     async def take_over(self, partitions: list[int]) -> None:
-        """Open and recover these partitions; the pump owns them from now on."""
+        """Open and recover these partitions; the pump owns them from now on.
+
+        What waits there is judged by how its device stood when it came, and whoever admitted it may have known more than we do.
+        """
         pump = self._working_pump()
         loop = asyncio.get_running_loop()
         stores = await loop.run_in_executor(None, self._open, partitions, dict(pump.open_stores()))
         self._recovered = await loop.run_in_executor(None, self._recovery.recover, stores)
+        await pump.know_devices()
         pump.assign(stores, self._recovered)
         self.health.owned = partitions
         self.metrics.recoveries.inc()

@@ -164,6 +164,11 @@ class MergePump:
 
     # -- merging
 
+    async def know_devices(self) -> None:
+        """Know everything that counts by now of who may write. Raises `DevicesUnknown`."""
+        if not self._devices.vouches:
+            await asyncio.get_running_loop().run_in_executor(None, self._devices.catch_up)
+
     def admit(self, message: Any) -> Admission:
         """Decide on a record's batch."""
         if not timed(message):
@@ -181,8 +186,7 @@ class MergePump:
 
     async def decide(self, message: Any) -> Admission:
         """The same, with what has to be known first. Raises `DevicesUnknown`, `TopicProblem`."""
-        if not self._devices.vouches:
-            await asyncio.get_running_loop().run_in_executor(None, self._devices.catch_up)
+        await self.know_devices()
         if not timed(message):
             await self._times.untimed()
         admission = self.admit(message)

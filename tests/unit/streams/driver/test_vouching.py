@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from driftlog_schemas.devices import with_terms
 from driftlog_schemas.errors import TopicProblem
 from driftlog_schemas.signing import Identity
 from driftlog_streams.core.admission import Refusal
 from driftlog_streams.errors import DevicesUnknown
 from driftlog_streams.faust_driver import host
 from driftlog_streams.registry import doubt
-from tests.fake_kafka.broker import Stored
+from tests.fake_kafka.broker import START_MS, Stored
 from tests.unit.streams.cloud import command, count, stock
 from tests.unit.streams.driver.life import OPS, STATES, Life, Lives
 
@@ -65,8 +66,8 @@ async def test_noise_that_comes_while_a_question_waits_its_turn_is_settled_with_
 
 async def test_nothing_is_admitted_with_knowledge_that_is_too_old(lives: Lives) -> None:
     life = lives.start()
-    life.directory.vouches = False
     await life.own(0)
+    life.directory.vouches = False
     sell(lives, 1)
     life.read()
     await life.quiet()
@@ -74,16 +75,37 @@ async def test_nothing_is_admitted_with_knowledge_that_is_too_old(lives: Lives) 
     assert len(life.topic(STATES)) == 1
 
 
+async def test_what_waits_is_taken_up_with_knowledge_that_counts(lives: Lives) -> None:
+    """A right ended, what came then waits for another change, and the next owner has not read that the right ended."""
+    enrolled = lives.cloud.devices.lines["store-1"]
+    restricted = with_terms(enrolled, enrolled.latest._replace(permissions=("another",), from_ms=START_MS))
+    lives.cloud.devices.lines["store-1"] = restricted
+    value = lives.cloud.batch(command("waits", count(stock(), 5, 2)))
+    lives.broker.append(OPS, 0, b"store-1", value)
+    first = lives.start()
+    await first.own(0)
+    first.read()
+    await first.quiet()
+    await first.die()
+
+    lives.cloud.devices.lines["store-1"] = enrolled
+    heir = lives.start("b")
+    heir.directory.vouches, heir.directory.late = False, {"store-1": restricted}
+    await heir.own(0)
+    (waiting,) = heir.pump._mergers[0].parking.waiting()
+    assert waiting.device.permissions == ("another",)
+
+
 async def test_a_worker_that_cannot_learn_who_may_write_ends(lives: Lives) -> None:
     """The thread that reads the registry hears nothing any more, and the end cannot be reached."""
     life = lives.start()
-    life.directory.vouches = False
 
     def stalled() -> None:
         raise DevicesUnknown("read 3 of 4 records of driftlog.devices in 20 s")
 
-    life.host._devices.catch_up = stalled  # type: ignore[method-assign, assignment]
     await life.own(0)
+    life.directory.vouches = False
+    life.host._devices.catch_up = stalled  # type: ignore[method-assign, assignment]
     sell(lives, 1)
     life.read()
     await life.until(lambda: bool(lives.deaths))
