@@ -32,6 +32,9 @@ from pydantic_core import PydanticCustomError
 from driftlog_schemas.errors import BadSetting
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
+RECONNECT_MS = 500
+"""librdkafka tries a broker again after so long at first, its own default being 100. It waits longer only while nothing listens: a port that takes
+connections and closes them, as a proxy before a dead broker does, it would try as often for ever."""
 DEFAULT_REGISTRY = "http://127.0.0.1:8081/apis/ccompat/v7"
 
 REVEAL = {"reveal": True}
@@ -132,7 +135,7 @@ class KafkaSettings(_Table):
 
     def client(self) -> dict[str, Any]:
         """What a client of librdkafka is configured with. Raises `BadSetting`."""
-        found: dict[str, Any] = {"bootstrap.servers": self.bootstrap}
+        found: dict[str, Any] = {"bootstrap.servers": self.bootstrap, "reconnect.backoff.ms": RECONNECT_MS}
         if self.security_protocol != "plaintext":
             found["security.protocol"] = self.security_protocol
         if self.authenticated:

@@ -9,6 +9,7 @@ Pinned to faust-streaming 0.15.3. What stock Faust loses, and what is done inste
   record pass only after `perform_seek` of the present generation, and only the very next one. A stale prefetch is sought once more; a hole
   that persists is a loss, and the process ends (op topics are neither compacted nor transactional: holes are not normal there).
 - `wait_empty` waits for ever when acknowledgements have stopped: it is bounded here.
+- its clients connect to a broker that is away without any pause: they are given one (`reconnecting`).
 - it spends two asyncio tasks on each record: `FastConsumer` calls the conductor directly when that cannot suspend.
 
 `PRIVATE` is checked by a test against the installed Faust, so that an upgrade fails there and not in production.
@@ -29,6 +30,7 @@ from faust.types.tuples import ack_lock
 from mode.utils.futures import notify
 
 from driftlog_streams.errors import OrderBroken
+from driftlog_streams.faust_driver.reconnecting import pausing
 from driftlog_streams.faust_driver.sudden_end import die
 
 DRAIN_SECONDS = 15.0
@@ -48,6 +50,9 @@ PRIVATE: Mapping[str, tuple[str, ...]] = {
     "faust.transport.consumer.Consumer._new_offset": ("self", "tp"),
     "faust.transport.consumer.Consumer._drain_messages": ("self", "fetcher"),
     "faust.transport.consumer.Consumer._filter_tps_with_pending_acks": ("self", "topics=None"),
+    "faust.transport.drivers.aiokafka.Consumer._new_consumer_thread": ("self",),
+    "faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._create_worker_consumer": ("self", "transport"),
+    "aiokafka.client.AIOKafkaClient._get_conn": ("self", "node_id", "group=<ConnectionGroup.DEFAULT: 0>", "no_hint=False"),
     "faust.app.base.App._new_transport": ("self",),
     "faust.tables.base.Collection._changelog_topic_name": ("self",),
     "faust.tables.base.Collection.persisted_offset": ("self", "tp"),
@@ -63,8 +68,18 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
         "_committed_offset", "_read_offset", "_unacked_messages", "_waiting_for_ack", "_n_acked", "_commit_every",
     ),
     "faust.transport.conductor.Conductor": ("_tp_index",),
+    "aiokafka.consumer.consumer.AIOKafkaConsumer": ("_client",),
 }  # fmt: skip
 """Private attributes that are read or written; the test looks for their names in the sources."""
+
+
+class PausingThread(driver.AIOKafkaConsumerThread):
+    """aiokafka's consumer in its thread, with pauses between attempts to connect."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        pausing(consumer._client)
+        return consumer
 
 
 class SafeConsumer(driver.Consumer):
@@ -81,6 +96,9 @@ class SafeConsumer(driver.Consumer):
         self._sought_generation: int | None = None
         self.stale = 0
         """Records dropped because they came out of their order; they came again in it."""
+
+    def _new_consumer_thread(self) -> PausingThread:
+        return PausingThread(self, loop=self.loop, beacon=self.beacon)
 
     # -- the commit position
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from driftlog_schemas.connection import REVEAL, KafkaSettings, RegistrySettings, kafka_at, registry_at
+from driftlog_schemas.connection import (
+    RECONNECT_MS,
+    REVEAL,
+    KafkaSettings,
+    RegistrySettings,
+    kafka_at,
+    registry_at,
+)
 from driftlog_schemas.errors import BadSetting
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
@@ -69,7 +76,7 @@ def test_the_short_forms_mean_the_addresses(tmp_path: Path, monkeypatch: pytest.
     assert ConnectionSettings.load(path).registry == RegistrySettings(url="http://file")
     monkeypatch.setenv("DRIFTLOG_REGISTRY", "http://environment")
     assert ConnectionSettings.load(path).registry.url == "http://environment"
-    assert kafka_at("a:1").client() == {"bootstrap.servers": "a:1"}
+    assert kafka_at("a:1").client()["bootstrap.servers"] == "a:1"
     assert registry_at("http://a").user() is None
 
 
@@ -166,6 +173,7 @@ def test_librdkafka_is_told_everything(here: Path) -> None:
     )
     assert settings.client() == {
         "bootstrap.servers": "a:1,b:2",
+        "reconnect.backoff.ms": RECONNECT_MS,
         "security.protocol": "sasl_ssl",
         "sasl.mechanism": "PLAIN",
         "sasl.username": "ann",

@@ -14,6 +14,7 @@ from driftlog_streams.faust_driver.overrides import (
     PRIVATE,
     FastConsumer,
     FaustApp,
+    PausingThread,
     SafeConsumer,
     StateTable,
 )
@@ -39,7 +40,7 @@ def test_private_attributes_are_still_used(path: str) -> None:
     assert [name for name in ATTRIBUTES[path] if name not in source] == []
 
 
-@pytest.mark.parametrize("ours", [SafeConsumer, FastConsumer, FaustApp, StateTable])
+@pytest.mark.parametrize("ours", [PausingThread, SafeConsumer, FastConsumer, FaustApp, StateTable])
 def test_every_override_is_listed(ours: type) -> None:
     listed = {path.rpartition(".")[2] for path in PRIVATE}
     own = {"__init__", "mark_done", "_is_next", "_seek_again", "_congested", "behind", "log_end", "replays_from"}
