@@ -53,6 +53,13 @@ AT_LEAST: Mapping[str, int] = {
     "a command came by two lives and counted once": 5,
     "an edge caught up over holes": 200,
     "a command was rejected: locked": 100,
+    "a device was revoked": 60,
+    "a device was restricted": 30,
+    "a batch came from a device that was shut out": 60,
+    "a command came when the permit had ended": 40,
+    "a line of the registry was put back": 15,
+    "a worker asked who may write before it went on": 40,
+    "a worker ended because it did not know the devices": 3,
     "a command was rejected: builds_on_refused": 4,
     **{f"{name}: accepted": 60 for name in TYPES},
     **{f"{name}: {met}": 1 for name in TYPES for met in ("concurrent", "refused", "rebased")},
@@ -79,6 +86,8 @@ def covered(case: Case) -> Counter[str]:
     found["a command was sent more than once"] += case.reference.repeated
     brought = [decision.code == REPEATED for decision in case.reference.decisions.values()]
     found["a command came by two lives and counted once"] += sum(brought)
+    found["a batch came from a device that was shut out"] += case.reference.shut_out
+    found["a command came when the permit had ended"] += case.reference.put_off
     found["an edge caught up over holes"] += sum(cut.catching_up for cut in history.cuts)
     return found
 

@@ -27,7 +27,7 @@ from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.state_codec import META, codecs_of
-from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
+from driftlog_schemas.topics import DEVICES, conflicts_topic, receipts_topic, state_topic
 from tests.simulation import all_types
 from tests.simulation.app import CONTRACT, PARTITIONS, SHARED, SPACE, device_of_node
 from tests.simulation.clock import DeviceClock
@@ -85,7 +85,7 @@ class EdgeProcess:
         self.life = Life(world.scheduler, node.name)
         self.life.on_death = lambda: node.died("died at a write")
         self.life.on_failure = node.failed
-        self._loop = SimulatedLoop(world.scheduler, self.life)
+        self._loop = SimulatedLoop(world.scheduler, self.life, world.threads, waits=lambda call: False)
         world.loops.append(self._loop)
         self.route = SimulatedRoute(world, self.life, node.name, self._reads_from)
         self._store = DiskStore(node.disk)
@@ -275,7 +275,7 @@ class EdgeNode:
 
     def wake(self, topic: str, partition: int) -> None:
         """A topic has grown."""
-        if self.process is not None and topic in PULLED and partition in self.partitions:
+        if self.process is not None and (topic == DEVICES or (topic in PULLED and partition in self.partitions)):
             self.process.wake()
 
     # -- the user

@@ -8,7 +8,7 @@ Exception` in the code under test may survive its own death.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.simulation.scheduler import Event, Scheduler
 
@@ -19,6 +19,9 @@ class ProcessDied(BaseException):
 
 class Life:
     """A process that is alive until `end`. Between `freeze` and `thaw` it is alive but does nothing (SIGSTOP)."""
+
+    current: ClassVar[Life | None] = None
+    """Whose callback runs now."""
 
     def __init__(self, scheduler: Scheduler, name: str) -> None:
         self._scheduler = scheduler
@@ -41,6 +44,7 @@ class Life:
         if self._scheduler.now < self.frozen_until:
             self._scheduler.at(self.frozen_until, f"{self.name} {label}", lambda: self._run(label, action))
             return
+        Life.current = self
         try:
             action()
         except ProcessDied:
@@ -49,6 +53,8 @@ class Life:
         except Exception as error:  # noqa: BLE001  # whatever it is, it ended a process: the judge is told
             if self.alive:
                 self.on_failure(error)
+        finally:
+            Life.current = None
 
     def end(self) -> None:
         """Nothing tied to this life happens any more."""

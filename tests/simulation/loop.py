@@ -1,7 +1,7 @@
 """asyncio on simulated time: the loop of one process's life, so that production's own tasks, timers and locks run in a world.
 
 Each callback is an event of the world's scheduler, in the order in which asyncio would have it. What a thread does (`run_in_executor`)
-happens a little later, whole. A process that has died does nothing more: its tasks stay where they were, as SIGKILL leaves them.
+happens a little later and whole, unless it is one that `waits`: that has a thread of its own. A process that has died does nothing more: its tasks stay where they were, as SIGKILL leaves them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.simulation.life import Life, ProcessDied
 from tests.simulation.scheduler import EPOCH_MS, Scheduler
+from tests.simulation.thread import Threads
 
 THREAD_MS = 4
 """How long a thread takes at most for what it is given."""
@@ -23,9 +24,11 @@ THREAD_MS = 4
 class SimulatedLoop(asyncio.AbstractEventLoop):
     """What asyncio's own classes need of a loop. Streams, sockets and signals there are none."""
 
-    def __init__(self, scheduler: Scheduler, life: Life) -> None:
+    def __init__(self, scheduler: Scheduler, life: Life, threads: Threads, waits: Callable[[Any], bool]) -> None:
         self._scheduler = scheduler
         self._life = life
+        self._threads = threads
+        self._waits = waits
         self._tasks: list[asyncio.Task[Any]] = []
         """Kept, so that nothing of a dead life is cleared away in mid-world."""
         self._over = False
@@ -103,7 +106,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                 if not future.done():
                     future.set_result(result)
 
-        self._life.after(self._scheduler.between(0, THREAD_MS), "thread", run)
+        wait = self._scheduler.between(0, THREAD_MS)
+        if self._waits(func):
+            self._threads.begin(self._life, "thread", run, wait)
+        else:
+            self._life.after(wait, "thread", run)
         return future
 
     def clear(self) -> None:

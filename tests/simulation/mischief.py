@@ -11,7 +11,7 @@ from driftlog_schemas.identity import DocumentId, replica_id
 from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topic, state_topic
-from tests.simulation.app import PARTITIONS, SPACE
+from tests.simulation.app import EDGES, PARTITIONS, SPACE
 from tests.simulation.clock import HOUR_MS
 from tests.simulation.group import OPS, SESSION_MS
 from tests.simulation.scheduler import EPOCH_MS
@@ -62,6 +62,11 @@ def plan(world: World) -> None:
             _some(world, 1, f"{worker.name} disk full", lambda w=worker: w.disk_full(scheduler.between(1_000, 60_000)))
         if faults.freezes:
             _some(world, 2, f"{worker.name} freeze", lambda w=worker: w.freeze(scheduler.between(100, 3 * SESSION_MS)))
+        if faults.stalls:
+            _some(world, 3, f"{worker.name} stall", lambda w=worker: w.stall_registry(scheduler.between(1_000, 60_000)))
+    if faults.registry:
+        for name in EDGES:
+            _plan_lines(world, name)
     if faults.freezes:
         _some(world, 6, "late record", lambda: late_record(world))
     if faults.rebalances:
@@ -117,6 +122,24 @@ def _plan_cuts(world: World, node: str) -> None:
         if edge is not None and world.faults.flips and scheduler.chance(0.4):  # when much waits to be sent
             scheduler.at(scheduler.between(at, end), f"{node} flip", edge.flip)
         at = end + scheduler.between(1_000, max(2_000, world.length_ms // 3))
+
+
+def _plan_lines(world: World, name: str) -> None:
+    """What the operator says of a device while it is in the field, and what a stranger does."""
+    scheduler, operator = world.scheduler, world.operator
+
+    def length() -> int:
+        return scheduler.between(1_000, max(30_000, world.length_ms // 6))
+
+    _some(world, 2, f"{name} is shut out", lambda: operator.shut_out(name, length()))
+    _some(
+        world,
+        1,
+        f"{name} has a permit",
+        lambda: operator.let_end(name, length(), scheduler.between(0, 9_000), length()),
+    )
+    _some(world, 1, f"{name} may not sell", lambda: operator.restrict(name, "sell", length()))
+    _some(world, 1, f"{name} is written over", lambda: operator.write_over(name))
 
 
 def forge(world: World) -> None:

@@ -13,7 +13,7 @@ from itertools import repeat
 
 from driftlog_crdt import Op, Origin
 from driftlog_schemas.batch_codec import BatchCodec, batch_digest, decode_body
-from driftlog_schemas.devices import Device
+from driftlog_schemas.devices import Device, DeviceStatus
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch, Command
@@ -60,10 +60,15 @@ class ExpectedConflict:
 
 @dataclass(slots=True)
 class Chain:
-    """The batches of one replica in one partition that were taken, by number."""
+    """The batches of one replica in one partition that were taken, by number.
+
+    The verdict of a batch stands: what was put off with it is not decided when the same batch comes again.
+    """
 
     digests: dict[int, bytes] = field(default_factory=dict)
     commands: dict[int, list[str]] = field(default_factory=dict)
+    put_off: set[int] = field(default_factory=set)
+    """Numbers of batches that came when their device's permit had ended."""
     ended: bool = False
 
     def takes(self, batch: Batch, digest: bytes) -> bool:
@@ -104,6 +109,10 @@ class Reference:
         """(replica, command id) -> decision"""
         self.conflicts: dict[str, ExpectedConflict] = {}
         self.refused_batches: list[int] = []
+        self.shut_out = 0
+        """Batches of devices that were revoked then."""
+        self.put_off = 0
+        """Commands of devices whose permit had ended then."""
         self.chains: dict[tuple[str, int], Chain] = {}
         """(replica, partition) -> its chain"""
         self.brought: dict[tuple[str, str], Decision] = {}
@@ -133,14 +142,24 @@ class Reference:
             if key is None or not verify(key.public, signed.signature, signed.body):
                 raise Undecodable("forged")
             batch = decode_body(signed.body)
+            standing = device.standing_at(record.timestamp_ms) if device else None
+            if standing is None or standing.status is not DeviceStatus.ACTIVE:
+                self.shut_out += 1
+                raise Undecodable("shut out")
         except Undecodable:
             self.refused_batches.append(record.offset)
             return []
         chain = self.chains.setdefault((batch.replica, batch.partition), Chain())
+        known = batch.number in chain.digests
         if not chain.takes(batch, batch_digest(signed.body)):
             return []
         for life in batch.ends:
             self.chains.setdefault((life, batch.partition), Chain()).ended = True
+        if standing.expired and not known:
+            chain.put_off.add(batch.number)
+            self.put_off += len(batch.commands)
+        if batch.number in chain.put_off:
+            return []
         return [(command, batch.replica) for command in batch.commands]
 
     def _decide(self, item: _Waiting) -> bool:
@@ -206,7 +225,8 @@ class Reference:
         return str(arguments["args"][0]) if arguments.get("place") in BODIES else ""
 
     def _objection(self, item: _Waiting, meant: Sequence[tuple[DocumentId, Event]]) -> str:
-        terms = self._devices[item.replica.rpartition(".")[0]].latest
+        terms = self._devices[item.replica.rpartition(".")[0]].terms_at(item.append_ms)
+        assert terms is not None, "its batch was taken"
         command = item.command
         if command.scope not in terms.scopes or command.name not in terms.permissions:
             return "forbidden"

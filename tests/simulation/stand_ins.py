@@ -5,7 +5,6 @@ Everything else of an agent and a worker is production's own. A planted bug is p
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,7 +17,8 @@ from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.core.state_cache import ENTRY_BYTES, CacheRoom
 from tests.simulation.disk_store import DiskStore
-from tests.simulation.life import ProcessDied
+from tests.simulation.life import Life, ProcessDied
+from tests.simulation.registry_rim import RegistryClient, threading_of
 from tests.simulation.scheduler import EPOCH_MS
 from tests.simulation.worker_rim import Batch, Database, NoThread
 
@@ -29,6 +29,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 """Of a life's name."""
 TICK_SECONDS = 2.0
 """The agent looks at its clock every half second; a world has many idle hours."""
+CHECK_SECONDS = 5.0
+"""A worker asks for the registry's end every three."""
 
 
 class Identities:
@@ -95,12 +97,18 @@ def _below_a_worker(world: World) -> list[tuple[str, Any]]:
         (f"{driver}.partition_store.WriteBatch", Batch),
         (f"{driver}.partition_store._open", lambda folder: Database(world, folder)),
         ("driftlog_streams.registry.doubt.time", clock),
+        ("driftlog_streams.registry.device_view.threading", threading_of(world.threads)),
+        ("driftlog_streams.registry.device_view.time", world.threads),
+        ("driftlog_streams.registry.device_view.CHECK_SECONDS", CHECK_SECONDS),
+        ("driftlog_streams.registry.device_view.Consumer", lambda config: RegistryClient(_running())),
+        ("driftlog_streams.registry.device_view.Producer", lambda config: _running().kafka_producer),
     ]
 
 
 def _running() -> Any:
-    """The worker process whose loop runs."""
-    return asyncio.get_running_loop().life.owner  # type: ignore[attr-defined]
+    """The worker process that runs."""
+    assert Life.current is not None
+    return Life.current.owner
 
 
 def _die(error: BaseException, code: int = 0) -> NoReturn:

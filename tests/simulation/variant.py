@@ -96,5 +96,9 @@ PLANTED = (
     Variant("dedupe by offset", merger=MergesByOffset),
     Variant("state before outcomes", deck=PublishesStatesFirst),
     Variant("worker acks before the write", deck=AcknowledgesFirst),
+    Variant(
+        "admits what it no longer vouches for",
+        planted=(("driftlog_streams.registry.device_view.DeviceView.vouches", True),),
+    ),
     Variant("edge acks before the write", planted=(("driftlog_edge.assembly.Journal", AnswersBeforeTheWrite),)),
 )

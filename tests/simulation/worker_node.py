@@ -1,4 +1,4 @@
-"""A merge worker in a world: production's host, pump, mender, recovery and store, on a simulated loop and what stands below (`worker_rim`).
+"""A merge worker in a world: production's host, pump, device view, mender, recovery and store, on a simulated loop and what stands below (`worker_rim`).
 
 The worker dies at any write and between any two deliveries of a flight (which tears groups), meets a full disk, freezes beyond the session
 timeout and ends itself when it thaws, loses its disk, and finds its partitions dealt to the other one.
@@ -7,12 +7,14 @@ timeout and ends itself when it thaws, loses its disk, and finds its partitions 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from driftlog_schemas import groups
-from driftlog_schemas.topics import state_topic
+from driftlog_schemas.topics import DEVICES, state_topic
 from driftlog_streams.core.changelog_record import ChangelogRecord
-from driftlog_streams.errors import DeliveryFailed, StoreFailed
+from driftlog_streams.errors import DeliveryFailed, DevicesUnknown, StoreFailed
+from driftlog_streams.registry.device_view import DeviceView
 from tests.simulation.app import SPACE
 from tests.simulation.disk import Disk
 from tests.simulation.group import SESSION_MS
@@ -43,23 +45,47 @@ class WorkerProcess:
         self.life.on_death = lambda: node.died("died at a write")
         self.life.on_failure = node.failed
         self.life.owner = self
-        self.loop = SimulatedLoop(world.scheduler, self.life)
+        self.loop = SimulatedLoop(world.scheduler, self.life, world.threads, self._waits)
         world.loops.append(self.loop)
         self.producer = Producer(world.network, world.log, self.life, node.name, timeout_ms=DELIVERY_MS)
         self.kafka_producer, self.changelog = KafkaProducer(self), Changelog(world)
         self.consumer = GroupConsumer(self)
-        self.host = Host(self)
+        self._host: Host | None = None
+        self.on_registry: list[Callable[[], None]] = []
+        """Told when the device registry has grown."""
+        self.registry_stalls_until = 0
         self.recovering = False
         self._changing = asyncio.Lock()
         self._finishing: asyncio.Task[None] | None = None
         self.die_delivering = 0
         """Die when so many more records have been delivered; 0 for never."""
+        world.threads.begin(self.life, "start", self._start)
+
+    def _start(self) -> None:
+        """As production's host does: know all devices, then join the group."""
+        world = self.world
+        devices = DeviceView("nowhere", world.rules.records, world.root.public, mend=True)
+        try:
+            devices.start()
+        except DevicesUnknown as error:
+            self.ends(error)
+            return
+        self._host = Host(self, devices)
         self.loop.create_task(self.host._merge(self.consumer))
         self.loop.create_task(self._commit_now_and_then())
+        world.group.join(self)
+
+    @property
+    def host(self) -> Host:
+        """Production's. There is none until the registry was read, and no member of the group either."""
+        assert self._host is not None
+        return self._host
 
     def ends(self, error: BaseException) -> None:
         """Production has decided to end the process."""
-        if isinstance(error, DeliveryFailed | StoreFailed | OSError):
+        if isinstance(error, DevicesUnknown):
+            self.world.history.situation("a worker ended because it did not know the devices")
+        if isinstance(error, DeliveryFailed | DevicesUnknown | StoreFailed | OSError):
             self._node.died(str(error))
         elif isinstance(error, Exception):
             self._node.failed(error)
@@ -70,6 +96,12 @@ class WorkerProcess:
             self.die_delivering -= 1
             if not self.die_delivering:
                 self._node.died("killed between two deliveries")
+
+    def _waits(self, call: Any) -> bool:
+        """Does a call wait for other threads? Of those that production has made, one does."""
+        asks = getattr(call, "__func__", None) is DeviceView.catch_up
+        self.world.history.situation("a worker asked who may write before it went on", asks)
+        return asks
 
     # -- membership
 
@@ -133,13 +165,20 @@ class WorkerProcess:
             await asyncio.sleep(COMMIT_SECONDS)
             self.consumer.commit()
 
-    def wake(self, partition: int) -> None:
+    def wake(self, topic: str, partition: int) -> None:
         """There may be something to fetch."""
-        self.consumer.wake(partition)
+        if topic != DEVICES:
+            self.consumer.wake(partition)
+        for told in self.on_registry if topic == DEVICES else ():
+            told()
+
+    def stall_registry(self, duration_ms: int) -> None:
+        """Who reads the registry gets nothing for a while."""
+        self.registry_stalls_until = self.world.scheduler.now + duration_ms
 
     def unrest(self) -> str:
         """Why this process is not at rest; empty when it is."""
-        pump = self.host.pump
+        pump = None if self._host is None else self._host.pump
         if pump is None or self.recovering:
             return "owns nothing yet"
         for partition in pump._mergers:
@@ -176,12 +215,17 @@ class WorkerNode:
         if self.process is None:
             self.process = WorkerProcess(self)
             self.world.scheduler.note(f"{self.name} starts")
-            self.world.group.join(self.process)
 
-    def wake(self, partition: int) -> None:
-        """The op topic has grown."""
+    def wake(self, topic: str, partition: int) -> None:
+        """The op topic or the device registry has grown."""
         if self.process is not None:
-            self.process.wake(partition)
+            self.process.wake(topic, partition)
+
+    def stall_registry(self, duration_ms: int) -> None:
+        """Who reads the registry gets nothing for a while, though the broker is there."""
+        if self.process is not None and not self.world.network.healed:
+            self.world.scheduler.note(f"{self.name}: the registry stalls for {duration_ms} ms")
+            self.process.stall_registry(duration_ms)
 
     def died(self, why: str, *, power_cut: bool = False) -> None:
         """The process is gone; the group notices after the session timeout, the supervisor restarts it."""

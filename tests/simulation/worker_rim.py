@@ -1,11 +1,10 @@
 """What stands below a worker's rim in a world: Kafka's clients on the simulated log, RocksDB on the simulated disk, Faust's consumer.
 
-Everything above is production's: host, pump, publisher, mender, recovery and partition store. The consumer is the simplest that keeps what
+Everything above is production's: host, pump, device view (see `registry_rim`), publisher, mender, recovery and partition store. The consumer is the simplest that keeps what
 `overrides.SafeConsumer` promises: records in their order, a position that only moves with what is done, and is committed now and then.
 
-Two rims are not here. Faust's consumer lives in threads and loops of its own (aiokafka's, mode's), which no simulated time reaches; the
-device view waits in threads for one another (conditions, blocking clients), and a world has one thread. `unit/streams/driver` drives both
-over `fake_kafka`.
+One rim is not here: Faust's consumer lives in threads and loops of its own (aiokafka's, mode's), which no simulated time reaches.
+`unit/streams/driver` drives it over `fake_kafka`.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from driftlog_streams.faust_driver.host import WorkerHost, group_id
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.process.health import Health
 from driftlog_streams.process.metrics import WorkerMetrics
+from driftlog_streams.registry.device_view import DeviceView
 from tests.fake_kafka.broker import Stored
 from tests.fake_kafka.clients import Message
 from tests.simulation.app import SPACE
@@ -171,7 +171,13 @@ class KafkaProducer:
         self._sent: dict[tuple[str, int], deque[_Report]] = defaultdict(deque)
 
     def produce(
-        self, topic: str, value: bytes | None, key: bytes, partition: int, on_delivery: Any, headers: Any = None
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes,
+        partition: int,
+        on_delivery: Any = lambda error, message: None,
+        headers: Any = None,
     ) -> None:
         report = _Report(on_delivery)
         self._sent[topic, partition].append(report)
@@ -317,13 +323,13 @@ class Event:
 class Host(WorkerHost):
     """Production's host without a Faust app around it."""
 
-    def __init__(self, process: WorkerProcess) -> None:
+    def __init__(self, process: WorkerProcess, devices: DeviceView) -> None:
         self._rules = process.world.rules
         self._settings = SimpleNamespace(kafka="nowhere", session_timeout=10.0, window_ms=2.0, cache_mb=1)
         self._folder = Folder(process.name)  # type: ignore[assignment]
         self._slot = process.name
         self.metrics = WorkerMetrics(SPACE.name)
-        self._devices = process.world.devices  # type: ignore[assignment]
+        self._devices = devices
         self._cloud = None
         self._recovery = Recovery(process)
         self._recovered = {}

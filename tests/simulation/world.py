@@ -10,17 +10,27 @@ Sources: Zhou et al. 2021, "FoundationDB", section 4 (deterministic simulation);
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from driftlog_schemas.devices import Device, DeviceKey, enrolled
+from driftlog_schemas.operator_keys import RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
-from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topic, space_topics, state_topic
+from driftlog_schemas.topics import (
+    DEVICES,
+    conflicts_topic,
+    devices_topic,
+    parked_topic,
+    receipts_topic,
+    space_topics,
+    state_topic,
+)
 from driftlog_streams.core.rules import SpaceRules
 from tests.simulation import all_types
 from tests.simulation.app import EDGES, FORBIDDEN, PARTITIONS, SPACE
@@ -29,7 +39,9 @@ from tests.simulation.history import History
 from tests.simulation.log import LogRecord, SimulatedLog
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network
+from tests.simulation.operator import Operator, root_of
 from tests.simulation.scheduler import EPOCH_MS, Scheduler
+from tests.simulation.thread import Threads
 from tests.simulation.variant import HONEST, Variant
 
 if TYPE_CHECKING:
@@ -58,6 +70,8 @@ class Faults:
     restores: bool
     flips: bool
     clones: bool
+    registry: bool
+    stalls: bool
 
     @classmethod
     def drawn(cls, scheduler: Scheduler) -> Faults:
@@ -65,21 +79,6 @@ class Faults:
 
     def __str__(self) -> str:
         return ", ".join(f.name for f in fields(self) if getattr(self, f.name)) or "none"
-
-
-class DeviceRegistry:
-    """The device registry, known to all."""
-
-    def __init__(self, devices: Mapping[str, Device]) -> None:
-        self._devices = devices
-
-    vouches = True
-
-    def find(self, device_id: str) -> Device | None:
-        return self._devices.get(device_id)
-
-    def catch_up(self) -> None:
-        """Nothing is ever new."""
 
 
 class World:
@@ -100,18 +99,19 @@ class World:
         """So many changes an agent seals into a batch at most."""
         self.ids = FixedIds()
         self.rules = SpaceRules(SPACE, self.ids)
-        self.log = SimulatedLog(self.scheduler, space_topics(SPACE.name, PARTITIONS))
+        self.log = SimulatedLog(self.scheduler, [*space_topics(SPACE.name, PARTITIONS), devices_topic()])
         self.log.grown = self._grown
         self.network = Network(self.scheduler)
         self.loops: list[SimulatedLoop] = []
         """Of all lives that there were."""
+        self.threads = Threads(self.scheduler)
         self.favourites = all_types.favourites(seed)
         self.words: list[str] = []
         """The latest that were written into texts and lists."""
         self.group = Group(self.scheduler, self.log)
-        self.identities = {name: _identity(seed, name) for name in EDGES}
-        self.history.devices = {name: _enrolled(name, identity) for name, identity in self.identities.items()}
-        self.devices = DeviceRegistry(self.history.devices)
+        self.root = root_of(seed, "operator")
+        self.identities = {name: _identity(seed, name, self.root) for name in EDGES}
+        self.operator = Operator(self, self.root)
         self.workers = [WorkerNode(self, f"worker-{i}") for i in (1, 2)]
         self.edges = {name: EdgeNode(self, name, scopes) for name, scopes in EDGES.items()}
 
@@ -120,10 +120,10 @@ class World:
         return next(worker for worker in self.workers if worker.name == name)
 
     def _grown(self, record: LogRecord) -> None:
-        if record.topic == OPS:
+        if record.topic in (OPS, DEVICES):
             for worker in self.workers:
-                worker.wake(record.partition)
-        else:
+                worker.wake(record.topic, record.partition)
+        if record.topic != OPS:
             for edge in self.edges.values():
                 edge.wake(record.topic, record.partition)
 
@@ -138,6 +138,7 @@ class World:
         from tests.simulation import mischief
 
         scheduler, history = self.scheduler, self.history
+        self.operator.enrol({name: _enrolled(name, identity) for name, identity in self.identities.items()})
         for worker in self.workers:
             scheduler.after(scheduler.between(0, 2_000), f"{worker.name} start", worker.start)
         for edge in self.edges.values():
@@ -151,6 +152,7 @@ class World:
             scheduler.run_until(scheduler.now + 5_000)
         history.quiet, history.unrest = not unrest, unrest
         self._close()
+        self.threads.end()
         for loop in self.loops:
             loop.clear()
         return history
@@ -158,6 +160,7 @@ class World:
     def _heal(self) -> None:
         self.scheduler.note("healed")
         self.network.heal()
+        self.operator.let_in()
         for worker in self.workers:
             worker.heal()
         for edge in [*self.edges.values()]:
@@ -181,6 +184,7 @@ class World:
         history, log = self.history, self.log
         codecs = RecordCodecs(self.ids)
         partitions = range(PARTITIONS)
+        history.devices = dict(self.operator.devices)
         history.ops = {p: log.history(OPS, p) for p in partitions}
         history.states = {p: log.history(state_topic(SPACE.name), p) for p in partitions}
         for p in partitions:
@@ -190,15 +194,17 @@ class World:
             rows = (record for record in receipts if b"." in (record.key or b""))
             history.rows += [codecs.decode_chain_row(record.value or b"") for record in rows]
         parked = log.latest(parked_topic(SPACE.name))
+        said = Counter(record.value for record in log.history(DEVICES, 0) if record.value is not None)
+        history.situation("a line of the registry was put back", sum(said.values()) - len(said))
         history.parked_left = sum(r.value is not None for r in parked.values())
         history.ends = {name: edge.end() for name, edge in self.edges.items()}
         history.events = self.scheduler.events
         history.trace_hash = self.scheduler.trace_hash
 
 
-def _identity(seed: int, name: str) -> Identity:
+def _identity(seed: int, name: str, root: RootKey) -> Identity:
     secret = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=32).digest()
-    return Identity(name, "k1", Ed25519PrivateKey.from_private_bytes(secret))
+    return Identity(name, "k1", Ed25519PrivateKey.from_private_bytes(secret), root.public)
 
 
 def _enrolled(name: str, identity: Identity) -> Device:
