@@ -44,6 +44,11 @@ class Group:
         self.last = f"{done} records committed"
         return done
 
+    def position(self, partition: int) -> int:
+        """From where a partition is read on."""
+        (found,) = self._consumer.committed([self._partitions[partition]], 5)
+        return max(found.offset, 0)
+
     def drained(self) -> bool:
         """Is everything committed that the topic holds?"""
         try:

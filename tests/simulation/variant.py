@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 from driftlog_crdt import DocumentState, Op
 from driftlog_edge.ports import Writes
 from driftlog_edge.store.journal import Journal, Ticket
+from driftlog_streams.core.conflict_answers import StateOf
 from driftlog_streams.core.decision import Decider
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.trial import Watch
 
 
@@ -92,6 +94,11 @@ class AcknowledgesFirst(Reordered):
     order = (Stage.ACK, Stage.FIRST, Stage.SECOND, Stage.STORE)
 
 
+def lets_it_stand(rules: SpaceRules, key: bytes, value: bytes, state_of: StateOf) -> bytes | None:
+    """Planted: whoever wrote a conflict record last had the last word, the owner says nothing to it."""
+    return None
+
+
 PLANTED = (
     Variant("dedupe by offset", merger=MergesByOffset),
     Variant("state before outcomes", deck=PublishesStatesFirst),
@@ -99,6 +106,12 @@ PLANTED = (
     Variant(
         "admits what it no longer vouches for",
         planted=(("driftlog_streams.registry.device_view.DeviceView.vouches", True),),
+    ),
+    Variant(
+        "a conflict of somebody else stands",
+        planted=tuple(
+            (f"driftlog_streams.core.{module}.owners_word", lets_it_stand) for module in ("partition", "restoration")
+        ),
     ),
     Variant("edge acks before the write", planted=(("driftlog_edge.assembly.Journal", AnswersBeforeTheWrite),)),
 )
