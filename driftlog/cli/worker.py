@@ -14,12 +14,12 @@ from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, told
 from driftlog_schemas.errors import BadSetting
 from driftlog_schemas.loading import load_contract
-from driftlog_streams.process.logs import configure_logs
-from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.process.slot_hold import SlotHold
 from driftlog_streams.process.supervisor import Supervisor, plans
 from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, run_worker
 from driftlog_streams.process.worker_id import worker_id
+from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.telling.logs import configure_logs
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -24,9 +24,9 @@ from driftlog_schemas.topics import state_topic
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.faust_driver.host import WorkerHost, group_id
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
-from driftlog_streams.process.health import Health
-from driftlog_streams.process.metrics import WorkerMetrics
 from driftlog_streams.registry.device_view import DeviceView
+from driftlog_streams.telling.health import Health
+from driftlog_streams.telling.metrics import WorkerMetrics
 from tests.fake_kafka.broker import Stored
 from tests.fake_kafka.clients import Message
 from tests.simulation.app import SPACE

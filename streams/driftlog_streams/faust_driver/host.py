@@ -38,15 +38,15 @@ from driftlog_streams.faust_driver.pump import MergePump
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
-from driftlog_streams.process.health import BEAT_SECONDS, Health
-from driftlog_streams.process.idle_spin import IdleSpin
-from driftlog_streams.process.logs import library_logs
-from driftlog_streams.process.metrics import WorkerMetrics
-from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.past_reader import PastReader
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
+from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.telling.health import BEAT_SECONDS, Health
+from driftlog_streams.telling.idle_spin import IdleSpin
+from driftlog_streams.telling.logs import library_logs
+from driftlog_streams.telling.metrics import WorkerMetrics
 
 log = structlog.get_logger()
 

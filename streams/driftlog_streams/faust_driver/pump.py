@@ -38,9 +38,9 @@ from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.sudden_end import die
-from driftlog_streams.process.metrics import WorkerMetrics
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.doubt import Doubts
+from driftlog_streams.telling.metrics import WorkerMetrics
 
 log = structlog.get_logger()
 

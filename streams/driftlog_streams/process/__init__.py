@@ -1,1 +1,1 @@
-"""Worker processes: what one is told, how it starts, who starts it again, who holds its folder, what it tells Prometheus."""
+"""Worker processes: how one starts, who starts it again, which worker a folder is and who holds it, what is wrong around it."""

@@ -25,8 +25,8 @@ from types import FrameType
 import structlog
 
 from driftlog_schemas.connection import REVEAL
-from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.process.surroundings import trouble
+from driftlog_streams.settings import WorkerSettings
 
 log = structlog.get_logger()
 

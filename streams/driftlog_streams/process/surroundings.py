@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import SetupProblem
-from driftlog_streams.process.settings import WorkerSettings
+from driftlog_streams.settings import WorkerSettings
 
 PROBE_SECONDS = 2.0
 ROOM_BYTES = 32 << 20

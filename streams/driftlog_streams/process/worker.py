@@ -24,9 +24,9 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import SetupProblem, WorkerError
-from driftlog_streams.process.logs import configure_logs
-from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.process.surroundings import require_room
+from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.telling.logs import configure_logs
 
 SETUP_EXIT = 1
 _PR_SET_PDEATHSIG = 1
@@ -80,7 +80,7 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     """Merge one space until SIGTERM; then the process exits with 0."""
     from driftlog_streams.core.rules import SpaceRules
     from driftlog_streams.faust_driver.host import WorkerHost
-    from driftlog_streams.process.health import serve
+    from driftlog_streams.telling.health import serve
 
     configure_logs(settings.log_level, space=space, slot=slot)
     require_room(settings.data_dir)

@@ -20,7 +20,7 @@ from driftlog_streams.faust_driver import pump as pump_module
 from driftlog_streams.faust_driver.append_time import LOG_APPEND_TIME
 from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.faust_driver.pump import MergePump
-from driftlog_streams.process.metrics import WorkerMetrics
+from driftlog_streams.telling.metrics import WorkerMetrics
 from tests.unit.streams.cloud import NOW_MS, PARTITION, Cloud, command, count, stock
 
 OPS = TP(topics.ops_topic("retail"), PARTITION)

@@ -16,11 +16,11 @@ import structlog
 from driftlog_infra.ports import free_port
 from driftlog_schemas.errors import BadSetting
 from driftlog_streams.errors import SetupProblem
-from driftlog_streams.process.health import SILENT_SECONDS, Health, serve
-from driftlog_streams.process.logs import configure_logs, library_logs
-from driftlog_streams.process.metrics import WorkerMetrics
-from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.process.supervisor import plans
+from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.telling.health import SILENT_SECONDS, Health, serve
+from driftlog_streams.telling.logs import configure_logs, library_logs
+from driftlog_streams.telling.metrics import WorkerMetrics
 
 
 class Clock:

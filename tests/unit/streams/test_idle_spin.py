@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driftlog_streams.process.idle_spin import BEATS, IdleSpin
+from driftlog_streams.telling.idle_spin import BEATS, IdleSpin
 
 
 def told(spin: IdleSpin, share: float, done: int, beats: int = 2 * BEATS, used: float = 0.0) -> list[float]:

@@ -12,8 +12,8 @@ import pytest
 from driftlog_infra.ports import free_port
 from driftlog_streams.errors import SetupProblem
 from driftlog_streams.process import supervisor, surroundings
-from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.process.supervisor import MAX_FAILURES, ChildPlan, Supervisor
+from driftlog_streams.settings import WorkerSettings
 
 
 class Ended:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from driftlog_streams.errors import SetupProblem
-from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.process.worker_id import FILE, worker_id
+from driftlog_streams.settings import WorkerSettings
 
 
 def test_a_folder_keeps_its_workers_name(tmp_path: Path) -> None:

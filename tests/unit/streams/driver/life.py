@@ -20,9 +20,9 @@ from driftlog_schemas.devices import Device
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver import host, overrides, publisher, pump, recovery, table
 from driftlog_streams.faust_driver.pulse import Pulse
-from driftlog_streams.process.settings import WorkerSettings
 from driftlog_streams.reading import changelog_reader
 from driftlog_streams.registry import device_view
+from driftlog_streams.settings import WorkerSettings
 from tests.fake_kafka.broker import Broker, Stored
 from tests.fake_kafka.clients import Admin, Consumer, Producer
 from tests.unit.streams.cloud import IDS, Cloud
