@@ -6,8 +6,8 @@ import ast
 
 import pytest
 
-from tests.mutation.rims.mends import ALL
-from tests.mutation.rims.mistakes import ROOT, Mistake
+from tests.mutation.rims.catalogue import ALL
+from tests.mutation.rims.mistake import ROOT, Mistake
 
 
 @pytest.mark.parametrize("mistake", ALL, ids=lambda mistake: mistake.name)

@@ -15,8 +15,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-from tests.mutation.rims.mends import ALL
-from tests.mutation.rims.mistakes import ROOT, Mistake
+from tests.mutation.rims.catalogue import ALL
+from tests.mutation.rims.mistake import ROOT, Mistake
 from tests.mutation.rims.plant import VARIABLE
 
 LIMIT_SECONDS = 300

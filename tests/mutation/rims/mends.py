@@ -1,11 +1,11 @@
 """Mistakes beside the rims: each undoes one mend, or breaks one law, where a review once found it broken.
 
-The same as in `mistakes`: a text in a file, another in its place, and the tests that must notice.
+The same as a slip in a rim: a text in a file, another in its place, and the tests that must notice.
 """
 
 from __future__ import annotations
 
-from tests.mutation.rims.mistakes import CORE, EDGE, MISTAKES, SCHEMAS, Mistake
+from tests.mutation.rims.mistake import CORE, EDGE, SCHEMAS, Mistake
 
 CHAIN = ("tests/unit/streams/test_chain.py",)
 NET = ("tests/unit/streams/test_net.py",)
@@ -342,5 +342,3 @@ MENDS: tuple[Mistake, ...] = (
         ("tests/unit/edge/test_outbox.py",),
     ),
 )
-
-ALL = (*MISTAKES, *MENDS)

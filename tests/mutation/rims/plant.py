@@ -13,8 +13,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from tests.mutation.rims.mends import ALL
-from tests.mutation.rims.mistakes import Mistake
+from tests.mutation.rims.catalogue import ALL
+from tests.mutation.rims.mistake import Mistake
 
 VARIABLE = "DRIFTLOG_MISTAKE"
 

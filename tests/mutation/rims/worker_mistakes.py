@@ -1,44 +1,8 @@
-"""Plausible mistakes in the rims: what a careless hand might write there, and the tests that must notice.
-
-A mistake is a text in a file and another in its place. `tests/mutation/test_rim_mistakes.py` says in every run whether the text is
-still there; whoever changes such a line changes the mistake with it, and runs `make mistakes`.
-"""
+"""Plausible mistakes in the worker's rims: what a careless hand might write there."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-class Mistake(NamedTuple):
-    """One of them."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-    @property
-    def path(self) -> Path:
-        return ROOT / self.file
-
-    @property
-    def module(self) -> str:
-        return ".".join(Path(*Path(self.file).parts[1:]).with_suffix("").parts)
-
-    def source(self) -> str:
-        """The module with the mistake in it."""
-        return self.path.read_text().replace(self.old, self.new)
-
-
-DRIVER = "streams/driftlog_streams/faust_driver"
-READING = "streams/driftlog_streams/reading"
-CORE = "streams/driftlog_streams/core"
-EDGE = "edge_agents/driftlog_edge"
-SCHEMAS = "schemas/driftlog_schemas"
+from tests.mutation.rims.mistake import CORE, DRIVER, READING, REGISTRY, Mistake
 
 WORKER_TESTS = "tests/unit/streams/driver"
 PUBLISHER = (f"{WORKER_TESTS}/test_publisher.py",)
@@ -50,11 +14,9 @@ MENDING = ("tests/unit/streams/test_mending.py",)
 STORE = (f"{WORKER_TESTS}/test_partition_store.py",)
 DEVICES = (f"{WORKER_TESTS}/test_device_view.py",)
 VOUCHING = (f"{WORKER_TESTS}/test_vouching.py",)
-SHIPPING = ("tests/unit/edge/rim/test_shipping.py",)
-ASKING = ("tests/unit/edge/rim/test_asker.py",)
-FEED = ("tests/unit/edge/rim/test_feed.py",)
+CONNECTING = (f"{WORKER_TESTS}/test_reconnecting.py",)
 
-MISTAKES: tuple[Mistake, ...] = (
+WORKER: tuple[Mistake, ...] = (
     # -- the worker's producer
     Mistake(
         "worker: acknowledged by the leader alone",
@@ -497,35 +459,35 @@ MISTAKES: tuple[Mistake, ...] = (
     # -- the device registry
     Mistake(
         "worker: the registry is read from its second line",
-        "streams/driftlog_streams/registry/device_view.py",
+        f"{REGISTRY}/device_view.py",
         "TopicPartition(topics.DEVICES, _PARTITION, 0)",
         "TopicPartition(topics.DEVICES, _PARTITION, 1)",
         DEVICES,
     ),
     Mistake(
         "worker: the registry's end is not waited for",
-        "streams/driftlog_streams/registry/device_view.py",
+        f"{REGISTRY}/device_view.py",
         "while self._position < high:",
         "while False:",
         DEVICES,
     ),
     Mistake(
         "worker: catching up stops one record early",
-        "streams/driftlog_streams/registry/device_view.py",
+        f"{REGISTRY}/device_view.py",
         "self._reached(offset + 1)",
         "self._reached(offset + 2)",
         DEVICES,
     ),
     Mistake(
         "worker: knowledge of the registry never grows old",
-        "streams/driftlog_streams/registry/device_view.py",
+        f"{REGISTRY}/device_view.py",
         "return time.monotonic() - self._known_at < NOTICE_MS / 1000",
         "return True",
         DEVICES,
     ),
     Mistake(
         "worker: a line that was written over is not put back",
-        "streams/driftlog_streams/registry/device_view.py",
+        f"{REGISTRY}/device_view.py",
         "self._producer.produce(topics.DEVICES, line.value, name.encode(), _PARTITION)",
         "pass",
         DEVICES,
@@ -558,219 +520,41 @@ MISTAKES: tuple[Mistake, ...] = (
         "return True",
         VOUCHING,
     ),
-    # -- the edge's clients
     Mistake(
-        "edge: acknowledged by the leader alone",
-        f"{EDGE}/link/kafka_rim.py",
-        '"enable.idempotence": True,\n                "acks": "all",',
-        '"acks": 1,',
-        SHIPPING,
-    ),
-    Mistake("edge: idempotence off", f"{EDGE}/link/kafka_rim.py", '"enable.idempotence": True,', "", SHIPPING),
-    Mistake(
-        "edge: a long outage drops what is queued",
-        f"{EDGE}/link/kafka_rim.py",
-        '"message.timeout.ms": 0,',
-        '"message.timeout.ms": 300_000,',
-        SHIPPING,
-    ),
-    Mistake(
-        "edge: a refused batch counts as delivered",
-        f"{EDGE}/link/kafka_rim.py",
-        "self._delivered(batch, None if error is None else str(error))",
-        "self._delivered(batch, None)",
-        SHIPPING,
-    ),
-    Mistake(
-        "edge: a closed client goes on sending",
-        f"{EDGE}/link/kafka_rim.py",
-        "self._producer.purge()",
-        "self._producer.flush(0.2)",
-        SHIPPING,
-    ),
-    Mistake(
-        "edge: closing does not wait", f"{EDGE}/link/kafka_rim.py", "self._producer.flush(seconds)", "pass", SHIPPING
-    ),
-    Mistake(
-        "edge: a full client is an error of its own",
-        f"{EDGE}/link/kafka_rim.py",
-        'except (KafkaException, BufferError) as error:\n            raise Unreachable(f"the client',
-        'except KafkaException as error:\n            raise Unreachable(f"the client',
-        SHIPPING,
-    ),
-    Mistake(
-        "edge: the end of a heartbeat is not told",
-        f"{EDGE}/link/kafka_rim.py",
-        "_told(self._loop, done)",
-        "pass",
-        SHIPPING,
-    ),
-    Mistake(
-        "edge: every batch goes to partition 0",
-        f"{EDGE}/link/kafka_rim.py",
-        "self._produce(batch.topic, batch.partition, batch.key",
-        "self._produce(batch.topic, 0, batch.key",
-        SHIPPING,
-    ),
-    Mistake(
-        "edge: the feed begins where the topic ends",
-        f"{EDGE}/link/kafka_rim.py",
-        "TopicPartition(t, p, at or OFFSET_BEGINNING) for (t, p), at in",
-        "TopicPartition(t, p) for (t, p), at in",
-        FEED,
-    ),
-    Mistake(
-        "edge: the feed begins one further",
-        f"{EDGE}/link/kafka_rim.py",
-        "TopicPartition(t, p, at or OFFSET_BEGINNING) for (t, p), at in",
-        "TopicPartition(t, p, at + 1) for (t, p), at in",
-        FEED,
-    ),
-    Mistake(
-        "edge: removed records are jumped to the end over",
-        f"{EDGE}/link/kafka_rim.py",
-        '"auto.offset.reset": "error"',
-        '"auto.offset.reset": "latest"',
-        FEED,
-    ),
-    Mistake(
-        "edge: where the log has lost what follows, the feed goes on at its beginning",
-        f"{EDGE}/link/kafka_rim.py",
-        '"auto.offset.reset": "error"',
-        '"auto.offset.reset": "earliest"',
-        FEED,
-    ),
-    Mistake(
-        "edge: what was never read is begun at offset 0, which the log may have lost",
-        f"{EDGE}/link/kafka_rim.py",
-        "at or OFFSET_BEGINNING",
-        "at",
-        FEED,
-    ),
-    Mistake(
-        "edge: nobody hears that the log has lost what follows",
-        f"{EDGE}/link/kafka_rim.py",
-        "                lost.add(place)\n",
-        "                pass\n",
-        FEED,
-    ),
-    Mistake(
-        "edge: every connection asks through a client of its own",
-        f"{EDGE}/link/kafka_rim.py",
-        "        if self._asker is None:\n            self._asker",
-        "        if True:\n            self._asker",
-        ASKING,
-    ),
-    Mistake("edge: ends are not told", f"{EDGE}/link/kafka_rim.py", '"enable.partition.eof": True,', "", FEED),
-    Mistake(
-        "edge: every look is an end",
-        f"{EDGE}/link/kafka_rim.py",
-        "Chunk(t, p, records, bool(ends))",
-        "Chunk(t, p, records, True)",
-        FEED,
-    ),
-    Mistake(
-        "edge: the first record of a look is lost",
-        f"{EDGE}/link/kafka_rim.py",
-        "for found in [message, *self._consumer.consume(FETCH_BATCH, 0)]:",
-        "for found in self._consumer.consume(FETCH_BATCH, 0):",
-        FEED,
-    ),
-    Mistake(
-        "edge: reads on while the replica is at work",
-        f"{EDGE}/link/kafka_rim.py",
-        "                while not self._stop.is_set():\n                    with",
-        "                while False:\n                    with",
-        FEED,
-    ),
-    Mistake(
-        "edge: the beginning is answered for the end",
-        f"{EDGE}/link/kafka_asker.py",
-        "OffsetSpec.latest()",
-        "OffsetSpec.earliest()",
-        ASKING,
-    ),
-    Mistake(
-        "edge: the last offset is answered for the end",
-        f"{EDGE}/link/kafka_asker.py",
-        ": end.offset for tp",
-        ": end.offset - 1 for tp",
-        ASKING,
-    ),
-    Mistake(
-        "edge: one partition's end is taken for another's",
-        f"{EDGE}/link/kafka_asker.py",
-        "for tp, end in zip(asked, found, strict=True)",
-        "for tp, end in zip(asked, reversed(found), strict=True)",
-        ASKING,
-    ),
-    Mistake(
-        "edge: a question without an answer is asked for ever",
-        f"{EDGE}/link/kafka_asker.py",
-        "asyncio.timeout(seconds)",
-        "asyncio.timeout(None)",
-        ASKING,
-    ),
-    Mistake(
-        "edge: no answer is an error of its own",
-        f"{EDGE}/link/kafka_asker.py",
-        '        except TimeoutError as error:\n            raise Unreachable("the broker does not answer") from error\n',
+        "worker: what waits is taken over with knowledge that is too old",
+        f"{DRIVER}/host.py",
+        "        await pump.know_devices()\n",
         "",
-        ASKING,
+        VOUCHING,
+    ),
+    # -- connecting
+    Mistake(
+        "worker: a broker that is away is tried without a pause",
+        f"{DRIVER}/reconnecting.py",
+        "while (left := self._not_before.get(node, 0.0) - self._monotonic()) > 0:",
+        "while False:",
+        CONNECTING,
     ),
     Mistake(
-        "edge: the client commits for a group", f"{EDGE}/link/kafka_rim.py", '"enable.auto.commit": False,\n', "", FEED
+        "worker: all who wait for a broker try it at once",
+        f"{DRIVER}/reconnecting.py",
+        "self._leave_alone(node)  # before it is tried, so that whoever waits too does not try beside us",
+        "pass",
+        CONNECTING,
     ),
     Mistake(
-        "edge: headers are left out",
-        f"{EDGE}/link/kafka_rim.py",
-        "headers = tuple(message.headers() or ())",
-        "headers = ()",
-        FEED,
+        "worker: the pause goes on after a success",
+        f"{DRIVER}/reconnecting.py",
+        "self._not_before.pop(node, None)",
+        "pass",
+        CONNECTING,
     ),
     # -- beside the rims
-    Mistake(
-        "edge: fsync is off",
-        f"{EDGE}/store/rocks.py",
-        "self._opened.db.flush_wal(True)",
-        "self._opened.db.flush_wal(False)",
-        ("tests/unit/edge/rim/test_durability.py",),
-    ),
-    Mistake(
-        "edge: the committer does not hand on that a group must be synced",
-        f"{EDGE}/store/committer.py",
-        "lambda: self._store.write(writes, sync=sync)",
-        "lambda: self._store.write(writes, sync=False)",
-        ("tests/unit/edge/rim/test_durability.py",),
-    ),
-    Mistake(
-        "edge: the cursor moves before what was read is applied",
-        f"{EDGE}/incoming/intake.py",
-        "        done = self._committer.stage(pulled.writes, sync=False)\n",
-        '        cursors = {at: v for at, v in pulled.writes.items() if at[1].startswith(b"cursor")}\n'
-        "        await self._committer.stage(cursors, sync=False)\n"
-        "        done = self._committer.stage(pulled.writes, sync=False)\n",
-        ("tests/unit/edge/rim/test_intake.py",),
-    ),
-    Mistake(
-        "edge: the digest leaves the vector out",
-        f"{EDGE}/store/digests.py",
-        "canonical(dict(state.vector)).encode()",
-        'b""',
-        ("tests/unit/edge/test_puller.py",),
-    ),
     Mistake(
         "worker: only a device's first key must have signed",
         f"{CORE}/admission.py",
         "if not verify(key.public, signed.signature, signed.body):",
         "if key == device.keys[0] and not verify(key.public, signed.signature, signed.body):",
         ("tests/unit/streams/test_admission.py",),
-    ),
-    Mistake(
-        "both: a partition by mask, right for powers of two only",
-        f"{SCHEMAS}/partitioning.py",
-        "& 0x7FFFFFFF) % partitions",
-        "& 0x7FFFFFFF) & (partitions - 1)",
-        ("tests/unit/schemas/test_partitioning.py",),
     ),
 )

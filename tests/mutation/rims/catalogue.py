@@ -1,0 +1,9 @@
+"""All mistakes there are."""
+
+from __future__ import annotations
+
+from tests.mutation.rims.edge_mistakes import EDGES
+from tests.mutation.rims.mends import MENDS
+from tests.mutation.rims.worker_mistakes import WORKER
+
+ALL = (*WORKER, *EDGES, *MENDS)

@@ -1,0 +1,227 @@
+"""The same in the edge's rims, and in what both sides share."""
+
+from __future__ import annotations
+
+from tests.mutation.rims.mistake import EDGE, SCHEMAS, Mistake
+
+SHIPPING = ("tests/unit/edge/rim/test_shipping.py",)
+ASKING = ("tests/unit/edge/rim/test_asker.py",)
+FEED = ("tests/unit/edge/rim/test_feed.py",)
+
+EDGES: tuple[Mistake, ...] = (
+    # -- the edge's clients
+    Mistake(
+        "edge: acknowledged by the leader alone",
+        f"{EDGE}/link/kafka_rim.py",
+        '"enable.idempotence": True,\n                "acks": "all",',
+        '"acks": 1,',
+        SHIPPING,
+    ),
+    Mistake("edge: idempotence off", f"{EDGE}/link/kafka_rim.py", '"enable.idempotence": True,', "", SHIPPING),
+    Mistake(
+        "edge: a long outage drops what is queued",
+        f"{EDGE}/link/kafka_rim.py",
+        '"message.timeout.ms": 0,',
+        '"message.timeout.ms": 300_000,',
+        SHIPPING,
+    ),
+    Mistake(
+        "edge: a refused batch counts as delivered",
+        f"{EDGE}/link/kafka_rim.py",
+        "self._delivered(batch, None if error is None else str(error))",
+        "self._delivered(batch, None)",
+        SHIPPING,
+    ),
+    Mistake(
+        "edge: a closed client goes on sending",
+        f"{EDGE}/link/kafka_rim.py",
+        "self._producer.purge()",
+        "self._producer.flush(0.2)",
+        SHIPPING,
+    ),
+    Mistake(
+        "edge: closing does not wait", f"{EDGE}/link/kafka_rim.py", "self._producer.flush(seconds)", "pass", SHIPPING
+    ),
+    Mistake(
+        "edge: a full client is an error of its own",
+        f"{EDGE}/link/kafka_rim.py",
+        'except (KafkaException, BufferError) as error:\n            raise Unreachable(f"the client',
+        'except KafkaException as error:\n            raise Unreachable(f"the client',
+        SHIPPING,
+    ),
+    Mistake(
+        "edge: the end of a heartbeat is not told",
+        f"{EDGE}/link/kafka_rim.py",
+        "_told(self._loop, done)",
+        "pass",
+        SHIPPING,
+    ),
+    Mistake(
+        "edge: every batch goes to partition 0",
+        f"{EDGE}/link/kafka_rim.py",
+        "self._produce(batch.topic, batch.partition, batch.key",
+        "self._produce(batch.topic, 0, batch.key",
+        SHIPPING,
+    ),
+    Mistake(
+        "edge: the feed begins where the topic ends",
+        f"{EDGE}/link/kafka_rim.py",
+        "TopicPartition(t, p, at or OFFSET_BEGINNING) for (t, p), at in",
+        "TopicPartition(t, p) for (t, p), at in",
+        FEED,
+    ),
+    Mistake(
+        "edge: the feed begins one further",
+        f"{EDGE}/link/kafka_rim.py",
+        "TopicPartition(t, p, at or OFFSET_BEGINNING) for (t, p), at in",
+        "TopicPartition(t, p, at + 1) for (t, p), at in",
+        FEED,
+    ),
+    Mistake(
+        "edge: removed records are jumped to the end over",
+        f"{EDGE}/link/kafka_rim.py",
+        '"auto.offset.reset": "error"',
+        '"auto.offset.reset": "latest"',
+        FEED,
+    ),
+    Mistake(
+        "edge: where the log has lost what follows, the feed goes on at its beginning",
+        f"{EDGE}/link/kafka_rim.py",
+        '"auto.offset.reset": "error"',
+        '"auto.offset.reset": "earliest"',
+        FEED,
+    ),
+    Mistake(
+        "edge: what was never read is begun at offset 0, which the log may have lost",
+        f"{EDGE}/link/kafka_rim.py",
+        "at or OFFSET_BEGINNING",
+        "at",
+        FEED,
+    ),
+    Mistake(
+        "edge: nobody hears that the log has lost what follows",
+        f"{EDGE}/link/kafka_rim.py",
+        "                lost.add(place)\n",
+        "                pass\n",
+        FEED,
+    ),
+    Mistake(
+        "edge: every connection asks through a client of its own",
+        f"{EDGE}/link/kafka_rim.py",
+        "        if self._asker is None:\n            self._asker",
+        "        if True:\n            self._asker",
+        ASKING,
+    ),
+    Mistake("edge: ends are not told", f"{EDGE}/link/kafka_rim.py", '"enable.partition.eof": True,', "", FEED),
+    Mistake(
+        "edge: every look is an end",
+        f"{EDGE}/link/kafka_rim.py",
+        "Chunk(t, p, records, bool(ends))",
+        "Chunk(t, p, records, True)",
+        FEED,
+    ),
+    Mistake(
+        "edge: the first record of a look is lost",
+        f"{EDGE}/link/kafka_rim.py",
+        "for found in [message, *self._consumer.consume(FETCH_BATCH, 0)]:",
+        "for found in self._consumer.consume(FETCH_BATCH, 0):",
+        FEED,
+    ),
+    Mistake(
+        "edge: reads on while the replica is at work",
+        f"{EDGE}/link/kafka_rim.py",
+        "                while not self._stop.is_set():\n                    with",
+        "                while False:\n                    with",
+        FEED,
+    ),
+    Mistake(
+        "edge: the beginning is answered for the end",
+        f"{EDGE}/link/kafka_asker.py",
+        "OffsetSpec.latest()",
+        "OffsetSpec.earliest()",
+        ASKING,
+    ),
+    Mistake(
+        "edge: the last offset is answered for the end",
+        f"{EDGE}/link/kafka_asker.py",
+        ": end.offset for tp",
+        ": end.offset - 1 for tp",
+        ASKING,
+    ),
+    Mistake(
+        "edge: one partition's end is taken for another's",
+        f"{EDGE}/link/kafka_asker.py",
+        "for tp, end in zip(asked, found, strict=True)",
+        "for tp, end in zip(asked, reversed(found), strict=True)",
+        ASKING,
+    ),
+    Mistake(
+        "edge: a question without an answer is asked for ever",
+        f"{EDGE}/link/kafka_asker.py",
+        "asyncio.timeout(seconds)",
+        "asyncio.timeout(None)",
+        ASKING,
+    ),
+    Mistake(
+        "edge: no answer is an error of its own",
+        f"{EDGE}/link/kafka_asker.py",
+        '        except TimeoutError as error:\n            raise Unreachable("the broker does not answer") from error\n',
+        "",
+        ASKING,
+    ),
+    Mistake(
+        "edge: the client commits for a group", f"{EDGE}/link/kafka_rim.py", '"enable.auto.commit": False,\n', "", FEED
+    ),
+    Mistake(
+        "edge: headers are left out",
+        f"{EDGE}/link/kafka_rim.py",
+        "headers = tuple(message.headers() or ())",
+        "headers = ()",
+        FEED,
+    ),
+    # -- beside the rims
+    Mistake(
+        "edge: fsync is off",
+        f"{EDGE}/store/rocks.py",
+        "self._opened.db.flush_wal(True)",
+        "self._opened.db.flush_wal(False)",
+        ("tests/unit/edge/rim/test_durability.py",),
+    ),
+    Mistake(
+        "edge: the committer does not hand on that a group must be synced",
+        f"{EDGE}/store/committer.py",
+        "lambda: self._store.write(writes, sync=sync)",
+        "lambda: self._store.write(writes, sync=False)",
+        ("tests/unit/edge/rim/test_durability.py",),
+    ),
+    Mistake(
+        "edge: the cursor moves before what was read is applied",
+        f"{EDGE}/incoming/intake.py",
+        "        done = self._committer.stage(pulled.writes, sync=False)\n",
+        '        cursors = {at: v for at, v in pulled.writes.items() if at[1].startswith(b"cursor")}\n'
+        "        await self._committer.stage(cursors, sync=False)\n"
+        "        done = self._committer.stage(pulled.writes, sync=False)\n",
+        ("tests/unit/edge/rim/test_intake.py",),
+    ),
+    Mistake(
+        "edge: the digest leaves the vector out",
+        f"{EDGE}/store/digests.py",
+        "canonical(dict(state.vector)).encode()",
+        'b""',
+        ("tests/unit/edge/test_puller.py",),
+    ),
+    Mistake(
+        "both: a partition by mask, right for powers of two only",
+        f"{SCHEMAS}/partitioning.py",
+        "& 0x7FFFFFFF) % partitions",
+        "& 0x7FFFFFFF) & (partitions - 1)",
+        ("tests/unit/schemas/test_partitioning.py",),
+    ),
+    Mistake(
+        "both: a port that cuts every connection is tried ten times a second",
+        f"{SCHEMAS}/connection.py",
+        ', "reconnect.backoff.ms": RECONNECT_MS}',
+        "}",
+        ("tests/unit/schemas/test_reconnects.py",),
+    ),
+)
