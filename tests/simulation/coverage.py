@@ -13,7 +13,7 @@ from itertools import pairwise
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus
 from tests.simulation.app import SPACE
-from tests.simulation.laws import Case
+from tests.simulation.case import Case
 from tests.simulation.reference import REPEATED
 
 WORLDS = 200

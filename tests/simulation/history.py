@@ -1,4 +1,4 @@
-"""What happened in one run, as values: recorded while it happens, judged afterwards (see `laws`)."""
+"""What happened in one run, as values: recorded while it happens, judged afterwards (see `judge`)."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import structlog
 
+from tests.simulation.case import Case, Meaningless
 from tests.simulation.coverage import covered
-from tests.simulation.laws import Case, Meaningless, Violation, broken, judge
+from tests.simulation.judge import Violation, broken, judge
 from tests.simulation.scheduler import EPOCH_MS
 from tests.simulation.variant import HONEST, PLANTED, Variant
 from tests.simulation.world import simulate

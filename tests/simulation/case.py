@@ -1,0 +1,58 @@
+"""A run to be judged: its history, and what its log means, worked out once for all laws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from driftlog_crdt import AlgebraError, DocumentState
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import CommandOutcome, Verdict
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.state_codec import META, StateCodec
+from tests.simulation.app import SPACE
+from tests.simulation.history import History
+from tests.simulation.reference import REPEATED, Reference
+
+
+class Meaningless(Exception):
+    """The log cannot be folded."""
+
+
+class Case:
+    """A history with its meaning, worked out once for all laws."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        ids = FixedIds()
+        self.reference = Reference(history.devices, history.intents, ids)
+        try:
+            for partition in sorted(history.ops):
+                self.reference.fold(history.ops[partition])
+            self.reference.settle()
+        except (AssertionError, AlgebraError) as error:  # dots that were given out twice, for instance
+            raise Meaningless(str(error)) from error
+        self._codecs = {name: StateCodec(c, ids) for name, c in SPACE.collections.items()}
+        for codec in self._codecs.values():
+            ids.id_of(codec.schema)
+        self.decisions = {d.command.id: d for d in self.reference.decisions.values() if d.code != REPEATED}
+        """command id -> what became of it; whoever brought it again was told the same"""
+
+    def row(self, document: DocumentId, value: bytes) -> dict[str, Any]:
+        """A state record as any Kafka tool reads it."""
+        return self._codecs[document.collection].decode_row(value)
+
+    def merged(self, document: DocumentId, value: bytes) -> bytes:
+        """The merge encoding in a state record."""
+        merge: bytes = self.row(document, value)[META]["merge"]
+        return merge
+
+    def state(self, document: DocumentId, merged: bytes) -> DocumentState:
+        """What a merge encoding says."""
+        return SPACE.collections[document.collection].document.decode(merged)
+
+
+def said(outcome: CommandOutcome | None) -> tuple[str, str]:
+    """Verdict and code as the reference names them."""
+    if outcome is None:
+        return "accepted", ""
+    return outcome.verdict.value, "" if outcome.verdict is Verdict.PARKED else outcome.code
