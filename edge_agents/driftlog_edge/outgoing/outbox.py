@@ -2,7 +2,7 @@
 
 Order within a document always holds. A command of an urgent class takes the earlier unsent commands of its documents along
 into its class, and theirs in turn, so that within a class the order of lsns is an order that every document agrees with. What the
-cloud has deferred is held back for a while in a class of its own, with all that comes behind it on its documents; the rest goes on.
+cloud has deferred is held back for a while in a class of its own (`outgoing/held`), with all that comes behind it on its documents; the rest goes on.
 
 A batch is sealed under the next number of its partition's chain. It says of the lives in which its commands were first written that they
 are over: the cloud counts such a command once only if it knows that, and what it knew may be lost. Spaces and partitions stand in every key by name, so that a
@@ -11,12 +11,12 @@ release which declares more of them finds its queue as it was.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from driftlog_edge.errors import OutboxFull
+from driftlog_edge.outgoing.held import Held
 from driftlog_edge.ports import Family, Place, Sealed, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import decode_logged, logged
@@ -69,45 +69,36 @@ class Outbox:
         self.lives = lives
         self.sealed = SealedBatches(journal)
         self._waiting: list[int] = []
-        """How many commands wait in each class, the held ones last."""
+        """How many commands wait in each class."""
+        self.held = Held()
+        """Those of the last class."""
         self._bytes = 0
         """What they take in the op log."""
-        self._held: Counter[bytes] = Counter()
-        """How many held commands change a document."""
         self._moved: dict[tuple[int, bytes], int] = {}
         """(class, document) -> up to which lsn its commands are in that class or a more urgent one, so that none is looked at twice."""
         self._served = (self._spaces[0], NO_PARTITION)
         """Whose commands were sealed last: the next partition is next, so that none starves another."""
-        self.released: set[tuple[str, int]] = set()
-        """(space, partition) whose held commands may be sealed again."""
         self.count()
         journal.on_given_up(self._given_up)
 
     def count(self) -> None:
         """As the store has it."""
-        self._waiting = [0] * (keys.HELD + 1)
+        self._waiting = [0] * keys.HELD
         self._bytes = 0
         self._moved.clear()
-        self._held.clear()
+        self.held.forget()
         for key, value in self._journal.scan(Family.OUTBOX, b""):
             self._counted(key, value, 1, {})
 
     def _counted(self, key: bytes, value: bytes, sign: int, given_up: Writes) -> None:
-        urgency = keys.urgency_of(key)
-        self._waiting[urgency] += sign
+        space, urgency, partition, lsn = keys.parse_outbox(key)
         self._bytes += sign * keys.unpack_number(value)
         if urgency == keys.HELD:
-            lsn = keys.parse_lsn(key)
             raw = given_up.get((Family.OPLOG, keys.lsn_key(lsn)))
             found = logged(self._journal, lsn) if raw is None else decode_logged(raw)
-            self._holds(_documents(found.command), sign)
-
-    def _holds(self, documents: Iterable[bytes], sign: int) -> None:
-        """A command with these documents is held, or no longer."""
-        for document in documents:
-            self._held[document] += sign
-            if not self._held[document]:
-                del self._held[document]
+            self.held.count((space, partition), _documents(found.command), sign)
+        else:
+            self._waiting[urgency] += sign
 
     def _given_up(self, writes: Writes) -> None:
         for (family, key), value in writes.items():
@@ -119,18 +110,13 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Commands that could be sealed now, about."""
-        return sum(self._waiting[: keys.HELD]) + (self._waiting[keys.HELD] if self.released else 0)
-
-    @property
-    def holding(self) -> int:
-        """Commands that the cloud has deferred, and those behind them."""
-        return self._waiting[keys.HELD]
+        """Commands that could be sealed now, if no chain is stuck."""
+        return sum(self._waiting) + self.held.due
 
     @property
     def unsealed(self) -> int:
         """Commands that are in no batch, the held ones among them."""
-        return sum(self._waiting)
+        return sum(self._waiting) + len(self.held)
 
     def require_room(self) -> None:
         """Raise `OutboxFull` if no further command may wait; those that were sent and have no verdict wait too."""
@@ -158,13 +144,14 @@ class Outbox:
         _, partition = self.place(space, scope)
         urgency = keys.CLASSES.index(priority)
         writes: dict[Place, bytes | None] = {}
-        if self._held and not self._held.keys().isdisjoint(documents):
+        if self.held.behind((space, partition), documents):
             urgency = keys.HELD
-            self._holds(documents, 1)
-        elif any(self._waiting[urgency + 1 : keys.HELD]):
-            self._move(writes, space, partition, urgency, documents, range(urgency + 1, keys.HELD))
+            self.held.count((space, partition), documents)
+        else:
+            if any(self._waiting[urgency + 1 :]):
+                self._move(writes, space, partition, urgency, documents, range(urgency + 1, keys.HELD))
+            self._waiting[urgency] += 1
         writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = keys.pack_number(size)
-        self._waiting[urgency] += 1
         self._bytes += size
         return writes
 
@@ -175,20 +162,12 @@ class Outbox:
         for lsn in lsns:
             command, size, _ = logged(self._journal, lsn)
             writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = keys.pack_number(size)
-            self._waiting[keys.HELD] += 1
             self._bytes += size
             own = _documents(command)
-            self._holds(own, 1)
+            self.held.count((space, partition), own)
             documents |= own
         self._move(writes, space, partition, keys.HELD, sorted(documents), range(keys.HELD))
         return writes
-
-    def held(self) -> set[tuple[str, int]]:
-        """(space, partition) where something is held."""
-        if not self._waiting[keys.HELD]:
-            return set()
-        found = (keys.parse_outbox(key) for key, _ in self._journal.scan(Family.OUTBOX, b""))
-        return {(space, partition) for space, urgency, partition, _ in found if urgency == keys.HELD}
 
     def withdraw(self, space: str, partition: int, lsn: int) -> dict[Place, bytes | None]:
         """The writes that take an unsealed command out."""
@@ -228,10 +207,11 @@ class Outbox:
                     writes[place] = None
                     writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, mark.lsn)] = value
                     self._waiting[other] -= 1
-                    self._waiting[urgency] += 1
                     own = _documents(logged(self._journal, mark.lsn).command)
                     if urgency == keys.HELD:
-                        self._holds(own, 1)
+                        self.held.count((space, partition), own)
+                    else:
+                        self._waiting[urgency] += 1
                     todo += own - met
                     met |= own
 
@@ -302,23 +282,22 @@ class Outbox:
         self._served = (space, partition)
         self._bytes -= size
         for key, command in zip(taken, commands, strict=True):
-            self._waiting[keys.urgency_of(key)] -= 1
             if keys.urgency_of(key) == keys.HELD:
-                self._holds(_documents(command), -1)
+                self.held.count((space, partition), _documents(command), -1)
+            else:
+                self._waiting[keys.urgency_of(key)] -= 1
         if not self.unsealed:
             self._moved.clear()
-        if not self._waiting[keys.HELD]:
-            self.released.clear()
         return sealed, writes
 
     def _first(self, stuck: Collection[tuple[str, int]]) -> bytes | None:
         """The first entry of the most urgent class, of the next partition in turn whose chain can go on."""
-        for urgency, waiting in enumerate(self._waiting[: keys.HELD]):
+        for urgency, waiting in enumerate(self._waiting):
             for space, after in self._turns() if waiting else ():
                 key = self._of_space(space, urgency, after, stuck)
                 if key is not None:
                     return key
-        found = (self._next(keys.outbox_prefix(s, keys.HELD, p)) for s, p in sorted(self.released.difference(stuck)))
+        found = (self._next(keys.outbox_prefix(s, keys.HELD, p)) for s, p in sorted(self.held.released - set(stuck)))
         return next((key for key in found if key is not None), None)
 
     def _turns(self) -> Iterator[tuple[str, int]]:
@@ -345,11 +324,11 @@ class Outbox:
 
     def _of_partition(self, space: str, partition: int) -> Iterator[bytes]:
         """What may go into the next batch, in order. What was held goes first: it has waited longest."""
-        held = (keys.HELD,) if (space, partition) in self.released else ()
-        for urgency in (*held, *range(keys.HELD)):
-            if self._waiting[urgency]:
-                prefix = keys.outbox_prefix(space, urgency, partition)
-                yield from [k for k, _ in islice(self._journal.scan(Family.OUTBOX, prefix), SEALED_OPS)]
+        held = (keys.HELD,) if (space, partition) in self.held.released else ()
+        some = (urgency for urgency, waiting in enumerate(self._waiting) if waiting)
+        for urgency in (*held, *some):
+            prefix = keys.outbox_prefix(space, urgency, partition)
+            yield from [k for k, _ in islice(self._journal.scan(Family.OUTBOX, prefix), SEALED_OPS)]
 
     def reseal(self, batch: Open) -> Sealed:
         """The same batch again, byte for byte; signed with the key that the device has now."""

@@ -31,14 +31,6 @@ class _Wait:
     """Did the cloud say of its partition's batches that it does not take them?"""
 
 
-@dataclass(slots=True)
-class _Deferral:
-    """What the cloud has deferred in a partition: when it is sealed again, and how often it was."""
-
-    due: float
-    attempts: int
-
-
 class Shipper:
     """The outgoing side of one replica."""
 
@@ -52,9 +44,7 @@ class Shipper:
         """Whose turn was it last: that of what is new?"""
         self._flying: dict[BatchPlace, Sealed] = {}
         self._delivered: dict[BatchPlace, _Wait] = {}
-        self._deferred: dict[tuple[str, int], _Deferral] = {}
-        for place in outbox.held():
-            outbox.released.add(place)  # nobody remembers how long they have waited
+        outbox.held.release()  # nobody remembers how long they have waited
 
     def resume(self) -> None:
         """The client is gone: what it had and the log is not known to have goes out again."""
@@ -75,7 +65,7 @@ class Shipper:
     @property
     def holding(self) -> int:
         """How many commands wait because the cloud has deferred them, or stand behind such."""
-        return self._outbox.holding
+        return len(self._outbox.held)
 
     @property
     def waiting(self) -> bool:
@@ -136,12 +126,8 @@ class Shipper:
         self._carried.drop(place)
 
     def deferred(self, space: str, partition: int, now: float) -> None:
-        """The cloud does not take some commands for now: they are sealed again after a while that doubles."""
-        place = (space, partition)
-        self._outbox.released.discard(place)
-        deferral = self._deferred.setdefault(place, _Deferral(0.0, 0))
-        deferral.due = now + min(AGAIN_CAP_SECONDS, REFUSED_SECONDS * (1 << min(deferral.attempts, 10)))
-        deferral.attempts += 1
+        """The cloud does not take some commands for now: they are sealed again after a while."""
+        self._outbox.held.deferred((space, partition), now)
 
     def forget(self, space: str, partition: int) -> None:
         """A partition's life is over, and with it all that was sent."""
@@ -161,8 +147,7 @@ class Shipper:
 
     def at_once(self, now: float) -> None:
         """The registry says something else of this device: what was put off or refused for what it said before goes out again."""
-        for deferral in self._deferred.values():
-            deferral.due, deferral.attempts = now, 0
+        self._outbox.held.at_once()
         for wait in self._delivered.values():
             if wait.refused:
                 wait.due, wait.attempts, wait.refused = now, 1, False
@@ -180,9 +165,7 @@ class Shipper:
             if wait.due <= now:
                 self._resend.add(place)
                 wait.due = now + AGAIN_CAP_SECONDS  # when it is delivered it gets a new time
-        if self._deferred and not self._outbox.holding:
-            self._deferred.clear()
-        self._outbox.released |= {place for place, deferral in self._deferred.items() if deferral.due <= now}
+        self._outbox.held.tick(now)
         return self.waiting
 
 

@@ -495,7 +495,7 @@ async def test_a_pause_that_was_meant_for_an_outage_ends_with_it(
 async def test_what_the_cloud_defers_is_a_problem_with_its_reason_until_it_is_taken(
     agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("driftlog_edge.outgoing.shipper.REFUSED_SECONDS", 0.0)
+    monkeypatch.setattr("driftlog_edge.outgoing.held.PAUSE_SECONDS", 0.0)
     await online(agent)
     cloud.rejects["c1"] = "undeclared"
     await agent.run("receive", store="s1", sku="tea", qty=1, command_id="c1")

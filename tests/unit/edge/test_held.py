@@ -1,0 +1,105 @@
+"""What the cloud has deferred: when it is tried again, and whom it holds up meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from driftlog_edge.outgoing.held import CAP_SECONDS, PAUSE_SECONDS
+from driftlog_edge.outgoing.outbox import SEALED_OPS
+from driftlog_edge.ports import Sealed
+from driftlog_schemas.partitioning import partition_of
+from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.replica import Replica
+from tests.unit.edge.shop import PARTITIONS
+
+LOW, HIGH = (next(s for s in (f"s{n}" for n in range(99)) if partition_of(s, PARTITIONS) == p) for p in (0, 2))
+
+
+@pytest.fixture
+def replica(lives: Callable[..., Replica]) -> Replica:
+    return lives(scopes=(LOW, HIGH))
+
+
+def answer(replica: Replica, cloud: Cloud, batches: Iterable[Sealed], now: float) -> None:
+    """The cloud's word on each, as the agent hears it."""
+    for batch in batches:
+        replica.shipper.delivered(batch, now)
+        cloud.merge(batch)
+        newest = cloud.of("retail.receipts", batch.partition)[-1:]
+        for heard in replica.pull_receipts(newest, batch.partition).answered:
+            if heard.deferred:
+                replica.shipper.deferred(heard.space, heard.partition, now)
+
+
+def commands(replica: Replica, batches: Iterable[Sealed]) -> list[str]:
+    return [replica.views.command(lsn).id for batch in batches for lsn in batch.lsns]
+
+
+def in_vain(replica: Replica, cloud: Cloud, now: float) -> bool:
+    """Is a round begun at this time? It is deferred whole if so."""
+    replica.shipper.tick(now)
+    sent = replica.ship()
+    replica.shipper.tick(now + 1)  # time goes on until the answer is there
+    answer(replica, cloud, sent, now + 1)
+    return bool(sent)
+
+
+def test_a_long_queue_that_was_deferred_once_waits_no_longer_than_a_short_one(replica: Replica, cloud: Cloud) -> None:
+    cloud.rejects = {f"c{number}": "undeclared" for number in range(6)}
+    sent = []
+    for name in cloud.rejects:  # each is a batch of its own, all under way before the first word comes
+        replica.do("fill", name, store=LOW, prefix=f"{name}-", count=SEALED_OPS)
+        sent += replica.ship()
+    answer(replica, cloud, sent, 0.0)
+
+    replica.shipper.tick(PAUSE_SECONDS - 1)
+    assert replica.ship() == []
+    cloud.rejects.clear()
+    replica.shipper.tick(PAUSE_SECONDS)
+    assert commands(replica, replica.ship()) == [f"c{number}" for number in range(6)]
+
+
+def test_the_pause_doubles_with_each_round_that_was_in_vain(replica: Replica, cloud: Cloud) -> None:
+    cloud.rejects = {"c": "undeclared"}
+    replica.do("receive", "c", store=LOW, sku="tea", qty=1)
+    assert in_vain(replica, cloud, 0.0)
+
+    now, pause = 1.0, PAUSE_SECONDS
+    while pause < CAP_SECONDS:
+        assert not in_vain(replica, cloud, now + pause - 1)
+        assert in_vain(replica, cloud, now + pause)
+        now, pause = now + pause + 1, 2 * pause
+    assert in_vain(replica, cloud, now + CAP_SECONDS)
+
+
+def test_after_a_round_that_was_taken_the_first_pause_is_short_again(replica: Replica, cloud: Cloud) -> None:
+    cloud.rejects = {"c": "undeclared", "d": "undeclared"}
+    replica.do("receive", "c", store=LOW, sku="tea", qty=1)
+    in_vain(replica, cloud, 0.0)
+    in_vain(replica, cloud, 1 + PAUSE_SECONDS)
+    del cloud.rejects["c"]
+    now = 2 + 3 * PAUSE_SECONDS
+    assert in_vain(replica, cloud, now)
+    assert len(replica.outbox.held) == 0
+
+    now += 2 * PAUSE_SECONDS
+    replica.shipper.tick(now)
+    replica.do("receive", "d", store=LOW, sku="tea", qty=1)
+    assert in_vain(replica, cloud, now)
+    assert in_vain(replica, cloud, now + 1 + PAUSE_SECONDS)
+
+
+def test_what_one_partition_holds_holds_up_no_other(replica: Replica, cloud: Cloud) -> None:
+    cloud.rejects = {"low": "undeclared", "high": "undeclared"}
+    replica.do("receive", "low", store=LOW, sku="tea", qty=1)
+    replica.do("receive", "high", store=HIGH, sku="tea", qty=1)
+    assert in_vain(replica, cloud, 0.0)
+    del cloud.rejects["low"]
+
+    assert in_vain(replica, cloud, 1 + PAUSE_SECONDS)
+    replica.do("receive", "after low", store=LOW, sku="tea", qty=1)
+    replica.do("receive", "after high", store=HIGH, sku="tea", qty=1)
+    assert commands(replica, replica.ship()) == ["after low"]
+    assert not replica.shipper.waiting, "what is held for a while is nothing that could go, and does not"
