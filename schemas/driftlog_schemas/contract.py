@@ -48,6 +48,10 @@ class InvalidInput(ValueError):
         self.message = message
 
 
+class Undeclared(InvalidInput):
+    """A command or a collection that this release of the app does not declare; another one may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One plain typed field of a collection's state row.
@@ -89,7 +93,7 @@ class Editor(Protocol):
     """What a command function may touch: documents of one scope."""
 
     def open(self, collection: str, scope: str, id: str) -> DocumentEditor:
-        """Raises `InvalidInput` for another scope than the command's first, or an undeclared collection."""
+        """Raises `InvalidInput` for another scope than the command's first, `Undeclared`."""
         ...
 
     def ids(self, collection: str, scope: str) -> Iterator[str]:
@@ -182,20 +186,20 @@ class AppContract:
     spaces: Mapping[str, SpaceContract]
 
     def collection(self, name: str) -> CollectionContract:
-        """Raises `InvalidInput` for an undeclared name."""
+        """Raises `Undeclared`."""
         for space in self.spaces.values():
             if name in space.collections:
                 return space.collections[name]
         known = ", ".join(sorted(c for s in self.spaces.values() for c in s.collections)) or "none"
-        raise InvalidInput("collection", f"{name!r} is not declared by app {self.name!r}; declared: {known}")
+        raise Undeclared("collection", f"{name!r} is not declared by app {self.name!r}; declared: {known}")
 
     def command(self, name: str) -> CommandContract:
-        """Raises `InvalidInput` for an undeclared name."""
+        """Raises `Undeclared`."""
         for space in self.spaces.values():
             if name in space.commands:
                 return space.commands[name]
         known = ", ".join(sorted(c for s in self.spaces.values() for c in s.commands)) or "none"
-        raise InvalidInput("command", f"{name!r} is not declared by app {self.name!r}; declared: {known}")
+        raise Undeclared("command", f"{name!r} is not declared by app {self.name!r}; declared: {known}")
 
 
 class Declared(Protocol):

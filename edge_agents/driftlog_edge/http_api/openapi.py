@@ -41,7 +41,7 @@ _BODIES = {
     "422": "`invalid`, naming the field",
 }
 _READS = {
-    "404": "`not_found`",
+    "404": "`not_found`; `not_held`: of a scope that is not held here; `undeclared`: this release has no such collection",
     "409": "`not_readable`: what is known of it is of a newer release than this agent's",
     "410": "`deleted`; `wiped`: the operator had this replica erased",
     "422": "`invalid`, naming the field",
@@ -49,7 +49,7 @@ _READS = {
     "504": "`timeout`",
 }
 _WRITES = {
-    "404": "`not_found`: not declared",
+    "404": "`undeclared`: this release has no such command or collection; `not_found`: no such conflict or command to decide",
     "409": "`refused`, with the app's own code in `app_code`; `not_readable`: of a newer release than this agent's",
     "410": "`deleted`; `wiped`: the operator had this replica erased",
     "413": "`too_large`",

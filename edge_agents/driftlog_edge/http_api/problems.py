@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from driftlog_crdt import AlgebraError, TooLarge
 from driftlog_edge.errors import EdgeError, TimedOut
-from driftlog_schemas.contract import InvalidInput, Refused
+from driftlog_schemas.contract import InvalidInput, Refused, Undeclared
 
 log = structlog.get_logger()
 
@@ -54,10 +54,12 @@ def install(api: FastAPI) -> None:
     async def refused(request: Request, error: Refused) -> JSONResponse:
         return problem(409, "refused", "The app's rules refuse this", error.reason or error.code, app_code=error.code)
 
+    @api.exception_handler(Undeclared)
+    async def undeclared(request: Request, error: Undeclared) -> JSONResponse:
+        return problem(404, "undeclared", "This release does not declare it", error.message, field=error.field)
+
     @api.exception_handler(InvalidInput)
     async def invalid(request: Request, error: InvalidInput) -> JSONResponse:
-        if error.field in ("command", "collection") and "is not declared" in error.message:
-            return problem(404, "not_found", "Not declared", error.message, field=error.field)
         return problem(422, "invalid", "The input cannot be used", error.message, field=error.field)
 
     @api.exception_handler(AlgebraError)

@@ -11,7 +11,7 @@ from driftlog_edge.ports import Family, Place, Record
 from driftlog_edge.store.cursors import cursor_of, moved
 from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.journal import Journal
-from driftlog_schemas.contract import InvalidInput
+from driftlog_schemas.contract import Undeclared
 from driftlog_schemas.messages import Conflict
 from driftlog_schemas.record_codecs import RecordCodecs
 
@@ -40,7 +40,7 @@ class Disputes:
     def _lies_in(self, conflict: Conflict, space: str, partition: int) -> bool:
         try:
             return self._generations.place(conflict.document.collection, conflict.document.scope) == (space, partition)
-        except InvalidInput:  # of a collection that this release does not declare
+        except Undeclared:  # of another release
             return False
 
     def read(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:

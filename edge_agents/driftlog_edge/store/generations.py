@@ -84,7 +84,7 @@ class Generations:
         self._contract = contract
 
     def place(self, collection: str, scope: str) -> tuple[str, int]:
-        """(space, partition). Raises `InvalidInput` for an undeclared collection."""
+        """(space, partition). Raises `Undeclared`."""
         space = self._contract.spaces[self._contract.collection(collection).space]
         return space.name, partition_of(scope, space.partitions)
 

@@ -40,7 +40,7 @@ class Shown:
         journal.on_rollback(self._forget)
 
     def get(self, document: DocumentId) -> View:
-        """The view to show. Raises `InvalidInput` for an undeclared collection."""
+        """The view to show. Raises `Undeclared`."""
         key = document_key(document)
         if key not in self._waiting and not self._swaps:
             return self._views.get(document)

@@ -69,11 +69,11 @@ class Views:
         journal.on_rollback(self.forget_all)
 
     def collection(self, name: str) -> CollectionContract:
-        """Raises `InvalidInput` for an undeclared one."""
+        """Raises `Undeclared`."""
         return self._contract.collection(name)
 
     def get(self, document: DocumentId) -> View:
-        """The view; of an empty document when there is none. Raises `InvalidInput` for an undeclared collection."""
+        """The view; of an empty document when there is none. Raises `Undeclared`."""
         key = document_key(document)
         view = self._young.get(key)
         if view is not None:

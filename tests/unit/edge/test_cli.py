@@ -110,7 +110,7 @@ def test_watch_takes_up_after_an_event_and_prints_a_line_for_each(url: str) -> N
     ("words", "told"),
     [
         (("get", "Stock", "s1", "nothing"), "not_found: there is no Stock/s1/nothing here"),
-        (("get", "Nonsense", "s1", "tea"), "not_found: 'Nonsense' is not declared"),
+        (("get", "Nonsense", "s1", "tea"), "undeclared: 'Nonsense' is not declared"),
         (("do", "sell", "store=s1", "sku=none", "qty=1"), "refused: 0 left"),
         (("do", "receive", "store=s1", "sku=tea"), "invalid: qty"),
         (("do", "receive", "store=elsewhere", "sku=tea", "qty=1"), "invalid: this device does not hold scope"),

@@ -147,21 +147,38 @@ async def test_a_body_that_is_no_json_is_invalid(http: httpx.AsyncClient) -> Non
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/commands/nonsense"),
         ("GET", "/v1/commands/nonsense"),
         ("GET", "/v1/documents/Stock/s1/nothing"),
-        ("GET", "/v1/documents/Nonsense/s1/tea"),
-        ("GET", "/v1/documents/Nonsense/s1"),
-        ("POST", "/v1/documents/Nonsense/s1/tea"),
         ("GET", "/v1/conflicts/nonsense"),
         ("POST", "/v1/conflicts/nonsense/resolve"),
-        ("GET", "/v1/watch?collection=Nonsense"),
         ("GET", "/v2/anything"),
     ],
 )
 async def test_what_is_not_there_is_not_found(http: httpx.AsyncClient, method: str, path: str) -> None:
-    body: Any = [{"op": "delete"}] if "documents" in path else {"accept": True} if "resolve" in path else {}
-    problem(await http.request(method, path, json=body if method == "POST" else None), 404, "not_found")
+    body = {"accept": True} if method == "POST" else None
+    problem(await http.request(method, path, json=body), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "field"),
+    [
+        ("POST", "/v1/commands/nonsense", "command"),
+        ("GET", "/v1/documents/Nonsense/s1/tea", "collection"),
+        ("GET", "/v1/documents/Nonsense/s1", "collection"),
+        ("POST", "/v1/documents/Nonsense/s1/tea", "collection"),
+        ("GET", "/v1/watch?collection=Nonsense", "collection"),
+    ],
+)
+async def test_what_this_release_does_not_declare_has_a_code_of_its_own(
+    http: httpx.AsyncClient, method: str, path: str, field: str
+) -> None:
+    """Another release may declare it: that is no word on whether there is such a document."""
+    body: Any = [{"op": "delete"}] if "documents" in path else {}
+    answer = await http.request(method, path, json=body if method == "POST" else None)
+    assert problem(answer, 404, "undeclared")["field"] == field
+    described = (await http.get("/openapi.json")).json()["paths"]
+    template = {"command": "/v1/commands/{name}", "collection": "/v1/documents/{collection}/{scope}/{id}"}[field]
+    assert "`undeclared`" in described[template][method.lower()]["responses"]["404"]["description"]
 
 
 async def test_too_much_is_too_large_and_changes_nothing(http: httpx.AsyncClient) -> None:
