@@ -287,10 +287,16 @@ class EdgeAgent:
         """Documents of one scope in id order, from after `after`; deleted ones are passed over."""
         return self._reader.page(self._collection(kind), scope, limit, after)
 
-    def watch(self, kind: type[DocumentClass] | str = "", scope: str = "", last_id: str = "") -> AsyncIterator[Change]:
-        """Changes of a collection and scope (empty for all), from now or after the event `last_id`."""
+    def watch(
+        self,
+        kind: type[DocumentClass] | str = "",
+        scope: str = "",
+        last_id: str = "",
+        seconds: float | None = None,
+    ) -> AsyncIterator[Change]:
+        """Changes of a collection and scope (empty for all), from now or after the event `last_id`; for so long, or for ever."""
         self.require_there()
-        return self.watchers.watch(self._collection(kind) if kind else "", scope, last_id)
+        return self.watchers.watch(self._collection(kind) if kind else "", scope, last_id, seconds)
 
     def _collection(self, kind: type[DocumentClass] | str) -> str:
         return self.contract.collection(kind if isinstance(kind, str) else kind.__driftlog__.name).name

@@ -1,7 +1,8 @@
 """Who wants to know when a document changes, and what they missed.
 
 The last changes are kept in a bounded window, so that a watcher that comes back with the id of its last event gets what it
-missed, or is told to read everything again (`resync`). A watcher that does not keep up gets the same.
+missed, or is told to read everything again (`resync`). A watcher that does not keep up gets the same. Who watches for a while and comes back, by
+choice or because the connection broke, misses nothing: it knows an id from the beginning.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from driftlog_schemas.identity import DocumentId
 
 WINDOW = 10_000
 QUEUE = 1_000
+MAX_DIGITS = 18
+"""Of the number in an event's id; what has more was never given out."""
 
 
 class Change(NamedTuple):
@@ -56,18 +59,26 @@ class Watchers:
         for queue in self._queues:
             _emptied(queue).put_nowait(None)
 
-    def watch(self, collection: str = "", scope: str = "", last_id: str = "") -> AsyncIterator[Change]:
-        """Changes from now, or from after `last_id`, of a collection and scope (empty for all)."""
-        return self._watch(collection, scope, last_id or self._id(self._count))
+    @property
+    def now(self) -> str:
+        """The id after which what is new comes."""
+        return self._id(self._count)
 
-    async def _watch(self, collection: str, scope: str, last_id: str) -> AsyncIterator[Change]:
+    def watch(
+        self, collection: str = "", scope: str = "", last_id: str = "", seconds: float | None = None
+    ) -> AsyncIterator[Change]:
+        """Changes from now, or from after `last_id`, of a collection and scope (empty for all), for so long (None: for ever)."""
+        return self._watch(collection, scope, last_id or self.now, seconds)
+
+    async def _watch(self, collection: str, scope: str, last_id: str, seconds: float | None) -> AsyncIterator[Change]:
+        end = None if seconds is None else asyncio.get_running_loop().time() + seconds
         queue: asyncio.Queue[Change | None] = asyncio.Queue(QUEUE)
         self._queues.add(queue)  # before looking back, so that nothing falls between what was missed and what comes
         try:
             for change in self._missed(last_id):
                 if _wanted(change, collection, scope):
                     yield change
-            while (following := await queue.get()) is not None:
+            while (following := await _next(queue, end)) is not None:
                 if _wanted(following, collection, scope):
                     yield following
         finally:
@@ -76,7 +87,8 @@ class Watchers:
     def _missed(self, last_id: str) -> list[Change]:
         life, _, number = last_id.rpartition("-")
         oldest = self._window[0][0] if self._window else self._count + 1
-        if life != self._life or not number.isdecimal() or int(number) + 1 < oldest:
+        known = life == self._life and number.isdecimal() and len(number) <= MAX_DIGITS
+        if not known or int(number) + 1 < oldest:
             return [Change(self._id(self._count), None)]
         return [Change(self._id(n), document) for n, document in self._window if n > int(number)]
 
@@ -89,6 +101,15 @@ def _wanted(change: Change, collection: str, scope: str) -> bool:
     return document is None or (
         (not collection or document.collection == collection) and (not scope or document.scope == scope)
     )
+
+
+async def _next(queue: asyncio.Queue[Change | None], end: float | None) -> Change | None:
+    """What comes next; None at the end of the watch."""
+    try:
+        async with asyncio.timeout_at(end):
+            return await queue.get()
+    except TimeoutError:
+        return None
 
 
 def _emptied(queue: asyncio.Queue[Change | None]) -> asyncio.Queue[Change | None]:

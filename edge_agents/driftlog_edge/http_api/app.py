@@ -176,15 +176,29 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
     @api.get(
         "/v1/watch",
         response_class=EventSourceResponse,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {"text/event-stream": {"schema": openapi.EVENT}}}},
     )
     async def watch(
-        collection: str = "", scope: str = "", last_event_id: Annotated[str, Header()] = ""
+        collection: str = "",
+        scope: str = "",
+        timeout: Annotated[  # noqa: ASYNC109  # as above
+            str, Query(description="The answer ends by itself after so long; without it, it does not end.")
+        ] = "",
+        last_event_id: Annotated[
+            str, Header(description="The last id that was seen. What was missed since comes first.")
+        ] = "",
     ) -> EventSourceResponse:
-        """One event per changed document; `resync` means: read everything again."""
+        """One event per changed document; `resync` means: read everything again.
+
+        An id comes at once, before any change: who comes back with the last one misses nothing.
+        """
+        since = last_event_id or agent.watchers.now
+        changes = agent.watch(collection, scope, since, seconds(timeout, "timeout") if timeout else None)
 
         async def events() -> AsyncIterator[ServerSentEvent]:
-            async for change in agent.watch(collection, scope, last_event_id):
+            if not last_event_id:
+                yield ServerSentEvent(id=since)
+            async for change in changes:
                 if change.document is None:
                     yield ServerSentEvent(data="{}", event="resync", id=change.id)
                     continue
@@ -192,9 +206,6 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
                 text = json.dumps({"collection": collection_, "scope": scope_, "id": id_})
                 yield ServerSentEvent(data=text, event="change", id=change.id)
 
-        agent.require_there()  # before the answer begins
-        if collection:
-            agent.contract.collection(collection)
         return EventSourceResponse(events())
 
 

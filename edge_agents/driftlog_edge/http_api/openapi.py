@@ -31,6 +31,19 @@ _PROBLEM = {
         "command_id": {"type": "string", "description": "With code `timeout`: the command, which stands."},
     },
 }
+EVENT = {
+    "type": "object",
+    "description": "One server-sent event, its fields by name.",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "For `Last-Event-ID`."},
+        "event": {"enum": ["change", "resync"]},
+        "data": {
+            "type": "string",
+            "description": "JSON: the changed document's collection, scope and id; of a resync `{}`.",
+        },
+    },
+}
 _ALL = {
     "401": "`unauthorized`: without the agent's token; not over a unix socket",
     "403": "`forbidden_origin`: under another name than the agent's, or from a web page",
@@ -86,11 +99,11 @@ def _described(document: dict[str, Any], contract: AppContract) -> dict[str, Any
     paths = document["paths"]
     for path, operations in paths.items():
         for method, operation in operations.items():
-            if path.startswith("/v1"):
-                _add_problems(operation, _ALL)
-                _add_problems(operation, _BODIES | _WRITES if method in ("post", "put") else _READS)
             if path not in OPEN_PATHS:
+                _add_problems(operation, _ALL)
                 operation["security"] = [{"token": []}]
+            if path.startswith("/v1"):
+                _add_problems(operation, _BODIES | _WRITES if method in ("post", "put") else _READS)
     for space in contract.spaces.values():
         for command in space.commands.values():
             operation = _command(paths[GENERIC]["post"], command, schemas)

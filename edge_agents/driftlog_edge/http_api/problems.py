@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from driftlog_crdt import AlgebraError, TooLarge
 from driftlog_edge.errors import EdgeError, TimedOut
@@ -84,4 +85,18 @@ def install(api: FastAPI) -> None:
         if error.status_code == 400:  # a body that cannot be parsed
             return problem(422, "invalid", "The input cannot be used", str(error.detail), field="body")
         code = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(error.status_code, "failed")
-        return problem(error.status_code, code, "Not possible", str(error.detail))
+        answer = problem(error.status_code, code, "Not possible", str(error.detail))
+        if error.status_code == 405:
+            answer.headers["allow"] = ", ".join(sorted(_methods(api, request)))
+        return answer
+
+
+def _methods(api: FastAPI, request: Request) -> set[str]:
+    """What can be done with a path. Several routes may share it, and the framework names the methods of one."""
+    routes = (route for route in api.routes if isinstance(route, Route))
+    return {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from driftlog_edge.asking.answers import Answer, Reading
 from driftlog_edge.store.op_log import Line
@@ -139,7 +139,7 @@ class OfflineIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    offline: bool
+    offline: StrictBool
 
 
 class ReviewIn(BaseModel):
@@ -147,8 +147,8 @@ class ReviewIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    apply: bool = False
-    drop: bool = False
+    apply: StrictBool = False
+    drop: StrictBool = False
 
     @model_validator(mode="after")
     def _one(self) -> ReviewIn:

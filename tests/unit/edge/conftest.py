@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import uvicorn
 
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api import build
+from driftlog_edge.http_api.access import Access, Doorkeeper
+from driftlog_edge.http_api.connections import BoundedProtocol
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
@@ -90,8 +93,14 @@ async def http(agent: EdgeAgent) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An agent on a loopback port, beside an in-process cloud."""
-    folder: Path = tmp_path_factory.mktemp("edge")
+    """An agent on a loopback port, beside an in-process cloud; it asks for no token."""
+    with served(tmp_path_factory.mktemp("edge"), Access()) as address:
+        yield address
+
+
+@contextmanager
+def served(folder: Path, access: Access) -> Iterator[str]:
+    """The API of an agent in another thread, as `driftlog edge run` serves it; its address."""
     Identity.create("store-1").save(folder / "identity.json")
     config = EdgeConfig(data_dir=folder / "data", identity=folder / "identity.json", scopes=["s1", "s2"])
     ready, server = threading.Event(), []
@@ -101,7 +110,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     async def serve() -> None:
         ids = FixedIds()
         async with EdgeAgent(app, config, route=CloudRoute(Cloud(ids)), ids=ids) as agent:
-            settings = uvicorn.Config(build(agent), port=0, log_config=None, timeout_graceful_shutdown=1)
+            settings = uvicorn.Config(
+                Doorkeeper(build(agent), access),
+                port=0,
+                http=BoundedProtocol,
+                ws="none",
+                log_config=None,
+                timeout_graceful_shutdown=1,
+            )
             server.append(uvicorn.Server(settings))
             running = asyncio.create_task(server[0].serve())
             while not server[0].started:  # noqa: ASYNC110  # the server has no event for it

@@ -438,7 +438,7 @@ class Listener:
         found: dict[str, str] = {}
         while True:
             line = await asyncio.wait_for(self._lines.get(), 10)
-            if not line and found:
+            if not line and "data" in found:
                 return found
             name, colon, value = line.partition(":")
             if colon and name:
@@ -461,6 +461,21 @@ async def test_a_watcher_hears_of_each_changed_document_and_resumes(http: httpx.
         assert json.loads(missed["data"])["id"] == "coffee"
     async with Listener(agent, last_id="another-life-7") as listener:
         assert (await listener.event())["event"] == "resync"
+
+
+async def test_a_watch_with_an_end_is_an_answer_like_any_other_and_nothing_is_missed_between_two(
+    http: httpx.AsyncClient, agent: EdgeAgent
+) -> None:
+    await agent.offline()
+    nothing_new = await http.get("/v1/watch?scope=s1&timeout=0s")
+    name, _, since = nothing_new.text.strip().partition(": ")
+    assert (nothing_new.status_code, name) == (200, "id")
+    await receive(http)
+    heard = await http.get("/v1/watch?scope=s1&timeout=0s", headers={"Last-Event-ID": since})
+    assert [line for line in heard.text.splitlines() if line.startswith("data: ")] == [
+        'data: {"collection": "Stock", "scope": "s1", "id": "tea"}'
+    ]
+    assert problem(await http.get("/v1/watch?timeout=soon"), 422, "invalid")["field"] == "timeout"
 
 
 # -- operations

@@ -56,7 +56,7 @@ async def test_who_comes_back_gets_what_was_missed_by_the_same_filter_and_then_w
     assert await following(watch, 1) == [Change("a-4", TEA)]
 
 
-@pytest.mark.parametrize("last_id", ["b-1", "nonsense", "a-", "a-x"])
+@pytest.mark.parametrize("last_id", ["b-1", "nonsense", "a-", "a-x", "a-" + "9" * 5000])
 async def test_an_id_of_another_life_means_read_everything_again(last_id: str) -> None:
     watchers = Watchers("a")
     watchers.changed(TEA)
@@ -98,6 +98,15 @@ async def test_watches_end_when_the_agent_does_and_leave_nothing_behind() -> Non
     watchers.close()
     assert [c.document for c in await asyncio.wait_for(task, 5)] in ([TEA], [])
     assert not watchers._queues
+
+
+async def test_a_watch_for_a_while_ends_and_who_comes_back_misses_nothing() -> None:
+    watchers = Watchers("a")
+    since = watchers.now
+    assert [change async for change in watchers.watch("Stock", "", since, seconds=0.0)] == []
+    assert not watchers._queues
+    watchers.changed(TEA)
+    assert [change async for change in watchers.watch("Stock", "", since, seconds=0.0)] == [Change("a-1", TEA)]
 
 
 def test_a_session_remembers_the_most_seen_of_each_document() -> None:
