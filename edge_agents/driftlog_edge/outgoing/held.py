@@ -101,12 +101,11 @@ class Held:
         self._pauses[partition] = _Pause(now + seconds, seconds)
 
     def tick(self, now: float) -> None:
-        """Begin the rounds that are due."""
+        """Begin the rounds that are due; at once where nobody knows of a pause, as after a seal that the disk refused."""
         for partition, pause in list(self._pauses.items()):
-            if pause.due <= now:
-                self.release({partition})
             if pause.due + pause.seconds <= now:
                 del self._pauses[partition]
+        self.release({p for p in self._queues if p not in self._pauses or self._pauses[p].due <= now})
 
     def at_once(self) -> None:
         """The reason may be gone: no pause counts any more."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from driftlog_edge.errors import DiskFull
 from driftlog_edge.outgoing.held import CAP_SECONDS, PAUSE_SECONDS
 from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.ports import Sealed
@@ -89,6 +90,21 @@ def test_after_a_round_that_was_taken_the_first_pause_is_short_again(replica: Re
     replica.do("receive", "d", store=LOW, sku="tea", qty=1)
     assert in_vain(replica, cloud, now)
     assert in_vain(replica, cloud, now + 1 + PAUSE_SECONDS)
+
+
+def test_what_could_not_be_sealed_again_goes_as_soon_as_it_can(replica: Replica, cloud: Cloud) -> None:
+    cloud.rejects = {"c": "undeclared"}
+    replica.do("receive", "c", store=LOW, sku="tea", qty=1)
+    in_vain(replica, cloud, 0.0)
+    now = 1 + PAUSE_SECONDS
+    replica.shipper.tick(now)
+    replica.store.full = True
+    with pytest.raises(DiskFull):
+        replica.ship()
+    replica.store.full = False
+
+    replica.shipper.tick(now + PAUSE_SECONDS)
+    assert commands(replica, replica.ship()) == ["c"]
 
 
 def test_what_one_partition_holds_holds_up_no_other(replica: Replica, cloud: Cloud) -> None:

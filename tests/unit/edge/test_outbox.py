@@ -220,7 +220,7 @@ def sums(replica: Replica) -> tuple[object, ...]:
     """All that is counted of what waits."""
     outbox, backlog = replica.outbox, replica.views.backlog
     return (
-        *(outbox._waiting, outbox._bytes, +outbox._held),
+        *(outbox._waiting, outbox._bytes, outbox.held._queues),
         *(outbox.sealed.commands, outbox.sealed.bytes),
         *(len(backlog), backlog.after(0, 10_000), backlog._first, backlog._last),
     )
