@@ -242,7 +242,7 @@ class WorkerHost:
         loop = asyncio.get_running_loop()
         stores = await loop.run_in_executor(None, self._open, partitions, dict(pump.open_stores()))
         self._recovered = await loop.run_in_executor(None, self._recovery.recover, stores)
-        await pump.know_devices()
+        await pump.admitting.know_devices()
         pump.assign(stores, self._recovered)
         self.health.owned = partitions
         self.metrics.recoveries.inc()

@@ -21,7 +21,7 @@ from faust.types import TP
 
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.messages import ChainRow
-from driftlog_streams.core.admission import UNKNOWN, Admission, Refusal, admit
+from driftlog_streams.core.admission import Admission
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
@@ -30,7 +30,8 @@ from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import DEFAULT_BYTES, CacheRoom, StateCache
 from driftlog_streams.core.trial import Watch
 from driftlog_streams.errors import DeliveryFailed, OrderBroken
-from driftlog_streams.faust_driver.append_time import TimesCheck, append_ms, timed
+from driftlog_streams.faust_driver.admitting import Admitting
+from driftlog_streams.faust_driver.append_time import append_ms
 from driftlog_streams.faust_driver.gathered import Gathered
 from driftlog_streams.faust_driver.held_back import HeldBack
 from driftlog_streams.faust_driver.mender import Mender, Reader
@@ -39,7 +40,6 @@ from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.registry.device_view import DeviceView
-from driftlog_streams.registry.doubt import Doubts
 from driftlog_streams.telling.metrics import WorkerMetrics
 
 log = structlog.get_logger()
@@ -72,8 +72,7 @@ class MergePump:
         self._rules = rules
         self._devices = devices
         self._watch_guards = watch_guards
-        self._doubts = Doubts(devices.catch_up)
-        self._times = TimesCheck(require_times)
+        self.admitting = Admitting(rules, devices, require_times, self._log_ends)
         self._publisher = publisher
         self._pulse = pulse
         self._metrics = metrics
@@ -154,7 +153,7 @@ class MergePump:
         self.mender.forget()
         self._mergers.clear()
         self._next.clear()
-        self._doubts.forget()
+        self.admitting.forget()
         self._held.forget()
         self._gathered.left()
         self._metrics.parked.set(0)
@@ -164,37 +163,14 @@ class MergePump:
 
     # -- merging
 
-    async def know_devices(self) -> None:
-        """Know everything that counts by now of who may write. Raises `DevicesUnknown`."""
-        if not self._devices.vouches:
-            await asyncio.get_running_loop().run_in_executor(None, self._devices.catch_up)
-
-    def admit(self, message: Any) -> Admission:
-        """Decide on a record's batch."""
-        if not timed(message):
-            return Refusal("untimed", "the time in this record is its writer's, not the broker's")
-        return admit(message.value, append_ms(message), message.partition, self._rules, self._devices)
-
     async def take(self, event: Any) -> None:
         """Merge a record, now or when its schema is known. Raises `DevicesUnknown`, `TopicProblem`."""
         if not self._held.take(event):
             await self._go_on(event)
 
     async def _go_on(self, event: Any) -> None:
-        self.process(event, await self.decide(event.message))
+        self.process(event, await self.admitting.decide(event.message))
         self._room.set()
-
-    async def decide(self, message: Any) -> Admission:
-        """The same, with what has to be known first. Raises `DevicesUnknown`, `TopicProblem`."""
-        await self.know_devices()
-        if not timed(message):
-            await self._times.untimed()
-        admission = self.admit(message)
-        if isinstance(admission, Refusal) and admission.code in UNKNOWN:
-            if not self._doubts.settled(message.tp, message.offset):
-                await self._doubts.settle(lambda: self._log_ends(message))
-            admission = self.admit(message)
-        return admission
 
     def _log_ends(self, message: Any) -> dict[Hashable, int]:
         """How far the log is known to be, at least to this record."""

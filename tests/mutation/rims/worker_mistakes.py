@@ -271,7 +271,7 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: an unknown device is refused unasked",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/admitting.py",
         "and admission.code in UNKNOWN",
         "and False",
         FLIGHTS,
@@ -494,21 +494,21 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: batches are admitted with knowledge that is too old",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/admitting.py",
         "if not self._devices.vouches:",
         "if False:",
         VOUCHING,
     ),
     Mistake(
         "worker: a stranger is refused without asking",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/admitting.py",
         "if not self._doubts.settled(message.tp, message.offset):",
         "if False:",
         FLIGHTS,
     ),
     Mistake(
         "worker: every stranger costs a question",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/admitting.py",
         "if not self._doubts.settled(message.tp, message.offset):",
         "if True:",
         VOUCHING,
@@ -523,7 +523,7 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: what waits is taken over with knowledge that is too old",
         f"{DRIVER}/host.py",
-        "        await pump.know_devices()\n",
+        "        await pump.admitting.know_devices()\n",
         "",
         VOUCHING,
     ),

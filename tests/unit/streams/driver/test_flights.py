@@ -141,10 +141,10 @@ async def test_what_is_merged_but_did_not_leave_is_forgotten_with_its_partition(
     await life.own(0)
     sell(lives, 1, 2)
     first, second = [m async for _, m in life.consumer.getmany(1.0)]
-    life.pump.process(_event(first, []), life.pump.admit(first))
+    life.pump.process(_event(first, []), life.pump.admitting.admit(first))
     await life.host._revoked(life.host.app, set())
     events: list[str] = []
-    life.pump.process(_event(second, events), life.pump.admit(second))
+    life.pump.process(_event(second, events), life.pump.admitting.admit(second))
     assert events == []
 
     await life.own(0)
@@ -160,7 +160,7 @@ async def test_an_event_of_an_older_generation_is_neither_merged_nor_acknowledge
     (message,) = [m async for _, m in life.consumer.getmany(1.0)]
     message.generation_id -= 1
     events: list[str] = []
-    life.pump.process(_event(message, events), life.pump.admit(message))
+    life.pump.process(_event(message, events), life.pump.admitting.admit(message))
 
     assert events == [] and life.pump._mergers[0].work.empty
 
@@ -175,11 +175,11 @@ async def test_a_record_out_of_its_order_is_old_news_or_the_end(
     messages = [m async for _, m in life.consumer.getmany(1.0)]
     events: list[str] = []
     first = messages[0]
-    life.pump.process(_event(first, []), life.pump.admit(first))
+    life.pump.process(_event(first, []), life.pump.admitting.admit(first))
     merged = life.pump._mergers[0].work.ops
     message = messages[offset]
     try:
-        life.pump.process(_event(message, events), life.pump.admit(message))
+        life.pump.process(_event(message, events), life.pump.admitting.admit(message))
     except Died:
         assert isinstance(lives.deaths[0], OrderBroken)
     assert bool(lives.deaths) == dies

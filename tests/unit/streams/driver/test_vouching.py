@@ -137,7 +137,7 @@ def message(stored: Stored, kind: int) -> SimpleNamespace:
 
 async def decided(life: Life, lives: Lives, kind: int) -> Any:
     sell(lives, 1)
-    return await life.pump.decide(message(lives.broker.read(OPS, 0)[-1], kind))
+    return await life.pump.admitting.decide(message(lives.broker.read(OPS, 0)[-1], kind))
 
 
 async def test_a_writers_own_time_is_not_believed(lives: Lives, untimed: list[str]) -> None:
