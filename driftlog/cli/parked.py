@@ -1,8 +1,8 @@
 """`driftlog parked list|show|retry|drop`: what the cloud has set aside, and why.
 
 A parked command needs nobody: it is merged by itself when the change that it waits for comes, or given back to its device when it has waited
-for as long as a partition remembers. It cannot be dropped: every later change of that replica to those documents builds on it. What is
-quarantined can be given to the workers again, or taken off the list by who has seen it.
+for as long as a partition remembers. A person who knows that it will not come gives it up; that is said in the name of the workers' own
+device, whose key it takes. What is quarantined can be given to the workers again, or taken off the list by who has seen it.
 """
 
 from __future__ import annotations
@@ -27,19 +27,27 @@ from driftlog.cli.terminal import (
     rows,
     told,
 )
+from driftlog_schemas import topics
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
+from driftlog_streams.core.arrival import DROPPED
 from driftlog_streams.core.net import ONE_COMMAND
+from driftlog_streams.reading.giving_up import give_up
 from driftlog_streams.reading.set_aside import QUARANTINED, SetAside, read_set_aside, send_again
 from driftlog_streams.reading.set_aside import drop as drop_seen
+from driftlog_streams.registry.cloud_identity import load_cloud_identity
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Commands that wait for an earlier change, and records that could not be decided. "
     "Example: driftlog parked list --app shop:app",
 )
+CloudIdentity = Annotated[
+    Path | None,
+    typer.Option(envvar="DRIFTLOG_CLOUD_IDENTITY", help="Identity of the workers, to give up a command that waits."),
+]
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `driftlog parked list` has it.")]
 
 
@@ -116,23 +124,46 @@ def retry(
 def drop(
     id: Id,
     app: AppOption,
+    cloud_identity: CloudIdentity = None,
     *,
     settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
-    """Take a quarantined record off the list: you have seen it. Nothing of it is merged by that, and nothing undone.
+    """Take a quarantined record off the list: you have seen it. Or give up a command that waits for a change that will not come.
+
+    Of a quarantined record nothing is merged by that, and nothing undone. A command that is given up is rejected as `dropped`, for good:
+    its device takes its effects back and tells the app. That takes a running worker, and the workers' identity (`driftlog devices enrol-cloud`).
 
     Example: driftlog parked drop 0:1742 --app shop:app
+    Example: driftlog parked drop store-1.k3f7q2w7/12/0197 --app shop:app --cloud-identity cloud.json
     """
     one = _one(id, app, settings, cache)
     if one.what != QUARANTINED:
-        fail(
-            f"{id} waits for an earlier change, and later ones of its device wait for it: it cannot be dropped",
-            "look after its device; what has waited for too long is given back to it",
-        )
+        _give_up(one, cloud_identity, settings, cache, json)
+        return
     drop_seen(settings.kafka, one)
     emit({"id": one.id, "space": one.space}, as_json=json, table=lambda: f"{one.id} is off the list")
+
+
+def _give_up(one: SetAside, path: Path | None, settings: ConnectionSettings, cache: Path, json: bool) -> None:
+    if path is None:
+        fail(
+            f"{one.id} waits for an earlier change: that it is given up is said in the workers' name",
+            "give their identity with --cloud-identity (`driftlog devices enrol-cloud` makes it)",
+        )
+    outcome = give_up(settings.kafka, one, load_cloud_identity(path), CachedRegistry(settings.registry, cache))
+    if outcome is None:
+        fail(
+            f"the word stands in {topics.ops_topic(one.space)}, and no worker has answered yet",
+            "start one: it counts as soon as it is read",
+        )
+    if outcome.code != DROPPED:
+        fail(
+            f"{one.id} is decided already: {outcome.verdict.value} {outcome.code}".rstrip(), "there is nothing to drop"
+        )
+    data = {"id": one.id, "space": one.space, "verdict": outcome.verdict.value, "code": outcome.code}
+    emit(data, as_json=json, table=lambda: f"{one.id} is given up; its device is told {DROPPED!r}")
 
 
 def _read(target: str, settings: ConnectionSettings, cache: Path) -> list[SetAside]:

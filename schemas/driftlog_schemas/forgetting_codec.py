@@ -12,8 +12,10 @@ from driftlog_schemas.messages import Forgetting
 
 MAX_RETIRED = 4096
 SEEN_BYTES = 8
+MAX_DROP = 500
 MAX_PURGE = 2000
 """A group of states has so many null records then, in one flight."""
+_MAX_PARKED_NAME = bounds.MAX_REPLICA + bounds.MAX_COMMAND_ID + len("/9223372036854775807/")
 
 
 def encoded(forgetting: Forgetting) -> dict[str, Any]:
@@ -25,6 +27,7 @@ def encoded(forgetting: Forgetting) -> dict[str, Any]:
         "heirs": [forgetting.retired[replica] for replica in retired],
         "purge": sorted(forgetting.purge),
         "seen": b"".join(forgetting.purge[key] for key in sorted(forgetting.purge)),
+        "drop": list(forgetting.drop),
     }
 
 
@@ -36,7 +39,7 @@ def decoded(record: dict[str, Any]) -> Forgetting:
         key: seen[at : at + SEEN_BYTES]
         for key, at in zip(record["purge"], range(0, len(seen), SEEN_BYTES), strict=True)
     }
-    return Forgetting(record["floor"], retired, purge)
+    return Forgetting(record["floor"], retired, purge, tuple(record["drop"]))
 
 
 def digest_of(vector: Vector) -> bytes:
@@ -46,9 +49,12 @@ def digest_of(vector: Vector) -> bytes:
 
 def check(record: dict[str, Any]) -> None:
     """Raise `OutOfBounds` for what the cloud does not write."""
-    retired, heirs, purge = record["retired"], record["heirs"], record["purge"]
-    if record["floor"] < 0:
+    retired, heirs, purge, drop = record["retired"], record["heirs"], record["purge"], record["drop"]
+    if record["floor"] < -1 or (record["floor"] < 0 and (retired or purge or not drop)):
         raise bounds.OutOfBounds("floor", f"{record['floor']} is no offset")
+    if len(drop) > MAX_DROP or len(set(drop)) < len(drop):
+        raise bounds.OutOfBounds("drop", f"{len(drop)} commands, each once and at most {MAX_DROP}")
+    bounds.check_texts("drop", drop, _MAX_PARKED_NAME, least=1)
     if len(retired) > MAX_RETIRED or len(set(retired)) < len(retired) or len(heirs) != len(retired):
         raise bounds.OutOfBounds(
             "retired", f"{len(retired)} with {len(heirs)} heirs, each once and at most {MAX_RETIRED}"

@@ -46,11 +46,13 @@ class Forgetting:
     """What a partition forgets, as the cloud has written it into the op log; it counts from that record on."""
 
     floor: int
-    """Op offset; whoever had not read up to it is away."""
+    """Op offset; whoever had not read up to it is away. -1 for none: then it only drops."""
     retired: Mapping[str, str] = field(default_factory=dict)
     """Replicas that are over because nothing was heard of them -> the device that inherits their rights, "" for each counter's holder."""
     purge: Mapping[bytes, bytes] = field(default_factory=dict)
     """Keys of deleted documents that go for good -> short digest of the vector with which they do."""
+    drop: tuple[str, ...] = ()
+    """Names of commands that wait and that a person gives up, as `parked_name` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,13 @@ class ParkedCommand:
     offset: int
     batch: int
     body: bytes
+    dropped_at: int = -1
+    """Offset of the record by which a person gave it up. It has no effect then, and stays until its change can be counted as seen."""
+
+
+def parked_name(replica: str, batch: int, command_id: str) -> str:
+    """What names a command that waits."""
+    return f"{replica}/{batch}/{command_id}"
 
 
 @dataclass(frozen=True, slots=True)

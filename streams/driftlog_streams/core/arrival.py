@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from driftlog_schemas.devices import Standing
-from driftlog_schemas.messages import Batch, Command
+from driftlog_schemas.messages import Batch, Command, CommandOutcome, Verdict, parked_name
+
+DROPPED = "dropped"
+"""Code of a command that waited and was given up."""
 
 
 def believed(batch: Batch, offset: int) -> int:
@@ -26,11 +29,19 @@ class Arrival(NamedTuple):
     offset: int
     value: bytes = b""
     """The record as it came; of one that was restored the body that it was kept in."""
+    dropped_at: int = -1
+    """Of one that waits: the record by which a person gave it up."""
 
     @property
     def key(self) -> bytes:
         """Its name among those that wait."""
-        return f"{self.batch.replica}/{self.batch.number}/{self.command.id}".encode()
+        return parked_name(self.batch.replica, self.batch.number, self.command.id).encode()
+
+    def given_up(self, offset: int) -> CommandOutcome | None:
+        """Its verdict at this record, if it was given up before or by it."""
+        if not 0 <= self.dropped_at <= offset:
+            return None
+        return CommandOutcome(self.command.id, Verdict.REJECTED, DROPPED, "a person gave it up while it waited")
 
     @property
     def read(self) -> int:

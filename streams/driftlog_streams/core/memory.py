@@ -110,6 +110,8 @@ class Memory:
 
     def with_entry(self, row: ChainRow, forgetting: Forgetting, offset: int) -> ChainRow:
         """The cloud's row with one more; those go that no record read again can need."""
+        if forgetting.floor < 0:
+            return row  # it gives commands up, and forgets nothing
         known = row.forgot
         last = known[-1] if known else NOTHING
         floor = min(max(forgetting.floor, last.floor), offset)

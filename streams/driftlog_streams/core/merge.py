@@ -13,13 +13,14 @@ import structlog
 
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
 from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId
-from driftlog_schemas.messages import ChainRow, CommandOutcome, ParkedCommand, Verdict
+from driftlog_schemas.messages import ChainEntry, ChainRow, CommandOutcome, ParkedCommand, Verdict
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal
-from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain import Fit, Link
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.decision import Decider, Decision, Effect
+from driftlog_streams.core.enactment import Enactment
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.life_watch import MAX_LIVES, LifeWatch
 from driftlog_streams.core.net import FATAL, Net
@@ -66,6 +67,7 @@ class PartitionMerger:
         """The op offset from which a crash would replay; the rim tells."""
         self.parking = Parking() if parking is None else parking
         self._waiting = Waiting(self.parking, self._decide_again, self._released)
+        self._enactment = Enactment(self._at, self._waiting, self._released)
         self._net = Net(self._at, self._decider(watch), self._waiting)
 
     def _decider(self, watch: Watch) -> Decider:
@@ -151,7 +153,7 @@ class PartitionMerger:
             row = self._at.memory.with_entry(row, batch.forget, link.offset)
         urgent = wide or bool(row.entries[-1].outcomes) or bool(row.ended) or batch.forget is not None
         self._at.write_row(batch.replica, row, urgent=urgent)
-        self._forget(link)
+        self._enactment.carry_out(batch, link.offset)
         self.work.ops += sum([len(c.ops) for c in batch.commands])
 
     def _end_lives(self, link: Link) -> None:
@@ -181,33 +183,27 @@ class PartitionMerger:
             self._at.write_row(replica, row, urgent=False)
             return  # refused when it was first met, and read again after a crash: what counts comes there
         self._end_lives(link)
-        self._forget(link)
+        self._enactment.carry_out(link.batch, link.offset)
         urgent = False
         for arrival in _arrivals(admission, link):
             known = None if entry is None else chain.verdict_of(entry, arrival.command.id)
             if known is None or (self.parking and arrival.key in self.parking):
                 continue  # seen, all of it; or it still waits
+            if known.code == DROPPED:
+                self._wait_again(arrival, entry)
+                continue
             outcome, _ = self._merge_command(arrival, known)
             if known.verdict is Verdict.PARKED:
                 row = chain.decided(row, number, outcome)
                 urgent = True
         self._at.write_row(replica, row, urgent=urgent)
 
-    def _forget(self, link: Link) -> None:
-        """Forget what the cloud says here; read again after a crash, what that has not let through. A late copy says nothing."""
-        forgetting, here = link.batch.forget, self._at.memory.entry(link.offset)
-        if forgetting is None or here is None:
-            return
-        self._at.memory.now = here
-        for replica, heir in forgetting.retired.items():
-            self._at.retire(replica, heir, here)
-        for key, seen in forgetting.purge.items():
-            self._at.purge(key, seen, here.offset)
-        for arrival in self.parking.waiting():
-            if arrival.read < here.floor:
-                self.parking.remove(arrival)
-                self._released(arrival, Decision(_too_long(arrival)))
-        self._waiting.release()
+    def _wait_again(self, arrival: Arrival, entry: ChainEntry | None) -> None:
+        """The row knows that this one was given up later on. Read again after a crash it waits, until the log says so; of a late copy
+        there is nothing left to do.
+        """
+        if entry is not None and arrival.offset == entry.offset:
+            self._merge_command(arrival, None)
 
     def _refuse(self, refusal: Refusal, offset: int, append_ms: int) -> None:
         log.warning("batch refused", code=refusal.code, device=refusal.device_id, reason=refusal.reason, offset=offset)
@@ -260,7 +256,7 @@ class PartitionMerger:
                 outcome = CommandOutcome(outcome.command_id, Verdict.NO_EFFECT, "no_effect", reason)
         elif decision.effect is Effect.SEE:
             self._see(decision.steps)
-        if outcome.verdict is Verdict.REJECTED:
+        if outcome.verdict is Verdict.REJECTED and arrival.dropped_at < 0:
             self.work.rejections += 1
         self._at.keep_decided(arrival, outcome)
         return outcome
@@ -340,11 +336,6 @@ class PartitionMerger:
 def _arrivals(admission: Admitted, link: Link) -> list[Arrival]:
     batch, device = admission.batch, admission.device
     return [Arrival(c, batch, device, link.append_ms, link.offset, admission.value) for c in batch.commands]
-
-
-def _too_long(arrival: Arrival) -> CommandOutcome:
-    reason = "what it waits for has not come for as long as the partition remembers"
-    return CommandOutcome(arrival.command.id, Verdict.DEFERRED, "parked_too_long", reason)
 
 
 def _skew(newest_ms: int, append_ms: int) -> int:

@@ -154,9 +154,13 @@ class Net:
         for arrival in work.parked:
             if arrival.key in parking:
                 parking.remove(arrival)
+        came = {arrival.key for arrival in work.parked}
         for arrival in work.released:
-            if arrival not in work.parked:
+            if arrival.key not in came:
                 known = partition.known(arrival) or partition.decided_before(arrival)
                 parking.add(arrival, self._decider.blocker(arrival, known))
+        for arrival in work.dropped:
+            if arrival.key in parking:
+                parking.replace(arrival)
         for key in work.again:
             partition.publish_again(key)

@@ -39,7 +39,12 @@ class OutcomeRecords:
     def parked(self, arrival: Arrival) -> OutRecord:
         """A command that waits, with what its merge will need."""
         record = ParkedCommand(
-            arrival.device.device_id, arrival.append_ms, arrival.offset, arrival.batch.number, alone(arrival)
+            arrival.device.device_id,
+            arrival.append_ms,
+            arrival.offset,
+            arrival.batch.number,
+            alone(arrival),
+            arrival.dropped_at,
         )
         value = self._codecs.encode_parked(record)
         return OutRecord(topics.parked_topic(self._space), self._partition, arrival.key, value)

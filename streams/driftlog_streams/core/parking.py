@@ -79,6 +79,17 @@ class Parking:
         """Those on this document that wait for a dot of `replica` up to `seen`, in order of arrival."""
         return [a for a in self._queues.get((key, replica), ()) if self._blockers[a.key].seq <= seen]
 
+    def get(self, key: bytes) -> Arrival | None:
+        """The one of this name that waits."""
+        return self._all.get(key)
+
+    def replace(self, arrival: Arrival) -> None:
+        """The one of its name is this now; it waits for what it waited for."""
+        blocker = self._blockers.get(arrival.key)
+        self._unblock(arrival)
+        self._all[arrival.key] = arrival
+        self.block(arrival, blocker)
+
     def waiting(self) -> list[Arrival]:
         """All of them, in order of arrival."""
         return list(self._all.values())

@@ -15,7 +15,7 @@ from driftlog_schemas.forgetting_codec import digest_of
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Forgot, Taken, Verdict
 from driftlog_streams.core import chain, conflicts, taken
-from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.conflict_answers import owners_word
 from driftlog_streams.core.flight import PartitionFlight, seal
@@ -117,11 +117,16 @@ class Partition:
         return True
 
     def known(self, arrival: Arrival) -> CommandOutcome | None:
-        """What became of a command before, by its row; None while it waits or was never met."""
+        """What became of a command that waited, by its row; None while it waits.
+
+        A crash can let the row out ahead of the record that gave a command up: what was given up is known by the command itself.
+        """
         row = self.book.get(arrival.batch.replica)
         entry = None if row is None else chain.entry_of(row, arrival.batch.number)
         known = None if entry is None else chain.verdict_of(entry, arrival.command.id)
-        return None if known is None or known.verdict is Verdict.PARKED else known
+        if known is None or known.verdict is Verdict.PARKED or known.code == DROPPED:
+            return arrival.given_up(self.offset)
+        return known
 
     # -- commands of lives that are over
 
@@ -138,7 +143,8 @@ class Partition:
         root = arrival.command.root
         if root and taken.final(outcome):
             known = self.work.taken.setdefault(root, {})
-            known.setdefault(taken.name_of(outcome.command_id), Taken(arrival.offset, outcome.verdict))
+            at = max(arrival.offset, arrival.dropped_at)
+            known.setdefault(taken.name_of(outcome.command_id), Taken(at, outcome.verdict))
 
     def _write_taken(self) -> None:
         """Once a flight, for a row is copied with each change."""
@@ -150,6 +156,12 @@ class Partition:
         self.work.taken.clear()
 
     # -- documents
+
+    def stands_here(self, batch: Batch) -> bool:
+        """Is the record that is merged now the one by which this batch entered its chain? A late copy is not."""
+        row = self.book.get(batch.replica)
+        entry = None if row is None else chain.entry_of(row, batch.number)
+        return entry is not None and entry.offset == self.offset
 
     def purge(self, key: bytes, seen: bytes, offset: int) -> None:
         """Take a tombstone away, if it still is as it was when that was decided."""

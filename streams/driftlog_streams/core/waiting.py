@@ -38,18 +38,19 @@ class Waiting:
         (command,) = batch.commands
         device = devices.find(parked.device_id)
         standing = (device and device.standing_at(parked.append_ms)) or _departed(parked.device_id)
-        self.parking.add(Arrival(command, batch, standing, parked.append_ms, parked.offset, parked.body))
+        arrival = Arrival(command, batch, standing, parked.append_ms, parked.offset, parked.body, parked.dropped_at)
+        self.parking.add(arrival)
 
     def release(self) -> None:
         """Look at every parked command again, and at what that sets free."""
-        self._settle(self.parking.waiting())
+        self.settle(self.parking.waiting())
 
     def cascade(self) -> None:
         """Look at whom the last merges may have set free."""
         if self.moved:
-            self._settle(self._woken())
+            self.settle(self._woken())
 
-    def _settle(self, candidates: list[Arrival]) -> None:
+    def settle(self, candidates: list[Arrival]) -> None:
         """Decide these and all that they set free. Every turn decides one or blocks it."""
         queue = [(arrival.place, arrival) for arrival in candidates]
         heapq.heapify(queue)

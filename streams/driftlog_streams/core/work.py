@@ -59,6 +59,8 @@ class PartitionWork:
     parked: list[Arrival] = field(default_factory=list)
     released: list[Arrival] = field(default_factory=list)
     """Their tombstones are published when the states are stored, never before."""
+    dropped: list[Arrival] = field(default_factory=list)
+    """Who was given up, as they waited before."""
     again: set[bytes] = field(default_factory=set)
     """Documents published again because somebody else had written over them."""
     answers: int = -1

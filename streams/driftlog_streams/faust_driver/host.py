@@ -20,13 +20,11 @@ import structlog
 from yarl import URL
 
 from driftlog_schemas import topics
-from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.errors import SetupProblem
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.faust_driver.guard_watch import GuardWatch
@@ -40,6 +38,7 @@ from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.past_reader import PastReader
+from driftlog_streams.registry.cloud_identity import load_cloud_identity
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
 from driftlog_streams.settings import WorkerSettings
@@ -59,16 +58,11 @@ def group_id(space: str) -> str:
 
 
 def _cloud_identity(path: Path | None) -> Identity | None:
-    """The workers' own device. Raises `IdentityProblem`, `SetupProblem` for another device's file."""
+    """The workers' own device, where there is one. Raises `IdentityProblem`, `SetupProblem`."""
     if path is None:
         log.warning("nothing is forgotten: this worker has no --cloud-identity (`driftlog devices enrol-cloud`)")
         return None
-    identity = Identity.load(path)
-    if identity.device_id != CLOUD:
-        raise SetupProblem(
-            f"{path} is the identity of {identity.device_id!r}", "make the workers' with `driftlog devices enrol-cloud`"
-        )
-    return identity
+    return load_cloud_identity(path)
 
 
 class WorkerHost:

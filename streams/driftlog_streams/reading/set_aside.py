@@ -2,9 +2,8 @@
 
 A record of the quarantine can be given to the op topic once more: the bytes as they came, in their partition, keyed by their device
 (where that could be read). It is admitted and decided anew there; whatever of it was merged meanwhile is a duplicate. A person who has seen
-one may take it off the list: a word in the quarantine itself says so, and both go with the topic's retention. Nothing here takes a parked
-command away: only the merge knows whether its gap is closed, and later changes of its replica to the same documents would go on waiting
-for what a person removed.
+one may take it off the list: a word in the quarantine itself says so, and both go with the topic's retention. A parked command is not
+taken away here: that it is given up the merge decides, at a record of the op log (`giving_up`).
 """
 
 from __future__ import annotations
@@ -73,28 +72,32 @@ def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, code
 
 def send_again(kafka: KafkaSettings | str, one: SetAside) -> None:
     """Give a record of the quarantine to the op topic again. Raises `DeliveryFailed`."""
-    _produce(kafka, topics.ops_topic(one.space), one.partition, one.device_id, one.record)
+    produce(kafka, topics.ops_topic(one.space), one.partition, one.device_id, one.record)
 
 
 def drop(kafka: KafkaSettings | str, one: SetAside) -> None:
     """Take a record of the quarantine off the list. Raises `DeliveryFailed`."""
     topic, seen = topics.quarantine_topic(one.space), {DROPPED: str(one.offset).encode()}
-    _produce(kafka, topic, one.partition, one.device_id, None, seen)
+    produce(kafka, topic, one.partition, one.device_id, None, seen)
 
 
-def _produce(
+def produce(
     kafka: KafkaSettings | str,
     topic: str,
     partition: int,
     key: str,
     value: bytes | None,
     headers: Mapping[str, bytes] | None = None,
-) -> None:
+) -> int:
+    """Append one record; its offset. Raises `DeliveryFailed`."""
     failures: list[str] = []
+    offsets: list[int] = []
 
     def on_delivery(error: KafkaError | None, message: Message) -> None:
         if error is not None:
             failures.append(error.str())
+        else:
+            offsets.append(message.offset() or 0)
 
     timeout_ms = int(TIMEOUT_SECONDS * 1000)
     producer = Producer({**kafka_at(kafka).client(), "acks": "all", "message.timeout.ms": timeout_ms, "log_level": 0})
@@ -102,6 +105,7 @@ def _produce(
     produce(topic, value, key.encode(), partition, on_delivery, headers=list((headers or {}).items()) or None)
     if producer.flush(TIMEOUT_SECONDS + 1) or failures:
         raise DeliveryFailed(f"the broker did not take the record: {failures or 'no answer'}", "see the broker's log")
+    return offsets[0]
 
 
 def _parked(space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs) -> SetAside | None:
@@ -110,6 +114,8 @@ def _parked(space: str, partition: int, record: ChangelogRecord, codecs: RecordC
         batch = decode_body(parked.body)
         documents = dict.fromkeys("/".join(document) for command in batch.commands for document, _ in command.ops)
         name = record.key.decode()
+        if parked.dropped_at >= 0:
+            return None  # a person has given it up already
     except _UNREADABLE as error:
         _noise(topics.parked_topic(space), record, error)
         return None

@@ -95,7 +95,7 @@ def test_a_quarantined_record_comes_again_as_it_was(shell: Shell, run: LoadRun, 
 
 
 def test_what_a_person_has_seen_leaves_the_list_and_what_waits_does_not(shell: Shell) -> None:
-    shell.run("parked", "drop", WAITS, *APP).assert_failed(1, "it cannot be dropped", "look after its device")
+    shell.run("parked", "drop", WAITS, *APP).assert_failed(1, "in the workers' name", "--cloud-identity")
     assert shell.run("parked", "drop", "1:17", *APP, "--json").data["id"] == "1:17"
     assert [one["id"] for one in shell.run("parked", "list", *APP, "--json").data] == [WAITS]
     shell.run("parked", "drop", "1:17", *APP).assert_failed(1, "nothing of id '1:17'", "parked list")

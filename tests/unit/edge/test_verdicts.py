@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from driftlog_edge.errors import NotFound
 from driftlog_edge.ports import Sealed
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.lives import FOREIGN_DOT, FORKED
@@ -68,6 +69,20 @@ def test_a_parked_command_stays_until_the_row_says_more(replica: Replica, cloud:
 
     pull(replica, cloud, row(replica, sent))
     assert replica.entry("c1").status is Status.MERGED
+    assert replica.outbox.sealed.all() == []
+
+
+def test_a_parked_command_that_is_given_up_is_told_and_its_effects_leave_the_view(
+    replica: Replica, cloud: Cloud
+) -> None:
+    sent = sent_one(replica)
+    pull(replica, cloud, row(replica, sent, CommandOutcome("c1", Verdict.PARKED, "gap")))
+    assert replica.on_hand("tea") == 5
+    pull(replica, cloud, row(replica, sent, CommandOutcome("c1", Verdict.REJECTED, "dropped", "a person gave it up")))
+    entry = replica.entry("c1")
+    assert (entry.status, entry.code) == (Status.REJECTED, "dropped")
+    with pytest.raises(NotFound):
+        replica.on_hand("tea")
     assert replica.outbox.sealed.all() == []
 
 

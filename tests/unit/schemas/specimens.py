@@ -117,7 +117,10 @@ BATCH = Batch(
     "retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1", bytes(range(16)), 40, ("store-1.2", "store-1.3"), 1234500
 )
 FORGETTING = Forgetting(
-    1200000, {"till-7.1": "till-7", "till-8.k3f7q2wp": ""}, {b"Stock/s1/earl%2Fgrey 100%25": bytes(range(8))}
+    1200000,
+    {"till-7.1": "till-7", "till-8.k3f7q2wp": ""},
+    {b"Stock/s1/earl%2Fgrey 100%25": bytes(range(8))},
+    ("till-9.1/7/0200",),
 )
 CLOUD_BATCH = Batch("retail", 5, "cloud.forget", 3, (), prev=bytes(range(16)), floor=3, forget=FORGETTING)
 CHAIN_ROW = ChainRow(
@@ -200,7 +203,7 @@ HEARTBEAT = Heartbeat(
     {"retail/3": 70_000},
 )
 FAREWELL = Farewell("store-1", "5f0c77aa", 3, "store-1.k3f7q2wp", 2, T0).signed(IDENTITY)
-PARKED = ParkedCommand("store-1", T0, 1234567, 42, encode_command(SALE, "retail", "store-1.3"))
+PARKED = ParkedCommand("store-1", T0, 1234567, 42, encode_command(SALE, "retail", "store-1.3"), 1234600)
 
 app = App("shop")
 space = app.space("retail", partitions=8)

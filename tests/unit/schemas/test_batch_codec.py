@@ -142,7 +142,9 @@ FORGET: dict[str, Any] = {
     "heirs": ["till-7"],
     "purge": [b"Stock/s1/tea"],
     "seen": bytes(8),
+    "drop": ["till-7.1/3/sale"],
 }
+NOTHING_BUT: dict[str, Any] = {"floor": -1, "retired": [], "heirs": [], "purge": [], "seen": b""}
 GOOD = encode_body(batch(op(1, context={"store-2.1": 4}), op(2, value="tea"), op(3, value=["tea", {"a": 1}])))
 
 
@@ -234,6 +236,12 @@ def test_a_claimed_length_is_not_believed(count: int) -> None:
         ({"roots": ["store-1.1", "store-1.2"]}, "roots: 2 lives"),
         ({"command_root": pack([1])}, "command_root"),
         ({"forget": FORGET | {"floor": -1}}, "floor"),
+        ({"forget": FORGET | {"floor": -1, "purge": [], "seen": b""}}, "floor"),
+        ({"forget": NOTHING_BUT | {"drop": []}}, "floor"),
+        ({"forget": FORGET | {"drop": ["till-7.1/3/sale"] * 2}}, "drop"),
+        ({"forget": FORGET | {"drop": [f"till-7.1/{n}/sale" for n in range(501)]}}, "drop: 501"),
+        ({"forget": FORGET | {"drop": ["x" * 300]}}, "drop"),
+        ({"forget": FORGET | {"drop": [""]}}, "drop"),
         ({"forget": FORGET | {"heirs": []}}, "retired"),
         ({"forget": FORGET | {"retired": ["till"], "heirs": [""]}}, "retired: '' cannot name"),
         ({"forget": FORGET | {"retired": ["till.UP"], "heirs": [""]}}, "retired: 'till.UP' is no replica"),

@@ -256,6 +256,11 @@ class Cloud:
             replica=CLOUD_REPLICA, number=number, floor=1 << 30, forget=Forgetting(floor, retired or {}, purge)
         )
 
+    def drop(self, *names: str) -> int:
+        """A person gives up what waits under these names; the offset of the record."""
+        self.merge_value(self.batch(replica=CLOUD_REPLICA, floor=1 << 30, forget=Forgetting(-1, drop=names)))
+        return self.end - 1
+
     def forget(self, floor: int, *purged: DocumentId, retired: Mapping[str, str] | None = None) -> int:
         """Append such a record and merge it; its offset."""
         self.merge_value(self.forgetting(floor, *purged, retired=retired))

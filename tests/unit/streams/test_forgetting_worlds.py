@@ -15,7 +15,7 @@ from driftlog_crdt.causal import MOST_FORGOTTEN
 from driftlog_schemas.batch_codec import decode_body
 from driftlog_schemas.forgetting_codec import digest_of
 from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId
-from driftlog_schemas.messages import DocumentOp, Forgetting
+from driftlog_schemas.messages import DocumentOp, Forgetting, Verdict
 from driftlog_streams.core import memory
 from driftlog_streams.core.flight import Stage
 from tests.unit.streams.cloud import Cloud, command, key, stock
@@ -55,7 +55,10 @@ class Writer:
         else:
             op = kind.prepare(view, self.replica, self.world.tick(), "on_hand", "increment", 1)
         kind.apply(view, op)
-        self.world.append(self, document, op)
+        if random.random() < 0.15:
+            self.world.held.append((self, document, op))  # it comes late, or never
+        else:
+            self.world.append(self, document, op)
 
 
 class World:
@@ -68,7 +71,8 @@ class World:
         self.time = 0
         self.lives = 0
         self.writers = [self.born() for _ in range(3)]
-        self.purges = self.refused = self.crashes = 0
+        self.held: list[tuple[Writer, DocumentId, Op]] = []
+        self.purges = self.refused = self.crashes = self.dropped = 0
 
     def tick(self) -> int:
         self.time += 1
@@ -85,8 +89,9 @@ class World:
         value = self.cloud.batch(command(name, DocumentOp(document, op)), replica=writer.replica, read=writer.read)
         self.put(value)
         row = self.cloud.merger._at.book.get(writer.replica)
-        if row is None or row.ended or row.notice is not None or (row.entries and row.entries[-1].outcomes):
-            self.refused += 1  # away, retired, purged, or it waits: the device goes on in a new life, and has read all
+        told = [o for entry in row.entries for o in entry.outcomes if o.verdict is not Verdict.PARKED] if row else []
+        if (row is None or row.ended or row.notice is not None or told) and writer in self.writers:
+            self.refused += 1  # away, retired, purged, dropped: the device goes on in a new life, and has read all
             self.writers[self.writers.index(writer)] = self.born()
 
     def put(self, value: bytes) -> None:
@@ -100,7 +105,9 @@ class World:
         dead = [d for d in DOCUMENTS if cloud.rules.collections["Stock"].type.deleted(cloud.state(d))]
         purge = {key(d): digest_of(cloud.state(d).vector) for d in dead}
         known = cloud.merger.forgotten
-        floor = max(cloud.end - random.choice([0, 1, 5, 30]) - 1, known.forgot[-1].floor if known else 0, 0)
+        floor = max(
+            cloud.end - random.choice([0, 1, 5, 30]) - 1, known.forgot[-1].floor if known and known.forgot else 0, 0
+        )
         if dead and floor < cloud.end - 1 and random.random() < 0.5:
             floor = cloud.end - 1  # a tombstone goes only when it lies below the floor
         elif floor < cloud.end - 1:
@@ -111,6 +118,18 @@ class World:
             random.choice(self.writers).write(random)
         self.purges += bool(purge)
         self.put(value)
+
+    def drop(self) -> None:
+        """A person gives up some of what waits."""
+        waiting = [arrival.key.decode() for arrival in self.cloud.merger.parking.waiting()]
+        if waiting:
+            self.cloud.fly()
+            names = tuple(self.random.sample(waiting, self.random.randint(1, len(waiting))))
+            value = self.cloud.batch(replica=CLOUD_REPLICA, floor=1 << 30, forget=Forgetting(-1, drop=names))
+            if self.random.random() < 0.3:
+                self.random.choice(self.writers).write(self.random)
+            self.put(value)
+            self.dropped += len(names)
 
     def crash(self) -> None:
         """Rows are out, and some of the states or none; what was not acknowledged is read again."""
@@ -140,11 +159,15 @@ class World:
                 writer.write(self.random)
             elif chance < 0.75:
                 writer.catch_up()
-            elif chance < 0.83:
+            elif chance < 0.80:
                 self.forget()
-            elif chance < 0.9:
+            elif chance < 0.88:
+                self.drop()
+            elif chance < 0.90 and self.held:
+                self.append(*self.held.pop(self.random.randrange(len(self.held))))
+            elif chance < 0.93:
                 self.cloud.fly()
-            elif chance < 0.95:
+            elif chance < 0.96:
                 self.crash()
             elif self.log:
                 self.put(self.random.choice(self.log))
@@ -185,6 +208,7 @@ def test_the_worlds_meet_what_they_are_for() -> None:
         world.live()
     assert sum(world.purges for world in worlds) > 20
     assert sum(world.refused for world in worlds) > 20
+    assert sum(world.dropped for world in worlds) > 20
     codes = [
         row.notice.code
         for world in worlds

@@ -1,0 +1,84 @@
+"""What a `Forgetting` does to its partition, where it stands in the log: lives end, tombstones go, what waits is given back or given up.
+
+A command that waits may be *dropped* by a person: what it waits for will not come. It is rejected at this record, for ever, and that is told
+at once. Its changes are counted as seen, without effect, as soon as nothing before them is missing: at once where only a change of
+somebody else was, for a rejected command needs no context; else when its writer's own earlier change comes. Until then it keeps its
+place, so that the writer's later changes do not wait for one that nobody will send again. A change that was missing counts as ever:
+nothing is seen that has not come.
+
+The mark stands in the parked record, with the offset of this one: a chain row that a crash has let out ahead drops nothing before its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from driftlog_schemas.messages import Batch, CommandOutcome, Forgetting, Forgot, Verdict
+from driftlog_streams.core import chain
+from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.decision import Decision
+from driftlog_streams.core.partition import Partition
+from driftlog_streams.core.waiting import Released, Waiting
+
+
+class Enactment:
+    """Of one partition. `released` is told of what is given back."""
+
+    def __init__(self, partition: Partition, waiting: Waiting, released: Released) -> None:
+        self._at = partition
+        self._waiting = waiting
+        self._released = released
+
+    def carry_out(self, batch: Batch, offset: int) -> None:
+        """Do what the cloud says in this record; read again after a crash, what that has not let through. A late copy says nothing."""
+        forgetting = batch.forget
+        if forgetting is None:
+            return
+        here = self._at.memory.entry(offset)
+        if here is not None:
+            self._forget(forgetting, here)
+        if forgetting.drop and self._at.stands_here(batch):
+            self._give_up(forgetting.drop, offset)
+
+    def _forget(self, forgetting: Forgetting, here: Forgot) -> None:
+        parking = self._waiting.parking
+        self._at.memory.now = here
+        for replica, heir in forgetting.retired.items():
+            self._at.retire(replica, heir, here)
+        for key, seen in forgetting.purge.items():
+            self._at.purge(key, seen, here.offset)
+        for arrival in parking.waiting():
+            if arrival.read < here.floor:
+                parking.remove(arrival)
+                self._released(arrival, Decision(_too_long(arrival)))
+        self._waiting.release()
+
+    def _give_up(self, names: Sequence[str], offset: int) -> None:
+        """Drop these, where they still wait."""
+        dropped = []
+        for name in names:
+            arrival = self._waiting.parking.get(name.encode())
+            if arrival is not None and arrival.given_up(offset - 1) is None:
+                dropped.append(self._drop(arrival, offset))
+        self._waiting.settle(dropped)
+
+    def _drop(self, arrival: Arrival, offset: int) -> Arrival:
+        """The command as it waits now. Mark and verdict leave before any state."""
+        at, work = self._at, self._at.work
+        work.dropped.append(arrival)
+        arrival = arrival._replace(dropped_at=offset)
+        self._waiting.parking.replace(arrival)
+        work.outcomes.append(at.records.parked(arrival))
+        outcome = arrival.given_up(offset)
+        assert outcome is not None
+        at.keep_decided(arrival, outcome)
+        work.rejections += 1
+        row = at.book.get(arrival.batch.replica)
+        if row is not None:
+            at.write_row(arrival.batch.replica, chain.decided(row, arrival.batch.number, outcome), urgent=True)
+        return arrival
+
+
+def _too_long(arrival: Arrival) -> CommandOutcome:
+    reason = "what it waits for has not come for as long as the partition remembers"
+    return CommandOutcome(arrival.command.id, Verdict.DEFERRED, "parked_too_long", reason)
