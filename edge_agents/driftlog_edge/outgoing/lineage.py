@@ -2,7 +2,8 @@
 
 A row names the head of the chain by its digest, and every batch names its predecessor. So whoever has the head and the records of the op topic
 walks back from one to the next and knows what the chain holds: neither what was refused on the way nor what a stranger wrote is in it.
-The walk ends at a batch that this folder itself knows to be in the chain, or at the first one.
+A command that stands there several times was put off or refused before it came again, so the newest tells: of the older ones the
+row has forgotten what became of them. The walk ends at a batch that this folder itself knows to be in the chain, or at the first one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> 
     by_digest = {batch_digest(body): body for body in bodies}
     verdicts = {(entry.number, o.command_id): o for entry in row.entries for o in entry.outcomes}
     found: dict[str, tuple[Command, CommandOutcome]] = {}
+    met: set[str] = set()
     at = row.head
     while at not in ours:
         batch = _read(by_digest.pop(at, b""))
@@ -39,8 +41,9 @@ def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> 
             return Lineage(found, False)
         for command in batch.commands:
             outcome = verdicts.get((batch.number, command.id)) or CommandOutcome(command.id, Verdict.ACCEPTED)
-            if outcome.verdict is not Verdict.DEFERRED:  # of that nothing was seen
-                found.setdefault(command.id, (command, outcome))  # the newest: what was refused may have run again
+            if command.id not in met and outcome.verdict is not Verdict.DEFERRED:  # of that nothing was seen
+                found[command.id] = (command, outcome)
+            met.add(command.id)
         if batch.number == 1:
             return Lineage(found, True)
         at = batch.prev
