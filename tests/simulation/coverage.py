@@ -42,6 +42,7 @@ AT_LEAST: Mapping[str, int] = {
     "recovery joined a late state": 2,
     "a worker began on a torn group": 2,
     "a late state ended no group": 10,
+    "somebody else had the last word in retail.conflicts": 20,
     "a worker met a full disk": 50,
     "a command met a full disk": 200,
     "a worker thawed after its session": 50,

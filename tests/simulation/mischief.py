@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from driftlog_crdt import Op
@@ -14,6 +15,7 @@ from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topi
 from tests.simulation.app import EDGES, PARTITIONS, SPACE
 from tests.simulation.clock import HOUR_MS
 from tests.simulation.group import OPS, SESSION_MS
+from tests.simulation.log import LogRecord
 from tests.simulation.scheduler import EPOCH_MS
 
 if TYPE_CHECKING:
@@ -68,7 +70,9 @@ def plan(world: World) -> None:
         for name in EDGES:
             _plan_lines(world, name)
     if faults.freezes:
-        _some(world, 6, "late record", lambda: late_record(world))
+        _some(world, 6, "late record", lambda: late_record(world, scheduler.random.choice(WATCHED)))
+        for topic in WATCHED:  # and once when nobody may come after it
+            scheduler.at(EPOCH_MS + world.length_ms - 1, "late record", lambda t=topic: late_record(world, t))
     if faults.rebalances:
         _some(world, 4, "rebalance", lambda: world.group.rebalance("somebody asked"))
     if faults.compaction:
@@ -161,20 +165,26 @@ def forge(world: World) -> None:
     world.history.situation("a forgery with changes in it was refused")
 
 
-def late_record(world: World) -> None:
+def late_record(world: World, topic: str) -> None:
     """A worker that was cut off long ago writes an older state, row or conflict over a newer one, often the middle of a group that it
     never ends; often nobody lives to see it come.
     """
     scheduler, log = world.scheduler, world.log
-    topic = scheduler.random.choice(WATCHED)
-    partition = scheduler.between(0, PARTITIONS - 1)
-    written = log.history(topic, partition)
-    if not written or world.network.healed:
+    overwritten = [r for p in range(PARTITIONS) for r in _overwritten(log.history(topic, p))]
+    if not overwritten or world.network.healed:
         return
-    old = scheduler.random.choice(written)
+    old = scheduler.random.choice(overwritten)
+    partition = old.partition
     log.append(topic, partition, old.key, old.value, old.headers)
+    world.history.situation(f"somebody else had the last word in {topic}")
     if topic == WATCHED[0] and not groups.parse(old.headers).last:
         world.history.situation("a late state ended no group")
     if scheduler.chance(0.7):
         for worker in world.workers:
             worker.died("killed")
+
+
+def _overwritten(records: Sequence[LogRecord]) -> list[LogRecord]:
+    """Those that say something else than the last one of their key."""
+    last = {record.key: record.value for record in records}
+    return [record for record in records if record.value != last[record.key]]
