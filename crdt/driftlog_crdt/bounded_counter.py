@@ -11,7 +11,8 @@ its writer, a decrement uses up its writer's, a transfer hands some over. With a
 go up* (room): a decrement creates them, an increment uses them, `transfer_room` hands them over. What `initial` leaves to a
 bound belongs to `holder`: one replica, or the device all of whose lives (`holder.life`) may start from it. A life takes from that only
 what its own rights do not cover, and leaves the others what it did not take. The same holds for what lives that are over have left to
-their device: the past gives it to the device's name, and its next life finds it there.
+their device: whoever merges says who is over, and what such a life had left the device's other lives may spend; once it is forgotten, the
+past gives that to the device's name.
 
 State: per replica a row that only it writes: its increments, its decrements, the rights and the room it gave to each other. All
 numbers only grow, in the order of its ops, so `join` is the maximum of each cell.
@@ -20,7 +21,7 @@ Why the bound holds: a replica's rights in its own view are at most its rights i
 the replicas that gave it some, since all that lowers them is its own, and known to it. An op that spends names those givers in its
 context. `permit` refuses in the view, with what is left, and again in the merge: there the rights may be missing that an op
 would have given which was refused, or that another life of the holder has taken, and a forger never had them. The rights of all replicas add up to the distance between value and
-bound, so while none is negative the bound holds.
+bound, so while no device's are negative together the bound holds.
 
 A delete concurrent with a decrement must take both the decrement and the increments that paid for it, so a bounded counter
 stands only in documents where deletes win.
@@ -41,7 +42,8 @@ Source: Balegas et al. 2015, "Extending eventually consistent cloud databases fo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_crdt.causal import PAST, Vector
@@ -114,11 +116,11 @@ class BoundedCounter(FieldType[Rows]):
             )
         _check_amount(op.value[1], op)
 
-    def permit(self, state: Rows, op: Op) -> None:
+    def permit(self, state: Rows, op: Op, over: Container[str] = ()) -> None:
         value: Any = op.value
         amount: int = value[1] if op.kind in _GIVING else value
         goes_down = op.kind in ("decrement", "transfer")
-        left = self.rights(state, op.replica) if goes_down else self.room(state, op.replica)
+        left = self.rights(state, op.replica, over) if goes_down else self.room(state, op.replica, over)
         if left is not None and amount > left:
             verb, what = ("take", "rights") if goes_down else ("add", "room")
             raise BadOperation(
@@ -167,57 +169,72 @@ class BoundedCounter(FieldType[Rows]):
     def value(self, state: Rows) -> int:
         return self.initial + sum(row.sums[0] - row.sums[1] for row in state.values())
 
-    def rights(self, state: Rows, replica: str) -> int | None:
-        """How far `replica` may still go down; None without a lower bound."""
+    def rights(self, state: Rows, replica: str, over: Container[str] = ()) -> int | None:
+        """How far `replica` may still go down, when these are over; None without a lower bound."""
         if self.lower is None:
             return None
         left = state.get(PAST, _NO_ROW).rights
-        return self._share(state, replica, self.initial - self.lower, left, _down) + _down(state, replica)
+        return self._share(state, replica, self.initial - self.lower, left, _down, over) + _down(state, replica)
 
-    def room(self, state: Rows, replica: str) -> int | None:
-        """How far `replica` may still go up; None without an upper bound."""
+    def room(self, state: Rows, replica: str, over: Container[str] = ()) -> int | None:
+        """How far `replica` may still go up, when these are over; None without an upper bound."""
         if self.upper is None:
             return None
         left = state.get(PAST, _NO_ROW).room
-        return self._share(state, replica, self.upper - self.initial, left, _up) + _up(state, replica)
+        return self._share(state, replica, self.upper - self.initial, left, _up, over) + _up(state, replica)
 
     def _share(
-        self, state: Rows, replica: str, held: int, left: Mapping[str, int], balance: Callable[[Rows, str], int]
+        self,
+        state: Rows,
+        replica: str,
+        held: int,
+        left: Mapping[str, int],
+        balance: Callable[[Rows, str], int],
+        over: Container[str],
     ) -> int:
         """How much this replica may take, or has taken, of what is its device's: what `initial` leaves to a bound, if the device
-        holds that, and what earlier lives have left.
+        holds that, and what earlier lives have left. Of one that is over itself that may be less than nothing: others have taken of its own.
         """
         if replica == self.holder:
             return held
         device = _device_of(replica)
-        holds = bool(device) and device == self.holder
-        shared = left.get(device, 0) + (held if holds else 0)
-        if not device or not (shared or holds):
+        if not device:
             return 0
-        others = [n for n in state if n != replica and (_device_of(n) == device or (holds and n == PAST))]
-        return shared - sum(max(0, -balance(state, name)) for name in others)
+        holds = device == self.holder
+        others = _lives_of(state, device) - {replica}
+        shared = left.get(device, 0) + (held if holds else 0)
+        shared += sum(max(0, balance(state, name)) for name in others if name in over)
+        taken = sum(max(0, -balance(state, name)) for name in [*others, *([PAST] if holds else ())])
+        return shared - taken if replica in over else max(0, shared - taken)
 
     def fold(self, state: Rows, retired: Mapping[str, str], past: int) -> None:
-        """The heirs receive what rights were left, as gifts of the past."""
+        """The heirs receive what rights were left, as gifts of the past. Who took of a life that stays by name stays as well."""
+        retired = {name: heir for name, heir in retired.items() if not self._indebted(state, name, retired)}
         names = {PAST, *retired}
         rows = [state[name] for name in sorted(names & state.keys())]
         over = Row([sum(row.sums[side] for row in rows) for side in (0, 1)], {}, {})
         for row in rows:
             _add(over.rights, row.rights, names)
             _add(over.room, row.room, names)
-        for replica, heir in sorted(retired.items()):
-            heir = heir or self.holder or _device_of(replica)
-            for bound, held, given, balance in (
-                (self.lower, self.initial - (self.lower or 0), over.rights, _down),
-                (self.upper, (self.upper or 0) - self.initial, over.room, _up),
-            ):
-                if bound is None:
-                    continue
-                rest = balance(state, replica) + (held if replica == self.holder else 0)
-                if rest >= 0:
-                    _add(given, {heir: rest}, names)
-                else:
-                    _settle(given, _device_of(replica), -rest)
+        for bound, held, given, balance in (
+            (self.lower, self.initial - (self.lower or 0), over.rights, _down),
+            (self.upper, (self.upper or 0) - self.initial, over.room, _up),
+        ):
+            if bound is None:
+                continue
+            rests = {name: balance(state, name) + (held if name == self.holder else 0) for name in sorted(retired)}
+            debts: dict[str, int] = {}
+            for name, rest in rests.items():
+                if rest < 0:
+                    debts[_device_of(name)] = debts.get(_device_of(name), 0) - rest
+            for name, rest in rests.items():
+                device = _device_of(name)
+                spent = min(max(rest, 0), debts.get(device, 0))  # by a later life of the same device
+                if spent:
+                    debts[device] -= spent
+                _add(given, {retired[name] or self.holder or device: max(rest, 0) - spent}, names)
+            for device, debt in debts.items():
+                _settle(given, device, debt)
         for name in names & state.keys():
             del state[name]
         for row in state.values():
@@ -227,6 +244,16 @@ class BoundedCounter(FieldType[Rows]):
                     given[PAST] = back
         if over != _NO_ROW:
             state[PAST] = over
+
+    def _indebted(self, state: Rows, name: str, retired: Mapping[str, str]) -> bool:
+        """Has a life taken of what another one of its device had left, which is not forgotten with it?"""
+        device = _device_of(name)
+        if not device or device == self.holder:
+            return False  # what it took is told from the past as a whole
+        kept = _lives_of(state, device) - retired.keys()
+        return any(
+            balance(state, name) < 0 and any(balance(state, other) > 0 for other in kept) for balance in (_down, _up)
+        )
 
     def encode(self, state: Rows) -> Plain:
         rows: dict[str, Any] = {replica: [row.sums, row.rights, row.room] for replica, row in state.items()}
@@ -289,6 +316,12 @@ def _settle(given: dict[str, int], device: str, taken: int) -> None:
     left = given.pop(device, 0) if device else 0
     if left > taken:
         given[device] = left - taken
+
+
+def _lives_of(state: Rows, device: str) -> set[str]:
+    """The device's lives that did something here, or were given something."""
+    named = chain(state, *(row.rights for row in state.values()), *(row.room for row in state.values()))
+    return {name for name in named if _device_of(name) == device}
 
 
 def _device_of(replica: str) -> str:

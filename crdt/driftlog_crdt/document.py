@@ -95,11 +95,19 @@ class DocumentType:
         return DocumentState()
 
     def prepare(
-        self, state: DocumentState, replica: str, hlc: int, field: str, kind: str, value: Plain, unsure: int = 0
+        self,
+        state: DocumentState,
+        replica: str,
+        hlc: int,
+        field: str,
+        kind: str,
+        value: Plain,
+        unsure: int = 0,
+        over: Container[str] = (),
     ) -> Op:
         """The next op of `replica` on a document whose writer sees `state`; `state` stays as it is.
 
-        `unsure` is how many of the replica's own last ops in `state` may yet be refused.
+        `unsure` is how many of the replica's own last ops in `state` may yet be refused; `over` are lives that are known to have ended.
         Raises what `check` raises, and `BadOperation` where the writer lacks the right (a bound, an unknown position).
         """
         seq = state.vector.get(replica, 0) + 1
@@ -129,7 +137,7 @@ class DocumentType:
                 context = {giver: state.vector[giver] for giver in givers}
         op = Op(replica, seq, hlc, field, kind, value, context, unsure)
         self.check(op)
-        merge.permit(stored, op)
+        merge.permit(stored, op, over)
         return op
 
     def renamed(self, op: Op, seq: int, taking: Takeover) -> Op:
@@ -176,12 +184,12 @@ class DocumentType:
         """Raise `BadOperation` if an op that `state` can take exceeds its writer's rights there.
 
         An honest op whose writer believed in nothing that was refused is permitted by every state that can take it, so a merge
-        agent asks before it merges.
+        agent asks before it merges. What lives that are over (`retired`) have left is their device's.
         """
         merge = self._types.get(op.field)
         if merge is not None and merge.limited and not self._moot(state, op):
             stored = state.fields.get(op.field)
-            merge.permit(merge.new() if stored is None else stored, op)
+            merge.permit(merge.new() if stored is None else stored, op, retired)
             heir = merge.heir(op)
             if heir is not None and heir in retired:
                 raise BadOperation(

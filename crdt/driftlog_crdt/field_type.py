@@ -21,7 +21,7 @@ Source: the `riak_dt` behaviour (new, value, update, merge, equal, to_binary) fo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 
 from driftlog_crdt.causal import Dot, Vector
@@ -167,8 +167,10 @@ class FieldType(ABC, Generic[S]):
         """
         return value
 
-    def permit(self, state: S, op: Op) -> None:
-        """Raise `BadOperation` if the op's writer, seeing `state`, has no right to it. `apply` never asks."""
+    def permit(self, state: S, op: Op, over: Container[str] = ()) -> None:
+        """Raise `BadOperation` if the op's writer, seeing `state`, has no right to it; `over` are replicas that write no more.
+        `apply` never asks.
+        """
 
     def heir(self, op: Op) -> str | None:
         """To whom `op` gives a right, if to anybody."""

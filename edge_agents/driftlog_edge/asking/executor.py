@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from driftlog_crdt import TooLarge
 from driftlog_edge.asking import asked
-from driftlog_edge.asking.running import Run, check_name
+from driftlog_edge.asking.running import Run, Writer, check_name
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
@@ -252,8 +252,9 @@ class Executor:
         _, partition = self._outbox.place(space, scope)
         return cursor_of(self._journal, topics.state_topic(space), partition).group
 
-    def _writer(self, space: str, scope: str) -> str:
-        return self._lives.writer(*self._outbox.place(space, scope))
+    def _writer(self, space: str, scope: str) -> Writer:
+        place = self._outbox.place(space, scope)
+        return Writer(self._lives.writer(*place), self._lives.chain(*place).over)
 
 
 def _declared_only(command: CommandContract, run: Run, result: Json) -> Json:

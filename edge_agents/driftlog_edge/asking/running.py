@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 from driftlog_crdt import DocumentState, HybridClock, Op, Plain, canonical
 from driftlog_edge.store.views import View, Views
@@ -49,6 +50,13 @@ class DocumentEditor:
         self._run.record(self._view, field, kind, value)
 
 
+class Writer(NamedTuple):
+    """Under which life a command writes, and which lives of the device are known to be over there."""
+
+    replica: str
+    over: tuple[str, ...]
+
+
 class Run:
     """A running command: gathers ops, applies them to the views as they come."""
 
@@ -56,14 +64,14 @@ class Run:
         self,
         views: Views,
         space: str,
-        writer: Callable[[str, str], str],
+        writer: Callable[[str, str], Writer],
         clock: HybridClock,
         wall_ms: int,
         scopes: Collection[str] | None,
         command_id: str,
         actor: str,
     ) -> None:
-        """`writer` says of a space and scope under which replica this command writes there."""
+        """`writer` says of a space and scope who writes there."""
         self.command_id = command_id
         self.actor = actor
         self.now_ms = wall_ms
@@ -76,6 +84,7 @@ class Run:
         self._wall_ms = wall_ms
         self.scope: str | None = None
         self.replica = ""
+        self._over: tuple[str, ...] = ()
         self.ops: list[DocumentOp] = []
         self.touched: dict[bytes, View] = {}
 
@@ -90,7 +99,7 @@ class Run:
                     f"this device does not hold scope {scope!r}; it holds {', '.join(self._scopes)}",
                 )
             self.scope = scope
-            self.replica = self._writer(self._space, scope)
+            self.replica, self._over = self._writer(self._space, scope)
         elif scope != self.scope:
             raise InvalidInput(declared.scope_field, f"a command stays in one scope: {self.scope!r}, not {scope!r}")
         document = DocumentId(collection, scope, id)
@@ -130,7 +139,7 @@ class Run:
         self._clock.observe(view.stamp, self._clock.now_ms(self._wall_ms))
         stamp = view.stamp = self._clock.tick(self._wall_ms)
         unsure = view.state.vector.get(self.replica, 0) - view.known.get(self.replica, 0)
-        op = rules.prepare(view.state, self.replica, stamp, field, kind, value, unsure)
+        op = rules.prepare(view.state, self.replica, stamp, field, kind, value, unsure, self._over)
         self.touched[view.key] = view
         try:
             rules.apply(view.state, op)

@@ -114,7 +114,7 @@ def assembled(
     return Puller(
         states,
         Returns(states, journal, lives),
-        Receipts(records, Verdicts(journal, outbox), journal, stamps, device_id),
+        Receipts(records, Verdicts(journal, outbox, views.backlog), journal, stamps, device_id),
         Disputes(views.generations, scopes, records, journal),
         views,
         journal,

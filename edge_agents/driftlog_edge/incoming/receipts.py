@@ -32,7 +32,7 @@ class Receipts:
         space = topic.rpartition(".")[0]
         unreadable = 0
         for record in _latest(records, self._device):
-            if record.value is None or record.key.partition(b".")[0] != self._device:
+            if record.value is None or not self._ours(space, partition, record.key):
                 continue
             try:
                 if record.key == self._device:
@@ -43,15 +43,22 @@ class Receipts:
                 passed_over(topic, record, error)
                 unreadable += 1
                 continue
+            timed = self._verdicts.writes_there(row)
             for step, answer in enumerate(self._verdicts.of(row, record.value)):
-                if not step:
+                if timed and not step:
                     answer.writes.update(self._timed(row))
-                yield Pulled(answer.writes, answered=(answer,), skew_ms=row.skew_ms)
+                yield Pulled(answer.writes, answered=(answer,), skew_ms=row.skew_ms if timed else 0)
         writes: dict[Place, bytes | None] = {}
         if records:
             before = cursor_of(self._journal, topic, partition)
             writes.update(moved(topic, partition, before._replace(offset=records[-1].offset + 1)))
         yield Pulled(writes, refused=tuple(refused), unreadable=unreadable)
+
+    def _ours(self, space: str, partition: int, key: bytes) -> bool:
+        """Is this a row of this device, or of one to whose chain this folder has left something?"""
+        if key.partition(b".")[0] == self._device:
+            return True
+        return self._verdicts.concerns(space, partition, key.decode(errors="replace"))
 
     def _timed(self, row: ChainRow) -> dict[Place, bytes | None]:
         """What a row of ours tells of the device's clock, and the writes that keep it."""

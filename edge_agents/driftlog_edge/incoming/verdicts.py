@@ -8,6 +8,7 @@ that was refused as forked, an end that we did not write. Then the chain is mark
 has given the partition a new life. The row of the life that is to follow says when the cloud knows the old one to be over.
 
 A command that another copy of the folder has sent is *repeated*: it has its status, and in the view no effect under our own dots.
+What an earlier life has left parked (`store/left`) is decided by that life's row, whenever that comes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from dataclasses import dataclass, field, replace
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
+from driftlog_edge.store.backlog import Backlog
 from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.generations import begun, coming
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.left import ended, left_in
 from driftlog_edge.store.lives import AWAY, ENDED, FORKED, PURGED, RETIRED, TAKEN_FULL, Chain
 from driftlog_edge.store.pending import Fate, mark_of
 from driftlog_edge.store.sealed import Open
@@ -34,10 +37,16 @@ from driftlog_schemas.messages import ChainRow, Command, CommandOutcome, Verdict
 REPEATED = "repeated"
 RUN_AGAIN = frozenset({"builds_on_refused", PURGED})
 """Codes of rejected commands that are run again, under the same id."""
+NO_RIGHTS = "no_rights"
+_REVIEWED = frozenset({NO_RIGHTS})
+"""Codes of rejected commands that were promised under an earlier life: a person decides about them."""
 _FRESH_DOTS = frozenset({PURGED, TAKEN_FULL})
 """Codes of commands that leave a hole in our dots: what comes after them is written anew, under another life."""
 _ENDS = frozenset({FORKED, ENDED, RETIRED, AWAY})
 """Codes of a batch that its replica's chain will never take."""
+LOST = CommandOutcome(
+    "", Verdict.DEFERRED, "maybe_counted", "the cloud no longer tells what became of it while it was parked"
+)
 _FATES = {Verdict.ACCEPTED: Fate.TAKEN, Verdict.NO_EFFECT: Fate.TAKEN, Verdict.REJECTED: Fate.REFUSED}
 
 
@@ -71,8 +80,9 @@ class Answered:
 class Verdicts:
     """Reads the rows of one replica's chains."""
 
-    def __init__(self, journal: Journal, outbox: Outbox) -> None:
+    def __init__(self, journal: Journal, outbox: Outbox, backlog: Backlog) -> None:
         self._journal = journal
+        self._backlog = backlog
         self._outbox = outbox
         self._lives = outbox.lives
         self._sealed = outbox.sealed
@@ -88,6 +98,7 @@ class Verdicts:
         if row.replica != self._lives.chain(*place).replica:
             found = Answered(*place)
             self._followed(row, found)
+            self._left(row, found)
             if found.writes:
                 yield found
             return
@@ -119,6 +130,39 @@ class Verdicts:
             return
         ours = (row.last, row.head, row.ended) == (FIRST, succession.digest, "")
         found.writes.update(self._successions.answered(*place, succession, row.offset if ours else None))
+
+    def writes_there(self, row: ChainRow) -> bool:
+        """Is this the row of the life that writes there now?"""
+        return row.replica == self._lives.chain(row.space, row.partition).replica
+
+    def concerns(self, space: str, partition: int, replica: str) -> bool:
+        """Does the row of a life that is not this device's matter here: the folder was another device's, and left something parked?"""
+        return any(True for _ in left_in(self._journal, space, partition, replica))
+
+    def _left(self, row: ChainRow, found: Answered) -> None:
+        """The row of a life that is over: what was parked in its chain may have come to its end."""
+        entries = {entry.number: entry for entry in row.entries}
+        for left in list(left_in(self._journal, row.space, row.partition, row.replica)):
+            entry, command = entries.get(left.number), logged(self._journal, left.lsn).command
+            if left.number > row.last:
+                continue  # an older word of that life
+            accepted = CommandOutcome(command.id, Verdict.ACCEPTED)
+            outcome = next((o for o in entry.outcomes if o.command_id == command.id), accepted) if entry else LOST
+            if outcome.verdict is Verdict.PARKED:
+                continue
+            found.writes.update(ended(row.space, row.partition, left))
+            if outcome.verdict is Verdict.DEFERRED:
+                self._given_back(command, left.lsn, outcome, found)
+            else:
+                self._decide(command, left.lsn, outcome, found)
+
+    def _given_back(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
+        """Nothing of it was seen, and the life whose dots it has sends nothing any more: a person decides."""
+        self._say(command, lsn, Status.REVIEW, outcome, found)
+        documents = {document_key(document) for document, _ in command.ops}
+        found.documents |= documents
+        found.refused |= documents
+        self._drop(documents, lsn, found)
 
     def _kept(self, row: ChainRow, raw: bytes, why: str) -> Answered:
         """The row itself, with what it says of the chain as a whole; `why` the chain has forked, if it is known by now."""
@@ -192,17 +236,22 @@ class Verdicts:
             found.again = True
             found.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
         else:
-            self._say(command, lsn, FINAL[outcome.verdict], outcome, found)
+            self._say(command, lsn, status_of(outcome), outcome, found)
         documents = {document_key(document) for document, _ in command.ops}
         found.documents |= documents
         if refused and outcome.code != REPEATED:
             found.refused |= documents
         if outcome.code == PURGED:  # not seen: no state will ever cover its dots
-            found.writes.update({(Family.PENDING, keys.pending_key(key, lsn)): None for key in documents})
-            found.dropped.append(lsn)
+            self._drop(documents, lsn, found)
             return
         fate = Fate.REFUSED if outcome.code == REPEATED else _FATES[outcome.verdict]
-        if not self._mark(found, documents, lsn, fate):
+        if not self._mark(found, documents, lsn, fate) and lsn in self._backlog:
+            found.dropped.append(lsn)
+
+    def _drop(self, documents: Iterable[bytes], lsn: int, found: Answered) -> None:
+        """It is in no view any more."""
+        found.writes.update({(Family.PENDING, keys.pending_key(key, lsn)): None for key in documents})
+        if lsn in self._backlog:  # else the state had come before the verdict, and has all of it
             found.dropped.append(lsn)
 
     def _mark(self, found: Answered, documents: Iterable[bytes], lsn: int, fate: Fate) -> bool:
@@ -232,6 +281,16 @@ class Verdicts:
         found.writes[place] = entry.encode()
         if status.final:
             found.settled.append(command.id)
+        elif status is Status.REVIEW:
+            found.writes[Family.META, keys.review_key(lsn)] = command.id.encode()
+
+
+def status_of(outcome: CommandOutcome) -> Status:
+    """What a verdict makes of a command that is not to be sent again."""
+    if outcome.verdict is Verdict.PARKED:
+        return Status.PARKED
+    refused = outcome.verdict is Verdict.REJECTED
+    return Status.REVIEW if refused and outcome.code in _REVIEWED else FINAL[outcome.verdict]
 
 
 def _overtaken(row: ChainRow, chain: Chain) -> str:

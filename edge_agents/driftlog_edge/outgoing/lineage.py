@@ -16,11 +16,19 @@ from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.messages import Batch, ChainRow, Command, CommandOutcome, Verdict
 
 
+class Sent(NamedTuple):
+    """A command as somebody has sent it, in which batch, and its verdict as far as the row still tells it; of an accepted one without a code."""
+
+    command: Command
+    outcome: CommandOutcome
+    number: int
+
+
 class Lineage(NamedTuple):
     """What others have written under our name and the cloud has taken."""
 
-    commands: dict[str, tuple[Command, CommandOutcome]]
-    """By command id, with the verdict as far as the row still tells it; the accepted ones have an empty code."""
+    commands: dict[str, Sent]
+    """By command id."""
     complete: bool
     """Did the walk arrive where our own knowledge begins? If not, the log no longer holds what is between."""
 
@@ -32,7 +40,7 @@ def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> 
     """Walk back from the row's head through `bodies` to one of `ours`, digests that we know to be in the chain."""
     by_digest = {batch_digest(body): body for body in bodies}
     verdicts = {(entry.number, o.command_id): o for entry in row.entries for o in entry.outcomes}
-    found: dict[str, tuple[Command, CommandOutcome]] = {}
+    found: dict[str, Sent] = {}
     met: set[str] = set()
     at = row.head
     while at not in ours:
@@ -42,7 +50,7 @@ def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> 
         for command in batch.commands:
             outcome = verdicts.get((batch.number, command.id)) or CommandOutcome(command.id, Verdict.ACCEPTED)
             if command.id not in met and outcome.verdict is not Verdict.DEFERRED:  # of that nothing was seen
-                found[command.id] = (command, outcome)
+                found[command.id] = Sent(command, outcome, batch.number)
             met.add(command.id)
         if batch.number == 1:
             return Lineage(found, True)

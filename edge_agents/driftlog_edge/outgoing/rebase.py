@@ -18,24 +18,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from driftlog_crdt import PAST, AlgebraError, Op, Takeover, Vector, epoch_of
-from driftlog_edge.incoming.verdicts import RUN_AGAIN
-from driftlog_edge.outgoing.lineage import Lineage
+from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
+from driftlog_edge.incoming.verdicts import NO_RIGHTS, RUN_AGAIN, status_of
+from driftlog_edge.outgoing.lineage import Lineage, Sent
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import FINAL, Status, encode_logged, entry_of, logged, logged_size
+from driftlog_edge.store.command_log import Status, encode_logged, entry_of, logged, logged_size
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.generations import coming
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.lives import TAKEN_FULL, Chain, Life
+from driftlog_edge.store.left import Left, ended, leaving, left_in
+from driftlog_edge.store.lives import ENDED, MADE_ANEW, OTHER_DEVICE, RETIRED, TAKEN_FULL, Chain, Life
 from driftlog_edge.store.pending import Fate, Mark, mark_of
 from driftlog_edge.store.succession import Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput
 from driftlog_schemas.identity import DocumentId, document_key
-from driftlog_schemas.messages import Command, CommandOutcome, DocumentOp, Verdict
+from driftlog_schemas.messages import Command, DocumentOp, Verdict
 
 _NORMAL = keys.CLASSES.index("normal")
 GONE = "gone"
@@ -78,16 +79,23 @@ class Rebase:
 
     def into_new_life(self, space: str, partition: int, chain: Chain, known: Lineage, wall_ms: int) -> Rebased:
         """The write set of the change; nothing of it holds before it is written."""
-        work = _Work(self._journal, self._views, self._contract, space, partition, chain.replica, known)
+        stranger = self._lives.replica if chain.fork == OTHER_DEVICE else ""
+        work = _Work(self._journal, self._views, self._contract, space, partition, chain.replica, known, stranger)
         lsns = self.undecided(space, partition)
         commands = [(lsn, logged(self._journal, lsn).command) for lsn in lsns]
         taken, review = work.sorted_out(commands)
+        parked = [batch for batch in self._outbox.sealed.of(space, partition) if batch.number <= chain.settled]
+        if chain.fork == MADE_ANEW:  # nobody can tell whether the cloud still has what was parked there
+            review += work.given_up([lsn for batch in parked for lsn in batch.lsns])
+        else:
+            for batch in parked:
+                work.leave(batch.number, batch.lsns)
         succession = self._successions.get(space, partition)
         if succession is None:
             life, writes = self._lives.begun(wall_ms, chain.fork, len(taken), len(review))
-            following = Chain(life.replica)
+            following = Chain(life.replica, over=chain.ended if chain.fork in (ENDED, RETIRED) else chain.over)
         else:
-            following = succession.chain()
+            following = replace(succession.chain(), over=chain.ended)
             life, writes = self._lives.took(following.replica, chain.fork, len(taken), len(review))
         work.writes.update(writes)
         work.writes.update(self._successions.written(space, partition, None))
@@ -95,8 +103,6 @@ class Rebase:
             work.writes[Family.OUTBOX, key] = None
         for batch in self._outbox.sealed.of(space, partition):
             work.writes.update(self._outbox.sealed.settling(batch, ()))
-            if batch.number <= chain.settled:
-                work.leave(batch.lsns)
         work.writes[Family.META, keys.row_key(space, partition)] = None
         work.writes.update(self._lives.written(space, partition, following))
         work.rewrite(taken, life.replica)
@@ -118,16 +124,19 @@ class _Work:
         partition: int,
         replica: str,
         known: Lineage,
+        stranger: str,
     ) -> None:
         self._journal = journal
         self._views = views
         self._contract = contract
-        self._space = space
+        self._space, self._partition = space, partition
         self._old = replica
         self._generation = coming(journal, space, partition)
         self._read = cursor_of(journal, topics.state_topic(space), partition).group
         """What the new life has read: its contexts name what is there now."""
         self._known = known
+        self._stranger = stranger
+        """The life of another device that the folder was given to; it has none of the rights of this one."""
         self._vectors: dict[bytes, Vector] = {}
         """What the documents of those that are taken along have merged."""
         self._first: dict[bytes, int] = {}
@@ -147,11 +156,11 @@ class _Work:
             documents = {document_key(document) for document, _ in command.ops}
             self.documents |= documents
             found = self._known.commands.get(command.id)
-            if found is None or found[0].ops != command.ops:
+            if found is None or found.command.ops != command.ops:
                 for document, op in command.ops:
                     self._first.setdefault(document_key(document), op.seq)
             if found is not None:
-                self._settle(lsn, command, documents, *found)
+                self._settle(lsn, command, documents, found)
             elif why := self._objection(command):
                 self._forget(lsn, documents)
                 self._say(command.id, lsn, Status.REVIEW, *why)
@@ -160,12 +169,30 @@ class _Work:
                 taken.append((lsn, command))
         return taken, review
 
-    def leave(self, lsns: Iterable[int]) -> None:
-        """Parked in the cloud: the chain has them, and they will be merged when what they wait for comes."""
+    def leave(self, number: int, lsns: Iterable[int]) -> None:
+        """Parked in the cloud: the chain has them, and their verdict comes in the old life's row."""
+        left = [Left(self._old, number, lsn) for lsn in lsns]
+        self.writes.update(leaving(self._space, self._partition, left))
         for lsn in lsns:
             self._take(
                 lsn, {document_key(document) for document, _ in logged(self._journal, lsn).command.ops}, Fate.TAKEN
             )
+
+    def given_up(self, lsns: Iterable[int]) -> list[tuple[int, Command]]:
+        """Parked in a cloud that is another one now, these and what earlier lives have left: for a person to decide."""
+        gone = list(left_in(self._journal, self._space, self._partition))
+        for left in gone:
+            self.writes.update(ended(self._space, self._partition, left))
+        review = [(lsn, logged(self._journal, lsn).command) for lsn in (*lsns, *(left.lsn for left in gone))]
+        for lsn, command in review:
+            documents = {document_key(document) for document, _ in command.ops}
+            self.documents |= documents
+            if lsn in self._views.backlog:
+                self._forget(lsn, documents)
+            self._say(
+                command.id, lsn, Status.REVIEW, MAYBE_COUNTED, "it was parked in a cloud that was made anew since"
+            )
+        return review
 
     def rewrite(self, commands: Iterable[tuple[int, Command]], replica: str) -> None:
         """The same intents under the new life, each document's in order."""
@@ -200,14 +227,14 @@ class _Work:
             context = {name: seq for name, seq in context.items() if name in vector} | {PAST: past}
         return op._replace(context=context, unsure=op.seq - 1)
 
-    def _settle(
-        self, lsn: int, command: Command, documents: set[bytes], theirs: Command, outcome: CommandOutcome
-    ) -> None:
+    def _settle(self, lsn: int, command: Command, documents: set[bytes], sent: Sent) -> None:
+        theirs, outcome, number = sent
         if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
             self._run_again(lsn, command, documents, same=theirs.ops == command.ops)
             return
-        parked = outcome.verdict is Verdict.PARKED
-        self._say(command.id, lsn, Status.PARKED if parked else FINAL[outcome.verdict], outcome.code, outcome.reason)
+        if outcome.verdict is Verdict.PARKED:
+            self.writes.update(leaving(self._space, self._partition, [Left(self._old, number, lsn)]))
+        self._say(command.id, lsn, status_of(outcome), outcome.code, outcome.reason)
         if theirs.ops != command.ops:  # asked again under its id after the copy: that attempt never was
             self._forget(lsn, documents)
             return
@@ -259,10 +286,19 @@ class _Work:
                 return GONE, f"{'/'.join(document)} is no longer there"
             if why := _outlived(collection, document, op, state.vector):
                 return why
+            if self._stranger and (why := self._unentitled(collection, state, op)):
+                return why
             self._vectors[document_key(document)] = state.vector
             seen.append(state.vector.get(self._old, 0) >= op.seq)
         if not self._known.complete and all(seen):
             return MAYBE_COUNTED, "another copy of this folder may have sent it; the log no longer tells"
+        return None
+
+    def _unentitled(self, collection: CollectionContract, state: DocumentState, op: Op) -> tuple[str, str] | None:
+        try:
+            collection.document.permit(state, op._replace(replica=self._stranger))
+        except BadOperation as error:
+            return NO_RIGHTS, str(error)
         return None
 
     def _say(self, command_id: str, lsn: int, status: Status, code: str, reason: str) -> None:

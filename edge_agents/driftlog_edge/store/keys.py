@@ -9,6 +9,7 @@ _OUTBOX = struct.Struct(">BIQ")
 _SEALED = struct.Struct(">IQ")
 _PARTITION = struct.Struct(">I")
 _ROW = struct.Struct(">II")
+_LEFT = struct.Struct(">QQ")
 LSN_BYTES = _LSN.size
 
 CLASSES = ("critical", "high", "normal", "low")
@@ -28,6 +29,7 @@ REGISTRY = b"registry"
 OFFLINE = b"offline"
 GENERATIONS = b"generation/"
 RETURNS = b"return/"
+LEFT = b"left/"
 _SEPARATOR = b"\x00"
 
 
@@ -132,6 +134,21 @@ def parse_answered(key: bytes) -> tuple[int, str]:
     """(at_ms, command id)."""
     at, command_id = key[len(ANSWERED) :][:LSN_BYTES], key[len(ANSWERED) + LSN_BYTES :]
     return unpack_number(at), command_id.decode()
+
+
+def left_prefix(space: str, partition: int, replica: str = "") -> bytes:
+    """What the entries of commands begin with that lives have left parked in a partition: all, or those of one life."""
+    return LEFT + f"{space}/{partition}/".encode() + (replica.encode() + _SEPARATOR if replica else b"")
+
+
+def left_key(space: str, partition: int, replica: str, number: int, lsn: int) -> bytes:
+    return left_prefix(space, partition, replica) + _LEFT.pack(number, lsn)
+
+
+def parse_left(key: bytes, space: str, partition: int) -> tuple[str, int, int]:
+    """(replica, number, lsn)."""
+    replica = key[len(left_prefix(space, partition)) : -_LEFT.size - len(_SEPARATOR)].decode()
+    return replica, *_LEFT.unpack(key[-_LEFT.size :])
 
 
 def cursor_key(topic: str, partition: int) -> bytes:

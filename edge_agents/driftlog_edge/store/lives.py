@@ -73,6 +73,8 @@ class Chain:
     """Where the op topic has that one."""
     fork: str = ""
     """Why this life cannot go on here; empty while it can."""
+    over: tuple[str, ...] = ()
+    """Earlier lives that the cloud knows to have ended here, the last ones: what rights they had left are this one's."""
 
     def encode(self) -> bytes:
         plain = asdict(self) | {"head": self.head.hex(), "settled_head": self.settled_head.hex()}
@@ -83,7 +85,12 @@ class Chain:
         plain = json.loads(data)
         for name in ("head", "settled_head"):
             plain[name] = bytes.fromhex(plain[name])
-        return cls(**plain)
+        return cls(**plain | {"over": tuple(plain["over"])})
+
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """`over` for the life that follows this one, when the cloud knows that this one is over too."""
+        return (*self.over, self.replica)[-KEPT:]
 
 
 class Lives:
@@ -162,7 +169,7 @@ class Lives:
         raw = self._journal.get(Family.META, keys.chain_key(space, partition))
         if raw is not None and self.chain(space, partition).replica == replica:
             return {}
-        return self.written(space, partition, Chain(replica))
+        return self.written(space, partition, Chain(replica, over=self.chain(space, partition).over))
 
     def written(self, space: str, partition: int, chain: Chain) -> dict[Place, bytes | None]:
         """The write that moves a chain."""

@@ -165,7 +165,8 @@ class Decider:
         ):
             return on_copies(arrival, steps, self._memory, self._watch, asked=True, careful=self.careful)
         over = self._memory.over
-        return next(filter(None, (unfounded(e, e.state, op, over) for _, e, op, weight in steps if weight)), None), None
+        found = (unfounded(arrival, e, e.state, op, over) for _, e, op, weight in steps if weight)
+        return next(filter(None, found), None), None
 
 
 def _undeclared(command: Command, what: str) -> Decision:

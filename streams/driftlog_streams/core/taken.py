@@ -9,7 +9,7 @@ which it was first written, and the root's row keeps which of them have been dec
     no room in the row                               deferred, `taken_full`: a person decides
     else                                             decided as ever, and kept when the verdict is final
 
-What its agent runs again by itself under the same id is not final. A crash may let the root's row out ahead of the log: what stands
+What its agent, or a person there, runs again under the same id is not final. A crash may let the root's row out ahead of the log: what stands
 there of later records is not known yet, and an entry of the record itself is no repeat.
 """
 
@@ -27,8 +27,10 @@ MAX_TAKEN = 12_000
 REPEATED = "repeated"
 ROOT_OPEN = "root_open"
 TAKEN_FULL = "taken_full"
-_RUN_AGAIN = frozenset({"builds_on_refused", "purged"})
-"""Codes of rejected commands that come again, under the same id."""
+NO_RIGHTS = "no_rights"
+"""Of a command of an earlier life: it takes more than its device's rights. A person decides, who may try it again."""
+_COME_AGAIN = frozenset({"builds_on_refused", "purged", NO_RIGHTS})
+"""Codes of rejected commands that may come again, under the same id."""
 
 
 def name_of(command_id: str) -> bytes:
@@ -62,7 +64,7 @@ def final(outcome: CommandOutcome) -> bool:
     """Is this the last word on a command, under whatever dots it may come?"""
     if outcome.verdict in (Verdict.PARKED, Verdict.DEFERRED):
         return False
-    return outcome.code != REPEATED and outcome.code not in _RUN_AGAIN
+    return outcome.code != REPEATED and outcome.code not in _COME_AGAIN
 
 
 def kept(root: ChainRow, fresh: Mapping[bytes, Taken]) -> ChainRow:

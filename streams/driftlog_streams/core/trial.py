@@ -24,6 +24,7 @@ from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.rules import MAX_RECORD_BYTES
 from driftlog_streams.core.state_cache import Entry
 from driftlog_streams.core.survey import Step
+from driftlog_streams.core.taken import NO_RIGHTS
 
 log = structlog.get_logger()
 
@@ -72,7 +73,7 @@ def on_copies(
     for key, entry, op, weight in steps:
         if not weight:
             continue
-        against = unfounded(entry, states[key], op, memory.over) if asked else None
+        against = unfounded(arrival, entry, states[key], op, memory.over) if asked else None
         if against is not None:
             return against, None
         sizes[key] += weight
@@ -154,7 +155,7 @@ def leans_on_itself(steps: Sequence[Step]) -> bool:
     return False
 
 
-def unfounded(entry: Entry, state: DocumentState, op: Op, over: Container[str]) -> Against:
+def unfounded(arrival: Arrival, entry: Entry, state: DocumentState, op: Op, over: Container[str]) -> Against:
     """Is `state` without what the op stands on: a rejected change that its writer believed in, or its writer's rights?"""
     kind = entry.collection.type
     if kind.builds_on_refused(state, op):
@@ -162,7 +163,7 @@ def unfounded(entry: Entry, state: DocumentState, op: Op, over: Container[str]) 
     try:
         kind.permit(state, op, over)
     except BadOperation as error:
-        return "invalid", str(error)
+        return NO_RIGHTS if arrival.command.root else "invalid", str(error)
     return None
 
 

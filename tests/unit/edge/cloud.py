@@ -19,6 +19,7 @@ from driftlog_schemas.messages import (
     Batch,
     ChainEntry,
     ChainRow,
+    Command,
     CommandOutcome,
     Conflict,
     DocumentOp,
@@ -46,6 +47,8 @@ class Cloud:
         self.states: dict[DocumentId, DocumentState] = {}
         self.topics: dict[Place, list[Record]] = {}
         self.rejects: dict[str, str] = {}
+        self.parks: set[str] = set()
+        """ids of commands that wait for something"""
         self.rows: dict[tuple[str, int], ChainRow] = {}
         self.batches: list[Batch] = []
         self.topic_ids: dict[str, str] = {}
@@ -108,6 +111,9 @@ class Cloud:
         outcomes = []
         for command in batch.commands:
             code = self.rejects.get(command.id, "")
+            if command.id in self.parks:
+                outcomes.append(CommandOutcome(command.id, Verdict.PARKED, "gap", "waits"))
+                continue
             if code in DEFERRALS:
                 outcomes.append(CommandOutcome(command.id, Verdict.DEFERRED, code))
                 continue
@@ -123,6 +129,23 @@ class Cloud:
         if touched:
             self.publish_group(batch.space, batch.partition, touched, number=len(self.batches))
         return tuple(outcomes)
+
+    def release(self, replica: str, command: Command, outcome: CommandOutcome) -> ChainRow:
+        """A parked command has come to its end."""
+        (row,) = [row for row in self.rows.values() if row.replica == replica]
+        if outcome.verdict is not Verdict.DEFERRED:
+            for op in command.ops:
+                self._apply(op, rejected=outcome.verdict is Verdict.REJECTED)
+            documents = dict.fromkeys(op.document for op in command.ops)
+            self.publish_group(row.space, row.partition, documents, number=len(self.batches) + 1)
+        told = () if outcome.verdict is Verdict.ACCEPTED else (outcome,)
+        entries = tuple(
+            replace(entry, outcomes=tuple(o for o in entry.outcomes if o.command_id != command.id) + told)
+            if any(o.command_id == command.id for o in entry.outcomes)
+            else entry
+            for entry in row.entries
+        )
+        return self.publish_row(replace(row, entries=entries))
 
     def _apply(self, change: DocumentOp, *, rejected: bool) -> bool:
         rules = COLLECTIONS[change.document.collection].document

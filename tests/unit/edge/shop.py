@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, PositiveInt
 
-from driftlog import AddWinsSet, App, Counter, Document, Refused, Register, Transaction, field
+from driftlog import AddWinsSet, App, BoundedCounter, Counter, Document, Refused, Register, Transaction, field
 from driftlog_crdt import TooLarge
 
 PARTITIONS = 4
@@ -29,6 +29,13 @@ class Ledger(Document):
     store: str
     day: str
     sold: Counter
+
+
+@retail.collection(scope="store", id="name")
+class Event(Document):
+    store: str
+    name: str
+    seats: BoundedCounter
 
 
 @audit.collection(scope="store", id="id")

@@ -78,3 +78,47 @@ def test_a_transfer_to_a_life_that_is_over_is_refused(hall: Cloud) -> None:
     send(hall, "kept", "store-1.1", 3, "transfer", ["store-2.2", 3])
     verdicts = hall.verdicts()
     assert (verdicts["lost"], verdicts["kept"]) == ("rejected invalid", "accepted")
+
+
+def rebased(hall: Cloud, name: str, replica: str, seq: int, kind: str, value: Plain, field: str = "seats") -> None:
+    """A command that was first written in the device's first life."""
+    op: DocumentOp = change(EVENT, field, kind, value, seq, replica=replica)
+    hall.merge_value(hall.batch(command(name, op)._replace(root="store-1.1"), replica=replica, read=hall.end - 1))
+
+
+def test_a_spend_that_was_promised_in_a_life_that_is_over_is_covered_by_what_that_life_had(hall: Cloud) -> None:
+    send(hall, "make", "store-1.1", 1, "increment", 5)
+    hall.merge_value(hall.batch(replica="store-1.2", ends=("store-1.1",)))
+    rebased(hall, "promised", "store-1.2", 1, "decrement", 4)
+    rebased(hall, "too much", "store-1.2", 2, "decrement", 2)
+    send(hall, "new", "store-1.2", 3, "decrement", 2)
+    verdicts = hall.verdicts()
+    assert (verdicts["promised"], verdicts["too much"]) == ("accepted", "rejected no_rights")
+    assert verdicts["new"] == "rejected invalid", "of what was never promised before"
+    assert hall.value(EVENT, "seats") == 1
+    send(hall, "more", "store-1.2", 4, "increment", 3)
+    rebased(hall, "too much", "store-1.2", 5, "decrement", 2)
+    assert hall.verdicts()["too much"] == "accepted", "tried again it is decided anew"
+    assert hall.value(EVENT, "seats") == 2
+
+
+def test_the_rights_of_a_life_that_may_still_write_are_its_own(hall: Cloud) -> None:
+    send(hall, "make", "store-1.1", 1, "increment", 5)
+    send(hall, "spend", "store-1.2", 1, "decrement", 1)
+    assert hall.verdicts()["spend"] == "rejected invalid"
+
+
+def test_what_was_parked_for_a_life_that_is_over_meets_what_the_next_one_has_taken(hall: Cloud) -> None:
+    send(hall, "make", "store-1.1", 1, "increment", 5)
+    send(hall, "late", "store-1.1", 3, "decrement", 3)
+    hall.merge_value(hall.batch(replica="store-1.2", ends=("store-1.1",)))
+    rebased(hall, "promised", "store-1.2", 1, "decrement", 4)
+    value = hall.batch(
+        command("gap", change(EVENT, "seats", "increment", 0, 2)),
+        replica="store-1.1",
+        number=2,
+        prev=hall.heads["store-1.1", 1],
+    )
+    hall.merge_value(value)
+    assert hall.verdicts()["promised"] == "accepted"
+    assert hall.value(EVENT, "seats") == 1
