@@ -48,6 +48,8 @@ _FORMAT_BYTES = b"\x04"
 """`format` stands first and Avro writes 2 as 4, so this byte alone tells a body of ours."""
 _BODY = avro_files.parsed("batch_body")
 _NO_CONTEXT = -1
+_NOW = -2
+"""Written by the life that sends it."""
 
 
 def batch_digest(body: bytes) -> bytes:
@@ -109,6 +111,7 @@ def encode_body(batch: Batch) -> bytes:
         "command_actor": pack([name(c.actor) for c in commands]),
         "command_root": pack([roots.setdefault(c.root, len(roots)) for c in commands]),
         "roots": list(roots)[1:],
+        "command_written": _written(commands),
         "command_ops": pack([len(c.ops) for c in commands]),
         "names": list(names),
         "scopes": list(scopes),
@@ -131,6 +134,14 @@ def encode_body(batch: Batch) -> bytes:
     if len(body) > MAX_BATCH_BYTES:
         raise TooBig(f"a batch of {len(body)} bytes, at most {MAX_BATCH_BYTES}", "write smaller values")
     return body
+
+
+def _written(commands: Sequence[Command]) -> bytes:
+    """No bytes where none was taken along, as nearly always."""
+    written = {c.written for c in commands}
+    if written <= {None}:
+        return b""
+    return pack([_NOW if c.written is None else c.written for c in commands])
 
 
 def decode_body(body: bytes) -> Batch:
@@ -285,6 +296,7 @@ def _commands(record: dict[str, Any], count: int, ops: Sequence[DocumentOp]) -> 
     if sum(sizes) != len(ops):
         raise Undecodable(f"commands of {sum(sizes)} ops in a batch of {len(ops)}")
     ends = list(accumulate(sizes))
+    written = unpack(record["command_written"], count, "command_written", _NOW) if record["command_written"] else ()
     return tuple(
         map(
             Command,
@@ -295,5 +307,6 @@ def _commands(record: dict[str, Any], count: int, ops: Sequence[DocumentOp]) -> 
             [tuple(ops[end - size : end]) for size, end in zip(sizes, ends, strict=True)],
             _picked(record["names"], record, "command_actor", count),
             _picked(["", *record["roots"]], record, "command_root", count),
+            [None if read == _NOW else read for read in written] or repeat(None, count),
         )
     )

@@ -29,11 +29,17 @@ class Command(NamedTuple):
     actor: str = ""
     root: str = ""
     """The earlier life of its device under which it was first written; empty for its batch's own."""
+    written: int | None = None
+    """Of a command that a new life has taken along: up to which op offset its writer had read when it was first written, -1 for nothing.
+    `Batch.read` says what the new life has read.
+    """
 
-    def first_written(self, life: str, replica: str) -> Command:
-        """The same, first written under this life and now by `replica`. A life of another device is no root: nobody can end it."""
+    def first_written(self, life: str, replica: str, read: int | None = None) -> Command:
+        """The same, first written under this life by somebody who had read so far, and now by `replica`. A life of another device is no
+        root: nobody can end it.
+        """
         root = life if life != replica and life.rpartition(".")[0] == replica.rpartition(".")[0] else ""
-        return self._replace(root=root)
+        return self._replace(root=root, written=read)
 
     def origin(self, op: Op, append_ms: int) -> Origin:
         """What is kept with the write of one of its ops, in fields whose conflicts are published: who caused it."""

@@ -25,14 +25,27 @@ def unless_removing(event: Event, past: list[Event]) -> bool:
     return event.kind != "remove"
 
 
-def within_rights(lower: int, upper: int, initial: int, holder: str) -> Founded:
-    """Escrow: what a replica made and was given, less what it used and gave away."""
+def nobody(replica: str) -> bool:
+    """Whose life is known to be over: nobody's."""
+    return False
+
+
+def within_rights(lower: int, upper: int, initial: int, holder: str, over: Callable[[str], bool] = nobody) -> Founded:
+    """Escrow: what a replica made and was given, less what it used and gave away. What lives of its device that are over have not
+    used of theirs is its own too, less what others of them took of that.
+    """
 
     def founded(event: Event, past: list[Event]) -> bool:
         down = event.kind in ("decrement", "transfer")
         amount = event.value[1] if isinstance(event.value, list) else event.value
         distance = initial - lower if down else upper - initial
-        return bool(amount <= (distance if event.replica == holder else 0) + _balance(event.replica, down, past))
+        own = (distance if event.replica == holder else 0) + _balance(event.replica, down, past)
+        given = {e.value[0] for e in past if isinstance(e.value, list)}
+        device = event.replica.rpartition(".")[0]
+        lives = {r for r in {e.replica for e in past} | given if device and r.rpartition(".")[0] == device}
+        others = {life: _balance(life, down, past) for life in lives - {event.replica}}
+        shared = sum(rest for life, rest in others.items() if rest < 0 or over(life))
+        return bool(amount <= own + (shared if over(event.replica) else max(0, shared)))
 
     return founded
 

@@ -6,7 +6,7 @@ after another, through the algebra and nothing else. It shares no code with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,22 +52,23 @@ class Meaning:
             op.replica, op.seq, op.hlc, op.field, op.kind, value, frozenset(past), None, frozenset(believed & past)
         )
 
-    def unfounded(self, event: Event) -> str:
-        """Why an op that is next cannot stand on what was accepted so far; empty if it can."""
-        if self._stands(event):
-            return ""
-        return BUILDS_ON_REFUSED if event.believed else "invalid"
+    def unfounded(self, event: Event, over: Callable[[str], bool]) -> str:
+        """Why an op that is next cannot stand on what was accepted so far; empty if it can. `over`: has this life ended?"""
+        if event.believed and not self._stands(event, founding.nobody):
+            return BUILDS_ON_REFUSED
+        return "" if self._stands(event, over) else "invalid"
 
     def moot(self, event: Event) -> bool:
         """Has a delete that its writer had not seen won over it?"""
         return self.kind.on_delete == "delete-wins" and not all(saw(event, delete) for delete in self._deletes())
 
-    def _stands(self, event: Event) -> bool:
+    def _stands(self, event: Event, over: Callable[[str], bool]) -> bool:
         policy = self.kind.on_delete
         if self.moot(event):
             return True  # it has no effect, whatever it stands on
         if event.field == "bounded_counter":
-            return event.kind == "increment" or founding.within_rights(0, 0, 0, "")(event, self.alive(event.field))
+            rights = founding.within_rights(0, 0, 0, "", over)
+            return event.kind == "increment" or rights(event, self.alive(event.field))
         if not event.believed:
             return True
         if event.kind == DELETE and event.field == DOCUMENT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 
 from driftlog_crdt import Op, Origin
@@ -30,7 +31,8 @@ from tests.simulation.log import LogRecord
 from tests.simulation.meaning import Meaning
 
 REPEATED = "repeated"
-RUN_AGAIN = ("builds_on_refused", "purged")
+NO_RIGHTS = "no_rights"
+COME_AGAIN = ("builds_on_refused", "purged", NO_RIGHTS)
 CLOCK_BOUND_MS = 5 * 60 * 1000
 
 
@@ -197,7 +199,7 @@ class Reference:
         if verdict == "accepted" and code:
             verdict = code
         self.decisions[item.replica, command.id] = Decision(command, item.replica, item.offset, verdict, code)
-        if command.root and code not in RUN_AGAIN:
+        if command.root and code not in COME_AGAIN:
             self.brought[command.root, command.id] = self.decisions[item.replica, command.id]
         return True
 
@@ -230,12 +232,15 @@ class Reference:
         command = item.command
         if command.scope not in terms.scopes or command.name not in terms.permissions:
             return "forbidden"
-        against = next(filter(None, (self._document(document).unfounded(event) for document, event in meant)), "")
+        over = partial(self._is_over, scope=command.scope)
+        against = next(filter(None, (self._document(document).unfounded(event, over) for document, event in meant)), "")
         given = [
             event for document, event in meant if event.kind == "transfer" and not self._document(document).moot(event)
         ]
         if not against and any(self._is_over(event.value[0], command.scope) for event in given):
             against = "invalid"  # nobody could use what is given
+        if against == "invalid" and command.root:
+            against = NO_RIGHTS
         return against or next(filter(None, map(self._guarded, dict.fromkeys(d for d, _ in meant), repeat(meant))), "")
 
     def _is_over(self, replica: str, scope: str) -> bool:

@@ -38,7 +38,8 @@ REPEATED = "repeated"
 RUN_AGAIN = frozenset({"builds_on_refused", PURGED})
 """Codes of rejected commands that are run again, under the same id."""
 NO_RIGHTS = "no_rights"
-_REVIEWED = frozenset({NO_RIGHTS})
+GONE = "gone"
+_REVIEWED = frozenset({NO_RIGHTS, GONE})
 """Codes of rejected commands that were promised under an earlier life: a person decides about them."""
 _FRESH_DOTS = frozenset({PURGED, TAKEN_FULL})
 """Codes of commands that leave a hole in our dots: what comes after them is written anew, under another life."""

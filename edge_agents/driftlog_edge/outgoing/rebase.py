@@ -9,7 +9,8 @@ context leaves out, are named in it now as far as the chain has them.
 
 What the cloud has forgotten since a command was written is the past now, which everybody has seen: its names leave the context. But an op that
 takes away what its writer had seen would take all of the past, and what is gone (a purged document, a collection that is no longer declared)
-has nothing to be applied to; nobody can say of some whether they were counted. Those go to the review list: kept and shown, never
+has nothing to be applied to; of a document that began after a command was written the cloud says so (`gone`);
+nobody can say of some whether they were counted. Those go to the review list: kept and shown, never
 applied by itself.
 """
 
@@ -19,12 +20,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
-from driftlog_edge.incoming.verdicts import NO_RIGHTS, RUN_AGAIN, status_of
+from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of
 from driftlog_edge.outgoing.lineage import Lineage, Sent
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Status, encode_logged, entry_of, logged, logged_size
+from driftlog_edge.store.command_log import Logged, Status, encode_logged, entry_of, logged, logged_size
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.generations import coming
 from driftlog_edge.store.journal import Journal
@@ -39,7 +40,6 @@ from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp, Verdict
 
 _NORMAL = keys.CLASSES.index("normal")
-GONE = "gone"
 FORGOTTEN = "forgotten"
 UNDECLARED = "undeclared"
 MAYBE_COUNTED = "maybe_counted"
@@ -82,7 +82,7 @@ class Rebase:
         stranger = self._lives.replica if chain.fork == OTHER_DEVICE else ""
         work = _Work(self._journal, self._views, self._contract, space, partition, chain.replica, known, stranger)
         lsns = self.undecided(space, partition)
-        commands = [(lsn, logged(self._journal, lsn).command) for lsn in lsns]
+        commands = [(lsn, _as_first_written(logged(self._journal, lsn))) for lsn in lsns]
         taken, review = work.sorted_out(commands)
         parked = [batch for batch in self._outbox.sealed.of(space, partition) if batch.number <= chain.settled]
         if chain.fork == MADE_ANEW:  # nobody can tell whether the cloud still has what was parked there
@@ -209,7 +209,7 @@ class _Work:
                 mark = Mark(lsn, Fate.UNKNOWN, replica, last[key])
                 self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
             first = command.root or self._old
-            renewed = command._replace(ops=tuple(ops)).first_written(first, replica)
+            renewed = command._replace(ops=tuple(ops)).first_written(first, replica, command.written)
             self.writes[Family.OPLOG, keys.lsn_key(lsn)] = encode_logged(renewed, self._space, replica, self._read)
             entry = entry_of(self._journal, command.id)
             if entry is not None and entry.lsn == lsn:
@@ -309,6 +309,12 @@ class _Work:
                 self.settled.append(command_id)
             elif status is Status.REVIEW:
                 self.writes[Family.META, keys.review_key(lsn)] = command_id.encode()
+
+
+def _as_first_written(found: Logged) -> Command:
+    """With what its writer had read then, over any number of lives."""
+    command = found.command
+    return command._replace(written=found.read) if command.written is None else command
 
 
 def _outlived(collection: CollectionContract, document: DocumentId, op: Op, vector: Vector) -> tuple[str, str] | None:

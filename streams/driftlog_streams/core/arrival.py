@@ -49,6 +49,12 @@ class Arrival(NamedTuple):
         return believed(self.batch, self.offset)
 
     @property
+    def written(self) -> int | None:
+        """The same when it was first written, where a later life has taken it along."""
+        written = self.command.written
+        return -1 if written is not None and written >= self.offset else written
+
+    @property
     def place(self) -> tuple[int, int, bytes]:
         """Sorts arrivals as they came: by record, then as in their batch."""
         return self.offset, self.batch.commands.index(self.command), self.key

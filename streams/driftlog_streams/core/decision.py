@@ -8,7 +8,8 @@ of its replica and every context is covered. Then the decision is made once and 
     permit over, collection or field not declared here, or a document that this release cannot read
                                  -> deferred: nothing is seen, its device sends it again
     a document was purged and the command speaks of the old one
-                                 -> rejected as `purged`: its ops there are not seen, its device runs it again
+                                 -> rejected as `purged`: its ops there are not seen, its device runs it again; as `gone`, and seen,
+                                    where a new life has taken it along: a person decides
     all dots covered             -> merged before
     something is missing         -> a blocker: it waits
     objection, guard, size       -> rejected: all its dots are to be seen, without effect; so is what was built on a rejected change
@@ -37,7 +38,7 @@ from driftlog_streams.core.parking import Blocker
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache, Unreadable
 from driftlog_streams.core.survey import Step, Survey, survey
-from driftlog_streams.core.taken import REPEATED
+from driftlog_streams.core.taken import GONE, REPEATED
 from driftlog_streams.core.trial import Against, Trial, Watch, leans_on_itself, on_copies, unfounded, unwatched
 
 _ACCEPTED = Verdict.ACCEPTED
@@ -95,7 +96,7 @@ class Decider:
         if blocker is not None:
             return blocker
         if outlived is not None:
-            against = against or ("purged", f"{'/'.join(outlived)} was deleted and is forgotten since")
+            against = against or _outlived(command, "/".join(outlived))
             return Decision(CommandOutcome(command.id, Verdict.REJECTED, *against), Effect.SEE, steps)
         if steps and not fresh:
             return Decision(CommandOutcome(command.id, _ACCEPTED), Effect.NONE, steps)
@@ -167,6 +168,12 @@ class Decider:
         over = self._memory.over
         found = (unfounded(arrival, e, e.state, op, over) for _, e, op, weight in steps if weight)
         return next(filter(None, found), None), None
+
+
+def _outlived(command: Command, document: str) -> tuple[str, str]:
+    if command.written is None:
+        return "purged", f"{document} was deleted and is forgotten since"
+    return GONE, f"{document} began after this was written; what was there before may have been deleted"
 
 
 def _undeclared(command: Command, what: str) -> Decision:

@@ -7,7 +7,9 @@ The workers' own device writes a `Forgetting` into the op log now and then. From
 - so lives that ended below the floor are forgotten by name: what an op knew of one counts as seen, and their entries in a document's vector
   become its past (`fold`);
 - a tombstone that it purges is gone. What is written there later begins in an *epoch*, the offset of the last purge, and an op of
-  somebody who had not read that purge and who speaks of the old document is refused as `purged`.
+  somebody who had not read that purge and who speaks of the old document is refused as `purged`;
+- a command that a new life has taken along says when it was first written, for what its new life has read it did not know. On a document that began
+  after that it has no effect (`gone`), with a context or without: an op that is older than a purge never makes the document be there again.
 
 All of it is kept in the chain row of the cloud's replica, with the offsets from which it counts, so that a record that is read again is
 judged as it was the first time, although the row may be ahead of it.
@@ -70,6 +72,12 @@ class Memory:
         if not epoch or read >= epoch:
             return False
         return op.seq != last + 1 or (bool(op.context) and epoch_of(op.context or {}) < epoch)
+
+    def gone(self, written: int | None, epoch: int) -> bool:
+        """Was a command that a new life has taken along first written before its document began in this epoch? Perhaps on the one that was
+        purged, or beside it; nobody can tell any more.
+        """
+        return written is not None and bool(epoch) and written < epoch
 
     # -- lives
 

@@ -39,7 +39,8 @@ Duplicate: TypeAlias = Callable[[DocumentState, Op, int], bool]
 class Survey(NamedTuple):
     """A command's ops with their documents, how many are fresh, and the first thing that is missing.
 
-    `outlived` is a document that was purged, and perhaps began anew, since an op on it was written; such ops are no steps.
+    `outlived` is a document that was purged, and perhaps began anew, since an op on it was written; such ops are no steps, but for those
+    of a command that was taken along.
     """
 
     steps: list[Step]
@@ -56,7 +57,7 @@ def survey(
     A rejected command has no effect, so it needs no context; and where its device has no right at all, nothing of it is seen.
     """
     steps: list[Step] = []
-    fresh, outlived, read = 0, None, arrival.read
+    fresh, outlived, read, written = 0, None, arrival.read, arrival.written
     last: dict[bytes, int] = {}
     collections = rules.collections
     append_ms = arrival.append_ms
@@ -86,7 +87,9 @@ def survey(
             continue
         if seq != before + 1:
             return Survey(steps, fresh, Blocker(key, replica, seq - 1))
-        if context and not rejected:
+        if memory.gone(written, epoch_of(vector)):
+            outlived = document  # its dot is seen
+        elif context and not rejected:
             for r, s in context.items():
                 if vector.get(r, 0) < s and r != replica and r not in memory:
                     return Survey(steps, fresh, Blocker(key, r, s))

@@ -29,7 +29,9 @@ ROOT_OPEN = "root_open"
 TAKEN_FULL = "taken_full"
 NO_RIGHTS = "no_rights"
 """Of a command of an earlier life: it takes more than its device's rights. A person decides, who may try it again."""
-_COME_AGAIN = frozenset({"builds_on_refused", "purged", NO_RIGHTS})
+GONE = "gone"
+"""The same: what it was written on may have been purged since."""
+_COME_AGAIN = frozenset({"builds_on_refused", "purged", NO_RIGHTS, GONE})
 """Codes of rejected commands that may come again, under the same id."""
 
 

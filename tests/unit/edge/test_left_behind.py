@@ -14,6 +14,7 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, logged
 from driftlog_edge.store.left import left_in
 from driftlog_edge.store.lives import MADE_ANEW
+from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command, CommandOutcome, Verdict
 from driftlog_schemas.registry import FixedIds
@@ -167,8 +168,9 @@ def test_what_another_copy_has_left_parked_comes_to_its_end_here_too(folders: Fo
 # -- rights
 
 
-def test_a_promise_that_the_devices_rights_do_not_cover_any_more_goes_to_a_person(
-    folders: Folders, cloud: Cloud
+@pytest.mark.parametrize("code", ["no_rights", "gone"])
+def test_a_promise_that_cannot_be_kept_as_it_was_made_goes_to_a_person(
+    folders: Folders, cloud: Cloud, code: str
 ) -> None:
     replica = folders.open("a")
     receive(replica, "there", 5)
@@ -176,10 +178,10 @@ def test_a_promise_that_the_devices_rights_do_not_cover_any_more_goes_to_a_perso
     receive(replica, "promised", 1)
     forked(replica)
     end_and_renew(replica, cloud)
-    cloud.rejects["promised"] = "no_rights"
+    cloud.rejects["promised"] = code
     settle(replica, cloud)
     (reviewed,) = replica.again.review()
-    assert (reviewed.command.id, reviewed.entry.status, reviewed.entry.code) == ("promised", Status.REVIEW, "no_rights")
+    assert (reviewed.command.id, reviewed.entry.status, reviewed.entry.code) == ("promised", Status.REVIEW, code)
     assert replica.on_hand("tea") == 5
     cloud.rejects.clear()
     replica.journal.stage(replica.again.apply("promised").writes or {}, sync=True)
@@ -187,6 +189,21 @@ def test_a_promise_that_the_devices_rights_do_not_cover_any_more_goes_to_a_perso
     settle(replica, cloud)
     assert replica.entry("promised").status is Status.MERGED
     assert merged(cloud) == replica.on_hand("tea") == 6
+
+
+def test_what_was_first_written_when_is_kept_over_any_number_of_lives(folders: Folders, cloud: Cloud) -> None:
+    replica = folders.open("a")
+    receive(replica, "old", 1)
+    read = logged(replica.journal, replica.entry("old").lsn).read
+    cloud.write(DocumentId("Stock", "s1", "milk"), "on_hand", "increment", 1)
+    pull(replica, cloud)
+    for _ in range(2):
+        forked(replica)
+        end_and_renew(replica, cloud)
+    receive(replica, "new", 10)
+    (batch,) = [decode_body(BatchCodec(FixedIds()).open(sealed.value).body) for sealed in replica.ship()]
+    assert [command.written for command in batch.commands] == [read, None]
+    assert batch.read == logged(replica.journal, replica.entry("new").lsn).read > read
 
 
 EVENT = DocumentId("Event", "s1", "x")

@@ -48,6 +48,7 @@ commands = st.builds(
     st.lists(st.builds(DocumentOp, documents, ops), max_size=6).map(tuple),
     texts,
     st.sampled_from(["", "store-1.2", "store-1.k3f7q2wp"]),
+    st.none() | st.integers(-1, (1 << 63) - 1),
 )
 forgettings = st.builds(
     Forgetting,

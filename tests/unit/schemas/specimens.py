@@ -112,6 +112,7 @@ WRITE = Command(
         _op(MILK, 4, "", "delete", None, {}),
     ),
     root="store-1.k3f7q2wp",
+    written=1234000,
 )
 BATCH = Batch(
     "retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1", bytes(range(16)), 40, ("store-1.2", "store-1.3"), 1234500

@@ -60,6 +60,15 @@ class Writer:
         else:
             self.world.append(self, document, op)
 
+    def taken_along(self, random: Random, read: int, root: str) -> None:
+        """A count that an earlier life had promised when it had read so far, sent by this one."""
+        kind = self.world.cloud.rules.collections["Stock"].type
+        document = random.choice(DOCUMENTS)
+        view = self.views.setdefault(document, kind.new())
+        op = kind.prepare(view, self.replica, self.world.tick(), "on_hand", "increment", 1)._replace(context=None)
+        kind.apply(view, op)
+        self.world.append(self, document, op, read, root)
+
 
 class World:
     """One partition and its log."""
@@ -84,10 +93,10 @@ class World:
         writer.catch_up()
         return writer
 
-    def append(self, writer: Writer, document: DocumentId, op: Op) -> None:
-        name = f"c{self.time}"
-        value = self.cloud.batch(command(name, DocumentOp(document, op)), replica=writer.replica, read=writer.read)
-        self.put(value)
+    def append(self, writer: Writer, document: DocumentId, op: Op, written: int | None = None, root: str = "") -> None:
+        sent = command(f"c{self.time}", DocumentOp(document, op))._replace(written=written, root=root)
+        ends = (root,) if root else ()
+        self.put(self.cloud.batch(sent, replica=writer.replica, read=writer.read, ends=ends))
         row = self.cloud.merger._at.book.get(writer.replica)
         told = [o for entry in row.entries for o in entry.outcomes if o.verdict is not Verdict.PARKED] if row else []
         if (row is None or row.ended or row.notice is not None or told) and writer in self.writers:
@@ -97,6 +106,12 @@ class World:
     def put(self, value: bytes) -> None:
         self.log.append(value)
         self.cloud.merge_value(value)
+
+    def renew(self, writer: Writer) -> None:
+        """Its folder was restored or copied, or it was away: what it had promised goes on under a new life."""
+        following = self.born()
+        self.writers[self.writers.index(writer)] = following
+        following.taken_along(self.random, writer.read, writer.replica)
 
     def forget(self) -> None:
         """At any moment, with a floor that anybody may be below, and tombstones as they are now or were a moment ago."""
@@ -155,8 +170,10 @@ class World:
         for _ in range(STEPS):
             chance = self.random.random()
             writer = self.random.choice(self.writers)
-            if chance < 0.55:
+            if chance < 0.45:
                 writer.write(self.random)
+            elif chance < 0.55:
+                self.renew(writer)
             elif chance < 0.75:
                 writer.catch_up()
             elif chance < 0.80:
@@ -175,12 +192,13 @@ class World:
 
 
 def increments(world: World, document: DocumentId, after: int) -> int:
-    """How many increments of a document stand in the log after this offset."""
+    """How many increments of a document were written after this offset."""
     found = 0
     for value in world.log[after + 1 :]:
         batch = decode_body(world.cloud.rules.batches.open(value).body)
-        for one in (pair for sent in batch.commands for pair in sent.ops):
-            found += one.document == document and one.op.kind == "increment"
+        for sent in batch.commands:
+            late = sent.written is None or sent.written >= after
+            found += late and sum(d == document and op.kind == "increment" for d, op in sent.ops)
     return found
 
 
@@ -216,5 +234,14 @@ def test_the_worlds_meet_what_they_are_for() -> None:
         if (row := world.cloud.merger._at.book.get(f"store-1.{number:x}")) is not None and row.notice is not None
     ]
     assert {"away", "retired"} <= set(codes)
+    said = {
+        outcome.code
+        for world in worlds
+        for number in range(1, world.lives)
+        if (row := world.cloud.merger._at.book.get(f"store-1.{number:x}")) is not None
+        for entry in row.entries
+        for outcome in entry.outcomes
+    }
+    assert {"purged", "gone"} <= said
     pasts = [world.cloud.state(d).vector.get(PAST, 0) & MOST_FORGOTTEN for world in worlds for d in DOCUMENTS]
     assert sum(map(bool, pasts)) > 5, "documents have folded"
