@@ -73,6 +73,8 @@ class Intake:
         """State partitions whose end this connection has met: no longer catching up."""
         self._generations: dict[tuple[str, int], int] = {}
         """Of each state partition the generation of rows that this connection reads into."""
+        self._lives: dict[tuple[str, int], str] = {}
+        """Of each other partition the id of the topic that this connection reads."""
         self._learnt: set[int] = set()
         self._open = True
 
@@ -82,14 +84,27 @@ class Intake:
         return self._open
 
     def follow(self, places: Iterable[tuple[str, int]]) -> None:
-        """These are read from now on, each into the rows that it is to be read into now."""
-        self._generations = {place: self._generation(place) for place in places}
+        """These are read from now on: states each into the rows that they are to be read into now, others of the topic that there is now."""
+        for place in places:
+            if self._topics[place[0]][1] == "state":
+                self._generations[place] = self._generation(place)
+            else:
+                self._lives[place] = self._life(place)
 
     def _generation(self, place: tuple[str, int]) -> int:
         return self._puller.returns.generation(self._topics[place[0]][0], place[1])
 
+    def _life(self, place: tuple[str, int]) -> str:
+        return self._puller.landmarks.cursor(*self._topics[place[0]], place).topic_id
+
     def _require_going_on(self, place: tuple[str, int]) -> None:
-        if self._generations.get(place, self._generation(place)) != self._generation(place):
+        """A look may have sent a cursor back, while what this connection had fetched before was on its way."""
+        if self._topics[place[0]][1] == "state":
+            same = self._generations.get(place, self._generation(place)) == self._generation(place)
+        else:
+            life = self._lives.get(place, "")  # empty before the broker was asked
+            same = not life or life == self._life(place)
+        if not same:
             raise Superseded(f"{place[0]}[{place[1]}] is read again from its start")
 
     def close(self) -> None:
@@ -108,23 +123,25 @@ class Intake:
         if not self._open:
             return False
         space, kind = self._topics[chunk.topic]
+        here = (chunk.topic, chunk.partition)
         if kind == "devices":
             await self._take_lines(chunk)
             return False
         if kind == "receipts" and chunk.records:
             for step in self._puller.receipts(chunk.topic, chunk.partition, chunk.records):
+                self._require_going_on(here)
                 await self._commit(step)
                 if not self._open:
                     return False
             for place in self._generations:  # a row may say that this replica was away too long
                 self._require_going_on(place)
         if kind == "conflicts" and chunk.records:
+            self._require_going_on(here)
             await self._commit(self._puller.conflicts(chunk.topic, chunk.partition, chunk.records))
         if kind != "state":
             return False
-        place = (chunk.topic, chunk.partition)
-        assembler = self._assemblers.setdefault(place, GroupAssembler())
-        behind = place not in self._reached
+        assembler = self._assemblers.setdefault(here, GroupAssembler())
+        behind = here not in self._reached
         ripe: list[Record] = []
         for record in chunk.records:
             ripe += assembler.add(record, behind)
@@ -134,7 +151,7 @@ class Intake:
         if (ripe or returned) and not await self._states(space, chunk, ripe, at_end=chunk.at_end):
             return False
         if chunk.at_end:
-            self._reached.add(place)
+            self._reached.add(here)
         return chunk.at_end and not len(assembler)
 
     async def _states(self, space: str, chunk: Chunk, ripe: list[Record], *, at_end: bool = False) -> bool:
@@ -160,6 +177,7 @@ class Intake:
             await asyncio.get_running_loop().run_in_executor(None, registry.learn, chunk.records)
             if not self._open:
                 return
+            self._require_going_on((chunk.topic, chunk.partition))
             await self._committer.stage(registry.written(chunk.records), sync=False)
         if chunk.at_end:
             registry.reached()

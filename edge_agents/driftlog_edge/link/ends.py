@@ -77,8 +77,12 @@ class Ends:
         if found is None:
             return False
         for place in self._places.states:
-            if place in found and self._places.shows(place, found[place]):
+            if place not in found:
+                continue
+            if self._places.shows(place, found[place]):
                 self._freshness.in_step(place, asked)
+            elif self._places.is_read(place, found[place]):
+                self._freshness.identified(place, asked)
         return True
 
     def _require_asker(self) -> Asker:

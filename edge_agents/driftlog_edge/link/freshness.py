@@ -5,6 +5,10 @@ data young. Over a restart the age goes on from where it was: by the same monoto
 meanwhile, else by the wall's. A wall clock that stands before the time at which it was last looked at says nothing about how long the
 agent was off: then the age that is told is the least it can be, and no promise of freshness is kept from it.
 
+A feed that has come to the end of a partition does not say of which topic: a client goes on in one that was made anew under the same name. So its word
+counts only once the broker has named the topic afterwards, and it is the one that was read (`identified`): topics do not come back, so it was
+that one before, too. What is promised, and every age that is told, is of such a moment.
+
 What is known is written down now and then, ages too when nothing is new: a crash costs a minute of knowledge, and never makes an age
 smaller by more than that.
 """
@@ -22,6 +26,7 @@ from driftlog_edge.store.journal import Journal
 
 KEEP_SECONDS = 10.0
 KEEP_AGES_SECONDS = 60.0
+ASK_SECONDS = 15.0
 
 Partition: TypeAlias = tuple[str, int]
 """(state topic, partition)"""
@@ -43,19 +48,34 @@ class Freshness:
         self._clock = clock
         self._known = _read(journal.get(Family.META, keys.FRESHNESS), set(partitions), clock)
         self._kept = dict(self._known)
+        self._heard: dict[Partition, Moment] = {}
+        """When the feed last was at the end of what may be the topic that was read."""
         self._keep_at = self._keep_ages_at = 0.0
 
     def follow(self, partitions: Iterable[Partition], again: Collection[Partition]) -> None:
         """From now on these partitions are followed, and `again` are read from their start."""
         followed = set(partitions)
         self._known = {p: m for p, m in self._known.items() if p in followed and p not in again}
+        self._heard.clear()
 
     def now(self) -> Moment:
         """This moment."""
         return Moment(self._clock.wall_ms(), self._clock.monotonic())
 
+    def heard(self, partition: Partition, moment: Moment) -> bool:
+        """The feed was at the end of it at that moment. Should the topic be asked for soon, because what is known is old?"""
+        self._heard[partition] = moment
+        known = self._known.get(partition)
+        return known is None or not known.sure or moment.at - known.at > ASK_SECONDS
+
+    def identified(self, partition: Partition, asked: Moment) -> None:
+        """Its topic is the one that is read, said the broker, who was asked at that moment."""
+        heard = self._heard.get(partition)
+        if heard is not None and heard.at <= asked.at:
+            self.in_step(partition, heard)
+
     def in_step(self, partition: Partition, moment: Moment) -> None:
-        """The replica had all of it at that moment."""
+        """The replica had all of it at that moment, and it was the topic that is read."""
         known = self._known.get(partition)
         if known is None or not known.sure or known.at < moment.at:
             self._known[partition] = moment

@@ -67,14 +67,17 @@ class Places:
         """Where this replica stands."""
         return cursor_of(self._journal, topic, partition)
 
-    def shows(self, place: tuple[str, int], extent: Extent) -> bool:
-        """Do readers see all that the broker had of a partition of states?"""
+    def is_read(self, place: tuple[str, int], extent: Extent) -> bool:
+        """Is what the broker has of a partition of states what readers see, as far as it was read?"""
         space, partition = self.topics[place[0]][0], place[1]
         durable = self._journal.durable
         if return_of(durable, space, partition) is not None:
             return False
-        cursor = cursor_of(durable, *place)
-        return cursor.topic_id == extent.topic_id and cursor.offset >= extent.end
+        return cursor_of(durable, *place).topic_id == extent.topic_id
+
+    def shows(self, place: tuple[str, int], extent: Extent) -> bool:
+        """Do readers see all that the broker had of it?"""
+        return self.is_read(place, extent) and cursor_of(self._journal.durable, *place).offset >= extent.end
 
     def described(self, place: tuple[str, int]) -> tuple[str, Kind]:
         """The space of a place, and what it carries."""

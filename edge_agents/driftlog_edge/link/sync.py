@@ -259,7 +259,7 @@ class Sync:
                 await self._arrived(intake, chunks)
 
             loop = asyncio.get_running_loop()
-            intake.follow(self.places.states)
+            intake.follow(self.places.all)
             self._feed = self._route.follow(loop, self.places.positions(), arrived, self.signal.trouble)
         elif not good and self.signal.state is not Connection.OFFLINE:
             self._tasks.begin(self._reconnect())
@@ -309,7 +309,8 @@ class Sync:
                 if chunk.lost:
                     raise Lost(f"{chunk.topic}[{chunk.partition}] does not have what follows what was read of it")
                 if await intake.take(chunk):
-                    self.freshness.in_step((chunk.topic, chunk.partition), self.freshness.now())
+                    if self.freshness.heard((chunk.topic, chunk.partition), self.freshness.now()):
+                        self.lookout.hurry()
                     self._moved(Pulled({}))
             kept = True
             self._trouble_in, self._failures = "", 0

@@ -338,6 +338,29 @@ async def test_max_age_is_kept_or_refused(agent: EdgeAgent, route: CloudRoute, c
         await agent.read(Stock, "s1", "tea", max_age=0.0)
 
 
+async def test_a_max_age_is_not_promised_of_a_topic_that_was_made_anew_under_the_feed(
+    agent: EdgeAgent, route: CloudRoute, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has looked since, and the client that follows goes on at the same offset."""
+    await online(agent)
+    cloud.write(TEA, "on_hand", "increment", 3)
+    await agent.read(Stock, "s1", "tea", max_age=0.0, seconds=10)
+    monkeypatch.setattr("driftlog_edge.link.lookout.LOOK_SECONDS", 1e6)
+    monkeypatch.setattr("driftlog_edge.link.signal.PROBE_SECONDS", 1e6)
+    looked = agent._sync.lookout
+    looked._next = agent._sync.signal._probe_at = 1e12
+    known = agent.status()["scopes"]["s1"]["synced_at"]
+    state = "retail.state"
+    cloud.topic_ids[state] = "second"
+    cloud.write(TEA, "on_hand", "increment", 4)
+    at = partition_of("s1", PARTITIONS)
+    await until(lambda: agent._sync.places.position(state, at) == len(cloud.of(state, at)))
+    assert agent.status()["scopes"]["s1"]["synced_at"] == known, "the feed alone does not know what it reads"
+    reading = await agent.read(Stock, "s1", "tea", max_age=0.01, seconds=10)
+    assert reading.value["on_hand"] == 7
+    assert agent._sync.places.cursor(state, at).topic_id == "second", "answered when it was read again"
+
+
 async def test_a_causal_read_waits_for_what_the_session_has_seen_elsewhere(
     agent: EdgeAgent, cloud: Cloud, route: CloudRoute, tmp_path: Path, ids: FixedIds
 ) -> None:

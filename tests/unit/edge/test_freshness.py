@@ -120,3 +120,37 @@ async def test_a_slow_clock_does_not_serve_old_data_as_fresh(
     async with EdgeAgent(app, config, route=route, ids=ids, clock=clock) as agent:
         with pytest.raises(Offline):
             await agent.read(Stock, "s1", "tea", max_age=60)
+
+
+# -- what the feed says, and what the broker says of the topic
+
+
+async def test_what_the_feed_says_counts_once_the_broker_has_named_the_topic_after_it(
+    life: Callable[[], Life], clock: HandClock
+) -> None:
+    first = life()
+    known = first.freshness
+    asked_before = known.now()
+    clock.pass_seconds(1)
+    assert known.heard(PLACE, known.now()), "nothing is known yet: the topic should be asked for"
+    assert first.age is None
+    known.identified(PLACE, asked_before)
+    assert first.age is None, "who was asked before knew nothing of this"
+    clock.pass_seconds(1)
+    known.identified(PLACE, known.now())
+    assert first.age == 1 and known.younger(PLACE, 1)
+    clock.pass_seconds(14)
+    assert not known.heard(PLACE, known.now())
+    assert first.age == 15 and not known.younger(PLACE, 14), "no promise of what may be another topic"
+    clock.pass_seconds(2)
+    assert known.heard(PLACE, known.now())
+
+
+async def test_what_the_feed_said_of_scopes_that_were_held_before_says_nothing(
+    life: Callable[[], Life], clock: HandClock
+) -> None:
+    first = life()
+    first.freshness.heard(PLACE, first.freshness.now())
+    first.freshness.follow([PLACE], [PLACE])
+    first.freshness.identified(PLACE, first.freshness.now())
+    assert first.age is None

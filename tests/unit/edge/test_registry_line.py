@@ -268,3 +268,38 @@ async def test_a_renewed_permit_sends_at_once_what_had_expired(
         await until(lambda: agent.command("c1").status == "merged")
         assert agent.status()["problem"] == ""
     assert route.cloud.of(*PLACE)
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_registry_that_was_made_anew_is_read_from_its_start_however_long_it_is(
+    config: EdgeConfig,
+    route: CloudRoute,
+    ids: FixedIds,
+    cloud: Cloud,
+    line: Device,
+    monkeypatch: pytest.MonkeyPatch,
+    running: bool,
+) -> None:
+    """It does not end before what was read of it; but it is another topic, and the line stands where the cursor has passed."""
+    monkeypatch.setattr(sync_module, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr("driftlog_edge.link.lookout.LOOK_SECONDS", 0.01)
+    publish(cloud, line)
+
+    def made_anew() -> None:
+        del cloud.topics[PLACE]
+        cloud.topic_ids[topics.DEVICES] = "second"
+        publish(cloud, said(line))
+        for other in ("store-8", "store-9"):
+            publish(cloud, enrolled(other, DeviceKey("k", bytes(32), EPOCH_MS)))
+
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        await until(lambda: (agent.status()["registered"] or {}).get("version") == 1)
+        await until(lambda: agent._sync.places.cursor(*PLACE).topic_id == "first")
+        if running:
+            made_anew()
+            await until(lambda: agent.status()["registered"]["version"] == 2)
+    if not running:
+        made_anew()
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        await until(lambda: agent.status()["registered"]["version"] == 2)
+        await until(lambda: agent._sync.places.cursor(*PLACE)[:2] == (3, "second"))

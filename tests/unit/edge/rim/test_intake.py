@@ -11,6 +11,7 @@ from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Chunk, Family, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.cursors import Cursor, cursor_of, moved
 from driftlog_edge.store.lives import AWAY
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Notice
@@ -67,6 +68,28 @@ async def test_a_row_that_begins_a_return_ends_the_connection_though_no_state_co
     with pytest.raises(Superseded):
         await intake.take(Chunk("retail.receipts", S1, cloud.of("retail.receipts", S1)[1:], at_end=True))
     assert replica.puller.returns.of("retail", S1) is not None
+    await committer.drained()
+    committer.close()
+
+
+async def test_what_was_fetched_of_a_topic_does_not_move_the_cursor_that_a_look_has_sent_back(
+    replica: Replica, cloud: Cloud, ids: FixedIds
+) -> None:
+    """The topic was made anew: the old client goes on at its offset, and what lies before that would never be read."""
+    receipts = "retail.receipts"
+    committer = Committer(replica.journal, replica.store)
+    intake = Intake({receipts: ("retail", "receipts")}, replica.puller, committer, ids, lambda pulled: None)
+    await committer.stage(moved(receipts, S1, Cursor(0, "first")))
+    intake.follow([(receipts, S1)])
+    replica.do("receive", store="s1", sku="tea", qty=1)
+    for sealed in replica.ship():
+        cloud.merge(sealed)
+    await intake.take(Chunk(receipts, S1, cloud.of(receipts, S1), at_end=True))
+    assert cursor_of(replica.journal, receipts, S1).offset == 1
+    await committer.stage(moved(receipts, S1, Cursor(0, "second")))
+    with pytest.raises(Superseded):
+        await intake.take(Chunk(receipts, S1, cloud.of(receipts, S1), at_end=True))
+    assert cursor_of(replica.journal, receipts, S1)[:2] == (0, "second")
     await committer.drained()
     committer.close()
 
