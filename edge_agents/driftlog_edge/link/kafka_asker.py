@@ -3,6 +3,9 @@
 A consumer lets one thread in at a time: whoever asks through the one that reads waits until it has read. So what the agent wants to
 know (where topics begin and end, which life of a topic it is) is asked through a client that does nothing else. Its answers are futures: no thread waits for them, and an
 asker that has no more time simply goes.
+
+A client that had trouble is replaced, for it goes on asking who led the partitions before. Freeing the old one may never end (see `_Keeper`), so that is bounded: when
+so many are being freed, the client that there is stays and finds its way by itself, which may take it some minutes more. The log says so once.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
@@ -21,10 +25,14 @@ from driftlog_edge.ports import Extent, Unreachable
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 
+log = structlog.get_logger()
+
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _T = TypeVar("_T")
 LAST_WORDS_SECONDS = 1.0
+MOST_FREED_AT_ONCE = 4
+"""So many clients beside the one in use, each with some threads of its own; in an outage of a week too."""
 REQUEST_SECONDS = 30.0
 """How long the client itself keeps a question; who asks has less patience."""
 
@@ -35,6 +43,8 @@ class KafkaAsker:
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._client = self._connected()
+        self._told = False
+        """Was it said that this client stays?"""
 
     def _connected(self) -> AdminClient:
         client = AdminClient(
@@ -72,8 +82,8 @@ class KafkaAsker:
                 except KafkaException as error:
                     if _forbidden(error):
                         raise
-                    # The client goes on asking who led the partitions before the broker was away; a new one finds out.
-                    self._begin_anew()
+                    if not self._begin_anew():
+                        raise
                     return await question()
         except TimeoutError as error:
             raise Unreachable("the broker does not answer") from error
@@ -82,9 +92,17 @@ class KafkaAsker:
                 self._begin_anew()
             raise Unreachable(_told(error)) from error
 
-    def _begin_anew(self) -> None:
-        before, self._client = self._client, self._connected()
-        _keeper.let_go(before)
+    def _begin_anew(self) -> bool:
+        """Ask with a new client. False when too many of those before cannot be freed: then this one stays."""
+        if not _keeper.let_go(self._client):
+            if not self._told:
+                log.warning(
+                    "clients that had trouble are not freed, so this one is used on", not_freed=MOST_FREED_AT_ONCE
+                )
+            self._told = True
+            return False
+        self._client, self._told = self._connected(), False
+        return True
 
     async def _extents(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Extent]:
         starts, ends = await asyncio.gather(self._offsets(places, _EARLIEST), self._offsets(places, _LATEST))
@@ -111,15 +129,17 @@ class KafkaAsker:
 
 
 class _Keeper:
-    """Holds every client, and frees those that are let go, in a thread that nobody waits for.
+    """Holds every client, and frees those that are let go, each in a thread that nobody waits for.
 
     Freeing one waits for librdkafka's threads, and once in some hundred times one of those is not woken (seen with 2.16). Whoever frees it then
-    stands for ever: not the loop, nor the end of the process.
+    stands for ever: not the loop, nor the end of the process, nor the next one. What stands so is never more than `MOST_FREED_AT_ONCE`.
     """
 
     def __init__(self) -> None:
         self._news: queue.SimpleQueue[tuple[AdminClient, bool]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._freeing = 0
 
     def hold(self, client: AdminClient) -> None:
         """Keep it until it is let go, whatever else ends."""
@@ -128,9 +148,14 @@ class _Keeper:
             self._thread.start()
         self._news.put((client, True))
 
-    def let_go(self, client: AdminClient) -> None:
-        """Nobody asks it any more."""
+    def let_go(self, client: AdminClient) -> bool:
+        """Free it, for nobody asks it any more; False while so many are being freed that it must be kept."""
+        with self._lock:
+            if self._freeing >= MOST_FREED_AT_ONCE:
+                return False
+            self._freeing += 1
         self._news.put((client, False))
+        return True
 
     def _run(self) -> None:
         held: set[AdminClient] = set()
@@ -139,9 +164,15 @@ class _Keeper:
             if wanted:
                 held.add(client)
             else:
-                time.sleep(LAST_WORDS_SECONDS)  # who let it go may still have a hand on it
                 held.discard(client)
+                threading.Thread(target=self._free, args=([client],), name="driftlog-asker-ends", daemon=True).start()
             del client
+
+    def _free(self, last: list[AdminClient]) -> None:
+        time.sleep(LAST_WORDS_SECONDS)  # who let it go may still have a hand on it
+        last.clear()
+        with self._lock:
+            self._freeing -= 1
 
 
 _keeper = _Keeper()

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+import threading
+from concurrent.futures import Future
 
+import pytest
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from driftlog_edge.link import kafka_asker
+from driftlog_edge.link.kafka_asker import KafkaAsker
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.ports import Extent, Unreachable
+from driftlog_schemas.connection import KafkaSettings
 from tests.fake_kafka.broker import Broker
+from tests.unit.edge.waiting import until
 
 STATES, OTHER, EMPTY = ("retail.state", 3), ("retail.state", 0), ("retail.state", 9)
 
@@ -55,3 +64,74 @@ async def test_a_broker_that_says_nothing_is_unreachable_too(broker: Broker) -> 
     with pytest.raises(Unreachable) as failed:
         await KafkaRoute("nowhere").ask().ends([STATES], 0.05)
     assert isinstance(failed.value.__cause__, TimeoutError)
+
+
+# -- clients that had trouble
+
+
+class Clients:
+    """Stand-ins for the client; freeing one that is `stuck` never ends."""
+
+    def __init__(self, *, stuck: bool) -> None:
+        self.made = self.freed = 0
+        self.release = threading.Event()
+        if not stuck:
+            self.release.set()
+
+    def make(self, settings: object) -> Client:
+        self.made += 1
+        return Client(self)
+
+
+class Client:
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    def list_offsets(self, wanted: dict[object, object], **options: object) -> dict[object, Future[None]]:
+        failed: Future[None] = Future()
+        failed.set_exception(KafkaException(KafkaError(KafkaError._TRANSPORT)))
+        return dict.fromkeys(wanted, failed)
+
+    def __del__(self) -> None:
+        self._clients.release.wait()
+        self._clients.freed += 1
+
+
+def asker_of(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> KafkaAsker:
+    monkeypatch.setattr(kafka_asker, "AdminClient", clients.make)
+    monkeypatch.setattr(kafka_asker, "LAST_WORDS_SECONDS", 0.0)
+    monkeypatch.setattr(kafka_asker, "_keeper", kafka_asker._Keeper())
+    return KafkaAsker(KafkaSettings(bootstrap="nowhere"))
+
+
+async def asked(asker: KafkaAsker, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(Unreachable):
+            await asker.ends([STATES], 5.0)
+
+
+async def test_a_long_outage_leaves_a_bounded_number_of_clients_though_none_can_be_freed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clients, before = Clients(stuck=True), len(threading.enumerate())
+    asker = asker_of(clients, monkeypatch)
+    with structlog.testing.capture_logs() as lines:
+        await asked(asker, 50)
+    assert clients.made == 1 + kafka_asker.MOST_FREED_AT_ONCE
+    assert len(threading.enumerate()) <= before + 1 + kafka_asker.MOST_FREED_AT_ONCE
+    assert [line["not_freed"] for line in lines] == [kafka_asker.MOST_FREED_AT_ONCE], "said once"
+    clients.release.set()
+    await until(lambda: clients.freed == kafka_asker.MOST_FREED_AT_ONCE)
+    await asked(asker, 1)
+    assert clients.made > 1 + kafka_asker.MOST_FREED_AT_ONCE, "when they are free it begins anew again"
+
+
+async def test_one_that_cannot_be_freed_does_not_keep_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = Clients(stuck=True)
+    asker = asker_of(stuck, monkeypatch)
+    clients = Clients(stuck=False)
+    monkeypatch.setattr(kafka_asker, "AdminClient", clients.make)
+    for n in range(1, 10):
+        await asked(asker, 1)
+        await until(lambda n=n: clients.freed >= 2 * n - 1)  # type: ignore[misc]
+    stuck.release.set()
