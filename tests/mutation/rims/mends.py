@@ -21,6 +21,11 @@ SCOPES = ("tests/unit/edge/test_scopes.py",)
 GROUPS = ("tests/unit/edge/test_groups.py", "tests/unit/schemas/test_groups.py")
 SHOWN = ("tests/unit/edge/test_durable_reads.py",)
 LINES = ("tests/unit/schemas/test_device_lines.py",)
+LEFT = ("tests/unit/edge/test_left_behind.py",)
+BACK = ("tests/unit/streams/test_rights_that_come_back.py",)
+ALONG = ("tests/unit/streams/test_taken_along.py",)
+INTAKE = ("tests/unit/edge/rim/test_intake.py",)
+ASKER = ("tests/unit/edge/rim/test_asker.py",)
 
 MENDS: tuple[Mistake, ...] = (
     # -- the chain of a replica
@@ -340,5 +345,96 @@ MENDS: tuple[Mistake, ...] = (
         "    prefix = space.encode() + _SEPARATOR\n    if urgency",
         "    prefix = bytes([len(space)]) + _SEPARATOR\n    if urgency",
         ("tests/unit/edge/test_outbox.py",),
+    ),
+    Mistake(
+        "left: nobody asks what became of it",
+        f"{EDGE}/incoming/verdicts.py",
+        "            self._left(row, found)\n",
+        "",
+        LEFT,
+    ),
+    Mistake(
+        "left: an older word of the old life counts",
+        f"{EDGE}/incoming/verdicts.py",
+        "if left.number > row.last:",
+        "if False:",
+        LEFT,
+    ),
+    Mistake(
+        "left: what is given back stays in the view",
+        f"{EDGE}/incoming/verdicts.py",
+        "        self._drop(documents, lsn, found)\n\n    def _kept",
+        "\n    def _kept",
+        LEFT,
+    ),
+    Mistake(
+        "left: the folder of another device forgets what it left",
+        f"{EDGE}/incoming/receipts.py",
+        'return self._verdicts.concerns(space, partition, key.decode(errors="replace"))',
+        "return False",
+        LEFT,
+    ),
+    Mistake(
+        "rebase: what was read when it was taken along is said of when it was written",
+        f"{EDGE}/outgoing/rebase.py",
+        "return command._replace(written=found.read) if command.written is None else command",
+        "return command._replace(written=found.read)",
+        LEFT,
+    ),
+    Mistake(
+        "rebase: another device spends what this one had",
+        f"{EDGE}/outgoing/rebase.py",
+        "if self._stranger and (why",
+        "if False and (why",
+        LEFT,
+    ),
+    Mistake(
+        "trial: what was promised is plainly refused",
+        f"{CORE}/trial.py",
+        'return NO_RIGHTS if arrival.command.root else "invalid", str(error)',
+        'return "invalid", str(error)',
+        BACK,
+    ),
+    Mistake(
+        "taken: what a person may try again is the last word",
+        f"{CORE}/taken.py",
+        'frozenset({"builds_on_refused", "purged", NO_RIGHTS, GONE})',
+        'frozenset({"builds_on_refused", "purged"})',
+        (*BACK, *ALONG),
+    ),
+    Mistake(
+        "memory: what is older than a purge makes the document be there again",
+        f"{CORE}/memory.py",
+        "return written is not None and bool(epoch) and written < epoch",
+        "return False",
+        ALONG,
+    ),
+    Mistake(
+        "survey: what is gone leaves a hole",
+        f"{CORE}/survey.py",
+        "            outlived = document  # its dot is seen\n",
+        "            outlived = document\n            continue\n",
+        ALONG,
+    ),
+    Mistake(
+        "freshness: the topic is taken for the one that was read after it was asked",
+        f"{EDGE}/link/freshness.py",
+        "if heard is not None and heard.at <= asked.at:",
+        "if heard is not None:",
+        AGES,
+    ),
+    Mistake(
+        "intake: what was fetched before moves a cursor that was sent back",
+        f"{EDGE}/incoming/intake.py",
+        "same = not life or life == self._life(place)",
+        "same = True",
+        INTAKE,
+    ),
+    Mistake(
+        "edge: clients without number are let go",
+        f"{EDGE}/link/kafka_asker.py",
+        "if self._freeing >= MOST_FREED_AT_ONCE:",
+        "if False:",
+        ASKER,
     ),
 )
