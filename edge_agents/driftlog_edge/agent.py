@@ -39,6 +39,7 @@ from driftlog_schemas.contract import AppContract, CollectionContract, Declared,
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus
 from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.signing import Identity
 
 log = structlog.get_logger()
 
@@ -95,7 +96,7 @@ class EdgeAgent:
             self._durable,
             self._ordered_away,
         )
-        self.identity, self.log = parts.identity, parts.log
+        self._identities, self.log = parts.identities, parts.log
         self._store, self._committer, self._views = parts.store, parts.committer, parts.views
         self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
@@ -105,6 +106,11 @@ class EdgeAgent:
         await self._sync.start()
         self._housekeeping.start()
         return self
+
+    @property
+    def identity(self) -> Identity:
+        """The device, and the key that it signs with now."""
+        return self._identities.identity
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -21,6 +21,7 @@ from driftlog_edge.config import EdgeConfig
 from driftlog_edge.incoming import puller as pullers
 from driftlog_edge.incoming import unread
 from driftlog_edge.incoming.pulled import Pulled
+from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.outbox import Outbox
@@ -51,7 +52,7 @@ from driftlog_schemas.state_codec import codecs_of
 class Parts:
     """The parts that the agent speaks to."""
 
-    identity: Identity
+    identities: KeyChange
     store: RocksStore
     committer: Committer
     views: Views
@@ -128,6 +129,12 @@ def _assembled(
     versions = {"agent": _version(), "app": contract.name}
     registry = RegistryLine(identity, records, journal, clock)
     registry.open(store)
+
+    def sign_with(identity: Identity) -> None:
+        outbox.sign_with(identity)
+        registry.sign_with(identity)
+
+    identities = KeyChange(config.identity, identity, lambda: registry.device, sign_with)
     vitals = Vitals(contract, lives, holdings, versions, store, journal, views, outbox, conflicts, clock)
     sync = Sync(
         contract,
@@ -143,12 +150,12 @@ def _assembled(
         Renewal(Rebase(contract, views, outbox, journal), views, outbox, shipper, journal, records, batches, clock),
         again,
         registry,
-        identity.device_id,
+        identities,
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
         wiped,
     )
     return Parts(
-        identity=identity,
+        identities=identities,
         store=store,
         committer=committer,
         views=views,

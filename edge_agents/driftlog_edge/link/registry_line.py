@@ -96,6 +96,11 @@ class RegistryLine:
             except RegistryUnreachable as error:  # tried again before anything is learnt
                 log.warning("what the device registry said cannot be read yet", reason=str(error))
 
+    def sign_with(self, identity: Identity) -> None:
+        """The device has another key: what was refused for the old one goes out again."""
+        self._identity = identity
+        self._release_at = self._clock.monotonic()
+
     def learn(self, records: Sequence[Record]) -> None:
         """Read what came. Raises `RegistryUnreachable` where a schema must be asked for."""
         self._take_up()
@@ -190,7 +195,7 @@ class RegistryLine:
         if self._complete and device.key_at(self._identity.key_id, now_ms) is None:
             return (
                 f"the key {self._identity.key_id} of this identity file counts no more: put the newest identity file of"
-                " this device in its place and start the agent again"
+                " this device in its place"
             )
         if terms.ended_at(now_ms):
             return (

@@ -28,6 +28,7 @@ from driftlog_edge.link.connectivity import Connection, Watchdog, backoff
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.heart import Heart
+from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.places import Places
 from driftlog_edge.link.registry_line import RegistryLine
@@ -78,7 +79,7 @@ class Sync:
         renewal: Renewal,
         again: Again,
         registry: RegistryLine,
-        device_id: str,
+        identities: KeyChange,
         heartbeat: Callable[[], tuple[bytes, bytes]],
         wiped: Callable[[], None],
     ) -> None:
@@ -110,6 +111,7 @@ class Sync:
         self.pump = Pump(shipper, committer, ids, lambda: self._shipping)
         self.watchdog = Watchdog()
         self.registry = registry
+        self.identities = identities
         self.places = Places(contract, scopes, journal, registry=registry.followed)
         self.freshness = Freshness(self.places.states, journal, committer, clock)
         self.signal = Signal(clock, self.pump.hurry, lambda: self.problem)
@@ -126,7 +128,7 @@ class Sync:
             lambda: self._shipping,
             lambda: self._asker,
             self.places.position,
-            device_id,
+            identities.identity.device_id,
             self._threads,
             self._renewed,
         )
@@ -157,6 +159,7 @@ class Sync:
             self.replies.problem,
             self.renewing.problem,
             self.pump.problem,
+            self.identities.problem,
             self.registry.warning(now_ms),
         )
         return next(filter(None, troubles), "")
@@ -347,6 +350,7 @@ class Sync:
             now = self._clock.monotonic()
             if self.registry.wiped:
                 self._wiped()
+            self.identities.look(self.broker_ms())
             if self.registry.release_due(now):
                 self._shipper.at_once(now)
             if self._shipper.tick(now):

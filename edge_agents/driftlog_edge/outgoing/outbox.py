@@ -81,6 +81,10 @@ class Outbox:
         self.count()
         journal.on_given_up(self._given_up)
 
+    def sign_with(self, identity: Identity) -> None:
+        """The device has another key; what was sealed goes out signed with it."""
+        self._identity = identity
+
     def count(self) -> None:
         """As the store has it."""
         self._waiting = [0] * keys.HELD
