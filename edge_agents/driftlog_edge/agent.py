@@ -73,6 +73,8 @@ class EdgeAgent:
         self._progress = Progress()
         self._wiper = Wiper(config, self._route, ids)
         self._wiping: asyncio.Task[None] | None = None
+        self._paying: asyncio.Task[None] | None = None
+        """Sends what earlier replicas of the folder had to say."""
 
     # -- life
 
@@ -103,6 +105,7 @@ class EdgeAgent:
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
         self._housekeeping = parts.housekeeping
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=self.scopes())
+        self._paying = asyncio.create_task(self._wiper.pay())
         await self._sync.start()
         self._housekeeping.start()
         return self
@@ -115,6 +118,9 @@ class EdgeAgent:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._paying is not None:
+            self._paying.cancel()
+            await asyncio.wait([self._paying])
         if self._wiping is not None:
             self._wiping.cancel()  # what is left of it the next start does
             await asyncio.wait([self._wiping])
@@ -163,6 +169,8 @@ class EdgeAgent:
             log.error("this replica cannot be wiped yet", reason=str(error))
             return
         parts = (self._housekeeping, self._sync, self._committer, self._store)
+        if self._paying is not None:
+            self._paying.cancel()  # the wipe sends it
         self._erase()
         self._wiping = asyncio.create_task(self._wiper.run(lambda: self._shut(*parts)))
 

@@ -3,7 +3,7 @@
 First an order is written beside the data (`WIPED`): from then on there is no way back, and every start of an agent looks for it before anything
 else. Then goes the identity key, so that whatever is left can no longer speak for the device; then the data, which is the rest of the folder.
 The order itself stays: it says why there is nothing, holds the farewell until the cloud has it, and goes only when the folder is
-given to an identity of a later enrolment.
+given to an identity of a later enrolment. A farewell that has not been sent by then stays as a file of its own, whatever becomes of the folder.
 
 A key that is overwritten may still be found on flash, which writes elsewhere, and so may deleted data; what stops that is
 encryption at rest.
@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 ORDER = "WIPED"
 """The name of the order in a data folder. RocksDB passes over files that are not its own."""
+FAREWELL = "FAREWELL."
+"""What the names of farewells begin with that the cloud does not have; a key id follows."""
 KEY_IS_GONE = "the key"
 """The step after which nothing can speak for the device."""
 _WHAT = "order to wipe"
@@ -46,8 +48,27 @@ class Order(NamedTuple):
 def order_in(folder: Path) -> Order | None:
     """The order in a data folder. Raises `StoreFailed` for one that cannot be read: it is not known what it says."""
     path = folder / ORDER
-    if not path.exists():
-        return None
+    return _read(path, folder) if path.exists() else None
+
+
+def owed_in(folder: Path) -> dict[Path, Farewell]:
+    """The farewells of earlier replicas that the cloud does not have, by file; one that cannot be read is told and passed over."""
+    owed: dict[Path, Farewell] = {}
+    for path in sorted(folder.glob(f"{FAREWELL}*")):
+        try:
+            owed[path] = _read(path, folder).farewell
+        except StoreFailed as error:
+            log.error("the word of a wiped replica is lost", reason=str(error))
+    return owed
+
+
+def paid(path: Path) -> None:
+    """The cloud has this farewell."""
+    path.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _read(path: Path, folder: Path) -> Order:
     try:
         facts = private_file.load(path, _WHAT, f"delete {folder} by hand")
         signature = base64.b64decode(facts["signature"])
@@ -70,9 +91,12 @@ def give(folder: Path, order: Order) -> None:
         raise StoreFailed(f"the order to wipe {folder} cannot be written: {error}", "free space") from error
 
 
-def lift(folder: Path) -> None:
-    """The folder may be used again."""
-    (folder / ORDER).unlink(missing_ok=True)
+def lift(folder: Path, order: Order) -> None:
+    """The folder may be used again. A farewell that was not sent stays."""
+    if order.told:
+        (folder / ORDER).unlink(missing_ok=True)
+    else:
+        (folder / ORDER).replace(folder / f"{FAREWELL}{order.farewell.key_id}")
     _sync(folder)
 
 
@@ -96,7 +120,7 @@ def destroy(folder: Path, identity: Path, order: Order) -> Iterator[str]:
     yield KEY_IS_GONE
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
-            if path.name != ORDER and path.resolve() != identity.resolve():
+            if path.name != ORDER and not path.name.startswith(FAREWELL) and path.resolve() != identity.resolve():
                 _remove(path, refused)
                 yield path.name
         _sync(folder)

@@ -2,6 +2,8 @@
 
 From the order on nothing is answered any more (`Wiped`). What is left to do is done in a thread, and the farewell is offered until the cloud has it:
 only then is the wipe `over` and the process may end for good. An agent that starts on a folder with an order does this and nothing else.
+
+A folder may be given to a new enrolment before the cloud has heard the farewell. Then it is owed: the new agent sends it, beside its own work.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ class Wiper:
             return True
         for _ in destruction.destroy(folder, identity, order):
             pass
-        destruction.lift(folder)
+        destruction.lift(folder, order)
         log.warning("the folder of a wiped replica is given to a new one", key=order.farewell.key_id)
         return False
 
@@ -102,26 +104,33 @@ class Wiper:
             log.error("the wipe is not complete; the next start goes on", reason=str(error))
         else:
             log.warning("this replica is erased", replica=order.farewell.replica, told=order.told)
+            await self.pay()
             if not order.told:
-                await self._tell(order)
+                await self._tell(order.farewell)
+                destruction.give(self._config.data_dir, order._replace(told=True))
         self._over.set()
+
+    async def pay(self) -> None:
+        """Send the farewells of earlier replicas of this folder that the cloud does not have; returns when it has them all."""
+        for path, farewell in destruction.owed_in(self._config.data_dir).items():
+            await self._tell(farewell)
+            destruction.paid(path)
 
     async def over(self) -> None:
         """Return when it is done and told, or cannot be completed."""
         await self._over.wait()
 
-    async def _tell(self, order: Order) -> None:
+    async def _tell(self, farewell: Farewell) -> None:
         failures = 0
         while True:
             try:
-                await asyncio.to_thread(self._deliver, order.farewell)
+                await asyncio.to_thread(self._deliver, farewell)
                 break
             except (ContractError, Unreachable) as error:
                 log.info("the cloud does not know of the wipe yet", reason=str(error))
                 failures += 1
                 await asyncio.sleep(min(AGAIN_CAP_SECONDS, backoff(failures, random.random, 1.0)))
-        destruction.give(self._config.data_dir, order._replace(told=True))
-        log.warning("the cloud knows of the wipe")
+        log.warning("the cloud knows of the wipe", key=farewell.key_id)
 
     def _deliver(self, farewell: Farewell) -> None:
         with tempfile.TemporaryDirectory() as cache:  # the replica's own is erased

@@ -65,6 +65,11 @@ def farewells(route: CloudRoute) -> list[Farewell]:
     return [CODECS.decode_farewell(value) for _, key, value in route.told if b"/" in key]
 
 
+def erased(folder: Path) -> bool:
+    """Is only left what says why there is nothing?"""
+    return all(path.name.startswith(("WIPED", destruction.FAREWELL)) for path in folder.iterdir())
+
+
 # -- the disk, cut off after every step
 
 
@@ -285,6 +290,55 @@ async def test_the_farewell_waits_for_a_way_over_a_restart(
     told = farewells(route)  # a try that was under way when its agent ended may still come: the same word twice
     assert told
     assert all(farewell.genuine(line) for farewell in told)
+
+
+async def test_a_folder_that_is_enrolled_again_before_the_farewell_was_sent_sends_it_still(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud, line: Device
+) -> None:
+    """Over restarts of its successor, and when that is wiped in its turn."""
+    publish(cloud, wiped(line))
+    tell = route.deliver
+
+    def cut(*args: object) -> None:
+        raise wiper_module.Unreachable("cut")
+
+    route.deliver = cut  # type: ignore[method-assign, assignment]
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        await until(lambda: agent.gone and not config.identity.exists())
+        await until(lambda: [path.name for path in config.data_dir.iterdir()] == ["WIPED"])
+    again = with_terms(wiped(line), line.latest._replace(from_ms=EPOCH_MS + 2))
+    for _ in range(2):
+        successor = Identity.create("store-1", ROOT.public)
+        successor.save(config.identity)
+        again = with_key(again, DeviceKey(successor.key_id, successor.public_key, EPOCH_MS + 3), EPOCH_MS + 3)
+        publish(cloud, again)
+        async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+            await agent.run("receive", store="s1", sku="tea", qty=1, wait="merged", seconds=10)
+            again = with_terms(again, again.latest._replace(status=DeviceStatus.WIPE, from_ms=again.latest.from_ms + 1))
+            publish(cloud, again)
+            await until(lambda: agent.gone and not config.identity.exists())
+            await until(lambda: erased(config.data_dir))
+        again = with_terms(again, again.latest._replace(status=DeviceStatus.ACTIVE, from_ms=again.latest.from_ms + 1))
+    assert farewells(route) == []
+    route.deliver = tell  # type: ignore[method-assign]
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        await gone(agent)
+    told = {farewell.key_id for farewell in farewells(route)}
+    assert len(told) == 3 and all(farewell.genuine(again) for farewell in farewells(route))
+    assert [path.name for path in config.data_dir.iterdir()] == ["WIPED"], "paid"
+
+
+async def test_a_successor_that_is_not_wiped_sends_what_is_owed_beside_its_own_work(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud, line: Device, identity: Identity
+) -> None:
+    config.data_dir.mkdir(exist_ok=True)
+    destruction.give(config.data_dir, order_for(identity))
+    (config.data_dir / f"{destruction.FAREWELL}spoilt").write_text("{")
+    Identity.create("store-1").save(config.identity)
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        await until(lambda: [farewell.key_id for farewell in farewells(route)] == [identity.key_id])
+        assert not agent.gone
+        await until(lambda: not (config.data_dir / f"{destruction.FAREWELL}{identity.key_id}").exists())
 
 
 async def test_an_order_on_a_full_disk_has_not_begun(
