@@ -1,14 +1,20 @@
 """Where the API listens: a port, or a unix socket that only its owner may open.
 
+A socket's file outlives who listened on it. So whoever starts looks whether somebody listens there, and whoever ends removes it only if it still is
+its own: another agent may have taken the place of one that was ending. Both happen under a lock beside the socket.
+
 `TCP_NODELAY` is set by asyncio only for sockets that name their protocol; without it every answer waits for the acknowledgement of the
 one before.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from driftlog_edge.config import EdgeConfig
@@ -18,6 +24,10 @@ from driftlog_schemas.errors import BadSetting
 
 BACKLOG = 128
 PROBE_SECONDS = 1.0
+
+
+Mark = tuple[int, int, int]
+"""What tells a socket's file from every other that may be there later: device, inode, and when it was made."""
 
 
 class PortTaken(EdgeError):
@@ -52,19 +62,54 @@ def _on_port(config: EdgeConfig) -> socket.socket:
     return listener
 
 
+def mark_of(path: Path) -> Mark | None:
+    """Of the file that is there now."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
+
+
+def leave(path: Path, mark: Mark | None) -> None:
+    """Remove the socket's file that had this mark; another one stays."""
+    with _alone(path):
+        if mark is not None and mark_of(path) == mark:
+            path.unlink(missing_ok=True)
+
+
 def _on_path(path: Path) -> socket.socket:
+    try:
+        with _alone(path):
+            return _bound(path)
+    except OSError as error:
+        raise PortTaken(f"{path} cannot be listened on: {error}", "give another http_socket") from error
+
+
+def _bound(path: Path) -> socket.socket:
     _make_way(path)
     listener = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)  # the socket is born with mode 0600; nobody gets in between
     try:
         listener.bind(str(path))
-    except OSError as error:
+    except OSError:
         listener.close()
-        raise PortTaken(f"{path} cannot be listened on: {error}", "give another http_socket") from error
+        raise
     finally:
         os.umask(mask)
     listener.listen(BACKLOG)
     return listener
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Nobody else looks at the place, takes it or leaves it meanwhile."""
+    lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _make_way(path: Path) -> None:

@@ -14,7 +14,7 @@ from driftlog_edge.config import EdgeConfig
 from driftlog_edge.http_api.access import LOOPBACK, Access, Doorkeeper, token_in, token_of
 from driftlog_edge.http_api.app import build
 from driftlog_edge.http_api.connections import BoundedProtocol
-from driftlog_edge.http_api.listening import listen
+from driftlog_edge.http_api.listening import leave, listen, mark_of
 from driftlog_schemas.contract import AppContract
 
 
@@ -44,6 +44,7 @@ async def serve(
     Raises `PortTaken`, `BadSetting` before anything is opened, `Wiped` when the replica was erased.
     """
     listener = listen(config)
+    mark = None if config.http_socket is None else mark_of(config.http_socket)
     try:
         async with EdgeAgent(contract, config) as agent:
             # A folder that is erased gets no new token, and there is nothing to keep from anybody.
@@ -65,7 +66,7 @@ async def serve(
     finally:
         listener.close()
         if config.http_socket is not None:
-            config.http_socket.unlink(missing_ok=True)
+            leave(config.http_socket, mark)
 
 
 async def _leave(agent: EdgeAgent, server: uvicorn.Server) -> None:

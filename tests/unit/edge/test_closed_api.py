@@ -7,8 +7,11 @@ import json
 import os
 import socket
 import stat
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -192,6 +195,64 @@ def test_what_a_dead_agent_left_is_removed_and_a_foreign_file_is_not(config: Edg
     assert path.read_text() == "my thesis"
 
 
+async def test_who_ends_leaves_the_socket_of_another_agent_that_took_the_place(
+    in_process: None, config: EdgeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that was told to end listens no more, and takes a while to close: another one finds its socket dead."""
+    path = config.data_dir.parent / "edge.sock"
+    on_path = config.model_copy(update={"http_socket": path})
+    taken: list[socket.socket] = []
+    shut = EdgeAgent.__aexit__
+
+    async def slowly(agent: EdgeAgent, *error: Any) -> None:
+        taken.append(listen(on_path))
+        await shut(agent, *error)
+
+    monkeypatch.setattr(EdgeAgent, "__aexit__", slowly)
+    async with serving(on_path):
+        pass
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))
+    taken[0].close()
+
+
+def test_of_those_that_start_at_once_on_a_dead_socket_one_listens(
+    config: EdgeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All may have found it dead; none removes what another has just made."""
+    path = tmp_path / "edge.sock"
+    on_path = config.model_copy(update={"http_socket": path})
+    unlink, pauses = Path.unlink, iter(count())
+
+    def one_after_another(self: Path, missing_ok: bool = False) -> None:
+        time.sleep(0.05 * (next(pauses) % 4))
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", one_after_another)
+    for _ in range(3):
+        left = socket.socket(socket.AF_UNIX)
+        left.bind(str(path))
+        left.close()
+        results: list[socket.socket | None] = []
+
+        def start() -> None:
+            try:
+                results.append(listen(on_path))  # noqa: B023  # joined below
+            except PortTaken:
+                results.append(None)  # noqa: B023
+
+        starts = [threading.Thread(target=start) for _ in range(4)]
+        for thread in starts:
+            thread.start()
+        for thread in starts:
+            thread.join()
+        (alive,) = [found for found in results if found is not None]
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(path))
+        alive.close()
+        path.unlink()
+
+
 def test_other_machines_are_let_in_only_with_a_token_that_was_made_for_it(config: EdgeConfig, tmp_path: Path) -> None:
     open_to_all = config.model_copy(update={"http_host": "0.0.0.0", "http_port": free_port()})
     with pytest.raises(BadSetting, match="no token was made"):
@@ -235,6 +296,28 @@ async def test_a_connection_that_says_nothing_is_closed(port: EdgeConfig, monkey
         async with asyncio.timeout(10):
             assert await reader.read() == b""
         writer.close()
+
+
+async def test_a_head_that_comes_a_byte_at_a_time_has_no_more_time_than_any_other(
+    port: EdgeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.http_port)
+
+    async def drip() -> None:
+        writer.write(b"GET /healthz HTTP/1.1\r\nX: ")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    dripping = asyncio.create_task(drip())
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+    dripping.cancel()
+    await asyncio.wait([dripping])
+    writer.close()
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(port: EdgeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
