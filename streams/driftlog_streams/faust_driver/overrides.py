@@ -169,6 +169,7 @@ class SafeConsumer(driver.Consumer):
                 self.stale += 1
                 continue
             yield tp, message
+        await self._ask_for_what_is_missing()
 
     async def _is_next(self, tp: TP, offset: int) -> bool:
         if self._sought_generation != self.app.consumer_generation_id:
@@ -201,6 +202,13 @@ class SafeConsumer(driver.Consumer):
                     f"--reset-offsets --to-offset {following} --execute",
                 )
             )
+
+    async def _ask_for_what_is_missing(self) -> None:
+        """Where nothing more comes behind a hole, what is there is fetched once more, for `_seek_again` to judge."""
+        now = time.monotonic()
+        for tp, (since, _) in list(self._holes.items()):
+            if now - since > HOLE_SECONDS:
+                await self.seek(tp, self._expected[tp])
 
     def replays_from(self, tp: TP) -> int:
         """From where a crash would read again."""

@@ -149,6 +149,13 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake("worker: a hole is accepted", f"{DRIVER}/overrides.py", "if offset > expected:", "if False:", GATE),
     Mistake(
+        "worker: a hole behind which nothing more comes is not noticed",
+        f"{DRIVER}/overrides.py",
+        "await self.seek(tp, self._expected[tp])",
+        "pass",
+        GATE,
+    ),
+    Mistake(
         "worker: a stale prefetch is dropped and not sought again",
         f"{DRIVER}/overrides.py",
         "await self.seek(tp, expected)",

@@ -154,6 +154,31 @@ async def test_a_hole_that_stays_ends_the_process(
     assert "retention" in deaths[0].remedy and "--reset-offsets --to-offset 4" in deaths[0].remedy
 
 
+async def test_a_hole_on_a_partition_where_nothing_more_comes_ends_the_process_too(
+    broker: Broker,
+    member: tuple[FastConsumer, Fetching],
+    deaths: list[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Retention has passed the commit, and nobody writes there: all that is left was fetched twice before the time was over."""
+    now = [0.0]
+    monkeypatch.setattr(overrides, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    consumer, fetching = member
+    broker.committed[GROUP, *OPS] = 3
+    broker.remove(*OPS, 0, 1, 2, 3, 4)
+    await assigned(consumer, fetching, [OPS], 1)
+    await consumer.perform_seek()
+    for _ in range(3):
+        assert await offsets(consumer) == []
+    assert not deaths
+
+    now[0] = overrides.HOLE_SECONDS + 1
+    with pytest.raises(Died):
+        for _ in range(3):
+            assert await offsets(consumer) == []
+    assert "has no record 3; the next one is 5" in str(deaths[0])
+
+
 async def test_a_gap_that_closed_is_forgotten(
     member: tuple[FastConsumer, Fetching], deaths: list[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
