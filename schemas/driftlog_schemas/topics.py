@@ -32,6 +32,9 @@ REPLICATION = 3
 MIN_INSYNC = "min.insync.replicas"
 WRITTEN_OVER_MS = 7 * DAY_MS
 """How long compaction leaves the device registry alone."""
+HEARTBEAT_SEGMENT_BYTES = 16 << 20
+"""Compaction leaves the newest segment as it is, and workers read all of the topic when they start."""
+TIMES = "message.timestamp.type"
 APPEND_TIME = "LogAppendTime"
 """The broker's own time in every record, whatever its writer says. Nothing else is believed."""
 
@@ -117,7 +120,7 @@ def space_topics(space: str, partitions: int, retention_ms: int = RETENTION_MS) 
             {
                 "cleanup.policy": "delete",
                 "retention.ms": str(OPS_RETENTION_MS),
-                "message.timestamp.type": APPEND_TIME,
+                TIMES: APPEND_TIME,
                 **size,
             },
         ),
@@ -141,16 +144,25 @@ def devices_topic() -> Topic:
     """The device registry. What is written over a line stays beside it for a while, so that readers see both and put it right."""
     settings = {
         "cleanup.policy": "compact",
-        "message.timestamp.type": APPEND_TIME,
+        TIMES: APPEND_TIME,
         "min.compaction.lag.ms": str(WRITTEN_OVER_MS),
     }
     return Topic(DEVICES, SHARED_PARTITIONS, settings)
 
 
+def heartbeats_topic() -> Topic:
+    """What agents say of themselves, one record a device. When one was heard of last the broker's times tell; small segments keep it short."""
+    settings = {
+        "cleanup.policy": "compact",
+        TIMES: APPEND_TIME,
+        "segment.bytes": str(HEARTBEAT_SEGMENT_BYTES),
+    }
+    return Topic(HEARTBEATS, SHARED_PARTITIONS, settings)
+
+
 def wanted_topics(contract: AppContract, retention_ms: int = RETENTION_MS) -> list[Topic]:
     """All topics that an app needs."""
-    compact = {"cleanup.policy": "compact"}
-    topics = [devices_topic(), Topic(HEARTBEATS, SHARED_PARTITIONS, compact)]
+    topics = [devices_topic(), heartbeats_topic()]
     for space in contract.spaces.values():
         topics += space_topics(space.name, space.partitions, retention_ms)
     return topics

@@ -20,11 +20,10 @@ from confluent_kafka.admin import (
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
-from driftlog_schemas.topics import APPEND_TIME, Plan, Topic
+from driftlog_schemas.topics import APPEND_TIME, TIMES, Plan, Topic
 
 T = TypeVar("T")
 
-_TIMES = "message.timestamp.type"
 
 TIMEOUT_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
@@ -100,14 +99,14 @@ class TopicsAdmin:
                     f"declare partitions={found}, or start a new generation of the space and replay into it",
                 )
 
-        self.require_times([topic.name for topic in wanted if topic.settings.get(_TIMES) == APPEND_TIME])
+        self.require_times([topic.name for topic in wanted if topic.settings.get(TIMES) == APPEND_TIME])
 
     def require_times(self, names: Sequence[str]) -> None:
         """Raise `TopicProblem` unless these topics have the broker's own time in every record."""
         for topic in self.existing(names).values() if names else ():
-            if topic.settings.get(_TIMES) != APPEND_TIME:
+            if topic.settings.get(TIMES) != APPEND_TIME:
                 raise TopicProblem(
-                    f"topic {topic.name} keeps its writers' times ({_TIMES}={topic.settings.get(_TIMES)}): none can be believed",
+                    f"topic {topic.name} keeps its writers' times ({TIMES}={topic.settings.get(TIMES)}): none can be believed",
                     "run `driftlog topics apply --app ...`",
                 )
 

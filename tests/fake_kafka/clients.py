@@ -23,7 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec
 
-from tests.fake_kafka.broker import Broker, Headers, Stored
+from tests.fake_kafka.broker import Broker, Headers, Partition, Stored
 
 Report = Callable[[KafkaError | None, "Message"], None]
 
@@ -289,8 +289,7 @@ class Admin:
             if self._broker.silent:
                 pass
             elif self._broker.up:
-                latest = asked[at]._value == OffsetSpec.latest()._value
-                answer.set_result(_Offset(log.end if latest else log.low))
+                answer.set_result(_offset(log, asked[at]._value))
             else:
                 answer.set_exception(KafkaException(KafkaError(KafkaError._TRANSPORT)))
             answers[at] = answer
@@ -319,3 +318,17 @@ class _Setting(NamedTuple):
 
 class _Offset(NamedTuple):
     offset: int
+    timestamp: int = -1
+
+
+def _offset(log: Partition, asked: int) -> _Offset:
+    """`asked` is one of Kafka's negative numbers, or a time: then the first record of that time or later."""
+    if asked == OffsetSpec.latest()._value:
+        return _Offset(log.end)
+    if asked == OffsetSpec.earliest()._value:
+        return _Offset(log.low)
+    if asked == OffsetSpec.max_timestamp()._value:
+        newest = max(log.records, key=lambda record: record.timestamp_ms, default=None)
+    else:
+        newest = next((record for record in log.records if record.timestamp_ms >= asked), None)
+    return _Offset(-1) if newest is None else _Offset(newest.offset, newest.timestamp_ms)

@@ -12,7 +12,7 @@ from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import BatchCodec, batch_digest, encode_body
 from driftlog_schemas.devices import DeviceKey, enrolled
 from driftlog_schemas.identity import CLOUD, DocumentId
-from driftlog_schemas.messages import Batch, ChainRow, Command, DocumentOp
+from driftlog_schemas.messages import Batch, ChainRow, Command, DocumentOp, Heartbeat
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.signing import Identity
@@ -68,6 +68,14 @@ class Sender:
         self._prev = batch_digest(body)
         value = BatchCodec(self._run.ids).seal(body, self._device)
         self._producer.produce(topic, value, self._device.device_id.encode(), self.partition)
+        assert self._producer.flush(30) == 0
+
+    def heartbeat(self) -> None:
+        """It lives."""
+        value = RecordCodecs(self._run.ids).encode_heartbeat(
+            Heartbeat(self._device.device_id, self.replica, 1, "online", 0, 0, 0, 0, {})
+        )
+        self._producer.produce(topics.HEARTBEATS, value, self._device.device_id.encode())
         assert self._producer.flush(30) == 0
 
     def row(self) -> ChainRow | None:

@@ -41,6 +41,34 @@ def run(on_broker: Callable[..., LoadRun], tmp_path: Path, monkeypatch: pytest.M
         yield made
 
 
+def test_a_space_in_which_nobody_writes_forgets_too_and_keeps_who_is_heard_of(run: LoadRun) -> None:
+    """Nothing is in the op log after the delete; one of the two silent devices goes on sending heartbeats, at its own times."""
+    fleet = [identity(f"{run.space.name}-idle", number, seed=13) for number in range(2)]
+    enrol(run.bootstrap, map(registered, fleet), run.ids)
+    alive, silent = (Sender(run, device, PLACE) for device in fleet)
+    alive.send(LOST, 1)
+    silent.send(LOST, 1, delete=True)
+    until(lambda: silent.row() is not None, "it is deleted", 60)
+
+    def gone() -> bool:
+        alive.heartbeat()
+        time.sleep(0.5)
+        found = latest_by_key(run.history().state).get(document_key(LOST))
+        return found is not None and found.value is None
+
+    until(gone, "the tombstone is forgotten", 90)
+
+    def over() -> bool:
+        alive.heartbeat()
+        time.sleep(0.5)
+        return (row := silent.row()) is not None and row.ended == "retired"
+
+    until(over, "the silent life is retired", 60)
+    row = alive.row()
+    assert row is not None
+    assert row.ended == "", "it wrote nothing either, and was heard of"
+
+
 def test_a_deleted_document_is_forgotten_and_begins_anew(run: LoadRun) -> None:
     fleet = [identity(f"{run.space.name}-past", number, seed=13) for number in range(4)]
     enrol(run.bootstrap, map(registered, fleet), run.ids)

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from driftlog_schemas import groups
 
+UNTIMED = -1
+"""The topic keeps its writers' times, and those are not believed."""
+
 
 class ChangelogRecord(NamedTuple):
     """Of states, receipts, conflicts, parked commands."""
@@ -14,3 +17,5 @@ class ChangelogRecord(NamedTuple):
     value: bytes | None
     offset: int
     headers: groups.Headers
+    append_ms: int = UNTIMED
+    """When the broker took it."""

@@ -3,15 +3,15 @@
 The floor is given: an op offset that lies the retention back. What is below it:
 
 - deleted documents whose newest group is not above it: whoever has read up to the floor has seen that they are deleted;
-- lives of which no batch has come since: they are over, and their device inherits their rights, or each counter's holder where the device
-  may no longer write.
+- lives of which no batch has come since, and no heartbeat for as long: they are over, and their device inherits their rights, or each
+  counter's holder where the device may no longer write. Who was heard of is known to the worker that writes, and what it wrote is in the log.
 
 Nothing is written where nothing would change, so an idle partition does not grow by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from itertools import islice
 
 from driftlog_crdt import AlgebraError
@@ -29,18 +29,19 @@ def plan(
     dead: Iterable[tuple[bytes, bytes]],
     rows: Iterable[ChainRow],
     active: Callable[[str], bool],
+    alive: Container[str] = (),
 ) -> Forgetting | None:
     """What to forget, or None where nothing would change.
 
     `known` is the row of the cloud's replica; `dead` are documents that were deleted up to the floor, with the digest of their vector;
-    `active` says whether a device may still write.
+    `active` says whether a device may still write; `alive` are lives that were heard of since.
     """
     forgot = () if known is None else known.forgot
     last = forgot[-1] if forgot else NOTHING
     if floor < max(last.floor, 0) or len(forgot) >= MAX_FORGOT:
         return None
     silent = (row.replica for row in rows if row.head and not row.ended and row.offset < floor)
-    lives = [replica for replica in silent if replica != CLOUD_REPLICA]
+    lives = [replica for replica in silent if replica != CLOUD_REPLICA and replica not in alive]
     retired = {r: device_of(r) if active(device_of(r)) else "" for r in lives[:MAX_RETIRED]}
     purge = dict(islice(dead, MAX_PURGE))
     if not (purge or retired or floor > last.offset):

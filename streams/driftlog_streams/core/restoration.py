@@ -99,7 +99,7 @@ class Restoration:
         passed = Passed()
         highest, position = store.mark.group, recovered.read.states
         for record in records:
-            key, value, offset, headers = record
+            key, value, offset, headers, _ = record
             if offset <= position:
                 continue
             position = offset
@@ -131,7 +131,7 @@ class Restoration:
         """Put the chain rows among the receipts of one partition into its store; refusals stand there under a device's name."""
         rows: dict[str, bytes] = {}
         position = recovered.read.rows
-        for key, value, offset, _ in records:
+        for key, value, offset, _, _ in records:
             position = max(position, offset)
             replica = key.decode(errors="replace")
             found = self._row(replica, value)
@@ -159,7 +159,7 @@ class Restoration:
                 return None
 
         last = {record.key: record for record in records}
-        for key, value, offset, _ in last.values():
+        for key, value, offset, _, _ in last.values():
             recovered.stale_conflicts.pop(key, None)
             if value is not None and owners_word(self._rules, key, value, state_of) is not None:
                 recovered.stale_conflicts[key] = offset, value

@@ -1,4 +1,5 @@
-"""Lets partitions forget: asks the broker for times, looks into the stores, and writes what `core.forgetting` decides into the op log.
+"""Lets partitions forget: asks the broker for times and who was heard of, looks into the stores, and writes what `core.forgetting` decides
+into the op log.
 
 It runs beside the merge and never holds it up. What it writes counts when it is read from the log, and not before; what is lost on the way
 is decided again at the next look.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import KafkaException
@@ -26,6 +28,7 @@ from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
+from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
 
 log = structlog.get_logger()
@@ -33,6 +36,15 @@ log = structlog.get_logger()
 LOOKS = 100
 """So often a partition is looked at within its retention."""
 LEAST_SECONDS, MOST_SECONDS = 1.0, 6 * 3600.0
+
+
+class _Then(NamedTuple):
+    """The retention ago."""
+
+    floors: Mapping[int, int]
+    """partition -> how far everybody was who is not away for longer"""
+    alive: frozenset[str]
+    """Lives that were heard of since."""
 
 
 class Forgetter:
@@ -43,7 +55,8 @@ class Forgetter:
         rules: SpaceRules,
         devices: Devices,
         identity: Identity,
-        reader: PastReader,
+        past: PastReader,
+        heard: LatelyHeard,
         admin: TopicsAdmin,
         publisher: Publisher,
         stores: Callable[[], Mapping[int, PartitionStore]],
@@ -53,7 +66,8 @@ class Forgetter:
         self._rules = rules
         self._devices = devices
         self._identity = identity
-        self._reader = reader
+        self._past = past
+        self._heard = heard
         self._admin = admin
         self._publisher = publisher
         self._stores = stores
@@ -74,30 +88,49 @@ class Forgetter:
         stores = dict(self._stores())
         if not stores:
             return
+        self._pass_time()
         loop = asyncio.get_running_loop()
-        floors = await loop.run_in_executor(None, self._floors, list(stores))
-        for partition, floor in floors.items():
+        then = await loop.run_in_executor(None, self._asked, list(stores))
+        for partition, floor in then.floors.items():
             if partition not in self._stores():
                 continue  # somebody else's meanwhile
             floor, known = min(floor, self._committed(partition) - 1), self._row(partition)
-            found = await loop.run_in_executor(None, self._planned, stores[partition], known, floor)
-            if found is not None and self._row(partition) == known:
+            found = await loop.run_in_executor(None, self._planned, stores[partition], known, floor, then.alive)
+            if found is not None and partition in self._stores() and self._row(partition) == known:
                 self._write(partition, known, found)
 
-    def _floors(self, partitions: list[int]) -> dict[int, int]:
-        """How far everybody was who is not away for longer than tombstones are kept, by the topic's own setting."""
-        name = topics.state_topic(self._rules.name)
-        retention_ms = int(self._admin.existing([name])[name].settings.get(topics.RETENTION, topics.RETENTION_MS))
-        self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, retention_ms / 1000 / LOOKS))
-        return self._reader.floors(partitions, retention_ms)
+    def _pass_time(self) -> None:
+        """Where nobody writes, no record tells the time: so one without a meaning is written beside the heartbeats."""
+        self._publisher.publish(
+            [OutRecord(topics.HEARTBEATS, 0, CLOUD.encode(), None)],
+            lambda offsets: None,
+            lambda error: log.warning("the broker's time cannot be had", error=error),
+        )
 
-    def _planned(self, store: PartitionStore, known: ChainRow | None, floor: int) -> Forgetting | None:
+    def _asked(self, partitions: list[int]) -> _Then:
+        """How it was as long ago as tombstones are kept, by the topic's own setting."""
+        name = topics.state_topic(self._rules.name)
+        found = self._admin.existing([name, topics.HEARTBEATS])
+        retention_ms = int(found[name].settings.get(topics.RETENTION, topics.RETENTION_MS))
+        self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, retention_ms / 1000 / LOOKS))
+        heartbeats = found.get(topics.HEARTBEATS)
+        timed = heartbeats is not None and heartbeats.settings.get(topics.TIMES) == topics.APPEND_TIME
+        then_ms = self._past.now(partitions, heartbeats=timed) - retention_ms
+        if then_ms <= 0:
+            return _Then({}, frozenset())
+        alive = frozenset() if heartbeats is None else frozenset(self._heard.since(then_ms))
+        return _Then(self._past.floors(partitions, then_ms), alive)
+
+    def _planned(
+        self, store: PartitionStore, known: ChainRow | None, floor: int, alive: frozenset[str]
+    ) -> Forgetting | None:
         found = plan(
             known,
             floor,
             tombstones(self._rules, store.dead(floor + 1)),
             readable(self._rules, store.rows()),
             self._active,
+            alive,
         )
         store.forget_gone(floor)
         return found

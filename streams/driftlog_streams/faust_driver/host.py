@@ -37,6 +37,7 @@ from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
 from driftlog_streams.registry.cloud_identity import load_cloud_identity
 from driftlog_streams.registry.device_view import DeviceView
@@ -202,13 +203,13 @@ class WorkerHost:
 
     def _forgetter(self, pump: MergePump, identity: Identity, publisher: Publisher) -> Forgetter:
         kafka = self._settings.kafka
-        reader, admin = PastReader(kafka, self._rules.name), TopicsAdmin(kafka)
         return Forgetter(
             self._rules,
             self._devices,
             identity,
-            reader,
-            admin,
+            PastReader(kafka, self._rules.name),
+            LatelyHeard(kafka, self._rules.records, lambda device: self._devices.find(device) is not None),
+            TopicsAdmin(kafka),
             publisher,
             pump.open_stores,
             pump.committed,

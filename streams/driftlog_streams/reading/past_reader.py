@@ -1,6 +1,7 @@
 """How far a partition was at an earlier time: the end of its op log then, and the newest whole group that a reader of its states had.
 
-Times are the broker's: `now` is the newest append time in the op logs that are asked about, so a worker's clock that is ahead makes nobody away.
+Times are the broker's, so a worker's clock that is ahead makes nobody away. The newest append time that is found anywhere is *now*: in the op
+logs that are asked about, and among the heartbeats, for an op log in which nobody writes tells no time.
 Blocking; not to be used by two threads at once.
 """
 
@@ -30,16 +31,20 @@ class PastReader:
         self._reader = ChangelogReader(kafka)
         self._ops, self._states = topics.ops_topic(space), topics.state_topic(space)
 
-    def floors(self, partitions: Iterable[int], retention_ms: int) -> dict[int, int]:
-        """Per partition the newest op offset that whoever was in step so long ago had read. Raises KafkaException, `RecoveryFailed`."""
+    def now(self, partitions: Iterable[int], *, heartbeats: bool) -> int:
+        """The broker's time, as far as records tell it; -1 for none. `heartbeats` says whether those have it. Raises KafkaException."""
         places = [TopicPartition(self._ops, partition) for partition in partitions]
+        if heartbeats:
+            places.append(TopicPartition(topics.HEARTBEATS, 0))
         newest: Any = OffsetSpec.max_timestamp  # untyped there
-        now = max([at.timestamp for at in self._asked(places, newest()).values()], default=-1)
-        if now <= retention_ms:
-            return {}
+        return max([at.timestamp for at in self._asked(places, newest()).values()], default=-1)
+
+    def floors(self, partitions: Iterable[int], then_ms: int) -> dict[int, int]:
+        """Per partition the newest op offset that whoever was in step then had read. Raises KafkaException, `RecoveryFailed`."""
+        places = [TopicPartition(self._ops, partition) for partition in partitions]
         then: Any = OffsetSpec.for_timestamp
         states = [TopicPartition(self._states, place.partition) for place in places]
-        ends = self._asked([*places, *states], then(now - retention_ms))
+        ends = self._asked([*places, *states], then(then_ms))
         latest: Any = OffsetSpec.latest
         present = self._asked([*places, *states], latest())
         found: dict[int, int] = {}

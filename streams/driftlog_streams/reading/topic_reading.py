@@ -12,14 +12,21 @@ from dataclasses import dataclass
 from typing import cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from driftlog_schemas import groups
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
 
 log = structlog.get_logger()
@@ -64,7 +71,11 @@ def to_present_end(
             partition, offset = cast(int, message.partition()), cast(int, message.offset())
             if error is None:
                 found = ChangelogRecord(
-                    message.key() or b"", message.value(), offset, cast(groups.Headers, message.headers() or ())
+                    message.key() or b"",
+                    message.value(),
+                    offset,
+                    cast(groups.Headers, message.headers() or ()),
+                    _append_ms(message),
                 )
                 records.setdefault(partition, []).append(found)
                 if partition in ends and offset + 1 >= ends[partition]:
@@ -81,6 +92,11 @@ def to_present_end(
             yield Block(records, read_to)
         elif time.monotonic() - moved > stall_seconds:
             raise RecoveryFailed(f"{topic} gives nothing for {stall_seconds:.0f} s before its end")
+
+
+def _append_ms(message: Message) -> int:
+    kind, at_ms = message.timestamp()
+    return at_ms if kind == TIMESTAMP_LOG_APPEND_TIME else UNTIMED
 
 
 def whole_topic(kafka: KafkaSettings | str, topic: str, partitions: int) -> Iterator[tuple[int, ChangelogRecord]]:

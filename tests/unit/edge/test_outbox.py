@@ -12,6 +12,7 @@ from driftlog_edge.ports import Family, Sealed
 from driftlog_edge.store.sealed import Open
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS, BatchCodec, batch_digest, decode_body
 from driftlog_schemas.errors import RegistryUnreachable
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
@@ -44,6 +45,22 @@ def test_commands_go_out_in_the_order_they_were_given(replica: Replica, identity
     assert [c.id for c in batch.commands] == [f"c{n}" for n in range(20)]
     assert (batch.replica, batch.number, batch.partition) == (replica.lives.replica, 1, partition_of("s1", PARTITIONS))
     assert replica.outbox.waiting == 0
+
+
+def test_a_device_in_step_is_never_behind_however_long_it_wrote_nothing(
+    replica: Replica, cloud: Cloud, identity: Identity, ids: FixedIds
+) -> None:
+    """What a batch says it has read is what was applied when its oldest command was written, not when the last one was sent."""
+    tea, s1 = DocumentId("Stock", "s1", "tea"), partition_of("s1", PARTITIONS)
+    cloud.write(tea, "price", "set", 3)
+    replica.pull_states(cloud.publish_group("retail", s1, [tea], 40), s1)
+    replica.do("receive", "first", store="s1", sku="tea", qty=1)
+    replica.pull_states(cloud.publish_group("retail", s1, [tea], 900), s1)
+    replica.do("receive", "later", store="s1", sku="tea", qty=1)
+    assert [batch.read for batch in opened(replica.ship(), identity, ids)] == [40], "the oldest of the batch counts"
+    replica.pull_states(cloud.publish_group("retail", s1, [tea], 5000), s1)
+    replica.do("receive", "much later", store="s1", sku="tea", qty=1)
+    assert [batch.read for batch in opened(replica.ship(), identity, ids)] == [5000]
 
 
 def test_a_batch_holds_whole_commands_and_is_sealed_without_holding_up_others(

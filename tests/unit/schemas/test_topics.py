@@ -44,6 +44,11 @@ def test_ops_are_kept_for_years_and_stamped_by_the_broker() -> None:
     assert int(settings["retention.ms"]) == OPS_RETENTION_MS >= 5 * 365 * 86_400_000
 
 
+@pytest.mark.parametrize("name", [ops_topic("retail"), DEVICES, HEARTBEATS])
+def test_whose_times_matter_is_stamped_by_the_broker(name: str) -> None:
+    assert THERE[name].settings["message.timestamp.type"] == "LogAppendTime"
+
+
 @pytest.mark.parametrize("name", [state_topic("retail"), "retail.conflicts", "retail.parked", DEVICES, HEARTBEATS])
 def test_what_is_asked_by_key_is_compacted(name: str) -> None:
     assert THERE[name].settings["cleanup.policy"] == "compact"

@@ -36,6 +36,11 @@ def test_lives_that_are_silent_since_below_the_floor_are_over_and_nobody_else() 
     assert found == Forgetting(10, {"a.1": "a", "gone.1": ""})
 
 
+def test_a_silent_life_that_was_heard_of_is_not_over() -> None:
+    rows = [row("idle.1", 3), row("away.1", 3)]
+    assert plan(None, 10, (), rows, everybody, {"idle.1"}) == Forgetting(10, {"away.1": "away"})
+
+
 def test_nothing_is_written_where_nothing_would_change() -> None:
     known = row(CLOUD_REPLICA, 20, Forgot(20, 10, 0))
     assert plan(known, 15, (), (), everybody) is None, "its own record is not below the floor yet"

@@ -1,0 +1,62 @@
+"""Which replicas were heard of lately: by their heartbeats, at the broker's times.
+
+A heartbeat is nobody's word of honour: who may write the topic can keep a life from being retired, and nothing else. A topic that keeps
+its writers' times tells nothing about when, so who was ever heard there counts as heard.
+
+The topic is compacted, one record a device, and read on from where the last look ended. Blocking; not to be used by two threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from driftlog_schemas import topics
+from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
+from driftlog_streams.reading.changelog_reader import ChangelogReader
+
+log = structlog.get_logger()
+
+AT_ONCE = 20_000
+"""So many offsets are read at a time."""
+_PLACE = topics.HEARTBEATS, 0
+
+
+class LatelyHeard:
+    """Of all devices that `known` has; so what is kept is bounded by who is enrolled."""
+
+    def __init__(self, kafka: KafkaSettings | str, codecs: RecordCodecs, known: Callable[[str], bool]) -> None:
+        self._reader = ChangelogReader(kafka)
+        self._codecs = codecs
+        self._known = known
+        self._next = 0
+        self._heard: dict[str, tuple[str, int]] = {}
+        """device -> the life that it named last, and when"""
+
+    def since(self, append_ms: int) -> set[str]:
+        """The replicas that were heard of since then. Raises KafkaException, `RecoveryFailed`, `RegistryUnreachable`."""
+        end = self._reader.ends([_PLACE])[_PLACE]
+        if end < self._next:
+            self._next, self._heard = 0, {}  # the topic was made anew
+        while self._next < end:
+            stop = min(self._next + AT_ONCE, end)
+            for record in self._reader.records(*_PLACE, range(self._next, stop)):
+                self._take(record)
+            self._next = stop
+        return {replica for replica, at_ms in self._heard.values() if at_ms == UNTIMED or at_ms >= append_ms}
+
+    def _take(self, record: ChangelogRecord) -> None:
+        if record.value is None or b"/" in record.key:
+            return  # a word that says nothing but when; a farewell
+        try:
+            heartbeat = self._codecs.decode_heartbeat(record.value)
+        except (Undecodable, UnknownSchema, ValueError) as noise:
+            log.warning("a heartbeat is not readable", offset=record.offset, error=str(noise))
+            return
+        device = heartbeat.device_id
+        if record.key == device.encode() and self._known(device):
+            self._heard[device] = heartbeat.replica, record.append_ms
