@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.mutation.rims.edge_mistakes import EDGES
+from tests.mutation.rims.forgetter_mistakes import FORGETTING
 from tests.mutation.rims.mends import MENDS
 from tests.mutation.rims.worker_mistakes import WORKER
 
-ALL = (*WORKER, *EDGES, *MENDS)
+ALL = (*WORKER, *FORGETTING, *EDGES, *MENDS)

@@ -1,0 +1,73 @@
+"""Plausible mistakes in what has partitions forget."""
+
+from __future__ import annotations
+
+from tests.mutation.rims.mistake import DRIVER, READING, Mistake
+
+FORGETTER = ("tests/unit/streams/driver/test_forgetter.py",)
+
+FORGETTING: tuple[Mistake, ...] = (
+    Mistake(
+        "forgetter: the floor lies beyond what is committed",
+        f"{DRIVER}/forgetter.py",
+        "floor, known = min(floor, self._committed(partition) - 1), self._row(partition)",
+        "known = self._row(partition)",
+        FORGETTER,
+    ),
+    Mistake(
+        "forgetter: the floor lies beyond the newest group that readers had",
+        f"{READING}/past_reader.py",
+        "found[place.partition] = min(ops - 1, group)",
+        "found[place.partition] = ops - 1",
+        FORGETTER,
+    ),
+    Mistake(
+        "forgetter: a life that was heard of is retired",
+        f"{DRIVER}/forgetter.py",
+        "            self._active,\n            alive,\n",
+        "            self._active,\n",
+        FORGETTER,
+    ),
+    Mistake(
+        "forgetter: whoever was ever heard of lives for ever",
+        f"{READING}/lately_heard.py",
+        "if at_ms == UNTIMED or at_ms >= append_ms",
+        "if at_ms >= UNTIMED",
+        FORGETTER,
+    ),
+    Mistake(
+        "forgetter: a stranger's heartbeat counts",
+        f"{READING}/lately_heard.py",
+        "if record.key == device.encode() and self._known(device):",
+        "if device:",
+        FORGETTER,
+    ),
+    Mistake(
+        "forgetter: no time passes where nobody writes",
+        f"{DRIVER}/forgetter.py",
+        "        self._pass_time()\n",
+        "",
+        FORGETTER,
+    ),
+    Mistake(
+        "forgetter: times of writers are believed",
+        f"{DRIVER}/forgetter.py",
+        "heartbeats.settings.get(topics.TIMES) == topics.APPEND_TIME",
+        "True",
+        FORGETTER,
+    ),
+    Mistake(
+        "forgetter: what was planned on an older row is written",
+        f"{DRIVER}/forgetter.py",
+        "if found is not None and partition in self._stores() and self._row(partition) == known:",
+        "if found is not None:",
+        FORGETTER,
+    ),
+    Mistake(
+        "forgetter: one failed look is the last",
+        f"{DRIVER}/forgetter.py",
+        "except (KafkaException, RecoveryFailed, ContractError, TimeoutError) as error:",
+        "except (RecoveryFailed, ContractError, TimeoutError) as error:",
+        FORGETTER,
+    ),
+)
