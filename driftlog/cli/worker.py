@@ -12,12 +12,14 @@ import typer
 
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, told
-from driftlog_schemas.errors import BadSetting
+from driftlog_schemas.errors import BadSetting, IdentityProblem
 from driftlog_schemas.loading import load_contract
+from driftlog_streams.errors import SetupProblem
 from driftlog_streams.process.slot_hold import SlotHold
 from driftlog_streams.process.supervisor import Supervisor, plans
 from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, run_worker
 from driftlog_streams.process.worker_id import worker_id
+from driftlog_streams.registry.cloud_identity import load_cloud_identity
 from driftlog_streams.settings import WorkerSettings
 from driftlog_streams.telling.logs import configure_logs
 
@@ -118,6 +120,7 @@ def worker(
         )
     except BadSetting as error:
         raise typer.BadParameter(f"{error}; {error.remedy}") from error
+    _require_cloud_identity(settings)
     contract = load_contract(app)
     chosen = chosen_spaces(contract, settings.spaces)
     if not supervise and (len(chosen) > 1 or settings.workers > 1):
@@ -132,6 +135,16 @@ def worker(
             return
         configure_logs(settings.log_level, slot=settings.slot)
         sys.exit(Supervisor(plans(settings, [s.name for s in chosen])).run())
+
+
+def _require_cloud_identity(settings: WorkerSettings) -> None:
+    """A wrong file is told before anything is started: a worker's child would die of it again and again."""
+    if settings.cloud_identity is None:
+        return
+    try:
+        load_cloud_identity(settings.cloud_identity)
+    except (IdentityProblem, SetupProblem) as error:
+        fail(f"--cloud-identity: {error}", error.remedy)
 
 
 def _require_ports(settings: WorkerSettings, spaces: int) -> None:

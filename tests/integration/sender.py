@@ -1,35 +1,23 @@
-"""A device by hand, each change in a batch of its own; and the workers' own device."""
+"""A device by hand: each change in a batch of its own, without an agent."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from driftlog_crdt import DELETE, DOCUMENT, Op
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import BatchCodec, batch_digest, encode_body
-from driftlog_schemas.devices import DeviceKey, enrolled
-from driftlog_schemas.identity import CLOUD, DocumentId
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch, ChainRow, Command, DocumentOp, Heartbeat
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.signing import Identity
-from driftlog_streams.core.rights import FORGET
 from tests.integration.conftest import LoadRun
 from tests.load.app import COUNTER
 from tests.load.checker import latest_by_key
 from tests.load.fleet import replica_of
-from tests.load.ground import enrol
-
-
-def identity_of_the_cloud(run: LoadRun, path: Path) -> None:
-    """Enrol the workers' own device, and put its identity there."""
-    clouds = Identity.create(CLOUD)
-    line = enrolled(CLOUD, DeviceKey(clouds.key_id, clouds.public_key, 1), (), (FORGET,))
-    enrol(run.bootstrap, [line], run.ids)
-    clouds.save(path)
 
 
 class Sender:

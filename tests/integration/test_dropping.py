@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import CLOUD, DocumentId
 from driftlog_schemas.messages import Verdict
+from driftlog_schemas.signing import Identity
 from driftlog_streams.core import chain
 from tests.integration.cli.shell import Shell
 from tests.integration.conftest import LoadRun
-from tests.integration.sender import Sender, identity_of_the_cloud
+from tests.integration.sender import Sender
 from tests.load.app import COLLECTION, COUNTER
-from tests.load.fleet import identity, registered
+from tests.load.fleet import cloud, cloud_line, identity, registered
 from tests.load.ground import enrol
 from tests.load.waiting import until
 
@@ -46,8 +47,8 @@ def shell(run: LoadRun, registry_url: str, tmp_path: Path) -> Shell:
 
 def test_what_waits_is_given_up_and_its_device_is_told(run: LoadRun, shell: Shell, tmp_path: Path) -> None:
     device = identity(f"{run.space.name}-gap", 0, seed=13)
-    enrol(run.bootstrap, [registered(device)], run.ids)
-    identity_of_the_cloud(run, tmp_path / "cloud.json")
+    enrol(run.bootstrap, [registered(device), cloud_line()], run.ids)
+    cloud().save(tmp_path / "cloud.json")
     device.save(tmp_path / "store.json")
     sender = Sender(run, device, PLACE)
     sender.send(STOCK, 2)
@@ -82,15 +83,12 @@ def test_what_waits_is_given_up_and_its_device_is_told(run: LoadRun, shell: Shel
         ]
 
 
-def test_without_a_worker_the_word_waits_in_the_log_and_a_foreign_identity_is_told(
-    run: LoadRun, shell: Shell, tmp_path: Path
-) -> None:
-    """Nobody has enrolled this identity of the cloud in this cluster, or another one since."""
+def test_an_identity_that_the_workers_do_not_take_is_told(run: LoadRun, shell: Shell, tmp_path: Path) -> None:
+    """It is the cloud's of another cluster, or of before its key was changed."""
     device = identity(f"{run.space.name}-gap", 0, seed=13)
-    enrol(run.bootstrap, [registered(device)], run.ids)
+    enrol(run.bootstrap, [registered(device), cloud_line()], run.ids)
     Sender(run, device, PLACE).send(STOCK, 2)
-    identity_of_the_cloud(run, tmp_path / "old.json")
-    identity_of_the_cloud(run, tmp_path / "cloud.json")
+    Identity.create(CLOUD).save(tmp_path / "old.json")
     with run.worker("only"):
         until(lambda: len(shell.run("parked", "list", *APP, "--json").data) == 1, "it waits", 60)
         (name,) = (one["id"] for one in shell.run("parked", "list", *APP, "--json").data)

@@ -14,10 +14,10 @@ from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.state_codec import StateCodec
 from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.integration.conftest import LoadRun
-from tests.integration.sender import Sender, identity_of_the_cloud
+from tests.integration.sender import Sender
 from tests.load.app import COLLECTION, COUNTER
 from tests.load.checker import latest_by_key
-from tests.load.fleet import identity, registered
+from tests.load.fleet import cloud, cloud_line, identity, registered
 from tests.load.ground import enrol
 from tests.load.waiting import until
 
@@ -35,7 +35,8 @@ def run(on_broker: Callable[..., LoadRun], tmp_path: Path, monkeypatch: pytest.M
     admin = TopicsAdmin(made.bootstrap)
     wanted = topics.space_topics(made.space.name, made.space.partitions, RETENTION_MS)
     admin.apply(topics.plan(wanted, admin.existing([topic.name for topic in wanted])))
-    identity_of_the_cloud(made, tmp_path / "cloud.json")
+    enrol(made.bootstrap, [cloud_line()], made.ids)
+    cloud().save(tmp_path / "cloud.json")
     monkeypatch.setenv("DRIFTLOG_CLOUD_IDENTITY", str(tmp_path / "cloud.json"))
     with made.worker("only"):
         yield made

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, enrolled, with_terms
-from driftlog_schemas.identity import ReplicaId, replica_id
+from driftlog_schemas.identity import CLOUD, ReplicaId, replica_id
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.signing import Identity
+from driftlog_streams.core.rights import FORGET
 
 ENROLLED_MS = 1
 """Long ago: every record of a run was appended after it."""
@@ -35,6 +36,17 @@ def identity(prefix: str, number: int, seed: int) -> Identity:
     """The identity of device `number`: the same for the same prefix and seed."""
     name = f"{prefix}-{number:03d}"
     return Identity(name, "load", _key(f"{seed} {name}"))
+
+
+def cloud() -> Identity:
+    """The workers' own device, always the same: a cluster has one, and all tests of a session share the cluster."""
+    return Identity(CLOUD, "load", _key("cloud"))
+
+
+def cloud_line() -> Device:
+    """Its line in the registry."""
+    clouds = cloud()
+    return enrolled(CLOUD, DeviceKey(clouds.key_id, clouds.public_key, ENROLLED_MS), (), (FORGET,))
 
 
 def replica_of(identity: Identity) -> ReplicaId:
