@@ -21,6 +21,7 @@ from faust.types import TP
 
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.messages import ChainRow
+from driftlog_schemas.topics import ops_topic
 from driftlog_streams.core.admission import Admission
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
@@ -137,7 +138,11 @@ class MergePump:
     def committed(self, partition: int) -> int:
         """The op offset from which a crash would replay; 0 for a partition that is not ours."""
         merger = self._mergers.get(partition)
-        return 0 if merger is None else merger.committed
+        if merger is None:
+            return 0
+        # A commit comes after what it is of, and where nothing follows, no flight tells the merger of it.
+        told: int = self.consumer.replays_from(TP(ops_topic(self._rules.name), partition))
+        return max(merger.committed, told)
 
     def forgotten(self, partition: int) -> ChainRow | None:
         """The cloud's row of a partition, as merged now."""

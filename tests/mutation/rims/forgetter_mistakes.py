@@ -64,6 +64,13 @@ FORGETTING: tuple[Mistake, ...] = (
         FORGETTER,
     ),
     Mistake(
+        "forgetter: what is committed is known only from a further record",
+        f"{DRIVER}/pump.py",
+        "return max(merger.committed, told)",
+        "return merger.committed",
+        ("tests/unit/streams/driver/test_flights.py",),
+    ),
+    Mistake(
         "forgetter: one failed look is the last",
         f"{DRIVER}/forgetter.py",
         "except (KafkaException, RecoveryFailed, ContractError, TimeoutError) as error:",

@@ -53,6 +53,8 @@ async def test_a_merged_record_is_published_stored_acknowledged_and_committed(li
     assert state.key == key(stock()) and b'"on_hand":{"store-1.1":[10,0]}' in (state.value or b"")
     assert len(life.topic(RECEIPTS)) >= 1
     assert life.committed() == 2 and not life.consumer.unacked
+    assert life.pump.committed(0) == 2, "known although no further record comes"
+    assert life.pump.committed(1) == 0, "not ours"
     await life.die()
     with on_disk(life) as store:
         assert store.get(key(stock())) == state.value
