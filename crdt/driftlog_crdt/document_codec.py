@@ -26,6 +26,7 @@ from driftlog_crdt.plain import Plain, canonical
 from driftlog_crdt.refusals import Run, Runs
 
 FORMAT = 2
+_BEGINNING = f"[{FORMAT},".encode()
 _MORE = frozenset({"bytes", "grave", "presence", "refused"})
 
 
@@ -91,6 +92,18 @@ def decode(data: bytes, document: str, types: Mapping[str, FieldType[Any]]) -> D
         except BadEncoding as error:
             raise BadEncoding(name, error.reason) from error
     return state
+
+
+def vector_of(data: bytes) -> dict[str, int]:
+    """The version vector of an encoding; the rest of it is not looked at. Raises `BadEncoding`."""
+    if not data.startswith(_BEGINNING):
+        raise _foreign("a document")
+    try:
+        vector, _ = _read(data.decode(errors="surrogateescape"), len(_BEGINNING))
+    except (ValueError, RecursionError) as error:
+        raise BadEncoding("", f"not an encoded document: {error}") from error
+    _check_vector(vector, "a document")
+    return dict(vector)
 
 
 def _split(data: bytes) -> tuple[Any, bytes]:

@@ -1,4 +1,4 @@
-"""The headers of a state record: which group it belongs to, whether it ends it, and by what a document went.
+"""The headers of a state record: which group it belongs to, whether it ends it, by what a document went, and what its scope is then.
 
 They stand in headers because they depend on how the worker cut its work, while the value depends on the ops only. Anybody's
 tool may write to a topic, so reading a mark never fails.
@@ -6,12 +6,15 @@ tool may write to a topic, so reading a mark never fails.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 GROUP = "driftlog.group"
 LAST = "driftlog.last"
 PURGED = "driftlog.purged"
+DIGEST = "driftlog.digest"
+_DIGEST = re.compile(rb"[0-9a-f]{16}")
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 
@@ -23,6 +26,8 @@ class GroupMark(NamedTuple):
     last: bool
     purged: int = 0
     """Of a record without a value: offset of the op record by which the document went for good."""
+    digest: int | None = None
+    """Of the last record that a group has of a scope: the digest of the whole scope after this group."""
 
 
 FOREIGN = GroupMark(-1, last=True)
@@ -43,9 +48,14 @@ def purged(offset: int) -> tuple[str, bytes]:
     return PURGED, str(offset).encode()
 
 
+def digest(scope: int) -> tuple[str, bytes]:
+    """The further header of the last record of a scope."""
+    return DIGEST, f"{scope:016x}".encode()
+
+
 def parse(record_headers: Headers | None) -> GroupMark:
     """The mark of a record. A record without one, or with one that no worker writes, is a group of its own."""
-    number, last, gone = -1, False, 0
+    number, last, gone, scope = -1, False, 0, None
     for name, value in record_headers or ():
         if name == GROUP and value and _is_number(value):
             number = int(value)
@@ -53,7 +63,9 @@ def parse(record_headers: Headers | None) -> GroupMark:
             last = value == b"1"
         elif name == PURGED and value and _is_number(value):
             gone = int(value)
-    return FOREIGN if number < 0 else GroupMark(number, last, gone)
+        elif name == DIGEST and value and _DIGEST.fullmatch(value):
+            scope = int(value, 16)
+    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope)
 
 
 class Cut:

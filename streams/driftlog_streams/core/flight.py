@@ -24,9 +24,11 @@ from typing import Any, NamedTuple, TypeAlias
 from driftlog_schemas import groups, topics
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
+from driftlog_streams.core.scope_digests import Digested, ScopeDigests, SealedState
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
 LIMIT = 4
+NO_DIGESTS = Digested({}, {}, {})
 Marks: TypeAlias = Sequence[tuple[str, bytes]]
 
 
@@ -55,6 +57,8 @@ class PartitionFlight:
     """How many records it publishes, by topic."""
     passed: Passed = field(default_factory=Passed)
     """What is deleted here, or gone."""
+    digested: Digested = NO_DIGESTS
+    """What it means for the digests of its scopes."""
     last: dict[str, int] = field(default_factory=dict)
     """Where each topic has the last of them, as far as they are delivered."""
 
@@ -103,29 +107,20 @@ class Oversized(Exception):
     """A record that no broker takes."""
 
 
-def seal(rules: SpaceRules, work: PartitionWork, conflicts: Sequence[OutRecord] = ()) -> PartitionFlight:
+def seal(
+    rules: SpaceRules, work: PartitionWork, conflicts: Sequence[OutRecord] = (), digests: ScopeDigests | None = None
+) -> PartitionFlight:
     """One partition's part of a flight; each changed document is encoded once. Nothing of `work` is changed, whatever is raised."""
-    topic, receipts = topics.state_topic(rules.name), topics.receipts_topic(rules.name)
-    outcomes, states = [*work.carried, *work.outcomes, *conflicts], []
-    writes: list[tuple[bytes, bytes | None]] = []
-    passed = Passed()
-    remaining = len(work.dirty)
-    # Tombstones of released commands may go out alone, with nothing merged: then there is no group.
-    plain: Marks = groups.headers(work.group, last=False) if work.dirty else ()
-    for key, entry in work.dirty.items():
-        remaining -= 1
-        kind = entry.collection.type
-        # A document without ops is one that was purged, and nothing came after it.
-        value = None if kind.blank(entry.state) else entry.collection.codec.encode(entry.document, entry.state)
-        writes.append((key, value))
+    receipts = topics.receipts_topic(rules.name)
+    outcomes, group = [*work.carried, *work.outcomes, *conflicts], _encoded(work)
+    digested = NO_DIGESTS if digests is None else digests.after(group)
+    states = _group(topics.state_topic(rules.name), work, group, digested.marks)
+    writes, passed = [(state.key, state.value) for state in group], Passed()
+    for key, entry, value, deleted in group:
         if value is None:
             passed.gone[key] = entry.purged
-        elif kind.deleted(entry.state):
+        elif deleted:
             passed.dead[key] = work.group
-        marks = plain if remaining else groups.headers(work.group, last=True)
-        if value is None:
-            marks = [*marks, groups.purged(entry.purged)]
-        states.append(OutRecord(topic, work.partition, key, value, marks))
     rows = [(replica, rules.records.encode_chain_row(row)) for replica, row in work.rows.items()]
     for replica, value in rows:
         record = OutRecord(receipts, work.partition, replica.encode(), value)
@@ -134,7 +129,38 @@ def seal(rules: SpaceRules, work: PartitionWork, conflicts: Sequence[OutRecord] 
         if len(record.key) + len(record.value or b"") > MAX_RECORD_BYTES:
             raise Oversized(f"{record.topic}: {record.key[:200]!r} would take {len(record.value or b'')} bytes")
     sent = Counter(record.topic for record in (*outcomes, *states))
-    return PartitionFlight(work.partition, outcomes, states, writes, rows, work.sources, work, sent, passed)
+    return PartitionFlight(work.partition, outcomes, states, writes, rows, work.sources, work, sent, passed, digested)
+
+
+def _encoded(work: PartitionWork) -> list[SealedState]:
+    """The changed documents, each as it leaves. What was purged comes first: compaction forgets such a record, and what it says of a scope."""
+    group, purged = [], False
+    for key, entry in work.dirty.items():
+        kind = entry.collection.type
+        # A document without ops is one that was purged, and nothing came after it.
+        value = None if kind.blank(entry.state) else entry.collection.codec.encode(entry.document, entry.state)
+        purged |= value is None
+        group.append(SealedState(key, entry, value, kind.deleted(entry.state)))
+    if purged:
+        group.sort(key=lambda state: state.value is not None)
+    return group
+
+
+def _group(
+    topic: str, work: PartitionWork, group: Sequence[SealedState], digests: Mapping[int, tuple[str, bytes]]
+) -> list[OutRecord]:
+    """The records of a group of states."""
+    records: list[OutRecord] = []
+    # Tombstones of released commands may go out alone, with nothing merged: then there is no group.
+    plain: Marks = groups.headers(work.group, last=False) if group else ()
+    for place, (key, entry, value, _) in enumerate(group):
+        marks = plain if place + 1 < len(group) else groups.headers(work.group, last=True)
+        if value is None:
+            marks = [*marks, groups.purged(entry.purged)]
+        if place in digests:
+            marks = [*marks, digests[place]]
+        records.append(OutRecord(topic, work.partition, key, value, marks))
+    return records
 
 
 class FlightDeck:

@@ -28,6 +28,7 @@ from driftlog_streams.core.parking import Blocker, Parking
 from driftlog_streams.core.partition import Partition
 from driftlog_streams.core.refusals import RefusalBudget
 from driftlog_streams.core.rules import Devices, SpaceRules
+from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import Entry, StateCache
 from driftlog_streams.core.survey import Step
 from driftlog_streams.core.trial import Watch, apply_steps, unwatched
@@ -59,8 +60,9 @@ class PartitionMerger:
         book: ChainBook,
         parking: Parking | None = None,
         watch: Watch = unwatched,
+        digests: ScopeDigests | None = None,
     ) -> None:
-        self._at = Partition(rules, partition, cache, book)
+        self._at = Partition(rules, partition, cache, book, digests)
         self._strangers, self._noise = RefusalBudget(), RefusalBudget(NOISE_A_MINUTE)
         self._lives = LifeWatch()
         self.committed = 0

@@ -22,6 +22,7 @@ from driftlog_streams.core.flight import PartitionFlight, seal
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.outcome_records import OutcomeRecords
 from driftlog_streams.core.rules import Collection, SpaceRules
+from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import Entry, Sealed, StateCache, Unreadable
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
@@ -31,11 +32,19 @@ log = structlog.get_logger()
 class Partition:
     """See the module."""
 
-    def __init__(self, rules: SpaceRules, number: int, cache: StateCache, book: ChainBook) -> None:
+    def __init__(
+        self,
+        rules: SpaceRules,
+        number: int,
+        cache: StateCache,
+        book: ChainBook,
+        digests: ScopeDigests | None = None,
+    ) -> None:
         self.rules = rules
         self.number = number
         self.cache = cache
         self.book = book
+        self._digests = digests
         self.records = OutcomeRecords(rules, number)
         self.work = PartitionWork(number)
         self.offset = -1
@@ -51,13 +60,29 @@ class Partition:
     def seal(self) -> PartitionFlight:
         """What has gathered, ready to be published; it belongs to one flight now. Whatever is raised, nothing left."""
         self._write_taken()
+        self._anchor()
         work = self.work
-        part = seal(self.rules, work, self._standing())
-        work.on_stored = self._stored
-        for (_, entry), (_, value) in zip(work.dirty.items(), part.writes, strict=True):
+        part = seal(self.rules, work, self._standing(), self._digests)
+        work.on_stored, work.digests = self._stored, part.digested.scopes
+        for key, value in part.writes:
+            entry = work.dirty[key]
             entry.size, entry.sealed = len(value or b""), Sealed(value, entry.purged)
+            entry.digest = part.digested.documents.get(key, 0)
+        if self._digests is not None:
+            self._digests.left(work.digests)
         self.work = PartitionWork(self.number)
         return part
+
+    def _anchor(self) -> None:
+        """Let each scope of which documents are purged have a record of this group that stays."""
+        digests, work = self._digests, self.work
+        if digests is None or not work.emptied:
+            return
+        for scope in sorted(work.emptied - {entry.document.scope for entry in work.dirty.values() if not _gone(entry)}):
+            for key in digests.anchors(scope, self.rules.collections):
+                entry = self._entry(key)
+                if entry is not None and not _gone(entry) and self.publish_again(key):
+                    break
 
     def _standing(self) -> list[OutRecord]:
         """The conflicts that have changed and stand, each once."""
@@ -76,6 +101,8 @@ class Partition:
     def _stored(self, work: PartitionWork) -> None:
         for replica in work.rows:
             self.book.landed(replica)
+        if self._digests is not None:
+            self._digests.landed(work.digests)
         self.work.carried += [self.records.released(arrival) for arrival in work.released]
 
     def take_back(self) -> PartitionWork:
@@ -169,6 +196,7 @@ class Partition:
         if entry is None or not entry.collection.type.deleted(entry.state) or digest_of(entry.state.vector) != seen:
             return
         entry.state, entry.size, entry.purged = entry.collection.type.new(), 0, offset
+        self.work.emptied.add(entry.document.scope)
         if key not in self.work.dirty:
             self.work.changed(key, entry)
 
@@ -231,6 +259,7 @@ class Partition:
             entry.purged = entry.purged or self.cache.purged(key)
             if not entry.purged:
                 return False  # nobody has ever written it
+            work.emptied.add(entry.document.scope)
         if key not in work.dirty:
             work.changed(key, entry)
             work.group = max(work.group, self.offset, 0)
@@ -261,3 +290,8 @@ class Partition:
         except Unreadable as error:
             log.warning("a document is left as it is", error=str(error))
             return None
+
+
+def _gone(entry: Entry) -> bool:
+    """Was it purged, or never there?"""
+    return entry.collection.type.blank(entry.state)

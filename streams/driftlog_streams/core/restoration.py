@@ -14,7 +14,7 @@ the store's mark stays before them (`Recovered.settled`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -29,10 +29,11 @@ from driftlog_schemas.messages import ChainRow, ParkedCommand
 from driftlog_streams.core.chain import later
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.conflict_answers import owners_word
+from driftlog_streams.core.digest_counting import DigestCounting
 from driftlog_streams.core.open_groups import Tail
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.rules import Collection, SpaceRules
-from driftlog_streams.core.store_mark import NOTHING, Positions, StoreMark
+from driftlog_streams.core.store_mark import DIGESTS, NOTHING, Positions, StoreMark
 
 log = structlog.get_logger()
 
@@ -44,12 +45,16 @@ class Changelogged(Protocol):
     def mark(self) -> StoreMark: ...
     def get(self, key: bytes) -> bytes | None: ...
     def row(self, replica: str) -> bytes | None: ...
+    def digest(self, scope: str) -> int | None: ...
+    def unknown_digests(self) -> list[str]: ...
+    def documents(self) -> Iterable[tuple[bytes, bytes]]: ...
     def write(
         self,
         states: Iterable[tuple[bytes, bytes | None]],
         mark: StoreMark,
         rows: Iterable[tuple[str, bytes]] = (),
         passed: Passed | None = None,
+        digests: Mapping[str, int | None] | None = None,
     ) -> None: ...
     def purged(self, key: bytes) -> int: ...
 
@@ -92,6 +97,7 @@ class Restoration:
 
     def __init__(self, rules: SpaceRules) -> None:
         self._rules = rules
+        self._counting = DigestCounting(rules)
 
     def take(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Put state records of one partition into its store."""
@@ -125,7 +131,14 @@ class Restoration:
             passed.take(key, value, mark, partial(self._deleted, key))
             recovered.records += 1
         recovered.read = recovered.read._replace(states=position)
-        store.write(states.items(), store.mark.moved(recovered.settled, highest), passed=passed)
+        digests = self._counting.changed(store, states)
+        store.write(states.items(), store.mark.moved(recovered.settled, highest), passed=passed, digests=digests)
+
+    def count(self, store: Changelogged) -> None:
+        """All states are taken: count the digests that are unknown."""
+        digests = self._counting.counted(store)
+        if digests or store.mark.digests != DIGESTS:
+            store.write((), store.mark._replace(digests=DIGESTS), digests=digests)
 
     def take_rows(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Put the chain rows among the receipts of one partition into its store; refusals stand there under a device's name."""

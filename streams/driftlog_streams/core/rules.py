@@ -11,6 +11,7 @@ from driftlog_schemas import avro_files
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.contract import GuardContract, SpaceContract
 from driftlog_schemas.devices import Device
+from driftlog_schemas.digests import Versions
 from driftlog_schemas.messages import Batch, ParkedCommand
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -62,6 +63,7 @@ class SpaceRules:
         self.partitions = space.partitions
         self.batches = BatchCodec(ids)
         self.records = RecordCodecs(ids)
+        self.versions = Versions(ids)
         self.commands = space.commands
         self.collections: dict[str, Collection] = {}
         for name, contract in space.collections.items():

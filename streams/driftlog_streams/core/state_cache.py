@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from driftlog_crdt import BadEncoding, DocumentState
+from driftlog_schemas.digests import document_digest
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId
 from driftlog_streams.core.rules import Collection
@@ -37,7 +38,18 @@ class Sealed(NamedTuple):
 class Entry:
     """A document under merge. `size` is about how many bytes its state takes."""
 
-    __slots__ = ("collection", "counted", "document", "flights", "purged", "room", "sealed", "size", "state")
+    __slots__ = (
+        "collection",
+        "counted",
+        "digest",
+        "document",
+        "flights",
+        "purged",
+        "room",
+        "sealed",
+        "size",
+        "state",
+    )
 
     def __init__(self, document: DocumentId, collection: Collection, state: DocumentState, size: int) -> None:
         self.document = document
@@ -53,6 +65,8 @@ class Entry:
         """What the newest unfinished flight has of it."""
         self.purged = 0
         """Offset of the op record that purged it, since it is in memory."""
+        self.digest = 0
+        """What it adds to its scope's digest, as it last left with a flight."""
 
     @property
     def bytes(self) -> int:
@@ -121,6 +135,7 @@ class StateCache:
         if entry is None:
             raw = self._load(key)
             entry = Entry(document, collection, _decoded(document, collection, raw), 0 if raw is None else len(raw))
+            entry.digest = document_digest(key, entry.state.vector, deleted=collection.type.deleted(entry.state))
         self._young[key] = entry
         self._count(entry)
         return entry

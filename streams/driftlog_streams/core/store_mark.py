@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+DIGESTS = 1
+"""How digests are made now; a store that has them otherwise is counted anew."""
+
 
 class Positions(NamedTuple):
     """Offsets of the last record in each topic that a partition's owner watches; -1 for none."""
@@ -35,13 +38,18 @@ class StoreMark(NamedTuple):
     """offset in the receipts topic up to which all chain rows are in; -1 for none"""
     conflicts: int = -1
     """offset in the conflicts topic up to which all is as our states say; -1 for none"""
+    digests: int = DIGESTS
+    """how the digests of the scopes beside the states were made; another number than ours: not at all, or otherwise"""
 
     @classmethod
     def decode(cls, data: bytes | None) -> StoreMark:
-        return cls() if data is None else cls(*(int(part) for part in data.split(b",")))
+        if data is None:
+            return cls()
+        mark = cls(*map(int, data.split(b",")))
+        return mark if data.count(b",") + 1 == len(cls._fields) else mark._replace(digests=0)
 
     def encode(self) -> bytes:
-        return b"%d,%d,%d,%d" % self
+        return b"%d,%d,%d,%d,%d" % self
 
     @property
     def positions(self) -> Positions:
@@ -51,4 +59,4 @@ class StoreMark(NamedTuple):
         """With all records up to there in."""
         assert to.states >= self.position, f"a store never goes back: {self.position} -> {to.states}"
         rows, conflicts = max(to.rows, self.rows), max(to.conflicts, self.conflicts)
-        return StoreMark(to.states, max(group, self.group), rows, conflicts)
+        return StoreMark(to.states, max(group, self.group), rows, conflicts, self.digests)

@@ -57,6 +57,10 @@ class PartitionWork:
     carried: list[OutRecord] = field(default_factory=list)
     """Tombstones whose flight is stored, and answers to what somebody else wrote: they leave whatever is merged."""
     parked: list[Arrival] = field(default_factory=list)
+    emptied: set[str] = field(default_factory=set)
+    """Scopes of which documents were purged."""
+    digests: dict[str, int | None] = field(default_factory=dict)
+    """Of the scopes that it changes, once it is sealed."""
     released: list[Arrival] = field(default_factory=list)
     """Their tombstones are published when the states are stored, never before."""
     dropped: list[Arrival] = field(default_factory=list)

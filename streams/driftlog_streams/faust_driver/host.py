@@ -263,7 +263,9 @@ class WorkerHost:
             return
         try:
             for partition, records in late.items():
-                self._recovery.restoration.take(self.pump.open_stores()[partition], self._recovered[partition], records)
+                store = self.pump.open_stores()[partition]
+                self._recovery.restoration.take(store, self._recovered[partition], records)
+                self._recovery.restoration.count(store)
             self.pump.assign(dict(self.pump.open_stores()), self._recovered)
         except Exception as error:  # noqa: BLE001  # called by Faust's recovery, which would only log it
             die(error)

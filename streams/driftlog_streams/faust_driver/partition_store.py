@@ -14,12 +14,13 @@ looks like a bad record: whatever the database raises leaves here as `StoreFaile
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
+from driftlog_schemas.digests import DIGEST_BYTES
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.errors import StoreFailed, StoreLocked
@@ -34,6 +35,8 @@ _GROUP = b"\x00group/"
 """+ document key: under which number it stands there; what stands under another is over"""
 _GONE = b"\x00gone/"
 """+ document key: offset of the op record that purged it"""
+_DIGEST = b"\x00digest/"
+"""+ scope: the digest of its documents; empty where it is unknown"""
 """No document key begins with a zero byte."""
 
 
@@ -90,6 +93,25 @@ class PartitionStore:
             else:
                 yield key, value
 
+    def digest(self, scope: str) -> int | None:
+        """The digest of a scope's documents; None where it is unknown."""
+        value = self._value(_digest_key(scope))
+        return None if value == b"" else int.from_bytes(value or b"", "big")
+
+    def unknown_digests(self) -> list[str]:
+        """The scopes whose digest is unknown."""
+        return [scope.decode() for scope, value in self._scan(self._prefix + _DIGEST) if not value]
+
+    def documents(self, beginning: bytes = b"\x01") -> Iterator[tuple[bytes, bytes]]:
+        """Every document whose key begins so, or all, with its state, as they are now."""
+        whole = beginning == b"\x01"
+        for key, value in self._scan(self._prefix if whole else self._prefix + beginning, self._prefix + beginning):
+            yield (key if whole else beginning + key), value
+
+    def keys(self, beginning: bytes) -> Iterator[bytes]:
+        """The keys of those."""
+        return (key for key, _ in self.documents(beginning))
+
     def rows(self) -> Iterator[bytes]:
         """Every chain row."""
         return (value for _, value in self._scan(self._prefix + _ROWS))
@@ -106,11 +128,11 @@ class PartitionStore:
         with _told("takes nothing"):
             self._db.write(batch, self._write)
 
-    def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """What follows the prefix in each key, and its value, in order, as it is now."""
+    def _scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """What follows the prefix in each key, from `start` on, and its value, in order, as it is now."""
         with _told("cannot be read"):
             cursor = self._db.iter()
-            cursor.seek(prefix)
+            cursor.seek(max(start, prefix))
         while cursor.valid():
             key = cursor.key()
             if not key.startswith(prefix):
@@ -130,8 +152,9 @@ class PartitionStore:
         mark: StoreMark,
         rows: Iterable[tuple[str, bytes]] = (),
         passed: Passed | None = None,
+        digests: Mapping[str, int | None] | None = None,
     ) -> None:
-        """Take states (None deletes), chain rows, what has passed, and where the topics stand after them."""
+        """Take states (None deletes), chain rows, what has passed, the digests of scopes, and where the topics stand after them."""
         batch, prefix = WriteBatch(raw_mode=True), self._prefix
         for key, value in states:
             if value is None:
@@ -147,6 +170,8 @@ class PartitionStore:
         for key, offset in (passed or Passed()).gone.items():
             batch.delete(prefix + _GROUP + key)
             batch.put(prefix + _GONE + key, offset.to_bytes(8, "big"))
+        for scope, digest in (digests or {}).items():
+            batch.put(prefix + _digest_key(scope), b"" if digest is None else digest.to_bytes(DIGEST_BYTES, "big"))
         batch.put(prefix + _META, mark.encode())
         with _told("takes nothing"):
             self._db.write(batch, self._write)
@@ -167,6 +192,10 @@ def _told(fact: str) -> Iterator[None]:
 
 def _row_key(replica: str) -> bytes:
     return _ROWS + replica.encode()
+
+
+def _digest_key(scope: str) -> bytes:
+    return _DIGEST + scope.encode()
 
 
 def _open(folder: Path) -> Rdict:

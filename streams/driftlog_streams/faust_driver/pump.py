@@ -28,6 +28,7 @@ from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import DEFAULT_BYTES, CacheRoom, StateCache
 from driftlog_streams.core.trial import Watch
 from driftlog_streams.errors import DeliveryFailed, OrderBroken
@@ -114,7 +115,12 @@ class MergePump:
     def _merger(self, partition: int, store: PartitionStore, room: CacheRoom, found: Recovered) -> PartitionMerger:
         cache = StateCache(store.get, room, store.purged)
         merger = PartitionMerger(
-            self._rules, partition, cache, ChainBook(store.row, self._rules.records), watch=self._watch_guards
+            self._rules,
+            partition,
+            cache,
+            ChainBook(store.row, self._rules.records),
+            watch=self._watch_guards,
+            digests=ScopeDigests(store.digest, store.keys),
         )
         merger.committed = found.committed
         for parked in found.parked:
@@ -298,7 +304,7 @@ class MergePump:
             if part.writes or part.rows:
                 store = self._stores[part.partition]
                 mark = store.mark.moved(self.mender.settled(part.partition), part.work.group)
-                store.write(part.writes, mark, part.rows, part.passed)
+                store.write(part.writes, mark, part.rows, part.passed, part.digested.scopes)
         self._deck.finished(flight, Stage.STORE)
         for part in flight.partitions:  # what was released leaves its tombstones to the next flight
             self._gathered.look(self._mergers[part.partition].work)

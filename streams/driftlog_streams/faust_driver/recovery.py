@@ -47,6 +47,8 @@ class ChangelogRecovery:
             ):
                 result[at.partition].committed = max(at.offset, 0)
             self._read_states(consumer, stores, result)
+            for store in stores.values():
+                self.restoration.count(store)
             self._read_rows(consumer, stores, result)
             self._read_conflicts(consumer, stores, result)
             self._read_parked(consumer, result)

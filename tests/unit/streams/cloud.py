@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,6 +37,7 @@ from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.parking import Parking
 from driftlog_streams.core.rights import FORGET
 from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import StateCache
 from driftlog_streams.core.work import OutRecord
 
@@ -176,6 +177,7 @@ class Cloud:
         self.gone: dict[bytes, int] = {}
         self.dead: dict[bytes, int] = {}
         self.rows: dict[str, bytes] = {}
+        self.digests: dict[str, int | None] = {}
         self.published: list[OutRecord] = []
         self.acknowledged: list[int] = []
         self.end = 0
@@ -192,9 +194,13 @@ class Cloud:
             StateCache(self.store.get, purged=lambda key: self.gone.get(key, 0)),
             ChainBook(self.rows.get, self.rules.records),
         )
-        self.merger = PartitionMerger(self.rules, PARTITION, cache, book, parking)
+        digests = ScopeDigests(lambda scope: self.digests.get(scope, 0), self._keys)
+        self.merger = PartitionMerger(self.rules, PARTITION, cache, book, parking, digests=digests)
         self.merger.committed = committed
         return self.merger
+
+    def _keys(self, beginning: bytes) -> Iterator[bytes]:
+        return iter(sorted(k for k, value in self.store.items() if value is not None and k.startswith(beginning)))
 
     def batch(
         self,
@@ -291,6 +297,7 @@ class Cloud:
         if stage is Stage.STORE:
             for part in flight.partitions:
                 self.store.update(part.writes)
+                self.digests.update(part.digested.scopes)
                 self.gone.update(part.passed.gone)
                 self.dead.update(part.passed.dead)
                 self.rows.update(part.rows)

@@ -51,7 +51,7 @@ def test_a_tombstone_goes_where_the_log_says_so_and_not_before(cloud: Cloud) -> 
     cloud.merge_value(value)
     record = last(cloud, stock())
     assert record.value is None
-    assert groups.parse(record.headers) == groups.GroupMark(2, True, 2)
+    assert groups.parse(record.headers) == groups.GroupMark(2, True, 2, 0)
     assert cloud.row(CLOUD_REPLICA).forgot == (Forgot(2, 2, 2),)
 
 

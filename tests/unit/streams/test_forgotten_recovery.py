@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -25,6 +25,7 @@ class Kept:
         self.mark = StoreMark()
         self.states: dict[bytes, bytes | None] = {}
         self.passed = Passed()
+        self.digests: dict[str, int | None] = {}
 
     def get(self, name: bytes) -> bytes | None:
         return self.states.get(name)
@@ -35,14 +36,25 @@ class Kept:
     def purged(self, name: bytes) -> int:
         return self.passed.gone.get(name, 0)
 
+    def digest(self, scope: str) -> int | None:
+        return self.digests.get(scope, 0)
+
+    def unknown_digests(self) -> list[str]:
+        return [scope for scope, digest in self.digests.items() if digest is None]
+
+    def documents(self) -> Iterable[tuple[bytes, bytes]]:
+        return [(name, value) for name, value in self.states.items() if value is not None]
+
     def write(
         self,
         states: Iterable[tuple[bytes, bytes | None]],
         mark: StoreMark,
         rows: Iterable[tuple[str, bytes]] = (),
         passed: Passed | None = None,
+        digests: Mapping[str, int | None] | None = None,
     ) -> None:
         self.states.update(states)
+        self.digests.update(digests or {})
         self.mark = mark
         if passed is not None:
             self.passed.gone.update(passed.gone)

@@ -135,3 +135,14 @@ def test_what_was_deleted_is_found_by_its_group_and_only_while_it_is_so(below: W
     assert store.purged(b"a") == 12
     store.forget_gone(13)
     assert store.purged(b"a") == 0
+
+
+def test_digests_go_in_with_the_states_and_documents_are_found_by_their_beginning(store: PartitionStore) -> None:
+    states = [(b"Stock/s1/a", b"1"), (b"Stock/s1/b", b"2"), (b"Stock/s10/c", b"3")]
+    store.write(states, StoreMark(7, 3), [("store-1.a", b"row")], digests={"s1": 5, "s10": None})
+    assert (store.digest("s1"), store.digest("s10"), store.digest("s2")) == (5, None, 0)
+    assert store.unknown_digests() == ["s10"]
+    assert list(store.documents()) == states
+    assert list(store.keys(b"Stock/s1/")) == [b"Stock/s1/a", b"Stock/s1/b"]
+    store.write([], StoreMark(8, 3), digests={"s10": 0})
+    assert store.unknown_digests() == [] and store.digest("s10") == 0

@@ -51,6 +51,16 @@ async def test_an_emptied_folder_is_filled_from_the_topic(lives: Lives) -> None:
     assert heir.pump._mergers[0].work.empty, "nothing is published again"
 
 
+async def test_a_store_has_the_digests_that_its_topic_tells(lives: Lives) -> None:
+    await one_life(lives, 1, 2)
+    await one_life(lives, 3, folder="b")
+    heir = lives.start("empty")
+    await heir.own(0)
+
+    told = groups.parse(lives.broker.read(STATES)[-1].headers).digest
+    assert told and heir.pump.open_stores()[0].digest(stock().scope) == told
+
+
 async def test_a_store_reads_on_where_it_is(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
     first = await one_life(lives, 1, 2)
     await one_life(lives, 3, folder="b")
