@@ -42,6 +42,7 @@ from driftlog_edge.store.views import Views
 from driftlog_edge.vitals import Vitals
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.digests import Versions
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry, SchemaIds
 from driftlog_schemas.signing import Identity
@@ -106,7 +107,7 @@ def _assembled(
     store: RocksStore,
 ) -> Parts:
     codecs = codecs_of({n: c for s in contract.spaces.values() for n, c in s.collections.items()}, ids)
-    records = RecordCodecs(ids)
+    records, versions = RecordCodecs(ids), Versions(ids)
     ensure_life(store, identity.device_id, clock.wall_ms())
     journal = Journal(store)
     holdings = Holdings(contract, config.scopes, journal)
@@ -117,16 +118,16 @@ def _assembled(
     views = Views(contract, codecs, journal)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
     executor = Executor(contract, lives, views, outbox, journal, clock, holdings)
-    for writes in unread.read_again(store, codecs):
+    for writes in unread.read_again(store, codecs, versions):
         store.write(writes, sync=False)
     puller = pullers.assembled(
-        holdings, codecs, records, views, outbox, journal, executor.stamps, clock, identity.device_id
+        holdings, codecs, versions, records, views, outbox, journal, executor.stamps, clock, identity.device_id
     )
     shipper = Shipper(outbox, config.batches_in_flight)
     again = Again(executor, views, outbox, journal)
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
-    versions = {"agent": _version(), "app": contract.name}
+    releases = {"agent": _version(), "app": contract.name}
     registry = RegistryLine(identity, records, journal, clock)
     registry.open(store)
 
@@ -135,7 +136,7 @@ def _assembled(
         registry.sign_with(identity)
 
     identities = KeyChange(config.identity, identity, lambda: registry.device, sign_with)
-    vitals = Vitals(contract, lives, holdings, versions, store, journal, views, outbox, conflicts, clock)
+    vitals = Vitals(contract, lives, holdings, releases, store, journal, views, outbox, conflicts, clock)
     sync = Sync(
         contract,
         holdings,
@@ -151,6 +152,7 @@ def _assembled(
         again,
         registry,
         identities,
+        versions,
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
         wiped,
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from functools import reduce
 from itertools import islice
+from operator import xor
 from typing import Any
 
 from driftlog_edge.asking.conflict_book import ConflictBook
@@ -12,6 +14,7 @@ from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family
 from driftlog_edge.store import keys
+from driftlog_edge.store.digests import ScopeDigest, digest_of
 from driftlog_edge.store.generations import serving
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
@@ -19,6 +22,7 @@ from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.digests import text_of
 from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.identity import device_of, parse_document_key
 from driftlog_schemas.messages import Heartbeat
@@ -73,6 +77,8 @@ class Vitals:
             "unresolved_conflicts": len(self._conflicts),
             "unreadable_records": sync.unreadable,
             "read_again": sync.read_again,
+            "mismatches": sync.proof.agreement.mismatches,
+            "differing": sync.proof.agreement.differing,
             "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},
             "disk_bytes": self._store.disk_bytes(),
             "clock_skew_ms": sync.replies.skew_ms,
@@ -100,6 +106,8 @@ class Vitals:
             versions=self._versions,
             heads=self._lives.heads(),
             applied=sync.places.applied(),
+            mismatches=sync.proof.agreement.mismatches,
+            differing=tuple(sync.proof.agreement.differing),
         )
 
     def farewell(self, identity: Identity, version: int) -> Farewell:
@@ -119,22 +127,31 @@ class Vitals:
         return self._oldest[1]
 
     def _scope(self, scope: str, sync: Sync) -> dict[str, Any]:
-        digest = unread = 0
-        moments = []
+        digests: list[ScopeDigest] = []
+        unread, moments, places = 0, [], {}
         for space in self._contract.spaces.values():
             partition = partition_of(scope, space.partitions)
             generation = serving(self._journal, space.name, partition)
-            stored = self._journal.get(Family.META, keys.digest_key(space.name, partition, generation, scope))
-            digest ^= int.from_bytes(stored or b"", "big")
+            digest = digest_of(self._journal, space.name, partition, generation, scope)
+            digests.append(digest)
             unread += self._not_readable(keys.confirmed_prefix(space.name, partition, generation), scope)
             place = (topics.state_topic(space.name), partition)
+            cursor = sync.places.cursor(*place)
+            places[f"{space.name}/{partition}"] = {
+                "digest": text_of(digest.own),
+                "cloud": None if digest.told is None else text_of(digest.told),
+                "offset": cursor.offset,
+                "topic_id": cursor.topic_id,
+            }
             moments.append(sync.freshness.since(place))
         known = [moment for moment in moments if moment is not None]
         oldest = min(known, key=lambda m: m.at) if known and len(known) == len(moments) else None
         return {
             "synced_at": None if oldest is None else oldest.wall_ms,
             "age_seconds": sync.freshness.age(oldest),
-            "digest": f"{digest:016x}",
+            "digest": text_of(reduce(xor, (digest.own for digest in digests), 0)),
+            "digests": places,
+            "differs": any(digest.differs for digest in digests),
             "not_readable": unread,
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -270,6 +270,10 @@ class Heartbeat:
     """`space/partition` -> number of the last batch that was sealed there"""
     applied: Mapping[str, int] = field(default_factory=dict)
     """`space/partition` -> offset of the state topic up to which it was applied"""
+    mismatches: int = 0
+    """How many scopes were found to differ from the cloud's since the agent's start"""
+    differing: Sequence[str] = ()
+    """`space/partition/scope` of some that differ now, though they were read again"""
 
 
 @dataclass(frozen=True, slots=True)

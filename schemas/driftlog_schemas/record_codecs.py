@@ -191,10 +191,12 @@ class RecordCodecs:
         return self._heartbeat.encode(
             {name: getattr(heartbeat, name) for name in Heartbeat.__slots__}
             | {name: dict(getattr(heartbeat, name)) for name in ("versions", "heads", "applied")}
+            | {"differing": list(heartbeat.differing)}
         )
 
     def decode_heartbeat(self, value: bytes) -> Heartbeat:
-        return Heartbeat(**self._heartbeat.decode(value))
+        record = self._heartbeat.decode(value)
+        return Heartbeat(**{**record, "differing": tuple(record["differing"])})
 
     def encode_farewell(self, farewell: Farewell) -> bytes:
         return self._farewell.encode(farewell._asdict())

@@ -26,6 +26,8 @@ def render(agent: EdgeAgent) -> bytes:
     gauge("unsent_commands", "Own commands not yet sealed into a batch.", status["unsent"])
     gauge("unresolved_conflicts", "Conflicts that nobody has resolved.", status["unresolved_conflicts"])
     gauge("unreadable_records", "Records from the cloud that nobody here can read.", status["unreadable_records"])
+    gauge("digest_mismatches", "Scopes found to differ from the cloud's since the start.", status["mismatches"])
+    gauge("differing_scopes", "Scopes that differ from the cloud's now.", len(status["differing"]))
     connection = Gauge("driftlog_edge_connection", "1 for the present state.", ["state"], registry=registry)
     for state in Connection:
         connection.labels(state.value).set(1.0 if status["connection"] == state.value else 0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 
+from driftlog_edge.incoming.agreement import Agreement
 from driftlog_edge.incoming.disputes import Disputes
 from driftlog_edge.incoming.landmarks import Landmarks
 from driftlog_edge.incoming.pulled import Pulled
@@ -22,6 +23,7 @@ from driftlog_edge.store.generations import serving
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import Views
+from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.state_codec import StateCodec
@@ -34,6 +36,7 @@ class Puller:
         self,
         states: States,
         returns: Returns,
+        agreement: Agreement,
         receipts: Receipts,
         disputes: Disputes,
         views: Views,
@@ -42,6 +45,7 @@ class Puller:
     ) -> None:
         self._states = states
         self.returns = returns
+        self.agreement = agreement
         self.landmarks = Landmarks(returns, disputes, journal)
         self._receipts = receipts
         self._disputes = disputes
@@ -100,6 +104,7 @@ class Puller:
 def assembled(
     scopes: Collection[str],
     codecs: Mapping[str, StateCodec],
+    versions: Versions,
     records: RecordCodecs,
     views: Views,
     outbox: Outbox,
@@ -110,13 +115,17 @@ def assembled(
 ) -> Puller:
     """The parts of the incoming side, each given what it needs."""
     lives = outbox.lives
-    states = States(views.generations, scopes, codecs, journal, lives, stamps)
-    return Puller(
+    states = States(views.generations, scopes, codecs, versions, journal, lives, stamps)
+    returns = Returns(states, journal, lives)
+    puller = Puller(
         states,
-        Returns(states, journal, lives),
+        returns,
+        Agreement(journal, returns, scopes),
         Receipts(records, Verdicts(journal, outbox, views.backlog), journal, stamps, device_id),
         Disputes(views.generations, scopes, records, journal),
         views,
         journal,
         clock,
     )
+    puller.on_staged(puller.agreement.pulled)
+    return puller

@@ -25,6 +25,7 @@ from driftlog_edge.incoming.states import States, behind
 from driftlog_edge.ports import Extent, Family, Place, Record
 from driftlog_edge.store import keys
 from driftlog_edge.store.cursors import NOTHING_READ, Cursor, cursor_of, moved
+from driftlog_edge.store.digests import ScopeDigest
 from driftlog_edge.store.generations import Return, begun, coming, return_of, serve, serving, written
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import MADE_ANEW, Lives
@@ -113,6 +114,8 @@ class Returns:
         writes = moved(topic, partition, cursor_of(self._journal, topic, partition)._replace(group=NOTHING_READ))
         if self._journal.get(Family.META, keys.chain_key(space, partition)) is not None:
             writes.update(self._lives.written(space, partition, replace(chain, offset=-1)))
+        for key, raw in self._journal.scan(Family.META, keys.digest_prefix(space, partition)):
+            writes[Family.META, key] = ScopeDigest(ScopeDigest.decode(raw).own).encode()
         return writes
 
     def status(self) -> dict[str, Any]:

@@ -22,16 +22,17 @@ import structlog
 from driftlog_crdt import DocumentState, Vector, dominates, epoch_of
 from driftlog_edge.incoming.coverage import Coverage
 from driftlog_edge.incoming.pulled import UNREADABLE, Pulled, passed_over
+from driftlog_edge.incoming.tally import Tally
 from driftlog_edge.ports import Family, Place, Record
 from driftlog_edge.store import keys
 from driftlog_edge.store.cursors import Cursor
-from driftlog_edge.store.digests import changed_by, document_digest
 from driftlog_edge.store.generations import Generations, serving
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import FOREIGN_DOT, PURGED, Lives
 from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.stamps import Stamps
 from driftlog_schemas import groups
+from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.state_codec import StateCodec
 
@@ -50,11 +51,11 @@ class _Landing:
     partition: int
     generation: int
     served: int
+    tally: Tally
     writes: dict[Place, bytes | None] = field(default_factory=dict)
     latest: dict[bytes, DocumentState | None] = field(default_factory=dict)
     held: dict[bytes, int] = field(default_factory=dict)
     """The highest own seq in what was confirmed before"""
-    digests: dict[str, int] = field(default_factory=dict)
     changed: dict[bytes, DocumentId] = field(default_factory=dict)
     unreadable: int = 0
     outlived: bool = False
@@ -79,6 +80,7 @@ class States:
         generations: Generations,
         scopes: Collection[str],
         codecs: Mapping[str, StateCodec],
+        versions: Versions,
         journal: Journal,
         lives: Lives,
         stamps: Stamps,
@@ -86,6 +88,7 @@ class States:
         self._generations = generations
         self._scopes = scopes
         self._codecs = codecs
+        self._versions = versions
         self._journal = journal
         self._lives = lives
         self._stamps = stamps
@@ -98,14 +101,13 @@ class States:
 
         It stops after every few records, so that others may run; what they do is in what it returns. Stage that at once.
         """
-        landing = _Landing(space, topic, partition, generation, serving(self._journal, space, partition))
+        tally = Tally(self._versions, self._journal, space, partition, generation)
+        landing = _Landing(space, topic, partition, generation, serving(self._journal, space, partition), tally)
         for number, record in enumerate(records, 1):
             if number % AT_ONCE == 0:
                 yield
             self._land(record, landing)
-        for scope, change in landing.digests.items():
-            place = (Family.META, keys.digest_key(space, partition, generation, scope))
-            landing.writes[place] = changed_by(self._journal.get(*place), change)
+        landing.writes.update(tally.writes())
         dropped, foreign = self._own(landing)
         chain = self._lives.chain(space, partition)
         forked = FOREIGN_DOT if foreign else PURGED if landing.outlived and not chain.fork else ""
@@ -139,6 +141,13 @@ class States:
             return
         if document.scope not in self._scopes:
             return
+        row = landing.row(record.key)
+        landing.tally.before(record.key, row)
+        self._held(record, document, landing)
+        landing.tally.after(record, row, document.scope, landing.writes)
+
+    def _held(self, record: Record, document: DocumentId, landing: _Landing) -> None:
+        """One record of a scope that is held."""
         codec = self._codecs.get(document.collection)
         if codec is None:
             if _by_worker(record):
@@ -190,9 +199,6 @@ class States:
         landing.latest[key] = incoming
         landing.changed[key] = document
         landing.writes[Family.CONFIRMED, row] = value
-        landing.digests[document.scope] = (
-            landing.digests.get(document.scope, 0) ^ document_digest(key, before) ^ document_digest(key, incoming)
-        )
 
     def _before(self, key: bytes, codec: StateCodec, landing: _Landing) -> DocumentState | None:
         """What the generation holds of a document."""

@@ -31,6 +31,7 @@ from driftlog_edge.link.heart import Heart
 from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.places import Places
+from driftlog_edge.link.proof import Proof
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.renewing import Renewing
 from driftlog_edge.link.replies import Replies
@@ -45,6 +46,7 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.digests import Versions
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.registry import SchemaIds
 
@@ -80,6 +82,7 @@ class Sync:
         again: Again,
         registry: RegistryLine,
         identities: KeyChange,
+        versions: Versions,
         heartbeat: Callable[[], tuple[bytes, bytes]],
         wiped: Callable[[], None],
     ) -> None:
@@ -118,6 +121,16 @@ class Sync:
         self.lookout = Lookout(self.places, puller.landmarks, self.freshness, committer, clock, lambda: self._asker)
         self.ends = Ends(self.places, self.lookout, self.freshness, self.signal, lambda: self._asker)
         self._tidying = Tidying(puller, committer, journal.durable, moved, self._threads)
+        self.proof = Proof(
+            puller.agreement,
+            self.places,
+            scopes,
+            journal,
+            committer,
+            versions,
+            clock,
+            lambda: self._tasks.begin(self._reconnect()),
+        )
         self._rerun = Rerun(again, committer, self._tasks, moved, self.pump.run)
         self.replies = Replies(shipper, self._rerun, journal, clock)
         self._heart = Heart(ids, heartbeat, lambda: self._shipping, self._threads)
@@ -155,6 +168,7 @@ class Sync:
         troubles = (
             self._trouble_in,
             self._returning(),
+            self.proof.agreement.problem,
             self.registry.refusal(now_ms),
             self.replies.problem,
             self.renewing.problem,
@@ -181,12 +195,14 @@ class Sync:
             self.signal.connectivity.force_offline(True, self._clock.monotonic())
         self._tasks.begin(self._tick())
         self._tidying.run()
+        self.proof.run()
         await self._reconnect()
 
     async def close(self) -> None:
         """Give what is on its way a moment, then stop."""
         self._closed = True
         await self._tasks.stop()
+        await self.proof.stop()
         async with self._changing:
             await self._disconnect()
         await self.renewing.stop()
@@ -314,6 +330,7 @@ class Sync:
                 if await intake.take(chunk):
                     if self.freshness.heard((chunk.topic, chunk.partition), self.freshness.now()):
                         self.lookout.hurry()
+                    self.proof.in_step(chunk.topic, chunk.partition)
                     self._moved(Pulled({}))
             kept = True
             self._trouble_in, self._failures = "", 0
@@ -357,6 +374,7 @@ class Sync:
                 self.pump.run()
             self.freshness.tick(now)
             self._rerun.run()
+            self.proof.tick()
             due = self.signal.quiet(now) or (self._feed is not None and self.lookout.due(now))
             if due and self._intake is not None and (self._asking is None or self._asking.done()):
                 self._asking = self._tasks.begin(self._look(self._intake))

@@ -1,25 +1,60 @@
-"""The digest of a scope: one number that tells whether two replicas have seen the same of it.
+"""What this replica knows of the digest of a scope: its own, and what the cloud told of it last.
 
-Each document adds by XOR what names it and all that it has seen, so the order in which states came does not matter.
+They stand in one entry beside the rows, one for each generation of a partition's rows and each scope, changed in the same write as the rows. So
+they speak of the same moment of the partition's log, whatever cuts the agent off. See `driftlog_schemas.digests` for what a digest is.
 """
 
 from __future__ import annotations
 
-import hashlib
+import struct
+from typing import NamedTuple
 
-from driftlog_crdt import DocumentState, canonical
+from driftlog_edge.ports import Family, Place, Source
+from driftlog_edge.store import keys
+from driftlog_schemas.digests import UNTOLD, Versions
 
-DIGEST_BYTES = 8
+_ENTRY = struct.Struct(">QqQ?")
 
 
-def document_digest(key: bytes, state: DocumentState | None) -> int:
-    """What a document adds (by XOR) to its scope's digest; one that is not held nothing."""
-    if state is None:
+class ScopeDigest(NamedTuple):
+    """Of one scope in one generation."""
+
+    own: int = 0
+    """Of the rows that are here."""
+    number: int = -1
+    """The highest group that brought a record of the scope."""
+    told: int | None = None
+    """What the newest record of the scope says that the scope is; None where that says nothing."""
+
+    @property
+    def differs(self) -> bool:
+        """Does the cloud tell of another scope than is here?"""
+        return self.told is not None and self.told != self.own
+
+    def encode(self) -> bytes:
+        return _ENTRY.pack(self.own, self.number, self.told or 0, self.told is not None)
+
+    @classmethod
+    def decode(cls, data: bytes | None) -> ScopeDigest:
+        if data is None or len(data) != _ENTRY.size:
+            return cls()  # counting the rows makes it right (`recount`)
+        own, number, told, known = _ENTRY.unpack(data)
+        return cls(own, number, told if known else None)
+
+
+def digest_of(source: Source, space: str, partition: int, generation: int, scope: str) -> ScopeDigest:
+    """What is known of a scope."""
+    return ScopeDigest.decode(source.get(Family.META, keys.digest_key(space, partition, generation, scope)))
+
+
+def written(space: str, partition: int, generation: int, scope: str, digest: ScopeDigest) -> dict[Place, bytes | None]:
+    """The write that keeps it."""
+    return {(Family.META, keys.digest_key(space, partition, generation, scope)): digest.encode()}
+
+
+def row_digest(versions: Versions, key: bytes, value: bytes | None) -> int:
+    """What a row adds to its scope; nothing where its version cannot be told. Raises `RegistryUnreachable`."""
+    try:
+        return versions.digest(key, value)
+    except UNTOLD:
         return 0
-    text = key + b"\x00" + canonical(dict(state.vector)).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest(), "big")
-
-
-def changed_by(stored: bytes | None, change: int) -> bytes:
-    """A stored digest after a change of it."""
-    return (int.from_bytes(stored or b"", "big") ^ change).to_bytes(DIGEST_BYTES, "big")

@@ -30,6 +30,8 @@ OFFLINE = b"offline"
 GENERATIONS = b"generation/"
 RETURNS = b"return/"
 LEFT = b"left/"
+DIGESTS = b"digest/"
+HEALED = b"healed/"
 _SEPARATOR = b"\x00"
 
 
@@ -187,13 +189,26 @@ def document_of_confirmed(key: bytes) -> bytes:
     return key[key.index(_SEPARATOR) + 1 + _ROW.size :]
 
 
-def digest_prefix(space: str, partition: int, generation: int) -> bytes:
-    return f"digest/{space}/{partition}/{generation}/".encode()
+def digest_prefix(space: str, partition: int, generation: int | None = None) -> bytes:
+    """What the digests of a partition begin with, or those of one generation."""
+    prefix = DIGESTS + f"{space}/{partition}/".encode()
+    return prefix if generation is None else prefix + f"{generation}/".encode()
 
 
 def digest_key(space: str, partition: int, generation: int, scope: str) -> bytes:
     """The digest of a scope in one generation of its partition."""
     return digest_prefix(space, partition, generation) + scope.encode()
+
+
+def parse_digest(key: bytes) -> tuple[str, int, int, str]:
+    """(space, partition, generation, scope) of a digest's key."""
+    space, partition, generation, scope = key[len(DIGESTS) :].decode().split("/", 3)
+    return space, int(partition), int(generation), scope
+
+
+def healed_key(space: str, partition: int) -> bytes:
+    """Says when a partition was last read again because it differed from the cloud's."""
+    return HEALED + f"{space}/{partition}".encode()
 
 
 def pack_pair(one: int, other: int) -> bytes:

@@ -205,8 +205,8 @@ EDGES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "edge: the digest leaves the vector out",
-        f"{EDGE}/store/digests.py",
-        "canonical(dict(state.vector)).encode()",
+        f"{SCHEMAS}/digests.py",
+        "canonical(dict(vector)).encode()",
         'b""',
         ("tests/unit/edge/test_puller.py",),
     ),

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import xor
 from typing import Any
 
 from driftlog_crdt import DocumentState
 from driftlog_edge.ports import Chunk, Extent, Record, Sealed, Unreachable
 from driftlog_schemas import groups, topics
 from driftlog_schemas.batch_codec import BatchCodec, batch_digest, decode_body
+from driftlog_schemas.digests import document_digest
 from driftlog_schemas.identity import DocumentId, device_of, document_key
 from driftlog_schemas.messages import (
     Batch,
@@ -178,16 +181,34 @@ class Cloud:
     def publish_group(self, space: str, partition: int, documents: Iterable[DocumentId], number: int) -> list[Record]:
         """The states of these documents, as one group."""
         documents = list(documents)
+        last = {document.scope: document for document in documents}
         return [
             self.publish(
                 topics.state_topic(space),
                 partition,
                 document_key(document),
                 self.state_value(document),
-                groups.headers(number, last=document is documents[-1]),
+                [
+                    *groups.headers(number, last=document is documents[-1]),
+                    *([groups.digest(self.digest(space, document.scope))] if last[document.scope] is document else []),
+                ],
             )
             for document in documents
         ]
+
+    def digest(self, space: str, scope: str) -> int:
+        """Of a scope as it is now."""
+        return reduce(
+            xor,
+            (
+                document_digest(
+                    document_key(d), state.vector, deleted=COLLECTIONS[d.collection].document.deleted(state)
+                )
+                for d, state in self.states.items()
+                if d.scope == scope and COLLECTIONS[d.collection].space == space
+            ),
+            0,
+        )
 
     def state_value(self, document: DocumentId) -> bytes:
         return self._codecs[document.collection].encode(document, self.states[document])

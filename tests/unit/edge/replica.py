@@ -23,6 +23,7 @@ from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import Views, present
 from driftlog_schemas.batch_codec import BatchCodec
+from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -94,17 +95,18 @@ class Replica:
         self.outbox = Outbox(CONTRACT, identity, BatchCodec(ids), self.journal, self.lives, limit, limit_bytes)
         self.executor = Executor(CONTRACT, self.lives, self.views, self.outbox, self.journal, self.clock, scopes)
         self.shipper = Shipper(self.outbox, in_flight)
-        records, batches = RecordCodecs(ids), BatchCodec(ids)
+        records, batches, versions = RecordCodecs(ids), BatchCodec(ids), Versions(ids)
         rebase = Rebase(CONTRACT, self.views, self.outbox, self.journal)
         self.renewal = Renewal(
             rebase, self.views, self.outbox, self.shipper, self.journal, records, batches, self.clock
         )
         self.again = Again(self.executor, self.views, self.outbox, self.journal)
-        for writes in unread.read_again(self.store, codecs):
+        for writes in unread.read_again(self.store, codecs, versions):
             self.store.write(writes, sync=False)
         self.puller = pullers.assembled(
             scopes,
             codecs,
+            versions,
             RecordCodecs(ids),
             self.views,
             self.outbox,

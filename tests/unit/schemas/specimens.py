@@ -202,6 +202,8 @@ HEARTBEAT = Heartbeat(
     {"driftlog": "0.1.0"},
     {"retail/3": 8},
     {"retail/3": 70_000},
+    3,
+    ("retail/3/s-7",),
 )
 FAREWELL = Farewell("store-1", "5f0c77aa", 3, "store-1.k3f7q2wp", 2, T0).signed(IDENTITY)
 PARKED = ParkedCommand("store-1", T0, 1234567, 42, encode_command(SALE, "retail", "store-1.3"), 1234600)
