@@ -113,7 +113,7 @@ def init(
 @told
 def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """How the agent is. Example: driftlog edge status --json"""
-    found = _call("GET", url, "/v1/status")
+    found = call("GET", url, "/v1/status")
     flat = {k: v for k, v in found.items() if k != "scopes"}
     flat |= {f"scope {name}": f"age {s['age_seconds']} s, digest {s['digest']}" for name, s in found["scopes"].items()}
     emit(found, as_json=json, table=lambda: facts("edge agent", flat))
@@ -125,7 +125,7 @@ def get(
     collection: str, scope: str, id: str, consistency: str = "eventual", url: Url = DEFAULT_URL, json: Json = False
 ) -> None:
     """Read a document. Example: driftlog edge get Stock store-1 tea"""
-    found = _call("GET", url, f"/v1/documents/{_path(collection, scope, id)}", params={"consistency": consistency})
+    found = call("GET", url, f"/v1/documents/{_path(collection, scope, id)}", params={"consistency": consistency})
     emit(found, as_json=json, table=lambda: facts(f"{collection}/{scope}/{id}", found["value"]))
 
 
@@ -153,7 +153,7 @@ def do_command(
     body = {name: _value(value, declared.get(name, {})) for name, _, value in pairs}
     headers = {"Idempotency-Key": key} if key else {}
     params = {"wait": wait, **({"durability": durability} if durability else {})}
-    found = _call("POST", url, f"/v1/commands/{_path(command)}", json=body, params=params, headers=headers)
+    found = call("POST", url, f"/v1/commands/{_path(command)}", json=body, params=params, headers=headers)
     emit(found, as_json=json, table=lambda: facts(command, {k: found[k] for k in ("status", "result", "command_id")}))
 
 
@@ -165,9 +165,9 @@ def pending(
     json: Json = False,
 ) -> None:
     """What waits for the cloud, oldest first. Example: driftlog edge pending --json"""
-    found = _call("GET", url, "/v1/status")
+    found = call("GET", url, "/v1/status")
     part = {k: found[k] for k in ("pending", "oldest_pending_seconds", "connection", "problem")}
-    part["commands"] = _call("GET", url, "/v1/log", params={"pending": True, "limit": limit})["commands"]
+    part["commands"] = call("GET", url, "/v1/log", params={"pending": True, "limit": limit})["commands"]
     title = f"{part['pending']} pending, {part['connection']}" + (f": {part['problem']}" if part["problem"] else "")
     emit(part, as_json=json, table=lambda: _commands(title, part["commands"]))
 
@@ -181,7 +181,7 @@ def show_log(
     json: Json = False,
 ) -> None:
     """The device's own last commands and what became of them. Example: driftlog edge log --limit 50"""
-    found = _call("GET", url, "/v1/log", params={"limit": limit, "before": before})["commands"]
+    found = call("GET", url, "/v1/log", params={"limit": limit, "before": before})["commands"]
     emit(found, as_json=json, table=lambda: _commands("commands of this device", found))
 
 
@@ -233,10 +233,10 @@ def scopes(
     json: Json = False,
 ) -> None:
     """The scopes that the agent holds, changed where asked. Example: driftlog edge scopes --add store-2"""
-    found = _call("GET", url, "/v1/scopes")
+    found = call("GET", url, "/v1/scopes")
     if add or drop:
         kept = [scope for scope in found["scopes"] if scope not in (drop or ())]
-        found = _call("PUT", url, "/v1/scopes", json={"scopes": [*kept, *(s for s in add or () if s not in kept)]})
+        found = call("PUT", url, "/v1/scopes", json={"scopes": [*kept, *(s for s in add or () if s not in kept)]})
     emit(found, as_json=json, table=lambda: rows("scopes", ("scope",), [(scope,) for scope in found["scopes"]]))
 
 
@@ -255,7 +255,7 @@ def online(url: Url = DEFAULT_URL, json: Json = False) -> None:
 
 
 def _set_offline(url: str, wanted: bool, json: bool) -> None:
-    found = _call("POST", url, "/v1/offline", json={"offline": wanted})
+    found = call("POST", url, "/v1/offline", json={"offline": wanted})
     part = {k: found[k] for k in ("connection", "pending")}
     emit(part, as_json=json, table=lambda: facts("network", part))
 
@@ -264,7 +264,7 @@ def _set_offline(url: str, wanted: bool, json: bool) -> None:
 @told
 def conflicts(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """What is not resolved. Example: driftlog edge conflicts"""
-    found = _call("GET", url, "/v1/conflicts")["conflicts"]
+    found = call("GET", url, "/v1/conflicts")["conflicts"]
     lines = [
         (
             c["id"],
@@ -284,7 +284,7 @@ def conflicts(url: Url = DEFAULT_URL, json: Json = False) -> None:
 @told
 def review_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Commands that wait for a person. Example: driftlog edge review list"""
-    found = _call("GET", url, "/v1/review")["commands"]
+    found = call("GET", url, "/v1/review")["commands"]
     emit(found, as_json=json, table=lambda: _commands("commands that wait for a person", found))
 
 
@@ -303,7 +303,7 @@ def review_drop(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> 
 
 
 def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) -> None:
-    found = _call("POST", url, f"/v1/review/{_path(command_id)}", json=decision)
+    found = call("POST", url, f"/v1/review/{_path(command_id)}", json=decision)
     emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code")}))
 
 
@@ -340,7 +340,7 @@ def _path(*parts: str) -> str:
 
 def _argument_schemas(url: str, command: str) -> dict[str, Any]:
     """The command's own description of its arguments; empty for a command that the agent does not know, which it then says."""
-    document = _call("GET", url, "/openapi.json")
+    document = call("GET", url, "/openapi.json")
     found = document["paths"].get(f"/v1/commands/{command}", {}).get("post", {})
     schema = found.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     return dict(schema.get("properties", {}))
@@ -356,7 +356,8 @@ def _value(text: str, schema: dict[str, Any]) -> Any:
         return text
 
 
-def _call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:
+def call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:
+    """What the agent answers; anything else ends the command with one line."""
     try:
         with connect(url, timeout=30) as agent:
             answer = agent.request(method, path, **options)
