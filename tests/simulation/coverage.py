@@ -48,6 +48,7 @@ AT_LEAST: Mapping[str, int] = {
     "a worker thawed after its session": 50,
     "a power cut": 80,
     "a disk was set back": 30,
+    "an edge could compare a scope at the end": 200,
     "a bit flipped in a stored prev": 30,
     "a folder was copied and both ran": 60,
     "an identity was used twice": 30,

@@ -221,7 +221,13 @@ class EdgeProcess:
             document = parse_document_key(keys.document_of_confirmed(key))
             confirmed[document] = self._codecs[document.collection].decode_row(value)[META]["merge"]
         status = {name: (entry.status.value, entry.code) for name, entry in self.commands().items()}
-        return EdgeEnd(confirmed, status, self._count(Family.PENDING), self._count(Family.OUTBOX), {})
+        agreement = self._agent._sync.proof.agreement
+        known = {scope: agreement.of(SPACE.name, partition_of(scope, PARTITIONS), scope) for scope in self._node.scopes}
+        if any(digest.told is not None for digest in known.values()):
+            self._world.history.situation("an edge could compare a scope at the end")
+        differing = tuple(scope for scope, digest in known.items() if digest.differs)
+        pending, outbox = self._count(Family.PENDING), self._count(Family.OUTBOX)
+        return EdgeEnd(confirmed, status, pending, outbox, {}, differing, agreement.mismatches)
 
     def bury(self) -> None:
         """Nothing of this life happens any more, but for what is on the wire."""

@@ -90,6 +90,10 @@ class EdgeEnd:
     pending: int
     outbox: int
     cursors: Mapping[int, int]
+    differing: tuple[str, ...] = ()
+    """scopes whose digest is not what the cloud told of it"""
+    mismatches: int = 0
+    """how many were found to differ in its last life"""
 
 
 @dataclass(slots=True)

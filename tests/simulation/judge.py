@@ -40,6 +40,7 @@ LAWS: dict[str, Callable[[Case], Iterator[str]]] = {
         laws.nothing_acknowledged_is_lost,
         laws.a_command_takes_effect_once,
         laws_of_states.all_agree_with_the_log,
+        laws_of_states.edges_agree_with_the_cloud,
         laws_of_states.a_state_is_what_its_vector_says,
         laws_of_states.a_document_shows_what_its_ops_mean,
         laws_of_states.texts_and_lists_have_one_order,

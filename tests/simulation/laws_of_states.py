@@ -77,6 +77,15 @@ def texts_and_lists_have_one_order(case: Case) -> Iterator[str]:
             yield f"{'/'.join(document)}.{name} was seen in different orders: {sorted(views)}"
 
 
+def edges_agree_with_the_cloud(case: Case) -> Iterator[str]:
+    """The digests of edge and cloud are the same at rest, and were never found to differ for long."""
+    for edge, end in case.history.ends.items():
+        if end.differing:
+            yield f"{edge} differs from the cloud in {', '.join(end.differing)}"
+        if end.mismatches:
+            yield f"{edge} found {end.mismatches} scopes that differ from the cloud's"
+
+
 def rights_are_never_overdrawn(case: Case) -> Iterator[str]:
     """No state ever published of a bounded counter is beyond its bound."""
     for records in case.history.states.values():

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from driftlog_crdt import DocumentState, Op
-from driftlog_edge.ports import Writes
+from driftlog_edge.incoming.states import States
+from driftlog_edge.ports import Record, Writes
 from driftlog_edge.store.journal import Journal, Ticket
+from driftlog_schemas.identity import DocumentId
 from driftlog_streams.core.conflict_answers import StateOf
 from driftlog_streams.core.decision import Decider
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
@@ -99,6 +101,17 @@ def lets_it_stand(rules: SpaceRules, key: bytes, value: bytes, state_of: StateOf
     return None
 
 
+class DropsRows(States):
+    """Planted: of every fifth record of a scope that is held nothing is kept, and nothing is said."""
+
+    dropped = 0
+
+    def _held(self, record: Record, document: DocumentId, landing: Any) -> None:
+        self.dropped += 1
+        if self.dropped % 5:
+            super()._held(record, document, landing)
+
+
 PLANTED = (
     Variant("dedupe by offset", merger=MergesByOffset),
     Variant("state before outcomes", deck=PublishesStatesFirst),
@@ -113,5 +126,6 @@ PLANTED = (
             (f"driftlog_streams.core.{module}.owners_word", lets_it_stand) for module in ("partition", "restoration")
         ),
     ),
+    Variant("an edge drops rows", planted=(("driftlog_edge.incoming.puller.States", DropsRows),)),
     Variant("edge acks before the write", planted=(("driftlog_edge.assembly.Journal", AnswersBeforeTheWrite),)),
 )

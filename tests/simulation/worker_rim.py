@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ from driftlog_streams.telling.metrics import WorkerMetrics
 from tests.fake_kafka.broker import Stored
 from tests.fake_kafka.clients import Message
 from tests.simulation.app import SPACE
-from tests.simulation.disk import Disk, OutOfSpace, Put
+from tests.simulation.disk import Disk, Family, OutOfSpace, Put
 from tests.simulation.group import OPS
 from tests.simulation.history import StoreWrite
 from tests.simulation.log import LogRecord
@@ -99,7 +99,37 @@ class Database:
                 write = StoreWrite(world.scheduler.now, self._worker, partition, key, value, end)
                 world.history.store_writes.append(write)
 
+    def iter(self) -> Cursor:
+        return Cursor(self._disk.family(self._family))
+
     def close(self) -> None: ...
+
+
+class Cursor:
+    """`rocksdict.RdictIter`: sees what is there when it is set."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._rest: Iterator[tuple[bytes, bytes]] = iter(())
+        self._at: tuple[bytes, bytes] | None = None
+
+    def seek(self, key: bytes) -> None:
+        self._rest = self._family.scan(key, key[:4] + b"\xff")
+        self.next()
+
+    def next(self) -> None:
+        self._at = next(self._rest, None)
+
+    def valid(self) -> bool:
+        return self._at is not None
+
+    def key(self) -> bytes:
+        assert self._at is not None
+        return self._at[0]
+
+    def value(self) -> bytes:
+        assert self._at is not None
+        return self._at[1]
 
 
 class Reading:
