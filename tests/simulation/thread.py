@@ -139,7 +139,7 @@ class Condition:
         thread: Thread = self._threads.running
         self._waiting.append(thread)
         woken = thread.pause(None if seconds is None else int(seconds * 1000) + 1)
-        if not woken:
+        if thread in self._waiting:  # else it was notified in the very moment in which its time was over
             self._waiting.remove(thread)
         return woken
 

@@ -36,7 +36,7 @@ from driftlog_edge.store.succession import Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Command, DocumentOp, Verdict
 
 _NORMAL = keys.CLASSES.index("normal")
@@ -251,17 +251,32 @@ class _Work:
             self._forget(lsn, documents)
 
     def _take(self, lsn: int, documents: Iterable[bytes], fate: Fate) -> None:
-        """The chain has it: its dots stay as they are until the confirmed state covers them."""
+        """The chain has it: its dots stay as they are until the confirmed state covers them.
+
+        It may do so already: when another copy of this folder, under the same life, was faster than our own entry here was written.
+        """
         left = False
         for key in documents:
             mark = mark_of(self._journal, key, lsn)
-            if mark is not None:
+            if mark is None:
+                continue
+            if self._covered(key, mark):
+                self.writes[Family.PENDING, keys.pending_key(key, lsn)] = None
+            else:
                 left = True
                 self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark._replace(
                     fate=fate, generation=self._generation
                 ).encode()
         if not left:
             self.done.append(lsn)
+
+    def _covered(self, key: bytes, mark: Mark) -> bool:
+        try:
+            collection = self._contract.collection(parse_document_key(key).collection)
+        except InvalidInput:  # no longer declared
+            return False
+        state, _ = self._views.confirmed(collection, key)
+        return state.vector.get(mark.replica, 0) >= mark.seq
 
     def _forget(self, lsn: int, documents: Iterable[bytes]) -> None:
         """It is in no view any more."""

@@ -143,6 +143,20 @@ MENDS: tuple[Mistake, ...] = (
         "pass",
         ("tests/properties/test_takeover.py",),
     ),
+    Mistake(
+        "renewal: what the confirmed state has already waits for a later one",
+        f"{EDGE}/outgoing/rebase.py",
+        "if self._covered(key, mark):",
+        "if False:",
+        RENEWAL,
+    ),
+    Mistake(
+        "lineage: an older batch tells where the newest put a command off",
+        f"{EDGE}/outgoing/lineage.py",
+        "if command.id not in met and outcome.verdict",
+        "if command.id not in found and outcome.verdict",
+        ("tests/unit/edge/test_lineage.py",),
+    ),
     # -- the net, the trial
     Mistake(
         "net: a store in trouble is taken for a bad record",

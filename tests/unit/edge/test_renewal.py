@@ -350,6 +350,30 @@ def test_a_folder_copied_while_its_next_life_waits(folders: Folders, cloud: Clou
     assert merged(cloud) == one.on_hand("tea") == other.on_hand("tea") == 111
 
 
+def test_what_another_copy_has_brought_under_the_same_new_life_waits_for_nothing_more(
+    folders: Folders, cloud: Cloud
+) -> None:
+    """The state came before this copy had its own entry for it, so no later one drops that."""
+    first = folders.open("a")
+    receive(first, "shared", 1)
+    forked(first)
+    assert first.end_the_old_life(S1) is not None
+    folders.copy("a", "b")
+    one, other = folders.open("a"), folders.open("b")
+    receive(one, "mine", 10)
+    end = one.end_the_old_life(S1)
+    assert end is not None
+    cloud.merge(end)
+    pull(other, cloud, RECEIPTS)
+    end_and_renew(one, cloud)
+    settle(one, cloud)
+    pull(other, cloud, STATE)
+    other.renew(cloud.of(OPS, S1))
+    settle(other, cloud)
+    assert merged(cloud) == one.on_hand("tea") == other.on_hand("tea") == 11
+    assert not other.views.backlog
+
+
 def test_a_life_that_others_use_before_it_has_begun_is_not_taken(folders: Folders, cloud: Cloud) -> None:
     first = folders.open("a")
     receive(first, "shared", 1)
