@@ -12,8 +12,11 @@ import pytest
 from driftlog_crdt import DocumentState
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import NotHeld, NotReadable, Offline, Unconfirmed
+from driftlog_edge.incoming import agreement
 from driftlog_edge.ports import Family
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.contract import AppContract, InvalidInput
+from driftlog_schemas.digests import text_of
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
@@ -158,10 +161,13 @@ async def test_what_an_older_release_could_not_read_is_kept_and_read_after_the_u
         await read_all(agent)
         with pytest.raises(InvalidInput):
             await agent.read("Ledger", "s1", "today")
+        older = agent.status()["scopes"]["s1"]
+        assert not older["differs"], "what cannot be read counts too"
     route.cut()
     async with lives("s1") as agent:
         assert (await agent.read(Ledger, "s1", "today")).value["sold"] == 3
         digest = agent.status()["scopes"]["s1"]["digest"]
+        assert digest == older["digest"] == text_of(cloud.digest("retail", "s1"))
         assert list(agent._store.scan(Family.UNREAD, b"")) == []
     fresh = lives("s1")
     route.mend()
@@ -169,6 +175,40 @@ async def test_what_an_older_release_could_not_read_is_kept_and_read_after_the_u
     async with fresh as agent:
         await until(there(agent, Ledger, "s1"))
         assert agent.status()["scopes"]["s1"]["digest"] == digest, "whichever release read it first"
+
+
+async def test_what_a_newer_release_wrote_counts_once_when_an_older_one_writes_over_it(
+    lives: Callable[..., EdgeAgent], cloud: Cloud
+) -> None:
+    today = DocumentId("Ledger", "s1", "today")
+    cloud.write(today, "sold", "increment", 3)
+    cloud.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 3)
+    async with lives("s1") as agent:
+        await until(there(agent, Ledger, "s1"))
+    cloud.write(today, "sold", "increment", 1)
+    wanted = text_of(cloud.digest("retail", "s1"))
+    for contract in (without("Ledger"), CONTRACT):
+        async with lives("s1", contract=contract) as agent:
+            await until(lambda agent=agent: agent.status()["scopes"]["s1"]["digest"] == wanted)
+            assert not agent.status()["scopes"]["s1"]["differs"]
+
+
+async def test_an_agent_counts_its_rows_when_it_starts_and_reads_again_what_is_not_right(
+    lives: Callable[..., EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agreement, "GRACE_SECONDS", 0.0)
+    cloud.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 3)
+    async with lives("s1") as agent:
+        await until(there(agent, Stock, "s1"))
+        folder = agent.config.data_dir
+    store = RocksStore(folder)
+    store.write({(Family.CONFIRMED, key): None for key, _ in store.scan(Family.CONFIRMED, b"")}, sync=True)
+    store.close()
+    async with lives("s1") as agent:
+        await until(lambda: agent.status()["mismatches"] == 1)
+        await until(there(agent, Stock, "s1"))
+        facts = agent.status()
+        assert not facts["scopes"]["s1"]["differs"] and facts["differing"] == [] and facts["mismatches"] == 1
 
 
 async def test_a_row_that_cannot_be_read_says_so_until_a_release_can(
