@@ -26,6 +26,8 @@ BACK = ("tests/unit/streams/test_rights_that_come_back.py",)
 ALONG = ("tests/unit/streams/test_taken_along.py",)
 INTAKE = ("tests/unit/edge/rim/test_intake.py",)
 ASKER = ("tests/unit/edge/rim/test_asker.py",)
+DIGESTS = ("tests/unit/streams/test_scope_digests.py",)
+AGREEMENT = ("tests/unit/edge/test_agreement.py",)
 
 MENDS: tuple[Mistake, ...] = (
     # -- the chain of a replica
@@ -534,5 +536,41 @@ MENDS: tuple[Mistake, ...] = (
         "if self._freeing >= MOST_FREED_AT_ONCE:",
         "if False:",
         ASKER,
+    ),
+    # -- digests of scopes
+    Mistake(
+        "digests: a purge takes the newest record of its scope with it",
+        f"{CORE}/partition.py",
+        "        self._anchor()\n",
+        "",
+        DIGESTS,
+    ),
+    Mistake(
+        "digests: a document that comes from the store counts anew",
+        f"{CORE}/state_cache.py",
+        "            entry.digest = document_digest(",
+        "            _ = document_digest(",
+        DIGESTS,
+    ),
+    Mistake(
+        "edge: what a late group says of a scope is believed",
+        f"{EDGE}/incoming/tally.py",
+        "if mark.number >= number:",
+        "if True:",
+        AGREEMENT,
+    ),
+    Mistake(
+        "edge: what differs is read again and again",
+        f"{EDGE}/incoming/agreement.py",
+        "return last is None or",
+        "return True or",
+        AGREEMENT,
+    ),
+    Mistake(
+        "edge: what cannot be read does not count",
+        f"{EDGE}/incoming/tally.py",
+        "for place in ((Family.UNREAD, row), (Family.CONFIRMED, row)):",
+        "for place in ((Family.CONFIRMED, row),):",
+        SCOPES,
     ),
 )
