@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import DocumentId, is_replica_of
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import app
 from tests.unit.edge.waiting import until
@@ -77,6 +79,27 @@ async def test_the_same_key_at_once_has_one_effect(http: httpx.AsyncClient) -> N
 async def test_the_same_key_for_something_else_is_invalid(http: httpx.AsyncClient) -> None:
     await receive(http, "c1")
     assert problem(await receive(http, "c1", qty=6), 422, "invalid")["field"] == "Idempotency-Key"
+
+
+async def test_a_key_is_the_agents_own_and_the_description_says_so(
+    http: httpx.AsyncClient, route: CloudRoute, ids: FixedIds, tmp_path: Path
+) -> None:
+    """Two agents may be apart for weeks: neither can know what the other was asked, so a key that both are given is two intents."""
+    Identity.create("store-2").save(tmp_path / "other.json")
+    config = EdgeConfig(data_dir=tmp_path / "other", identity=tmp_path / "other.json", scopes=["s1"])
+    async with EdgeAgent(app, config, route=route, ids=ids) as another:
+        transport = httpx.ASGITransport(build(another))
+        async with httpx.AsyncClient(transport=transport, base_url="http://edge") as elsewhere:
+            for agent in (http, elsewhere, http, elsewhere):
+                merged = await agent.post(
+                    "/v1/commands/receive?wait=merged&timeout=10s", json=RECEIVE, headers={"Idempotency-Key": "c1"}
+                )
+                assert merged.json()["status"] == "merged"
+            reading = (await elsewhere.get("/v1/documents/Stock/s1/tea?consistency=strong&timeout=10s")).json()
+    assert reading["value"]["on_hand"] == 10
+    parameters = (await http.get("/openapi.json")).json()["paths"]["/v1/commands/receive"]["post"]["parameters"]
+    (key,) = [p for p in parameters if p["name"] == "idempotency-key"]
+    assert "given to the same agent" in key["description"] and "Two agents do not know" in key["description"]
 
 
 async def test_waiting_for_the_merge(http: httpx.AsyncClient, cloud: Cloud) -> None:
