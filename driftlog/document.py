@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar, cast, get_args
 
 from driftlog.changes import decide, mutate
 from driftlog.errors import DeclarationError
-from driftlog.fields.fingerprint import fingerprint
+from driftlog.fields.fingerprint import allowed, fingerprint
 from driftlog.fields.handle import Built, FieldPort
 from driftlog.fields.kinds import build
 from driftlog.fields.options import Options, policy_of
@@ -151,6 +151,7 @@ def compile_collection(
         mutate=lambda editor, field, op, args: mutate(name, built, editor, field, op, args),
         decide=lambda editor, place, value: decide(name, built, editor, place, value),
         check=_checks(built),
+        allowed={n: allowed(one) for n, one in built.items()},
         history=cast(Any, history),
         priority=priority,
     )

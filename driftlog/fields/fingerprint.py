@@ -1,15 +1,18 @@
 """What a field is declared as, in words that stay: the merge type's name, and what its values are on the wire.
 
 These words stand in registered schemas and are compared with later declarations, so they never change. They name only what a value
-means, not which values are allowed: a `Literal` of texts is text, `X | None` is X.
+means, not which values are allowed: a `Literal` of texts is text, `X | None` is X. Which are allowed (`allowed`) tells two releases of an app apart.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from driftlog.columns import members_of
 from driftlog.fields.handle import NO_VALUE, Built
@@ -33,6 +36,19 @@ def fingerprint(built: Built) -> str:
     if built.inner is not None:
         return f"{name} of {fingerprint(built.inner)}"
     return name if built.value is NO_VALUE else f"{name} of {_value(built.value.annotation)}"
+
+
+def allowed(built: Built) -> str:
+    """The fingerprint, and which values the field takes; another text is another release's."""
+    if built.inner is not None:
+        return f"{built.algebra.name} of {allowed(built.inner)}"
+    if built.value is NO_VALUE:
+        return fingerprint(built)
+    try:
+        values = json.dumps(built.value.adapter.json_schema())
+    except PydanticInvalidForJsonSchema:  # a type without a schema: its name has to do
+        values = repr(built.value.annotation)
+    return f"{fingerprint(built)}: {values}"
 
 
 def _value(annotation: Any) -> str:

@@ -7,6 +7,8 @@ mutators) is behind a callable here.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -134,6 +136,8 @@ class CollectionContract:
     empty for a record written as one. Raises `InvalidInput`."""
     check: Callable[[Op], None]
     """Raises `BadValue` for an op whose value is plain, but not of the declared type. Called after the algebra's own check."""
+    allowed: Mapping[str, str] = field(default_factory=dict)
+    """field -> what it is declared as and which values it takes, in words that are compared with another release's and with nothing else."""
     history: History = "full"
     priority: str = "normal"
 
@@ -176,6 +180,18 @@ class SpaceContract:
     commands: Mapping[str, CommandContract]
     guards: Mapping[str, Sequence[GuardContract]]
     """collection name -> its guards, in declaration order"""
+
+    @property
+    def release(self) -> str:
+        """Names what this release lets its commands write: fields, their values, what a command touches. Another name is another release's."""
+        words = {
+            "collections": {name: dict(one.allowed) for name, one in self.collections.items()},
+            "commands": {
+                name: None if one.touches is None else {kind: sorted(places) for kind, places in one.touches.items()}
+                for name, one in self.commands.items()
+            },
+        }
+        return hashlib.blake2b(json.dumps(words, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

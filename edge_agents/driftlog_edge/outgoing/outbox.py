@@ -61,6 +61,7 @@ class Outbox:
     ) -> None:
         self._spaces = sorted(contract.spaces)
         self._partitions = {name: space.partitions for name, space in contract.spaces.items()}
+        self._releases = {name: space.release for name, space in contract.spaces.items()}
         self._identity = identity
         self._codec = codec
         self._journal = journal
@@ -221,9 +222,7 @@ class Outbox:
 
     # -- out
 
-    def seal(
-        self, apart_from: Collection[tuple[str, int]] = (), app_version: str = ""
-    ) -> tuple[Sealed, dict[Place, bytes | None]] | None:
+    def seal(self, apart_from: Collection[tuple[str, int]] = ()) -> tuple[Sealed, dict[Place, bytes | None]] | None:
         """The next batch and the writes that seal it; None when nothing can be. The most urgent class goes first.
 
         Partitions of `apart_from` have no turn.
@@ -247,7 +246,7 @@ class Outbox:
             size += length
             ops += len(command.ops)
             taken.append(key)
-        return self._sealed(space, partition, commands, taken, size, read, app_version)
+        return self._sealed(space, partition, commands, taken, size, read)
 
     def _sealed(
         self,
@@ -257,7 +256,6 @@ class Outbox:
         taken: Sequence[bytes],
         size: int,
         read: int,
-        app_version: str,
     ) -> tuple[Sealed, dict[Place, bytes | None]]:
         chain = self.lives.chain(space, partition)
         number = chain.number + 1
@@ -270,7 +268,7 @@ class Outbox:
                 chain.replica,
                 number,
                 tuple(commands),
-                app_version,
+                self._releases[space],
                 prev=chain.head,
                 floor=floor,
                 ends=ends,

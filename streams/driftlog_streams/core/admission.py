@@ -151,6 +151,12 @@ def objection(command: Command, device: Standing, rules: SpaceRules) -> tuple[st
     against = forbidden(command, device, rules.commands)
     if against is not None:
         return "forbidden", against
+    against = unusual(command, rules)
+    return None if against is None else ("invalid", against)
+
+
+def unusual(command: Command, rules: SpaceRules) -> str | None:
+    """What in a command this release of the app has no use for: an op that its field does not know, a value that it does not take."""
     collections = rules.collections
     try:
         for document, op in command.ops:
@@ -158,5 +164,5 @@ def objection(command: Command, device: Standing, rules: SpaceRules) -> tuple[st
             collection.type.check(op)
             collection.check(op)
     except AlgebraError as error:
-        return "invalid", str(error)
+        return str(error)
     return None

@@ -5,7 +5,7 @@ of its replica and every context is covered. Then the decision is made once and 
 
     its chain row knows it       -> what was decided before: only what a crash has not let through is done again
     it came by another life      -> what was decided then; its dots are to be seen, without effect (`taken`)
-    permit over, collection or field not declared here, or a document that this release cannot read
+    permit over, collection, field or value not declared here and of another release, or a document that this release cannot read
                                  -> deferred: nothing is seen, its device sends it again
     a document was purged and the command speaks of the old one
                                  -> rejected as `purged`: its ops there are not seen, its device runs it again; as `gone`, and seen,
@@ -31,10 +31,11 @@ from typing import NamedTuple
 from driftlog_crdt import DocumentState, Op
 from driftlog_schemas import bounds
 from driftlog_schemas.messages import Command, CommandOutcome, Verdict
-from driftlog_streams.core.admission import objection
+from driftlog_streams.core.admission import objection, unusual
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.parking import Blocker
+from driftlog_streams.core.rights import untouched
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache, Unreadable
 from driftlog_streams.core.survey import Step, Survey, survey
@@ -120,7 +121,17 @@ class Decider:
             field = collection.undeclared(op)
             if field is not None:
                 return _undeclared(arrival.command, f"field {field!r} of {document.collection}")
-        return None
+        return self._of_another_release(arrival)
+
+    def _of_another_release(self, arrival: Arrival) -> Decision | None:
+        """What another release of the app lets its commands do is not for this one to reject: a worker of that release may come."""
+        if arrival.batch.app_version in ("", self._rules.release):
+            return None
+        against = untouched(arrival.command, self._rules.commands) or unusual(arrival.command, self._rules)
+        if against is None:
+            return None
+        reason = f"this release of the worker does not know such a change: {against}"
+        return _deferred(arrival.command, "undeclared", bounds.cut(reason, bounds.MAX_REASON))
 
     def _as_before(self, arrival: Arrival, known: CommandOutcome) -> Decision | Blocker:
         """Its verdict stands; a crash may have let the row out before the states. Guards are not asked again."""

@@ -35,6 +35,11 @@ def forbidden(command: Command, rights: Rights, declared: Mapping[str, CommandCo
         return f"the device may not write scope {command.scope!r}"
     if ALL not in rights.permissions and (command.name or DIRECT) not in rights.permissions:
         return f"the device may not send {command.name or 'direct writes'!r}"
+    return untouched(command, declared)
+
+
+def untouched(command: Command, declared: Mapping[str, CommandContract]) -> str | None:
+    """What a command sends under its name and does not declare that it touches."""
     contract = declared.get(command.name)
     if contract is None or contract.touches is None:
         return None

@@ -65,6 +65,7 @@ class SpaceRules:
         self.records = RecordCodecs(ids)
         self.versions = Versions(ids)
         self.commands = space.commands
+        self.release = space.release
         self.collections: dict[str, Collection] = {}
         for name, contract in space.collections.items():
             # The declared guard is for writers; a merged state must always be publishable.

@@ -233,6 +233,12 @@ def test_the_count_of_what_waits_is_right_after_a_restart_and_after_a_failure(li
     assert lives().outbox.waiting == 3
 
 
+def test_a_batch_names_the_release_that_sealed_it(replica: Replica, identity: Identity, ids: FixedIds) -> None:
+    replica.do("receive", store="s1", sku="tea", qty=1)
+    (batch,) = opened(replica.ship(), identity, ids)
+    assert batch.app_version == CONTRACT.spaces["retail"].release != ""
+
+
 def sums(replica: Replica) -> tuple[object, ...]:
     """All that is counted of what waits."""
     outbox, backlog = replica.outbox, replica.views.backlog

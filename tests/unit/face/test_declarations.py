@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import pytest
 
-from driftlog import App, DeclarationError, Transaction
+from driftlog import App, Counter, DeclarationError, Document, Register, Transaction, field
 
 HEAD = """from __future__ import annotations
 from decimal import Decimal
@@ -145,3 +146,34 @@ def test_a_command_that_is_not_a_plain_function_is_refused_at_import() -> None:
         @space.command
         def often(tx: Transaction, store: str) -> Iterator[int]:
             yield 1
+
+
+def test_a_release_is_named_by_what_it_lets_its_commands_write() -> None:
+    def release(values: Any, touches: list[str] | None = None) -> str:
+        space = App("shop").space("retail", partitions=4)
+        goods = type(
+            "Goods",
+            (Document,),
+            {
+                "__annotations__": {"store": str, "sku": str, "stage": Register[values], "on_hand": Counter},
+                "__module__": __name__,
+                "stage": field(default=None if values == str | None else "open"),
+            },
+        )
+        space.collection(scope="store", id="sku")(goods)
+
+        def sell(tx: Transaction, store: str) -> None: ...
+
+        space.command(touches=None if touches is None else {goods: touches})(sell)
+        return space.contract.release
+
+    open_or_done = release(Literal["open", "done"])
+    others = [
+        release(Literal["open", "done", "lost"]),
+        release(str),
+        release(str | None),
+        release(Literal["open", "done"], ["stage"]),
+        release(Literal["open", "done"], ["stage", "on_hand"]),
+    ]
+    assert release(Literal["open", "done"]) == open_or_done
+    assert len({open_or_done, *others}) == 1 + len(others)

@@ -211,6 +211,7 @@ class Cloud:
         floor: int = 1,
         ends: tuple[str, ...] = (),
         read: int = -1,
+        app_version: str = "",
         forget: Forgetting | None = None,
     ) -> bytes:
         """The record value of a signed batch."""
@@ -225,6 +226,7 @@ class Cloud:
                 replica,
                 number,
                 commands,
+                app_version,
                 prev=prev,
                 floor=min(floor, number),
                 ends=ends,

@@ -22,6 +22,9 @@ from driftlog_schemas.messages import Batch, Command, SignedBatch
 from driftlog_schemas.signing import Identity
 from driftlog_streams.core.admission import Admitted, Refusal
 from tests.unit.streams.cloud import IDS, NOW_MS, SPACE, Cloud, change, command, count, device, stock
+from tests.unit.streams.test_rights import declared
+
+PARCEL = DocumentId("Parcel", "s1", "p")
 
 
 def refusal(cloud: Cloud, value: bytes | None) -> Refusal:
@@ -180,6 +183,22 @@ def test_what_a_newer_release_writes_waits_for_the_worker_of_that_release(cloud:
     cloud.merge(newer)
     assert cloud.verdicts() == {"newer": "accepted", "behind": "accepted"}
     assert (cloud.value(stock(), "name"), cloud.value(stock(), "on_hand")) == ("tea", 5)
+
+
+def test_a_change_that_only_another_release_allows_is_not_for_this_one_to_reject(cloud: Cloud) -> None:
+    """A value that a type takes since it was widened, or what a command touches since then: from this release it is nonsense."""
+    cloud.rules.commands = {"sell": declared("sell", {"Stock": frozenset({"on_hand"})})}
+    changes = (
+        command("stage", change(PARCEL, "stage", "set", "lost", 1)),
+        command("name", change(stock(), "name", "set", 7, 1)),
+        command("price", change(stock("oat"), "price", "set", 1, 1), declared_as="sell"),
+    )
+    cloud.merge_value(cloud.batch(*changes, app_version="another's"))
+    assert set(cloud.verdicts().values()) == {"deferred undeclared"}
+    assert not any(cloud.state(document).vector for document in (PARCEL, stock(), stock("oat"))), "none of it is seen"
+
+    cloud.merge_value(cloud.batch(*changes, app_version=cloud.rules.release))
+    assert cloud.verdicts() == {"stage": "rejected invalid", "name": "rejected invalid", "price": "rejected forbidden"}
 
 
 def test_a_rejected_command_counts_as_seen_and_the_next_one_goes_on(cloud: Cloud) -> None:

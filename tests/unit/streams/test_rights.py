@@ -20,13 +20,13 @@ def shop() -> Cloud:
     """Where `sell` declares what it touches, and `anything` does not."""
     cloud = Cloud()
     commands = dict(cloud.rules.space.commands)
-    commands["sell"] = _declared("sell", SELL)
-    commands["anything"] = _declared("anything", None)
+    commands["sell"] = declared("sell", SELL)
+    commands["anything"] = declared("anything", None)
     cloud.rules.commands = commands
     return cloud
 
 
-def _declared(name: str, touches: dict[str, frozenset[str]] | None):  # type: ignore[no-untyped-def]  # a contract
+def declared(name: str, touches: dict[str, frozenset[str]] | None):  # type: ignore[no-untyped-def]  # a contract
     app = App("other")
     space = app.space("retail", partitions=1)
 
@@ -101,7 +101,7 @@ def declare():  # type: ignore[no-untyped-def]  # a space and a document of it
 
 
 @pytest.mark.parametrize("places", [["prise"], "on_hand", ["on_hand", "remove"]])
-def test_what_cannot_be_touched_is_found_when_it_is_declared(places: list[str]) -> None:
+def test_what_cannot_be_touched_is_found_when_it_isdeclared(places: list[str]) -> None:
     space, goods = declare()
     with pytest.raises(DeclarationError, match="touches"):
         space.command(touches={goods: places})(sell)
