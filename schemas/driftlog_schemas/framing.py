@@ -111,8 +111,13 @@ class FramedCodec:
             return False
         return written != self._known_own() and not self._ids.at_hand(written)
 
-    def decode(self, value: bytes) -> dict[str, Any]:
-        """The record in this code's schema. Raises `Undecodable`, `UnknownSchema`, `RegistryUnreachable`.
+    def fits(self, record: dict[str, Any]) -> bool:
+        """Could `encode` write it?"""
+        return bool(fastavro.validation.validate(record, self._schema, raise_errors=False))
+
+    def decode(self, value: bytes, reader: Any = None) -> dict[str, Any]:
+        """The record in this code's schema; of another writer's in `reader`, if that is given. Raises `Undecodable`, `UnknownSchema`,
+        `RegistryUnreachable`.
 
         The registry need not know this code's schema: an edge may be upgraded before anybody who registers it.
         """
@@ -127,4 +132,4 @@ class FramedCodec:
             raise Undecodable(f"schema {written} is {name}, not {self.name}")
         if self._own is None and schema == self._schema:
             self._own, self._header = written, header(written)
-        return decode_plain(schema, value, HEADER_BYTES, self._schema)
+        return decode_plain(schema, value, HEADER_BYTES, self._schema if reader is None else reader)

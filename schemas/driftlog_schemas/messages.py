@@ -71,7 +71,7 @@ class Batch:
     number: int
     commands: tuple[Command, ...]
     app_version: str = ""
-    """`SpaceContract.release` of the app that sealed it; empty if its writer did not say."""
+    """`SpaceContract.release` of the app that wrote its commands; empty if it did not say."""
     prev: bytes = b""
     """Digest of the body of batch `number - 1`, as it was signed; empty where there is none."""
     floor: int = 0

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import fastavro
+
 from driftlog_crdt import DocumentState
 from driftlog_schemas import declarations
 from driftlog_schemas.contract import CollectionContract, Column
@@ -27,7 +29,21 @@ def state_schema(collection: CollectionContract) -> str:
         {"name": collection.id_field, "type": "string"},
     ]
     fields += [_column(column) for column in collection.columns]
-    meta = {
+    fields.append(_meta(collection))
+    kind = collection.document
+    schema = {
+        "type": "record",
+        "name": collection.name,
+        "namespace": namespace(collection.space),
+        declarations.PROPERTY: f"{kind.on_delete} document, merged by {kind.unit}",
+        "fields": fields,
+    }
+    return json.dumps(schema, separators=(",", ":"))
+
+
+def _meta(collection: CollectionContract) -> dict[str, Any]:
+    """The column that only Driftlog reads."""
+    kind = {
         "type": "record",
         "name": f"{collection.name}Meta",
         "fields": [
@@ -39,16 +55,7 @@ def state_schema(collection: CollectionContract) -> str:
             },
         ],
     }
-    fields.append({"name": META, "type": meta})
-    kind = collection.document
-    schema = {
-        "type": "record",
-        "name": collection.name,
-        "namespace": namespace(collection.space),
-        declarations.PROPERTY: f"{kind.on_delete} document, merged by {kind.unit}",
-        "fields": fields,
-    }
-    return json.dumps(schema, separators=(",", ":"))
+    return {"name": META, "type": kind}
 
 
 def _column(column: Column) -> dict[str, Any]:
@@ -68,31 +75,59 @@ class StateCodec:
         self.collection = collection
         self.schema = state_schema(collection)
         self._codec = FramedCodec(self.schema, ids)
+        memory = {
+            "type": "record",
+            "name": collection.name,
+            "namespace": namespace(collection.space),
+            "fields": [_meta(collection)],
+        }
+        self._memory = fastavro.parse_schema(memory)
+        """Reads the merge's own memory alone."""
 
     def encode(self, document: DocumentId, state: DocumentState) -> bytes:
         """The record value. Raises `TooLarge` over the collection's size guard."""
+        return self._codec.encode(self._row(document, state, self.collection.document.encode(state)))
+
+    def _row(self, document: DocumentId, state: DocumentState, memory: bytes) -> dict[str, Any]:
         collection = self.collection
         kind = collection.document
         row: dict[str, Any] = {collection.scope_field: document.scope, collection.id_field: document.id}
         for column in collection.columns:
             value = kind.field_value(state, column.name)
             row[column.name] = value if column.to_row is None else column.to_row(value)
-        row[META] = {"deleted": kind.deleted(state), "merge": kind.encode(state)}
-        return self._codec.encode(row)
+        row[META] = {"deleted": kind.deleted(state), "merge": memory}
+        return row
 
     def decode(self, value: bytes) -> DocumentState:
         """The merge state. Raises `Undecodable`, `BadEncoding`."""
-        return self.collection.document.decode(self._meta(value)["merge"])
+        try:
+            return self.collection.document.decode(self._merge(self._codec.decode(value)))
+        except Undecodable:
+            return self._of_other_columns(value)
+
+    def _of_other_columns(self, value: bytes) -> DocumentState:
+        """Another release has widened a type, so none of its rows resolves to ours. The columns follow from the merge's memory, which stands
+        apart from them: a document is as good as our own wherever our columns could hold what it says."""
+        memory = self._merge(self._codec.decode(value, self._memory))
+        state = self.collection.document.decode(memory)
+        try:
+            good = self._codec.fits(self._row(DocumentId(self.collection.name, "", ""), state, memory))
+        except (TypeError, ValueError, ArithmeticError) as error:  # no value of the declared type
+            raise Undecodable(f"a {self.collection.name} row of another release: {error}") from error
+        if not good:
+            raise Undecodable(f"a {self.collection.name} row with a value that this release's type does not take")
+        return state
 
     def decode_row(self, value: bytes) -> dict[str, Any]:
         """The row as any Kafka tool sees it."""
         return self._codec.decode(value)
 
-    def _meta(self, value: bytes) -> dict[str, Any]:
-        meta = self._codec.decode(value).get(META)
+    def _merge(self, row: dict[str, Any]) -> bytes:
+        meta = row.get(META)
         if not isinstance(meta, dict):
             raise Undecodable(f"a {self.collection.name} row without {META}")
-        return meta
+        merge: bytes = meta["merge"]
+        return merge
 
 
 def codecs_of(collections: dict[str, CollectionContract], ids: SchemaIds) -> dict[str, StateCodec]:

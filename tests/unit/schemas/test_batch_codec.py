@@ -91,7 +91,7 @@ def test_any_plain_value_is_carried(value: Plain) -> None:
 
 @given(commands)
 def test_one_command_comes_back_alone(command: Command) -> None:
-    assert decode_command(encode_command(command, "retail", REPLICA)) == command
+    assert decode_command(encode_command(command, "retail", REPLICA, "release")) == (command, "release")
 
 
 def test_lives_of_others_are_neither_ended_nor_anybodys_root() -> None:

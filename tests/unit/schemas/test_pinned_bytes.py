@@ -39,7 +39,7 @@ def test_what_was_pinned_is_still_read() -> None:
     assert CODECS.decode_farewell(pinned("farewell")) == specimens.FAREWELL
 
     assert CODECS.decode_parked(pinned("parked_command")) == specimens.PARKED
-    assert decode_command(CODECS.decode_parked(pinned("parked_command")).body) == specimens.SALE
+    assert decode_command(CODECS.decode_parked(pinned("parked_command")).body) == (specimens.SALE, "")
     assert parse_document_key(pinned("document_key")) == TEA
 
 

@@ -274,3 +274,38 @@ def test_a_removed_field_is_carried_through_another_release_and_read_again() -> 
     assert less.decode_row(row).keys() == {"store", "sku", "on_hand", META}
     again = CODEC.decode(row)
     assert COLLECTION.document.values(again) == {**COLLECTION.document.values(FULL), "on_hand": 12}
+
+
+# -- a type that another release has widened
+
+
+@pytest.mark.parametrize(("narrow", "wide", "zero", "more"), [(str, str | None, "", None), (int, int | None, 0, None)])
+def test_an_older_release_reads_of_a_widened_type_what_it_can_hold_itself(
+    narrow: Any, wide: Any, zero: Any, more: Any
+) -> None:
+    """Avro resolves no row of the one to the other; the document is in the merge's own memory all the same."""
+
+    def codec(values: Any, default: Any) -> StateCodec:
+        made = type(
+            "Shelf",
+            (Document,),
+            {
+                "__annotations__": {"store": str, "sku": str, "label": Register[values], "on_hand": Counter},
+                "__module__": __name__,
+                "label": field(default=default),
+            },
+        )
+        shop = App("shop")
+        shop.space("retail", partitions=1).collection(scope="store", id="sku")(made)
+        return StateCodec(shop.contract.collection("Shelf"), IDS)
+
+    older, newer = codec(narrow, zero), codec(wide, None)
+    kind, shelf = newer.collection.document, DocumentId("Shelf", "s1", "one")
+    state = kind.new()
+    kind.apply(state, kind.prepare(state, "a.1", 1, "label", "set", zero))
+    found = older.decode(newer.encode(shelf, state))
+    assert older.encode(shelf, found) == older.encode(shelf, state)
+
+    kind.apply(state, kind.prepare(state, "a.1", 2, "label", "set", more))
+    with pytest.raises(Undecodable, match="does not take"):
+        older.decode(newer.encode(shelf, state))
