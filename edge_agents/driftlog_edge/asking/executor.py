@@ -64,6 +64,7 @@ class Executor:
     ) -> None:
         """`scopes` are those that the replica holds, None for all: what it does not hold it would never see merged."""
         self._contract = contract
+        self._releases = {name: space.release for name, space in contract.spaces.items()}
         self._lives = lives
         self._views = views
         self._outbox = outbox
@@ -227,7 +228,7 @@ class Executor:
         if again:
             command = command.first_written(again.life, run.replica)
         try:
-            logged = encode_logged(command, space, run.replica, self._read(space, run.scope))
+            logged = encode_logged(command, space, run.replica, self._read(space, run.scope), self._releases[space])
         except TooBig as error:
             raise TooLarge("", f"the command is too big to be sent: {error}") from error
         dots = tuple((view_key.decode(), op.replica, op.seq) for view_key, op in run.dots())

@@ -61,7 +61,6 @@ class Outbox:
     ) -> None:
         self._spaces = sorted(contract.spaces)
         self._partitions = {name: space.partitions for name, space in contract.spaces.items()}
-        self._releases = {name: space.release for name, space in contract.spaces.items()}
         self._identity = identity
         self._codec = codec
         self._journal = journal
@@ -165,7 +164,7 @@ class Outbox:
         writes: dict[Place, bytes | None] = {}
         documents: set[bytes] = set()
         for lsn in lsns:
-            command, size, _ = logged(self._journal, lsn)
+            command, size, _, _ = logged(self._journal, lsn)
             writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = keys.pack_number(size)
             self._bytes += size
             own = _documents(command)
@@ -234,19 +233,21 @@ class Outbox:
         commands: list[Command] = []
         taken: list[bytes] = []
         roots: set[str] = set()
+        release = ""
         size = ops = read = 0
         for key in self._of_partition(space, partition):
-            command, length, seen = logged(self._journal, keys.parse_lsn(key))
+            command, length, seen, written_by = logged(self._journal, keys.parse_lsn(key))
             roots |= {command.root} - {""}
             over = ops + len(command.ops) > SEALED_OPS or size + length > MAX_COMMAND_BYTES or len(roots) > MAX_ENDS
-            if commands and over:
+            if commands and (over or written_by != release):
                 break
+            release = written_by
             commands.append(command)
             read = min(read, seen) if len(commands) > 1 else seen
             size += length
             ops += len(command.ops)
             taken.append(key)
-        return self._sealed(space, partition, commands, taken, size, read)
+        return self._sealed(space, partition, commands, taken, size, read, release)
 
     def _sealed(
         self,
@@ -256,6 +257,7 @@ class Outbox:
         taken: Sequence[bytes],
         size: int,
         read: int,
+        release: str,
     ) -> tuple[Sealed, dict[Place, bytes | None]]:
         chain = self.lives.chain(space, partition)
         number = chain.number + 1
@@ -268,7 +270,7 @@ class Outbox:
                 chain.replica,
                 number,
                 tuple(commands),
-                self._releases[space],
+                release,
                 prev=chain.head,
                 floor=floor,
                 ends=ends,

@@ -210,7 +210,10 @@ class _Work:
                 self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
             first = command.root or self._old
             renewed = command._replace(ops=tuple(ops)).first_written(first, replica, command.written)
-            self.writes[Family.OPLOG, keys.lsn_key(lsn)] = encode_logged(renewed, self._space, replica, self._read)
+            release = logged(self._journal, lsn).release
+            self.writes[Family.OPLOG, keys.lsn_key(lsn)] = encode_logged(
+                renewed, self._space, replica, self._read, release
+            )
             entry = entry_of(self._journal, command.id)
             if entry is not None and entry.lsn == lsn:
                 dots = tuple((document_key(d).decode(), op.replica, op.seq) for d, op in renewed.ops)

@@ -110,16 +110,19 @@ class Logged(NamedTuple):
     """How many bytes it takes on the wire, about."""
     read: int
     """The group of the read model that its writer had when it was written (`cursors.Cursor.group`)."""
+    release: str
+    """Of the app that wrote it (`SpaceContract.release`); this agent may run another by now."""
 
 
-def encode_logged(command: Command, space: str, replica: str, read: int) -> bytes:
+def encode_logged(command: Command, space: str, replica: str, read: int, release: str) -> bytes:
     """Raises `TooBig`."""
-    return _READ.pack(read) + encode_command(command, space, replica)
+    return _READ.pack(read) + encode_command(command, space, replica, release)
 
 
 def decode_logged(raw: bytes) -> Logged:
     """Inverse of `encode_logged`."""
-    return Logged(decode_command(raw[_READ.size :]), logged_size(raw), _READ.unpack_from(raw)[0])
+    command, release = decode_command(raw[_READ.size :])
+    return Logged(command, logged_size(raw), _READ.unpack_from(raw)[0], release)
 
 
 def logged_size(raw: bytes) -> int:

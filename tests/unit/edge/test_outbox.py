@@ -11,6 +11,7 @@ from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.ports import Family, Sealed
 from driftlog_edge.store.sealed import Open
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS, BatchCodec, batch_digest, decode_body
+from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch
@@ -233,10 +234,21 @@ def test_the_count_of_what_waits_is_right_after_a_restart_and_after_a_failure(li
     assert lives().outbox.waiting == 3
 
 
-def test_a_batch_names_the_release_that_sealed_it(replica: Replica, identity: Identity, ids: FixedIds) -> None:
-    replica.do("receive", store="s1", sku="tea", qty=1)
-    (batch,) = opened(replica.ship(), identity, ids)
-    assert batch.app_version == CONTRACT.spaces["retail"].release != ""
+def test_a_batch_names_the_release_that_wrote_its_commands_whichever_seals_it(
+    lives: Callable[..., Replica], identity: Identity, ids: FixedIds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that was taken back to an older release does not speak for the newer one."""
+    lives().do("receive", "own", store="s1", sku="tea", qty=1)
+    with monkeypatch.context() as newer:
+        newer.setattr(SpaceContract, "release", "newer")
+        lives().do("receive", "newer", store="s1", sku="tea", qty=1)
+    replica = lives()
+    replica.do("receive", "own again", store="s1", sku="tea", qty=1)
+
+    batches = opened(replica.ship(), identity, ids)
+    own = CONTRACT.spaces["retail"].release
+    assert ids_of(batches) == [["own"], ["newer"], ["own again"]]
+    assert [batch.app_version for batch in batches] == [own, "newer", own]
 
 
 def sums(replica: Replica) -> tuple[object, ...]:
