@@ -109,6 +109,12 @@ class EdgeProcess:
             "POST", f"/v1/commands/{command}", json=arguments, headers=headers, params={"wait": wait, "timeout": "30s"}
         )
 
+    def write(self, scope: str, item: str, field: str, op: str, *args: object, key: str = "") -> dict[str, Any]:
+        """Change a field without a command."""
+        headers = {"Idempotency-Key": key} if key else {}
+        body = [{"field": field, "op": op, "args": list(args)}]
+        return self._json("POST", f"/v1/documents/{load_app.COLLECTION}/{scope}/{item}", json=body, headers=headers)
+
     def read(self, scope: str, item: str) -> dict[str, Any]:
         """The document as this replica sees it."""
         return self._json("GET", f"/v1/documents/{load_app.COLLECTION}/{scope}/{item}")
