@@ -115,7 +115,7 @@ def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """How the agent is. Example: driftlog edge status --json"""
     found = call("GET", url, "/v1/status")
     flat = {k: v for k, v in found.items() if k != "scopes"}
-    flat |= {f"scope {name}": f"age {s['age_seconds']} s, digest {s['digest']}" for name, s in found["scopes"].items()}
+    flat |= {f"scope {name}": f"{_age(s['age_seconds'])}, digest {s['digest']}" for name, s in found["scopes"].items()}
     emit(found, as_json=json, table=lambda: facts("edge agent", flat))
 
 
@@ -305,6 +305,10 @@ def review_drop(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> 
 def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) -> None:
     found = call("POST", url, f"/v1/review/{_path(command_id)}", json=decision)
     emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code")}))
+
+
+def _age(seconds: float | None) -> str:
+    return "never in step" if seconds is None else f"age {seconds:.1f} s"
 
 
 def _events(lines: Iterable[str]) -> Iterator[dict[str, str]]:

@@ -20,6 +20,7 @@ import typer
 from confluent_kafka import KafkaException
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from driftlog.errors import DeclarationError
 from driftlog_crdt import AlgebraError
@@ -120,12 +121,12 @@ def emit(data: Any, *, as_json: bool, table: Callable[[], RenderableType]) -> No
 
 
 def rows(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> Table:
-    """A plain table."""
-    result = Table(title=title, title_justify="left")
+    """A plain table. What stands in it is text as it is: brackets in a value are no markup."""
+    result = Table(title=Text(title), title_justify="left")
     for column in columns:
         result.add_column(column)
     for line in lines:
-        result.add_row(*("" if cell is None else str(cell) for cell in line))
+        result.add_row(*(Text("" if cell is None else str(cell)) for cell in line))
     return result
 
 

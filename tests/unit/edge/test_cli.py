@@ -106,6 +106,11 @@ def test_watch_takes_up_after_an_event_and_prints_a_line_for_each(url: str) -> N
         assert json.loads(next(events)["data"]) == {"collection": "Stock", "scope": "s1", "id": "watched"}
 
 
+def test_brackets_in_a_value_are_no_markup(edge: Any) -> None:
+    edge("do", "rename", "store=s1", "sku=odd", "name=[trust] [bold]x[/bold]")
+    assert "[trust] [bold]x[/bold]" in edge("get", "Stock", "s1", "odd").stdout
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
