@@ -74,4 +74,14 @@ def alone(arrival: Arrival) -> bytes:
     """The body of a batch of just this command."""
     batch = arrival.batch
     command = (arrival.command,)
-    return encode_body(Batch(batch.space, batch.partition, batch.replica, batch.number, command, read=batch.read))
+    return encode_body(
+        Batch(
+            batch.space,
+            batch.partition,
+            batch.replica,
+            batch.number,
+            command,
+            batch.app_version,
+            read=batch.read,
+        )
+    )

@@ -136,6 +136,15 @@ def test_a_crash_before_the_states_finds_the_command_parked_again(cloud: Cloud) 
     assert cloud.parked() == {}
 
 
+def test_what_waits_is_of_the_release_that_wrote_it_also_after_a_restart(cloud: Cloud) -> None:
+    """Else this release would reject in the end what only another one allows."""
+    wider = command("wider", change(stock(), "name", "set", "tea", 2, context={"store-2.1": 1}))
+    cloud.merge_value(cloud.batch(wider, app_version="another's"))
+    cloud.fly()
+    (parked,) = cloud.parked().values()
+    assert cloud.rules.parked_batch(parked).app_version == "another's"
+
+
 def test_a_wake_up_costs_what_it_wakes() -> None:
     cloud = Cloud(Parking(limit=100_000))
     for start in range(2, 4002, 400):
