@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from random import Random
 
 import pytest
 
@@ -16,6 +17,7 @@ from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.core.work import OutRecord
 from tests.unit.streams.cloud import Cloud, change, command, count, key, ledger, stock
 from tests.unit.streams.test_forgetting import deleted
+from tests.unit.streams.test_forgetting_worlds import World
 from tests.unit.streams.test_forgotten_recovery import Kept
 
 TOPIC = topics.state_topic("retail")
@@ -143,6 +145,20 @@ def test_the_last_document_of_a_scope_may_go(cloud: Cloud) -> None:
     cloud.fly()
     cloud.forget(1, stock())
     assert agreed(cloud) == {stock().scope: 0}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_a_partition_forgets_everybody_counts_what_is_told(seed: int) -> None:
+    """Worlds of writers, deletes, purges, retired and dropped commands; read to their end at many moments."""
+    world, random = World(seed), Random(seed)
+    world.live()
+    again = Cloud()
+    again.devices = world.cloud.devices
+    for value in world.log:
+        again.merge_value(value)
+        if random.random() < 0.3:
+            agreed(again)
+    agreed(again)
 
 
 # -- recovery
