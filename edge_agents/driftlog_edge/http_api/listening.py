@@ -13,8 +13,9 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from driftlog_edge.config import EdgeConfig
@@ -24,6 +25,8 @@ from driftlog_schemas.errors import BadSetting
 
 BACKLOG = 128
 PROBE_SECONDS = 1.0
+LOCK_SECONDS = 5.0
+LOOK_SECONDS = 0.02
 
 
 Mark = tuple[int, int, int]
@@ -72,8 +75,8 @@ def mark_of(path: Path) -> Mark | None:
 
 
 def leave(path: Path, mark: Mark | None) -> None:
-    """Remove the socket's file that had this mark; another one stays."""
-    with _alone(path):
+    """Remove the socket's file that had this mark; another one stays. If that cannot be done now, the next start does it."""
+    with suppress(OSError), _alone(path):
         if mark is not None and mark_of(path) == mark:
             path.unlink(missing_ok=True)
 
@@ -103,13 +106,26 @@ def _bound(path: Path) -> socket.socket:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Nobody else looks at the place, takes it or leaves it meanwhile."""
-    lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Nobody else looks at the place, takes it or leaves it meanwhile. Raises `OSError` when somebody keeps it to himself."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    lock = os.open(path.with_name(f".{path.name}.lock"), flags, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        end = time.monotonic() + LOCK_SECONDS
+        while not _locked(lock):
+            if time.monotonic() > end:
+                raise OSError(f"the lock of {path} is held by somebody")
+            time.sleep(LOOK_SECONDS)
         yield
     finally:
         os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _make_way(path: Path) -> None:

@@ -9,6 +9,7 @@ from driftlog_edge.incoming.verdicts import Verdicts
 from driftlog_edge.ports import Place, Record
 from driftlog_edge.store.cursors import cursor_of, moved
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.left import left_in
 from driftlog_edge.store.stamps import Stamps
 from driftlog_schemas.messages import ChainRow, RefusalNotice
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -30,9 +31,10 @@ class Receipts:
         """What these records mean, in steps: stage each before the next is asked for. The cursor moves with the last."""
         refused: list[tuple[str, int, RefusalNotice]] = []
         space = topic.rpartition(".")[0]
+        left = {one.replica.encode() for one in left_in(self._journal, space, partition)}  # perhaps as another device
         unreadable = 0
         for record in _latest(records, self._device):
-            if record.value is None or not self._ours(space, partition, record.key):
+            if record.value is None or not (record.key.partition(b".")[0] == self._device or record.key in left):
                 continue
             try:
                 if record.key == self._device:
@@ -53,12 +55,6 @@ class Receipts:
             before = cursor_of(self._journal, topic, partition)
             writes.update(moved(topic, partition, before._replace(offset=records[-1].offset + 1)))
         yield Pulled(writes, refused=tuple(refused), unreadable=unreadable)
-
-    def _ours(self, space: str, partition: int, key: bytes) -> bool:
-        """Is this a row of this device, or of one to whose chain this folder has left something?"""
-        if key.partition(b".")[0] == self._device:
-            return True
-        return self._verdicts.concerns(space, partition, key.decode(errors="replace"))
 
     def _timed(self, row: ChainRow) -> dict[Place, bytes | None]:
         """What a row of ours tells of the device's clock, and the writes that keep it."""

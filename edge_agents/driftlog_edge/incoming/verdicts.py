@@ -136,10 +136,6 @@ class Verdicts:
         """Is this the row of the life that writes there now?"""
         return row.replica == self._lives.chain(row.space, row.partition).replica
 
-    def concerns(self, space: str, partition: int, replica: str) -> bool:
-        """Does the row of a life that is not this device's matter here: the folder was another device's, and left something parked?"""
-        return any(True for _ in left_in(self._journal, space, partition, replica))
-
     def _left(self, row: ChainRow, found: Answered) -> None:
         """The row of a life that is over: what was parked in its chain may have come to its end."""
         entries = {entry.number: entry for entry in row.entries}

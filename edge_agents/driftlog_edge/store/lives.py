@@ -85,7 +85,7 @@ class Chain:
         plain = json.loads(data)
         for name in ("head", "settled_head"):
             plain[name] = bytes.fromhex(plain[name])
-        return cls(**plain | {"over": tuple(plain["over"])})
+        return cls(**plain | {"over": tuple(plain.get("over", ()))})
 
     @property
     def ended(self) -> tuple[str, ...]:

@@ -435,7 +435,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "access: two that start at once look at the same time",
         f"{EDGE}/http_api/listening.py",
-        "fcntl.flock(lock, fcntl.LOCK_EX)",
+        "fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         ACCESS,
     ),
@@ -470,8 +470,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "left: the folder of another device forgets what it left",
         f"{EDGE}/incoming/receipts.py",
-        'return self._verdicts.concerns(space, partition, key.decode(errors="replace"))',
-        "return False",
+        " or record.key in left):",
+        "):",
         LEFT,
     ),
     Mistake(

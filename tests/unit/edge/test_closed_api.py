@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import socket
@@ -251,6 +252,22 @@ def test_of_those_that_start_at_once_on_a_dead_socket_one_listens(
             caller.connect(str(path))
         alive.close()
         path.unlink()
+
+
+def test_a_lock_that_a_stranger_keeps_ends_a_start_and_is_never_followed_elsewhere(
+    config: EdgeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.http_api.listening.LOCK_SECONDS", 0.05)
+    on_path = config.model_copy(update={"http_socket": tmp_path / "edge.sock"})
+    with (tmp_path / ".edge.sock.lock").open("w") as kept:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        with pytest.raises(PortTaken, match="held by somebody"):
+            listen(on_path)
+    (tmp_path / ".edge.sock.lock").unlink()
+    (tmp_path / ".edge.sock.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PortTaken):
+        listen(on_path)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_other_machines_are_let_in_only_with_a_token_that_was_made_for_it(config: EdgeConfig, tmp_path: Path) -> None:
