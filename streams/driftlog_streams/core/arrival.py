@@ -50,9 +50,9 @@ class Arrival(NamedTuple):
 
     @property
     def written(self) -> int | None:
-        """The same when it was first written, where a later life has taken it along."""
+        """The same when it was first written, where a later life has taken it along. Who had read another log had read something."""
         written = self.command.written
-        return -1 if written is not None and written >= self.offset else written
+        return 0 if written is not None and written >= self.offset else written
 
     @property
     def place(self) -> tuple[int, int, bytes]:

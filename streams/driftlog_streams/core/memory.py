@@ -10,6 +10,7 @@ The workers' own device writes a `Forgetting` into the op log now and then. From
   somebody who had not read that purge and who speaks of the old document is refused as `purged`;
 - a command that a new life has taken along says when it was first written, for what its new life has read it did not know. On a document that began
   after that it has no effect (`gone`), with a context or without: an op that is older than a purge never makes the document be there again.
+  Only who had read nothing yet (a new device, an emptied folder) knew no document that this could be.
 
 All of it is kept in the chain row of the cloud's replica, with the offsets from which it counts, so that a record that is read again is
 judged as it was the first time, although the row may be ahead of it.
@@ -75,9 +76,9 @@ class Memory:
 
     def gone(self, written: int | None, epoch: int) -> bool:
         """Was a command that a new life has taken along first written before its document began in this epoch? Perhaps on the one that was
-        purged, or beside it; nobody can tell any more.
+        purged, or beside it; nobody can tell any more. But who had read nothing at all wrote on none.
         """
-        return written is not None and bool(epoch) and written < epoch
+        return written is not None and 0 <= written < epoch
 
     # -- lives
 

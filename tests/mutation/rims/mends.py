@@ -505,7 +505,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "memory: what is older than a purge makes the document be there again",
         f"{CORE}/memory.py",
-        "return written is not None and bool(epoch) and written < epoch",
+        "return written is not None and 0 <= written < epoch",
         "return False",
         ALONG,
     ),

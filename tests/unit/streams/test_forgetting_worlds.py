@@ -199,7 +199,7 @@ def increments(world: World, document: DocumentId, after: int) -> int:
     for value in world.log[after + 1 :]:
         batch = decode_body(world.cloud.rules.batches.open(value).body)
         for sent in batch.commands:
-            late = sent.written is None or sent.written >= after
+            late = sent.written is None or sent.written >= after or sent.written < 0
             found += late and sum(d == document and op.kind == "increment" for d, op in sent.ops)
     return found
 

@@ -54,6 +54,13 @@ def test_it_has_no_effect_on_a_document_that_somebody_has_made_since(cloud: Clou
     assert cloud.value(stock(), "on_hand") == 9
 
 
+def test_who_had_read_nothing_yet_makes_new_documents(cloud: Cloud, purged: int) -> None:
+    """A new device writes before its first contact; it was refused as away, and has read since."""
+    send(cloud, taken_along("c", count(stock(), 5, 1, NEW), written=-1))
+    assert cloud.verdicts()["c"] == "accepted"
+    assert cloud.value(stock(), "on_hand") == 5
+
+
 def test_what_was_gone_is_decided_anew_when_a_person_applies_it(cloud: Cloud, purged: int) -> None:
     send(cloud, taken_along("c", count(stock(), 5, 1, NEW), written=purged - 1))
     assert cloud.verdicts()["c"] == "rejected gone"

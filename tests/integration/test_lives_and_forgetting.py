@@ -1,0 +1,146 @@
+"""A device that slept through a purge comes back, killed again and again on the way: what it had answered counts exactly once or is in a person's
+hands, and nothing that was deleted is there again by itself.
+
+Counts are powers of ten, so that a total shows what is missing and what came twice.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driftlog_infra.ports import free_port
+from driftlog_schemas import topics
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.topics_admin import TopicsAdmin
+from tests.integration.conftest import LoadRun
+from tests.integration.sender import Sender
+from tests.load.app import COLLECTION
+from tests.load.checker import latest_by_key
+from tests.load.edges import EdgeProcess
+from tests.load.fleet import cloud, cloud_line, identity, registered
+from tests.load.ground import enrol
+from tests.load.waiting import until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+
+PLACE = "guarded"
+LOST, OTHER = DocumentId(COLLECTION, PLACE, "lost"), DocumentId(COLLECTION, PLACE, "other")
+RETENTION_MS = 4_000
+
+
+@pytest.fixture
+def run(on_broker: Callable[..., LoadRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadRun]:
+    """A run whose partitions remember for seconds, with one worker that has the cloud's identity."""
+    made = on_broker()
+    admin = TopicsAdmin(made.bootstrap)
+    wanted = topics.space_topics(made.space.name, made.space.partitions, RETENTION_MS)
+    admin.apply(topics.plan(wanted, admin.existing([topic.name for topic in wanted])))
+    enrol(made.bootstrap, [cloud_line()], made.ids)
+    cloud().save(tmp_path / "cloud.json")
+    monkeypatch.setenv("DRIFTLOG_CLOUD_IDENTITY", str(tmp_path / "cloud.json"))
+    with made.worker("only"):
+        yield made
+
+
+def hit(edge: EdgeProcess, item: str, times: int, **options: str) -> dict[str, Any]:
+    return edge.do("hit", place=PLACE, item=item, times=times, **options)
+
+
+def review(edge: EdgeProcess) -> dict[str, str]:
+    """command id -> why it is there"""
+    return {found["command_id"]: found["code"] for found in edge._json("GET", "/v1/review")["commands"]}
+
+
+def counted(run: LoadRun) -> dict[str, object]:
+    """The read model; a document that has only seen refused changes has a row in which nothing is counted."""
+    return {item: row["hits"] for item, row in run.rows(PLACE).items() if item != OTHER.id and row["hits"]}
+
+
+def purged_meanwhile(run: LoadRun) -> None:
+    """Somebody deletes LOST, and it is forgotten."""
+    fleet = [identity(f"{run.space.name}-past", number, seed=13) for number in range(2)]
+    enrol(run.bootstrap, map(registered, fleet), run.ids)
+    deleter, busy = (Sender(run, device, PLACE) for device in fleet)
+    deleter.send(LOST, 1, delete=True)
+    clock = iter(range(1, 1000))
+
+    def gone() -> bool:
+        busy.send(OTHER, next(clock))
+        time.sleep(0.5)
+        found = latest_by_key(run.history().state).get(document_key(LOST))
+        return found is not None and found.value is None
+
+    until(gone, "the tombstone is forgotten", 90)
+
+
+@pytest.mark.parametrize("copies", [1, 2], ids=["one folder", "a copy beside it"])
+def test_a_purge_lies_between_what_was_answered_and_the_way_back(run: LoadRun, copies: int) -> None:
+    with run.edge(0, PLACE) as edge:
+        for item in ("lost", "kept"):
+            hit(edge, item, 1, wait="merged")
+        edge.go_offline(True)
+        hit(edge, "lost", 10, key="on-the-old-one")
+        hit(edge, "kept", 100, key="on-what-stays")
+        hit(edge, "new", 1000, key="on-what-was-never-there")
+        edge.kill()
+        purged_meanwhile(run)
+        folders = [edge]
+        if copies == 2:
+            copy = run.edge(0, PLACE, folder="copy")
+            shutil.rmtree(copy.replica, ignore_errors=True)
+            shutil.copytree(edge.replica, copy.replica)
+            folders.append(copy)
+        try:
+            for one in folders:
+                one.start()
+                one.go_offline(False)
+            for pause in (0.3, 1.0, 2.0):
+                time.sleep(pause)
+                for one in folders:
+                    one.kill()
+                    one.start()
+            for one in folders:
+                one.await_quiet()
+                until(lambda: len(review(one)) == 2, "a person is asked", 60, one.tail)  # noqa: B023
+                assert set(review(one).values()) == {"gone"}
+                assert one._json("GET", "/v1/commands/on-what-stays")["status"] == "merged"
+            assert counted(run) == {"kept": 101}
+
+            for one in folders:
+                for key in review(one):
+                    one._json("POST", f"/v1/review/{key}", json={"apply": True})
+            for one in folders:
+                one.await_quiet()
+            run.group.await_drained(60)
+            assert counted(run) == {"kept": 101, "lost": 10, "new": 1000}, "once, whoever applied it"
+            for one in folders:
+                assert hit(one, "lost", 10, key="on-the-old-one")["status"] == "merged"
+                assert one.status()["problem"] == ""
+        finally:
+            for one in folders[1:]:
+                one.close()
+
+
+def test_a_new_device_writes_before_its_first_contact_with_a_partition_that_forgets(run: LoadRun) -> None:
+    """What it had read is nothing, so it is away, reads, and takes along what it wrote; none of that waits for a person."""
+    with run.edge(0, PLACE) as edge:
+        hit(edge, "lost", 1, wait="merged")
+        hit(edge, "kept", 1, wait="merged")
+    purged_meanwhile(run)
+    cut_off = replace(run.place, bootstrap=f"127.0.0.1:{free_port()}")
+    with EdgeProcess(cut_off, run.edges[1], [PLACE]) as offline:
+        for item, times in (("new", 10), ("kept", 100)):
+            assert hit(offline, item, times, key=item)["status"] == "pending"
+        offline.kill()
+    with run.edge(1, PLACE) as back:
+        back.await_quiet()
+        until(lambda: counted(run) == {"new": 10, "kept": 101}, "all of it counts", 60, back.tail)
+        assert review(back) == {}
+        assert {back._json("GET", f"/v1/commands/{key}")["status"] for key in ("new", "kept")} == {"merged"}
