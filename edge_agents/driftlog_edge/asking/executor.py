@@ -191,6 +191,8 @@ class Executor:
             result = function(run)
             if run.ops:
                 self._outbox.require_room()
+                assert run.scope is not None
+                self._lives.handovers.require(self._outbox.place(space, run.scope), run.touched)
             return self._log(command_id, name, space, priority, mark, actor, run, result, wall_ms, intent, again)
         except BaseException:
             # Refused, invalid or a defect in the app's function: the views may hold half of it.

@@ -18,6 +18,7 @@ from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Store
 from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.handover import NotTakenAlong
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import parse_document_key
@@ -66,8 +67,13 @@ class Submission:
     ) -> Answer:
         """Execute, and answer when it is as far as `wait` says. Raises what `execute` raises, `DiskFull`, `TimedOut`."""
         sessions.parse(session)  # a foreign token is refused before anything is written
-        await self._committer.room()
-        executed = execute()  # nothing may come between this and staging: the next command builds on it
+        executed = None
+        while executed is None:
+            await self._committer.room()
+            try:
+                executed = execute()  # nothing may come between this and staging: the next command builds on it
+            except NotTakenAlong as waiting:
+                await self._taken_along(waiting, seconds)
         if executed.writes is not None:
             sync = (durability or self._durability) == "disk"
             await self._committer.stage(executed.writes, sync=sync, then=lambda: self._durable(executed.touched))
@@ -84,6 +90,16 @@ class Submission:
         elif executed.writes is not None:
             return _answer(executed.command_id, executed.entry, executed.entry.status, session)
         return self.answer(executed.command_id, session)
+
+    async def _taken_along(self, waiting: NotTakenAlong, seconds: float) -> None:
+        handovers = self._outbox.lives.handovers
+        handovers.want(waiting)
+        place = waiting.space, waiting.partition
+        await self._progress.until(
+            lambda: not handovers.concerns(place, waiting.documents),
+            seconds,
+            "earlier changes are taken into a new life",
+        )
 
     def answer(self, command_id: str, session: str = "") -> Answer:
         """What became of a command. Raises `NotFound`."""

@@ -16,6 +16,8 @@ import structlog
 from driftlog_edge.errand import Errand
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.link.connectivity import backoff
+from driftlog_edge.outgoing.lineage import Lineage
+from driftlog_edge.outgoing.rebase import Rebased
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.ports import Asker, Route, Shipping, Unreachable
 from driftlog_edge.store.committer import Committer
@@ -86,7 +88,9 @@ class Renewing:
         while due := self._renewal.due:
             place = due[attempt % len(due)]
             try:
-                await self._renew(*place)
+                if not self._renewal.under_way(*place):
+                    await self._renew(*place)
+                await self._take_along(*place)
                 self._errand.problem, attempt = "", 0
             except (EdgeError, ContractError, Unreachable) as error:
                 attempt += 1
@@ -100,32 +104,64 @@ class Renewing:
         if renewal.early(space, partition):
             raise NotYet("the partition is read again first")
         await self._read_to_the_end(topics.receipts_topic(space), partition)
-        if begun := renewal.begin(space, partition):
-            await self._committer.stage(begun, sync=True)
+        if ending := renewal.begin(space, partition):
+            await self._committer.stage(ending, sync=True)
         await self._end_the_old_one(space, partition)
-        values: list[bytes] = []
         span = renewal.unknown(space, partition)
-        if span is not None:
-            loop, topic = asyncio.get_running_loop(), topics.ops_topic(space)
-            values = await loop.run_in_executor(
-                self._threads, self._route.history, topic, partition, self._key, *span, READ_SECONDS
-            )
+        if span is None:
+            known = renewal.known(space, partition, [])
+        else:
+            known = await asyncio.get_running_loop().run_in_executor(self._threads, self._learn, space, partition, span)
             if renewal.unknown(space, partition) != span or not renewal.over(space, partition):
                 raise NotYet("more was written in this folder's name meanwhile")
+        for step in renewal.gathered(space, partition, known):
+            await self._write(space, partition, step)
+        if not renewal.over(space, partition):
+            raise NotYet("a command was given meanwhile")
         # From here to staging nothing may come between.
-        rebased = renewal.renew(space, partition, renewal.known(space, partition, values))
-        written = self._committer.stage(rebased.writes, sync=True)
-        renewal.staged(space, partition, rebased)
-        await written
+        begun = renewal.begun(space, partition, known)
+        await self._write(space, partition, begun)
         log.warning(
             "this folder was restored, copied or ended elsewhere; it goes on under a new life",
             space=space,
             partition=partition,
-            replica=rebased.life.replica,
-            why=rebased.life.why,
-            rebased=rebased.life.rebased,
-            review=rebased.life.review,
+            replica=begun.life.replica,
+            why=begun.life.why,
         )
+
+    def _learn(self, space: str, partition: int, span: tuple[int, int]) -> Lineage:
+        """What the chain holds besides our own batches. Blocking: reading it, and a week of batches to be walked through."""
+        topic = topics.ops_topic(space)
+        values = self._route.history(topic, partition, self._key, *span, READ_SECONDS)
+        return self._renewal.known(space, partition, values)
+
+    async def _take_along(self, space: str, partition: int) -> None:
+        """All that the old life had promised comes into the new one, some documents at a time."""
+        renewal, life = self._renewal, None
+        while True:
+            for _ in renewal.survey(space, partition):
+                await asyncio.sleep(0)
+            step = renewal.step(space, partition)
+            if step is None:
+                break
+            life = step.life
+            await self._write(space, partition, step)
+        for last in renewal.ended(space, partition):
+            await self._write(space, partition, last)
+        if life is not None:
+            log.warning(
+                "what the old life had promised has come along",
+                space=space,
+                partition=partition,
+                replica=life.replica,
+                rebased=life.rebased,
+                review=life.review,
+            )
+
+    async def _write(self, space: str, partition: int, step: Rebased) -> None:
+        written = self._committer.stage(step.writes, sync=True)
+        self._renewal.staged(space, partition, step)
+        await written
         self._renewed()
 
     async def _end_the_old_one(self, space: str, partition: int) -> None:

@@ -196,6 +196,7 @@ class Sync:
         self._tasks.begin(self._tick())
         self._tidying.run()
         self.proof.run()
+        self.renewing.run()
         await self._reconnect()
 
     async def close(self) -> None:

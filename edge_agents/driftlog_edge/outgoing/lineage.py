@@ -11,17 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from driftlog_edge.store.handover import Sent
 from driftlog_schemas.batch_codec import batch_digest, decode_body
 from driftlog_schemas.errors import Undecodable
-from driftlog_schemas.messages import Batch, ChainRow, Command, CommandOutcome, Verdict
-
-
-class Sent(NamedTuple):
-    """A command as somebody has sent it, in which batch, and its verdict as far as the row still tells it; of an accepted one without a code."""
-
-    command: Command
-    outcome: CommandOutcome
-    number: int
+from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Verdict
 
 
 class Lineage(NamedTuple):

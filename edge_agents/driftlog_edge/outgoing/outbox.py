@@ -183,10 +183,50 @@ class Outbox:
                 return {(Family.OUTBOX, key): None}
         return {}
 
-    def keys_of(self, space: str, partition: int) -> list[bytes]:
-        """The entries of one partition, of all classes."""
-        prefixes = [keys.outbox_prefix(space, urgency, partition) for urgency in range(keys.HELD + 1)]
-        return [key for prefix in prefixes for key, _ in self._journal.scan(Family.OUTBOX, prefix)]
+    def keys_of(self, space: str, partition: int) -> Iterator[bytes]:
+        """The entries of one partition, of all classes; looked up some at a time, so that others may run between."""
+        for urgency in range(keys.HELD + 1):
+            prefix, last = keys.outbox_prefix(space, urgency, partition), b""
+            while some := [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, last), SEALED_OPS)]:
+                yield from some
+                last = some[-1]
+
+    def some(self, space: str, partition: int) -> bool:
+        """Is there an entry of this partition?"""
+        return next(self.keys_of(space, partition), None) is not None
+
+    def unsealed_again(self, batch: Open) -> dict[Place, bytes | None]:
+        """The writes that put a batch back which will never be taken. Its chain is over: nothing is sealed on it any more."""
+        writes = self.sealed.settling(batch, ())
+        for lsn in batch.lsns:
+            key = keys.outbox_key(batch.space, _NORMAL, batch.partition, lsn)
+            value = keys.pack_number(logged(self._journal, lsn).size)
+            writes[Family.OUTBOX, key] = value
+            self._counted(key, value, 1, {})
+        return writes
+
+    def moved_along(
+        self,
+        space: str,
+        partition: int,
+        waiting: Mapping[int, bytes],
+        sizes: Mapping[int, int],
+        documents: Iterable[bytes],
+    ) -> dict[Place, bytes | None]:
+        """The writes by which of these entries (lsn -> key) those of `sizes` wait on, all in one class and so in order, and the others leave.
+        `documents` are all that they change, and nothing else here changes one of those."""
+        writes: dict[Place, bytes | None] = {}
+        for key in waiting.values():
+            writes[Family.OUTBOX, key] = None
+            self._counted(key, self._journal.get(Family.OUTBOX, key) or b"", -1, {})
+        for lsn, size in sizes.items():
+            key = keys.outbox_key(space, _NORMAL, partition, lsn)
+            value = writes[Family.OUTBOX, key] = keys.pack_number(size)
+            self._counted(key, value, 1, {})
+        for document in documents:
+            for urgency in range(keys.HELD + 1):
+                self._moved.pop((urgency, document), None)
+        return writes
 
     def _move(
         self,

@@ -1,5 +1,7 @@
 """A new life for one partition: what the old one had promised is taken along, each command exactly once.
 
+It is done in steps, some documents each with all that changes them (see `store/handover`): a queue of weeks would hold up the loop for seconds.
+
 The old life is over for everybody, so what its chain holds is final, and decided: by our own batches, or by those of whoever else spoke in
 its name, command by command. Every other command is *rebased*: the same intent under the new life, with the same id and clock. It names the
 life under which it was first written, its root; another copy of this folder may bring it too, and by that the cloud counts it once.
@@ -16,18 +18,19 @@ applied by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
 from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of
-from driftlog_edge.outgoing.lineage import Lineage, Sent
+from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Logged, Status, encode_logged, entry_of, logged, logged_size
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.generations import coming
+from driftlog_edge.store.handover import Handover, Handovers, Rest, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, ended, leaving, left_in
 from driftlog_edge.store.lives import ENDED, MADE_ANEW, OTHER_DEVICE, RETIRED, TAKEN_FULL, Chain, Life
@@ -39,15 +42,16 @@ from driftlog_schemas.contract import AppContract, CollectionContract, InvalidIn
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Command, DocumentOp, Verdict
 
-_NORMAL = keys.CLASSES.index("normal")
 FORGOTTEN = "forgotten"
 UNDECLARED = "undeclared"
 MAYBE_COUNTED = "maybe_counted"
+AT_ONCE = 100
+"""Commands that are taken along in one write, where what they change lets them be parted."""
 
 
 @dataclass(slots=True)
 class Rebased:
-    """What a new life brings; `writes` makes it so."""
+    """One step into a new life; `writes` makes it so."""
 
     life: Life
     writes: dict[Place, bytes | None] = field(default_factory=dict)
@@ -59,61 +63,112 @@ class Rebased:
 
 
 class Rebase:
-    """Takes the undecided commands of one partition into a new life."""
+    """Takes the undecided commands of one partition into a new life, in steps."""
 
     def __init__(self, contract: AppContract, views: Views, outbox: Outbox, journal: Journal) -> None:
         self._contract = contract
         self._views = views
         self._outbox = outbox
         self._lives = outbox.lives
+        self._handovers = outbox.lives.handovers
         self._successions = Successions(journal)
         self._journal = journal
 
-    def undecided(self, space: str, partition: int) -> list[int]:
-        """The lsns of commands that are in no batch of the chain, in order."""
+    def undecided(self, space: str, partition: int) -> bool:
+        """Are there commands that are in no batch of the chain?"""
         settled = self._lives.chain(space, partition).settled
-        open_ones = (batch for batch in self._outbox.sealed.of(space, partition) if batch.number > settled)
-        lsns = {lsn for batch in open_ones for lsn in batch.lsns}
-        lsns.update(keys.parse_lsn(key) for key in self._outbox.keys_of(space, partition))
-        return sorted(lsns)
+        return any(batch.number > settled for batch in self._outbox.sealed.of(space, partition)) or self._outbox.some(
+            space, partition
+        )
 
-    def into_new_life(self, space: str, partition: int, chain: Chain, known: Lineage, wall_ms: int) -> Rebased:
-        """The write set of the change; nothing of it holds before it is written."""
-        stranger = self._lives.replica if chain.fork == OTHER_DEVICE else ""
-        work = _Work(self._journal, self._views, self._contract, space, partition, chain.replica, known, stranger)
-        lsns = self.undecided(space, partition)
-        commands = [(lsn, _as_first_written(logged(self._journal, lsn))) for lsn in lsns]
-        taken, review = work.sorted_out(commands)
-        parked = [batch for batch in self._outbox.sealed.of(space, partition) if batch.number <= chain.settled]
+    def gathered(self, space: str, partition: int, known: Lineage) -> Iterator[Rebased]:
+        """Before the new life begins: back into the queue what was sealed, and written down what the chain holds of ours. Stage each step
+        before the next is asked for; what it does is right whether others follow or not."""
+        chain, life = self._lives.chain(space, partition), self._lives.newest
+        for batch in list(self._outbox.sealed.of(space, partition)):
+            if batch.number > chain.settled:
+                yield Rebased(life, self._outbox.unsealed_again(batch))
+        step = Rebased(life)
+        for number, sent in enumerate(known.commands.values(), 1):
+            if entry_of(self._journal, sent.command.id) is not None:
+                step.writes.update(self._handovers.held(space, partition, chain.replica, sent))
+            if number % AT_ONCE == 0:
+                yield step
+                step = Rebased(life)
+        yield step
+
+    def begun(self, space: str, partition: int, *, complete: bool, wall_ms: int) -> Rebased:
+        """The new life begins: what is written from now on is written under its name."""
+        chain, succession = self._lives.chain(space, partition), self._successions.get(space, partition)
+        work = self._work(space, partition, Handover(chain.replica, chain.fork, self._last_lsn(), complete))
+        parked = list(self._outbox.sealed.of(space, partition))
+        review = 0
         if chain.fork == MADE_ANEW:  # nobody can tell whether the cloud still has what was parked there
-            review += work.given_up([lsn for batch in parked for lsn in batch.lsns])
+            review = len(work.given_up([lsn for batch in parked for lsn in batch.lsns]))
         else:
             for batch in parked:
                 work.leave(batch.number, batch.lsns)
-        succession = self._successions.get(space, partition)
+        for batch in parked:
+            work.writes.update(self._outbox.sealed.settling(batch, ()))
         if succession is None:
-            life, writes = self._lives.begun(wall_ms, chain.fork, len(taken), len(review))
+            life, writes = self._lives.begun(wall_ms, chain.fork, review=review)
             following = Chain(life.replica, over=chain.ended if chain.fork in (ENDED, RETIRED) else chain.over)
         else:
             following = replace(succession.chain(), over=chain.ended)
-            life, writes = self._lives.took(following.replica, chain.fork, len(taken), len(review))
+            life, writes = self._lives.took(following.replica, chain.fork, 0, review)
         work.writes.update(writes)
         work.writes.update(self._successions.written(space, partition, None))
-        for key in self._outbox.keys_of(space, partition):
-            work.writes[Family.OUTBOX, key] = None
-        for batch in self._outbox.sealed.of(space, partition):
-            work.writes.update(self._outbox.sealed.settling(batch, ()))
         work.writes[Family.META, keys.row_key(space, partition)] = None
         work.writes.update(self._lives.written(space, partition, following))
-        work.rewrite(taken, life.replica)
-        for lsn, _ in taken:
-            size = logged_size(work.writes[Family.OPLOG, keys.lsn_key(lsn)] or b"")
-            work.writes[Family.OUTBOX, keys.outbox_key(space, _NORMAL, partition, lsn)] = keys.pack_number(size)
-        return Rebased(life, work.writes, work.documents, work.done, work.settled)
+        work.writes.update(self._handovers.written(space, partition, work.handover))
+        return work.step(life)
+
+    def _last_lsn(self) -> int:
+        return keys.unpack_pair(self._journal.get(Family.META, keys.CLOCK))[1]
+
+    def survey(self, space: str, partition: int) -> Iterator[None]:
+        """Find out what has not come along yet; others may run between."""
+        handover, rest = self._handovers.under_way[space, partition], Rest()
+        for number, key in enumerate(self._outbox.keys_of(space, partition)):
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield
+            lsn = keys.parse_lsn(key)
+            if lsn <= handover.last:
+                command = logged(self._journal, lsn).command
+                if command.ops[0].op.replica != self._lives.chain(space, partition).replica:
+                    rest.add(lsn, key, {document_key(document) for document, _ in command.ops})
+        self._handovers.rest[space, partition] = rest
+
+    def step(self, space: str, partition: int) -> Rebased | None:
+        """The next documents come along; None when all have. Stage it at once."""
+        handover = self._handovers.under_way[space, partition]
+        found = self._handovers.rest[space, partition].take(AT_ONCE)
+        if not found:
+            return None
+        chain, work = self._lives.chain(space, partition), self._work(space, partition, handover)
+        waiting = {lsn: key for lsn, key in found.items() if self._journal.get(Family.OUTBOX, key) is not None}
+        taken, review = work.sorted_out((lsn, _as_first_written(logged(self._journal, lsn))) for lsn in waiting)
+        life, writes = self._lives.took(chain.replica, handover.why, len(taken), len(review))
+        work.writes.update(writes)
+        work.rewrite(taken, chain.replica)
+        sizes = {lsn: logged_size(work.writes[Family.OPLOG, keys.lsn_key(lsn)] or b"") for lsn, _ in taken}
+        work.writes.update(self._outbox.moved_along(space, partition, waiting, sizes, work.documents))
+        return work.step(life)
+
+    def ended(self, space: str, partition: int) -> Iterator[Rebased]:
+        """All have come along. Stage each step before the next is asked for."""
+        life = self._lives.newest
+        while writes := self._handovers.forgotten(space, partition, AT_ONCE):
+            yield Rebased(life, writes)
+        yield Rebased(life, self._handovers.written(space, partition, None))
+
+    def _work(self, space: str, partition: int, handover: Handover) -> _Work:
+        stranger = self._lives.replica if handover.why == OTHER_DEVICE else ""
+        return _Work(self._journal, self._views, self._contract, space, partition, self._handovers, handover, stranger)
 
 
 class _Work:
-    """One change of life while it is worked out."""
+    """One step while it is worked out."""
 
     def __init__(
         self,
@@ -122,19 +177,20 @@ class _Work:
         contract: AppContract,
         space: str,
         partition: int,
-        replica: str,
-        known: Lineage,
+        handovers: Handovers,
+        handover: Handover,
         stranger: str,
     ) -> None:
         self._journal = journal
         self._views = views
         self._contract = contract
         self._space, self._partition = space, partition
-        self._old = replica
+        self.handover = handover
+        self._old = handover.old
         self._generation = coming(journal, space, partition)
         self._read = cursor_of(journal, topics.state_topic(space), partition).group
         """What the new life has read: its contexts name what is there now."""
-        self._known = known
+        self._handovers = handovers
         self._stranger = stranger
         """The life of another device that the folder was given to; it has none of the rights of this one."""
         self._vectors: dict[bytes, Vector] = {}
@@ -155,7 +211,7 @@ class _Work:
         for lsn, command in commands:
             documents = {document_key(document) for document, _ in command.ops}
             self.documents |= documents
-            found = self._known.commands.get(command.id)
+            found = self._handovers.of(self._space, self._partition, command.id)
             if found is None or found.command.ops != command.ops:
                 for document, op in command.ops:
                     self._first.setdefault(document_key(document), op.seq)
@@ -168,6 +224,10 @@ class _Work:
             else:
                 taken.append((lsn, command))
         return taken, review
+
+    def step(self, life: Life) -> Rebased:
+        """As far as it was worked out."""
+        return Rebased(life, self.writes, self.documents, self.done, self.settled)
 
     def leave(self, number: int, lsns: Iterable[int]) -> None:
         """Parked in the cloud: the chain has them, and their verdict comes in the old life's row."""
@@ -196,7 +256,7 @@ class _Work:
 
     def rewrite(self, commands: Iterable[tuple[int, Command]], replica: str) -> None:
         """The same intents under the new life, each document's in order."""
-        last: dict[bytes, int] = {}
+        last = {key: vector.get(replica, 0) for key, vector in self._vectors.items()}
         taking: dict[bytes, Takeover] = {}
         for lsn, command in commands:
             ops = []
@@ -308,7 +368,7 @@ class _Work:
                 return why
             self._vectors[document_key(document)] = state.vector
             seen.append(state.vector.get(self._old, 0) >= op.seq)
-        if not self._known.complete and all(seen):
+        if not self.handover.complete and all(seen):
             return MAYBE_COUNTED, "another copy of this folder may have sent it; the log no longer tells"
         return None
 

@@ -5,7 +5,7 @@ A chain that cannot go on is marked in the store, so this survives a restart. Wh
 1. a new life is drawn, and its first batch says that the old one is over (`store/succession`). From that record on the old chain takes
    nothing, from whomever, so what it holds is final;
 2. the old life's last row, and from the op topic what others have sent in its name, say what that is;
-3. what it does not hold is taken along.
+3. the new life begins, and what the old chain does not hold is taken along in steps.
 
 The link asks for what must be known (`link/renewing`); what it means is decided here. Meanwhile commands are taken as ever, under the old
 name, and nothing is sealed. Where nothing is undecided a new life is all there is to it: the old one may be somebody else's by now.
@@ -15,7 +15,7 @@ Must never happen: a command taken along that the old chain holds, or may yet ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from driftlog_edge.outgoing.lineage import NOTHING, Lineage, lineage
 from driftlog_edge.outgoing.outbox import Outbox
@@ -129,10 +129,31 @@ class Renewal:
 
     # -- the new one
 
-    def renew(self, space: str, partition: int, known: Lineage) -> Rebased:
-        """The write set of the new life; stage it at once, then tell `staged`."""
-        chain = self._lives.chain(space, partition)
-        return self._rebase.into_new_life(space, partition, chain, known, self._clock.wall_ms())
+    def under_way(self, space: str, partition: int) -> bool:
+        """Has the new life begun, and not all come along?"""
+        return (space, partition) in self._lives.handovers.under_way
+
+    def gathered(self, space: str, partition: int, known: Lineage) -> Iterator[Rebased]:
+        """What is written before the new life begins, in steps. Tell `staged` of each before the next is asked for."""
+        return self._rebase.gathered(space, partition, known)
+
+    def begun(self, space: str, partition: int, known: Lineage) -> Rebased:
+        """The new life begins. To be staged while the old one is `over`."""
+        self._shipper.forget(space, partition)
+        return self._rebase.begun(space, partition, complete=known.complete, wall_ms=self._clock.wall_ms())
+
+    def survey(self, space: str, partition: int) -> Iterator[None]:
+        """Find out what has not come along, if that is not known, as after a start or a failed write; others may run between."""
+        if (space, partition) not in self._lives.handovers.rest:
+            yield from self._rebase.survey(space, partition)
+
+    def step(self, space: str, partition: int) -> Rebased | None:
+        """Take some along, as `gathered`; None when all have come. To be called straight after `survey`."""
+        return self._rebase.step(space, partition)
+
+    def ended(self, space: str, partition: int) -> Iterator[Rebased]:
+        """What is written when all have come along, as `gathered`."""
+        return self._rebase.ended(space, partition)
 
     def staged(self, space: str, partition: int, rebased: Rebased) -> None:
         """The writes are staged: what is remembered of the old life goes."""
@@ -140,8 +161,6 @@ class Renewal:
             self._views.forget(key)
         for lsn in rebased.done:
             self._views.backlog.dropped(lsn)
-        self._outbox.count()
-        self._shipper.forget(space, partition)
 
     def _row(self, space: str, partition: int) -> ChainRow | None:
         raw = self._journal.get(Family.META, keys.row_key(space, partition))

@@ -19,6 +19,7 @@ CLOCK = b"clock"
 LIVES = b"lives"
 CHAINS = b"chain/"
 SUCCESSIONS = b"succession/"
+HANDOVERS = b"handover/"
 REVIEWS = b"review/"
 AGAIN = b"again/"
 OBSERVED = b"observed"
@@ -113,6 +114,19 @@ def parse_place(key: bytes, kind: bytes) -> tuple[str, int]:
 
 def succession_key(space: str, partition: int) -> bytes:
     return SUCCESSIONS + f"{space}/{partition}".encode()
+
+
+def handover_key(space: str, partition: int) -> bytes:
+    return HANDOVERS + f"{space}/{partition}".encode()
+
+
+def held_prefix(space: str, partition: int) -> bytes:
+    """What the keys of the commands begin with which a life that is over has in its chain."""
+    return f"held/{space}/{partition}/".encode()
+
+
+def held_key(space: str, partition: int, command_id: str) -> bytes:
+    return held_prefix(space, partition) + command_id.encode()
 
 
 def row_key(space: str, partition: int) -> bytes:

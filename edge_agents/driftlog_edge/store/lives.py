@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 
 from driftlog_edge.ports import Family, Place, Store
 from driftlog_edge.store import keys
+from driftlog_edge.store.handover import Handovers
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.identity import device_of, new_life, replica_id
 
@@ -102,13 +103,18 @@ class Lives:
         self._read: tuple[bytes, list[Life]] = (b"", [])
         self._chains: dict[bytes, tuple[bytes, Chain]] = {}
         """As they were read last, with the bytes they were read from."""
-        self.stuck: set[tuple[str, int]] = set()
-        """(space, partition) whose life cannot go on: nothing more is sealed there until it has a new one."""
+        self.handovers = Handovers(journal)
+        self._over: set[tuple[str, int]] = set()
         self._recount()
         journal.on_rollback(self._recount)
 
     def _recount(self) -> None:
-        self.stuck = {(space, partition) for space, partition, _ in self.forked()}
+        self._over = {(space, partition) for space, partition, _ in self.forked()}
+
+    @property
+    def stuck(self) -> set[tuple[str, int]]:
+        """(space, partition) whose life cannot go on, or has not taken along all of the last one's: nothing more is sealed there until then."""
+        return self._over | self.handovers.under_way.keys()
 
     @property
     def newest(self) -> Life:
@@ -174,9 +180,9 @@ class Lives:
     def written(self, space: str, partition: int, chain: Chain) -> dict[Place, bytes | None]:
         """The write that moves a chain."""
         if chain.fork:
-            self.stuck.add((space, partition))
+            self._over.add((space, partition))
         else:
-            self.stuck.discard((space, partition))
+            self._over.discard((space, partition))
         return {(Family.META, keys.chain_key(space, partition)): chain.encode()}
 
     def forked(self) -> list[tuple[str, int, Chain]]:

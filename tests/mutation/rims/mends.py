@@ -14,6 +14,7 @@ PARKING = ("tests/unit/streams/test_parking.py",)
 MERGE = ("tests/unit/streams/test_merge.py",)
 BUILT = ("tests/unit/streams/test_built_on_refused.py",)
 TAKEN = ("tests/unit/streams/test_taken.py",)
+HANDOVER = ("tests/unit/edge/test_handover.py",)
 RENEWAL = ("tests/unit/edge/test_renewal.py",)
 ACCESS = ("tests/unit/edge/test_closed_api.py",)
 AGES = ("tests/unit/edge/test_freshness.py",)
@@ -116,6 +117,41 @@ MENDS: tuple[Mistake, ...] = (
         "return chain.offset + 1, row.offset + 1",
         "return None",
         RENEWAL,
+    ),
+    Mistake(
+        "handover: a document is changed under the new name before it has come along",
+        f"{EDGE}/store/handover.py",
+        "if self.concerns(place, documents):",
+        "if False:",
+        HANDOVER,
+    ),
+    Mistake(
+        "handover: what the chain holds of ours is not written down",
+        f"{EDGE}/outgoing/rebase.py",
+        "step.writes.update(self._handovers.held(",
+        "str(self._handovers.held(",
+        RENEWAL,
+    ),
+    Mistake(
+        "handover: batches are sealed before all have come along",
+        f"{EDGE}/store/lives.py",
+        "return self._over | self.handovers.under_way.keys()",
+        "return set(self._over)",
+        HANDOVER,
+    ),
+    Mistake(
+        "handover: documents that one command changes come along apart",
+        f"{EDGE}/store/handover.py",
+        "todo += others",
+        "pass",
+        HANDOVER,
+    ),
+    Mistake(
+        "handover: all comes along in one step",
+        f"{EDGE}/outgoing/rebase.py",
+        "left.take(AT_ONCE)",
+        "left.take(1 << 30)",
+        HANDOVER,
     ),
     Mistake(
         "rebase: who first wrote a command is forgotten when it moves again",

@@ -204,17 +204,35 @@ class Replica:
         found = self.renewal.succession(space, partition)
         return None if found is None else self.renewal.sealed(space, partition, found.body)
 
-    def renew(self, log: Sequence[Record], space: str = "retail") -> Rebased:
+    def renew(self, log: Sequence[Record], space: str = "retail") -> None:
         """The new life of the one partition that needs it, `log` being its op topic."""
         ((_, partition),) = self.renewal.due
         assert self.renewal.over(space, partition)
         start, end = self.renewal.unknown(space, partition) or (0, 0)
         values = [record.value or b"" for record in log[start:end]]
-        rebased = self.renewal.renew(space, partition, self.renewal.known(space, partition, values))
-        self.journal.stage(rebased.writes, sync=True)
-        self.renewal.staged(space, partition, rebased)
+        known = self.renewal.known(space, partition, values)
+        for step in self.renewal.gathered(space, partition, known):
+            self.renewed(partition, step, space)
+        self.renewed(partition, self.renewal.begun(space, partition, known), space)
+        self.take_along(partition, space)
+
+    def renewed(self, partition: int, step: Rebased, space: str = "retail") -> None:
+        """One step of a renewal, durably."""
+        self.journal.stage(step.writes, sync=True)
+        self.renewal.staged(space, partition, step)
         self.commit()
-        return rebased
+
+    def next_taken_along(self, partition: int, space: str = "retail") -> Rebased | None:
+        for _ in self.renewal.survey(space, partition):
+            pass
+        return self.renewal.step(space, partition)
+
+    def take_along(self, partition: int, space: str = "retail") -> None:
+        """All that is left of a renewal whose new life has begun."""
+        while (step := self.next_taken_along(partition, space)) is not None:
+            self.renewed(partition, step, space)
+        for step in self.renewal.ended(space, partition):
+            self.renewed(partition, step, space)
 
     # -- looking
 

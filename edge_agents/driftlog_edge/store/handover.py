@@ -1,0 +1,161 @@
+"""Commands of a life that is over on their way into the next one, some documents at a time.
+
+The new life begins in one small write: from then on commands are written under its name. What the old one had promised follows in steps, each
+of them a write that stands for itself. So it is no matter where a crash cuts in, and nobody waits for all of it: a document is wholly in the
+old life or wholly in the new one, and who wants to change one that has not come along waits for that document's step. Readers see either.
+
+What the old chain holds of our commands is written down before the new life begins, for without the network nobody could learn it again.
+
+Must never happen: a change under the new name on a document that has changes under the old one. Their order would be lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
+
+from driftlog_edge.errors import EdgeError
+from driftlog_edge.ports import Family, Place
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
+from driftlog_schemas.batch_codec import decode_body, encode_body
+from driftlog_schemas.messages import Batch, Command, CommandOutcome, Verdict
+
+
+class NotTakenAlong(EdgeError):
+    """A document's earlier changes are not under the name that writes there now. They will be at once; see `Handovers.wanted`."""
+
+    code = "not_ready"
+
+    def __init__(self, space: str, partition: int, documents: Collection[bytes]) -> None:
+        super().__init__("earlier changes are just taken into this folder's new life", "ask again")
+        self.space, self.partition, self.documents = space, partition, documents
+
+
+class Sent(NamedTuple):
+    """A command as somebody has sent it, in which batch, and its verdict as far as the row still tells it; of an accepted one without a code."""
+
+    command: Command
+    outcome: CommandOutcome
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """One that is under way in a partition."""
+
+    old: str
+    """The life that is over."""
+    why: str
+    last: int
+    """The highest lsn that was written under it."""
+    complete: bool
+    """Is all known that its chain holds?"""
+
+
+@dataclass(slots=True)
+class Rest:
+    """What has not come along yet, by command and by document."""
+
+    commands: dict[int, tuple[bytes, Collection[bytes]]] = field(default_factory=dict)
+    """lsn -> (outbox key, documents)"""
+    documents: dict[bytes, list[int]] = field(default_factory=dict)
+    wanted: deque[bytes] = field(default_factory=deque)
+    """Documents that somebody waits for."""
+
+    def add(self, lsn: int, key: bytes, documents: Collection[bytes]) -> None:
+        self.commands[lsn] = key, documents
+        for document in documents:
+            self.documents.setdefault(document, []).append(lsn)
+
+    def take(self, enough: int) -> dict[int, bytes]:
+        """Some documents with all that changes them, and what changes those in turn: lsn -> outbox key, in order. At least one of them, and
+        more until they are enough."""
+        found: dict[int, bytes] = {}
+        while self.commands and len(found) < enough:
+            document = self.wanted.popleft() if self.wanted else next(iter(self.documents))
+            todo = [document]
+            while todo:
+                for lsn in self.documents.pop(todo.pop(), ()):
+                    if lsn in self.commands:
+                        found[lsn], others = self.commands.pop(lsn)
+                        todo += others
+        return dict(sorted(found.items()))
+
+
+class Handovers:
+    """Those of one folder, by (space, partition)."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.under_way: dict[tuple[str, int], Handover] = {}
+        self.rest: dict[tuple[str, int], Rest] = {}
+        """Made by whoever carries them out; where there is none yet, nobody knows what is left."""
+        self._recount()
+        journal.on_rollback(self._recount)
+
+    def _recount(self) -> None:
+        self.rest.clear()
+        self.under_way = {
+            keys.parse_place(key, keys.HANDOVERS): Handover(**json.loads(value))
+            for key, value in self._journal.scan(Family.META, keys.HANDOVERS)
+        }
+
+    def require(self, place: tuple[str, int], documents: Collection[bytes]) -> None:
+        """Raise `NotTakenAlong` if one of them may not be changed yet."""
+        if self.concerns(place, documents):
+            raise NotTakenAlong(*place, tuple(documents))
+
+    def concerns(self, place: tuple[str, int], documents: Iterable[bytes]) -> bool:
+        """Has one of them not come along?"""
+        if place not in self.under_way:
+            return False
+        rest = self.rest.get(place)
+        return rest is None or any(document in rest.documents for document in documents)
+
+    def want(self, waiting: NotTakenAlong) -> None:
+        """Somebody waits for these: they come next."""
+        rest = self.rest.get((waiting.space, waiting.partition))
+        if rest is not None:
+            rest.wanted.extend(document for document in waiting.documents if document in rest.documents)
+
+    def written(self, space: str, partition: int, handover: Handover | None) -> dict[Place, bytes | None]:
+        """The write that begins one or (None) ends it. Stage it at once."""
+        if handover is None:
+            self.under_way.pop((space, partition), None)
+            self.rest.pop((space, partition), None)
+        else:
+            self.under_way[space, partition] = handover
+        value = None if handover is None else json.dumps(asdict(handover)).encode()
+        return {(Family.META, keys.handover_key(space, partition)): value}
+
+    # -- what the old chain holds
+
+    def held(self, space: str, partition: int, replica: str, sent: Sent) -> dict[Place, bytes | None]:
+        """The write that keeps what became of a command which the old chain holds."""
+        outcome = sent.outcome
+        told = json.dumps([sent.number, outcome.verdict.value, outcome.code, outcome.reason]).encode()
+        value = keys.pack_number(len(told)) + told + encode_body(Batch(space, partition, replica, 0, (sent.command,)))
+        return {(Family.META, keys.held_key(space, partition, sent.command.id)): value}
+
+    def of(self, space: str, partition: int, command_id: str) -> Sent | None:
+        """The command of this id which the old chain holds, and what became of it; None where it holds none."""
+        raw = self._journal.get(Family.META, keys.held_key(space, partition, command_id))
+        if raw is None:
+            return None
+        end = keys.LSN_BYTES + keys.unpack_number(raw[: keys.LSN_BYTES])
+        number, verdict, code, reason = json.loads(raw[keys.LSN_BYTES : end])
+        (command,) = decode_body(raw[end:]).commands
+        return Sent(command, CommandOutcome(command_id, Verdict(verdict), code, reason), number)
+
+    def forgotten(self, space: str, partition: int, at_most: int) -> dict[Place, bytes | None]:
+        """The writes that forget some of it; none when nothing is left."""
+        found: dict[Place, bytes | None] = {}
+        for key, _ in self._journal.scan(Family.META, keys.held_prefix(space, partition)):
+            found[Family.META, key] = None
+            if len(found) == at_most:
+                break
+        return found
