@@ -8,6 +8,7 @@ another one counts:
 - `rss`: resident memory of an agent that holds nothing, and of one with all documents. The baseline is a process that has imported the
   agent and not run it.
 - `start`: seconds until an agent with all documents has opened its folder and answers, beside one with an empty folder.
+- `step`: how long one step of the loop takes at most while an empty agent reads all documents, beside one that has nothing to read.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from benchmarks import cluster
-from benchmarks.case import Aim, Case, Ground, Samples, Sides, Skipped, ratio_at_least, ratio_at_most
+from benchmarks.case import Aim, Case, Ground, Samples, Sides, Skipped, at_most, ratio_at_least, ratio_at_most
 from benchmarks.cluster import BenchSpace
+from benchmarks.longest import longest_step
 from benchmarks.quiet import quiet
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import NotReady
@@ -61,6 +63,8 @@ class Measured(NamedTuple):
     """Seconds until it has all that the cloud has."""
     rss: float
     """MiB"""
+    longest: float
+    """Milliseconds of processor time that the longest step of its loop took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +139,15 @@ def _agent(place: WorkerPlace, identity: Path, folder: Path, online: bool, told:
                     await asyncio.sleep(LOOK_SECONDS)
             ready = time.perf_counter() - begun
             await asyncio.sleep(SETTLE_SECONDS)
-            return Measured(opened, ready, _rss())
+            return Measured(opened, ready, _rss(), 0.0)
 
-    told.send(asyncio.run(run()))
+    with longest_step() as longest:
+        found = asyncio.run(run())
+    told.send(found._replace(longest=longest.processor))
 
 
 def _nothing(told: Connection) -> None:
-    told.send(Measured(0.0, 0.0, _rss()))
+    told.send(Measured(0.0, 0.0, _rss(), 0.0))
 
 
 def _in_a_process(run: Callable[..., None], *arguments: object) -> Measured:
@@ -208,6 +214,20 @@ def _remembering(full: bool, ground: Ground) -> Iterator[Sides]:
 
 
 @contextmanager
+def _stepping(ground: Ground) -> Iterator[Sides]:
+    filled: Filled = ground.shared
+    folders = itertools.count()
+
+    def longest(online: bool) -> Samples:
+        folder = ground.folder / f"replica-{next(folders)}"
+        found = _in_a_process(_agent, filled.space.place, filled.identity, folder, online)
+        shutil.rmtree(folder)
+        return [found.longest]
+
+    yield Sides(partial(longest, True), partial(longest, False), {"documents": filled.documents})
+
+
+@contextmanager
 def _starting(ground: Ground) -> Iterator[Sides]:
     filled: Filled = ground.shared
     full = ground.folder / "full"
@@ -234,5 +254,6 @@ CASES: Sequence[Case] = [
     _case("bootstrap", "documents/s", _bootstrapping, "raw consume", ratio_at_least(0.03)),
     _case("rss/idle", "MiB", partial(_remembering, False), "imported, not run", ratio_at_most(2.0)),
     _case("rss/documents", "MiB", partial(_remembering, True), "imported, not run", ratio_at_most(3.0)),
+    _case("step", "ms", _stepping, "nothing to read", at_most(50, "ms")),
     _case("start", "s", _starting, "an empty folder", ratio_at_most(3.0)),
 ]

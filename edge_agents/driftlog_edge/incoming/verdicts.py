@@ -13,7 +13,7 @@ What an earlier life has left parked (`store/left`) is decided by that life's ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from driftlog_edge.outgoing.outbox import Outbox
@@ -34,6 +34,8 @@ from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import ChainRow, Command, CommandOutcome, Verdict
 
+AT_ONCE = 100
+"""Commands that are decided without letting others run."""
 REPEATED = "repeated"
 RUN_AGAIN = frozenset({"builds_on_refused", PURGED})
 """Codes of rejected commands that are run again, under the same id."""
@@ -90,10 +92,10 @@ class Verdicts:
         self._successions = Successions(journal)
 
     def of(self, row: ChainRow, raw: bytes) -> Iterator[Answered]:
-        """What a row says, a batch at a time; nothing if it is not that of the life which writes there.
+        """What a row says, some commands of a batch at a time; nothing if it is not that of the life which writes there.
 
-        A row may answer all that a device has sent in a week. So each batch is a step of its own: stage it before the next is asked for, and
-        let others run between them. The last step keeps the row.
+        A row may answer all that a device has sent in a week. So it is taken in steps: stage each before the next is asked for, and let others run
+        between them. A batch is settled when the last of its commands is; the last step of all keeps the row.
         """
         place = (row.space, row.partition)
         if row.replica != self._lives.chain(*place).replica:
@@ -107,19 +109,25 @@ class Verdicts:
         entries = {entry.number: entry for entry in row.entries}
         why = ""
         for number in numbers:
-            found, chain = Answered(*place), self._lives.chain(*place)
             batch, entry = self._sealed.get(*place, number), entries.get(number)
-            if row.replica != chain.replica or batch is None:  # its life has ended between two steps
+            if batch is None:  # its life has ended between two steps
                 return
             if entry is None or entry.digest != batch.digest[:SHORT_DIGEST_BYTES]:
                 why = FORKED
                 break
-            self.settle(batch, entry.outcomes, found)
+            left = list(self._commands(batch))
+            named = {outcome.command_id: outcome for outcome in entry.outcomes}
+            while left:
+                some, left = left[:AT_ONCE], left[AT_ONCE:]
+                found, chain, batch = Answered(*place), self._lives.chain(*place), self._sealed.get(*place, number)
+                if row.replica != chain.replica or batch is None:
+                    return
+                self._settle(batch, some, named, found)
+                if not left and number > chain.settled:
+                    after = replace(chain, settled=number, settled_head=batch.digest, offset=entry.offset)
+                    found.writes.update(self._lives.written(row.space, row.partition, after))
+                yield found
             why = next((outcome.code for outcome in entry.outcomes if outcome.code in _FRESH_DOTS), why)
-            if batch.number > chain.settled:
-                after = replace(chain, settled=batch.number, settled_head=batch.digest, offset=entry.offset)
-                found.writes.update(self._lives.written(row.space, row.partition, after))
-            yield found
         if row.replica == self._lives.chain(*place).replica:
             yield self._kept(row, raw, why)
 
@@ -139,6 +147,7 @@ class Verdicts:
     def _left(self, row: ChainRow, found: Answered) -> None:
         """The row of a life that is over: what was parked in its chain may have come to its end."""
         entries = {entry.number: entry for entry in row.entries}
+        generation = coming(self._journal, row.space, row.partition)
         for left in list(left_in(self._journal, row.space, row.partition, row.replica)):
             entry, command = entries.get(left.number), logged(self._journal, left.lsn).command
             if left.number > row.last:
@@ -151,7 +160,7 @@ class Verdicts:
             if outcome.verdict is Verdict.DEFERRED:
                 self._given_back(command, left.lsn, outcome, found)
             else:
-                self._decide(command, left.lsn, outcome, found)
+                self._decide(command, left.lsn, outcome, generation, found)
 
     def _given_back(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
         """Nothing of it was seen, and the life whose dots it has sends nothing any more: a person decides."""
@@ -195,27 +204,35 @@ class Verdicts:
         found.early += [b.place for b in self._sealed.of(row.space, row.partition) if b.number > row.last]
         return ""
 
-    def settle(self, batch: Open, outcomes: Iterable[CommandOutcome], found: Answered) -> None:
-        """Every command of a batch gets its verdict: the named ones theirs, all others are accepted."""
-        named = {outcome.command_id: outcome for outcome in outcomes}
-        waiting: list[int] = []
+    def _settle(
+        self,
+        batch: Open,
+        commands: Iterable[tuple[int, Command]],
+        named: Mapping[str, CommandOutcome],
+        found: Answered,
+    ) -> None:
+        """These commands of a batch get their verdicts: the named ones theirs, all others are accepted."""
+        gone: set[int] = set()
         deferred: list[int] = []
         why = ""
-        for lsn, command in self._commands(batch):
+        generation = coming(self._journal, batch.space, batch.partition)
+        for lsn, command in commands:
             outcome = named.get(command.id) or CommandOutcome(command.id, Verdict.ACCEPTED)
             if outcome.verdict is Verdict.PARKED:
-                waiting.append(lsn)
                 self._say(command, lsn, Status.PARKED, outcome, found)
-            elif outcome.verdict is Verdict.DEFERRED:
+                continue
+            gone.add(lsn)
+            if outcome.verdict is Verdict.DEFERRED:
                 deferred.append(lsn)
                 why = why or f"{outcome.code}: {outcome.reason}"
                 self._say(command, lsn, Status.PENDING, outcome, found)
             else:
-                self._decide(command, lsn, outcome, found)
+                self._decide(command, lsn, outcome, generation, found)
         if deferred:
             found.deferred = why
             found.writes.update(self._outbox.defer(batch.space, batch.partition, deferred))
-        if tuple(waiting) != batch.lsns:
+        waiting = [lsn for lsn in batch.lsns if lsn not in gone]
+        if gone:
             found.writes.update(self._sealed.settling(batch, waiting))
         if not waiting:
             found.closed.append(batch.place)
@@ -227,7 +244,7 @@ class Verdicts:
             return zip(batch.lsns, whole.commands, strict=True)
         return ((lsn, logged(self._journal, lsn).command) for lsn in batch.lsns)
 
-    def _decide(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
+    def _decide(self, command: Command, lsn: int, outcome: CommandOutcome, generation: int, found: Answered) -> None:
         refused = outcome.verdict is Verdict.REJECTED
         if refused and outcome.code in RUN_AGAIN:
             found.again = True
@@ -242,7 +259,7 @@ class Verdicts:
             self._drop(documents, lsn, found)
             return
         fate = Fate.REFUSED if outcome.code == REPEATED else _FATES[outcome.verdict]
-        if not self._mark(found, documents, lsn, fate) and lsn in self._backlog:
+        if not self._mark(found, documents, lsn, fate, generation) and lsn in self._backlog:
             found.dropped.append(lsn)
 
     def _drop(self, documents: Iterable[bytes], lsn: int, found: Answered) -> None:
@@ -251,10 +268,9 @@ class Verdicts:
         if lsn in self._backlog:  # else the state had come before the verdict, and has all of it
             found.dropped.append(lsn)
 
-    def _mark(self, found: Answered, documents: Iterable[bytes], lsn: int, fate: Fate) -> bool:
+    def _mark(self, found: Answered, documents: Iterable[bytes], lsn: int, fate: Fate, generation: int) -> bool:
         """Keep a decision beside the pending entries of a command; is there one left?"""
         some = False
-        generation = coming(self._journal, found.space, found.partition)
         for key in documents:
             mark = mark_of(self._journal, key, lsn)
             if mark is not None:

@@ -149,8 +149,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "handover: all comes along in one step",
         f"{EDGE}/outgoing/rebase.py",
-        "left.take(AT_ONCE)",
-        "left.take(1 << 30)",
+        ".take(AT_ONCE)",
+        ".take(1 << 30)",
         HANDOVER,
     ),
     Mistake(
