@@ -4,7 +4,8 @@ Each batch carries its number, the digest of the batch before it (`prev`) and th
 (`floor`). The row remembers the head, and digests and verdicts from floor to head. So for each number exactly one batch ever wins, and
 whatever a restored backup or a copied folder sends beside it is `forked`, with nothing of it seen:
 
-    no row yet                              anchors the chain if nothing before it is unanswered, else `early`: unknown is not forked
+    no row yet, or one that does not know what its replica was told (`_behind`)
+                                            anchors the chain if nothing before it is unanswered, else `early`: unknown is not forked
     number = last + 1, prev = head          the next one, whatever comes of its commands
     a known number, the same digest         a repeat: answered with the row as it is
     a known number, another digest; or a wrong prev     `forked`
@@ -71,7 +72,7 @@ class Fit(Enum):
 def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
     """Where the batch stands. `committed` is the op offset from which a crash replays."""
     number = link.batch.number
-    if row is None or not row.head:
+    if row is None or not row.head or _behind(row, link.batch):
         if row is not None and row.ended and row.ended_at <= link.offset:
             return Fit(row.ended)
         return Fit.NEXT if number <= max(link.batch.floor, 1) else Fit.EARLY
@@ -92,6 +93,15 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
     if len(kept) >= MAX_ENTRIES or room > MAX_ROW_BYTES - _HEAD_BYTES:
         return Fit.WINDOW_FULL
     return Fit.NEXT
+
+
+def _behind(row: ChainRow, batch: Batch) -> bool:
+    """Is the row older than what the batch's writer was told? Then it is a late word, and the newest is lost.
+
+    A cut-off worker's row can be the topic's last word when its owner ends, and compaction then drops the newer one. To go on from it
+    would ask the writer for batches that it has an answer for, and no more.
+    """
+    return row.last + 1 < batch.floor <= batch.number
 
 
 def retired(row: ChainRow, offset: int, heir: str) -> ChainRow:
@@ -117,7 +127,7 @@ def entered(
     """The row with this batch as its newest."""
     batch = link.batch
     entry = ChainEntry(batch.number, link.digest[:SHORT_DIGEST_BYTES], link.offset, _told(outcomes))
-    kept = () if row is None else _kept(row.entries, batch.floor, committed)
+    kept = () if row is None or _behind(row, batch) else _kept(row.entries, batch.floor, committed)
     entries = (*kept, entry)
     notice = None if row is None else row.notice
     over = batch.replica in batch.ends

@@ -138,6 +138,23 @@ def test_a_lost_row_is_anchored_again_and_the_dots_guard_against_doubles(cloud: 
     assert cloud.row().last == 3
 
 
+def test_an_older_row_than_its_writer_was_told_is_a_lost_one(cloud: Cloud) -> None:
+    """A cut-off worker's late row was the last word when its owner ended, and the newer one is compacted away."""
+    cloud.merge_value(sent(cloud, 1))
+    cloud.fly()
+    late = dict(cloud.rows)
+    for seq in (2, 3):
+        cloud.merge_value(sent(cloud, seq))
+    cloud.fly()
+    cloud.rows.clear()
+    cloud.rows.update(late)
+    cloud.new_life()
+    cloud.merge_value(sent(cloud, 4, floor=4))
+    cloud.fly()
+    assert cloud.value(stock(), "on_hand") == 4
+    assert cloud.row().last == 4 and [entry.number for entry in cloud.row().entries] == [4]
+
+
 def test_below_the_row_the_dots_tell(cloud: Cloud) -> None:
     old = sent(cloud, 1)
     cloud.merge_value(old)
