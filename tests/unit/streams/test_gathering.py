@@ -101,7 +101,7 @@ class Rig:
             timestamp_type=LOG_APPEND_TIME,
         )
         event = SimpleNamespace(message=message, ack=lambda: None)
-        self.pump.process(event, self.pump.admit(message))
+        self.pump.process(event, self.pump.admitting.admit(message))
 
     async def landed(self) -> None:
         """Wait until all that was merged is acknowledged."""
