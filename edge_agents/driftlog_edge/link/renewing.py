@@ -111,6 +111,7 @@ class Renewing:
         if span is None:
             known = renewal.known(space, partition, [])
         else:
+            await self._read_to_the_end(topics.state_topic(space), partition)  # what the row has forgotten they tell
             known = await asyncio.get_running_loop().run_in_executor(self._threads, self._learn, space, partition, span)
             if renewal.unknown(space, partition) != span or not renewal.over(space, partition):
                 raise NotYet("more was written in this folder's name meanwhile")

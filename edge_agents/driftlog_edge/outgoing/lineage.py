@@ -3,7 +3,8 @@
 A row names the head of the chain by its digest, and every batch names its predecessor. So whoever has the head and the records of the op topic
 walks back from one to the next and knows what the chain holds: neither what was refused on the way nor what a stranger wrote is in it.
 A command that stands there several times was put off or refused before it came again, so the newest tells: of the older ones the
-row has forgotten what became of them. The walk ends at a batch that this folder itself knows to be in the chain, or at the first one.
+row has forgotten what became of them. It may have forgotten that of the newest, too (`Sent.told`), for it tells no more than its own replica asks for.
+The walk ends at a batch that this folder itself knows to be in the chain, or at the first one.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> 
         for command in batch.commands:
             outcome = verdicts.get((batch.number, command.id)) or CommandOutcome(command.id, Verdict.ACCEPTED)
             if command.id not in met and outcome.verdict is not Verdict.DEFERRED:  # of that nothing was seen
-                found[command.id] = Sent(command, outcome, batch.number)
+                found[command.id] = Sent(command, outcome, batch.number, told=batch.number >= row.floor)
             met.add(command.id)
         if batch.number == 1:
             return Lineage(found, True)

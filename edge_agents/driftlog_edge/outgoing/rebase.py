@@ -3,7 +3,8 @@
 It is done in steps, some documents each with all that changes them (see `store/handover`): a queue of weeks would hold up the loop for seconds.
 
 The old life is over for everybody, so what its chain holds is final, and decided: by our own batches, or by those of whoever else spoke in
-its name, command by command. Every other command is *rebased*: the same intent under the new life, with the same id and clock. It names the
+its name, command by command. Where the row has forgotten a verdict the states tell: of what was put off nobody has seen a dot.
+Every other command is *rebased*: the same intent under the new life, with the same id and clock. It names the
 life under which it was first written, its root; another copy of this folder may bring it too, and by that the cloud counts it once.
 What its writer had seen stays what it was, so
 a price that was set against an old price meets a newer one as a conflict, not as a silent win: the old life's own dots, which a
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
+from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, covers, epoch_of
 from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
@@ -40,7 +41,7 @@ from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import Command, DocumentOp, Verdict
+from driftlog_schemas.messages import Command, CommandOutcome, DocumentOp, Verdict
 
 FORGOTTEN = "forgotten"
 UNDECLARED = "undeclared"
@@ -90,12 +91,27 @@ class Rebase:
                 yield Rebased(life, self._outbox.unsealed_again(batch))
         step = Rebased(life)
         for number, sent in enumerate(known.commands.values(), 1):
-            if entry_of(self._journal, sent.command.id) is not None:
-                step.writes.update(self._handovers.held(space, partition, chain.replica, sent))
+            found = None if entry_of(self._journal, sent.command.id) is None else self._decided(sent)
+            if found is not None:
+                step.writes.update(self._handovers.held(space, partition, chain.replica, found))
             if number % AT_ONCE == 0:
                 yield step
                 step = Rebased(life)
         yield step
+
+    def _decided(self, sent: Sent) -> Sent | None:
+        """With what became of it, which the states show where the row has forgotten it; None where it was put off."""
+        if sent.told:
+            return sent
+        unknown = False
+        for document, op in sent.command.ops:
+            vector = self._views.confirmed_vector(document)
+            if vector is not None and covers(vector, op.replica, op.seq):
+                return sent
+            unknown |= vector is None or vector.get(PAST, 0) > (op.context or {}).get(PAST, 0)
+        reason = "the cloud no longer tells what became of it, nor does what was merged"
+        lost = CommandOutcome(sent.command.id, Verdict.DEFERRED, MAYBE_COUNTED, reason)
+        return sent._replace(outcome=lost) if unknown else None
 
     def begun(self, space: str, partition: int, *, complete: bool, wall_ms: int) -> Rebased:
         """The new life begins: what is written from now on is written under its name."""
@@ -212,12 +228,15 @@ class _Work:
             documents = {document_key(document) for document, _ in command.ops}
             self.documents |= documents
             found = self._handovers.of(self._space, self._partition, command.id)
+            lost: tuple[str, str] | None = None
+            if found is not None and found.outcome.verdict is Verdict.DEFERRED:
+                lost, found = (found.outcome.code, found.outcome.reason), None
             if found is None or found.command.ops != command.ops:
                 for document, op in command.ops:
                     self._first.setdefault(document_key(document), op.seq)
             if found is not None:
                 self._settle(lsn, command, documents, found)
-            elif why := self._objection(command):
+            elif why := lost or self._objection(command):
                 self._forget(lsn, documents)
                 self._say(command.id, lsn, Status.REVIEW, *why)
                 review.append((lsn, command))
@@ -291,7 +310,7 @@ class _Work:
         return op._replace(context=context, unsure=op.seq - 1)
 
     def _settle(self, lsn: int, command: Command, documents: set[bytes], sent: Sent) -> None:
-        theirs, outcome, number = sent
+        theirs, outcome, number, _ = sent
         if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
             self._run_again(lsn, command, documents, same=theirs.ops == command.ops)
             return

@@ -41,6 +41,8 @@ class Sent(NamedTuple):
     command: Command
     outcome: CommandOutcome
     number: int
+    told: bool = True
+    """Does the row still tell its verdict? If not it may have been put off, with nothing of it seen."""
 
 
 @dataclass(frozen=True, slots=True)

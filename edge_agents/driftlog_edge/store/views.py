@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from driftlog_crdt import DOCUMENT, AlgebraError, DocumentState, EverybodyBut, Op, Outcome, deletion, epoch_of
+from driftlog_crdt import DOCUMENT, AlgebraError, DocumentState, EverybodyBut, Op, Outcome, Vector, deletion, epoch_of
 from driftlog_edge.errors import Deleted, NotFound, NotReadable
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store.backlog import Backlog
@@ -17,7 +17,7 @@ from driftlog_edge.store.command_log import logged
 from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.pending import Fate, Mark, marks_of
-from driftlog_schemas.contract import AppContract, CollectionContract, Json
+from driftlog_schemas.contract import AppContract, CollectionContract, Json, Undeclared
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Command
@@ -118,6 +118,17 @@ class Views:
         if raw is None:
             return collection.document.new(), 0
         return self._codecs[collection.name].decode(raw), len(raw)
+
+    def confirmed_vector(self, document: DocumentId) -> Vector | None:
+        """What the cloud has merged into a document; None where this release cannot read that."""
+        try:
+            row = self.generations.key(self._journal, document)
+            raw = self._journal.get(Family.CONFIRMED, row)
+            if self._journal.get(Family.UNREAD, row) is not None:
+                return None
+            return {} if raw is None else _decoded(self._codecs[document.collection], document, raw).vector
+        except (Undeclared, NotReadable):
+            return None
 
     def command(self, lsn: int) -> Command:
         """A command of the op log."""

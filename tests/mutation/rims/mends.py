@@ -16,6 +16,7 @@ BUILT = ("tests/unit/streams/test_built_on_refused.py",)
 TAKEN = ("tests/unit/streams/test_taken.py",)
 HANDOVER = ("tests/unit/edge/test_handover.py",)
 RENEWAL = ("tests/unit/edge/test_renewal.py",)
+FORGOTTEN = ("tests/unit/edge/test_forgotten_verdicts.py",)
 ACCESS = ("tests/unit/edge/test_closed_api.py",)
 AGES = ("tests/unit/edge/test_freshness.py",)
 SCOPES = ("tests/unit/edge/test_scopes.py",)
@@ -131,6 +132,20 @@ MENDS: tuple[Mistake, ...] = (
         "step.writes.update(self._handovers.held(",
         "str(self._handovers.held(",
         RENEWAL,
+    ),
+    Mistake(
+        "handover: what another copy was told had been put off passes for accepted",
+        f"{EDGE}/outgoing/lineage.py",
+        "told=batch.number >= row.floor",
+        "told=True",
+        FORGOTTEN,
+    ),
+    Mistake(
+        "renewal: the states are asked for a forgotten verdict before they are read",
+        f"{EDGE}/link/renewing.py",
+        "await self._read_to_the_end(topics.state_topic(space), partition)",
+        "pass",
+        FORGOTTEN,
     ),
     Mistake(
         "handover: batches are sealed before all have come along",
