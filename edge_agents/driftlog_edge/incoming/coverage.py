@@ -1,6 +1,6 @@
 """What a confirmed state says of this replica's own pending ops.
 
-A pending entry goes when the state has seen its last dot; its command has left the backlog when it is decided too and no entry of it is left. A state may
+A pending entry goes when the state has seen its last dot, or was read past the record that decided it (its document was purged since); its command has left the backlog when it is decided too and no entry of it is left. A state may
 also hold a dot of ours which this folder never made: then somebody else speaks in its name.
 """
 
@@ -26,13 +26,13 @@ class Coverage:
         self._lives = lives
 
     def drop_covered(
-        self, key: bytes, vector: Vector, writes: dict[Place, bytes | None], dropped: dict[int, None]
+        self, key: bytes, vector: Vector, group: int, writes: dict[Place, bytes | None], dropped: dict[int, None]
     ) -> int:
-        """Pending entries of a document that its state covers go. Returns the highest own seq known to have been made there."""
+        """Pending entries of a document that its state, read up to this group, covers go. Returns the highest own seq known to have been made there."""
         highest = 0
         for mark in marks_of(self._journal, key):
             highest = mark.seq
-            if vector.get(mark.replica, 0) < mark.seq:
+            if vector.get(mark.replica, 0) < mark.seq and not mark.shown_by(group):
                 break
             writes[Family.PENDING, keys.pending_key(key, mark.lsn)] = None
             if mark.fate is not Fate.UNKNOWN and not self.elsewhere(key, mark.lsn, writes):

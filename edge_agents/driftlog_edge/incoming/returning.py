@@ -139,7 +139,8 @@ class Returns:
 
     def _settle(self, space: str, partition: int) -> Iterator[Pulled]:
         """Pending entries that the new rows cover go, and those that were decided before the change and are not in them."""
-        now = serving(self._journal, space, partition)
+        now, topic = serving(self._journal, space, partition), topics.state_topic(space)
+        group = cursor_of(self._journal, topic, partition).group
         after = b""
         while True:
             documents: dict[bytes, None] = {}
@@ -153,7 +154,7 @@ class Returns:
             for key in documents:
                 vector = self._states.vector(key, space, partition)
                 if vector is not None:
-                    self._states.coverage.drop_covered(key, vector, writes, dropped)
+                    self._states.coverage.drop_covered(key, vector, group, writes, dropped)
                     self._drop_gone(key, now, writes, dropped)
             if writes:
                 changed = tuple(parse_document_key(key) for key in documents)

@@ -54,9 +54,13 @@ class _Landing:
     tally: Tally
     writes: dict[Place, bytes | None] = field(default_factory=dict)
     latest: dict[bytes, DocumentState | None] = field(default_factory=dict)
+    groups: dict[bytes, int] = field(default_factory=dict)
+    """The group of the newest record of a document."""
     held: dict[bytes, int] = field(default_factory=dict)
     """The highest own seq in what was confirmed before"""
     changed: dict[bytes, DocumentId] = field(default_factory=dict)
+    dropped: dict[int, None] = field(default_factory=dict)
+    """lsns that are done"""
     unreadable: int = 0
     outlived: bool = False
     """Was a document purged on which changes of ours are pending?"""
@@ -182,16 +186,19 @@ class States:
     ) -> None:
         """A state, or a purge, that can be read."""
         key, row, value = record.key, landing.row(record.key), record.value
+        group = landing.groups[key] = groups.parse(record.headers).number
         if (Family.UNREAD, row) in landing.writes or self._journal.get(Family.UNREAD, row) is not None:
             landing.writes[Family.UNREAD, row] = None  # the topic's newer word can be read
             landing.changed[key] = document
         before = self._before(key, codec, landing)
         if incoming is None:
             if before is None or not self._purges(record, codec, before, landing):
+                if before is None and not landing.fresh:  # it came and went between two looks
+                    self.coverage.drop_covered(key, {}, group, landing.writes, landing.dropped)
                 return
         else:
             if before is not None and epoch_of(incoming.vector) > epoch_of(before.vector):
-                landing.outlived |= self._waits(key, landing)
+                landing.outlived |= self._waits(key, group, landing)
             if before is not None and not dominates(incoming.vector, before.vector):
                 incoming = codec.collection.document.join(before, incoming)
                 value = codec.encode(document, incoming)
@@ -223,26 +230,27 @@ class States:
     def _purges(self, record: Record, codec: StateCodec, before: DocumentState, landing: _Landing) -> bool:
         """Does a record without a value take the document from here? What we have pending on it is written anew then."""
         if _by_worker(record) and codec.collection.document.deleted(before):
-            landing.outlived |= self._waits(record.key, landing)
+            landing.outlived |= self._waits(record.key, landing.groups[record.key], landing)
             return True
         log.warning("a purge that cannot be one is passed over", offset=record.offset)
         return False
 
-    def _waits(self, key: bytes, landing: _Landing) -> bool:
-        """Are changes of ours pending on a document that readers see?"""
-        return not landing.fresh and next(iter(marks_of(self._journal, key)), None) is not None
+    def _waits(self, key: bytes, group: int, landing: _Landing) -> bool:
+        """Are changes of ours pending on a document that readers see, which went by this group? What was decided before it went along."""
+        return not landing.fresh and any(not mark.shown_by(group) for mark in marks_of(self._journal, key))
 
     def _own(self, landing: _Landing) -> tuple[tuple[int, ...], bool]:
         """What the states say of our own dots: lsns that are done, and whether somebody else makes such dots."""
-        dropped: dict[int, None] = {}
+        dropped = landing.dropped
         forked = False
         for key, state in landing.latest.items():
-            if state is None:
-                continue
+            vector = {} if state is None else state.vector
             if landing.fresh:  # readers still see the old rows, with what is pending over them
                 highest = self.coverage.highest_made(key)
             else:
-                highest = self.coverage.drop_covered(key, state.vector, landing.writes, dropped)
+                highest = self.coverage.drop_covered(key, vector, landing.groups[key], landing.writes, dropped)
+            if state is None:
+                continue
             # A document that was not held tells nothing of who made its dots.
             if key in landing.held:
                 known = max(highest, landing.held[key])

@@ -22,7 +22,8 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
 from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
 from driftlog_edge.store.cursors import cursor_of
-from driftlog_edge.store.generations import begun, coming
+from driftlog_edge.store.decisions import Decision, decision
+from driftlog_edge.store.generations import begun
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import ended, left_in
 from driftlog_edge.store.lives import AWAY, ENDED, FORKED, PURGED, RETIRED, TAKEN_FULL, Chain
@@ -122,7 +123,7 @@ class Verdicts:
                 found, chain, batch = Answered(*place), self._lives.chain(*place), self._sealed.get(*place, number)
                 if row.replica != chain.replica or batch is None:
                     return
-                self._settle(batch, some, named, found)
+                self._settle(batch, some, named, entry.offset, found)
                 if not left and number > chain.settled:
                     after = replace(chain, settled=number, settled_head=batch.digest, offset=entry.offset)
                     found.writes.update(self._lives.written(row.space, row.partition, after))
@@ -147,7 +148,7 @@ class Verdicts:
     def _left(self, row: ChainRow, found: Answered) -> None:
         """The row of a life that is over: what was parked in its chain may have come to its end."""
         entries = {entry.number: entry for entry in row.entries}
-        generation = coming(self._journal, row.space, row.partition)
+        unparked = decision(self._journal, row.space, row.partition, -1)
         for left in list(left_in(self._journal, row.space, row.partition, row.replica)):
             entry, command = entries.get(left.number), logged(self._journal, left.lsn).command
             if left.number > row.last:
@@ -160,7 +161,7 @@ class Verdicts:
             if outcome.verdict is Verdict.DEFERRED:
                 self._given_back(command, left.lsn, outcome, found)
             else:
-                self._decide(command, left.lsn, outcome, generation, found)
+                self._decide(command, left.lsn, outcome, unparked, found)
 
     def _given_back(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
         """Nothing of it was seen, and the life whose dots it has sends nothing any more: a person decides."""
@@ -209,13 +210,15 @@ class Verdicts:
         batch: Open,
         commands: Iterable[tuple[int, Command]],
         named: Mapping[str, CommandOutcome],
+        offset: int,
         found: Answered,
     ) -> None:
         """These commands of a batch get their verdicts: the named ones theirs, all others are accepted."""
         gone: set[int] = set()
         deferred: list[int] = []
         why = ""
-        generation = coming(self._journal, batch.space, batch.partition)
+        plain = decision(self._journal, batch.space, batch.partition, offset)
+        unparked = plain._replace(offset=-1)  # by a later record than that of its batch
         for lsn, command in commands:
             outcome = named.get(command.id) or CommandOutcome(command.id, Verdict.ACCEPTED)
             if outcome.verdict is Verdict.PARKED:
@@ -227,7 +230,7 @@ class Verdicts:
                 why = why or f"{outcome.code}: {outcome.reason}"
                 self._say(command, lsn, Status.PENDING, outcome, found)
             else:
-                self._decide(command, lsn, outcome, generation, found)
+                self._decide(command, lsn, outcome, unparked if self._was_parked(command) else plain, found)
         if deferred:
             found.deferred = why
             found.writes.update(self._outbox.defer(batch.space, batch.partition, deferred))
@@ -244,7 +247,11 @@ class Verdicts:
             return zip(batch.lsns, whole.commands, strict=True)
         return ((lsn, logged(self._journal, lsn).command) for lsn in batch.lsns)
 
-    def _decide(self, command: Command, lsn: int, outcome: CommandOutcome, generation: int, found: Answered) -> None:
+    def _was_parked(self, command: Command) -> bool:
+        entry = entry_of(self._journal, command.id)
+        return entry is not None and entry.status is Status.PARKED
+
+    def _decide(self, command: Command, lsn: int, outcome: CommandOutcome, decided: Decision, found: Answered) -> None:
         refused = outcome.verdict is Verdict.REJECTED
         if refused and outcome.code in RUN_AGAIN:
             found.again = True
@@ -259,7 +266,7 @@ class Verdicts:
             self._drop(documents, lsn, found)
             return
         fate = Fate.REFUSED if outcome.code == REPEATED else _FATES[outcome.verdict]
-        if not self._mark(found, documents, lsn, fate, generation) and lsn in self._backlog:
+        if not self._mark(found, documents, lsn, fate, decided) and lsn in self._backlog:
             found.dropped.append(lsn)
 
     def _drop(self, documents: Iterable[bytes], lsn: int, found: Answered) -> None:
@@ -268,15 +275,15 @@ class Verdicts:
         if lsn in self._backlog:  # else the state had come before the verdict, and has all of it
             found.dropped.append(lsn)
 
-    def _mark(self, found: Answered, documents: Iterable[bytes], lsn: int, fate: Fate, generation: int) -> bool:
+    def _mark(self, found: Answered, documents: Iterable[bytes], lsn: int, fate: Fate, decided: Decision) -> bool:
         """Keep a decision beside the pending entries of a command; is there one left?"""
         some = False
         for key in documents:
             mark = mark_of(self._journal, key, lsn)
             if mark is not None:
-                some = True
-                decided = mark._replace(fate=fate, generation=generation)
-                found.writes[Family.PENDING, keys.pending_key(key, lsn)] = decided.encode()
+                waiting = decided.mark(self._journal, key, mark, fate)
+                some |= waiting is not None
+                found.writes[Family.PENDING, keys.pending_key(key, lsn)] = waiting and waiting.encode()
         return some
 
     def _say(self, command: Command, lsn: int, status: Status, outcome: CommandOutcome, found: Answered) -> None:

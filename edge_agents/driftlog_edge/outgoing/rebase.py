@@ -30,7 +30,7 @@ from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Logged, Status, encode_logged, entry_of, logged, logged_size
 from driftlog_edge.store.cursors import cursor_of
-from driftlog_edge.store.generations import coming
+from driftlog_edge.store.decisions import decision
 from driftlog_edge.store.handover import Handover, Handovers, Rest, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, ended, leaving, left_in
@@ -113,10 +113,10 @@ class Rebase:
         lost = CommandOutcome(sent.command.id, Verdict.DEFERRED, MAYBE_COUNTED, reason)
         return sent._replace(outcome=lost) if unknown else None
 
-    def begun(self, space: str, partition: int, *, complete: bool, wall_ms: int) -> Rebased:
-        """The new life begins: what is written from now on is written under its name."""
+    def begun(self, space: str, partition: int, *, complete: bool, offset: int, wall_ms: int) -> Rebased:
+        """The new life begins: what is written from now on is written under its name. `offset` is that of the old chain's newest batch."""
         chain, succession = self._lives.chain(space, partition), self._successions.get(space, partition)
-        work = self._work(space, partition, Handover(chain.replica, chain.fork, self._last_lsn(), complete))
+        work = self._work(space, partition, Handover(chain.replica, chain.fork, self._last_lsn(), complete, offset))
         parked = list(self._outbox.sealed.of(space, partition))
         review = 0
         if chain.fork == MADE_ANEW:  # nobody can tell whether the cloud still has what was parked there
@@ -203,7 +203,6 @@ class _Work:
         self._space, self._partition = space, partition
         self.handover = handover
         self._old = handover.old
-        self._generation = coming(journal, space, partition)
         self._read = cursor_of(journal, topics.state_topic(space), partition).group
         """What the new life has read: its contexts name what is there now."""
         self._handovers = handovers
@@ -253,9 +252,8 @@ class _Work:
         left = [Left(self._old, number, lsn) for lsn in lsns]
         self.writes.update(leaving(self._space, self._partition, left))
         for lsn in lsns:
-            self._take(
-                lsn, {document_key(document) for document, _ in logged(self._journal, lsn).command.ops}, Fate.TAKEN
-            )
+            documents = {document_key(document) for document, _ in logged(self._journal, lsn).command.ops}
+            self._take(lsn, documents, Fate.TAKEN, -1)
 
     def given_up(self, lsns: Iterable[int]) -> list[tuple[int, Command]]:
         """Parked in a cloud that is another one now, these and what earlier lives have left: for a person to decide."""
@@ -320,7 +318,8 @@ class _Work:
         if theirs.ops != command.ops:  # asked again under its id after the copy: that attempt never was
             self._forget(lsn, documents)
             return
-        self._take(lsn, documents, Fate.REFUSED if outcome.verdict is Verdict.REJECTED else Fate.TAKEN)
+        fate = Fate.REFUSED if outcome.verdict is Verdict.REJECTED else Fate.TAKEN
+        self._take(lsn, documents, fate, -1 if outcome.verdict is Verdict.PARKED else self.handover.offset)
 
     def _run_again(self, lsn: int, command: Command, documents: set[bytes], *, same: bool) -> None:
         """What the cloud has refused under these dots comes again under others, as if this folder had sent it."""
@@ -328,27 +327,25 @@ class _Work:
         if entry is not None and entry.lsn == lsn:
             self.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
         if same:
-            self._take(lsn, documents, Fate.REFUSED)
+            self._take(lsn, documents, Fate.REFUSED, self.handover.offset)
         else:
             self._forget(lsn, documents)
 
-    def _take(self, lsn: int, documents: Iterable[bytes], fate: Fate) -> None:
-        """The chain has it: its dots stay as they are until the confirmed state covers them.
+    def _take(self, lsn: int, documents: Iterable[bytes], fate: Fate, offset: int) -> None:
+        """The chain has it, by this record of the op topic at the latest: its dots stay as they are until the confirmed state covers them.
 
-        It may do so already: when another copy of this folder, under the same life, was faster than our own entry here was written.
+        It may do so already: when another copy of this folder, under the same life, was faster than our own entry here was written. And it
+        never will where the document was purged since.
         """
         left = False
+        decided = decision(self._journal, self._space, self._partition, offset)
         for key in documents:
             mark = mark_of(self._journal, key, lsn)
             if mark is None:
                 continue
-            if self._covered(key, mark):
-                self.writes[Family.PENDING, keys.pending_key(key, lsn)] = None
-            else:
-                left = True
-                self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark._replace(
-                    fate=fate, generation=self._generation
-                ).encode()
+            waiting = None if self._covered(key, mark) else decided.mark(self._journal, key, mark, fate)
+            left |= waiting is not None
+            self.writes[Family.PENDING, keys.pending_key(key, lsn)] = waiting and waiting.encode()
         if not left:
             self.done.append(lsn)
 

@@ -25,7 +25,7 @@ from driftlog_edge.ports import Clock, Family, Place, Sealed
 from driftlog_edge.store import keys
 from driftlog_edge.store.generations import return_of
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.lives import OTHER_DEVICE
+from driftlog_edge.store.lives import MADE_ANEW, OTHER_DEVICE
 from driftlog_edge.store.succession import FIRST, Succession, Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
@@ -140,7 +140,11 @@ class Renewal:
     def begun(self, space: str, partition: int, known: Lineage) -> Rebased:
         """The new life begins. To be staged while the old one is `over`."""
         self._shipper.forget(space, partition)
-        return self._rebase.begun(space, partition, complete=known.complete, wall_ms=self._clock.wall_ms())
+        row, anew = self._row(space, partition), self._lives.chain(space, partition).fork == MADE_ANEW
+        offset = -1 if row is None or anew else row.offset
+        return self._rebase.begun(
+            space, partition, complete=known.complete, offset=offset, wall_ms=self._clock.wall_ms()
+        )
 
     def survey(self, space: str, partition: int) -> Iterator[None]:
         """Find out what has not come along, if that is not known, as after a start or a failed write; others may run between."""

@@ -56,6 +56,8 @@ class Handover:
     """The highest lsn that was written under it."""
     complete: bool
     """Is all known that its chain holds?"""
+    offset: int = -1
+    """Of the newest batch that its chain holds; -1 where nobody knows, and in what the release before has begun."""
 
 
 @dataclass(slots=True)

@@ -79,7 +79,7 @@ class Cloud:
         self.batches.append(batch)
         for life in batch.ends:
             self._end(life, batch, offset)
-        outcomes = self._outcomes(batch)
+        outcomes = self._outcomes(batch, offset)
         kept = () if row is None else row.entries
         entries = (*kept, ChainEntry(batch.number, digest[:8], offset, outcomes))
         return self.publish_row(
@@ -109,7 +109,7 @@ class Cloud:
         log.append(Record(len(log), sealed.key, sealed.value, (), EPOCH_MS))
         return len(log) - 1
 
-    def _outcomes(self, batch: Batch) -> tuple[CommandOutcome, ...]:
+    def _outcomes(self, batch: Batch, offset: int) -> tuple[CommandOutcome, ...]:
         touched: dict[DocumentId, None] = {}
         outcomes = []
         for command in batch.commands:
@@ -130,7 +130,7 @@ class Cloud:
             elif repeated:
                 outcomes.append(CommandOutcome(command.id, Verdict.ACCEPTED, "repeated"))
         if touched:
-            self.publish_group(batch.space, batch.partition, touched, number=len(self.batches))
+            self.publish_group(batch.space, batch.partition, touched, number=offset)
         return tuple(outcomes)
 
     def release(self, replica: str, command: Command, outcome: CommandOutcome) -> ChainRow:
@@ -140,7 +140,7 @@ class Cloud:
             for op in command.ops:
                 self._apply(op, rejected=outcome.verdict is Verdict.REJECTED)
             documents = dict.fromkeys(op.document for op in command.ops)
-            self.publish_group(row.space, row.partition, documents, number=len(self.batches) + 1)
+            self.publish_group(row.space, row.partition, documents, number=self._elsewhere(row.space, row.partition))
         told = () if outcome.verdict is Verdict.ACCEPTED else (outcome,)
         entries = tuple(
             replace(entry, outcomes=tuple(o for o in entry.outcomes if o.command_id != command.id) + told)
@@ -164,19 +164,22 @@ class Cloud:
         state = self.states.setdefault(document, rules.new())
         rules.apply(state, rules.prepare(state, replica, EPOCH_MS << 16, field, kind, value))
         space = COLLECTIONS[document.collection].space
-        self.publish_group(space, partition_of_space(space, document.scope), [document], number=10_000)
+        partition = partition_of_space(space, document.scope)
+        self.publish_group(space, partition, [document], number=self._elsewhere(space, partition))
 
     def purge(self, document: DocumentId, headers: Sequence[tuple[str, bytes]] | None = None) -> Record:
         """The document's record becomes null; in a worker's group unless other headers are given."""
         space = COLLECTIONS[document.collection].space
+        partition = partition_of_space(space, document.scope)
         self.states.pop(document)
-        return self.publish(
-            topics.state_topic(space),
-            partition_of_space(space, document.scope),
-            document_key(document),
-            None,
-            groups.headers(20_000, last=True) if headers is None else headers,
-        )
+        headers = groups.headers(self._elsewhere(space, partition), last=True) if headers is None else headers
+        return self.publish(topics.state_topic(space), partition, document_key(document), None, headers)
+
+    def _elsewhere(self, space: str, partition: int) -> int:
+        """The offset of a record of somebody else in the op topic, of no concern here but that a group is numbered by it."""
+        log = self.topics.setdefault((topics.ops_topic(space), partition), [])
+        log.append(Record(len(log), b"office", b"", (), EPOCH_MS))
+        return len(log) - 1
 
     def publish_group(self, space: str, partition: int, documents: Iterable[DocumentId], number: int) -> list[Record]:
         """The states of these documents, as one group."""

@@ -41,11 +41,9 @@ def test_what_waits_is_listed_oldest_first_whatever_was_merged_between(
         replica.do("receive", f"c{number}", store="s1" if number % 2 else "s2", sku="tea", qty=1)
     (sealed,) = replica.ship()
     cloud.merge(sealed)
-    for (topic, partition), records in cloud.topics.items():
-        if topic == "retail.state":
-            replica.pull_states([r for r in records if r.key == b"Stock/s1/tea"], partition)
-        elif topic == "retail.receipts":
-            replica.pull_receipts(records, partition)
+    replica.pull_receipts(cloud.of("retail.receipts", sealed.partition), sealed.partition)
+    states = cloud.of("retail.state", sealed.partition)
+    replica.pull_states([state for state in states if state.key == b"Stock/s1/tea"], sealed.partition)
 
     waiting = ["c0", "c2", "c4"]
     assert names(log.pending(10)) == waiting

@@ -236,6 +236,56 @@ def test_a_purge_takes_nothing_that_is_not_deleted(replica: Replica, cloud: Clou
     assert replica.on_hand("tea") == 7
 
 
+@pytest.mark.parametrize("row_first", [True, False])
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_change_that_came_and_went_unseen_waits_for_nothing(
+    replica: Replica, cloud: Cloud, row_first: bool, anew: bool
+) -> None:
+    """Accepted, deleted with its document and purged: compaction has left nothing that would cover its dot."""
+    replica.do("receive", "c", store="s1", sku="tea", qty=5)
+    (sealed,) = replica.ship()
+    cloud.merge(sealed)
+    cloud.write(TEA, DOCUMENT, DELETE, None)
+    cloud.purge(TEA)
+    if anew:
+        cloud.write(TEA, "on_hand", "increment", 2)
+    compacted = cloud.of("retail.state", S1)[-1:]
+
+    if row_first:
+        replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+        assert len(list(replica.store.scan(Family.PENDING, b""))) == 1, "its state may come"
+    replica.pull_states(compacted, S1)
+    if not row_first:
+        assert replica.on_hand("tea") == (7 if anew else 5), "it is shown while nothing is decided"
+        replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+
+    assert list(replica.store.scan(Family.PENDING, b"")) == []
+    assert (replica.entry("c").status, len(replica.views.backlog)) == (Status.MERGED, 0)
+    assert replica.lives.chain("retail", S1).fork == ""
+    if anew:
+        assert replica.on_hand("tea") == 2
+    else:
+        with pytest.raises(NotFound):
+            replica.on_hand("tea")
+
+
+def test_a_purge_takes_along_what_was_decided_before_it(replica: Replica, cloud: Cloud) -> None:
+    """Its tombstone was read from an older word of the topic, the change never."""
+    deleted(cloud)
+    older = cloud.of("retail.state", S1)[:2]
+    replica.pull_states(older, S1)
+    replica.do("receive", "c", store="s1", sku="tea", qty=5)
+    (sealed,) = replica.ship()
+    cloud.merge(sealed)
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    cloud.purge(TEA)
+
+    replica.pull_states(cloud.of("retail.state", S1)[-1:], S1)
+
+    assert list(replica.store.scan(Family.PENDING, b"")) == []
+    assert replica.lives.chain("retail", S1).fork == "", "nothing that is undecided was lost"
+
+
 def test_a_purge_under_changes_of_ours_costs_a_life_and_they_go_to_a_person(replica: Replica, cloud: Cloud) -> None:
     deleted(cloud)
     replica.pull_states(cloud.of("retail.state", S1), S1)

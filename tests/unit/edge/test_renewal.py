@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from driftlog_crdt import DELETE, DOCUMENT
+from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.lives import Chain
@@ -495,6 +498,28 @@ def test_names_that_were_forgotten_leave_the_contexts_and_what_takes_away_goes_t
     (batch,) = [decode_body(BatchCodec(FixedIds()).open(sealed.value).body) for sealed in replica.ship()]
     ((_, op),) = [pair for command in batch.commands for pair in command.ops]
     assert "office.1" not in (op.context or {}) and op.kind == "set"
+
+
+def test_what_the_old_chain_holds_and_was_purged_since_waits_for_nothing(folders: Folders, cloud: Cloud) -> None:
+    """An older copy of the folder brings a command that has been merged, deleted with its document and purged."""
+    first = folders.open("a")
+    receive(first, "settled", 1)
+    settle(first, cloud)
+    receive(first, "gone", 10)
+    folders.copy("a", "backup")
+    first = folders.open("a")
+    receive(first, "another", 100)
+    settle(first, cloud)
+    cloud.write(TEA, DOCUMENT, DELETE, None)
+    cloud.purge(TEA)
+
+    restored = folders.open("backup")
+    receive(restored, "later", 1000)
+    settle(restored, cloud)
+
+    left = [keys.parse_lsn(key) for key, _ in restored.store.scan(Family.PENDING, b"")]
+    assert left == [] and len(restored.views.backlog) == 0
+    assert restored.entry("gone").status is Status.MERGED
 
 
 def test_a_change_of_a_purged_document_runs_again_under_a_new_life(folders: Folders, cloud: Cloud) -> None:

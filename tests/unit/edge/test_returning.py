@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from driftlog_crdt import DELETE, DOCUMENT
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import NotFound
 from driftlog_edge.incoming.landmarks import AWAY
@@ -53,6 +54,10 @@ def made_anew(cloud: Cloud, *topics: str, life: str = "second") -> None:
 
 def rows(replica: Replica) -> list[bytes]:
     return [key for key, _ in replica.store.scan(Family.CONFIRMED, b"")]
+
+
+def pending(replica: Replica) -> list[bytes]:
+    return [key for key, _ in replica.store.scan(Family.PENDING, b"")]
 
 
 def look(replica: Replica, cloud: Cloud, *, away: bool = False) -> bool:
@@ -273,6 +278,25 @@ def test_what_is_decided_during_a_return_waits_for_its_state(replica: Replica, c
     )
     read(replica, cloud)
     assert (replica.on_hand("tea"), len(replica.views.backlog)) == (10, 0)
+
+
+def test_what_is_decided_during_a_return_and_was_purged_since_is_gone(replica: Replica, cloud: Cloud) -> None:
+    """An older copy of the folder: its command is in the log, and the document has been deleted, purged and begun anew since."""
+    look(replica, cloud)
+    replica.do("receive", "purged since", store="s1", sku="tea", qty=10)
+    (sealed,) = replica.ship()
+    cloud.merge(sealed)
+    cloud.write(TEA, DOCUMENT, DELETE, None)
+    cloud.purge(TEA)
+    cloud.write(TEA, "on_hand", "increment", 3)
+    replica.journal.stage(
+        replica.puller.returns.begin("retail", S1, "first", AWAY, replica.clock.ms, anew=False), sync=True
+    )
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    assert len(pending(replica)) == 1, "readers still have the older rows"
+    read(replica, cloud)
+    tidy(replica)
+    assert (replica.on_hand("tea"), len(replica.views.backlog), pending(replica)) == (3, 0, [])
 
 
 def test_dots_that_a_topic_made_anew_lacks_are_never_used_again(replica: Replica, cloud: Cloud) -> None:
