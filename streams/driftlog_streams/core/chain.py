@@ -159,9 +159,16 @@ def ended(row: ChainRow | None, replica: str, link: Link) -> ChainRow:
 
 
 def noticed(row: ChainRow | None, link: Link, code: str, reason: str) -> ChainRow:
-    """The row with a word on a batch that was not taken; one that knows no head if there was none."""
+    """The row with a word on a batch that was not taken; one that knows no head if there was none.
+
+    That the next batch came from somebody who was away for too long is not talked over by what follows it, which is early for ever: a writer
+    with several under way would never hear of it.
+    """
     if row is None:
         row = _unknown(link.batch.replica, link, max(link.batch.floor, 1) - 1)
+    before = row.notice
+    if code == Fit.EARLY.value and before is not None and before.code == Fit.AWAY.value:
+        return row
     return replace(row, notice=Notice(link.batch.number, link.digest[:SHORT_DIGEST_BYTES], link.offset, code, reason))
 
 

@@ -83,6 +83,21 @@ def test_who_had_not_read_up_to_the_floor_is_away_whatever_it_sends(cloud: Cloud
     assert cloud.verdicts()["enough"] == "accepted"
 
 
+def test_what_follows_on_one_who_is_away_does_not_talk_over_it(cloud: Cloud) -> None:
+    """A writer has several under way, and its row keeps one notice: it would hear for ever that the last of them is early."""
+    with_tombstone(cloud)
+    cloud.forget(2)
+    several = [
+        cloud.batch(command(f"late {number}", count(ledger(), 1, number, LATER)), replica=LATER, read=1)
+        for number in (1, 2, 3)
+    ]
+    for value in several:
+        cloud.merge_value(value)
+    cloud.fly()
+    found = cloud.row(LATER).notice
+    assert found is not None and (found.number, found.code) == (1, "away")
+
+
 def test_a_batch_that_only_ends_lives_is_never_away(cloud: Cloud) -> None:
     with_tombstone(cloud)
     cloud.forget(2)
