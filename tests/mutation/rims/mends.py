@@ -199,9 +199,23 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "renewal: what the confirmed state has already waits for a later one",
         f"{EDGE}/outgoing/rebase.py",
-        "if self._covered(key, mark):",
-        "if False:",
+        "None if self._covered(key, mark) else decided",
+        "decided",
         RENEWAL,
+    ),
+    Mistake(
+        "edge: what was decided and purged unseen waits for its state",
+        f"{EDGE}/store/pending.py",
+        "self.fate is not Fate.UNKNOWN and 0 <= self.offset <= group",
+        "False",
+        ("tests/unit/edge/test_puller.py", "tests/unit/edge/test_returning.py"),
+    ),
+    Mistake(
+        "worker: what is early talks over it that its writer is away",
+        f"{CORE}/chain.py",
+        "if code == Fit.EARLY.value and before is not None and before.code == Fit.AWAY.value:",
+        "if False:",
+        ("tests/unit/streams/test_forgetting.py",),
     ),
     Mistake(
         "lineage: an older batch tells where the newest put a command off",
