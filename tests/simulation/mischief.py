@@ -171,6 +171,8 @@ def late_record(world: World, topic: str) -> None:
     """
     scheduler, log = world.scheduler, world.log
     overwritten = [r for p in range(PARTITIONS) for r in _overwritten(log.history(topic, p))]
+    if world.retention_ms:  # whoever was cut off for longer is dead
+        overwritten = [r for r in overwritten if r.timestamp_ms >= scheduler.now - world.retention_ms]
     if not overwritten or world.network.healed:
         return
     old = scheduler.random.choice(overwritten)

@@ -129,3 +129,25 @@ PLANTED = (
     Variant("an edge drops rows", planted=(("driftlog_edge.incoming.puller.States", DropsRows),)),
     Variant("edge acks before the write", planted=(("driftlog_edge.assembly.Journal", AnswersBeforeTheWrite),)),
 )
+
+
+def keeps_what_was_purged(*_: Any) -> bool:
+    """Planted: an edge takes no record without a value for a purge."""
+    return False
+
+
+def hears_who_lags(*_: Any) -> bool:
+    """Planted: a batch is heard although its writer had not read up to the floor."""
+    return False
+
+
+PLANTED_IN_FORGETTING = (
+    Variant(
+        "an edge keeps what was purged",
+        planted=(("driftlog_edge.incoming.states.States._purges", keeps_what_was_purged),),
+    ),
+    Variant(
+        "who lags behind the floor is heard", planted=(("driftlog_streams.core.memory.Memory.lags", hears_who_lags),)
+    ),
+)
+"""What only a world that forgets can show (see `forgetting`)."""

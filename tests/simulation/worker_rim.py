@@ -190,7 +190,11 @@ class Changelog:
 
     def records(self, topic: str, partition: int, offsets: range) -> list[ChangelogRecord]:
         found = self._world.log.read(topic, partition, offsets.start, len(offsets))
-        return [ChangelogRecord(r.key or b"", r.value, r.offset, r.headers) for r in found if r.offset < offsets.stop]
+        return [
+            ChangelogRecord(r.key or b"", r.value, r.offset, r.headers, r.timestamp_ms)
+            for r in found
+            if r.offset < offsets.stop
+        ]
 
 
 class KafkaProducer:
@@ -360,17 +364,22 @@ class Host(WorkerHost):
         self._slot = process.name
         self.metrics = WorkerMetrics(SPACE.name)
         self._devices = devices
-        self._cloud = None
+        self._process = process
         self._recovery = Recovery(process)
         self._recovered = {}
         self._store = None
         self.health = Health()
         self._pulse = SimpleNamespace(check=lambda: None)  # type: ignore[assignment]  # a thawed process is ended by the node
         self._publisher = None
-        self._cloud = None
+        self._cloud = process.world.cloud
         self._runner = None
         self.pump = None
         self.app = SimpleNamespace(consumer=process.consumer)  # type: ignore[assignment]
+
+    def _forgetter(self, pump: Any, identity: Any, publisher: Any) -> Any:
+        from tests.simulation.forgetting import forgetter
+
+        return forgetter(self._process.world, self._process.changelog, self._devices, publisher, pump)
 
 
 def _message(record: LogRecord, generation: int) -> Any:

@@ -26,6 +26,7 @@ from driftlog_schemas.topics import (
     DEVICES,
     conflicts_topic,
     devices_topic,
+    heartbeats_topic,
     parked_topic,
     receipts_topic,
     space_topics,
@@ -99,7 +100,9 @@ class World:
         """So many changes an agent seals into a batch at most."""
         self.ids = FixedIds()
         self.rules = SpaceRules(SPACE, self.ids)
-        self.log = SimulatedLog(self.scheduler, [*space_topics(SPACE.name, PARTITIONS), devices_topic()])
+        self.log = SimulatedLog(
+            self.scheduler, [*space_topics(SPACE.name, PARTITIONS), devices_topic(), heartbeats_topic()]
+        )
         self.log.grown = self._grown
         self.network = Network(self.scheduler)
         self.loops: list[SimulatedLoop] = []
@@ -110,7 +113,10 @@ class World:
         """The latest that were written into texts and lists."""
         self.group = Group(self.scheduler, self.log)
         self.root = root_of(seed, "operator")
-        self.identities = {name: _identity(seed, name, self.root) for name in EDGES}
+        self.cloud: Identity | None = None
+        """The workers' own, where they let partitions forget (see `forgetting`)."""
+        self.retention_ms = 0
+        self.identities = {name: identity_of(seed, name, self.root) for name in EDGES}
         self.operator = Operator(self, self.root)
         self.workers = [WorkerNode(self, f"worker-{i}") for i in (1, 2)]
         self.edges = {name: EdgeNode(self, name, scopes) for name, scopes in EDGES.items()}
@@ -202,7 +208,7 @@ class World:
         history.trace_hash = self.scheduler.trace_hash
 
 
-def _identity(seed: int, name: str, root: RootKey) -> Identity:
+def identity_of(seed: int, name: str, root: RootKey) -> Identity:
     secret = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=32).digest()
     return Identity(name, "k1", Ed25519PrivateKey.from_private_bytes(secret), root.public)
 

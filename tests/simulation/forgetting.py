@@ -1,0 +1,200 @@
+"""Worlds that forget: production's forgetter beside production's host, with a retention of minutes, over the simulated log.
+
+They are judged by a replay alone: the core once more over the op log, without crash, rebalance or rim. What the read model and every
+edge show must be that, byte for byte. What the ops mean is not asked here (see `reference`): it knows of no purge.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from driftlog_schemas import topics
+from driftlog_schemas.batch_codec import decode_body
+from driftlog_schemas.devices import Device, DeviceKey, enrolled
+from driftlog_schemas.identity import CLOUD, DocumentId, parse_document_key
+from driftlog_schemas.state_codec import META, StateCodec, codecs_of
+from driftlog_streams.core.admission import admit
+from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.rights import FORGET
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.faust_driver.forgetter import Forgetter
+from driftlog_streams.reading.lately_heard import LatelyHeard
+from driftlog_streams.reading.past_reader import PastReader
+from tests.simulation.app import EDGES, PARTITIONS, SPACE, device_of_node
+from tests.simulation.history import History
+from tests.simulation.scheduler import EPOCH_MS
+from tests.simulation.variant import HONEST, Variant
+from tests.simulation.world import MINUTE_MS, World, identity_of
+
+if TYPE_CHECKING:
+    from tests.simulation.worker_rim import Changelog
+
+RETENTION_MS = 2 * MINUTE_MS
+LENGTH_MS = 20 * MINUTE_MS
+LOST_SIGHT = "an edge was behind the floor"
+AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8}
+"""In the worlds of a run; see `test_forgetting`."""
+
+
+class ForgettingWorld(World):
+    """One of them."""
+
+    def __init__(self, seed: int, variant: Variant = HONEST) -> None:
+        super().__init__(seed, variant)
+        self.length_ms = LENGTH_MS
+        self.retention_ms = RETENTION_MS
+        self.cloud = identity_of(seed, CLOUD, self.root)
+
+    def _run(self) -> History:
+        key = DeviceKey(self.cloud.key_id, self.cloud.public_key, EPOCH_MS)
+        self.operator.enrol({CLOUD: enrolled(CLOUD, key, (), (FORGET,))})
+        return super()._run()
+
+
+class Past(PastReader):
+    """Production's, asking the simulated log."""
+
+    def __init__(self, world: World, changelog: Changelog) -> None:
+        self._world = world
+        self._reader = changelog  # type: ignore[assignment]
+        self._ops, self._states = topics.ops_topic(SPACE.name), topics.state_topic(SPACE.name)
+
+    def _asked(self, places: list[TopicPartition], spec: Any) -> dict[tuple[str, int], Any]:
+        return {(p.topic, p.partition): self._answer(p.topic, p.partition, spec._value) for p in places}
+
+    def _answer(self, topic: str, partition: int, asked: int) -> Any:
+        log = self._world.log
+        if asked == OffsetSpec.latest()._value:
+            return SimpleNamespace(offset=log.end(topic, partition), timestamp=-1)
+        records: Sequence[Any] = log.read(topic, partition, 0, 1 << 30)
+        if asked == OffsetSpec.max_timestamp()._value:
+            found = records[-1] if records else None
+        else:
+            found = next((record for record in records if record.timestamp_ms >= asked), None)
+        return SimpleNamespace(offset=found.offset if found else -1, timestamp=found.timestamp_ms if found else -1)
+
+
+class Heard(LatelyHeard):
+    """The same."""
+
+    def __init__(self, world: World, changelog: Changelog) -> None:
+        super().__init__("nowhere", world.rules.records, world.operator.devices.__contains__)
+        self._reader = changelog  # type: ignore[assignment]
+
+
+def forgetter(world: World, changelog: Changelog, devices: Any, publisher: Any, pump: Any) -> Forgetter:
+    """Production's, of one worker."""
+    settings = {topics.RETENTION: str(world.retention_ms), topics.TIMES: topics.APPEND_TIME}
+    admin: Any = SimpleNamespace(existing=lambda names: {name: SimpleNamespace(settings=settings) for name in names})
+    assert world.cloud is not None
+    return Forgetter(
+        world.rules,
+        devices,
+        world.cloud,
+        Past(world, changelog),
+        Heard(world, changelog),
+        admin,
+        publisher,
+        pump.open_stores,
+        pump.committed,
+        pump.forgotten,
+    )
+
+
+# -- the judgement
+
+
+class Directory:
+    """Who might write, by what the operator has ever said."""
+
+    vouches = True
+
+    def __init__(self, devices: dict[str, Device]) -> None:
+        self._devices = devices
+
+    def find(self, device_id: str) -> Device | None:
+        return self._devices.get(device_id)
+
+    def catch_up(self) -> None: ...
+
+
+def broken(world: ForgettingWorld, history: History) -> Iterator[str]:
+    """What is wrong with a world that was lived through."""
+    yield from history.crashes
+    if not history.quiet:
+        yield f"not at rest in time: {history.unrest}"
+    codecs = codecs_of(SPACE.collections, world.ids)
+    meant: dict[DocumentId, bytes] = {}
+    for partition in range(PARTITIONS):
+        meant |= replayed(world.rules, history, partition)
+    latest = {r.key: r.value for records in history.states.values() for r in records}
+    for key, value in latest.items():
+        document = parse_document_key(key or b"")
+        if (meant.get(document) is None) != (value is None):
+            yield f"the read model has {'/'.join(document)}: {value is not None}, the log says otherwise"
+        elif value is not None and value != meant[document]:
+            yield f"the read model of {'/'.join(document)} is not what the log says"
+    for edge, end in history.ends.items():
+        for document in meant.keys() | end.confirmed.keys():
+            if document.scope in EDGES[device_of_node(edge)]:
+                value = meant.get(document)
+                wanted = None if value is None else merge_of(codecs, document, value)
+                if end.confirmed.get(document) != wanted:
+                    yield f"{edge} has other bytes for {'/'.join(document)} than the log"
+
+
+def merge_of(codecs: Mapping[str, StateCodec], document: DocumentId, value: bytes) -> bytes:
+    """What merges, of a state record."""
+    merge: bytes = codecs[document.collection].decode_row(value)[META]["merge"]
+    return merge
+
+
+def replayed(rules: SpaceRules, history: History, partition: int) -> dict[DocumentId, bytes]:
+    """The documents of a partition by its op log alone."""
+    store: dict[bytes, bytes | None] = {}
+    rows: dict[str, bytes] = {}
+    devices = Directory(history.devices)
+    merger = PartitionMerger(rules, partition, StateCache(store.get), ChainBook(rows.get, rules.records))
+    for record in history.ops[partition]:
+        admission = admit(record.value, record.timestamp_ms, partition, rules, devices)
+        merger.merge(admission, record.offset, record.timestamp_ms)
+        part = merger.seal()
+        store.update(part.writes)
+        rows.update(part.rows)
+        part.work.stored()
+    return {parse_document_key(key): value for key, value in store.items() if value is not None}
+
+
+def covered(world: ForgettingWorld, history: History) -> Counter[str]:
+    """How much of it there was."""
+    found: Counter[str] = Counter()
+    for records in history.ops.values():
+        for record in records:
+            if record.key == CLOUD.encode():
+                forget = decode_body(world.rules.batches.open(record.value or b"").body).forget
+                found["documents were purged"] += len(forget.purge) if forget else 0
+    last = {(row.replica, row.partition): row for row in history.rows}
+    found["lives were retired"] += sum(row.ended == "retired" for row in last.values())
+    behind = {(row.replica, row.partition) for row in history.rows if row.notice and row.notice.code == "away"}
+    found[LOST_SIGHT] += len(behind)
+    return found
+
+
+def lived(seed: int, variant: Variant = HONEST) -> tuple[list[str], Counter[str]]:
+    """What is wrong with the world of this seed, and what it covered. The replay is always honest, whatever was planted in the world."""
+    world = ForgettingWorld(seed, variant)
+    history = world.run()
+    return list(broken(world, history)), covered(world, history)
+
+
+def missing(found: Counter[str]) -> list[str]:
+    """What should have been met more often."""
+    return [f"{name}: {found[name]} of {least}" for name, least in AT_LEAST.items() if found[name] < least]

@@ -1,0 +1,34 @@
+"""Worlds that forget are what their log says, byte for byte, and forget enough for that to mean something."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from tests.simulation.forgetting import lived, missing
+from tests.simulation.variant import PLANTED_IN_FORGETTING, Variant
+
+WORLDS = 10
+WITHIN = 4
+"""Worlds in which every planted bug must show."""
+
+
+@pytest.mark.slow
+def test_every_world_that_forgets_is_what_its_log_says(pool: ProcessPoolExecutor) -> None:
+    met: Counter[str] = Counter()
+    wrong = {}
+    for seed, (facts, found) in enumerate(pool.map(lived, range(WORLDS))):
+        met.update(found)
+        if facts:
+            wrong[seed] = facts[:5]
+    assert wrong == {}
+    assert missing(met) == [], met
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", PLANTED_IN_FORGETTING, ids=lambda variant: variant.name)
+def test_a_bug_in_forgetting_is_found(planted: Variant) -> None:
+    """In the first worlds, where the honest ones show nothing (above)."""
+    assert any(lived(seed, planted)[0] for seed in range(WITHIN)), f"not found in {WITHIN} worlds"
