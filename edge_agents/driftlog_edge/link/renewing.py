@@ -2,6 +2,7 @@
 
 One partition after another, each until it is done; what cannot be had now (no way to the broker, no answer to the batch that ends the old
 life) is asked for again after a while that grows, or when news come. That batch goes beside the queue: it is the only one of its life.
+Lives that the cloud takes nothing of follow each other ever more slowly (`link/pace`), whatever news come.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import structlog
 from driftlog_edge.errand import Errand
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.link.connectivity import backoff
+from driftlog_edge.link.pace import Pace
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.rebase import Rebased
 from driftlog_edge.outgoing.renewal import Renewal
@@ -66,6 +68,7 @@ class Renewing:
         self._renewed = renewed
         self._sent: dict[tuple[str, int], tuple[Shipping, float]] = {}
         """The client that a partition's first batch was given to last, and when."""
+        self._pace = Pace()
         self._errand = Errand("renewing", self._run)
 
     @property
@@ -100,9 +103,14 @@ class Renewing:
         self._errand.problem = ""
 
     async def _renew(self, space: str, partition: int) -> None:
-        renewal = self._renewal
+        renewal, place = self._renewal, (space, partition)
         if renewal.early(space, partition):
             raise NotYet("the partition is read again first")
+        if wait := self._pace.wait(place, asyncio.get_running_loop().time()):
+            raise NotYet(
+                f"the cloud has taken nothing of the last {self._pace.in_vain(place)}, "
+                f"so the next begins no sooner than in {wait:.0f} s"
+            )
         await self._read_to_the_end(topics.receipts_topic(space), partition)
         if ending := renewal.begin(space, partition):
             await self._committer.stage(ending, sync=True)
@@ -120,8 +128,10 @@ class Renewing:
         if not renewal.over(space, partition):
             raise NotYet("a command was given meanwhile")
         # From here to staging nothing may come between.
+        in_vain = renewal.in_vain(space, partition)
         begun = renewal.begun(space, partition, known)
         await self._write(space, partition, begun)
+        self._pace.began(place, in_vain=in_vain, now=asyncio.get_running_loop().time())
         log.warning(
             "this folder was restored, copied or ended elsewhere; it goes on under a new life",
             space=space,

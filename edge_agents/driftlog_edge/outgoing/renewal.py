@@ -89,6 +89,10 @@ class Renewal:
         """The first batch of the life that is to follow, signed. May need the registry, from any thread."""
         return self._outbox.signed_alone(space, partition, FIRST, body)
 
+    def in_vain(self, space: str, partition: int) -> bool:
+        """Has the cloud taken nothing of the life that is over, but for the batch that ended the one before?"""
+        return self._lives.chain(space, partition).settled <= FIRST
+
     def over(self, space: str, partition: int) -> bool:
         """Is it final what the old chain holds, or of no concern? The life that follows, if one is drawn, has begun then."""
         chain = self._lives.chain(space, partition)

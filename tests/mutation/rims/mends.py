@@ -204,6 +204,13 @@ MENDS: tuple[Mistake, ...] = (
         RENEWAL,
     ),
     Mistake(
+        "renewal: lives in vain follow each other at once",
+        f"{EDGE}/link/renewing.py",
+        "if wait := self._pace.wait(place, asyncio.get_running_loop().time()):",
+        "if wait := 0:",
+        ("tests/unit/edge/test_pace.py",),
+    ),
+    Mistake(
         "edge: what was decided and purged unseen waits for its state",
         f"{EDGE}/store/pending.py",
         "self.fate is not Fate.UNKNOWN and 0 <= self.offset <= group",
