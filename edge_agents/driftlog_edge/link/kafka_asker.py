@@ -163,10 +163,12 @@ class _Keeper:
             client, wanted = self._news.get()
             if wanted:
                 held.add(client)
-            else:
-                held.discard(client)
-                threading.Thread(target=self._free, args=([client],), name="driftlog-asker-ends", daemon=True).start()
-            del client
+                del client
+                continue
+            held.discard(client)
+            last = [client]
+            del client  # before that thread begins: the last hand on it frees it, and this one must not
+            threading.Thread(target=self._free, args=(last,), name="driftlog-asker-ends", daemon=True).start()
 
     def _free(self, last: list[AdminClient]) -> None:
         time.sleep(LAST_WORDS_SECONDS)  # who let it go may still have a hand on it
