@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+import httpx
 import pytest
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
@@ -67,10 +68,16 @@ def shown(edge: EdgeProcess) -> dict[str, int]:
 
 
 def strong(edge: EdgeProcess, item: str) -> int:
-    answer = edge.client(60).get(
-        f"/v1/documents/{COLLECTION}/{PLACE}/{item}", params={"consistency": "strong", "timeout": "40s"}
-    )
-    return int(answer.raise_for_status().json()["value"]["hits"])
+    """What a strong read is answered. While the topic is away there is no way to the cloud, and a read is told so at once."""
+    answers = []
+
+    def answered() -> bool:
+        where = f"/v1/documents/{COLLECTION}/{PLACE}/{item}"
+        answers.append(edge.client(60).get(where, params={"consistency": "strong", "timeout": "40s"}))
+        return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
+
+    until(answered, "there is a way to the cloud again", 60, edge.tail)
+    return int(answers[-1].raise_for_status().json()["value"]["hits"])
 
 
 def returned(edge: EdgeProcess, wanted: Mapping[str, int]) -> None:
