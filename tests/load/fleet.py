@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -47,7 +47,7 @@ def cloud_line() -> Device:
     """Its line in the registry: newer than whatever a test before has made of it, for an older one is not believed."""
     clouds = cloud()
     line = enrolled(CLOUD, DeviceKey(clouds.key_id, clouds.public_key, ENROLLED_MS), (), (FORGET,))
-    return line._replace(version=time.time_ns() // 1_000_000)
+    return replace(line, version=time.time_ns() // 1_000_000)
 
 
 def replica_of(identity: Identity) -> ReplicaId:
