@@ -48,7 +48,7 @@ def _working(forked: bool, ground: Ground) -> Iterator[Sides]:
             device.fork()
         with longest_step() as longest:
             device.drain()
-        facts.update({"wall ms": round(longest.wall, 1), "steps": longest.steps, "the longest": longest.what})
+        facts.update(longest.told())
         return [longest.processor]
 
     def idle() -> Samples:

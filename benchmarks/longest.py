@@ -10,8 +10,10 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from unittest.mock import patch
+
+LONG_MS = 25.0
 
 
 @dataclass(slots=True)
@@ -23,6 +25,18 @@ class Longest:
     what: str = ""
     """The callback that took the most processor time."""
     steps: int = 0
+    long: dict[str, list[float]] = field(default_factory=dict)
+    """What took more than LONG_MS of the processor: how long each."""
+
+    def told(self) -> dict[str, object]:
+        """What a benchmark's facts say of it."""
+        long = {what: f"{len(took)} x, at most {max(took):.0f} ms" for what, took in self.long.items()}
+        return {
+            "wall ms": round(self.wall, 1),
+            "steps": self.steps,
+            "the longest": self.what,
+            f"over {LONG_MS:.0f} ms": long,
+        }
 
 
 @contextmanager
@@ -37,6 +51,8 @@ def longest_step() -> Iterator[Longest]:
         took = (time.thread_time() - processor) * 1000
         found.steps += 1
         found.wall = max(found.wall, (time.perf_counter() - wall) * 1000)
+        if took > LONG_MS:
+            found.long.setdefault(_name(handle), []).append(took)
         if took > found.processor:
             found.processor, found.what = took, _name(handle)
 

@@ -141,6 +141,15 @@ class Taken(NamedTuple):
 
     offset: int
     verdict: Verdict = Verdict.ACCEPTED
+    code: str = ""
+    """Why it was rejected; empty otherwise."""
+
+
+class Refused(NamedTuple):
+    """A rejected command whose entry is gone from its row: the number of its batch, and why."""
+
+    number: int
+    code: str
 
 
 class Forgot(NamedTuple):
@@ -166,6 +175,10 @@ class ChainRow:
     floor: int
     entries: tuple[ChainEntry, ...]
     """`floor` to `last`, in order."""
+    refused: Mapping[bytes, Refused] = field(default_factory=dict)
+    """Commands that were rejected in batches below `floor`, by the short digest of their id."""
+    refused_from: int = 0
+    """The batch number from which on these are all of them."""
     ended: str = ""
     """Empty, `ended` or `retired`."""
     ended_at: int = -1

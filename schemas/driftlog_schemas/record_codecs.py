@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 from driftlog_crdt import canonical
 from driftlog_schemas import avro_files, bounds
-from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
-from driftlog_schemas.columns_codec import pack, unpack
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.farewell import Farewell
@@ -28,13 +25,13 @@ from driftlog_schemas.messages import (
     ParkedCommand,
     Quarantined,
     RefusalNotice,
-    Taken,
     Verdict,
     Version,
 )
 from driftlog_schemas.operator_keys import Certificate, SignedLine
 from driftlog_schemas.public_key import KEY_BYTES
 from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.row_columns import pack_refused, pack_taken, unpack_refused, unpack_taken
 
 
 def conflict_id(document: DocumentId, place: str) -> str:
@@ -78,7 +75,8 @@ class RecordCodecs:
                     for e in row.entries
                 ],
                 "notice": None if row.notice is None else _reasoned(row.notice),
-                "taken": _packed_taken(row.taken),
+                "refused": pack_refused(row.refused),
+                "taken": pack_taken(row.taken),
                 "forgot": [forgot._asdict() for forgot in row.forgot],
             }
         )
@@ -101,7 +99,8 @@ class RecordCodecs:
         return ChainRow(
             entries=entries,
             notice=None if notice is None else Notice(**notice),
-            taken=_unpacked_taken(r.pop("taken")),
+            refused=unpack_refused(r.pop("refused")),
+            taken=unpack_taken(r.pop("taken")),
             forgot=tuple(Forgot(**forgot) for forgot in r.pop("forgot")),
             **r,
         )
@@ -215,33 +214,6 @@ class RecordCodecs:
 
     def decode_quarantined(self, value: bytes) -> Quarantined:
         return Quarantined(**self._quarantined.decode(value))
-
-
-_VERDICTS = list(Verdict)
-"""As the schema has them."""
-
-
-def _packed_taken(taken: Mapping[bytes, Taken]) -> dict[str, bytes]:
-    ids = sorted(taken)
-    found = [taken[command] for command in ids]
-    return {
-        "ids": b"".join(ids),
-        "offsets": pack([offset for offset, _ in found]),
-        "verdicts": pack([_VERDICTS.index(verdict) for _, verdict in found]),
-    }
-
-
-def _unpacked_taken(columns: dict[str, bytes]) -> dict[bytes, Taken]:
-    ids = columns["ids"]
-    count, rest = divmod(len(ids), SHORT_DIGEST_BYTES)
-    if rest:
-        raise Undecodable(f"taken: {len(ids)} bytes are no ids")
-    offsets = unpack(columns["offsets"], count, "taken offsets", 0)
-    verdicts = unpack(columns["verdicts"], count, "taken verdicts", 0, len(_VERDICTS) - 1)
-    names = [ids[at : at + SHORT_DIGEST_BYTES] for at in range(0, len(ids), SHORT_DIGEST_BYTES)]
-    return {
-        name: Taken(offset, _VERDICTS[verdict]) for name, offset, verdict in zip(names, offsets, verdicts, strict=True)
-    }
 
 
 def _version(version: Version) -> dict[str, Any]:

@@ -7,7 +7,8 @@ The row also shows when this life cannot go on: a number of ours with another di
 that was refused as forked, an end that we did not write. Then the chain is marked; nothing more is sealed on it until `rebase`
 has given the partition a new life. The row of the life that is to follow says when the cloud knows the old one to be over.
 
-A command that another copy of the folder has sent is *repeated*: it has its status, and in the view no effect under our own dots.
+A command that another copy of the folder has sent is *repeated*: it has its status, and in the view no effect under our own dots. One that was refused
+there is refused here, as it was.
 What an earlier life has left parked (`store/left`) is decided by that life's row, whenever that comes.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from driftlog_edge.outgoing.lineage import rejected
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
@@ -154,7 +156,8 @@ class Verdicts:
             if left.number > row.last:
                 continue  # an older word of that life
             accepted = CommandOutcome(command.id, Verdict.ACCEPTED)
-            outcome = next((o for o in entry.outcomes if o.command_id == command.id), accepted) if entry else LOST
+            told = rejected(row, left.number, command.id) or LOST
+            outcome = next((o for o in entry.outcomes if o.command_id == command.id), accepted) if entry else told
             if outcome.verdict is Verdict.PARKED:
                 continue
             found.writes.update(ended(row.space, row.partition, left))
@@ -260,7 +263,7 @@ class Verdicts:
             self._say(command, lsn, status_of(outcome), outcome, found)
         documents = {document_key(document) for document, _ in command.ops}
         found.documents |= documents
-        if refused and outcome.code != REPEATED:
+        if refused:
             found.refused |= documents
         if outcome.code == PURGED:  # not seen: no state will ever cover its dots
             self._drop(documents, lsn, found)

@@ -3,7 +3,8 @@
 A row names the head of the chain by its digest, and every batch names its predecessor. So whoever has the head and the records of the op topic
 walks back from one to the next and knows what the chain holds: neither what was refused on the way nor what a stranger wrote is in it.
 A command that stands there several times was put off or refused before it came again, so the newest tells: of the older ones the
-row has forgotten what became of them. It may have forgotten that of the newest, too (`Sent.told`), for it tells no more than its own replica asks for.
+row has forgotten what became of them. It may have forgotten that of the newest, too (`Sent.told`), for it tells no more than its own replica asks for;
+that it was rejected the row tells for longer, as the states do not.
 The walk ends at a batch that this folder itself knows to be in the chain, or at the first one.
 """
 
@@ -16,6 +17,7 @@ from driftlog_edge.store.handover import Sent
 from driftlog_schemas.batch_codec import batch_digest, decode_body
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Verdict
+from driftlog_schemas.row_columns import short_name
 
 
 class Lineage(NamedTuple):
@@ -42,14 +44,30 @@ def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> 
         if batch is None or batch.replica != row.replica:
             return Lineage(found, False)
         for command in batch.commands:
-            outcome = verdicts.get((batch.number, command.id)) or CommandOutcome(command.id, Verdict.ACCEPTED)
+            refused = rejected(row, batch.number, command.id)
+            told = refused or verdicts.get((batch.number, command.id))
+            outcome = told or CommandOutcome(command.id, Verdict.ACCEPTED)
             if command.id not in met and outcome.verdict is not Verdict.DEFERRED:  # of that nothing was seen
-                found[command.id] = Sent(command, outcome, batch.number, told=batch.number >= row.floor)
+                found[command.id] = Sent(
+                    command,
+                    outcome,
+                    batch.number,
+                    told=refused is not None or batch.number >= row.floor,
+                    refusals_told=batch.number >= row.refused_from,
+                )
             met.add(command.id)
         if batch.number == 1:
             return Lineage(found, True)
         at = batch.prev
     return Lineage(found, True)
+
+
+def rejected(row: ChainRow, number: int, command_id: str) -> CommandOutcome | None:
+    """That a command of this batch was rejected, where the row has forgotten all else of the batch."""
+    refused = row.refused.get(short_name(command_id))
+    if refused is None or refused.number != number:
+        return None
+    return CommandOutcome(command_id, Verdict.REJECTED, refused.code, "another copy of the folder was told why")
 
 
 def _read(body: bytes) -> Batch | None:

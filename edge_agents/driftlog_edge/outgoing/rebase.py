@@ -104,14 +104,14 @@ class Rebase:
         if sent.told:
             return sent
         unknown = False
+        reason = "the cloud no longer tells what became of it, nor does what was merged"
+        lost = sent._replace(outcome=CommandOutcome(sent.command.id, Verdict.DEFERRED, MAYBE_COUNTED, reason))
         for document, op in sent.command.ops:
             vector = self._views.confirmed_vector(document)
             if vector is not None and covers(vector, op.replica, op.seq):
-                return sent
+                return sent if sent.refusals_told else lost
             unknown |= vector is None or vector.get(PAST, 0) > (op.context or {}).get(PAST, 0)
-        reason = "the cloud no longer tells what became of it, nor does what was merged"
-        lost = CommandOutcome(sent.command.id, Verdict.DEFERRED, MAYBE_COUNTED, reason)
-        return sent._replace(outcome=lost) if unknown else None
+        return lost if unknown else None
 
     def begun(self, space: str, partition: int, *, complete: bool, offset: int, wall_ms: int) -> Rebased:
         """The new life begins: what is written from now on is written under its name. `offset` is that of the old chain's newest batch."""
@@ -308,7 +308,7 @@ class _Work:
         return op._replace(context=context, unsure=op.seq - 1)
 
     def _settle(self, lsn: int, command: Command, documents: set[bytes], sent: Sent) -> None:
-        theirs, outcome, number, _ = sent
+        theirs, outcome, number = sent.command, sent.outcome, sent.number
         if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
             self._run_again(lsn, command, documents, same=theirs.ops == command.ops)
             return

@@ -43,6 +43,8 @@ class Sent(NamedTuple):
     number: int
     told: bool = True
     """Does the row still tell its verdict? If not it may have been put off, with nothing of it seen."""
+    refusals_told: bool = True
+    """Would the row tell if it had been rejected, which counts as seen as well?"""
 
 
 @dataclass(frozen=True, slots=True)

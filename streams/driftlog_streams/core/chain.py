@@ -18,23 +18,29 @@ whatever a restored backup or a copied folder sends beside it is `forked`, with 
 A life is ended by a batch of the same device (`Batch.ends`), by its own or, where a folder was copied or restored, by that of the life
 that follows it: whatever somebody sends under the old name after that record is not taken.
 
+What was rejected is kept by its short name when its entry leaves: another copy of the folder may still ask, and the states do not tell it from what
+was accepted. The newest of them are kept, and from which batch on that is all.
+
 An entry leaves when its replica no longer asks for it, nothing of it waits, and a crash can no longer replay it: its record lies below
 the committed offset. A row is bounded, by entries and by bytes; a batch that finds no room is `window_full`, and sent again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
 from driftlog_schemas import bounds
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
-from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, Notice, Verdict
+from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, Notice, Refused, Verdict
+from driftlog_schemas.row_columns import short_name
 
 MAX_ENTRIES = 8192
 MAX_ROW_BYTES = 512 * 1024
+MAX_REFUSED = 1000
+"""Rejected commands that a row remembers beyond their entries."""
 _HEAD_BYTES = 1024
 """What a row takes besides its entries, at most: names, head, notice."""
 _ENTRY_BYTES = 32
@@ -129,6 +135,7 @@ def entered(
     entry = ChainEntry(batch.number, link.digest[:SHORT_DIGEST_BYTES], link.offset, _told(outcomes))
     kept = () if row is None or _behind(row, batch) else _kept(row.entries, batch.floor, committed)
     entries = (*kept, entry)
+    refused, complete_from = _refused(row, entries[0].number)
     notice = None if row is None else row.notice
     over = batch.replica in batch.ends
     return ChainRow(
@@ -140,6 +147,8 @@ def entered(
         head=link.digest,
         floor=entries[0].number,
         entries=entries,
+        refused=refused,
+        refused_from=complete_from,
         ended=Fit.ENDED.value if over else "",
         ended_at=link.offset if over else -1,
         skew_ms=skew_ms,
@@ -174,7 +183,9 @@ def noticed(row: ChainRow | None, link: Link, code: str, reason: str) -> ChainRo
 
 def _unknown(replica: str, link: Link, last: int) -> ChainRow:
     batch = link.batch
-    return ChainRow(link.device_id, replica, batch.space, batch.partition, last, b"", last + 1, ())
+    return ChainRow(
+        link.device_id, replica, batch.space, batch.partition, last, b"", last + 1, (), refused_from=last + 1
+    )
 
 
 def decided(row: ChainRow, number: int, outcome: CommandOutcome) -> ChainRow:
@@ -214,6 +225,22 @@ def _kept(entries: tuple[ChainEntry, ...], floor: int, committed: int) -> tuple[
         if entry.number >= floor or entry.offset >= committed or _parked(entry):
             return entries[at:]
     return ()
+
+
+def _refused(row: ChainRow | None, floor: int) -> tuple[Mapping[bytes, Refused], int]:
+    """What was rejected in batches below the floor, and from which number on that is all of it."""
+    if row is None or row.last + 1 < floor:  # of what is between nothing is known
+        return {}, floor
+    left = row.entries[: floor - row.floor]
+    gone = [(entry.number, o) for entry in left for o in entry.outcomes if o.verdict is Verdict.REJECTED]
+    if not gone:
+        return row.refused, row.refused_from
+    refused = {**row.refused, **{short_name(o.command_id): Refused(number, o.code) for number, o in gone}}
+    if len(refused) <= MAX_REFUSED:
+        return refused, row.refused_from
+    newest = sorted(refused.items(), key=lambda item: item[1].number)
+    cut, kept = newest[:-MAX_REFUSED], newest[-MAX_REFUSED:]
+    return dict(kept), cut[-1][1].number + 1
 
 
 def _parked(entry: ChainEntry) -> bool:

@@ -80,10 +80,17 @@ class Decider:
         self._watch = watch
         self.careful = False
 
-    def decide(self, arrival: Arrival, known: CommandOutcome | None = None) -> Decision | Blocker:
-        """What becomes of a command now; the blocker if something is missing. `known` is what became of it before."""
+    def decide(
+        self, arrival: Arrival, known: CommandOutcome | None = None, first: CommandOutcome | None = None
+    ) -> Decision | Blocker:
+        """What becomes of a command now; the blocker if something is missing.
+
+        `known` is what became of it before, at this very record; `first` what became of it where another record brought it.
+        """
         try:
-            return self._decided(arrival) if known is None else self._as_before(arrival, known)
+            if known is not None:
+                return self._as_before(arrival, known)
+            return self._decided(arrival) if first is None else self._elsewhere(arrival, first)
         except Unreadable as error:
             return _deferred(arrival.command, "quarantined", str(error))
 
@@ -133,14 +140,16 @@ class Decider:
         reason = f"this release of the worker does not know such a change: {against}"
         return _deferred(arrival.command, "undeclared", bounds.cut(reason, bounds.MAX_REASON))
 
+    def _elsewhere(self, arrival: Arrival, first: CommandOutcome) -> Decision | Blocker:
+        """The first verdict stands, once this release and this permit take the command at all."""
+        not_now = self._not_now(arrival) if first.verdict is not Verdict.DEFERRED else None
+        return not_now or self._as_before(arrival, first)
+
     def _as_before(self, arrival: Arrival, known: CommandOutcome) -> Decision | Blocker:
         """Its verdict stands; a crash may have let the row out before the states. Guards are not asked again."""
         if known.verdict is Verdict.DEFERRED:
             return Decision(known)
-        repeated = known.code == REPEATED
-        if repeated and (not_now := self._not_now(arrival)) is not None:
-            return not_now
-        idle = repeated or known.verdict is Verdict.REJECTED
+        idle = known.code == REPEATED or known.verdict is Verdict.REJECTED
         steps, fresh, blocker, _ = self._survey(arrival, idle)
         if blocker is not None:
             return blocker
@@ -155,9 +164,9 @@ class Decider:
             return _deferred(arrival.command, "quarantined", ": ".join(against))
         return Decision(known, Effect.APPLY, steps, trial)
 
-    def blocker(self, arrival: Arrival, known: CommandOutcome | None) -> Blocker | None:
+    def blocker(self, arrival: Arrival, known: CommandOutcome | None, first: CommandOutcome | None) -> Blocker | None:
         """What is missing for a command now."""
-        decided = self.decide(arrival, known)
+        decided = self.decide(arrival, known, first)
         return decided if isinstance(decided, Blocker) else None
 
     def _survey(self, arrival: Arrival, rejected: bool) -> Survey:

@@ -222,7 +222,7 @@ class PartitionMerger:
         command_id = arrival.command.id
         if known is not None and known.verdict is Verdict.PARKED:
             known = None
-        decision = self._net.decide(arrival, known or self._at.decided_before(arrival))
+        decision = self._net.decide(arrival, known)
         if isinstance(decision, Decision):
             return self._carry_out(arrival, decision), decision.wide
         if not self.parking.add(arrival, decision):
@@ -236,7 +236,7 @@ class PartitionMerger:
 
     def _decide_again(self, arrival: Arrival) -> Decision | Blocker:
         """A command that waited. Its row may know what became of it, if a crash has let the row out before the states."""
-        return self._net.decide(arrival, self._at.known(arrival) or self._at.decided_before(arrival))
+        return self._net.decide(arrival, self._at.known(arrival))
 
     def _released(self, arrival: Arrival, decision: Decision) -> None:
         known = self._at.known(arrival)

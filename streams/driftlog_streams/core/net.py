@@ -49,10 +49,11 @@ class Net:
 
     def decide(self, arrival: Arrival, known: CommandOutcome | None) -> Decision | Blocker:
         """Decide; carefully, a command that fails in a way that nobody foresaw is quarantined."""
+        first = self._partition.decided_before(arrival)
         if not self._decider.careful:
-            return self._decider.decide(arrival, known)
+            return self._decider.decide(arrival, known, first)
         try:
-            decision = self._decider.decide(arrival, known)
+            decision = self._decider.decide(arrival, known, first)
             if isinstance(decision, Decision) and decision.trial is not None:
                 self._recorded(decision, decision.trial)
             return decision
@@ -157,8 +158,8 @@ class Net:
         came = {arrival.key for arrival in work.parked}
         for arrival in work.released:
             if arrival.key not in came:
-                known = partition.known(arrival) or partition.decided_before(arrival)
-                parking.add(arrival, self._decider.blocker(arrival, known))
+                known, first = partition.known(arrival), partition.decided_before(arrival)
+                parking.add(arrival, self._decider.blocker(arrival, known, first))
         for arrival in work.dropped:
             if arrival.key in parking:
                 parking.replace(arrival)

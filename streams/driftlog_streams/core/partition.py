@@ -13,7 +13,8 @@ from driftlog_schemas import topics
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.forgetting_codec import digest_of
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Forgot, Taken, Verdict
+from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Forgot, Verdict
+from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain, conflicts, taken
 from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain_book import ChainBook
@@ -171,7 +172,7 @@ class Partition:
         if root and taken.final(outcome):
             known = self.work.taken.setdefault(root, {})
             at = max(arrival.offset, arrival.dropped_at)
-            known.setdefault(taken.name_of(outcome.command_id), Taken(at, outcome.verdict))
+            known.setdefault(short_name(outcome.command_id), taken.first_word(outcome, at))
 
     def _write_taken(self) -> None:
         """Once a flight, for a row is copied with each change."""

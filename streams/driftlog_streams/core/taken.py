@@ -5,7 +5,7 @@ what the ended chain does not hold along into a new life; so does the other. Eac
 which it was first written, and the root's row keeps which of them have been decided:
 
     the root's chain may still grow                  deferred, `root_open`: the command may come in by it as well
-    decided by another record, before this moment    `repeated`: the first verdict stands, the ops are seen without effect
+    decided by another record, before this moment    `repeated`, or refused as it was: the first verdict stands, the ops are seen without effect
     no room in the row                               deferred, `taken_full`: a person decides
     else                                             decided as ever, and kept when the verdict is final
 
@@ -15,12 +15,11 @@ there of later records is not known yet, and an entry of the record itself is no
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.messages import ChainRow, CommandOutcome, Taken, Verdict
+from driftlog_schemas.row_columns import short_name
 
 MAX_TAKEN = 12_000
 """Commands of one life; a copy of a folder may hold so many unsent ones. About 256 KiB of its row."""
@@ -35,9 +34,9 @@ _COME_AGAIN = frozenset({"builds_on_refused", "purged", NO_RIGHTS, GONE})
 """Codes of rejected commands that may come again, under the same id."""
 
 
-def name_of(command_id: str) -> bytes:
-    """What a row keeps of a command's id."""
-    return hashlib.blake2b(command_id.encode(), digest_size=SHORT_DIGEST_BYTES).digest()
+def first_word(outcome: CommandOutcome, offset: int) -> Taken:
+    """What is kept of a final outcome: of one that was refused, why, for so is whoever brings the command again."""
+    return Taken(offset, outcome.verdict, outcome.code if outcome.verdict is Verdict.REJECTED else "")
 
 
 def before(
@@ -50,13 +49,13 @@ def before(
     """
     if root is None or not root.ended or root.ended_at > now:
         return CommandOutcome(command_id, Verdict.DEFERRED, ROOT_OPEN, "the life it was written in may still send it")
-    name = name_of(command_id)
+    name = short_name(command_id)
     first = root.taken.get(name) or fresh.get(name)
     if first is not None and first.offset == offset:
         return None
     if first is not None and first.offset <= now:
         reason = f"another copy of the folder had sent it (record {first.offset})"
-        return CommandOutcome(command_id, first.verdict, REPEATED, reason)
+        return CommandOutcome(command_id, first.verdict, first.code or REPEATED, reason)
     if _full(root, fresh, now):
         return CommandOutcome(command_id, Verdict.DEFERRED, TAKEN_FULL, f"over {MAX_TAKEN} commands of that life")
     return None

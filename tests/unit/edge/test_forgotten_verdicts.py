@@ -19,7 +19,9 @@ from driftlog_edge.ports import Family, Unreachable
 from driftlog_edge.store.command_log import Status
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.identity import document_key
+from driftlog_schemas.messages import Refused, Verdict
 from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.row_columns import short_name
 from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import COLLECTIONS, Replica
@@ -33,30 +35,36 @@ def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folde
     made.close()
 
 
-def told_to_one(folders: Folders, cloud: Cloud, *, put_off: bool) -> tuple[Replica, Replica]:
-    """Two copies that have both sealed the command `late`. The first was told what became of it, went on, and the row has forgotten it."""
+def told_to_one(folders: Folders, cloud: Cloud, code: str = "") -> tuple[Replica, Replica]:
+    """Two copies that have both sealed the command `late`. The first was told what became of it (refused with `code`, or accepted),
+    went on, and the row has forgotten it but for what a row keeps of what was rejected."""
     first = folders.open("a")
     receive(first, "late", 1)
     (sealed,) = first.ship()
     folders.copy("a", "b")
     one, other = folders.open("a"), folders.open("b")
-    if put_off:
-        cloud.rejects["late"] = "expired"
-    cloud.merge(sealed)
+    if code:
+        cloud.rejects["late"] = code
+    before = cloud.merge(sealed)
     cloud.rejects.clear()
     pull(one, cloud)
     one.do("receive", "more", store="s1", sku="milk", qty=1)
     (following,) = one.ship()
     row = cloud.merge(following)
     assert row.last == 2
-    cloud.publish_row(replace(row, floor=2, entries=row.entries[1:]))
+    refused = {
+        short_name(outcome.command_id): Refused(1, outcome.code)
+        for outcome in before.entries[0].outcomes
+        if outcome.verdict is Verdict.REJECTED
+    }
+    cloud.publish_row(replace(row, floor=2, entries=row.entries[1:], refused=refused, refused_from=1))
     receive(other, "own", 10)
     return one, other
 
 
-@pytest.mark.parametrize("put_off", [True, False], ids=["put off", "accepted"])
-def test_it_counts_once(folders: Folders, cloud: Cloud, put_off: bool) -> None:
-    one, other = told_to_one(folders, cloud, put_off=put_off)
+@pytest.mark.parametrize("code", ["expired", ""], ids=["put off", "accepted"])
+def test_it_counts_once(folders: Folders, cloud: Cloud, code: str) -> None:
+    one, other = told_to_one(folders, cloud, code)
     for replica in (other, one, other):
         pull(replica, cloud)
         settle(replica, cloud)
@@ -65,8 +73,29 @@ def test_it_counts_once(folders: Folders, cloud: Cloud, put_off: bool) -> None:
     assert merged(cloud) == one.on_hand("tea") == other.on_hand("tea") == 11
 
 
+def test_what_was_rejected_is_told_as_such_in_the_copy_too(folders: Folders, cloud: Cloud) -> None:
+    """Its dots are seen like those of what was accepted: only the row tells."""
+    one, other = told_to_one(folders, cloud, "oversold")
+    assert one.entry("late").status is Status.REJECTED
+    for replica in (other, other):
+        pull(replica, cloud)
+        settle(replica, cloud)
+    told = other.entry("late")
+    assert (told.status, told.code) == (Status.REJECTED, "oversold")
+    assert merged(cloud) == other.on_hand("tea") == 10
+
+
+def test_where_the_row_no_longer_tells_what_was_rejected_a_person_decides(folders: Folders, cloud: Cloud) -> None:
+    _, other = told_to_one(folders, cloud, "oversold")
+    (row,) = [row for row in cloud.rows.values() if row.floor == 2]
+    cloud.publish_row(replace(row, refused={}, refused_from=2))
+    pull(other, cloud)
+    end_and_renew(other, cloud)
+    assert (other.entry("late").status, other.entry("late").code) == (Status.REVIEW, "maybe_counted")
+
+
 def test_what_comes_behind_it_does_not_wait_for_dots_that_nobody_has_seen(folders: Folders, cloud: Cloud) -> None:
-    _, other = told_to_one(folders, cloud, put_off=True)
+    _, other = told_to_one(folders, cloud, "expired")
     old = other.lives.replica
     other.do("reprice", "price", store="s1", sku="tea", price=3)
     pull(other, cloud)
@@ -96,7 +125,7 @@ def unreadable(cloud: Cloud, replica: Replica) -> None:
 def test_where_no_dot_tells_a_person_decides(
     folders: Folders, cloud: Cloud, hidden: Callable[[Cloud, Replica], None]
 ) -> None:
-    _, other = told_to_one(folders, cloud, put_off=False)
+    _, other = told_to_one(folders, cloud)
     pull(other, cloud)
     hidden(cloud, other)
     end_and_renew(other, cloud)

@@ -40,6 +40,7 @@ from driftlog_schemas.messages import (
     ParkedCommand,
     Quarantined,
     RefusalNotice,
+    Refused,
     Taken,
     Verdict,
     Version,
@@ -153,7 +154,9 @@ CHAIN_ROW = ChainRow(
     append_ms=T0,
     offset=1234567,
     notice=Notice(44, bytes(8), 1234570, "early", "batch 43 has not come"),
-    taken={bytes(8): Taken(1234590), bytes(range(8)): Taken(1234599, Verdict.REJECTED)},
+    refused={bytes(range(8)): Refused(39, "oversold"), bytes(range(8, 16)): Refused(40, "invalid")},
+    refused_from=12,
+    taken={bytes(8): Taken(1234590), bytes(range(8)): Taken(1234599, Verdict.REJECTED, "oversold")},
     forgot=(Forgot(1100000, 1000000, 0), Forgot(1234600, 1200000, 1234600)),
     born_ms=T0 - 90,
 )

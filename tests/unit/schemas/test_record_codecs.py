@@ -28,6 +28,7 @@ from driftlog_schemas.messages import (
     ParkedCommand,
     Quarantined,
     RefusalNotice,
+    Refused,
     Taken,
     Verdict,
     Version,
@@ -64,7 +65,9 @@ versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, 
         notice=st.none() | st.builds(Notice, longs, digests, longs, texts, texts),
         ended_at=st.integers(-1, 1 << 60),
         heir=texts,
-        taken=st.dictionaries(digests, st.builds(Taken, longs, st.sampled_from(Verdict)), max_size=3),
+        taken=st.dictionaries(digests, st.builds(Taken, longs, st.sampled_from(Verdict), texts), max_size=3),
+        refused=st.dictionaries(digests, st.builds(Refused, longs, texts), max_size=3),
+        refused_from=longs,
         forgot=st.lists(st.builds(Forgot, longs, longs, longs), max_size=3).map(tuple),
     )
 )
@@ -233,10 +236,15 @@ def test_a_version_whose_value_is_not_json_is_undecodable(text: str) -> None:
         ({"ids": bytes(8)}, "taken offsets"),
         ({"offsets": pack([1])}, "taken offsets"),
         ({"ids": bytes(8), "offsets": pack([1]), "verdicts": pack([5])}, "taken verdicts"),
+        (
+            {"ids": bytes(8), "offsets": pack([1]), "verdicts": pack([2]), "codes": ["a"], "code": pack([1])},
+            "taken code",
+        ),
+        ({"code": pack([0])}, "taken code"),
     ],
 )
 def test_columns_of_what_was_taken_that_contradict_each_other_are_undecodable(
-    taken: dict[str, bytes], fact: str
+    taken: dict[str, object], fact: str
 ) -> None:
     codec = FramedCodec(avro_files.text("chain_row"), IDS)
     record = codec.decode(ENCODED["chain_row"])
@@ -245,10 +253,26 @@ def test_columns_of_what_was_taken_that_contradict_each_other_are_undecodable(
         CODECS.decode_chain_row(codec.encode(record))
 
 
+@pytest.mark.parametrize(
+    ("refused", "fact"),
+    [({"ids": bytes(9)}, "no ids"), ({"ids": bytes(8)}, "refused numbers"), ({"code": pack([0])}, "refused code")],
+)
+def test_columns_of_what_was_refused_that_contradict_each_other_are_undecodable(
+    refused: dict[str, object], fact: str
+) -> None:
+    codec = FramedCodec(avro_files.text("chain_row"), IDS)
+    record = codec.decode(ENCODED["chain_row"])
+    record["refused"] |= refused
+    with pytest.raises(Undecodable, match=fact):
+        CODECS.decode_chain_row(codec.encode(record))
+
+
 def test_many_taken_commands_take_few_bytes() -> None:
     ids = [n.to_bytes(8, "big") for n in range(10_000)]
     row = CODECS.decode_chain_row(ENCODED["chain_row"])
-    many = dataclasses.replace(row, taken={name: Taken(1 << 40 | n, Verdict.REJECTED) for n, name in enumerate(ids)})
+    many = dataclasses.replace(
+        row, taken={name: Taken(1 << 40 | n, Verdict.REJECTED, "oversold") for n, name in enumerate(ids)}
+    )
     assert len(CODECS.encode_chain_row(many)) < 110_000
 
 

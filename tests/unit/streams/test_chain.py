@@ -8,6 +8,7 @@ import pytest
 
 from driftlog_crdt import Place
 from driftlog_schemas.messages import Verdict
+from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain
 from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, ledger, stock
 
@@ -200,6 +201,46 @@ def test_an_entry_stays_while_a_command_of_it_waits(cloud: Cloud) -> None:
     assert cloud.verdicts() == {"late": "parked gap", "next": "accepted"}
     cloud.merge(command("first", change(stock(), "name", "set", "a", 1, replica="store-2.1")), replica="store-2.1")
     assert cloud.verdicts()["late"] == "accepted"
+
+
+def oversold(name: str) -> tuple[bytes, chain.Refused]:
+    return short_name(name), chain.Refused(int(name.rpartition("-")[2]), "recount")
+
+
+def refuse(cloud: Cloud, number: int, **options: object) -> None:
+    """A batch whose only command is rejected, as its name says."""
+    refused = command(f"no-{number}", count(stock(f"s{number}"), -1, 1))
+    cloud.merge_value(cloud.batch(refused, **options))  # type: ignore[arg-type]
+    cloud.fly()
+
+
+def test_what_was_rejected_is_remembered_beyond_its_entry(cloud: Cloud) -> None:
+    """Another copy of the folder may ask for what its replica asks for no more: the states do not tell it from what was accepted."""
+    refuse(cloud, 1)
+    cloud.merge_value(sent(cloud, 2, floor=2))
+    cloud.fly()
+    row = cloud.row()
+    assert [e.number for e in row.entries] == [2], "the entry is gone"
+    assert (dict(row.refused), row.refused_from) == (dict([oversold("no-1")]), 1)
+
+
+def test_of_what_was_rejected_a_row_keeps_the_newest_and_says_how_far_back(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "MAX_REFUSED", 2)
+    for number in (1, 2, 3, 4):
+        refuse(cloud, number, floor=number)
+    row = cloud.row()
+    assert (dict(row.refused), row.refused_from) == (dict(map(oversold, ["no-2", "no-3"])), 2)
+
+
+def test_a_lost_row_does_not_claim_that_nothing_was_rejected_before_it(cloud: Cloud) -> None:
+    refuse(cloud, 1)
+    cloud.rows.clear()
+    cloud.new_life()
+    cloud.merge_value(sent(cloud, 2, floor=2))
+    cloud.fly()
+    assert (dict(cloud.row().refused), cloud.row().refused_from) == ({}, 2)
 
 
 def test_a_full_row_takes_no_more_until_its_replica_asks_for_less(

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from driftlog_schemas.messages import Command, DocumentOp, Verdict
+from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain, taken
 from driftlog_streams.core.flight import Stage
 from tests.unit.streams.cloud import Cloud, change, command, count, ledger, stock
@@ -124,8 +125,10 @@ def test_the_verdict_is_kept_over_a_restart(cloud: Cloud) -> None:
     cloud.fly()
     cloud.new_life(committed=cloud.end)
     send(cloud, OTHER, rooted("oversold", count(stock("milk"), -1, 1, OTHER)))
-    assert verdict(cloud, OTHER, "oversold") == "rejected repeated"
-    assert cloud.row(OLD).taken[taken.name_of("oversold")].verdict is Verdict.REJECTED
+    assert verdict(cloud, OTHER, "oversold") == "rejected recount", "told as the first was told"
+    told = chain.verdict_of(cloud.row(OTHER).entries[-1], "oversold")
+    assert "another copy" in told.reason
+    assert cloud.row(OLD).taken[short_name("oversold")][1:] == (Verdict.REJECTED, "recount")
 
 
 def test_what_its_agent_runs_again_by_itself_is_not_decided() -> None:
@@ -159,7 +162,7 @@ def test_a_full_row_is_a_record_that_a_broker_takes(cloud: Cloud) -> None:
     cloud.fly()
     row = cloud.row(OLD)
     ids = [f"command-{n}" for n in range(taken.MAX_TAKEN)]
-    fresh = {taken.name_of(name): taken.Taken(1 << 50, Verdict.NO_EFFECT) for name in ids}
+    fresh = {short_name(name): taken.Taken(1 << 50, Verdict.REJECTED, "oversold") for name in ids}
     assert len(cloud.rules.records.encode_chain_row(taken.kept(row, fresh))) < 256 * 1024
 
 
@@ -191,7 +194,7 @@ def test_states_out_before_the_roots_row_count_once(cloud: Cloud, rows: tuple[st
         cloud.merge_value(value, offset)
     assert (verdict(cloud, ONE, "c"), verdict(cloud, OTHER, "c")) == ("accepted", "accepted repeated")
     assert cloud.value(stock(), "on_hand") == 11
-    assert cloud.row(OLD).taken[taken.name_of("c")].offset == 3
+    assert cloud.row(OLD).taken[short_name("c")].offset == 3
 
 
 def test_what_a_later_record_will_bring_is_not_known_yet(cloud: Cloud) -> None:
