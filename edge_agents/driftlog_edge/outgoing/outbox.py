@@ -76,6 +76,8 @@ class Outbox:
         """What they take in the op log."""
         self._moved: dict[tuple[int, bytes], int] = {}
         """(class, document) -> up to which lsn its commands are in that class or a more urgent one, so that none is looked at twice."""
+        self.passing = False
+        """Did the last look for something to seal only pass by what waits behind deferred commands? Then the next one may find more."""
         self._served = (self._spaces[0], NO_PARTITION)
         """Whose commands were sealed last: the next partition is next, so that none starves another."""
         self.count()
@@ -100,7 +102,7 @@ class Outbox:
         if urgency == keys.HELD:
             raw = given_up.get((Family.OPLOG, keys.lsn_key(lsn)))
             found = logged(self._journal, lsn) if raw is None else decode_logged(raw)
-            self.held.count((space, partition), _documents(found.command), sign)
+            self.held.count((space, partition), lsn, _documents(found.command), sign)
         else:
             self._waiting[urgency] += sign
 
@@ -113,9 +115,9 @@ class Outbox:
         self._moved.clear()
 
     @property
-    def waiting(self) -> int:
-        """Commands that could be sealed now, if no chain is stuck."""
-        return sum(self._waiting) + self.held.due
+    def waiting(self) -> bool:
+        """Is there something that could be sealed now, if no chain is stuck?"""
+        return any(self._waiting) or bool(self.held.rounds)
 
     @property
     def unsealed(self) -> int:
@@ -150,7 +152,7 @@ class Outbox:
         writes: dict[Place, bytes | None] = {}
         if self.held.behind((space, partition), documents):
             urgency = keys.HELD
-            self.held.count((space, partition), documents)
+            self.held.count((space, partition), lsn, documents)
         else:
             if any(self._waiting[urgency + 1 :]):
                 self._move(writes, space, partition, urgency, documents, range(urgency + 1, keys.HELD))
@@ -168,8 +170,9 @@ class Outbox:
             writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = keys.pack_number(size)
             self._bytes += size
             own = _documents(command)
-            self.held.count((space, partition), own)
+            self.held.count((space, partition), lsn, own)
             documents |= own
+        self.held.blocked((space, partition), documents)
         self._move(writes, space, partition, keys.HELD, sorted(documents), range(keys.HELD))
         return writes
 
@@ -253,7 +256,7 @@ class Outbox:
                     self._waiting[other] -= 1
                     own = _documents(logged(self._journal, mark.lsn).command)
                     if urgency == keys.HELD:
-                        self.held.count((space, partition), own)
+                        self.held.count((space, partition), mark.lsn, own)
                     else:
                         self._waiting[urgency] += 1
                     todo += own - met
@@ -262,10 +265,11 @@ class Outbox:
     # -- out
 
     def seal(self, apart_from: Collection[tuple[str, int]] = ()) -> tuple[Sealed, dict[Place, bytes | None]] | None:
-        """The next batch and the writes that seal it; None when nothing can be. The most urgent class goes first.
+        """The next batch and the writes that seal it; None when nothing can be, or nothing yet (`passing`). The most urgent class goes first.
 
         Partitions of `apart_from` have no turn.
         """
+        self.passing = False
         first = self._first(self.lives.stuck.union(apart_from))
         if first is None:
             return None
@@ -274,20 +278,35 @@ class Outbox:
         taken: list[bytes] = []
         roots: set[str] = set()
         release = ""
-        size = ops = read = 0
+        size = ops = read = tried = 0
         for key in self._of_partition(space, partition):
-            command, length, seen, written_by = logged(self._journal, keys.parse_lsn(key))
+            lsn = keys.parse_lsn(key)
+            command, length, seen, written_by = logged(self._journal, lsn)
+            held = keys.urgency_of(key) == keys.HELD
+            if held and self.held.rounds[space, partition].passes(_documents(command)):
+                tried = lsn
+                continue
             roots |= {command.root} - {""}
             over = ops + len(command.ops) > SEALED_OPS or size + length > MAX_COMMAND_BYTES or len(roots) > MAX_ENDS
             if commands and (over or written_by != release):
                 break
+            tried = lsn if held else tried
             release = written_by
             commands.append(command)
             read = min(read, seen) if len(commands) > 1 else seen
             size += length
             ops += len(command.ops)
             taken.append(key)
-        return self._sealed(space, partition, commands, taken, size, read, release)
+        found = self._sealed(space, partition, commands, taken, size, read, release) if commands else None
+        if tried:
+            self._tried(space, partition, tried)
+        self.passing = not commands
+        return found
+
+    def _tried(self, space: str, partition: int, lsn: int) -> None:
+        """The round has come to this lsn; unless all that was held has left with it."""
+        if (space, partition) in self.held.rounds:
+            self.held.rounds[space, partition].tried = lsn
 
     def _sealed(
         self,
@@ -327,7 +346,7 @@ class Outbox:
         self._bytes -= size
         for key, command in zip(taken, commands, strict=True):
             if keys.urgency_of(key) == keys.HELD:
-                self.held.count((space, partition), _documents(command), -1)
+                self.held.count((space, partition), keys.parse_lsn(key), _documents(command), -1)
             else:
                 self._waiting[keys.urgency_of(key)] -= 1
         if not self.unsealed:
@@ -341,8 +360,9 @@ class Outbox:
                 key = self._of_space(space, urgency, after, stuck)
                 if key is not None:
                     return key
-        found = (self._next(keys.outbox_prefix(s, keys.HELD, p)) for s, p in sorted(self.held.released - set(stuck)))
-        return next((key for key in found if key is not None), None)
+        return next(
+            (key for place in sorted(self.held.rounds.keys() - set(stuck)) for key in self._of_round(*place)), None
+        )
 
     def _turns(self) -> Iterator[tuple[str, int]]:
         """(space, partition after which to look): once round, from the partition that was served last."""
@@ -363,14 +383,22 @@ class Outbox:
             if (space, after) not in stuck:
                 return key
 
-    def _next(self, prefix: bytes) -> bytes | None:
-        return next((key for key, _ in self._journal.scan(Family.OUTBOX, prefix)), None)
+    def _of_round(self, space: str, partition: int) -> list[bytes]:
+        """What a round under way tries next, in order; with nothing left it is over."""
+        now = self.held.rounds[space, partition]
+        prefix = keys.outbox_prefix(space, keys.HELD, partition)
+        after = keys.outbox_key(space, keys.HELD, partition, now.tried) if now.tried else b""
+        entries = islice(self._journal.scan(Family.OUTBOX, prefix, after), SEALED_OPS)
+        found = [key for key, _ in entries if keys.parse_lsn(key) <= now.end]
+        if not found:
+            self.held.over((space, partition))
+        return found
 
     def _of_partition(self, space: str, partition: int) -> Iterator[bytes]:
         """What may go into the next batch, in order. What was held goes first: it has waited longest."""
-        held = (keys.HELD,) if (space, partition) in self.held.released else ()
-        some = (urgency for urgency, waiting in enumerate(self._waiting) if waiting)
-        for urgency in (*held, *some):
+        if (space, partition) in self.held.rounds:
+            yield from self._of_round(space, partition)
+        for urgency in (urgency for urgency, waiting in enumerate(self._waiting) if waiting):
             prefix = keys.outbox_prefix(space, urgency, partition)
             yield from [k for k, _ in islice(self._journal.scan(Family.OUTBOX, prefix), SEALED_OPS)]
 

@@ -85,7 +85,8 @@ class Pump:
             self._envelope_known = True
         found = self._shipper.next()
         if found is None:
-            return False
+            await asyncio.sleep(0)  # others run before the next step
+            return self._shipper.passing
         batch, writes = found
         try:
             if writes:

@@ -70,7 +70,12 @@ class Shipper:
     @property
     def waiting(self) -> bool:
         """Is there something to send?"""
-        return bool(self._resend) or self._outbox.waiting > 0
+        return bool(self._resend) or self._outbox.waiting
+
+    @property
+    def passing(self) -> bool:
+        """Was nothing found to send only because much was passed by? Then the next look may find something."""
+        return self._outbox.passing and len(self._flying) < self._limit
 
     def carries(self, lsn: int) -> bool:
         """Is this sealed command in a batch that the log is not known to have?"""

@@ -10,6 +10,7 @@ from driftlog_edge.errors import DiskFull
 from driftlog_edge.outgoing.held import CAP_SECONDS, PAUSE_SECONDS
 from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.ports import Sealed
+from driftlog_edge.store.command_log import Status
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
@@ -36,6 +37,15 @@ def answer(replica: Replica, cloud: Cloud, batches: Iterable[Sealed], now: float
 
 def commands(replica: Replica, batches: Iterable[Sealed]) -> list[str]:
     return [replica.views.command(lsn).id for batch in batches for lsn in batch.lsns]
+
+
+def one_by_one(replica: Replica, cloud: Cloud, now: float) -> list[Sealed]:
+    """A round, each of whose batches is answered before the next one is sealed."""
+    sent: list[Sealed] = []
+    while found := replica.ship(limit=1):
+        answer(replica, cloud, found, now)
+        sent += found
+    return sent
 
 
 def in_vain(replica: Replica, cloud: Cloud, now: float) -> bool:
@@ -119,3 +129,59 @@ def test_what_one_partition_holds_holds_up_no_other(replica: Replica, cloud: Clo
     replica.do("receive", "after high", store=HIGH, sku="tea", qty=1)
     assert commands(replica, replica.ship()) == ["after low"]
     assert not replica.shipper.waiting, "what is held for a while is nothing that could go, and does not"
+
+
+def test_what_is_deferred_first_keeps_nothing_from_its_turn_that_stands_behind_it(
+    replica: Replica, cloud: Cloud
+) -> None:
+    cloud.rejects = dict.fromkeys(("unknown", "known"), "undeclared")
+    replica.do("fill", "unknown", store=LOW, prefix="unknown-", count=SEALED_OPS)
+    replica.do("fill", "known", store=LOW, prefix="known-", count=SEALED_OPS)
+    one_by_one(replica, cloud, 0.0)
+    assert len(replica.outbox.held) == 2
+    del cloud.rejects["known"]
+
+    replica.shipper.tick(PAUSE_SECONDS)
+    assert commands(replica, one_by_one(replica, cloud, PAUSE_SECONDS)) == ["unknown", "known"]
+    assert replica.entry("known").status is Status.MERGED
+    assert len(replica.outbox.held) == 1
+    replica.shipper.tick(PAUSE_SECONDS + 1)
+    assert not replica.shipper.waiting, "what was deferred in a round is not tried again in it"
+
+
+def test_what_stands_behind_a_deferred_command_on_its_documents_waits_for_the_next_round(
+    replica: Replica, cloud: Cloud
+) -> None:
+    cloud.rejects = {"first": "undeclared"}
+    replica.do("fill", "first", store=LOW, prefix="x-", count=SEALED_OPS)
+    one_by_one(replica, cloud, 0.0)
+    for number in range(2 * SEALED_OPS):
+        replica.do("receive", f"behind-{number}", store=LOW, sku="x-0", qty=1)
+    assert (len(replica.outbox.held), replica.shipper.waiting) == (2 * SEALED_OPS + 1, False)
+
+    replica.shipper.tick(PAUSE_SECONDS)
+    looks = 0
+    (first,) = replica.ship(limit=1)
+    assert commands(replica, [first]) == ["first"]
+    answer(replica, cloud, [first], PAUSE_SECONDS)
+    while replica.shipper.waiting:
+        assert replica.shipper.next() is None
+        looks += 1
+    assert looks > 1, "some at a time"
+    assert len(replica.outbox.held) == 2 * SEALED_OPS + 1
+
+    cloud.rejects.clear()
+    replica.shipper.tick(3 * PAUSE_SECONDS)
+    assert len(commands(replica, one_by_one(replica, cloud, 3 * PAUSE_SECONDS))) == 2 * SEALED_OPS + 1
+    assert len(replica.outbox.held) == 0
+
+
+def test_a_steady_writer_keeps_no_round_from_its_end(replica: Replica, cloud: Cloud) -> None:
+    cloud.rejects = {"first": "undeclared"}
+    replica.do("receive", "first", store=LOW, sku="tea", qty=1)
+    in_vain(replica, cloud, 0.0)
+    replica.shipper.tick(1 + PAUSE_SECONDS)
+    replica.do("receive", "later", store=LOW, sku="tea", qty=1)
+    assert commands(replica, replica.ship()) == ["first"]
+    replica.shipper.tick(2 + PAUSE_SECONDS)
+    assert commands(replica, replica.ship()) == ["later"], "nobody has deferred anything again"
