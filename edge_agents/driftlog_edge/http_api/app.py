@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Header, Query
+from fastapi import Body, Depends, FastAPI, Header, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -52,7 +52,9 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 def build(agent: EdgeAgent) -> FastAPI:
     """The API of a running agent."""
-    api = FastAPI(title="Driftlog edge agent", version="1", docs_url=None, redoc_url=None)
+    api = FastAPI(
+        title="Driftlog edge agent", version="1", docs_url=None, redoc_url=None, dependencies=[Depends(_each_once)]
+    )
     problems.install(api)
     openapi.install(api, agent.contract)
     api.add_middleware(Bodies)
@@ -71,6 +73,14 @@ def seconds(text: str, name: str) -> float:
     if not found:
         raise InvalidInput(name, f"{text!r} is not a duration; write 5s, 500ms or 2m")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+async def _each_once(request: Request) -> None:
+    """No parameter of a query is a list: of one that comes twice nobody knows which is meant. Raises `InvalidInput`."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInput(name, f"{name} is given more than once; give it once")
 
 
 def _writes(api: FastAPI, agent: EdgeAgent) -> None:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -52,33 +52,13 @@ class GuardWatch:
         self._limit = limit
         self._hanging = self._path.read_text().splitlines() if self._path.exists() else []
 
-    @contextmanager
-    def __call__(self, guard: str, command: str) -> Iterator[None]:
+    def __call__(self, guard: str, command: str) -> AbstractContextManager[None]:
         """Watch what is inside."""
         if _line(guard, command) in self._hanging:
             raise GuardOverrun(f"guard {guard} could not be ended before; delete {self._path} when it is mended")
         if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        interrupted = 0
-
-        def interrupt(number: int, frame: FrameType | None) -> None:
-            nonlocal interrupted
-            interrupted += 1
-            if interrupted > INTERRUPTS:
-                self._give_up(guard, command)
-            raise _TimeIsUp
-
-        before = signal.signal(signal.SIGALRM, interrupt)
-        others, _ = signal.setitimer(signal.ITIMER_REAL, self._limit, self._limit * AGAIN)
-        try:
-            yield
-        except _TimeIsUp as error:
-            raise GuardOverrun(f"guard {guard} did not end within {self._limit:.0f} s") from error
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
-            signal.setitimer(signal.ITIMER_REAL, others)  # whose ever it is, it goes on
+            return nullcontext()
+        return _Timer(guard, self._limit, lambda: self._give_up(guard, command))
 
     def _give_up(self, guard: str, command: str) -> NoReturn:
         """End the process, so that its next life goes on without this guard's word on this command."""
@@ -90,6 +70,35 @@ class GuardWatch:
         except OSError as error:
             log.error("what hangs cannot be written down", path=str(self._path), error=str(error))
         die(GuardHangs(f"guard {guard} swallows what interrupts it, asked about command {command}", "mend the guard"))
+
+
+class _Timer(AbstractContextManager[None]):
+    """Interrupts what is inside when its time is up, and nothing after it: a signal that finds the watch already ending is dropped."""
+
+    def __init__(self, guard: str, limit: float, give_up: Callable[[], NoReturn]) -> None:
+        self._guard = guard
+        self._limit = limit
+        self._give_up = give_up
+        self._interrupted = 0
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGALRM, self._interrupt)
+        self._others, _ = signal.setitimer(signal.ITIMER_REAL, self._limit, self._limit * AGAIN)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._before)
+        signal.setitimer(signal.ITIMER_REAL, self._others)  # whose ever it is, it goes on
+        if isinstance(error, _TimeIsUp):
+            raise GuardOverrun(f"guard {self._guard} did not end within {self._limit:.0f} s") from error
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code in (_Timer.__enter__.__code__, _Timer.__exit__.__code__):
+            return
+        self._interrupted += 1
+        if self._interrupted > INTERRUPTS:
+            self._give_up()
+        raise _TimeIsUp
 
 
 def _line(guard: str, command: str) -> str:

@@ -542,7 +542,7 @@ async def test_a_topic_that_takes_no_batch_is_named(agent: EdgeAgent, route: Clo
         await until(lambda: agent.status()["problem"] == "retail.ops takes no batch: unknown topic")
     route.merging = True
     await until(lambda: agent.command("c1").status == "merged")
-    assert agent.status()["problem"] == ""
+    await until(lambda: agent.status()["problem"] == "")  # its receipt may come before the word that it was delivered
 
 
 async def test_conflicts_are_told_in_the_log_once(agent: EdgeAgent, cloud: Cloud) -> None:

@@ -317,6 +317,8 @@ async def test_pages_come_in_id_order_and_end(http: httpx.AsyncClient, agent: Ed
     for limit in ("0", "1001", "x"):
         answer = await http.get("/v1/documents/Stock/s1", params={"limit": limit})
         assert problem(answer, 422, "invalid")["field"] == "limit"
+    twice = await http.get("/v1/documents/Stock/s1", params={"after": ["a", "c"]})
+    assert problem(twice, 422, "invalid")["field"] == "after"
 
 
 async def test_confirmed_and_pending_documents_are_one_list(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +93,22 @@ def test_partitions_keep_apart_what_they_have(below: WorkerStore) -> None:
     assert (second.get(b"a"), below.partition(258).mark) == (b"2", StoreMark(9, 4))
 
 
-def test_a_hundred_partitions_cost_no_file_more_than_one(below: WorkerStore) -> None:
+def _open_below(folder: Path) -> int:
+    """How many files in this folder the process has open."""
+    found = 0
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile, by another thread
+            found += str(handle.readlink()).startswith(f"{folder}/")
+    return found
+
+
+def test_a_hundred_partitions_cost_hardly_a_file_more_than_one(below: WorkerStore, tmp_path: Path) -> None:
     below.partition(0).write([(b"a", b"1")], StoreMark(1, 1))
-    handles = len(list(Path("/proc/self/fd").iterdir()))
+    one = _open_below(tmp_path)
+    assert one > 0
     for number in range(1, 100):
         below.partition(number).write([(b"a", b"1")], StoreMark(1, 1))
-    assert len(list(Path("/proc/self/fd").iterdir())) == handles
+    assert _open_below(tmp_path) <= one + 5, "the database's own, which it opens when it likes"
 
 
 def test_a_folder_that_is_held_is_named_with_the_remedy(
