@@ -28,10 +28,10 @@ from tests.load.till import ITEMS, NAMED, NAMELESS, PLACE, TAGGED, Said, Till
 from tests.load.waiting import until
 from tests.load.workers import WorkerProcess
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 OLD, NEW = "tests.load.app:app", "tests.load.next_release:app"
-PATIENCE = 240.0
+PATIENCE = 500.0
 """What was deferred is tried again after pauses that double."""
 
 
