@@ -72,7 +72,7 @@ class Vitals:
             "registered": sync.registry.facts(sync.broker_ms()),
             "problem": self._store.refusal or self._journal.refusal or sync.problem,
             "pending": len(self._views.backlog),
-            "unsent": self._outbox.unsealed,
+            "unsent": len(self._outbox.queue),
             "oldest_pending_seconds": max(0.0, (self._clock.wall_ms() - since) / 1000) if since else 0.0,
             "unresolved_conflicts": len(self._conflicts),
             "unreadable_records": sync.unreadable,

@@ -202,7 +202,7 @@ class EdgeProcess:
             return "starting"
         if waiting := self._agent._committer._journal.waiting:
             return f"{waiting} writes wait for the disk"
-        if waiting := self._agent._submission._outbox.unsealed:
+        if waiting := len(self._agent._submission._outbox.queue):
             return f"{waiting} commands wait to be sealed"
         for batch in self._agent._submission._outbox.sealed.all():
             return f"batch {batch.number} of partition {batch.partition} has no receipt"

@@ -63,7 +63,7 @@ class Again:
             for mark in list(marks_of(self._journal, todo.pop())):
                 if mark.fate is not Fate.UNKNOWN or (Family.META, keys.again_key(mark.lsn)) in writes:
                     continue
-                taken = self._outbox.withdraw(space, partition, mark.lsn)
+                taken = self._outbox.queue.withdraw(space, partition, mark.lsn)
                 if not taken:
                     continue
                 command = logged(self._journal, mark.lsn).command

@@ -131,7 +131,7 @@ class Submission:
         document = parse_document_key(entry.dots[0][0].encode())
         for space in self._contract.spaces.values():
             if document.collection in space.collections:
-                return self._outbox.holds(entry.lsn, (space.name, partition_of(document.scope, space.partitions)))
+                return self._outbox.queue.holds(entry.lsn, (space.name, partition_of(document.scope, space.partitions)))
         return True  # of a collection that this release does not declare: it waits for one that does
 
 

@@ -236,7 +236,7 @@ class Verdicts:
                 self._decide(command, lsn, outcome, unparked if self._was_parked(command) else plain, found)
         if deferred:
             found.deferred = why
-            found.writes.update(self._outbox.defer(batch.space, batch.partition, deferred))
+            found.writes.update(self._outbox.queue.defer(batch.space, batch.partition, deferred))
         waiting = [lsn for lsn in batch.lsns if lsn not in gone]
         if gone:
             found.writes.update(self._sealed.settling(batch, waiting))

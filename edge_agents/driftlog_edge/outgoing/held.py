@@ -106,6 +106,11 @@ class Held:
         """The rounds under way: what lies between `tried` and `end` may be sealed."""
         return self._rounds
 
+    def tried(self, partition: Partition, lsn: int) -> None:
+        """The round, if it is not over, has come to this lsn (0: it has not moved)."""
+        if lsn and partition in self._rounds:
+            self._rounds[partition].tried = lsn
+
     def over(self, partition: Partition) -> None:
         """The round has come to its end."""
         del self._rounds[partition]

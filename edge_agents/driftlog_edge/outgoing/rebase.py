@@ -78,9 +78,9 @@ class Rebase:
     def undecided(self, space: str, partition: int) -> bool:
         """Are there commands that are in no batch of the chain?"""
         settled = self._lives.chain(space, partition).settled
-        return any(batch.number > settled for batch in self._outbox.sealed.of(space, partition)) or self._outbox.some(
-            space, partition
-        )
+        return any(
+            batch.number > settled for batch in self._outbox.sealed.of(space, partition)
+        ) or self._outbox.queue.some(space, partition)
 
     def gathered(self, space: str, partition: int, known: Lineage) -> Iterator[Rebased]:
         """Before the new life begins: back into the queue what was sealed, and written down what the chain holds of ours. Stage each step
@@ -145,7 +145,7 @@ class Rebase:
     def survey(self, space: str, partition: int) -> Iterator[None]:
         """Find out what has not come along yet; others may run between."""
         handover, rest = self._handovers.under_way[space, partition], Rest()
-        for number, key in enumerate(self._outbox.keys_of(space, partition)):
+        for number, key in enumerate(self._outbox.queue.keys_of(space, partition)):
             if number % AT_ONCE == AT_ONCE - 1:
                 yield
             lsn = keys.parse_lsn(key)
@@ -168,7 +168,7 @@ class Rebase:
         work.writes.update(writes)
         work.rewrite(taken, chain.replica)
         sizes = {lsn: logged_size(work.writes[Family.OPLOG, keys.lsn_key(lsn)] or b"") for lsn, _ in taken}
-        work.writes.update(self._outbox.moved_along(space, partition, waiting, sizes, work.documents))
+        work.writes.update(self._outbox.queue.moved_along(space, partition, waiting, sizes, work.documents))
         return work.step(life)
 
     def ended(self, space: str, partition: int) -> Iterator[Rebased]:

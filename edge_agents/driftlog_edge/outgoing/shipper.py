@@ -44,7 +44,7 @@ class Shipper:
         """Whose turn was it last: that of what is new?"""
         self._flying: dict[BatchPlace, Sealed] = {}
         self._delivered: dict[BatchPlace, _Wait] = {}
-        outbox.held.release()  # nobody remembers how long they have waited
+        outbox.queue.held.release()  # nobody remembers how long they have waited
 
     def resume(self) -> None:
         """The client is gone: what it had and the log is not known to have goes out again."""
@@ -65,12 +65,12 @@ class Shipper:
     @property
     def holding(self) -> int:
         """How many commands wait because the cloud has deferred them, or stand behind such."""
-        return len(self._outbox.held)
+        return len(self._outbox.queue.held)
 
     @property
     def waiting(self) -> bool:
         """Is there something to send?"""
-        return bool(self._resend) or self._outbox.waiting
+        return bool(self._resend) or self._outbox.queue.ready
 
     @property
     def passing(self) -> bool:
@@ -132,7 +132,7 @@ class Shipper:
 
     def deferred(self, space: str, partition: int, now: float) -> None:
         """The cloud does not take some commands for now: they are sealed again after a while."""
-        self._outbox.held.deferred((space, partition), now)
+        self._outbox.queue.held.deferred((space, partition), now)
 
     def forget(self, space: str, partition: int) -> None:
         """A partition's life is over, and with it all that was sent."""
@@ -152,7 +152,7 @@ class Shipper:
 
     def at_once(self, now: float) -> None:
         """The registry says something else of this device: what was put off or refused for what it said before goes out again."""
-        self._outbox.held.at_once()
+        self._outbox.queue.held.at_once()
         for wait in self._delivered.values():
             if wait.refused:
                 wait.due, wait.attempts, wait.refused = now, 1, False
@@ -170,7 +170,7 @@ class Shipper:
             if wait.due <= now:
                 self._resend.add(place)
                 wait.due = now + AGAIN_CAP_SECONDS  # when it is delivered it gets a new time
-        self._outbox.held.tick(now)
+        self._outbox.queue.held.tick(now)
         return self.waiting
 
 

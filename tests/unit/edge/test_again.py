@@ -105,7 +105,7 @@ def test_it_says_how_many_of_its_own_changes_are_not_known_yet(replica: Replica,
 def to_review(replica: Replica, command_id: str) -> None:
     """Put a pending command on the review list, as a rebase does."""
     entry = replica.entry(command_id)
-    writes = replica.outbox.withdraw("retail", S1, entry.lsn)
+    writes = replica.outbox.queue.withdraw("retail", S1, entry.lsn)
     for document, _, _ in entry.dots:
         writes[Family.PENDING, keys.pending_key(document.encode(), entry.lsn)] = None
         replica.views.forget(document.encode())

@@ -33,7 +33,7 @@ def facts(replica: Replica) -> tuple[object, ...]:
         replica.journal.waiting,
         replica.executor.stamps.clock.last,
         replica.executor._last_lsn,
-        replica.outbox.unsealed,
+        len(replica.outbox.queue),
         len(replica.views.backlog),
         replica.value("Stock", "s1", "tea"),
         dict(replica.views.get(DocumentId("Stock", "s1", "tea")).state.vector),
@@ -168,7 +168,7 @@ def test_a_command_that_changes_nothing_is_answered_and_never_sent(replica: Repl
     executed = replica.do("look", "c2", store="s1", sku="tea")
 
     assert (executed.entry.result, executed.entry.status, executed.entry.dots) == (5, Status.MERGED, ())
-    assert replica.outbox.unsealed == 1
+    assert len(replica.outbox.queue) == 1
     assert replica.entry("c2").result == 5
 
 
@@ -313,7 +313,7 @@ def test_the_largest_command_that_is_accepted_can_be_sealed(replica: Replica) ->
 
     assert len(sent) == replica.executor._last_lsn, "one batch for each: no second has room"
     assert max(len(batch.value) for batch in sent) > MAX_COMMAND_BYTES - 100
-    assert replica.outbox.unsealed == 0
+    assert len(replica.outbox.queue) == 0
 
 
 def test_a_command_that_looks_at_more_than_the_cache_holds_uses_no_dot_twice(

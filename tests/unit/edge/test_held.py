@@ -93,7 +93,7 @@ def test_after_a_round_that_was_taken_the_first_pause_is_short_again(replica: Re
     del cloud.rejects["c"]
     now = 2 + 3 * PAUSE_SECONDS
     assert in_vain(replica, cloud, now)
-    assert len(replica.outbox.held) == 0
+    assert len(replica.outbox.queue.held) == 0
 
     now += 2 * PAUSE_SECONDS
     replica.shipper.tick(now)
@@ -138,13 +138,13 @@ def test_what_is_deferred_first_keeps_nothing_from_its_turn_that_stands_behind_i
     replica.do("fill", "unknown", store=LOW, prefix="unknown-", count=SEALED_OPS)
     replica.do("fill", "known", store=LOW, prefix="known-", count=SEALED_OPS)
     one_by_one(replica, cloud, 0.0)
-    assert len(replica.outbox.held) == 2
+    assert len(replica.outbox.queue.held) == 2
     del cloud.rejects["known"]
 
     replica.shipper.tick(PAUSE_SECONDS)
     assert commands(replica, one_by_one(replica, cloud, PAUSE_SECONDS)) == ["unknown", "known"]
     assert replica.entry("known").status is Status.MERGED
-    assert len(replica.outbox.held) == 1
+    assert len(replica.outbox.queue.held) == 1
     replica.shipper.tick(PAUSE_SECONDS + 1)
     assert not replica.shipper.waiting, "what was deferred in a round is not tried again in it"
 
@@ -157,7 +157,7 @@ def test_what_stands_behind_a_deferred_command_on_its_documents_waits_for_the_ne
     one_by_one(replica, cloud, 0.0)
     for number in range(2 * SEALED_OPS):
         replica.do("receive", f"behind-{number}", store=LOW, sku="x-0", qty=1)
-    assert (len(replica.outbox.held), replica.shipper.waiting) == (2 * SEALED_OPS + 1, False)
+    assert (len(replica.outbox.queue.held), replica.shipper.waiting) == (2 * SEALED_OPS + 1, False)
 
     replica.shipper.tick(PAUSE_SECONDS)
     looks = 0
@@ -168,12 +168,12 @@ def test_what_stands_behind_a_deferred_command_on_its_documents_waits_for_the_ne
         assert replica.shipper.next() is None
         looks += 1
     assert looks > 1, "some at a time"
-    assert len(replica.outbox.held) == 2 * SEALED_OPS + 1
+    assert len(replica.outbox.queue.held) == 2 * SEALED_OPS + 1
 
     cloud.rejects.clear()
     replica.shipper.tick(3 * PAUSE_SECONDS)
     assert len(commands(replica, one_by_one(replica, cloud, 3 * PAUSE_SECONDS))) == 2 * SEALED_OPS + 1
-    assert len(replica.outbox.held) == 0
+    assert len(replica.outbox.queue.held) == 0
 
 
 def test_a_steady_writer_keeps_no_round_from_its_end(replica: Replica, cloud: Cloud) -> None:

@@ -196,7 +196,7 @@ def test_deferred_batches_look_once_at_what_is_behind_them(lives: Callable[..., 
     with pytest.MonkeyPatch.context() as counting:
         counting.setattr(RocksStore, "get", lambda self, family, key: asked.append(key) or get(self, family, key))  # type: ignore[func-returns-value]
         replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
-    assert len(replica.outbox.held) == commands
+    assert len(replica.outbox.queue.held) == commands
     assert len(asked) < 12 * commands, "each waiting command is looked at for one of the three batches"
 
 

@@ -45,7 +45,7 @@ def test_commands_go_out_in_the_order_they_were_given(replica: Replica, identity
 
     assert [c.id for c in batch.commands] == [f"c{n}" for n in range(20)]
     assert (batch.replica, batch.number, batch.partition) == (replica.lives.replica, 1, partition_of("s1", PARTITIONS))
-    assert replica.outbox.unsealed == 0
+    assert len(replica.outbox.queue) == 0
 
 
 def test_a_device_in_step_is_never_behind_however_long_it_wrote_nothing(
@@ -227,11 +227,11 @@ def test_the_count_of_what_waits_is_right_after_a_restart_and_after_a_failure(li
     for _ in range(3):
         replica.do("receive", store="s1", sku="tea", qty=1)
     replica.run("receive", store="s1", sku="tea", qty=1)
-    assert replica.outbox.unsealed == 4
+    assert len(replica.outbox.queue) == 4
     replica.journal.failed(RuntimeError("the disk"))
-    assert replica.outbox.unsealed == 3
+    assert len(replica.outbox.queue) == 3
 
-    assert lives().outbox.unsealed == 3
+    assert len(lives().outbox.queue) == 3
 
 
 def test_a_batch_names_the_release_that_wrote_its_commands_whichever_seals_it(
@@ -255,7 +255,7 @@ def sums(replica: Replica) -> tuple[object, ...]:
     """All that is counted of what waits."""
     outbox, backlog = replica.outbox, replica.views.backlog
     return (
-        *(outbox._waiting, outbox._bytes, outbox.held._queues),
+        *(outbox.queue._waiting, outbox.queue.bytes, outbox.queue.held._queues),
         *(outbox.sealed.commands, outbox.sealed.bytes),
         *(len(backlog), backlog.after(0, 10_000), backlog._first, backlog._last),
     )
@@ -336,7 +336,7 @@ def test_a_batch_that_cannot_be_sealed_waits_on_and_is_still_counted(tmp_path: o
         with pytest.raises(RegistryUnreachable):
             replica.shipper.next()
 
-    assert replica.outbox.unsealed == 3
+    assert len(replica.outbox.queue) == 3
     registry.down = False
     (batch,) = replica.ship()
     assert (batch.number, len(batch.lsns)) == (1, 3)
@@ -351,11 +351,11 @@ def test_a_number_that_no_batch_has_holds_nothing(replica: Replica) -> None:
 def test_a_command_is_held_until_it_is_sealed(replica: Replica) -> None:
     lsn = replica.do("receive", store="s1", sku="tea", qty=1).entry.lsn
     place = ("retail", partition_of("s1", PARTITIONS))
-    assert replica.outbox.holds(lsn, place)
+    assert replica.outbox.queue.holds(lsn, place)
 
     (sent,) = replica.ship()
 
-    assert not replica.outbox.holds(lsn, place)
+    assert not replica.outbox.queue.holds(lsn, place)
     assert replica.outbox.sealed.all() == [Open("retail", sent.partition, 1, sent.digest, (lsn,))]
     assert list(replica.store.scan(Family.OUTBOX, b"")) == []
 

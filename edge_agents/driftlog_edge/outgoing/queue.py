@@ -1,0 +1,290 @@
+"""Commands that wait to be sealed: by class, then partition, then in order; counted as the store has them.
+
+Order within a document always holds. A command of an urgent class takes the earlier unsent commands of its documents along
+into its class, and theirs in turn, so that within a class the order of lsns is an order that every document agrees with. What the
+cloud has deferred is held back for a while in a class of its own (`outgoing/held`), with all that comes behind it on its documents; the rest goes on.
+
+Within a class partitions take turns, so that none starves another. Spaces and partitions stand in every key by name: a release which
+declares more of them finds its queue as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from driftlog_edge.outgoing.held import Held
+from driftlog_edge.ports import Family, Place, Writes
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import decode_logged, logged
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.pending import marks_of
+from driftlog_schemas.identity import document_key
+from driftlog_schemas.messages import Command
+
+AT_ONCE = 250
+"""Entries of a class that are looked at before others may run: as many as a batch can hold ops."""
+NO_PARTITION = -1
+_NORMAL = keys.CLASSES.index("normal")
+
+
+class Queue:
+    """The unsealed commands of one replica. `spaces` are those of its app, in order."""
+
+    def __init__(self, spaces: Sequence[str], journal: Journal) -> None:
+        self._spaces = spaces
+        self._journal = journal
+        self._waiting: list[int] = []
+        """How many commands wait in each class."""
+        self.held = Held()
+        """Those of the last class."""
+        self.bytes = 0
+        """What they take in the op log."""
+        self._moved: dict[tuple[int, bytes], int] = {}
+        """(class, document) -> up to which lsn its commands are in that class or a more urgent one, so that none is looked at twice."""
+        self._served = (spaces[0], NO_PARTITION)
+        """Whose commands were taken last: the next partition is next."""
+        self.count()
+        journal.on_given_up(self._given_up)
+
+    # -- counted
+
+    def __len__(self) -> int:
+        """Commands that are in no batch, the held ones among them."""
+        return sum(self._waiting) + len(self.held)
+
+    @property
+    def ready(self) -> bool:
+        """Is there something that could be sealed now, if no chain is stuck?"""
+        return any(self._waiting) or bool(self.held.rounds)
+
+    def count(self) -> None:
+        """As the store has it."""
+        self._waiting = [0] * keys.HELD
+        self.bytes = 0
+        self._moved.clear()
+        self.held.forget()
+        for key, value in self._journal.scan(Family.OUTBOX, b""):
+            self._counted(key, value, 1, {})
+
+    def _counted(self, key: bytes, value: bytes, sign: int, given_up: Writes) -> None:
+        space, urgency, partition, lsn = keys.parse_outbox(key)
+        self.bytes += sign * keys.unpack_number(value)
+        if urgency == keys.HELD:
+            raw = given_up.get((Family.OPLOG, keys.lsn_key(lsn)))
+            found = logged(self._journal, lsn) if raw is None else decode_logged(raw)
+            self.held.count((space, partition), lsn, documents_of(found.command), sign)
+        else:
+            self._waiting[urgency] += sign
+
+    def _given_up(self, writes: Writes) -> None:
+        for (family, key), value in writes.items():
+            if family is Family.OUTBOX:
+                for found, sign in ((value, -1), (self._journal.get(family, key), 1)):
+                    if found is not None:
+                        self._counted(key, found, sign, writes)
+        self._moved.clear()
+
+    # -- in
+
+    def put(
+        self, space: str, partition: int, priority: str, lsn: int, size: int, documents: Sequence[bytes]
+    ) -> Mapping[Place, bytes | None]:
+        """The writes that put a new command in, earlier ones of its documents moved along.
+
+        `size` is what it takes in the op log.
+        """
+        urgency = keys.CLASSES.index(priority)
+        writes: dict[Place, bytes | None] = {}
+        if self.held.behind((space, partition), documents):
+            urgency = keys.HELD
+            self.held.count((space, partition), lsn, documents)
+        else:
+            if any(self._waiting[urgency + 1 :]):
+                self._move(writes, space, partition, urgency, documents, range(urgency + 1, keys.HELD))
+            self._waiting[urgency] += 1
+        writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = keys.pack_number(size)
+        self.bytes += size
+        return writes
+
+    def put_back(self, space: str, partition: int, sizes: Mapping[int, int]) -> dict[Place, bytes | None]:
+        """The writes that put commands (lsn -> size) in whose batch, or whose life, is over."""
+        writes: dict[Place, bytes | None] = {}
+        for lsn, size in sizes.items():
+            key = keys.outbox_key(space, _NORMAL, partition, lsn)
+            value = writes[Family.OUTBOX, key] = keys.pack_number(size)
+            self._counted(key, value, 1, {})
+        return writes
+
+    def defer(self, space: str, partition: int, lsns: Iterable[int]) -> dict[Place, bytes | None]:
+        """The writes that put sealed commands back, to be sealed again later, and hold what is behind them."""
+        writes: dict[Place, bytes | None] = {}
+        documents: set[bytes] = set()
+        for lsn in lsns:
+            command, size, _, _ = logged(self._journal, lsn)
+            writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = keys.pack_number(size)
+            self.bytes += size
+            own = documents_of(command)
+            self.held.count((space, partition), lsn, own)
+            documents |= own
+        self.held.blocked((space, partition), documents)
+        self._move(writes, space, partition, keys.HELD, sorted(documents), range(keys.HELD))
+        return writes
+
+    def _move(
+        self,
+        writes: dict[Place, bytes | None],
+        space: str,
+        partition: int,
+        urgency: int,
+        documents: Sequence[bytes],
+        classes: Iterable[int],
+    ) -> None:
+        """Commands of these documents go from `classes` to `urgency`, and those of their documents in turn."""
+        todo, met = list(documents), set(documents)
+        while todo:
+            document = todo.pop()
+            for mark in marks_of(self._journal, document, self._moved.get((urgency, document), 0)):
+                self._moved[urgency, document] = mark.lsn
+                for other in classes:
+                    place = (Family.OUTBOX, keys.outbox_key(space, other, partition, mark.lsn))
+                    value = None if place in writes else self._journal.get(*place)
+                    if value is None:
+                        continue
+                    writes[place] = None
+                    writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, mark.lsn)] = value
+                    self._waiting[other] -= 1
+                    own = documents_of(logged(self._journal, mark.lsn).command)
+                    if urgency == keys.HELD:
+                        self.held.count((space, partition), mark.lsn, own)
+                    else:
+                        self._waiting[urgency] += 1
+                    todo += own - met
+                    met |= own
+
+    # -- looked up
+
+    def keys_of(self, space: str, partition: int) -> Iterator[bytes]:
+        """The entries of one partition, of all classes; looked up some at a time, so that others may run between."""
+        for urgency in range(keys.HELD + 1):
+            prefix, last = keys.outbox_prefix(space, urgency, partition), b""
+            while some := [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, last), AT_ONCE)]:
+                yield from some
+                last = some[-1]
+
+    def some(self, space: str, partition: int) -> bool:
+        """Is there an entry of this partition?"""
+        return next(self.keys_of(space, partition), None) is not None
+
+    def holds(self, lsn: int, place: tuple[str, int]) -> bool:
+        """Does this command still wait? `place` is its (space, partition)."""
+        return self._entry(lsn, *place) is not None
+
+    def _entry(self, lsn: int, space: str, partition: int) -> tuple[bytes, bytes] | None:
+        for urgency in range(keys.HELD + 1):
+            key = keys.outbox_key(space, urgency, partition, lsn)
+            value = self._journal.get(Family.OUTBOX, key)
+            if value is not None:
+                return key, value
+        return None
+
+    # -- out
+
+    def withdraw(self, space: str, partition: int, lsn: int) -> dict[Place, bytes | None]:
+        """The writes that take one command out; none if it does not wait."""
+        entry = self._entry(lsn, space, partition)
+        if entry is None:
+            return {}
+        self._counted(*entry, -1, {})
+        return {(Family.OUTBOX, entry[0]): None}
+
+    def moved_along(
+        self,
+        space: str,
+        partition: int,
+        waiting: Mapping[int, bytes],
+        sizes: Mapping[int, int],
+        documents: Iterable[bytes],
+    ) -> dict[Place, bytes | None]:
+        """The writes by which of these entries (lsn -> key) those of `sizes` wait on, all in one class and so in order, and the others leave.
+        `documents` are all that they change, and nothing else here changes one of those."""
+        writes: dict[Place, bytes | None] = {}
+        for key in waiting.values():
+            writes[Family.OUTBOX, key] = None
+            self._counted(key, self._journal.get(Family.OUTBOX, key) or b"", -1, {})
+        writes.update(self.put_back(space, partition, sizes))
+        for document in documents:
+            for urgency in range(keys.HELD + 1):
+                self._moved.pop((urgency, document), None)
+        return writes
+
+    def taken(
+        self, space: str, partition: int, commands: Mapping[bytes, Command], size: int
+    ) -> dict[Place, bytes | None]:
+        """The writes that take these (entry -> command) out, to be sealed; `size` is theirs in the op log."""
+        self._served = (space, partition)
+        self.bytes -= size
+        for key, command in commands.items():
+            if keys.urgency_of(key) == keys.HELD:
+                self.held.count((space, partition), keys.parse_lsn(key), documents_of(command), -1)
+            else:
+                self._waiting[keys.urgency_of(key)] -= 1
+        if not len(self):
+            self._moved.clear()
+        return {(Family.OUTBOX, key): None for key in commands}
+
+    # -- whose turn it is
+
+    def next(self, stuck: Collection[tuple[str, int]]) -> tuple[str, int] | None:
+        """(space, partition) of the next batch: of the most urgent class, the next in turn that is not stuck; what is held comes last."""
+        for urgency, waiting in enumerate(self._waiting):
+            for space, after in self._turns() if waiting else ():
+                found = self._of_space(space, urgency, after, stuck)
+                if found is not None:
+                    return found
+        return next((place for place in sorted(self.held.rounds.keys() - set(stuck)) if self._of_round(*place)), None)
+
+    def of_partition(self, space: str, partition: int) -> Iterator[bytes]:
+        """What may go into the next batch, in order. What was held goes first: it has waited longest."""
+        if (space, partition) in self.held.rounds:
+            yield from self._of_round(space, partition)
+        for urgency in (urgency for urgency, waiting in enumerate(self._waiting) if waiting):
+            prefix = keys.outbox_prefix(space, urgency, partition)
+            yield from [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix), AT_ONCE)]
+
+    def _turns(self) -> Iterator[tuple[str, int]]:
+        """(space, partition after which to look): once round, from the partition that was served last."""
+        last_space, last_partition = self._served
+        at = self._spaces.index(last_space)
+        yield last_space, last_partition
+        for space in (*self._spaces[at + 1 :], *self._spaces[: at + 1]):
+            yield space, NO_PARTITION
+
+    def _of_space(
+        self, space: str, urgency: int, after: int, stuck: Collection[tuple[str, int]]
+    ) -> tuple[str, int] | None:
+        while True:
+            start = b"" if after == NO_PARTITION else keys.outbox_end(space, urgency, after)
+            found = self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space, urgency), start)
+            key = next((key for key, _ in found), None)
+            if key is None:
+                return None
+            _, _, after, _ = keys.parse_outbox(key)
+            if (space, after) not in stuck:
+                return space, after
+
+    def _of_round(self, space: str, partition: int) -> list[bytes]:
+        """What a round under way tries next, in order; with nothing left it is over."""
+        now = self.held.rounds[space, partition]
+        prefix = keys.outbox_prefix(space, keys.HELD, partition)
+        after = keys.outbox_key(space, keys.HELD, partition, now.tried) if now.tried else b""
+        entries = islice(self._journal.scan(Family.OUTBOX, prefix, after), AT_ONCE)
+        found = [key for key, _ in entries if keys.parse_lsn(key) <= now.end]
+        if not found:
+            self.held.over((space, partition))
+        return found
+
+
+def documents_of(command: Command) -> set[bytes]:
+    """The keys of the documents that a command changes."""
+    return {document_key(document) for document, _ in command.ops}
