@@ -1,6 +1,8 @@
 """What a confirmed state says of this replica's own pending ops.
 
-A pending entry goes when the state has seen its last dot, or was read past the record that decided it (its document was purged since); its command has left the backlog when it is decided too and no entry of it is left. A state may
+A pending entry goes when the state has seen its last dot, or was read past the record that decided it (its document was purged since); its
+command has left the backlog when it is decided too and no entry of it is left. What an earlier life has left parked holds up nothing of the
+next one: the dots of each life are in order, those of several are not. A state may
 also hold a dot of ours which this folder never made: then somebody else speaks in its name.
 """
 
@@ -26,14 +28,24 @@ class Coverage:
         self._lives = lives
 
     def drop_covered(
-        self, key: bytes, vector: Vector, group: int, writes: dict[Place, bytes | None], dropped: dict[int, None]
+        self,
+        key: bytes,
+        vector: Vector,
+        group: int,
+        writer: str,
+        writes: dict[Place, bytes | None],
+        dropped: dict[int, None],
     ) -> int:
-        """Pending entries of a document that its state, read up to this group, covers go. Returns the highest own seq known to have been made there."""
+        """Pending entries of a document that its state, read up to this group, covers go. Returns the highest seq that the life which
+        writes there, the last to have entries, is known to have made."""
         highest = 0
         for mark in marks_of(self._journal, key):
-            highest = mark.seq
+            if mark.replica == writer:
+                highest = mark.seq
             if vector.get(mark.replica, 0) < mark.seq and not mark.shown_by(group):
-                break
+                if mark.replica == writer:
+                    break
+                continue
             writes[Family.PENDING, keys.pending_key(key, mark.lsn)] = None
             if mark.fate is not Fate.UNKNOWN and not self.elsewhere(key, mark.lsn, writes):
                 dropped[mark.lsn] = None
@@ -45,9 +57,9 @@ class Coverage:
         places = [(Family.PENDING, keys.pending_key(other, lsn)) for other in others]
         return any(place not in writes and self._journal.get(*place) is not None for place in places)
 
-    def highest_made(self, key: bytes) -> int:
-        """The highest seq of the pending entries of a document."""
-        return max((mark.seq for mark in marks_of(self._journal, key)), default=0)
+    def highest_made(self, key: bytes, writer: str) -> int:
+        """The highest seq of a life's pending entries of a document."""
+        return max((mark.seq for mark in marks_of(self._journal, key) if mark.replica == writer), default=0)
 
     def never_made(self, space: str, partition: int, vector: Vector, highest: int) -> bool:
         """Does a state hold a dot of the life that writes there which this folder never made?"""

@@ -151,10 +151,11 @@ class Returns:
                 return
             writes: dict[Place, bytes | None] = {}
             dropped: dict[int, None] = {}
+            writer = self._lives.chain(space, partition).replica
             for key in documents:
                 vector = self._states.vector(key, space, partition)
                 if vector is not None:
-                    self._states.coverage.drop_covered(key, vector, group, writes, dropped)
+                    self._states.coverage.drop_covered(key, vector, group, writer, writes, dropped)
                     self._drop_gone(key, now, writes, dropped)
             if writes:
                 changed = tuple(parse_document_key(key) for key in documents)

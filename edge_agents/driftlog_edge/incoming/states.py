@@ -194,7 +194,7 @@ class States:
         if incoming is None:
             if before is None or not self._purges(record, codec, before, landing):
                 if before is None and not landing.fresh:  # it came and went between two looks
-                    self.coverage.drop_covered(key, {}, group, landing.writes, landing.dropped)
+                    self.coverage.drop_covered(key, {}, group, self._writer(landing), landing.writes, landing.dropped)
                 return
         else:
             if before is not None and epoch_of(incoming.vector) > epoch_of(before.vector):
@@ -214,9 +214,12 @@ class States:
         before = self._confirmed(landing.row(key), codec)
         shown = self._confirmed(landing.served_row(key), codec) if landing.fresh else before
         if shown is not None:
-            writer = self._lives.chain(landing.space, landing.partition).replica
-            landing.held[key] = shown.vector.get(writer, 0)
+            landing.held[key] = shown.vector.get(self._writer(landing), 0)
         return before
+
+    def _writer(self, landing: _Landing) -> str:
+        """The life that writes there now."""
+        return self._lives.chain(landing.space, landing.partition).replica
 
     def _confirmed(self, row: bytes, codec: StateCodec) -> DocumentState | None:
         raw = self._journal.get(Family.CONFIRMED, row)
@@ -246,9 +249,11 @@ class States:
         for key, state in landing.latest.items():
             vector = {} if state is None else state.vector
             if landing.fresh:  # readers still see the old rows, with what is pending over them
-                highest = self.coverage.highest_made(key)
+                highest = self.coverage.highest_made(key, self._writer(landing))
             else:
-                highest = self.coverage.drop_covered(key, vector, landing.groups[key], landing.writes, dropped)
+                highest = self.coverage.drop_covered(
+                    key, vector, landing.groups[key], self._writer(landing), landing.writes, dropped
+                )
             if state is None:
                 continue
             # A document that was not held tells nothing of who made its dots.

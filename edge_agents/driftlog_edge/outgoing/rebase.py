@@ -40,7 +40,7 @@ from driftlog_edge.store.succession import Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput
-from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, CommandOutcome, DocumentOp, Verdict
 
 FORGOTTEN = "forgotten"
@@ -334,8 +334,7 @@ class _Work:
     def _take(self, lsn: int, documents: Iterable[bytes], fate: Fate, offset: int) -> None:
         """The chain has it, by this record of the op topic at the latest: its dots stay as they are until the confirmed state covers them.
 
-        It may do so already: when another copy of this folder, under the same life, was faster than our own entry here was written. And it
-        never will where the document was purged since.
+        It never will where the document was purged since.
         """
         left = False
         decided = decision(self._journal, self._space, self._partition, offset)
@@ -343,19 +342,11 @@ class _Work:
             mark = mark_of(self._journal, key, lsn)
             if mark is None:
                 continue
-            waiting = None if self._covered(key, mark) else decided.mark(self._journal, key, mark, fate)
+            waiting = decided.mark(self._journal, key, mark, fate)
             left |= waiting is not None
             self.writes[Family.PENDING, keys.pending_key(key, lsn)] = waiting and waiting.encode()
         if not left:
             self.done.append(lsn)
-
-    def _covered(self, key: bytes, mark: Mark) -> bool:
-        try:
-            collection = self._contract.collection(parse_document_key(key).collection)
-        except InvalidInput:  # no longer declared
-            return False
-        state, _ = self._views.confirmed(collection, key)
-        return state.vector.get(mark.replica, 0) >= mark.seq
 
     def _forget(self, lsn: int, documents: Iterable[bytes]) -> None:
         """It is in no view any more."""

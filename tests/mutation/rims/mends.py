@@ -197,10 +197,24 @@ MENDS: tuple[Mistake, ...] = (
         ("tests/properties/test_takeover.py",),
     ),
     Mistake(
-        "renewal: what the confirmed state has already waits for a later one",
+        "coverage: what an earlier life has left parked holds up what came after it",
+        f"{EDGE}/incoming/coverage.py",
+        "                continue",
+        "                break",
+        LEFT,
+    ),
+    Mistake(
+        "coverage: the dots of an earlier life pass for those of this one",
+        f"{EDGE}/incoming/coverage.py",
+        "            if mark.replica == writer:\n                highest",
+        "            if True:\n                highest",
+        LEFT,
+    ),
+    Mistake(
+        "renewal: dots that another copy has used under the same new life are used again",
         f"{EDGE}/outgoing/rebase.py",
-        "None if self._covered(key, mark) else decided",
-        "decided",
+        "last = {key: vector.get(replica, 0) for",
+        "last = {key: 0 for",
         RENEWAL,
     ),
     Mistake(

@@ -13,9 +13,10 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, logged
 from driftlog_edge.store.left import left_in
-from driftlog_edge.store.lives import MADE_ANEW
+from driftlog_edge.store.lives import FOREIGN_DOT, MADE_ANEW
+from driftlog_edge.store.pending import marks_of
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, CommandOutcome, Verdict
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
@@ -26,6 +27,7 @@ from tests.unit.edge.test_renewal import (
     RECEIPTS,
     S1,
     STATE,
+    TEA,
     Folders,
     end_and_renew,
     forked,
@@ -106,6 +108,37 @@ def test_what_was_parked_and_is_given_back_goes_to_a_person_who_can_apply_it(fol
     settle(replica, cloud)
     assert replica.entry("waits").status is Status.MERGED
     assert merged(cloud) == replica.on_hand("tea") == 111
+
+
+def test_what_came_after_a_parked_command_does_not_wait_for_it(folders: Folders, cloud: Cloud) -> None:
+    """It has the state that shows it; what the life before has left in between may be given back without another one."""
+    replica, old, command = left_parked(folders, cloud)
+    ship(replica, cloud)
+    pull(replica, cloud)
+    assert [replica.entry(name).status for name in ("own", "next")] == [Status.MERGED] * 2
+    (waiting,) = (mark for mark in marks_of(replica.store, document_key(TEA)))
+    assert waiting.lsn == replica.entry("waits").lsn
+
+    cloud.release(old, command, CommandOutcome("waits", Verdict.DEFERRED, "parked_too_long", "too old"))
+    pull(replica, cloud, RECEIPTS)
+    assert not replica.views.backlog
+
+
+def test_a_parked_change_of_an_earlier_life_hides_no_dot_that_this_folder_never_made(
+    folders: Folders, cloud: Cloud
+) -> None:
+    replica = folders.open("a")
+    receive(replica, "before", 1)
+    settle(replica, cloud)
+    cloud.parks.add("waits")
+    receive(replica, "waits", 10)
+    ship(replica, cloud)
+    pull(replica, cloud)
+    forked(replica)
+    end_and_renew(replica, cloud)
+    cloud.write(TEA, "on_hand", "increment", 100, replica=replica.lives.replica)
+    pull(replica, cloud, STATE)
+    assert replica.lives.chain("retail", S1).fork == FOREIGN_DOT
 
 
 def test_it_comes_to_its_end_over_further_lives_and_in_the_folder_of_another_device(

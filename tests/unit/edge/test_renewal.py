@@ -379,6 +379,31 @@ def test_what_another_copy_has_brought_under_the_same_new_life_waits_for_nothing
     assert not other.views.backlog
 
 
+def test_what_is_taken_along_lies_over_what_another_copy_has_brought_under_the_same_new_life(
+    folders: Folders, cloud: Cloud
+) -> None:
+    """Until the cloud tells them apart its own changes are not taken for those of the other."""
+    first = folders.open("a")
+    receive(first, "shared", 1)
+    forked(first)
+    assert first.end_the_old_life(S1) is not None
+    folders.copy("a", "b")
+    one, other = folders.open("a"), folders.open("b")
+    receive(one, "mine", 10)
+    receive(other, "theirs", 100)
+    end = one.end_the_old_life(S1)
+    assert end is not None
+    cloud.merge(end)
+    pull(other, cloud, RECEIPTS)
+    end_and_renew(one, cloud)
+    settle(one, cloud)
+    pull(other, cloud, STATE)
+    other.renew(cloud.of(OPS, S1))
+    assert other.on_hand("tea") >= 110
+    settle(other, cloud)
+    assert merged(cloud) == other.on_hand("tea") == 111
+
+
 def test_a_life_that_others_use_before_it_has_begun_is_not_taken(folders: Folders, cloud: Cloud) -> None:
     first = folders.open("a")
     receive(first, "shared", 1)
