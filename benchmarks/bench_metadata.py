@@ -15,7 +15,22 @@ from typing import NamedTuple
 from benchmarks.case import Aim, Case, Ground, Sides, ratio_at_most
 from benchmarks.catalogue import SAMPLES, STOCK, Intent, write
 from benchmarks.timing import per_batch, per_call
-from driftlog_crdt import AddWinsSet, DocumentState, DocumentType, Field, Map, Op, Register, canonical
+from driftlog_crdt import (
+    AddWinsSet,
+    DocumentState,
+    DocumentType,
+    Field,
+    Map,
+    Op,
+    Register,
+    canonical,
+    version_of,
+)
+from driftlog_schemas.digests import document_digest
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.state_codec import StateCodec
+from tests.load.app import COLLECTION, COUNTER, LABEL, app
 
 REPLICAS = (1, 10, 100, 1_000)
 ELEMENTS = (1, 10, 100, 1_000, 10_000)
@@ -25,6 +40,7 @@ SEQUENCES = {"list", "text"}
 
 _plain_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
+ITEM = app.contract.collection(COLLECTION)
 BASKET = DocumentType("Basket", {"lines": Field(AddWinsSet()), "notes": Field(Map(Register()))}, max_bytes=1 << 30)
 
 
@@ -106,6 +122,26 @@ def _codec(name: str, document: DocumentType, make: Callable[[int], DocumentStat
     ]
 
 
+def _digest(size: int, aim: Aim) -> Case:
+    """What the digest of its scope adds to a document's record when it leaves, against the making of the record."""
+
+    @contextmanager
+    def opened(ground: Ground) -> Iterator[Sides]:
+        codec, state = StateCodec(ITEM, FixedIds()), ITEM.document.new()
+        for number in range(size):
+            write(ITEM.document, state, f"{_device(number)}.k3f9q2w7", COUNTER, Intent("increment", number + 20))
+            write(ITEM.document, state, f"{_device(number)}.k3f9q2w7", LABEL, Intent("set", f"label {number}"))
+        document = DocumentId(COLLECTION, "place", "item")
+        key, memory = document_key(document), ITEM.document.encode(state)
+        loops = [None] * (20 if ground.quick else 500)
+        yield Sides(
+            lambda: [per_call(lambda m, _: document_digest(key, version_of(m)), memory, loops)],
+            lambda: [per_call(lambda s, _: codec.encode(document, s), state, loops)],
+        )
+
+    return Case(f"digest/replicas={size}", "us", opened, "the record's encoding", aim)
+
+
 def _growth(
     name: str, small: Callable[[Ground], Live], large: Callable[[Ground], Live], than: str, aim: Aim | None
 ) -> Case:
@@ -173,6 +209,7 @@ CASES = [
     *(_bytes("elements", BASKET, _holding, size) for size in ELEMENTS),
     *_codec("replicas", STOCK, _written_by, REPLICAS[-1]),
     *_codec("elements", BASKET, _holding, ELEMENTS[-1]),
+    *(_digest(size, ratio_at_most(0.1)) for size in (1, 10, 100)),
     *(_by_replicas("on_hand", Intent("increment", 1), size, ratio_at_most(1.5)) for size in REPLICAS[1:]),
     # A set carries what its writer had seen, one number for each replica, and each has to be looked at.
     *(_by_replicas("price", Intent("set", "9.90"), size, None) for size in REPLICAS[1:]),

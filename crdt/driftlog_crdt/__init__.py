@@ -15,7 +15,7 @@ from driftlog_crdt.document import (
     OnConflict,
     Outcome,
 )
-from driftlog_crdt.document_codec import vector_of
+from driftlog_crdt.document_codec import version_of
 from driftlog_crdt.errors import AlgebraError, BadEncoding, BadOperation, BadValue, TooLarge
 from driftlog_crdt.extremes import Max, Min
 from driftlog_crdt.field_type import FieldType, Siblings, Write
@@ -95,5 +95,5 @@ __all__ = [
     "dominates",
     "epoch_of",
     "joined",
-    "vector_of",
+    "version_of",
 ]

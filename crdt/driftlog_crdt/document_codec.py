@@ -27,6 +27,8 @@ from driftlog_crdt.refusals import Run, Runs
 
 FORMAT = 2
 _BEGINNING = f"[{FORMAT},".encode()
+_VERSION = _BEGINNING + b"{"
+_VERSION_AT = len(_BEGINNING)
 _MORE = frozenset({"bytes", "grave", "presence", "refused"})
 
 
@@ -94,16 +96,24 @@ def decode(data: bytes, document: str, types: Mapping[str, FieldType[Any]]) -> D
     return state
 
 
-def vector_of(data: bytes) -> dict[str, int]:
-    """The version vector of an encoding; the rest of it is not looked at. Raises `BadEncoding`."""
-    if not data.startswith(_BEGINNING):
+def version_of(data: bytes) -> bytes:
+    """The version vector of an encoding, as it is written there: equal vectors have equal bytes. The rest is not looked at. Raises `BadEncoding`."""
+    end = data.find(b"}", _VERSION_AT) + 1
+    version = data[_VERSION_AT:end]
+    if not data.startswith(_VERSION) or not end:
         raise _foreign("a document")
+    if b"\\" in version or version.count(b'"') % 2:  # else no name can hold that brace
+        return _first_value(data)
+    return version
+
+
+def _first_value(data: bytes) -> bytes:
+    text = data.decode(errors="surrogateescape")
     try:
-        vector, _ = _read(data.decode(errors="surrogateescape"), len(_BEGINNING))
+        _, end = _read(text, _VERSION_AT)
     except (ValueError, RecursionError) as error:
         raise BadEncoding("", f"not an encoded document: {error}") from error
-    _check_vector(vector, "a document")
-    return dict(vector)
+    return text[_VERSION_AT:end].encode(errors="surrogateescape")
 
 
 def _split(data: bytes) -> tuple[Any, bytes]:

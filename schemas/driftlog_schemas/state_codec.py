@@ -11,7 +11,7 @@ from typing import Any
 
 import fastavro
 
-from driftlog_crdt import DocumentState
+from driftlog_crdt import DocumentState, version_of
 from driftlog_schemas import declarations
 from driftlog_schemas.contract import CollectionContract, Column
 from driftlog_schemas.errors import Undecodable
@@ -86,7 +86,12 @@ class StateCodec:
 
     def encode(self, document: DocumentId, state: DocumentState) -> bytes:
         """The record value. Raises `TooLarge` over the collection's size guard."""
-        return self._codec.encode(self._row(document, state, self.collection.document.encode(state)))
+        return self.encode_with_version(document, state)[0]
+
+    def encode_with_version(self, document: DocumentId, state: DocumentState) -> tuple[bytes, bytes]:
+        """The record value, and the version in it, of which its digest is made (`digests`). Raises `TooLarge`."""
+        memory = self.collection.document.encode(state)
+        return self._codec.encode(self._row(document, state, memory)), version_of(memory)
 
     def _row(self, document: DocumentId, state: DocumentState, memory: bytes) -> dict[str, Any]:
         collection = self.collection
@@ -100,12 +105,21 @@ class StateCodec:
 
     def decode(self, value: bytes) -> DocumentState:
         """The merge state. Raises `Undecodable`, `BadEncoding`."""
+        return self._decoded(value)[0]
+
+    def decode_with_version(self, value: bytes) -> tuple[DocumentState, bytes]:
+        """The merge state, and its version as the record has it. Raises `Undecodable`, `BadEncoding`."""
+        state, memory = self._decoded(value)
+        return state, version_of(memory)
+
+    def _decoded(self, value: bytes) -> tuple[DocumentState, bytes]:
         try:
-            return self.collection.document.decode(self._merge(self._codec.decode(value)))
+            memory = self._merge(self._codec.decode(value))
         except Undecodable:
             return self._of_other_columns(value)
+        return self.collection.document.decode(memory), memory
 
-    def _of_other_columns(self, value: bytes) -> DocumentState:
+    def _of_other_columns(self, value: bytes) -> tuple[DocumentState, bytes]:
         """Another release has widened a type, so none of its rows resolves to ours. The columns follow from the merge's memory, which stands
         apart from them: a document is as good as our own wherever our columns could hold what it says."""
         memory = self._merge(self._codec.decode(value, self._memory))
@@ -116,7 +130,7 @@ class StateCodec:
             raise Undecodable(f"a {self.collection.name} row of another release: {error}") from error
         if not good:
             raise Undecodable(f"a {self.collection.name} row with a value that this release's type does not take")
-        return state
+        return state, memory
 
     def decode_row(self, value: bytes) -> dict[str, Any]:
         """The row as any Kafka tool sees it."""

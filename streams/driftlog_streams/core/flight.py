@@ -116,7 +116,7 @@ def seal(
     digested = NO_DIGESTS if digests is None else digests.after(group)
     states = _group(topics.state_topic(rules.name), work, group, digested.marks)
     writes, passed = [(state.key, state.value) for state in group], Passed()
-    for key, entry, value, deleted in group:
+    for key, entry, value, _, deleted in group:
         if value is None:
             passed.gone[key] = entry.purged
         elif deleted:
@@ -134,16 +134,15 @@ def seal(
 
 def _encoded(work: PartitionWork) -> list[SealedState]:
     """The changed documents, each as it leaves. What was purged comes first: compaction forgets such a record, and what it says of a scope."""
-    group, purged = [], False
+    gone, group = [], []
     for key, entry in work.dirty.items():
-        kind = entry.collection.type
-        # A document without ops is one that was purged, and nothing came after it.
-        value = None if kind.blank(entry.state) else entry.collection.codec.encode(entry.document, entry.state)
-        purged |= value is None
-        group.append(SealedState(key, entry, value, kind.deleted(entry.state)))
-    if purged:
-        group.sort(key=lambda state: state.value is not None)
-    return group
+        kind, codec = entry.collection.type, entry.collection.codec
+        if kind.blank(entry.state):  # it was purged, and nothing came after that
+            gone.append(SealedState(key, entry))
+        else:
+            value, version = codec.encode_with_version(entry.document, entry.state)
+            group.append(SealedState(key, entry, value, version, deleted=kind.deleted(entry.state)))
+    return [*gone, *group]
 
 
 def _group(
@@ -153,7 +152,7 @@ def _group(
     records: list[OutRecord] = []
     # Tombstones of released commands may go out alone, with nothing merged: then there is no group.
     plain: Marks = groups.headers(work.group, last=False) if group else ()
-    for place, (key, entry, value, _) in enumerate(group):
+    for place, (key, entry, value, *_) in enumerate(group):
         marks = plain if place + 1 < len(group) else groups.headers(work.group, last=True)
         if value is None:
             marks = [*marks, groups.purged(entry.purged)]

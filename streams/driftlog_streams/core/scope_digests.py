@@ -30,14 +30,16 @@ class SealedState(NamedTuple):
 
     key: bytes
     entry: Entry
-    value: bytes | None
-    deleted: bool
+    value: bytes | None = None
+    version: bytes = b""
+    """See `state_codec`."""
+    deleted: bool = False
 
     @property
     def digest(self) -> int:
         """What it adds to its scope."""
         gone = self.deleted or self.value is None
-        return 0 if gone else document_digest(self.key, self.entry.state.vector, deleted=False)
+        return 0 if gone else document_digest(self.key, self.version)
 
 
 class Digested(NamedTuple):

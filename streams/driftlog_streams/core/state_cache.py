@@ -134,8 +134,10 @@ class StateCache:
         entry = self._old.get(key)
         if entry is None:
             raw = self._load(key)
-            entry = Entry(document, collection, _decoded(document, collection, raw), 0 if raw is None else len(raw))
-            entry.digest = document_digest(key, entry.state.vector, deleted=collection.type.deleted(entry.state))
+            state, version = _decoded(document, collection, raw)
+            entry = Entry(document, collection, state, 0 if raw is None else len(raw))
+            if raw is not None and not collection.type.deleted(state):
+                entry.digest = document_digest(key, version)
         self._young[key] = entry
         self._count(entry)
         return entry
@@ -147,7 +149,7 @@ class StateCache:
     def put_back(self, key: bytes, entry: Entry) -> None:
         """Forget what was merged into a document since it last left with a flight."""
         raw, entry.purged = (self._load(key), 0) if entry.sealed is None else entry.sealed
-        entry.state = _decoded(entry.document, entry.collection, raw)
+        entry.state, _ = _decoded(entry.document, entry.collection, raw)
         entry.size = 0 if raw is None else len(raw)
         entry.flights -= 1
         entry.recount()
@@ -170,10 +172,10 @@ class StateCache:
         return len(self._young.keys() | self._old.keys())
 
 
-def _decoded(document: DocumentId, collection: Collection, raw: bytes | None) -> DocumentState:
+def _decoded(document: DocumentId, collection: Collection, raw: bytes | None) -> tuple[DocumentState, bytes]:
     if raw is None:
-        return collection.type.new()
+        return collection.type.new(), b""
     try:
-        return collection.codec.decode(raw)
+        return collection.codec.decode_with_version(raw)
     except (Undecodable, UnknownSchema, RegistryUnreachable, BadEncoding) as error:
         raise Unreadable(f"{'/'.join(document)} is not readable by this release: {error}") from error

@@ -634,8 +634,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "digests: a document that comes from the store counts anew",
         f"{CORE}/state_cache.py",
-        "            entry.digest = document_digest(",
-        "            _ = document_digest(",
+        "                entry.digest = document_digest(",
+        "                _ = document_digest(",
         DIGESTS,
     ),
     Mistake(

@@ -14,6 +14,8 @@ from driftlog_crdt import (
     Flag,
     Max,
     RemoveWinsSet,
+    canonical,
+    version_of,
 )
 
 COUNTED = DocumentType("Counted", {"n": Field(Counter())})
@@ -22,6 +24,33 @@ GOOD = b'[2,{"a":1},{"n":{"a":[5,0]}}]'
 
 def test_what_is_written_is_read() -> None:
     assert COUNTED.encode(COUNTED.decode(GOOD)) == GOOD
+
+
+@pytest.mark.parametrize("names", [("a",), ("b", "a.1", "c_2"), ('a"b', "a\\", '}, {"x":1}', "},{", "ä", "\n", "")])
+def test_the_version_stands_in_the_bytes_as_its_canonical_text(names: tuple[str, ...]) -> None:
+    state = COUNTED.new()
+    for seq, name in enumerate(names, 1):
+        for _ in range(seq):
+            COUNTED.apply(state, COUNTED.prepare(state, name, 1, "n", "increment", 5))
+    assert version_of(COUNTED.encode(state)) == canonical(dict(state.vector)).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b" " + GOOD,
+        b"[1" + GOOD[2:],
+        b"[2,[1],{}]",
+        b'[2,"{}",{}]',
+        b'[2,{"a":1]',
+        b'[2,{"\\',
+        b'[2,{"' + b"a" * 100_000,
+    ],
+)
+def test_bytes_without_a_version_are_refused(data: bytes) -> None:
+    with pytest.raises(BadEncoding):
+        version_of(data)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from functools import reduce
 from operator import xor
 from typing import Any
 
-from driftlog_crdt import DocumentState
+from driftlog_crdt import DocumentState, canonical
 from driftlog_edge.ports import Chunk, Extent, Record, Sealed, Unreachable
 from driftlog_schemas import groups, topics
 from driftlog_schemas.batch_codec import BatchCodec, batch_digest, decode_body
@@ -204,11 +204,11 @@ class Cloud:
         return reduce(
             xor,
             (
-                document_digest(
-                    document_key(d), state.vector, deleted=COLLECTIONS[d.collection].document.deleted(state)
-                )
+                document_digest(document_key(d), canonical(dict(state.vector)).encode())
                 for d, state in self.states.items()
-                if d.scope == scope and COLLECTIONS[d.collection].space == space
+                if d.scope == scope
+                and COLLECTIONS[d.collection].space == space
+                and not COLLECTIONS[d.collection].document.deleted(state)
             ),
             0,
         )
