@@ -7,8 +7,38 @@ from tests.mutation.rims.mistake import EDGE, SCHEMAS, Mistake
 SHIPPING = ("tests/unit/edge/rim/test_shipping.py",)
 ASKING = ("tests/unit/edge/rim/test_asker.py",)
 FEED = ("tests/unit/edge/rim/test_feed.py",)
+HELD = ("tests/unit/edge/test_held.py", "tests/unit/edge/test_pump.py")
 
 EDGES: tuple[Mistake, ...] = (
+    # -- what the cloud has deferred
+    Mistake(
+        "held: the first batch that is deferred ends the round",
+        f"{EDGE}/outgoing/held.py",
+        "        pause = self._pauses.get(partition)\n        if",
+        "        pause = self._pauses.get(partition)\n        self._rounds.pop(partition, None)\n        if",
+        HELD,
+    ),
+    Mistake(
+        "held: a round tries again what was deferred in it",
+        f"{EDGE}/outgoing/held.py",
+        "self._rounds[partition].tried = lsn",
+        "self._rounds[partition].tried = 0",
+        HELD,
+    ),
+    Mistake(
+        "held: what stands behind a deferred command is sent all the same",
+        f"{EDGE}/outgoing/held.py",
+        "self._rounds[partition].blocked |= documents",
+        "pass",
+        HELD,
+    ),
+    Mistake(
+        "pump: it stops where it only passed by",
+        f"{EDGE}/outgoing/pump.py",
+        "return self._shipper.passing",
+        "return False",
+        HELD,
+    ),
     # -- the edge's clients
     Mistake(
         "edge: acknowledged by the leader alone",

@@ -136,7 +136,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "handover: what another copy was told had been put off passes for accepted",
         f"{EDGE}/outgoing/lineage.py",
-        "told=batch.number >= row.floor",
+        "told=refused is not None or batch.number >= row.floor",
         "told=True",
         FORGOTTEN,
     ),
