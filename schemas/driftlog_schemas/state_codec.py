@@ -100,7 +100,7 @@ class StateCodec:
         for column in collection.columns:
             value = kind.field_value(state, column.name)
             row[column.name] = value if column.to_row is None else column.to_row(value)
-        row[META] = {"deleted": kind.deleted(state), "merge": memory}
+        row[META] = {"deleted": not kind.exists(state), "merge": memory}
         return row
 
     def decode(self, value: bytes) -> DocumentState:

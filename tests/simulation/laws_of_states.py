@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from driftlog_schemas.identity import DocumentId, parse_document_key
+from driftlog_schemas.state_codec import META
 from tests.reference_model import sequence
 from tests.simulation.all_types import BODIES, words_of
 from tests.simulation.app import EDGES, SPACE, device_of_node
@@ -44,6 +45,9 @@ def a_state_is_what_its_vector_says(case: Case) -> Iterator[str]:
             expected = case.reference.documents[document].encoded(case.state(document, merged).vector)
             if merged != expected:
                 yield f"state {'/'.join(document)}@{record.offset} is {merged!r}, its vector means {expected!r}"
+            there = SPACE.collections[document.collection].document.exists(case.state(document, merged))
+            if case.row(document, record.value or b"")[META]["deleted"] is there:
+                yield f"the row {'/'.join(document)}@{record.offset} says deleted where it is there, or the other way round"
 
 
 def a_document_shows_what_its_ops_mean(case: Case) -> Iterator[str]:

@@ -141,7 +141,7 @@ def _encoded(work: PartitionWork) -> list[SealedState]:
             gone.append(SealedState(key, entry))
         else:
             value, version = codec.encode_with_version(entry.document, entry.state)
-            group.append(SealedState(key, entry, value, version, deleted=kind.deleted(entry.state)))
+            group.append(SealedState(key, entry, value, version, deleted=not kind.exists(entry.state)))
     return [*gone, *group]
 
 

@@ -2,7 +2,8 @@
 
 The floor is given: an op offset that lies the retention back. What is below it:
 
-- deleted documents whose newest group is not above it: whoever has read up to the floor has seen that they are deleted;
+- documents of which nothing is there, with their newest group not above it: they were deleted, or nothing but refused changes was ever
+  made on them, and whoever has read up to the floor has seen that;
 - lives of which no batch has come since, and no heartbeat for as long: they are over, and their device inherits their rights, or each
   counter's holder where the device may no longer write. Who was heard of is known to the worker that writes, and what it wrote is in the log.
 
@@ -33,7 +34,7 @@ def plan(
 ) -> Forgetting | None:
     """What to forget, or None where nothing would change.
 
-    `known` is the row of the cloud's replica; `dead` are documents that were deleted up to the floor, with the digest of their vector;
+    `known` is the row of the cloud's replica; `dead` are documents that were gone up to the floor, with the digest of their vector;
     `active` says whether a device may still write; `alive` are lives that were heard of since.
     """
     forgot = () if known is None else known.forgot
@@ -66,12 +67,12 @@ def readable(rules: SpaceRules, values: Iterable[bytes]) -> Iterable[ChainRow]:
 
 
 def tombstones(rules: SpaceRules, found: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
-    """Of documents with their state those that are deleted, with the digest of their vector."""
+    """Of documents with their state those of which nothing is there, with the digest of their vector."""
     for key, value in found:
         try:
             collection = rules.collections[parse_document_key(key).collection]
             state = collection.codec.decode(value)
         except (ValueError, KeyError, ContractError, AlgebraError):
             continue  # this release cannot read it, so it stays
-        if collection.type.deleted(state):
+        if not collection.type.exists(state):
             yield key, digest_of(state.vector)

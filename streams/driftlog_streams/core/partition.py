@@ -194,7 +194,7 @@ class Partition:
     def purge(self, key: bytes, seen: bytes, offset: int) -> None:
         """Take a tombstone away, if it still is as it was when that was decided."""
         entry = self._entry(key)
-        if entry is None or not entry.collection.type.deleted(entry.state) or digest_of(entry.state.vector) != seen:
+        if entry is None or entry.collection.type.exists(entry.state) or digest_of(entry.state.vector) != seen:
             return
         entry.state, entry.size, entry.purged = entry.collection.type.new(), 0, offset
         self.work.emptied.add(entry.document.scope)

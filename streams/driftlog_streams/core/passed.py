@@ -1,4 +1,4 @@
-"""What has passed in a group of states: which documents are deleted, and which went for good.
+"""What has passed in a group of states: of which documents nothing is there any more, and which went for good.
 
 A store keeps both beside the states. The deleted ones by the number of their newest group, which is never below the op that deleted
 them: so what may be purged is found by a look at the lowest. Those that went, with the op record by which they did, for as long as
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from driftlog_schemas.groups import GroupMark
 
-_MARK = b'"grave"'
-"""Stands in the bytes of every state that was ever deleted, so the others need not be decoded."""
+_MARK = b'"presence":{}'
+"""Stands in the bytes of every state of which nothing is there, so the others need not be decoded."""
 
 
 @dataclass(slots=True)

@@ -213,7 +213,7 @@ class Restoration:
     def _deleted(self, key: bytes, value: bytes) -> bool:
         state = self._decoded(key, value)
         collection = self._rules.collections.get(parse_document_key(key).collection) if state is not None else None
-        return state is not None and collection is not None and collection.type.deleted(state)
+        return state is not None and collection is not None and not collection.type.exists(state)
 
     def _decoded(self, key: bytes, value: bytes) -> DocumentState | None:
         try:

@@ -136,7 +136,7 @@ class StateCache:
             raw = self._load(key)
             state, version = _decoded(document, collection, raw)
             entry = Entry(document, collection, state, 0 if raw is None else len(raw))
-            if raw is not None and not collection.type.deleted(state):
+            if raw is not None and collection.type.exists(state):
                 entry.digest = document_digest(key, version)
         self._young[key] = entry
         self._count(entry)

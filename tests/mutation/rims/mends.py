@@ -623,6 +623,13 @@ MENDS: tuple[Mistake, ...] = (
         "if False:",
         ASKER,
     ),
+    Mistake(
+        "forgetting: what only refused changes were made on is listed nowhere",
+        f"{CORE}/passed.py",
+        """_MARK = b'"presence":{}'""",
+        """_MARK = b'"grave"'""",
+        ("tests/unit/streams/test_forgotten_recovery.py",),
+    ),
     # -- digests of scopes
     Mistake(
         "digests: a purge takes the newest record of its scope with it",

@@ -208,7 +208,7 @@ class Cloud:
                 for d, state in self.states.items()
                 if d.scope == scope
                 and COLLECTIONS[d.collection].space == space
-                and not COLLECTIONS[d.collection].document.deleted(state)
+                and COLLECTIONS[d.collection].document.exists(state)
             ),
             0,
         )

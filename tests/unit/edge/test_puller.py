@@ -202,6 +202,21 @@ def test_a_purged_document_is_gone_and_starts_fresh(replica: Replica, cloud: Clo
     assert cloud.states[TEA].vector == {"office.1": 1, replica.lives.chain("retail", S1).replica: 1}
 
 
+def test_a_document_of_which_only_refused_changes_were_made_is_not_there_and_is_purged(
+    replica: Replica, cloud: Cloud
+) -> None:
+    cloud.rejects["c"] = "recount"
+    replica.do("receive", "c", store="s1", sku="tea", qty=5)
+    exchange(replica, cloud)
+    with pytest.raises(NotFound):
+        replica.on_hand("tea")
+    assert digest_of(replica.store, "retail", S1, 0, "s1").own == cloud.digest("retail", "s1") == 0
+
+    cloud.purge(TEA)
+    replica.pull_states(cloud.of("retail.state", S1)[1:], S1)
+    assert list(replica.store.scan(Family.CONFIRMED, b"")) == []
+
+
 def test_a_purge_and_a_new_beginning_in_one_write(replica: Replica, cloud: Cloud) -> None:
     deleted(cloud)
     replica.pull_states(cloud.of("retail.state", S1), S1)
@@ -226,7 +241,7 @@ def test_a_purge_by_a_stranger_is_passed_over(replica: Replica, cloud: Cloud) ->
     assert cursor(replica, "retail.state") == 3
 
 
-def test_a_purge_takes_nothing_that_is_not_deleted(replica: Replica, cloud: Cloud) -> None:
+def test_a_purge_takes_nothing_that_is_there(replica: Replica, cloud: Cloud) -> None:
     cloud.write(TEA, "on_hand", "increment", 7)
     replica.pull_states(cloud.of("retail.state", S1), S1)
     cloud.purge(TEA)

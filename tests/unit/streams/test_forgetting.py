@@ -12,6 +12,7 @@ from driftlog_schemas.devices import EVERYTHING
 from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, DocumentId
 from driftlog_schemas.messages import DocumentOp, Forgot
 from driftlog_streams.core.admission import Admitted, Refusal
+from driftlog_streams.core.forgetting import tombstones
 from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, device, key, ledger, stock
 
 LATER = "store-2.1"
@@ -53,6 +54,38 @@ def test_a_tombstone_goes_where_the_log_says_so_and_not_before(cloud: Cloud) -> 
     assert record.value is None
     assert groups.parse(record.headers) == groups.GroupMark(2, True, 2, 0)
     assert cloud.row(CLOUD_REPLICA).forgot == (Forgot(2, 2, 2),)
+
+
+def test_a_document_of_which_only_refused_changes_were_made_is_none_and_goes_like_one(cloud: Cloud) -> None:
+    cloud.merge(command("refused", count(stock(), -5, 1)))
+    value = last(cloud, stock()).value
+    codec = cloud.rules.collections["Stock"].codec
+    assert codec.decode_row(value)["_driftlog"]["deleted"] is True
+    assert cloud.state(stock()).vector == {"store-1.1": 1}, "what was seen is known as long as its writer may repeat it"
+    assert cloud.dead == {key(stock()): 0}
+    assert [found for found, _ in tombstones(cloud.rules, [(key(stock()), value)])] == [key(stock())]
+
+    cloud.forget(1, stock())
+    assert last(cloud, stock()).value is None
+    send(cloud, "made", count(stock(), 5, 1, LATER), read=1)
+    cloud.fly()
+    assert cloud.value(stock(), "on_hand") == 5
+    assert codec.decode_row(last(cloud, stock()).value)["_driftlog"]["deleted"] is False
+
+
+def test_a_writer_of_whom_only_refused_changes_were_there_goes_on_after_their_purge(cloud: Cloud) -> None:
+    """Its next change has a dot that nothing comes before any more: it runs again under another."""
+    cloud.merge(command("refused", count(stock(), -5, 1)))
+    for day in (1, 2):
+        cloud.merge(command(f"day-{day}", count(ledger(), 1, day)))
+    cloud.forget(1, stock())
+    send(cloud, "unknowing", count(stock(), 5, 2), replica="store-1.1", read=2)
+    send(cloud, "anew", count(stock(), 7, 1, LATER), read=2)
+    assert {n: cloud.verdicts()[n] for n in ("unknowing", "anew")} == {
+        "unknowing": "rejected purged",
+        "anew": "accepted",
+    }
+    assert cloud.value(stock(), "on_hand") == 7
 
 
 def test_what_is_made_again_starts_fresh_and_later_than_all_that_was(cloud: Cloud) -> None:

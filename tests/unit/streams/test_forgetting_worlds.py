@@ -119,7 +119,8 @@ class World:
         """At any moment, with a floor that anybody may be below, and tombstones as they are now or were a moment ago."""
         cloud, random = self.cloud, self.random
         cloud.fly()
-        dead = [d for d in DOCUMENTS if cloud.rules.collections["Stock"].type.deleted(cloud.state(d))]
+        kind = cloud.rules.collections["Stock"].type
+        dead = [d for d in DOCUMENTS if not (kind.exists(cloud.state(d)) or kind.blank(cloud.state(d)))]
         purge = {key(d): digest_of(cloud.state(d).vector) for d in dead}
         known = cloud.merger.forgotten
         floor = max(

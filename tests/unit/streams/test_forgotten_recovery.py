@@ -71,6 +71,16 @@ def state(cloud: Cloud, epoch: int, replica: str, *, deleted: bool = False) -> b
     return collection.codec.encode(stock(), made)
 
 
+def refused(cloud: Cloud, count: int = 0) -> bytes:
+    """A state of so many accepted changes, and one that was refused."""
+    collection = cloud.rules.collections["Stock"]
+    made: DocumentState = collection.type.new()
+    for seq in range(1, count + 1):
+        collection.type.apply(made, Op("a.1", seq, 1, "on_hand", "increment", 5))
+    collection.type.see(made, Op("a.1", count + 1, 1, "on_hand", "increment", 5))
+    return collection.codec.encode(stock(), made)
+
+
 def records(*found: tuple[bytes | None, int]) -> list[ChangelogRecord]:
     """Values with their group numbers; a null of group n was purged by record 50. A later group stands before them all."""
     result = [ChangelogRecord(b"Stock/s1/other", None, 0, groups.headers(100, last=True))]
@@ -108,6 +118,10 @@ def test_what_is_deleted_is_listed_by_a_number_that_is_not_below_its_last_change
     store = Kept()
     Restoration(cloud.rules).take(store, Recovered(), records((state(cloud, 0, "a.1", deleted=True), 40)))
     assert store.passed.dead == {KEY: 100}
+    for written, listed in ((refused(cloud), {KEY: 100}), (refused(cloud, count=1), {})):
+        store = Kept()
+        Restoration(cloud.rules).take(store, Recovered(), records((written, 40)))
+        assert store.passed.dead == listed
     Restoration(cloud.rules).take(
         store, Recovered(), [ChangelogRecord(KEY, state(cloud, 0, "a.1"), 9, groups.headers(120, last=True))]
     )

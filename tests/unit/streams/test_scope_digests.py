@@ -48,7 +48,7 @@ def counted(cloud: Cloud, records: Iterable[OutRecord]) -> dict[str, int]:
         document = parse_document_key(record.key)
         collection = cloud.rules.collections[document.collection]
         state = collection.type.new() if record.value is None else collection.codec.decode(record.value)
-        gone = record.value is None or collection.type.deleted(state)
+        gone = record.value is None or not collection.type.exists(state)
         digest = 0 if gone else document_digest(record.key, canonical(dict(state.vector)).encode())
         digests[document.scope] = digests.get(document.scope, 0) ^ digest
     return digests
@@ -68,6 +68,17 @@ def agreed(cloud: Cloud) -> dict[str, int | None]:
     later = compacted(states(cloud), nulls=False)
     assert told(later) == counted(cloud, later)
     return known
+
+
+def test_a_document_of_which_only_refused_changes_were_made_adds_nothing_before_and_after_its_purge(
+    cloud: Cloud,
+) -> None:
+    cloud.merge(command("a", count(of_scope("oat", "s1"), 1, 1)))
+    alone = agreed(cloud)
+    cloud.merge(command("refused", count(of_scope("tea", "s1"), -5, 1)))
+    assert agreed(cloud) == alone
+    cloud.forget(2, of_scope("tea", "s1"))
+    assert agreed(cloud) == alone
 
 
 def test_each_group_says_of_each_scope_what_it_is_after_it(cloud: Cloud) -> None:
