@@ -142,7 +142,7 @@ def _state_bytes(name: str) -> Case:
         characters = len(str(NOTE.values(state)["body"]))
         yield Sides(lambda: [ours], lambda: [raw], {"characters": characters, "ops": len(ops)})
 
-    return Case(f"state-bytes/{name}", "bytes", opened, RAW, aim=ratio_at_most(1.3), rounds=1, warm_up=False)
+    return Case(f"state-bytes/{name}", "bytes", opened, RAW, aim=ratio_at_most(0.75), rounds=1, warm_up=False)
 
 
 TRACES = ("sveltecomponent", "friendsforever")

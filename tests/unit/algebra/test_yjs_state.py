@@ -1,4 +1,4 @@
-"""A text as bytes: no heavier than Yjs itself, and pages of it within the default bound."""
+"""A text as bytes: lighter than in pycrdt itself, and pages of it within the default bound."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ PAGE = 3_000
 MEBIBYTE = 1 << 20
 
 
+@pytest.mark.parametrize("transactions", [2000, 6000])
 @pytest.mark.parametrize("name", ["sveltecomponent", "friendsforever"])
-def test_a_recorded_session_weighs_less_than_in_yjs_itself(name: str) -> None:
+def test_a_stored_session_takes_three_quarters_of_the_bytes_that_pycrdt_takes(name: str, transactions: int) -> None:
+    """pycrdt repeats the 53 bits of its client's id with each run; stored, each stands there once. Nothing of it is a matter of chance."""
     session = Session(read_trace(name))
-    session.play(2000)
+    session.play(transactions)
     state, raw = NOTE.new(), Doc[Any]()
     for made in session.ops:
         for op in made:
             NOTE.apply(state, op)
     data = NOTE.encode(state)
     raw.apply_update(state.fields["body"].doc.get_update())
-    assert len(data) < 1.3 * len(raw.get_update())
+    assert len(data) <= 0.75 * len(raw.get_update())
     again = NOTE.decode(data)
     assert (NOTE.values(again), NOTE.encode(again)) == (NOTE.values(state), data)
 
