@@ -123,6 +123,8 @@ class ChainEntry:
     digest: bytes
     offset: int
     outcomes: tuple[CommandOutcome, ...] = ()
+    decided_at: int = -1
+    """Offset of the record by which the last of its commands that had waited was decided; -1 where none had."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class RecordCodecs:
                             }
                             for command_id, verdict, code, reason in e.outcomes
                         ],
+                        "decided_at": e.decided_at,
                     }
                     for e in row.entries
                 ],
@@ -92,6 +93,7 @@ class RecordCodecs:
                     CommandOutcome(o["command_id"], Verdict(o["verdict"]), o["code"], o["reason"])
                     for o in e["outcomes"]
                 ),
+                e["decided_at"],
             )
             for e in r.pop("entries")
         )

@@ -35,7 +35,7 @@ from driftlog_edge.store.succession import FIRST, Successions
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.identity import document_key
-from driftlog_schemas.messages import ChainRow, Command, CommandOutcome, Verdict
+from driftlog_schemas.messages import ChainEntry, ChainRow, Command, CommandOutcome, Verdict
 
 AT_ONCE = 100
 """Commands that are decided without letting others run."""
@@ -125,7 +125,7 @@ class Verdicts:
                 found, chain, batch = Answered(*place), self._lives.chain(*place), self._sealed.get(*place, number)
                 if row.replica != chain.replica or batch is None:
                     return
-                self._settle(batch, some, named, entry.offset, found)
+                self._settle(batch, some, named, entry, found)
                 if not left and number > chain.settled:
                     after = replace(chain, settled=number, settled_head=batch.digest, offset=entry.offset)
                     found.writes.update(self._lives.written(row.space, row.partition, after))
@@ -150,7 +150,6 @@ class Verdicts:
     def _left(self, row: ChainRow, found: Answered) -> None:
         """The row of a life that is over: what was parked in its chain may have come to its end."""
         entries = {entry.number: entry for entry in row.entries}
-        unparked = decision(self._journal, row.space, row.partition, -1)
         for left in list(left_in(self._journal, row.space, row.partition, row.replica)):
             entry, command = entries.get(left.number), logged(self._journal, left.lsn).command
             if left.number > row.last:
@@ -164,7 +163,8 @@ class Verdicts:
             if outcome.verdict is Verdict.DEFERRED:
                 self._given_back(command, left.lsn, outcome, found)
             else:
-                self._decide(command, left.lsn, outcome, unparked, found)
+                at = entry.decided_at if entry else -1
+                self._decide(command, left.lsn, outcome, decision(self._journal, row.space, row.partition, at), found)
 
     def _given_back(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
         """Nothing of it was seen, and the life whose dots it has sends nothing any more: a person decides."""
@@ -213,15 +213,16 @@ class Verdicts:
         batch: Open,
         commands: Iterable[tuple[int, Command]],
         named: Mapping[str, CommandOutcome],
-        offset: int,
+        entry: ChainEntry,
         found: Answered,
     ) -> None:
         """These commands of a batch get their verdicts: the named ones theirs, all others are accepted."""
         gone: set[int] = set()
         deferred: list[int] = []
         why = ""
-        plain = decision(self._journal, batch.space, batch.partition, offset)
-        unparked = plain._replace(offset=-1)  # by a later record than that of its batch
+        # One that had waited was decided by a later record than that of its batch, and perhaps nobody here knew that it did.
+        plain = decision(self._journal, batch.space, batch.partition, max(entry.offset, entry.decided_at))
+        unparked = plain._replace(offset=entry.decided_at)
         for lsn, command in commands:
             outcome = named.get(command.id) or CommandOutcome(command.id, Verdict.ACCEPTED)
             if outcome.verdict is Verdict.PARKED:

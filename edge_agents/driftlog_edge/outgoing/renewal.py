@@ -15,12 +15,13 @@ Must never happen: a command taken along that the old chain holds, or may yet ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from driftlog_edge.outgoing.lineage import NOTHING, Lineage, lineage
 from driftlog_edge.outgoing.outbox import Outbox
-from driftlog_edge.outgoing.rebase import Rebase, Rebased
+from driftlog_edge.outgoing.rebase import Rebase
 from driftlog_edge.outgoing.shipper import Shipper
+from driftlog_edge.outgoing.taking_along import Rebased
 from driftlog_edge.ports import Clock, Family, Place, Sealed
 from driftlog_edge.store import keys
 from driftlog_edge.store.generations import return_of
@@ -141,22 +142,29 @@ class Renewal:
         """What is written before the new life begins, in steps. Tell `staged` of each before the next is asked for."""
         return self._rebase.gathered(space, partition, known)
 
-    def begun(self, space: str, partition: int, known: Lineage) -> Rebased:
-        """The new life begins. To be staged while the old one is `over`."""
-        self._shipper.forget(space, partition)
+    def begun(self, space: str, partition: int, known: Lineage) -> Generator[None, None, Rebased | None]:
+        """The new life begins, if the old one is over when all is worked out; others may run until then. Stage it at once."""
         row, anew = self._row(space, partition), self._lives.chain(space, partition).fork == MADE_ANEW
-        offset = -1 if row is None or anew else row.offset
-        return self._rebase.begun(
-            space, partition, complete=known.complete, offset=offset, wall_ms=self._clock.wall_ms()
+        work = self._rebase.begun(
+            space,
+            partition,
+            complete=known.complete,
+            offset=-1 if row is None or anew else max(row.offset, *(entry.decided_at for entry in row.entries), -1),
+            wall_ms=self._clock.wall_ms(),
+            over=lambda: self.over(space, partition),
         )
+        begun = yield from work
+        if begun is not None:
+            self._shipper.forget(space, partition)
+        return begun
 
     def survey(self, space: str, partition: int) -> Iterator[None]:
         """Find out what has not come along, if that is not known, as after a start or a failed write; others may run between."""
         if (space, partition) not in self._lives.handovers.rest:
             yield from self._rebase.survey(space, partition)
 
-    def step(self, space: str, partition: int) -> Rebased | None:
-        """Take some along, as `gathered`; None when all have come. To be called straight after `survey`."""
+    def step(self, space: str, partition: int) -> Generator[None, None, Rebased | None]:
+        """Take some along; None when all have come. To be called straight after `survey`; others may run meanwhile. Stage it at once."""
         return self._rebase.step(space, partition)
 
     def ended(self, space: str, partition: int) -> Iterator[Rebased]:

@@ -188,13 +188,13 @@ def _unknown(replica: str, link: Link, last: int) -> ChainRow:
     )
 
 
-def decided(row: ChainRow, number: int, outcome: CommandOutcome) -> ChainRow:
-    """The row with another verdict on one command: it had waited. An entry that is gone stays gone."""
+def decided(row: ChainRow, number: int, outcome: CommandOutcome, offset: int) -> ChainRow:
+    """The row with another verdict on one command: it had waited until the record at `offset`. An entry that is gone stays gone."""
     entry = entry_of(row, number)
     if entry is None:
         return row
     others = [known for known in entry.outcomes if known.command_id != outcome.command_id]
-    changed = replace(entry, outcomes=_told([*others, outcome]))
+    changed = replace(entry, outcomes=_told([*others, outcome]), decided_at=max(entry.decided_at, offset))
     return replace(row, entries=tuple(changed if known is entry else known for known in row.entries))
 
 

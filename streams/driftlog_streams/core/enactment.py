@@ -75,7 +75,7 @@ class Enactment:
         work.rejections += 1
         row = at.book.get(arrival.batch.replica)
         if row is not None:
-            at.write_row(arrival.batch.replica, chain.decided(row, arrival.batch.number, outcome), urgent=True)
+            at.write_row(arrival.batch.replica, chain.decided(row, arrival.batch.number, outcome, offset), urgent=True)
         return arrival
 
 

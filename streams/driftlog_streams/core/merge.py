@@ -196,7 +196,7 @@ class PartitionMerger:
                 continue
             outcome, _ = self._merge_command(arrival, known)
             if known.verdict is Verdict.PARKED:
-                row = chain.decided(row, number, outcome)
+                row = chain.decided(row, number, outcome, self._at.offset)
                 urgent = True
         self._at.write_row(replica, row, urgent=urgent)
 
@@ -244,7 +244,7 @@ class PartitionMerger:
         self.work.released.append(arrival)
         row = self._at.book.get(arrival.batch.replica)
         if row is not None and known is None:
-            row = chain.decided(row, arrival.batch.number, outcome)
+            row = chain.decided(row, arrival.batch.number, outcome, self._at.offset)
             plain = outcome.verdict is Verdict.ACCEPTED and not outcome.code and not decision.wide
             self._at.write_row(arrival.batch.replica, row, urgent=not plain)
 

@@ -136,14 +136,17 @@ class Cloud:
     def release(self, replica: str, command: Command, outcome: CommandOutcome) -> ChainRow:
         """A parked command has come to its end."""
         (row,) = [row for row in self.rows.values() if row.replica == replica]
+        at = self._elsewhere(row.space, row.partition)
         if outcome.verdict is not Verdict.DEFERRED:
             for op in command.ops:
                 self._apply(op, rejected=outcome.verdict is Verdict.REJECTED)
             documents = dict.fromkeys(op.document for op in command.ops)
-            self.publish_group(row.space, row.partition, documents, number=self._elsewhere(row.space, row.partition))
+            self.publish_group(row.space, row.partition, documents, number=at)
         told = () if outcome.verdict is Verdict.ACCEPTED else (outcome,)
         entries = tuple(
-            replace(entry, outcomes=tuple(o for o in entry.outcomes if o.command_id != command.id) + told)
+            replace(
+                entry, outcomes=tuple(o for o in entry.outcomes if o.command_id != command.id) + told, decided_at=at
+            )
             if any(o.command_id == command.id for o in entry.outcomes)
             else entry
             for entry in row.entries

@@ -87,6 +87,42 @@ def test_what_was_parked_is_merged_and_the_caller_is_told(
     assert not list(left_in(replica.journal, "retail", S1))
 
 
+def shipped_and_parked(folders: Folders, cloud: Cloud) -> tuple[Replica, Command]:
+    """It waits in the cloud, and others write there; the replica is away, and has read no row."""
+    replica = folders.open("a")
+    cloud.parks.add("waits")
+    receive(replica, "waits", 1)
+    command = logged(replica.journal, replica.entry("waits").lsn).command
+    ship(replica, cloud)
+    for _ in range(3):
+        cloud.write(DocumentId("Stock", "s1", "milk"), "on_hand", "increment", 1)
+    return replica, command
+
+
+@pytest.mark.parametrize("renewed", [False, True], ids=["the same life", "a new life"])
+def test_what_was_parked_and_released_while_we_were_away_is_seen_until_its_state_comes(
+    folders: Folders, cloud: Cloud, renewed: bool
+) -> None:
+    """The row says that it was accepted and not that it had waited: its batch is older than what was read, what decided it is not."""
+    replica, command = shipped_and_parked(folders, cloud)
+    pull(replica, cloud, STATE)
+    cloud.release(replica.lives.replica, command, CommandOutcome("waits", Verdict.ACCEPTED))
+    if renewed:
+        forked(replica)
+        receive(replica, "own", 10)
+        end = replica.end_the_old_life(S1)
+        assert end is not None
+        cloud.merge(end)
+    pull(replica, cloud, RECEIPTS)
+    assert replica.entry("waits").status is Status.MERGED
+    assert replica.on_hand("tea") == (11 if renewed else 1), "an acknowledged write is never out of sight"
+    if renewed:
+        replica.renew(cloud.of(OPS, S1))
+        assert replica.on_hand("tea") == 11
+    settle(replica, cloud)
+    assert merged(cloud) == replica.on_hand("tea") == (11 if renewed else 1)
+
+
 def test_what_was_parked_and_is_rejected_is_told_as_that(folders: Folders, cloud: Cloud) -> None:
     replica, old, command = left_parked(folders, cloud)
     cloud.release(old, command, CommandOutcome("waits", Verdict.REJECTED, "dropped", "a person gave it up"))

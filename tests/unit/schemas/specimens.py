@@ -144,6 +144,7 @@ CHAIN_ROW = ChainRow(
                 CommandOutcome("0201", Verdict.DEFERRED, "undeclared", "collection 'Order' is not declared"),
                 CommandOutcome("0202", Verdict.NO_EFFECT),
             ),
+            1234565,
         ),
         ChainEntry(42, bytes(range(8, 16)), 1234567),
     ),

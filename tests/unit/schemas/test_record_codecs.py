@@ -43,7 +43,7 @@ CODECS = RecordCodecs(IDS)
 ints = st.integers(0, (1 << 31) - 1)
 verdicts = st.builds(CommandOutcome, texts, st.sampled_from(Verdict), texts, texts)
 digests = st.binary(min_size=8, max_size=8)
-entries = st.builds(ChainEntry, longs, digests, longs, st.lists(verdicts, max_size=3).map(tuple))
+entries = st.builds(ChainEntry, longs, digests, longs, st.lists(verdicts, max_size=3).map(tuple), longs)
 versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, longs)
 
 

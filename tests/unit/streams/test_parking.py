@@ -19,6 +19,15 @@ def test_a_gap_parks_and_its_predecessor_releases_in_order(cloud: Cloud) -> None
     assert cloud.parked() == {} and len(cloud.merger.parking) == 0
 
 
+def test_the_row_tells_by_which_record_what_had_waited_was_decided(cloud: Cloud) -> None:
+    """Its agent may have been away all the while: the batch is older than what it has read by then."""
+    cloud.merge(command("late", change(stock(), "name", "set", "b", 1, context={"store-2.1": 1})))
+    cloud.merge(command("first", change(stock(), "name", "set", "a", 1, replica="store-2.1")), replica="store-2.1")
+    cloud.merge(command("more", count(ledger(), 1, 1)))
+    cloud.fly()
+    assert [(entry.offset, entry.decided_at) for entry in cloud.row().entries] == [(0, 1), (2, -1)]
+
+
 def test_a_missing_context_parks(cloud: Cloud) -> None:
     cloud.merge(command("late", change(stock(), "name", "set", "b", 1, context={"store-2.1": 1})))
     assert cloud.verdicts() == {"late": "parked gap"}
