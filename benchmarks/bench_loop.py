@@ -20,6 +20,7 @@ from benchmarks.cluster import Cluster
 from benchmarks.device import Device
 from benchmarks.longest import longest_step
 from benchmarks.quiet import quiet
+from driftlog_edge.collector import spare
 from tests.load.workers import WorkerProcess
 
 PARTITIONS = 4
@@ -36,6 +37,7 @@ shared = cluster.servers
 @contextmanager
 def _working(forked: bool, ground: Ground) -> Iterator[Sides]:
     quiet()
+    spare()  # as in an agent's own process
     servers: Cluster = ground.shared
     size = QUICK if ground.quick else 1
     space = servers.space(cluster.fresh_name("loop"), ground.folder, partitions=PARTITIONS, devices=1)

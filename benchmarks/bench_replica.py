@@ -34,6 +34,7 @@ from benchmarks.cluster import BenchSpace
 from benchmarks.longest import longest_step
 from benchmarks.quiet import quiet
 from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.collector import spare
 from driftlog_edge.errors import NotReady
 from driftlog_schemas import groups, topics
 from driftlog_schemas.identity import DocumentId, document_key
@@ -119,6 +120,7 @@ def _rss() -> float:
 
 def _agent(place: WorkerPlace, identity: Path, folder: Path, online: bool, told: Connection) -> None:
     quiet()
+    spare()  # as in an agent's own process
     config = EdgeConfig(
         data_dir=folder,
         identity=identity,

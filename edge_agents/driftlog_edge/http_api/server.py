@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import uvicorn
 
 from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.collector import spare
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.http_api.access import LOOPBACK, Access, Doorkeeper, token_in, token_of
 from driftlog_edge.http_api.app import build
@@ -43,6 +44,7 @@ async def serve(
 
     Raises `PortTaken`, `BadSetting` before anything is opened, `Wiped` when the replica was erased.
     """
+    spare()
     listener = listen(config)
     mark = None if config.http_socket is None else mark_of(config.http_socket)
     try:

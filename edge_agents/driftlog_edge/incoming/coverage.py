@@ -8,7 +8,8 @@ also hold a dot of ours which this folder never made: then somebody else speaks 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from itertools import islice
 
 from driftlog_crdt import Vector
 from driftlog_edge.ports import Family, Place
@@ -18,6 +19,9 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import Fate, marks_of
 from driftlog_schemas.identity import document_key
+
+AT_ONCE = 100
+"""Entries that are looked at without letting others run."""
 
 
 class Coverage:
@@ -35,21 +39,26 @@ class Coverage:
         writer: str,
         writes: dict[Place, bytes | None],
         dropped: dict[int, None],
-    ) -> int:
+    ) -> Generator[None, None, int]:
         """Pending entries of a document that its state, read up to this group, covers go. Returns the highest seq that the life which
-        writes there, the last to have entries, is known to have made."""
-        highest = 0
-        for mark in marks_of(self._journal, key):
-            if mark.replica == writer:
-                highest = mark.seq
-            if vector.get(mark.replica, 0) < mark.seq and not mark.shown_by(group):
+        writes there, the last to have entries, is known to have made. It stops after every few of them, so that others may run."""
+        highest = at = 0
+        while True:
+            looked = 0
+            for mark in islice(marks_of(self._journal, key, at), AT_ONCE):
+                at, looked = mark.lsn, looked + 1
                 if mark.replica == writer:
-                    break
-                continue
-            writes[Family.PENDING, keys.pending_key(key, mark.lsn)] = None
-            if mark.fate is not Fate.UNKNOWN and not self.elsewhere(key, mark.lsn, writes):
-                dropped[mark.lsn] = None
-        return highest
+                    highest = mark.seq
+                if vector.get(mark.replica, 0) < mark.seq and not mark.shown_by(group):
+                    if mark.replica == writer:
+                        return highest
+                    continue
+                writes[Family.PENDING, keys.pending_key(key, mark.lsn)] = None
+                if mark.fate is not Fate.UNKNOWN and not self.elsewhere(key, mark.lsn, writes):
+                    dropped[mark.lsn] = None
+            if looked < AT_ONCE:
+                return highest
+            yield
 
     def elsewhere(self, key: bytes, lsn: int, writes: Mapping[Place, bytes | None]) -> bool:
         """Is a command pending on another document than this one?"""

@@ -7,7 +7,7 @@ with what is read again. A schema that was never met is asked for in a thread: r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.incoming.puller import Puller
 from driftlog_edge.ports import Chunk, Record, Writes
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.turns import in_turns
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.framing import schema_id_of
 from driftlog_schemas.registry import SchemaIds
@@ -128,9 +129,8 @@ class Intake:
             await self._take_lines(chunk)
             return False
         if kind == "receipts" and chunk.records:
-            for step in self._puller.receipts(chunk.topic, chunk.partition, chunk.records):
-                self._require_going_on(here)
-                await self._commit(step)
+            steps = self._puller.receipts(chunk.topic, chunk.partition, chunk.records)
+            while await self._step(here, steps):
                 if not self._open:
                     return False
             for place in self._generations:  # a row may say that this replica was away too long
@@ -157,18 +157,30 @@ class Intake:
     async def _states(self, space: str, chunk: Chunk, ripe: list[Record], *, at_end: bool = False) -> bool:
         """Apply whole groups, and empty the list; False if this connection was given up meanwhile."""
         place = (chunk.topic, chunk.partition)
-        self._require_going_on(place)
-        work = self._puller.states(space, chunk.topic, chunk.partition, [*ripe], at_end=at_end)
-        ripe.clear()
-        while self._open:
-            try:
-                next(work)
-            except StopIteration as end:
-                self._require_going_on(place)
-                await self._commit(end.value)
-                return True
-            await asyncio.sleep(0)
-        return False
+        async with self._committer.turn:
+            if not self._open:
+                return False
+            self._require_going_on(place)
+            work = self._puller.states(space, chunk.topic, chunk.partition, [*ripe], at_end=at_end)
+            ripe.clear()
+            pulled = await in_turns(work)
+            if not self._open:
+                return False
+            self._require_going_on(place)
+            done = self._stage(pulled)
+        await self._kept(done, pulled)
+        return True
+
+    async def _step(self, here: tuple[str, int], steps: Iterator[Pulled]) -> bool:
+        """Apply the next step of what rows say; was there one?"""
+        async with self._committer.turn:
+            step = next(steps, None)
+            if step is None:
+                return False
+            self._require_going_on(here)
+            done = self._stage(step)
+        await self._kept(done, step)
+        return True
 
     async def _take_lines(self, chunk: Chunk) -> None:
         registry = self._registry
@@ -183,10 +195,21 @@ class Intake:
             registry.reached()
 
     async def _commit(self, pulled: Pulled) -> None:
+        await self._kept(self._stage(pulled), pulled)
+
+    async def _kept(self, done: asyncio.Future[None], pulled: Pulled) -> None:
+        """Tell what was pulled when it is in the store; also where this connection is given up meanwhile, for nothing of it comes again."""
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            done.add_done_callback(lambda kept: kept.exception() or self._pulled(pulled))
+            raise
+        self._pulled(pulled)
+
+    def _stage(self, pulled: Pulled) -> asyncio.Future[None]:
         done = self._committer.stage(pulled.writes, sync=False)
         self._puller.staged(pulled)
-        await done
-        self._pulled(pulled)
+        return done
 
     async def _learn(self, records: Iterable[Record]) -> None:
         loop = asyncio.get_running_loop()

@@ -127,8 +127,8 @@ class Returns:
 
     # -- afterwards
 
-    def tidy(self) -> Iterator[Pulled]:
-        """What is left to do after changes of generation, a few rows at a time; stage each before the next is asked for.
+    def tidy(self) -> Iterator[Pulled | None]:
+        """What is left to do after changes of generation, a few rows at a time; stage each before the next is asked for. None: others may run.
 
         It follows from what the store holds, so it can be begun again at any time.
         """
@@ -137,7 +137,7 @@ class Returns:
             yield from self._settle(space, partition)
             yield from self._remove(space, partition)
 
-    def _settle(self, space: str, partition: int) -> Iterator[Pulled]:
+    def _settle(self, space: str, partition: int) -> Iterator[Pulled | None]:
         """Pending entries that the new rows cover go, and those that were decided before the change and are not in them."""
         now, topic = serving(self._journal, space, partition), topics.state_topic(space)
         group = cursor_of(self._journal, topic, partition).group
@@ -155,7 +155,7 @@ class Returns:
             for key in documents:
                 vector = self._states.vector(key, space, partition)
                 if vector is not None:
-                    self._states.coverage.drop_covered(key, vector, group, writer, writes, dropped)
+                    yield from self._states.coverage.drop_covered(key, vector, group, writer, writes, dropped)
                     self._drop_gone(key, now, writes, dropped)
             if writes:
                 changed = tuple(parse_document_key(key) for key in documents)

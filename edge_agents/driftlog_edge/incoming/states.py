@@ -112,7 +112,7 @@ class States:
                 yield
             self._land(record, landing)
         landing.writes.update(tally.writes())
-        dropped, foreign = self._own(landing)
+        dropped, foreign = yield from self._own(landing)
         chain = self._lives.chain(space, partition)
         forked = FOREIGN_DOT if foreign else PURGED if landing.outlived and not chain.fork else ""
         if forked:
@@ -186,7 +186,7 @@ class States:
     ) -> None:
         """A state, or a purge, that can be read."""
         key, row, value = record.key, landing.row(record.key), record.value
-        group = landing.groups[key] = groups.parse(record.headers).number
+        landing.groups[key] = groups.parse(record.headers).number
         if (Family.UNREAD, row) in landing.writes or self._journal.get(Family.UNREAD, row) is not None:
             landing.writes[Family.UNREAD, row] = None  # the topic's newer word can be read
             landing.changed[key] = document
@@ -194,11 +194,11 @@ class States:
         if incoming is None:
             if before is None or not self._purges(record, codec, before, landing):
                 if before is None and not landing.fresh:  # it came and went between two looks
-                    self.coverage.drop_covered(key, {}, group, self._writer(landing), landing.writes, landing.dropped)
+                    landing.latest[key] = None
                 return
         else:
             if before is not None and epoch_of(incoming.vector) > epoch_of(before.vector):
-                landing.outlived |= self._waits(key, group, landing)
+                landing.outlived |= self._waits(key, landing.groups[key], landing)
             if before is not None and not dominates(incoming.vector, before.vector):
                 incoming = codec.collection.document.join(before, incoming)
                 value = codec.encode(document, incoming)
@@ -242,18 +242,22 @@ class States:
         """Are changes of ours pending on a document that readers see, which went by this group? What was decided before it went along."""
         return not landing.fresh and any(not mark.shown_by(group) for mark in marks_of(self._journal, key))
 
-    def _own(self, landing: _Landing) -> tuple[tuple[int, ...], bool]:
+    def _own(self, landing: _Landing) -> Generator[None, None, tuple[tuple[int, ...], bool]]:
         """What the states say of our own dots: lsns that are done, and whether somebody else makes such dots."""
         dropped = landing.dropped
-        forked = False
+        forked, done = False, len(landing.writes)
         for key, state in landing.latest.items():
             vector = {} if state is None else state.vector
             if landing.fresh:  # readers still see the old rows, with what is pending over them
                 highest = self.coverage.highest_made(key, self._writer(landing))
             else:
-                highest = self.coverage.drop_covered(
-                    key, vector, landing.groups[key], self._writer(landing), landing.writes, dropped
+                group = landing.groups[key]
+                highest = yield from self.coverage.drop_covered(
+                    key, vector, group, self._writer(landing), landing.writes, dropped
                 )
+                if len(landing.writes) - done >= AT_ONCE:
+                    done = len(landing.writes)
+                    yield
             if state is None:
                 continue
             # A document that was not held tells nothing of who made its dots.

@@ -19,10 +19,11 @@ from driftlog_edge.errors import EdgeError
 from driftlog_edge.link.connectivity import backoff
 from driftlog_edge.link.pace import Pace
 from driftlog_edge.outgoing.lineage import Lineage
-from driftlog_edge.outgoing.rebase import Rebased
 from driftlog_edge.outgoing.renewal import Renewal
+from driftlog_edge.outgoing.taking_along import Rebased
 from driftlog_edge.ports import Asker, Route, Shipping, Unreachable
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.turns import in_turns
 from driftlog_schemas import topics
 from driftlog_schemas.errors import ContractError
 
@@ -125,12 +126,13 @@ class Renewing:
                 raise NotYet("more was written in this folder's name meanwhile")
         for step in renewal.gathered(space, partition, known):
             await self._write(space, partition, step)
-        if not renewal.over(space, partition):
-            raise NotYet("a command was given meanwhile")
-        # From here to staging nothing may come between.
         in_vain = renewal.in_vain(space, partition)
-        begun = renewal.begun(space, partition, known)
-        await self._write(space, partition, begun)
+        async with self._committer.turn:
+            begun = await in_turns(renewal.begun(space, partition, known))
+            if begun is None:
+                raise NotYet("a command was given meanwhile")
+            written = self._stage(space, partition, begun)
+        await self._done(written)
         self._pace.began(place, in_vain=in_vain, now=asyncio.get_running_loop().time())
         log.warning(
             "this folder was restored, copied or ended elsewhere; it goes on under a new life",
@@ -152,11 +154,13 @@ class Renewing:
         while True:
             for _ in renewal.survey(space, partition):
                 await asyncio.sleep(0)
-            step = renewal.step(space, partition)
-            if step is None:
-                break
-            life = step.life
-            await self._write(space, partition, step)
+            async with self._committer.turn:
+                step = await in_turns(renewal.step(space, partition))
+                if step is None:
+                    break
+                life = step.life
+                written = self._stage(space, partition, step)
+            await self._done(written)
         for last in renewal.ended(space, partition):
             await self._write(space, partition, last)
         if life is not None:
@@ -170,8 +174,14 @@ class Renewing:
             )
 
     async def _write(self, space: str, partition: int, step: Rebased) -> None:
+        await self._done(self._stage(space, partition, step))
+
+    def _stage(self, space: str, partition: int, step: Rebased) -> asyncio.Future[None]:
         written = self._committer.stage(step.writes, sync=True)
         self._renewal.staged(space, partition, step)
+        return written
+
+    async def _done(self, written: asyncio.Future[None]) -> None:
         await written
         self._renewed()
 

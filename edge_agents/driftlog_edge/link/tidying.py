@@ -6,7 +6,7 @@ What that is follows from the store (`incoming/returning`), so a run that was cu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -66,10 +66,23 @@ class Tidying:
 
     async def _tidied(self) -> bool:
         some = False
-        for pulled in self._puller.returns.tidy():
-            some = True
-            done = self._committer.stage(pulled.writes, sync=False)
-            self._puller.staged(pulled)
+        steps = self._puller.returns.tidy()
+        while True:
+            async with self._committer.turn:
+                pulled = await _next(steps)
+                if pulled is None:
+                    return some
+                some = True
+                done = self._committer.stage(pulled.writes, sync=False)
+                self._puller.staged(pulled)
             await done
             self._moved(pulled)
-        return some
+
+
+async def _next(steps: Iterator[Pulled | None]) -> Pulled | None:
+    """The next that is to be written; None when all is done."""
+    for pulled in steps:
+        if pulled is not None:
+            return pulled
+        await asyncio.sleep(0)
+    return None

@@ -32,6 +32,9 @@ class Committer:
         self._soon: asyncio.Handle | None = None
         """The next group leaves when the loop comes round."""
         self._half = HALF_AT_LEAST
+        self.turn = asyncio.Lock()
+        """Held by whoever works something out in slices that rests on what is pending and confirmed, until it is staged: states, verdicts, what
+        follows a return, a new life. Commands do not wait for it: they only add to what is pending."""
         self._idle = asyncio.Event()
         self._idle.set()
 

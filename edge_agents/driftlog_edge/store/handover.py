@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Generator, Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from driftlog_edge.errors import EdgeError
@@ -23,6 +24,9 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.batch_codec import decode_body, encode_body
 from driftlog_schemas.messages import Batch, Command, CommandOutcome, Verdict
+
+LOOKED_AT = 500
+"""Commands that are gathered without letting others run."""
 
 
 class NotTakenAlong(EdgeError):
@@ -77,19 +81,33 @@ class Rest:
         for document in documents:
             self.documents.setdefault(document, []).append(lsn)
 
-    def take(self, enough: int) -> dict[int, bytes]:
+    def some(self, enough: int) -> Generator[None, None, dict[int, bytes]]:
         """Some documents with all that changes them, and what changes those in turn: lsn -> outbox key, in order. At least one of them, and
-        more until they are enough."""
+        more until they are enough. They stay here until they are `drop`ped; others may run meanwhile."""
         found: dict[int, bytes] = {}
-        while self.commands and len(found) < enough:
-            document = self.wanted.popleft() if self.wanted else next(iter(self.documents))
+        met: set[bytes] = set()
+        for document in (*self.wanted, *islice(self.documents, enough)):
+            if len(found) >= enough:
+                break
             todo = [document]
             while todo:
-                for lsn in self.documents.pop(todo.pop(), ()):
-                    if lsn in self.commands:
-                        found[lsn], others = self.commands.pop(lsn)
+                key = todo.pop()
+                for lsn in () if key in met else self.documents.get(key, ()):
+                    if lsn not in found:
+                        found[lsn], others = self.commands[lsn]
                         todo += others
+                        if len(found) % LOOKED_AT == 0:
+                            yield
+                met.add(key)
         return dict(sorted(found.items()))
+
+    def drop(self, found: Iterable[int]) -> None:
+        """These have come along, and with them all that changes their documents."""
+        for lsn in found:
+            _, documents = self.commands.pop(lsn)
+            for document in documents:
+                self.documents.pop(document, None)
+        self.wanted = deque(document for document in self.wanted if document in self.documents)
 
 
 class Handovers:

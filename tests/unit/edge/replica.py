@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.executor import Executed, Executor
@@ -13,9 +13,10 @@ from driftlog_edge.incoming import puller as pullers
 from driftlog_edge.incoming import unread
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.outgoing.outbox import DEFAULT_LIMIT, DEFAULT_LIMIT_BYTES, Outbox
-from driftlog_edge.outgoing.rebase import Rebase, Rebased
+from driftlog_edge.outgoing.rebase import Rebase
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
+from driftlog_edge.outgoing.taking_along import Rebased
 from driftlog_edge.ports import Family, Record, Sealed, Writes
 from driftlog_edge.store.command_log import Entry, entry_of
 from driftlog_edge.store.journal import Journal, merged
@@ -30,6 +31,8 @@ from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import codecs_of
 from tests.unit.edge.shop import CONTRACT
+
+T = TypeVar("T")
 
 EPOCH_MS = 1_790_000_000_000
 SCOPES = ("s1", "s2")
@@ -213,7 +216,9 @@ class Replica:
         known = self.renewal.known(space, partition, values)
         for step in self.renewal.gathered(space, partition, known):
             self.renewed(partition, step, space)
-        self.renewed(partition, self.renewal.begun(space, partition, known), space)
+        begun = finished(self.renewal.begun(space, partition, known))
+        assert begun is not None
+        self.renewed(partition, begun, space)
         self.take_along(partition, space)
 
     def renewed(self, partition: int, step: Rebased, space: str = "retail") -> None:
@@ -225,7 +230,7 @@ class Replica:
     def next_taken_along(self, partition: int, space: str = "retail") -> Rebased | None:
         for _ in self.renewal.survey(space, partition):
             pass
-        return self.renewal.step(space, partition)
+        return finished(self.renewal.step(space, partition))
 
     def take_along(self, partition: int, space: str = "retail") -> None:
         """All that is left of a renewal whose new life has begun."""
@@ -255,10 +260,11 @@ class Replica:
         self.store.close()
 
 
-def finished(work: Generator[None, None, Pulled]) -> Pulled:
+def finished(work: Generator[None, None, T]) -> T:
     """Work in slices, done without a pause."""
     while True:
         try:
             next(work)
         except StopIteration as end:
-            return cast("Pulled", end.value)
+            result: T = end.value
+            return result

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 import pytest
 
 from driftlog_edge import EdgeAgent
+from driftlog_edge.link import renewing as renewing_module
 from driftlog_edge.outgoing import rebase as rebase_module
-from driftlog_edge.outgoing.rebase import Rebased
+from driftlog_edge.outgoing.taking_along import Rebased
+from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status
+from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.handover import NotTakenAlong
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
-from tests.unit.edge.replica import COLLECTIONS, Replica
+from tests.unit.edge.replica import COLLECTIONS, Replica, finished
 from tests.unit.edge.shop import PARTITIONS
 from tests.unit.edge.waiting import until
 
@@ -44,7 +48,9 @@ def begin(replica: Replica) -> int:
     steps = [*replica.renewal.gathered("retail", S1, known)]
     for step in steps:
         replica.renewed(S1, step)
-    replica.renewed(S1, replica.renewal.begun("retail", S1, known))
+    begun = finished(replica.renewal.begun("retail", S1, known))
+    assert begun is not None
+    replica.renewed(S1, begun)
     return len(steps) + 1
 
 
@@ -173,6 +179,88 @@ def test_what_is_changed_together_comes_along_together(
     assert sorted(sizes) == [1, 2]
 
 
+def tied(replica: Replica, commands: int) -> None:
+    """Each command ties its document to all others."""
+    replica.do("fill", store="s1", prefix="sku-", count=10)
+    for number in range(commands):
+        replica.run("receive", store="s1", sku=f"sku-{number % 10}", qty=1)
+    replica.commit()
+
+
+def test_others_run_while_much_that_is_tied_together_is_worked_out(
+    lives: Callable[..., Replica], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+    get = Journal.get
+    monkeypatch.setattr(Journal, "get", lambda *args: asked.update(["gets"]) or get(*args))
+    replica = lives()
+    largest = []
+    for commands in (200, 800):
+        tied(replica, commands)
+        over(replica, cloud)
+        begin(replica)
+        for _ in replica.renewal.survey("retail", S1):
+            pass
+        asked.clear()
+        most, turns, work = 0, 0, replica.renewal.step("retail", S1)
+        try:
+            while True:
+                next(work)
+                most, turns = max(most, asked.pop("gets", 0)), turns + 1
+        except StopIteration as end:
+            replica.renewed(S1, end.value)
+        assert turns > commands // 20
+        largest.append(most)
+        replica.take_along(S1)
+        settle(replica, cloud)
+    assert largest[1] <= largest[0], largest
+
+
+async def test_nothing_comes_in_while_a_step_is_worked_out(
+    agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """States, verdicts and new lives take turns: what one of them rests on does not move under it."""
+    others = 0
+
+    async def in_turns(work: Generator[None, None, Rebased | None]) -> Rebased | None:
+        nonlocal others
+        others += 1
+        cloud.write(DocumentId("Stock", "s1", "sku-3"), "name", "set", f"name {others}")
+        before = agent._store.get(Family.META, keys.cursor_key("retail.state", S1))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert agent._store.get(Family.META, keys.cursor_key("retail.state", S1)) == before
+        return finished(work)
+
+    monkeypatch.setattr(renewing_module, "in_turns", in_turns)
+    await agent.offline()
+    await agent.run("fill", store="s1", prefix="sku-", count=10)
+    lives = agent._executor._lives
+    await agent._committer.stage(lives.written("retail", S1, replace(lives.chain("retail", S1), fork="forked")))
+    await agent.online()
+    await until(lambda: agent.status()["pending"] == 0)
+    assert others >= 2
+    await until(lambda: cursor_of(agent._store, "retail.state", S1).offset == len(cloud.of("retail.state", S1)))
+    assert merged(cloud, "sku-3") == (1, f"name {others}")
+
+
+def test_a_step_in_which_a_write_fails_does_nothing(lives: Callable[..., Replica], cloud: Cloud) -> None:
+    replica = lives()
+    tied(replica, 50)
+    over(replica, cloud)
+    begin(replica)
+    for _ in replica.renewal.survey("retail", S1):
+        pass
+    work = replica.renewal.step("retail", S1)
+    next(work)
+    replica.journal.failed(RuntimeError("the disk"))
+    step = finished(work)
+    assert step is not None and not step.writes
+    replica.take_along(S1)
+    settle(replica, cloud)
+    assert merged(cloud, "sku-3")[0] == 6
+
+
 def test_a_step_that_the_disk_refuses_is_taken_again(
     lives: Callable[..., Replica], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,12 +291,12 @@ def steps_of(replica: Replica) -> Iterator[Callable[[], Rebased | None]]:
     gathered = replica.renewal.gathered("retail", S1, known)
     for _ in range(len(replica.outbox.sealed.all()) + 1):
         yield lambda: next(gathered, None)
-    yield lambda: replica.renewal.begun("retail", S1, known)
+    yield lambda: finished(replica.renewal.begun("retail", S1, known))
     survey = replica.renewal.survey("retail", S1)
     while ("retail", S1) not in replica.lives.handovers.rest:
         yield lambda: next(survey, None)
     while replica.lives.handovers.rest["retail", S1].commands:
-        yield lambda: replica.renewal.step("retail", S1)
+        yield lambda: finished(replica.renewal.step("retail", S1))
 
 
 def test_no_step_does_more_the_longer_the_queue_is(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from driftlog_edge.link.connectivity import BACKOFF_CAP_SECONDS
 from driftlog_edge.link.pace import Pace
 from driftlog_edge.link.renewing import Renewing
-from driftlog_edge.outgoing.rebase import Rebased
+from driftlog_edge.outgoing.taking_along import Rebased
 from driftlog_edge.store.lives import Life
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
@@ -62,8 +62,9 @@ async def test_no_news_hurry_the_next(monkeypatch: pytest.MonkeyPatch, in_vain: 
     monkeypatch.setattr("driftlog_edge.link.pace.backoff", lambda *args: 3600.0)
     begun: list[Rebased] = []
 
-    def begin(*args: object) -> Rebased:
+    def begin(*args: object) -> Generator[None, None, Rebased]:
         begun.append(Rebased(Life("store-1.abcdefgh", 0)))
+        yield
         return begun[-1]
 
     async def written() -> None: ...
@@ -88,10 +89,10 @@ async def test_no_news_hurry_the_next(monkeypatch: pytest.MonkeyPatch, in_vain: 
         begun=begin,
         staged=lambda *args: None,
         survey=lambda *place: [],
-        step=lambda *place: None,
+        step=lambda *place: iter(()),
         ended=lambda *place: [],
     )
-    committer: Any = SimpleNamespace(stage=lambda writes, sync: written())
+    committer: Any = SimpleNamespace(stage=lambda writes, sync: written(), turn=asyncio.Lock())
     asker: Any = SimpleNamespace(ends=ends)
     nothing: Any = None
     renewing = Renewing(

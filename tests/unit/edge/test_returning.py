@@ -78,7 +78,7 @@ def read(replica: Replica, cloud: Cloud, limit: int = 1000) -> None:
 
 
 def tidy(replica: Replica) -> None:
-    for pulled in replica.puller.returns.tidy():
+    for pulled in filter(None, replica.puller.returns.tidy()):
         replica.journal.stage(pulled.writes, sync=False)
         replica.puller.staged(pulled)
         replica.commit()

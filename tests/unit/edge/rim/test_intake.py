@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -121,3 +122,25 @@ async def test_the_cursor_moves_with_what_was_read_and_readers_hear_of_it_afterw
         len(moving) == 1 and (Family.CONFIRMED, keys.confirmed_prefix("retail", S1, 0) + document_key(TEA)) in moving[0]
     )
     assert told == [1], "told once, when it was in the store"
+
+
+async def test_readers_hear_of_it_also_where_the_connection_is_given_up_while_the_disk_writes(
+    replica: Replica, cloud: Cloud, ids: FixedIds
+) -> None:
+    """Nothing of it comes again: who watches would wait for ever, and a command have its verdict with nobody told."""
+    told: list[Pulled] = []
+    committer = Committer(replica.journal, replica.store)
+    intake = Intake({STATES: ("retail", "state")}, replica.puller, committer, ids, told.append)
+    cloud.write(TEA, "on_hand", "increment", 5)
+    intake.follow([(STATES, S1)])
+    staged = asyncio.Event()
+    replica.journal.on_staged(lambda writes: staged.set())
+    taking = asyncio.create_task(intake.take(Chunk(STATES, S1, cloud.of(STATES, S1), at_end=True)))
+    await staged.wait()
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    await committer.drained()
+    await asyncio.sleep(0)
+    assert [pulled.changed for pulled in told] == [(TEA,)]
+    committer.close()

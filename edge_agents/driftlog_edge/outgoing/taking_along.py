@@ -1,0 +1,304 @@
+"""What one step of a rebase makes of the commands it takes along, worked out while others run.
+
+A step may have many commands, where each ties its documents to the next one's. So it stops after every few, and nothing of it is done before all of it
+is known. What is confirmed and pending does not move meanwhile (`Committer.turn`), but for what a refusal takes back: then the step begins anew.
+
+The rules of what comes along, and as what, are those of `outgoing/rebase`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
+from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of
+from driftlog_edge.ports import Family, Place
+from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import Logged, Status, encode_logged, entry_of, logged
+from driftlog_edge.store.cursors import cursor_of
+from driftlog_edge.store.decisions import decision
+from driftlog_edge.store.handover import Handover, Handovers, Sent
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.left import Left, ended, leaving
+from driftlog_edge.store.lives import TAKEN_FULL, Life
+from driftlog_edge.store.pending import Fate, Mark, mark_of
+from driftlog_edge.store.views import Views
+from driftlog_schemas import topics
+from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.messages import Command, DocumentOp, Verdict
+
+FORGOTTEN = "forgotten"
+UNDECLARED = "undeclared"
+MAYBE_COUNTED = "maybe_counted"
+SLICE = 20
+"""Commands that are looked at without letting others run."""
+
+
+@dataclass(slots=True)
+class Rebased:
+    """One step into a new life; `writes` makes it so."""
+
+    life: Life
+    writes: dict[Place, bytes | None] = field(default_factory=dict)
+    documents: set[bytes] = field(default_factory=set)
+    done: list[int] = field(default_factory=list)
+    """lsns that are pending no more"""
+    settled: list[str] = field(default_factory=list)
+    """ids of commands that got their final status"""
+
+
+class TakingAlong:
+    """One step while it is worked out. Nothing of it is done until `step` is staged."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        views: Views,
+        contract: AppContract,
+        space: str,
+        partition: int,
+        handovers: Handovers,
+        handover: Handover,
+        stranger: str,
+    ) -> None:
+        self._journal = journal
+        self._views = views
+        self._contract = contract
+        self._space, self._partition = space, partition
+        self.handover = handover
+        self._old = handover.old
+        self._read = cursor_of(journal, topics.state_topic(space), partition).group
+        """What the new life has read: its contexts name what is there now."""
+        self._handovers = handovers
+        self._stranger = stranger
+        """The life of another device that the folder was given to; it has none of the rights of this one."""
+        self._states: dict[bytes, tuple[DocumentState, int]] = {}
+        """What the cloud has merged into a document, and its size in bytes."""
+        self._first: dict[bytes, int] = {}
+        """The lowest of our seqs on a document that the chain does not have"""
+        self.waiting: dict[int, bytes] = {}
+        """What it is about: lsn -> outbox key."""
+        self.taken: dict[int, tuple[Command, str]] = {}
+        """What comes along: lsn -> the command, and the release that wrote it."""
+        self.review = 0
+        """How many commands a person must see."""
+        self.writes: dict[Place, bytes | None] = {}
+        self.documents: set[bytes] = set()
+        self.done: list[int] = []
+        self.settled: list[str] = []
+
+    @property
+    def waits(self) -> bool:
+        """Is all of it still waiting, although others ran meanwhile?"""
+        return all(map(self._waits, self.waiting.values()))
+
+    def _waits(self, key: bytes) -> bool:
+        """Is this entry of the outbox there? A refusal of what it was built on may have taken it out."""
+        return self._journal.get(Family.OUTBOX, key) is not None
+
+    def sort_out(self, commands: Mapping[int, bytes]) -> Iterator[None]:
+        """Which of these commands (lsn -> outbox key) are taken along, and which a person must see; what is decided is settled."""
+        for number, (lsn, key) in enumerate(commands.items(), 1):
+            if number % SLICE == 0:
+                yield
+            if self._waits(key):
+                self.waiting[lsn] = key
+                found = logged(self._journal, lsn)
+                self._sort_out(lsn, _as_first_written(found), found.release)
+
+    def _sort_out(self, lsn: int, command: Command, release: str) -> None:
+        documents = {document_key(document) for document, _ in command.ops}
+        self.documents |= documents
+        found = self._handovers.of(self._space, self._partition, command.id)
+        lost: tuple[str, str] | None = None
+        if found is not None and found.outcome.verdict is Verdict.DEFERRED:
+            lost, found = (found.outcome.code, found.outcome.reason), None
+        if found is None or found.command.ops != command.ops:
+            for document, op in command.ops:
+                self._first.setdefault(document_key(document), op.seq)
+        if found is not None:
+            self._settle(lsn, command, documents, found)
+        elif why := lost or self._objection(command):
+            self._forget(lsn, documents)
+            self._say(command.id, lsn, Status.REVIEW, *why)
+            self.review += 1
+        else:
+            self.taken[lsn] = command, release
+
+    def step(self, life: Life) -> Rebased:
+        """As far as it was worked out."""
+        return Rebased(life, self.writes, self.documents, self.done, self.settled)
+
+    def leave(self, parked: Iterable[Left]) -> Iterator[None]:
+        """Parked in the cloud: the chain has them, and their verdict comes in the old life's row."""
+        for number, left in enumerate(parked, 1):
+            if number % SLICE == 0:
+                yield
+            self.writes.update(leaving(self._space, self._partition, [left]))
+            documents = {document_key(document) for document, _ in logged(self._journal, left.lsn).command.ops}
+            self._take(left.lsn, documents, Fate.TAKEN, -1)
+
+    def give_up(self, parked: Iterable[Left]) -> Iterator[None]:
+        """Parked in a cloud that is another one now: for a person to decide."""
+        for number, left in enumerate(parked, 1):
+            if number % SLICE == 0:
+                yield
+            self.writes.update(ended(self._space, self._partition, left))
+            command = logged(self._journal, left.lsn).command
+            documents = {document_key(document) for document, _ in command.ops}
+            self.documents |= documents
+            if left.lsn in self._views.backlog:
+                self._forget(left.lsn, documents)
+            why = "it was parked in a cloud that was made anew since"
+            self._say(command.id, left.lsn, Status.REVIEW, MAYBE_COUNTED, why)
+            self.review += 1
+
+    def rewrite(self, replica: str) -> Iterator[None]:
+        """The same intents under the new life, each document's in order."""
+        last: dict[bytes, int] = {}
+        taking: dict[bytes, Takeover] = {}
+        for number, (lsn, (command, release)) in enumerate(self.taken.items(), 1):
+            if number % SLICE == 0:
+                yield
+            ops = []
+            for document, op in command.ops:
+                key = document_key(document)
+                last[key] = last.get(key) or self._states[key][0].vector.get(replica, 0)
+                last[key] += 1
+                rules = self._contract.collection(document.collection).document
+                op = rules.renamed(op, last[key], taking.setdefault(key, Takeover(op.replica, replica)))
+                ops.append(DocumentOp(document, self._placed(op, key)))
+                mark = Mark(lsn, Fate.UNKNOWN, replica, last[key])
+                self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
+            first = command.root or self._old
+            renewed = command._replace(ops=tuple(ops)).first_written(first, replica, command.written)
+            self.writes[Family.OPLOG, keys.lsn_key(lsn)] = encode_logged(
+                renewed, self._space, replica, self._read, release
+            )
+            entry = entry_of(self._journal, command.id)
+            if entry is not None and entry.lsn == lsn:
+                dots = tuple((document_key(d).decode(), op.replica, op.seq) for d, op in renewed.ops)
+                entry = replace(entry.with_status(Status.PENDING), dots=dots)
+                self.writes[Family.COMMANDS, command.id.encode()] = entry.encode()
+
+    def _placed(self, op: Op, key: bytes) -> Op:
+        """The op with the old life's dots that the chain has named among what its writer had seen, less who was forgotten since."""
+        context, settled, vector = op.context, self._first[key] - 1, self._states[key][0].vector
+        past = vector.get(PAST, 0)
+        if context is not None and settled:
+            context = {**context, self._old: settled}
+        if context is not None and past > context.get(PAST, 0):
+            context = {name: seq for name, seq in context.items() if name in vector} | {PAST: past}
+        return op._replace(context=context, unsure=op.seq - 1)
+
+    def _settle(self, lsn: int, command: Command, documents: set[bytes], sent: Sent) -> None:
+        theirs, outcome, number = sent.command, sent.outcome, sent.number
+        if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
+            self._run_again(lsn, command, documents, same=theirs.ops == command.ops)
+            return
+        if outcome.verdict is Verdict.PARKED:
+            self.writes.update(leaving(self._space, self._partition, [Left(self._old, number, lsn)]))
+        self._say(command.id, lsn, status_of(outcome), outcome.code, outcome.reason)
+        if theirs.ops != command.ops:  # asked again under its id after the copy: that attempt never was
+            self._forget(lsn, documents)
+            return
+        fate = Fate.REFUSED if outcome.verdict is Verdict.REJECTED else Fate.TAKEN
+        self._take(lsn, documents, fate, -1 if outcome.verdict is Verdict.PARKED else self.handover.offset)
+
+    def _run_again(self, lsn: int, command: Command, documents: set[bytes], *, same: bool) -> None:
+        """What the cloud has refused under these dots comes again under others, as if this folder had sent it."""
+        entry = entry_of(self._journal, command.id)
+        if entry is not None and entry.lsn == lsn:
+            self.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
+        if same:
+            self._take(lsn, documents, Fate.REFUSED, self.handover.offset)
+        else:
+            self._forget(lsn, documents)
+
+    def _take(self, lsn: int, documents: Iterable[bytes], fate: Fate, offset: int) -> None:
+        """The chain has it, by this record of the op topic at the latest: its dots stay as they are until the confirmed state covers them.
+
+        It never will where the document was purged since.
+        """
+        left = False
+        decided = decision(self._journal, self._space, self._partition, offset)
+        for key in documents:
+            mark = mark_of(self._journal, key, lsn)
+            if mark is None:
+                continue
+            waiting = decided.mark(self._journal, key, mark, fate)
+            left |= waiting is not None
+            self.writes[Family.PENDING, keys.pending_key(key, lsn)] = waiting and waiting.encode()
+        if not left:
+            self.done.append(lsn)
+
+    def _forget(self, lsn: int, documents: Iterable[bytes]) -> None:
+        """It is in no view any more."""
+        for key in documents:
+            self.writes[Family.PENDING, keys.pending_key(key, lsn)] = None
+        self.done.append(lsn)
+
+    def _objection(self, command: Command) -> tuple[str, str] | None:
+        """Why a person must decide: (code, reason)."""
+        entry = entry_of(self._journal, command.id)
+        if entry is not None and entry.code == TAKEN_FULL:
+            return TAKEN_FULL, "another copy of this folder may have sent it; the cloud cannot remember so many"
+        seen = []
+        for document, op in command.ops:
+            try:
+                collection = self._contract.collection(document.collection)
+                collection.document.check(op)
+            except (InvalidInput, AlgebraError) as error:
+                return UNDECLARED, str(error)
+            key = document_key(document)
+            state, size = self._state(collection, key)
+            if op.context and not size:
+                return GONE, f"{'/'.join(document)} is no longer there"
+            if why := _outlived(collection, document, op, state.vector):
+                return why
+            if self._stranger and (why := self._unentitled(collection, state, op)):
+                return why
+            seen.append(state.vector.get(self._old, 0) >= op.seq)
+        if not self.handover.complete and all(seen):
+            return MAYBE_COUNTED, "another copy of this folder may have sent it; the log no longer tells"
+        return None
+
+    def _state(self, collection: CollectionContract, key: bytes) -> tuple[DocumentState, int]:
+        if key not in self._states:
+            self._states[key] = self._views.confirmed(collection, key)
+        return self._states[key]
+
+    def _unentitled(self, collection: CollectionContract, state: DocumentState, op: Op) -> tuple[str, str] | None:
+        try:
+            collection.document.permit(state, op._replace(replica=self._stranger))
+        except BadOperation as error:
+            return NO_RIGHTS, str(error)
+        return None
+
+    def _say(self, command_id: str, lsn: int, status: Status, code: str, reason: str) -> None:
+        entry = entry_of(self._journal, command_id)
+        if entry is not None and entry.lsn == lsn:
+            self.writes[Family.COMMANDS, command_id.encode()] = entry.with_status(status, code, reason).encode()
+            if status.final:
+                self.settled.append(command_id)
+            elif status is Status.REVIEW:
+                self.writes[Family.META, keys.review_key(lsn)] = command_id.encode()
+
+
+def _as_first_written(found: Logged) -> Command:
+    """With what its writer had read then, over any number of lives."""
+    command = found.command
+    return command._replace(written=found.read) if command.written is None else command
+
+
+def _outlived(collection: CollectionContract, document: DocumentId, op: Op, vector: Vector) -> tuple[str, str] | None:
+    """Why an op on what has been forgotten in part since it was written is for a person to decide."""
+    if op.context is None or vector.get(PAST, 0) <= op.context.get(PAST, 0):
+        return None
+    if epoch_of(vector) > epoch_of(op.context):
+        return GONE, f"the {'/'.join(document)} that it was written on is no longer there"
+    if collection.document.takes_away(op):
+        return FORGOTTEN, f"what it takes away of {'/'.join(document)} may have changed and been forgotten since"
+    return None
