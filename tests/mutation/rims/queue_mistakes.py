@@ -1,0 +1,163 @@
+"""The same where the edge bounds its queue, moves it fairly, and forgets what is done."""
+
+from __future__ import annotations
+
+from tests.mutation.rims.mistake import EDGE, Mistake
+
+AGENT = ("tests/unit/edge/test_agent.py",)
+COMMANDS = ("tests/unit/edge/test_commands.py",)
+INTAKE = ("tests/unit/edge/rim/test_intake.py",)
+HANDOVER = ("tests/unit/edge/test_handover.py",)
+LEFT = ("tests/unit/edge/test_left_behind.py",)
+LINEAR = ("tests/unit/edge/test_linear.py",)
+OUTBOX = ("tests/unit/edge/test_outbox.py",)
+PRUNING = ("tests/unit/edge/test_pruning.py",)
+SHIPPER = ("tests/unit/edge/test_shipper.py",)
+
+QUEUE: tuple[Mistake, ...] = (
+    # -- it moves
+    Mistake(
+        "watchdog: it sees what flies, not what waits",
+        f"{EDGE}/link/sync.py",
+        "waiting = self._shipper.waiting or not self._shipper.idle",
+        "waiting = not self._shipper.idle",
+        AGENT,
+    ),
+    Mistake(
+        "watchdog: a queue that stands still is told and left standing",
+        f"{EDGE}/link/sync.py",
+        "self.watchdog.moved(now)\n                await self._reconnect()",
+        "self.watchdog.moved(now)",
+        AGENT,
+    ),
+    Mistake(
+        "outbox: the lowest partition goes first, always",
+        f"{EDGE}/outgoing/queue.py",
+        "        self._served = (space, partition)\n",
+        "",
+        OUTBOX,
+    ),
+    Mistake(
+        "shipper: what is new waits until all that goes again has gone",
+        f"{EDGE}/outgoing/shipper.py",
+        "if self._new_first and (sealed",
+        "if False and (sealed",
+        SHIPPER,
+    ),
+    # -- it is bounded
+    Mistake(
+        "limits: sealed batches do not count",
+        f"{EDGE}/outgoing/outbox.py",
+        "len(self.queue) + self.sealed.commands, self.queue.bytes + self.sealed.bytes",
+        "len(self.queue), self.queue.bytes",
+        COMMANDS,
+    ),
+    Mistake(
+        "limits: the bytes of sealed batches do not count",
+        f"{EDGE}/outgoing/outbox.py",
+        "self.queue.bytes + self.sealed.bytes",
+        "self.queue.bytes",
+        COMMANDS,
+    ),
+    Mistake(
+        "limits: bytes do not count",
+        f"{EDGE}/outgoing/outbox.py",
+        '("outbox_bytes", size, self._limit_bytes)',
+        '("outbox_bytes", 0, self._limit_bytes)',
+        COMMANDS,
+    ),
+    # -- it is forgotten
+    Mistake(
+        "pruning: the op log is kept for ever",
+        f"{EDGE}/store/pruning.py",
+        "        writes[Family.OPLOG, keys.lsn_key(lsn)] = None\n",
+        "",
+        PRUNING,
+    ),
+    Mistake(
+        "pruning: the command log is kept for ever",
+        f"{EDGE}/store/pruning.py",
+        "            writes[Family.COMMANDS, command.id.encode()] = None\n        writes[Family.OPLOG",
+        "        writes[Family.OPLOG",
+        PRUNING,
+    ),
+    Mistake(
+        "pruning: answers of commands that changed nothing are kept for ever",
+        f"{EDGE}/store/pruning.py",
+        "                writes[Family.COMMANDS, command_id.encode()] = None\n",
+        "                pass\n",
+        PRUNING,
+    ),
+    Mistake(
+        "pruning: what has no verdict is forgotten with the rest",
+        f"{EDGE}/store/pruning.py",
+        "if not entry.status.final:",
+        "if False:",
+        PRUNING,
+    ),
+    Mistake(
+        "views: the cache counts views, not their bytes",
+        f"{EDGE}/store/views.py",
+        "view.size + VIEW_BYTES + PENDING_BYTES * len(view.pending)",
+        "1",
+        LINEAR,
+    ),
+    Mistake(
+        "views: what a cached view grows by is not counted",
+        f"{EDGE}/store/views.py",
+        "            self._young_bytes += size\n            self._make_room()",
+        "            pass",
+        LINEAR,
+    ),
+    # -- it holds nobody up
+    Mistake(
+        "coverage: a long queue is looked through in one turn",
+        f"{EDGE}/incoming/coverage.py",
+        "                return highest\n            yield\n",
+        "                return highest\n            if False:\n                yield\n",
+        LINEAR,
+    ),
+    Mistake(
+        "rebase: what commands tie together is worked out in one turn",
+        f"{EDGE}/outgoing/rebase.py",
+        "        yield from work.rewrite(replica)\n",
+        "        list(work.rewrite(replica))\n",
+        HANDOVER,
+    ),
+    Mistake(
+        "rebase: states come in while a step is worked out",
+        f"{EDGE}/link/renewing.py",
+        "            async with self._committer.turn:\n                step = await",
+        "            if True:\n                step = await",
+        HANDOVER,
+    ),
+    Mistake(
+        "rebase: a step goes on after a write has failed",
+        f"{EDGE}/outgoing/rebase.py",
+        "self._handovers.rest.get(place) is not rest or not work.waits",
+        "not work.waits",
+        HANDOVER,
+    ),
+    Mistake(
+        "intake: what was kept is not told where the connection was given up",
+        f"{EDGE}/incoming/intake.py",
+        "            done.add_done_callback(lambda kept: kept.exception() or self._pulled(pulled))\n",
+        "",
+        INTAKE,
+    ),
+    # -- what had waited in the cloud
+    Mistake(
+        "verdicts: what had waited counts as decided with its batch",
+        f"{EDGE}/incoming/verdicts.py",
+        "max(entry.offset, entry.decided_at)",
+        "entry.offset",
+        LEFT,
+    ),
+    Mistake(
+        "renewal: what had waited counts as decided with its batch",
+        f"{EDGE}/outgoing/renewal.py",
+        "max(row.offset, *(entry.decided_at for entry in row.entries), -1)",
+        "row.offset",
+        LEFT,
+    ),
+)
