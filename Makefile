@@ -9,9 +9,11 @@ BIN    := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 STAMP  := $(VENV)/.installed
 ARGS   ?=
+# One process more than two cores have: most of the time somebody waits for a server. See tests/conftest.py.
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fetch demo test quick nightly mutants mistakes lint format faults bench docs lock lock-servers clean distclean
+.PHONY: help setup fetch demo test quick deeper nightly mutants mistakes lint format faults bench docs lock lock-servers clean distclean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +42,11 @@ demo: $(STAMP) ## the retail day on a real broker
 test: lint fetch ## lint, then every test
 	$(BIN)/pytest $(ARGS)
 
-quick: $(STAMP) ## only the tests that need no server and no patience
-	$(BIN)/pytest -m "not broker and not slow" $(ARGS)
+quick: $(STAMP) ## only the tests that need no server and no patience (a minute)
+	$(BIN)/pytest $(SPREAD) --hypothesis-profile=quick -m "not broker and not slow" $(ARGS)
+
+deeper: $(STAMP) ## five minutes of what `make nightly` does: simulated worlds beyond those of `make test`
+	$(BIN)/pytest tests/simulation --full --minutes=5 $(ARGS)
 
 mistakes: $(STAMP) ## make known mistakes in the rims, one at a time: which test notices? (ten minutes)
 	@$(BIN)/python -m tests.mutation.rims $(ARGS)
@@ -56,7 +61,8 @@ format: $(STAMP) ## put every file into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-nightly: $(STAMP) ## the algebra's laws with 10,000 examples each, and every small history (hours)
+nightly: fetch ## everything in its whole length, the algebra's laws with 10,000 examples each, every small history (hours)
+	$(BIN)/pytest --full $(ARGS)
 	$(BIN)/pytest tests/properties --hypothesis-profile=nightly --timeout=3600 $(ARGS)
 	$(BIN)/pytest tests/brute_force --every-history --timeout=7200 $(ARGS)
 

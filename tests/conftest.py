@@ -3,13 +3,22 @@
 `--broker=embedded` (default) runs Kafka from the pinned jars, `--broker=kafka|redpanda` a container where Docker runs,
 `--broker=HOST:PORT` uses one that is there. Every test that asks for one of these fixtures carries the mark `broker`.
 
-Properties run 300 examples each; `--hypothesis-profile=nightly` runs 10,000.
+How deep a run goes is a matter of its options: as they are, a law draws few examples and the same ones each time, and long runs are
+short; `--full` takes their whole length, and `--hypothesis-profile=nightly` draws 10,000 examples.
+
+Several processes (`-n 3 --dist loadfile --no-loadscope-reorder`) take a file after the other, those with servers first, each on a broker of its own:
+they mostly wait. What only computes comes last, and is niced, so that real processes meet their clocks.
 """
 
 from __future__ import annotations
 
+import gc
+import math
+import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import NewTopic
@@ -21,34 +30,74 @@ from tests.containers import KafkaContainer, RedpandaContainer
 from tests.running import RunningBroker
 
 _SERVER_FIXTURES = {"broker", "registry_url", "restartable_broker"}
+_UNIT = Path(__file__).parent / "unit"
+_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+_NICED = 5
+_WAITING = pytest.StashKey[set[Path]]()
+"""The files whose tests have servers."""
+_ENDS = pytest.StashKey[float]()
+"""When no further test begins."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("driftlog")
     group.addoption("--broker", default="embedded", help="embedded (default), kafka, redpanda, or HOST:PORT")
-    group.addoption("--seeds", type=int, default=200, help="how many simulated worlds tests/simulation lives through")
+    group.addoption("--full", action="store_true", help="everything in its whole length (hours)")
+    group.addoption(
+        "--seeds", type=int, help="how many simulated worlds tests/simulation lives through: 40, or 200 with --full"
+    )
     group.addoption("--seed", type=int, default=None, help="only the simulated world of this seed")
+    group.addoption("--minutes", type=float, help="begin no test after so many minutes")
     group.addoption("--every-history", action="store_true", help="all small histories of tests/brute_force, not a part")
     group.addoption("--registry", default=None, help="URL of a schema registry; default: one that fits the broker")
 
 
 _PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-settings.register_profile("dev", max_examples=300, deadline=None, suppress_health_check=_PATIENT)
+settings.register_profile("quick", max_examples=10, deadline=None, derandomize=True, suppress_health_check=_PATIENT)
+settings.register_profile("usual", max_examples=60, deadline=None, derandomize=True, suppress_health_check=_PATIENT)
+settings.register_profile("full", max_examples=300, deadline=None, suppress_health_check=_PATIENT)
 settings.register_profile("nightly", max_examples=10_000, deadline=None, suppress_health_check=_PATIENT)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--hypothesis-profile"):
-        settings.load_profile("dev")
+        settings.load_profile("full" if config.getoption("--full") else "usual")
     chosen = config.getoption("--broker")
     if chosen not in ("embedded", "kafka", "redpanda") and not chosen.rpartition(":")[2].isdigit():
         raise pytest.UsageError(f"--broker={chosen}: expected embedded, kafka, redpanda, or HOST:PORT")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.Function) and _SERVER_FIXTURES & set(item.fixturenames):
+        unit = item.path.is_relative_to(_UNIT)  # what is called a broker there is `fake_kafka`
+        if isinstance(item, pytest.Function) and _SERVER_FIXTURES & set(item.fixturenames) and not unit:
             item.add_marker(pytest.mark.broker)
+    if _SEVERAL:
+        config.stash[_WAITING] = waiting = {item.path for item in items if item.get_closest_marker("broker")}
+        long = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: (item.path not in waiting, item.path not in long))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is there now stays to the end; a collection of garbage need not look at it again."""
+    minutes = session.config.getoption("--minutes")
+    session.stash[_ENDS] = math.inf if minutes is None else time.monotonic() + minutes * 60
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What only computes gives way to who has a server."""
+    if time.monotonic() > item.session.stash[_ENDS]:
+        pytest.skip("the minutes of this run are over")
+    if _SEVERAL and item.path not in item.config.stash[_WAITING]:
+        os.setpriority(os.PRIO_PROCESS, 0, _NICED)
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Is this run to be as deep as can be?"""
+    return bool(request.config.getoption("--full"))
 
 
 @pytest.fixture(scope="session")

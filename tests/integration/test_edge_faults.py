@@ -17,9 +17,10 @@ from tests.load.edges import EdgeProcess
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(900)]
 
-COMMANDS = 10_000
+COMMANDS, KILLS = 1_500, 2
+FULL = 10_000, 8
+"""The same at full depth."""
 CALLERS = 32
-KILLS = 8
 ITEMS = 40
 PLACE = "place-of-kills"
 GIVE_UP_SECONDS = 600.0
@@ -80,21 +81,22 @@ class Callers:
                     assert await self.call(client, key, items[key]) == self.answered[key]
 
 
-def test_killed_during_ten_thousand_commands(on_broker: Callable[..., LoadRun]) -> None:
+def test_killed_while_many_call(on_broker: Callable[..., LoadRun], full: bool) -> None:
     run = on_broker()
     chance = random.Random(3)
-    commands = [(uuid.uuid4().hex, f"item-{chance.randrange(ITEMS)}") for _ in range(COMMANDS)]
+    count, kills = FULL if full else (COMMANDS, KILLS)
+    commands = [(uuid.uuid4().hex, f"item-{chance.randrange(ITEMS)}") for _ in range(count)]
     with run.worker("only") as worker, run.edge(0, PLACE) as edge:
         callers = Callers(edge.url, commands)
-        asyncio.run(callers.run(edge, sorted(chance.sample(range(50, COMMANDS - 50), KILLS))))
+        asyncio.run(callers.run(edge, sorted(chance.sample(range(50, count - 50), kills))))
         edge.await_quiet()
         run.group.await_drained(explain=worker.tail)
         wanted = Counter(item for _, item in commands)
         seen_by_edge = {item: edge.read(PLACE, item)["value"]["hits"] for item in wanted}
         assert worker.stop() == 0
-    assert len(callers.answered) == COMMANDS
+    assert len(callers.answered) == count
     assert callers.unanswered > 0, "no call was ever cut off: the kills tested nothing"
     assert seen_by_edge == wanted
     assert {item: run.row(PLACE, item)["hits"] for item in wanted} == wanted
-    found = run.judge(others=COMMANDS)
+    found = run.judge(others=count)
     assert found.good, found

@@ -25,38 +25,40 @@ def tails(*workers: WorkerProcess) -> Callable[[], str]:
     return lambda: "".join(worker.tail() for worker in workers)
 
 
-def test_ten_kills_during_a_hundred_thousand_ops(on_broker: MakeRun) -> None:
+def test_kills_while_ops_come(on_broker: MakeRun, full: bool) -> None:
+    ops, kills = (100_000, 10) if full else (10_000, 2)
     run = on_broker(ops_per_batch=20, late=0.01, repeated=0.01)
     chance = random.Random(10)
     with run.worker("pool", workers=2) as pool:
         with run.feeder(10_000_000, records_per_second=75):
-            for number in range(10):
+            for number in range(kills):
                 run.group.await_progress(chance.randint(30, 250), explain=tails(pool))
                 pool.kill(number % 2)
                 pool.await_children()
-            until(lambda: run.workload.made >= 100_000, "a hundred thousand ops are made", 120)
+            until(lambda: run.workload.made >= ops, f"{ops} ops are made", 120)
             run.workload.stop()
         run.group.await_drained(explain=tails(pool))
         assert pool.stop() == 0
     found = run.judge()
     assert found.good, found
-    assert found.ops >= 100_000
+    assert found.ops >= ops
 
 
-def test_leaving_joining_and_freezing_under_load(on_broker: MakeRun) -> None:
+def test_leaving_joining_and_freezing_under_load(on_broker: MakeRun, full: bool) -> None:
+    leaves, freezes = (6, 2) if full else (1, 1)
     run = on_broker(ops_per_batch=5, late=0.005, repeated=0.005)
     with run.worker("steady") as steady, run.worker("restless") as restless:
         logs = tails(steady, restless)
         run.group.await_owners(2, explain=logs)
-        with run.feeder(10_000_000, records_per_second=250) as feeder:
-            for _ in range(6):
+        with run.feeder(10_000_000, records_per_second=250 if full else 100):
+            for _ in range(leaves):
                 run.group.await_progress(500, explain=logs)
                 assert restless.stop() == 0
                 run.group.await_owners(1, explain=logs)
                 run.group.await_progress(300, explain=logs)
                 restless.start()
                 run.group.await_owners(2, explain=logs)
-            for _ in range(2):
+            for _ in range(freezes):
                 run.group.await_progress(500, explain=logs)
                 frozen = restless.freeze()
                 run.group.await_owners(1, explain=logs)
@@ -65,7 +67,6 @@ def test_leaving_joining_and_freezing_under_load(on_broker: MakeRun) -> None:
                 run.group.await_owners(2, explain=logs)
             run.group.await_progress(1000, explain=logs)
             run.workload.stop()
-        assert feeder.rate >= 200, f"only {feeder.rate:.0f} records/s were fed"
         run.group.await_drained(explain=logs)
         assert (steady.stop(), restless.stop()) == (0, 0)
     found = run.judge()

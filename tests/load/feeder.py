@@ -40,7 +40,6 @@ class Feeder:
         self.sent = 0
         self.delivered = 0
         self.ops = 0
-        self.seconds = 0.0
 
     def start(self) -> Self:
         self._thread.start()
@@ -50,11 +49,6 @@ class Feeder:
     def feeding(self) -> bool:
         """Is there more to come?"""
         return self._thread.is_alive()
-
-    @property
-    def rate(self) -> float:
-        """Records per second over the whole time of feeding."""
-        return self.sent / self.seconds if self.seconds else 0.0
 
     def abort(self) -> None:
         """Feed nothing more, whatever is left. To end a load that is judged, stop its workload."""
@@ -79,7 +73,7 @@ class Feeder:
             self.finish()
 
     def _feed(self) -> None:
-        begun = due = time.monotonic()
+        due = time.monotonic()
         try:
             for record in self._records:
                 if self._aborted.is_set():
@@ -97,7 +91,6 @@ class Feeder:
                     self._aborted.wait(ahead)
         except BaseException as error:  # noqa: BLE001  # told by `finish`, in the caller's thread
             self.error = error
-        self.seconds = time.monotonic() - begun
 
     def _on_delivery(self, error: Any, _message: Any) -> None:
         if error is not None:

@@ -24,7 +24,10 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    """One process per core. Worlds share nothing, so they may be lived through in any order."""
+    """One process per core that is left to us. Worlds share nothing, so they may be lived through in any order."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, initializer=quiet_logs) as processes:
+    others = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    with ProcessPoolExecutor(
+        max(1, (os.cpu_count() or 1) // others), mp_context=context, initializer=quiet_logs
+    ) as processes:
         yield processes

@@ -10,16 +10,17 @@ import pytest
 from tests.simulation.forgetting import lived, missing
 from tests.simulation.variant import PLANTED_IN_FORGETTING, Variant
 
-WORLDS = 10
+WORLDS, FULL = 5, 10
 WITHIN = 4
 """Worlds in which every planted bug must show."""
 
 
 @pytest.mark.slow
-def test_every_world_that_forgets_is_what_its_log_says(pool: ProcessPoolExecutor) -> None:
+def test_every_world_that_forgets_is_what_its_log_says(pool: ProcessPoolExecutor, full: bool) -> None:
+    worlds = FULL if full else WORLDS
     met: Counter[str] = Counter()
     wrong = {}
-    for seed, (facts, found) in enumerate(pool.map(lived, range(WORLDS))):
+    for seed, (facts, found) in enumerate(pool.map(lived, range(worlds))):
         met.update(found)
         if facts:
             wrong[seed] = facts[:5]

@@ -1,4 +1,7 @@
-"""A simulation that finds nothing proves nothing: bugs that are planted must be found, and only where they are planted."""
+"""A simulation that finds nothing proves nothing: bugs that are planted must be found, and only where they are planted.
+
+The world in which a bug was seen last is tried first. Whatever changes the worlds may have moved it: then it is searched for, as in a full run.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,18 @@ WITHIN = 60
 
 @pytest.mark.slow
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda variant: variant.name)
-def test_a_planted_bug_is_found_and_only_it(planted: Variant, pool: ProcessPoolExecutor) -> None:
-    worlds = {pool.submit(verdict, seed, planted): seed for seed in range(WITHIN)}
-    found = next((worlds[world] for world in as_completed(worlds) if world.result()), None)
-    for world in worlds:
-        world.cancel()
+def test_a_planted_bug_is_found_and_only_it(planted: Variant, pool: ProcessPoolExecutor, full: bool) -> None:
+    found = planted.shows if not full and verdict(planted.shows, planted) else searched(planted, pool)
 
     assert found is not None, f"{planted.name} was not found in {WITHIN} worlds"
     honest = verdict(found)
     assert not honest, explain(found, honest)
+
+
+def searched(planted: Variant, pool: ProcessPoolExecutor) -> int | None:
+    """The seed of the first world in which it shows."""
+    worlds = {pool.submit(verdict, seed, planted): seed for seed in range(WITHIN)}
+    found = next((worlds[world] for world in as_completed(worlds) if world.result()), None)
+    for world in worlds:
+        world.cancel()
+    return found

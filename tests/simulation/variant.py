@@ -31,6 +31,8 @@ class Variant:
     deck: Callable[[], FlightDeck] = FlightDeck
     planted: tuple[tuple[str, Any], ...] = ()
     """(dotted name, what stands there instead), put in place for the life of a world"""
+    shows: int = 0
+    """Of a planted bug: the seed of a world in which it shows, which is tried first."""
 
 
 HONEST = Variant("honest")
@@ -114,20 +116,24 @@ class DropsRows(States):
 
 PLANTED = (
     Variant("dedupe by offset", merger=MergesByOffset),
-    Variant("state before outcomes", deck=PublishesStatesFirst),
-    Variant("worker acks before the write", deck=AcknowledgesFirst),
+    Variant("state before outcomes", deck=PublishesStatesFirst, shows=6),
+    Variant("worker acks before the write", deck=AcknowledgesFirst, shows=1),
     Variant(
         "admits what it no longer vouches for",
         planted=(("driftlog_streams.registry.device_view.DeviceView.vouches", True),),
+        shows=15,
     ),
     Variant(
         "a conflict of somebody else stands",
         planted=tuple(
             (f"driftlog_streams.core.{module}.owners_word", lets_it_stand) for module in ("partition", "restoration")
         ),
+        shows=8,
     ),
     Variant("an edge drops rows", planted=(("driftlog_edge.incoming.puller.States", DropsRows),)),
-    Variant("edge acks before the write", planted=(("driftlog_edge.assembly.Journal", AnswersBeforeTheWrite),)),
+    Variant(
+        "edge acks before the write", planted=(("driftlog_edge.assembly.Journal", AnswersBeforeTheWrite),), shows=6
+    ),
 )
 
 

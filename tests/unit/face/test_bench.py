@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,13 @@ from benchmarks.suite import discover, select
 from driftlog.cli import app, bench
 
 run = CliRunner()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_heap() -> None:
+    """A measurement collects garbage before each turn: not that of thousands of other tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def _case(sides: Callable[[Ground], Sides], baseline_name: str = "theirs", rounds: int = 3) -> Case:
@@ -48,7 +56,6 @@ def test_a_quick_case_gives_both_figures_and_their_ratio() -> None:
     assert row["aim"] == "<= 5 us" and row["met"] in (True, False)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["algebra", "metadata", "text"])
 def test_every_case_of_the_algebra_runs(name: str) -> None:
     outcomes = list(suite.run(select(discover(), [name]), quick=True, say=lambda text: None))
