@@ -21,7 +21,7 @@ from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.integration.cli.shell import Shell
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 SIZE = 3
 _NODE = """node.id={node}

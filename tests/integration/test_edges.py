@@ -11,7 +11,7 @@ from tests.integration.conftest import LoadRun
 from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 PLACE = "market"
 

@@ -13,7 +13,7 @@ from driftlog_schemas.topics import HEARTBEATS
 from tests.integration.conftest import LoadRun
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.broker
 
 PLACE = "market"
 

@@ -26,7 +26,7 @@ from tests.load.app import COLLECTION, PARTITIONS
 from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 PLACE, ITEM = "market", "tea"
 

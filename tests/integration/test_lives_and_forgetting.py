@@ -28,7 +28,7 @@ from tests.load.fleet import cloud, cloud_line, identity, registered
 from tests.load.ground import enrol
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 PLACE = "guarded"
 LOST, OTHER = DocumentId(COLLECTION, PLACE, "lost"), DocumentId(COLLECTION, PLACE, "other")

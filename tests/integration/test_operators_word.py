@@ -17,7 +17,7 @@ from tests.integration.cli.shell import Shell
 from tests.load.waiting import until
 from tests.running import RunningBroker
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 
 class Stand:

@@ -12,7 +12,7 @@ from tests.integration.conftest import LoadRun
 from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 OUTAGE_SECONDS = 8.0
 """Longer than a session."""

@@ -13,7 +13,7 @@ from tests.admin_clients import admin_of
 from tests.integration.conftest import LoadRun
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 REMEDY = re.compile(r"--group (\S+) --topic (\S+):(\d+) --reset-offsets --to-offset (\d+) --execute")
 LOST = 5

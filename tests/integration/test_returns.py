@@ -23,7 +23,7 @@ from tests.load.app import COLLECTION, PARTITIONS
 from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 PLACE = "market"
 PARTITION = partition_of(PLACE, PARTITIONS)

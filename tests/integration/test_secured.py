@@ -24,7 +24,7 @@ from tests.admin_clients import kept
 from tests.integration.cli.shell import Shell
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
 from tests.load.workers import CHECKOUT
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 PLACE, OTHER = "market", "harbour"
 ITEMS = [f"item-{n}" for n in range(8)]

@@ -24,7 +24,7 @@ from driftlog_infra.security import Security
 from tests.integration.cli.shell import Shell
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 USER, PASSWORD = "scram-user", "gr33n-tea, leaves"
 
