@@ -69,8 +69,8 @@ def test_a_demo_that_is_ended_leaves_nothing(folder: Path, tmp_path: Path, numbe
             assert list(folder.rglob("*.identity.json"))
             process.send_signal(number)
             assert process.wait(60) != 0
-    until(lambda: not demo.commands(), "nothing of it runs", 30, lambda: str(demo.commands()))
-    until(lambda: not list(folder.iterdir()), "its folder is empty", 30, lambda: str(list(folder.rglob("*"))))
+    until(lambda: not demo.commands(), "nothing of it runs", 90, lambda: str(demo.commands()))
+    until(lambda: not list(folder.iterdir()), "its folder is empty", 90, lambda: str(list(folder.rglob("*"))))
 
 
 def test_a_demo_that_ends_well_leaves_nothing_either(folder: Path, tmp_path: Path) -> None:

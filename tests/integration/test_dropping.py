@@ -70,8 +70,8 @@ def test_what_waits_is_given_up_and_its_device_is_told(run: LoadRun, shell: Shel
         shell.run(*drop, cloud_identity=str(tmp_path / "cloud.json")).assert_one_line(1, "nothing of id")
 
         sender.send(STOCK, 1)
-        until(lambda: "tea" in run.rows(PLACE), "the first change came", 30)
-        until(lambda: waiting() == [], "nobody waits", 30)
+        until(lambda: "tea" in run.rows(PLACE), "the first change came", 90)
+        until(lambda: waiting() == [], "nobody waits", 90)
         assert run.row(PLACE, "tea")[COUNTER] == 2, "one of the three has no effect, for ever"
         row = sender.row()
         assert row is not None

@@ -48,7 +48,7 @@ def test_offline_edge_sells_comes_back_and_a_dispute_is_published_once(on_broker
         store.await_quiet()
         winner = office.read(PLACE, "tea")["value"]["label"]
         await_equal(store, office, item="tea", hits=17, label=winner)
-        until(lambda: len(store.conflicts()) == len(office.conflicts()) == 1, "both know of the dispute", 30)
+        until(lambda: len(store.conflicts()) == len(office.conflicts()) == 1, "both know of the dispute", 90)
         (dispute,) = office.conflicts()
         assert sorted(version["value"] for version in dispute["versions"]) == ["green", "white"]
         assert dispute["versions"][0]["value"] == winner
@@ -57,7 +57,7 @@ def test_offline_edge_sells_comes_back_and_a_dispute_is_published_once(on_broker
 
         store.do("name", place=PLACE, item="tea", label="oolong", wait="merged")
         await_equal(store, office, item="tea", label="oolong")
-        until(lambda: not store.conflicts() and not office.conflicts(), "the dispute is over", 30)
+        until(lambda: not store.conflicts() and not office.conflicts(), "the dispute is over", 90)
         run.group.await_drained(60)
         assert worker.stop() == 0
     codecs = RecordCodecs(run.ids)

@@ -90,17 +90,17 @@ def test_a_deleted_document_is_forgotten_and_begins_anew(run: LoadRun) -> None:
     assert purged > 1
 
     later.send(LOST, 1)
-    until(lambda: "lost" in run.rows(PLACE), "it is there again", 30)
+    until(lambda: "lost" in run.rows(PLACE), "it is there again", 90)
     assert run.row(PLACE, "lost")[COUNTER] == 1
     value = latest_by_key(run.history().state)[document_key(LOST)].value
     state = StateCodec(run.space.collections[COLLECTION], run.ids).decode(value or b"")
     assert epoch_of(state.vector) >= purged
 
     sleeper.send(LOST, 1, read=0)
-    until(lambda: (row := sleeper.row()) is not None and row.notice is not None, "the sleeper is answered", 30)
+    until(lambda: (row := sleeper.row()) is not None and row.notice is not None, "the sleeper is answered", 90)
     row = sleeper.row()
     assert row is not None
     assert row.notice is not None
     assert row.notice.code == "away"
     assert run.row(PLACE, "lost")[COUNTER] == 1
-    until(lambda: (found := maker.row()) is not None and found.ended == "retired", "a silent life is retired", 30)
+    until(lambda: (found := maker.row()) is not None and found.ended == "retired", "a silent life is retired", 90)

@@ -44,4 +44,4 @@ def test_an_agent_that_comes_online_sends_a_heartbeat(on_broker: Callable[..., L
         assert beat is not None
         assert (beat.device_id, beat.replica, beat.connection) == (device, edge.status()["replica"], "ONLINE")
         assert beat.disk_bytes > 0
-        until(lambda: edge.status()["connection"] == "ONLINE", "a quiet link stays online", 30, edge.tail)
+        until(lambda: edge.status()["connection"] == "ONLINE", "a quiet link stays online", 90, edge.tail)

@@ -96,7 +96,7 @@ def test_a_permit_ends_and_is_renewed_without_anybody_at_the_device(stand: Stand
     stand.do("late")
     stand.until(lambda: stand.ask("/v1/commands/late").json()["code"] == "expired", "the cloud puts it off")  # type: ignore[union-attr]
     stand.shell.run("devices", "renew", stand.device, "--valid", "3d").assert_done()
-    stand.until(lambda: stand.became("late") == "merged", "it is merged as soon as the new permit counts", 30)
+    stand.until(lambda: stand.became("late") == "merged", "it is merged as soon as the new permit counts", 90)
     assert "the permit ends in" in stand.status()["problem"]
     assert stand.status()["registered"]["version"] == 2
 

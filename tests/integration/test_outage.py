@@ -57,7 +57,7 @@ def test_the_broker_is_away_for_a_while(
             edge.await_quiet()
         run.group.await_drained(explain=pool.tail)
         for edge in (north, south):
-            until(lambda: read_everywhere(edge) == sold, f"{edge.device.device_id} has it all", 30, edge.tail)  # noqa: B023
+            until(lambda: read_everywhere(edge) == sold, f"{edge.device.device_id} has it all", 90, edge.tail)  # noqa: B023
         assert pool.stop() == 0
     found = run.judge(others=sum(sold.values()))
     assert found.good, found

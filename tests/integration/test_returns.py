@@ -82,7 +82,7 @@ def strong(edge: EdgeProcess, item: str) -> int:
 
 def returned(edge: EdgeProcess, wanted: Mapping[str, int]) -> None:
     until(lambda: shown(edge) == wanted, f"it shows {wanted}", 60, lambda: f"{shown(edge)}{edge.tail()}")
-    until(lambda: edge.status()["read_again"] == {}, "nothing is read again", 20, edge.tail)
+    until(lambda: edge.status()["read_again"] == {}, "nothing is read again", 90, edge.tail)
 
 
 @pytest.mark.parametrize("longer", [False, True], ids=["shorter", "longer"])

@@ -30,7 +30,7 @@ def test_three_hosts_with_defaults_share_the_partitions(on_broker: Callable[...,
         with run.feeder(10_000_000, records_per_second=50):
             run.group.await_owners(3, explain=logs)
             first = run.group.owners()
-            until(lambda: all(asked(host, "readyz").is_success for host in hosts), "all are ready", 30, logs)
+            until(lambda: all(asked(host, "readyz").is_success for host in hosts), "all are ready", 90, logs)
             run.group.await_progress(500, explain=logs)
             assert run.group.owners() == first
             assert hosts[1].stop() == 0

@@ -18,9 +18,9 @@ from tests.load import app as load_app
 from tests.load.waiting import until
 from tests.load.workers import CHECKOUT, WorkerPlace
 
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
-CALL_SECONDS = 30.0
+START_SECONDS = 120.0
+STOP_SECONDS = 90.0
+CALL_SECONDS = 60.0
 
 
 class EdgeProcess:

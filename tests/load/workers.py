@@ -21,8 +21,8 @@ from tests.load.fleet import operator
 from tests.load.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-START_SECONDS = 60.0
-STOP_SECONDS = 60.0
+START_SECONDS = 120.0
+STOP_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 from driftlog_streams.registry.operator_folder import OperatorFolder
 from tests.load.fleet import operator
 
-LONGEST_SECONDS = 60.0
+LONGEST_SECONDS = 180.0
 MODULE = "corner_shop"
 APP = """
 from driftlog import App, Counter, Document, Register, Transaction, field
