@@ -127,9 +127,9 @@ def served(folder: Path, access: Access) -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
-    assert ready.wait(20), "the agent did not start"
+    assert ready.wait(60), "the agent did not start"
     port = server[0].servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}"
     server[0].should_exit = True
-    thread.join(20)
+    thread.join(60)
     structlog.configure(**before)

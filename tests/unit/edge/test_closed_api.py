@@ -57,7 +57,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, ids: FixedIds) -> None:
 async def serving(config: EdgeConfig) -> AsyncIterator[None]:
     task = asyncio.create_task(server.serve(CONTRACT, config))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not task.done() and not await _answers(config):  # noqa: ASYNC110  # asked from outside, as a user would
                 await asyncio.sleep(0.01)
         yield
@@ -298,7 +298,7 @@ async def test_answers_do_not_wait_for_acknowledgements(config: EdgeConfig) -> N
 
     async with await asyncio.start_server(connected, sock=listener):
         _, writer = await asyncio.open_connection(*listener.getsockname())
-        assert await asyncio.wait_for(accepted, 10)
+        assert await asyncio.wait_for(accepted, 30)
         writer.close()
 
 
@@ -310,7 +310,7 @@ async def test_a_connection_that_says_nothing_is_closed(port: EdgeConfig, monkey
     for begun in (b"", b"GET /healthz HTTP/1.1\r\nHost: 127"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port.http_port)
         writer.write(begun)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await reader.read() == b""
         writer.close()
 
@@ -329,7 +329,7 @@ async def test_a_head_that_comes_a_byte_at_a_time_has_no_more_time_than_any_othe
             await asyncio.sleep(0.02)
 
     dripping = asyncio.create_task(drip())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with suppress(ConnectionError):
             assert await reader.read() == b""
     dripping.cancel()
@@ -343,7 +343,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(port: EdgeConfig, mon
     reader, writer = await asyncio.open_connection("127.0.0.1", port.http_port)
     head = f"POST /v1/commands/receive HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {bearer}\r\n"
     writer.write(head.encode() + b"Content-Length: 100\r\n\r\n{")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         answer = await reader.read()
     assert b" 408 " in answer.splitlines()[0] and b'"code":"timeout"' in answer
     writer.close()
@@ -359,7 +359,7 @@ async def test_connections_are_bounded_and_the_next_one_is_told(
     for _, writer in held:
         writer.close()
         await writer.wait_closed()
-    async with asyncio.timeout(10), client(port) as http:
+    async with asyncio.timeout(30), client(port) as http:
         while (await http.get("/healthz")).status_code != 200:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.01)
 

@@ -29,7 +29,7 @@ class SlowDisk(RocksStore):
 
     def write(self, writes: Writes, *, sync: bool) -> None:
         self.entered.set()
-        assert self.gate.wait(10), "the test has forgotten to open the gate"
+        assert self.gate.wait(30), "the test has forgotten to open the gate"
         if self.error is not None:
             raise self.error
         self.groups.append((len(writes), sync))
@@ -58,7 +58,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     rig = Rig(tmp_path / "store")
     yield rig
     rig.store.gate.set()
-    await asyncio.wait_for(rig.committer.drained(), 10)
+    await asyncio.wait_for(rig.committer.drained(), 30)
     rig.committer.close()
     rig.store.close()
 
@@ -136,8 +136,8 @@ async def test_a_defect_of_the_store_is_told_to_the_callers_and_stays_loud(rig: 
     await asyncio.sleep(0)
     assert [type(e) for e in loud] == [ZeroDivisionError]
     rig.store.error = None
-    await asyncio.wait_for(rig.put("b"), 5)
-    await asyncio.wait_for(rig.committer.drained(), 5)
+    await asyncio.wait_for(rig.put("b"), 30)
+    await asyncio.wait_for(rig.committer.drained(), 30)
 
 
 async def test_a_caller_who_has_gone_does_not_disturb_the_others(rig: Rig) -> None:

@@ -36,7 +36,7 @@ class SlowDisk:
 
         def write(store: RocksStore, writes: Writes, *, sync: bool) -> None:
             self.asked.set()
-            assert self.go_on.wait(20)
+            assert self.go_on.wait(30)
             if self.full:
                 raise DiskFull("no space left", "free some")
             honest(store, writes, sync=sync)
@@ -139,7 +139,7 @@ async def test_a_caller_that_goes_away_in_the_middle_leaves_an_op_that_ships_and
         task = await begun(agent, disk, "c1")
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    change = await asyncio.wait_for(told, 20)
+    change = await asyncio.wait_for(told, 30)
     assert change.document == TEA
     await until(lambda: [c.id for batch in cloud.batches for c in batch.commands] == ["c1"])
     await until(lambda: agent.command("c1").status == "merged")

@@ -439,13 +439,13 @@ class Listener:
 
     async def __aenter__(self) -> Listener:
         self._task = asyncio.create_task(self._app(self._scope, self._receive, self._send))
-        await asyncio.wait_for(self.started.wait(), 10)
+        await asyncio.wait_for(self.started.wait(), 30)
         await asyncio.sleep(0.02)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._gone.set()
-        await asyncio.wait_for(self._task, 10)
+        await asyncio.wait_for(self._task, 30)
 
     async def _receive(self) -> dict[str, Any]:
         await self._gone.wait()
@@ -462,7 +462,7 @@ class Listener:
         """The next event."""
         found: dict[str, str] = {}
         while True:
-            line = await asyncio.wait_for(self._lines.get(), 10)
+            line = await asyncio.wait_for(self._lines.get(), 30)
             if not line and "data" in found:
                 return found
             name, colon, value = line.partition(":")

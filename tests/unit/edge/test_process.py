@@ -52,5 +52,5 @@ def test_told_to_stop_it_ends_well_and_has_everything(tmp_path: Path, number: si
             done = api.post("/v1/commands/receive", json={"store": "s1", "sku": "tea", "qty": 5})
             on_hand.append(done.json()["result"])
             process.send_signal(number)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
     assert on_hand == [5, 10]

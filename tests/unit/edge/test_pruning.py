@@ -165,4 +165,4 @@ def test_a_store_that_is_closed_while_it_reclaims_leaves_its_folder_free(tmp_pat
         under_way = thread.submit(store.reclaim, LOGS)
         store.close()
         RocksStore(tmp_path / "store").close()
-        under_way.result(10)
+        under_way.result(30)

@@ -133,7 +133,7 @@ class SlowRegistry(FixedIds):
     def id_of(self, text: str) -> int:
         if '"SignedBatch"' in text:
             self.asked.set()
-            assert self.gate.wait(20)
+            assert self.gate.wait(30)
         return super().id_of(text)
 
 
@@ -144,7 +144,7 @@ async def test_a_registry_that_does_not_answer_delays_no_write(config: EdgeConfi
         await asyncio.get_running_loop().run_in_executor(None, registry.asked.wait, 10)
 
         for _ in range(5):
-            await asyncio.wait_for(agent.run("receive", store="s1", sku="tea", qty=1), 10)
+            await asyncio.wait_for(agent.run("receive", store="s1", sku="tea", qty=1), 30)
         assert agent.status()["pending"] == 6
         assert route.sent == []
 

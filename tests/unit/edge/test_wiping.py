@@ -187,7 +187,7 @@ def test_an_order_that_cannot_be_read_is_no_leave_to_go_on(folder: Path) -> None
 
 
 async def gone(agent: EdgeAgent) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await agent.wiped()
 
 

@@ -105,7 +105,7 @@ class Rig:
 
     async def landed(self) -> None:
         """Wait until all that was merged is acknowledged."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.log.done != list(range(self.merged)):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 

@@ -161,7 +161,7 @@ async def test_closing_ends_it_even_in_the_middle_of_the_replicas_work(
     fill(broker, STATES, 1)
     feed = follow({STATES: 0})
     await until(lambda: gathered.calls == 1)
-    await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, feed.close), 10)
+    await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, feed.close), 30)
 
 
 async def test_an_agent_is_in_no_group(broker: Broker, gathered: Gathered, follow: Callable[..., Feed]) -> None:

@@ -119,7 +119,7 @@ async def test_waiting_for_what_was_begun_ends_with_its_acknowledgement(
     for message in messages:
         consumer.ack(message)
         consumer.mark_done(message)
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 30)
 
     assert broker.committed == {(GROUP, *OPS): 6}
 
@@ -133,7 +133,7 @@ async def test_waiting_for_acknowledgements_that_do_not_come_is_given_up(
     await consumer.perform_seek()
     messages = await read(consumer)
 
-    await asyncio.wait_for(consumer.wait_empty(), 10)
+    await asyncio.wait_for(consumer.wait_empty(), 30)
 
     assert not consumer.unacked and broker.committed == {}
     assert messages

@@ -36,7 +36,7 @@ class SlowRegistry(FixedIds):
         if not self.answered:
             assert threading.current_thread() is not threading.main_thread(), "the loop must not wait"
             self.asked += 1
-            assert self.let.wait(10)
+            assert self.let.wait(30)
             self.answered = True
         raise UnknownSchema("never registered")
 

@@ -59,7 +59,7 @@ async def sending(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 async def fate_of(publisher: Publisher, *records: OutRecord) -> Fate:
     fate = Fate()
     publisher.publish(records, fate.on_delivered, fate.on_failed)
-    await asyncio.wait_for(fate.known.wait(), 10)
+    await asyncio.wait_for(fate.known.wait(), 30)
     await asyncio.sleep(0)
     return fate
 
@@ -121,14 +121,14 @@ async def test_a_short_outage_is_sat_out_and_one_as_long_as_the_session_is_not(b
     sending().publish([record(1)], fate.on_delivered, fate.on_failed)
     broker.pass_seconds(TIMEOUT_SECONDS - 1)
     broker.set_up(True)
-    await asyncio.wait_for(fate.known.wait(), 10)
+    await asyncio.wait_for(fate.known.wait(), 30)
     assert fate.delivered and not fate.failed
 
     broker.set_up(False)
     late = Fate()
     sending().publish([record(2)], late.on_delivered, late.on_failed)
     broker.pass_seconds(TIMEOUT_SECONDS)
-    await asyncio.wait_for(late.known.wait(), 10)
+    await asyncio.wait_for(late.known.wait(), 30)
     broker.set_up(True)
     assert late.failed and [r.key for r in broker.read("states")] == [b"key-1"]
 
