@@ -2,7 +2,7 @@
 
 `eventual` answers at once. `causal` waits until the view has all that the session has seen of the document. `strong` waits until the own
 writes of the document are merged, asks the broker where its state partition ends, and answers when the replica is there: what the
-cloud had published when it was asked is in the answer. Without a way to the cloud it is refused, never guessed.
+cloud had published when it was asked is in the answer. Without a way to the cloud it is refused, never guessed; a link that begins anew it waits for.
 """
 
 from __future__ import annotations
@@ -142,17 +142,18 @@ class Reader:
         await self._progress.until(
             lambda: not self._shown.get(document).pending, time_left(), "own writes are merged", check=cloud
         )
-        asked = self._freshness.now()
-        there = await self._ends.caught_up(place, time_left())
-        await self._progress.until(there, time_left(), "the replica has all that the cloud had", check=cloud)
-        self._freshness.in_step(place, asked)
+        await self._caught_up(place, time_left, "the replica has all that the cloud had")
 
     async def _fresh(self, place: tuple[str, int], max_age: float, time_left: _Countdown) -> None:
         if self._freshness.younger(place, max_age):
             return
+        await self._caught_up(place, time_left, f"data is younger than {max_age:g} s")
+
+    async def _caught_up(self, place: tuple[str, int], time_left: _Countdown, what: str) -> None:
+        """Return when the replica has what the cloud had at some moment since this was called."""
+        cloud = self._ends.require_cloud
+        await self._progress.until(lambda: self._ends.begun, time_left(), "the link has begun anew", check=cloud)
         asked = self._freshness.now()
         there = await self._ends.caught_up(place, time_left())
-        await self._progress.until(
-            there, time_left(), f"data is younger than {max_age:g} s", check=self._ends.require_cloud
-        )
+        await self._progress.until(there, time_left(), what, check=cloud)
         self._freshness.in_step(place, asked)

@@ -34,12 +34,17 @@ class Ends:
         self._signal = signal
         self._asker = asker
 
+    @property
+    def begun(self) -> bool:
+        """Is there somebody to ask? For a moment there is not, while a link begins anew."""
+        return self._asker() is not None
+
     def require_cloud(self) -> None:
-        """Raise `Offline` when there is no way to the cloud. A link that begins anew is one."""
+        """Raise `Offline` when it is known that there is no way to the cloud. A link that begins anew is one."""
         self._signal.require()
 
     async def caught_up(self, place: tuple[str, int], seconds: float) -> Callable[[], bool]:
-        """A test: has this replica applied what the state partition held when this was asked?
+        """A test: has this replica applied what the state partition held when this was asked? To be asked when the link has `begun`.
 
         Where the topic is not the one that was read, that is when it was read again.
 
@@ -47,7 +52,9 @@ class Ends:
             Offline: there is no way to the cloud, or the broker says no.
             TimedOut: the broker says nothing.
         """
-        asker = self._require_asker()
+        self._signal.require()
+        asker = self._asker()
+        assert asker is not None, "the link was waited for"
         try:
             extent = (await asker.extents([place], seconds))[place]
         except Unreachable as error:
@@ -84,10 +91,3 @@ class Ends:
             elif self._places.is_read(place, found[place]):
                 self._freshness.identified(place, asked)
         return True
-
-    def _require_asker(self) -> Asker:
-        self._signal.require()
-        asker = self._asker()
-        if asker is None:
-            raise Offline("this answer needs the cloud, and the link begins anew", "ask again later")
-        return asker

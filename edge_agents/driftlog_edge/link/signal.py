@@ -35,12 +35,19 @@ class Signal:
         self._told = self.connectivity.state
         self.unreachable = ""
         """What the broker last said instead of an answer; empty while it answers."""
+        self._untried = True
+        """Has no client said anything yet, since the start or since the end of aeroplane mode?"""
         self._probe_at = 0.0
         self._probes_failed = 0
 
     @property
     def state(self) -> Connection:
         return self.connectivity.state
+
+    def force_offline(self, forced: bool) -> None:
+        """Aeroplane mode, on or off."""
+        self._untried = not forced
+        self.connectivity.force_offline(forced, self._clock.monotonic())
 
     def begun(self) -> None:
         """There are new clients: ask soon."""
@@ -49,7 +56,7 @@ class Signal:
     def success(self) -> None:
         """The broker answered."""
         now = self._clock.monotonic()
-        self.unreachable = ""
+        self.unreachable, self._untried = "", False
         if self.state is Connection.OFFLINE:  # nothing sits out a pause that was meant for an outage
             self._back()
         self.connectivity.success(now)
@@ -61,6 +68,7 @@ class Signal:
     def trouble(self) -> None:
         """Something did not get through."""
         now = self._clock.monotonic()
+        self._untried = False
         self.connectivity.failure(now)
         self._tell()
         self._probe_at = min(self._probe_at, now + PROBE_SOON_SECONDS)
@@ -78,8 +86,8 @@ class Signal:
         return now >= self._probe_at
 
     def require(self) -> None:
-        """Raise `Offline` when there is no way to the cloud."""
-        if self.state is Connection.OFFLINE:
+        """Raise `Offline` when it is known that there is no way to the cloud."""
+        if self.state is Connection.OFFLINE and not self._untried:
             raise Offline("this answer needs the cloud, and there is no way to it", "read with consistency=eventual")
 
     def _tell(self) -> None:

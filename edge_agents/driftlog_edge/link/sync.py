@@ -192,7 +192,7 @@ class Sync:
     async def start(self) -> None:
         """Begin; a broker that is not there is no error. Who was told to stay off the network stays off over a restart."""
         if self._journal.get(Family.META, keys.OFFLINE) is not None:
-            self.signal.connectivity.force_offline(True, self._clock.monotonic())
+            self.signal.force_offline(True)
         self._tasks.begin(self._tick())
         self._tidying.run()
         self.proof.run()
@@ -224,7 +224,7 @@ class Sync:
             async with self._changing:
                 await self._disconnect(forced=True)
         else:
-            self.signal.connectivity.force_offline(False, self._clock.monotonic())
+            self.signal.force_offline(False)
             await self._reconnect()
 
     async def hold(
@@ -288,7 +288,7 @@ class Sync:
         shipping, feed, intake = self._shipping, self._feed, self._intake
         online = self.signal.state is Connection.ONLINE
         if forced:
-            self.signal.connectivity.force_offline(True, self._clock.monotonic())
+            self.signal.force_offline(True)
         self._shipping = self._feed = self._intake = self._asker = None
         loop = asyncio.get_running_loop()
         if intake is not None:

@@ -44,6 +44,21 @@ QUEUE: tuple[Mistake, ...] = (
         "if False and (sealed",
         SHIPPER,
     ),
+    # -- who needs the cloud waits for it
+    Mistake(
+        "reads: a link that begins anew is none",
+        f"{EDGE}/asking/reader.py",
+        'await self._progress.until(lambda: self._ends.begun, time_left(), "the link has begun anew", check=cloud)',
+        "pass",
+        AGENT,
+    ),
+    Mistake(
+        "reads: before the broker's first word there is no way to the cloud",
+        f"{EDGE}/link/signal.py",
+        "if self.state is Connection.OFFLINE and not self._untried:",
+        "if self.state is Connection.OFFLINE:",
+        AGENT,
+    ),
     # -- it is bounded
     Mistake(
         "limits: sealed batches do not count",

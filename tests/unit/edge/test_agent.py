@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import structlog
@@ -322,6 +323,30 @@ async def test_without_a_way_to_the_cloud_a_strong_read_is_refused_at_once(agent
     with pytest.raises(Offline):
         await agent.read(Stock, "s1", "tea", consistency="strong", seconds=30)
     assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 2
+
+
+@pytest.mark.parametrize("asked", [{"consistency": "strong"}, {"max_age": 0.0}], ids=str)
+async def test_a_read_that_needs_the_cloud_waits_for_a_link_that_begins_anew(
+    agent: EdgeAgent, cloud: Cloud, asked: dict[str, Any]
+) -> None:
+    """Nobody has said that there is no way: its timeout is there to be waited for."""
+    await online(agent)
+    cloud.write(TEA, "on_hand", "increment", 3)
+    async with agent._sync._changing:
+        await agent._sync._disconnect()
+        reading = asyncio.create_task(agent.read(Stock, "s1", "tea", seconds=20, **asked))
+        await asyncio.sleep(0.2)
+        assert not reading.done()
+    await agent._sync._reconnect()
+    assert (await reading).value["on_hand"] == 3
+
+
+async def test_a_strong_read_right_after_the_start_waits_for_the_first_word_of_the_broker(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud
+) -> None:
+    cloud.write(TEA, "on_hand", "increment", 3)
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        assert (await agent.read(Stock, "s1", "tea", consistency="strong", seconds=20)).value["on_hand"] == 3
 
 
 async def test_max_age_is_kept_or_refused(agent: EdgeAgent, route: CloudRoute, cloud: Cloud) -> None:
