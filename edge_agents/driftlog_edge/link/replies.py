@@ -49,7 +49,8 @@ class Replies:
 
     def _held(self) -> str:
         holding = self._shipper.holding
-        return f"the cloud does not take {holding} commands for now: {self._deferred}" if holding else ""
+        why = self._deferred or "it has put them off before this agent was started, and is just asked again"
+        return f"the cloud does not take {holding} commands for now: {why}" if holding else ""
 
     def _unanswered(self) -> str:
         since = self._unanswered_since

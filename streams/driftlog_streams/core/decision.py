@@ -198,7 +198,9 @@ def _outlived(command: Command, document: str) -> tuple[str, str]:
 
 def _undeclared(command: Command, what: str) -> Decision:
     return _deferred(
-        command, "undeclared", bounds.cut(f"this release of the worker does not declare {what}", bounds.MAX_REASON)
+        command,
+        "undeclared",
+        bounds.cut(f"this release of the worker does not declare {what}; run one that does", bounds.MAX_REASON),
     )
 
 

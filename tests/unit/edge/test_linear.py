@@ -18,6 +18,7 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.overlay import Overlay
 from driftlog_edge.store.rocks import RocksStore
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
@@ -268,6 +269,20 @@ def test_the_cache_of_views_counts_what_they_grow_by(replica: Replica, monkeypat
         replica.commit()
     assert 30_000 < largest < 75_000, "sixty of them, grown to 3,300 bytes each, take three times the bound"
     assert replica.value("Stock", "s1", "sku-3")["name"] == "3" * 1000
+
+
+def test_the_cache_of_views_counts_what_they_are_made_of(
+    replica: Replica, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large documents that are only read."""
+    monkeypatch.setattr("driftlog_edge.store.views.CACHED_BYTES", 60_000)
+    for number in range(60):
+        cloud.write(DocumentId("Stock", "s1", f"sku-{number}"), "name", "set", "x" * 3000)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    for number in range(60):
+        replica.value("Stock", "s1", f"sku-{number}")
+    views = {**replica.views._old, **replica.views._young}.values()
+    assert 30_000 < sum(view.size for view in views) < 75_000
 
 
 def test_a_start_reads_what_waits_and_nothing_of_what_was(
