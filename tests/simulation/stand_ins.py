@@ -55,7 +55,7 @@ def in_place(world: World) -> Iterator[None]:
         ("driftlog_edge.assembly.RocksStore", lambda folder: DiskStore(world.edges[folder.name].disk)),
         ("driftlog_edge.assembly.Identity", Identities(world)),
         ("driftlog_edge.link.sync.TICK_SECONDS", TICK_SECONDS),
-        ("driftlog_edge.link.sync.random", chance),
+        ("driftlog_edge.link.clients.random", chance),
         ("driftlog_edge.link.signal.random", chance),
         ("driftlog_edge.link.renewing.random", chance),
         ("driftlog_edge.outgoing.outbox.SEALED_OPS", world.batch_ops),

@@ -1,8 +1,7 @@
 """The replica's conversation with the cloud: what is sealed goes out, what comes in is applied; both survive anything.
 
-The decisions are in the core (`Shipper`, `Puller`, `GroupAssembler`, `Connectivity`, `Pulse`); this is the loop between them and a
-route. It holds at most one connection. When something that came in could not be kept (a full disk, a registry that
-does not answer), the connection is given up and begun anew at the replica's own cursors, after a while that grows.
+The decisions are in the core (`Shipper`, `Puller`, `GroupAssembler`, `Connectivity`, `Pulse`); this is the loop between them and the clients of the
+connection (`clients`).
 
 What the conversation is about has files of its own: the way and its silence (`signal`), the cloud's ends (`ends`), what becomes of our batches
 (`replies`), new lives (`renewing`), words to the fleet (`heart`).
@@ -11,8 +10,7 @@ What the conversation is about has files of its own: the way and its silence (`s
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,10 +19,10 @@ import structlog
 from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.rerun import Rerun
 from driftlog_edge.errors import EdgeError
-from driftlog_edge.incoming.intake import Intake
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.incoming.puller import Puller
-from driftlog_edge.link.connectivity import Connection, Watchdog, backoff
+from driftlog_edge.link.clients import Clients
+from driftlog_edge.link.connectivity import Connection, Watchdog
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.heart import Heart
@@ -41,26 +39,17 @@ from driftlog_edge.link.tidying import Tidying
 from driftlog_edge.outgoing.pump import Pump
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
-from driftlog_edge.ports import Asker, Chunk, Clock, Family, Feed, Route, Sealed, Shipping
+from driftlog_edge.ports import Clock, Family, Route, Sealed
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.digests import Versions
-from driftlog_schemas.errors import ContractError
 from driftlog_schemas.registry import SchemaIds
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.5
-BEGIN_ANEW_CAP_SECONDS = 10.0
-FAREWELL_SECONDS = 2.0
-
-
-class Lost(EdgeError):
-    """A topic does not have what follows what was read of it."""
-
-    code = "lost"
 
 
 class Sync:
@@ -86,8 +75,6 @@ class Sync:
         heartbeat: Callable[[], tuple[bytes, bytes]],
         wiped: Callable[[], None],
     ) -> None:
-        self._route = route
-        self._ids = ids
         self._journal = journal
         self._committer = committer
         self._shipper = shipper
@@ -98,28 +85,22 @@ class Sync:
         self._tasks = Tasks()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="driftlog-link")
         """For what blocks, each call with an end: nobody else's waiting keeps the link from closing."""
-        self._shipping: Shipping | None = None
-        self._feed: Feed | None = None
-        self._asker: Asker | None = None
-        self._intake: Intake | None = None
-        self._asking: asyncio.Task[None] | None = None
-        self._connection = 0
-        self._changing = asyncio.Lock()
-        self._closed = False
-        self._trouble_in = ""
-        """Why what came in could not be kept."""
-        self._failures = 0
         self.unreadable = 0
         """Records that were passed over because nobody here can read them."""
-        self.pump = Pump(shipper, committer, ids, lambda: self._shipping)
+        self.pump = Pump(shipper, committer, ids, lambda: self.clients.shipping)
         self.watchdog = Watchdog()
         self.registry = registry
         self.identities = identities
         self.places = Places(contract, scopes, journal, registry=registry.followed)
         self.freshness = Freshness(self.places.states, journal, committer, clock)
         self.signal = Signal(clock, self.pump.hurry, lambda: self.problem)
-        self.lookout = Lookout(self.places, puller.landmarks, self.freshness, committer, clock, lambda: self._asker)
-        self.ends = Ends(self.places, self.lookout, self.freshness, self.signal, lambda: self._asker)
+        self.lookout = Lookout(
+            self.places, puller.landmarks, self.freshness, committer, clock, lambda: self.clients.asker
+        )
+        self.ends = Ends(self.places, self.lookout, self.freshness, self.signal, lambda: self.clients.asker)
+        self.clients = Clients(
+            route, ids, puller, committer, registry, self.places, self.signal, self._tasks, self._threads, self
+        )
         self._tidying = Tidying(puller, committer, journal.durable, moved, self._threads)
         self.proof = Proof(
             puller.agreement,
@@ -129,17 +110,17 @@ class Sync:
             committer,
             versions,
             clock,
-            lambda: self._tasks.begin(self._reconnect()),
+            lambda: self._tasks.begin(self.clients.reconnect()),
         )
         self._rerun = Rerun(again, committer, self._tasks, moved, self.pump.run)
         self.replies = Replies(shipper, self._rerun, journal, clock)
-        self._heart = Heart(ids, heartbeat, lambda: self._shipping, self._threads)
+        self._heart = Heart(ids, heartbeat, lambda: self.clients.shipping, self._threads)
         self.renewing = Renewing(
             renewal,
             committer,
             route,
-            lambda: self._shipping,
-            lambda: self._asker,
+            lambda: self.clients.shipping,
+            lambda: self.clients.asker,
             self.places.position,
             identities.identity.device_id,
             self._threads,
@@ -166,7 +147,7 @@ class Sync:
             return self.signal.unreachable
         now_ms = self.broker_ms()
         troubles = (
-            self._trouble_in,
+            self.clients.problem,
             self._returning(),
             self.proof.agreement.problem,
             self.registry.refusal(now_ms),
@@ -197,15 +178,14 @@ class Sync:
         self._tidying.run()
         self.proof.run()
         self.renewing.run()
-        await self._reconnect()
+        await self.clients.reconnect()
 
     async def close(self) -> None:
         """Give what is on its way a moment, then stop."""
-        self._closed = True
+        self.clients.none_follows()
         await self._tasks.stop()
         await self.proof.stop()
-        async with self._changing:
-            await self._disconnect()
+        await self.clients.close()
         await self.renewing.stop()
         await self.pump.stop()
         await self._tidying.stop()
@@ -221,86 +201,38 @@ class Sync:
         except EdgeError as error:
             log.warning("aeroplane mode will be as it was after a restart", reason=str(error))
         if forced:
-            async with self._changing:
-                await self._disconnect(forced=True)
+            async with self.clients.changing:
+                await self.clients.disconnect(forced=True)
         else:
             self.signal.force_offline(False)
-            await self._reconnect()
+            await self.clients.reconnect()
 
     async def hold(
         self, scopes: Collection[str], again: Collection[tuple[str, int]], change: Callable[[], Awaitable[None]]
     ) -> None:
         """Follow other scopes: `change` writes down what that means while nothing comes in; `again` is read from its start."""
-        async with self._changing:
-            await self._disconnect()
+        async with self.clients.changing:
+            await self.clients.disconnect()
             try:
                 await change()
                 self.places.hold(scopes)
                 self.freshness.follow(self.places.states, again)
             finally:
-                self._tasks.begin(self._reconnect())
-
-    async def _reconnect(self) -> None:
-        """A connection that begins at the replica's own cursors; none in aeroplane mode."""
-        async with self._changing:
-            await self._disconnect()
-            if self.signal.connectivity.forced or self._closed:
-                return
-            loop = asyncio.get_running_loop()
-            self._shipper.resume()
-            self._connection += 1
-            connection = self._connection
-            self._shipping = self._route.ship(
-                loop, lambda batch, error: self._delivered(batch, error, connection), self.signal.trouble
-            )
-            intake = self._intake = Intake(
-                self.places.topics, self._puller, self._committer, self._ids, self._pulled, self.registry
-            )
-
-            self._asker = self._route.ask()
-            self.signal.begun()
-            self._asking = self._tasks.begin(self._look(intake))
-            self.pump.hurry()
-            self.renewing.run()
-
-    async def _look(self, intake: Intake) -> None:
-        """Ask what the broker has; what comes in is followed only from where that was found to lead on."""
-        try:
-            good = await self.ends.look(beginning=self._feed is None)
-        except EdgeError as error:
-            self._trouble_in = str(error)
-            log.warning("what the broker has could not be written down", reason=self._trouble_in)
-            return
-        if intake is not self._intake or self._closed:
-            return
-        if good and self._feed is None:
-
-            async def arrived(chunks: Sequence[Chunk]) -> None:
-                await self._arrived(intake, chunks)
-
-            loop = asyncio.get_running_loop()
-            intake.follow(self.places.all)
-            self._feed = self._route.follow(loop, self.places.positions(), arrived, self.signal.trouble)
-        elif not good and self.signal.state is not Connection.OFFLINE:
-            self._tasks.begin(self._reconnect())
-
-    async def _disconnect(self, *, forced: bool = False) -> None:
-        shipping, feed, intake = self._shipping, self._feed, self._intake
-        online = self.signal.state is Connection.ONLINE
-        if forced:
-            self.signal.force_offline(True)
-        self._shipping = self._feed = self._intake = self._asker = None
-        loop = asyncio.get_running_loop()
-        if intake is not None:
-            intake.close()
-        if feed is not None:
-            await loop.run_in_executor(self._threads, feed.close)
-        if shipping is not None:
-            await loop.run_in_executor(self._threads, shipping.close, FAREWELL_SECONDS if online else 0.0)
+                self._tasks.begin(self.clients.reconnect())
 
     # -- out
 
-    def _delivered(self, batch: Sealed, error: str | None, connection: int) -> None:
+    def begins(self) -> None:
+        """What the connection before had, and the log is not known to have, goes out again."""
+        self._shipper.resume()
+
+    def begun(self) -> None:
+        """Nothing sits out a pause that was meant for the connection before."""
+        self.pump.hurry()
+        self.renewing.run()
+
+    def delivered(self, batch: Sealed, error: str | None, *, gone: bool) -> None:
+        """What became of a batch that was sent."""
         now = self._clock.monotonic()
         if error is None:
             if batch.lsns:  # else it is a life's first batch, whose answer somebody else waits for
@@ -308,7 +240,7 @@ class Sync:
             self.signal.success()
             self.watchdog.moved(now)
             self.pump.run()
-        elif self._shipping is not None and connection == self._connection:
+        elif not gone:
             self.signal.trouble()
             self.replies.failed(batch, error)
             self.pump.run()
@@ -319,37 +251,19 @@ class Sync:
 
     # -- in
 
-    async def _arrived(self, intake: Intake, chunks: Sequence[Chunk]) -> None:
-        if not intake.open:
-            return  # given up; the next connection reads it again
-        self.signal.success()
-        kept = False
-        try:
-            for chunk in chunks:
-                if chunk.lost:
-                    raise Lost(f"{chunk.topic}[{chunk.partition}] does not have what follows what was read of it")
-                if await intake.take(chunk):
-                    if self.freshness.heard((chunk.topic, chunk.partition), self.freshness.now()):
-                        self.lookout.hurry()
-                    self.proof.in_step(chunk.topic, chunk.partition)
-                    self._moved(Pulled({}))
-            kept = True
-            self._trouble_in, self._failures = "", 0
-        except (EdgeError, ContractError) as error:
-            self._trouble_in = str(error)
-            log.warning("what came in could not be kept", reason=self._trouble_in)
-        finally:  # a defect goes on up to where it is seen, but the replica is not left behind for ever
-            if not kept and intake is self._intake:
-                intake.close()
-                self._failures += 1
-                pause = min(BEGIN_ANEW_CAP_SECONDS, backoff(self._failures, random.random))
-                self._tasks.begin(self._begin_anew(pause))
+    async def look(self, *, beginning: bool) -> bool:
+        """What has the broker?"""
+        return await self.ends.look(beginning=beginning)
 
-    async def _begin_anew(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await self._reconnect()
+    def in_step(self, topic: str, partition: int) -> None:
+        """A partition of states was read to its end."""
+        if self.freshness.heard((topic, partition), self.freshness.now()):
+            self.lookout.hurry()
+        self.proof.in_step(topic, partition)
+        self._moved(Pulled({}))
 
-    def _pulled(self, pulled: Pulled) -> None:
+    def pulled(self, pulled: Pulled) -> None:
+        """Something that came in is in the store."""
         now = self._clock.monotonic()
         self.replies.pulled(pulled, now)
         if pulled.forked or pulled.answered:
@@ -376,9 +290,8 @@ class Sync:
             self.freshness.tick(now)
             self._rerun.run()
             self.proof.tick()
-            due = self.signal.quiet(now) or (self._feed is not None and self.lookout.due(now))
-            if due and self._intake is not None and (self._asking is None or self._asking.done()):
-                self._asking = self._tasks.begin(self._look(self._intake))
+            if self.signal.quiet(now) or (self.clients.follows and self.lookout.due(now)):
+                self.clients.look()
             if self._heart.due(now, self.signal.state):
                 self._tasks.begin(self._heart.beat(now))
             waiting = self._shipper.waiting or not self._shipper.idle
@@ -387,4 +300,4 @@ class Sync:
             elif self.watchdog.stalled(int(waiting), now):
                 log.error("the queue does not move; the client starts anew", problem=self.problem)
                 self.watchdog.moved(now)
-                await self._reconnect()
+                await self.clients.reconnect()

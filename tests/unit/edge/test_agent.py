@@ -13,6 +13,7 @@ import structlog
 
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import DiskFull, NotFound, NotReady, Offline, StoreBusy, TimedOut
+from driftlog_edge.link import clients as clients_module
 from driftlog_edge.link import signal as signal_module
 from driftlog_edge.link import sync as sync_module
 from driftlog_edge.ports import Sealed, Writes
@@ -37,7 +38,7 @@ def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync_module, "TICK_SECONDS", 0.01)
     monkeypatch.setattr(signal_module, "PROBE_SOON_SECONDS", 0.01)
     monkeypatch.setattr(signal_module, "PROBE_SECONDS", 0.05)
-    monkeypatch.setattr(sync_module, "backoff", lambda *args: 0.01)
+    monkeypatch.setattr(clients_module, "backoff", lambda *args: 0.01)
     monkeypatch.setattr(signal_module, "backoff", lambda *args: 0.01)
     monkeypatch.setattr("driftlog_edge.outgoing.pump.backoff", lambda *args: 0.01)
     monkeypatch.setattr("driftlog_edge.link.connectivity.SETTLE_SECONDS", 0.0)
@@ -226,7 +227,7 @@ async def test_what_follows_something_that_could_not_be_kept_is_read_again_after
         honest(self, writes, sync=sync)
 
     monkeypatch.setattr(RocksStore, "write", write)
-    monkeypatch.setattr(agent._sync, "_begin_anew", lambda seconds: pause.wait())
+    monkeypatch.setattr(agent._sync.clients, "_begin_anew", lambda seconds: pause.wait())
     cloud.write(TEA, "on_hand", "increment", 40)
     await until(lambda: "no space left" in agent._sync.problem)  # not any write, as that of the ages: what came in
     full = False
@@ -332,12 +333,12 @@ async def test_a_read_that_needs_the_cloud_waits_for_a_link_that_begins_anew(
     """Nobody has said that there is no way: its timeout is there to be waited for."""
     await online(agent)
     cloud.write(TEA, "on_hand", "increment", 3)
-    async with agent._sync._changing:
-        await agent._sync._disconnect()
+    async with agent._sync.clients.changing:
+        await agent._sync.clients.disconnect()
         reading = asyncio.create_task(agent.read(Stock, "s1", "tea", seconds=20, **asked))
         await asyncio.sleep(0.2)
         assert not reading.done()
-    await agent._sync._reconnect()
+    await agent._sync.clients.reconnect()
     assert (await reading).value["on_hand"] == 3
 
 
@@ -555,14 +556,14 @@ async def test_what_the_cloud_defers_is_a_problem_with_its_reason_until_it_is_ta
 
 async def test_a_topic_that_takes_no_batch_is_named(agent: EdgeAgent, route: CloudRoute) -> None:
     await online(agent)
-    asked = agent._sync._delivered
+    asked = agent._sync.delivered
 
-    def missing(batch: Sealed, error: str | None, connection: int) -> None:
-        asked(batch, "unknown topic", connection)
+    def missing(batch: Sealed, error: str | None, *, gone: bool) -> None:
+        asked(batch, "unknown topic", gone=gone)
 
     route.merging = False
     with pytest.MonkeyPatch.context() as gone:
-        gone.setattr(agent._sync, "_delivered", missing)
+        gone.setattr(agent._sync, "delivered", missing)
         await agent.run("receive", store="s1", sku="tea", qty=1, command_id="c1")
         await until(lambda: agent.status()["problem"] == "retail.ops takes no batch: unknown topic")
     route.merging = True

@@ -87,40 +87,48 @@ def test_what_was_parked_is_merged_and_the_caller_is_told(
     assert not list(left_in(replica.journal, "retail", S1))
 
 
-def shipped_and_parked(folders: Folders, cloud: Cloud) -> tuple[Replica, Command]:
-    """It waits in the cloud, and others write there; the replica is away, and has read no row."""
+def others_write(cloud: Cloud) -> None:
+    for _ in range(3):
+        cloud.write(DocumentId("Stock", "s1", "milk"), "on_hand", "increment", 1)
+
+
+def test_what_was_parked_and_released_while_we_were_away_is_seen_until_its_state_comes(
+    folders: Folders, cloud: Cloud
+) -> None:
+    """The row says that it was accepted and not that it had waited: its batch is older than what was read, what decided it is not."""
     replica = folders.open("a")
     cloud.parks.add("waits")
     receive(replica, "waits", 1)
     command = logged(replica.journal, replica.entry("waits").lsn).command
     ship(replica, cloud)
-    for _ in range(3):
-        cloud.write(DocumentId("Stock", "s1", "milk"), "on_hand", "increment", 1)
-    return replica, command
-
-
-@pytest.mark.parametrize("renewed", [False, True], ids=["the same life", "a new life"])
-def test_what_was_parked_and_released_while_we_were_away_is_seen_until_its_state_comes(
-    folders: Folders, cloud: Cloud, renewed: bool
-) -> None:
-    """The row says that it was accepted and not that it had waited: its batch is older than what was read, what decided it is not."""
-    replica, command = shipped_and_parked(folders, cloud)
+    others_write(cloud)
     pull(replica, cloud, STATE)
     cloud.release(replica.lives.replica, command, CommandOutcome("waits", Verdict.ACCEPTED))
-    if renewed:
-        forked(replica)
-        receive(replica, "own", 10)
-        end = replica.end_the_old_life(S1)
-        assert end is not None
-        cloud.merge(end)
     pull(replica, cloud, RECEIPTS)
     assert replica.entry("waits").status is Status.MERGED
-    assert replica.on_hand("tea") == (11 if renewed else 1), "an acknowledged write is never out of sight"
-    if renewed:
-        replica.renew(cloud.of(OPS, S1))
-        assert replica.on_hand("tea") == 11
+    assert replica.on_hand("tea") == 1, "an acknowledged write is never out of sight"
     settle(replica, cloud)
-    assert merged(cloud) == replica.on_hand("tea") == (11 if renewed else 1)
+    assert merged(cloud) == replica.on_hand("tea") == 1
+
+
+def test_the_same_where_a_copy_of_the_folder_had_sent_it(folders: Folders, cloud: Cloud) -> None:
+    one = folders.open("a")
+    cloud.parks.add("waits")
+    receive(one, "waits", 1)
+    folders.copy("a", "b")
+    one, other = folders.open("a"), folders.open("b")
+    command = logged(one.journal, one.entry("waits").lsn).command
+    ship(one, cloud)
+    others_write(cloud)
+    receive(other, "own", 10)
+    pull(other, cloud, STATE)
+    cloud.release(one.lives.replica, command, CommandOutcome("waits", Verdict.ACCEPTED))
+    pull(other, cloud, RECEIPTS)
+    end_and_renew(other, cloud)
+    assert other.entry("waits").status is Status.MERGED
+    assert other.on_hand("tea") == 11
+    settle(other, cloud)
+    assert merged(cloud) == other.on_hand("tea") == 11
 
 
 def test_what_was_parked_and_is_rejected_is_told_as_that(folders: Folders, cloud: Cloud) -> None:

@@ -1,0 +1,189 @@
+"""The life of an agent: how it is opened and closed, when it keeps off the network, and how it ends for good where its operator says so.
+
+What a caller asks of it while it lives is in `agent`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from driftlog_edge.asking.progress import Progress
+from driftlog_edge.asking.watch import Watchers
+from driftlog_edge.assembly import assemble
+from driftlog_edge.config import EdgeConfig
+from driftlog_edge.errors import NotReady, StoreFailed
+from driftlog_edge.incoming.pulled import Pulled
+from driftlog_edge.link.kafka_rim import KafkaRoute
+from driftlog_edge.link.sync import Sync
+from driftlog_edge.ports import Clock, Route
+from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.housekeeping import Housekeeping
+from driftlog_edge.store.rocks import RocksStore
+from driftlog_edge.system_clock import SystemClock
+from driftlog_edge.wiping.wiper import Erased, Wiper
+from driftlog_schemas.contract import AppContract, Declared
+from driftlog_schemas.identity import parse_document_key
+from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.signing import Identity
+
+log = structlog.get_logger()
+
+
+class AgentLife:
+    """One device's replica, open while it is entered. `route`, `ids` and `clock` stand in for Kafka, the registry and the device's clock."""
+
+    def __init__(
+        self,
+        app: Declared | AppContract,
+        config: EdgeConfig,
+        *,
+        route: Route | None = None,
+        ids: SchemaIds | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.contract = app if isinstance(app, AppContract) else app.contract
+        self.config = config
+        self.watchers = Watchers(secrets.token_hex(4))
+        self._route = route or KafkaRoute(config.kafka)
+        self._ids = ids
+        self._clock = clock or SystemClock()
+        self._progress = Progress()
+        self._wiper = Wiper(config, self._route, ids)
+        self._wiping: asyncio.Task[None] | None = None
+        self._paying: asyncio.Task[None] | None = None
+        """Sends what earlier replicas of the folder had to say."""
+
+    # -- life
+
+    async def __aenter__(self) -> Self:
+        """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`; a cloud that is not there is no error.
+
+        A replica that was to be wiped is no error either: that goes on, and every answer is `Wiped`.
+        """
+        if self._wiper.take_up():
+            self._erase()
+            self._wiping = asyncio.create_task(self._wiper.run())
+            return self
+        parts = assemble(
+            self.contract,
+            self.config,
+            self._route,
+            self._ids,
+            self._clock,
+            self._progress,
+            self._pulled,
+            self._durable,
+            self._ordered_away,
+        )
+        self._identities, self.log = parts.identities, parts.log
+        self._store, self._committer, self._views = parts.store, parts.committer, parts.views
+        self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
+        self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
+        self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
+        self._housekeeping = parts.housekeeping
+        log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=list(self._holdings))
+        self._paying = asyncio.create_task(self._wiper.pay())
+        await self._sync.start()
+        self._housekeeping.start()
+        return self
+
+    @property
+    def identity(self) -> Identity:
+        """The device, and the key that it signs with now."""
+        return self._identities.identity
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._paying is not None:
+            self._paying.cancel()
+            await asyncio.wait([self._paying])
+        if self._wiping is not None:
+            self._wiping.cancel()  # what is left of it the next start does
+            await asyncio.wait([self._wiping])
+            return
+        log.info("agent ends", device=self.identity.device_id)
+        await self._shut(self._housekeeping, self._sync, self._committer, self._store)
+
+    async def _shut(self, housekeeping: Housekeeping, sync: Sync, committer: Committer, store: RocksStore) -> None:
+        self.watchers.close()
+        await housekeeping.stop()
+        await sync.close()
+        await committer.drained()
+        committer.close()
+        store.close()
+
+    # -- the end of it
+
+    async def wiped(self) -> None:
+        """Return when this replica was erased because its operator said so, and the cloud knows."""
+        await self._wiper.over()
+
+    @property
+    def gone(self) -> bool:
+        """Is this replica wiped, or being wiped?"""
+        return self._wiper.ordered
+
+    def require_there(self) -> None:
+        """Raise `Wiped` if there is nothing to answer from."""
+        self._wiper.require_none()
+
+    def ready(self) -> None:
+        """Raise `Wiped`, or `NotReady` if writes are refused or the replica was never in step."""
+        self.require_there()
+        if why := self._vitals.unready(self._sync):
+            raise NotReady(why, "see the agent's status")
+
+    def _ordered_away(self) -> None:
+        """The device registry says that this folder is to be erased."""
+        if self._wiper.ordered:
+            return
+        device = self._sync.registry.device
+        assert device is not None, "it was said by its line"
+        try:
+            self._wiper.order(self._vitals.farewell(self.identity, device.version))
+        except StoreFailed as error:  # nothing has begun; the next look tries again
+            log.error("this replica cannot be wiped yet", reason=str(error))
+            return
+        parts = (self._housekeeping, self._sync, self._committer, self._store)
+        if self._paying is not None:
+            self._paying.cancel()  # the wipe sends it
+        self._erase()
+        self._wiping = asyncio.create_task(self._wiper.run(lambda: self._shut(*parts)))
+
+    def _erase(self) -> None:
+        """Nothing is answered any more."""
+        gone: Any = Erased(self._wiper)
+        self.log = self._store = self._committer = self._views = self._executor = self._again = gone
+        self._submission = self._conflicts = self._reader = self._vitals = gone
+        self._sync = self._holdings = self._scope_change = self._housekeeping = gone
+
+    async def offline(self) -> None:
+        """Stay off the network until `online`."""
+        await self._sync.force_offline(True)
+
+    async def online(self) -> None:
+        """Use the network again."""
+        await self._sync.force_offline(False)
+
+    # -- what follows from what happens
+
+    def _durable(self, touched: Sequence[bytes]) -> None:
+        """A command's changes are in the store: readers see them, and they may be sent, whether its caller waits or has gone."""
+        for key in touched:
+            self.watchers.changed(parse_document_key(key))
+        if touched and not self._wiper.ordered:
+            self._sync.pump.run()
+
+    def _pulled(self, pulled: Pulled) -> None:
+        if pulled.anew:
+            self.watchers.anew()
+        for document in pulled.changed:
+            self.watchers.changed(document)
+        self._progress.moved()
