@@ -11,6 +11,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 # One process more than two cores have: most of the time somebody waits for a server. See tests/conftest.py.
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+QUICK  := tests/unit tests/properties tests/fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help setup fetch demo test quick deeper nightly mutants mistakes lint format faults bench docs lock lock-servers clean distclean
@@ -40,10 +41,10 @@ demo: $(STAMP) ## the retail day on a real broker
 	@$(BIN)/driftlog demo $(ARGS)
 
 test: lint fetch ## lint, then every test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(SPREAD) $(ARGS)
 
 quick: $(STAMP) ## only the tests that need no server and no patience (a minute)
-	$(BIN)/pytest $(SPREAD) --hypothesis-profile=quick -m "not broker and not slow" $(ARGS)
+	$(BIN)/pytest $(SPREAD) --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
 
 deeper: $(STAMP) ## five minutes of what `make nightly` does: simulated worlds beyond those of `make test`
 	$(BIN)/pytest tests/simulation --full --minutes=5 $(ARGS)
@@ -62,7 +63,7 @@ format: $(STAMP) ## put every file into shape
 	$(BIN)/ruff format .
 
 nightly: fetch ## everything in its whole length, the algebra's laws with 10,000 examples each, every small history (hours)
-	$(BIN)/pytest --full $(ARGS)
+	$(BIN)/pytest $(SPREAD) --full $(ARGS)
 	$(BIN)/pytest tests/properties --hypothesis-profile=nightly --timeout=3600 $(ARGS)
 	$(BIN)/pytest tests/brute_force --every-history --timeout=7200 $(ARGS)
 
