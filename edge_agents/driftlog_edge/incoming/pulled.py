@@ -7,7 +7,7 @@ from typing import NamedTuple
 import structlog
 
 from driftlog_crdt import AlgebraError
-from driftlog_edge.incoming.verdicts import Answered
+from driftlog_edge.incoming.answered import Answered
 from driftlog_edge.ports import Place, Record
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId

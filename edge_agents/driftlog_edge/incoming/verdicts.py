@@ -15,11 +15,12 @@ What an earlier life has left parked (`store/left`) is decided by that life's ro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from driftlog_edge.incoming.answered import Answered
 from driftlog_edge.outgoing.lineage import rejected
 from driftlog_edge.outgoing.outbox import Outbox
-from driftlog_edge.ports import Family, Place
+from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
 from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
@@ -54,33 +55,6 @@ LOST = CommandOutcome(
     "", Verdict.DEFERRED, "maybe_counted", "the cloud no longer tells what became of it while it was parked"
 )
 _FATES = {Verdict.ACCEPTED: Fate.TAKEN, Verdict.NO_EFFECT: Fate.TAKEN, Verdict.REJECTED: Fate.REFUSED}
-
-
-@dataclass(slots=True)
-class Answered:
-    """What a row means for this replica; `writes` makes it so."""
-
-    space: str
-    partition: int
-    writes: dict[Place, bytes | None] = field(default_factory=dict)
-    settled: list[str] = field(default_factory=list)
-    """ids of commands that got their final status"""
-    closed: list[tuple[str, int, int]] = field(default_factory=list)
-    """(space, partition, number) of batches that wait for nothing more"""
-    early: list[tuple[str, int, int]] = field(default_factory=list)
-    """batches that came too early, or found no room"""
-    dropped: list[int] = field(default_factory=list)
-    """lsns that are decided and that the confirmed state has"""
-    documents: set[bytes] = field(default_factory=set)
-    """documents whose pending ops are known better now"""
-    again: bool = False
-    """Some commands must run again: they were built on what was refused; the store has them marked"""
-    refused: set[bytes] = field(default_factory=set)
-    """documents on which a change of ours was refused"""
-    deferred: str = ""
-    """why the cloud does not take some commands for now; empty where it takes all"""
-    forked: str = ""
-    """why the life in this partition is over; empty while it is not"""
 
 
 class Verdicts:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import structlog
 
 from driftlog_edge.asking.rerun import Rerun
+from driftlog_edge.incoming.answered import Answered
 from driftlog_edge.incoming.pulled import Pulled
-from driftlog_edge.incoming.verdicts import Answered
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Sealed
 from driftlog_edge.store.command_log import Status, entry_of

@@ -1,0 +1,34 @@
+"""What a chain's row means for this replica: what to write, and what follows for those who send, ask and read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from driftlog_edge.ports import Place
+
+
+@dataclass(slots=True)
+class Answered:
+    """What a row means for this replica; `writes` makes it so."""
+
+    space: str
+    partition: int
+    writes: dict[Place, bytes | None] = field(default_factory=dict)
+    settled: list[str] = field(default_factory=list)
+    """ids of commands that got their final status"""
+    closed: list[tuple[str, int, int]] = field(default_factory=list)
+    """(space, partition, number) of batches that wait for nothing more"""
+    early: list[tuple[str, int, int]] = field(default_factory=list)
+    """batches that came too early, or found no room"""
+    dropped: list[int] = field(default_factory=list)
+    """lsns that are decided and that the confirmed state has"""
+    documents: set[bytes] = field(default_factory=set)
+    """documents whose pending ops are known better now"""
+    again: bool = False
+    """Some commands must run again: they were built on what was refused; the store has them marked"""
+    refused: set[bytes] = field(default_factory=set)
+    """documents on which a change of ours was refused"""
+    deferred: str = ""
+    """why the cloud does not take some commands for now; empty where it takes all"""
+    forked: str = ""
+    """why the life in this partition is over; empty while it is not"""
