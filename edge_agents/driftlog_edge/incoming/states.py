@@ -232,7 +232,9 @@ class States:
 
     def _purges(self, record: Record, codec: StateCodec, before: DocumentState, landing: _Landing) -> bool:
         """Does a record without a value take the document from here? What we have pending on it is written anew then."""
-        if _by_worker(record) and not codec.collection.document.exists(before):
+        mark = groups.parse(record.headers)
+        late = epoch_of(before.vector) < mark.purged  # somebody's late word on what was there before: the purge stands
+        if mark.number >= 0 and (late or not codec.collection.document.exists(before)):
             landing.outlived |= self._waits(record.key, landing.groups[record.key], landing)
             return True
         log.warning("a purge that cannot be one is passed over", offset=record.offset)

@@ -48,6 +48,11 @@ class Memory:
         self._offset = offset
         self.now = next((forgot for forgot in reversed(self._all()) if forgot.offset < offset), NOTHING)
 
+    @property
+    def purged(self) -> int:
+        """The offset of the last purge, this record's own among them; 0 for none."""
+        return max([forgot.purged for forgot in self._all() if forgot.offset <= self._offset], default=0)
+
     def _all(self) -> tuple[Forgot, ...]:
         row = self._book.get(CLOUD_REPLICA)
         return () if row is None else row.forgot

@@ -296,9 +296,9 @@ class PartitionMerger:
 
     # -- what is in the topic, and what another life has left
 
-    def heard(self, key: bytes, value: bytes | None) -> bool:
-        """`value` is the last record of a document in the state topic, and may be somebody else's. Is it answered?"""
-        return self._at.heard(key, value)
+    def heard(self, key: bytes, value: bytes | None, number: int) -> bool:
+        """`value` is the last record of a document in the state topic, of this group, and may be somebody else's. Is it answered?"""
+        return self._at.heard(key, value, number)
 
     def heard_row(self, key: bytes, value: bytes | None) -> bool:
         """The same of a replica's chain row; what stands under a device's name is nobody's row."""

@@ -203,9 +203,11 @@ class Partition:
 
     # -- what is in the topics, and may be somebody else's
 
-    def heard(self, key: bytes, value: bytes | None) -> bool:
-        """`value` is the last record of a document in the state topic: unless it has seen all that our state has, ours is published
-        again; so is that there is none, over what was before a purge. Was that so?
+    def heard(self, key: bytes, value: bytes | None, number: int) -> bool:
+        """`value` is the last record of a document in the state topic, of group `number`: unless it has seen all that our state has, ours is
+        published again; so is that there is none, over what was before a purge. Was that so?
+
+        A group of which all ops are merged here can hold no document that is not: it was purged, however long ago.
         """
         entry = self._entry(key)
         if entry is None:
@@ -214,7 +216,8 @@ class Partition:
         ours = entry.state.vector
         if entry.collection.type.blank(entry.state):
             ours = {}
-            entry.purged = entry.purged or self.cache.purged(key)
+            purged = self.memory.purged if number <= self.offset else 0
+            entry.purged = entry.purged or self.cache.purged(key) or purged
         if value is not None:
             try:
                 theirs = entry.collection.codec.decode(value).vector

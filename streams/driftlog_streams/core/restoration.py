@@ -14,7 +14,7 @@ the store's mark stays before them (`Recovered.settled`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -24,8 +24,8 @@ import structlog
 from driftlog_crdt import AlgebraError, DocumentState, epoch_of
 from driftlog_schemas import groups
 from driftlog_schemas.errors import ContractError, Undecodable, UnknownSchema
-from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import ChainRow, ParkedCommand
+from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId, document_key, parse_document_key
+from driftlog_schemas.messages import ChainRow, Forgot, ParkedCommand
 from driftlog_streams.core.chain import later
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.conflict_answers import owners_word
@@ -65,6 +65,8 @@ class Recovered:
 
     read: Positions = NOTHING
     """how far the topics were read"""
+    had: int = -1
+    """the highest group that the store had before"""
     stale: dict[bytes, int] = field(default_factory=dict)
     """documents whose last record in the topic is behind the store, and where their cut begins: to be published again"""
     stale_rows: dict[str, int] = field(default_factory=dict)
@@ -104,6 +106,7 @@ class Restoration:
         states: dict[bytes, bytes | None] = {}
         passed = Passed()
         highest, position = store.mark.group, recovered.read.states
+        forgot = [entry for entry in self._forgot(store) if entry.offset <= recovered.had]
         for record in records:
             key, value, offset, headers, _ = record
             if offset <= position:
@@ -121,7 +124,7 @@ class Restoration:
             recovered.stale.pop(key, None)
             if number < highest:
                 known = states[key] if key in states else store.get(key)
-                gone = 0 if known is not None else passed.gone.get(key) or store.purged(key)
+                gone = 0 if known is not None else passed.gone.get(key) or store.purged(key) or _over(forgot, number)
                 kept = self._of_two(key, value, mark, known, gone)
                 if kept != value:
                     recovered.stale[key] = begin
@@ -185,6 +188,10 @@ class Restoration:
         recovered.read = Positions(*map(max, recovered.read, read))
         store.write((), store.mark.moved(recovered.settled, store.mark.group))
 
+    def _forgot(self, store: Changelogged) -> tuple[Forgot, ...]:
+        row = self._row(CLOUD_REPLICA, store.row(CLOUD_REPLICA))
+        return () if row is None else row.forgot
+
     def _row(self, replica: str, value: bytes | None) -> ChainRow | None:
         if value is None or "." not in replica:
             return None
@@ -237,3 +244,11 @@ class Restoration:
                 error=str(error),
             )
             return stored
+
+
+def _over(forgot: Sequence[Forgot], number: int) -> int:
+    """By which purge a document is over of which a store that had come beyond these has nothing, and a group below one of their floors tells.
+
+    All that stands below a floor was published, and was in that store, before the floor was said.
+    """
+    return max([entry.purged for entry in forgot if number < entry.floor], default=0)

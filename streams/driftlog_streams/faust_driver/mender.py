@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import structlog
 from confluent_kafka import KafkaException
 
-from driftlog_schemas import topics
+from driftlog_schemas import groups, topics
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.changelog_watch import ChangelogWatch
 from driftlog_streams.core.flight import PartitionFlight
@@ -171,11 +171,7 @@ class Mender:
 
     def _look_at(self, topic: str, partition: int, offsets: range, records: Sequence[ChangelogRecord]) -> None:
         merger, settled = self._mergers[partition], self.settled(partition)
-        heard = {
-            self._state_topic: merger.heard,
-            self._receipts_topic: merger.heard_row,
-        }.get(topic, merger.heard_conflict)
-        again = sum([heard(key, value) for key, value in {record.key: record.value for record in records}.items()])
+        again = sum([self._heard(topic, merger, last) for last in {record.key: record for record in records}.values()])
         self._watches[topic].read(partition, offsets)
         if topic == self._state_topic:
             self._groups.read(partition, records)
@@ -185,6 +181,13 @@ class Mender:
         if again:
             self._answering(partition, settled)
             self._mended(again)
+
+    def _heard(self, topic: str, merger: PartitionMerger, record: ChangelogRecord) -> bool:
+        """The last record of a key. Is it answered?"""
+        if topic == self._state_topic:
+            return merger.heard(record.key, record.value, groups.parse(record.headers).number)
+        heard = merger.heard_row if topic == self._receipts_topic else merger.heard_conflict
+        return heard(record.key, record.value)
 
     def _answering(self, partition: int, settled: Positions) -> None:
         """What was just given to the merger must leave before we are further than `settled`."""

@@ -39,7 +39,7 @@ class ChangelogRecovery:
     def recover(self, stores: Mapping[int, PartitionStore]) -> dict[int, Recovered]:
         """Bring every store to its changelog's present end. Raises `RecoveryFailed`."""
         began = time.monotonic()
-        result = {p: Recovered(read=store.mark.positions) for p, store in stores.items()}
+        result = {p: Recovered(store.mark.positions, store.mark.group) for p, store in stores.items()}
         consumer = self._consumer()
         try:
             for at in consumer.committed(

@@ -651,6 +651,34 @@ MENDS: tuple[Mistake, ...] = (
         """_MARK = b'"grave"'""",
         ("tests/unit/streams/test_forgotten_recovery.py",),
     ),
+    Mistake(
+        "worker: a state whose purge is long forgotten stands unanswered",
+        f"{CORE}/partition.py",
+        "entry.purged or self.cache.purged(key) or purged",
+        "entry.purged or self.cache.purged(key)",
+        ("tests/unit/streams/test_forgetting.py",),
+    ),
+    Mistake(
+        "worker: a state of ops that are not merged yet passes for one that was purged",
+        f"{CORE}/partition.py",
+        "if number <= self.offset else 0",
+        "if number >= 0 else 0",
+        ("tests/unit/streams/test_forgetting.py",),
+    ),
+    Mistake(
+        "recovery: a state from below a floor that the store was beyond comes back",
+        f"{CORE}/restoration.py",
+        " or _over(forgot, number)",
+        "",
+        ("tests/unit/streams/test_forgotten_recovery.py",),
+    ),
+    Mistake(
+        "edge: what a late word brought back stays there after the null",
+        f"{EDGE}/incoming/states.py",
+        "late = epoch_of(before.vector) < mark.purged",
+        "late = False",
+        ("tests/unit/edge/test_puller.py",),
+    ),
     # -- digests of scopes
     Mistake(
         "digests: a purge takes the newest record of its scope with it",

@@ -14,6 +14,7 @@ from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.cursors import Cursor, cursor_of
 from driftlog_edge.store.digests import digest_of
 from driftlog_edge.store.lives import PURGED
+from driftlog_schemas import groups
 from driftlog_schemas.digests import document_digest
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
@@ -239,6 +240,20 @@ def test_a_purge_by_a_stranger_is_passed_over(replica: Replica, cloud: Cloud) ->
 
     assert replica.store.get(Family.CONFIRMED, row(TEA)) == before
     assert cursor(replica, "retail.state") == 3
+
+
+def test_a_purge_takes_what_was_there_before_it_however_late_that_came(replica: Replica, cloud: Cloud) -> None:
+    """A frozen worker's word on the document, before it was deleted, comes after the null; the owner says the null again."""
+    deleted(cloud)
+    late, *_ = cloud.of("retail.state", S1)
+    cloud.purge(TEA)
+    cloud.publish("retail.state", S1, late.key, late.value, late.headers)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    assert replica.on_hand("tea") == 7
+    cloud.publish("retail.state", S1, late.key, None, [*groups.headers(9, last=True), groups.purged(3)])
+    replica.pull_states(cloud.of("retail.state", S1)[-1:], S1)
+    with pytest.raises(NotFound):
+        replica.on_hand("tea")
 
 
 def test_a_purge_takes_nothing_that_is_there(replica: Replica, cloud: Cloud) -> None:

@@ -348,14 +348,36 @@ def test_a_late_tombstone_over_the_null_is_answered_with_the_null_and_a_late_nul
     cloud.forget(2, stock())
     cloud.fly()
     cloud.new_life(committed=3)
-    cloud.merger.heard(key(stock()), None)
+    cloud.merger.heard(key(stock()), None, 1)
     assert cloud.merger.work.empty
-    cloud.merger.heard(key(stock()), tombstone)
+    cloud.merger.heard(key(stock()), tombstone, 1)
     assert last(cloud, stock()).value is None
     send(cloud, "again", count(stock(), 7, 1, LATER), read=2)
     cloud.fly()
-    cloud.merger.heard(key(stock()), None)
+    cloud.merger.heard(key(stock()), None, 1)
     assert last(cloud, stock()).value is not None
+
+
+def test_a_state_that_comes_when_its_purge_is_long_forgotten_is_answered_with_a_null(cloud: Cloud) -> None:
+    """Nothing remembers the document any more; but a group of which everything is merged here can hold none that is not."""
+    cloud.merge(command("made", count(stock(), 5, 1)))
+    cloud.fly()
+    old = cloud.store[key(stock())]
+    cloud.merge(command("gone", deleted(2)))
+    cloud.fly()
+    cloud.forget(2, stock())
+    cloud.fly()
+    cloud.gone.clear()
+    cloud.new_life().resume(3)
+    assert not cloud.merger.heard(key(stock()), old, 3), "of ops that are not merged yet nobody knows"
+    assert cloud.merger.heard(key(stock()), old, 0)
+    record = last(cloud, stock())
+    assert (record.value, groups.parse(record.headers).purged) == (None, 2)
+
+    send(cloud, "again", count(stock(), 7, 1, LATER), read=2)
+    cloud.fly()
+    assert cloud.merger.heard(key(stock()), old, 0)
+    assert last(cloud, stock()).value == cloud.store[key(stock())] != old
 
 
 # -- folding

@@ -9,6 +9,8 @@ import pytest
 from driftlog_crdt import DocumentState, Op
 from driftlog_schemas import groups
 from driftlog_schemas.groups import GroupMark
+from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
+from driftlog_schemas.messages import ChainRow, Forgot
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.restoration import Recovered, Restoration
@@ -26,12 +28,13 @@ class Kept:
         self.states: dict[bytes, bytes | None] = {}
         self.passed = Passed()
         self.digests: dict[str, int | None] = {}
+        self.rows: dict[str, bytes] = {}
 
     def get(self, name: bytes) -> bytes | None:
         return self.states.get(name)
 
     def row(self, replica: str) -> bytes | None:
-        return None
+        return self.rows.get(replica)
 
     def purged(self, name: bytes) -> int:
         return self.passed.gone.get(name, 0)
@@ -112,6 +115,21 @@ def test_the_two_words_of_a_purge_in_any_order(cloud: Cloud, restarts: bool) -> 
             restoration.take(store, recovered, found)
         assert store.states[KEY] == last, words
         assert (KEY in recovered.stale) is stale, words
+
+
+@pytest.mark.parametrize("had", [79, 80])
+@pytest.mark.parametrize("number", [40, 60])
+def test_a_state_from_below_a_floor_that_a_store_was_beyond_is_over(cloud: Cloud, had: int, number: int) -> None:
+    """The store of a life before has nothing of it, and remembers no purge; all below the floor had been in it when record 80 said the floor."""
+    store = Kept()
+    row = ChainRow(CLOUD, CLOUD_REPLICA, "retail", 0, 1, bytes(16), 1, (), offset=80, forgot=(Forgot(80, 60, 50),))
+    store.rows = {CLOUD_REPLICA: cloud.rules.records.encode_chain_row(row)}
+    late, found = state(cloud, 0, "a.1"), Recovered(had=had)
+    Restoration(cloud.rules).take(store, found, records((late, number)))
+    over = had == 80 and number == 40
+    assert store.states[KEY] == (None if over else late)
+    assert (KEY in found.stale) is over
+    assert store.passed.gone.get(KEY, 0) == (50 if over else 0)
 
 
 def test_what_is_deleted_is_listed_by_a_number_that_is_not_below_its_last_change(cloud: Cloud) -> None:

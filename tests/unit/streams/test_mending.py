@@ -86,7 +86,7 @@ def two_states(cloud: Cloud) -> tuple[bytes, bytes]:
 
 def test_an_older_state_is_answered_with_ours(cloud: Cloud) -> None:
     older, newer = two_states(cloud)
-    cloud.merger.heard(key(stock()), older)
+    cloud.merger.heard(key(stock()), older, 0)
     cloud.fly()
     last = [r for r in cloud.published if r.topic == STATES][-1]
     assert (last.key, last.value) == (key(stock()), newer)
@@ -95,14 +95,14 @@ def test_an_older_state_is_answered_with_ours(cloud: Cloud) -> None:
 
 def test_what_has_seen_all_of_ours_is_left_alone(cloud: Cloud) -> None:
     _, newer = two_states(cloud)
-    cloud.merger.heard(key(stock()), newer)
+    cloud.merger.heard(key(stock()), newer, 0)
     assert cloud.merger.work.empty
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\x00noise"])
 def test_a_tombstone_or_noise_over_ours_is_answered_too(cloud: Cloud, value: bytes | None) -> None:
     _, newer = two_states(cloud)
-    cloud.merger.heard(key(stock()), value)
+    cloud.merger.heard(key(stock()), value, 0)
     cloud.fly()
     assert [r for r in cloud.published if r.topic == STATES][-1].value == newer
 
@@ -110,7 +110,7 @@ def test_a_tombstone_or_noise_over_ours_is_answered_too(cloud: Cloud, value: byt
 def test_records_of_nothing_we_know_are_passed_over(cloud: Cloud) -> None:
     two_states(cloud)
     for strange in (b"no document", b"Gone/s1/tea", key(stock("never seen"))):
-        cloud.merger.heard(strange, None)
+        cloud.merger.heard(strange, None, 0)
     assert cloud.merger.work.empty
 
 
