@@ -43,6 +43,8 @@ AT_ONCE = 100
 REPEATED = "repeated"
 RUN_AGAIN = frozenset({"builds_on_refused", PURGED})
 """Codes of rejected commands that are run again, under the same id."""
+DROPPED = "dropped"
+"""Code of a command that a person has given up while it waited: its dot is seen only when no earlier one is missing, by a record that nobody knows."""
 NO_RIGHTS = "no_rights"
 GONE = "gone"
 _REVIEWED = frozenset({NO_RIGHTS, GONE})
@@ -243,6 +245,8 @@ class Verdicts:
         if outcome.code == PURGED:  # not seen: no state will ever cover its dots
             self._drop(documents, lsn, found)
             return
+        if outcome.code == DROPPED:
+            decided = decided._replace(offset=-1)
         fate = Fate.REFUSED if outcome.code == REPEATED else _FATES[outcome.verdict]
         if not self._mark(found, documents, lsn, fate, decided) and lsn in self._backlog:
             found.dropped.append(lsn)

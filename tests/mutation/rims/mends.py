@@ -679,6 +679,27 @@ MENDS: tuple[Mistake, ...] = (
         "late = False",
         ("tests/unit/edge/test_puller.py",),
     ),
+    Mistake(
+        "edge: what had waited is taken for decided by the record that brought it",
+        f"{EDGE}/incoming/verdicts.py",
+        "max(entry.offset, entry.decided_at)",
+        "entry.offset",
+        ("tests/unit/edge/test_verdicts.py", *LEFT),
+    ),
+    Mistake(
+        "edge: what was parked and purged unseen waits for its state",
+        f"{EDGE}/incoming/verdicts.py",
+        "unparked = plain._replace(offset=entry.decided_at)",
+        "unparked = plain._replace(offset=-1)",
+        ("tests/unit/edge/test_verdicts.py", *LEFT),
+    ),
+    Mistake(
+        "edge: the dot of a command that was given up is used again",
+        f"{EDGE}/incoming/verdicts.py",
+        "        if outcome.code == DROPPED:",
+        "        if False:",
+        ("tests/unit/edge/test_verdicts.py",),
+    ),
     # -- digests of scopes
     Mistake(
         "digests: a purge takes the newest record of its scope with it",

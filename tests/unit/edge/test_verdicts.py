@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from driftlog_edge.errors import NotFound
-from driftlog_edge.ports import Sealed
+from driftlog_edge.ports import Family, Sealed
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.lives import FOREIGN_DOT, FORKED
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas import groups
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import ChainEntry, ChainRow, CommandOutcome, Notice, RefusalNotice, Verdict
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
@@ -29,6 +30,11 @@ def row(replica: Replica, sent: Sealed, *outcomes: CommandOutcome, **changes: ob
         "store-1", replica.lives.replica, "retail", S1, sent.number, sent.digest, sent.number, (entry,), offset=7
     )
     return replace(told, **changes)  # type: ignore[arg-type]  # members by name
+
+
+def later(told: ChainRow) -> ChainRow:
+    """Its command had waited, until record 20."""
+    return replace(told, entries=tuple(replace(entry, decided_at=20) for entry in told.entries))
 
 
 def pull(replica: Replica, cloud: Cloud, told: ChainRow) -> None:
@@ -70,6 +76,35 @@ def test_a_parked_command_stays_until_the_row_says_more(replica: Replica, cloud:
     pull(replica, cloud, row(replica, sent))
     assert replica.entry("c1").status is Status.MERGED
     assert replica.outbox.sealed.all() == []
+
+
+@pytest.mark.parametrize("seen_parked", [True, False])
+def test_a_command_that_was_parked_and_purged_unseen_waits_for_no_state(
+    replica: Replica, cloud: Cloud, seen_parked: bool
+) -> None:
+    """Released by record 20, deleted and purged by record 30. Until the states are read up to there its own may come."""
+    sent = sent_one(replica)
+    if seen_parked:
+        pull(replica, cloud, row(replica, sent, CommandOutcome("c1", Verdict.PARKED, "gap")))
+    pull(replica, cloud, later(row(replica, sent)))
+    for number, waits in ((10, True), (30, False)):
+        marks = [*groups.headers(number, last=True), groups.purged(number)]
+        cloud.publish("retail.state", S1, document_key(TEA), None, marks)
+        replica.pull_states(cloud.of("retail.state", S1)[-1:], S1)
+        assert bool(list(replica.store.scan(Family.PENDING, b""))) is waits
+        assert (len(replica.views.backlog) > 0) is waits
+
+
+def test_a_command_that_was_given_up_waits_for_its_dot(replica: Replica, cloud: Cloud) -> None:
+    """It is seen when no earlier one is missing, whenever that is; until then the dot is taken."""
+    sent = sent_one(replica)
+    told = CommandOutcome("c1", Verdict.REJECTED, "dropped", "a person gave it up")
+    pull(replica, cloud, later(row(replica, sent, told)))
+    cloud.write(TEA, "on_hand", "increment", 1)
+    cloud.publish_group("retail", S1, [TEA], number=30)
+    replica.pull_states(cloud.of("retail.state", S1), S1)
+    replica.do("receive", "c2", store="s1", sku="tea", qty=1)
+    assert [op.seq for _, op in replica.views.command(replica.entry("c2").lsn).ops] == [2]
 
 
 def test_a_parked_command_that_is_given_up_is_told_and_its_effects_leave_the_view(

@@ -29,6 +29,7 @@ def test_what_is_given_up_is_rejected_seen_and_waits_no_more(cloud: Cloud) -> No
     assert cloud.value(stock(), "on_hand") == 3
     assert cloud.value(ledger(), "sold") == 7
     assert cloud.parked() == {}
+    assert cloud.row().entries[0].decided_at == 3
     cloud.merge(command("late", change(stock(), "name", "set", "a", 1, replica=LATER)), replica=LATER)
     assert cloud.value(stock(), "name") == "a", "what was missing counts as ever"
     assert cloud.row(CLOUD_REPLICA).forgot == (), "nothing is forgotten by it"
