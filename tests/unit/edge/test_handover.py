@@ -168,7 +168,8 @@ def test_what_is_changed_together_comes_along_together(
     monkeypatch.setattr(rebase_module, "AT_ONCE", 1)
     replica = lives()
     replica.do("fill", "both", store="s1", prefix="sku-", count=2)
-    replica.do("receive", "one", store="s1", sku="sku-1", qty=5)
+    for sku in ("sku-0", "sku-1"):
+        replica.do("receive", sku, store="s1", sku=sku, qty=5)
     replica.do("receive", "apart", store="s1", sku="tea", qty=7)
     over(replica, cloud)
     begin(replica)
