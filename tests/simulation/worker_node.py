@@ -186,8 +186,8 @@ class WorkerProcess:
                 partition, {topic: self.world.log.end(topic, partition) for topic in WATCHED}
             ):
                 return reason
-        if len(pump._deck):
-            return f"{len(pump._deck)} flights under way"
+        if len(pump.flights):
+            return f"{len(pump.flights)} flights under way"
         for partition, merger in pump._mergers.items():
             if not merger.work.empty:
                 return f"partition {partition} has work to publish"

@@ -1,44 +1,43 @@
-"""Merging one partition: admitted batches in, changed documents and outcomes out. No I/O, no clock, no randomness.
+"""Merging one record of a partition: an admitted batch in, changed documents and outcomes out. No I/O, no clock, no randomness.
 
-What becomes of a batch its chain says (`chain`), what becomes of a command `decision`; here it is done: ops are applied or seen, the
-row is written, and what waited is looked at again. Offsets number groups; they decide nothing. Around all of it stands a net (`net`).
+What becomes of a batch its chain says (`chain`), what becomes of a command `decision`, and `execution` does it; here a batch enters its chain
+or is repeated, its row is written, and what waited is looked at again. Offsets number groups; they decide nothing. Around all of it stands a net
+(`net`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
 
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
-from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId
+from driftlog_schemas.identity import CLOUD_REPLICA
 from driftlog_schemas.messages import ChainEntry, ChainRow, CommandOutcome, ParkedCommand, Verdict
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal
+from driftlog_streams.core.answers import Answers
 from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain import Fit, Link
 from driftlog_streams.core.chain_book import ChainBook
-from driftlog_streams.core.decision import Decider, Decision, Effect
+from driftlog_streams.core.decision import Decider, Decision
 from driftlog_streams.core.enactment import Enactment
+from driftlog_streams.core.execution import Execution
 from driftlog_streams.core.flight import PartitionFlight
-from driftlog_streams.core.life_watch import MAX_LIVES, LifeWatch
+from driftlog_streams.core.life_watch import LifeWatch
 from driftlog_streams.core.net import FATAL, Net
 from driftlog_streams.core.parking import Blocker, Parking
 from driftlog_streams.core.partition import Partition
-from driftlog_streams.core.refusals import RefusalBudget
+from driftlog_streams.core.refusals import Refusals
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
-from driftlog_streams.core.state_cache import Entry, StateCache
-from driftlog_streams.core.survey import Step
-from driftlog_streams.core.trial import Watch, apply_steps, unwatched
+from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.trial import Watch, unwatched
 from driftlog_streams.core.waiting import Waiting
 from driftlog_streams.core.work import Merged, PartitionWork
 
 log = structlog.get_logger()
 
-NOISE_A_MINUTE = 600
-"""So many records of a schema that nobody can name now are kept for people."""
 _REASONS = {
     Fit.FORKED: "another batch stands in its place",
     Fit.EARLY: "batches before it are missing",
@@ -63,12 +62,15 @@ class PartitionMerger:
         digests: ScopeDigests | None = None,
     ) -> None:
         self._at = Partition(rules, partition, cache, book, digests)
-        self._strangers, self._noise = RefusalBudget(), RefusalBudget(NOISE_A_MINUTE)
+        self._refusals = Refusals(self._at)
         self._lives = LifeWatch()
         self.committed = 0
         """The op offset from which a crash would replay; the rim tells."""
         self.parking = Parking() if parking is None else parking
         self._waiting = Waiting(self.parking, self._decide_again, self._released)
+        self._execution = Execution(self._at, self._waiting)
+        self.answers = Answers(self._at)
+        """To what somebody else writes there."""
         self._enactment = Enactment(self._at, self._waiting, self._released)
         self._net = Net(self._at, self._decider(watch), self._waiting)
 
@@ -113,7 +115,7 @@ class PartitionMerger:
         admission, offset, append_ms, _ = record
         self._at.reach(offset)
         if isinstance(admission, Refusal):
-            self._refuse(admission, offset, append_ms)
+            self._refusals.refuse(admission, offset, append_ms)
             return
         batch = admission.batch
         link = Link(batch, admission.digest, admission.device.device_id, offset, append_ms)
@@ -139,7 +141,7 @@ class PartitionMerger:
         batch = link.batch
         row = self._at.book.get(batch.replica)
         if (row is None or not row.head) and self._lives.born(link.device_id, link.append_ms):
-            self._tell_of_clone(link)
+            self._refusals.cloned(link)
         self._end_lives(link)
         arrivals = _arrivals(admission, link)
         outcomes, wide = [], False
@@ -164,16 +166,6 @@ class PartitionMerger:
             row = self._at.book.get(replica)
             if replica != link.batch.replica and (row is None or not row.ended):
                 self._at.write_row(replica, chain.ended(row, replica, link), urgent=True)
-
-    def _tell_of_clone(self, link: Link) -> None:
-        """Its batch is taken like any other; that a person should look is said in the log, in a metric and to the device."""
-        log.warning(
-            "a device begins too many lives: its key may be in use in several places", replica=link.batch.replica
-        )
-        self.work.cloned += 1
-        reason = f"over {MAX_LIVES} new lives in an hour: is the folder or the identity file copied?"
-        told = Refusal("cloned", reason, link.device_id, known=True)
-        self.work.outcomes.append(self._at.records.refusal(told, link.offset, link.append_ms))
 
     def _repeat(self, admission: Admitted, link: Link) -> None:
         """Its dots are looked at again, for a crash may have let the row out before the states; the row is the answer."""
@@ -207,14 +199,6 @@ class PartitionMerger:
         if entry is not None and arrival.offset == entry.offset:
             self._merge_command(arrival, None)
 
-    def _refuse(self, refusal: Refusal, offset: int, append_ms: int) -> None:
-        log.warning("batch refused", code=refusal.code, device=refusal.device_id, reason=refusal.reason, offset=offset)
-        if refusal.code == "unknown_schema" and self._noise.take(append_ms):
-            quarantined = self._at.records.quarantined(refusal.value, refusal.code, refusal.reason, offset, append_ms)
-            self.work.outcomes.append(quarantined)
-        if refusal.device_id and (refusal.known or self._strangers.take(append_ms)):
-            self.work.outcomes.append(self._at.records.refusal(refusal, offset, append_ms))
-
     # -- one command
 
     def _merge_command(self, arrival: Arrival, known: CommandOutcome | None) -> tuple[CommandOutcome, bool]:
@@ -224,7 +208,7 @@ class PartitionMerger:
             known = None
         decision = self._net.decide(arrival, known)
         if isinstance(decision, Decision):
-            return self._carry_out(arrival, decision), decision.wide
+            return self._execution.carry_out(arrival, decision), decision.wide
         if not self.parking.add(arrival, decision):
             return CommandOutcome(command_id, Verdict.DEFERRED, "parking_full", "send it again later"), False
         self.work.parked.append(arrival)
@@ -240,7 +224,7 @@ class PartitionMerger:
 
     def _released(self, arrival: Arrival, decision: Decision) -> None:
         known = self._at.known(arrival)
-        outcome = self._carry_out(arrival, decision)
+        outcome = self._execution.carry_out(arrival, decision)
         self.work.released.append(arrival)
         row = self._at.book.get(arrival.batch.replica)
         if row is not None and known is None:
@@ -248,65 +232,7 @@ class PartitionMerger:
             plain = outcome.verdict is Verdict.ACCEPTED and not outcome.code and not decision.wide
             self._at.write_row(arrival.batch.replica, row, urgent=not plain)
 
-    def _carry_out(self, arrival: Arrival, decision: Decision) -> CommandOutcome:
-        """Do it. The outcome: that an op had no effect is known when it was applied."""
-        outcome = decision.outcome
-        if decision.effect is Effect.APPLY:
-            idle = self._apply(arrival, decision)
-            if idle and outcome.verdict is Verdict.ACCEPTED:
-                reason = f"{'/'.join(idle[0])} was deleted meanwhile, or what it refers to is not there"
-                outcome = CommandOutcome(outcome.command_id, Verdict.NO_EFFECT, "no_effect", reason)
-        elif decision.effect is Effect.SEE:
-            self._see(decision.steps)
-        if outcome.verdict is Verdict.REJECTED and arrival.dropped_at < 0:
-            self.work.rejections += 1
-        self._at.keep_decided(arrival, outcome)
-        return outcome
-
-    def _apply(self, arrival: Arrival, decision: Decision) -> Sequence[DocumentId]:
-        """Make the command's changes. Where one of them had no effect."""
-        trial = decision.trial
-        done = apply_steps(arrival, decision.steps, self._at.memory) if trial is None else trial.done
-        for key, entry, op, weight in decision.steps:
-            if not weight:
-                continue
-            if trial is None:
-                entry.size += weight
-            else:
-                entry.state, entry.size = trial.states[key], trial.sizes[key]
-            self._at.memory.fold(entry, op)
-            self._changed(key, entry, op.replica)
-        self.work.outcomes += map(self._at.records.conflict, done.ended)
-        self.work.contested.update(dict.fromkeys(done.contested))
-        return done.idle
-
-    def _see(self, steps: Sequence[Step]) -> None:
-        """Count the fresh ops as seen, without effect."""
-        for key, entry, op, weight in steps:
-            if weight:
-                entry.collection.type.see(entry.state, op)
-                self._at.memory.fold(entry, op)
-                self._changed(key, entry, op.replica)
-
-    def _changed(self, key: bytes, entry: Entry, replica: str) -> None:
-        if key not in self.work.dirty:
-            self.work.changed(key, entry)
-        if self.parking:
-            self._waiting.moved[key, replica] = entry
-
     # -- what is in the topic, and what another life has left
-
-    def heard(self, key: bytes, value: bytes | None, number: int) -> bool:
-        """`value` is the last record of a document in the state topic, of this group, and may be somebody else's. Is it answered?"""
-        return self._at.heard(key, value, number)
-
-    def heard_row(self, key: bytes, value: bytes | None) -> bool:
-        """The same of a replica's chain row; what stands under a device's name is nobody's row."""
-        return self._at.heard_row(key.decode(errors="replace"), value)
-
-    def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
-        """The same of a conflict."""
-        return self._at.heard_conflict(key, value)
 
     @property
     def merged_to(self) -> int:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import structlog
 
-from driftlog_crdt import BadEncoding, DocumentState, Place, Vector, dominates, epoch_of
-from driftlog_schemas import topics
-from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
+from driftlog_crdt import DocumentState, Place
 from driftlog_schemas.forgetting_codec import digest_of
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Forgot, Verdict
@@ -18,11 +16,10 @@ from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain, conflicts, taken
 from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain_book import ChainBook
-from driftlog_streams.core.conflict_answers import owners_word
 from driftlog_streams.core.flight import PartitionFlight, seal
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.outcome_records import OutcomeRecords
-from driftlog_streams.core.rules import Collection, SpaceRules
+from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import Entry, Sealed, StateCache, Unreadable
 from driftlog_streams.core.work import OutRecord, PartitionWork
@@ -81,7 +78,7 @@ class Partition:
             return
         for scope in sorted(work.emptied - {entry.document.scope for entry in work.dirty.values() if not _gone(entry)}):
             for key in digests.anchors(scope, self.rules.collections):
-                entry = self._entry(key)
+                entry = self.entry_at(key)
                 if entry is not None and not _gone(entry) and self.publish_again(key):
                     break
 
@@ -193,7 +190,7 @@ class Partition:
 
     def purge(self, key: bytes, seen: bytes, offset: int) -> None:
         """Take a tombstone away, if it still is as it was when that was decided."""
-        entry = self._entry(key)
+        entry = self.entry_at(key)
         if entry is None or entry.collection.type.exists(entry.state) or digest_of(entry.state.vector) != seen:
             return
         entry.state, entry.size, entry.purged = entry.collection.type.new(), 0, offset
@@ -201,62 +198,11 @@ class Partition:
         if key not in self.work.dirty:
             self.work.changed(key, entry)
 
-    # -- what is in the topics, and may be somebody else's
-
-    def heard(self, key: bytes, value: bytes | None, number: int) -> bool:
-        """`value` is the last record of a document in the state topic, of group `number`: unless it has seen all that our state has, ours is
-        published again; so is that there is none, over what was before a purge. Was that so?
-
-        A group of which all ops are merged here can hold no document that is not: it was purged, however long ago.
-        """
-        entry = self._entry(key)
-        if entry is None:
-            return False
-        theirs: Vector = {}
-        ours = entry.state.vector
-        if entry.collection.type.blank(entry.state):
-            ours = {}
-            purged = self.memory.purged if number <= self.offset else 0
-            entry.purged = entry.purged or self.cache.purged(key) or purged
-        if value is not None:
-            try:
-                theirs = entry.collection.codec.decode(value).vector
-            except (Undecodable, UnknownSchema, BadEncoding) as error:
-                log.warning("a state record that nobody can read", document=key.decode(), error=str(error))
-        before = not ours and bool(theirs) and epoch_of(theirs) < entry.purged
-        return (before or not dominates(theirs, ours)) and self.publish_again(key)
-
-    def heard_row(self, replica: str, value: bytes | None) -> bool:
-        """`value` is the last record of a replica in the receipts topic: unless it knows what our row knows, ours is published
-        again. Was that so?
-        """
-        row = self.book.get(replica)
-        if row is None or value == self.rules.records.encode_chain_row(row):
-            return False
-        try:
-            found = None if value is None else self.rules.records.decode_chain_row(value)
-        except (Undecodable, UnknownSchema, RegistryUnreachable, ValueError) as error:
-            log.warning("a chain row is not readable", replica=replica, error=str(error))
-            found = None
-        if found is not None and found.replica == replica and chain.later(row, found) is found:
-            return False
-        self.publish_row_again(replica)
-        return True
-
-    def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
-        """`value` is the last record of a conflict: unless it says what our state says, ours is published. Was that so?"""
-        word = None if value is None else owners_word(self.rules, key, value, self._state_of)
-        if word is not None:
-            self.work.carried.append(OutRecord(topics.conflicts_topic(self.rules.name), self.number, key, word))
-        return word is not None
-
-    def _state_of(self, document: DocumentId, collection: Collection) -> DocumentState | None:
-        entry = self.entry_of(document)
-        return None if entry is None else entry.state
+    # -- what stands in the topics already
 
     def publish_again(self, key: bytes) -> bool:
         """Publish a document's state although it has not changed. False where there is none that we can read."""
-        entry, work = self._entry(key), self.work
+        entry, work = self.entry_at(key), self.work
         if entry is None:
             return False
         if entry.collection.type.blank(entry.state):
@@ -276,14 +222,6 @@ class Partition:
         if row is not None:
             self.write_row(replica, row, urgent=True)
 
-    def _entry(self, key: bytes) -> Entry | None:
-        try:
-            document = parse_document_key(key)
-        except ValueError as error:
-            log.warning("a state record of no document", error=str(error))
-            return None
-        return self.entry_of(document)
-
     def entry_of(self, document: DocumentId) -> Entry | None:
         """A document as merged now; None where it is not declared or not readable here."""
         collection = self.rules.collections.get(document.collection)
@@ -294,6 +232,15 @@ class Partition:
         except Unreadable as error:
             log.warning("a document is left as it is", error=str(error))
             return None
+
+    def entry_at(self, key: bytes) -> Entry | None:
+        """The same by the key of its record; None too where that names no document."""
+        try:
+            document = parse_document_key(key)
+        except ValueError as error:
+            log.warning("a state record of no document", error=str(error))
+            return None
+        return self.entry_of(document)
 
 
 def _gone(entry: Entry) -> bool:

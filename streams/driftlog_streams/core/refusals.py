@@ -1,4 +1,4 @@
-"""Which refusals of strangers are answered.
+"""What is told of records that are nobody's, and of devices that begin too many lives.
 
 A stranger may send as much as it likes in any name. Each answer costs a record, so only a few a minute are given, by append time;
 what a known device sends is always answered.
@@ -6,8 +6,19 @@ what a known device sends is always answered.
 
 from __future__ import annotations
 
+import structlog
+
+from driftlog_streams.core.admission import Refusal
+from driftlog_streams.core.chain import Link
+from driftlog_streams.core.life_watch import MAX_LIVES
+from driftlog_streams.core.partition import Partition
+
+log = structlog.get_logger()
+
 MINUTE_MS = 60_000
 A_MINUTE = 6
+NOISE_A_MINUTE = 600
+"""So many records of a schema that nobody can name now are kept for people."""
 
 
 class RefusalBudget:
@@ -27,3 +38,30 @@ class RefusalBudget:
             return False
         self._left -= 1
         return True
+
+
+class Refusals:
+    """Of one partition."""
+
+    def __init__(self, partition: Partition) -> None:
+        self._at = partition
+        self._strangers, self._noise = RefusalBudget(), RefusalBudget(NOISE_A_MINUTE)
+
+    def refuse(self, refusal: Refusal, offset: int, append_ms: int) -> None:
+        """A record that touches no chain: its device is told, or people are."""
+        log.warning("batch refused", code=refusal.code, device=refusal.device_id, reason=refusal.reason, offset=offset)
+        if refusal.code == "unknown_schema" and self._noise.take(append_ms):
+            quarantined = self._at.records.quarantined(refusal.value, refusal.code, refusal.reason, offset, append_ms)
+            self._at.work.outcomes.append(quarantined)
+        if refusal.device_id and (refusal.known or self._strangers.take(append_ms)):
+            self._at.work.outcomes.append(self._at.records.refusal(refusal, offset, append_ms))
+
+    def cloned(self, link: Link) -> None:
+        """Its batch is taken like any other; that a person should look is said in the log, in a metric and to the device."""
+        log.warning(
+            "a device begins too many lives: its key may be in use in several places", replica=link.batch.replica
+        )
+        self._at.work.cloned += 1
+        reason = f"over {MAX_LIVES} new lives in an hour: is the folder or the identity file copied?"
+        told = Refusal("cloned", reason, link.device_id, known=True)
+        self._at.work.outcomes.append(self._at.records.refusal(told, link.offset, link.append_ms))

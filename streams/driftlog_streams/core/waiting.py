@@ -11,11 +11,11 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from driftlog_schemas.devices import EVERYTHING, DeviceStatus, Standing
 from driftlog_schemas.messages import Batch, ParkedCommand
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.decision import Decision
 from driftlog_streams.core.parking import Blocker, Parking
+from driftlog_streams.core.rights import standing_then
 from driftlog_streams.core.rules import Devices
 from driftlog_streams.core.state_cache import Entry
 
@@ -36,8 +36,7 @@ class Waiting:
     def restore(self, parked: ParkedCommand, batch: Batch, devices: Devices) -> None:
         """A parked command of an earlier life; `batch` is the batch of one that it was kept in."""
         (command,) = batch.commands
-        device = devices.find(parked.device_id)
-        standing = (device and device.standing_at(parked.append_ms)) or _departed(parked.device_id)
+        standing = standing_then(devices, parked.device_id, parked.append_ms)
         arrival = Arrival(command, batch, standing, parked.append_ms, parked.offset, parked.body, parked.dropped_at)
         self.parking.add(arrival)
 
@@ -74,8 +73,3 @@ class Waiting:
         for (key, replica), entry in moved.items():
             result += self.parking.woken(key, replica, entry.state.vector.get(replica, 0))
         return result
-
-
-def _departed(device_id: str) -> Standing:
-    """A device whose line is gone since it was admitted; what it was permitted then, it sent."""
-    return Standing(device_id, DeviceStatus.REVOKED, EVERYTHING, EVERYTHING)

@@ -185,8 +185,8 @@ class Mender:
     def _heard(self, topic: str, merger: PartitionMerger, record: ChangelogRecord) -> bool:
         """The last record of a key. Is it answered?"""
         if topic == self._state_topic:
-            return merger.heard(record.key, record.value, groups.parse(record.headers).number)
-        heard = merger.heard_row if topic == self._receipts_topic else merger.heard_conflict
+            return merger.answers.heard(record.key, record.value, groups.parse(record.headers).number)
+        heard = merger.answers.heard_row if topic == self._receipts_topic else merger.answers.heard_conflict
         return heard(record.key, record.value)
 
     def _answering(self, partition: int, settled: Positions) -> None:

@@ -1,8 +1,7 @@
 """From records to acknowledgements: drives the core's mergers and flights on an event loop.
 
 `process` merges one record, synchronously: for the loop it is one atomic step. A flusher seals what has gathered into a flight, and
-`_carry_out` does what the flight deck says may happen now, whenever that may have changed. Nothing is decided here; order and
-decisions are the core's (`merge`, `flight`).
+`flights` carries it out. Nothing is decided here; order and decisions are the core's (`merge`, `flight`).
 
 A flight costs the same for a document that changed once and for one that changed fifty times. So at rest it leaves at once, behind another
 flight after a short window, but while more records are known to wait in the log, merging goes first and the flight gathers, for a bounded time and up to a
@@ -19,21 +18,19 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.topics import ops_topic
 from driftlog_streams.core.admission import Admission
-from driftlog_streams.core.chain_book import ChainBook
-from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
+from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.core.scope_digests import ScopeDigests
-from driftlog_streams.core.state_cache import DEFAULT_BYTES, CacheRoom, StateCache
+from driftlog_streams.core.state_cache import DEFAULT_BYTES, CacheRoom
 from driftlog_streams.core.trial import Watch
-from driftlog_streams.errors import DeliveryFailed, OrderBroken
+from driftlog_streams.errors import OrderBroken
 from driftlog_streams.faust_driver.admitting import Admitting
 from driftlog_streams.faust_driver.append_time import append_ms
+from driftlog_streams.faust_driver.flights import Flights
 from driftlog_streams.faust_driver.gathered import Gathered
 from driftlog_streams.faust_driver.held_back import HeldBack
 from driftlog_streams.faust_driver.mender import Mender, Reader
@@ -41,6 +38,7 @@ from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.sudden_end import die
+from driftlog_streams.faust_driver.taking_over import taken_over
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.telling.metrics import WorkerMetrics
 
@@ -75,8 +73,6 @@ class MergePump:
         self._devices = devices
         self._watch_guards = watch_guards
         self.admitting = Admitting(rules, devices, require_times, self._log_ends)
-        self._publisher = publisher
-        self._pulse = pulse
         self._metrics = metrics
         self._window = window_ms / 1000
         self._mergers: dict[int, PartitionMerger] = {}
@@ -84,14 +80,12 @@ class MergePump:
         self._next: dict[TP, int] = {}
         self._gathered = Gathered()
         self._cache_bytes = cache_bytes
-        self._deck = FlightDeck()
-        self._sealed_at: dict[int, float] = {}
+        self.flights = Flights(publisher, pulse, metrics, self)
         self._parked: dict[int, int] = {}
         self._held = HeldBack(rules.batches, self._go_on, die)
-        self._epoch = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
-        self.mender = Mender(rules.name, reader, quiet=lambda: not len(self._deck), mended=self._mended)
+        self.mender = Mender(rules.name, reader, quiet=lambda: not len(self.flights), mended=self._mended)
         self.taken = 0
         """Records that were merged in this life."""
         self.consumer: Any = None
@@ -105,37 +99,14 @@ class MergePump:
         self._stores = dict(stores)
         room = CacheRoom(self._cache_bytes)
         for partition, store in stores.items():
-            self._mergers[partition] = self._merger(partition, store, room, recovered[partition])
+            self._mergers[partition] = taken_over(
+                self._rules, partition, store, room, recovered[partition], self._devices, self._watch_guards
+            )
             self._gathered.look(self._mergers[partition].work)
             self._tell_parked(partition)
         self.mender.own(self._mergers, recovered)
         self._metrics.partitions.set(len(self._mergers))
         self._wake.set()
-
-    def _merger(self, partition: int, store: PartitionStore, room: CacheRoom, found: Recovered) -> PartitionMerger:
-        cache = StateCache(store.get, room, store.purged)
-        merger = PartitionMerger(
-            self._rules,
-            partition,
-            cache,
-            ChainBook(store.row, self._rules.records),
-            watch=self._watch_guards,
-            digests=ScopeDigests(store.digest, store.keys),
-        )
-        merger.committed = found.committed
-        for parked in found.parked:
-            try:
-                merger.restore(parked, self._devices)
-            except Undecodable as error:
-                log.warning("a parked command is not readable", offset=parked.offset, error=str(error))
-        merger.resume(found.committed)
-        for key in sorted(found.stale):
-            merger.publish_again(key)
-        for replica in sorted(found.stale_rows):
-            merger.publish_row_again(replica)
-        for key, (_, value) in sorted(found.stale_conflicts.items()):
-            merger.heard_conflict(key, value)
-        return merger
 
     def open_stores(self) -> Mapping[int, PartitionStore]:
         """Those that are open now."""
@@ -157,10 +128,7 @@ class MergePump:
 
     def revoke(self) -> None:
         """Forget what is merged but not acknowledged; it is read again by whoever gets the partitions."""
-        if len(self._deck):
-            # Its messages may still arrive after a new owner's. Let no life outlive its flights.
-            die(DeliveryFailed(f"{len(self._deck)} flights were under way when the partitions were taken away"))
-        self._epoch += 1
+        self.flights.revoke()
         self.mender.forget()
         self._mergers.clear()
         self._next.clear()
@@ -230,7 +198,7 @@ class MergePump:
             await self._wake.wait()
             self._wake.clear()
             await self._gather()
-            if self._deck.full:
+            if self.flights.full:
                 continue  # a landing flight wakes us
             changed = [self._mergers[partition] for partition in self._gathered.partitions]
             parts = [merger.seal() for merger in changed if not merger.work.empty]
@@ -240,20 +208,13 @@ class MergePump:
                     self._gathered.look(merger.work)
             if not parts:
                 continue
-            flight = Flight(parts)
-            self._sealed_at[id(flight)] = time.monotonic()
-            self._deck.add(flight)
-            self._metrics.states.inc(sum(len(p.writes) for p in flight.partitions))
-            self._metrics.outcomes.inc(sum(len(p.outcomes) for p in flight.partitions))
-            self._metrics.quarantined.inc(sum(p.work.quarantined for p in flight.partitions))
-            self._metrics.cloned.inc(sum(p.work.cloned for p in flight.partitions))
             self._room.set()
-            self._carry_out()
+            self.flights.launch(parts)
 
     async def _gather(self) -> None:
         """Let changes come together before they are published."""
         end = time.monotonic() + GATHER_SECONDS
-        await asyncio.sleep(self._window if len(self._deck) else 0)
+        await asyncio.sleep(self._window if len(self.flights) else 0)
         while self._behind() and not self.congested and time.monotonic() < end:  # noqa: ASYNC110  # no event for an end
             await asyncio.sleep(GATHER_STEP_SECONDS)
 
@@ -261,78 +222,38 @@ class MergePump:
         """Are records known to wait in the log, behind those that were merged?"""
         return any(self.consumer.behind(tp, self._next[tp]) for tp in self._gathered.read)
 
-    def _carry_out(self) -> None:
-        while effects := self._deck.effects():
-            for effect in effects:
-                self._begin(effect)
-
-    def _begin(self, effect: Effect) -> None:
-        flight, stage = effect
-        if stage is Stage.STORE:
-            self._store(flight)
-        elif stage is Stage.ACK:
-            self._acknowledge(flight)
-        elif not flight.records(stage):
-            self._deck.finished(flight, stage)
-        else:
-            self._pulse.check()
-            self._publish(flight, stage)
-
-    def _publish(self, flight: Flight, stage: Stage) -> None:
-        epoch = self._epoch
-
-        def delivered(offsets: Mapping[tuple[str, int], int]) -> None:
-            if epoch != self._epoch:
-                return
-            for part in flight.partitions:
-                part.delivered(offsets)
-            self._deck.finished(flight, stage)
-            try:
-                self._carry_out()
-            except Exception as error:  # noqa: BLE001  # what a callback raises the loop only logs: a store that took nothing
-                die(error)
-
-        def failed(error: str) -> None:
-            die(DeliveryFailed(f"the broker did not take a flight: {error}"))
-
-        self._publisher.publish(flight.records(stage), delivered, failed)
-
-    def _store(self, flight: Flight) -> None:
-        alone = len(self._deck) == 1
-        for part in flight.partitions:
-            self.mender.published(part, alone=alone)
-            if part.writes or part.rows:
-                store = self._stores[part.partition]
-                mark = store.mark.moved(self.mender.settled(part.partition), part.work.group)
-                store.write(part.writes, mark, part.rows, part.passed, part.digested.scopes)
-        self._deck.finished(flight, Stage.STORE)
-        for part in flight.partitions:  # what was released leaves its tombstones to the next flight
-            self._gathered.look(self._mergers[part.partition].work)
-
     def _mended(self, count: int) -> None:
         for merger in self._mergers.values():
             self._gathered.look(merger.work)
         self._metrics.again.inc(count)
         self._wake.set()
 
-    def _acknowledge(self, flight: Flight) -> None:
-        batches = 0
-        for part in flight.partitions:
-            batches += len(part.sources)
-            for event in part.sources:
-                event.ack()
-                self.consumer.mark_done(event.message)
-            merger = self._mergers.get(part.partition)
-            if merger is not None and part.sources:
-                merger.committed = max(merger.committed, self.consumer.replays_from(part.sources[-1].message.tp))
-        self._deck.finished(flight, Stage.ACK)
-        metrics = self._metrics
-        metrics.batches.inc(batches)
-        metrics.ops.inc(flight.ops)
-        metrics.flights.inc()
-        for part in flight.partitions:
-            self._tell_parked(part.partition)
-        metrics.flight_seconds.observe(time.monotonic() - self._sealed_at.pop(id(flight)))
+    # -- the ground of the flights
+
+    def store(self, part: PartitionFlight, *, alone: bool) -> None:
+        """All that it publishes is delivered: now it may stand in the partition's store."""
+        self.mender.published(part, alone=alone)
+        if part.writes or part.rows:
+            store = self._stores[part.partition]
+            mark = store.mark.moved(self.mender.settled(part.partition), part.work.group)
+            store.write(part.writes, mark, part.rows, part.passed, part.digested.scopes)
+
+    def stored(self, part: PartitionFlight) -> None:
+        """What was released leaves its tombstones to the next flight."""
+        self._gathered.look(self._mergers[part.partition].work)
+
+    def acknowledge(self, part: PartitionFlight) -> None:
+        """Its source records are done."""
+        for event in part.sources:
+            event.ack()
+            self.consumer.mark_done(event.message)
+        merger = self._mergers.get(part.partition)
+        if merger is not None and part.sources:
+            merger.committed = max(merger.committed, self.consumer.replays_from(part.sources[-1].message.tp))
+        self._tell_parked(part.partition)
+
+    def landed(self) -> None:
+        """There is room for another flight."""
         self._wake.set()
 
     def _tell_parked(self, partition: int) -> None:

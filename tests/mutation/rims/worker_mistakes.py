@@ -200,14 +200,14 @@ WORKER: tuple[Mistake, ...] = (
     # -- flights
     Mistake(
         "worker: a flight that was not delivered is ignored",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/flights.py",
         'die(DeliveryFailed(f"the broker did not take a flight: {error}"))',
         "delivered({})",
         FLIGHTS,
     ),
     Mistake(
         "worker: partitions are given up with flights under way",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/flights.py",
         "        if len(self._deck):\n",
         "        if False:\n",
         FLIGHTS,
@@ -240,7 +240,7 @@ WORKER: tuple[Mistake, ...] = (
         "                pass\n",
         STORE,
     ),
-    Mistake("worker: the pulse is not felt", f"{DRIVER}/pump.py", "self._pulse.check()", "pass", FLIGHTS),
+    Mistake("worker: the pulse is not felt", f"{DRIVER}/flights.py", "self._pulse.check()", "pass", FLIGHTS),
     Mistake(
         "worker: an event of an older assignment is merged",
         f"{DRIVER}/pump.py",
@@ -265,8 +265,8 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: committed, and never acknowledged",
         f"{DRIVER}/pump.py",
-        "                event.ack()\n                self.consumer",
-        "                self.consumer",
+        "            event.ack()\n            self.consumer",
+        "            self.consumer",
         (*FLIGHTS, *COMMITS),
     ),
     Mistake(
@@ -292,7 +292,7 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: what a store raises is only logged",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/flights.py",
         "            except Exception as error:  # noqa: BLE001  # what a callback raises the loop only logs: a store that took nothing\n                die(error)",
         "            finally:\n                pass",
         FLIGHTS,
@@ -307,7 +307,7 @@ WORKER: tuple[Mistake, ...] = (
     # -- recovery
     Mistake(
         "worker: what was parked is not restored",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/taking_over.py",
         "for parked in found.parked:",
         "for parked in ():",
         RECOVERY,
@@ -335,7 +335,7 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: stale documents are not published",
-        f"{DRIVER}/pump.py",
+        f"{DRIVER}/taking_over.py",
         "for key in sorted(found.stale):",
         "for key in ():",
         RECOVERY,
@@ -451,8 +451,8 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: a late record of a conflict is left as it is",
-        f"{DRIVER}/pump.py",
-        "merger.heard_conflict(key, value)",
+        f"{DRIVER}/taking_over.py",
+        "merger.answers.heard_conflict(key, value)",
         "pass",
         RECOVERY,
     ),

@@ -348,13 +348,13 @@ def test_a_late_tombstone_over_the_null_is_answered_with_the_null_and_a_late_nul
     cloud.forget(2, stock())
     cloud.fly()
     cloud.new_life(committed=3)
-    cloud.merger.heard(key(stock()), None, 1)
+    cloud.merger.answers.heard(key(stock()), None, 1)
     assert cloud.merger.work.empty
-    cloud.merger.heard(key(stock()), tombstone, 1)
+    cloud.merger.answers.heard(key(stock()), tombstone, 1)
     assert last(cloud, stock()).value is None
     send(cloud, "again", count(stock(), 7, 1, LATER), read=2)
     cloud.fly()
-    cloud.merger.heard(key(stock()), None, 1)
+    cloud.merger.answers.heard(key(stock()), None, 1)
     assert last(cloud, stock()).value is not None
 
 
@@ -369,14 +369,14 @@ def test_a_state_that_comes_when_its_purge_is_long_forgotten_is_answered_with_a_
     cloud.fly()
     cloud.gone.clear()
     cloud.new_life().resume(3)
-    assert not cloud.merger.heard(key(stock()), old, 3), "of ops that are not merged yet nobody knows"
-    assert cloud.merger.heard(key(stock()), old, 0)
+    assert not cloud.merger.answers.heard(key(stock()), old, 3), "of ops that are not merged yet nobody knows"
+    assert cloud.merger.answers.heard(key(stock()), old, 0)
     record = last(cloud, stock())
     assert (record.value, groups.parse(record.headers).purged) == (None, 2)
 
     send(cloud, "again", count(stock(), 7, 1, LATER), read=2)
     cloud.fly()
-    assert cloud.merger.heard(key(stock()), old, 0)
+    assert cloud.merger.answers.heard(key(stock()), old, 0)
     assert last(cloud, stock()).value == cloud.store[key(stock())] != old
 
 

@@ -86,7 +86,7 @@ def two_states(cloud: Cloud) -> tuple[bytes, bytes]:
 
 def test_an_older_state_is_answered_with_ours(cloud: Cloud) -> None:
     older, newer = two_states(cloud)
-    cloud.merger.heard(key(stock()), older, 0)
+    cloud.merger.answers.heard(key(stock()), older, 0)
     cloud.fly()
     last = [r for r in cloud.published if r.topic == STATES][-1]
     assert (last.key, last.value) == (key(stock()), newer)
@@ -95,14 +95,14 @@ def test_an_older_state_is_answered_with_ours(cloud: Cloud) -> None:
 
 def test_what_has_seen_all_of_ours_is_left_alone(cloud: Cloud) -> None:
     _, newer = two_states(cloud)
-    cloud.merger.heard(key(stock()), newer, 0)
+    cloud.merger.answers.heard(key(stock()), newer, 0)
     assert cloud.merger.work.empty
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\x00noise"])
 def test_a_tombstone_or_noise_over_ours_is_answered_too(cloud: Cloud, value: bytes | None) -> None:
     _, newer = two_states(cloud)
-    cloud.merger.heard(key(stock()), value, 0)
+    cloud.merger.answers.heard(key(stock()), value, 0)
     cloud.fly()
     assert [r for r in cloud.published if r.topic == STATES][-1].value == newer
 
@@ -110,7 +110,7 @@ def test_a_tombstone_or_noise_over_ours_is_answered_too(cloud: Cloud, value: byt
 def test_records_of_nothing_we_know_are_passed_over(cloud: Cloud) -> None:
     two_states(cloud)
     for strange in (b"no document", b"Gone/s1/tea", key(stock("never seen"))):
-        cloud.merger.heard(strange, None, 0)
+        cloud.merger.answers.heard(strange, None, 0)
     assert cloud.merger.work.empty
 
 
@@ -119,8 +119,10 @@ def test_a_row_that_knows_less_is_answered_with_ours(cloud: Cloud) -> None:
         cloud.merge(command(f"c{seq}", count(stock(), 5, seq)))
         cloud.fly()
     older, newer = [r.value for r in cloud.published if r.topic == RECEIPTS]
-    assert not cloud.merger.heard_row(b"store-1.1", newer) and not cloud.merger.heard_row(b"store-1", b"a refusal")
-    assert cloud.merger.heard_row(b"store-1.1", older)
+    assert not cloud.merger.answers.heard_row(b"store-1.1", newer) and not cloud.merger.answers.heard_row(
+        b"store-1", b"a refusal"
+    )
+    assert cloud.merger.answers.heard_row(b"store-1.1", older)
     cloud.fly()
     assert [r.value for r in cloud.published if r.topic == RECEIPTS][-1] == newer
 
@@ -140,8 +142,8 @@ def fought_over(cloud: Cloud, *, over: bool) -> list[bytes]:
 def test_a_conflict_that_was_resolved_does_not_stay_open_by_a_late_record(cloud: Cloud) -> None:
     opened, resolved = fought_over(cloud, over=True)
     identifier = cloud.conflicts()[0].id.encode()
-    assert not cloud.merger.heard_conflict(identifier, resolved)
-    assert cloud.merger.heard_conflict(identifier, opened)
+    assert not cloud.merger.answers.heard_conflict(identifier, resolved)
+    assert cloud.merger.answers.heard_conflict(identifier, opened)
     cloud.fly()
 
     last = cloud.conflicts()[-1]
@@ -153,7 +155,7 @@ def test_a_conflict_that_stands_is_told_again_over_a_late_resolution(cloud: Clou
     (opened,) = fought_over(cloud, over=False)
     found = cloud.conflicts()[0]
     late = cloud.rules.records.encode_conflict(replace(found, status=ConflictStatus.RESOLVED))
-    assert cloud.merger.heard_conflict(found.id.encode(), late)
+    assert cloud.merger.answers.heard_conflict(found.id.encode(), late)
     cloud.fly()
     assert [r.value for r in cloud.published if r.topic == CONFLICTS][-1] == opened
 
@@ -162,13 +164,13 @@ def test_a_conflict_of_somebody_who_was_further_than_we_are_is_left_to_our_own_m
     fought_over(cloud, over=False)
     found = cloud.conflicts()[0]
     ahead = replace(found, versions=(replace(found.versions[0], seq=9), found.versions[1]))
-    assert not cloud.merger.heard_conflict(found.id.encode(), cloud.rules.records.encode_conflict(ahead))
+    assert not cloud.merger.answers.heard_conflict(found.id.encode(), cloud.rules.records.encode_conflict(ahead))
 
 
 def test_noise_in_the_conflicts_topic_is_left_alone(cloud: Cloud) -> None:
     (opened,) = fought_over(cloud, over=False)
     for strange in (None, b"", b"noise", opened):
-        assert not cloud.merger.heard_conflict(b"another name", strange)
+        assert not cloud.merger.answers.heard_conflict(b"another name", strange)
     assert cloud.merger.work.empty
 
 

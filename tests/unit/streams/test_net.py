@@ -47,14 +47,14 @@ def in_apply(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> None:
 def in_encode(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> None:
     """The state merges, and no record can be made of it."""
     codec = cloud.rules.collections["Stock"].codec.__class__
-    encode = codec.encode
+    encode = codec.encode_with_version
 
-    def failing(self: Any, document: Any, state: DocumentState) -> bytes:
+    def failing(self: Any, document: Any, state: DocumentState) -> tuple[bytes, bytes]:
         if "poison" in repr(state.fields.get("name")):
             raise OverflowError("no record of this")
         return encode(self, document, state)
 
-    monkeypatch.setattr(codec, "encode", failing)
+    monkeypatch.setattr(codec, "encode_with_version", failing)
 
 
 def in_guard(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> None:

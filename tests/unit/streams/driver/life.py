@@ -18,7 +18,7 @@ from faust.types import TP
 from driftlog_schemas import topics
 from driftlog_schemas.devices import Device
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.faust_driver import host, overrides, publisher, pump, recovery, table
+from driftlog_streams.faust_driver import flights, host, overrides, publisher, pump, recovery, table
 from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.reading import changelog_reader
 from driftlog_streams.registry import device_view
@@ -162,7 +162,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> list[BaseExcept
         deaths.append(error)
         raise Died(f"{error}")
 
-    for module in (host, pump, table, overrides):
+    for module in (host, pump, flights, table, overrides):
         monkeypatch.setattr(module, "die", die)
     for writer in (publisher, device_view):
         monkeypatch.setattr(writer, "Producer", lambda config: Producer(broker, config))

@@ -117,7 +117,7 @@ async def test_nothing_is_committed_while_a_flight_is_under_way(lives: Lives) ->
     await life.quiet()
     lives.broker.set_up(False)
     sell(lives, 2, 3)
-    await life.until(lambda: len(life.pump._deck) > 0)
+    await life.until(lambda: len(life.pump.flights) > 0)
     await life.consumer.commit()
     assert life.committed() == 1
 
@@ -131,7 +131,7 @@ async def test_partitions_taken_away_under_a_flight_end_the_process(lives: Lives
     life = await merging(lives)
     lives.broker.set_up(False)
     sell(lives, 1)
-    await life.until(lambda: len(life.pump._deck) > 0)
+    await life.until(lambda: len(life.pump.flights) > 0)
 
     with pytest.raises(Died):
         await life.host._revoked(life.host.app, set())
@@ -244,7 +244,7 @@ async def test_the_reader_waits_while_more_is_merged_than_a_flight_should_carry(
     life = await merging(lives)
     lives.broker.set_up(False)
     sell(lives, *range(1, 40))
-    await life.until(lambda: life.pump._deck.full and life.pump.congested)
+    await life.until(lambda: life.pump.flights.full and life.pump.congested)
     await asyncio.sleep(0.02)
     assert sum(len(m.work.sources) for m in life.pump._mergers.values()) == 3
 

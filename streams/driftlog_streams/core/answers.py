@@ -1,0 +1,82 @@
+"""What the owner of a partition says to what somebody else has written into its topics, so that the last word there is its own.
+
+Whoever writes there beside it was its owner before, or is nobody: the word may be older than what the owner has merged, or than what it has
+forgotten. What knows as much is left alone. `core/restoration` does the same for what was written while nobody owned the partition.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from driftlog_crdt import BadEncoding, DocumentState, Vector, dominates, epoch_of
+from driftlog_schemas import topics
+from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
+from driftlog_schemas.identity import DocumentId
+from driftlog_streams.core import chain
+from driftlog_streams.core.conflict_answers import owners_word
+from driftlog_streams.core.partition import Partition
+from driftlog_streams.core.rules import Collection
+from driftlog_streams.core.work import OutRecord
+
+log = structlog.get_logger()
+
+
+class Answers:
+    """Of one partition."""
+
+    def __init__(self, partition: Partition) -> None:
+        self._at = partition
+
+    def heard(self, key: bytes, value: bytes | None, number: int) -> bool:
+        """`value` is the last record of a document in the state topic, of group `number`: unless it has seen all that our state has, ours is
+        published again; so is that there is none, over what was before a purge. Was that so?
+
+        A group of which all ops are merged here can hold no document that is not: it was purged, however long ago.
+        """
+        entry = self._at.entry_at(key)
+        if entry is None:
+            return False
+        theirs: Vector = {}
+        ours = entry.state.vector
+        if entry.collection.type.blank(entry.state):
+            ours = {}
+            purged = self._at.memory.purged if number <= self._at.offset else 0
+            entry.purged = entry.purged or self._at.cache.purged(key) or purged
+        if value is not None:
+            try:
+                theirs = entry.collection.codec.decode(value).vector
+            except (Undecodable, UnknownSchema, BadEncoding) as error:
+                log.warning("a state record that nobody can read", document=key.decode(), error=str(error))
+        before = not ours and bool(theirs) and epoch_of(theirs) < entry.purged
+        return (before or not dominates(theirs, ours)) and self._at.publish_again(key)
+
+    def heard_row(self, key: bytes, value: bytes | None) -> bool:
+        """`value` is the last record of a replica in the receipts topic: unless it knows what our row knows, ours is published
+        again. Was that so? What stands under a device's name is nobody's row.
+        """
+        replica = key.decode(errors="replace")
+        row = self._at.book.get(replica)
+        if row is None or value == self._at.rules.records.encode_chain_row(row):
+            return False
+        try:
+            found = None if value is None else self._at.rules.records.decode_chain_row(value)
+        except (Undecodable, UnknownSchema, RegistryUnreachable, ValueError) as error:
+            log.warning("a chain row is not readable", replica=replica, error=str(error))
+            found = None
+        if found is not None and found.replica == replica and chain.later(row, found) is found:
+            return False
+        self._at.publish_row_again(replica)
+        return True
+
+    def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
+        """`value` is the last record of a conflict: unless it says what our state says, ours is published. Was that so?"""
+        word = None if value is None else owners_word(self._at.rules, key, value, self._state_of)
+        if word is not None:
+            self._at.work.carried.append(
+                OutRecord(topics.conflicts_topic(self._at.rules.name), self._at.number, key, word)
+            )
+        return word is not None
+
+    def _state_of(self, document: DocumentId, collection: Collection) -> DocumentState | None:
+        entry = self._at.entry_of(document)
+        return None if entry is None else entry.state

@@ -1,0 +1,52 @@
+"""The merger of a partition that was just recovered, with all that an earlier life has left to do."""
+
+from __future__ import annotations
+
+import structlog
+
+from driftlog_schemas.errors import Undecodable
+from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.rules import Devices, SpaceRules
+from driftlog_streams.core.scope_digests import ScopeDigests
+from driftlog_streams.core.state_cache import CacheRoom, StateCache
+from driftlog_streams.core.trial import Watch
+from driftlog_streams.faust_driver.partition_store import PartitionStore
+
+log = structlog.get_logger()
+
+
+def taken_over(
+    rules: SpaceRules,
+    partition: int,
+    store: PartitionStore,
+    room: CacheRoom,
+    found: Recovered,
+    devices: Devices,
+    watch: Watch,
+) -> PartitionMerger:
+    """Ready for the partition's next record: who waits is back, and what is behind ours in the topics goes out again."""
+    cache = StateCache(store.get, room, store.purged)
+    merger = PartitionMerger(
+        rules,
+        partition,
+        cache,
+        ChainBook(store.row, rules.records),
+        watch=watch,
+        digests=ScopeDigests(store.digest, store.keys),
+    )
+    merger.committed = found.committed
+    for parked in found.parked:
+        try:
+            merger.restore(parked, devices)
+        except Undecodable as error:
+            log.warning("a parked command is not readable", offset=parked.offset, error=str(error))
+    merger.resume(found.committed)
+    for key in sorted(found.stale):
+        merger.publish_again(key)
+    for replica in sorted(found.stale_rows):
+        merger.publish_row_again(replica)
+    for key, (_, value) in sorted(found.stale_conflicts.items()):
+        merger.answers.heard_conflict(key, value)
+    return merger
