@@ -46,8 +46,8 @@ test: lint fetch ## lint, then every test
 quick: $(STAMP) ## only the tests that need no server and no patience (a minute)
 	$(BIN)/pytest $(SPREAD) --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
 
-deeper: $(STAMP) ## five minutes of what `make nightly` does: simulated worlds beyond those of `make test`
-	$(BIN)/pytest tests/simulation --full --minutes=5 $(ARGS)
+deeper: $(STAMP) ## five minutes of what `make nightly` does: more simulated worlds
+	$(BIN)/pytest tests/simulation/test_simulation.py tests/simulation/test_forgetting.py --full --minutes=5 $(ARGS)
 
 mistakes: $(STAMP) ## make known mistakes in the rims, one at a time: which test notices? (ten minutes)
 	@$(BIN)/python -m tests.mutation.rims $(ARGS)
