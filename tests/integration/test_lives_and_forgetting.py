@@ -39,14 +39,19 @@ RETENTION_MS = 4_000
 def run(on_broker: Callable[..., LoadRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadRun]:
     """A run whose partitions remember for seconds, with one worker that has the cloud's identity."""
     made = on_broker()
-    admin = TopicsAdmin(made.bootstrap)
-    wanted = topics.space_topics(made.space.name, made.space.partitions, RETENTION_MS)
-    admin.apply(topics.plan(wanted, admin.existing([topic.name for topic in wanted])))
+    remembers(made, RETENTION_MS)
     enrol(made.bootstrap, [cloud_line()], made.ids)
     cloud().save(tmp_path / "cloud.json")
     monkeypatch.setenv("DRIFTLOG_CLOUD_IDENTITY", str(tmp_path / "cloud.json"))
     with made.worker("only"):
         yield made
+
+
+def remembers(run: LoadRun, retention_ms: int) -> None:
+    """Its topics tell for so long what was deleted; the worker asks them each time."""
+    admin = TopicsAdmin(run.bootstrap)
+    wanted = topics.space_topics(run.space.name, run.space.partitions, retention_ms)
+    admin.apply(topics.plan(wanted, admin.existing([topic.name for topic in wanted])))
 
 
 def hit(edge: EdgeProcess, item: str, times: int, **options: str) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def counted(run: LoadRun) -> dict[str, object]:
 
 
 def purged_meanwhile(run: LoadRun) -> None:
-    """Somebody deletes LOST, and it is forgotten."""
+    """Somebody deletes LOST, and it is forgotten; nothing after it, for an agent may take longer to start than this retention."""
     fleet = [identity(f"{run.space.name}-past", number, seed=13) for number in range(2)]
     enrol(run.bootstrap, map(registered, fleet), run.ids)
     deleter, busy = (Sender(run, device, PLACE) for device in fleet)
@@ -78,6 +83,7 @@ def purged_meanwhile(run: LoadRun) -> None:
         return found is not None and found.value is None
 
     until(gone, "the tombstone is forgotten", 90)
+    remembers(run, topics.RETENTION_MS)
 
 
 @pytest.mark.parametrize("copies", [1, 2], ids=["one folder", "a copy beside it"])
