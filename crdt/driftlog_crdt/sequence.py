@@ -165,11 +165,11 @@ class Sequence(FieldType[SequenceState]):
     def renamed(self, kind: str, value: Plain, taking: Takeover) -> Plain:
         update, edit = _edit(value)
         client = client_of(taking.old)
-        if taking.first_clock is None and edit.length and edit.client == client:
-            taking.first_clock = edit.clock
-        if taking.first_clock is None:
+        if edit.length and edit.client == client:
+            taking.inserts(edit.clock, edit.length)
+        if taking.run is None:
             return value
-        return base64.b64encode(renamed(update, client, client_of(taking.new), taking.first_clock)).decode()
+        return base64.b64encode(renamed(update, client, client_of(taking.new), taking.run)).decode()
 
     def apply(self, state: SequenceState, op: Op) -> None:
         self._merge(state, op.value)

@@ -14,6 +14,17 @@ So the ops of a document are taken over in their order, and a `Takeover` remembe
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Run(NamedTuple):
+    """Elements in a row that the old life wrote into one body, and that come along."""
+
+    since: int
+    """The clock of the first of them under the old name."""
+    at: int
+    """The same under the new one."""
+    length: int = 0
 
 
 @dataclass(slots=True)
@@ -24,8 +35,8 @@ class Takeover:
     new: str
     seqs: dict[int, int] = field(default_factory=dict)
     """old seq -> new seq, of the whole document"""
-    first_clock: int | None = None
-    """Where what comes along begins among the elements that the old life wrote into this body; None until an edit shows it."""
+    run: Run | None = None
+    """The elements of this body that come along, and that an edit means which names the old life's; None until an edit shows it."""
     sums: list[int] = field(default_factory=lambda: [0, 0])
     """What comes along of a counter: up, down."""
     parts: dict[str, Takeover] = field(default_factory=dict)
@@ -35,3 +46,14 @@ class Takeover:
         if name not in self.parts:
             self.parts[name] = Takeover(self.old, self.new, self.seqs)
         return self.parts[name]
+
+    def inserts(self, clock: int, length: int) -> None:
+        """An edit of the old life inserts so many elements, the first at this clock.
+
+        One that does not follow what came along before was made where another copy of the folder had written under those clocks: it
+        means that copy's elements, which the old life's chain holds, and what comes along begins anew.
+        """
+        run = self.run
+        if run is None or clock != run.since + run.length:
+            run = Run(clock, 0 if run is None else run.at + run.length)
+        self.run = run._replace(length=run.length + length)

@@ -19,6 +19,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from driftlog_crdt.takeover import Run
+
 ROOT = "s"
 """The one root type in a sequence's Yjs document."""
 
@@ -75,8 +77,9 @@ def delete_of(ranges: Sequence[Range]) -> bytes:
     return b"".join(map(_varint, numbers))
 
 
-def renamed(update: bytes, old: int, new: int, since: int) -> bytes:
-    """The same edit under another client: what `old` wrote from clock `since` on is `new`'s from clock 0 on."""
+def renamed(update: bytes, old: int, new: int, run: Run) -> bytes:
+    """The same edit under another client: what `old` wrote from this run on is `new`'s."""
+    since, moved_by = run.since, run.at - run.since
     reader, out = _Reader(update), bytearray()
 
     def copy() -> int:
@@ -88,7 +91,7 @@ def renamed(update: bytes, old: int, new: int, since: int) -> bytes:
         client, clock = reader.number(), reader.number()
         moved = client == old and clock >= since
         _put(out, new if moved else client)
-        _put(out, clock - since if moved else clock)
+        _put(out, clock + moved_by if moved else clock)
 
     if copy():
         copy()
@@ -99,21 +102,21 @@ def renamed(update: bytes, old: int, new: int, since: int) -> bytes:
             if info & side:
                 name()
     else:
-        _put_ranges(out, _moved_ranges(reader, old, new, since))
+        _put_ranges(out, _moved_ranges(reader, old, new, run))
     return bytes(out) + update[reader.at :]
 
 
-def _moved_ranges(reader: _Reader, old: int, new: int, since: int) -> dict[int, list[tuple[int, int]]]:
+def _moved_ranges(reader: _Reader, old: int, new: int, run: Run) -> dict[int, list[tuple[int, int]]]:
     found: dict[int, list[tuple[int, int]]] = {}
     for _ in range(reader.number()):
         client = reader.number()
         for _ in range(reader.number()):
             start, length = reader.number(), reader.number()
-            kept = length if client != old else min(length, max(0, since - start))
+            kept = length if client != old else min(length, max(0, run.since - start))
             if kept:
                 found.setdefault(client, []).append((start, kept))
             if kept < length:
-                found.setdefault(new, []).append((start + kept - since, length - kept))
+                found.setdefault(new, []).append((start + kept - run.since + run.at, length - kept))
     return found
 
 

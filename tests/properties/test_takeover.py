@@ -13,9 +13,11 @@ from driftlog_crdt import (
     BadValue,
     DocumentState,
     DocumentType,
+    Field,
     Op,
     Outcome,
     Takeover,
+    Text,
 )
 from tests.properties.cases import DOCUMENTS, case_of, documents
 
@@ -61,3 +63,31 @@ def test_what_a_new_life_takes_over_gives_the_same_document(names: list[str], da
         document.deleted(promised),
     )
     assert document.decode(document.encode(renewed)).vector == renewed.vector
+
+
+@pytest.mark.parametrize("lengths", [(5, 9), (9, 5), (5, 5)], ids=str)
+def test_an_edit_made_beside_what_a_copy_wrote_under_the_old_name_stands_there(lengths: tuple[int, int]) -> None:
+    """Two copies of a folder write under one name until they hear of each other; what one reads of the other it goes on from."""
+    document = DocumentType("Patient", {"notes": Field(Text())})
+    ours, theirs = ("o" * lengths[0], "t" * lengths[1])
+    before = document.new()
+    document.apply(before, document.prepare(before, OLD, 0, "notes", "insert", [0, "before,"]))
+    read = document.copy(before)
+    document.apply(read, document.prepare(read, OLD, 0, "notes", "insert", [7, theirs]))
+    waiting = [document.prepare(before, OLD, 0, "notes", "insert", [7, ours])]
+    for text in ("after", "more"):
+        view = document.copy(read)
+        for op in waiting[1:]:
+            document.apply(view, op)
+        waiting.append(
+            document.prepare(view, OLD, 0, "notes", "insert", [len(str(document.field_value(view, "notes"))), text])
+        )
+
+    taking = Takeover(OLD, NEW)
+    for seq, op in enumerate(waiting, 1):
+        renamed = document.renamed(op, seq, taking)._replace(context={OLD: read.vector[OLD]})
+        document.check(renamed)
+        assert document.apply(read, renamed).outcome is Outcome.APPLIED
+    text = str(document.field_value(read, "notes"))
+    assert len(text) == len("before,") + len(ours) + len(theirs) + len("aftermore")
+    assert text.index(theirs + "aftermore" if lengths[0] != lengths[1] else theirs) > 0
