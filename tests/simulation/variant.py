@@ -126,7 +126,7 @@ PLANTED = (
     Variant(
         "a conflict of somebody else stands",
         planted=tuple(
-            (f"driftlog_streams.core.{module}.owners_word", lets_it_stand) for module in ("partition", "restoration")
+            (f"driftlog_streams.core.{module}.owners_word", lets_it_stand) for module in ("answers", "restoration")
         ),
         shows=8,
     ),
