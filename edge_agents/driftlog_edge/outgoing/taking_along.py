@@ -168,8 +168,9 @@ class TakingAlong:
                 last[key] = last.get(key) or self._states[key][0].vector.get(replica, 0)
                 last[key] += 1
                 rules = self._contract.collection(document.collection).document
+                known = op.seq - 1 - op.unsure if op.replica == self._old else 0
                 op = rules.renamed(op, last[key], taking.setdefault(key, Takeover(op.replica, replica)))
-                ops.append(DocumentOp(document, self._placed(op, key)))
+                ops.append(DocumentOp(document, self._placed(op, key, known)))
                 mark = Mark(lsn, Fate.UNKNOWN, replica, last[key])
                 self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
             first = command.root or self._old
@@ -183,9 +184,13 @@ class TakingAlong:
                 entry = replace(entry.with_status(Status.PENDING), dots=dots)
                 self.writes[Family.COMMANDS, command.id.encode()] = entry.encode()
 
-    def _placed(self, op: Op, key: bytes) -> Op:
-        """The op with the old life's dots that the chain has named among what its writer had seen, less who was forgotten since."""
-        context, settled, vector = op.context, self._first[key] - 1, self._states[key][0].vector
+    def _placed(self, op: Op, key: bytes, known: int) -> Op:
+        """The op with the old life's dots that the chain has named among what its writer had seen, less who was forgotten since.
+
+        `known`: up to which of them it had what became of them. That is more than ours where another copy wrote under the same name.
+        """
+        context, vector = op.context, self._states[key][0].vector
+        settled = max(self._first[key] - 1, min(known, vector.get(self._old, 0)))
         past = vector.get(PAST, 0)
         if context is not None and settled:
             context = {**context, self._old: settled}

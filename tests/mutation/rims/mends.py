@@ -134,6 +134,13 @@ MENDS: tuple[Mistake, ...] = (
         RENEWAL,
     ),
     Mistake(
+        "renewal: what was read of a copy under the same name is not among what its reader had seen",
+        f"{EDGE}/outgoing/taking_along.py",
+        "max(self._first[key] - 1, min(known, vector.get(self._old, 0)))",
+        "self._first[key] - 1",
+        RENEWAL,
+    ),
+    Mistake(
         "handover: what another copy was told had been put off passes for accepted",
         f"{EDGE}/outgoing/lineage.py",
         "told=refused is not None or batch.number >= row.floor",

@@ -421,6 +421,30 @@ def test_a_life_that_others_use_before_it_has_begun_is_not_taken(folders: Folder
     assert one.lives.replica != other.lives.replica
 
 
+def test_what_was_read_of_a_copy_under_the_same_name_is_among_what_its_reader_had_seen(
+    folders: Folders, cloud: Cloud
+) -> None:
+    """A tag that the copy added is seen here, and taken away before the new life begins: it does not come back."""
+    first = folders.open("a")
+    receive(first, "base", 1)
+    settle(first, cloud)
+    folders.copy("a", "b")
+    one, copy = folders.open("a"), folders.open("b")
+    for tag in ("early", "late"):
+        copy.journal.stage(copy.executor.write(TEA, [("tags", "add", [tag])], tag).writes or {}, sync=True)
+    copy.commit()
+    ship(copy, cloud)
+    receive(one, "mine", 10)
+    pull(one, cloud, STATE)
+    one.journal.stage(one.executor.write(TEA, [("tags", "remove", ["late"])], "removed").writes or {}, sync=True)
+    one.commit()
+
+    settle(one, cloud)
+    assert len(one.lives.all()) == 2
+    assert merged(cloud) == one.on_hand("tea") == 11
+    assert one.value("Stock", "s1", "tea")["tags"] == ["early"]
+
+
 def test_the_root_of_a_command_stays_over_several_lives_and_when_it_runs_again(folders: Folders, cloud: Cloud) -> None:
     replica = folders.open("a")
     receive(replica, "c", 1)
