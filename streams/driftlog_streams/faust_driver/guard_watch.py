@@ -80,6 +80,7 @@ class _Timer(AbstractContextManager[None]):
         self._limit = limit
         self._give_up = give_up
         self._interrupted = 0
+        self._dealing = False
 
     def __enter__(self) -> None:
         self._before = signal.signal(signal.SIGALRM, self._interrupt)
@@ -93,15 +94,24 @@ class _Timer(AbstractContextManager[None]):
             raise GuardOverrun(f"guard {self._guard} did not end within {self._limit:.0f} s") from error
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        while frame is not None:  # below the watch itself may stand what it calls, and this very function
+        if (
+            self._dealing
+        ):  # with the one before, which takes longer than the pause between two where the machine is slow
+            return
+        self._dealing = True
+        try:
+            self._deal(frame)
+        finally:
+            self._dealing = False
+
+    def _deal(self, frame: FrameType | None) -> None:
+        while frame is not None:  # below the watch itself may stand what it calls
             if frame.f_code in _ITS_OWN:
                 return
             frame = frame.f_back
         self._interrupted += 1
         if self._interrupted > INTERRUPTS:
-            signal.setitimer(
-                signal.ITIMER_REAL, 0
-            )  # ending takes longer than the next interrupt, where the machine is slow
+            signal.setitimer(signal.ITIMER_REAL, 0)  # what comes now ends the process, and is not to be interrupted
             self._give_up()
         raise _TimeIsUp
 
