@@ -6,7 +6,7 @@ Rows are published with each flight, so a command takes some twenty bytes here, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from driftlog_schemas import bounds
@@ -28,13 +28,11 @@ def pack_taken(taken: Mapping[bytes, Taken]) -> dict[str, Any]:
     """The columns of `ChainRow.taken`."""
     ids = sorted(taken)
     found = [taken[name] for name in ids]
-    codes = _table(one.code for one in found)
     return {
         "ids": b"".join(ids),
         "offsets": pack([one.offset for one in found]),
         "verdicts": pack([_VERDICTS.index(one.verdict) for one in found]),
-        "codes": codes,
-        "code": _indices(codes, [one.code for one in found]),
+        **_pack_codes([one.code for one in found]),
     }
 
 
@@ -43,7 +41,7 @@ def unpack_taken(columns: Mapping[str, Any]) -> dict[bytes, Taken]:
     names = _names(columns["ids"], "taken")
     offsets = unpack(columns["offsets"], len(names), "taken offsets", 0)
     verdicts = unpack(columns["verdicts"], len(names), "taken verdicts", 0, len(_VERDICTS) - 1)
-    codes = _codes(columns, len(names), "taken")
+    codes = _unpack_codes(columns, len(names), "taken")
     return {
         name: Taken(offset, _VERDICTS[verdict], code)
         for name, offset, verdict, code in zip(names, offsets, verdicts, codes, strict=True)
@@ -54,12 +52,10 @@ def pack_refused(refused: Mapping[bytes, Refused]) -> dict[str, Any]:
     """The columns of `ChainRow.refused`."""
     ids = sorted(refused)
     found = [refused[name] for name in ids]
-    codes = _table(one.code for one in found)
     return {
         "ids": b"".join(ids),
         "numbers": pack([one.number for one in found]),
-        "codes": codes,
-        "code": _indices(codes, [one.code for one in found]),
+        **_pack_codes([one.code for one in found]),
     }
 
 
@@ -67,7 +63,7 @@ def unpack_refused(columns: Mapping[str, Any]) -> dict[bytes, Refused]:
     """Inverse of `pack_refused`. Raises `Undecodable`."""
     names = _names(columns["ids"], "refused")
     numbers = unpack(columns["numbers"], len(names), "refused numbers", 0)
-    codes = _codes(columns, len(names), "refused")
+    codes = _unpack_codes(columns, len(names), "refused")
     return {name: Refused(number, code) for name, number, code in zip(names, numbers, codes, strict=True)}
 
 
@@ -77,17 +73,15 @@ def _names(ids: bytes, what: str) -> list[bytes]:
     return [ids[at : at + SHORT_DIGEST_BYTES] for at in range(0, len(ids), SHORT_DIGEST_BYTES)]
 
 
-def _table(codes: Iterable[str]) -> list[str]:
-    """Each of them once; the codes of outcomes are cut as rows cut them."""
-    return sorted({bounds.cut(code, bounds.MAX_CODE) for code in codes})
-
-
-def _indices(table: Sequence[str], codes: Sequence[str]) -> bytes:
+def _pack_codes(codes: Sequence[str]) -> dict[str, Any]:
+    """Each code once, cut as rows cut those of outcomes, and which of them each command has."""
+    cut = [bounds.cut(code, bounds.MAX_CODE) for code in codes]
+    table = sorted(set(cut))
     at = {code: index for index, code in enumerate(table)}
-    return pack([at[bounds.cut(code, bounds.MAX_CODE)] for code in codes])
+    return {"codes": table, "code": pack([at[code] for code in cut])}
 
 
-def _codes(columns: Mapping[str, Any], count: int, what: str) -> list[str]:
+def _unpack_codes(columns: Mapping[str, Any], count: int, what: str) -> list[str]:
     """The code of each of so many commands; none of any where the row is of the release before codes were kept."""
     table: list[str] = columns["codes"]
     if not table and not columns["code"]:

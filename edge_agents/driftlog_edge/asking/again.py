@@ -24,13 +24,13 @@ from driftlog_edge.errors import NotFound
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Entry, Status, entry_of, logged
+from driftlog_edge.store.command_log import Entry, Status, changed_keys, entry_of, logged
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import TAKEN_FULL
 from driftlog_edge.store.pending import Fate, marks_of
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import InvalidInput, Refused
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ class Again:
                 if not taken:
                     continue
                 command = logged(self._journal, mark.lsn).command
-                documents = {document_key(document) for document, _ in command.ops}
+                documents = changed_keys(command)
                 writes.update(taken)
                 writes[Family.META, keys.again_key(mark.lsn)] = command.id.encode()
                 for key in documents:

@@ -14,11 +14,10 @@ from itertools import islice
 from driftlog_crdt import Vector
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import logged
+from driftlog_edge.store.command_log import changed_keys, logged
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import Fate, marks_of
-from driftlog_schemas.identity import document_key
 
 AT_ONCE = 100
 """Entries that are looked at without letting others run."""
@@ -62,7 +61,7 @@ class Coverage:
 
     def elsewhere(self, key: bytes, lsn: int, writes: Mapping[Place, bytes | None]) -> bool:
         """Is a command pending on another document than this one?"""
-        others = {document_key(document) for document, _ in logged(self._journal, lsn).command.ops} - {key}
+        others = changed_keys(logged(self._journal, lsn).command) - {key}
         places = [(Family.PENDING, keys.pending_key(other, lsn)) for other in others]
         return any(place not in writes and self._journal.get(*place) is not None for place in places)
 

@@ -23,7 +23,7 @@ from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
-from driftlog_edge.store.command_log import FINAL, Status, entry_of, logged
+from driftlog_edge.store.command_log import FINAL, Status, changed_keys, entry_of, logged
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.decisions import Decision, decision
 from driftlog_edge.store.generations import begun
@@ -35,7 +35,6 @@ from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import FIRST, Successions
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
-from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import ChainEntry, ChainRow, Command, CommandOutcome, Verdict
 
 AT_ONCE = 100
@@ -145,7 +144,7 @@ class Verdicts:
     def _given_back(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
         """Nothing of it was seen, and the life whose dots it has sends nothing any more: a person decides."""
         self._say(command, lsn, Status.REVIEW, outcome, found)
-        documents = {document_key(document) for document, _ in command.ops}
+        documents = changed_keys(command)
         found.documents |= documents
         found.refused |= documents
         self._drop(documents, lsn, found)
@@ -238,7 +237,7 @@ class Verdicts:
             found.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
         else:
             self._say(command, lsn, status_of(outcome), outcome, found)
-        documents = {document_key(document) for document, _ in command.ops}
+        documents = changed_keys(command)
         found.documents |= documents
         if refused:
             found.refused |= documents

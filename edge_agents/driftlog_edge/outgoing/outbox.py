@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from driftlog_edge.errors import OutboxFull
-from driftlog_edge.outgoing.queue import AT_ONCE, Queue, documents_of
+from driftlog_edge.outgoing.queue import AT_ONCE, Queue
 from driftlog_edge.ports import Place, Sealed
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Logged, logged
+from driftlog_edge.store.command_log import Logged, changed_keys, logged
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.sealed import Open, SealedBatches
@@ -144,7 +144,7 @@ class Outbox:
             lsn = keys.parse_lsn(key)
             found = logged(self._journal, lsn)
             held = keys.urgency_of(key) == keys.HELD
-            if not (held and self.queue.held.rounds[place].passes(documents_of(found.command))):
+            if not (held and self.queue.held.rounds[place].passes(changed_keys(found.command))):
                 if not filling.takes(found):
                     break
                 filling.put(key, found)

@@ -16,10 +16,9 @@ from itertools import islice
 from driftlog_edge.outgoing.held import Held
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import decode_logged, logged
+from driftlog_edge.store.command_log import changed_keys, decode_logged, logged
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.pending import marks_of
-from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Command
 
 AT_ONCE = 250
@@ -73,7 +72,7 @@ class Queue:
         if urgency == keys.HELD:
             raw = given_up.get((Family.OPLOG, keys.lsn_key(lsn)))
             found = logged(self._journal, lsn) if raw is None else decode_logged(raw)
-            self.held.count((space, partition), lsn, documents_of(found.command), sign)
+            self.held.count((space, partition), lsn, changed_keys(found.command), sign)
         else:
             self._waiting[urgency] += sign
 
@@ -124,7 +123,7 @@ class Queue:
             command, size, _, _ = logged(self._journal, lsn)
             writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = keys.pack_number(size)
             self.bytes += size
-            own = documents_of(command)
+            own = changed_keys(command)
             self.held.count((space, partition), lsn, own)
             documents |= own
         self.held.blocked((space, partition), documents)
@@ -154,7 +153,7 @@ class Queue:
                     writes[place] = None
                     writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, mark.lsn)] = value
                     self._waiting[other] -= 1
-                    own = documents_of(logged(self._journal, mark.lsn).command)
+                    own = changed_keys(logged(self._journal, mark.lsn).command)
                     if urgency == keys.HELD:
                         self.held.count((space, partition), mark.lsn, own)
                     else:
@@ -226,7 +225,7 @@ class Queue:
         self.bytes -= size
         for key, command in commands.items():
             if keys.urgency_of(key) == keys.HELD:
-                self.held.count((space, partition), keys.parse_lsn(key), documents_of(command), -1)
+                self.held.count((space, partition), keys.parse_lsn(key), changed_keys(command), -1)
             else:
                 self._waiting[keys.urgency_of(key)] -= 1
         if not len(self):
@@ -242,7 +241,9 @@ class Queue:
                 found = self._of_space(space, urgency, after, stuck)
                 if found is not None:
                     return found
-        return next((place for place in sorted(self.held.rounds.keys() - set(stuck)) if self._of_round(*place)), None)
+        return next(
+            (place for place in sorted(self.held.rounds.keys() - set(stuck)) if self._of_round(*place, most=1)), None
+        )
 
     def of_partition(self, space: str, partition: int) -> Iterator[bytes]:
         """What may go into the next batch, in order. What was held goes first: it has waited longest."""
@@ -273,18 +274,13 @@ class Queue:
             if (space, after) not in stuck:
                 return space, after
 
-    def _of_round(self, space: str, partition: int) -> list[bytes]:
-        """What a round under way tries next, in order; with nothing left it is over."""
+    def _of_round(self, space: str, partition: int, most: int = AT_ONCE) -> list[bytes]:
+        """What a round under way tries next, in order, `most` of it; with nothing left it is over."""
         now = self.held.rounds[space, partition]
         prefix = keys.outbox_prefix(space, keys.HELD, partition)
         after = keys.outbox_key(space, keys.HELD, partition, now.tried) if now.tried else b""
-        entries = islice(self._journal.scan(Family.OUTBOX, prefix, after), AT_ONCE)
+        entries = islice(self._journal.scan(Family.OUTBOX, prefix, after), most)
         found = [key for key, _ in entries if keys.parse_lsn(key) <= now.end]
         if not found:
             self.held.over((space, partition))
         return found
-
-
-def documents_of(command: Command) -> set[bytes]:
-    """The keys of the documents that a command changes."""
-    return {document_key(document) for document, _ in command.ops}

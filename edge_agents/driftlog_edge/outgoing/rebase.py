@@ -28,7 +28,7 @@ from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.taking_along import MAYBE_COUNTED, Rebased, TakingAlong
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import entry_of, logged, logged_size
+from driftlog_edge.store.command_log import changed_keys, entry_of, logged, logged_size
 from driftlog_edge.store.handover import Handover, Rest, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, left_in
@@ -36,7 +36,6 @@ from driftlog_edge.store.lives import ENDED, MADE_ANEW, OTHER_DEVICE, RETIRED, C
 from driftlog_edge.store.succession import Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
-from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import CommandOutcome, Verdict
 
 AT_ONCE = 100
@@ -106,9 +105,8 @@ class Rebase:
         work = self._work(space, partition, handover)
         batches = list(self._outbox.sealed.of(space, partition))
         parked = [Left(chain.replica, batch.number, lsn) for batch in batches for lsn in batch.lsns]
-        if (
-            chain.fork == MADE_ANEW
-        ):  # nobody can tell whether the cloud still has what was parked there, and by earlier lives
+        if chain.fork == MADE_ANEW:
+            # Nobody can tell whether the cloud still has what was parked there, and by earlier lives.
             yield from work.give_up([*parked, *left_in(self._journal, space, partition)])
         else:
             yield from work.leave(parked)
@@ -144,7 +142,7 @@ class Rebase:
             if lsn <= handover.last:
                 command = logged(self._journal, lsn).command
                 if command.ops[0].op.replica != self._lives.chain(space, partition).replica:
-                    rest.add(lsn, key, {document_key(document) for document, _ in command.ops})
+                    rest.add(lsn, key, changed_keys(command))
         self._handovers.rest[space, partition] = rest
 
     def step(self, space: str, partition: int) -> Generator[None, None, Rebased | None]:
@@ -161,9 +159,8 @@ class Rebase:
         work = self._work(space, partition, handover)
         yield from work.sort_out(found)
         yield from work.rewrite(replica)
-        if (
-            self._handovers.rest.get(place) is not rest or not work.waits
-        ):  # a write failed, or a refusal took some of it back
+        if self._handovers.rest.get(place) is not rest or not work.waits:
+            # A write failed, or a refusal took some of it back.
             return Rebased(self._lives.newest)
         rest.drop(found)
         life, writes = self._lives.took(replica, handover.why, len(work.taken), work.review)

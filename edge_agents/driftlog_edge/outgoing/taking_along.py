@@ -15,7 +15,7 @@ from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, T
 from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Logged, Status, encode_logged, entry_of, logged
+from driftlog_edge.store.command_log import Logged, Status, changed_keys, encode_logged, entry_of, logged
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.decisions import decision
 from driftlog_edge.store.handover import Handover, Handovers, Sent
@@ -109,7 +109,7 @@ class TakingAlong:
                 self._sort_out(lsn, _as_first_written(found), found.release)
 
     def _sort_out(self, lsn: int, command: Command, release: str) -> None:
-        documents = {document_key(document) for document, _ in command.ops}
+        documents = changed_keys(command)
         self.documents |= documents
         found = self._handovers.of(self._space, self._partition, command.id)
         lost: tuple[str, str] | None = None
@@ -137,7 +137,7 @@ class TakingAlong:
             if number % SLICE == 0:
                 yield
             self.writes.update(leaving(self._space, self._partition, [left]))
-            documents = {document_key(document) for document, _ in logged(self._journal, left.lsn).command.ops}
+            documents = changed_keys(logged(self._journal, left.lsn).command)
             self._take(left.lsn, documents, Fate.TAKEN, -1)
 
     def give_up(self, parked: Iterable[Left]) -> Iterator[None]:
@@ -147,7 +147,7 @@ class TakingAlong:
                 yield
             self.writes.update(ended(self._space, self._partition, left))
             command = logged(self._journal, left.lsn).command
-            documents = {document_key(document) for document, _ in command.ops}
+            documents = changed_keys(command)
             self.documents |= documents
             if left.lsn in self._views.backlog:
                 self._forget(left.lsn, documents)

@@ -17,6 +17,7 @@ from driftlog_crdt import Plain
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
 from driftlog_schemas.batch_codec import decode_command, encode_command
+from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Command, Verdict
 
 _READ = struct.Struct(">q")
@@ -135,3 +136,8 @@ def logged(source: Source, lsn: int) -> Logged:
     raw = source.get(Family.OPLOG, keys.lsn_key(lsn))
     assert raw is not None, f"command {lsn} is referred to but is not in the op log"
     return decode_logged(raw)
+
+
+def changed_keys(command: Command) -> set[bytes]:
+    """The keys of the documents that a command changes."""
+    return {document_key(document) for document, _ in command.ops}

@@ -94,9 +94,8 @@ class _Timer(AbstractContextManager[None]):
             raise GuardOverrun(f"guard {self._guard} did not end within {self._limit:.0f} s") from error
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if (
-            self._dealing
-        ):  # with the one before, which takes longer than the pause between two where the machine is slow
+        if self._dealing:
+            # With the one before, which takes longer than the pause between two where the machine is slow.
             return
         self._dealing = True
         try:
