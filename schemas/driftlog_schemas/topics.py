@@ -19,10 +19,12 @@ SHARED_PARTITIONS = 1
 DAY_MS = 24 * 60 * 60 * 1000
 OPS_RETENTION_MS = 5 * 365 * DAY_MS
 QUARANTINE_RETENTION_MS = 365 * DAY_MS
-TORN_GROUP_MS = 10 * 60 * 1000
-"""How long compaction leaves recent states alone, so that a torn group can be told from a whole one."""
+RECENT_MS = 10 * 60 * 1000
+"""How long compaction leaves recent states and rows alone: so that a torn group can be told from a whole one, and so that whoever owns a
+partition next finds the newest row of a chain although a worker that was cut off has written an older one over it. What no state tells, such
+as that a change had no effect, would be gone with that row."""
 
-
+LAG = "min.compaction.lag.ms"
 RETENTION = "delete.retention.ms"
 """Of a state topic: for how long whoever is away finds the tombstones of what went, and so for how long a partition remembers."""
 RETENTION_MS = 30 * DAY_MS
@@ -127,9 +129,9 @@ def space_topics(space: str, partitions: int, retention_ms: int = RETENTION_MS) 
         Topic(
             state_topic(space),
             partitions,
-            {**compact, "min.compaction.lag.ms": str(TORN_GROUP_MS), RETENTION: str(retention_ms), **size},
+            {**compact, LAG: str(RECENT_MS), RETENTION: str(retention_ms), **size},
         ),
-        Topic(receipts_topic(space), partitions, {**compact, **size}),
+        Topic(receipts_topic(space), partitions, {**compact, LAG: str(RECENT_MS), **size}),
         Topic(conflicts_topic(space), partitions, compact),
         Topic(parked_topic(space), partitions, {**compact, **size}),
         Topic(
@@ -145,7 +147,7 @@ def devices_topic() -> Topic:
     settings = {
         "cleanup.policy": "compact",
         TIMES: APPEND_TIME,
-        "min.compaction.lag.ms": str(WRITTEN_OVER_MS),
+        LAG: str(WRITTEN_OVER_MS),
     }
     return Topic(DEVICES, SHARED_PARTITIONS, settings)
 

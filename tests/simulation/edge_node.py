@@ -69,9 +69,9 @@ class EdgeNode:
         self._user.told(intent)
 
     def refused(self, intent: Intent, code: str) -> None:
-        """The agent said no."""
-        self.world.history.refusals.append((self.world.scheduler.now, self.name, intent.command_id, code))
-        self._user.told(intent)
+        """The agent said no: for good, unless the user had asked a second time before it said so."""
+        if self._user.told(intent):
+            self.world.history.refusals.append((self.world.scheduler.now, self.name, intent.command_id, code))
 
     def showed(self, vectors: Mapping[DocumentId, Mapping[str, int]], *, catching_up: bool) -> None:
         """Readers see something new."""
@@ -88,6 +88,7 @@ class EdgeNode:
         scheduler.note(f"{self.name}: {why}")
         self.process = None
         process.bury()
+        self._user.cut_off()
         if power_cut:
             self.boots += 1
             self.world.history.situation("a power cut")

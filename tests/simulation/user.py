@@ -5,6 +5,7 @@ For a while somebody works at one place (a field, a key of a map), so that write
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import all_types
@@ -26,13 +27,21 @@ class User:
         self._asked = 0
         self._place = world.favourites[0]
         self._unanswered: list[Intent] = []
+        self._under_way: Counter[str] = Counter()
+        """command id -> how many of its requests this life of the agent has not answered"""
         self._gone = False
         world.scheduler.after(world.scheduler.between(1, 5_000), f"{node.name} user", self._use)
 
-    def told(self, intent: Intent) -> None:
-        """The agent has answered."""
+    def told(self, intent: Intent) -> bool:
+        """The agent has answered. Was that the last word, or is the same request under way once more?"""
+        self._under_way[intent.command_id] -= 1
         if intent in self._unanswered:
             self._unanswered.remove(intent)
+        return self._under_way[intent.command_id] <= 0
+
+    def cut_off(self) -> None:
+        """Nobody answers what is under way."""
+        self._under_way.clear()
 
     def forget(self) -> None:
         """Not to ask again what a disk has never heard of."""
@@ -52,6 +61,7 @@ class User:
             if self._node.process is None:
                 continue
             self._unanswered.append(intent)
+            self._under_way[intent.command_id] += 1
             process = self._node.process
             process.life.after(0, f"{intent.name} {intent.command_id}", lambda p=process, i=intent: p.ask(i))
 

@@ -28,7 +28,7 @@ from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.faust_driver.guard_watch import GuardWatch
-from driftlog_streams.faust_driver.overrides import FaustApp
+from driftlog_streams.faust_driver.overrides import FaustApp, PromptWorker
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pulse import Pulse
@@ -97,7 +97,9 @@ class WorkerHost:
         log.info("devices known", count=len(self._devices))
         (self._folder / "worker.pid").write_text(str(os.getpid()))
         self._pulse = Pulse(self._settings.session_timeout - 2 * HEARTBEAT_SECONDS)
-        worker = self.app.Worker(
+        worker: Any = PromptWorker(
+            self.app,
+            lambda: self.health.owned is None,
             loglevel=logging.WARNING,
             quiet=True,
             stdout=sys.stderr,

@@ -10,6 +10,7 @@ Pinned to faust-streaming 0.15.3. What stock Faust loses, and what is done inste
   that persists is a loss, and the process ends (op topics are neither compacted nor transactional: holes are not normal there).
 - `wait_empty` waits for ever when acknowledgements have stopped: it is bounded here.
 - its clients connect to a broker that is away without any pause: they are given one (`reconnecting`).
+- told to stop in the middle of its start it first waits for the group, longer than its supervisor waits for it: `PromptWorker` does not.
 - it spends two asyncio tasks on each record: `FastConsumer` calls the conductor directly when that cannot suspend.
 
 `PRIVATE` is checked by a test against the installed Faust, so that an upgrade fails there and not in production.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import faust
@@ -31,7 +32,7 @@ from mode.utils.futures import notify
 
 from driftlog_streams.errors import OrderBroken
 from driftlog_streams.faust_driver.reconnecting import pausing
-from driftlog_streams.faust_driver.sudden_end import die
+from driftlog_streams.faust_driver.sudden_end import die, leave
 
 DRAIN_SECONDS = 15.0
 """How long a revoked partition's work may take to be delivered; less than the group's rebalance timeout."""
@@ -54,6 +55,7 @@ PRIVATE: Mapping[str, tuple[str, ...]] = {
     "faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._create_worker_consumer": ("self", "transport"),
     "aiokafka.client.AIOKafkaClient._get_conn": ("self", "node_id", "group=<ConnectionGroup.DEFAULT: 0>", "no_hint=False"),
     "faust.app.base.App._new_transport": ("self",),
+    "mode.worker.Worker._schedule_shutdown": ("self", "signal"),
     "faust.tables.base.Collection._changelog_topic_name": ("self",),
     "faust.tables.base.Collection.persisted_offset": ("self", "tp"),
     "faust.tables.base.Collection.apply_changelog_batch": ("self", "batch"),
@@ -291,6 +293,19 @@ class FaustApp(faust.App):
         transport: Any = super()._new_transport()
         transport.Consumer = FastConsumer
         return transport
+
+
+class PromptWorker(faust.Worker):
+    """Faust's program around an app. A signal that comes while `idle` ends the process at once: nothing it holds needs saving."""
+
+    def __init__(self, app: FaustApp, idle: Callable[[], bool], **options: Any) -> None:
+        super().__init__(app, **options)
+        self._idle = idle
+
+    def _schedule_shutdown(self, signal: Any) -> None:
+        if self._idle():
+            leave()
+        super()._schedule_shutdown(signal)
 
 
 class StateTable(Table[bytes, bytes]):

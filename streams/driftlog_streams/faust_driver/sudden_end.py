@@ -21,6 +21,16 @@ def die(error: BaseException, code: int = FATAL_EXIT) -> NoReturn:
     """Say why and end the process, now."""
     remedy = getattr(error, "remedy", "")
     log.critical("worker ends", reason=f"{type(error).__name__}: {error}", remedy=remedy, exit_code=code)
+    _exit(code)
+
+
+def leave() -> NoReturn:
+    """End the process, now, as it was asked to."""
+    log.info("worker stops", reason="it was told to, and owns no partition")
+    _exit(0)
+
+
+def _exit(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
