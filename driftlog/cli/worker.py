@@ -15,12 +15,13 @@ from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, 
 from driftlog_schemas.errors import BadSetting, IdentityProblem
 from driftlog_schemas.loading import load_contract
 from driftlog_streams.errors import SetupProblem
+from driftlog_streams.process.cores import processes, usable_cores
 from driftlog_streams.process.slot_hold import SlotHold
 from driftlog_streams.process.supervisor import Supervisor, plans
 from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, run_worker
 from driftlog_streams.process.worker_id import worker_id
 from driftlog_streams.registry.cloud_identity import load_cloud_identity
-from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.settings import WorkerSettings, worker_count
 from driftlog_streams.telling.logs import configure_logs
 
 app = typer.Typer(rich_markup_mode=None)
@@ -33,6 +34,14 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+def _worker_count(text: str) -> str:
+    try:
+        worker_count(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return text
 
 
 @app.command()
@@ -50,7 +59,13 @@ def worker(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(envvar="DRIFTLOG_WORKERS", min=1, help="Processes per space; 1 by default.")
+        str | None,
+        typer.Option(
+            envvar="DRIFTLOG_WORKERS",
+            parser=_worker_count,
+            metavar="N|auto",
+            help="Processes per space, 1 by default; auto: what cores this host has, shared by the spaces, and never more than partitions.",
+        ),
     ] = None,
     slot: Annotated[
         str | None,
@@ -98,7 +113,7 @@ def worker(
 ) -> None:
     """Merge what devices send, until SIGTERM.
 
-    Example: driftlog worker --app shop:app --bootstrap 127.0.0.1:9092 --workers 2
+    Example: driftlog worker --app shop:app --bootstrap 127.0.0.1:9092 --workers auto
     """
     needs("streams", "`driftlog worker`")
     try:
@@ -123,9 +138,10 @@ def worker(
     _require_cloud_identity(settings)
     contract = load_contract(app)
     chosen = chosen_spaces(contract, settings.spaces)
-    if not supervise and (len(chosen) > 1 or settings.workers > 1):
+    counts = processes(settings.workers, {one.name: one.partitions for one in chosen}, usable_cores())
+    if not supervise and (len(chosen) > 1 or settings.workers != 1):
         fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
-    _require_ports(settings, len(chosen))
+    _require_ports(settings, sum(counts.values()))
     check_topics(contract, chosen, settings.kafka, settings.wait)
     settings = settings.model_copy(update={"slot": settings.slot or worker_id(settings.data_dir)})
     with SlotHold(settings.data_dir, settings.slot):
@@ -134,7 +150,7 @@ def worker(
             run_worker(settings, chosen[0].name, settings.slot)
             return
         configure_logs(settings.log_level, slot=settings.slot)
-        sys.exit(Supervisor(plans(settings, [s.name for s in chosen])).run())
+        sys.exit(Supervisor(plans(settings, counts)).run())
 
 
 def _require_cloud_identity(settings: WorkerSettings) -> None:
@@ -147,12 +163,12 @@ def _require_cloud_identity(settings: WorkerSettings) -> None:
         fail(f"--cloud-identity: {error}", error.remedy)
 
 
-def _require_ports(settings: WorkerSettings, spaces: int) -> None:
+def _require_ports(settings: WorkerSettings, processes: int) -> None:
     """Each process has a metrics port of its own; one that is taken is told before anything is started."""
     if settings.metrics_address is None:
         return
     host, first = settings.metrics_address
-    for port in range(first, first + settings.workers * spaces):
+    for port in range(first, first + processes):
         try:
             with socket.create_server((host, port)):
                 pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -11,10 +11,25 @@ from pydantic_settings import NoDecode
 from driftlog_schemas.settings import ConnectionSettings
 
 LOOPBACK = "127.0.0.1"
+AUTO: Literal["auto"] = "auto"
+"""As many processes as there are cores."""
+MAX_WORKERS = 256
+
+Workers: TypeAlias = int | Literal["auto"]
 
 
 def _seconds(given: object) -> object:
     return given.removesuffix("s") if isinstance(given, str) else given
+
+
+def worker_count(given: object) -> object:
+    """How many processes a space gets, from text. Raises ValueError."""
+    if given == AUTO:
+        return given
+    number = int(given) if isinstance(given, str) and given.isdecimal() else given
+    if type(number) is not int or not 1 <= number <= MAX_WORKERS:
+        raise ValueError(f"write a whole number from 1 to {MAX_WORKERS}, or {AUTO}")
+    return number
 
 
 def _address(given: object) -> object:
@@ -34,7 +49,8 @@ class WorkerSettings(ConnectionSettings):
     app: str
     """`module:attribute`"""
     data_dir: Path = Path("driftlog-worker")
-    workers: int = Field(default=1, ge=1, le=256)
+    workers: Annotated[Workers, BeforeValidator(worker_count)] = 1
+    """Processes for each space, or `auto` (see `cores`)."""
     slot: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,40}$")
     """Names this worker among all workers of the group; empty: the name kept in its data folder (see `worker_id`)."""
     spaces: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import StateCodec
+from driftlog_streams.settings import Workers
 from tests.load.app import COLLECTION, PARTITIONS, declare
 from tests.load.checker import Judgement, judge, latest_by_key
 from tests.load.edges import EdgeProcess
@@ -51,7 +52,7 @@ class LoadRun:
             per_second=records_per_second,
         )
 
-    def worker(self, slot: str, workers: int = 1, files: int | None = None) -> WorkerProcess:
+    def worker(self, slot: str, workers: Workers = 1, files: int | None = None) -> WorkerProcess:
         """A worker of this run, not yet started."""
         return WorkerProcess(self.place, slot, workers, files)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from driftlog_streams.settings import AUTO
 from tests.integration.conftest import LoadRun
 from tests.load.app import PARTITIONS
 from tests.load.waiting import until
@@ -45,5 +46,22 @@ def test_three_hosts_with_defaults_share_the_partitions(on_broker: Callable[...,
         assert sorted(owned) == list(range(PARTITIONS))
         assert all("driftlog_worker_batches_total" in asked(host, "metrics").text for host in hosts)
         assert [host.stop() for host in hosts] == [0, 0, 0]
+    found = run.judge()
+    assert found.good, found
+
+
+def test_one_command_merges_on_all_cores_and_comes_back_on_one(on_broker: Callable[..., LoadRun]) -> None:
+    run = on_broker(ops_per_batch=10)
+    worker = run.worker("whole", workers=AUTO)
+    with worker:
+        with run.feeder(10_000_000, records_per_second=50):
+            run.group.await_owners(worker.count, explain=worker.tail)
+            run.group.await_progress(200, explain=worker.tail)
+            run.workload.stop()
+        assert worker.stop() == 0
+    alone = run.worker("whole")
+    with alone:
+        run.group.await_owners(1, explain=alone.tail)
+        run.group.await_drained(explain=alone.tail)
     found = run.judge()
     assert found.good, found

@@ -16,6 +16,8 @@ from typing import Self
 
 from driftlog_infra.ports import free_port
 from driftlog_schemas.public_key import key_text
+from driftlog_streams.process.cores import processes, usable_cores
+from driftlog_streams.settings import Workers
 from tests.load import app as load_app
 from tests.load.fleet import operator
 from tests.load.waiting import until
@@ -41,11 +43,11 @@ class WorkerPlace:
 class WorkerProcess:
     """One supervisor of one slot. `files` is how many files each of its processes may have open."""
 
-    def __init__(self, place: WorkerPlace, slot: str, workers: int = 1, files: int | None = None) -> None:
+    def __init__(self, place: WorkerPlace, slot: str, workers: Workers = 1, files: int | None = None) -> None:
         self.slot = slot
         self._files = files
         self.log = place.folder / f"worker-{slot}.log"
-        self._workers = workers
+        self.count = processes(workers, {place.space: place.partitions}, usable_cores())[place.space]
         self._command = [
             *(
                 sys.executable,
@@ -108,8 +110,8 @@ class WorkerProcess:
     def await_children(self) -> None:
         """Wait until as many children run as there should be."""
         until(
-            lambda: len(self._alive()) == self._workers,
-            f"{self.slot} has {self._workers} children",
+            lambda: len(self._alive()) == self.count,
+            f"{self.slot} has {self.count} children",
             START_SECONDS,
             self.tail,
         )

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -48,12 +48,15 @@ class ChildPlan:
     settings: WorkerSettings
 
 
-def plans(settings: WorkerSettings, spaces: Sequence[str]) -> list[ChildPlan]:
-    """One child per space and worker, each with its own slot and metrics address."""
+def plans(settings: WorkerSettings, processes: Mapping[str, int]) -> list[ChildPlan]:
+    """`processes` children of each space, each with its own slot and metrics address.
+
+    The first has the slot's own name, so that it finds its stores again when there are more of them, or fewer.
+    """
     result: list[ChildPlan] = []
-    for number in range(settings.workers):
-        for space in spaces:
-            slot = settings.slot if settings.workers == 1 else f"{settings.slot}-{number}"
+    for number in range(max(processes.values(), default=0)):
+        for space in (space for space, count in processes.items() if number < count):
+            slot = f"{settings.slot}-{number}" if number else settings.slot
             address = settings.metrics_address and (
                 settings.metrics_address[0],
                 settings.metrics_address[1] + len(result),

@@ -134,6 +134,8 @@ def test_a_worker_without_the_identity_says_that_nothing_is_forgotten_and_one_wi
             until(lambda log=log: "devices known" in log.read_text(), "it has begun", 60)
         finally:
             worker.terminate()
-            assert worker.wait(60) == 0, "stopped in the middle of its start it ends by itself: its supervisor need not kill it"
+            assert worker.wait(60) == 0, (
+                "stopped in the middle of its start it ends by itself: its supervisor need not kill it"
+            )
         events = [json.loads(line)["event"] for line in log.read_text().splitlines() if line.startswith("{")]
         assert any("nothing is forgotten" in event for event in events) == (name == "without"), events

@@ -108,8 +108,8 @@ def test_what_is_no_address_is_told(given: str) -> None:
 
 
 def test_every_process_has_an_address_of_its_own() -> None:
-    settings = WorkerSettings.load(app="shop:app", workers=2, slot="a", metrics_address="9000")
-    assert [plan.settings.metrics_address for plan in plans(settings, ["one", "two"])] == [
+    settings = WorkerSettings.load(app="shop:app", slot="a", metrics_address="9000")
+    assert [plan.settings.metrics_address for plan in plans(settings, {"one": 2, "two": 2})] == [
         ("127.0.0.1", port) for port in (9000, 9001, 9002, 9003)
     ]
 

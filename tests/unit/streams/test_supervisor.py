@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 
 from driftlog_infra.ports import free_port
+from driftlog_schemas.errors import BadSetting
 from driftlog_streams.errors import SetupProblem
 from driftlog_streams.process import supervisor, surroundings
-from driftlog_streams.process.supervisor import MAX_FAILURES, ChildPlan, Supervisor
-from driftlog_streams.settings import WorkerSettings
+from driftlog_streams.process.cores import processes, usable_cores
+from driftlog_streams.process.supervisor import MAX_FAILURES, ChildPlan, Supervisor, plans
+from driftlog_streams.settings import AUTO, Workers, WorkerSettings
 
 
 class Ended:
@@ -70,3 +73,58 @@ def test_a_full_disk_is_told_before_a_worker_joins(tmp_path: Path, monkeypatch: 
     with pytest.raises(SetupProblem, match="MiB are free") as refused:
         surroundings.require_room(tmp_path)
     assert "make room" in refused.value.remedy
+
+
+# -- how many
+
+
+def test_each_process_has_a_slot_of_its_own_and_the_first_keeps_its_stores() -> None:
+    settings = WorkerSettings.load(app="shop:app", slot="a")
+    assert [(plan.space, plan.slot) for plan in plans(settings, {"one": 1, "two": 3})] == [
+        ("one", "a"),
+        ("two", "a"),
+        ("two", "a-1"),
+        ("two", "a-2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("workers", "partitions", "cores", "counts"),
+    [
+        (3, {"one": 1}, 1, [3]),  # who says a number gets it: what has no partition waits for one
+        (AUTO, {"one": 8}, 4, [4]),
+        (AUTO, {"one": 2}, 4, [2]),
+        (AUTO, {"one": 8, "two": 8}, 5, [3, 2]),
+        (AUTO, {"one": 8, "two": 8, "three": 8}, 2, [1, 1, 1]),
+    ],
+)
+def test_auto_shares_the_cores_among_the_spaces(
+    workers: Workers, partitions: dict[str, int], cores: int, counts: list[int]
+) -> None:
+    assert list(processes(workers, partitions, cores).values()) == counts
+
+
+@pytest.mark.parametrize(
+    ("said", "cores"),
+    [("max 100000", 6), ("250000 100000", 2), ("50000 100000", 1), ("900000 100000", 6), ("", 6), ("1 0", 6)],
+)
+def test_a_container_uses_no_more_than_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, cores: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    quota = tmp_path / "cpu.max"
+    assert usable_cores(quota) == 6, "no such file"
+    quota.write_text(f"{said}\n")
+    assert usable_cores(quota) == cores
+
+
+@pytest.mark.parametrize("given", ["many", "0", "257", "1.5", 0, True])
+def test_a_number_of_workers_that_is_none_is_told(given: object) -> None:
+    with pytest.raises(BadSetting, match=r"setting workers: .*from 1 to 256, or auto"):
+        WorkerSettings.load(app="shop:app", workers=given)
+
+
+@pytest.mark.parametrize(("given", "is_"), [("auto", AUTO), ("3", 3), (256, 256)])
+def test_a_number_of_workers_goes_with_the_settings_to_each_process(given: object, is_: Workers) -> None:
+    settings = WorkerSettings.load(app="shop:app", workers=given)
+    assert WorkerSettings.model_validate_json(settings.model_dump_json()).workers == settings.workers == is_
