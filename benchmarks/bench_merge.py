@@ -1,9 +1,12 @@
-"""Merged ops a second of one worker process, beside a naive Faust agent that does the same job.
+"""Merged ops a second of one worker process, beside a naive Faust agent that does the same job; and its processor time an op, beside a plain loop.
 
 Both sides run as processes of their own, on one broker, and get the same records. A round feeds prepared records and ends when
 each of them is answered: its receipt is in the log. A worker writes that with or after the states; the naive agent does not, so
 there the changelog's records are counted too. The clock runs from the first answer to the last, so neither the start nor the making of records counts. The naive side gets fewer records a round, because it
 takes longer; it goes through the same stream, so it meets the smaller documents.
+
+The cases `processor/...` count the processor time of the whole worker process, clients and their threads included, beside that of a loop
+(`plain_loop`) that merges the same ops and promises next to nothing. It says what a core is worth on any machine, however busy.
 """
 
 from __future__ import annotations
@@ -17,13 +20,18 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from benchmarks import cluster, naive_faust
-from benchmarks.case import Case, Ground, Samples, Sides, ratio_at_least
+from benchmarks.case import Case, Ground, Samples, Sides, Skipped, ratio_at_least, ratio_at_most
 from benchmarks.cluster import BenchSpace, Cluster
+from benchmarks.plain_loop import plain_record
+from benchmarks.processor_time import cpu_seconds
 from driftlog_schemas import topics
+from driftlog_schemas.batch_codec import BatchCodec
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import SchemaIds
 from tests.load.workers import CHECKOUT, WorkerProcess
 from tests.load.workload import LoadRecord, Shape, Workload
 
@@ -43,14 +51,29 @@ shared = cluster.servers
 
 
 class _Answers:
-    """How many records are answered, and their effects published: `each` is how many of a topic's records one of ours makes."""
+    """How many batches are answered, and their effects published: what the chain rows say, and how many records of `changelog` there are, of
+    which each batch makes so many."""
 
-    def __init__(self, bootstrap: str, each: Mapping[str, int]) -> None:
+    def __init__(self, bootstrap: str, receipts: str, changelog: tuple[str, int] | None, ids: SchemaIds) -> None:
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-        self._each = each
+        self._changelog = changelog
+        settings = {"bootstrap.servers": bootstrap, "group.id": receipts, "enable.auto.commit": False, "log_level": 0}
+        self._consumer = Consumer(settings)
+        self._consumer.assign([TopicPartition(receipts, p, OFFSET_BEGINNING) for p in range(PARTITIONS)])
+        self._codecs = RecordCodecs(ids)
+        self._last: dict[tuple[str, int], int] = {}
 
     def count(self) -> int:
-        return min(self._end(topic) // number for topic, number in self._each.items())
+        for message in self._consumer.consume(1_000, 0):
+            value = message.value()
+            if message.error() is None and value is not None:
+                row = self._codecs.decode_chain_row(value)
+                self._last[row.replica, row.partition] = row.last
+        answered = sum(self._last.values())
+        if self._changelog is None:
+            return answered
+        topic, each = self._changelog
+        return min(answered, self._end(topic) // each)
 
     def _end(self, topic: str) -> int:
         partitions = [TopicPartition(topic, p) for p in range(PARTITIONS)]
@@ -58,15 +81,25 @@ class _Answers:
         found = self._admin.list_offsets(dict.fromkeys(partitions, latest), request_timeout=10)
         return sum(future.result(10).offset for future in found.values())
 
+    def close(self) -> None:
+        self._consumer.close()
+
 
 class _Side:
     """One of the two: feeds records to its topic and times the answers."""
 
     def __init__(
-        self, bootstrap: str, ops_topic: str, answers: Mapping[str, int], records: Iterator[LoadRecord], count: int
+        self,
+        space: BenchSpace,
+        ops_topic: str,
+        receipts: str,
+        changelog: tuple[str, int] | None,
+        records: Iterator[LoadRecord],
+        count: int,
     ) -> None:
+        bootstrap = space.place.bootstrap
         self._topic = ops_topic
-        self._answers = _Answers(bootstrap, answers)
+        self._answers = _Answers(bootstrap, receipts, changelog, space.ids)
         self._records = records
         self._count = count
         self._producer = Producer(
@@ -77,15 +110,24 @@ class _Side:
 
     def round(self) -> Samples:
         """Ops a second of the next records."""
+        first, last, answered, records = self._merged()
+        return [(len(records) - answered) * records[0].ops / (last - first)]
+
+    def processor(self, pids: Callable[[], Sequence[int]]) -> Samples:
+        """Microseconds of processor time that these processes took for each op of the next records."""
+        before = cpu_seconds(pids())
+        _, _, _, records = self._merged()
+        return [(cpu_seconds(pids()) - before) / sum(record.ops for record in records) * 1e6]
+
+    def _merged(self) -> tuple[float, float, int, list[LoadRecord]]:
+        """Feed the next records until all are answered: when the first answers were there, when the last, and how many came first."""
         records = list(islice(self._records, self._count))
         before = self._answers.count()
         for record in records:
             self._producer.produce(self._topic, record.value, record.key, record.partition)
-        first, last, answered = self._watch(before, len(records))
-        return [(len(records) - answered) * records[0].ops / (last - first)]
+        return *self._watch(before, len(records)), records
 
     def _watch(self, before: int, records: int) -> tuple[float, float, int]:
-        """When the first answers were there, when the last, and how many came first."""
         begun = time.monotonic()
         first, answered, count = 0.0, 0, 0
         while count < records:
@@ -96,10 +138,13 @@ class _Side:
                 first, answered = now, count
             if now - begun > ROUND_SECONDS:
                 raise TimeoutError(f"{count} of {records} records answered in {ROUND_SECONDS:.0f} s{self.tail()}")
-            time.sleep(0.05)
+            time.sleep(0.02)
         if answered == records:  # all at once, as in a tiny round: then the feeding counts too
             return begun, now, 0
         return first, now, answered
+
+    def close(self) -> None:
+        self._answers.close()
 
 
 class _NaiveProcess:
@@ -130,39 +175,91 @@ class _NaiveProcess:
         return "\n" + "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
 
 
+class _PlainProcess:
+    """The plain loop as a process, and its topic."""
+
+    def __init__(self, servers: Cluster, space: BenchSpace, records: Iterator[LoadRecord], count: int) -> None:
+        place = space.place
+        self._topic = servers.topic(f"plain-{space.name}-ops", PARTITIONS)
+        changelog = servers.topic(f"plain-{space.name}-changelog", PARTITIONS, cleanup_policy="compact")
+        self._command = [
+            *(sys.executable, "-m", "benchmarks.plain_loop", place.bootstrap, self._topic, changelog),
+            str(place.folder / "plain"),
+        ]
+        self._open = BatchCodec(space.ids).open
+        self._records = records
+        self._count = count
+        self._producer = Producer({"bootstrap.servers": place.bootstrap, "linger.ms": 5, "log_level": 0})
+
+    def __enter__(self) -> _PlainProcess:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(self._command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=STOP_SECONDS)
+
+    def processor(self) -> Samples:
+        """Microseconds an op."""
+        records = list(islice(self._records, self._count))
+        for record in records:
+            self._producer.produce(self._topic, plain_record(self._open(record.value)), record.key, record.partition)
+        self._producer.flush()
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(f"{len(records)}\n")
+        self._process.stdin.flush()
+        return [float(self._process.stdout.readline()) / sum(record.ops for record in records) * 1e6]
+
+
 @contextmanager
-def _merging(keys: int, batch: int, ground: Ground) -> Iterator[Sides]:
-    cluster_: Cluster = ground.shared
-    space = cluster_.space(cluster.fresh_name("merge"), ground.folder, partitions=PARTITIONS, devices=DEVICES)
-    source, answers, disputes, changelog = naive_faust.names(space.name)
-    cluster_.topic(source, PARTITIONS, message_timestamp_type="LogAppendTime")
-    cluster_.topic(answers, PARTITIONS)
-    cluster_.topic(disputes, PARTITIONS)
-    cluster_.topic(changelog, PARTITIONS, cleanup_policy="compact")
-    share = QUICK if ground.quick else 1
-    ours_count, naive_count = (max(1, sizes[batch] // batch // share) for sizes in (OURS, NAIVE))
-    ours = _Side(
-        space.place.bootstrap,
-        topics.ops_topic(space.name),
-        {topics.receipts_topic(space.name): 1},
-        _stream(space, keys, batch),
-        ours_count,
-    )
-    naive = _Side(
-        space.place.bootstrap, source, {answers: 1, changelog: batch}, _stream(space, keys, batch), naive_count
-    )
+def _worker_of(keys: int, batch: int, count: int, ground: Ground) -> Iterator[tuple[BenchSpace, WorkerProcess, _Side]]:
+    servers: Cluster = ground.shared
+    space = servers.space(cluster.fresh_name("merge"), ground.folder, partitions=PARTITIONS, devices=DEVICES)
+    names = topics.ops_topic(space.name), topics.receipts_topic(space.name)
+    ours = _Side(space, *names, None, _stream(space, keys, batch), count)
     worker = WorkerProcess(space.place, "0").start()
     ours.tail = worker.tail
     try:
-        with _NaiveProcess(space) as process:
-            naive.tail = process.tail
-            yield Sides(
-                ours.round,
-                naive.round,
-                {"ops a round": ours_count * batch, "naive ops a round": naive_count * batch, "partitions": PARTITIONS},
-            )
+        yield space, worker, ours
     finally:
+        ours.close()
         worker.stop()
+
+
+def _counts(sizes: Mapping[int, int], batch: int, ground: Ground) -> int:
+    return max(1, sizes[batch] // batch // (QUICK if ground.quick else 1))
+
+
+@contextmanager
+def _merging(keys: int, batch: int, ground: Ground) -> Iterator[Sides]:
+    servers: Cluster = ground.shared
+    count, naive_count = _counts(OURS, batch, ground), _counts(NAIVE, batch, ground)
+    with _worker_of(keys, batch, count, ground) as (space, _, ours):
+        source, answers, disputes, changelog = naive_faust.names(space.name)
+        servers.topic(source, PARTITIONS, message_timestamp_type="LogAppendTime")
+        servers.topic(answers, PARTITIONS)
+        servers.topic(disputes, PARTITIONS)
+        servers.topic(changelog, PARTITIONS, cleanup_policy="compact")
+        naive = _Side(space, source, answers, (changelog, batch), _stream(space, keys, batch), naive_count)
+        try:
+            with _NaiveProcess(space) as process:
+                naive.tail = process.tail
+                facts = {
+                    "ops a round": count * batch, "naive ops a round": naive_count * batch, "partitions": PARTITIONS,
+                }  # fmt: skip
+                yield Sides(ours.round, naive.round, facts)
+        finally:
+            naive.close()
+
+
+@contextmanager
+def _processor(keys: int, batch: int, ground: Ground) -> Iterator[Sides]:
+    count = _counts(OURS, batch, ground)
+    with _worker_of(keys, batch, count, ground) as (space, worker, ours):
+        if not cpu_seconds(worker.children()):
+            raise Skipped("the processor time of another process is read from /proc")
+        with _PlainProcess(ground.shared, space, _stream(space, keys, batch), count) as plain:
+            yield Sides(lambda: ours.processor(worker.children), plain.processor, {"ops a round": count * batch})
 
 
 def _stream(space: BenchSpace, keys: int, batch: int) -> Iterator[LoadRecord]:
@@ -184,4 +281,20 @@ def _case(keys: int, batch: int) -> Case:
     )
 
 
-CASES: Sequence[Case] = [_case(keys, batch) for keys in (5_000, 200_000) for batch in (1, 10, 100, 500)]
+def _processor_case(keys: int, batch: int, aim: float | None) -> Case:
+    return Case(
+        f"processor/keys={keys}/batch={batch}",
+        "us/op",
+        partial(_processor, keys, batch),
+        "plain loop",
+        None if aim is None else ratio_at_most(aim),
+        rounds=ROUNDS,
+    )
+
+
+CASES: Sequence[Case] = [
+    *(_case(keys, batch) for keys in (5_000, 200_000) for batch in (1, 10, 100, 500)),
+    _processor_case(5_000, 100, 2.6),
+    _processor_case(200_000, 100, 1.4),
+    _processor_case(5_000, 1, None),
+]
