@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import accumulate, repeat
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import fastavro
 
@@ -50,6 +51,14 @@ _BODY = avro_files.parsed("batch_body")
 _NO_CONTEXT = -1
 _NOW = -2
 """Written by the life that sends it."""
+
+
+def _maker(kind: type[T]) -> Callable[[Iterable[Any]], T]:
+    """Makes one of all its parts, in order. A named tuple's own constructor is a call of Python, and there are several for each op."""
+    return cast("Callable[[Iterable[Any]], T]", partial(tuple.__new__, kind))
+
+
+_op_of, _document_op_of, _document_of, _command_of = _maker(Op), _maker(DocumentOp), _maker(DocumentId), _maker(Command)
 
 
 def batch_digest(body: bytes) -> bytes:
@@ -254,36 +263,42 @@ def _check_lives(name: str, lives: Sequence[str], replica: str, most: int) -> No
             raise bounds.OutOfBounds(name, f"{bounds.cut(life, bounds.MAX_REPLICA)!r} is no life of {device!r}")
 
 
-def _ops(record: dict[str, Any], count: int) -> list[DocumentOp]:
+def _ops(record: dict[str, Any], count: int) -> tuple[DocumentOp, ...]:
     contexts: list[Vector | None] = [*read_contexts(record, count), None]  # the last one for -1
     places = unpack(record["op_context"], count, "op_context", _NO_CONTEXT, len(contexts) - 2)
-    changes = _picked(_changes(record, count), record, "op_change", count)
+    fields, kinds = _changes(record, count)
+    changes = unpack(record["op_change"], count, "op_change", 0, len(fields) - 1)
     ops = map(
-        Op,
-        repeat(record["replica"], count),
-        unpack(record["op_seq"], count, "op_seq", 0),
-        unpack(record["op_hlc"], count, "op_hlc", 0),
-        [field for field, _ in changes],
-        [kind for _, kind in changes],
-        read_values(record, count),
-        [contexts[place] for place in places],
-        unpack(record["op_unsure"], count, "op_unsure", 0),
+        _op_of,
+        zip(
+            repeat(record["replica"], count),
+            unpack(record["op_seq"], count, "op_seq", 1),
+            unpack(record["op_hlc"], count, "op_hlc", 0),
+            [fields[change] for change in changes],
+            [kinds[change] for change in changes],
+            read_values(record, count),
+            [contexts[place] for place in places],
+            unpack(record["op_unsure"], count, "op_unsure", 0),
+            repeat(None),  # its origin is not sent
+            strict=False,
+        ),
     )
-    return list(map(DocumentOp, _picked(_documents(record), record, "op_document", count), ops))
+    return tuple(map(_document_op_of, zip(_picked(_documents(record), record, "op_document", count), ops, strict=True)))
 
 
 def _documents(record: dict[str, Any]) -> list[DocumentId]:
     ids: list[str] = record["document_id"]
     collections = _picked(record["names"], record, "document_collection", len(ids))
-    return list(map(DocumentId, collections, _picked(record["scopes"], record, "document_scope", len(ids)), ids))
+    scopes = _picked(record["scopes"], record, "document_scope", len(ids))
+    return list(map(_document_of, zip(collections, scopes, ids, strict=True)))
 
 
-def _changes(record: dict[str, Any], ops: int) -> list[tuple[str, str]]:
+def _changes(record: dict[str, Any], ops: int) -> tuple[list[str], list[str]]:
     count: int = record["changes"]
     if not 0 <= count <= ops:
         raise Undecodable(f"{count} changes for {ops} ops")
-    fields = _picked(record["names"], record, "change_field", count)
-    return list(zip(fields, _picked(record["names"], record, "change_kind", count), strict=True))
+    names = record["names"]
+    return _picked(names, record, "change_field", count), _picked(names, record, "change_kind", count)
 
 
 def _picked(table: Sequence[T], record: dict[str, Any], column: str, count: int) -> list[T]:
@@ -291,22 +306,21 @@ def _picked(table: Sequence[T], record: dict[str, Any], column: str, count: int)
     return [table[i] for i in unpack(record[column], count, column, 0, len(table) - 1)]
 
 
-def _commands(record: dict[str, Any], count: int, ops: Sequence[DocumentOp]) -> tuple[Command, ...]:
+def _commands(record: dict[str, Any], count: int, ops: tuple[DocumentOp, ...]) -> tuple[Command, ...]:
     sizes = unpack(record["command_ops"], count, "command_ops", 0, len(ops))
     if sum(sizes) != len(ops):
         raise Undecodable(f"commands of {sum(sizes)} ops in a batch of {len(ops)}")
     ends = list(accumulate(sizes))
     written = unpack(record["command_written"], count, "command_written", _NOW) if record["command_written"] else ()
-    return tuple(
-        map(
-            Command,
-            record["command_id"],
-            _picked(record["names"], record, "command_name", count),
-            _picked(record["scopes"], record, "command_scope", count),
-            unpack(record["command_hlc"], count, "command_hlc", 0),
-            [tuple(ops[end - size : end]) for size, end in zip(sizes, ends, strict=True)],
-            _picked(record["names"], record, "command_actor", count),
-            _picked(["", *record["roots"]], record, "command_root", count),
-            [None if read == _NOW else read for read in written] or repeat(None, count),
-        )
+    parts = zip(
+        record["command_id"],
+        _picked(record["names"], record, "command_name", count),
+        _picked(record["scopes"], record, "command_scope", count),
+        unpack(record["command_hlc"], count, "command_hlc", 0),
+        [ops[end - size : end] for size, end in zip(sizes, ends, strict=True)],
+        _picked(record["names"], record, "command_actor", count),
+        _picked(["", *record["roots"]], record, "command_root", count),
+        [None if read == _NOW else read for read in written] or repeat(None, count),
+        strict=True,
     )
+    return tuple(map(_command_of, parts))

@@ -55,11 +55,13 @@ def unpack(data: bytes, count: int, name: str, least: int = LEAST, most: int = M
     column.frombytes(data[start:])
     if _SWAP:
         column.byteswap()
-    _check(base + min(column), base + max(column), least, most, name)
+    if base < least or base + (1 << 8 * width) > most:  # the width alone does not say that all are possible
+        _check(base, base + max(column), least, most, name)
     return [n + base for n in column] if base else column.tolist()
 
 
 def _check(lowest: int, highest: int, least: int, most: int, name: str) -> None:
+    """The number that a column calls its smallest counts as one of it, for nothing of ours writes another."""
     if lowest < least or highest > most:
         raise Undecodable(f"{name}: {lowest} to {highest} where {least} to {most} is possible")
 

@@ -31,7 +31,7 @@ documents = st.builds(DocumentId, st.sampled_from(["Stock", "Ledger"]), names, n
 ops = st.builds(
     Op,
     st.just(REPLICA),
-    longs,
+    st.integers(1, (1 << 63) - 1),
     longs,
     st.sampled_from(["", "on_hand", "price", "größe"]),
     st.sampled_from(["increment", "set", "delete", "add"]),

@@ -119,9 +119,9 @@ def test_a_usual_op_takes_ten_bytes_or_less() -> None:
 
 
 def test_an_op_over_the_bound_is_not_sent() -> None:
-    assert len(decode_body(encode_body(batch(*map(op, range(MAX_BATCH_OPS))))).commands[0].ops) == MAX_BATCH_OPS
+    assert len(decode_body(encode_body(batch(*map(op, range(1, MAX_BATCH_OPS + 1))))).commands[0].ops) == MAX_BATCH_OPS
     with pytest.raises(TooBig, match="501 ops"):
-        encode_body(batch(*map(op, range(MAX_BATCH_OPS + 1))))
+        encode_body(batch(*map(op, range(1, MAX_BATCH_OPS + 2))))
 
 
 def test_bytes_over_the_bound_are_neither_sent_nor_read() -> None:
@@ -211,6 +211,8 @@ def test_a_claimed_length_is_not_believed(count: int) -> None:
         ({"op_context": pack([0, -1, 1])}, "op_context"),
         ({"op_context": pack([0, -1, -2])}, "op_context"),
         ({"op_seq": pack([1, 2, -3])}, "op_seq"),
+        ({"op_seq": pack([1, 2, 0])}, "op_seq"),
+        ({"op_seq": b"\x01\x00" + bytes([1, 2, 3])}, "op_seq"),
         ({"op_unsure": pack([0, 0, -1])}, "op_unsure"),
         ({"contexts": 4}, "contexts for 3 ops"),
         ({"changes": -1}, "changes for 3 ops"),
