@@ -217,17 +217,25 @@ class DocumentType:
 
         Whatever comes of a retired replica is a duplicate; what the op had seen of one is covered (see `forgetting`).
         """
-        vector = state.vector
-        replica, seq, _, name, kind, _, context, *_ = op
+        vector, replica = state.vector, op.replica
         last = vector.get(replica, 0)
-        if seq != last + 1:
-            return DUPLICATE if seq <= last or replica in retired else GAP
+        if op.seq != last + 1:
+            return DUPLICATE if op.seq <= last or replica in retired else GAP
         if replica in retired:
             return DUPLICATE
-        if context:
-            for other, needed in context.items():
+        if op.context:
+            for other, needed in op.context.items():
                 if vector.get(other, 0) < needed and other not in retired:
                     return GAP
+        return self.take(state, op)
+
+    def take(self, state: DocumentState, op: Op) -> Applied:
+        """The end of `apply`: merge, in place, a checked op that is known to be the next one of a replica that goes on, and whose context is
+        covered. A merge agent has found that out before it decided.
+        """
+        vector = state.vector
+        replica, seq, _, name, kind, _, _, _, _ = op
+        assert vector.get(replica, 0) + 1 == seq, "an op is merged once, and in its order"
         if PAST in vector:
             op = forgetting.seen_past(op, vector)
         if state.refused:

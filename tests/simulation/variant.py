@@ -9,16 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from driftlog_crdt import DocumentState, Op
+from driftlog_crdt import Op
 from driftlog_edge.incoming.states import States
 from driftlog_edge.ports import Record, Writes
 from driftlog_edge.store.journal import Journal, Ticket
 from driftlog_schemas.identity import DocumentId
+from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.conflict_answers import StateOf
 from driftlog_streams.core.decision import Decider
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.survey import Survey
 from driftlog_streams.core.trial import Watch
 
 
@@ -43,12 +45,21 @@ class DedupesByOffset(Decider):
 
     first_unmerged = 0
 
-    def is_duplicate(self, state: DocumentState, op: Op, offset: int) -> bool:
-        if offset >= self.first_unmerged and op.seq <= state.vector.get(op.replica, 0):
-            state.vector[op.replica] = op.seq - 1
-            if not state.vector[op.replica]:
-                del state.vector[op.replica]
-        return offset < self.first_unmerged
+    def _survey(self, arrival: Arrival, rejected: bool) -> Survey:
+        if arrival.offset < self.first_unmerged:
+            return Survey([], 0)
+        for document, op in arrival.command.ops:
+            collection = self._rules.collections.get(document.collection)
+            if collection is not None:
+                _unsee(self._cache.get(document, collection).state.vector, op)
+        return super()._survey(arrival, rejected)
+
+
+def _unsee(vector: dict[str, int], op: Op) -> None:
+    if op.seq <= vector.get(op.replica, 0):
+        vector[op.replica] = op.seq - 1
+        if not vector[op.replica]:
+            del vector[op.replica]
 
 
 class MergesByOffset(PartitionMerger):

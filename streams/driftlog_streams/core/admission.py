@@ -12,15 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from driftlog_crdt import AlgebraError
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, batch_digest, decode_body
 from driftlog_schemas.devices import DeviceStatus, Standing
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, is_replica_of
-from driftlog_schemas.messages import Batch, Command
+from driftlog_schemas.messages import Batch
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
-from driftlog_streams.core.rights import FORGET, forbidden
+from driftlog_streams.core.rights import FORGET
 from driftlog_streams.core.rules import Devices, SpaceRules
 
 MAX_RECORD_BYTES = MAX_BATCH_BYTES + 4096
@@ -142,26 +141,4 @@ def _malformed(
                 return refuse("malformed", f"command {command.id} of scope {scope!r} changes {document.scope!r}")
         if len(ops) > 1 and len({(document, op.seq) for document, op in ops}) < len(ops):
             return refuse("malformed", f"command {command.id} has one dot twice")
-    return None
-
-
-def objection(command: Command, device: Standing, rules: SpaceRules) -> tuple[str, str] | None:
-    """Why this command of a known device cannot be merged: (code, reason), or None. What it writes to is declared."""
-    against = forbidden(command, device, rules.commands)
-    if against is not None:
-        return "forbidden", against
-    against = unusual(command, rules)
-    return None if against is None else ("invalid", against)
-
-
-def unusual(command: Command, rules: SpaceRules) -> str | None:
-    """What in a command this release of the app has no use for: an op that its field does not know, a value that it does not take."""
-    collections = rules.collections
-    try:
-        for document, op in command.ops:
-            collection = collections[document.collection]
-            collection.type.check(op)
-            collection.check(op)
-    except AlgebraError as error:
-        return str(error)
     return None

@@ -37,6 +37,11 @@ class Arrival(NamedTuple):
         """Its name among those that wait."""
         return parked_name(self.batch.replica, self.batch.number, self.command.id).encode()
 
+    @property
+    def accepted(self) -> CommandOutcome:
+        """The verdict on it where nothing else is said."""
+        return CommandOutcome(self.command.id, Verdict.ACCEPTED)
+
     def given_up(self, offset: int) -> CommandOutcome | None:
         """Its verdict at this record, if it was given up before or by it."""
         if not 0 <= self.dropped_at <= offset:

@@ -17,7 +17,7 @@ of its replica and every context is covered. Then the decision is made once and 
     some dots covered, some not  -> rejected as malformed: else new ops would pass the guards beside an old one
     otherwise                    -> accepted: all its ops are to be applied
 
-What it touches `survey` finds out; where guards, size or rights have a say it is tried first (`trial`).
+What is against it by itself `examination` says, what it touches `survey` finds out; where guards, size or rights have a say it is tried first (`trial`).
 A *careful* decider tries everything, up to the bytes that would be published: the net turns to it when something has failed that
 nobody foresaw, and so learns which command it was.
 """
@@ -28,22 +28,16 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from driftlog_crdt import DocumentState, Op
-from driftlog_schemas import bounds
 from driftlog_schemas.messages import Command, CommandOutcome, Verdict
-from driftlog_streams.core.admission import objection, unusual
 from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.examination import Examiner
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.parking import Blocker
-from driftlog_streams.core.rights import untouched
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache, Unreadable
 from driftlog_streams.core.survey import Step, Survey, survey
 from driftlog_streams.core.taken import GONE, REPEATED
 from driftlog_streams.core.trial import Against, Trial, Watch, leans_on_itself, on_copies, unfounded, unwatched
-
-_ACCEPTED = Verdict.ACCEPTED
-"""Looked up once: an enum's members are found by a search each time."""
 
 
 class Effect(Enum):
@@ -54,10 +48,15 @@ class Effect(Enum):
     SEE = "see"
 
 
+_NONE, _APPLY = Effect.NONE, Effect.APPLY
+"""Looked up once: an enum's members are found by a search each time."""
+
+
 class Decision(NamedTuple):
     """What becomes of a command."""
 
-    outcome: CommandOutcome
+    outcome: CommandOutcome | None
+    """None where it is plainly accepted: nobody need be told."""
     effect: Effect = Effect.NONE
     steps: Sequence[Step] = ()
     trial: Trial | None = None
@@ -67,7 +66,12 @@ class Decision(NamedTuple):
     def wide(self) -> bool:
         """Does it change several documents, so that a crash can let a part of it through?"""
         steps = self.steps
-        return len(steps) > 1 and any(key != steps[0][0] for key, _, _, _ in steps)
+        if len(steps) > 1:
+            first = steps[0][0]
+            for entry, _, _ in steps:
+                if entry is not first:
+                    return True
+        return False
 
 
 class Decider:
@@ -75,6 +79,7 @@ class Decider:
 
     def __init__(self, rules: SpaceRules, cache: StateCache, memory: Memory, watch: Watch = unwatched) -> None:
         self._rules = rules
+        self._examiner = Examiner(rules)
         self._memory = memory
         self._cache = cache
         self._watch = watch
@@ -92,65 +97,45 @@ class Decider:
                 return self._as_before(arrival, known)
             return self._decided(arrival) if first is None else self._elsewhere(arrival, first)
         except Unreadable as error:
-            return _deferred(arrival.command, "quarantined", str(error))
+            return _deferred(arrival, "quarantined", str(error))
 
     def _decided(self, arrival: Arrival) -> Decision | Blocker:
-        command = arrival.command
-        not_now = self._not_now(arrival)
-        if not_now is not None:
-            return not_now
-        against = objection(command, arrival.device, self._rules)
-        steps, fresh, blocker, outlived = self._survey(arrival, against is not None)
+        examiner, against = self._examiner, None
+        if not examiner.nothing_against(arrival):
+            not_now = examiner.not_now(arrival)
+            if not_now is not None:
+                return _deferred(arrival, *not_now)
+            against = examiner.objection(arrival)
+            if against is None:
+                examiner.found_good(arrival)
+        steps, fresh, blocker, outlived, asked = self._survey(arrival, against is not None)
         if blocker is not None:
             return blocker
         if outlived is not None:
-            against = against or _outlived(command, "/".join(outlived))
-            return Decision(CommandOutcome(command.id, Verdict.REJECTED, *against), Effect.SEE, steps)
+            against = against or _outlived(arrival.command, "/".join(outlived))
+            return _rejected(arrival, against, steps)
         if steps and not fresh:
-            return Decision(CommandOutcome(command.id, _ACCEPTED), Effect.NONE, steps)
+            return Decision(None, _NONE, steps)
         if against is None and fresh < len(steps):
             against = "invalid", "some of its changes were merged before and some were not"
         trial = None
-        if against is None:
+        if against is None and (asked or self.careful):
             against, trial = self._tried(arrival, steps)
         if against is not None:
-            return Decision(CommandOutcome(command.id, Verdict.REJECTED, *against), Effect.SEE, steps)
-        return Decision(CommandOutcome(command.id, _ACCEPTED), Effect.APPLY, steps, trial)
-
-    def _not_now(self, arrival: Arrival) -> Decision | None:
-        """Why this release, or this permit, leaves a command for later."""
-        if arrival.device.expired:
-            return _deferred(arrival.command, "expired", "the device's permit had ended")
-        for document, op in arrival.command.ops:
-            collection = self._rules.collections.get(document.collection)
-            if collection is None:
-                return _undeclared(arrival.command, f"collection {document.collection!r}")
-            field = collection.undeclared(op)
-            if field is not None:
-                return _undeclared(arrival.command, f"field {field!r} of {document.collection}")
-        return self._of_another_release(arrival)
-
-    def _of_another_release(self, arrival: Arrival) -> Decision | None:
-        """What another release of the app lets its commands do is not for this one to reject: a worker of that release may come."""
-        if arrival.batch.app_version in ("", self._rules.release):
-            return None
-        against = untouched(arrival.command, self._rules.commands) or unusual(arrival.command, self._rules)
-        if against is None:
-            return None
-        reason = f"this release of the worker does not know such a change: {against}"
-        return _deferred(arrival.command, "undeclared", bounds.cut(reason, bounds.MAX_REASON))
+            return _rejected(arrival, against, steps)
+        return Decision(None, _APPLY, steps, trial)
 
     def _elsewhere(self, arrival: Arrival, first: CommandOutcome) -> Decision | Blocker:
         """The first verdict stands, once this release and this permit take the command at all."""
-        not_now = self._not_now(arrival) if first.verdict is not Verdict.DEFERRED else None
-        return not_now or self._as_before(arrival, first)
+        not_now = self._examiner.not_now(arrival) if first.verdict is not Verdict.DEFERRED else None
+        return self._as_before(arrival, first) if not_now is None else _deferred(arrival, *not_now)
 
     def _as_before(self, arrival: Arrival, known: CommandOutcome) -> Decision | Blocker:
         """Its verdict stands; a crash may have let the row out before the states. Guards are not asked again."""
         if known.verdict is Verdict.DEFERRED:
             return Decision(known)
         idle = known.code == REPEATED or known.verdict is Verdict.REJECTED
-        steps, fresh, blocker, _ = self._survey(arrival, idle)
+        steps, fresh, blocker, _, _ = self._survey(arrival, idle)
         if blocker is not None:
             return blocker
         if not fresh:
@@ -161,7 +146,7 @@ class Decider:
             on_copies(arrival, steps, self._memory, asked=False, careful=True) if self.careful else (None, None)
         )
         if against is not None:
-            return _deferred(arrival.command, "quarantined", ": ".join(against))
+            return _deferred(arrival, "quarantined", ": ".join(against))
         return Decision(known, Effect.APPLY, steps, trial)
 
     def blocker(self, arrival: Arrival, known: CommandOutcome | None, first: CommandOutcome | None) -> Blocker | None:
@@ -170,23 +155,20 @@ class Decider:
         return decided if isinstance(decided, Blocker) else None
 
     def _survey(self, arrival: Arrival, rejected: bool) -> Survey:
-        return survey(arrival, rejected, self._rules, self._cache, self.is_duplicate, self._memory)
-
-    def is_duplicate(self, state: DocumentState, op: Op, offset: int) -> bool:
         """Dedupe is by dot against the version vector only."""
-        return op.seq <= state.vector.get(op.replica, 0)
+        return survey(arrival, rejected, self._rules, self._cache, self._memory)
 
     def _tried(self, arrival: Arrival, steps: list[Step]) -> tuple[Against, Trial | None]:
         """Why its documents may not be as they would be after it, or the trial; neither where nobody need be asked."""
-        growth = sum([weight for _, _, _, weight in steps])
+        growth = sum([weight for _, _, weight in steps])
         if (
             self.careful
             or leans_on_itself(steps)
-            or any(entry.collection.guards or entry.size + growth > entry.collection.limit for _, entry, _, _ in steps)
+            or any(entry.collection.guards or entry.size + growth > entry.collection.limit for entry, _, _ in steps)
         ):
             return on_copies(arrival, steps, self._memory, self._watch, asked=True, careful=self.careful)
         over = self._memory.over
-        found = (unfounded(arrival, e, e.state, op, over) for _, e, op, weight in steps if weight)
+        found = (unfounded(arrival, entry, entry.state, op, over) for entry, op, weight in steps if weight)
         return next(filter(None, found), None), None
 
 
@@ -196,13 +178,9 @@ def _outlived(command: Command, document: str) -> tuple[str, str]:
     return GONE, f"{document} began after this was written; what was there before may have been deleted"
 
 
-def _undeclared(command: Command, what: str) -> Decision:
-    return _deferred(
-        command,
-        "undeclared",
-        bounds.cut(f"this release of the worker does not declare {what}; run one that does", bounds.MAX_REASON),
-    )
+def _rejected(arrival: Arrival, against: tuple[str, str], steps: Sequence[Step]) -> Decision:
+    return Decision(CommandOutcome(arrival.command.id, Verdict.REJECTED, *against), Effect.SEE, steps)
 
 
-def _deferred(command: Command, code: str, reason: str) -> Decision:
-    return Decision(CommandOutcome(command.id, Verdict.DEFERRED, code, reason))
+def _deferred(arrival: Arrival, code: str, reason: str) -> Decision:
+    return Decision(CommandOutcome(arrival.command.id, Verdict.DEFERRED, code, reason))

@@ -42,7 +42,7 @@ class Enactment:
 
     def _forget(self, forgetting: Forgetting, here: Forgot) -> None:
         parking = self._waiting.parking
-        self._at.memory.now = here
+        self._at.memory.forgets(here)
         for replica, heir in forgetting.retired.items():
             self._at.retire(replica, heir, here)
         for key, seen in forgetting.purge.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from driftlog_crdt import Op
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_streams.core.arrival import Arrival
@@ -25,48 +26,52 @@ class Execution:
         self._at = partition
         self._waiting = waiting
 
-    def carry_out(self, arrival: Arrival, decision: Decision) -> CommandOutcome:
-        """Do it. The outcome: that an op had no effect is known when it was applied."""
-        outcome = decision.outcome
-        if decision.effect is Effect.APPLY:
+    def carry_out(self, arrival: Arrival, decision: Decision) -> CommandOutcome | None:
+        """Do it. The outcome, None for plainly accepted: that an op had no effect is known when it was applied."""
+        outcome, effect = decision.outcome, decision.effect
+        if effect is Effect.APPLY:
             idle = self._apply(arrival, decision)
-            if idle and outcome.verdict is Verdict.ACCEPTED:
+            if idle and (outcome is None or outcome.verdict is Verdict.ACCEPTED):
                 reason = f"{'/'.join(idle[0])} was deleted meanwhile, or what it refers to is not there"
-                outcome = CommandOutcome(outcome.command_id, Verdict.NO_EFFECT, "no_effect", reason)
-        elif decision.effect is Effect.SEE:
+                outcome = CommandOutcome(arrival.command.id, Verdict.NO_EFFECT, "no_effect", reason)
+        elif effect is Effect.SEE:
             self._see(decision.steps)
-        if outcome.verdict is Verdict.REJECTED and arrival.dropped_at < 0:
+        if outcome is not None and outcome.verdict is Verdict.REJECTED and arrival.dropped_at < 0:
             self._at.work.rejections += 1
-        self._at.keep_decided(arrival, outcome)
+        if arrival.command.root:
+            self._at.keep_decided(arrival, outcome or arrival.accepted)
         return outcome
 
     def _apply(self, arrival: Arrival, decision: Decision) -> Sequence[DocumentId]:
         """Make the command's changes. Where one of them had no effect."""
-        trial = decision.trial
-        done = apply_steps(arrival, decision.steps, self._at.memory) if trial is None else trial.done
-        for key, entry, op, weight in decision.steps:
+        steps, trial = decision.steps, decision.trial
+        done = apply_steps(arrival, steps, self._at.memory) if trial is None else trial.done
+        for entry, op, weight in steps:
             if not weight:
                 continue
             if trial is None:
                 entry.size += weight
             else:
-                entry.state, entry.size = trial.states[key], trial.sizes[key]
-            self._at.memory.fold(entry, op)
-            self._changed(key, entry, op.replica)
+                entry.state, entry.size = trial.states[entry.key], trial.sizes[entry.key]
+            self._changed(entry, op)
+        if done is None:
+            return ()
         self._at.work.outcomes += map(self._at.records.conflict, done.ended)
         self._at.work.contested.update(dict.fromkeys(done.contested))
         return done.idle
 
     def _see(self, steps: Sequence[Step]) -> None:
         """Count the fresh ops as seen, without effect."""
-        for key, entry, op, weight in steps:
+        for entry, op, weight in steps:
             if weight:
                 entry.collection.type.see(entry.state, op)
-                self._at.memory.fold(entry, op)
-                self._changed(key, entry, op.replica)
+                self._changed(entry, op)
 
-    def _changed(self, key: bytes, entry: Entry, replica: str) -> None:
-        if key not in self._at.work.dirty:
-            self._at.work.changed(key, entry)
+    def _changed(self, entry: Entry, op: Op) -> None:
+        if op.seq == 1:
+            self._at.memory.fold(entry)
+        work = self._at.work
+        if entry.key not in work.dirty:
+            work.changed(entry)
         if self._waiting.parking:
-            self._waiting.moved[key, replica] = entry
+            self._waiting.moved[entry.key, op.replica] = entry

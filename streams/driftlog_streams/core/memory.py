@@ -39,6 +39,8 @@ class Memory:
     def __init__(self, book: ChainBook) -> None:
         self._book = book
         self._offset = -1
+        self._heirs: dict[object, str | None] = {}
+        """Who was asked for since the record was reached, or since it made the partition forget: nothing else changes the answer."""
         self.over = Over(self)
         self.now = NOTHING
         """What was forgotten last before this record."""
@@ -46,7 +48,12 @@ class Memory:
     def reach(self, offset: int) -> None:
         """The record at this offset is merged now."""
         self._offset = offset
-        self.now = next((forgot for forgot in reversed(self._all()) if forgot.offset < offset), NOTHING)
+        self.forgets(next((forgot for forgot in reversed(self._all()) if forgot.offset < offset), NOTHING))
+
+    def forgets(self, forgot: Forgot) -> None:
+        """This was forgotten last."""
+        self.now = forgot
+        self._heirs.clear()
 
     @property
     def purged(self) -> int:
@@ -97,6 +104,11 @@ class Memory:
 
     def heir_of(self, replica: object) -> str | None:
         """Who inherits the rights of a life that ended below the floor; None where it did not."""
+        if replica not in self._heirs:
+            self._heirs[replica] = self._heir(replica)
+        return self._heirs[replica]
+
+    def _heir(self, replica: object) -> str | None:
         row = self._ended(replica)
         if row is None or row.ended_at >= self.now.floor:
             return None
@@ -110,13 +122,13 @@ class Memory:
         row = self._book.get(replica) if isinstance(replica, str) and "." in replica else None
         return row if row is not None and row.ended and 0 <= row.ended_at < self._offset else None
 
-    def fold(self, entry: Entry, op: Op) -> None:
-        """Forget by name who is over, when this op of a new replica has doubled a document's vector: so it costs little and grows
+    def fold(self, entry: Entry) -> None:
+        """Forget by name who is over, when the first op of a replica has doubled a document's vector: so it costs little and grows
         with those who are there.
         """
         vector = entry.state.vector
         count = len(vector)
-        if op.seq == 1 and count >= FOLD_FROM and not count & (count - 1):
+        if count >= FOLD_FROM and not count & (count - 1):
             heirs = {replica: heir for replica in vector if (heir := self.heir_of(replica)) is not None}
             entry.collection.type.fold(entry.state, heirs)
 

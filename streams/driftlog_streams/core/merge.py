@@ -147,8 +147,9 @@ class PartitionMerger:
         outcomes, wide = [], False
         for arrival in arrivals:
             outcome, several = self._merge_command(arrival, None)
-            outcomes.append(outcome)
-            wide |= several
+            if outcome is not None:
+                outcomes.append(outcome)
+            wide = wide or several
         newest = max([c.hlc for c in batch.commands], default=0)
         row = chain.entered(
             self._at.book.get(batch.replica), link, outcomes, _skew(millis(newest), link.append_ms), self.committed
@@ -188,7 +189,7 @@ class PartitionMerger:
                 continue
             outcome, _ = self._merge_command(arrival, known)
             if known.verdict is Verdict.PARKED:
-                row = chain.decided(row, number, outcome, self._at.offset)
+                row = chain.decided(row, number, outcome or arrival.accepted, self._at.offset)
                 urgent = True
         self._at.write_row(replica, row, urgent=urgent)
 
@@ -201,22 +202,22 @@ class PartitionMerger:
 
     # -- one command
 
-    def _merge_command(self, arrival: Arrival, known: CommandOutcome | None) -> tuple[CommandOutcome, bool]:
-        """What became of it, and whether several documents changed by it."""
-        command_id = arrival.command.id
+    def _merge_command(self, arrival: Arrival, known: CommandOutcome | None) -> tuple[CommandOutcome | None, bool]:
+        """What became of it, None for plainly accepted, and whether several documents changed by it."""
         if known is not None and known.verdict is Verdict.PARKED:
             known = None
         decision = self._net.decide(arrival, known)
         if isinstance(decision, Decision):
             return self._execution.carry_out(arrival, decision), decision.wide
         if not self.parking.add(arrival, decision):
-            return CommandOutcome(command_id, Verdict.DEFERRED, "parking_full", "send it again later"), False
+            full = CommandOutcome(arrival.command.id, Verdict.DEFERRED, "parking_full", "send it again later")
+            return full, False
         self.work.parked.append(arrival)
         self.work.outcomes.append(self._at.records.parked(arrival))
         if known is not None:
             return known, False
         reason = f"waits for change {decision.seq} of {decision.replica} to {decision.key.decode()}"
-        return CommandOutcome(command_id, Verdict.PARKED, "gap", reason), False
+        return CommandOutcome(arrival.command.id, Verdict.PARKED, "gap", reason), False
 
     def _decide_again(self, arrival: Arrival) -> Decision | Blocker:
         """A command that waited. Its row may know what became of it, if a crash has let the row out before the states."""
@@ -228,8 +229,8 @@ class PartitionMerger:
         self.work.released.append(arrival)
         row = self._at.book.get(arrival.batch.replica)
         if row is not None and known is None:
-            row = chain.decided(row, arrival.batch.number, outcome, self._at.offset)
-            plain = outcome.verdict is Verdict.ACCEPTED and not outcome.code and not decision.wide
+            row = chain.decided(row, arrival.batch.number, outcome or arrival.accepted, self._at.offset)
+            plain = outcome is None and not decision.wide
             self._at.write_row(arrival.batch.replica, row, urgent=not plain)
 
     # -- what is in the topic, and what another life has left

@@ -49,7 +49,7 @@ class Net:
 
     def decide(self, arrival: Arrival, known: CommandOutcome | None) -> Decision | Blocker:
         """Decide; carefully, a command that fails in a way that nobody foresaw is quarantined."""
-        first = self._partition.decided_before(arrival)
+        first = self._partition.decided_before(arrival) if arrival.command.root else None
         if not self._decider.careful:
             return self._decider.decide(arrival, known, first)
         try:
@@ -64,7 +64,7 @@ class Net:
 
     def _recorded(self, decision: Decision, trial: Trial) -> None:
         """Can records be made of all that it has brought?"""
-        entries = {key: entry for key, entry, _, _ in decision.steps}
+        entries = {entry.key: entry for entry, _, _ in decision.steps}
         for conflict in trial.done.ended:
             self._partition.records.conflict(conflict)
         for key, place in trial.done.contested:

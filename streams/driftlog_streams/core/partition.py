@@ -10,7 +10,7 @@ import structlog
 
 from driftlog_crdt import DocumentState, Place
 from driftlog_schemas.forgetting_codec import digest_of
-from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
+from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Forgot, Verdict
 from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain, conflicts, taken
@@ -107,8 +107,8 @@ class Partition:
         """Documents and rows are as the last flight left them. What was taken back; who waits is the caller's."""
         work = self.work
         self.work = PartitionWork(self.number, carried=work.carried, group=work.group, answers=work.answers)
-        for key, entry in work.dirty.items():
-            self.cache.put_back(key, entry)
+        for entry in work.dirty.values():
+            self.cache.put_back(entry)
         for replica, row in work.bases.items():
             self.book.put(replica, row)
             self.book.landed(replica)
@@ -196,7 +196,7 @@ class Partition:
         entry.state, entry.size, entry.purged = entry.collection.type.new(), 0, offset
         self.work.emptied.add(entry.document.scope)
         if key not in self.work.dirty:
-            self.work.changed(key, entry)
+            self.work.changed(entry)
 
     # -- what stands in the topics already
 
@@ -211,7 +211,7 @@ class Partition:
                 return False  # nobody has ever written it
             work.emptied.add(entry.document.scope)
         if key not in work.dirty:
-            work.changed(key, entry)
+            work.changed(entry)
             work.group = max(work.group, self.offset, 0)
             work.again.add(key)
         return True
@@ -228,7 +228,7 @@ class Partition:
         if collection is None:
             return None
         try:
-            return self.cache.get(document_key(document), document, collection)
+            return self.cache.get(document, collection)
         except Unreadable as error:
             log.warning("a document is left as it is", error=str(error))
             return None

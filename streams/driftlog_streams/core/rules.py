@@ -41,6 +41,8 @@ class Collection(NamedTuple):
     """field -> "record" or "review", for the fields whose conflicts are published; DOCUMENT for a record written as one"""
     check: Callable[[Op], None]
     """What the declaration demands of an op's value besides what the type does. Raises `BadValue`."""
+    asked: bool = True
+    """Have guards a say, or the rights of an op's writer?"""
 
     def undeclared(self, op: Op) -> str | None:
         """A field that the op writes and that is not declared here: another release declares it. None if there is no such."""
@@ -79,6 +81,7 @@ class SpaceRules:
                 limit=contract.document.max_bytes,
                 policies=_policies(roomy),
                 check=contract.check,
+                asked=bool(space.guards.get(name)) or roomy.limited,
             )
 
     def register(self) -> None:

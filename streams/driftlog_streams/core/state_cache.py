@@ -16,7 +16,7 @@ from typing import NamedTuple
 from driftlog_crdt import BadEncoding, DocumentState
 from driftlog_schemas.digests import document_digest
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_streams.core.rules import Collection
 
 DEFAULT_BYTES = 256 << 20
@@ -44,6 +44,7 @@ class Entry:
         "digest",
         "document",
         "flights",
+        "key",
         "purged",
         "room",
         "sealed",
@@ -51,7 +52,11 @@ class Entry:
         "state",
     )
 
-    def __init__(self, document: DocumentId, collection: Collection, state: DocumentState, size: int) -> None:
+    def __init__(
+        self, key: bytes, document: DocumentId, collection: Collection, state: DocumentState, size: int
+    ) -> None:
+        self.key = key
+        """Of its records."""
         self.document = document
         self.collection = collection
         self.state = state
@@ -110,7 +115,7 @@ class CacheRoom:
 
 
 class StateCache:
-    """key -> entry of one partition, read through `load` (the raw state record of the store)."""
+    """document -> entry of one partition, read through `load` (the raw state record of the store, by key)."""
 
     def __init__(
         self,
@@ -123,22 +128,23 @@ class StateCache:
         """By which op record a document went for good, as far as the store knows; 0 for none."""
         self._room = room or CacheRoom()
         self._room.add(self)
-        self._young: dict[bytes, Entry] = {}
-        self._old: dict[bytes, Entry] = {}
+        self._young: dict[DocumentId, Entry] = {}
+        self._old: dict[DocumentId, Entry] = {}
 
-    def get(self, key: bytes, document: DocumentId, collection: Collection) -> Entry:
+    def get(self, document: DocumentId, collection: Collection) -> Entry:
         """The entry of a document; of its empty state when the store has none. Raises `Unreadable`."""
-        entry = self._young.get(key)
+        entry = self._young.get(document)
         if entry is not None:
             return entry
-        entry = self._old.get(key)
+        entry = self._old.get(document)
         if entry is None:
+            key = document_key(document)
             raw = self._load(key)
             state, version = _decoded(document, collection, raw)
-            entry = Entry(document, collection, state, 0 if raw is None else len(raw))
+            entry = Entry(key, document, collection, state, 0 if raw is None else len(raw))
             if raw is not None and collection.type.exists(state):
                 entry.digest = document_digest(key, version)
-        self._young[key] = entry
+        self._young[document] = entry
         self._count(entry)
         return entry
 
@@ -146,9 +152,9 @@ class StateCache:
         """Drop what is over the bound. Between records: who has looked a document up is about to change that very entry."""
         self._room.turn_if_full()
 
-    def put_back(self, key: bytes, entry: Entry) -> None:
+    def put_back(self, entry: Entry) -> None:
         """Forget what was merged into a document since it last left with a flight."""
-        raw, entry.purged = (self._load(key), 0) if entry.sealed is None else entry.sealed
+        raw, entry.purged = (self._load(entry.key), 0) if entry.sealed is None else entry.sealed
         entry.state, _ = _decoded(entry.document, entry.collection, raw)
         entry.size = 0 if raw is None else len(raw)
         entry.flights -= 1
@@ -156,8 +162,8 @@ class StateCache:
 
     def turn(self) -> None:
         """The young become the old; of the old only what is pinned stays."""
-        pinned = {key: entry for key, entry in self._old.items() if entry.flights and key not in self._young}
-        pinned.update((key, entry) for key, entry in self._young.items() if entry.flights)
+        pinned = {name: entry for name, entry in self._old.items() if entry.flights and name not in self._young}
+        pinned.update((name, entry) for name, entry in self._young.items() if entry.flights)
         for entry in self._young.values():
             entry.room, entry.counted = None, 0
         self._old, self._young = self._young, pinned

@@ -7,17 +7,16 @@ everything after works with the ops as they will be merged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from driftlog_crdt import DocumentState, Op, bounded, canonical, epoch_of
+from driftlog_crdt import PAST, Op, Vector, bounded, canonical, epoch_of
 from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.identity import DocumentId
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.parking import Blocker
 from driftlog_streams.core.rights import has_a_right
-from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.rules import MAX_STATE_BYTES, SpaceRules
 from driftlog_streams.core.state_cache import Entry, StateCache
 
 _OP_OVERHEAD = 96
@@ -28,12 +27,9 @@ _COUNTING = frozenset({"increment", "decrement"})
 """Kinds that add up in place."""
 
 
-Step: TypeAlias = tuple[bytes, Entry, Op, int]
-"""Document key, its entry, the op with its clock bounded, and about how many bytes it adds to the state: 0 where its dot is
-covered already, more for a fresh op."""
-
-Duplicate: TypeAlias = Callable[[DocumentState, Op, int], bool]
-"""Is the op of a record at this offset in the state already?"""
+Step: TypeAlias = tuple[Entry, Op, int]
+"""A document's entry, the op with its clock bounded, and about how many bytes it adds to the state: 0 where its dot is covered
+already, more for a fresh op."""
 
 
 class Survey(NamedTuple):
@@ -47,72 +43,89 @@ class Survey(NamedTuple):
     fresh: int
     blocker: Blocker | None = None
     outlived: DocumentId | None = None
+    asked: bool = False
+    """Have guards, sizes or rights a say, or what was refused? Where they have not, nothing can be against a command whose ops are all fresh."""
 
 
-def survey(
-    arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCache, duplicate: Duplicate, memory: Memory
-) -> Survey:
+def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCache, memory: Memory) -> Survey:
     """Look up everything that a command touches. Raises `Unreadable`.
 
     A rejected command has no effect, so it needs no context; and where its device has no right at all, nothing of it is seen.
     """
-    steps: list[Step] = []
-    fresh, outlived, read, written = 0, None, arrival.read, arrival.written
-    last: dict[bytes, int] = {}
-    collections = rules.collections
-    append_ms = arrival.append_ms
+    command, append_ms, collections = arrival.command, arrival.append_ms, rules.collections
+    replica = arrival.batch.replica
     latest = ((append_ms + DEFAULT_BOUND_MS + 1) << COUNTER_BITS) - 1
-    for document, op in arrival.command.ops:
+    steps: list[Step] = []
+    last: dict[Entry, int] = {}
+    outlived, asked = None, False
+    fresh, growth, room = 0, 0, MAX_STATE_BYTES
+    for document, op in command.ops:
         collection = collections.get(document.collection)
         if collection is None:
             continue  # it was declared when this was decided
         if rejected and not has_a_right(collection.name, document.scope, arrival.device, rules.commands):
             continue
-        key = document_key(document)
-        entry = cache.get(key, document, collection)
-        if collection.type.blank(entry.state):
-            collection.type.begin(entry.state, memory.now.purged)
-        if op.hlc > latest:
-            op = op._replace(hlc=bounded(op.hlc, append_ms))
-        if op.field in collection.policies:
-            op = op._replace(origin=arrival.command.origin(op, append_ms))
-        if duplicate(entry.state, op, arrival.offset):
-            steps.append((key, entry, op, 0))
+        entry = cache.get(document, collection)
+        state = entry.state
+        if not state.vector or PAST in state.vector:
+            _begin(entry, memory)
+        vector = state.vector
+        begun = PAST in vector
+        _, seq, hlc, field, _, _, context, _, _ = op
+        before = vector.get(replica, 0)
+        if hlc > latest:
+            op = op._replace(hlc=bounded(hlc, append_ms))
+        if field in collection.policies:
+            op = op._replace(origin=command.origin(op, append_ms))
+        if seq <= before:
+            steps.append((entry, op, 0))
             continue
-        vector = entry.state.vector
-        replica, seq, _, _, _, _, context, *_ = op
-        before = last.get(key) or vector.get(replica, 0)
-        if memory.outlived(op, read, epoch_of(vector), before):
+        before = last.get(entry, before)
+        if begun and memory.outlived(op, arrival.read, epoch_of(vector), before):
             outlived = document
             continue
         if seq != before + 1:
-            return Survey(steps, fresh, Blocker(key, replica, seq - 1))
-        if memory.gone(written, epoch_of(vector)):
+            return Survey(steps, fresh, Blocker(entry.key, replica, seq - 1))
+        if begun and memory.gone(arrival.written, epoch_of(vector)):
             outlived = document  # its dot is seen
         elif context and not rejected:
-            for r, s in context.items():
-                if vector.get(r, 0) < s and r != replica and r not in memory:
-                    return Survey(steps, fresh, Blocker(key, r, s))
-        last[key] = seq
+            blocker = _missing(entry, replica, context, memory)
+            if blocker is not None:
+                return Survey(steps, fresh, blocker)
+        last[entry] = seq
         fresh += 1
-        steps.append((key, entry, op, _weight(op)))
-    return Survey(steps, fresh, None, outlived)
+        weight = _weight(op)
+        steps.append((entry, op, weight))
+        growth += weight
+        room = min(room, collection.limit - entry.size)
+        asked = asked or collection.asked or bool(state.refused)
+    return Survey(steps, fresh, None, outlived, asked or growth > room)
+
+
+def _begin(entry: Entry, memory: Memory) -> None:
+    """What is written where nothing is begins after what was purged there."""
+    kind, state = entry.collection.type, entry.state
+    if kind.blank(state):
+        kind.begin(state, memory.now.purged)
+
+
+def _missing(entry: Entry, writer: str, context: Vector, memory: Memory) -> Blocker | None:
+    """The first change that a writer had seen and that is not merged."""
+    vector = entry.state.vector
+    for replica, seq in context.items():
+        if vector.get(replica, 0) < seq and replica != writer and replica not in memory:
+            return Blocker(entry.key, replica, seq)
+    return None
 
 
 def _weight(op: Op) -> int:
-    if op.origin is not None:
-        command_id, actor, *_ = op.origin
-        return _value_weight(op) + len(command_id) + len(actor) + _ORIGIN_OVERHEAD
-    return _value_weight(op)
-
-
-def _value_weight(op: Op) -> int:
-    value = op.value
-    kind = value.__class__
-    if kind is int and op.kind in _COUNTING:
-        return 2
-    if kind is str:
-        return len(value) + _OP_OVERHEAD  # type: ignore[arg-type]  # is text
-    if kind is list or kind is dict:
-        return len(canonical(value)) + _OP_OVERHEAD
-    return _OP_OVERHEAD if op.field else 2
+    _, _, _, field, kind, value, _, _, origin = op
+    kept = 0 if origin is None else len(origin.command_id) + len(origin.actor) + _ORIGIN_OVERHEAD
+    form = value.__class__
+    if form is int and kind in _COUNTING:
+        return 2 + kept
+    if form is str:
+        return len(value) + _OP_OVERHEAD + kept  # type: ignore[arg-type]  # is text
+    if form is list or form is dict:
+        return len(canonical(value)) + _OP_OVERHEAD + kept
+    return (_OP_OVERHEAD if field else 2) + kept

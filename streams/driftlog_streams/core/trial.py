@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from driftlog_crdt import AlgebraError, BadOperation, DocumentState, Op, Outcome, Place, TooLarge
+from driftlog_crdt import AlgebraError, Applied, BadOperation, DocumentState, Op, Outcome, Place, TooLarge
 from driftlog_crdt.document_state import APPLIED, NO_EFFECT
 from driftlog_schemas import bounds
 from driftlog_schemas.contract import GuardContract, Refused
@@ -41,7 +41,7 @@ def unwatched(guard: str, command: str) -> AbstractContextManager[None]:
 
 
 class Done(NamedTuple):
-    """What applying a command has brought."""
+    """What applying a command has brought, besides states."""
 
     ended: list[Conflict]
     """The conflicts that it has ended."""
@@ -66,18 +66,22 @@ def on_copies(
 
     `asked`: have rights, guards and sizes a say? `careful`: make the records as they would be sent.
     """
-    entries = {key: entry for key, entry, _, _ in steps}
+    entries = {entry.key: entry for entry, _, _ in steps}
     states = {key: entry.collection.type.copy(entry.state) for key, entry in entries.items()}
     sizes = {key: entry.size for key, entry in entries.items()}
+    _require_alive(arrival, memory)
     done = Done([], [], [])
-    for key, entry, op, weight in steps:
+    for entry, op, weight in steps:
         if not weight:
             continue
-        against = unfounded(arrival, entry, states[key], op, memory.over) if asked else None
+        state = states[entry.key]
+        against = unfounded(arrival, entry, state, op, memory.over) if asked else None
         if against is not None:
             return against, None
-        sizes[key] += weight
-        _apply(arrival, key, entry, states[key], op, memory, done)
+        sizes[entry.key] += weight
+        applied = _applied(entry, state, op)
+        if applied is not APPLIED:
+            _note(arrival, entry, state, op, applied, done)
     for key, entry in entries.items():
         against = (
             _too_large(entry, states[key], key, sizes) or _guarded(arrival, entry, states[key], watch)
@@ -115,43 +119,52 @@ def _asked(guard: GuardContract, entry: Entry, after: DocumentState) -> Against:
     return None
 
 
-def apply_steps(arrival: Arrival, steps: Sequence[Step], memory: Memory) -> Done:
-    """Apply the fresh ops in place."""
-    done = Done([], [], [])
-    for key, entry, op, weight in steps:
+def apply_steps(arrival: Arrival, steps: Sequence[Step], memory: Memory) -> Done | None:
+    """Apply the fresh ops in place. None where that has brought nothing besides states, as nearly always."""
+    _require_alive(arrival, memory)
+    done = None
+    for entry, op, weight in steps:
         if weight:
-            _apply(arrival, key, entry, entry.state, op, memory, done)
+            applied = _applied(entry, entry.state, op)
+            if applied is not APPLIED:
+                done = done or Done([], [], [])
+                _note(arrival, entry, entry.state, op, applied, done)
     return done
 
 
-def _apply(
-    arrival: Arrival, key: bytes, entry: Entry, state: DocumentState, op: Op, memory: Memory, done: Done
-) -> None:
-    collection = entry.collection
+def _require_alive(arrival: Arrival, memory: Memory) -> None:
+    """What a life that is forgotten by name may still send was refused before; its dots may no longer be told from new ones."""
+    assert arrival.batch.replica not in memory, f"{arrival.batch.replica} is over, and forgotten by name"
+
+
+def _applied(entry: Entry, state: DocumentState, op: Op) -> Applied:
     try:
-        applied = collection.type.apply(state, op, memory)
+        return entry.collection.type.take(state, op)
     except AlgebraError as error:  # checked before: only a defect in a field type comes here
-        raise AssertionError(f"a checked op was refused by {collection.name}: {error}") from error
-    if applied is APPLIED:
-        return  # nothing competes with it and nothing was ended
+        raise AssertionError(f"a checked op was refused by {entry.collection.name}: {error}") from error
+
+
+def _note(arrival: Arrival, entry: Entry, state: DocumentState, op: Op, applied: Applied, done: Done) -> None:
+    """The op competes with another, has ended a conflict, or had no effect."""
     if applied is NO_EFFECT:
         done.idle.append(entry.document)
         return
+    collection = entry.collection
     assert applied.outcome is Outcome.APPLIED, f"{applied.outcome} for an op known to be next: {op}"
     for before in applied.ended:
         record = conflicts.ended(entry.document, collection, arrival, op, state, before)
         if record is not None:
             done.ended.append(record)
-    done.contested.extend((key, place) for place in applied.contested if place.field in collection.policies)
+    done.contested.extend((entry.key, place) for place in applied.contested if place.field in collection.policies)
 
 
 def leans_on_itself(steps: Sequence[Step]) -> bool:
     """Can it be that an op is founded only if an earlier one of the command has been applied?"""
-    touched: set[bytes] = set()
-    for key, entry, op, weight in steps:
-        if weight and key in touched and (entry.collection.type.limited or op.replica in entry.state.refused):
+    touched: set[Entry] = set()
+    for entry, op, weight in steps:
+        if weight and entry in touched and (entry.collection.type.limited or op.replica in entry.state.refused):
             return True
-        touched.add(key)
+        touched.add(entry)
     return False
 
 

@@ -78,9 +78,9 @@ class PartitionWork:
     cloned: int = 0
     """New lives that were one too many for their device."""
 
-    def changed(self, key: bytes, entry: Entry) -> None:
+    def changed(self, entry: Entry) -> None:
         """A document has changed for the first time in this work."""
-        self.dirty[key] = entry
+        self.dirty[entry.key] = entry
         entry.recount()
         self.size += entry.size
         entry.flights += 1

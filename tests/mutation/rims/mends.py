@@ -284,7 +284,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "net: documents are not put back",
         f"{CORE}/partition.py",
-        "self.cache.put_back(key, entry)",
+        "self.cache.put_back(entry)",
         "pass",
         NET,
     ),

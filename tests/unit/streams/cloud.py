@@ -315,7 +315,7 @@ class Cloud:
 
     def state(self, document: DocumentId) -> DocumentState:
         """As merged now."""
-        return self.merger._at.cache.get(key(document), document, self.rules.collections[document.collection]).state
+        return self.merger._at.cache.get(document, self.rules.collections[document.collection]).state
 
     def value(self, document: DocumentId, field_name: str) -> Plain:
         return self.rules.collections[document.collection].type.field_value(self.state(document), field_name)

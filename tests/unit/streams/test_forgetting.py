@@ -335,9 +335,9 @@ def test_a_document_that_was_sealed_as_null_is_put_back_as_none(cloud: Cloud) ->
     cloud.forget(2, stock())
     cloud.seal()
     cache = cloud.merger._at.cache
-    entry = cache.get(key(stock()), stock(), cloud.rules.collections["Stock"])
+    entry = cache.get(stock(), cloud.rules.collections["Stock"])
     entry.flights += 1
-    cache.put_back(key(stock()), entry)
+    cache.put_back(entry)
     assert entry.state.vector == {}
     assert entry.purged == 2
 

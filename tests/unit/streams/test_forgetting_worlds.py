@@ -236,7 +236,7 @@ def test_a_replay_of_the_log_alone_gives_the_same_bytes_and_nothing_comes_back(s
 def judges_by_the_newest_row(memory: Memory, offset: int) -> None:
     """Planted: a record that is read again is judged, and folds, by what the partition has forgotten since."""
     memory._offset = offset
-    memory.now = memory._all()[-1] if memory._all() else NOTHING
+    memory.forgets(memory._all()[-1] if memory._all() else NOTHING)
 
 
 def hears_everybody(memory: Memory, batch: Batch) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,15 +33,15 @@ def poisoned(cloud: Cloud) -> None:
 def in_apply(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> None:
     """A field type fails after it has changed half of the state."""
     kind = cloud.rules.collections["Stock"].type.__class__
-    apply = kind.apply
+    take = kind.take
 
-    def failing(self: Any, state: DocumentState, op: Op, retired: Container[str]) -> Any:
-        applied = apply(self, state, op, retired)
+    def failing(self: Any, state: DocumentState, op: Op) -> Any:
+        applied = take(self, state, op)
         if op.value == "poison":
             raise KeyError("nobody foresaw this")
         return applied
 
-    monkeypatch.setattr(kind, "apply", failing)
+    monkeypatch.setattr(kind, "take", failing)
 
 
 def in_encode(monkeypatch: pytest.MonkeyPatch, cloud: Cloud) -> None:

@@ -27,20 +27,20 @@ def room(documents: int) -> CacheRoom:
 
 def fill(cache: StateCache, count: int) -> None:
     for n in range(count):
-        cache.get(key(stock(f"filler-{n}")), stock(f"filler-{n}"), STOCK)
+        cache.get(stock(f"filler-{n}"), STOCK)
         cache.make_room()
 
 
 def test_a_document_in_flight_survives_any_pressure() -> None:
     disk = Disk()
     cache = StateCache(disk, room(5))
-    pinned = cache.get(key(stock()), stock(), STOCK)
+    pinned = cache.get(stock(), STOCK)
     pinned.flights = 1
     fill(cache, 100)
-    assert cache.get(key(stock()), stock(), STOCK) is pinned
+    assert cache.get(stock(), STOCK) is pinned
     pinned.landed()
     fill(cache, 100)
-    assert cache.get(key(stock()), stock(), STOCK) is not pinned
+    assert cache.get(stock(), STOCK) is not pinned
 
 
 def test_it_is_bounded() -> None:
@@ -53,7 +53,7 @@ def test_many_pinned_documents_do_not_turn_it_on_every_access() -> None:
     disk = Disk()
     cache = StateCache(disk, room(5))
     for n in range(200):
-        cache.get(key(stock(f"p{n}")), stock(f"p{n}"), STOCK).flights = 1
+        cache.get(stock(f"p{n}"), STOCK).flights = 1
     turns = 0
     turn = cache.turn
 
@@ -71,8 +71,8 @@ def test_what_is_used_stays_read() -> None:
     disk = Disk()
     cache = StateCache(disk, room(10))
     for n in range(100):
-        cache.get(key(stock("hot")), stock("hot"), STOCK)
-        cache.get(key(stock(f"cold-{n}")), stock(f"cold-{n}"), STOCK)
+        cache.get(stock("hot"), STOCK)
+        cache.get(stock(f"cold-{n}"), STOCK)
         cache.make_room()
     assert disk.reads.count(key(stock("hot"))) == 1
 
@@ -80,7 +80,7 @@ def test_what_is_used_stays_read() -> None:
 def test_large_documents_leave_room_for_fewer() -> None:
     cache = StateCache(Disk(), room(100))
     for n in range(100):
-        entry = cache.get(key(stock(f"large-{n}")), stock(f"large-{n}"), STOCK)
+        entry = cache.get(stock(f"large-{n}"), STOCK)
         entry.size = 10 * ENTRY_BYTES // BYTES_PER_BYTE
         entry.recount()
         cache.make_room()
@@ -98,7 +98,7 @@ def test_all_partitions_share_one_room() -> None:
 def test_a_document_that_was_looked_up_is_the_same_until_the_record_is_merged() -> None:
     """A command of many documents in a small room: a second entry of one of them would lose what is merged into the first."""
     cache = StateCache(Disk(), room(1))
-    first = cache.get(key(stock()), stock(), STOCK)
+    first = cache.get(stock(), STOCK)
     for n in range(50):
-        cache.get(key(stock(f"other-{n}")), stock(f"other-{n}"), STOCK)
-    assert cache.get(key(stock()), stock(), STOCK) is first
+        cache.get(stock(f"other-{n}"), STOCK)
+    assert cache.get(stock(), STOCK) is first

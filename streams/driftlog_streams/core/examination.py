@@ -1,0 +1,119 @@
+"""What is against a command before anybody looks at a document: what this release declares, what its device may do, what its ops say.
+
+Most of that hangs on little: on the device as it stood when the record was appended, the command's name and scope, and of each op the
+collection, the field and the kind. These come again and again, so what was found good once is remembered, by just those; then only dots
+and values are looked at. Whatever is not remembered, and whatever is found bad, goes the whole way: the verdict is always made there, and
+what is remembered comes from there alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from driftlog_crdt import DOCUMENT, AlgebraError, Op
+from driftlog_schemas import bounds
+from driftlog_schemas.devices import Standing
+from driftlog_schemas.messages import Command
+from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.rights import forbidden, untouched
+from driftlog_streams.core.rules import SpaceRules
+
+Found: TypeAlias = "tuple[str, str] | None"
+"""Code and reason."""
+Checks: TypeAlias = tuple[Callable[[Op], None], Callable[[Op], None]]
+"""What the algebra and the declaration demand of the op itself."""
+Good: TypeAlias = dict[tuple[str, str, str], Checks]
+"""(collection, field, kind) that commands of a name may hold. Only what is declared stands here, so there are only so many."""
+
+
+class Examiner:
+    """Of one partition."""
+
+    def __init__(self, rules: SpaceRules) -> None:
+        self._rules = rules
+        self._device: Standing | None = None
+        self._granted: dict[tuple[str, str], Good] = {}
+        """(name, scope) of commands that were found good, of this device as it stood."""
+        self._good: dict[str, Good] = {}
+        """By the name of a declared command; of all others, which may do the same, under the empty one."""
+
+    def nothing_against(self, arrival: Arrival) -> bool:
+        """Is it known that there is nothing? Else `not_now` and `objection` say."""
+        command = arrival.command
+        if arrival.device is not self._device:
+            self._device = arrival.device
+            self._granted.clear()
+        good = self._granted.get((command.name, command.scope))
+        if good is None:
+            return False
+        try:
+            for document, op in command.ops:
+                checks = good.get((document.collection, op.field, op.kind))
+                if checks is None:
+                    return False
+                algebra, declaration = checks
+                algebra(op)
+                declaration(op)
+        except AlgebraError:
+            return False
+        return True
+
+    def found_good(self, arrival: Arrival) -> None:
+        """`not_now` and `objection` had nothing to say. What an op of the document itself may be hangs on its value as well."""
+        command, rules = arrival.command, self._rules
+        assert arrival.device is self._device, "it was asked for before"
+        good = self._good.setdefault(command.name if command.name in rules.commands else "", {})
+        for document, op in command.ops:
+            if op.field != DOCUMENT:
+                collection = rules.collections[document.collection]
+                good[document.collection, op.field, op.kind] = collection.type.check, collection.check
+        self._granted[command.name, command.scope] = good
+
+    def not_now(self, arrival: Arrival) -> Found:
+        """Why this release, or this permit, leaves a command for later."""
+        if arrival.device.expired:
+            return "expired", "the device's permit had ended"
+        for document, op in arrival.command.ops:
+            collection = self._rules.collections.get(document.collection)
+            if collection is None:
+                return _undeclared(f"collection {document.collection!r}")
+            field = collection.undeclared(op)
+            if field is not None:
+                return _undeclared(f"field {field!r} of {document.collection}")
+        return self._of_another_release(arrival)
+
+    def _of_another_release(self, arrival: Arrival) -> Found:
+        """What another release of the app lets its commands do is not for this one to reject: a worker of that release may come."""
+        if arrival.batch.app_version in ("", self._rules.release):
+            return None
+        against = untouched(arrival.command, self._rules.commands) or self._unusual(arrival.command)
+        if against is None:
+            return None
+        reason = f"this release of the worker does not know such a change: {against}"
+        return "undeclared", bounds.cut(reason, bounds.MAX_REASON)
+
+    def objection(self, arrival: Arrival) -> Found:
+        """Why this command of a known device cannot be merged. What it writes to is declared."""
+        against = forbidden(arrival.command, arrival.device, self._rules.commands)
+        if against is not None:
+            return "forbidden", against
+        against = self._unusual(arrival.command)
+        return None if against is None else ("invalid", against)
+
+    def _unusual(self, command: Command) -> str | None:
+        """What in a command this release of the app has no use for: an op that its field does not know, a value that it does not take."""
+        collections = self._rules.collections
+        try:
+            for document, op in command.ops:
+                collection = collections[document.collection]
+                collection.type.check(op)
+                collection.check(op)
+        except AlgebraError as error:
+            return str(error)
+        return None
+
+
+def _undeclared(what: str) -> Found:
+    reason = f"this release of the worker does not declare {what}; run one that does"
+    return "undeclared", bounds.cut(reason, bounds.MAX_REASON)
