@@ -166,14 +166,15 @@ class DocumentType:
     def check(self, op: Op) -> None:
         """Raise `BadOperation`, `BadValue` or `TooLarge` if no state of this type can take `op`."""
         _check_dot(op)
-        if op.field == DOCUMENT and op.kind == DELETE:
+        _, _, _, name, kind, value, _, _, _ = op
+        if name == DOCUMENT and kind == DELETE:
             self._check_delete(op)
         else:
-            self._type(op.field).check(op)
-        value = op.value
-        if value.__class__ is str:
-            size = len(value)
-        elif value.__class__ is list or value.__class__ is dict:
+            self._type(name).check(op)
+        form = value.__class__
+        if form is str:
+            size = len(value)  # type: ignore[arg-type]  # is text
+        elif form is list or form is dict:
             size = len(canonical(value))
         else:
             return
@@ -242,7 +243,7 @@ class DocumentType:
             refusals.learn(state.refused, op)
         if name == DOCUMENT and kind == DELETE:
             return self._delete(state, op)
-        if self._moot(state, op):
+        if state.grave is not None and self._moot(state, op):
             deletion.without_effect(state, replica, seq)
             return NO_EFFECT
         merge = self._types.get(name)
@@ -487,11 +488,12 @@ def _write(merge: FieldType[Any], field: Any, op: Op) -> Applied:
 
 
 def _check_dot(op: Op) -> None:
-    if op.replica == PAST:
+    writer, own, _, _, _, _, context, _, _ = op
+    if writer == PAST:
         raise BadOperation(op.field, f"no replica is called {PAST!r}: it stands for those who are over")
-    if type(op.seq) is not int or op.seq < 1:
-        raise BadOperation(op.field, f"seq {op.seq}: the first op of a replica has seq 1")
-    if op.context:
-        for replica, seq in op.context.items():
-            if type(seq) is not int or seq < 1 or (replica == op.replica and seq >= op.seq):
+    if type(own) is not int or own < 1:
+        raise BadOperation(op.field, f"seq {own}: the first op of a replica has seq 1")
+    if context:
+        for replica, seq in context.items():
+            if type(seq) is not int or seq < 1 or (replica == writer and seq >= own):
                 raise BadOperation(op.field, "the context holds more than the op's own predecessor, or no whole number")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from driftlog_crdt import Op
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_streams.core.arrival import Arrival
@@ -45,15 +44,13 @@ class Execution:
     def _apply(self, arrival: Arrival, decision: Decision) -> Sequence[DocumentId]:
         """Make the command's changes. Where one of them had no effect."""
         steps, trial = decision.steps, decision.trial
-        done = apply_steps(arrival, steps, self._at.memory) if trial is None else trial.done
-        for entry, op, weight in steps:
-            if not weight:
-                continue
-            if trial is None:
-                entry.size += weight
-            else:
+        if trial is None:
+            done = apply_steps(arrival, steps, self._at.memory)
+        else:
+            done = trial.done
+            for entry, _, _ in steps:
                 entry.state, entry.size = trial.states[entry.key], trial.sizes[entry.key]
-            self._changed(entry, op)
+        self._changed(steps)
         if done is None:
             return ()
         self._at.work.outcomes += map(self._at.records.conflict, done.ended)
@@ -65,13 +62,18 @@ class Execution:
         for entry, op, weight in steps:
             if weight:
                 entry.collection.type.see(entry.state, op)
-                self._changed(entry, op)
+        self._changed(steps)
 
-    def _changed(self, entry: Entry, op: Op) -> None:
-        if op.seq == 1:
-            self._at.memory.fold(entry)
-        work = self._at.work
-        if entry.key not in work.dirty:
-            work.changed(entry)
-        if self._waiting.parking:
-            self._waiting.moved[entry.key, op.replica] = entry
+    def _changed(self, steps: Sequence[Step]) -> None:
+        """The fresh ops of these are merged."""
+        work, moved = self._at.work, self._waiting.moved
+        somebody_waits = bool(self._waiting.parking)
+        for entry, op, weight in steps:
+            if not weight:
+                continue
+            if op.seq == 1:
+                self._at.memory.fold(entry)
+            if entry.key not in work.dirty:
+                work.changed(entry)
+            if somebody_waits:
+                moved[entry.key, op.replica] = entry

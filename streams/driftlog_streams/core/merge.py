@@ -264,7 +264,8 @@ class PartitionMerger:
 
 def _arrivals(admission: Admitted, link: Link) -> list[Arrival]:
     batch, device = admission.batch, admission.device
-    return [Arrival(c, batch, device, link.append_ms, link.offset, admission.value) for c in batch.commands]
+    append_ms, offset, value = link.append_ms, link.offset, admission.value
+    return [Arrival(command, batch, device, append_ms, offset, value) for command in batch.commands]
 
 
 def _skew(newest_ms: int, append_ms: int) -> int:

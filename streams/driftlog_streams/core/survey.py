@@ -97,8 +97,10 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
         weight = _weight(op)
         steps.append((entry, op, weight))
         growth += weight
-        room = min(room, collection.limit - entry.size)
-        asked = asked or collection.asked or bool(state.refused)
+        if collection.limit - entry.size < room:
+            room = collection.limit - entry.size
+        if collection.asked or state.refused:
+            asked = True
     return Survey(steps, fresh, None, outlived, asked or growth > room)
 
 

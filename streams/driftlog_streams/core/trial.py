@@ -125,6 +125,7 @@ def apply_steps(arrival: Arrival, steps: Sequence[Step], memory: Memory) -> Done
     done = None
     for entry, op, weight in steps:
         if weight:
+            entry.size += weight
             applied = _applied(entry, entry.state, op)
             if applied is not APPLIED:
                 done = done or Done([], [], [])
