@@ -34,7 +34,7 @@ class OutOfBounds(ValueError):
 def check_text(field: str, text: str, limit: int, *, least: int = 0) -> None:
     """Raise `OutOfBounds` unless `text` has `least` to `limit` bytes and no NUL."""
     size = len(text)
-    if size > limit // 4 and not text.isascii():
+    if not text.isascii():
         try:
             size = len(text.encode())
         except UnicodeEncodeError as error:

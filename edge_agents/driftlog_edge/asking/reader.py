@@ -14,6 +14,7 @@ from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.progress import Progress
+from driftlog_edge.asking.running import check_name
 from driftlog_edge.errors import NotHeld, NotReadable
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
@@ -23,6 +24,7 @@ from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.shown import Shown
 from driftlog_edge.store.views import present
 from driftlog_schemas import topics
+from driftlog_schemas.bounds import MAX_ID, MAX_SCOPE
 from driftlog_schemas.contract import AppContract, InvalidInput
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
@@ -76,6 +78,7 @@ class Reader:
     ) -> Reading:
         """One document; see `EdgeAgent.read`."""
         seen = sessions.parse(session)
+        check_name("id", document.id, MAX_ID)
         self._require_held(document.scope)
         place = self._place(document)
         time_left = _Countdown(seconds)
@@ -96,6 +99,8 @@ class Reader:
             raise InvalidInput("limit", f"is 1 to {MAX_PAGE}")
         name = self._contract.collection(collection).name
         self._require_held(scope)
+        if after:
+            check_name("after", after, MAX_ID)
         result: list[tuple[str, Reading]] = []
         for document in documents_of(self._store, self._generations, name, scope, after):
             try:
@@ -109,6 +114,7 @@ class Reader:
         return result
 
     def _require_held(self, scope: str) -> None:
+        check_name("scope", scope, MAX_SCOPE)
         if scope not in self._scopes:
             raise NotHeld(
                 f"scope {scope!r} is not held here", "add it: PUT /v1/scopes, or `driftlog edge scopes --add`"

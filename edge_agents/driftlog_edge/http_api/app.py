@@ -15,7 +15,7 @@ from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Consistency, Durability, Wait
 from driftlog_edge.http_api import metrics, openapi, problems
 from driftlog_edge.http_api.bodies import Bodies
-from driftlog_edge.http_api.path_parts import EncodedSlashes, Part
+from driftlog_edge.http_api.path_parts import ExactNames, Part
 from driftlog_edge.http_api.shapes import (
     AnswerOut,
     ChangeIn,
@@ -53,12 +53,17 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 def build(agent: EdgeAgent) -> FastAPI:
     """The API of a running agent."""
     api = FastAPI(
-        title="Driftlog edge agent", version="1", docs_url=None, redoc_url=None, dependencies=[Depends(_each_once)]
+        title="Driftlog edge agent",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(_each_once)],
     )
     problems.install(api)
     openapi.install(api, agent.contract)
     api.add_middleware(Bodies)
-    api.add_middleware(EncodedSlashes)
+    api.add_middleware(ExactNames)
     _writes(api, agent)
     _reads(api, agent)
     _conflicts(api, agent)
@@ -86,7 +91,7 @@ async def _each_once(request: Request) -> None:
 def _writes(api: FastAPI, agent: EdgeAgent) -> None:
     @api.post("/v1/commands/{name}", response_model_exclude_none=False)
     async def run_command(
-        name: str,
+        name: Part,
         arguments: Annotated[dict[str, Any], Body(default_factory=dict)],
         idempotency_key: IdempotencyKey = "",
         wait: Wait = "disk",
@@ -226,13 +231,13 @@ def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:
         return ConflictsOut(conflicts=[ConflictOut.of(c) for c in agent.conflicts(everything=all)])
 
     @api.get("/v1/conflicts/{id}")
-    async def show_conflict(id: str) -> ConflictOut:
+    async def show_conflict(id: Part) -> ConflictOut:
         """All its versions side by side."""
         return ConflictOut.of(agent.conflict(id))
 
     @api.post("/v1/conflicts/{id}/resolve")
     async def resolve_conflict(
-        id: str,
+        id: Part,
         decision: dict[str, Any],
         idempotency_key: IdempotencyKey = "",
         driftlog_actor: Actor = "",

@@ -1,35 +1,45 @@
-"""Names in paths that hold a slash.
+"""Names in paths and queries: the text that the caller wrote, or none.
 
-A server decodes `%2F` before the routes see the path, so the id `green/50` would look like two parts. The raw path still tells them
-apart: an encoded slash is carried past the routes as a character that no text may hold, and put back where a part is read.
+A server decodes a path before the routes see it, and two things are lost: `%2F`, so that the id `green/50` would look like two parts, and
+bytes that are no UTF-8, which all become one sign, so that two ids would be one document. The raw path still has both. What is no UTF-8 is refused;
+an encoded slash is carried past the routes as half of a surrogate pair, which no UTF-8 holds, and put back where a part is read.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Annotated
-from urllib.parse import quote, unquote
+from urllib.parse import unquote_to_bytes
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_SLASH = "\ufdd0"
+from driftlog_edge.http_api import problems
+
+_SLASH = "\ud800"
 _ENCODED = re.compile(rb"%2[fF]")
 
 
-class EncodedSlashes:
-    """ASGI middleware: encoded slashes stay within their part."""
+class ExactNames:
+    """ASGI middleware: the path as it was written, its encoded slashes within their parts."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raw = scope.get("raw_path") or b""
-        if scope["type"] == "http" and _ENCODED.search(raw):
-            path = raw.partition(b"?")[0]
-            scope = {**scope, "path": unquote(_ENCODED.sub(quote(_SLASH).encode(), path).decode("ascii", "replace"))}
+        if scope["type"] == "http":
+            part = "path"
+            try:
+                path = _SLASH.join(unquote_to_bytes(piece).decode() for piece in _ENCODED.split(scope["raw_path"]))
+                part = "query"
+                unquote_to_bytes(scope["query_string"]).decode()
+            except UnicodeDecodeError:
+                answer = problems.problem(422, "invalid", "The input cannot be used", "is not UTF-8", field=part)
+                await answer(scope, receive, send)
+                return
+            scope = {**scope, "path": path}
         await self._app(scope, receive, send)
 
 
-Part = Annotated[str, AfterValidator(lambda text: text.replace(_SLASH, "/"))]
+Part = Annotated[str, BeforeValidator(lambda text: text.replace(_SLASH, "/"))]
 """A path parameter that may hold a slash."""

@@ -47,7 +47,7 @@ def install(api: FastAPI) -> None:
     async def edge_error(request: Request, error: EdgeError) -> JSONResponse:
         status = STATUS.get(error.code, 500)
         if status == 500:
-            log.error("request failed", path=request.url.path, error=str(error))
+            log.error("request failed", path=request.scope["raw_path"].decode(), error=str(error))
         more = {"command_id": error.command_id} if isinstance(error, TimedOut) and error.command_id else {}
         return problem(status, error.code, type(error).__name__, str(error), remedy=error.remedy, **more)
 

@@ -18,10 +18,12 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 
 from driftlog.cli.agents import TokenAuth
 from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.errors import StoreFailed
 from driftlog_edge.http_api import connections, server
 from driftlog_edge.http_api.listening import PortTaken, listen
 from driftlog_infra.ports import free_port
@@ -364,6 +366,7 @@ async def test_connections_are_bounded_and_the_next_one_is_told(
             await asyncio.sleep(0.01)
 
 
+INCREMENT = [{"field": "on_hand", "op": "increment", "args": [1]}]
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
@@ -391,6 +394,39 @@ async def test_a_hostile_body_is_invalid(http: httpx.AsyncClient, body: str) -> 
         answer = await http.post(path, content=raw, headers={"Content-Type": "application/json"})
         problem(answer, 422, "invalid")
     problem(await http.get("/v1/documents/Stock/s1/tea"), 404, "not_found")
+
+
+@pytest.mark.parametrize("name", ["%ED%A0%80", "%FF%FE%FD", "a%FF%2Fb", "%00", "x" * 513, "%C3%BC" * 257])
+async def test_a_hostile_name_is_invalid_to_read_and_to_write(http: httpx.AsyncClient, name: str) -> None:
+    for path in (f"/v1/documents/Stock/s1/{name}", f"/v1/documents/Stock/{name}/tea"):
+        problem(await http.post(path, json=INCREMENT), 422, "invalid")
+        problem(await http.get(path), 422, "invalid")
+    problem(await http.get(f"/v1/documents/Stock/{name}"), 422, "invalid")
+    problem(await http.get(f"/v1/documents/Stock/s1?after={name}"), 422, "invalid")
+    assert (await http.get("/v1/documents/Stock/s1")).json()["documents"] == []
+
+
+async def test_names_that_look_alike_are_different_documents(http: httpx.AsyncClient) -> None:
+    """What stands for an encoded slash on its way, or for bytes that cannot be read, could be a name too."""
+    names = {"%2F": "/", "%EF%B7%90": "\ufdd0", "%EF%BF%BD": "\ufffd"}
+    for written in names:
+        assert (await http.post(f"/v1/documents/Stock/s1/{written}", json=INCREMENT)).status_code == 200
+    for written, name in names.items():
+        value = (await http.get(f"/v1/documents/Stock/s1/{written}")).json()["value"]
+        assert (value["sku"], value["on_hand"]) == (name, 1)
+    problem(await http.get("/v1/documents/Stock/s1/a%2Fb/"), 404, "not_found")
+
+
+async def test_a_path_is_logged_as_it_came(
+    http: httpx.AsyncClient, agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(command_id: str) -> None:
+        raise StoreFailed("the disk is gone")
+
+    monkeypatch.setattr(agent, "command", broken)
+    with structlog.testing.capture_logs() as lines:
+        problem(await http.get("/v1/commands/a%2Fb%C3%BC"), 500, "store_failed")
+    assert [line["path"] for line in lines] == ["/v1/commands/a%2Fb%C3%BC"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from driftlog_schemas.bounds import MAX_REASON, OutOfBounds, check_text, cut
         ("", "0 bytes"),
         ("a\0", "NUL"),
         ("\ud800" * 200, "surrogate"),
+        ("\ud800", "surrogate"),
     ],
 )
 def test_a_text_out_of_bounds_is_named(text: str, fact: str) -> None:
