@@ -110,8 +110,8 @@ def _assembled(
     records, versions = RecordCodecs(ids), Versions(ids)
     ensure_life(store, identity.device_id, clock.wall_ms())
     journal = Journal(store)
-    holdings = Holdings(contract, config.scopes, journal)
-    holdings.open(store)
+    holdings = Holdings(contract, config.scopes, journal, records)
+    removed = holdings.open(store)
     lives = Lives(journal)
     batches = BatchCodec(ids)
     committer = Committer(journal, store)
@@ -156,6 +156,18 @@ def _assembled(
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
         wiped,
     )
+    housekeeping = Housekeeping(
+        Pruning(
+            journal,
+            views.backlog,
+            lambda: executor.stamps.clock.now_ms(clock.wall_ms()),
+            int(config.keep_hours * 3_600_000),
+        ),
+        committer,
+        store,
+    )
+    if removed:
+        housekeeping.give_back()
     return Parts(
         identities=identities,
         store=store,
@@ -168,17 +180,8 @@ def _assembled(
         log=OpLog(store, views.backlog),
         sync=sync,
         holdings=holdings,
-        scope_change=ScopeChange(holdings, committer, views, conflicts, sync),
-        housekeeping=Housekeeping(
-            Pruning(
-                journal,
-                views.backlog,
-                lambda: executor.stamps.clock.now_ms(clock.wall_ms()),
-                int(config.keep_hours * 3_600_000),
-            ),
-            committer,
-            store,
-        ),
+        scope_change=ScopeChange(holdings, committer, views, conflicts, sync, housekeeping),
+        housekeeping=housekeeping,
         reader=Reader(
             contract,
             holdings,

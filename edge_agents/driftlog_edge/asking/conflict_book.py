@@ -6,11 +6,10 @@ follows what is pulled. It holds unresolved ones only, and is read anew after a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from driftlog_edge.errors import NotFound
 from driftlog_edge.ports import Family, Writes
-from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
@@ -47,18 +46,12 @@ class ConflictBook:
         return len(self._index())
 
     def pulled(self, writes: Writes) -> None:
-        """These writes were pulled; conflicts among them are taken into the index."""
+        """These writes are staged; conflicts among them are taken into the index, or out of it."""
         if self._documents is None:
             return
         for (family, key), value in writes.items():
             if family is Family.CONFLICTS:
                 self._take(key.decode(), None if value is None else self._records.decode_conflict(value))
-
-    async def leave(self, scopes: Collection[str], committer: Committer) -> None:
-        """Scopes are no longer held: their conflicts go from the disk."""
-        gone = [c.id for c in self._stored() if c.document.scope in scopes]
-        await committer.stage({(Family.CONFLICTS, conflict_id.encode()): None for conflict_id in gone}, sync=False)
-        self._forget()
 
     def _index(self) -> Mapping[str, DocumentId]:
         if self._documents is None:

@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import Sequence
 
 from driftlog_edge.asking.conflict_book import ConflictBook
-from driftlog_edge.errors import Unconfirmed
+from driftlog_edge.errors import EdgeError, Unconfirmed
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.holdings import Change, Holdings
+from driftlog_edge.store.housekeeping import Housekeeping
 from driftlog_edge.store.views import Views
 from driftlog_schemas import bounds
 from driftlog_schemas.contract import InvalidInput
@@ -22,34 +23,60 @@ class ScopeChange:
     """Changes which scopes one agent holds."""
 
     def __init__(
-        self, holdings: Holdings, committer: Committer, views: Views, conflicts: ConflictBook, sync: Sync
+        self,
+        holdings: Holdings,
+        committer: Committer,
+        views: Views,
+        conflicts: ConflictBook,
+        sync: Sync,
+        housekeeping: Housekeeping,
     ) -> None:
         self._holdings = holdings
         self._committer = committer
         self._views = views
         self._conflicts = conflicts
         self._sync = sync
+        self._housekeeping = housekeeping
         self._changing = asyncio.Lock()
 
     async def hold(self, scopes: Sequence[str]) -> None:
         """See `EdgeAgent.hold`."""
         _check(scopes)
         async with self._changing:
-            change = self._holdings.change(scopes)
-            if stuck := change.left & self._holdings.pending_scopes():
-                raise Unconfirmed(
-                    f"commands in scope {min(stuck)!r} are not confirmed by the cloud yet",
-                    "wait until nothing is pending",
-                )
-            await self._sync.hold(change.scopes, change.again, lambda: self._write(change))
+            self._changed(scopes)  # refused before anything is stopped for it
+            async with self._sync.apart(), self._committer.turn:
+                await self._remove()  # what a change that was cut off has left behind
+                await self._write(scopes)
+                await self._remove()
 
-    async def _write(self, change: Change) -> None:
-        await self._committer.stage(change.writes)
-        self._holdings.take(change)
-        for writes in self._holdings.removals(change.left):
+    def _changed(self, scopes: Sequence[str]) -> Change:
+        change = self._holdings.change(scopes)
+        if stuck := change.left & self._holdings.pending_scopes():
+            raise Unconfirmed(
+                f"commands in scope {min(stuck)!r} are not confirmed by the cloud yet",
+                "wait until nothing is pending",
+            )
+        return change
+
+    async def _write(self, scopes: Sequence[str]) -> None:
+        change = self._changed(scopes)
+        written = self._committer.stage(change.writes)
+        self._holdings.take(
+            change
+        )  # nothing comes in between: from here on no command is taken into a scope that is left
+        self._sync.follow(change.scopes, change.again)
+        try:
+            await written
+        except EdgeError:
+            self._sync.follow(self._holdings, ())  # which are as they were
+            raise
+
+    async def _remove(self) -> None:
+        for writes in self._holdings.removals():
             await self._committer.stage(writes, sync=False)
-        self._views.forget_all()
-        await self._conflicts.leave(change.left, self._committer)
+            self._conflicts.pulled(writes)
+            self._views.forget_all()
+            self._housekeeping.give_back()
 
 
 def _check(scopes: Sequence[str]) -> None:

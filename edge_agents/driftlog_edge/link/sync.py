@@ -10,8 +10,9 @@ What the conversation is about has files of its own: the way and its silence (`s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -207,18 +208,20 @@ class Sync:
             self.signal.force_offline(False)
             await self.clients.reconnect()
 
-    async def hold(
-        self, scopes: Collection[str], again: Collection[tuple[str, int]], change: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Follow other scopes: `change` writes down what that means while nothing comes in; `again` is read from its start."""
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[None]:
+        """Nothing comes in meanwhile; then it goes on with what is followed by then."""
         async with self.clients.changing:
             await self.clients.disconnect()
             try:
-                await change()
-                self.places.hold(scopes)
-                self.freshness.follow(self.places.states, again)
+                yield
             finally:
                 self._tasks.begin(self.clients.reconnect())
+
+    def follow(self, scopes: Collection[str], again: Collection[tuple[str, int]]) -> None:
+        """Follow other scopes; partitions in `again` are read from their start. To be called while nothing comes in."""
+        self.places.hold(scopes)
+        self.freshness.follow(self.places.states, again)
 
     # -- out
 

@@ -1,8 +1,12 @@
 """Which scopes this replica holds, and what a change of that means for what was read already.
 
 A partition carries many scopes and its cursor is one number: a scope that was not held and was passed over below it does not come again by
-itself. So when a scope is added, the cursor goes back to the start and the partition counts as never read. A scope that was left goes
-from the disk; one with commands that the cloud has not confirmed is not left.
+itself. So when a scope is added, the cursor goes back to the start and the partition counts as never read. One with commands that the cloud
+has not confirmed is not left.
+
+A scope that was left goes from the disk, whatever this release knows of its collections: rows are found by the scope in their keys. They are many,
+so they go in many writes. That they are to go stands in the write that ends the holding of the scope, until the last of them is gone: what cuts
+it off in between, the next change or the next start goes on with.
 
 The settings name the scopes at first; a change by the API stands until the settings name others.
 """
@@ -10,8 +14,8 @@ The settings name the scopes at first; a change by the API stands until the sett
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import structlog
@@ -20,108 +24,162 @@ from driftlog_edge.errors import DiskFull
 from driftlog_edge.link.freshness import without
 from driftlog_edge.ports import Family, Place, Source, Store
 from driftlog_edge.store import keys
-from driftlog_edge.store.generations import coming, serving
+from driftlog_edge.store.command_log import logged
+from driftlog_edge.store.journal import Journal
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
-from driftlog_schemas.identity import parse_document_key, scope_prefix
+from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.record_codecs import RecordCodecs
 
 log = structlog.get_logger()
 
 REMOVED_AT_ONCE = 5_000
 """Rows that one write removes."""
+ROWS = (Family.CONFIRMED, Family.UNREAD)
+
+
+class Held(NamedTuple):
+    """What is kept of it."""
+
+    configured: tuple[str, ...] = ()
+    """What the settings named."""
+    scopes: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
+    """Scopes that were left and may have rows on the disk."""
+
+    def encode(self) -> bytes:
+        return json.dumps(self._asdict()).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Held:
+        return cls(**{name: tuple(scopes) for name, scopes in json.loads(data).items()})
 
 
 class Change(NamedTuple):
     """What a new set of scopes means."""
 
-    scopes: tuple[str, ...]
-    left: frozenset[str]
+    held: Held
     again: frozenset[tuple[str, int]]
     """state partitions to be read from their start"""
     writes: dict[Place, bytes | None]
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return self.held.scopes
+
+    @property
+    def left(self) -> frozenset[str]:
+        return frozenset(self.held.leaving)
 
 
 class Holdings(Collection[str]):
     """The held scopes. `open` first."""
 
-    def __init__(self, contract: AppContract, configured: Sequence[str], source: Source) -> None:
+    def __init__(
+        self, contract: AppContract, configured: Sequence[str], journal: Journal, records: RecordCodecs
+    ) -> None:
         self._contract = contract
-        self._configured = list(configured)
-        self._source = source
-        self._scopes: tuple[str, ...] = ()
+        self._configured = tuple(configured)
+        self._source = journal
+        self._records = records
+        self._held = Held()
+        self._reload()
+        journal.on_rollback(self._reload)
+
+    def _reload(self) -> None:
+        raw = self._source.get(Family.META, keys.HOLDINGS)
+        self._held = Held() if raw is None else Held.decode(raw)
 
     def __contains__(self, scope: object) -> bool:
-        return scope in self._scopes
+        return scope in self._held.scopes
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._scopes)
+        return iter(self._held.scopes)
 
     def __len__(self) -> int:
-        return len(self._scopes)
+        return len(self._held.scopes)
 
-    def open(self, store: Store) -> None:
-        """What the settings and the release of this start change, in the store at once."""
-        raw = self._source.get(Family.META, keys.HOLDINGS)
-        kept = {"configured": self._configured, "scopes": []} if raw is None else json.loads(raw)
-        self._scopes = tuple(kept["scopes"])
-        wanted = self._configured if kept["configured"] != self._configured or raw is None else kept["scopes"]
-        pending = self.pending_scopes()
-        lingering = [scope for scope in self._scopes if scope in pending and scope not in wanted]
-        change = self.change([*wanted, *lingering], [] if lingering else self._configured)  # the next start looks again
-        changed = {place: value for place, value in change.writes.items() if self._source.get(*place) != value}
+    def open(self, store: Store) -> bool:
+        """What the settings and the release of this start change, in the store at once. Were rows removed?"""
         try:
+            removed = self._removed(store)  # what was cut off
+            change = self._at_start()
+            changed = {place: value for place, value in change.writes.items() if self._source.get(*place) != value}
             if changed:
                 store.write(changed, sync=True)
-            for writes in self.removals(change.left):
-                store.write(writes, sync=False)
+            self.take(change)
+            return self._removed(store) or removed
         except DiskFull as error:
-            log.warning("the scopes stay as they were", reason=str(error))
-            return
-        self.take(change)
+            log.warning("the scopes wait for room on the disk", reason=str(error))
+            return False
+
+    def _at_start(self) -> Change:
+        known = self._held
+        wanted = known.scopes if known.configured == self._configured else self._configured
+        pending = self.pending_scopes()
+        lingering = tuple(scope for scope in known.scopes if scope in pending and scope not in wanted)
+        return self.change([*wanted, *lingering], () if lingering else self._configured)  # the next start looks again
+
+    def _removed(self, store: Store) -> bool:
+        some = False
+        for writes in self.removals():
+            store.write(writes, sync=False)
+            some = True
+        return some
 
     def change(self, scopes: Iterable[str], configured: Sequence[str] | None = None) -> Change:
         """What holding these means; nothing is changed yet. `configured` is what the next start takes for its settings."""
         wanted = tuple(dict.fromkeys(scopes))
-        added = [scope for scope in wanted if scope not in self._scopes]
-        again = frozenset(self._partitions(added))
-        told = self._configured if configured is None else configured
-        kept = {"configured": list(told), "scopes": wanted}
-        writes: dict[Place, bytes | None] = {(Family.META, keys.HOLDINGS): json.dumps(kept).encode()}
-        writes.update(self._read_again(again))
-        return Change(wanted, frozenset(self._scopes) - set(wanted), again, writes)
+        known = self._held.scopes
+        again = frozenset(self._partitions(scope for scope in wanted if scope not in known))
+        left = tuple(scope for scope in known if scope not in wanted)
+        held = Held(self._configured if configured is None else tuple(configured), wanted, left)
+        return Change(held, again, {(Family.META, keys.HOLDINGS): held.encode(), **self._read_again(again)})
 
     def take(self, change: Change) -> None:
-        """The change is in the store."""
-        self._scopes = change.scopes
+        """The change is staged. Should it be given up, what is held is read again."""
+        self._held = change.held
 
     def pending_scopes(self) -> set[str]:
-        """Scopes with commands that the cloud has not confirmed."""
-        return {
-            parse_document_key(keys.document_of_pending(key)).scope for key, _ in self._source.scan(Family.PENDING, b"")
+        """Scopes with commands that the cloud has not confirmed, or that are to run again."""
+        again = (keys.parse_lsn(key) for key, _ in self._source.scan(Family.META, keys.AGAIN))
+        return {scope for scope, _ in _stretches(self._source, Family.PENDING, lambda key: b"")} | {
+            logged(self._source, lsn).command.scope for lsn in again
         }
 
-    def removals(self, left: Iterable[str]) -> Iterator[dict[Place, bytes | None]]:
-        """The writes that take scopes from the disk, some rows at a time."""
+    def removals(self) -> Iterator[dict[Place, bytes | None]]:
+        """The writes that take from the disk what scopes have left there, some rows at a time; write each before the next is asked for.
+        To be called when all that came in for them is on the disk."""
+        if not self._held.leaving:
+            return
+        left = frozenset(self._held.leaving)
         writes: dict[Place, bytes | None] = {}
-        for scope, space in ((scope, space) for scope in left for space in self._contract.spaces.values()):
-            partition = partition_of(scope, space.partitions)
-            in_use = {state_of(self._source, space.name, partition) for state_of in (serving, coming)}
-            for generation in in_use:
-                writes[Family.META, keys.digest_key(space.name, partition, generation, scope)] = None
-                rows = keys.confirmed_prefix(space.name, partition, generation)
-                for place in self._rows(rows, space.collections, scope):
-                    writes[place] = None
-                    if len(writes) >= REMOVED_AT_ONCE:
-                        yield writes
-                        writes = {}
-        yield writes
+        for place in chain(self._rows(left), self._digests(left), self._conflicts(left)):
+            writes[place] = None
+            if len(writes) >= REMOVED_AT_ONCE:
+                yield writes
+                writes = {}
+        done = self._held._replace(leaving=())
+        yield writes | {(Family.META, keys.HOLDINGS): done.encode()}
+        self._held = done
 
-    def _rows(self, rows: bytes, collections: Iterable[str], scope: str) -> Iterator[Place]:
-        """The rows of a scope in one generation."""
-        for family, name in product((Family.CONFIRMED, Family.UNREAD), collections):
-            for key, _ in self._source.scan(family, rows + scope_prefix(name, scope)):
-                yield family, key
+    def _rows(self, left: Collection[str]) -> Iterator[Place]:
+        store = self._source.durable
+        for family in ROWS:
+            for scope, prefix in _stretches(store, family, keys.confirmed_head):
+                if scope in left:
+                    yield from ((family, key) for key, _ in store.scan(family, prefix))
+
+    def _digests(self, left: Collection[str]) -> Iterator[Place]:
+        for key, _ in self._source.durable.scan(Family.META, keys.DIGESTS):
+            if keys.parse_digest(key)[3] in left:
+                yield Family.META, key
+
+    def _conflicts(self, left: Collection[str]) -> Iterator[Place]:
+        for key, value in self._source.durable.scan(Family.CONFLICTS, b""):
+            if self._records.decode_conflict(value).document.scope in left:
+                yield Family.CONFLICTS, key
 
     def _read_again(self, partitions: Collection[tuple[str, int]]) -> dict[Place, bytes | None]:
         writes: dict[Place, bytes | None] = {}
@@ -141,3 +199,15 @@ class Holdings(Collection[str]):
             for scope in scopes
             for space in self._contract.spaces.values()
         }
+
+
+def _stretches(source: Source, family: Family, head: Callable[[bytes], bytes]) -> Iterator[tuple[str, bytes]]:
+    """Each scope of each collection that has entries in a family, and what their keys begin with; one look for each. `head` is what
+    of a key stands before that of the document."""
+    after = b""
+    while (found := next(source.scan(family, b"", after), None)) is not None:
+        before = head(found[0])
+        collection, scope, _ = found[0][len(before) :].split(b"/", 2)
+        document = collection + b"/" + scope + b"/"
+        yield parse_document_key(document).scope, before + document
+        after = before + document + b"\xff"  # greater than any id, which is UTF-8

@@ -24,6 +24,8 @@ LOGS = (Family.OPLOG, Family.COMMANDS, Family.META, Family.PENDING, Family.OUTBO
 """What commands leave entries in until they are done."""
 RECLAIM_AFTER = 10_000
 """Deleted rows, until the disk gets them back."""
+ROWS = (Family.CONFIRMED, Family.UNREAD, Family.CONFLICTS)
+"""What a scope that was left leaves room in."""
 
 
 class Housekeeping:
@@ -34,6 +36,8 @@ class Housekeeping:
         self._committer = committer
         self._store = store
         self._deleted = 0
+        self._left = False
+        """Did a scope go from the disk since it was last told to give room back?"""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -44,6 +48,10 @@ class Housekeeping:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def give_back(self) -> None:
+        """A scope went from the disk: its room is given back with the next pass, however few its rows were."""
+        self._left = True
 
     async def _run(self) -> None:
         passes = 0
@@ -64,6 +72,7 @@ class Housekeeping:
                 await self._committer.stage(writes, sync=False)
                 self._deleted += len(writes)
             await asyncio.sleep(0)
-        if self._deleted >= RECLAIM_AFTER:
-            self._deleted = 0
-            await asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, LOGS)
+        families = (*LOGS, *ROWS) if self._left else LOGS
+        if self._left or self._deleted >= RECLAIM_AFTER:
+            self._deleted, self._left = 0, False
+            await asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, families)

@@ -198,9 +198,14 @@ def parse_confirmed(key: bytes) -> tuple[str, int, int]:
     return key[:at].decode(), *_ROW.unpack_from(key, at + 1)
 
 
+def confirmed_head(key: bytes) -> bytes:
+    """What stands before the document's own key in a confirmed row's."""
+    return key[: key.index(_SEPARATOR) + 1 + _ROW.size]
+
+
 def document_of_confirmed(key: bytes) -> bytes:
     """The document's own key, of a confirmed row's."""
-    return key[key.index(_SEPARATOR) + 1 + _ROW.size :]
+    return key[len(confirmed_head(key)) :]
 
 
 def digest_prefix(space: str, partition: int, generation: int | None = None) -> bytes:

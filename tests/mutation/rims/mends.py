@@ -19,7 +19,7 @@ RENEWAL = ("tests/unit/edge/test_renewal.py",)
 FORGOTTEN = ("tests/unit/edge/test_forgotten_verdicts.py",)
 ACCESS = ("tests/unit/edge/test_closed_api.py",)
 AGES = ("tests/unit/edge/test_freshness.py",)
-SCOPES = ("tests/unit/edge/test_scopes.py",)
+SCOPES = ("tests/unit/edge/test_scopes.py", "tests/unit/edge/test_left_scopes.py")
 GROUPS = ("tests/unit/edge/test_groups.py", "tests/unit/schemas/test_groups.py")
 SHOWN = ("tests/unit/edge/test_durable_reads.py",)
 LINES = ("tests/unit/schemas/test_device_lines.py",)
@@ -442,8 +442,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "scopes: what was left stays on disk",
         f"{EDGE}/store/holdings.py",
-        "                    writes[place] = None\n",
-        "                    pass\n",
+        "            writes[place] = None\n",
+        "            pass\n",
         SCOPES,
     ),
     Mistake(
