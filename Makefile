@@ -14,7 +14,7 @@ SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 QUICK  := tests/unit tests/properties tests/fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fetch demo test quick deeper nightly mutants mistakes lint format faults bench docs lock lock-servers clean distclean
+.PHONY: help setup fetch demo test quick deeper nightly mutants mistakes lint format faults bench quix docs lock lock-servers clean distclean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ faults: fetch ## simulation and faults on the real broker
 bench: fetch ## the benchmarks, beside their baselines
 	@$(BIN)/driftlog bench $(ARGS)
 
+quix: ## an environment with Quix Streams, the optional peer of `driftlog bench 'merge/quix/*'`
+	$(PYTHON) -m venv .venv-quix
+	.venv-quix/bin/pip install --disable-pip-version-check --quiet quixstreams==3.28.1 fastavro >&2
+
 docs: $(STAMP) ## check the documents: links, commands, examples
 	$(BIN)/pytest tests/documents $(ARGS)
 
@@ -97,4 +101,4 @@ clean: ## remove what was made, except the virtual environment
 	find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the virtual environment too
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-quix

@@ -11,8 +11,6 @@ The cases `processor/...` count the processor time of the whole worker process, 
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,20 +24,16 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from benchmarks import cluster, naive_faust
 from benchmarks.case import Case, Ground, Samples, Sides, Skipped, ratio_at_least, ratio_at_most
 from benchmarks.cluster import BenchSpace, Cluster
-from benchmarks.plain_loop import plain_record
+from benchmarks.peers import PARTITIONS, ROUND_SECONDS, NaiveProcess, PlainProcess, PlainTopic, QuixProcess
 from benchmarks.processor_time import cpu_seconds
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
-from tests.load.workers import CHECKOUT, WorkerProcess
+from tests.load.workers import WorkerProcess
 from tests.load.workload import LoadRecord, Shape, Workload
 
-PARTITIONS = 4
 DEVICES = 10
 ROUNDS = 3
-ROUND_SECONDS = 180.0
-STOP_SECONDS = 20.0
 OURS = {1: 15_000, 10: 80_000, 100: 160_000, 500: 160_000}
 """Ops a round, by ops a batch."""
 NAIVE = {1: 6_000, 10: 12_000, 100: 16_000, 500: 16_000}
@@ -147,70 +141,6 @@ class _Side:
         self._answers.close()
 
 
-class _NaiveProcess:
-    """The naive agent as a process."""
-
-    def __init__(self, space: BenchSpace) -> None:
-        place = space.place
-        self._log = place.folder / "naive.log"
-        self._command = [
-            *(sys.executable, "-m", "benchmarks.naive_faust", place.bootstrap, place.registry_url, place.space),
-            *(str(place.partitions), str(place.folder / "naive")),
-        ]
-
-    def __enter__(self) -> _NaiveProcess:
-        with self._log.open("ab") as out:
-            self._process = subprocess.Popen(self._command, cwd=CHECKOUT, stdout=out, stderr=out, env={**os.environ})
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def tail(self) -> str:
-        return "\n" + "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
-
-
-class _PlainProcess:
-    """The plain loop as a process, and its topic."""
-
-    def __init__(self, servers: Cluster, space: BenchSpace, records: Iterator[LoadRecord], count: int) -> None:
-        place = space.place
-        self._topic = servers.topic(f"plain-{space.name}-ops", PARTITIONS)
-        changelog = servers.topic(f"plain-{space.name}-changelog", PARTITIONS, cleanup_policy="compact")
-        self._command = [
-            *(sys.executable, "-m", "benchmarks.plain_loop", place.bootstrap, self._topic, changelog),
-            str(place.folder / "plain"),
-        ]
-        self._open = BatchCodec(space.ids).open
-        self._records = records
-        self._count = count
-        self._producer = Producer({"bootstrap.servers": place.bootstrap, "linger.ms": 5, "log_level": 0})
-
-    def __enter__(self) -> _PlainProcess:
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(self._command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, text=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=STOP_SECONDS)
-
-    def processor(self) -> Samples:
-        """Microseconds an op."""
-        records = list(islice(self._records, self._count))
-        for record in records:
-            self._producer.produce(self._topic, plain_record(self._open(record.value)), record.key, record.partition)
-        self._producer.flush()
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{len(records)}\n")
-        self._process.stdin.flush()
-        return [float(self._process.stdout.readline()) / sum(record.ops for record in records) * 1e6]
-
-
 @contextmanager
 def _worker_of(keys: int, batch: int, count: int, ground: Ground) -> Iterator[tuple[BenchSpace, WorkerProcess, _Side]]:
     servers: Cluster = ground.shared
@@ -242,7 +172,7 @@ def _merging(keys: int, batch: int, ground: Ground) -> Iterator[Sides]:
         servers.topic(changelog, PARTITIONS, cleanup_policy="compact")
         naive = _Side(space, source, answers, (changelog, batch), _stream(space, keys, batch), naive_count)
         try:
-            with _NaiveProcess(space) as process:
+            with NaiveProcess(space) as process:
                 naive.tail = process.tail
                 facts = {
                     "ops a round": count * batch, "naive ops a round": naive_count * batch, "partitions": PARTITIONS,
@@ -253,13 +183,14 @@ def _merging(keys: int, batch: int, ground: Ground) -> Iterator[Sides]:
 
 
 @contextmanager
-def _processor(keys: int, batch: int, ground: Ground) -> Iterator[Sides]:
+def _processor(keys: int, batch: int, quix: bool, ground: Ground) -> Iterator[Sides]:
     count = _counts(OURS, batch, ground)
     with _worker_of(keys, batch, count, ground) as (space, worker, ours):
         if not cpu_seconds(worker.children()):
             raise Skipped("the processor time of another process is read from /proc")
-        with _PlainProcess(ground.shared, space, _stream(space, keys, batch), count) as plain:
-            yield Sides(lambda: ours.processor(worker.children), plain.processor, {"ops a round": count * batch})
+        topic = PlainTopic(ground.shared, space, _stream(space, keys, batch), count)
+        with QuixProcess(space, topic) if quix else PlainProcess(ground.shared, space, topic) as peer:
+            yield Sides(lambda: ours.processor(worker.children), peer.processor, {"ops a round": count * batch})
 
 
 def _stream(space: BenchSpace, keys: int, batch: int) -> Iterator[LoadRecord]:
@@ -281,12 +212,12 @@ def _case(keys: int, batch: int) -> Case:
     )
 
 
-def _processor_case(keys: int, batch: int, aim: float | None) -> Case:
+def _processor_case(keys: int, batch: int, aim: float | None, *, quix: bool = False) -> Case:
     return Case(
-        f"processor/keys={keys}/batch={batch}",
+        f"{'quix' if quix else 'processor'}/keys={keys}/batch={batch}",
         "us/op",
-        partial(_processor, keys, batch),
-        "plain loop",
+        partial(_processor, keys, batch, quix),
+        "Quix Streams" if quix else "plain loop",
         None if aim is None else ratio_at_most(aim),
         rounds=ROUNDS,
     )
@@ -297,4 +228,6 @@ CASES: Sequence[Case] = [
     _processor_case(5_000, 100, 2.6),
     _processor_case(200_000, 100, 1.4),
     _processor_case(5_000, 1, None),
+    _processor_case(5_000, 100, 1.0, quix=True),
+    _processor_case(200_000, 100, 1.0, quix=True),
 ]

@@ -13,6 +13,7 @@ answers with the processor time that they took, of its one process:
 from __future__ import annotations
 
 import io
+import json
 import sys
 import time
 from pathlib import Path
@@ -31,31 +32,7 @@ GROUP_RECORDS = 500
 MAX_CACHED = 500_000
 """Documents that are kept decoded."""
 
-RECORD: Any = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "Ops",
-        "fields": [
-            {"name": "replica", "type": "string"},
-            {
-                "name": "ops",
-                "type": {
-                    "type": "array",
-                    "items": {
-                        "type": "record",
-                        "name": "Op",
-                        "fields": [
-                            {"name": "key", "type": "string"},
-                            {"name": "seq", "type": "long"},
-                            {"name": "clock", "type": "long"},
-                            {"name": "value", "type": ["long", "string"]},
-                        ],
-                    },
-                },
-            },
-        ],
-    }
-)
+RECORD: Any = fastavro.parse_schema(json.loads((Path(__file__).parent / "plain_ops.avsc").read_text()))
 STATE: Any = fastavro.parse_schema(
     {
         "type": "record",
