@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from driftlog_crdt import TooLarge
 from driftlog_edge.asking import asked
-from driftlog_edge.asking.running import Run, Writer, check_name
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
@@ -23,13 +22,13 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.stamps import Stamps
-from driftlog_edge.store.views import PENDING_BYTES, Views
+from driftlog_edge.store.views import PENDING_BYTES, View, Views
 from driftlog_schemas import topics
-from driftlog_schemas.bounds import MAX_COMMAND_ID
-from driftlog_schemas.contract import AppContract, CommandContract, InvalidInput, Json, touches_op
+from driftlog_schemas.contract import AppContract, InvalidInput, Json
 from driftlog_schemas.errors import TooBig
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
+from driftlog_schemas.running import Run, Writer, check_command_id, require_same, run_declared
 
 
 class Executed(NamedTuple):
@@ -105,7 +104,7 @@ class Executor:
             command.priority,
             mark,
             actor,
-            lambda run: _declared_only(command, run, command.run(run, checked)),
+            lambda run: run_declared(command, run, checked),
             asked.run(arguments),
             again,
         )
@@ -126,7 +125,7 @@ class Executor:
         if not changes:
             raise InvalidInput("body", "no changes; give a list of {field, op, args}")
 
-        def apply(run: Run) -> Json:
+        def apply(run: Run[View]) -> Json:
             editor = run.open(*document)
             for field, op, args in changes:
                 collection.mutate(editor, field, op, args)
@@ -149,7 +148,7 @@ class Executor:
         if not again and (known := self._known(command_id, mark)):
             return known
 
-        def apply(run: Run) -> Json:
+        def apply(run: Run[View]) -> Json:
             editor = run.open(*document)
             for place, value in chosen.items():
                 collection.decide(editor, place, value)
@@ -161,13 +160,12 @@ class Executor:
     def _known(self, command_id: str, mark: str) -> Executed | None:
         if not command_id:
             return None
-        check_name("Idempotency-Key", command_id, MAX_COMMAND_ID)
+        check_command_id(command_id)
         raw = self._journal.get(Family.COMMANDS, command_id.encode())
         if raw is None:
             return None
         entry = Entry.decode(raw)
-        if entry.fingerprint != mark:
-            raise InvalidInput("Idempotency-Key", "was used for another command; make a new key for a new intent")
+        require_same(entry.fingerprint, mark)
         return Executed(command_id, entry, None)
 
     def _execute(
@@ -178,7 +176,7 @@ class Executor:
         priority: str,
         mark: str,
         actor: str,
-        function: Callable[[Run], Json],
+        function: Callable[[Run[View]], Json],
         intent: Json,
         again: Earlier | None,
     ) -> Executed:
@@ -211,7 +209,7 @@ class Executor:
         priority: str,
         mark: str,
         actor: str,
-        run: Run,
+        run: Run[View],
         result: Json,
         wall_ms: int,
         intent: Json,
@@ -258,13 +256,3 @@ class Executor:
     def _writer(self, space: str, scope: str) -> Writer:
         place = self._outbox.place(space, scope)
         return Writer(self._lives.writer(*place), self._lives.chain(*place).over)
-
-
-def _declared_only(command: CommandContract, run: Run, result: Json) -> Json:
-    """The result, of a command that changed only what it declares; the cloud would refuse anything else under its name."""
-    if command.touches is not None:
-        for document, op in run.ops:
-            if not touches_op(command.touches, document.collection, op):
-                place = f"{document.collection}.{op.field or op.kind}"
-                raise InvalidInput("command", f"{command.name} changes {place}; add it to what it declares in touches=")
-    return result

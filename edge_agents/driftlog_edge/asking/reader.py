@@ -14,7 +14,6 @@ from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.progress import Progress
-from driftlog_edge.asking.running import check_name
 from driftlog_edge.errors import NotHeld, NotReadable
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
@@ -28,6 +27,7 @@ from driftlog_schemas.bounds import MAX_ID, MAX_SCOPE
 from driftlog_schemas.contract import AppContract, InvalidInput
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.running import check_name
 
 MAX_PAGE = 1000
 

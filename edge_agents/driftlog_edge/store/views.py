@@ -17,6 +17,7 @@ from driftlog_edge.store.command_log import logged
 from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.pending import Fate, Mark, marks_of
+from driftlog_schemas import running
 from driftlog_schemas.contract import AppContract, CollectionContract, Json, Undeclared
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
@@ -31,26 +32,17 @@ PENDING_BYTES = 64
 """About what it costs to remember one pending command."""
 
 
-class View:
+class View(running.View):
     """One document as this replica sees it."""
 
-    __slots__ = ("collection", "document", "key", "known", "pending", "size", "stamp", "state")
+    __slots__ = ("pending",)
 
     def __init__(
         self, document: DocumentId, key: bytes, collection: CollectionContract, state: DocumentState, size: int
     ) -> None:
-        self.document = document
-        self.key = key
-        self.collection = collection
-        self.state = state
-        self.size = size
-        """About how many bytes the state takes."""
+        super().__init__(document, key, collection, state, size)
         self.pending: list[int] = []
         """lsns of own commands that the confirmed state lacks"""
-        self.stamp = 0
-        """the highest of own pending ops here"""
-        self.known: dict[str, int] = dict(state.vector)
-        """replica -> up to which seq the outcome is known"""
 
 
 class Views:

@@ -12,7 +12,6 @@ from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.decision import Decision, Effect
 from driftlog_streams.core.partition import Partition
-from driftlog_streams.core.state_cache import Entry
 from driftlog_streams.core.survey import Step
 from driftlog_streams.core.trial import apply_steps
 from driftlog_streams.core.waiting import Waiting

@@ -1,22 +1,78 @@
-"""A command while it runs: the documents it has opened, the ops it has made.
+"""A command while it runs: the documents it has opened, the ops it has made, and what it may not do.
 
 Ops are applied to the views as they come, so the function sees its own changes. One that is refused is undone at once: the function
 may catch that and go on, and no dot is left out. When the function has returned, the documents it was given are of no use any more.
+
+Where the views come from is the caller's: an agent computes them from its store, the kit for an app's tests keeps them in memory. So both
+refuse the same.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from driftlog_crdt import DocumentState, HybridClock, Op, Plain, canonical
-from driftlog_edge.store.views import View, Views
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS
-from driftlog_schemas.bounds import MAX_ID, MAX_SCOPE, OutOfBounds, check_text
-from driftlog_schemas.contract import CollectionContract, InvalidInput
+from driftlog_schemas.bounds import MAX_COMMAND_ID, MAX_ID, MAX_SCOPE, OutOfBounds, check_text
+from driftlog_schemas.contract import CollectionContract, CommandContract, InvalidInput, Json, touches_op
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import DocumentOp
+
+COMMAND_ID = "Idempotency-Key"
+"""What a caller of an agent calls the id of its command."""
+
+
+class View:
+    """One document as a replica sees it."""
+
+    __slots__ = ("collection", "document", "key", "known", "size", "stamp", "state")
+
+    def __init__(
+        self, document: DocumentId, key: bytes, collection: CollectionContract, state: DocumentState, size: int
+    ) -> None:
+        self.document = document
+        self.key = key
+        self.collection = collection
+        self.state = state
+        self.size = size
+        """About how many bytes the state takes."""
+        self.stamp = 0
+        """the highest of own pending ops here"""
+        self.known: dict[str, int] = dict(state.vector)
+        """replica -> up to which seq the outcome is known"""
+
+
+V = TypeVar("V", bound=View)
+
+
+class Views(Protocol[V]):
+    """The documents of a replica."""
+
+    def collection(self, name: str) -> CollectionContract:
+        """Raises `Undeclared`."""
+        ...
+
+    def get(self, document: DocumentId) -> V:
+        """The view, to change in place; of an empty document when there is none. Raises `Undeclared`."""
+        ...
+
+    def put(self, view: V) -> None:
+        """Take a view that was made elsewhere."""
+        ...
+
+    def forget(self, key: bytes) -> None:
+        """What is in a view is not to stand: make it anew next time."""
+        ...
+
+    def grew(self, view: V, size: int) -> None:
+        """A view takes so many bytes more."""
+        ...
+
+    def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
+        """Those of a scope, in id order, deleted ones too."""
+        ...
 
 
 class DocumentEditor:
@@ -24,7 +80,7 @@ class DocumentEditor:
 
     __slots__ = ("_run", "_view")
 
-    def __init__(self, run: Run, view: View) -> None:
+    def __init__(self, run: Run[Any], view: View) -> None:
         self._run = run
         self._view = view
 
@@ -57,12 +113,12 @@ class Writer(NamedTuple):
     over: tuple[str, ...]
 
 
-class Run:
+class Run(Generic[V]):
     """A running command: gathers ops, applies them to the views as they come."""
 
     def __init__(
         self,
-        views: Views,
+        views: Views[V],
         space: str,
         writer: Callable[[str, str], Writer],
         clock: HybridClock,
@@ -86,7 +142,7 @@ class Run:
         self.replica = ""
         self._over: tuple[str, ...] = ()
         self.ops: list[DocumentOp] = []
-        self.touched: dict[bytes, View] = {}
+        self.touched: dict[bytes, V] = {}
 
     def open(self, collection: str, scope: str, id: str) -> DocumentEditor:
         declared = self._views.collection(collection)
@@ -131,7 +187,7 @@ class Run:
         if not self._running:
             raise RuntimeError(f"a document of command {self.command_id!r} was used after the command had ended")
 
-    def record(self, view: View, field: str, kind: str, value: Plain) -> None:
+    def record(self, view: V, field: str, kind: str, value: Plain) -> None:
         """One op. When it is refused, the document is as it was before it, and the command may go on."""
         rules = view.collection.document
         if len(self.ops) >= MAX_BATCH_OPS:
@@ -153,7 +209,7 @@ class Run:
             raise
         self.ops.append(DocumentOp(view.document, op))
 
-    def _undo(self, view: View) -> None:
+    def _undo(self, view: V) -> None:
         """Its state as before the op that was refused: computed anew, with this command's earlier ops."""
         self._views.forget(view.key)
         before = self._views.get(view.document)
@@ -167,6 +223,30 @@ class Run:
         """(document key, op) of all it has made."""
         keys = {view.document: key for key, view in self.touched.items()}
         return ((keys[document], op) for document, op in self.ops)
+
+
+def run_declared(command: CommandContract, run: Run[Any], arguments: Mapping[str, Any]) -> Json:
+    """The result of a declared command on checked arguments, if it changed only what it declares; the cloud would refuse anything else
+    under its name.
+    """
+    result = command.run(run, arguments)
+    if command.touches is not None:
+        for document, op in run.ops:
+            if not touches_op(command.touches, document.collection, op):
+                place = f"{document.collection}.{op.field or op.kind}"
+                raise InvalidInput("command", f"{command.name} changes {place}; add it to what it declares in touches=")
+    return result
+
+
+def check_command_id(command_id: str) -> None:
+    """Raise `InvalidInput` unless this can name a command."""
+    check_name(COMMAND_ID, command_id, MAX_COMMAND_ID)
+
+
+def require_same(known: str, asked: str) -> None:
+    """Raise `InvalidInput` unless what is asked under a known id is what was asked under it before; both as fingerprints."""
+    if known != asked:
+        raise InvalidInput(COMMAND_ID, "was used for another command; make a new key for a new intent")
 
 
 def check_name(field: str, text: object, most: int) -> None:
