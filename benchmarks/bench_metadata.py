@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from benchmarks.case import Aim, Case, Ground, Sides, ratio_at_most
-from benchmarks.catalogue import SAMPLES, STOCK, Intent, write
+from benchmarks.catalogue import SAMPLES, STOCK, Intent, texts_of, write
 from benchmarks.timing import per_batch, per_call
 from driftlog_crdt import (
     AddWinsSet,
@@ -101,7 +101,7 @@ def _codec(name: str, document: DocumentType, make: Callable[[int], DocumentStat
     @contextmanager
     def encoding(ground: Ground) -> Iterator[Sides]:
         state = make(min(size, 10) if ground.quick else size)
-        plain, loops = json.loads(document.encode(state)), [None] * (2 if ground.quick else 20)
+        plain, loops = json.loads(texts_of(document.encode(state))), [None] * (2 if ground.quick else 20)
         yield Sides(
             lambda: [per_call(lambda s, _: document.encode(s), state, loops)],
             lambda: [per_call(lambda p, _: _plain_json(p).encode(), plain, loops)],
@@ -110,10 +110,10 @@ def _codec(name: str, document: DocumentType, make: Callable[[int], DocumentStat
     @contextmanager
     def decoding(ground: Ground) -> Iterator[Sides]:
         data = document.encode(make(min(size, 10) if ground.quick else size))
-        loops = [None] * (2 if ground.quick else 20)
+        plain, loops = texts_of(data), [None] * (2 if ground.quick else 20)
         yield Sides(
             lambda: [per_call(lambda d, _: document.decode(d), data, loops)],
-            lambda: [per_call(lambda d, _: json.loads(d), data, loops)],
+            lambda: [per_call(lambda d, _: json.loads(d), plain, loops)],
         )
 
     return [
@@ -209,7 +209,7 @@ CASES = [
     *(_bytes("elements", BASKET, _holding, size) for size in ELEMENTS),
     *_codec("replicas", STOCK, _written_by, REPLICAS[-1]),
     *_codec("elements", BASKET, _holding, ELEMENTS[-1]),
-    *(_digest(size, ratio_at_most(0.1)) for size in (1, 10, 100)),
+    *(_digest(size, ratio_at_most(0.25)) for size in (1, 10, 100)),
     *(_by_replicas("on_hand", Intent("increment", 1), size, ratio_at_most(1.5)) for size in REPLICAS[1:]),
     # A set carries what its writer had seen, one number for each replica, and each has to be looked at.
     *(_by_replicas("price", Intent("set", "9.90"), size, None) for size in REPLICAS[1:]),

@@ -32,6 +32,7 @@ from driftlog_crdt import (
     Register,
     RemoveWinsSet,
     Text,
+    version_of,
 )
 
 REPLICAS = ("store-12", "store-12-till-1", "store-12-till-2", "warehouse-3", "cloud")
@@ -61,6 +62,13 @@ def write(document: DocumentType, state: DocumentState, replica: str, field: str
     op = document.prepare(state, replica, hlc, field, *intent)
     document.apply(state, op)
     return op
+
+
+def texts_of(encoded: bytes) -> bytes:
+    """What is JSON in an encoded state, as one text."""
+    version = version_of(encoded)
+    _, rest = encoded.split(version, 1)
+    return b"[%b,%b]" % (version, rest)
 
 
 def live_stock() -> DocumentState:

@@ -89,7 +89,7 @@ class AddWinsSet(FieldType[SetState]):
         return [state[key][0] for key in sorted(state)]
 
     def encode(self, state: SetState) -> Plain:
-        return [[state[key][0], dict(state[key][1])] for key in sorted(state)]
+        return [state[key] for key in sorted(state)]  # type: ignore[misc]  # a pair is a list in JSON
 
     def decode(self, plain: Plain) -> SetState:
         if type(plain) is not list:

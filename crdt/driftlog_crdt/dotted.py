@@ -80,7 +80,7 @@ def contested(writes: Sequence[Write]) -> bool:
 
 
 def encode(writes: Writes) -> Plain:
-    return [_encode(w) for w in writes]
+    return [w[:4] if w.origin is None else (*w[:4], w.origin) for w in writes]  # type: ignore[misc]  # tuples are lists in JSON
 
 
 def decode(plain: Plain) -> Writes:
@@ -93,11 +93,6 @@ def decode(plain: Plain) -> Writes:
             raise BadEncoding("", "writes stand in the order of their replicas, one for each")
         writes.append(write)
     return writes
-
-
-def _encode(write: Write) -> Plain:
-    item: list[Plain] = [write.replica, write.seq, write.hlc, write.value]
-    return item if write.origin is None else [*item, list(write.origin)]
 
 
 def _decode(item: Plain) -> Write:

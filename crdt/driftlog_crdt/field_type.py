@@ -135,7 +135,9 @@ class FieldType(ABC, Generic[S]):
 
     @abstractmethod
     def encode(self, state: S) -> Encoded:
-        """The state as a plain value or as bytes; equal states give equal ones, in equal order."""
+        """The state as a plain value or as bytes; equal states give equal ones, in equal order. It may share parts with the state: write it
+        down before that changes.
+        """
 
     @abstractmethod
     def decode(self, plain: Any) -> S:

@@ -9,8 +9,12 @@ import pytest
 
 from driftlog_crdt import BadEncoding
 from tests.properties.cases import CASES, document
+from tests.properties.encodings import assembled, of_field
 
 everything = document(list(CASES))
+
+
+GOOD = assembled('{"a":1}', '{"fields":{}}')
 
 
 @pytest.mark.parametrize(
@@ -19,33 +23,67 @@ everything = document(list(CASES))
         b"",
         b"\xff\xfe",
         b"null",
-        b"[]",
-        b"[1,{},{}]",
-        b"[true,{},{}]",
-        b"[2,[],{}]",
-        b"[2,{},[]]",
-        b'[2,{"a":0},{}]',
-        b'[2,{"a":1.0},{}]',
-        b'[2,{"a":true},{}]',
-        b"[2,{},{},{},{}]",
-        b'[2,{},{},{"tomb":{}}]',
-        b'[2,{},{},{"grave":[]}]',
-        b'[2,{},{},{"presence":{"a":"1"}}]',
-        b'[2,{"a":1},{"register":[["a",1,0,NaN]]}]',
-        b'[2,{"a":1},{},{"bytes":[]}]',
-        b'[2,{"a":1},{},{"bytes":{"text":0}}]',
-        b'[2,{"a":1},{},{"bytes":{"text":true}}]x',
-        b'[2,{"a":1},{},{"bytes":{"text":2}}]x',
-        b'[2,{"a":1},{},{"bytes":{"elsewhere":1}}]xy',
-        b'[2,{"a":1},{"elsewhere":5},{"bytes":{"elsewhere":1}}]x',
-        b"[2,{},{}]x",
-        b'[2,{"\xff":1},{}]',
-        b"[" * 100_000,
+        GOOD[:8],
+        b" " + GOOD,
+        GOOD[:-1],
+        GOOD + b"x",
+        GOOD + GOOD,
+        b"\x03" + b"\xff" * 8,
+        GOOD[:8] + bytes([GOOD[8] + 1]) + GOOD[9:],
+        assembled('{"a":1}', '{"fields":{}}', form=2),
+        assembled("[" * 100_000, '{"fields":{}}'),
+        assembled('{"a":1}', '{"fields":{"elsewhere":' + "[" * 100_000),
     ],
 )
 def test_bytes_that_are_no_document_are_refused(data: bytes) -> None:
     with pytest.raises(BadEncoding):
         everything.decode(data)
+
+
+@pytest.mark.parametrize(
+    "vector",
+    ["", "[]", "null", '{"a":0}', '{"a":1.0}', '{"a":true}', '{"a":-1}', '{"a":"1"}', '{"a":1}x', b'{"\xff":1}'],
+)
+def test_a_vector_that_is_none_is_refused(vector: str | bytes) -> None:
+    with pytest.raises(BadEncoding):
+        everything.decode(assembled(vector, '{"fields":{}}'))
+
+
+@pytest.mark.parametrize(
+    ("rest", "behind"),
+    [
+        ("", b""),
+        ("[]", b""),
+        ("{}", b""),
+        ('{"fields":[]}', b""),
+        ('{"fields":{},"tomb":{}}', b""),
+        ('{"fields":{},"grave":[]}', b""),
+        ('{"fields":{},"grave":{"a":0}}', b""),
+        ('{"fields":{},"presence":7}', b""),
+        ('{"fields":{},"presence":{"a":"1"}}', b""),
+        ('{"fields":{},"refused":[]}', b""),
+        ('{"fields":{},"refused":{"a":[]}}', b""),
+        ('{"fields":{},"refused":{"a":[[1]]}}', b""),
+        ('{"fields":{},"refused":{"a":[[1,true,false]]}}', b""),
+        ('{"fields":{},"refused":{"a":[[0,1,false]]}}', b""),
+        ('{"fields":{},"refused":{"a":[[2,1,false]]}}', b""),
+        ('{"fields":{},"refused":{"a":[[1,2,false],[2,3,true]]}}', b""),
+        ('{"fields":{"register":[["a",1,0,NaN]]}}', b""),
+        ('{"fields":{"register":[["a",1,0,1e400]]}}', b""),
+        ('{"fields":{"register":[["a",1,0,"\\ud800"]]}}', b""),
+        ('{"fields":{"register":[["a",1,0,' + "9" * 5000 + "]]}}", b""),
+        ('{"fields":{},"bytes":[]}', b""),
+        ('{"fields":{},"bytes":{"text":0}}', b""),
+        ('{"fields":{},"bytes":{"text":true}}', b"x"),
+        ('{"fields":{},"bytes":{"text":2}}', b"x"),
+        ('{"fields":{},"bytes":{"text":1000000000000000000000}}', b"x"),
+        ('{"fields":{},"bytes":{"elsewhere":1}}', b"xy"),
+        ('{"fields":{"elsewhere":5},"bytes":{"elsewhere":1}}', b"x"),
+    ],
+)
+def test_a_rest_that_is_none_is_refused(rest: str, behind: bytes) -> None:
+    with pytest.raises(BadEncoding):
+        everything.decode(assembled('{"a":1}', rest, behind))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +142,7 @@ def test_bytes_that_are_no_document_are_refused(data: bytes) -> None:
 )
 def test_a_field_of_foreign_bytes_is_named(field: str, stored: Any) -> None:
     with pytest.raises(BadEncoding) as refusal:
-        everything.decode(json.dumps([2, {"a": 1}, {field: stored}]).encode())
+        everything.decode(of_field(field, stored))
     assert refusal.value.field == field
 
 
@@ -124,7 +162,7 @@ BLOBS = {
 @pytest.mark.parametrize("blob", BLOBS.values(), ids=BLOBS.keys())
 def test_bytes_that_are_no_text_are_refused_by_name(blob: bytes) -> None:
     with pytest.raises(BadEncoding) as refusal:
-        everything.decode(b'[2,{"a":1},{},{"bytes":{"text":%d}}]' % len(blob) + blob)
+        everything.decode(assembled('{"a":1}', json.dumps({"fields": {}, "bytes": {"text": len(blob)}}), blob))
     assert refusal.value.field == "text"
 
 
@@ -132,4 +170,4 @@ def test_bytes_that_are_no_text_are_refused_by_name(blob: bytes) -> None:
 def test_a_record_that_is_no_object_is_refused(value: Any) -> None:
     record = document(["record"])
     with pytest.raises(BadEncoding, match="a write of a record is encoded as"):
-        record.decode(json.dumps([2, {"a": 1}, {"": [["a", 1, 0, value]]}]).encode())
+        record.decode(of_field("", [["a", 1, 0, value]]))

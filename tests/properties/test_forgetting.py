@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from random import Random
 from typing import Any
 
@@ -34,6 +33,7 @@ from driftlog_crdt import (
     epoch_of,
 )
 from tests.properties.cases import DOCUMENTS, documents
+from tests.properties.encodings import parts
 from tests.properties.histories import REPLICAS, History, histories
 from tests.reference_model.history import Dot
 
@@ -285,7 +285,8 @@ def test_a_counter_of_the_past_is_one_cell() -> None:
     for name, amount in (("a", 5), ("b", 3), ("c", 2)):
         counted.apply(state, counted.prepare(state, name, 0, "n", "increment", amount))
     counted.fold(state, {"a": "c", "b": "c"})
-    assert json.loads(counted.encode(state)) == [2, {PAST: 2, "c": 1}, {"n": {PAST: [8, 0], "c": [2, 0]}}]
+    plain, _ = parts(counted.encode(state))
+    assert plain == [{PAST: 2, "c": 1}, {"fields": {"n": {PAST: [8, 0], "c": [2, 0]}}}]
     counted.apply(state, counted.prepare(state, "c", 0, "", "delete", None))
     assert counted.values(state) == {"n": 0}
     assert not counted.exists(state)

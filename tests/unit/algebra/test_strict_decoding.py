@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from driftlog_crdt import (
@@ -17,9 +19,10 @@ from driftlog_crdt import (
     canonical,
     version_of,
 )
+from tests.properties.encodings import assembled, of_field
 
 COUNTED = DocumentType("Counted", {"n": Field(Counter())})
-GOOD = b'[2,{"a":1},{"n":{"a":[5,0]}}]'
+GOOD = assembled('{"a":1}', '{"fields":{"n":{"a":[5,0]}}}')
 
 
 def test_what_is_written_is_read() -> None:
@@ -35,54 +38,10 @@ def test_the_version_stands_in_the_bytes_as_its_canonical_text(names: tuple[str,
     assert version_of(COUNTED.encode(state)) == canonical(dict(state.vector)).encode()
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b" " + GOOD,
-        b"[1" + GOOD[2:],
-        b"[2,[1],{}]",
-        b'[2,"{}",{}]',
-        b'[2,{"a":1]',
-        b'[2,{"\\',
-        b'[2,{"' + b"a" * 100_000,
-    ],
-)
+@pytest.mark.parametrize("data", [b"", b" " + GOOD, b"\x02" + GOOD[1:], GOOD[:8], GOOD[:-1], b"\x03" + b"\xff" * 100])
 def test_bytes_without_a_version_are_refused(data: bytes) -> None:
     with pytest.raises(BadEncoding):
         version_of(data)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b" " + GOOD,
-        GOOD + b"\n",
-        GOOD + GOOD,
-        GOOD[:-1],
-        b'[true,{"a":1},{}]',
-        b'[1.0,{"a":1},{}]',
-        b'[1,{"a":1},{}]',
-        b'[2,{"a":1}]',
-        b'[2,{"a":1},{},{},{}]',
-        b"[2,[],{}]",
-        b'[2,{"a":1},[]]',
-        b'[2,{"a":0},{}]',
-        b'[2,{"a":true},{}]',
-        b'[2,{"a":1},{},[]]',
-        b'[2,{"a":1},{},{"tomb":{}}]',
-        b'[2,{"a":1},{},{"grave":{"a":0}}]',
-        b'[2,{"a":1},{},{"presence":7}]',
-        b'{"a":1}',
-        b"NaN",
-        b"\xff",
-        b"[" * 100_000,
-    ],
-)
-def test_other_bytes_are_refused(data: bytes) -> None:
-    with pytest.raises(BadEncoding):
-        COUNTED.decode(data)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +80,6 @@ def test_a_field_that_is_not_of_its_type_is_refused_by_its_name(kind: object, fi
     document = DocumentType("Sample", {"it": Field(kind)})  # type: ignore[arg-type]  # one of the types above
 
     with pytest.raises(BadEncoding) as refused:
-        document.decode(f'[2,{{"a":9,"b":9}},{{"it":{field}}}]'.encode())
+        document.decode(of_field("it", json.loads(field)))
 
     assert refused.value.field == "it"

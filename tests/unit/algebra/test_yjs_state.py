@@ -10,6 +10,7 @@ from pycrdt import Doc
 from driftlog_crdt import BadEncoding, DocumentType, Field, List, Text, TooLarge
 from driftlog_crdt.sequence import client_of
 from driftlog_crdt.yjs_state import pack, unpack
+from tests.properties.encodings import of_field
 from tests.unit.algebra.editing_trace import NOTE, Session, read_trace
 
 PAGE = 3_000
@@ -94,4 +95,4 @@ def test_every_truncation_and_every_other_client_is_refused() -> None:
         pack(update, [client_of("bob")])
     kind = DocumentType("Note", {"body": Field(Text())})
     with pytest.raises(BadEncoding):
-        kind.decode(b'[2,{"a":1},{"body":"text"}]')
+        kind.decode(of_field("body", "text"))
