@@ -373,6 +373,13 @@ class DocumentType:
         """The plain value of every declared field."""
         return {name: self.field_value(state, name) for name in self.fields}
 
+    def touched_values(self, state: DocumentState) -> dict[str, Plain]:
+        """The plain values of the fields that an op has touched; all others have the value of a new state."""
+        if self.unit == "record":
+            return self.values(state) if state.fields else {}
+        types = self._types
+        return {name: types[name].value(stored) for name, stored in state.fields.items()}
+
     def copy(self, state: DocumentState) -> DocumentState:
         """An independent copy."""
         types = self._types

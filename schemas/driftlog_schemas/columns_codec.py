@@ -30,12 +30,12 @@ def pack(numbers: Sequence[int]) -> bytes:
     largest = max(numbers) - base
     assert base >= LEAST and base + largest <= MOST, "a column holds numbers of 64 bit"
     if not largest:
-        return b"\x00" + _varint(base)
+        return b"\x00" + varint(base)
     width = 1 if largest < 1 << 8 else 2 if largest < 1 << 16 else 4 if largest < 1 << 32 else 8
     column = array(_CODES[width], [n - base for n in numbers] if base else numbers)
     if _SWAP:
         column.byteswap()
-    return bytes((width,)) + _varint(base) + column.tobytes()
+    return bytes((width,)) + varint(base) + column.tobytes()
 
 
 def unpack(data: bytes, count: int, name: str, least: int = LEAST, most: int = MOST) -> list[int]:
@@ -66,7 +66,8 @@ def _check(lowest: int, highest: int, least: int, most: int, name: str) -> None:
         raise Undecodable(f"{name}: {lowest} to {highest} where {least} to {most} is possible")
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A number of 64 bit with a sign, as Avro has it too."""
     rest = (number << 1) ^ (number >> 63)
     out = bytearray()
     while rest > 0x7F:

@@ -86,12 +86,17 @@ class FramedCodec:
             self._header = header(self._own)
         return self._own
 
-    def encode(self, record: dict[str, Any]) -> bytes:
-        """The framed bytes of a record. Raises `UnknownSchema`, `RegistryUnreachable` the first time."""
+    @property
+    def own_header(self) -> bytes:
+        """What stands before a record of this code's schema. Raises `UnknownSchema`, `RegistryUnreachable` the first time."""
         if self._own is None:
             _ = self.own_id
+        return self._header
+
+    def encode(self, record: dict[str, Any]) -> bytes:
+        """The framed bytes of a record. Raises `UnknownSchema`, `RegistryUnreachable` the first time."""
         stream = io.BytesIO()
-        stream.write(self._header)
+        stream.write(self.own_header)
         fastavro.schemaless_writer(stream, self._schema, record)
         return stream.getvalue()
 

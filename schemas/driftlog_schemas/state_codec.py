@@ -7,12 +7,14 @@ follows. The bytes depend on the merged ops alone.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import fastavro
 
-from driftlog_crdt import DocumentState, version_of
+from driftlog_crdt import DocumentState, DocumentType, Plain, version_of
 from driftlog_schemas import declarations
+from driftlog_schemas.avro_writer import Writer, binary, boolean, string, writer_of
 from driftlog_schemas.contract import CollectionContract, Column
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.framing import FramedCodec
@@ -83,6 +85,7 @@ class StateCodec:
         }
         self._memory = fastavro.parse_schema(memory)
         """Reads the merge's own memory alone."""
+        self._columns = [_written(column, collection.document) for column in collection.columns]
 
     def encode(self, document: DocumentId, state: DocumentState) -> bytes:
         """The record value. Raises `TooLarge` over the collection's size guard."""
@@ -90,8 +93,17 @@ class StateCodec:
 
     def encode_with_version(self, document: DocumentId, state: DocumentState) -> tuple[bytes, bytes]:
         """The record value, and the version in it, of which its digest is made (`digests`). Raises `TooLarge`."""
-        memory = self.collection.document.encode(state)
-        return self._codec.encode(self._row(document, state, memory)), version_of(memory)
+        kind = self.collection.document
+        memory, values = kind.encode(state), kind.touched_values(state)
+        parts = [self._codec.own_header, string(document.scope), string(document.id)]
+        for name, to_row, write, untouched in self._columns:
+            if name in values:
+                value = values[name]
+                parts.append(write(value if to_row is None else to_row(value)))
+            else:
+                parts.append(untouched)
+        parts += (boolean(not kind.exists(state)), binary(memory))
+        return b"".join(parts), version_of(memory)
 
     def _row(self, document: DocumentId, state: DocumentState, memory: bytes) -> dict[str, Any]:
         collection = self.collection
@@ -142,6 +154,20 @@ class StateCodec:
             raise Undecodable(f"a {self.collection.name} row without {META}")
         merge: bytes = meta["merge"]
         return merge
+
+
+class _Written(NamedTuple):
+    """How a column is written, and what is written where no op has touched its field."""
+
+    name: str
+    to_row: Callable[[Plain], Any] | None
+    write: Writer
+    untouched: bytes
+
+
+def _written(column: Column, kind: DocumentType) -> _Written:
+    write, value = writer_of(column.avro), kind.field_value(kind.new(), column.name)
+    return _Written(column.name, column.to_row, write, write(value if column.to_row is None else column.to_row(value)))
 
 
 def codecs_of(collections: dict[str, CollectionContract], ids: SchemaIds) -> dict[str, StateCodec]:

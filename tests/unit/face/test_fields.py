@@ -12,6 +12,7 @@ import pytest
 
 from driftlog import InvalidInput
 from driftlog_crdt import BadOperation, BadValue, Plain
+from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.state_codec import StateCodec
@@ -72,6 +73,23 @@ def test_a_row_is_plain_and_typed_for_any_kafka_tool() -> None:
     assert row["note"] is None and row["record"] == 4 and row["ready"] is True
     assert json.loads(row["cart"]) == ["b", "a"]
     assert codec.decode(value).vector == bench.state.vector
+
+
+def test_a_row_has_the_bytes_that_fastavro_writes() -> None:
+    ids, thing, address = FixedIds(), Bench(), Bench(ADDRESS)
+    for field, changes, _, _ in CHANGES:
+        for op, args in changes:
+            thing.do(field, op, *args)
+            row = StateCodec(THING, ids).encode(DocumentId("Thing", "hier", "größe"), thing.state)
+            assert row == by_fastavro(StateCodec(THING, ids), row, ids)
+    address.do("city", "set", "Bonn")
+    row = StateCodec(ADDRESS, ids).encode(DocumentId("Address", "here", "one"), address.state)
+    assert row == by_fastavro(StateCodec(ADDRESS, ids), row, ids)
+    assert StateCodec(ADDRESS, ids).decode_row(row)["city"] == "Bonn"
+
+
+def by_fastavro(codec: StateCodec, row: bytes, ids: FixedIds) -> bytes:
+    return FramedCodec(codec.schema, ids).encode(codec.decode_row(row))
 
 
 def test_a_new_document_has_a_row_of_defaults() -> None:
