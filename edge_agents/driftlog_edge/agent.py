@@ -146,8 +146,13 @@ class EdgeAgent(AgentLife):
         last_id: str = "",
         seconds: float | None = None,
     ) -> AsyncIterator[Change]:
-        """Changes of a collection and scope (empty for all), from now or after the event `last_id`; for so long, or for ever."""
+        """Changes of a collection and scope (empty for all), from now or after the event `last_id`; for so long, or for ever.
+
+        Raises `NotHeld`.
+        """
         self.require_there()
+        if scope:
+            self._reader.require_held(scope)
         return self.watchers.watch(self._collection(kind) if kind else "", scope, last_id, seconds)
 
     def _collection(self, kind: type[DocumentClass] | str) -> str:
@@ -211,7 +216,10 @@ class EdgeAgent(AgentLife):
             InvalidInput: none, or a name that cannot be one.
             Unconfirmed: commands in a scope that would be left are not confirmed by the cloud.
         """
+        before = self.scopes()
         await self._scope_change.hold(scopes)
+        if set(before) - set(self._holdings):
+            self.watchers.anew()  # who watches a scope that was left learns of it by reading
         return self.scopes()
 
     # -- status

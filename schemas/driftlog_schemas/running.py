@@ -145,9 +145,22 @@ class Run(Generic[V]):
         self.touched: dict[bytes, V] = {}
 
     def open(self, collection: str, scope: str, id: str) -> DocumentEditor:
+        declared = self._enter(collection, scope)
+        check_name(declared.id_field, id, MAX_ID)
+        document = DocumentId(collection, scope, id)
+        return DocumentEditor(self, self.touched.get(document_key(document)) or self._views.get(document))
+
+    def ids(self, collection: str, scope: str) -> Iterator[str]:
+        """Ids of the documents that there are, in order, own changes of this command included."""
+        self._enter(collection, scope)
+        return self._ids(collection, scope)
+
+    def _enter(self, collection: str, scope: str) -> CollectionContract:
+        """Only a scope that is held, one scope and one space are for a command to see."""
         declared = self._views.collection(collection)
-        for field, text, most in ((declared.scope_field, scope, MAX_SCOPE), (declared.id_field, id, MAX_ID)):
-            check_name(field, text, most)
+        if declared.space != self._space:
+            raise InvalidInput("collection", f"{collection} belongs to space {declared.space!r}, not {self._space!r}")
+        check_name(declared.scope_field, scope, MAX_SCOPE)
         if self.scope is None:
             if self._scopes is not None and scope not in self._scopes:
                 raise InvalidInput(
@@ -158,16 +171,9 @@ class Run(Generic[V]):
             self.replica, self._over = self._writer(self._space, scope)
         elif scope != self.scope:
             raise InvalidInput(declared.scope_field, f"a command stays in one scope: {self.scope!r}, not {scope!r}")
-        document = DocumentId(collection, scope, id)
-        view = self.touched.get(document_key(document)) or self._views.get(document)
-        if view.collection.space != self._space:
-            raise InvalidInput(
-                "collection", f"{collection} belongs to space {view.collection.space!r}, not {self._space!r}"
-            )
-        return DocumentEditor(self, view)
+        return declared
 
-    def ids(self, collection: str, scope: str) -> Iterator[str]:
-        """Ids of the documents that there are, in order, own changes of this command included."""
+    def _ids(self, collection: str, scope: str) -> Iterator[str]:
         own = (view.document for view in self.touched.values())
         written = sorted(d for d in own if (d.collection, d.scope) == (collection, scope))
         last = None

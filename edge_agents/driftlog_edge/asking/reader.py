@@ -79,7 +79,7 @@ class Reader:
         """One document; see `EdgeAgent.read`."""
         seen = sessions.parse(session)
         check_name("id", document.id, MAX_ID)
-        self._require_held(document.scope)
+        self.require_held(document.scope)
         place = self._place(document)
         time_left = _Countdown(seconds)
         if consistency == "causal":
@@ -98,7 +98,7 @@ class Reader:
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput("limit", f"is 1 to {MAX_PAGE}")
         name = self._contract.collection(collection).name
-        self._require_held(scope)
+        self.require_held(scope)
         if after:
             check_name("after", after, MAX_ID)
         result: list[tuple[str, Reading]] = []
@@ -113,7 +113,8 @@ class Reader:
                     break
         return result
 
-    def _require_held(self, scope: str) -> None:
+    def require_held(self, scope: str) -> None:
+        """Raise `NotHeld`, or `InvalidInput` for what cannot name a scope."""
         check_name("scope", scope, MAX_SCOPE)
         if scope not in self._scopes:
             raise NotHeld(

@@ -150,6 +150,13 @@ def stocktake(tx: Transaction, store: str) -> dict[str, int]:
     return {stock.sku: stock.on_hand.value for stock in tx.list(Stock, store)}
 
 
+@retail.command
+def count(tx: Transaction, shop: str, article: str = "") -> int:
+    """How much there is of one article or of all; what it calls its arguments the document calls otherwise."""
+    found = [tx.edit(Stock, shop, article)] if article else tx.list(Stock, shop)
+    return sum(stock.on_hand.value for stock in found)
+
+
 class Box(BaseModel):
     """An argument that is more than a number."""
 

@@ -135,6 +135,19 @@ async def test_scopes_over_http(http: httpx.AsyncClient) -> None:
         assert problem(await http.put("/v1/scopes", json={"scopes": bad}), 422, "invalid")["field"] == "scopes"
 
 
+async def test_what_is_not_held_is_told_to_commands_that_list_it_and_to_who_watches_it(
+    http: httpx.AsyncClient, agent: EdgeAgent
+) -> None:
+    answer = await http.post("/v1/commands/count", json={"shop": "elsewhere"})
+    assert "does not hold scope 'elsewhere'" in problem(answer, 422, "invalid")["detail"]
+    problem(await http.get("/v1/watch?scope=elsewhere&timeout=0s"), 404, "not_held")
+    watch = agent.watch(scope="s1", seconds=30)
+    since = agent.watchers.now
+    await agent.hold(["s2"])
+    assert (await anext(watch)).document is None, "read it again, and learn that it is not held"
+    problem(await http.get("/v1/watch?scope=s1&timeout=0s", headers={"Last-Event-ID": since}), 404, "not_held")
+
+
 def without(collection: str, field: str = "") -> AppContract:
     """A release that does not declare that collection, nor that field of Stock."""
     space = CONTRACT.spaces["retail"]
