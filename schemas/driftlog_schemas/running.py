@@ -9,7 +9,9 @@ refuse the same.
 
 from __future__ import annotations
 
+import hashlib
 import heapq
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -22,6 +24,7 @@ from driftlog_schemas.messages import DocumentOp
 
 COMMAND_ID = "Idempotency-Key"
 """What a caller of an agent calls the id of its command."""
+_sorted_text = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")).encode
 
 
 class View:
@@ -247,6 +250,11 @@ def run_declared(command: CommandContract, run: Run[Any], arguments: Mapping[str
 def check_command_id(command_id: str) -> None:
     """Raise `InvalidInput` unless this can name a command."""
     check_name(COMMAND_ID, command_id, MAX_COMMAND_ID)
+
+
+def fingerprint(name: str, arguments: Any) -> str:
+    """What must be the same for a repeated id to be a repetition."""
+    return hashlib.blake2b(_sorted_text([name, arguments]).encode(), digest_size=12).hexdigest()
 
 
 def require_same(known: str, asked: str) -> None:

@@ -16,7 +16,7 @@ from driftlog_edge.asking import asked
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Entry, Status, encode_logged, fingerprint, logged_size
+from driftlog_edge.store.command_log import Entry, Status, encode_logged, logged_size
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
@@ -28,7 +28,7 @@ from driftlog_schemas.contract import AppContract, InvalidInput, Json
 from driftlog_schemas.errors import TooBig
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
-from driftlog_schemas.running import Run, Writer, check_command_id, require_same, run_declared
+from driftlog_schemas.running import Run, Writer, check_command_id, fingerprint, require_same, run_declared
 
 
 class Executed(NamedTuple):

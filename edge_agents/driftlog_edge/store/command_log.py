@@ -6,12 +6,11 @@ its ops, stands in the op log under its number (`logged`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from driftlog_crdt import Plain
 from driftlog_edge.ports import Family, Source
@@ -22,7 +21,6 @@ from driftlog_schemas.messages import Command, Verdict
 
 _READ = struct.Struct(">q")
 _text = json.JSONEncoder(separators=(",", ":")).encode
-_sorted_text = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")).encode
 
 
 class Status(Enum):
@@ -90,11 +88,6 @@ class Entry:
     def decode(cls, data: bytes) -> Entry:
         lsn, name, fingerprint, status, result, dots, at_ms, code, reason, asked = json.loads(data)
         return cls(lsn, name, fingerprint, Status(status), result, tuple(map(tuple, dots)), at_ms, code, reason, asked)
-
-
-def fingerprint(name: str, arguments: Any) -> str:
-    """What must be the same for a repeated id to be a repetition."""
-    return hashlib.blake2b(_sorted_text([name, arguments]).encode(), digest_size=12).hexdigest()
 
 
 def entry_of(source: Source, command_id: str) -> Entry | None:
