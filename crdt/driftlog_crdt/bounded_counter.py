@@ -70,8 +70,6 @@ Rows: TypeAlias = dict[str, Row]
 _POSSIBLE_NAME = re.compile(r"[!-~]{1,80}")
 """What a replica may be called, at most; rights given to any other name would be lost."""
 
-_GIVING = frozenset({"transfer", "transfer_room"})
-
 
 class BoundedCounter(FieldType[Rows]):
     """An escrow counter. Give `lower`, `upper` or both."""
@@ -82,6 +80,7 @@ class BoundedCounter(FieldType[Rows]):
     kinds = frozenset({"increment", "decrement", "transfer", "transfer_room"})
     erasable = False
     limited = True
+    giving = frozenset({"transfer", "transfer_room"})
 
     def __init__(
         self, lower: int | None = 0, upper: int | None = None, initial: int | None = None, holder: str = ""
@@ -103,7 +102,7 @@ class BoundedCounter(FieldType[Rows]):
 
     def check(self, op: Op) -> None:
         self.require_kind(op)
-        if op.kind not in _GIVING:
+        if op.kind not in self.giving:
             _check_amount(op.value, op)
             return
         if (self.lower if op.kind == "transfer" else self.upper) is None:
@@ -118,7 +117,7 @@ class BoundedCounter(FieldType[Rows]):
 
     def permit(self, state: Rows, op: Op, over: Container[str] = ()) -> None:
         value: Any = op.value
-        amount: int = value[1] if op.kind in _GIVING else value
+        amount: int = value[1] if op.kind in self.giving else value
         goes_down = op.kind in ("decrement", "transfer")
         left = self.rights(state, op.replica, over) if goes_down else self.room(state, op.replica, over)
         if left is not None and amount > left:
@@ -133,7 +132,10 @@ class BoundedCounter(FieldType[Rows]):
         return [giver for giver, row in state.items() if giver != replica and row.room.get(replica)]
 
     def heir(self, op: Op) -> str | None:
-        return op.value[0] if type(op.value) is list else None  # type: ignore[return-value]  # check() has seen a name
+        named: Any = op.value
+        if op.kind not in self.giving or type(named) is not list or not named or type(named[0]) is not str:
+            return None
+        return named[0]
 
     def stands_alone(self, state: Rows, op: Op) -> bool:
         try:

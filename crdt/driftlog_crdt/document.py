@@ -90,6 +90,16 @@ class DocumentType:
         """Is there a field to whose ops a writer can lack the right?"""
         return any(kind.limited for kind in self._types.values())
 
+    @property
+    def giving(self) -> frozenset[str]:
+        """Kinds of ops by which a writer hands a right over to another."""
+        return frozenset().union(*(kind.giving for kind in self._types.values()))
+
+    def heir(self, op: Op) -> str | None:
+        """To whom `op`, which may be unchecked, gives a right, if to anybody."""
+        merge = self._types.get(op.field)
+        return None if merge is None else merge.heir(op)
+
     def new(self) -> DocumentState:
         """The state before any op."""
         return DocumentState()

@@ -110,6 +110,9 @@ class FieldType(ABC, Generic[S]):
     limited: ClassVar[bool] = False
     """Can a writer lack the right to an op (see `permit`)?"""
 
+    giving: ClassVar[frozenset[str]] = frozenset()
+    """Those kinds that hand a right over to another replica (see `heir`)."""
+
     fallible: ClassVar[bool] = False
     """Does an op refer to what others have put into the state, so that it may not be there (see `takes_effect`)?"""
 
@@ -175,7 +178,7 @@ class FieldType(ABC, Generic[S]):
         """
 
     def heir(self, op: Op) -> str | None:
-        """To whom `op` gives a right, if to anybody."""
+        """To whom `op` gives a right, if to anybody; it may be unchecked."""
         return None
 
     def relies_on(self, state: S, replica: str, kind: str) -> Collection[str]:

@@ -33,6 +33,7 @@ from driftlog.fields.writes import CustomField, FlagField, MultiValueField, Rank
 from driftlog.values import ValueType
 from driftlog_crdt import FieldType, Op, Plain
 from driftlog_crdt.yjs_edit import read_edit
+from driftlog_schemas.identity import is_life
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,16 @@ def _bounded_counter(spec: Spec) -> Built:
                 "bounds are whole numbers, holder is a device's name",
             )
     try:
-        return Built(BoundedCounterField, crdt.BoundedCounter(**given), columns.long_sum())
+        algebra = crdt.BoundedCounter(**given)
     except ValueError as error:
         raise DeclarationError(spec.place, str(error), "see lower, upper, initial and holder of field()") from error
+
+    def check(op: Op) -> None:
+        heir = algebra.heir(op)
+        if heir is not None and not is_life(heir):
+            raise crdt.BadValue(op.field, f"{op.kind} takes a life of a device, not {heir[:80]!r}")
+
+    return Built(BoundedCounterField, algebra, columns.long_sum(), check=check)
 
 
 def _extreme(handle: type[FieldHandle], algebra: FieldType[Any]) -> Callable[[Spec], Built]:

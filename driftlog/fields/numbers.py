@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 from driftlog.errors import InvalidInput
 from driftlog.fields.handle import FieldHandle, FieldPort
 from driftlog.values import LONG_MAX
+from driftlog_schemas.identity import is_life
 
 N = TypeVar("N", int, float)
 
@@ -15,6 +16,13 @@ def _amount(n: object, field: str) -> int:
     if type(n) is not int or not 0 <= n <= LONG_MAX:
         raise InvalidInput(field, f"takes a whole number from 0 up, not {n!r}")
     return n
+
+
+def _heir(replica: object, field: str) -> str:
+    name = str(replica)
+    if not is_life(name):
+        raise InvalidInput(field, f"rights go to a life of a device, as in 'store-1.k3f7q2w7', not to {name[:80]!r}")
+    return name
 
 
 class GrowCounterField(FieldHandle):
@@ -51,11 +59,11 @@ class BoundedCounterField(CounterField):
 
     def transfer(self, replica: str, n: int) -> None:
         """Give `replica` the right to take `n` more, out of our own rights."""
-        self._port.write("transfer", [str(replica), _amount(n, self._port.name)])
+        self._port.write("transfer", [_heir(replica, self._port.name), _amount(n, self._port.name)])
 
     def transfer_room(self, replica: str, n: int) -> None:
         """Give `replica` the right to add `n` more, out of our own room."""
-        self._port.write("transfer_room", [str(replica), _amount(n, self._port.name)])
+        self._port.write("transfer_room", [_heir(replica, self._port.name), _amount(n, self._port.name)])
 
     def rights(self, replica: str) -> int | None:
         """How far `replica` may still go down; None without a lower bound."""

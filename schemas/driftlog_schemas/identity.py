@@ -54,6 +54,12 @@ def is_replica_of(replica: str, device: str) -> bool:
     return name == device and _LIFE.match(life) is not None
 
 
+def is_life(replica: str) -> bool:
+    """Can a device's life be called so? The workers' own is nobody's."""
+    device, _, life = replica.rpartition(".")
+    return device != CLOUD and bool(_DEVICE.match(device)) and bool(_LIFE.match(life))
+
+
 def device_of(replica: str) -> DeviceId:
     """The device whose life this is."""
     return DeviceId(replica.rpartition(".")[0])

@@ -19,14 +19,14 @@ from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, is_replica_of
 from driftlog_schemas.messages import Batch
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
-from driftlog_streams.core.rights import FORGET
+from driftlog_streams.core.rights import FORGET, strangers
 from driftlog_streams.core.rules import Devices, SpaceRules
 
 MAX_RECORD_BYTES = MAX_BATCH_BYTES + 4096
 """A body at its bound, in an envelope with room for names and a signature."""
 
 UNKNOWN = frozenset({"unknown_device", "unknown_key"})
-"""Refusals that reading the device registry to its present end may change: who is new there counts at once, all else is announced ahead."""
+"""Refusals of somebody who may only be new."""
 
 
 class Refusal(NamedTuple):
@@ -53,9 +53,18 @@ class Admitted(NamedTuple):
     """Of its body."""
     value: bytes
     """The record as it came."""
+    strangers: frozenset[str] = frozenset()
+    """To whom it gives rights and who was not enrolled then (see `rights`); what reading the registry to its end may change."""
 
 
 Admission: TypeAlias = Admitted | Refusal
+
+
+def doubtful(admission: Admission) -> bool:
+    """May reading the device registry to its present end change it? Who is new there counts at once, all else is announced ahead."""
+    if isinstance(admission, Admitted):
+        return bool(admission.strangers)
+    return admission.code in UNKNOWN
 
 
 def admit(value: bytes | None, append_ms: int, partition: int, rules: SpaceRules, devices: Devices) -> Admission:
@@ -87,7 +96,8 @@ def admit(value: bytes | None, append_ms: int, partition: int, rules: SpaceRules
     if standing is None:
         return Refusal("unknown_device", f"device {device_id!r} was not enrolled then", device_id, known=True)
     digest = batch_digest(signed.body)
-    return _refused(batch, standing, partition, rules) or Admitted(batch, standing, digest, value)
+    unknown = strangers(batch, append_ms, rules, devices)
+    return _refused(batch, standing, partition, rules) or Admitted(batch, standing, digest, value, unknown)
 
 
 def _refused(batch: Batch, device: Standing, partition: int, rules: SpaceRules) -> Refusal | None:

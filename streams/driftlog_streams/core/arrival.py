@@ -31,6 +31,8 @@ class Arrival(NamedTuple):
     """The record as it came; of one that was restored the body that it was kept in."""
     dropped_at: int = -1
     """Of one that waits: the record by which a person gave it up."""
+    strangers: frozenset[str] = frozenset()
+    """To whom its batch gives rights and who was not enrolled then (see `rights`)."""
 
     @property
     def key(self) -> bytes:

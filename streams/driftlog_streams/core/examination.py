@@ -16,7 +16,7 @@ from driftlog_schemas import bounds
 from driftlog_schemas.devices import Standing
 from driftlog_schemas.messages import Command
 from driftlog_streams.core.arrival import Arrival
-from driftlog_streams.core.rights import forbidden, untouched
+from driftlog_streams.core.rights import forbidden, heirs, untouched
 from driftlog_streams.core.rules import SpaceRules
 
 Found: TypeAlias = "tuple[str, str] | None"
@@ -44,6 +44,8 @@ class Examiner:
         if arrival.device is not self._device:
             self._device = arrival.device
             self._granted.clear()
+        if arrival.strangers:
+            return False
         good = self._granted.get((command.name, command.scope))
         if good is None:
             return False
@@ -98,8 +100,19 @@ class Examiner:
         against = forbidden(arrival.command, arrival.device, self._rules.commands)
         if against is not None:
             return "forbidden", against
-        against = self._unusual(arrival.command)
+        against = self._unusual(arrival.command) or self._lost(arrival)
         return None if against is None else ("invalid", against)
+
+    def _lost(self, arrival: Arrival) -> str | None:
+        """To whom it gives rights that nobody would have."""
+        strangers = arrival.strangers
+        heir = (
+            next((one for one in heirs(arrival.command, self._rules) if one in strangers), None) if strangers else None
+        )
+        if heir is None:
+            return None
+        name = bounds.cut(heir, bounds.MAX_REPLICA)
+        return f"{name!r} is no life of an enrolled device: what is given to it would be lost; name one that is there"
 
     def _unusual(self, command: Command) -> str | None:
         """What in a command this release of the app has no use for: an op that its field does not know, a value that it does not take."""

@@ -250,7 +250,7 @@ class PartitionMerger:
 
     def restore(self, parked: ParkedCommand, devices: Devices) -> None:
         """A parked command of an earlier life. Call `resume` after the last one. Raises `Undecodable`."""
-        self._waiting.restore(parked, self._at.rules.parked_batch(parked), devices)
+        self._waiting.restore(parked, self._at.rules, devices)
 
     def resume(self, following: int) -> None:
         """Restored commands are looked at; `following` is the offset of the record that comes next.
@@ -265,7 +265,8 @@ class PartitionMerger:
 def _arrivals(admission: Admitted, link: Link) -> list[Arrival]:
     batch, device = admission.batch, admission.device
     append_ms, offset, value = link.append_ms, link.offset, admission.value
-    return [Arrival(command, batch, device, append_ms, offset, value) for command in batch.commands]
+    strangers = admission.strangers
+    return [Arrival(c, batch, device, append_ms, offset, value, -1, strangers) for c in batch.commands]
 
 
 def _skew(newest_ms: int, append_ms: int) -> int:

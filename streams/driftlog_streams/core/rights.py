@@ -7,19 +7,23 @@ no document, grows no vector, and nothing of it waits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from driftlog_schemas.contract import CommandContract, touches_op
 from driftlog_schemas.devices import EVERYTHING, DeviceStatus, Standing
-from driftlog_schemas.messages import Command
-from driftlog_streams.core.rules import Devices
+from driftlog_schemas.identity import device_of, is_life
+from driftlog_schemas.messages import Batch, Command
+from driftlog_streams.core.rules import Devices, SpaceRules
 
 ALL = "*"
 DIRECT = "_write"
 """The permission to write without a command."""
 FORGET = "_forget"
 """The permission to make a partition forget; `*` does not contain it, and it is a right to no document."""
+
+
+NOBODY: frozenset[str] = frozenset()
 
 
 class Rights(Protocol):
@@ -73,3 +77,25 @@ def standing_then(devices: Devices, device_id: str, append_ms: int) -> Standing:
     device = devices.find(device_id)
     standing = None if device is None else device.standing_at(append_ms)
     return standing or Standing(device_id, DeviceStatus.REVOKED, EVERYTHING, EVERYTHING)
+
+
+def heirs(command: Command, rules: SpaceRules) -> Iterator[str]:
+    """To whom a command hands rights over."""
+    for document, op in command.ops:
+        if op.kind in rules.giving and (collection := rules.collections.get(document.collection)) is not None:
+            heir = collection.type.heir(op)
+            if heir is not None:
+                yield heir
+
+
+def strangers(batch: Batch, append_ms: int, rules: SpaceRules, devices: Devices) -> frozenset[str]:
+    """To whom a batch gives rights and who was no life of an enrolled device when it was appended: with them the rights would be lost."""
+    if not rules.giving:
+        return NOBODY
+    named = {heir for command in batch.commands for heir in heirs(command, rules)}
+    return frozenset(heir for heir in named if not _enrolled(heir, append_ms, devices))
+
+
+def _enrolled(replica: str, append_ms: int, devices: Devices) -> bool:
+    device = devices.find(device_of(replica)) if is_life(replica) else None
+    return device is not None and device.terms_at(append_ms) is not None

@@ -84,6 +84,9 @@ class SpaceRules:
                 asked=bool(space.guards.get(name)) or roomy.limited,
             )
 
+        self.giving = frozenset().union(*(one.type.giving for one in self.collections.values()))
+        """Kinds of ops that hand a right over to another replica."""
+
     def register(self) -> None:
         """Make every schema that this space writes or reads known. Raises what the registry raises."""
         for name in avro_files.RECORDS:

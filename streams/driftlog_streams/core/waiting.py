@@ -11,12 +11,12 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from driftlog_schemas.messages import Batch, ParkedCommand
+from driftlog_schemas.messages import ParkedCommand
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.decision import Decision
 from driftlog_streams.core.parking import Blocker, Parking
-from driftlog_streams.core.rights import standing_then
-from driftlog_streams.core.rules import Devices
+from driftlog_streams.core.rights import standing_then, strangers
+from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.state_cache import Entry
 
 Decide: TypeAlias = Callable[[Arrival], Decision | Blocker]
@@ -33,12 +33,14 @@ class Waiting:
         self.moved: dict[tuple[bytes, str], Entry] = {}
         """(document key, replica) -> entry, of what moved since the last look at the parked commands, while there are any."""
 
-    def restore(self, parked: ParkedCommand, batch: Batch, devices: Devices) -> None:
-        """A parked command of an earlier life; `batch` is the batch of one that it was kept in."""
+    def restore(self, parked: ParkedCommand, rules: SpaceRules, devices: Devices) -> None:
+        """A parked command of an earlier life. Raises `Undecodable`."""
+        batch = rules.parked_batch(parked)
         (command,) = batch.commands
         standing = standing_then(devices, parked.device_id, parked.append_ms)
-        arrival = Arrival(command, batch, standing, parked.append_ms, parked.offset, parked.body, parked.dropped_at)
-        self.parking.add(arrival)
+        unknown = strangers(batch, parked.append_ms, rules, devices)
+        at, body = parked.offset, parked.body
+        self.parking.add(Arrival(command, batch, standing, parked.append_ms, at, body, parked.dropped_at, unknown))
 
     def release(self) -> None:
         """Look at every parked command again, and at what that sets free."""

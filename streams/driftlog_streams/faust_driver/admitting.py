@@ -1,7 +1,8 @@
 """Deciding on a record's batch, with what must be known first: who may write by now, and whose time the record has.
 
 The core decides by the registry as it is known here (`admission`); this sees to it that it is known. A view that no longer vouches is read
-to its end; a stranger may only be new, and is looked for once more (`doubt`); a record with its writer's own time is nobody's.
+to its end; a stranger who writes, or who is given rights, may only be new, and is looked for once more (`doubt`); a record with its
+writer's own time is nobody's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-from driftlog_streams.core.admission import UNKNOWN, Admission, Refusal, admit
+from driftlog_streams.core.admission import Admission, Refusal, admit, doubtful
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.append_time import TimesCheck, append_ms, timed
 from driftlog_streams.registry.device_view import DeviceView
@@ -53,7 +54,7 @@ class Admitting:
         if not timed(message):
             await self._times.untimed()
         admission = self.admit(message)
-        if isinstance(admission, Refusal) and admission.code in UNKNOWN:
+        if doubtful(admission):
             if not self._doubts.settled(message.tp, message.offset):
                 await self._doubts.settle(lambda: self._log_ends(message))
             admission = self.admit(message)

@@ -279,8 +279,8 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: an unknown device is refused unasked",
         f"{DRIVER}/admitting.py",
-        "and admission.code in UNKNOWN",
-        "and False",
+        "if doubtful(admission):",
+        "if False:",
         FLIGHTS,
     ),
     Mistake(

@@ -106,6 +106,8 @@ REFUSED: list[tuple[str, str, list[Any], str]] = [
     ("count", "multiply", [2], "op: count takes decrement, increment"),
     ("count", "increment", [1, 2], "args: count.increment"),
     ("visits", "decrement", [1], "op: visits takes increment"),
+    ("seats", "transfer", ["ghost", 1], "seats: rights go to a life of a device"),
+    ("seats", "transfer_room", ["store-2.LIFE", 1], "seats: rights go to a life of a device"),
     ("record", "raise_to", ["high"], "record: "),
     ("fastest", "lower_to", [float("nan")], "fastest: "),
     ("price", "set", ["4.5 EUR"], "price: "),

@@ -142,9 +142,10 @@ def device(
     since_ms: int = 2,
     not_after_ms: int = 0,
     grace_ms: int = 0,
+    enrolled_ms: int = 1,
 ) -> Device:
-    """Enrolled long ago; another status, if there is one, counts since `since_ms`."""
-    key = DeviceKey(identity.key_id, identity.public_key, 1)
+    """Enrolled long ago, unless told otherwise; another status, if there is one, counts since `since_ms`."""
+    key = DeviceKey(identity.key_id, identity.public_key, enrolled_ms)
     line = enrolled(identity.device_id, key, scopes, permissions, not_after_ms, grace_ms)
     if status is DeviceStatus.ACTIVE:
         return line

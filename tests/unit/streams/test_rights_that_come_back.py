@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from driftlog import App, BoundedCounter, Document
 from driftlog import field as declared
 from driftlog_crdt import PAST, Plain
+from driftlog_schemas.devices import SLACK_MS
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import DocumentOp
+from driftlog_schemas.signing import Identity
 from driftlog_streams.core import memory
-from tests.unit.streams.cloud import Cloud, change, command
+from driftlog_streams.core.admission import doubtful
+from driftlog_streams.faust_driver.admitting import Admitting
+from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, device
 
 app = App("hall")
 space = app.space("retail", partitions=1)
@@ -22,6 +28,7 @@ class Event(Document):
     name: str
     seats: BoundedCounter = declared(lower=0)
     kept: BoundedCounter = declared(lower=0, initial=10, holder="store-2")
+    room: BoundedCounter = declared(lower=None, upper=9, initial=9)
 
 
 EVENT = DocumentId("Event", "s1", "x")
@@ -122,3 +129,75 @@ def test_what_was_parked_for_a_life_that_is_over_meets_what_the_next_one_has_tak
     hall.merge_value(value)
     assert hall.verdicts()["promised"] == "accepted"
     assert hall.value(EVENT, "seats") == 1
+
+
+NOBODY = ("ghost.1", "store-9.abcdefgh", "cloud.forget")
+"""Well-formed names without an enrolled device; the workers' own."""
+NO_LIFE = ("ghost", "store-2", "UP.1", "store-2.", ".1", "store-2.LIFE", "not a name", "store-2.1.")
+
+
+@pytest.mark.parametrize("heir", [*NOBODY, *NO_LIFE])
+@pytest.mark.parametrize("kind", ["transfer", "transfer_room"])
+def test_a_transfer_to_nobody_is_refused(hall: Cloud, heir: str, kind: str) -> None:
+    field = "seats" if kind == "transfer" else "room"
+    send(hall, "make", "store-1.1", 1, "increment" if kind == "transfer" else "decrement", 5, field)
+    send(hall, "lost", "store-1.1", 2, kind, [heir, 3], field)
+    send(hall, "kept", "store-1.1", 3, kind, ["store-2.2", 5], field)
+    verdicts = hall.verdicts()
+    assert (verdicts["lost"], verdicts["kept"]) == ("rejected invalid", "accepted"), "what was not given is still there"
+
+
+def test_whom_a_right_is_given_must_have_been_enrolled_when_the_record_was_appended(hall: Cloud) -> None:
+    """Or else a replay after the enrolment would decide otherwise; reading the registry to its end may show that it was."""
+    send(hall, "make", "store-1.1", 1, "increment", 5)
+    hall.devices.lines["store-3"] = device(Identity.create("store-3"), enrolled_ms=NOW_MS + SLACK_MS + 1)
+    op = change(EVENT, "seats", "transfer", ["store-3.1", 3], 2, replica="store-1.1")
+    value = hall.batch(command("early", op), replica="store-1.1", read=hall.end - 1)
+    assert doubtful(hall.admit(value))
+    hall.merge_value(value)
+    value = hall.batch(command("late", op_of(op, 3)), replica="store-1.1", read=hall.end - 1)
+    assert not doubtful(hall.admit(value, NOW_MS + SLACK_MS + 2))
+    hall.merge_value(value, append_ms=NOW_MS + SLACK_MS + 2)
+    verdicts = hall.verdicts()
+    assert (verdicts["early"], verdicts["late"]) == ("rejected invalid", "accepted")
+
+
+async def test_whom_a_right_is_given_is_looked_for_once_more_before_it_is_refused(hall: Cloud) -> None:
+    """The newest till was enrolled a moment ago, and this worker has not read that yet."""
+    new, asked = device(Identity.create("store-3")), []
+
+    def catch_up() -> None:
+        asked.append("registry")
+        hall.devices.lines["store-3"] = new
+
+    hall.devices.catch_up = catch_up  # type: ignore[method-assign]
+    admitting = Admitting(hall.rules, hall.devices, lambda: None, lambda _: {"tp": 9})  # type: ignore[arg-type]
+    op = change(EVENT, "seats", "transfer", ["store-3.1", 3], 1, replica="store-1.1")
+    value = hall.batch(command("give", op), replica="store-1.1")
+    message = SimpleNamespace(value=value, timestamp=NOW_MS / 1000, timestamp_type=1, partition=0, tp="tp", offset=8)
+    admission = await admitting.decide(message)
+    assert not doubtful(admission) and asked == ["registry"]
+
+
+def op_of(given: DocumentOp, seq: int) -> DocumentOp:
+    return given._replace(op=given.op._replace(seq=seq))
+
+
+def test_a_transfer_to_nobody_that_had_to_wait_is_refused_after_a_restart(hall: Cloud) -> None:
+    send(hall, "make", "store-1.1", 1, "increment", 5)
+    send(hall, "lost", "store-1.1", 3, "transfer", ["ghost.1", 3])
+    hall.fly()
+    hall.new_life(committed=hall.end)
+    hall.restore_parked()
+    hall.merger.resume(hall.end)
+    send(hall, "gap", "store-1.1", 2, "increment", 0)
+    assert hall.verdicts()["lost"] == "rejected invalid"
+
+
+def test_a_command_beside_a_transfer_to_nobody_is_taken(hall: Cloud) -> None:
+    ops = [change(EVENT, "seats", "increment", n, n, replica="store-1.1") for n in (1, 2)]
+    lost = change(EVENT, "seats", "transfer", ["ghost.1", 1], 3, replica="store-1.1")
+    commands = [command("first", ops[0]), command("second", ops[1]), command("lost", lost)]
+    hall.merge_value(hall.batch(*commands, replica="store-1.1"))
+    verdicts = hall.verdicts()
+    assert (verdicts["first"], verdicts["second"], verdicts["lost"]) == ("accepted", "accepted", "rejected invalid")
