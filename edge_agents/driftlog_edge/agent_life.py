@@ -88,6 +88,8 @@ class AgentLife:
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
         self._housekeeping = parts.housekeeping
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=list(self._holdings))
+        if self._store.refusal:
+            log.warning("the store takes no writes", reason=self._store.refusal)
         self._paying = asyncio.create_task(self._wiper.pay())
         await self._sync.start()
         self._housekeeping.start()

@@ -70,7 +70,7 @@ class Vitals:
             "connection": sync.signal.state.value,
             "offline_by_choice": sync.signal.connectivity.forced,
             "registered": sync.registry.facts(sync.broker_ms()),
-            "problem": self._store.refusal or self._journal.refusal or sync.problem,
+            "problem": self._store.refusal or sync.problem,
             "pending": len(self._views.backlog),
             "unsent": len(self._outbox.queue),
             "oldest_pending_seconds": max(0.0, (self._clock.wall_ms() - since) / 1000) if since else 0.0,

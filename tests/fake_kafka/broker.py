@@ -58,6 +58,8 @@ class Broker:
         self.now_ms = START_MS
         self.topic_ids: dict[str, str] = {}
         """topic -> which life of it this is"""
+        self.missing: set[str] = set()
+        """Topics that are not there."""
         self.settings: dict[str, str] = {}
         """of every topic"""
         self.committed: dict[tuple[str, str, int], int] = {}

@@ -286,7 +286,7 @@ class Admin:
         for at in asked:
             answer: Future[Any] = Future()
             log = self._broker.partition(at.topic, at.partition)
-            if self._broker.silent:
+            if self._broker.silent or at.topic in self._broker.missing:
                 pass
             elif self._broker.up:
                 answer.set_result(_offset(log, asked[at]._value))
@@ -299,7 +299,10 @@ class Admin:
         answers: dict[str, Future[Any]] = {}
         for name in asked.topic_names:
             answers[name] = Future()
-            answers[name].set_result(_Described(self._broker.topic_ids.get(name, "first")))
+            if name in self._broker.missing:
+                answers[name].set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+            else:
+                answers[name].set_result(_Described(self._broker.topic_ids.get(name, "first")))
         return answers
 
     def describe_configs(self, asked: Sequence[Any], request_timeout: float = 0) -> dict[Any, Future[Any]]:

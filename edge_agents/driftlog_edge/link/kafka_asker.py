@@ -105,14 +105,23 @@ class KafkaAsker:
         return True
 
     async def _extents(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Extent]:
+        names = sorted({topic for topic, _ in places})
+        await self._topic_ids(
+            names
+        )  # of a topic that is not there the client asks for the offsets in vain, or for ever
         starts, ends = await asyncio.gather(self._offsets(places, _EARLIEST), self._offsets(places, _LATEST))
         # The ids come last: who finds one unchanged knows that the ends were this topic's.
-        ids = await self._topic_ids(sorted({topic for topic, _ in places}))
+        ids = await self._topic_ids(names)
         return {place: Extent(ids[place[0]], starts[place], ends[place]) for place in places}
 
     async def _topic_ids(self, names: list[str]) -> dict[str, str]:
+        """Raises `Unreachable` with the names of those that are not there."""
         asked = self._client.describe_topics(TopicCollection(names), request_timeout=REQUEST_SECONDS)
-        found = await asyncio.gather(*(asyncio.wrap_future(future) for future in asked.values()))
+        futures = [asyncio.wrap_future(future) for future in asked.values()]
+        answers = await asyncio.gather(*futures, return_exceptions=True)
+        if missing := [name for name, answer in zip(asked, answers, strict=True) if _unknown(answer)]:
+            raise Unreachable(f"topics are not there ({', '.join(missing)}): make them with `driftlog topics apply`")
+        found = await asyncio.gather(*futures)
         return {name: str(topic.topic_id) for name, topic in zip(asked, found, strict=True)}
 
     async def _setting(self, topic: str, name: str) -> str | None:
@@ -187,8 +196,9 @@ def _forbidden(error: BaseException | None) -> bool:
     )
 
 
+def _unknown(error: object) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+
+
 def _told(error: KafkaException) -> str:
-    reason = error.args[0]
-    if isinstance(reason, KafkaError) and reason.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        return "the app's topics are not there: make them with `driftlog topics apply`"
-    return f"the broker does not say where its topics end: {reason}"
+    return f"the broker does not say where its topics end: {error.args[0]}"

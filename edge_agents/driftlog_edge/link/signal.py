@@ -7,6 +7,7 @@ pauses that grow a little: a broker that is back is noticed within seconds.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 
 import structlog
@@ -17,6 +18,7 @@ from driftlog_edge.ports import Clock
 
 log = structlog.get_logger()
 
+_FIGURES = re.compile(r"\d+")
 PROBE_SECONDS = 15.0
 """How long a link that works may be quiet before it is asked."""
 PROBE_SOON_SECONDS = 1.0
@@ -32,7 +34,8 @@ class Signal:
         self._back = back
         self._problem = problem
         self.connectivity = Connectivity()
-        self._told = self.connectivity.state
+        self._told: tuple[Connection, str] | None = None
+        """What the log was told last: the state, and the problem without its figures."""
         self.unreachable = ""
         """What the broker last said instead of an answer; empty while it answers."""
         self._untried = True
@@ -90,7 +93,15 @@ class Signal:
         if self.state is Connection.OFFLINE and not self._untried:
             raise Offline("this answer needs the cloud, and there is no way to it", "read with consistency=eventual")
 
+    def tell(self) -> None:
+        """Say in the log what has changed: the state, or why something does not move. A figure that grows in it is no change."""
+        problem = self._problem()
+        found = self.state, _FIGURES.sub("", problem)
+        if found == self._told or (self._untried and not problem):
+            return
+        self._told = found
+        (log.warning if problem else log.info)("connection", state=self.state.value, problem=problem or None)
+
     def _tell(self) -> None:
-        if self.state is not self._told:
-            self._told = self.state
-            log.info("connection", state=self._told.value, problem=self._problem() or None)
+        if self._told is None or self.state is not self._told[0]:
+            self.tell()

@@ -142,6 +142,8 @@ class Sync:
     @property
     def problem(self) -> str:
         """Why something does not move, in words; empty when all is well."""
+        if self._journal.refusal:
+            return self._journal.refusal
         if self.signal.connectivity.forced:
             return ""  # asked for, and shown as such
         if self.signal.state is Connection.OFFLINE and self.signal.unreachable:
@@ -293,6 +295,7 @@ class Sync:
             self.freshness.tick(now)
             self._rerun.run()
             self.proof.tick()
+            self.signal.tell()
             if self.signal.quiet(now) or (self.clients.follows and self.lookout.due(now)):
                 self.clients.look()
             if self._heart.due(now, self.signal.state):

@@ -435,7 +435,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "scopes: what was passed over is not read again",
         f"{EDGE}/store/holdings.py",
-        "again = frozenset(self._partitions(added))",
+        "again = frozenset(self._partitions(scope for scope in wanted if scope not in known))",
         "again = frozenset()",
         SCOPES,
     ),

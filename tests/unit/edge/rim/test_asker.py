@@ -41,6 +41,13 @@ async def test_an_extent_tells_where_a_partition_begins_and_ends_and_which_life_
     assert (await asker.extents([STATES], 5.0))[STATES].topic_id == "second"
 
 
+async def test_topics_that_are_not_there_are_named(broker: Broker) -> None:
+    """And not waited for: the client may ask for their offsets for ever."""
+    broker.missing |= {"retail.state", "retail.ops"}
+    with pytest.raises(Unreachable, match=r"\(retail.ops, retail.state\).*driftlog topics apply"):
+        await KafkaRoute("nowhere").ask().extents([STATES, ("retail.ops", 0), ("retail.receipts", 0)], 5.0)
+
+
 async def test_how_long_tombstones_are_kept_is_the_topics_own_setting(broker: Broker) -> None:
     asker = KafkaRoute("nowhere").ask()
     assert await asker.tombstones_kept("retail.state", 5.0) is None
