@@ -6,9 +6,11 @@ a start that did not succeed leaves the folder free.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+
+import structlog
 
 from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.conflict_book import ConflictBook
@@ -18,6 +20,7 @@ from driftlog_edge.asking.reader import Reader
 from driftlog_edge.asking.scope_change import ScopeChange
 from driftlog_edge.asking.submission import Submission
 from driftlog_edge.config import EdgeConfig
+from driftlog_edge.errors import DiskFull
 from driftlog_edge.incoming import puller as pullers
 from driftlog_edge.incoming import unread
 from driftlog_edge.incoming.pulled import Pulled
@@ -28,7 +31,7 @@ from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.rebase import Rebase
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
-from driftlog_edge.ports import Clock, Route
+from driftlog_edge.ports import Clock, Route, Store
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.holdings import Holdings
 from driftlog_edge.store.housekeeping import Housekeeping
@@ -46,7 +49,9 @@ from driftlog_schemas.digests import Versions
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry, SchemaIds
 from driftlog_schemas.signing import Identity
-from driftlog_schemas.state_codec import codecs_of
+from driftlog_schemas.state_codec import StateCodec, codecs_of
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +123,7 @@ def _assembled(
     views = Views(contract, codecs, journal)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
     executor = Executor(contract, lives, views, outbox, journal, clock, holdings)
-    for writes in unread.read_again(store, codecs, versions):
-        store.write(writes, sync=False)
+    _read_again(store, codecs, versions)
     puller = pullers.assembled(
         holdings, codecs, versions, records, views, outbox, journal, executor.stamps, clock, identity.device_id
     )
@@ -195,6 +199,14 @@ def _assembled(
         ),
         vitals=vitals,
     )
+
+
+def _read_again(store: Store, codecs: Mapping[str, StateCodec], versions: Versions) -> None:
+    try:
+        for writes in unread.read_again(store, codecs, versions):
+            store.write(writes, sync=False)
+    except DiskFull as error:  # no reason not to start: the next start reads on
+        log.warning("rows that an older release could not read wait for room on the disk", reason=str(error))
 
 
 def _version() -> str:

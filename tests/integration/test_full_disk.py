@@ -1,41 +1,23 @@
-"""A worker whose disk is full says so and gives way; the others take over, and it comes back when there is room."""
+"""A disk that is full: a worker says so and gives way to the others, and comes back when there is room; an edge goes on answering, ends in
+good order and starts again."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.integration.conftest import LoadRun
+from tests.load.edges import EdgeProcess
+from tests.load.fleet import Fleet
 from tests.load.waiting import until
+from tests.load.workers import WorkerPlace
+from tests.small_disk import fill, small_disk
+
+__all__ = ["small_disk"]
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
-
-DISK_BYTES = 64 << 20
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own; only root may mount one."""
-    folder = tmp_path / "workers-small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a small file system cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Take all the room there is."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(1 << 16))
-        except OSError:
-            return
 
 
 def test_a_worker_on_a_full_disk_gives_way_and_comes_back(on_broker: Callable[..., LoadRun], small_disk: Path) -> None:
@@ -61,3 +43,23 @@ def test_a_worker_on_a_full_disk_gives_way_and_comes_back(on_broker: Callable[..
         assert (small.stop(), large.stop()) == (0, 0)
     found = run.judge()
     assert found.good, found
+
+
+def test_an_edge_on_a_full_disk_answers_ends_in_order_and_starts_again(small_disk: Path) -> None:
+    place = WorkerPlace("127.0.0.1:1", "http://127.0.0.1:1", small_disk, "load")
+    with EdgeProcess(place, Fleet.of("small", 1, seed=3).members[0], ["market"]) as edge:
+        edge.do("hit", place="market", item="tea", times=5, key="c1")
+        fill(small_disk / "others")
+        with pytest.raises(AssertionError, match="507"):
+            while True:  # the first ones may find room that the store had taken before
+                edge.do("name", place="market", item="tea", label="x" * 1_000)
+        assert edge.read("market", "tea")["value"]["hits"] == 5
+        assert edge.stop() == 0, edge.tail()
+        assert "Traceback" not in edge.log.read_text(), edge.log.read_text()
+        edge.start()
+        assert edge.read("market", "tea")["value"]["hits"] == 5
+        assert edge.do("hit", place="market", item="tea", times=5, key="c1")["result"] == 5
+        assert "no space left" in edge.status()["problem"]
+        (small_disk / "others").unlink()
+        assert edge.do("hit", place="market", item="tea", times=2)["result"] == 7
+        assert edge.stop() == 0, edge.tail()

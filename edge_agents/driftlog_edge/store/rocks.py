@@ -22,11 +22,14 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, cast
 
+import structlog
 from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch
 
 from driftlog_edge.errors import DiskFull, EdgeError, StoreBusy, StoreFailed
 from driftlog_edge.ports import Family, Writes
 from driftlog_edge.store.overlay import Overlay, laid_over
+
+log = structlog.get_logger()
 
 _MIB = 1 << 20
 ROOM_BYTES = 16 * _MIB
@@ -171,7 +174,12 @@ class RocksStore:
             opened, self._opened = self._opened, _Opened(self._opened.db, {}, {})
             opened.families.clear()
             opened.handles.clear()
-            opened.db.close()
+            try:
+                _close(opened.db, self._folder)
+            except (
+                EdgeError
+            ) as error:  # it is closed all the same, and its log on the disk has what it could not put away
+                log.warning("the store was closed as it is", reason=str(error))
 
 
 class _Opened(NamedTuple):
@@ -194,6 +202,13 @@ def _open(folder: Path, access: AccessType | None = None) -> _Opened:
         {f: db.get_column_family(f.value) for f in Family},
         {f: db.get_column_family_handle(f.value) for f in Family},
     )
+
+
+def _close(db: Rdict, folder: Path) -> None:
+    try:
+        db.close()
+    except Exception as error:  # rocksdict's, as above
+        raise _translated(error, folder) from error
 
 
 def _translated(error: Exception, folder: Path) -> EdgeError:
