@@ -133,11 +133,11 @@ class EdgeAgent(AgentLife):
         document = DocumentId(self._collection(kind), scope, id)
         return await self._reader.read(document, consistency, session, max_age, seconds)
 
-    def page(
+    async def page(
         self, kind: type[DocumentClass] | str, scope: str, limit: int = 100, after: str = ""
     ) -> list[tuple[str, Reading]]:
         """Documents of one scope in id order, from after `after`; deleted ones are passed over."""
-        return self._reader.page(self._collection(kind), scope, limit, after)
+        return await self._reader.page(self._collection(kind), scope, limit, after)
 
     def watch(
         self,

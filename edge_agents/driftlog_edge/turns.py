@@ -1,6 +1,6 @@
 """Long work on the loop, cut into turns: it stops after every few steps, and whoever wants to be answered runs in between.
 
-What such work rests on must not move under it: see `Committer.turn`.
+What such work rests on must not move under it (see `Committer.turn`), unless each turn looks for itself.
 """
 
 from __future__ import annotations

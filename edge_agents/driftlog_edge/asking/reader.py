@@ -8,7 +8,8 @@ cloud had published when it was asked is in the answer. Without a way to the clo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
+from itertools import islice
 
 from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
@@ -22,6 +23,7 @@ from driftlog_edge.store.catalogue import documents_of
 from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.shown import Shown
 from driftlog_edge.store.views import present
+from driftlog_edge.turns import in_turns
 from driftlog_schemas import topics
 from driftlog_schemas.bounds import MAX_ID, MAX_SCOPE
 from driftlog_schemas.contract import AppContract, InvalidInput
@@ -30,6 +32,8 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.running import check_name
 
 MAX_PAGE = 1000
+SHOWN_AT_ONCE = 16
+"""Documents of a page that are looked at in one turn: large ones, one after another, take a while."""
 
 
 class _Countdown:
@@ -93,25 +97,36 @@ class Reader:
             await self._fresh(place, max_age, time_left)
         return self._reading(document, session)
 
-    def page(self, collection: str, scope: str, limit: int, after: str) -> list[tuple[str, Reading]]:
+    async def page(self, collection: str, scope: str, limit: int, after: str) -> list[tuple[str, Reading]]:
         """Documents of one scope in id order, from after `after`; deleted ones and those of a newer release are passed over."""
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput("limit", f"is 1 to {MAX_PAGE}")
-        name = self._contract.collection(collection).name
-        self.require_held(scope)
         if after:
             check_name("after", after, MAX_ID)
+        return await in_turns(self._page(self._contract.collection(collection).name, scope, limit, after))
+
+    def _page(
+        self, collection: str, scope: str, limit: int, after: str
+    ) -> Generator[None, None, list[tuple[str, Reading]]]:
+        """Each turn looks anew at what there is after the last one, and each document is shown as its turn finds it."""
         result: list[tuple[str, Reading]] = []
-        for document in documents_of(self._store, self._generations, name, scope, after):
-            try:
-                view = self._shown.get(document)
-            except NotReadable:  # counted in the status; asked for by itself it says so
-                continue
-            if view.collection.document.exists(view.state):
-                result.append((document.id, self._reading(document, "")))
-                if len(result) == limit:
-                    break
-        return result
+        while True:
+            self.require_held(scope)
+            documents = documents_of(self._store, self._generations, collection, scope, after)
+            turn = list(islice(documents, SHOWN_AT_ONCE))
+            for document in turn:
+                try:
+                    view = self._shown.get(document)
+                except NotReadable:  # counted in the status; asked for by itself it says so
+                    continue
+                if view.collection.document.exists(view.state):
+                    result.append((document.id, self._reading(document, "")))
+                    if len(result) == limit:
+                        return result
+            if len(turn) < SHOWN_AT_ONCE:
+                return result
+            after = turn[-1].id
+            yield
 
     def require_held(self, scope: str) -> None:
         """Raise `NotHeld`, or `InvalidInput` for what cannot name a scope."""

@@ -121,7 +121,7 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
         after: Annotated[int, Query(ge=0)] = 0,
     ) -> LogOut:
         """The last commands of this device (`before` a number); with `pending`, those that wait (`after` a number)."""
-        lines = agent.log.pending(limit, after) if pending else agent.log.last(limit, before)
+        lines = await (agent.log.pending(limit, after) if pending else agent.log.last(limit, before))
         return LogOut(commands=[LineOut.of(line) for line in lines])
 
     @api.get("/v1/commands/{command_id}")
@@ -184,7 +184,7 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
         collection: Part, scope: Part, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = ""
     ) -> PageOut:
         """A page of documents in id order."""
-        found = agent.page(collection, scope, limit, after)
+        found = await agent.page(collection, scope, limit, after)
         following = found[-1][0] if len(found) == limit else None
         return PageOut(documents=[ReadingOut.of(reading) for _, reading in found], next=following)
 

@@ -21,8 +21,8 @@ from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
-from tests.unit.edge.shop import app
-from tests.unit.edge.waiting import until
+from tests.unit.edge.shop import Stock, app
+from tests.unit.edge.waiting import pages, until
 
 RECEIVE = {"store": "s1", "sku": "tea", "qty": 5}
 
@@ -326,7 +326,7 @@ async def test_confirmed_and_pending_documents_are_one_list(
 ) -> None:
     cloud.write(DocumentId("Stock", "s1", "b"), "on_hand", "increment", 1)
     cloud.write(DocumentId("Stock", "s1", "d"), "on_hand", "increment", 1)
-    await until(lambda: len(agent.page("Stock", "s1")) == 2)
+    await until(lambda: pages(agent, Stock, "s1", ["b", "d"]))
     await agent.offline()
     for sku in ("a", "b", "c"):
         await receive(http, sku=sku)

@@ -21,7 +21,7 @@ from tests.unit.edge.shop import Ledger, Stock
 from tests.unit.edge.test_agent import online, quick_ticks
 from tests.unit.edge.test_puller import dispute
 from tests.unit.edge.test_scopes import NEIGHBOUR, lives, read_all, there, without
-from tests.unit.edge.waiting import until
+from tests.unit.edge.waiting import pages, until
 
 __all__ = ["lives", "quick_ticks"]
 
@@ -137,7 +137,7 @@ async def test_a_scope_is_taken_up_again_only_when_all_of_it_is_gone(
         assert of(NEIGHBOUR, agent) != []
         route.cut()
         await agent.hold(["s1", NEIGHBOUR])
-        assert of(NEIGHBOUR, agent) == [] and agent.page(Stock, NEIGHBOUR) == []
+        assert of(NEIGHBOUR, agent) == [] and await agent.page(Stock, NEIGHBOUR) == []
         route.mend()
         await until(there(agent, Stock, NEIGHBOUR))
 
@@ -166,7 +166,7 @@ async def test_the_disk_gets_back_what_a_scope_took(lives: Callable[..., EdgeAge
     for sku in range(taken):
         cloud.write(DocumentId("Stock", NEIGHBOUR, f"sku-{sku:03d}"), "name", "set", secrets.token_hex(1_500))
     async with lives("s1", NEIGHBOUR) as agent:
-        await until(lambda: len(agent.page(Stock, NEIGHBOUR, taken)) == taken)
+        await until(lambda: pages(agent, Stock, NEIGHBOUR, [f"sku-{sku:03d}" for sku in range(taken)]))
         agent._store.reclaim([Family.CONFIRMED])
         before = agent.status()["disk_bytes"]
         await agent.hold(["s1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from driftlog_edge import EdgeAgent
+from driftlog_edge.asking.reader import SHOWN_AT_ONCE
 from driftlog_edge.incoming import verdicts
 from driftlog_edge.incoming.coverage import Coverage
 from driftlog_edge.incoming.groups import CATCH_UP_BOUND
@@ -16,13 +19,15 @@ from driftlog_edge.incoming.states import AT_ONCE
 from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status
+from driftlog_edge.store.op_log import READ_AT_ONCE
 from driftlog_edge.store.overlay import Overlay
 from driftlog_edge.store.rocks import RocksStore
+from driftlog_edge.store.shown import Shown
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
-from tests.unit.edge.shop import PARTITIONS
+from tests.unit.edge.shop import PARTITIONS, Stock
 
 S1 = partition_of("s1", PARTITIONS)
 
@@ -296,3 +301,44 @@ def test_a_start_reads_what_waits_and_nothing_of_what_was(
         replica = lives()
         opened.append(dict(work))
     assert opened[0] == opened[1]
+
+
+async def test_a_page_lets_others_run_whether_it_shows_anything_or_not(
+    agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await agent.offline()
+    for first in range(0, 800, 400):
+        await agent.run("fill", store="s1", prefix=f"p{first}-", count=400)
+    for id, _ in (await agent.page(Stock, "s1", 1000))[:500]:
+        await agent.write(DocumentId("Stock", "s1", id), [("", "delete", [])], durability="os")
+    turns = in_one_turn(monkeypatch, Shown, "get")
+    assert len(await agent.page(Stock, "s1", 1000)) == 300
+    assert max(turns) <= 2 * SHOWN_AT_ONCE, "each is looked at to see if it is there, and to show it"
+
+
+async def test_a_page_of_the_log_lets_others_run(agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    await agent.offline()
+    for _ in range(250):
+        await agent.run("receive", store="s1", sku="tea", qty=1, durability="os")
+    turns = in_one_turn(monkeypatch, RocksStore, "get")
+    assert [line.lsn for line in await agent.log.last(230)] == list(range(21, 251))
+    assert [line.lsn for line in await agent.log.pending(230)] == list(range(1, 231))
+    assert max(turns) <= 4 * READ_AT_ONCE, "the end of one page and the begin of the next are one turn"
+
+
+def in_one_turn(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> list[int]:
+    """How often the method is called before the loop comes round, each time."""
+    turns: list[int] = []
+    running: list[bool] = []
+    honest, loop = getattr(kind, name), asyncio.get_running_loop()
+
+    def counting(*args: Any) -> Any:
+        if not running:
+            running.append(True)
+            turns.append(0)
+            loop.call_soon(running.clear)
+        turns[-1] += 1
+        return honest(*args)
+
+    monkeypatch.setattr(kind, name, counting)
+    return turns

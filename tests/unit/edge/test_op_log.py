@@ -21,20 +21,20 @@ def names(lines: list[object]) -> list[str]:
     return [line.command.id for line in lines]  # type: ignore[attr-defined]
 
 
-def test_it_is_read_from_the_end_in_pages(replica: Replica, log: OpLog) -> None:
-    assert log.last(10) == []
+async def test_it_is_read_from_the_end_in_pages(replica: Replica, log: OpLog) -> None:
+    assert await log.last(10) == []
     for number in range(7):
         replica.do("receive", f"c{number}", store="s1", sku="tea", qty=1)
         replica.do("look", store="s1", sku="tea")
 
-    last = log.last(3)
+    last = await log.last(3)
     assert names(last) == ["c4", "c5", "c6"]
-    assert names(log.last(3, before=last[0].lsn)) == ["c1", "c2", "c3"]
-    assert names(log.last(3, before=2)) == ["c0"]
-    assert log.last(3, before=1) == []
+    assert names(await log.last(3, before=last[0].lsn)) == ["c1", "c2", "c3"]
+    assert names(await log.last(3, before=2)) == ["c0"]
+    assert await log.last(3, before=1) == []
 
 
-def test_what_waits_is_listed_oldest_first_whatever_was_merged_between(
+async def test_what_waits_is_listed_oldest_first_whatever_was_merged_between(
     replica: Replica, log: OpLog, cloud: Cloud
 ) -> None:
     for number in range(6):
@@ -46,16 +46,16 @@ def test_what_waits_is_listed_oldest_first_whatever_was_merged_between(
     replica.pull_states([state for state in states if state.key == b"Stock/s1/tea"], sealed.partition)
 
     waiting = ["c0", "c2", "c4"]
-    assert names(log.pending(10)) == waiting
-    assert names(log.pending(2)) == waiting[:2]
-    assert names(log.pending(10, after=log.pending(1)[0].lsn)) == waiting[1:]
+    assert names(await log.pending(10)) == waiting
+    assert names(await log.pending(2)) == waiting[:2]
+    assert names(await log.pending(10, after=(await log.pending(1))[0].lsn)) == waiting[1:]
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001])
-def test_a_page_is_bounded(log: OpLog, limit: int) -> None:
+async def test_a_page_is_bounded(log: OpLog, limit: int) -> None:
     for read in (log.last, log.pending):
         with pytest.raises(InvalidInput) as raised:
-            read(limit)
+            await read(limit)
         assert raised.value.field == "limit"
 
 

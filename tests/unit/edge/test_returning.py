@@ -34,7 +34,7 @@ from tests.unit.edge.replica import Replica, finished
 from tests.unit.edge.shop import CONTRACT, PARTITIONS, Stock
 from tests.unit.edge.test_agent import online, quick_ticks
 from tests.unit.edge.test_puller import exchange
-from tests.unit.edge.waiting import until
+from tests.unit.edge.waiting import pages, until
 
 __all__ = ["quick_ticks"]
 
@@ -473,8 +473,8 @@ async def test_an_agent_whose_topic_is_made_anew_shows_the_new_one(
                 "the old rows serve until there are others"
             )
             route.mend()
-            await until(lambda: [id for id, _ in agent.page(Stock, "s1")] == ["oat", "tea"])
+            await until(lambda: pages(agent, Stock, "s1", ["oat", "tea"]))
             assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 10, "what waits lies on the new rows"
     async with agents() as agent:
         await until(lambda: len(list(agent._store.scan(Family.CONFIRMED, b""))) <= 2)
-        assert [id for id, _ in agent.page(Stock, "s1")] == (["oat"] if running else ["oat", "tea"])
+        assert await pages(agent, Stock, "s1", ["oat"] if running else ["oat", "tea"])

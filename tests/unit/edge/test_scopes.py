@@ -26,7 +26,7 @@ from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import CONTRACT, PARTITIONS, Ledger, Stock
 from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.test_http import problem
-from tests.unit.edge.waiting import until
+from tests.unit.edge.waiting import pages, until
 
 __all__ = ["quick_ticks"]
 
@@ -98,7 +98,7 @@ async def test_a_scope_that_is_left_goes_from_the_disk(lives: Callable[..., Edge
             with pytest.raises(NotHeld):
                 await agent.read(Stock, NEIGHBOUR, "tea", consistency=consistency)
         with pytest.raises(NotHeld):
-            agent.page(Stock, NEIGHBOUR)
+            await agent.page(Stock, NEIGHBOUR)
         assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
         assert set(agent.status()["scopes"]) == {"s1"}
         await agent.hold([NEIGHBOUR, "s1"])
@@ -247,7 +247,7 @@ async def test_a_row_that_cannot_be_read_says_so_until_a_release_can(
             assert told.value.code == "not_readable"
             with pytest.raises(NotReadable):
                 await agent.run("receive", store="s1", sku="tea", qty=1)
-            assert [id for id, _ in agent.page(Stock, "s1")] == ["oat"]
+            assert await pages(agent, Stock, "s1", ["oat"])
             assert agent.status()["scopes"]["s1"]["not_readable"] == 1
     route.cut()
     async with lives("s1") as agent:
@@ -282,7 +282,8 @@ async def test_what_a_release_no_longer_declares_is_kept_while_it_is_pending(
         assert (value["on_hand"], "name" in value) == (1, False)
         assert (await agent.write(tea, [("on_hand", "increment", [5])])).dots[0][2] == 5
         assert agent.command("c1").status == "pending"
-        assert (agent.status()["pending"], len(agent.page(Stock, "s1")), len(agent.log.last(9))) == (3, 1, 3)
+        assert await pages(agent, Stock, "s1", ["tea"])
+        assert (agent.status()["pending"], len(await agent.log.last(9))) == (3, 3)
     async with lives("s1") as agent:
         value = (await agent.read(Stock, "s1", "tea")).value
         assert (value["on_hand"], value["name"]) == (6, "green")

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from driftlog_crdt import Op
-from driftlog_edge.asking.executor import _declared_only
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import DocumentOp
+from driftlog_schemas.running import run_declared
 from tests.unit.edge.shop import CONTRACT
 
 COMMAND = dataclasses.replace(
-    next(iter(next(iter(CONTRACT.spaces.values())).commands.values())), touches={"Stock": frozenset({"on_hand"})}
+    next(iter(next(iter(CONTRACT.spaces.values())).commands.values())),
+    touches={"Stock": frozenset({"on_hand"})},
+    run=lambda editor, arguments: 7,
 )
 
 
@@ -26,7 +28,7 @@ def run(field: str) -> Any:
 
 
 def test_what_is_declared_passes_and_anything_else_is_named() -> None:
-    assert _declared_only(COMMAND, run("on_hand"), 7) == 7
+    assert run_declared(COMMAND, run("on_hand"), {}) == 7
     with pytest.raises(InvalidInput, match=r"changes Stock\.price.*touches="):
-        _declared_only(COMMAND, run("price"), 7)
-    assert _declared_only(dataclasses.replace(COMMAND, touches=None), run("price"), 7) == 7
+        run_declared(COMMAND, run("price"), {})
+    assert run_declared(dataclasses.replace(COMMAND, touches=None), run("price"), {}) == 7

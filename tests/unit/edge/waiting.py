@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
+
+from driftlog_edge.agent import DocumentClass, EdgeAgent
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Return when `condition` holds; TimeoutError after what is for ever here."""
+    """Return when `condition` holds, or what it awaits; TimeoutError after what is for ever here."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  # asked from outside, as a user would
+        while not await _holds(condition()):  # noqa: ASYNC110  # asked from outside, as a user would
             await asyncio.sleep(0.01)
+
+
+async def pages(agent: EdgeAgent, kind: type[DocumentClass], scope: str, ids: list[str]) -> bool:
+    """Are these the documents of the scope?"""
+    return [id for id, _ in await agent.page(kind, scope, 1000)] == ids
+
+
+async def _holds(found: object) -> object:
+    return await found if inspect.isawaitable(found) else found

@@ -9,7 +9,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from driftlog import App, BoundedCounter, Counter, Document, EdgeAgent, EdgeConfig, Refused, Register, Transaction, testing
+from driftlog import (
+    App,
+    BoundedCounter,
+    Counter,
+    Document,
+    EdgeAgent,
+    EdgeConfig,
+    Refused,
+    Register,
+    Transaction,
+    testing,
+)
 from driftlog_crdt import TooLarge
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
