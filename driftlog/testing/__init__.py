@@ -19,5 +19,7 @@ from __future__ import annotations
 
 from driftlog.testing.memory import Done
 from driftlog.testing.replica import Replica, exchange, guard, replica
+from driftlog.testing.simulation import simulate
+from driftlog.testing.story import Rejected, Result
 
-__all__ = ["Done", "Replica", "exchange", "guard", "replica"]
+__all__ = ["Done", "Rejected", "Replica", "Result", "exchange", "guard", "replica", "simulate"]

@@ -86,7 +86,7 @@ def many(tx: Transaction, count: int) -> None:
 @retail.command
 def large(tx: Transaction, count: int) -> None:
     for at in range(count):
-        tx.edit(Stock, "s1", f"sku-{at}").label.set("x" * 4000)
+        tx.edit(Stock, "s1", f"sku-{at}").label.set("x" * 3500)
 
 
 @retail.command

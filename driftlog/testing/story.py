@@ -1,0 +1,84 @@
+"""What a simulation tells: each replica's documents, what was refused, what is in conflict, and the way it came to that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from driftlog_schemas.contract import Json
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Conflict
+
+TOLD = 40
+"""So many events of a story are shown."""
+
+
+class Event(NamedTuple):
+    """One thing that happened."""
+
+    step: int
+    who: str
+    what: str
+    documents: tuple[DocumentId, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.step:>5}  {self.who}: {self.what}"
+
+
+class Rejected(NamedTuple):
+    """A command that did not stand: refused where it was asked (`where` is the replica), or by the cloud."""
+
+    replica: str
+    where: str
+    command: str
+    command_id: str
+    arguments: Mapping[str, Any]
+    code: str
+    reason: str
+
+
+class Problem(NamedTuple):
+    """What should not be, and the documents whose story tells how it came about."""
+
+    what: str
+    documents: tuple[DocumentId, ...] = ()
+
+
+@dataclass
+class Result:
+    """How a simulation ended."""
+
+    seed: int
+    documents: Mapping[str, Mapping[DocumentId, Mapping[str, Json]]] = field(default_factory=dict)
+    """replica, or `cloud` -> the documents that it has in the end, as a reader gets them."""
+    rejected: list[Rejected] = field(default_factory=list)
+    conflicts: Sequence[Conflict] = ()
+    """As they stand in the end, resolved ones too."""
+    trace: list[Event] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    """Invariants that were broken, commands that nobody decided, replicas that differ."""
+
+    def check(self) -> None:
+        """Raise AssertionError, with the seed and how it came about, unless all ended well."""
+        if self.problems:
+            raise AssertionError(self.story())
+
+    def story(self) -> str:
+        """What went wrong, and what happened to the documents concerned; of a run without problems what happened last."""
+        lines = [f"simulate(seed={self.seed}):", *(f"  {problem.what}" for problem in self.problems)]
+        concerned = {document for problem in self.problems for document in problem.documents}
+        events = [event for event in self.trace if not concerned or concerned.intersection(event.documents)]
+        if len(events) > TOLD:
+            lines.append(f"  ... {len(events) - TOLD} earlier events")
+        return "\n".join([*lines, *map(str, events[-TOLD:])])
+
+
+def called(name: str, arguments: Mapping[str, Any]) -> str:
+    """A command as people write it."""
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+def listed(documents: Iterable[DocumentId]) -> str:
+    """Documents as people write them."""
+    return ", ".join("/".join(document) for document in documents) or "nothing new"
