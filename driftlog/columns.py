@@ -26,11 +26,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Literal, cast, get_args, get_origin
 
 from driftlog.values import DECIMAL_DIGITS, DECIMAL_PLACES, LONG_MAX, LONG_MIN, ValueType, bare, optional
 from driftlog_crdt import Plain, canonical
 from driftlog_schemas.contract import Column
+from driftlog_schemas.evolution import Terms
 
 _DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": DECIMAL_DIGITS, "scale": DECIMAL_PLACES}
 _TIMESTAMP = {"type": "long", "logicalType": "timestamp-micros"}
@@ -48,9 +50,9 @@ class Shape:
     to_row: Convert | None = None
     from_row: Convert | None = None
 
-    def named(self, name: str, declared: str = "") -> Column:
-        """The column of a field that is declared as that."""
-        return Column(name, self.avro, self.default, self.to_row, self.from_row, declared)
+    def named(self, name: str, declared: str = "", terms: Terms = MappingProxyType({})) -> Column:
+        """The column of a field that is declared as that, on those terms."""
+        return Column(name, self.avro, self.default, self.to_row, self.from_row, declared, terms)
 
 
 def long_sum() -> Shape:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar, cast, get_args
 
 from driftlog.changes import decide, mutate
 from driftlog.errors import DeclarationError
-from driftlog.fields.fingerprint import allowed, fingerprint
+from driftlog.fields.fingerprint import allowed, fingerprint, terms
 from driftlog.fields.handle import Built, FieldPort
 from driftlog.fields.kinds import build
 from driftlog.fields.options import Options, policy_of
@@ -145,7 +145,7 @@ def compile_collection(
         scope_field=scope,
         id_field=id,
         document=document,
-        columns=tuple(one.shape.named(n, fingerprint(one)) for n, one in built.items()),
+        columns=tuple(one.shape.named(n, fingerprint(one), terms(one)) for n, one in built.items()),
         present=lambda s, i, state: {scope: s, id: i, **document.values(state)},
         view=lambda s, i, state: cls(StateView(contract, s, i, state)),
         mutate=lambda editor, field, op, args: mutate(name, built, editor, field, op, args),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, cast
+from types import GenericAlias
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from driftlog.errors import InvalidInput
 from driftlog.fields.handle import FieldHandle
@@ -31,6 +32,12 @@ class RankedField(RegisterField[T]):
     """One value of a declared order; among concurrent writes the one further along stands."""
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, values: object) -> GenericAlias:
+            """Not `Generic`'s, which remembers: two literals of the same values are equal to it, whatever their order."""
+            return GenericAlias(cls, values)
 
 
 class CustomField(RegisterField[T]):

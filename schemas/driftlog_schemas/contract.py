@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from driftlog_crdt import DELETE, DOCUMENT, DocumentState, DocumentType, Op, Plain
+from driftlog_schemas.evolution import Terms
 
 Json: TypeAlias = Plain
 
@@ -70,6 +71,8 @@ class Column:
     from_row: Callable[[Any], Plain] | None = None
     declared: str = ""
     """What the field is declared as, in words that stay (see `declarations`)."""
+    terms: Terms = field(default_factory=dict)
+    """What of that may change within limits (see `evolution`)."""
 
 
 class DocumentEditor(Protocol):

@@ -5,19 +5,32 @@ old price is read as a decimal that nobody wrote. So each column carries, as a p
 look at, what it was declared as: the field's type and the type of its values, in words that stay (`register of decimal`). A field
 may come, go and come back, but never as something else: what was written as the one would be read as the other, in old rows and in states
 that carry a removed field along.
+
+What of a declaration may change within limits, an order that takes in a new value, a bound that moves outwards, stands beside the words as its
+`terms` (see `evolution`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from driftlog_schemas.evolution import Terms, broken
 
 PROPERTY = "driftlog"
+TERMS = "driftlog.terms"
 
 
-def declared(text: str) -> Mapping[str, str]:
-    """Field -> what it is declared as; the record itself under its own name. Empty for schemas that are no rows of an app."""
+class Declared(NamedTuple):
+    """A field's declaration as a schema has it; the record's own stands under its name."""
+
+    words: str
+    terms: Terms
+
+
+def declared(text: str) -> Mapping[str, Declared]:
+    """Field -> what it is declared as. Empty for schemas that are no rows of an app."""
     try:
         schema: Any = json.loads(text)
     except ValueError:
@@ -25,16 +38,24 @@ def declared(text: str) -> Mapping[str, str]:
     if not isinstance(schema, dict) or not isinstance(schema.get("fields"), list):
         return {}
     places = [schema, *(one for one in schema["fields"] if isinstance(one, dict))]
-    return {str(one.get("name")): one[PROPERTY] for one in places if isinstance(one.get(PROPERTY), str)}
+    return {str(one.get("name")): _read(one) for one in places if isinstance(one.get(PROPERTY), str)}
+
+
+def _read(place: Mapping[str, Any]) -> Declared:
+    terms = place.get(TERMS)
+    return Declared(place[PROPERTY], terms if isinstance(terms, dict) else {})
 
 
 def changes(text: str, earlier: Iterable[str]) -> list[str]:
-    """What `text` declares otherwise than the newest of the earlier schemas (newest first) that has it: one sentence each."""
-    known: dict[str, str] = {}
-    for one in earlier:
-        known = {**declared(one), **known}
-    return [
-        f"{name} was declared as {known[name]} and is now {now}"
-        for name, now in declared(text).items()
-        if known.get(name, now) != now
-    ]
+    """What `text` declares so that values of the earlier schemas (newest first) would be taken for something else: one sentence each."""
+    now, found = declared(text), dict[str, str]()
+    words: dict[str, str] = {}
+    for one in map(declared, earlier):
+        for name in now.keys() & one.keys():
+            words.setdefault(name, one[name].words)
+            for what in broken(now[name].terms, one[name].terms) if one[name].words == now[name].words else ():
+                found.setdefault(name, f"{name} {what}")
+    for name, before in words.items():
+        if before != now[name].words:
+            found[name] = f"{name} was declared as {before} and is now {now[name].words}"
+    return [found[name] for name in now if name in found]

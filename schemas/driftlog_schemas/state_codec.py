@@ -62,7 +62,11 @@ def _meta(collection: CollectionContract) -> dict[str, Any]:
 
 def _column(column: Column) -> dict[str, Any]:
     field = {"name": column.name, "type": column.avro, "default": column.default}
-    return {**field, declarations.PROPERTY: column.declared} if column.declared else field
+    if column.declared:
+        field[declarations.PROPERTY] = column.declared
+    if column.terms:
+        field[declarations.TERMS] = column.terms
+    return field
 
 
 def namespace(space: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 
-from driftlog import App, Counter, DeclarationError, Document, Register, Transaction, field
+from driftlog import App, Counter, DeclarationError, Document, Ranked, Register, Transaction, field
+from driftlog_crdt import Ranked as RankedType
 
 HEAD = """from __future__ import annotations
 from decimal import Decimal
@@ -119,6 +120,20 @@ def test_a_good_declaration_has_its_contract() -> None:
         "record",
     )
     assert [c.name for c in THING.columns] == list(THING.document.fields)
+
+
+def test_two_orders_of_the_same_values_stay_two() -> None:
+    class Parcel(Document):
+        store: str
+        number: str
+        rising: Ranked[Literal["low", "high"]]
+        falling: Ranked[Literal["high", "low"]]
+
+    space = App("shop").space("retail", partitions=1)
+    space.collection(scope="store", id="number")(Parcel)
+    kinds = Parcel.__driftlog__.document.fields
+    orders = [cast(RankedType, kinds[name].type).order for name in ("rising", "falling")]
+    assert orders == [("low", "high"), ("high", "low")]
 
 
 def _assert_refused(text: str, message: str) -> None:
