@@ -77,6 +77,11 @@ class Renewing:
         """Why a new life waits, in words; empty when none does."""
         return self._errand.problem
 
+    @property
+    def due(self) -> bool:
+        """Is there a life to renew?"""
+        return bool(self._renewal.due)
+
     def run(self) -> None:
         """There may be a life to renew, or news of one."""
         self._errand.hurry()

@@ -276,7 +276,8 @@ class Sync:
         if pulled.anew:
             self._tidying.run()
         self.unreadable += pulled.unreadable
-        self.watchdog.moved(now)
+        if pulled.answered or self.renewing.due:  # what others write moves nothing here, but for what a new life waits to have read
+            self.watchdog.moved(now)
         self._moved(pulled)
 
     # -- time

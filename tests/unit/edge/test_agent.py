@@ -633,3 +633,16 @@ async def test_a_queue_that_waits_and_never_flies_is_noticed(
     monkeypatch.setattr(agent._sync.watchdog, "_stall", 0.05)
     before = route.connections
     await until(lambda: route.connections > before)
+
+
+async def test_what_others_write_does_not_move_the_own_queue(
+    agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await online(agent)
+    moves: list[str] = []
+    monkeypatch.setattr(agent._sync.watchdog, "moved", lambda now: moves.append("moved"))
+    cloud.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 3)
+    await until(lambda: agent.page(Stock, "s1"))
+    assert moves == []
+    await agent.run("receive", store="s1", sku="tea", qty=1, wait="merged", seconds=10)
+    assert moves
