@@ -80,7 +80,8 @@ class EdgeAgent(AgentLife):
 
         Raises:
             InvalidInput, Refused, AlgebraError, OutboxFull, DiskFull: nothing has changed.
-            TimedOut: not shipped or merged in time; the write stands and its status can be asked.
+            TimedOut: not shipped or merged in time; the write stands and its status can be asked. Not on the disk in time: with a
+                `command_id` it may come to stand yet, without one nothing has changed.
         """
         return await self._submission.take(
             lambda: self._executor.run(command, arguments, command_id, actor), wait, seconds, session, durability

@@ -6,13 +6,15 @@ an answer that was once given stands.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import Answer, Durability, Wait
 from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.progress import Progress
-from driftlog_edge.errors import NotFound
+from driftlog_edge.errors import NotFound, TimedOut
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Store
@@ -67,29 +69,38 @@ class Submission:
     ) -> Answer:
         """Execute, and answer when it is as far as `wait` says. Raises what `execute` raises, `DiskFull`, `TimedOut`."""
         sessions.parse(session)  # a foreign token is refused before anything is written
+        deadline = asyncio.get_running_loop().time() + seconds
         executed = None
-        while executed is None:
-            await self._committer.room()
-            try:
-                executed = execute()  # nothing may come between this and staging: the next command builds on it
-            except NotTakenAlong as waiting:
-                await self._taken_along(waiting, seconds)
-        if executed.writes is not None:
-            sync = (durability or self._durability) == "disk"
-            await self._committer.stage(executed.writes, sync=sync, then=lambda: self._durable(executed.touched))
-        else:
-            await self._answerable(executed.command_id)
+        try:
+            async with asyncio.timeout_at(deadline):
+                while executed is None:
+                    await self._committer.room()
+                    try:
+                        executed = execute()  # nothing may come between this and staging: the next command builds on it
+                    except NotTakenAlong as waiting:
+                        await self._taken_along(waiting, seconds)
+                await self._kept(executed, durability or self._durability)
+        except TimeoutError as error:
+            raise _late(executed) from error
         if awaited := _AWAITED[wait]:
             command_id = executed.command_id
             await self._progress.until(
                 lambda: self._reached(command_id, awaited),
-                seconds,
+                deadline - asyncio.get_running_loop().time(),
                 f"command {command_id} is {wait}",
                 command_id=command_id,
             )
         elif executed.writes is not None:
             return _answer(executed.command_id, executed.entry, executed.entry.status, session)
         return self.answer(executed.command_id, session)
+
+    async def _kept(self, executed: Executed, durability: Durability) -> None:
+        """Return when it is on the disk. Who stops waiting changes nothing: what is staged stands or falls with its group."""
+        if executed.writes is None:
+            await self._answerable(executed.command_id)
+            return
+        durable = partial(self._durable, executed.touched)
+        await self._committer.stage(executed.writes, sync=durability == "disk", then=durable)
 
     async def _taken_along(self, waiting: NotTakenAlong, seconds: float) -> None:
         handovers = self._outbox.lives.handovers
@@ -133,6 +144,16 @@ class Submission:
             if document.collection in space.collections:
                 return self._outbox.queue.holds(entry.lsn, (space.name, partition_of(document.scope, space.partitions)))
         return True  # of a collection that this release does not declare: it waits for one that does
+
+
+def _late(executed: Executed | None) -> TimedOut:
+    if executed is None:
+        return TimedOut(
+            "not in the time given: what waits for the disk leaves no room; nothing has changed", "try again later"
+        )
+    command_id = executed.command_id
+    remedy = "ask for its status, or give it again under the same key"
+    return TimedOut(f"not in the time given: command {command_id} is on the disk", remedy, command_id)
 
 
 def _answer(command_id: str, entry: Entry, status: Status, session: str) -> Answer:

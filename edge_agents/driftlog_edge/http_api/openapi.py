@@ -68,7 +68,7 @@ _WRITES = {
     "413": "`too_large`",
     "422": "`invalid`, naming the field",
     "503": "`offline` or `not_ready`",
-    "504": "`timeout`: the write stands, its status can be asked",
+    "504": "`timeout`: the command of `command_id` stands, or is just being written, and its status can be asked; without one nothing has changed",
     "507": "`outbox_full` or `disk_full`: nothing has changed",
 }
 

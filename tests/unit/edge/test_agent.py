@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,8 @@ from driftlog_edge.errors import DiskFull, NotFound, NotReady, Offline, StoreBus
 from driftlog_edge.link import clients as clients_module
 from driftlog_edge.link import signal as signal_module
 from driftlog_edge.link import sync as sync_module
-from driftlog_edge.ports import Sealed, Writes
-from driftlog_edge.store import rocks
+from driftlog_edge.ports import Family, Sealed, Writes
+from driftlog_edge.store import journal, rocks
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
@@ -646,3 +647,33 @@ async def test_what_others_write_does_not_move_the_own_queue(
     assert moves == []
     await agent.run("receive", store="s1", sku="tea", qty=1, wait="merged", seconds=10)
     assert moves
+
+
+async def test_a_command_is_answered_in_the_time_given_although_the_disk_hangs(
+    agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it stands once the disk goes on: under its id it counts once."""
+    go, write = threading.Event(), RocksStore.write
+
+    def hanging(store: RocksStore, writes: Writes, *, sync: bool) -> None:
+        go.wait(60)
+        write(store, writes, sync=sync)
+
+    async def receive(command_id: str) -> None:
+        await agent.run("receive", store="s1", sku="tea", qty=1, command_id=command_id, seconds=0.05)
+
+    monkeypatch.setattr(RocksStore, "write", hanging)
+    try:
+        for _ in range(2):
+            with pytest.raises(TimedOut, match="c1 is on the disk") as late:
+                await receive("c1")
+            assert late.value.command_id == "c1"
+        monkeypatch.setattr(journal, "MAX_WAITING", 1)
+        with pytest.raises(TimedOut, match="nothing has changed") as full:
+            await receive("c2")
+        assert full.value.command_id == ""
+    finally:
+        go.set()
+    await until(lambda: agent._store.get(Family.COMMANDS, b"c1"))
+    assert (await agent.run("receive", store="s1", sku="tea", qty=1, command_id="c1")).result == 1
+    await until(lambda: on_hand(cloud) == 1)
