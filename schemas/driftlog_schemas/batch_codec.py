@@ -206,7 +206,7 @@ class BatchCodec:
             }
         )
 
-    def must_ask(self, value: bytes) -> bool:
+    def must_ask(self, value: bytes | None) -> bool:
         """Does `open` have to ask the registry for the writer's schema?"""
         return self._envelope.must_ask(value)
 

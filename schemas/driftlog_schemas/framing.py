@@ -108,8 +108,10 @@ class FramedCodec:
                 return self.own_id
         return self._own
 
-    def must_ask(self, value: bytes) -> bool:
-        """Does `decode` have to ask the registry for the writer's schema?"""
+    def must_ask(self, value: bytes | None) -> bool:
+        """Does `decode` have to ask the registry for the writer's schema? A record need not have a value."""
+        if value is None:
+            return False
         try:
             written = schema_id_of(value)
         except Undecodable:

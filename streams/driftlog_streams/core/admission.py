@@ -59,6 +59,10 @@ class Admitted(NamedTuple):
 
 Admission: TypeAlias = Admitted | Refusal
 
+VALUELESS = Refusal("undecodable", "a record without a value")
+UNFORESEEN = "unforeseen"
+"""Code of a record that could not even be admitted or refused."""
+
 
 def doubtful(admission: Admission) -> bool:
     """May reading the device registry to its present end change it? Who is new there counts at once, all else is announced ahead."""
@@ -70,7 +74,7 @@ def doubtful(admission: Admission) -> bool:
 def admit(value: bytes | None, append_ms: int, partition: int, rules: SpaceRules, devices: Devices) -> Admission:
     """Check one record of the op topic."""
     if value is None:
-        return Refusal("undecodable", "a record without a value")
+        return VALUELESS
     if len(value) > MAX_RECORD_BYTES:
         return Refusal("too_large", f"{len(value)} bytes, at most {MAX_RECORD_BYTES}")
     try:

@@ -17,7 +17,7 @@ import structlog
 
 from driftlog_schemas import bounds
 from driftlog_schemas.messages import CommandOutcome, Verdict
-from driftlog_streams.core.admission import Admitted, Refusal
+from driftlog_streams.core.admission import UNFORESEEN, Admitted, Refusal
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.decision import Decider, Decision
 from driftlog_streams.core.parking import Blocker
@@ -140,7 +140,7 @@ class Net:
         reason = "the batch could not be decided"
         self._partition.work.outcomes.append(
             self._partition.records.quarantined(
-                admission.value, "unforeseen", reason, offset, append_ms, replica, device_id
+                admission.value, UNFORESEEN, reason, offset, append_ms, replica, device_id
             )
         )
         if device_id:

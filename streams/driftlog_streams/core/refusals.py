@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import structlog
 
-from driftlog_streams.core.admission import Refusal
+from driftlog_streams.core.admission import UNFORESEEN, Refusal
 from driftlog_streams.core.chain import Link
 from driftlog_streams.core.life_watch import MAX_LIVES
 from driftlog_streams.core.partition import Partition
@@ -17,8 +17,10 @@ log = structlog.get_logger()
 
 MINUTE_MS = 60_000
 A_MINUTE = 6
+KEPT = frozenset({"unknown_schema", UNFORESEEN})
+"""Refusals that say nothing against a record: it is kept for people."""
 NOISE_A_MINUTE = 600
-"""So many records of a schema that nobody can name now are kept for people."""
+"""So many of those, for anybody may send them."""
 
 
 class RefusalBudget:
@@ -50,7 +52,8 @@ class Refusals:
     def refuse(self, refusal: Refusal, offset: int, append_ms: int) -> None:
         """A record that touches no chain: its device is told, or people are."""
         log.warning("batch refused", code=refusal.code, device=refusal.device_id, reason=refusal.reason, offset=offset)
-        if refusal.code == "unknown_schema" and self._noise.take(append_ms):
+        if refusal.code in KEPT and self._noise.take(append_ms):
+            self._at.work.quarantined += 1
             quarantined = self._at.records.quarantined(refusal.value, refusal.code, refusal.reason, offset, append_ms)
             self._at.work.outcomes.append(quarantined)
         if refusal.device_id and (refusal.known or self._strangers.take(append_ms)):

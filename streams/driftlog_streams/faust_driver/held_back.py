@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
+import structlog
 from faust.types import TP
 
 from driftlog_schemas.batch_codec import BatchCodec
-from driftlog_schemas.errors import ContractError
+from driftlog_streams.core.net import FATAL
+
+log = structlog.get_logger()
 
 
 class HeldBack:
@@ -69,5 +71,9 @@ class HeldBack:
             self._failed(error)
 
     def _learn(self, value: bytes) -> None:
-        with suppress(ContractError):  # it is met again when the record is admitted
+        try:
             self._batches.open(value)
+        except FATAL:
+            raise
+        except Exception as error:  # noqa: BLE001  # the record's own: it is met again when that is admitted
+            log.info("a schema was asked for", error=f"{type(error).__name__} {error}"[:500])
