@@ -150,6 +150,14 @@ class KafkaSettings(_Table):
                 found[name] = str(path)
         return found
 
+    def reader(self) -> dict[str, Any]:
+        """The same for one that reads. Raises `BadSetting`.
+
+        What is written in a transaction is read where it stands, however that ends: none of ours is in one, and behind a stranger's that
+        stays open nobody else would ever come to the end.
+        """
+        return {**self.client(), "isolation.level": "read_uncommitted"}
+
     def tls(self) -> ssl.SSLContext | None:
         """The same for clients that use Python's TLS; None where there is none. Raises `BadSetting`."""
         if not self.encrypted:

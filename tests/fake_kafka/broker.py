@@ -20,6 +20,10 @@ START_MS = 1_790_000_000_000
 Headers = Sequence[tuple[str, bytes | None]]
 
 
+UNREADABLE = "\udcff"
+"""As the name of a header: bytes that are no text."""
+
+
 class Stored(NamedTuple):
     """One record in a partition."""
 
@@ -28,16 +32,27 @@ class Stored(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
     timestamp_ms: int
+    control: bool = False
+    """Of the broker itself: the end of a transaction. Clients pass it over."""
+
+    @property
+    def readable(self) -> bool:
+        """Can a client make text of its headers' names?"""
+        return all(name.isprintable() for name, _ in self.headers)
 
 
 @dataclass
 class Partition:
-    """The records of one partition, from `low` to before `end`; `safe` is how far the followers are."""
+    """The records of one partition, from `low` to before `end`; `safe` is how far the followers are.
+
+    `opened` is where a transaction begins that nobody has ended.
+    """
 
     records: list[Stored] = field(default_factory=list)
     end: int = 0
     low: int = 0
     safe: int = 0
+    opened: int | None = None
     seen: set[tuple[int, int]] = field(default_factory=set)
     """(producer, sequence) of what idempotent producers have appended"""
 
@@ -82,8 +97,26 @@ class Broker:
         with self.moved:
             return self.take(topic, partition, key, value, headers, replicated=True)
 
+    def begin(self, topic: str, partition: int) -> None:
+        """A transaction is open from here on."""
+        with self.moved:
+            self.partition(topic, partition).opened = self.partition(topic, partition).end
+
+    def end(self, topic: str, partition: int) -> int:
+        """It ends, well or not: that takes an offset."""
+        with self.moved:
+            log = self.partition(topic, partition)
+            log.opened = None
+            offset = self.take(topic, partition, None, None, (), replicated=True)
+            log.records[-1] = log.records[-1]._replace(control=True)
+            return offset
+
     def read(self, topic: str, partition: int = 0) -> list[Stored]:
-        """What is there now."""
+        """What is there now, for a client."""
+        return [record for record in self.log(topic, partition) if not record.control]
+
+    def log(self, topic: str, partition: int = 0) -> list[Stored]:
+        """The same with the broker's own."""
         with self.moved:
             return list(self.partition(topic, partition).records)
 

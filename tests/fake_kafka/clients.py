@@ -53,6 +53,8 @@ class Message:
         return self._record.value if self._record else None
 
     def headers(self) -> list[tuple[str, bytes | None]] | None:
+        if self._record is not None and not self._record.readable:
+            raise SystemError("<method 'headers'> returned a result with an exception set")
         return list(self._record.headers) or None if self._record else None
 
     def timestamp(self) -> tuple[int, int]:
@@ -173,6 +175,7 @@ class Consumer:
         self._commits = bool(config.get("enable.auto.commit", True))
         self._tells_ends = bool(config.get("enable.partition.eof", False))
         self._reset = str(config.get("auto.offset.reset", "latest"))
+        self._committed_only = config.get("isolation.level", "read_committed") == "read_committed"
         self._at: dict[tuple[str, int], int] = {}
         self._told_end: dict[tuple[str, int], int] = {}
         self.closed = False
@@ -208,18 +211,20 @@ class Consumer:
                 found.append(Message(topic, partition, None, error, wanted))
                 del self._at[topic, partition]
                 continue
-            for record in [r for r in log.records if r.offset >= at][: limit - len(found)]:
+            end = log.opened if self._committed_only and log.opened is not None else log.end
+            records = [r for r in log.records if r.offset < end and not r.control]
+            for record in [r for r in records if r.offset >= at][: limit - len(found)]:
                 found.append(Message(topic, partition, record, None, record.offset))
                 at = record.offset + 1
-            if not any(r.offset >= at for r in log.records):
-                at = log.end
+            if not any(r.offset >= at for r in records):
+                at = max(at, end)
             self._at[topic, partition] = at
-            if self._tells_ends and at >= log.end and self._told_end.get((topic, partition)) != log.end:
+            if self._tells_ends and at >= end and self._told_end.get((topic, partition)) != end:
                 if len(found) >= limit:
                     break
-                self._told_end[topic, partition] = log.end
-                end = KafkaError(KafkaError._PARTITION_EOF)
-                found.append(Message(topic, partition, None, end, log.end))
+                self._told_end[topic, partition] = end
+                told = KafkaError(KafkaError._PARTITION_EOF)
+                found.append(Message(topic, partition, None, told, end))
         return found
 
     def _begin(self, topic: str, partition: int, wanted: int) -> int | None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
+from confluent_kafka import Producer
 
+from driftlog_schemas import topics
 from driftlog_schemas.messages import SignedBatch
 from tests.integration.conftest import LoadRun
 from tests.integration.test_refusals import PLACE, Mail, row
 from tests.load.app import COUNTER, LABEL
 from tests.load.fleet import identity, replica_of
+from tests.load.hostile import transactions, unreadable_headers
+from tests.load.waiting import until
+from tests.load.workers import WorkerProcess
 
 pytestmark = pytest.mark.broker
 
@@ -41,3 +47,49 @@ def test_one_bad_record_never_stops_a_worker(run: LoadRun) -> None:
     assert row(run, replica_of(hostile)).last == 4
     assert run.row(PLACE, "safe")[COUNTER] > 0
     assert max(len(r.value or b"") for r in run.history().receipts) < 1 << 20
+
+
+# -- what a Kafka client raises, or passes over
+
+
+def settled(run: LoadRun, mail: Mail, worker: WorkerProcess, seq: int) -> None:
+    """The next good batch is merged, and no worker has ended by itself."""
+    honest = run.edges[0]
+    mail.send(mail.seal(honest, mail.body(honest, seq)))
+    run.group.await_drained(60)
+    assert row(run, replica_of(honest)).last == seq
+    assert "worker ends" not in worker.log.read_text()
+
+
+def everywhere(run: LoadRun) -> list[str]:
+    """Every topic that a worker or an agent reads in the space, the op topic first."""
+    made = (
+        topics.ops_topic,
+        topics.state_topic,
+        topics.receipts_topic,
+        topics.conflicts_topic,
+        topics.parked_topic,
+        topics.quarantine_topic,
+    )
+    return [topic(run.space.name) for topic in made]
+
+
+def test_what_a_client_raises_or_passes_over_stops_nobody(on_broker: Callable[..., LoadRun]) -> None:
+    """Transactions take offsets that nobody is given, and one that stays open hides what follows from who reads as a client does by default."""
+    run = on_broker()
+    mail, places = Mail(run), everywhere(run)
+    stranger = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
+    with run.worker("only") as worker:
+        settled(run, mail, worker, 1)
+        for topic in places:
+            stranger.produce(topic, None, b"stranger", mail.partition)
+            stranger.produce(topic, None, None, mail.partition, headers=[("driftlog.group", None)])
+        assert stranger.flush(30) == 0
+        asyncio.run(unreadable_headers(run.bootstrap, places, mail.partition, b"a", b"b"))
+        with transactions(run.bootstrap, f"{run.space.name}-stranger", places, mail.partition, b"noise"):
+            settled(run, mail, worker, 2)
+            worker.kill()
+            settled(run, mail, worker, 3)
+            with run.edge(1, PLACE) as edge:
+                until(lambda: (edge.find(PLACE, "safe") or {}).get(COUNTER) == 3, "an agent reads on", 60, edge.tail)
+        settled(run, mail, worker, 4)

@@ -36,7 +36,7 @@ class Mail:
     def __init__(self, run: LoadRun) -> None:
         self._run = run
         self._codec = BatchCodec(run.ids)
-        self._partition = partition_of(PLACE, run.space.partitions)
+        self.partition = partition_of(PLACE, run.space.partitions)
         self._producer = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
         self._numbers: dict[str, int] = {}
         self._heads: dict[tuple[str, int], bytes] = {}
@@ -59,9 +59,7 @@ class Mail:
         op = Op(replica, seq, stamp, COUNTER, "increment", 1)._replace(**changed)  # type: ignore[arg-type]
         command = Command(f"{replica}-{number}", "hit", PLACE, stamp, (DocumentOp(DOCUMENT, op),))
         prev = self._heads.get((replica, number - 1), b"")
-        return encode_body(
-            Batch(self._run.space.name, self._partition, replica, number, (command,), prev=prev, floor=1)
-        )
+        return encode_body(Batch(self._run.space.name, self.partition, replica, number, (command,), prev=prev, floor=1))
 
     def seal(self, sender: Identity, body: bytes) -> bytes:
         return self._codec.seal(body, sender)
@@ -76,7 +74,7 @@ class Mail:
 
     def send(self, value: bytes) -> None:
         topic = topics.ops_topic(self._run.space.name)
-        self._producer.produce(topic, value, b"by hand", self._partition)
+        self._producer.produce(topic, value, b"by hand", self.partition)
         assert self._producer.flush(30) == 0
 
 

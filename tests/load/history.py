@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_LOG_APPEND_TIME, Consumer, TopicPartition
 
 from driftlog_schemas import topics
+from driftlog_schemas.record_headers import headers_of
 
 READ_SECONDS = 120.0
 
@@ -56,6 +57,7 @@ def read_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> lis
             "group.id": f"reader-{uuid.uuid4()}",
             "enable.auto.commit": False,
             "enable.partition.eof": False,
+            "isolation.level": "read_uncommitted",
             "fetch.wait.max.ms": 20,
             "log_level": 0,
         }
@@ -90,5 +92,5 @@ def _record(message: Any) -> TopicRecord:
         stamp if kind == TIMESTAMP_LOG_APPEND_TIME else -1,
         message.key(),
         message.value(),
-        message.headers() or (),
+        headers_of(message),  # type: ignore[arg-type]  # of ours none is null
     )

@@ -29,7 +29,13 @@ class Group:
         self._group = group
         self._topic = topic
         self._admin = admin_of(bootstrap)
-        settings = {"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0}
+        settings = {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_uncommitted",
+            "log_level": 0,
+        }
         self._consumer = kept(Consumer(settings))
         self._partitions = [TopicPartition(topic, p) for p in range(partitions)]
         self.last = "nothing known"

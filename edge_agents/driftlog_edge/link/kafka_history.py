@@ -23,7 +23,7 @@ def read_history(
     """The values under `key` from offset `start` to before `end`; see `ports.Route.history`."""
     consumer = Consumer(
         {
-            **kafka.client(),
+            **kafka.reader(),
             "group.id": "driftlog-edge",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,

@@ -30,6 +30,7 @@ from driftlog_edge.link.kafka_asker import KafkaAsker
 from driftlog_edge.link.kafka_history import read_history
 from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
 from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.record_headers import headers_of
 
 log = structlog.get_logger()
 
@@ -168,7 +169,7 @@ class Feed:
         self._positions = positions
         self._consumer = Consumer(
             {
-                **kafka.client(),
+                **kafka.reader(),
                 "group.id": "driftlog-edge",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -231,10 +232,10 @@ class Feed:
 def _record(message: Message) -> Record:
     offset, key = message.offset(), message.key()
     assert offset is not None
-    headers = tuple(message.headers() or ())
+    headers = tuple(headers_of(message))
     kind, at_ms = message.timestamp()
     appended = kind == TIMESTAMP_LOG_APPEND_TIME
-    return Record(offset, bytes(key or b""), message.value(), headers, at_ms, appended)  # type: ignore[arg-type]
+    return Record(offset, bytes(key or b""), message.value(), headers, at_ms, appended)
 
 
 def _told(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

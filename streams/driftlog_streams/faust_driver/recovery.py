@@ -63,7 +63,7 @@ class ChangelogRecovery:
     def _consumer(self) -> Consumer:
         return Consumer(
             {
-                **self._kafka.client(),
+                **self._kafka.reader(),
                 "group.id": self._group_id,  # to ask for its commits; it never joins
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",

@@ -23,9 +23,9 @@ class ChangelogReader:
     """Not to be used by two threads at once."""
 
     def __init__(self, kafka: KafkaSettings | str) -> None:
-        client = kafka_at(kafka).client()
+        reached = kafka_at(kafka)
         settings = {
-            **client,
+            **reached.reader(),
             "group.id": "driftlog-changelog-reader",  # never joined, nothing committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -33,7 +33,7 @@ class ChangelogReader:
             "fetch.wait.max.ms": 20,
             "log_level": 0,
         }
-        self._admin = AdminClient({**client, "log_level": 0})
+        self._admin = AdminClient({**reached.client(), "log_level": 0})
         self._consumer = Consumer(settings)
 
     def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:

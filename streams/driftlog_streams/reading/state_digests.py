@@ -38,7 +38,7 @@ class StateDigests:
         self._documents: dict[bytes, int] = {}
         self._consumer = Consumer(
             {
-                **kafka_at(kafka).client(),
+                **kafka_at(kafka).reader(),
                 "group.id": "driftlog-reader",  # never joined, nothing committed
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",

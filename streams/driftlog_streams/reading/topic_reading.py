@@ -21,9 +21,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from driftlog_schemas import groups
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable
+from driftlog_schemas.record_headers import headers_of
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
@@ -74,7 +74,7 @@ def to_present_end(
                     message.key() or b"",
                     message.value(),
                     offset,
-                    cast(groups.Headers, message.headers() or ()),
+                    headers_of(message),
                     _append_ms(message),
                 )
                 records.setdefault(partition, []).append(found)
@@ -104,7 +104,7 @@ def whole_topic(kafka: KafkaSettings | str, topic: str, partitions: int) -> Iter
     TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
     consumer = Consumer(
         {
-            **kafka_at(kafka).client(),
+            **kafka_at(kafka).reader(),
             "group.id": "driftlog-reader",  # never joined, nothing committed
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",

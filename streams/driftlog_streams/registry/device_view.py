@@ -96,7 +96,7 @@ class DeviceView:
         self._disbelieved = _Disbelieved()
         self._unread: deque[tuple[bytes, bytes, int | None]] = deque(maxlen=KEPT_UNREAD)
         config = {
-            **settings.client(),
+            **settings.reader(),
             "group.id": "driftlog-device-view",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",

@@ -14,7 +14,7 @@ from driftlog_streams.faust_driver.overrides import (
     PRIVATE,
     FastConsumer,
     FaustApp,
-    PausingThread,
+    OurThread,
     SafeConsumer,
     StateTable,
 )
@@ -40,7 +40,7 @@ def test_private_attributes_are_still_used(path: str) -> None:
     assert [name for name in ATTRIBUTES[path] if name not in source] == []
 
 
-@pytest.mark.parametrize("ours", [PausingThread, SafeConsumer, FastConsumer, FaustApp, StateTable])
+@pytest.mark.parametrize("ours", [OurThread, SafeConsumer, FastConsumer, FaustApp, StateTable])
 def test_every_override_is_listed(ours: type) -> None:
     listed = {path.rpartition(".")[2] for path in PRIVATE}
     own = {

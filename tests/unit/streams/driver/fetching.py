@@ -44,7 +44,7 @@ class Fetching(Service):  # type: ignore[misc]  # Faust ships no types
         await asyncio.sleep(0)
         found = {}
         for tp in sorted(self._assigned & (active or self._assigned)):
-            records = self.broker.read(*tp)
+            records = self.broker.log(*tp)
             early = self.stale.pop(tp, None)
             if early is None:
                 fetched = [r for r in records if r.offset >= self._at[tp]]
@@ -86,6 +86,8 @@ class Fetching(Service):  # type: ignore[misc]  # Faust ships no types
 
 
 def _fetched(tp: TP, r: Stored) -> Any:
+    if r.control or not r.readable:  # as `fetched` gives it
+        return ConsumerRecord(*tp, r.offset, r.timestamp_ms, LOG_APPEND_TIME, None, None, None, -1, -1, ())
     sizes = (len(r.key or b""), len(r.value or b""))
     return ConsumerRecord(*tp, r.offset, r.timestamp_ms, LOG_APPEND_TIME, r.key, r.value, None, *sizes, r.headers)
 
