@@ -1,9 +1,10 @@
 """Since when the replica is known to have all of a state partition.
 
 A time is kept by both clocks: the wall's is shown to people, the monotonic one gives ages, so that a clock that is set does not make old
-data young. Over a restart the age goes on from where it was: by the same monotonic clock when the machine was not started anew
-meanwhile, else by the wall's. A wall clock that stands before the time at which it was last looked at says nothing about how long the
-agent was off: then the age that is told is the least it can be, and no promise of freshness is kept from it.
+data young. Over a restart the age goes on from where it was, by the same monotonic clock. When the machine was started anew meanwhile, nobody
+knows how long it was off: a wall clock without a battery goes on from where it last was, or from some day in the past, and looks no different
+from a right one. Then the age that is told is the least it can be, by the wall, and no promise of freshness is kept from it until the cloud
+was met again.
 
 A feed that has come to the end of a partition does not say of which topic: a client goes on in one that was made anew under the same name. So its word
 counts only once the broker has named the topic afterwards, and it is the one that was read (`identified`): topics do not come back, so it was
@@ -128,7 +129,7 @@ def _read(kept: bytes | None, partitions: set[Partition], clock: Clock) -> dict[
     if found["boot"] and found["boot"] == clock.boot() and at >= found["at"]:
         off, sure = at - found["at"], True
     else:
-        off, sure = max(0.0, by_wall), by_wall >= 0
+        off, sure = max(0.0, by_wall), False
     return {
         (topic, partition): Moment(wall_ms, at - off - age, sure and was_sure)
         for topic, partition, wall_ms, age, was_sure in found["steps"]

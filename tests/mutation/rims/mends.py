@@ -412,10 +412,10 @@ MENDS: tuple[Mistake, ...] = (
     ),
     # -- ages, scopes, what is shown
     Mistake(
-        "ages: a clock that was set back makes data young",
+        "ages: the wall is believed after a new start of the machine",
         f"{EDGE}/link/freshness.py",
-        "else:\n        off, sure = max(0.0, by_wall), by_wall >= 0",
-        "else:\n        off, sure = max(0.0, by_wall), True",
+        "off, sure = max(0.0, by_wall), False",
+        "off, sure = max(0.0, by_wall), by_wall >= 0",
         AGES,
     ),
     Mistake(
