@@ -94,6 +94,7 @@ class Vitals:
 
     def heartbeat(self, sync: Sync) -> Heartbeat:
         """The same for the fleet, in small."""
+        life = self._lives.newest
         return Heartbeat(
             device_id=device_of(self._lives.replica),
             replica=self._lives.replica,
@@ -108,6 +109,9 @@ class Vitals:
             applied=sync.places.applied(),
             mismatches=sync.proof.agreement.mismatches,
             differing=tuple(sync.proof.agreement.differing),
+            why=life.why,
+            rebased=life.rebased,
+            review=sum(1 for _ in islice(self._journal.scan(Family.META, keys.REVIEWS), MOST_COUNTED)),
         )
 
     def farewell(self, identity: Identity, version: int) -> Farewell:

@@ -290,6 +290,12 @@ class Heartbeat:
     """How many scopes were found to differ from the cloud's since the agent's start"""
     differing: Sequence[str] = ()
     """`space/partition/scope` of some that differ now, though they were read again"""
+    why: str = ""
+    """Why the life before its newest one ended; empty for a first one"""
+    rebased: int = 0
+    """Commands that its newest life took along from the one before"""
+    review: int = 0
+    """Commands on its review list: they wait for a person"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,9 @@ HEARTBEAT = Heartbeat(
     {"retail/3": 70_000},
     3,
     ("retail/3/s-7",),
+    "forked",
+    4,
+    1,
 )
 FAREWELL = Farewell("store-1", "5f0c77aa", 3, "store-1.k3f7q2wp", 2, T0).signed(IDENTITY)
 PARKED = ParkedCommand("store-1", T0, 1234567, 42, encode_command(SALE, "retail", "store-1.3"), 1234600)

@@ -148,6 +148,11 @@ def test_a_device_comes_back(made: Device) -> None:
         longs,
         st.dictionaries(texts, texts, max_size=3),
         *[st.dictionaries(texts, longs, max_size=3)] * 2,
+        longs,
+        st.lists(texts, max_size=3).map(tuple),
+        texts,
+        longs,
+        longs,
     )
 )
 def test_a_heartbeat_comes_back(made: Heartbeat) -> None:
