@@ -15,6 +15,8 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from pydantic_core import to_json
+
 from driftlog_crdt import DocumentState, HybridClock, Op, Plain, canonical
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS
 from driftlog_schemas.bounds import MAX_COMMAND_ID, MAX_ID, MAX_SCOPE, OutOfBounds, check_text
@@ -24,7 +26,7 @@ from driftlog_schemas.messages import DocumentOp
 
 COMMAND_ID = "Idempotency-Key"
 """What a caller of an agent calls the id of its command."""
-_sorted_text = json.JSONEncoder(sort_keys=True, default=str, separators=(",", ":")).encode
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class View:
@@ -254,7 +256,21 @@ def check_command_id(command_id: str) -> None:
 
 def fingerprint(name: str, arguments: Any) -> str:
     """What must be the same for a repeated id to be a repetition."""
-    return hashlib.blake2b(_sorted_text([name, arguments]).encode(), digest_size=12).hexdigest()
+    asked = (name, _ordered(arguments))
+    try:
+        text = to_json(asked, fallback=str)
+    except ValueError:  # half a surrogate pair; whoever validates it will name its field
+        text = json.dumps(asked, default=str).encode()
+    return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+
+def _ordered(value: Any) -> Any:
+    """The same, keys in order: how a caller orders them says nothing."""
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key]) for key in sorted(value)}
+    return [_ordered(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def require_same(known: str, asked: str) -> None:

@@ -24,9 +24,10 @@ from driftlog_edge.errors import NotFound
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Entry, Status, changed_keys, entry_of, logged
+from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import TAKEN_FULL
+from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.pending import Fate, marks_of
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import InvalidInput, Refused

@@ -16,10 +16,11 @@ from driftlog_edge.asking import asked
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Entry, Status, encode_logged, logged_size
+from driftlog_edge.store.command_log import Entry, Status
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
+from driftlog_edge.store.logged import encode_logged
 from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import PENDING_BYTES, View, Views
@@ -240,7 +241,7 @@ class Executor:
             writes[Family.PENDING, keys.pending_key(key, lsn)] = mark_there.encode()
         writes[Family.META, keys.CLOCK] = keys.pack_pair(self.stamps.clock.last, lsn)
         writes.update(self._lives.taking(*self._outbox.place(space, run.scope), run.replica))
-        writes.update(self._outbox.entry(space, run.scope, priority, lsn, logged_size(logged), touched))
+        writes.update(self._outbox.entry(space, run.scope, priority, lsn, len(logged), touched))
         for view in run.touched.values():
             view.pending.append(lsn)
             self._views.grew(view, PENDING_BYTES)

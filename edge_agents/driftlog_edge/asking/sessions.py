@@ -10,13 +10,13 @@ import base64
 import json
 from collections.abc import Mapping
 
+from pydantic_core import to_json
+
 from driftlog_crdt import joined
 from driftlog_schemas.contract import InvalidInput
 
 MAX_DOCUMENTS = 32
 MAX_TOKEN = 256 * 1024
-
-_text = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def parse(token: str) -> dict[str, dict[str, int]]:
@@ -50,6 +50,6 @@ def extend(token: str, seen: Mapping[str, Mapping[str, int]]) -> str:
     for document, vector in seen.items():
         known[document] = joined(known.pop(document, {}), vector)
     last = dict(list(known.items())[-MAX_DOCUMENTS:])
-    while len(token := base64.urlsafe_b64encode(_text(last).encode()).decode()) > MAX_TOKEN:
+    while len(token := base64.urlsafe_b64encode(to_json(last)).decode()) > MAX_TOKEN:
         last.pop(next(iter(last)))
     return token

@@ -14,9 +14,9 @@ from itertools import islice
 from driftlog_crdt import Vector
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import changed_keys, logged
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
+from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.pending import Fate, marks_of
 
 AT_ONCE = 100

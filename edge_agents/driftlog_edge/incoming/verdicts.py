@@ -23,13 +23,14 @@ from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
-from driftlog_edge.store.command_log import FINAL, Status, changed_keys, entry_of, logged
+from driftlog_edge.store.command_log import FINAL, Status, entry_of
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.decisions import Decision, decision
 from driftlog_edge.store.generations import begun
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import ended, left_in
 from driftlog_edge.store.lives import AWAY, ENDED, FORKED, PURGED, RETIRED, TAKEN_FULL, Chain
+from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.pending import Fate, mark_of
 from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import FIRST, Successions

@@ -14,9 +14,9 @@ from driftlog_edge.errors import OutboxFull
 from driftlog_edge.outgoing.queue import AT_ONCE, Queue
 from driftlog_edge.ports import Place, Sealed
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Logged, changed_keys, logged
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
+from driftlog_edge.store.logged import Logged, changed_keys, logged
 from driftlog_edge.store.sealed import Open, SealedBatches
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import (
@@ -27,6 +27,7 @@ from driftlog_schemas.batch_codec import (
     encode_body,
 )
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.errors import TooBig
 from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import Identity
@@ -131,21 +132,32 @@ class Outbox:
         place = self.queue.next(self.lives.stuck.union(apart_from))
         if place is None:
             return None
-        filling, tried = self._filled(place, self.queue.of_partition(*place))
-        found = self._sealed(*place, filling) if filling.commands else None  # may need the registry, and fail
+        found, tried = self._sealed_of(place)
         self.queue.held.tried(place, tried)
         self.passing = found is None
         return found
 
-    def _filled(self, place: tuple[str, int], entries: Iterable[bytes]) -> tuple[_Filling, int]:
-        """A batch of the first of these; and to which lsn of the held ones it has come."""
+    def _sealed_of(self, place: tuple[str, int]) -> tuple[tuple[Sealed, dict[Place, bytes | None]] | None, int]:
+        """A batch of what may go next; and to which lsn of the held ones it has come. May need the registry, and fail."""
+        most = SEALED_OPS
+        while True:
+            filling, tried = self._filled(place, self.queue.of_partition(*place), most)
+            try:
+                return self._sealed(*place, filling) if filling.commands else None, tried
+            except TooBig:  # their sizes are those of the log, and these take more on the wire
+                most = len(filling.commands) // 2
+                if not most:
+                    raise
+
+    def _filled(self, place: tuple[str, int], entries: Iterable[bytes], most: int) -> tuple[_Filling, int]:
+        """A batch of the first of these, `most` commands; and to which lsn of the held ones it has come."""
         filling, tried = _Filling(), 0
         for key in entries:
             lsn = keys.parse_lsn(key)
             found = logged(self._journal, lsn)
             held = keys.urgency_of(key) == keys.HELD
             if not (held and self.queue.held.rounds[place].passes(changed_keys(found.command))):
-                if not filling.takes(found):
+                if len(filling.commands) == most or not filling.takes(found):
                     break
                 filling.put(key, found)
             tried = lsn if held else tried

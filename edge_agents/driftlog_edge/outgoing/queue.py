@@ -16,8 +16,8 @@ from itertools import islice
 from driftlog_edge.outgoing.held import Held
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import changed_keys, decode_logged, logged
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.logged import changed_keys, decode_logged, logged
 from driftlog_edge.store.pending import marks_of
 from driftlog_schemas.messages import Command
 

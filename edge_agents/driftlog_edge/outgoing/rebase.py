@@ -28,11 +28,12 @@ from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.taking_along import MAYBE_COUNTED, Rebased, TakingAlong
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import changed_keys, entry_of, logged, logged_size
+from driftlog_edge.store.command_log import entry_of
 from driftlog_edge.store.handover import Handover, Rest, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, left_in
 from driftlog_edge.store.lives import ENDED, MADE_ANEW, OTHER_DEVICE, RETIRED, Chain
+from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.succession import Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
@@ -165,7 +166,7 @@ class Rebase:
         rest.drop(found)
         life, writes = self._lives.took(replica, handover.why, len(work.taken), work.review)
         work.writes.update(writes)
-        sizes = {lsn: logged_size(work.writes[Family.OPLOG, keys.lsn_key(lsn)] or b"") for lsn in work.taken}
+        sizes = {lsn: len(work.writes[Family.OPLOG, keys.lsn_key(lsn)] or b"") for lsn in work.taken}
         work.writes.update(self._outbox.queue.moved_along(space, partition, work.waiting, sizes, work.documents))
         return work.step(life)
 

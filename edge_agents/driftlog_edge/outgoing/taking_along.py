@@ -15,13 +15,14 @@ from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, T
 from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Logged, Status, changed_keys, encode_logged, entry_of, logged
+from driftlog_edge.store.command_log import Status, entry_of
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.decisions import decision
 from driftlog_edge.store.handover import Handover, Handovers, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, ended, leaving
 from driftlog_edge.store.lives import TAKEN_FULL, Life
+from driftlog_edge.store.logged import Logged, changed_keys, encode_logged, logged
 from driftlog_edge.store.pending import Fate, Mark, mark_of
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics

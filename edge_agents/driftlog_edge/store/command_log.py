@@ -1,26 +1,19 @@
 """The command log: what was asked under which id, and what became of it.
 
 It answers a repeated Idempotency-Key without running anything, and it is where the cloud's verdict is kept. The command itself, with
-its ops, stands in the op log under its number (`logged`).
+its ops, stands in the op log under its number (see `logged`).
 """
 
 from __future__ import annotations
 
-import json
-import struct
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NamedTuple
+
+from pydantic_core import from_json, to_json
 
 from driftlog_crdt import Plain
 from driftlog_edge.ports import Family, Source
-from driftlog_edge.store import keys
-from driftlog_schemas.batch_codec import decode_command, encode_command
-from driftlog_schemas.identity import document_key
-from driftlog_schemas.messages import Command, Verdict
-
-_READ = struct.Struct(">q")
-_text = json.JSONEncoder(separators=(",", ":")).encode
+from driftlog_schemas.messages import Verdict
 
 
 class Status(Enum):
@@ -69,8 +62,8 @@ class Entry:
         return replace(self, status=status, code=code, reason=reason, asked=asked)
 
     def encode(self) -> bytes:
-        return _text(
-            [
+        return to_json(
+            (
                 self.lsn,
                 self.name,
                 self.fingerprint,
@@ -81,12 +74,12 @@ class Entry:
                 self.code,
                 self.reason,
                 self.asked,
-            ]
-        ).encode()
+            )
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Entry:
-        lsn, name, fingerprint, status, result, dots, at_ms, code, reason, asked = json.loads(data)
+        lsn, name, fingerprint, status, result, dots, at_ms, code, reason, asked = from_json(data)
         return cls(lsn, name, fingerprint, Status(status), result, tuple(map(tuple, dots)), at_ms, code, reason, asked)
 
 
@@ -94,43 +87,3 @@ def entry_of(source: Source, command_id: str) -> Entry | None:
     """The entry of a command; None for one that was never given to this agent."""
     raw = source.get(Family.COMMANDS, command_id.encode())
     return None if raw is None else Entry.decode(raw)
-
-
-class Logged(NamedTuple):
-    """A command of the op log."""
-
-    command: Command
-    size: int
-    """How many bytes it takes on the wire, about."""
-    read: int
-    """The group of the read model that its writer had when it was written (`cursors.Cursor.group`)."""
-    release: str
-    """Of the app that wrote it (`SpaceContract.release`); this agent may run another by now."""
-
-
-def encode_logged(command: Command, space: str, replica: str, read: int, release: str) -> bytes:
-    """Raises `TooBig`."""
-    return _READ.pack(read) + encode_command(command, space, replica, release)
-
-
-def decode_logged(raw: bytes) -> Logged:
-    """Inverse of `encode_logged`."""
-    command, release = decode_command(raw[_READ.size :])
-    return Logged(command, logged_size(raw), _READ.unpack_from(raw)[0], release)
-
-
-def logged_size(raw: bytes) -> int:
-    """`Logged.size` of an entry."""
-    return len(raw) - _READ.size
-
-
-def logged(source: Source, lsn: int) -> Logged:
-    """A command of the op log."""
-    raw = source.get(Family.OPLOG, keys.lsn_key(lsn))
-    assert raw is not None, f"command {lsn} is referred to but is not in the op log"
-    return decode_logged(raw)
-
-
-def changed_keys(command: Command) -> set[bytes]:
-    """The keys of the documents that a command changes."""
-    return {document_key(document) for document, _ in command.ops}

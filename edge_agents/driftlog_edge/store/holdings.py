@@ -24,8 +24,8 @@ from driftlog_edge.errors import DiskFull
 from driftlog_edge.link.freshness import without
 from driftlog_edge.ports import Family, Place, Source, Store
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import logged
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.logged import logged
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import parse_document_key

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from driftlog_edge.ports import Family, Store
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
-from driftlog_edge.store.command_log import Entry, decode_logged, entry_of
+from driftlog_edge.store.command_log import Entry, entry_of
+from driftlog_edge.store.logged import decode_logged
 from driftlog_edge.turns import in_turns
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.messages import Command

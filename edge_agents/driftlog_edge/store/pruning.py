@@ -18,8 +18,9 @@ from itertools import islice
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
-from driftlog_edge.store.command_log import decode_logged, entry_of
+from driftlog_edge.store.command_log import entry_of
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.logged import decode_logged
 from driftlog_schemas.messages import Command
 
 LOOK_AT = 100

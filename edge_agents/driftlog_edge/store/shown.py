@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from driftlog_edge.ports import Family, Store, Writes
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import decode_logged
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.logged import decode_logged
 from driftlog_edge.store.views import View, Views, apply_own, compute
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import DocumentId, document_key

@@ -13,9 +13,9 @@ from driftlog_edge.errors import Deleted, NotFound, NotReadable
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store.backlog import Backlog
 from driftlog_edge.store.catalogue import documents_of
-from driftlog_edge.store.command_log import logged
 from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.logged import logged
 from driftlog_edge.store.pending import Fate, Mark, marks_of
 from driftlog_schemas import running
 from driftlog_schemas.contract import AppContract, CollectionContract, Json, Undeclared

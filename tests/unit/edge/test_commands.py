@@ -11,7 +11,8 @@ from driftlog import InvalidInput, Refused
 from driftlog_crdt import TooLarge
 from driftlog_edge.errors import Deleted, DiskFull, NotFound, OutboxFull
 from driftlog_edge.ports import Family
-from driftlog_edge.store.command_log import Status, decode_logged, entry_of
+from driftlog_edge.store.command_log import Status, entry_of
+from driftlog_edge.store.logged import decode_logged
 from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of

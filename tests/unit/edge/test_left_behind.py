@@ -11,9 +11,10 @@ import pytest
 from driftlog_crdt import BadOperation
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import Status, logged
+from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.left import left_in
 from driftlog_edge.store.lives import FOREIGN_DOT, MADE_ANEW
+from driftlog_edge.store.logged import logged
 from driftlog_edge.store.pending import marks_of
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.identity import DocumentId, document_key

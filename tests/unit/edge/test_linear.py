@@ -46,7 +46,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(place, counting)
 
-    count("driftlog_edge.store.command_log.decode_command", "commands decoded")
+    count("driftlog_edge.store.logged.from_json", "commands decoded")
     count("driftlog_edge.store.sealed.decode_body", "bodies decoded")
     scan, get = RocksStore.scan, RocksStore.get
 

@@ -387,3 +387,16 @@ def test_an_urgent_command_goes_first_whosever_turn_it_is(
 
     assert len(sent) == 2
     assert all(batch[0].endswith("high") for batch in sent)
+
+
+def test_commands_that_take_more_on_the_wire_than_in_the_log_go_in_several_batches(
+    replica: Replica, identity: Identity, ids: FixedIds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.outgoing.outbox.MAX_COMMAND_BYTES", 1 << 30)
+    for number in range(20):
+        replica.do("label", f"c{number}", store="s1", prefix=f"{number}-", sizes=[3900] * 15)
+
+    batches = ids_of(opened(replica.ship(), identity, ids))
+
+    assert [len(batch) for batch in batches] == [10, 10]
+    assert [*batches[0], *batches[1]] == [f"c{n}" for n in range(20)]
