@@ -6,6 +6,9 @@ before the write is durable. When the disk refuses, the journal gives up all tha
 Callers that were answered together come back together. If their next writes made one group again, disk and loop would take turns and
 each would idle half the time; so a group leaves as soon as it is half as large as the last one, and the disk writes one half while the
 loop runs the commands of the other.
+
+What need not be synced is written on the loop: the library lets nobody else run while it writes, whichever thread calls it, so handing over
+would only cost. A sync is always the thread's: a disk that hangs must hold up nobody but those who wait for it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.ports import Place, Store
-from driftlog_edge.store.journal import Journal, merged
+from driftlog_edge.store.journal import Journal, Ticket, merged
 
 HALF_AT_LEAST = 16
 """A group leaves early from this size on: a smaller one costs the loop more in handing over than the disk gains."""
@@ -69,7 +72,7 @@ class Committer:
         if self._idle.is_set():
             self._idle.clear()
             self._soon = loop.call_soon(self._next)
-        elif self._soon is not None and self._journal.waiting >= self._half:
+        elif sync and self._soon is not None and self._journal.waiting >= self._half:
             self._soon.cancel()
             self._next()
         return future
@@ -82,20 +85,32 @@ class Committer:
             return
         self._half = max(HALF_AT_LEAST, len(group) // 2)
         writes, sync = merged(group)
-        loop = asyncio.get_running_loop()
+        if sync:
+            task = asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._store.write(writes, sync=True))
+            task.add_done_callback(lambda task: self._returned(group, task))
+            return
+        try:
+            self._store.write(writes, sync=False)
+        except EdgeError as error:
+            self._finish(group, error)
+        except BaseException as error:
+            self._finish(group, error)
+            raise
+        else:
+            self._finish(group, None)
 
-        def finished(written: asyncio.Future[None]) -> None:
-            error = written.exception()
-            if error is None:
-                self._journal.written(group)
-            else:
-                self._journal.failed(error if isinstance(error, EdgeError) else EdgeError(repr(error)))
-            self._next()
-            if error is not None and not isinstance(error, EdgeError):
-                raise error  # a defect stays loud, but it must not leave later callers waiting
+    def _returned(self, group: list[Ticket], task: asyncio.Future[None]) -> None:
+        error = task.exception()
+        self._finish(group, error)
+        if error is not None and not isinstance(error, EdgeError):
+            raise error  # a defect stays loud, but it must not leave later callers waiting
 
-        task = loop.run_in_executor(self._thread, lambda: self._store.write(writes, sync=sync))
-        task.add_done_callback(finished)
+    def _finish(self, group: list[Ticket], error: BaseException | None) -> None:
+        if error is None:
+            self._journal.written(group)
+        else:
+            self._journal.failed(error if isinstance(error, EdgeError) else EdgeError(repr(error)))
+        self._next()
 
     async def settled(self) -> None:
         """Return when all that waits now is in the store; what comes later is not waited for. Raises what they are told."""

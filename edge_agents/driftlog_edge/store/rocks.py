@@ -15,15 +15,16 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, cast
 
 import structlog
-from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch
+from rocksdict import AccessType, ColumnFamily, Options, Rdict, Snapshot, WriteBatch
 
 from driftlog_edge.errors import DiskFull, EdgeError, StoreBusy, StoreFailed
 from driftlog_edge.ports import Family, Writes
@@ -62,7 +63,7 @@ class RocksStore:
             ) from error
         self._folder = folder
         self._reclaiming = Lock()
-        self._before: Overlay | None = None
+        self._before: _Before | None = None
         """What was there before a write that is not synced yet."""
         self._unsynced: StoreFailed | None = None
         """Why the disk did not sync the last write."""
@@ -76,8 +77,7 @@ class RocksStore:
     def get(self, family: Family, key: bytes) -> bytes | None:
         value = cast("bytes | None", self._opened.families[family].get(key))
         before = self._before  # looked at after the value: if there is none by now, that is synced
-        found = None if before is None else before.get((family, key))
-        return value if found is None else found[0]
+        return value if before is None or (family, key) not in before.writes else before.get(family, key)
 
     def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         entries = self._entries(family, prefix, after)
@@ -87,8 +87,8 @@ class RocksStore:
         if before is None:
             yield from found
         else:
-            keys = before.keys(family, prefix, after)
-            yield from laid_over(keys, found, lambda key: (before.get((family, key)) or (None,))[0])
+            keys = before.changed.keys(family, prefix, after)
+            yield from laid_over(keys, found, lambda key: before.get(family, key))
 
     def _entries(self, family: Family, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = after + b"\x00" if after >= prefix and after else prefix
@@ -110,19 +110,16 @@ class RocksStore:
                 batch.delete(key, handles[family])
             else:
                 batch.put(key, value, handles[family])
-        before = self._before = self._as_it_is(writes) if sync else None
+        if sync:
+            changed = {family for family, _ in writes}
+            self._before = _Before(writes, {family: self._opened.families[family].snapshot() for family in changed})
         try:
             self._opened.db.write(batch)
         except Exception as error:  # rocksdict's, as below
             self._before = None
             raise _translated(error, self._folder) from error
-        if before is not None:
+        if sync:
             self._sync()
-
-    def _as_it_is(self, writes: Writes) -> Overlay:
-        before = Overlay()
-        before.put({place: self.get(*place) for place in writes}, 0)
-        return before
 
     def _sync(self) -> None:
         try:
@@ -180,6 +177,30 @@ class RocksStore:
                 EdgeError
             ) as error:  # it is closed all the same, and its log on the disk has what it could not put away
                 log.warning("the store was closed as it is", reason=str(error))
+
+
+class _Before:
+    """What there was before a write: a snapshot of each family that it changes, which costs less than to read what it covers."""
+
+    def __init__(self, writes: Writes, snapshots: Mapping[Family, Snapshot]) -> None:
+        self.writes = writes
+        self._snapshots = snapshots
+
+    @cached_property
+    def changed(self) -> Overlay:
+        """The keys of the write, in order."""
+        overlay = Overlay()
+        overlay.put(self.writes, 0)
+        return overlay
+
+    def get(self, family: Family, key: bytes) -> bytes | None:
+        """Only by key: the library's snapshots scan what is there now."""
+        try:
+            return cast("bytes", self._snapshots[family][key])
+        except Exception as error:  # rocksdict's, as below
+            if "key not found" in str(error):
+                return None
+            raise
 
 
 class _Opened(NamedTuple):
