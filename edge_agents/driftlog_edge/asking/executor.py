@@ -255,5 +255,4 @@ class Executor:
         return cursor_of(self._journal, topics.state_topic(space), partition).group
 
     def _writer(self, space: str, scope: str) -> Writer:
-        place = self._outbox.place(space, scope)
-        return Writer(self._lives.writer(*place), self._lives.chain(*place).over)
+        return self._lives.writer(*self._outbox.place(space, scope))

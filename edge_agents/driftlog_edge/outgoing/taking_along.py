@@ -9,7 +9,7 @@ The rules of what comes along, and as what, are those of `outgoing/rebase`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
 from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of
@@ -182,7 +182,7 @@ class TakingAlong:
             entry = entry_of(self._journal, command.id)
             if entry is not None and entry.lsn == lsn:
                 dots = tuple((document_key(d).decode(), op.replica, op.seq) for d, op in renewed.ops)
-                entry = replace(entry.with_status(Status.PENDING), dots=dots)
+                entry = entry.with_status(Status.PENDING)._replace(dots=dots)
                 self.writes[Family.COMMANDS, command.id.encode()] = entry.encode()
 
     def _placed(self, op: Op, key: bytes, known: int) -> Op:

@@ -6,8 +6,8 @@ its ops, stands in the op log under its number (see `logged`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -40,8 +40,7 @@ FINAL = {Verdict.ACCEPTED: Status.MERGED, Verdict.NO_EFFECT: Status.NO_EFFECT, V
 """What a verdict makes of a command, where it is final."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One command. `lsn` is 0 for a command that changed nothing."""
 
     lsn: int
@@ -59,7 +58,7 @@ class Entry:
 
     def with_status(self, status: Status, code: str = "", reason: str = "") -> Entry:
         asked = None if status.final else self.asked
-        return replace(self, status=status, code=code, reason=reason, asked=asked)
+        return self._replace(status=status, code=code, reason=reason, asked=asked)
 
     def encode(self) -> bytes:
         return to_json(

@@ -9,7 +9,7 @@ _OUTBOX = struct.Struct(">BIQ")
 _SEALED = struct.Struct(">IQ")
 _PARTITION = struct.Struct(">I")
 _ROW = struct.Struct(">II")
-_LEFT = struct.Struct(">QQ")
+_PAIR = struct.Struct(">QQ")
 LSN_BYTES = _LSN.size
 
 CLASSES = ("critical", "high", "normal", "low")
@@ -158,13 +158,13 @@ def left_prefix(space: str, partition: int, replica: str = "") -> bytes:
 
 
 def left_key(space: str, partition: int, replica: str, number: int, lsn: int) -> bytes:
-    return left_prefix(space, partition, replica) + _LEFT.pack(number, lsn)
+    return left_prefix(space, partition, replica) + _PAIR.pack(number, lsn)
 
 
 def parse_left(key: bytes, space: str, partition: int) -> tuple[str, int, int]:
     """(replica, number, lsn)."""
-    replica = key[len(left_prefix(space, partition)) : -_LEFT.size - len(_SEPARATOR)].decode()
-    return replica, *_LEFT.unpack(key[-_LEFT.size :])
+    replica = key[len(left_prefix(space, partition)) : -_PAIR.size - len(_SEPARATOR)].decode()
+    return replica, *_PAIR.unpack(key[-_PAIR.size :])
 
 
 def cursor_key(topic: str, partition: int) -> bytes:
@@ -231,12 +231,12 @@ def healed_key(space: str, partition: int) -> bytes:
 
 
 def pack_pair(one: int, other: int) -> bytes:
-    return pack_number(one) + pack_number(other)
+    return _PAIR.pack(one, other)
 
 
 def unpack_pair(data: bytes | None) -> tuple[int, int]:
     """Zeros where nothing is stored."""
-    return (0, 0) if data is None else (unpack_number(data[:LSN_BYTES]), unpack_number(data[LSN_BYTES:]))
+    return (0, 0) if data is None else _PAIR.unpack(data)
 
 
 def pack_number(number: int) -> bytes:

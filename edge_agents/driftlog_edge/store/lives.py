@@ -22,6 +22,7 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.handover import Handovers
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.identity import device_of, new_life, replica_id
+from driftlog_schemas.running import Writer
 
 FORKED = "forked"
 """Why a life is over: somebody else speaks in its name, and is heard."""
@@ -156,26 +157,29 @@ class Lives:
         """The chain of a partition; a new one of the newest life where none was begun."""
         key = keys.chain_key(space, partition)
         raw = self._journal.get(Family.META, key)
-        if raw is None:
-            return Chain(self.replica)
+        return Chain(self.replica) if raw is None else self._decoded(key, raw)
+
+    def _decoded(self, key: bytes, raw: bytes) -> Chain:
         known = self._chains.get(key)
         if known is None or known[0] != raw:
             known = self._chains[key] = raw, Chain.decode(raw)
         return known[1]
 
-    def writer(self, space: str, partition: int) -> str:
-        """The replica under which the next command of a partition is written."""
+    def writer(self, space: str, partition: int) -> Writer:
+        """Who writes the next command of a partition."""
         chain, newest = self.chain(space, partition), self.replica
         if chain.replica == newest or self._undecided(space, partition) or self._succeeded(space, partition):
-            return chain.replica
-        return newest
+            return Writer(chain.replica, chain.over)
+        return Writer(newest, chain.over)
 
     def taking(self, space: str, partition: int, replica: str) -> dict[Place, bytes | None]:
         """The write with which a command of this replica begins its chain; nothing where it has begun."""
-        raw = self._journal.get(Family.META, keys.chain_key(space, partition))
-        if raw is not None and self.chain(space, partition).replica == replica:
+        key = keys.chain_key(space, partition)
+        raw = self._journal.get(Family.META, key)
+        chain = None if raw is None else self._decoded(key, raw)
+        if chain is not None and chain.replica == replica:
             return {}
-        return self.written(space, partition, Chain(replica, over=self.chain(space, partition).over))
+        return self.written(space, partition, Chain(replica, over=() if chain is None else chain.over))
 
     def written(self, space: str, partition: int, chain: Chain) -> dict[Place, bytes | None]:
         """The write that moves a chain."""

@@ -18,6 +18,8 @@ from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.state_codec import StateCodec
 
+_PENDING, _META = Family.PENDING, Family.META
+
 
 class Shown:
     """Durable views by document."""
@@ -53,15 +55,17 @@ class Shown:
         return view
 
     def _staged(self, writes: Writes) -> None:
-        self._swaps += _swaps(writes)
-        for key in _documents(writes):
+        documents, swaps = _touched(writes)
+        self._swaps += swaps
+        for key in documents:
             self._waiting[key] = self._waiting.get(key, 0) + 1
 
     def _written(self, writes: Writes) -> None:
-        if _swaps(writes):
+        documents, swaps = _touched(writes)
+        if swaps:
             self._swaps -= 1
             self._made.clear()
-        for key in _documents(writes):
+        for key in documents:
             self._waiting[key] -= 1
             if not self._waiting[key]:
                 del self._waiting[key]
@@ -75,19 +79,17 @@ class Shown:
         self._made.clear()
 
 
-def _swaps(writes: Writes) -> bool:
-    return any(family is Family.META and key.startswith(keys.GENERATIONS) for family, key in writes)
-
-
-def _documents(writes: Writes) -> set[bytes]:
-    """Whose view these writes change."""
-    found = set()
+def _touched(writes: Writes) -> tuple[set[bytes], bool]:
+    """Whose view these writes change; and whether they give a partition another generation of rows."""
+    found, swaps = set(), False
     for family, key in writes:
-        if family in (Family.CONFIRMED, Family.UNREAD):
-            found.add(keys.document_of_confirmed(key))
-        elif family is Family.PENDING:
+        if family is _PENDING:
             found.add(keys.document_of_pending(key))
-    return found
+        elif family is _META:
+            swaps = swaps or key.startswith(keys.GENERATIONS)
+        elif family is Family.CONFIRMED or family is Family.UNREAD:
+            found.add(keys.document_of_confirmed(key))
+    return found, swaps
 
 
 def _follow(view: View, writes: Writes) -> bool:
