@@ -220,16 +220,9 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: the committer does not hand on that a group must be synced",
         f"{EDGE}/store/committer.py",
-        "self._store.write(writes, sync=sync)",
+        "self._store.write(writes, sync=True)",
         "self._store.write(writes, sync=False)",
         ("tests/unit/edge/rim/test_durability.py",),
-    ),
-    Mistake(
-        "edge: a disk that was slow once holds up the loop again",
-        f"{EDGE}/store/committer.py",
-        "self._quick + 1 if time.monotonic() - begun < QUICK_SECONDS else 0",
-        "self._quick + 1",
-        ("tests/unit/edge/test_committer.py",),
     ),
     Mistake(
         "edge: what is not synced yet is read",

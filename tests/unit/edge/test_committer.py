@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -37,19 +36,17 @@ class SlowDisk(RocksStore):
         super().write(writes, sync=sync)
 
 
-class TimedDisk(RocksStore):
-    """Notes which thread writes, and how long each sync takes by a clock of its own."""
+class NotingDisk(RocksStore):
+    """Notes which thread writes."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.here: list[bool] = []
         """Was it written on the loop's own thread?"""
-        self.now = self.seconds = 0.0
 
     def write(self, writes: Writes, *, sync: bool) -> None:
         self.here.append(threading.current_thread() is threading.main_thread())
         super().write(writes, sync=sync)
-        self.now += self.seconds
 
 
 class Rig:
@@ -235,10 +232,8 @@ async def test_settled_waits_for_what_waits_now_and_tells_when_it_failed(rig: Ri
 
 
 @pytest.fixture
-async def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[TimedDisk, Committer]]:
-    disk = TimedDisk(tmp_path / "store")
-    monkeypatch.setattr("driftlog_edge.store.committer.time", SimpleNamespace(monotonic=lambda: disk.now))
-    monkeypatch.setattr("driftlog_edge.store.committer.QUICK_IN_A_ROW", 3)
+async def noting(tmp_path: Path) -> AsyncIterator[tuple[NotingDisk, Committer]]:
+    disk = NotingDisk(tmp_path / "store")
     committer = Committer(Journal(disk), disk)
     yield disk, committer
     await committer.drained()
@@ -250,27 +245,10 @@ async def put(committer: Committer, *keys: str, sync: bool = True) -> None:
     await asyncio.gather(*(committer.stage({(Family.META, key.encode()): b"x"}, sync=sync) for key in keys))
 
 
-async def test_one_caller_alone_has_a_quick_disk_sync_on_the_loop(timed: tuple[TimedDisk, Committer]) -> None:
-    disk, committer = timed
-    for number in range(5):
-        await put(committer, str(number))
-    await put(committer, "one", "other")
-    await put(committer, "alone")
-    assert disk.here == [False, False, False, True, True, False, True]
-
-
-async def test_a_disk_that_was_slow_once_must_be_quick_for_a_while_again(timed: tuple[TimedDisk, Committer]) -> None:
-    disk, committer = timed
-    for seconds in (0, 0, 0, 0.006, 0, 0, 0, 0):
-        disk.seconds = seconds
-        await put(committer, "key")
-    assert disk.here == [False, False, False, True, False, False, False, True]
-
-
-async def test_what_need_not_be_synced_is_written_on_the_loop_and_says_nothing_of_the_disk(
-    timed: tuple[TimedDisk, Committer],
+async def test_what_need_not_be_synced_is_written_on_the_loop_and_a_sync_never_holds_it_up(
+    noting: tuple[NotingDisk, Committer],
 ) -> None:
-    disk, committer = timed
+    disk, committer = noting
     for number in range(4):
         await put(committer, str(number), sync=False)
     await put(committer, *map(str, range(40)), sync=False)
@@ -280,9 +258,9 @@ async def test_what_need_not_be_synced_is_written_on_the_loop_and_says_nothing_o
 
 
 async def test_a_refusal_on_the_loop_fails_all_who_wait_and_a_defect_stays_loud(
-    timed: tuple[TimedDisk, Committer], monkeypatch: pytest.MonkeyPatch
+    noting: tuple[NotingDisk, Committer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk, committer = timed
+    disk, committer = noting
     loud: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: loud.append(context["exception"]))
     error: Exception = DiskFull("no space")
