@@ -57,7 +57,9 @@ class Shape:
 
 def long_sum() -> Shape:
     """A total of everybody's steps, each within 64 bits."""
-    return Shape("long", 0, lambda total: min(max(total, LONG_MIN), LONG_MAX))
+    return Shape(
+        "long", 0, lambda total: total if LONG_MIN <= total <= LONG_MAX else min(max(total, LONG_MIN), LONG_MAX)
+    )
 
 
 def of_value(value: ValueType[Any], default: Plain = None) -> Shape:

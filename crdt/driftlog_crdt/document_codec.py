@@ -63,12 +63,14 @@ def encode(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> bytes:
         if not kind.is_new(stored):
             part = kind.encode(stored)
             (binary if part.__class__ is bytes else fields)[name] = part
-    lengths = {name: len(part) for name, part in binary.items()}
+    lengths: dict[str, int] = {}
+    behind = b""
+    if binary:
+        lengths = {name: len(part) for name, part in binary.items()}
+        behind = b"".join([binary[name] for name in sorted(binary)])
     rest = _write(_Rest(fields, lengths, state.grave, _presence(state), state.refused))
     vector = _write(state.vector)
-    return b"".join(
-        [_HEAD.pack(FORMAT, len(vector), len(rest)), vector, rest, *[binary[name] for name in sorted(binary)]]
-    )
+    return _HEAD.pack(FORMAT, len(vector), len(rest)) + vector + rest + behind
 
 
 def _presence(state: DocumentState) -> dict[str, int] | None:

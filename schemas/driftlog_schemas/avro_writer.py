@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import fastavro
@@ -23,8 +24,8 @@ Writer: TypeAlias = Callable[[Any], bytes]
 
 _DOUBLE = struct.Struct("<d")
 _END = b"\x00"
-_SHORT = [varint(number) for number in range(64)]
-"""The numbers of one byte that mostly come: lengths and small counts."""
+_varint = lru_cache(maxsize=1 << 12)(varint)
+"""Lengths and counts are mostly small, and come again and again."""
 
 
 def writer_of(schema: Any) -> Writer:
@@ -41,19 +42,17 @@ def writer_of(schema: Any) -> Writer:
 
 
 def long(number: int) -> bytes:
-    """A whole number of 64 bits, as `long` and as the length of what follows."""
+    """A whole number of 64 bits, as `long`."""
     if number.__class__ is not int:
         raise TypeError(f"a whole number is written as long, not {number!r}")
-    if 0 <= number < 64:
-        return _SHORT[number]
     if not LEAST <= number <= MOST:
         raise ValueError(f"{number} has more than 64 bits")
-    return varint(number)
+    return _varint(number)
 
 
 def binary(data: bytes) -> bytes:
     """Bytes of any length, as `bytes`."""
-    return long(len(data)) + data
+    return _varint(len(data)) + data
 
 
 def string(text: str) -> bytes:
@@ -61,7 +60,7 @@ def string(text: str) -> bytes:
     if not isinstance(text, str):
         raise TypeError(f"text is written as string, not {text!r}")
     data = text.encode()
-    return long(len(data)) + data
+    return _varint(len(data)) + data
 
 
 def boolean(value: bool) -> bytes:
@@ -99,7 +98,7 @@ def _map(schema: Any) -> Writer:
 
 def _block(items: list[bytes]) -> bytes:
     """All items in one block; an empty one ends the value."""
-    return b"".join([long(len(items)), *items, _END]) if items else _END
+    return b"".join([_varint(len(items)), *items, _END]) if items else _END
 
 
 def _any(schema: Any) -> Writer:
