@@ -86,8 +86,12 @@ def decode(data: bytes, document: str, types: Mapping[str, FieldType[Any]]) -> D
         state, rest = DocumentState(_read_vector(data[_HEAD.size : begin])), _read_rest(data[begin:end])
     except (ValueError, RecursionError) as error:
         raise BadEncoding("", f"{document}: not an encoded document: {error}") from error
-    state.presence, state.grave, state.refused = rest.presence, rest.grave, _refused(rest, document)
-    for name, stored in {**rest.fields, **_binary(rest, data[end:], document)}.items():
+    state.presence, state.grave = rest.presence, rest.grave
+    if rest.refused:
+        state.refused = _refused(rest, document)
+    if rest.bytes or end < len(data):
+        rest.fields.update(_binary(rest, data[end:], document))
+    for name, stored in rest.fields.items():
         kind = types.get(name)
         if kind is None:
             state.unread[name] = stored
