@@ -37,6 +37,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,99}\Z")
+_RUN_LATER = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+"""Calling such a function does nothing yet."""
 PRIORITIES = ("critical", "high", "normal", "low")
 
 
@@ -203,7 +205,8 @@ class Space:
 def _compile_command(function: Callable[..., Any], space: str, name: str, priority: str) -> CommandContract:
     _require_name("command", name)
     _require_priority(name, priority)
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    written = inspect.unwrap(function)  # under whatever decorates it
+    if any(later(written) for later in _RUN_LATER):
         raise DeclarationError(
             name,
             "is not a plain function: a command runs from its begin to its end on one view",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal, cast
 
 import pytest
@@ -161,6 +162,21 @@ def test_a_command_that_is_not_a_plain_function_is_refused_at_import() -> None:
         @space.command
         def often(tx: Transaction, store: str) -> Iterator[int]:
             yield 1
+
+    with pytest.raises(DeclarationError, match=r"both.*plain function"):
+
+        @space.command
+        async def both(tx: Transaction, store: str) -> AsyncIterator[int]:
+            yield 1
+
+    async def hidden(tx: Transaction, store: str) -> None: ...
+
+    @functools.wraps(hidden)
+    def plain(*arguments: Any, **named: Any) -> Any:
+        return hidden(*arguments, **named)
+
+    with pytest.raises(DeclarationError, match=r"hidden.*plain function"):
+        space.command(plain)
 
 
 def test_a_release_is_named_by_what_it_lets_its_commands_write() -> None:
