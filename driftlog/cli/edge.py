@@ -149,8 +149,9 @@ def do_command(
     pairs = [argument.partition("=") for argument in arguments or []]
     if odd := next((name for name, equals, _ in pairs if not equals), None):
         raise typer.BadParameter(f"{odd!r}: write NAME=VALUE")
-    declared = _argument_schemas(url, command) if pairs else {}
-    body = {name: _value(value, declared.get(name, {})) for name, _, value in pairs}
+    document = call("GET", url, "/openapi.json") if pairs else {}
+    declared = _argument_schemas(document, command)
+    body = {name: _value(value, declared.get(name, {}), document) for name, _, value in pairs}
     headers = {"Idempotency-Key": key} if key else {}
     params = {"wait": wait, **({"durability": durability} if durability else {})}
     found = call("POST", url, f"/v1/commands/{_path(command)}", json=body, params=params, headers=headers)
@@ -342,22 +343,30 @@ def _path(*parts: str) -> str:
     return "/".join(quote(part, safe="") for part in parts)
 
 
-def _argument_schemas(url: str, command: str) -> dict[str, Any]:
+def _argument_schemas(document: dict[str, Any], command: str) -> dict[str, Any]:
     """The command's own description of its arguments; empty for a command that the agent does not know, which it then says."""
-    document = call("GET", url, "/openapi.json")
-    found = document["paths"].get(f"/v1/commands/{command}", {}).get("post", {})
+    found = document.get("paths", {}).get(f"/v1/commands/{command}", {}).get("post", {})
     schema = found.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     return dict(schema.get("properties", {}))
 
 
-def _value(text: str, schema: dict[str, Any]) -> Any:
+def _value(text: str, schema: dict[str, Any], document: dict[str, Any]) -> Any:
     """What was typed, as its argument is declared: text stays text, whatever it looks like."""
-    if any(one.get("type") == "string" for one in (schema, *schema.get("anyOf", ()))):
+    if _is_text(text, schema, document):
         return text
     try:
         return jsonlib.loads(text)
     except jsonlib.JSONDecodeError:
         return text
+
+
+def _is_text(text: str, schema: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Is this a text where that is declared, by itself, by name, or as one of several?"""
+    if reference := schema.get("$ref", "").removeprefix("#/components/schemas/"):
+        return _is_text(text, document["components"]["schemas"][reference], document)
+    if "enum" in schema:
+        return text in schema["enum"]
+    return schema.get("type") == "string" or any(_is_text(text, one, document) for one in schema.get("anyOf", ()))
 
 
 def call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Literal
+
 from pydantic import BaseModel, PositiveInt
 
 from driftlog import AddWinsSet, App, BoundedCounter, Counter, Document, Refused, Register, Transaction, field
@@ -164,10 +167,24 @@ class Box(BaseModel):
     qty: PositiveInt
 
 
+class Grade(StrEnum):
+    """An argument that is one of a few texts, all of which look like numbers."""
+
+    FIRST = "1"
+    SECOND = "2"
+
+
 @retail.command
-def pack(tx: Transaction, store: str, boxes: list[Box]) -> None:
+def pack(
+    tx: Transaction,
+    store: str,
+    boxes: list[Box],
+    grade: Grade = Grade.FIRST,
+    label: Grade | Literal[3, "4"] | None = None,
+) -> list[object]:
     for box in boxes:
         tx.edit(Stock, store, box.sku).on_hand.decrement(box.qty)
+    return [grade, label]
 
 
 CONTRACT = app.contract

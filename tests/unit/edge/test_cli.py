@@ -48,6 +48,9 @@ def test_what_is_typed_is_read_as_the_command_declares_it(edge: Any) -> None:
         assert data(edge("get", "Stock", "s1", "1", "--json"))["value"]["name"] == name
     boxes = 'boxes=[{"sku": "2", "qty": 3}]'
     assert data(edge("do", "pack", "store=s1", boxes, "--json"))["dots"][0]["document"] == "Stock/s1/2"
+    for label, read in (("2", "2"), ("3", 3), ("4", "4")):
+        packed = data(edge("do", "pack", "store=s1", boxes, "grade=2", f"label={label}", "--json"))
+        assert packed["result"] == ["2", read]
     assert edge("do", "receive", "store=s1", "sku=1", "qty=many").exit_code == 1
     assert "nonsense" in edge("do", "nonsense", "a=1").stderr
 
