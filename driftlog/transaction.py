@@ -15,11 +15,10 @@ D = TypeVar("D", bound=Document)
 class Transaction:
     """One running command. Its changes take effect together or not at all."""
 
-    __slots__ = ("_editor", "_scope")
+    __slots__ = ("_editor",)
 
     def __init__(self, editor: Editor) -> None:
         self._editor = editor
-        self._scope: str | None = None
 
     @property
     def now(self) -> datetime:
@@ -42,22 +41,19 @@ class Transaction:
         Raises:
             InvalidInput: another scope than the command's first, or a class that is no collection.
         """
-        name = self._collection(kind, scope)
+        name = _collection(kind)
         return kind(self._editor.open(name, scope, id))
 
     def list(self, kind: type[D], scope: str) -> Iterator[D]:
         """The scope's documents of a collection, in id order, each to read and change. Raises like `edit`."""
-        name = self._collection(kind, scope)
+        name = _collection(kind)
         return (kind(self._editor.open(name, scope, id)) for id in self._editor.ids(name, scope))
 
-    def _collection(self, kind: type[D], scope: str) -> str:
-        contract = getattr(kind, "__driftlog__", None)
-        if contract is None:
-            raise InvalidInput(
-                "collection", f"{kind.__name__} is not a collection; decorate it with @space.collection(...)"
-            )
-        if self._scope is None:
-            self._scope = scope
-        elif scope != self._scope:
-            raise InvalidInput(contract.scope_field, f"a command stays in one scope: {self._scope!r}, not {scope!r}")
-        return str(contract.name)
+
+def _collection(kind: type[Document]) -> str:
+    contract = getattr(kind, "__driftlog__", None)
+    if contract is None:
+        raise InvalidInput(
+            "collection", f"{kind.__name__} is not a collection; decorate it with @space.collection(...)"
+        )
+    return str(contract.name)

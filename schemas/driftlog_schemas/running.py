@@ -168,14 +168,13 @@ class Run(Generic[V]):
         check_name(declared.scope_field, scope, MAX_SCOPE)
         if self.scope is None:
             if self._scopes is not None and scope not in self._scopes:
-                raise InvalidInput(
-                    declared.scope_field,
-                    f"this device does not hold scope {scope!r}; it holds {', '.join(self._scopes)}",
-                )
+                holds = f"this device does not hold scope {scope!r}; it holds {', '.join(self._scopes)}"
+                raise BadName(declared.scope_field, holds, scope)
             self.scope = scope
             self.replica, self._over = self._writer(self._space, scope)
         elif scope != self.scope:
-            raise InvalidInput(declared.scope_field, f"a command stays in one scope: {self.scope!r}, not {scope!r}")
+            one = f"a command stays in one scope: {self.scope!r}, not {scope!r}"
+            raise BadName(declared.scope_field, one, scope)
         return declared
 
     def _ids(self, collection: str, scope: str) -> Iterator[str]:
@@ -240,7 +239,10 @@ def run_declared(command: CommandContract, run: Run[Any], arguments: Mapping[str
     """The result of a declared command on checked arguments, if it changed only what it declares; the cloud would refuse anything else
     under its name.
     """
-    result = command.run(run, arguments)
+    try:
+        result = command.run(run, arguments)
+    except BadName as error:
+        raise error.as_given(arguments) from error
     if command.touches is not None:
         for document, op in run.ops:
             if not touches_op(command.touches, document.collection, op):
@@ -279,10 +281,25 @@ def require_same(known: str, asked: str) -> None:
         raise InvalidInput(COMMAND_ID, "was used for another command; make a new key for a new intent")
 
 
+class BadName(InvalidInput):
+    """A scope or an id that cannot be used, under the name that its document has for it."""
+
+    def __init__(self, field: str, message: str, given: object) -> None:
+        super().__init__(field, message)
+        self.given = given
+
+    def as_given(self, arguments: Mapping[str, object]) -> InvalidInput:
+        """The same under the name that the caller has for it, where it was given as one of these."""
+        names = [name for name, value in arguments.items() if type(value) is type(self.given) and value == self.given]
+        if not names or self.field in names:
+            return InvalidInput(self.field, self.message)
+        return InvalidInput(names[0], f"{self.message}; it is the document's {self.field}")
+
+
 def check_name(field: str, text: object, most: int) -> None:
     if not isinstance(text, str):
-        raise InvalidInput(field, "must be text")
+        raise BadName(field, "must be text", text)
     try:
         check_text(field, text, most, least=1)
     except OutOfBounds as error:
-        raise InvalidInput(error.field, str(error).removeprefix(f"{field}: ")) from error
+        raise BadName(error.field, str(error).removeprefix(f"{field}: "), text) from error

@@ -29,7 +29,7 @@ from driftlog_schemas.contract import AppContract, InvalidInput, Json
 from driftlog_schemas.errors import TooBig
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
-from driftlog_schemas.running import Run, Writer, check_command_id, fingerprint, require_same, run_declared
+from driftlog_schemas.running import BadName, Run, Writer, check_command_id, fingerprint, require_same, run_declared
 
 
 class Executed(NamedTuple):
@@ -127,7 +127,10 @@ class Executor:
             raise InvalidInput("body", "no changes; give a list of {field, op, args}")
 
         def apply(run: Run[View]) -> Json:
-            editor = run.open(*document)
+            try:
+                editor = run.open(*document)
+            except BadName as error:
+                raise error.as_given(document._asdict()) from error
             for field, op, args in changes:
                 collection.mutate(editor, field, op, args)
             return None

@@ -97,6 +97,10 @@ def test_a_command_that_fails_half_way_changes_nothing(replica: Replica, how: st
         ("receive", {"store": "s1", "sku": "a\0b", "qty": 1}, "sku"),
         ("receive", {"store": "s1", "sku": "\ud800" * 200, "qty": 1}, "sku"),
         ("receive", {"store": "elsewhere", "sku": "tea", "qty": 1}, "store"),
+        ("count", {"shop": "s1", "article": "x" * 513}, "article"),
+        ("count", {"shop": "elsewhere", "article": "tea"}, "shop"),
+        ("count", {"shop": "elsewhere"}, "shop"),
+        ("pack", {"store": "s1", "boxes": [{"sku": "", "qty": 1}]}, "sku"),
         ("fill", {"store": "s1", "prefix": "p", "count": 501}, "command"),
         ("nonsense", {}, "command"),
     ],
@@ -255,6 +259,10 @@ def test_a_write_without_a_command_names_field_op_and_arguments(replica: Replica
     ):
         with pytest.raises(InvalidInput) as raised:
             replica.executor.write(document, changes)
+        assert raised.value.field == field
+    for scope, id, field in (("elsewhere", "tea", "scope"), ("s1", "x" * 513, "id")):
+        with pytest.raises(InvalidInput, match="it is the document's s") as raised:
+            replica.executor.write(DocumentId("Stock", scope, id), [("on_hand", "increment", [5])])
         assert raised.value.field == field
     assert replica.on_hand("tea") == 5
 

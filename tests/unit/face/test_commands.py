@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import PositiveInt
 
-from driftlog import App, Counter, Document, InvalidInput, Refused, Transaction
+from driftlog import App, Counter, Document, InvalidInput, Refused, Transaction, testing
 from driftlog_crdt import DocumentState
 from driftlog_schemas.contract import DocumentEditor
 from tests.unit.face.bench import Bench
@@ -99,8 +99,10 @@ def test_a_refusal_has_the_apps_own_code() -> None:
 
 
 def test_a_command_stays_in_one_scope() -> None:
-    with pytest.raises(InvalidInput, match="a command stays in one scope: 'a', not 'b'"):
-        run("both", Shelf(), one="a", other="b")
+    with pytest.raises(
+        InvalidInput, match="other: a command stays in one scope: 'a', not 'b'; it is the document's store"
+    ):
+        testing.replica(app).run("both", one="a", other="b")
 
 
 def test_what_is_no_collection_cannot_be_edited() -> None:
