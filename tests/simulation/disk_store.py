@@ -12,6 +12,9 @@ from tests.simulation.disk import Disk, OutOfSpace, Put
 class DiskStore:
     """`ports.Store`. Opening it makes durable what is there, as RocksDB's recovery does."""
 
+    refusal = ""
+    """It can always be written to, as far as is known when it is opened."""
+
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         disk.sync()
