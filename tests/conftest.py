@@ -24,10 +24,9 @@ import pytest
 from confluent_kafka.admin import NewTopic
 from hypothesis import HealthCheck, settings
 
-from driftlog_infra import EmbeddedBroker, EmbeddedRegistry
+from driftlog.testing.servers import RunningBroker, is_a_choice, running_broker, running_registry
+from driftlog_infra import EmbeddedBroker
 from tests.admin_clients import admin_of
-from tests.containers import KafkaContainer, RedpandaContainer
-from tests.running import RunningBroker
 
 _SERVER_FIXTURES = {"broker", "registry_url", "restartable_broker"}
 _UNIT = Path(__file__).parent / "unit"
@@ -63,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--hypothesis-profile"):
         settings.load_profile("full" if config.getoption("--full") else "usual")
     chosen = config.getoption("--broker")
-    if chosen not in ("embedded", "kafka", "redpanda") and not chosen.rpartition(":")[2].isdigit():
+    if not is_a_choice(chosen):
         raise pytest.UsageError(f"--broker={chosen}: expected embedded, kafka, redpanda, or HOST:PORT")
 
 
@@ -103,31 +102,17 @@ def full(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(scope="session")
 def broker(request: pytest.FixtureRequest) -> Iterator[RunningBroker]:
     """The session's broker; its topics are shared, so take names from `fresh_name`."""
-    chosen = request.config.getoption("--broker")
-    if chosen == "embedded":
-        with EmbeddedBroker() as embedded:
-            yield RunningBroker(embedded.bootstrap)
-    elif chosen == "kafka":
-        with KafkaContainer() as kafka:
-            yield RunningBroker(kafka.bootstrap)
-    elif chosen == "redpanda":
-        with RedpandaContainer() as redpanda:
-            yield RunningBroker(redpanda.bootstrap, redpanda.registry_url)
-    else:
-        yield RunningBroker(chosen)
+    with running_broker(request.config.getoption("--broker")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
 def registry_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A Confluent-compatible schema registry: the one given, the broker's own, or an embedded one."""
     given = request.config.getoption("--registry")
-    if given is None and request.config.getoption("--broker") == "redpanda":
-        given = request.getfixturevalue("broker").registry_url
-    if given is not None:
-        yield given
-    else:
-        with EmbeddedRegistry() as registry:
-            yield registry.url
+    own = request.getfixturevalue("broker").registry_url if request.config.getoption("--broker") == "redpanda" else None
+    with running_registry(given or own) as url:
+        yield url
 
 
 @pytest.fixture

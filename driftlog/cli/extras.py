@@ -21,12 +21,17 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 
 def needs(extras: str, who: str) -> None:
     """End with one line unless every library of these extras (joined by commas) can be imported."""
-    missing = [module for extra in extras.split(",") for module in MODULES[extra] if not _found(module)]
-    if missing:
-        terminal.fail(f"{who} needs {missing[0]}, which is not installed", f'pip install "driftlog[{extras}]"')
+    if lacking := missing(*extras.split(",")):
+        terminal.fail(f"{who} needs {lacking}, which is not installed", f'pip install "driftlog[{extras}]"')
 
 
-def _found(module: str) -> bool:
+def missing(*extras: str) -> str | None:
+    """A library of these extras that cannot be imported; None where all can."""
+    return next((module for extra in extras for module in MODULES[extra] if not installed(module)), None)
+
+
+def installed(module: str) -> bool:
+    """Can it be imported?"""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:

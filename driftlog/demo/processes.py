@@ -6,11 +6,13 @@ reached the message says which process's log to read and shows its end.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from driftlog_infra.warden import Warden
@@ -31,13 +33,23 @@ class DemoFailed(RuntimeError):
 class Child:
     """One `driftlog` process of the demo."""
 
-    def __init__(self, name: str, arguments: Sequence[str], folder: Path, log: Path, warden: Warden) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        folder: Path,
+        log: Path,
+        warden: Warden,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`environment` stands beside the program's own."""
         self.name = name
         self.log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 warden.watched([sys.executable, "-m", "driftlog", *arguments]),
                 cwd=folder,
+                env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

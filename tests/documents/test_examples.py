@@ -87,9 +87,11 @@ def _group(path: list[str]) -> list[str]:
     return path[:1]
 
 
-@pytest.mark.parametrize(
-    "example", sorted((ROOT / "examples").glob("*/*.py")), ids=lambda p: p.parent.name + "/" + p.name
-)
+EXAMPLES = [path for path in sorted((ROOT / "examples").glob("*/*.py")) if not path.name.startswith("test_")]
+"""Their own tests run in `integration/test_app_suite.py`."""
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.parent.name + "/" + p.name)
 def test_examples_declare_an_app(example: Path) -> None:
     spec = importlib.util.spec_from_file_location("example", example)
     assert spec is not None and spec.loader is not None

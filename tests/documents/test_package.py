@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import email
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from email.message import Message
 from importlib import metadata
 from pathlib import Path
@@ -20,14 +22,24 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> Message:
-    """The metadata of a wheel built from this tree."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    """A wheel built from this tree."""
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=ROOT, check=True)
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as content:
-        (name,) = [name for name in content.namelist() if name.endswith(".dist-info/METADATA")]
-        return email.message_from_bytes(content.read(name))
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as content:
+        yield content
+
+
+@pytest.fixture(scope="module")
+def described(wheel: zipfile.ZipFile) -> Message:
+    """Its metadata."""
+    return email.message_from_bytes(about(wheel, "METADATA"))
+
+
+def about(wheel: zipfile.ZipFile, name: str) -> bytes:
+    (found,) = [entry for entry in wheel.namelist() if entry.endswith(f".dist-info/{name}")]
+    return wheel.read(found)
 
 
 def test_the_wheel_names_its_version_and_its_places(described: Message) -> None:
@@ -47,3 +59,10 @@ def test_an_extra_brings_what_its_program_asks_for(extra: str) -> None:
     }
     assert all(wanted & homes[module] for module in MODULES[extra])
     assert len(wanted) == len(MODULES[extra])
+
+
+def test_the_wheel_brings_the_pytest_plugin(wheel: zipfile.ZipFile) -> None:
+    told = configparser.ConfigParser()
+    told.read_string(about(wheel, "entry_points.txt").decode())
+    assert dict(told["pytest11"]) == {"driftlog": "driftlog_pytest"}
+    assert {"driftlog_pytest/__init__.py", "driftlog/testing/cluster.py"} <= set(wheel.namelist())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from driftlog.testing.servers import RunningBroker
 from driftlog_schemas import topics
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.identity import parse_document_key
@@ -26,7 +27,6 @@ from tests.load.history import History, read_space
 from tests.load.waiting import Group
 from tests.load.workers import WorkerHost, WorkerPlace, WorkerProcess
 from tests.load.workload import Shape, Workload
-from tests.running import RunningBroker
 
 EDGES = 3
 

@@ -19,6 +19,7 @@ from confluent_kafka.admin import NewTopic
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from driftlog.testing.servers import RunningBroker
 from driftlog_infra import EmbeddedBroker, EmbeddedRegistry, server
 from driftlog_infra.claim import Claim, holder
 from driftlog_infra.errors import FolderBusy, FolderUnusable, PortTaken, StartFailed
@@ -26,7 +27,6 @@ from driftlog_infra.ports import free_port
 from driftlog_infra.process import is_alive, start_time
 from driftlog_infra.server import EmbeddedServer
 from tests.admin_clients import admin_of
-from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
 

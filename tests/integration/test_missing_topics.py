@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from driftlog.testing.servers import RunningBroker
 from driftlog_schemas import topics
 from tests.load.app import declare
 from tests.load.edges import EdgeProcess
@@ -16,7 +17,6 @@ from tests.load.fleet import Fleet
 from tests.load.ground import lay_topics
 from tests.load.waiting import until
 from tests.load.workers import WorkerPlace
-from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
 

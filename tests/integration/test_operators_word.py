@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from driftlog.cli.agents import TokenAuth
+from driftlog.testing.servers import RunningBroker
 from driftlog_infra.ports import free_port
 from driftlog_schemas.signing import Identity
 from tests.integration.cli.shell import Shell
 from tests.load.waiting import until
-from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
 

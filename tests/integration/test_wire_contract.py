@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Message, Producer
 
+from driftlog.testing.servers import RunningBroker
 from driftlog_schemas.errors import Incompatible, UnknownSchema
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import CachedRegistry
-from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
 

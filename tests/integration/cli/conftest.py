@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from driftlog.testing.servers import RunningBroker
 from tests.integration.cli.shell import Shell
-from tests.running import RunningBroker
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from driftlog.testing.servers import RunningBroker
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import namespace
 from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.admin_clients import admin_of
 from tests.integration.cli.shell import Shell
-from tests.running import RunningBroker
 
 NO_BROKER = ("no Kafka broker answers at 127.0.0.1:1", "--bootstrap", "driftlog broker up")
 NO_REGISTRY = ("schema registry http://127.0.0.1:1 does not answer", "--registry")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from driftlog.testing.servers import RunningBroker
 from tests.integration.cli.shell import Shell
 from tests.integration.conftest import LoadRun
 from tests.load.waiting import until
-from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
 

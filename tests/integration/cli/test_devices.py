@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from driftlog.testing.servers import RunningBroker
 from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
 from driftlog_schemas.messages import ChainRow
@@ -20,7 +21,6 @@ from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
 from tests.integration.cli.shell import MODULE, Shell
 from tests.load.fleet import operator
-from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
 

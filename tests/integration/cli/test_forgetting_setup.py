@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from driftlog.testing.servers import RunningBroker
 from driftlog_schemas import topics
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.registry import CachedRegistry
@@ -19,7 +20,6 @@ from tests.integration.cli.shell import Shell
 from tests.load.fleet import cloud, cloud_line
 from tests.load.ground import enrol
 from tests.load.waiting import until
-from tests.running import RunningBroker
 
 # -- without any server
 

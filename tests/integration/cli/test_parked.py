@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from driftlog.testing.servers import RunningBroker
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import encode_body
 from driftlog_schemas.messages import Batch, ParkedCommand, Quarantined
@@ -15,7 +16,6 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.core.net import ONE_COMMAND
 from tests.integration.cli.shell import Shell
 from tests.integration.conftest import LoadRun
-from tests.running import RunningBroker
 from tests.unit.streams.cloud import command, count, stock
 
 pytestmark = pytest.mark.broker

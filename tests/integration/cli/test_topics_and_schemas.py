@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from driftlog.testing.servers import RunningBroker
 from driftlog_schemas.state_codec import namespace
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.integration.cli.shell import Shell
-from tests.running import RunningBroker
 
 pytestmark = pytest.mark.broker
 
