@@ -86,7 +86,9 @@ class Committer:
         self._half = max(HALF_AT_LEAST, len(group) // 2)
         writes, sync = merged(group)
         if sync:
-            task = asyncio.get_running_loop().run_in_executor(self._thread, lambda: self._store.write(writes, sync=True))
+            task = asyncio.get_running_loop().run_in_executor(
+                self._thread, lambda: self._store.write(writes, sync=True)
+            )
             task.add_done_callback(lambda task: self._returned(group, task))
             return
         try:
