@@ -237,6 +237,10 @@ def test_rights_of_those_who_are_over_come_back(data: st.DataObject) -> None:
             assert sum(counter.room(rows, name) or 0 for name in names) == counter.upper - value
 
 
+SCRIBE_BYTES = 24
+"""What each life that has written into a text leaves in it, at most, were all of it deleted since."""
+
+
 def test_ten_thousand_short_lives_leave_a_document_as_small_as_ten() -> None:
     visit = DocumentType(
         "Visit",
@@ -263,20 +267,37 @@ def test_ten_thousand_short_lives_leave_a_document_as_small_as_ten() -> None:
         ("bins", "increment", ["k", 1]),
         ("seats", "increment", 1),
         ("total", "set", 5),
+        ("note", "insert", [0, "x"]),
     ]
     state, over, sizes = visit.new(), dict[str, str](), []
     for number in range(10_000):
         replica = f"store-{number}.aaaaaaaa"
         field, kind, value = writes[number % len(writes)]
         visit.apply(state, visit.prepare(state, replica, number, field, kind, value))
+        if field == "note":
+            visit.apply(state, visit.prepare(state, replica, number, field, "delete", [0, 1]))
         over[replica] = "store-0.bbbbbbbb"
         if number % 100 == 99:
             visit.fold(state, over)
             over = {name: heir for name, heir in over.items() if name in state.vector}
-            sizes.append(len(visit.encode(state)))
-    assert visit.values(state)["count"] == 1_112
+            scribes = number // len(writes) + 1
+            sizes.append(len(visit.encode(state)) - SCRIBE_BYTES * scribes)
+    assert visit.values(state)["count"] == visit.values(state)["seats"] == 1_000
     assert max(sizes) < 1.2 * sizes[0] + 100
     assert len(state.vector) < 20
+
+
+def test_a_deleted_document_keeps_nothing_of_who_wrote_its_texts() -> None:
+    visit = DocumentType("Visit", {"note": Field(Text())})
+    state, over = visit.new(), dict[str, str]()
+    for number in range(200):
+        replica = f"store-{number}.aaaaaaaa"
+        visit.apply(state, visit.prepare(state, replica, number, "note", "insert", [0, "x"]))
+        over[replica] = ""
+    visit.fold(state, over)
+    assert len(visit.encode(state)) > 200 * 16
+    visit.apply(state, visit.prepare(state, "office.aaaaaaaa", 200, "", "delete", None))
+    assert len(visit.encode(state)) < 100
 
 
 def test_a_counter_of_the_past_is_one_cell() -> None:
