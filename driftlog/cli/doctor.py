@@ -134,15 +134,8 @@ def _topics(settings: ConnectionSettings, contract: AppContract) -> Iterator[Fin
     for change in made.plan.alter:
         for name, (have, want) in change.settings.items():
             yield Finding("wrong", change.topic, f"{name} is {have or 'unset'}, it must be {want}", apply)
-    wanted = [topic.name for topic in topics.wanted_topics(contract)]
-    for topic in made.admin.existing(wanted).values():
-        if topic.replication < made.factor:
-            yield Finding(
-                "wrong",
-                topic.name,
-                f"each partition is on {topic.replication} of {made.cluster.brokers} brokers, it should be on {made.factor}",
-                "raise it with Kafka's own kafka-reassign-partitions",
-            )
+    for left in made.plan.leave:
+        yield Finding("wrong", left.topic, left.fact, left.remedy)
 
 
 def _devices(settings: ConnectionSettings) -> Iterator[Finding]:

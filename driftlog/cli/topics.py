@@ -139,11 +139,12 @@ class Planned:
             ],
             "alter": [{"topic": a.topic, "settings": {k: list(v) for k, v in a.settings.items()}} for a in made.alter],
             "refuse": [{"topic": r.topic, "fact": r.fact, "remedy": r.remedy} for r in made.refuse],
+            "leave": [{"topic": r.topic, "fact": r.fact, "remedy": r.remedy} for r in made.leave],
         }
 
     def table(self) -> Table | str:
         made, place = self.plan, f"{self.cluster}" + (f" ({self.note})" if self.note else "")
-        if made.empty:
+        if made.empty and not made.leave:
             return f"nothing to change on {place}"
         lines = [("create", t.name, f"{t.partitions} partitions, {t.settings['cleanup.policy']}") for t in made.create]
         for a in made.alter:
@@ -151,4 +152,5 @@ class Planned:
                 ("alter", a.topic, f"{name}: {old or 'unset'} -> {new}") for name, (old, new) in a.settings.items()
             ]
         lines += [("REFUSE", r.topic, r.fact) for r in made.refuse]
+        lines += [("leave", r.topic, f"{r.fact}: {r.remedy}") for r in made.leave]
         return rows(f"topics of {place}", ("what", "topic", "how"), lines)

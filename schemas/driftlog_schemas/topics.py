@@ -105,6 +105,8 @@ class Plan:
     create: Sequence[Topic]
     alter: Sequence[Alteration]
     refuse: Sequence[Refusal]
+    leave: Sequence[Refusal] = ()
+    """What stays otherwise than wanted, and is no reason to do nothing."""
 
     @property
     def empty(self) -> bool:
@@ -182,15 +184,22 @@ def remembering(wanted: Sequence[Topic], existing: Mapping[str, Topic]) -> list[
 
 def replicated(topics: Sequence[Topic], factor: int) -> list[Topic]:
     """The same topics on so many brokers; a write is acknowledged by all but one of them, so that one may be missing."""
-    least = str(max(1, factor - 1))
-    return [replace(topic, replication=factor, settings={**topic.settings, MIN_INSYNC: least}) for topic in topics]
+    return [_acknowledged_by(replace(topic, replication=factor), factor) for topic in topics]
+
+
+def _acknowledged_by(topic: Topic, brokers: int) -> Topic:
+    """A write needs all but one of those that the topic is on, and never more than those: none would be taken any more."""
+    return replace(topic, settings={**topic.settings, MIN_INSYNC: str(max(1, brokers - 1))})
 
 
 def plan(wanted: Sequence[Topic], existing: Mapping[str, Topic]) -> Plan:
     """What would change."""
-    create, alter, refuse = [], [], []
+    create, alter, refuse, leave = [], [], [], []
     for topic in wanted:
         found = existing.get(topic.name)
+        if found is not None and found.replication < topic.replication:
+            leave.append(_thin(topic, found))
+            topic = _acknowledged_by(topic, found.replication)
         if found is None:
             create.append(topic)
         elif found.partitions != topic.partitions:
@@ -209,4 +218,12 @@ def plan(wanted: Sequence[Topic], existing: Mapping[str, Topic]) -> Plan:
             }
             if differing:
                 alter.append(Alteration(topic.name, differing))
-    return Plan(create, alter, refuse)
+    return Plan(create, alter, refuse, tuple(leave))
+
+
+def _thin(wanted: Topic, found: Topic) -> Refusal:
+    return Refusal(
+        wanted.name,
+        f"is on {found.replication} of the {wanted.replication} brokers that it should be on; it is not moved by this",
+        "move its partitions with kafka-reassign-partitions, then apply again",
+    )

@@ -102,6 +102,25 @@ def test_what_is_acknowledged_outlives_any_one_broker() -> None:
         assert (topic.replication, topic.settings["min.insync.replicas"]) == (1, "1")
 
 
+def test_a_topic_from_when_there_was_one_broker_goes_on_taking_writes_in_a_cluster_that_has_grown() -> None:
+    """With all of `min.insync.replicas` to be had nowhere, no write with acks=all would be taken any more."""
+    one = {topic.name: topic for topic in replicated(WANTED, 1)}
+    made = plan(replicated(WANTED, 3), one)
+    assert (made.create, made.alter, made.refuse) == ([], [], [])
+    assert {left.topic for left in made.leave} == one.keys()
+    assert "is on 1 of the 3 brokers" in made.leave[0].fact
+    assert "kafka-reassign-partitions" in made.leave[0].remedy
+    two = {topic.name: topic for topic in replicated(WANTED, 2)}
+    assert not plan(replicated(WANTED, 3), two).alter
+
+
+def test_a_topic_that_was_moved_to_more_brokers_is_acknowledged_by_more() -> None:
+    moved = {name: replace(topic, replication=3) for name, topic in ((t.name, t) for t in replicated(WANTED, 1))}
+    made = plan(replicated(WANTED, 3), moved)
+    assert [dict(change.settings) for change in made.alter] == [{"min.insync.replicas": ("1", "2")}] * len(WANTED)
+    assert not made.leave
+
+
 def test_a_topic_that_keeps_its_writers_times_is_altered() -> None:
     name = ops_topic("retail")
     settings = {**THERE[name].settings, "message.timestamp.type": "CreateTime"}
