@@ -160,9 +160,10 @@ def forge(world: World) -> None:
     body = encode_body(Batch(SPACE.name, partition, replica, 1, (command,)))
     stranger = SignedBatch("stranger", "k1", bytes(64), body)
     forged = SignedBatch(victim.device_id, victim.key_id, bytes(64), body)
-    for value in (codec.envelope(stranger), codec.envelope(forged), b"noise"):
-        world.log.append(OPS, partition, victim.device_id.encode(), value)
-    world.history.situation("a forgery with changes in it was refused")
+    for value in (codec.envelope(stranger), codec.envelope(forged)):
+        record = world.log.append(OPS, partition, victim.device_id.encode(), value)
+        world.forged.add((partition, record.offset))
+    world.log.append(OPS, partition, victim.device_id.encode(), b"noise")
 
 
 def late_record(world: World, topic: str) -> None:

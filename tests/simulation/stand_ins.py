@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 from driftlog_edge.store import lives
 from driftlog_streams.core.chain_book import ChainBook
-from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.core.state_cache import ENTRY_BYTES, CacheRoom
+from tests.simulation.counting import counted
 from tests.simulation.disk_store import DiskStore
 from tests.simulation.life import Life, ProcessDied
 from tests.simulation.registry_rim import RegistryClient, threading_of
@@ -65,6 +65,7 @@ def in_place(world: World) -> Iterator[None]:
         ("driftlog_edge.assembly.ensure_life", partial(lives.ensure_life, draw=draw)),
         ("driftlog_edge.assembly.Lives", partial(lives.Lives, draw=draw)),
         *_below_a_worker(world),
+        *counted(world),
         *world.variant.planted,
     ]
     with ExitStack() as stack:
@@ -94,7 +95,6 @@ def _below_a_worker(world: World) -> list[tuple[str, Any]]:
         (f"{driver}.pump.time", clock),
         (f"{driver}.flights.time", clock),
         (f"{driver}.pump.CacheRoom", small_room),
-        ("driftlog_streams.core.restoration.Restoration._joined", _counting_joins(world)),
         (f"{driver}.taking_over.ChainBook", small_book),
         (f"{driver}.taking_over.PartitionMerger", world.variant.merger),
         (f"{driver}.flights.FlightDeck", world.variant.deck),
@@ -119,14 +119,3 @@ def _die(error: BaseException, code: int = 0) -> NoReturn:
     """The end of a process: nothing after this line happens in it."""
     _running().ends(error)
     raise ProcessDied(str(error))
-
-
-def _counting_joins(world: World) -> Any:
-    honest = Restoration._joined
-
-    def joined(self: Restoration, key: bytes, value: bytes, stored: bytes | None) -> bytes:
-        if stored is not None and stored != value:
-            world.history.situation("recovery joined a late state")
-        return honest(self, key, value, stored)
-
-    return joined

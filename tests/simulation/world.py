@@ -109,6 +109,8 @@ class World:
         """Of all lives that there were."""
         self.threads = Threads(self.scheduler)
         self.favourites = all_types.favourites(seed)
+        self.forged: set[tuple[int, int]] = set()
+        """(partition, offset) of forgeries that nobody has refused yet."""
         self.words: list[str] = []
         """The latest that were written into texts and lists."""
         self.group = Group(self.scheduler, self.log)
