@@ -89,7 +89,7 @@ async def _each_once(request: Request) -> None:
 
 
 def _writes(api: FastAPI, agent: EdgeAgent) -> None:
-    @api.post("/v1/commands/{name}", response_model_exclude_none=False)
+    @api.post("/v1/commands/{name}", response_model_exclude_none=False, responses=openapi.WRITE)
     async def run_command(
         name: Part,
         arguments: Annotated[dict[str, Any], Body(default_factory=dict)],
@@ -124,12 +124,12 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
         lines = await (agent.log.pending(limit, after) if pending else agent.log.last(limit, before))
         return LogOut(commands=[LineOut.of(line) for line in lines])
 
-    @api.get("/v1/commands/{command_id}")
+    @api.get("/v1/commands/{command_id}", responses=openapi.FIND)
     async def command_status(command_id: Part) -> AnswerOut:
         """What became of a command."""
         return AnswerOut.of(agent.command(command_id))
 
-    @api.post("/v1/documents/{collection}/{scope}/{id}")
+    @api.post("/v1/documents/{collection}/{scope}/{id}", responses=openapi.WRITE)
     async def write_document(
         collection: Part,
         scope: Part,
@@ -157,7 +157,7 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
 
 
 def _reads(api: FastAPI, agent: EdgeAgent) -> None:
-    @api.get("/v1/documents/{collection}/{scope}/{id}")
+    @api.get("/v1/documents/{collection}/{scope}/{id}", responses=openapi.READ)
     async def read_document(
         collection: Part,
         scope: Part,
@@ -179,7 +179,7 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
         )
         return ReadingOut.of(reading)
 
-    @api.get("/v1/documents/{collection}/{scope}")
+    @api.get("/v1/documents/{collection}/{scope}", responses=openapi.LIST)
     async def list_documents(
         collection: Part, scope: Part, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = ""
     ) -> PageOut:
@@ -191,7 +191,7 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
     @api.get(
         "/v1/watch",
         response_class=EventSourceResponse,
-        responses={200: {"content": {"text/event-stream": {"schema": openapi.EVENT}}}},
+        responses={200: {"content": {"text/event-stream": {"schema": openapi.EVENT}}}, **openapi.LIST},
     )
     async def watch(
         collection: str = "",
@@ -230,12 +230,12 @@ def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:
         """The conflicts that are not resolved; with `all`, every one that is known."""
         return ConflictsOut(conflicts=[ConflictOut.of(c) for c in agent.conflicts(everything=all)])
 
-    @api.get("/v1/conflicts/{id}")
+    @api.get("/v1/conflicts/{id}", responses=openapi.FIND)
     async def show_conflict(id: Part) -> ConflictOut:
         """All its versions side by side."""
         return ConflictOut.of(agent.conflict(id))
 
-    @api.post("/v1/conflicts/{id}/resolve")
+    @api.post("/v1/conflicts/{id}/resolve", responses=openapi.DECIDE)
     async def resolve_conflict(
         id: Part,
         decision: dict[str, Any],
@@ -256,7 +256,7 @@ def _review(api: FastAPI, agent: EdgeAgent) -> None:
         """Commands that wait for a person: what they changed is gone, or they may have been counted already."""
         return LogOut(commands=[LineOut.of(Line(r.entry.lsn, r.command, r.entry)) for r in agent.review()])
 
-    @api.post("/v1/review/{command_id}")
+    @api.post("/v1/review/{command_id}", responses=openapi.DECIDE)
     async def decide_review(command_id: Part, decision: ReviewIn) -> AnswerOut:
         """Run it on what is there now (`apply`), or give it up (`drop`)."""
         decide = agent.review_apply if decision.apply else agent.review_drop
@@ -274,12 +274,12 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
         """The scopes that this replica holds."""
         return ScopesOut(scopes=agent.scopes())
 
-    @api.put("/v1/scopes")
+    @api.put("/v1/scopes", responses=openapi.LEAVE)
     async def set_scopes(wanted: ScopesIn) -> ScopesOut:
         """Hold these from now on: new ones are fetched, left ones go from the disk."""
         return ScopesOut(scopes=await agent.hold(wanted.scopes))
 
-    @api.post("/v1/offline")
+    @api.post("/v1/offline", responses=openapi.SET)
     async def set_offline(wanted: OfflineIn) -> dict[str, Any]:
         """Stay off the network until told otherwise."""
         await (agent.offline() if wanted.offline else agent.online())
@@ -290,7 +290,7 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
         """Alive."""
         return "ok"
 
-    @api.get("/readyz", response_class=PlainTextResponse)
+    @api.get("/readyz", response_class=PlainTextResponse, responses=openapi.READY)
     async def readyz() -> str:
         """Ready: writes are taken, and the replica has been read to its end at least once. Offline it stays so."""
         agent.ready()

@@ -44,33 +44,54 @@ EVENT = {
         },
     },
 }
-_ALL = {
-    "401": "`unauthorized`: without the agent's token; not over a unix socket",
-    "403": "`forbidden_origin`: under another name than the agent's, or from a web page",
+_ANY = {
+    403: "`forbidden_origin`: under another name than the agent's, or from a web page",
+    410: "`wiped`: the operator had this replica erased",
+    422: "`invalid`, naming the field",
+    500: "`failed`: a defect, also of the app's own function; `store_failed`: the local store cannot go on. Nothing has changed",
+    503: "`not_ready`: more connections at once than the agent takes",
 }
-_BODIES = {
-    "408": "`timeout`: the body did not come",
-    "413": "`too_large`",
-    "422": "`invalid`, naming the field",
-}
-_READS = {
-    "404": "`not_found`; `not_held`: of a scope that is not held here; `undeclared`: this release has no such collection",
-    "409": "`not_readable`: what is known of it is of a newer release than this agent's",
-    "410": "`deleted`; `wiped`: the operator had this replica erased",
-    "422": "`invalid`, naming the field",
-    "503": "`offline`: the answer needs the cloud",
-    "504": "`timeout`",
-}
+_CLOSED = {401: "`unauthorized`: without the agent's token; not over a unix socket"}
+_BODIES = {408: "`timeout`: the body did not come", 413: "`too_large`"}
 _WRITES = {
-    "404": "`undeclared`: this release has no such command or collection; `not_found`: no such conflict or command to decide",
-    "409": "`refused`, with the app's own code in `app_code`; `not_readable`: of a newer release than this agent's",
-    "410": "`deleted`; `wiped`: the operator had this replica erased",
-    "413": "`too_large`",
-    "422": "`invalid`, naming the field",
-    "503": "`offline` or `not_ready`",
-    "504": "`timeout`: the command of `command_id` stands, or is just being written, and its status can be asked; without one nothing has changed",
-    "507": "`outbox_full` or `disk_full`: nothing has changed",
+    409: "`refused`, with the app's own code in `app_code`; `not_readable`: of a newer release than this agent's",
+    504: "`timeout`: the command of `command_id` stands, or is just being written, and its status can be asked; without one nothing has changed",
+    507: "`outbox_full` or `disk_full`: nothing has changed",
 }
+_UNDECLARED = "`undeclared`: this release has no such command or collection"
+
+
+def _told(responses: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Problems by status, as FastAPI takes what a route can answer."""
+    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": text, "content": content} for status, text in responses.items()}
+
+
+FIND = _told({404: "`not_found`"})
+LIST = _told({404: f"`not_held`: of a scope that is not held here; {_UNDECLARED}"})
+READ = _told(
+    {
+        404: f"`not_found`; `not_held`: of a scope that is not held here; {_UNDECLARED}",
+        409: "`not_readable`: what is known of it is of a newer release than this agent's",
+        410: f"`deleted`; {_ANY[410]}",
+        503: f"`offline`: the answer needs the cloud; {_ANY[503]}",
+        504: "`timeout`",
+    }
+)
+WRITE = _told({404: _UNDECLARED, **_WRITES})
+DECIDE = _told(
+    {
+        404: f"`not_found`: no such conflict or command to decide; {_UNDECLARED}",
+        410: f"`deleted`; {_ANY[410]}",
+        **_WRITES,
+    }
+)
+SET = _told({507: "`disk_full`: nothing has changed"})
+LEAVE = SET | _told({409: "`unconfirmed`: commands in a scope that would be left wait for the cloud"})
+READY = _told(
+    {503: "`not_ready`: writes are refused, or the replica was never in step; or more connections than the agent takes"}
+)
+"""What a route can answer besides what all can."""
 
 
 def install(api: FastAPI, contract: AppContract) -> None:
@@ -99,22 +120,17 @@ def _described(document: dict[str, Any], contract: AppContract) -> dict[str, Any
     paths = document["paths"]
     for path, operations in paths.items():
         for method, operation in operations.items():
+            told = _ANY | (_BODIES if method in ("post", "put") else {})
             if path not in OPEN_PATHS:
-                _add_problems(operation, _ALL)
+                told |= _CLOSED
                 operation["security"] = [{"token": []}]
-            if path.startswith("/v1"):
-                _add_problems(operation, _BODIES | _WRITES if method in ("post", "put") else _READS)
+            own = {status: response for status, response in operation["responses"].items() if status != "422"}
+            operation["responses"] = {str(status): response for status, response in _told(told).items()} | own
     for space in contract.spaces.values():
         for command in space.commands.values():
             operation = _command(paths[GENERIC]["post"], command, schemas)
             paths[GENERIC.replace("{name}", command.name)] = {"post": operation}
     return document
-
-
-def _add_problems(operation: dict[str, Any], responses: dict[str, str]) -> None:
-    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for status, text in responses.items():
-        operation["responses"][status] = {"description": text, "content": content}
 
 
 def _command(generic: dict[str, Any], command: CommandContract, schemas: dict[str, Any]) -> dict[str, Any]:

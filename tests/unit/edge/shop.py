@@ -85,7 +85,9 @@ def fill(tx: Transaction, store: str, prefix: str, count: PositiveInt) -> None:
 
 
 @retail.command
-def change_then_fail(tx: Transaction, store: str, sku: str, how: str) -> None:
+def change_then_fail(
+    tx: Transaction, store: str, sku: str, how: Literal["refused", "defect", "other_scope", "too_large", "other_space"]
+) -> None:
     """Changes two documents, then does not end well."""
     tx.edit(Stock, store, sku).on_hand.increment(100)
     tx.edit(Ledger, store, "today").sold.increment(100)
