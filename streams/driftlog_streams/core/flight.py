@@ -128,7 +128,7 @@ def seal(
     for record in (*outcomes, *states):
         if len(record.key) + len(record.value or b"") > MAX_RECORD_BYTES:
             raise Oversized(f"{record.topic}: {record.key[:200]!r} would take {len(record.value or b'')} bytes")
-    sent = Counter(record.topic for record in (*outcomes, *states))
+    sent = Counter([record.topic for record in (*outcomes, *states)])
     return PartitionFlight(work.partition, outcomes, states, writes, rows, work.sources, work, sent, passed, digested)
 
 
@@ -141,7 +141,7 @@ def _encoded(work: PartitionWork) -> list[SealedState]:
             gone.append(SealedState(key, entry))
         else:
             value, version = codec.encode_with_version(entry.document, entry.state)
-            group.append(SealedState(key, entry, value, version, deleted=not kind.exists(entry.state)))
+            group.append(SealedState(key, entry, value, version, not kind.exists(entry.state)))
     return [*gone, *group]
 
 
@@ -152,7 +152,7 @@ def _group(
     records: list[OutRecord] = []
     # Tombstones of released commands may go out alone, with nothing merged: then there is no group.
     plain: Marks = groups.headers(work.group, last=False) if group else ()
-    for place, (key, entry, value, *_) in enumerate(group):
+    for place, (key, entry, value, _, _) in enumerate(group):
         marks = plain if place + 1 < len(group) else groups.headers(work.group, last=True)
         if value is None:
             marks = [*marks, groups.purged(entry.purged)]
