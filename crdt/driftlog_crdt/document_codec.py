@@ -10,8 +10,8 @@ Equal states give equal bytes, and the vector is found without reading the rest.
 A field that is not declared is carried along as it came, and is there again when it is declared again. Nobody can look into it:
 a delete that wins takes it too; an update-wins delete leaves it; of two states the one that has seen more gives it.
 
-Whatever reads this must get either the state or `BadEncoding` with the field's name, from any bytes. That is why it is JSON and none
-of the forms that say beforehand how many items come: a text cannot claim what it does not hold.
+Whatever reads this must get either the state or `BadEncoding` with the field's name, from any bytes. It is JSON because that knows whole
+numbers of any size, which the binary forms do not, and because any tool can look at it.
 """
 
 from __future__ import annotations
