@@ -65,6 +65,16 @@ def test_the_readme_lists_every_way_to_change_a_field() -> None:
     assert {name for name in changes if f"`{name}(" not in README} == set()
 
 
+def test_the_settings_shown_are_those_that_init_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = (one for one in COMMANDS if one.startswith("driftlog edge init"))
+    (shown,) = re.findall(r"`edge\.toml`, as `init` writes it:\n\n```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("store-1.json").write_text("{}")
+    made = CliRunner().invoke(cli, shlex.split(line)[1:])
+    assert made.exit_code == 0, made.output
+    assert Path("edge.toml").read_text() == shown
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_shown_commands_exist_with_their_options(line: str) -> None:
     words = shlex.split(line)[1:]

@@ -101,7 +101,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def served(folder: Path, access: Access) -> Iterator[str]:
     """The API of an agent in another thread, as `driftlog edge run` serves it; its address."""
-    Identity.create("store-1").save(folder / "identity.json")
+    if not (folder / "identity.json").exists():
+        Identity.create("store-1").save(folder / "identity.json")
     config = EdgeConfig(data_dir=folder / "data", identity=folder / "identity.json", scopes=["s1", "s2"])
     ready, server = threading.Event(), []
     before = structlog.get_config()

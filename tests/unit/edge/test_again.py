@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner, Result
 
+from driftlog.cli.edge import app as cli
 from driftlog_edge import EdgeAgent
 from driftlog_edge.errors import NotFound
+from driftlog_edge.http_api.access import Access
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, entry_of
 from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.conftest import served
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.shop import PARTITIONS
 
@@ -151,3 +159,46 @@ async def test_the_review_list_over_http(http: httpx.AsyncClient, agent: EdgeAge
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
     for body in ({}, {"apply": True, "drop": True}, {"keep": True}):
         assert (await http.post("/v1/review/nobody", json=body)).status_code == 422
+
+
+def test_a_person_sees_what_waits_and_decides_over_http_and_on_the_command_line(
+    tmp_path: Path, identity: Identity, ids: FixedIds
+) -> None:
+    identity.save(tmp_path / "identity.json")
+    replica = Replica(tmp_path / "data", identity, ids)
+    for number, command_id in enumerate(("one", "two", "three/3", "four"), 1):
+        replica.do("receive", command_id, store="s1", sku="tea", qty=10**number)
+        to_review(replica, command_id)
+    replica.close()
+    with served(tmp_path, Access()) as url, httpx.Client(base_url=url, trust_env=False) as http:
+
+        def command_line(*words: str) -> Result:
+            return CliRunner().invoke(cli, ["review", words[0], "--url", url, *words[1:]])
+
+        def waiting() -> list[str]:
+            return [found["command_id"] for found in http.get("/v1/review").json()["commands"]]
+
+        first, *_ = listed = http.get("/v1/review").json()["commands"]
+        assert waiting() == ["one", "two", "three/3", "four"]
+        assert [first[name] for name in ("number", "name", "scope", "status", "code", "reason")] == [
+            *(1, "receive", "s1", "review", "gone", "it is gone")
+        ]
+        assert [(c["document"], c["field"], c["op"], c["value"]) for c in first["changes"]] == [
+            ("Stock/s1/tea", "on_hand", "increment", 10)
+        ]
+        assert json.loads(command_line("list", "--json").stdout) == listed
+        assert command_line("list").stdout.count("review (gone)") == 4
+
+        assert http.post("/v1/review/one", json={"apply": True}).json()["result"] == 10
+        applied = command_line("apply", "three/3", "--json")
+        assert json.loads(applied.stdout)["result"] == 1010, "on what is there now"
+        assert waiting() == ["two", "four"]
+        dropped = http.post("/v1/review/two", json={"drop": True}).json()
+        assert (dropped["status"], dropped["code"]) == ("rejected", "dropped")
+        assert "rejected" in command_line("drop", "four").stdout
+        assert waiting() == []
+
+        assert http.get("/v1/documents/Stock/s1/tea").json()["value"]["on_hand"] == 1010
+        again = http.post("/v1/review/two", json={"apply": True})
+        assert (again.status_code, again.json()["code"]) == (404, "not_found")
+        assert command_line("apply", "four").exit_code == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -26,7 +27,8 @@ def agent(folder: Path, port: int) -> subprocess.Popen[bytes]:
         *("--bootstrap", "127.0.0.1:1", "--registry", "http://127.0.0.1:1"),
     ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "examples/retail"), *sys.path])}
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(command, cwd=folder, env=environment, stderr=log)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -54,3 +56,7 @@ def test_told_to_stop_it_ends_well_and_has_everything(tmp_path: Path, number: si
             process.send_signal(number)
             assert process.wait(60) == 0
     assert on_hand == [5, 10]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines), "nobody looks: it is for who collects"
+    told = [line["event"] for line in lines if line.get("device") == "store-1"]
+    assert told == ["agent runs", "agent ends"] * 2
