@@ -202,13 +202,13 @@ def test_a_batch_of_the_old_life_arrives_late_by_another_road(on_broker: Callabl
             await_total(run, 111, one, other)
             assert replica(other) != old_life
 
-            # What the copy had sent as the old life, held up by a relay until now.
+            # What the copy had sent as the old life, held up by a relay until now: what is known under its new life, and what nobody knows.
             relay = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
             document = DocumentId(COLLECTION, PLACE, ITEM)
             partition = partition_of(PLACE, PARTITIONS)
-            op = DocumentOp(document, Op(old_life, 2, 1 << 40, "hits", "increment", 100))
-            command = Command("twice", "hit", PLACE, 1 << 40, (op,))
-            for number in (2, 3):
+            for number, command_id, times in ((2, "twice", 100), (3, "late", 100_000)):
+                op = DocumentOp(document, Op(old_life, number, 1 << 40, "hits", "increment", times))
+                command = Command(command_id, "hit", PLACE, 1 << 40, (op,))
                 batch = Batch(run.space.name, partition, old_life, number, (command,), prev=b"\x01" * 16, floor=number)
                 value = BatchCodec(run.ids).seal(encode_body(batch), one.device)
                 relay.produce(topics.ops_topic(run.space.name), value, one.device.device_id.encode(), partition)

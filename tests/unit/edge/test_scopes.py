@@ -9,7 +9,6 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from driftlog_crdt import DocumentState
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import NotHeld, NotReadable, Offline, Unconfirmed
 from driftlog_edge.incoming import agreement
@@ -17,11 +16,9 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.contract import AppContract, InvalidInput
 from driftlog_schemas.digests import text_of
-from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
-from driftlog_schemas.state_codec import StateCodec
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import CONTRACT, PARTITIONS, Ledger, Stock
 from tests.unit.edge.test_agent import quick_ticks
@@ -224,34 +221,39 @@ async def test_an_agent_counts_its_rows_when_it_starts_and_reads_again_what_is_n
         assert not facts["scopes"]["s1"]["differs"] and facts["differing"] == [] and facts["mismatches"] == 1
 
 
+def with_a_counter_for(field: str) -> AppContract:
+    """A release before that field of Stock became what it is: it was a counter, and the fields keep their names."""
+    older = without("Ledger")
+    space = older.spaces["retail"]
+    stock = space.collections["Stock"]
+    fields = stock.document.fields
+    rules = replace(stock.document, fields={**fields, field: fields["on_hand"]})
+    counted = next(column for column in stock.columns if column.name == "on_hand")
+    columns = tuple(replace(counted, name=field) if c.name == field else c for c in stock.columns)
+    collections = {"Stock": replace(stock, document=rules, columns=columns)}
+    return replace(older, spaces={**older.spaces, "retail": replace(space, collections=collections)})
+
+
 async def test_a_row_that_cannot_be_read_says_so_until_a_release_can(
-    lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute, monkeypatch: pytest.MonkeyPatch
+    lives: Callable[..., EdgeAgent], cloud: Cloud, route: CloudRoute
 ) -> None:
     tea = DocumentId("Stock", "s1", "tea")
     cloud.write(tea, "on_hand", "increment", 3)
+    cloud.write(tea, "name", "set", "green")
     cloud.write(DocumentId("Stock", "s1", "oat"), "on_hand", "increment", 1)
-    newer = cloud.state_value(tea)
-    decode = StateCodec.decode
-
-    def older(codec: StateCodec, value: bytes) -> DocumentState:
-        if value == newer:
-            raise Undecodable("a type of a newer release")
-        return decode(codec, value)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(StateCodec, "decode", older)
-        async with lives("s1") as agent:
-            await read_all(agent)
-            with pytest.raises(NotReadable) as told:
-                await agent.read(Stock, "s1", "tea")
-            assert told.value.code == "not_readable"
-            with pytest.raises(NotReadable):
-                await agent.run("receive", store="s1", sku="tea", qty=1)
-            assert await pages(agent, Stock, "s1", ["oat"])
-            assert agent.status()["scopes"]["s1"]["not_readable"] == 1
+    async with lives("s1", contract=with_a_counter_for("name")) as agent:
+        await read_all(agent)
+        with pytest.raises(NotReadable) as told:
+            await agent.read(Stock, "s1", "tea")
+        assert told.value.code == "not_readable"
+        with pytest.raises(NotReadable):
+            await agent.write(tea, [("on_hand", "increment", [1])])
+        assert [id for id, _ in await agent.page(Stock, "s1")] == ["oat"]
+        assert agent.status()["scopes"]["s1"]["not_readable"] == 1
     route.cut()
     async with lives("s1") as agent:
-        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
+        value = (await agent.read(Stock, "s1", "tea")).value
+        assert (value["on_hand"], value["name"]) == (3, "green")
         assert agent.status()["scopes"]["s1"]["not_readable"] == 0
 
 
