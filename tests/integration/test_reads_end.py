@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -48,6 +48,13 @@ def ask_often(edge: EdgeProcess, callers: ThreadPoolExecutor) -> list[Future[htt
     return [callers.submit(ask, edge, **kinds[number % 2]) for number in range(MANY)]
 
 
+def ask_until_it_is_gone(edge: EdgeProcess, answered: list[int]) -> None:
+    """One strong read after another, until nobody listens any more."""
+    with suppress(httpx.TransportError):
+        while True:
+            answered.append(ask(edge, consistency="strong").status_code)
+
+
 def test_reads_that_ask_the_cloud_end(restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun]) -> None:
     run = load_run(restartable_broker.bootstrap)
     with ThreadPoolExecutor(MANY) as callers, run.edge(0, PLACE) as edge:
@@ -80,5 +87,11 @@ def test_reads_that_ask_the_cloud_end(restartable_broker: EmbeddedBroker, load_r
         restartable_broker.start()
         until(lambda: edge.status()["connection"] == "ONLINE", "the agent is back with the broker", 90, edge.tail)
         assert ask(edge, consistency="strong").status_code == 200
-        hanging = ask_often(edge, callers)
+        answered: list[int] = []
+        asking = [callers.submit(ask_until_it_is_gone, edge, answered) for _ in range(MANY)]
+        until(lambda: len(answered) > 2 * MANY, "reads are under way all the time", 90, edge.tail)
+        assert not any(future.done() for future in asking)
         assert edge.stop() == 0, edge.tail()
+        for future in asking:
+            future.result(PATIENCE)
+        assert set(answered) <= {200, 503, 504}
