@@ -205,7 +205,7 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: headers are left out",
         f"{EDGE}/link/kafka_rim.py",
-        "headers = tuple(message.headers() or ())",
+        "headers = tuple(headers_of(message))",
         "headers = ()",
         FEED,
     ),

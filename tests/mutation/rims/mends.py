@@ -359,7 +359,7 @@ MENDS: tuple[Mistake, ...] = (
         "if False:",
         PARKING,
     ),
-    Mistake("law: a device's clock is trusted", f"{CORE}/survey.py", "if op.hlc > latest:", "if False:", MERGE),
+    Mistake("law: a device's clock is trusted", f"{CORE}/survey.py", "if hlc > latest:", "if False:", MERGE),
     Mistake(
         "law: a conflict that is over stays open",
         f"{CORE}/execution.py",
@@ -475,6 +475,27 @@ MENDS: tuple[Mistake, ...] = (
         "    prefix = space.encode() + _SEPARATOR\n    if urgency",
         "    prefix = bytes([len(space)]) + _SEPARATOR\n    if urgency",
         ("tests/unit/edge/test_outbox.py",),
+    ),
+    Mistake(
+        "access: bytes that are no text name a document",
+        f"{EDGE}/http_api/path_parts.py",
+        "unquote_to_bytes(piece).decode()",
+        'unquote_to_bytes(piece).decode(errors="replace")',
+        ACCESS,
+    ),
+    Mistake(
+        "scopes: a command lists one that is not held",
+        "schemas/driftlog_schemas/running.py",
+        "        self._enter(collection, scope)\n        return self._ids",
+        "        return self._ids",
+        ("tests/unit/edge/test_scopes.py", "tests/unit/edge/test_commands.py"),
+    ),
+    Mistake(
+        "loop: a page is read in one turn",
+        f"{EDGE}/asking/reader.py",
+        "            after = turn[-1].id\n            yield\n",
+        "            after = turn[-1].id\n            yield from ()\n",
+        ("tests/unit/edge/test_linear.py",),
     ),
     Mistake(
         "access: a body is waited for",
