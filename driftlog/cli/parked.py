@@ -29,7 +29,6 @@ from driftlog.cli.terminal import (
 )
 from driftlog_schemas import topics
 from driftlog_schemas.loading import load_contract
-from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.core.arrival import DROPPED
@@ -167,10 +166,10 @@ def _give_up(one: SetAside, path: Path | None, settings: ConnectionSettings, cac
 
 
 def _read(target: str, settings: ConnectionSettings, cache: Path) -> list[SetAside]:
-    codecs = RecordCodecs(CachedRegistry(settings.registry, cache))
+    ids = CachedRegistry(settings.registry, cache)
     result: list[SetAside] = []
     for space in load_contract(target).spaces.values():
-        result += read_set_aside(settings.kafka, space.name, space.partitions, codecs)
+        result += read_set_aside(settings.kafka, space.name, space.partitions, ids)
     return result
 
 

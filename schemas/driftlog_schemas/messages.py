@@ -300,13 +300,12 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class ParkedCommand:
-    """A command that waits for a missing predecessor, with what its merge will need. `body` holds just this command."""
+    """A command that waits for a missing predecessor, with what its merge will need. What it may do only its device has signed, in `record`."""
 
-    device_id: str
     append_ms: int
     offset: int
-    batch: int
-    body: bytes
+    command: str
+    record: bytes
     dropped_at: int = -1
     """Offset of the record by which a person gave it up. It has no effect then, and stays until its change can be counted as seen."""
 

@@ -45,7 +45,7 @@ class Answers:
         if value is not None:
             try:
                 theirs = entry.collection.codec.decode(value).vector
-            except (Undecodable, UnknownSchema, BadEncoding) as error:
+            except (Undecodable, UnknownSchema, RegistryUnreachable, BadEncoding) as error:
                 log.warning("a state record that nobody can read", document=key.decode(), error=str(error))
         before = not ours and bool(theirs) and epoch_of(theirs) < entry.purged
         return (before or not dominates(theirs, ours)) and self._at.publish_again(key)

@@ -28,7 +28,7 @@ class Arrival(NamedTuple):
     append_ms: int
     offset: int
     value: bytes = b""
-    """The record as it came; of one that was restored the body that it was kept in."""
+    """The record as it came."""
     dropped_at: int = -1
     """Of one that waits: the record by which a person gave it up."""
     strangers: frozenset[str] = frozenset()

@@ -12,10 +12,11 @@ from typing import Any
 import structlog
 
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
+from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import CLOUD_REPLICA
 from driftlog_schemas.messages import ChainEntry, ChainRow, CommandOutcome, ParkedCommand, Verdict
 from driftlog_streams.core import chain
-from driftlog_streams.core.admission import Admission, Admitted, Refusal
+from driftlog_streams.core.admission import Admission, Admitted, Refusal, admit
 from driftlog_streams.core.answers import Answers
 from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain import Fit, Link
@@ -73,6 +74,8 @@ class PartitionMerger:
         """To what somebody else writes there."""
         self._enactment = Enactment(self._at, self._waiting, self._released)
         self._net = Net(self._at, self._decider(watch), self._waiting)
+        self._admitted: dict[tuple[bytes, int], Admission] = {}
+        """What brought the commands that are restored; several may have come together."""
 
     def _decider(self, watch: Watch) -> Decider:
         return Decider(self._at.rules, self._at.cache, self._at.memory, watch)
@@ -249,17 +252,29 @@ class PartitionMerger:
         self._at.publish_row_again(replica)
 
     def restore(self, parked: ParkedCommand, devices: Devices) -> None:
-        """A parked command of an earlier life. Call `resume` after the last one. Raises `Undecodable`."""
-        self._waiting.restore(parked, self._at.rules, devices)
+        """A parked command of an earlier life. Call `resume` after the last one. Raises `Undecodable`.
+
+        Who writes the topic gives it no rights: the record that brought it is admitted as it was then.
+        """
+        if min(parked.append_ms, parked.offset) < 0:
+            raise Undecodable(f"came at {parked.append_ms} ms with offset {parked.offset}")
+        place = parked.record, parked.append_ms
+        if place not in self._admitted:
+            self._admitted[place] = admit(*place, self._at.number, self._at.rules, devices)
+        admission = self._admitted[place]
+        if isinstance(admission, Refusal):
+            raise Undecodable(f"{admission.code}: {admission.reason}")
+        self._waiting.restore(parked, admission)
 
     def resume(self, following: int) -> None:
         """Restored commands are looked at; `following` is the offset of the record that comes next.
 
         One that waits for nothing had been released, and its tombstone was lost: its row knows what became of it.
         """
+        self._admitted.clear()
         self._at.reach(max(following - 1, 0))
         self.committed = following
-        self._waiting.release()
+        self._net.resume(self._waiting.release)
 
 
 def _arrivals(admission: Admitted, link: Link) -> list[Arrival]:

@@ -6,6 +6,8 @@ seen, and goes to the quarantine; the rest flows. A batch that fails outside of 
 
 Only what deciding the record raised is its fault. What the store, the disk, the order or the memory raise passes: the worker ends,
 and its next life reads the record again.
+
+What strangers write into the topics of the workers is looked at with less ado: where that fails it is passed over (`passing_over`).
 """
 
 from __future__ import annotations
@@ -35,6 +37,17 @@ FATAL = (WorkerError, OSError, MemoryError)
 """Not the record's fault."""
 Take: TypeAlias = Callable[[Merged], None]
 """Merges one record."""
+
+
+def passing_over(look: Callable[..., object], *record: object) -> bool:
+    """Look at what somebody has written into a topic of the workers, for anybody's tool may. Is it answered?"""
+    try:
+        return bool(look(*record))
+    except FATAL:
+        raise
+    except Exception as error:  # noqa: BLE001  # the net
+        log.warning("a record is passed over", error=f"{type(error).__name__} {error}"[:500])
+        return False
 
 
 class Net:
@@ -101,6 +114,24 @@ class Net:
             while (failed := self._merged_again(records, refused, take)) is not None:
                 assert failed not in refused, "a record is refused once"
                 refused.add(failed)
+        finally:
+            self._decider.careful = False
+
+    def resume(self, release: Callable[[], None]) -> None:
+        """Look at what was restored. What fails then changes nothing, and stays in its topic for a life that knows better."""
+        try:
+            while True:
+                waiting = len(self._waiting.parking)
+                try:
+                    return release()
+                except FATAL:
+                    raise
+                except Exception as error:
+                    log.error("resuming again, carefully", error=f"{type(error).__name__} {error}"[:500])
+                    self._take_back()
+                    if self._decider.careful and len(self._waiting.parking) >= waiting:
+                        raise
+                    self._decider.careful = True
         finally:
             self._decider.careful = False
 

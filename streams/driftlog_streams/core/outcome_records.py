@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from driftlog_schemas import bounds, topics
-from driftlog_schemas.batch_codec import encode_body
 from driftlog_schemas.messages import (
-    Batch,
     Conflict,
     ParkedCommand,
     Quarantined,
@@ -38,15 +36,8 @@ class OutcomeRecords:
 
     def parked(self, arrival: Arrival) -> OutRecord:
         """A command that waits, with what its merge will need."""
-        record = ParkedCommand(
-            arrival.device.device_id,
-            arrival.append_ms,
-            arrival.offset,
-            arrival.batch.number,
-            alone(arrival),
-            arrival.dropped_at,
-        )
-        value = self._codecs.encode_parked(record)
+        waits = ParkedCommand(arrival.append_ms, arrival.offset, arrival.command.id, arrival.value, arrival.dropped_at)
+        value = self._codecs.encode_parked(waits)
         return OutRecord(topics.parked_topic(self._space), self._partition, arrival.key, value)
 
     def released(self, arrival: Arrival) -> OutRecord:
@@ -68,20 +59,3 @@ class OutcomeRecords:
         )
         encoded = self._codecs.encode_quarantined(record)
         return OutRecord(topics.quarantine_topic(self._space), self._partition, device_id.encode(), encoded)
-
-
-def alone(arrival: Arrival) -> bytes:
-    """The body of a batch of just this command."""
-    batch = arrival.batch
-    command = (arrival.command,)
-    return encode_body(
-        Batch(
-            batch.space,
-            batch.partition,
-            batch.replica,
-            batch.number,
-            command,
-            batch.app_version,
-            read=batch.read,
-        )
-    )

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from driftlog_schemas.contract import CommandContract, touches_op
-from driftlog_schemas.devices import EVERYTHING, DeviceStatus, Standing
 from driftlog_schemas.identity import device_of, is_life
 from driftlog_schemas.messages import Batch, Command
 from driftlog_streams.core.rules import Devices, SpaceRules
@@ -70,13 +69,6 @@ def has_a_right(collection: str, scope: str, rights: Rights, declared: Mapping[s
 
 def _scope_granted(scope: str, rights: Rights) -> bool:
     return ALL in rights.scopes or scope in rights.scopes
-
-
-def standing_then(devices: Devices, device_id: str, append_ms: int) -> Standing:
-    """What a device was permitted when a record of it was appended that was admitted then. One whose line is gone since may what it sent."""
-    device = devices.find(device_id)
-    standing = None if device is None else device.standing_at(append_ms)
-    return standing or Standing(device_id, DeviceStatus.REVOKED, EVERYTHING, EVERYTHING)
 
 
 def heirs(command: Command, rules: SpaceRules) -> Iterator[str]:

@@ -8,11 +8,10 @@ from typing import NamedTuple, Protocol
 
 from driftlog_crdt import DOCUMENT, DocumentType, Op
 from driftlog_schemas import avro_files
-from driftlog_schemas.batch_codec import BatchCodec, decode_body
+from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import GuardContract, SpaceContract
 from driftlog_schemas.devices import Device
 from driftlog_schemas.digests import Versions
-from driftlog_schemas.messages import Batch, ParkedCommand
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.state_codec import StateCodec
@@ -93,10 +92,6 @@ class SpaceRules:
             self._ids.id_of(avro_files.text(name))
         for collection in self.collections.values():
             self._ids.id_of(collection.codec.schema)
-
-    def parked_batch(self, parked: ParkedCommand) -> Batch:
-        """The batch of one in which a parked command was kept. Raises `Undecodable`."""
-        return decode_body(parked.body)
 
 
 def _policies(kind: DocumentType) -> dict[str, str]:

@@ -11,12 +11,12 @@ import heapq
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.messages import ParkedCommand
+from driftlog_streams.core.admission import Admitted
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.decision import Decision
 from driftlog_streams.core.parking import Blocker, Parking
-from driftlog_streams.core.rights import standing_then, strangers
-from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.state_cache import Entry
 
 Decide: TypeAlias = Callable[[Arrival], Decision | Blocker]
@@ -33,14 +33,14 @@ class Waiting:
         self.moved: dict[tuple[bytes, str], Entry] = {}
         """(document key, replica) -> entry, of what moved since the last look at the parked commands, while there are any."""
 
-    def restore(self, parked: ParkedCommand, rules: SpaceRules, devices: Devices) -> None:
-        """A parked command of an earlier life. Raises `Undecodable`."""
-        batch = rules.parked_batch(parked)
-        (command,) = batch.commands
-        standing = standing_then(devices, parked.device_id, parked.append_ms)
-        unknown = strangers(batch, parked.append_ms, rules, devices)
-        at, body = parked.offset, parked.body
-        self.parking.add(Arrival(command, batch, standing, parked.append_ms, at, body, parked.dropped_at, unknown))
+    def restore(self, parked: ParkedCommand, admitted: Admitted) -> None:
+        """A command of an earlier life, and the batch that brought it as its device has signed it. Raises `Undecodable`."""
+        batch, device = admitted.batch, admitted.device
+        command = next((command for command in batch.commands if command.id == parked.command), None)
+        if command is None:
+            raise Undecodable(f"no command {parked.command!r} in the record that it came with")
+        at, value = (parked.append_ms, parked.offset), admitted.value
+        self.parking.add(Arrival(command, batch, device, *at, value, parked.dropped_at, admitted.strangers))
 
     def release(self) -> None:
         """Look at every parked command again, and at what that sets free."""

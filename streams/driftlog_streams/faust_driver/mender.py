@@ -19,6 +19,7 @@ from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.changelog_watch import ChangelogWatch
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.net import passing_over
 from driftlog_streams.core.open_groups import OpenGroups
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.store_mark import Positions
@@ -184,10 +185,12 @@ class Mender:
 
     def _heard(self, topic: str, merger: PartitionMerger, record: ChangelogRecord) -> bool:
         """The last record of a key. Is it answered?"""
+        answers = merger.answers
         if topic == self._state_topic:
-            return merger.answers.heard(record.key, record.value, groups.parse(record.headers).number)
-        heard = merger.answers.heard_row if topic == self._receipts_topic else merger.answers.heard_conflict
-        return heard(record.key, record.value)
+            number = groups.parse(record.headers).number
+            return passing_over(answers.heard, record.key, record.value, number)
+        heard = answers.heard_row if topic == self._receipts_topic else answers.heard_conflict
+        return passing_over(heard, record.key, record.value)
 
     def _answering(self, partition: int, settled: Positions) -> None:
         """What was just given to the merger must leave before we are further than `settled`."""

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
-from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.messages import ParkedCommand
 from driftlog_streams.core.restoration import Recovered, Restoration
 from driftlog_streams.core.rules import SpaceRules
@@ -123,5 +123,5 @@ class ChangelogRecovery:
         for value in values:
             try:
                 yield self._rules.records.decode_parked(value)
-            except (Undecodable, UnknownSchema) as error:  # anybody's tool may write to a topic
+            except (Undecodable, UnknownSchema, RegistryUnreachable) as error:  # anybody's tool may write to a topic
                 log.warning("a parked command is not readable", error=str(error))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import structlog
-
-from driftlog_schemas.errors import Undecodable
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.net import passing_over
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import CacheRoom, StateCache
 from driftlog_streams.core.trial import Watch
 from driftlog_streams.faust_driver.partition_store import PartitionStore
-
-log = structlog.get_logger()
 
 
 def taken_over(
@@ -38,15 +34,12 @@ def taken_over(
     )
     merger.committed = found.committed
     for parked in found.parked:
-        try:
-            merger.restore(parked, devices)
-        except Undecodable as error:
-            log.warning("a parked command is not readable", offset=parked.offset, error=str(error))
+        passing_over(merger.restore, parked, devices)
     merger.resume(found.committed)
     for key in sorted(found.stale):
-        merger.publish_again(key)
+        passing_over(merger.publish_again, key)
     for replica in sorted(found.stale_rows):
-        merger.publish_row_again(replica)
+        passing_over(merger.publish_row_again, replica)
     for key, (_, value) in sorted(found.stale_conflicts.items()):
-        merger.answers.heard_conflict(key, value)
+        passing_over(merger.answers.heard_conflict, key, value)
     return merger

@@ -16,10 +16,11 @@ import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import decode_body
+from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import SchemaIds
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import DeliveryFailed
 from driftlog_streams.reading.topic_reading import whole_topic
@@ -53,12 +54,13 @@ class SetAside:
     """Of the quarantine: the record as it came."""
 
 
-def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, codecs: RecordCodecs) -> list[SetAside]:
+def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, ids: SchemaIds) -> list[SetAside]:
     """Everything of a space, by append time. Raises `TopicProblem`, `BrokerUnreachable`."""
+    codecs, batches = RecordCodecs(ids), BatchCodec(ids)
     waiting: dict[tuple[int, bytes], SetAside] = {}
     for partition, record in whole_topic(kafka, topics.parked_topic(space), partitions):
         waiting.pop((partition, record.key), None)
-        if record.value is not None and (found := _parked(space, partition, record, codecs)) is not None:
+        if record.value is not None and (found := _parked(space, partition, record, codecs, batches)) is not None:
             waiting[partition, record.key] = found
     kept: dict[str, SetAside] = {}
     for partition, record in whole_topic(kafka, topics.quarantine_topic(space), partitions):
@@ -108,11 +110,14 @@ def produce(
     return offsets[0]
 
 
-def _parked(space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs) -> SetAside | None:
+def _parked(
+    space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs, batches: BatchCodec
+) -> SetAside | None:
     try:
         parked = codecs.decode_parked(record.value or b"")
-        batch = decode_body(parked.body)
-        documents = dict.fromkeys("/".join(document) for command in batch.commands for document, _ in command.ops)
+        signed = batches.open(parked.record)
+        batch = decode_body(signed.body)
+        ops = [op for command in batch.commands if command.id == parked.command for op in command.ops]
         name = record.key.decode()
         if parked.dropped_at >= 0:
             return None  # a person has given it up already
@@ -126,11 +131,11 @@ def _parked(space: str, partition: int, record: ChangelogRecord, codecs: RecordC
         partition=partition,
         offset=parked.offset,
         append_ms=parked.append_ms,
-        device_id=parked.device_id,
+        device_id=signed.device_id,
         replica=batch.replica,
         code="gap",
         reason="waits for an earlier change that did not come yet",
-        documents=tuple(documents),
+        documents=tuple(dict.fromkeys("/".join(document) for document, _ in ops)),
     )
 
 

@@ -10,9 +10,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from driftlog.testing.servers import RunningBroker
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import encode_body
+from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.messages import Batch, ParkedCommand, Quarantined
 from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.signing import Identity
 from driftlog_streams.core.net import ONE_COMMAND
 from tests.integration.cli.shell import Shell
 from tests.integration.conftest import LoadRun
@@ -35,7 +36,8 @@ def run(on_broker: Callable[..., LoadRun]) -> LoadRun:
 def shell(run: LoadRun, place: Any, broker: RunningBroker, registry_url: str, tmp_path: Any) -> Shell:
     space, codecs = run.space.name, RecordCodecs(run.ids)
     body = encode_body(Batch(space, 0, "store-1.a", 2, (command("waits", count(stock(), 1, 2, "store-1.a")),)))
-    parked = codecs.encode_parked(ParkedCommand("store-1", 1_750_000_000_000, 4, 2, body))
+    record = BatchCodec(run.ids).seal(body, Identity.create("store-1"))
+    parked = codecs.encode_parked(ParkedCommand(1_750_000_000_000, 4, "waits", record))
     kept = codecs.encode_quarantined(
         Quarantined(
             code="unknown_schema",

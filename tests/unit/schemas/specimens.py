@@ -20,7 +20,7 @@ from driftlog import AddWinsSet, App, Counter, Document, Register, field
 from driftlog_crdt import DocumentState, Op, Origin
 from driftlog_schemas import avro_files
 from driftlog_schemas.avro_files import full_name
-from driftlog_schemas.batch_codec import BatchCodec, encode_body, encode_command
+from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
 from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.identity import DocumentId, document_key
@@ -213,7 +213,7 @@ HEARTBEAT = Heartbeat(
     1,
 )
 FAREWELL = Farewell("store-1", "5f0c77aa", 3, "store-1.k3f7q2wp", 2, T0).signed(IDENTITY)
-PARKED = ParkedCommand("store-1", T0, 1234567, 42, encode_command(SALE, "retail", "store-1.3"), 1234600)
+PARKED = ParkedCommand(T0, 1234567, SALE.id, b"signed", 1234600)
 
 app = App("shop")
 space = app.space("retail", partitions=8)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from driftlog_schemas import topics
+from driftlog_schemas.batch_codec import encode_body
+from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.messages import Batch, ParkedCommand
+from driftlog_schemas.signing import Identity
 from driftlog_streams.core.flight import Stage
 from driftlog_streams.core.parking import Parking
-from tests.unit.streams.cloud import Cloud, change, command, count, ledger, stock
+from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, ledger, stock
 
 
 def test_a_gap_parks_and_its_predecessor_releases_in_order(cloud: Cloud) -> None:
@@ -150,8 +159,82 @@ def test_what_waits_is_of_the_release_that_wrote_it_also_after_a_restart(cloud: 
     wider = command("wider", change(stock(), "name", "set", "tea", 2, context={"store-2.1": 1}))
     cloud.merge_value(cloud.batch(wider, app_version="another's"))
     cloud.fly()
-    (parked,) = cloud.parked().values()
-    assert cloud.rules.parked_batch(parked).app_version == "another's"
+    cloud.new_life()
+    cloud.restore_parked()
+    (waiting,) = cloud.merger.parking.waiting()
+    assert waiting.batch.app_version == "another's"
+
+
+# -- who may write the topic is given no rights by it
+
+
+def parked(value: bytes, name: str = "c2", append_ms: int = NOW_MS) -> ParkedCommand:
+    return ParkedCommand(append_ms, 4, name, value)
+
+
+def forged(cloud: Cloud) -> dict[str, ParkedCommand]:
+    """What a stranger may put there, by what is wrong with it."""
+    sealed, open_ = cloud.rules.batches.seal, cloud.rules.batches.open
+    c1, c2 = command("c1", count(stock(), 1, 1)), command("c2", count(stock(), 1, 2))
+    good = open_(cloud.batch(c1, c2))
+    ghost, thief = Identity.create("ghost"), Identity.create("store-1")
+    unknown = encode_body(Batch("retail", 0, "ghost.1", 1, (command("c2", count(stock(), 1000, 1, "ghost.1")),)))
+    elsewhere = encode_body(Batch("retail", 1, "store-1.1", 1, (c2,)))
+    return {
+        "noise": parked(b"noise"),
+        "nothing": parked(b""),
+        "an unknown device": parked(sealed(unknown, ghost)),
+        "another key": parked(sealed(good.body, thief)),
+        "a signature of something else": parked(cloud.envelope(replace(good, body=unknown))),
+        "another partition": parked(sealed(elsewhere, cloud.identities["store-1"])),
+        "no such command": parked(cloud.envelope(good), "c3"),
+        "no command at all": parked(
+            sealed(encode_body(Batch("retail", 0, "store-1.1", 1, ())), cloud.identities["store-1"])
+        ),
+        "before there was a device": parked(cloud.envelope(good), append_ms=-1),
+    }
+
+
+@pytest.mark.parametrize("wrong", sorted(forged(Cloud())))
+def test_what_its_device_has_not_signed_is_not_restored(cloud: Cloud, wrong: str) -> None:
+    with pytest.raises(Undecodable):
+        cloud.merger.restore(forged(cloud)[wrong], cloud.devices)
+    cloud.merger.resume(0)
+    assert not cloud.merger.parking and cloud.merger.work.empty
+
+
+def test_what_has_come_together_is_restored_each_by_itself(cloud: Cloud) -> None:
+    cloud.merge(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in (2, 3, 4)))
+    cloud.fly()
+    cloud.new_life()
+    cloud.restore_parked()
+    cloud.merger.resume(1)
+    assert len(cloud.merger.parking) == 3
+    cloud.merge(command("c1", count(stock(), 1, 1, "store-1.2")), replica="store-1.2")
+    assert cloud.value(stock(), "on_hand") == 1
+
+
+def test_what_cannot_be_looked_at_when_it_is_restored_holds_up_nobody(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both had been released, and their tombstones were lost."""
+    two = cloud.batch(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in (1, 2)))
+    for name in ("c1", "c2"):
+        cloud.merger.restore(parked(two, name), cloud.devices)
+    decide = cloud.merger._net._decider.decide
+
+    def failing(arrival: Any, *rest: Any) -> Any:
+        if arrival.command.id == "c1":
+            raise KeyError("nobody foresaw this")
+        return decide(arrival, *rest)
+
+    monkeypatch.setattr(cloud.merger._net._decider, "decide", failing)
+    cloud.merger.resume(0)
+    cloud.fly()
+    assert [kept.code for kept in cloud.quarantined()] == ["unforeseen_command"]
+    assert len(cloud.merger.parking) == 1, "c2 waits behind it, as behind a gap"
+    cloud.merge(command("good", count(stock("milk"), 1, 1, "store-2.1")), replica="store-2.1")
+    assert cloud.value(stock("milk"), "on_hand") == 1
 
 
 def test_a_wake_up_costs_what_it_wakes() -> None:
