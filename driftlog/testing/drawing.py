@@ -164,4 +164,8 @@ def chosen(commands: Draw | Sequence[Draw] | None, app: AppContract) -> Draw:
     if callable(commands):
         return commands
     ways = list(commands)
+    if not ways:
+        raise ValueError(
+            "commands: there is none; give at least one, or leave it out to draw all that the app declares"
+        )
     return lambda random: random.choice(ways)(random)

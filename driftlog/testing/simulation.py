@@ -19,9 +19,9 @@ from driftlog.testing.drawing import Draw, chosen
 from driftlog.testing.memory import Asked, Ran
 from driftlog.testing.story import Event, Problem, Rejected, Result, called, listed
 from driftlog_crdt import AlgebraError, DocumentState
-from driftlog_schemas.contract import AppContract, Declared, InvalidInput, Json, Refused
+from driftlog_schemas.contract import AppContract, Declared, InvalidInput, Json, Refused, Undeclared
 from driftlog_schemas.devices import EVERYTHING, DeviceKey, enrolled
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, device_id
 from driftlog_schemas.messages import Verdict
 
 CLOUD = "cloud"
@@ -59,6 +59,8 @@ def simulate(
     contract = app if isinstance(app, AppContract) else app.contract
     invariants = [invariant] if callable(invariant) else list(invariant)
     allowed = {f"replica-{n}": EVERYTHING for n in range(1, replicas + 1)} if isinstance(replicas, int) else replicas
+    if not allowed:
+        raise ValueError("replicas: there is none; give at least one")
     world = _World(contract, seed, allowed, chosen(commands, contract), invariants)
     try:
         for _ in range(steps):
@@ -92,7 +94,7 @@ class _World:
         lines: dict[str, Any] = {}
         self._cloud = Cloud(contract, lines)
         self._devices = [
-            Device(name, contract, self._cloud, self._random.randint(-SKEW_MS, SKEW_MS)) for name in allowed
+            Device(device_id(name), contract, self._cloud, self._random.randint(-SKEW_MS, SKEW_MS)) for name in allowed
         ]
         for device in self._devices:
             key = DeviceKey(device.identity.key_id, device.identity.public_key, 1)
@@ -119,6 +121,8 @@ class _World:
     def _run(self, device: Device, asked: Asked, again: str = "") -> None:
         try:
             ran = device.run(asked, self._now_ms)
+        except Undeclared:
+            raise  # whoever draws commands draws one that there is not
         except Refused as refused:
             self._refused(device, asked, refused.code, refused.reason)
         except (InvalidInput, AlgebraError) as error:

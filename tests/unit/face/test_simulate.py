@@ -30,6 +30,8 @@ from driftlog import (
     field,
     testing,
 )
+from driftlog.cli.extras import MODULES
+from driftlog_schemas.contract import Undeclared
 from driftlog_schemas.identity import DocumentId
 
 TEA = DocumentId("Stock", "store-1", "sku-1")
@@ -300,3 +302,34 @@ def test_what_cannot_be_drawn_is_named() -> None:
         testing.simulate(app)
     with pytest.raises(ValueError, match="declares no command"):
         testing.simulate(App("nothing"))
+
+
+def test_what_no_world_can_be_made_of_is_refused() -> None:
+    with pytest.raises(ValueError, match="replicas: there is none"):
+        testing.simulate(shop(), replicas=0)
+    with pytest.raises(ValueError, match="'till 1' cannot name a device"):
+        testing.simulate(shop(), replicas={"till 1": ["*"]})
+    with pytest.raises(ValueError, match="commands: there is none"):
+        testing.simulate(shop(), commands=[])
+    with pytest.raises(Undeclared, match="'steal' is not declared"):
+        testing.simulate(shop(), commands=lambda random: ("steal", {}))
+
+
+NO_EXTRAS = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from tests.unit.face import test_simulate
+test_simulate.simulated(1)
+"""
+
+
+def test_no_extra_is_needed() -> None:
+    """Although the merge is the workers' own."""
+    missing = {module for modules in MODULES.values() for module in modules}
+    subprocess.run([sys.executable, "-c", NO_EXTRAS.format(missing=missing)], check=True, timeout=60)
