@@ -10,19 +10,29 @@ network have threads of their own. What the parts do is theirs (`assembly` puts 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from driftlog_crdt import Custom
 from driftlog_edge.agent_life import AgentLife
 from driftlog_edge.asking.again import Reviewed
-from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Answer, Consistency, Durability, Reading, Wait
+from driftlog_edge.asking.answers import (
+    DEFAULT_TIMEOUT,
+    MAX_CALLS,
+    Answer,
+    Call,
+    Consistency,
+    Durability,
+    Reading,
+    Wait,
+)
 from driftlog_edge.asking.watch import Change
 from driftlog_edge.store.views import present
 from driftlog_schemas.contract import CollectionContract, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
 
-__all__ = ["Answer", "Consistency", "EdgeAgent", "Reading", "Wait"]
+__all__ = ["Answer", "Call", "Consistency", "EdgeAgent", "Reading", "Wait"]
 
 
 class DocumentClass(Protocol):
@@ -86,6 +96,30 @@ class EdgeAgent(AgentLife):
         return await self._submission.take(
             lambda: self._executor.run(command, arguments, command_id, actor), wait, seconds, session, durability
         )
+
+    async def run_many(
+        self,
+        calls: Sequence[Call],
+        *,
+        wait: Wait = "disk",
+        durability: Durability | None = None,
+        seconds: float = DEFAULT_TIMEOUT,
+        session: str = "",
+    ) -> list[Answer | Exception]:
+        """Run declared commands one after another, at most 1,000. Each has the answer that `run_with` would give it, or the error that it would
+        raise, in the order in which they were given; what is refused changes nothing for the others.
+
+        Raises:
+            InvalidInput: too many; none has run.
+        """
+        if len(calls) > MAX_CALLS:
+            raise InvalidInput(
+                "commands", f"{len(calls)} commands, at most {MAX_CALLS} at once; give the rest in another call"
+            )
+        executes = [
+            partial(self._executor.run, call.command, call.arguments, call.command_id, call.actor) for call in calls
+        ]
+        return await self._submission.take_all(executes, wait, seconds, session, durability)
 
     async def write(
         self,

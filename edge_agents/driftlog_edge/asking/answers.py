@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from driftlog_schemas.contract import Json
 
@@ -14,6 +14,19 @@ Durability: TypeAlias = Literal["disk", "os"]
 
 DEFAULT_TIMEOUT = 5.0
 """Seconds."""
+
+
+MAX_CALLS = 1000
+"""Commands that may be given together."""
+
+
+class Call(NamedTuple):
+    """One of several commands that are given together."""
+
+    command: str
+    arguments: Mapping[str, Any]
+    command_id: str = ""
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ an answer that was once given stands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 from driftlog_edge.asking import sessions
@@ -26,6 +27,9 @@ from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.partitioning import partition_of
 
+TURNS_AT_ONCE = 50
+"""Commands of a list that run before others may: about as long as sealing a batch takes."""
+_AT_ONCE = nullcontext()
 _FINAL = tuple(status for status in Status if status.final)
 _AWAITED: dict[Wait, tuple[Status, ...]] = {
     "disk": (),
@@ -66,20 +70,28 @@ class Submission:
         seconds: float,
         session: str = "",
         durability: Durability | None = None,
+        order: AbstractAsyncContextManager[None] | None = None,
     ) -> Answer:
-        """Execute, and answer when it is as far as `wait` says. Raises what `execute` raises, `DiskFull`, `TimedOut`."""
+        """Execute, and answer when it is as far as `wait` says. Raises what `execute` raises, `DiskFull`, `TimedOut`.
+
+        With an `order`, it executes when that lets it.
+        """
         sessions.parse(session)  # a foreign token is refused before anything is written
         deadline = asyncio.get_running_loop().time() + seconds
         executed = None
         try:
             async with asyncio.timeout_at(deadline):
-                while executed is None:
-                    await self._committer.room()
-                    try:
-                        executed = execute()  # nothing may come between this and staging: the next command builds on it
-                    except NotTakenAlong as waiting:
-                        await self._taken_along(waiting, seconds)
-                await self._kept(executed, durability or self._durability)
+                async with order or _AT_ONCE:
+                    while executed is None:
+                        await self._committer.room()
+                        try:
+                            executed = (
+                                execute()
+                            )  # nothing may come between this and staging: the next command builds on it
+                            kept = self._kept(executed, durability or self._durability)
+                        except NotTakenAlong as waiting:
+                            await self._taken_along(waiting, seconds)
+                await kept
         except TimeoutError as error:
             raise _late(executed) from error
         if awaited := _AWAITED[wait]:
@@ -94,13 +106,35 @@ class Submission:
             return _answer(executed.command_id, executed.entry, executed.entry.status, session)
         return self.answer(executed.command_id, session)
 
-    async def _kept(self, executed: Executed, durability: Durability) -> None:
-        """Return when it is on the disk. Who stops waiting changes nothing: what is staged stands or falls with its group."""
+    async def take_all(
+        self,
+        all: Sequence[Callable[[], Executed]],
+        wait: Wait,
+        seconds: float,
+        session: str = "",
+        durability: Durability | None = None,
+    ) -> list[Answer | Exception]:
+        """`take` each, one after another, and answer all when all are as far. What one of them raises is its answer alone."""
+        order, tasks = asyncio.Lock(), []
+        try:
+            for number, execute in enumerate(all):
+                if number and number % TURNS_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # those before it run, and so may others
+                tasks.append(asyncio.ensure_future(self.take(execute, wait, seconds, session, durability, order)))
+            found = await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for task in tasks:
+                task.cancel()  # where the caller has gone
+        return [_answer_or_error(one) for one in found]
+
+    def _kept(self, executed: Executed, durability: Durability) -> Awaitable[None]:
+        """Stage it; what is returned waits until it is on the disk. Who stops waiting changes nothing: what is staged stands or falls with its
+        group.
+        """
         if executed.writes is None:
-            await self._answerable(executed.command_id)
-            return
+            return self._answerable(executed.command_id)
         durable = partial(self._durable, executed.touched)
-        await self._committer.stage(executed.writes, sync=durability == "disk", then=durable)
+        return self._committer.stage(executed.writes, sync=durability == "disk", then=durable)
 
     async def _taken_along(self, waiting: NotTakenAlong, seconds: float) -> None:
         handovers = self._outbox.lives.handovers
@@ -144,6 +178,12 @@ class Submission:
             if document.collection in space.collections:
                 return self._outbox.queue.holds(entry.lsn, (space.name, partition_of(document.scope, space.partitions)))
         return True  # of a collection that this release does not declare: it waits for one that does
+
+
+def _answer_or_error(found: Answer | BaseException) -> Answer | Exception:
+    if isinstance(found, Answer | Exception):
+        return found
+    raise found
 
 
 def _late(executed: Executed | None) -> TimedOut:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -13,8 +12,9 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Consistency, Durability, Wait
-from driftlog_edge.http_api import metrics, openapi, problems
+from driftlog_edge.http_api import bulk, metrics, openapi, problems
 from driftlog_edge.http_api.bodies import Bodies
+from driftlog_edge.http_api.durations import seconds
 from driftlog_edge.http_api.path_parts import ExactNames, Part
 from driftlog_edge.http_api.shapes import (
     AnswerOut,
@@ -46,9 +46,6 @@ Actor = Annotated[
     str, Header(description="On whose behalf; kept with the command and shown to who decides a conflict.")
 ]
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-
 
 def build(agent: EdgeAgent) -> FastAPI:
     """The API of a running agent."""
@@ -65,19 +62,12 @@ def build(agent: EdgeAgent) -> FastAPI:
     api.add_middleware(Bodies)
     api.add_middleware(ExactNames)
     _writes(api, agent)
+    bulk.install(api, agent)
     _reads(api, agent)
     _conflicts(api, agent)
     _review(api, agent)
     _operations(api, agent)
     return api
-
-
-def seconds(text: str, name: str) -> float:
-    """`5s`, `500ms`, `2m` or plain seconds. Raises `InvalidInput`."""
-    found = _DURATION.match(text)
-    if not found:
-        raise InvalidInput(name, f"{text!r} is not a duration; write 5s, 500ms or 2m")
-    return float(found[1]) * _SECONDS[found[2]]
 
 
 async def _each_once(request: Request) -> None:

@@ -117,6 +117,7 @@ def _described(document: dict[str, Any], contract: AppContract) -> dict[str, Any
         }
     }
     schemas["Problem"] = _PROBLEM
+    schemas["OutcomeOut"]["properties"]["problem"] = {"$ref": "#/components/schemas/Problem"}
     paths = document["paths"]
     for path, operations in paths.items():
         for method, operation in operations.items():

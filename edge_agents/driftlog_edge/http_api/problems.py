@@ -36,38 +36,45 @@ STATUS = {
 
 def problem(status: int, code: str, title: str, detail: str, **more: Any) -> JSONResponse:
     """One answer. `title` is the kind of problem, `detail` is about this one."""
-    body = {"type": f"urn:driftlog:{code}", "title": title, "status": status, "detail": detail, "code": code, **more}
-    return JSONResponse(body, status, media_type=MEDIA_TYPE)
+    return JSONResponse(_body(status, code, title, detail, **more), status, media_type=MEDIA_TYPE)
+
+
+def told(error: Exception) -> dict[str, Any]:
+    """The body that tells of an error of the project's; of any other, that there is a defect."""
+    match error:
+        case EdgeError():
+            more = {"command_id": error.command_id} if isinstance(error, TimedOut) and error.command_id else {}
+            status = STATUS.get(error.code, 500)
+            return _body(status, error.code, type(error).__name__, str(error), remedy=error.remedy, **more)
+        case Refused():
+            text = error.reason or error.code
+            return _body(409, "refused", "The app's rules refuse this", text, app_code=error.code)
+        case Undeclared():
+            return _body(404, "undeclared", "This release does not declare it", error.message, field=error.field)
+        case InvalidInput():
+            return _body(422, "invalid", "The input cannot be used", error.message, field=error.field)
+        case TooLarge():
+            return _body(413, "too_large", "Over the size guard", error.reason, field=error.field)
+        case AlgebraError():
+            return _body(422, "invalid", "The input cannot be used", error.reason, field=error.field)
+    return _body(500, "failed", "A defect", f"{type(error).__name__}; see the agent's log")
+
+
+def _body(status: int, code: str, title: str, detail: str, **more: Any) -> dict[str, Any]:
+    return {"type": f"urn:driftlog:{code}", "title": title, "status": status, "detail": detail, "code": code, **more}
 
 
 def install(api: FastAPI) -> None:
     """Map the project's errors."""
 
-    @api.exception_handler(EdgeError)
-    async def edge_error(request: Request, error: EdgeError) -> JSONResponse:
-        status = STATUS.get(error.code, 500)
-        if status == 500:
+    async def ours(request: Request, error: Exception) -> JSONResponse:
+        body = told(error)
+        if body["status"] == 500:
             log.error("request failed", path=request.scope["raw_path"].decode(), error=str(error))
-        more = {"command_id": error.command_id} if isinstance(error, TimedOut) and error.command_id else {}
-        return problem(status, error.code, type(error).__name__, str(error), remedy=error.remedy, **more)
+        return JSONResponse(body, body["status"], media_type=MEDIA_TYPE)
 
-    @api.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> JSONResponse:
-        return problem(409, "refused", "The app's rules refuse this", error.reason or error.code, app_code=error.code)
-
-    @api.exception_handler(Undeclared)
-    async def undeclared(request: Request, error: Undeclared) -> JSONResponse:
-        return problem(404, "undeclared", "This release does not declare it", error.message, field=error.field)
-
-    @api.exception_handler(InvalidInput)
-    async def invalid(request: Request, error: InvalidInput) -> JSONResponse:
-        return problem(422, "invalid", "The input cannot be used", error.message, field=error.field)
-
-    @api.exception_handler(AlgebraError)
-    async def algebra(request: Request, error: AlgebraError) -> JSONResponse:
-        if isinstance(error, TooLarge):
-            return problem(413, "too_large", "Over the size guard", error.reason, field=error.field)
-        return problem(422, "invalid", "The input cannot be used", error.reason, field=error.field)
+    for kind in (EdgeError, Refused, InvalidInput, AlgebraError):
+        api.add_exception_handler(kind, ours)
 
     @api.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -78,7 +85,7 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> JSONResponse:
         """Of ours or of the app's functions; it is logged with its traceback by the server. Nothing has changed."""
-        return problem(500, "failed", "A defect", f"{type(error).__name__}; see the agent's log")
+        return JSONResponse(told(error), 500, media_type=MEDIA_TYPE)
 
     @api.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> JSONResponse:

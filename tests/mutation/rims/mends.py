@@ -476,6 +476,28 @@ MENDS: tuple[Mistake, ...] = (
         "    prefix = bytes([len(space)]) + _SEPARATOR\n    if urgency",
         ("tests/unit/edge/test_outbox.py",),
     ),
+    # -- many commands at once
+    Mistake(
+        "bulk: what one of them raises ends all",
+        f"{EDGE}/asking/submission.py",
+        "await asyncio.gather(*tasks, return_exceptions=True)",
+        "await asyncio.gather(*tasks)",
+        ("tests/unit/edge/test_bulk.py",),
+    ),
+    Mistake(
+        "bulk: a list without end",
+        f"{EDGE}/agent.py",
+        "if len(calls) > MAX_CALLS:",
+        "if False:",
+        ("tests/unit/edge/test_bulk.py",),
+    ),
+    Mistake(
+        "bulk: a list holds up the loop",
+        f"{EDGE}/asking/submission.py",
+        "if number and number % TURNS_AT_ONCE == 0:",
+        "if False:",
+        ("tests/unit/edge/test_bulk.py",),
+    ),
     Mistake(
         "access: bytes that are no text name a document",
         f"{EDGE}/http_api/path_parts.py",

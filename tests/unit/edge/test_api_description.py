@@ -100,7 +100,7 @@ def test_only_what_can_wait_for_the_cloud_or_for_room_says_so() -> None:
     commands = {
         f"post {path}"
         for path, operations in described["paths"].items()
-        if path.startswith("/v1/commands") and "post" in operations
+        if path.startswith("/v1/commands/") and "post" in operations
     }
     writes = commands | {f"post {document}", "post /v1/conflicts/{id}/resolve", "post /v1/review/{command_id}"}
     assert says == {

@@ -1,0 +1,77 @@
+"""Many commands in one request, for bulk loads: a request costs more than the command in it.
+
+Each is answered by itself, as the route of one command would answer it: status, and the answer or the problem. They run in the order of
+the list and share their syncs. Only what is wrong with the list itself is refused as a whole, and then none of it has run.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import structlog
+from fastapi import Body, FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.asking.answers import MAX_CALLS, Answer, Call, Durability, Wait
+from driftlog_edge.http_api import problems
+from driftlog_edge.http_api.bodies import MAX_BODY_BYTES
+from driftlog_edge.http_api.durations import seconds
+from driftlog_edge.http_api.shapes import AnswerOut
+
+log = structlog.get_logger()
+
+
+class CallIn(BaseModel):
+    """One command of a list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    command: str = Field(description="Its name.")
+    arguments: dict[str, Any] = {}
+    idempotency_key: str = Field("", description="As the header `Idempotency-Key` of the route of one command.")
+    actor: str = Field("", description="As the header `Driftlog-Actor`.")
+
+
+class OutcomeOut(BaseModel):
+    """What came of one command: `answer` or `problem`, never both."""
+
+    status: int = Field(description="What the route of one command would have answered with.")
+    answer: AnswerOut | None = None
+    problem: dict[str, Any] | None = None
+
+
+def install(api: FastAPI, agent: EdgeAgent) -> None:
+    """The route."""
+
+    @api.post("/v1/commands", response_model_exclude_unset=True)
+    async def run_commands(
+        commands: Annotated[
+            list[CallIn],
+            Body(
+                max_length=MAX_CALLS, description=f"At most {MAX_CALLS} commands, and {MAX_BODY_BYTES} bytes with all."
+            ),
+        ],
+        wait: Wait = "disk",
+        durability: Durability | None = None,
+        timeout: str = "5s",  # noqa: ASYNC109  # the promised name of the query parameter
+        session: str = "",
+    ) -> list[OutcomeOut]:
+        """Run declared commands one after another. Each has its own answer, in the order of the list; what is refused changes nothing for the others."""
+        outcomes = await agent.run_many(
+            [Call(c.command, c.arguments, c.idempotency_key, c.actor) for c in commands],
+            wait=wait,
+            durability=durability,
+            seconds=seconds(timeout, "timeout"),
+            session=session,
+        )
+        return [_outcome(outcome) for outcome in outcomes]
+
+
+def _outcome(outcome: Answer | Exception) -> OutcomeOut:
+    if isinstance(outcome, Answer):
+        return OutcomeOut(status=200, answer=AnswerOut.of(outcome))
+    problem = problems.told(outcome)
+    if problem["status"] == 500:
+        log.error("command failed", error=repr(outcome), exc_info=outcome)
+    return OutcomeOut(status=problem["status"], problem=problem)
