@@ -61,9 +61,8 @@ class ScopeChange:
     async def _write(self, scopes: Sequence[str]) -> None:
         change = self._changed(scopes)
         written = self._committer.stage(change.writes)
-        self._holdings.take(
-            change
-        )  # nothing comes in between: from here on no command is taken into a scope that is left
+        # Nothing comes in between: from here on no command is taken into a scope that is left.
+        self._holdings.take(change)
         self._sync.follow(change.scopes, change.again)
         try:
             await written

@@ -106,9 +106,8 @@ class KafkaAsker:
 
     async def _extents(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Extent]:
         names = sorted({topic for topic, _ in places})
-        await self._topic_ids(
-            names
-        )  # of a topic that is not there the client asks for the offsets in vain, or for ever
+        # First they are looked for: the offsets of a topic that is not there the client asks in vain, or for ever.
+        await self._topic_ids(names)
         starts, ends = await asyncio.gather(self._offsets(places, _EARLIEST), self._offsets(places, _LATEST))
         # The ids come last: who finds one unchanged knows that the ends were this topic's.
         ids = await self._topic_ids(names)

@@ -276,9 +276,7 @@ class Sync:
         if pulled.anew:
             self._tidying.run()
         self.unreadable += pulled.unreadable
-        if (
-            pulled.answered or self.renewing.due
-        ):  # what others write moves nothing here, but for what a new life waits to have read
+        if pulled.answered or self.renewing.due:  # what others write moves only what a new life waits to have read
             self.watchdog.moved(now)
         self._moved(pulled)
 

@@ -186,6 +186,13 @@ EDGES: tuple[Mistake, ...] = (
         ASKING,
     ),
     Mistake(
+        "edge: offsets are asked of topics that are not there",
+        f"{EDGE}/link/kafka_asker.py",
+        "        await self._topic_ids(names)\n        starts",
+        "        starts",
+        ASKING,
+    ),
+    Mistake(
         "edge: a question without an answer is asked for ever",
         f"{EDGE}/link/kafka_asker.py",
         "asyncio.timeout(seconds)",

@@ -440,6 +440,20 @@ MENDS: tuple[Mistake, ...] = (
         SCOPES,
     ),
     Mistake(
+        "scopes: a command is taken into a scope that is left",
+        f"{EDGE}/asking/scope_change.py",
+        "        change = self._changed(scopes)\n        written",
+        "        change = self._holdings.change(scopes)\n        written",
+        SCOPES,
+    ),
+    Mistake(
+        "scopes: what was cut off stays on disk",
+        f"{EDGE}/store/holdings.py",
+        "            removed = self._removed(store)  # what was cut off\n",
+        "            removed = False\n",
+        SCOPES,
+    ),
+    Mistake(
         "scopes: what was left stays on disk",
         f"{EDGE}/store/holdings.py",
         "            writes[place] = None\n",

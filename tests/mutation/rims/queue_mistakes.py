@@ -24,6 +24,13 @@ QUEUE: tuple[Mistake, ...] = (
         AGENT,
     ),
     Mistake(
+        "watchdog: what others write moves the own queue",
+        f"{EDGE}/link/sync.py",
+        "if pulled.answered or self.renewing.due:",
+        "if True:",
+        AGENT,
+    ),
+    Mistake(
         "watchdog: a queue that stands still is told and left standing",
         f"{EDGE}/link/sync.py",
         "self.watchdog.moved(now)\n                await self.clients.reconnect()",
