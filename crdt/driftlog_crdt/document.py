@@ -316,7 +316,7 @@ class DocumentType:
         )
 
     def prune(self, state: DocumentState, floor: Vector) -> None:
-        """Forget, in place, what is kept only for writers who have not seen `floor`; nobody may be left who has not."""
+        """Forget, in place, what is kept only for writers who have not seen `floor` and the past; nobody may be left who has not."""
         floor = forgetting.with_past(floor, state.vector)
         deletion.prune(state, floor)
         refusals.prune(state.refused, floor)

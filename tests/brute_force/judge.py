@@ -21,6 +21,8 @@ def judge(played: Played) -> None:
     _refused_ops_are_remembered_until_their_writers_know(played, whole)
     _another_order_gives_the_same_bytes(played, whole)
     _joins_give_what_the_union_gives(played)
+    _pruned_between_the_ops_it_comes_to_the_same(played, whole)
+    _folded_between_the_ops_it_comes_to_the_same(played, whole)
     for last in played.latest:
         _a_pruned_state_takes_the_last_op_like_the_whole_one(played, whole, last)
         _a_folded_state_takes_the_last_op_like_the_whole_one(played, whole, last)
@@ -164,6 +166,45 @@ def _a_folded_state_takes_the_last_op_like_the_whole_one(played: Played, whole: 
         document.apply(state, op, over)
     _same(document, state, whole)
     _same(document, document.join(state, played.fold(earlier)), whole)
+
+
+def _pruned_between_the_ops_it_comes_to_the_same(played: Played, whole: DocumentState) -> None:
+    """After each op goes what all writers of later ones have seen."""
+    document, state = played.document, played.document.new()
+    for number in played.all:
+        deliver(document, state, played.ops[number], played.events[number])
+        document.prune(state, _seen_by_later(played, number, state))
+    _same(document, state, whole)
+    _same(document, document.join(state, whole), whole)
+
+
+def _folded_between_the_ops_it_comes_to_the_same(played: Played, whole: DocumentState) -> None:
+    """After each op those are over who write no more, and all of whose ops the writers of later ones have seen. What is kept for who
+    had not goes as well.
+    """
+    document, state = played.document, played.document.new()
+    over: dict[str, str] = {}
+    for number in played.all:
+        op = played.ops[number]
+        if played.events[number].refused:
+            document.see(state, op)
+        else:
+            document.apply(state, op, over)
+        later = {played.ops[i].replica for i in played.all if i > number}
+        seen = _seen_by_later(played, number, state)
+        gone = {r for r, count in seen.items() if r not in later and count == state.vector.get(r)}
+        over |= dict.fromkeys(gone, min(later, default=""))
+        if document.fold(state, {r: over[r] for r in gone}):
+            document.prune(state, {})
+    _same(document, state, whole)
+
+
+def _seen_by_later(played: Played, number: int, state: DocumentState) -> dict[str, int]:
+    """What every writer of a later op knew with it, of what is in the state."""
+    cuts = [played.cuts[i] for i in played.all if i > number]
+    known = map(min, *cuts) if len(cuts) > 1 else cuts[0] if cuts else ()
+    least = {r: min(count, state.vector.get(r, 0)) for r, count in zip(REPLICAS, known, strict=bool(cuts))}
+    return {r: count for r, count in least.items() if count}
 
 
 def _same(document: DocumentType, one: DocumentState, other: DocumentState) -> None:

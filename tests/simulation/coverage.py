@@ -40,7 +40,6 @@ AT_LEAST: Mapping[str, int] = {
     "a conflict was resolved": 40,
     "a forgery with changes in it was refused": 120,
     "recovery joined a late state": 60,
-    "a command was half seen": 0,
     "a worker began on a torn group": 10,
     "a late state ended no group": 10,
     "somebody else had the last word in retail.conflicts": 20,

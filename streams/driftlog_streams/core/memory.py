@@ -124,13 +124,14 @@ class Memory:
 
     def fold(self, entry: Entry) -> None:
         """Forget by name who is over, when the first op of a replica has doubled a document's vector: so it costs little and grows
-        with those who are there.
+        with those who are there. What was kept only for writers who had not seen the past goes with it, for there are none.
         """
         vector = entry.state.vector
         count = len(vector)
         if count >= FOLD_FROM and not count & (count - 1):
             heirs = {replica: heir for replica in vector if (heir := self.heir_of(replica)) is not None}
-            entry.collection.type.fold(entry.state, heirs)
+            if entry.collection.type.fold(entry.state, heirs):
+                entry.collection.type.prune(entry.state, {})
 
     # -- a new entry
 

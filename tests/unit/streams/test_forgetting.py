@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from driftlog import App, Document, RemoveWinsSet
 from driftlog_crdt import PAST, epoch_of
 from driftlog_schemas import groups, topics
 from driftlog_schemas.devices import EVERYTHING
 from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, DocumentId
 from driftlog_schemas.messages import DocumentOp, Forgot
+from driftlog_streams.core import memory
 from driftlog_streams.core.admission import Admitted, Refusal
 from driftlog_streams.core.forgetting import tombstones
 from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, device, key, ledger, stock
@@ -415,3 +417,31 @@ def test_an_op_that_names_who_was_forgotten_is_taken(cloud: Cloud) -> None:
     send(cloud, "set", named("x", 2, LATER, **{lives[3]: 1, lives[5]: 1}), read=64)
     assert cloud.verdicts()["set"] == "accepted"
     assert cloud.state(stock()).vector == {PAST: 63, LATER: 2}
+
+
+def test_what_was_taken_out_by_those_who_are_forgotten_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set in which the remove wins remembers it for an add on its way; of adds that had not seen the past there are none left."""
+    app = App("door")
+
+    @app.space("retail", partitions=1).collection(scope="place", id="name")
+    class Door(Document):
+        place: str
+        name: str
+        banned: RemoveWinsSet[str]
+
+    monkeypatch.setattr(memory, "FOLD_FROM", 2)
+    cloud, door = Cloud(declared_space=app.contract.spaces["retail"]), DocumentId("Door", "s1", "x")
+    for number in range(1, 5):
+        life = f"store-1.{number}"
+        ops = [
+            change(door, "banned", kind, f"guest {number}", seq, replica=life)
+            for seq, kind in ((1, "add"), (2, "remove"))
+        ]
+        ops[0] = ops[0]._replace(op=ops[0].op._replace(context={}))
+        ops[1] = ops[1]._replace(op=ops[1].op._replace(context={life: 1}))
+        value = cloud.batch(command(life, *ops), replica=life, ends=(life,), read=cloud.end - 1)
+        cloud.merge_value(value)
+        cloud.forget(cloud.end - 1)
+    assert cloud.value(door, "banned") == []
+    kept = cloud.state(door).fields["banned"]
+    assert set(kept) == {'"guest 3"', '"guest 4"'}, "theirs who are not below the floor yet"
