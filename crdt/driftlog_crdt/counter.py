@@ -61,9 +61,11 @@ class Counter(FieldType[CounterState]):
         return {}
 
     def check(self, op: Op) -> None:
-        self.require_kind(op)
-        if type(op.value) is not int or not 0 <= op.value <= MAX_STEP:
-            raise BadValue(op.field, f"{op.kind} takes a whole number from 0 up, not {op.value!r}")
+        if op.kind not in self.kinds:
+            self.require_kind(op)
+        value = op.value
+        if value.__class__ is not int or not 0 <= value <= MAX_STEP:
+            raise BadValue(op.field, f"{op.kind} takes a whole number from 0 up, not {value!r}")
 
     def apply(self, state: CounterState, op: Op) -> None:
         side = 0 if op.kind == "increment" else 1

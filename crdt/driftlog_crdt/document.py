@@ -175,12 +175,13 @@ class DocumentType:
 
     def check(self, op: Op) -> None:
         """Raise `BadOperation`, `BadValue` or `TooLarge` if no state of this type can take `op`."""
-        _check_dot(op)
-        _, _, _, name, kind, value, _, _, _ = op
+        writer, seq, _, name, kind, value, context, _, _ = op
+        if context or seq.__class__ is not int or seq < 1 or writer == PAST:
+            _check_dot(op)
         if name == DOCUMENT and kind == DELETE:
             self._check_delete(op)
         else:
-            self._type(name).check(op)
+            (self._types.get(name) or self._type(name)).check(op)
         form = value.__class__
         if form is str:
             size = len(value)  # type: ignore[arg-type]  # is text
@@ -505,12 +506,12 @@ def _write(merge: FieldType[Any], field: Any, op: Op) -> Applied:
 
 
 def _check_dot(op: Op) -> None:
-    writer, own, _, _, _, _, context, _, _ = op
+    """Raise `BadOperation` unless this is an op's name, and what its writer had seen came before it."""
+    writer, own, _, name, _, _, context, _, _ = op
     if writer == PAST:
-        raise BadOperation(op.field, f"no replica is called {PAST!r}: it stands for those who are over")
+        raise BadOperation(name, f"no replica is called {PAST!r}: it stands for those who are over")
     if type(own) is not int or own < 1:
-        raise BadOperation(op.field, f"seq {own}: the first op of a replica has seq 1")
-    if context:
-        for replica, seq in context.items():
-            if type(seq) is not int or seq < 1 or (replica == writer and seq >= own):
-                raise BadOperation(op.field, "the context holds more than the op's own predecessor, or no whole number")
+        raise BadOperation(name, f"seq {own}: the first op of a replica has seq 1")
+    for replica, seq in (context or {}).items():
+        if type(seq) is not int or seq < 1 or (replica == writer and seq >= own):
+            raise BadOperation(name, "the context holds more than the op's own predecessor, or no whole number")

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+import sys
+from collections.abc import Sequence
 from itertools import accumulate, repeat
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import fastavro
 
@@ -30,6 +30,7 @@ from driftlog_schemas.identity import DocumentId, device_of, is_replica_of
 from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
+from driftlog_schemas.tuples import maker
 from driftlog_schemas.value_columns import ValueColumns, read_values
 
 FORMAT = 2
@@ -48,17 +49,13 @@ T = TypeVar("T")
 _FORMAT_BYTES = b"\x04"
 """`format` stands first and Avro writes 2 as 4, so this byte alone tells a body of ours."""
 _BODY = avro_files.parsed("batch_body")
+_COMMON = ("names", "scopes", "replicas")
+"""Texts that come again in batch after batch and stay in thousands of documents: each is kept once, and found there without a look at it."""
 _NO_CONTEXT = -1
 _NOW = -2
 """Written by the life that sends it."""
 
-
-def _maker(kind: type[T]) -> Callable[[Iterable[Any]], T]:
-    """Makes one of all its parts, in order. A named tuple's own constructor is a call of Python, and there are several for each op."""
-    return cast("Callable[[Iterable[Any]], T]", partial(tuple.__new__, kind))
-
-
-_op_of, _document_op_of, _document_of, _command_of = _maker(Op), _maker(DocumentOp), _maker(DocumentId), _maker(Command)
+_op_of, _document_op_of, _document_of, _command_of = maker(Op), maker(DocumentOp), maker(DocumentId), maker(Command)
 
 
 def batch_digest(body: bytes) -> bytes:
@@ -170,10 +167,11 @@ def decode_body(body: bytes) -> Batch:
         _check_bounds(record)
     except bounds.OutOfBounds as error:
         raise Undecodable(str(error)) from error
+    record |= {name: [*map(sys.intern, record[name])] for name in _COMMON}
     return Batch(
         space=record["space"],
         partition=record["partition"],
-        replica=record["replica"],
+        replica=sys.intern(record["replica"]),
         number=record["number"],
         commands=_commands(record, heads, _ops(record, count)),
         app_version=record["app_version"],
@@ -271,7 +269,7 @@ def _ops(record: dict[str, Any], count: int) -> tuple[DocumentOp, ...]:
     ops = map(
         _op_of,
         zip(
-            repeat(record["replica"], count),
+            repeat(sys.intern(record["replica"]), count),
             unpack(record["op_seq"], count, "op_seq", 1),
             unpack(record["op_hlc"], count, "op_hlc", 0),
             [fields[change] for change in changes],

@@ -47,7 +47,7 @@ class DedupesByOffset(Decider):
 
     def _survey(self, arrival: Arrival, rejected: bool) -> Survey:
         if arrival.offset < self.first_unmerged:
-            return Survey([], 0)
+            return [], 0, None, None, False
         for document, op in arrival.command.ops:
             collection = self._rules.collections.get(document.collection)
             if collection is not None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from driftlog_schemas.devices import Standing
 from driftlog_schemas.messages import Batch, Command, CommandOutcome, Verdict, parked_name
+from driftlog_schemas.tuples import maker
 
 DROPPED = "dropped"
 """Code of a command that waited and was given up."""
@@ -65,3 +66,7 @@ class Arrival(NamedTuple):
     def place(self) -> tuple[int, int, bytes]:
         """Sorts arrivals as they came: by record, then as in their batch."""
         return self.offset, self.batch.commands.index(self.command), self.key
+
+
+arrival_of = maker(Arrival)
+"""A command of all that an arrival is, in order."""

@@ -29,6 +29,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from driftlog_schemas.messages import Command, CommandOutcome, Verdict
+from driftlog_schemas.tuples import maker
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.examination import Examiner
 from driftlog_streams.core.memory import Memory
@@ -74,6 +75,9 @@ class Decision(NamedTuple):
         return False
 
 
+_decision_of = maker(Decision)
+
+
 class Decider:
     """Decides the commands of one partition."""
 
@@ -115,7 +119,7 @@ class Decider:
             against = against or _outlived(arrival.command, "/".join(outlived))
             return _rejected(arrival, against, steps)
         if steps and not fresh:
-            return Decision(None, _NONE, steps)
+            return _decision_of((None, _NONE, steps, None))
         if against is None and fresh < len(steps):
             against = "invalid", "some of its changes were merged before and some were not"
         trial = None
@@ -123,7 +127,7 @@ class Decider:
             against, trial = self._tried(arrival, steps)
         if against is not None:
             return _rejected(arrival, against, steps)
-        return Decision(None, _APPLY, steps, trial)
+        return _decision_of((None, _APPLY, steps, trial))
 
     def _elsewhere(self, arrival: Arrival, first: CommandOutcome) -> Decision | Blocker:
         """The first verdict stands, once this release and this permit take the command at all."""

@@ -18,7 +18,7 @@ from driftlog_schemas.messages import ChainEntry, ChainRow, CommandOutcome, Park
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal, admit
 from driftlog_streams.core.answers import Answers
-from driftlog_streams.core.arrival import DROPPED, Arrival
+from driftlog_streams.core.arrival import DROPPED, Arrival, arrival_of
 from driftlog_streams.core.chain import Fit, Link
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.decision import Decider, Decision
@@ -280,8 +280,8 @@ class PartitionMerger:
 def _arrivals(admission: Admitted, link: Link) -> list[Arrival]:
     batch, device = admission.batch, admission.device
     append_ms, offset, value = link.append_ms, link.offset, admission.value
-    strangers = admission.strangers
-    return [Arrival(c, batch, device, append_ms, offset, value, -1, strangers) for c in batch.commands]
+    rest = batch, device, append_ms, offset, value, -1, admission.strangers
+    return [arrival_of((command, *rest)) for command in batch.commands]
 
 
 def _skew(newest_ms: int, append_ms: int) -> int:

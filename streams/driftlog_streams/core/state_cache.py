@@ -73,16 +73,13 @@ class Entry:
         self.digest = 0
         """What it adds to its scope's digest, as it last left with a flight."""
 
-    @property
-    def bytes(self) -> int:
-        """About how many bytes of memory it takes."""
-        return ENTRY_BYTES + BYTES_PER_BYTE * self.size
-
     def recount(self) -> None:
         """Its size may have changed."""
-        if self.room is not None:
-            self.room.young += self.bytes - self.counted
-            self.counted = self.bytes
+        room = self.room
+        if room is not None:
+            size = ENTRY_BYTES + BYTES_PER_BYTE * self.size
+            room.young += size - self.counted
+            self.counted = size
 
     def landed(self) -> None:
         """A flight with it is stored."""

@@ -7,7 +7,7 @@ everything after works with the ops as they will be merged.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from driftlog_crdt import PAST, Op, Vector, bounded, canonical, epoch_of
 from driftlog_crdt.hlc import COUNTER_BITS, DEFAULT_BOUND_MS
@@ -32,19 +32,13 @@ Step: TypeAlias = tuple[Entry, Op, int]
 already, more for a fresh op."""
 
 
-class Survey(NamedTuple):
-    """A command's ops with their documents, how many are fresh, and the first thing that is missing.
+Survey: TypeAlias = tuple[list[Step], int, Blocker | None, DocumentId | None, bool]
+"""A command's ops with their documents, how many are fresh, the first thing that is missing, what is outlived, and whether anybody is asked.
 
-    `outlived` is a document that was purged, and perhaps began anew, since an op on it was written; such ops are no steps, but for those
-    of a command that was taken along.
-    """
-
-    steps: list[Step]
-    fresh: int
-    blocker: Blocker | None = None
-    outlived: DocumentId | None = None
-    asked: bool = False
-    """Have guards, sizes or rights a say, or what was refused? Where they have not, nothing can be against a command whose ops are all fresh."""
+*Outlived* is a document that was purged, and perhaps began anew, since an op on it was written; such ops are no steps, but for those of a
+command that was taken along. *Asked* are guards, sizes and rights, and what was refused: where none of them has a say, nothing can be
+against a command whose ops are all fresh.
+"""
 
 
 def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCache, memory: Memory) -> Survey:
@@ -85,13 +79,13 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
             outlived = document
             continue
         if seq != before + 1:
-            return Survey(steps, fresh, Blocker(entry.key, replica, seq - 1))
+            return steps, fresh, Blocker(entry.key, replica, seq - 1), None, False
         if begun and memory.gone(arrival.written, epoch_of(vector)):
             outlived = document  # its dot is seen
         elif context and not rejected:
             blocker = _missing(entry, replica, context, memory)
             if blocker is not None:
-                return Survey(steps, fresh, blocker)
+                return steps, fresh, blocker, None, False
         last[entry] = seq
         fresh += 1
         weight = _weight(op)
@@ -101,7 +95,7 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
             room = collection.limit - entry.size
         if collection.asked or state.refused:
             asked = True
-    return Survey(steps, fresh, None, outlived, asked or growth > room)
+    return steps, fresh, None, outlived, asked or growth > room
 
 
 def _begin(entry: Entry, memory: Memory) -> None:
