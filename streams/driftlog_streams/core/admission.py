@@ -9,14 +9,15 @@ Everything depends on the record, its append time and the registry only, so a re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, batch_digest, decode_body
 from driftlog_schemas.devices import DeviceStatus, Standing
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, is_replica_of
-from driftlog_schemas.messages import Batch
+from driftlog_schemas.messages import Batch, DocumentOp
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
 from driftlog_streams.core.rights import FORGET, strangers
@@ -27,6 +28,7 @@ MAX_RECORD_BYTES = MAX_BATCH_BYTES + 4096
 
 UNKNOWN = frozenset({"unknown_device", "unknown_key"})
 """Refusals of somebody who may only be new."""
+_DOCUMENT = itemgetter(0)
 
 
 class Refusal(NamedTuple):
@@ -153,6 +155,12 @@ def _malformed(
         for document, _ in ops:
             if document.scope != scope:
                 return refuse("malformed", f"command {command.id} of scope {scope!r} changes {document.scope!r}")
-        if len(ops) > 1 and len({(document, op.seq) for document, op in ops}) < len(ops):
+        if len(ops) > 1 and _one_dot_twice(ops):
             return refuse("malformed", f"command {command.id} has one dot twice")
     return None
+
+
+def _one_dot_twice(ops: Sequence[DocumentOp]) -> bool:
+    """Not where each op has a document of its own, as in most commands."""
+    count = len(ops)
+    return len(set(map(_DOCUMENT, ops))) < count and len({(document, op.seq) for document, op in ops}) < count

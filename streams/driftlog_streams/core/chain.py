@@ -94,7 +94,8 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
     if link.batch.prev != row.head:
         return Fit.FORKED
     kept = _kept(row.entries, link.batch.floor, committed)
-    most = sum([len(command.id.encode()) + _TOLD_BYTES for command in link.batch.commands])
+    ids = "".join([command.id for command in link.batch.commands])
+    most = len(ids.encode()) + len(link.batch.commands) * _TOLD_BYTES
     room = size_of(kept) + _ENTRY_BYTES + most
     if len(kept) >= MAX_ENTRIES or room > MAX_ROW_BYTES - _HEAD_BYTES:
         return Fit.WINDOW_FULL
@@ -223,7 +224,7 @@ def _kept(entries: tuple[ChainEntry, ...], floor: int, committed: int) -> tuple[
     """Without those that nobody can ask for again. Only a beginning goes: entries stay dense."""
     for at, entry in enumerate(entries):
         if entry.number >= floor or entry.offset >= committed or _parked(entry):
-            return entries[at:]
+            return entries[at:] if at else entries
     return ()
 
 
