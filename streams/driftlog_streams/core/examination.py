@@ -1,9 +1,9 @@
 """What is against a command before anybody looks at a document: what this release declares, what its device may do, what its ops say.
 
-Most of that hangs on little: on the device as it stood when the record was appended, the command's name and scope, and of each op the
-collection, the field and the kind. These come again and again, so what was found good once is remembered, by just those; then only dots
-and values are looked at. Whatever is not remembered, and whatever is found bad, goes the whole way: the verdict is always made there, and
-what is remembered comes from there alone.
+Most of that hangs on little: on the device as it stood when the record was appended, on the command's name, and of each op on the
+collection, the field and the kind. These come again and again, so what was found good once is remembered, by just those; then only the scope
+is looked at, and dots and values. Whatever is not remembered, and whatever is found bad, goes the whole way: the verdict is always made
+there, and what is remembered comes from there alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from driftlog_schemas import bounds
 from driftlog_schemas.devices import Standing
 from driftlog_schemas.messages import Command
 from driftlog_streams.core.arrival import Arrival
-from driftlog_streams.core.rights import forbidden, heirs, untouched
+from driftlog_streams.core.rights import forbidden, heirs, scope_granted, untouched
 from driftlog_streams.core.rules import SpaceRules
 
 Found: TypeAlias = "tuple[str, str] | None"
@@ -26,28 +26,31 @@ Checks: TypeAlias = tuple[Callable[[Op], None], Callable[[Op], None]]
 Good: TypeAlias = dict[tuple[str, str, str], Checks]
 """(collection, field, kind) that commands of a name may hold. Only what is declared stands here, so there are only so many."""
 
+MAX_STANDINGS = 4096
+MAX_NAMES = 256
+"""Of commands, declared or not, of one device: a writer may call them what it likes."""
+
 
 class Examiner:
     """Of one partition."""
 
     def __init__(self, rules: SpaceRules) -> None:
         self._rules = rules
+        self._granted: dict[Standing, dict[str, Good]] = {}
+        """Names of commands that were found good, of a device as it stood."""
         self._device: Standing | None = None
-        self._granted: dict[tuple[str, str], Good] = {}
-        """(name, scope) of commands that were found good, of this device as it stood."""
+        self._names: dict[str, Good] = {}
+        """The same of the device that was asked for last."""
         self._good: dict[str, Good] = {}
         """By the name of a declared command; of all others, which may do the same, under the empty one."""
 
     def nothing_against(self, arrival: Arrival) -> bool:
         """Is it known that there is nothing? Else `not_now` and `objection` say."""
-        command = arrival.command
-        if arrival.device is not self._device:
-            self._device = arrival.device
-            self._granted.clear()
-        if arrival.strangers:
-            return False
-        good = self._granted.get((command.name, command.scope))
-        if good is None:
+        command, device = arrival.command, arrival.device
+        if device is not self._device:
+            self._device, self._names = device, self._granted.get(device, {})
+        good = self._names.get(command.name)
+        if good is None or arrival.strangers or not scope_granted(command.scope, device):
             return False
         try:
             for document, op in command.ops:
@@ -64,13 +67,16 @@ class Examiner:
     def found_good(self, arrival: Arrival) -> None:
         """`not_now` and `objection` had nothing to say. What an op of the document itself may be hangs on its value as well."""
         command, rules = arrival.command, self._rules
-        assert arrival.device is self._device, "it was asked for before"
         good = self._good.setdefault(command.name if command.name in rules.commands else "", {})
         for document, op in command.ops:
             if op.field != DOCUMENT:
                 collection = rules.collections[document.collection]
                 good[document.collection, op.field, op.kind] = collection.type.check, collection.check
-        self._granted[command.name, command.scope] = good
+        if len(self._granted) >= MAX_STANDINGS:
+            self._granted.clear()
+        self._names = self._granted.setdefault(arrival.device, {})
+        if len(self._names) < MAX_NAMES:
+            self._names[command.name] = good
 
     def not_now(self, arrival: Arrival) -> Found:
         """Why this release, or this permit, leaves a command for later."""

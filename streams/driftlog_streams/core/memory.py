@@ -96,7 +96,8 @@ class Memory:
 
     def __contains__(self, replica: object) -> bool:
         """Is this a life that ended below the floor?"""
-        return self.heir_of(replica) is not None
+        heirs = self._heirs
+        return (heirs[replica] if replica in heirs else self.heir_of(replica)) is not None
 
     def entry(self, offset: int) -> Forgot | None:
         """What the record at this offset made the partition forget."""

@@ -149,10 +149,10 @@ class PartitionMerger:
         arrivals = _arrivals(admission, link)
         outcomes, wide = [], False
         for arrival in arrivals:
-            outcome, several = self._merge_command(arrival, None)
+            outcome, decision = self._merge_command(arrival, None)
             if outcome is not None:
                 outcomes.append(outcome)
-            wide = wide or several
+            wide = wide or (decision is not None and decision.wide)
         newest = max([c.hlc for c in batch.commands], default=0)
         row = chain.entered(
             self._at.book.get(batch.replica), link, outcomes, _skew(millis(newest), link.append_ms), self.committed
@@ -205,22 +205,24 @@ class PartitionMerger:
 
     # -- one command
 
-    def _merge_command(self, arrival: Arrival, known: CommandOutcome | None) -> tuple[CommandOutcome | None, bool]:
-        """What became of it, None for plainly accepted, and whether several documents changed by it."""
+    def _merge_command(
+        self, arrival: Arrival, known: CommandOutcome | None
+    ) -> tuple[CommandOutcome | None, Decision | None]:
+        """What became of it, None for plainly accepted, and what was decided, if it was."""
         if known is not None and known.verdict is Verdict.PARKED:
             known = None
         decision = self._net.decide(arrival, known)
         if isinstance(decision, Decision):
-            return self._execution.carry_out(arrival, decision), decision.wide
+            return self._execution.carry_out(arrival, decision), decision
         if not self.parking.add(arrival, decision):
             full = CommandOutcome(arrival.command.id, Verdict.DEFERRED, "parking_full", "send it again later")
-            return full, False
+            return full, None
         self.work.parked.append(arrival)
         self.work.outcomes.append(self._at.records.parked(arrival))
         if known is not None:
-            return known, False
+            return known, None
         reason = f"waits for change {decision.seq} of {decision.replica} to {decision.key.decode()}"
-        return CommandOutcome(arrival.command.id, Verdict.PARKED, "gap", reason), False
+        return CommandOutcome(arrival.command.id, Verdict.PARKED, "gap", reason), None
 
     def _decide_again(self, arrival: Arrival) -> Decision | Blocker:
         """A command that waited. Its row may know what became of it, if a crash has let the row out before the states."""

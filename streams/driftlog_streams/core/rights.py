@@ -36,7 +36,7 @@ class Rights(Protocol):
 
 def forbidden(command: Command, rights: Rights, declared: Mapping[str, CommandContract]) -> str | None:
     """Why the device may not send this command; None if it may."""
-    if not _scope_granted(command.scope, rights):
+    if not scope_granted(command.scope, rights):
         return f"the device may not write scope {command.scope!r}"
     if ALL not in rights.permissions and (command.name or DIRECT) not in rights.permissions:
         return f"the device may not send {command.name or 'direct writes'!r}"
@@ -56,7 +56,7 @@ def untouched(command: Command, declared: Mapping[str, CommandContract]) -> str 
 
 def has_a_right(collection: str, scope: str, rights: Rights, declared: Mapping[str, CommandContract]) -> bool:
     """Is there any command by which the device may write documents of this collection and scope?"""
-    if not _scope_granted(scope, rights):
+    if not scope_granted(scope, rights):
         return False
     for permission in rights.permissions:
         if permission == FORGET:
@@ -67,7 +67,8 @@ def has_a_right(collection: str, scope: str, rights: Rights, declared: Mapping[s
     return False
 
 
-def _scope_granted(scope: str, rights: Rights) -> bool:
+def scope_granted(scope: str, rights: Rights) -> bool:
+    """May the device write in this scope?"""
     return ALL in rights.scopes or scope in rights.scopes
 
 

@@ -31,6 +31,8 @@ log = structlog.get_logger()
 Against: TypeAlias = "tuple[str, str] | None"
 """Code and reason of a rejection."""
 
+_OVER = "what a life sends that is forgotten by name was refused: its dots cannot be told from new ones any more"
+
 Watch: TypeAlias = Callable[[str, str], AbstractContextManager[None]]
 """Bounds the run of the guard of this name on this command; the rim has a clock for it. What it raises is not the app's to catch."""
 
@@ -69,7 +71,7 @@ def on_copies(
     entries = {entry.key: entry for entry, _, _ in steps}
     states = {key: entry.collection.type.copy(entry.state) for key, entry in entries.items()}
     sizes = {key: entry.size for key, entry in entries.items()}
-    _require_alive(arrival, memory)
+    assert arrival.batch.replica not in memory, _OVER
     done = Done([], [], [])
     for entry, op, weight in steps:
         if not weight:
@@ -121,7 +123,7 @@ def _asked(guard: GuardContract, entry: Entry, after: DocumentState) -> Against:
 
 def apply_steps(arrival: Arrival, steps: Sequence[Step], memory: Memory) -> Done | None:
     """Apply the fresh ops in place. None where that has brought nothing besides states, as nearly always."""
-    _require_alive(arrival, memory)
+    assert arrival.batch.replica not in memory, _OVER
     done = None
     for entry, op, weight in steps:
         if weight:
@@ -131,11 +133,6 @@ def apply_steps(arrival: Arrival, steps: Sequence[Step], memory: Memory) -> Done
                 done = done or Done([], [], [])
                 _note(arrival, entry, entry.state, op, applied, done)
     return done
-
-
-def _require_alive(arrival: Arrival, memory: Memory) -> None:
-    """What a life that is forgotten by name may still send was refused before; its dots may no longer be told from new ones."""
-    assert arrival.batch.replica not in memory, f"{arrival.batch.replica} is over, and forgotten by name"
 
 
 def _note(arrival: Arrival, entry: Entry, state: DocumentState, op: Op, applied: Applied, done: Done) -> None:
