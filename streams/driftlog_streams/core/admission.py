@@ -1,8 +1,8 @@
-"""Who may write what: the checks a batch and its commands pass before anything is merged.
+"""Who may write: the checks that a batch passes before anything of it is merged.
 
 A whole batch is refused, and counts nothing as seen, when it cannot be known to come from the device it names: then any dot in
-it may be forged, and the real device will send the real one. A command is rejected, and counts as seen, when the
-device is known but the command is not allowed or not well-formed: all replicas must agree that it happened and did nothing.
+it may be forged, and the real device will send the real one. What is against one of its commands is said where that is decided
+(`examination`): it is rejected and counts as seen, for all replicas must agree that it happened and did nothing.
 
 Everything depends on the record, its append time and the registry only, so a replay decides the same.
 """
