@@ -452,7 +452,7 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: a late record of a conflict is left as it is",
         f"{DRIVER}/taking_over.py",
-        "merger.answers.heard_conflict(key, value)",
+        "passing_over(merger.answers.heard_conflict, key, value)",
         "pass",
         RECOVERY,
     ),
