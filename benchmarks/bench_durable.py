@@ -1,4 +1,4 @@
-"""Durable commands a second of an edge agent with 64 callers, beside raw RocksDB writes of the same bytes.
+"""Durable commands a second of an edge agent with one caller and with 64, beside RocksDB and SQLite writing the same bytes.
 
 A command is run as an application runs it (`EdgeAgent.run`: arguments validated, the app's function, guards of size, op, op log,
 pending index, outbox, clock, command log) and counts when it is answered. The agent is offline, so nothing but the write path runs.
@@ -11,11 +11,15 @@ nothing around them:
   callers get who each want to know that their own write is durable; RocksDB joins what comes at one time into a group of its own.
 - `disk-grouped`: one thread that puts the bytes of 64 commands into one WriteBatch with one fsync. Nobody who waits for an answer can be
   served faster; it is here as the bound, without an aim.
+- `sqlite`: the same bytes in SQLite (WAL, `synchronous=FULL`), a table for each family: what an application without Driftlog would do. One
+  caller: a transaction for each command. 64 callers: the same from 64 threads that share a connection behind a lock.
+- `sqlite-grouped`: 64 commands in one transaction, which somebody would have to gather by hand; without an aim.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,14 +45,18 @@ COMMANDS = 6_000
 """A round."""
 QUICK_COMMANDS = 500
 AIM = 0.5
+SQLITE_ALONE, SQLITE_LOCKED = 1.0, 4.0
 
 Durability: TypeAlias = Literal["os", "disk"]
+Beside: TypeAlias = Literal["rocksdb", "sqlite"]
+Put: TypeAlias = tuple[str, bytes, bytes | None]
 
 
 class _Agent:
     """An agent with its loop, driven from outside."""
 
-    def __init__(self, folder: Path, durability: Durability) -> None:
+    def __init__(self, folder: Path, durability: Durability, callers: int) -> None:
+        self._callers = callers
         identity = folder / "identity.json"
         Identity.create("store-1").save(identity)
         config = EdgeConfig(data_dir=folder / "replica", identity=identity, scopes=["s1"], durability=durability)
@@ -83,7 +91,7 @@ class _Agent:
                 await self._agent.run("hit", place="s1", item=f"item-{number * 7919 % DOCUMENTS:04d}", times=1)
 
         begun = time.perf_counter()
-        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        await asyncio.gather(*(caller() for _ in range(self._callers)))
         return commands / (time.perf_counter() - begun)
 
     def recorded(self, commands: int) -> list[Writes]:
@@ -117,28 +125,9 @@ class _Raw:
 
     def rate(self, *, group: int = 1, threads: int = 1) -> float:
         """Commands' worth of bytes a second: `group` commands in a batch, batches from `threads` threads."""
-        commands = self._commands
-        batches = [[put for c in commands[i : i + group] for put in c] for i in range(0, len(commands), group)]
-        left, lock = iter(batches), Lock()
+        return _rate(self._commands, self._write, group, threads)
 
-        def write() -> None:
-            while True:
-                with lock:
-                    batch = next(left, None)
-                if batch is None:
-                    return
-                self._write(batch)
-
-        begun = time.perf_counter()
-        if threads == 1:
-            write()
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                for done in [pool.submit(write) for _ in range(threads)]:
-                    done.result()
-        return len(commands) / (time.perf_counter() - begun)
-
-    def _write(self, puts: Sequence[tuple[str, bytes, bytes | None]]) -> None:
+    def _write(self, puts: Sequence[Put]) -> None:
         batch, handles = WriteBatch(raw_mode=True), self._handles
         for family, key, value in puts:
             if value is None:
@@ -152,20 +141,78 @@ class _Raw:
         self._db.close()
 
 
+class _Sqlite:
+    """One connection, which its users take turns with."""
+
+    def __init__(self, folder: Path, commands: Sequence[Writes]) -> None:
+        self._db = sqlite3.connect(folder / "raw.sqlite", isolation_level=None, check_same_thread=False)
+        self._lock = Lock()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+            self._db.execute(f"PRAGMA {pragma}")
+        for family in Family:
+            self._db.execute(f'CREATE TABLE "{family.value}" (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID')
+        self._commands = [[(family.value, key, value) for (family, key), value in c.items()] for c in commands]
+
+    def rate(self, *, group: int = 1, threads: int = 1) -> float:
+        """As `_Raw.rate`: `group` commands in a transaction."""
+        return _rate(self._commands, self._write, group, threads)
+
+    def _write(self, puts: Sequence[Put]) -> None:
+        with self._lock:
+            self._db.execute("BEGIN")
+            for family, key, value in puts:
+                if value is None:
+                    self._db.execute(f'DELETE FROM "{family}" WHERE key = ?', (key,))
+                else:
+                    self._db.execute(f'INSERT OR REPLACE INTO "{family}" VALUES (?, ?)', (key, value))
+            self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _rate(commands: Sequence[Sequence[Put]], write: Callable[[Sequence[Put]], None], group: int, threads: int) -> float:
+    batches = [[put for c in commands[i : i + group] for put in c] for i in range(0, len(commands), group)]
+    left, lock = iter(batches), Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                batch = next(left, None)
+            if batch is None:
+                return
+            write(batch)
+
+    begun = time.perf_counter()
+    if threads == 1:
+        work()
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(work) for _ in range(threads)]:
+                done.result()
+    return len(commands) / (time.perf_counter() - begun)
+
+
 @contextmanager
-def _writing(durability: Durability, group: int, threads: int, ground: Ground) -> Iterator[Sides]:
-    commands = QUICK_COMMANDS if ground.quick else COMMANDS
-    with _Agent(ground.folder, durability) as agent:
+def _writing(
+    durability: Durability, callers: int, beside: Beside, group: int, threads: int, ground: Ground
+) -> Iterator[Sides]:
+    commands = QUICK_COMMANDS if ground.quick else COMMANDS if callers > 1 else COMMANDS // 4
+    with _Agent(ground.folder, durability, callers) as agent:
         agent.rate(commands // 2)
         writes = agent.recorded(commands)
-        raw = _Raw(ground.folder / "raw", writes, sync=durability == "disk")
+        raw = (
+            _Raw(ground.folder / "raw", writes, sync=durability == "disk")
+            if beside == "rocksdb"
+            else _Sqlite(ground.folder, writes)
+        )
         size = sum(len(key) + len(value or b"") for w in writes for (_, key), value in w.items())
         try:
             yield Sides(
                 ours=lambda: [agent.rate(commands)],
                 baseline=lambda: [raw.rate(group=group, threads=threads)],
                 facts={
-                    "callers": CALLERS,
+                    "callers": callers,
                     "bytes a command": round(size / commands),
                     "puts a command": round(sum(map(len, writes)) / commands, 1),
                 },
@@ -175,14 +222,35 @@ def _writing(durability: Durability, group: int, threads: int, ground: Ground) -
 
 
 def _case(
-    name: str, durability: Durability, baseline: str, aim: Aim | None, *, group: int = 1, threads: int = 1
+    name: str,
+    durability: Durability,
+    baseline: str,
+    aim: Aim | None,
+    *,
+    callers: int = CALLERS,
+    beside: Beside = "rocksdb",
+    group: int = 1,
+    threads: int = 1,
 ) -> Case:
-    opened: Callable[[Ground], AbstractContextManager[Sides]] = partial(_writing, durability, group, threads)
-    return Case(f"{name}/callers={CALLERS}", "commands/s", opened, baseline, aim, rounds=5)
+    opened: Callable[[Ground], AbstractContextManager[Sides]] = partial(
+        _writing, durability, callers, beside, group, threads
+    )
+    return Case(f"{name}/callers={callers}", "commands/s", opened, baseline, aim, rounds=5)
 
 
+_SQLITE = "SQLite WAL FULL"
 CASES: Sequence[Case] = [
     _case("os", "os", "raw WriteBatch", ratio_at_least(AIM)),
     _case("disk", "disk", f"raw WriteBatch, fsync, {CALLERS} threads", ratio_at_least(AIM), threads=CALLERS),
     _case("disk-grouped", "disk", f"raw WriteBatch of {CALLERS}, fsync", None, group=CALLERS),
+    _case("sqlite", "disk", _SQLITE, ratio_at_least(SQLITE_ALONE), callers=1, beside="sqlite"),
+    _case(
+        "sqlite",
+        "disk",
+        f"{_SQLITE}, {CALLERS} threads",
+        ratio_at_least(SQLITE_LOCKED),
+        beside="sqlite",
+        threads=CALLERS,
+    ),
+    _case("sqlite-grouped", "disk", f"{_SQLITE}, {CALLERS} a transaction", None, beside="sqlite", group=CALLERS),
 ]
