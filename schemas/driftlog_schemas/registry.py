@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 
@@ -28,8 +28,10 @@ from driftlog_schemas import declarations
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.connection import RegistrySettings, registry_at
 from driftlog_schemas.errors import Incompatible, RegistryUnreachable, UnknownSchema
-from driftlog_schemas.registry_client import RegistryClient
 from driftlog_schemas.schema_cache import SchemaCache
+
+if TYPE_CHECKING:
+    from driftlog_schemas.registry_client import RegistryClient
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -181,6 +183,9 @@ class CachedRegistry:
         if self._failure is not None and time.monotonic() < self._quiet_until:
             raise RegistryUnreachable(f"{self._failure} (a moment ago)", self._failure.remedy)
         if self._client is None:
+            # An agent that knows its ids never asks, and the HTTP client takes 10 MB.
+            from driftlog_schemas.registry_client import RegistryClient
+
             self._client = RegistryClient(self._where, TIMEOUT_SECONDS)
         try:
             return question(self._client)

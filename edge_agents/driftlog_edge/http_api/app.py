@@ -12,7 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Consistency, Durability, Wait
-from driftlog_edge.http_api import bulk, metrics, openapi, problems
+from driftlog_edge.http_api import bulk, openapi, problems
 from driftlog_edge.http_api.bodies import Bodies
 from driftlog_edge.http_api.durations import seconds
 from driftlog_edge.http_api.path_parts import ExactNames, Part
@@ -289,4 +289,6 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
     @api.get("/metrics", response_class=PlainTextResponse)
     async def show_metrics() -> Response:
         """For Prometheus."""
+        from driftlog_edge.http_api import metrics  # 5 MB that an agent which nobody scrapes does without
+
         return Response(metrics.render(agent), media_type=metrics.MEDIA_TYPE)
