@@ -118,6 +118,8 @@ class Life:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self.host.pump is not None:
+            self.host.pump.flights._epoch += 1  # what is delivered now reaches nobody
         if self.host._publisher is not None:
             self.host._publisher._producer.purge()
             self.host._publisher._closed = True

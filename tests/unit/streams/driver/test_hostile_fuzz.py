@@ -89,7 +89,8 @@ class Stranger:
 
 
 async def lived(lives: Lives, stranger: Stranger, round_: int, before: Life | None) -> Life:
-    """A life in which the stranger writes before and after each good batch, on the disk of the one before."""
+    """A life in which the stranger writes before and after each good batch, on the disk of the one before. One batch waits for it."""
+    sell(lives, 3 * round_ + 1)
     life = lives.start()
     if before is not None:
         life.host._folder = before.host._folder
@@ -97,15 +98,15 @@ async def lived(lives: Lives, stranger: Stranger, round_: int, before: Life | No
     life.read()
     await life.quiet()
     stranger.write(AT_ONCE)
-    sell(lives, 2 * round_ + 1)
+    sell(lives, 3 * round_ + 2)
     await life.quiet()
     await life.until(lambda: _looked_at(life))
     stranger.write(AT_ONCE)
-    sell(lives, 2 * round_ + 2)
+    sell(lives, 3 * round_ + 3)
     await life.quiet()
     assert lives.deaths == []
     row = life.pump._mergers[0]._at.book.get("store-1.1")
-    assert row is not None and row.last >= 2 * (round_ + 1)
+    assert row is not None and row.last == 3 * (round_ + 1)
     return life
 
 
