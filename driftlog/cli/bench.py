@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 import driftlog
+from driftlog.cli.extras import needs
 from driftlog.cli.terminal import Json, emit, err, fail, told
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def load_suite() -> Any:
     root = next((root for root in roots if (root / "benchmarks" / "suite.py").is_file()), None)
     if root is None:
         fail("the benchmarks are not here", "they come with the repository: clone it, and run `make bench` there")
+    needs("edge,streams,broker", "`driftlog bench`")
     sys.path.insert(0, str(root))
     return importlib.import_module("benchmarks.suite")
 

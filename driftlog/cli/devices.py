@@ -34,7 +34,7 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
-from driftlog_streams.core.rights import FORGET
+from driftlog_streams.core.rights import DIRECT, FORGET
 from driftlog_streams.registry.enrolment import Enrolment, Signs
 
 app = typer.Typer(
@@ -90,6 +90,8 @@ def enrol(
     said = f"{line.device_id} is enrolled; its identity is {out}: keep it secret"
     if unbound:
         said += f"\nit may write whole spaces: {', '.join(unbound)} declare nothing that they touch"
+    elif target is None and set(terms[1]) != {DIRECT}:
+        said += "\nwhere a command declares nothing that it touches it may write the whole space; with --app it is said which do"
     emit({**_data(line), "identity": str(out), "unbound_commands": unbound}, as_json=json, table=lambda: said)
 
 

@@ -77,7 +77,9 @@ def test_a_right_to_a_command_that_declares_nothing_is_told(shell: Shell, app: s
     assert "it may write whole spaces: receive" in told.out
     data = shell.run("devices", "enrol", device, "--out", "two.json", "--app", app, "--json").data
     assert data["unbound_commands"] == ["receive", "set_price"]
-    assert shell.run("devices", "enrol", device, "--out", "three.json", "--json").data["unbound_commands"] is None
+    untold = shell.run("devices", "enrol", device, "--out", "three.json", "--permission", "receive")
+    assert "with --app it is said which do" in untold.out
+    assert shell.run("devices", "enrol", device, "--out", "four.json", "--json").data["unbound_commands"] is None
 
 
 def test_a_key_that_is_rotated_may_keep_the_old_one(shell: Shell, device: str) -> None:

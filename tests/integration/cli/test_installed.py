@@ -51,6 +51,9 @@ def run(folder: Path, *words: str, without: Iterable[str] = (), **environment: s
         (("demo",), "edge"),
         (("demo",), "streams"),
         (("demo",), "broker"),
+        (("bench", "--list"), "edge"),
+        (("bench", "--list"), "streams"),
+        (("bench", "--list"), "broker"),
     ],
 )
 def test_a_missing_extra_is_one_line(tmp_path: Path, words: tuple[str, ...], extra: str) -> None:
