@@ -5,6 +5,7 @@ WorkerError
 ├── OrderBroken       a record came out of its order; going on could skip ops
 ├── DevicesUnknown    the device registry could not be read to its end
 ├── RecoveryFailed    the changelog could not be read to its end
+│   └── TopicMadeAnew it ends before the store that was made of it
 ├── StoreLocked       another process holds the data folder
 ├── GuardHangs        a guard of the app cannot be ended
 ├── StoreFailed       the store of the states gave nothing or took nothing
@@ -12,6 +13,11 @@ WorkerError
 """
 
 from __future__ import annotations
+
+from driftlog_schemas.errors import BrokerUnreachable, RegistryUnreachable
+
+OUTAGE_EXIT = 75
+"""A worker's exit code where `outage` is why it ends."""
 
 
 class WorkerError(RuntimeError):
@@ -38,6 +44,10 @@ class RecoveryFailed(WorkerError):
     """The states of a partition could not be brought to the changelog's end."""
 
 
+class TopicMadeAnew(RecoveryFailed):
+    """A topic ends before the store that was made of it."""
+
+
 class StoreLocked(WorkerError):
     """Another process holds the data folder."""
 
@@ -52,3 +62,9 @@ class GuardHangs(WorkerError):
 
 class SetupProblem(WorkerError):
     """A worker cannot start like this."""
+
+
+def outage(error: BaseException) -> bool:
+    """Is it something around the worker that does not answer? That says nothing about the worker, however often it happens."""
+    away = (DeliveryFailed, DevicesUnknown, RecoveryFailed, BrokerUnreachable, RegistryUnreachable)
+    return isinstance(error, away) and not isinstance(error, TopicMadeAnew)

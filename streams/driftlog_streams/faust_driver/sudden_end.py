@@ -12,6 +12,8 @@ from typing import NoReturn
 
 import structlog
 
+from driftlog_streams.errors import OUTAGE_EXIT, outage
+
 log = structlog.get_logger()
 
 FATAL_EXIT = 70
@@ -19,6 +21,7 @@ FATAL_EXIT = 70
 
 def die(error: BaseException, code: int = FATAL_EXIT) -> NoReturn:
     """Say why and end the process, now."""
+    code = OUTAGE_EXIT if outage(error) else code
     remedy = getattr(error, "remedy", "")
     log.critical("worker ends", reason=f"{type(error).__name__}: {error}", remedy=remedy, exit_code=code)
     _exit(code)

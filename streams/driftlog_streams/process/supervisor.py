@@ -4,7 +4,7 @@ A worker ends itself whenever going on would break a law (see `faust_driver.sudd
 Each child is one process for one space and slot. A child that ended by itself is started again after a backoff with
 full jitter; one that has run well for a while starts with a clean record. When a child fails too often in a row, what it
 cannot do will not mend by itself: the supervisor ends the others and exits with 1. What it fails of while its `surroundings`
-are in trouble counts nothing.
+are in trouble counts nothing, nor does what it says itself was somebody else's silence (`errors.outage`): that may be over before we look.
 
 SIGTERM or SIGINT is passed on; whoever is not gone after `STOP_SECONDS` is killed. Children die with a killed parent (see `worker`).
 """
@@ -25,6 +25,7 @@ from types import FrameType
 import structlog
 
 from driftlog_schemas.connection import REVEAL
+from driftlog_streams.errors import OUTAGE_EXIT
 from driftlog_streams.process.surroundings import trouble
 from driftlog_streams.settings import WorkerSettings
 
@@ -107,7 +108,7 @@ class Child:
         trouble = self._trouble(self.plan.settings)
         if now - self._started_at > GOOD_SECONDS:
             self.failures = self._ends = 0
-        self.failures += not trouble
+        self.failures += not trouble and code != OUTAGE_EXIT
         self._ends = min(self._ends + 1, MAX_FAILURES)
         pause = random.uniform(0, min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (self._ends - 1)))
         self._next_start = now + pause

@@ -23,7 +23,7 @@ from driftlog_schemas.errors import BrokerUnreachable, ContractError, RegistryUn
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.errors import SetupProblem, WorkerError
+from driftlog_streams.errors import OUTAGE_EXIT, SetupProblem, WorkerError, outage
 from driftlog_streams.process.surroundings import require_room
 from driftlog_streams.settings import WorkerSettings
 from driftlog_streams.telling.logs import configure_logs
@@ -134,7 +134,7 @@ def main() -> None:
         run_worker(settings, space, slot)
     except (ContractError, WorkerError) as error:
         print(f"worker {space}/{slot}: {error}; {error.remedy}", file=sys.stderr)  # noqa: T201
-        sys.exit(SETUP_EXIT)
+        sys.exit(OUTAGE_EXIT if outage(error) else SETUP_EXIT)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from driftlog_schemas.record_headers import headers_of
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
-from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
 
 log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ def to_present_end(
     for partition, start in starts.items():
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
         if start > high:
-            raise RecoveryFailed(
+            raise TopicMadeAnew(
                 f"the store of {topic}[{partition}] is at {start}, the topic ends at {high}: the topic was made anew",
                 "delete the worker's --data-dir and start again",
             )

@@ -11,8 +11,17 @@ from typing import Any
 import pytest
 
 from driftlog_infra.ports import free_port
-from driftlog_schemas.errors import BadSetting
-from driftlog_streams.errors import SetupProblem
+from driftlog_schemas.errors import BadSetting, BrokerUnreachable, RegistryUnreachable
+from driftlog_streams.errors import (
+    OUTAGE_EXIT,
+    DeliveryFailed,
+    DevicesUnknown,
+    OrderBroken,
+    RecoveryFailed,
+    SetupProblem,
+    TopicMadeAnew,
+)
+from driftlog_streams.faust_driver import sudden_end
 from driftlog_streams.process import supervisor, surroundings
 from driftlog_streams.process.cores import processes, usable_cores
 from driftlog_streams.process.supervisor import MAX_FAILURES, ChildPlan, Supervisor, plans
@@ -22,8 +31,11 @@ from driftlog_streams.settings import AUTO, Workers, WorkerSettings
 class Ended:
     """A process that ended at once."""
 
+    def __init__(self, code: int = 70) -> None:
+        self._code = code
+
     def poll(self) -> int:
-        return 70
+        return self._code
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +44,14 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.0)
 
 
-def starts(told: Callable[[int], str]) -> int:
-    """How often a worker that always fails is started; `told` says what is wrong at its n-th end."""
+def starts(told: Callable[[int], str], code: Callable[[int], int] = lambda start: 70) -> int:
+    """How often a worker that always fails is started; `told` says what is wrong at its n-th end, `code` how that ends."""
     count = 0
 
     def start(plan: ChildPlan) -> Any:
         nonlocal count
         count += 1
-        return Ended()
+        return Ended(code(count))
 
     plan = ChildPlan("retail", "a", WorkerSettings.load(app="shop:app"))
     run = Supervisor([plan], start, lambda settings: told(count))
@@ -53,6 +65,32 @@ def test_a_worker_that_always_fails_is_given_up() -> None:
 
 def test_what_fails_during_an_outage_counts_nothing() -> None:
     assert starts(lambda end: "no broker answers" if end <= 100 else "") == 100 + MAX_FAILURES
+
+
+def test_an_outage_that_is_over_when_we_look_counts_nothing() -> None:
+    assert starts(lambda end: "", lambda start: OUTAGE_EXIT if start <= 100 else 70) == 100 + MAX_FAILURES
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DeliveryFailed("a partition without leader"), OUTAGE_EXIT),
+        (DevicesUnknown("no answer"), OUTAGE_EXIT),
+        (RecoveryFailed("gives nothing"), OUTAGE_EXIT),
+        (RegistryUnreachable("answers 503"), OUTAGE_EXIT),
+        (BrokerUnreachable("no answer"), OUTAGE_EXIT),
+        (TopicMadeAnew("ends before the store"), 70),
+        (OrderBroken("ops are lost"), 70),
+        (KeyError("a defect"), 70),
+    ],
+)
+def test_a_worker_says_by_its_exit_code_whether_others_were_away(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    ends: list[int] = []
+    monkeypatch.setattr(sudden_end, "_exit", ends.append)
+    sudden_end.die(error)
+    assert ends == [code]
 
 
 def test_who_is_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

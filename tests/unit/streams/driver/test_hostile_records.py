@@ -8,10 +8,15 @@ import pytest
 
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES
+from driftlog_schemas.errors import RegistryUnreachable
+from driftlog_schemas.framing import header
+from driftlog_schemas.registry import FixedIds
 from driftlog_streams.core import admission
-from tests.unit.streams.driver.life import OPS, Life, Lives
-from tests.unit.streams.driver.test_flights import merging, sell
+from tests.unit.streams.cloud import count, key, ledger
+from tests.unit.streams.driver.life import OPS, STATES, Life, Lives
+from tests.unit.streams.driver.test_flights import merging, sell, send
 
+STRANGE = 4711
 QUARANTINE = topics.quarantine_topic("retail")
 
 
@@ -22,10 +27,10 @@ def quarantined(life: Life) -> float:
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\x00", b"\x00\x00\x00\x00\x07zz", bytes(MAX_BATCH_BYTES + 5000)])
-@pytest.mark.parametrize("key", [None, b"", b"\xff\xfe"])
-async def test_an_op_record_of_nobody_is_passed_over(lives: Lives, key: bytes | None, value: bytes | None) -> None:
+@pytest.mark.parametrize("named", [None, b"", b"\xff\xfe"])
+async def test_an_op_record_of_nobody_is_passed_over(lives: Lives, named: bytes | None, value: bytes | None) -> None:
     sell(lives, 1)
-    lives.broker.append(OPS, 0, key, value, [("", None), ("driftlog.group", b"-1")])
+    lives.broker.append(OPS, 0, named, value, [("", None), ("driftlog.group", b"-1")])
     sell(lives, 2)
     life = await merging(lives)
     await life.quiet()
@@ -69,3 +74,51 @@ async def test_what_is_not_the_records_fault_ends_the_worker(
     life = await merging(lives)
     await life.until(lambda: bool(lives.deaths))
     assert lives.deaths == [error] and not life.topic(QUARANTINE)
+
+
+class AwayFor(FixedIds):
+    """A registry that is away for whom it would have to be asked."""
+
+    def __init__(self, known: FixedIds) -> None:
+        super().__init__()
+        self._known = known
+
+    def schema_of(self, schema_id: int) -> str:
+        if schema_id == STRANGE:
+            raise RegistryUnreachable("nobody answers")
+        return self._known.schema_of(schema_id)
+
+
+async def test_an_unknown_schema_while_the_registry_is_away_is_set_aside(lives: Lives) -> None:
+    lives.broker.append(OPS, 0, b"newer", header(STRANGE) + b"?")
+    sell(lives, 1)
+    life = lives.start()
+    life.host._rules.batches._envelope._ids = AwayFor(lives.cloud.rules._ids)  # type: ignore[arg-type]
+    await life.own(0)
+    life.read()
+    await life.quiet()
+
+    (kept,) = life.topic(QUARANTINE)
+    found = lives.cloud.rules.records.decode_quarantined(kept.value or b"")
+    assert (found.code, found.offset, found.record) == ("unknown_schema", 0, header(STRANGE) + b"?")
+    assert (life.committed(), quarantined(life), lives.deaths) == (2, 1, [])
+
+
+@pytest.mark.parametrize("folder", ["the same disk", "another disk"])
+async def test_a_collection_that_is_declared_no_longer_is_recovered_unread(lives: Lives, folder: str) -> None:
+    send(lives, "a", count(ledger(), 1, 1))
+    sell(lives, 1)
+    life = await merging(lives)
+    await life.quiet()
+    await life.die()
+    (row,) = [record for record in life.topic(STATES) if record.key == key(ledger())]
+
+    heir = lives.start()
+    if folder == "the same disk":
+        heir.host._folder = life.host._folder
+    del heir.host._rules.collections["Ledger"]
+    await heir.own(0)
+    heir.read()
+    sell(lives, 2)
+    await heir.quiet()
+    assert heir.pump.open_stores()[0].get(key(ledger())) == row.value and lives.deaths == []
