@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from driftlog_schemas import topics
+from driftlog_schemas import bounds, topics
+from driftlog_schemas.contract import GuardContract, Refused
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command, ConflictStatus
+from driftlog_streams.core.chain import verdict_of
 from driftlog_streams.core.flight import Stage
 from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, key, ledger, stock
 
@@ -32,6 +36,25 @@ def test_a_guard_undoes_the_whole_command_and_counts_it_as_seen(cloud: Cloud) ->
 def test_a_guard_with_a_defect_rejects_and_the_queue_goes_on(cloud: Cloud) -> None:
     cloud.merge(command("boom", change(stock(), "name", "set", "explode", 1)), command("next", count(stock(), 1, 2)))
     assert cloud.verdicts() == {"boom": "rejected guard_failed", "next": "accepted"}
+
+
+@pytest.mark.parametrize(("code", "reason"), [("odd", 5), (5, "odd"), (None, None), ("x" * 9_000, "y" * 9_000)])
+def test_whatever_a_guard_says_is_said_as_bounded_text(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, code: Any, reason: Any
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Refused(code, reason)
+
+    guard = GuardContract("odd", "Stock", refuse)
+    stocks = cloud.rules.collections["Stock"]
+    monkeypatch.setitem(cloud.rules.collections, "Stock", stocks._replace(guards=[guard]))
+    cloud.merge(command("refused", count(stock(), 5, 1)))
+    cloud.merge(command("other", count(ledger(), 1, 1)))
+    assert cloud.verdicts()["other"] == "accepted"
+    (entry, _) = cloud.row().entries
+    outcome = verdict_of(entry, "refused")
+    assert outcome.code.startswith(str(code)[:20]) and len(outcome.code) <= bounds.MAX_CODE
+    assert outcome.reason.startswith(str(reason)[:20]) and len(outcome.reason) <= bounds.MAX_REASON
 
 
 def test_a_refused_command_opens_no_conflict(cloud: Cloud) -> None:

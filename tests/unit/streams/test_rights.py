@@ -9,8 +9,9 @@ import pytest
 from driftlog import App, Counter, Document, Register, Transaction
 from driftlog.errors import DeclarationError
 from driftlog_crdt import DELETE, DOCUMENT
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
-from tests.unit.streams.cloud import Cloud, change, command, count, device, ledger, stock
+from tests.unit.streams.cloud import Cloud, change, command, count, device, key, ledger, stock
 
 SELL = {"Stock": frozenset({"on_hand"})}
 
@@ -71,6 +72,16 @@ def test_where_there_is_no_right_nothing_is_seen_and_nothing_waits(shop: Cloud) 
     shop.merge(command("gap", count(ledger("other"), 1, 7), declared_as="sell"))
     assert shop.verdicts() == {"made": "rejected forbidden", "gap": "rejected forbidden"}
     assert not shop.store and not shop.merger.parking and not shop.parked()
+
+
+def test_in_a_scope_that_is_not_its_own_a_device_makes_nothing_and_nothing_waits(shop: Cloud) -> None:
+    shop.devices.lines["store-1"] = device(shop.identities["store-1"], scopes=("s2",))
+    shop.merge(command("made", count(stock(), 1, 1)))
+    shop.merge(command("gap", count(stock("coffee"), 1, 7)))
+    shop.merge(command("own", count(DocumentId("Stock", "s2", "tea"), 1, 1)))
+    assert shop.verdicts() == {"made": "rejected forbidden", "gap": "rejected forbidden", "own": "accepted"}
+    assert list(shop.store) == [key(DocumentId("Stock", "s2", "tea"))]
+    assert not shop.merger.parking and not shop.parked()
 
 
 def test_where_there_is_some_right_a_refusal_is_seen_so_that_what_follows_goes_on(shop: Cloud) -> None:
