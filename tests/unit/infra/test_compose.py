@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
+from typer.models import OptionInfo
 
 from driftlog.cli import GROUPS
+from driftlog.cli.operator import OperatorPath
+from driftlog_edge.config import EdgeConfig
+from driftlog_schemas.settings import PREFIX
+from driftlog_streams.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+APP = "DRIFTLOG_APP"
+"""An option of every command."""
 SERVICE_KEYS = {
     "build", "command", "depends_on", "entrypoint", "environment", "healthcheck", "image", "ports", "restart",
     "stop_grace_period", "volumes",
 }  # fmt: skip
+ANOTHER = str.maketrans("0246ts", "1357zz")
+"""Makes another value of any that stands there."""
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
 
 
@@ -64,6 +73,35 @@ def test_commands_are_the_projects_own() -> None:
     for name, service in SERVICES.items():
         if "build" in service and "entrypoint" not in service:
             assert service["command"][0] in GROUPS, name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_variable_of_a_program_is_a_setting_that_arrives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt one would be passed over, and the program run on its default."""
+    service = SERVICES[name]
+    settings = {"worker": WorkerSettings, "edge": EdgeConfig}.get(service.get("command", [""])[0])
+    if settings is None:
+        return
+    for variable, value in service["environment"].items():
+        monkeypatch.setenv(variable, value)
+    arrived = repr(settings.load())
+    for variable, value in service["environment"].items():
+        with monkeypatch.context() as other:
+            other.setenv(variable, value.translate(ANOTHER))
+            assert variable == APP or repr(settings.load()) != arrived, f"nothing reads {variable}"
+
+
+def test_the_services_that_sign_are_told_where_the_operators_keys_are() -> None:
+    for name, service in SERVICES.items():
+        for variable in service.get("environment", {}):
+            if variable.startswith(PREFIX) and service.get("command", [""])[0] not in ("worker", "edge"):
+                assert variable in {APP, "DRIFTLOG_BOOTSTRAP", "DRIFTLOG_REGISTRY", _operator_variable()}, name
+
+
+def _operator_variable() -> str:
+    (option,) = (said for said in get_args(OperatorPath) if isinstance(said, OptionInfo))
+    assert isinstance(option.envvar, str)
+    return option.envvar
 
 
 def test_image_copies_what_exists() -> None:
