@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,6 +103,17 @@ def test_who_is_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         update={"registry": settings.registry.model_copy(update={"url": f"http://127.0.0.1:{free_port()}/api"})}
     )
     assert surroundings.trouble(settings) == f"no registry answers at {settings.registry.url}"
+
+
+def test_a_broker_that_takes_connections_and_says_nothing_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "PROBE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = WorkerSettings.load(
+            app="shop:app", data_dir=tmp_path, bootstrap=f"127.0.0.1:{silent.getsockname()[1]}"
+        )
+        assert surroundings.trouble(settings) == f"no broker answers at {settings.kafka.bootstrap}"
 
 
 def test_a_full_disk_is_told_before_a_worker_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
