@@ -201,3 +201,12 @@ def test_a_command_beside_a_transfer_to_nobody_is_taken(hall: Cloud) -> None:
     hall.merge_value(hall.batch(*commands, replica="store-1.1"))
     verdicts = hall.verdicts()
     assert (verdicts["first"], verdicts["second"], verdicts["lost"]) == ("accepted", "accepted", "rejected invalid")
+
+
+def test_a_transfer_to_nobody_is_refused_after_one_to_somebody(hall: Cloud) -> None:
+    """What was found good once says nothing of whom a right is given."""
+    send(hall, "make", "store-1.1", 1, "increment", 5)
+    send(hall, "given", "store-1.1", 2, "transfer", ["store-2.2", 1])
+    send(hall, "lost", "store-1.1", 3, "transfer", ["ghost.1", 1])
+    verdicts = hall.verdicts()
+    assert (verdicts["given"], verdicts["lost"]) == ("accepted", "rejected invalid")
