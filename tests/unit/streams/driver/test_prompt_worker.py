@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 
 import faust
@@ -40,4 +39,3 @@ def test_what_it_owns_decides_at_the_moment_of_the_signal(ways: list[str]) -> No
     owned = []
     worker._on_sigterm()
     assert ways == ["at once", "at once", "drained"]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
