@@ -27,6 +27,10 @@ app.add_typer(review, name="review")
 
 Url = Annotated[str, typer.Option("--url", envvar="DRIFTLOG_EDGE_URL", help="Where the agent listens.")]
 DEFAULT_URL = "http://127.0.0.1:7420"
+PATIENCE_SECONDS = 30
+"""No answer is waited for any longer."""
+PATIENT = {"timeout": f"{PATIENCE_SECONDS - 5}s"}
+"""For what may take its time: the agent says how far it is, before nobody listens any more."""
 
 _SETTINGS = {
     "data_dir": "the replica: all that this device knows, and the API's token",
@@ -237,7 +241,8 @@ def scopes(
     found = call("GET", url, "/v1/scopes")
     if add or drop:
         kept = [scope for scope in found["scopes"] if scope not in (drop or ())]
-        found = call("PUT", url, "/v1/scopes", json={"scopes": [*kept, *(s for s in add or () if s not in kept)]})
+        wanted = [*kept, *(s for s in add or () if s not in kept)]
+        found = call("PUT", url, "/v1/scopes", json={"scopes": wanted}, params=PATIENT)
     emit(found, as_json=json, table=lambda: rows("scopes", ("scope",), [(scope,) for scope in found["scopes"]]))
 
 
@@ -256,7 +261,7 @@ def online(url: Url = DEFAULT_URL, json: Json = False) -> None:
 
 
 def _set_offline(url: str, wanted: bool, json: bool) -> None:
-    found = call("POST", url, "/v1/offline", json={"offline": wanted})
+    found = call("POST", url, "/v1/offline", json={"offline": wanted}, params=PATIENT)
     part = {k: found[k] for k in ("connection", "pending")}
     emit(part, as_json=json, table=lambda: facts("network", part))
 
@@ -372,7 +377,7 @@ def _is_text(text: str, schema: dict[str, Any], document: dict[str, Any]) -> boo
 def call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:
     """What the agent answers; anything else ends the command with one line."""
     try:
-        with connect(url, timeout=30) as agent:
+        with connect(url, timeout=PATIENCE_SECONDS) as agent:
             answer = agent.request(method, path, **options)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no agent answers at {url}: {error}", "start one with `driftlog edge run`, or check --url")

@@ -10,6 +10,9 @@ import httpx
 from driftlog.cli.agents import TokenAuth
 from driftlog.demo.processes import Child, DemoFailed
 
+HTTP_SECONDS = 15
+"""No answer of an agent is waited for any longer."""
+
 
 class Shop:
     """One place of the story with its agent."""
@@ -17,7 +20,7 @@ class Shop:
     def __init__(self, name: str, url: str, token_file: Path, child: Child) -> None:
         self.name = name
         self.child = child
-        self._http = httpx.Client(base_url=url, auth=TokenAuth(token_file), timeout=15)
+        self._http = httpx.Client(base_url=url, auth=TokenAuth(token_file), timeout=HTTP_SECONDS)
 
     def up(self) -> bool:
         """Does the agent answer?"""
@@ -62,7 +65,7 @@ class Shop:
 
     def offline(self, offline: bool) -> None:
         """Pull the plug, or put it back."""
-        self._ask("POST", "/v1/offline", {"offline": offline}).raise_for_status()
+        self._ask("POST", f"/v1/offline?timeout={HTTP_SECONDS - 1}s", {"offline": offline}).raise_for_status()
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         try:

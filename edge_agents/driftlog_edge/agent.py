@@ -244,17 +244,23 @@ class EdgeAgent(AgentLife):
         """The scopes that this replica holds."""
         return list(self._holdings)
 
-    async def hold(self, scopes: Sequence[str]) -> list[str]:
+    async def hold(self, scopes: Sequence[str], *, seconds: float = DEFAULT_TIMEOUT) -> list[str]:
         """Hold these scopes from now on: new ones are fetched, left ones go from the disk.
 
         Raises:
             InvalidInput: none, or a name that cannot be one.
             Unconfirmed: commands in a scope that would be left are not confirmed by the cloud.
+            TimedOut: not in `seconds`. It goes on unless it says that nothing has changed, and `scopes` tells what it has come to.
         """
-        before = self.scopes()
-        await self._scope_change.hold(scopes)
-        if set(before) - set(self._holdings):
-            self.watchers.anew()  # who watches a scope that was left learns of it by reading
+        change, holdings = self._scope_change, self._holdings
+
+        async def hold() -> None:
+            before = set(holdings)
+            await change.hold(scopes)
+            if before - set(holdings):
+                self.watchers.anew()  # who watches a scope that was left learns of it by reading
+
+        await self._lasting.run("the change of scopes", hold, seconds)
         return self.scopes()
 
     # -- status

@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
 
+from driftlog_edge.asking.answers import DEFAULT_TIMEOUT
+from driftlog_edge.asking.lasting import Lasting
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Watchers
 from driftlog_edge.assembly import assemble
@@ -54,6 +57,7 @@ class AgentLife:
         self._ids = ids
         self._clock = clock or SystemClock()
         self._progress = Progress()
+        self._lasting = Lasting()
         self._wiper = Wiper(config, self._route, ids)
         self._wiping: asyncio.Task[None] | None = None
         self._paying: asyncio.Task[None] | None = None
@@ -115,6 +119,7 @@ class AgentLife:
 
     async def _shut(self, housekeeping: Housekeeping, sync: Sync, committer: Committer, store: RocksStore) -> None:
         self.watchers.close()
+        await self._lasting.stop()
         await housekeeping.stop()
         await sync.close()
         await committer.drained()
@@ -166,13 +171,13 @@ class AgentLife:
         self._submission = self._conflicts = self._reader = self._vitals = gone
         self._sync = self._holdings = self._scope_change = self._housekeeping = gone
 
-    async def offline(self) -> None:
-        """Stay off the network until `online`."""
-        await self._sync.force_offline(True)
+    async def offline(self, *, seconds: float = DEFAULT_TIMEOUT) -> None:
+        """Stay off the network until `online`. Raises `TimedOut`: it goes on unless it says that nothing has changed."""
+        await self._lasting.run("aeroplane mode", partial(self._sync.force_offline, True), seconds)
 
-    async def online(self) -> None:
-        """Use the network again."""
-        await self._sync.force_offline(False)
+    async def online(self, *, seconds: float = DEFAULT_TIMEOUT) -> None:
+        """Use the network again. Raises `TimedOut`: as above."""
+        await self._lasting.run("the end of aeroplane mode", partial(self._sync.force_offline, False), seconds)
 
     # -- what follows from what happens
 

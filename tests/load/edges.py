@@ -133,7 +133,7 @@ class EdgeProcess:
         return found
 
     def go_offline(self, offline: bool) -> None:
-        self._json("POST", "/v1/offline", json={"offline": offline})
+        self._json("POST", "/v1/offline", json={"offline": offline}, params={"timeout": "30s"})
 
     def await_quiet(self, seconds: float = 90.0) -> None:
         """Wait until nothing of its own is pending."""

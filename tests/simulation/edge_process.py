@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from driftlog_crdt import AlgebraError
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import DiskFull, EdgeError
+from driftlog_edge.errors import DiskFull, EdgeError, TimedOut
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
@@ -112,12 +112,12 @@ class EdgeProcess:
     async def _start_anew(self) -> None:
         """A client that starts anew sends everything again that has no receipt. Who died while offline is offline when it is back."""
         while True:
-            with suppress(DiskFull):
+            with suppress(DiskFull, TimedOut):
                 await self._agent.online()
                 if self._world.network.healed:
                     return
             await asyncio.sleep(self._world.scheduler.between(10, 900))
-            with suppress(DiskFull):
+            with suppress(DiskFull, TimedOut):
                 await self._agent.offline()
 
     def _reads_from(self, topic: str, partition: int, end: int) -> None:

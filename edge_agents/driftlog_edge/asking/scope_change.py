@@ -1,11 +1,10 @@
-"""Holding other scopes while the agent runs: new ones are fetched, left ones go from the disk, one change after another.
+"""Holding other scopes while the agent runs: new ones are fetched, left ones go from the disk. One change at a time (see `lasting`).
 
 What a change means for the store is `store/holdings`; here it is carried out while nothing comes in.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from driftlog_edge.asking.conflict_book import ConflictBook
@@ -37,17 +36,15 @@ class ScopeChange:
         self._conflicts = conflicts
         self._sync = sync
         self._housekeeping = housekeeping
-        self._changing = asyncio.Lock()
 
     async def hold(self, scopes: Sequence[str]) -> None:
         """See `EdgeAgent.hold`."""
         _check(scopes)
-        async with self._changing:
-            self._changed(scopes)  # refused before anything is stopped for it
-            async with self._sync.apart(), self._committer.turn:
-                await self._remove()  # what a change that was cut off has left behind
-                await self._write(scopes)
-                await self._remove()
+        self._changed(scopes)  # refused before anything is stopped for it
+        async with self._sync.apart(), self._committer.turn:
+            await self._remove()  # what a change that was cut off has left behind
+            await self._write(scopes)
+            await self._remove()
 
     def _changed(self, scopes: Sequence[str]) -> Change:
         change = self._holdings.change(scopes)

@@ -265,14 +265,21 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
         return ScopesOut(scopes=agent.scopes())
 
     @api.put("/v1/scopes", responses=openapi.LEAVE)
-    async def set_scopes(wanted: ScopesIn) -> ScopesOut:
+    async def set_scopes(
+        wanted: ScopesIn,
+        timeout: str = "5s",  # noqa: ASYNC109  # as above
+    ) -> ScopesOut:
         """Hold these from now on: new ones are fetched, left ones go from the disk."""
-        return ScopesOut(scopes=await agent.hold(wanted.scopes))
+        return ScopesOut(scopes=await agent.hold(wanted.scopes, seconds=seconds(timeout, "timeout")))
 
     @api.post("/v1/offline", responses=openapi.SET)
-    async def set_offline(wanted: OfflineIn) -> dict[str, Any]:
+    async def set_offline(
+        wanted: OfflineIn,
+        timeout: str = "5s",  # noqa: ASYNC109  # as above
+    ) -> dict[str, Any]:
         """Stay off the network until told otherwise."""
-        await (agent.offline() if wanted.offline else agent.online())
+        change = agent.offline if wanted.offline else agent.online
+        await change(seconds=seconds(timeout, "timeout"))
         return agent.status()
 
     @api.get("/healthz", response_class=PlainTextResponse)

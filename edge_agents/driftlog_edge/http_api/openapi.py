@@ -86,7 +86,12 @@ DECIDE = _told(
         **_WRITES,
     }
 )
-SET = _told({507: "`disk_full`: nothing has changed"})
+SET = _told(
+    {
+        504: "`timeout`: it is under way, and goes on to its end; or one before it is, and nothing has changed: the detail says which",
+        507: "`disk_full`: nothing has changed",
+    }
+)
 LEAVE = SET | _told({409: "`unconfirmed`: commands in a scope that would be left wait for the cloud"})
 READY = _told(
     {503: "`not_ready`: writes are refused, or the replica was never in step; or more connections than the agent takes"}

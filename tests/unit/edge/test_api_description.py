@@ -44,6 +44,8 @@ SERVER_ERRORS = {
     "/v1/commands/change_then_fail": {"failed", "timeout"},  # a defect of the app's own function, and it says so
     "/v1/documents/{collection}/{scope}/{id}": {"offline", "timeout"},
     "/readyz": {"not_ready"},
+    "/v1/scopes": {"timeout"},
+    "/v1/offline": {"timeout"},
 } | {path: {"timeout"} for path in described["paths"] if path.startswith("/v1/commands/") and "fail" not in path}
 """What these requests can give reason for: nobody fills the disk, nor comes with too many at once."""
 
@@ -105,6 +107,6 @@ def test_only_what_can_wait_for_the_cloud_or_for_room_says_so() -> None:
     writes = commands | {f"post {document}", "post /v1/conflicts/{id}/resolve", "post /v1/review/{command_id}"}
     assert says == {
         "503": {f"get {document}"},
-        "504": writes | {f"get {document}"},
+        "504": writes | {f"get {document}", "put /v1/scopes", "post /v1/offline"},
         "507": writes | {"put /v1/scopes", "post /v1/offline"},
     }
