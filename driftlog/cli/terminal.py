@@ -93,10 +93,11 @@ def misused(error: Any) -> int:
 
 
 def told(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn the project's own errors, which carry fact and remedy, into one line and exit code 1."""
+    """Turn the project's own errors, which carry fact and remedy, into one line and exit code 1. What was typed is text, or wrong usage."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        _require_text(kwargs)
         try:
             return function(*args, **kwargs)
         except (ContractError, DeclarationError, InvalidInput, Refused, AlgebraError) as error:
@@ -110,6 +111,15 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
             fail(str(error), remedy, getattr(error, "exit_code", 1))
 
     return wrapped
+
+
+def _require_text(typed: Mapping[str, object]) -> None:
+    """A shell hands over any bytes; those that are no UTF-8 Python keeps as halves of surrogate pairs, which nobody can be sent. A path may
+    be of any bytes."""
+    for name, given in typed.items():
+        for value in given if isinstance(given, list) else [given]:
+            if isinstance(value, str) and not value.isascii() and value.encode(errors="ignore").decode() != value:
+                raise typer.BadParameter(f"{value!a} is no UTF-8 text", param_hint=repr(name))
 
 
 def emit(data: Any, *, as_json: bool, table: Callable[[], RenderableType]) -> None:

@@ -163,3 +163,20 @@ def test_the_review_list(url: str) -> None:
         refused = review(decide, "nobody")
         assert refused.exit_code == 1
         assert "not on the review list" in refused.stderr
+
+
+def test_what_is_no_text_is_refused_by_name_and_nothing_is_sent(edge: Any) -> None:
+    """Bytes that are no UTF-8, as a shell hands them over and Python keeps them."""
+    before = data(edge("log", "--json"))
+    for words, name in (
+        (("get", "Stock", "s1", "\udcff"), "id"),
+        (("get", "Stock", "s1\udcff", "tea"), "scope"),
+        (("do", "receive", "store=s1", "sku=\udcff", "qty=1"), "arguments"),
+        (("do", "receive", "store=s1", "sku=tea", "qty=1", "--key", "k\udcff"), "key"),
+        (("scopes", "--add", "s1\udcff"), "add"),
+    ):
+        result = edge(*words)
+        assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
+        assert f"'{name}'" in result.output and "is no UTF-8 text" in result.output
+    assert data(edge("log", "--json")) == before
+    assert data(edge("do", "receive", "store=s1", "sku=grüner €", "qty=1", "--json"))["result"] == 1
