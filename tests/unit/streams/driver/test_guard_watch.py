@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -35,11 +36,20 @@ def test_a_guard_that_does_not_end_is_interrupted_even_where_it_catches_everythi
 def test_an_interrupt_that_comes_while_the_first_is_dealt_with_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard_watch, "AGAIN", 0.01)
-    monkeypatch.setattr(guard_watch, "INTERRUPTS", 1 << 30)
-    for _ in range(20):
-        with pytest.raises(GuardOverrun, match="forever"), GuardWatch(tmp_path, 0.005)("forever", "c1"):
-            endless()
+    deal = guard_watch._Timer._deal
+    counted: list[int] = []
+
+    def slowly(timer: guard_watch._Timer, frame: FrameType | None) -> None:
+        if not counted:
+            for _ in range(2 * guard_watch.INTERRUPTS):
+                signal.raise_signal(signal.SIGALRM)
+            counted.append(timer._interrupted)
+        deal(timer, frame)
+
+    monkeypatch.setattr(guard_watch._Timer, "_deal", slowly)
+    with pytest.raises(GuardOverrun, match="forever"), GuardWatch(tmp_path, 0.05)("forever", "c1"):
+        endless()
+    assert counted == [0], "the others neither raise nor count"
 
 
 def test_one_that_ends_in_time_leaves_nothing_behind(tmp_path: Path) -> None:
