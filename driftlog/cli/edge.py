@@ -270,7 +270,7 @@ def _set_offline(url: str, wanted: bool, json: bool) -> None:
 @told
 def conflicts(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """What is not resolved. Example: driftlog edge conflicts"""
-    found = call("GET", url, "/v1/conflicts")["conflicts"]
+    found = _all(url, "/v1/conflicts", "conflicts")
     lines = [
         (
             c["id"],
@@ -290,7 +290,7 @@ def conflicts(url: Url = DEFAULT_URL, json: Json = False) -> None:
 @told
 def review_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Commands that wait for a person. Example: driftlog edge review list"""
-    found = call("GET", url, "/v1/review")["commands"]
+    found = _all(url, "/v1/review", "commands")
     emit(found, as_json=json, table=lambda: _commands("commands that wait for a person", found))
 
 
@@ -372,6 +372,18 @@ def _is_text(text: str, schema: dict[str, Any], document: dict[str, Any]) -> boo
     if "enum" in schema:
         return text in schema["enum"]
     return schema.get("type") == "string" or any(_is_text(text, one, document) for one in schema.get("anyOf", ()))
+
+
+def _all(url: str, path: str, what: str) -> list[Any]:
+    """A list, page after page."""
+    found: list[Any] = []
+    after: dict[str, Any] = {}
+    while True:
+        page = call("GET", url, path, params=after)
+        found += page[what]
+        if page["next"] is None:
+            return found
+        after = {"after": page["next"]}
 
 
 def call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:

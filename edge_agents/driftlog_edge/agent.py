@@ -199,6 +199,12 @@ class EdgeAgent(AgentLife):
         """The conflicts of subscribed scopes that are not resolved, or all that are known."""
         return self._conflicts.all(everything=everything)
 
+    async def conflict_page(
+        self, limit: int = 100, after: str = "", *, everything: bool = False
+    ) -> tuple[list[Conflict], bool]:
+        """Some of them, by id from after `after`, and whether there are more. A page ends earlier where its conflicts are large."""
+        return await self._conflicts.page(limit, after, everything=everything)
+
     def conflict(self, conflict_id: str) -> Conflict:
         """Raises `NotFound`."""
         return self._conflicts.get(conflict_id)
@@ -229,6 +235,10 @@ class EdgeAgent(AgentLife):
         """Commands that were answered here and that nobody can apply without a person: what they changed is gone, or they may
         have been counted already."""
         return list(self._again.review())
+
+    async def review_page(self, limit: int = 100, after: int = 0) -> tuple[list[Reviewed], bool]:
+        """Some of them, oldest first from after that number, and whether there are more. A page ends earlier where its commands are large."""
+        return await self._again.review_page(limit, after)
 
     async def review_apply(self, command_id: str) -> Answer:
         """Run one of them on what is there now. Raises `NotFound`, and like `run_with`; then it stays on the list."""

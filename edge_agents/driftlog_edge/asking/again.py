@@ -20,6 +20,7 @@ import structlog
 from driftlog_crdt import AlgebraError
 from driftlog_edge.asking import asked
 from driftlog_edge.asking.executor import Earlier, Executed, Executor
+from driftlog_edge.asking.pages import check_limit, page_of
 from driftlog_edge.errors import NotFound
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
@@ -27,9 +28,10 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import TAKEN_FULL
-from driftlog_edge.store.logged import changed_keys, logged
+from driftlog_edge.store.logged import changed_keys, decode_logged, logged
 from driftlog_edge.store.pending import Fate, marks_of
 from driftlog_edge.store.views import Views
+from driftlog_edge.turns import in_turns
 from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
@@ -131,9 +133,23 @@ class Again:
     def review(self) -> Iterator[Reviewed]:
         """What waits for a person, oldest first."""
         for key, command_id in self._journal.scan(Family.META, keys.REVIEWS):
-            entry = entry_of(self._journal, command_id.decode())
-            if entry is not None:
-                yield Reviewed(logged(self._journal, keys.parse_lsn(key)).command, entry)
+            if found := self._listed(key, command_id):
+                yield found[0]
+
+    async def review_page(self, limit: int, after: int) -> tuple[list[Reviewed], bool]:
+        """Some of them, from after the command of that number; are there more?"""
+        check_limit(limit)
+
+        def scan(after: bytes) -> Iterator[tuple[bytes, bytes]]:
+            return self._journal.scan(Family.META, keys.REVIEWS, after)
+
+        return await in_turns(page_of(scan, self._listed, limit, keys.review_key(after)))
+
+    def _listed(self, key: bytes, command_id: bytes) -> tuple[Reviewed, int] | None:
+        """What the list says of a command, and its bytes; None for one that is decided at this moment."""
+        entry = entry_of(self._journal, command_id.decode())
+        raw = self._journal.get(Family.OPLOG, keys.lsn_key(keys.parse_lsn(key)))
+        return None if entry is None or raw is None else (Reviewed(decode_logged(raw).command, entry), len(raw))
 
     def apply(self, command_id: str) -> Executed:
         """Run a reviewed command on the view as it is now; stage the writes at once. Raises `NotFound`, and like `Executor.run`."""

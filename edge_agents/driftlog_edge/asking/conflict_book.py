@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from driftlog_edge.asking.pages import check_limit, page_of
 from driftlog_edge.errors import NotFound
 from driftlog_edge.ports import Family, Writes
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.turns import in_turns
+from driftlog_schemas.bounds import MAX_ID
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
 from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.running import check_name
 
 
 class ConflictBook:
@@ -29,6 +33,22 @@ class ConflictBook:
     def all(self, *, everything: bool = False) -> list[Conflict]:
         """Those that are not resolved, or all that are known."""
         return [c for c in self._stored() if everything or c.status is not ConflictStatus.RESOLVED]
+
+    async def page(self, limit: int, after: str, *, everything: bool = False) -> tuple[list[Conflict], bool]:
+        """Some of `all`, by id from after `after`; are there more?"""
+        check_limit(limit)
+        if after:
+            check_name("after", after, MAX_ID)
+
+        def scan(after: bytes) -> Iterator[tuple[bytes, bytes]]:
+            return self._journal.scan(Family.CONFLICTS, b"", after)
+
+        def read(key: bytes, value: bytes) -> tuple[Conflict, int] | None:
+            conflict = self._records.decode_conflict(value)
+            wanted = everything or conflict.status is not ConflictStatus.RESOLVED
+            return (conflict, len(value)) if wanted else None
+
+        return await in_turns(page_of(scan, read, limit, after.encode()))
 
     def get(self, conflict_id: str) -> Conflict:
         """Raises `NotFound`."""

@@ -27,6 +27,7 @@ from driftlog_edge.http_api.shapes import (
     PageOut,
     ReadingOut,
     ReviewIn,
+    ReviewOut,
     ScopesIn,
     ScopesOut,
 )
@@ -216,9 +217,12 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
 
 def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:
     @api.get("/v1/conflicts")
-    async def list_conflicts(all: bool = False) -> ConflictsOut:
-        """The conflicts that are not resolved; with `all`, every one that is known."""
-        return ConflictsOut(conflicts=[ConflictOut.of(c) for c in agent.conflicts(everything=all)])
+    async def list_conflicts(
+        all: bool = False, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = ""
+    ) -> ConflictsOut:
+        """A page of the conflicts that are not resolved; with `all`, of every one that is known. It ends before `limit` where they are large: go by `next`."""
+        found, more = await agent.conflict_page(limit, after, everything=all)
+        return ConflictsOut(conflicts=[ConflictOut.of(c) for c in found], next=found[-1].id if more else None)
 
     @api.get("/v1/conflicts/{id}", responses=openapi.FIND)
     async def show_conflict(id: Part) -> ConflictOut:
@@ -242,9 +246,15 @@ def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:
 
 def _review(api: FastAPI, agent: EdgeAgent) -> None:
     @api.get("/v1/review")
-    async def list_review() -> LogOut:
-        """Commands that wait for a person: what they changed is gone, or they may have been counted already."""
-        return LogOut(commands=[LineOut.of(Line(r.entry.lsn, r.command, r.entry)) for r in agent.review()])
+    async def list_review(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Annotated[int, Query(ge=0, lt=1 << 63)] = 0,
+    ) -> ReviewOut:
+        """A page of the commands that wait for a person: what they changed is gone, or they may have been counted already. It ends before `limit`
+        where they are large: go by `next`."""
+        found, more = await agent.review_page(limit, after)
+        lines = [LineOut.of(Line(r.entry.lsn, r.command, r.entry)) for r in found]
+        return ReviewOut(commands=lines, next=lines[-1].number if more else None)
 
     @api.post("/v1/review/{command_id}", responses=openapi.DECIDE)
     async def decide_review(command_id: Part, decision: ReviewIn) -> AnswerOut:

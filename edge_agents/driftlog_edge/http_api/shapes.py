@@ -93,6 +93,13 @@ class LogOut(BaseModel):
     commands: list[LineOut]
 
 
+class ReviewOut(BaseModel):
+    """Commands that wait for a person, oldest first; `next` is the `after` of the following page, None at the end."""
+
+    commands: list[LineOut]
+    next: int | None
+
+
 class ReadingOut(BaseModel):
     """A document and how fresh it is."""
 
@@ -240,6 +247,7 @@ class ConflictOut(BaseModel):
 
 
 class ConflictsOut(BaseModel):
-    """What waits for a decision or is recorded."""
+    """What waits for a decision or is recorded, by id; `next` is the `after` of the following page, None at the end."""
 
     conflicts: list[ConflictOut]
+    next: str | None

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from driftlog.cli.edge import app as cli
 from driftlog_edge import EdgeAgent
+from driftlog_edge.asking import pages
 from driftlog_edge.errors import NotFound
 from driftlog_edge.http_api.access import Access
 from driftlog_edge.incoming.pulled import Pulled
@@ -154,7 +155,7 @@ def test_a_dropped_command_is_rejected_for_good(replica: Replica) -> None:
 
 
 async def test_the_review_list_over_http(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
-    assert (await http.get("/v1/review")).json() == {"commands": []}
+    assert (await http.get("/v1/review")).json() == {"commands": [], "next": None}
     unknown = await http.post("/v1/review/nobody", json={"apply": True})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
     for body in ({}, {"apply": True, "drop": True}, {"keep": True}):
@@ -162,7 +163,7 @@ async def test_the_review_list_over_http(http: httpx.AsyncClient, agent: EdgeAge
 
 
 def test_a_person_sees_what_waits_and_decides_over_http_and_on_the_command_line(
-    tmp_path: Path, identity: Identity, ids: FixedIds
+    tmp_path: Path, identity: Identity, ids: FixedIds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity.save(tmp_path / "identity.json")
     replica = Replica(tmp_path / "data", identity, ids)
@@ -188,6 +189,14 @@ def test_a_person_sees_what_waits_and_decides_over_http_and_on_the_command_line(
         ]
         assert json.loads(command_line("list", "--json").stdout) == listed
         assert command_line("list").stdout.count("review (gone)") == 4
+
+        paged = http.get("/v1/review?limit=3").json()
+        assert (len(paged["commands"]), paged["next"]) == (3, 3)
+        assert http.get("/v1/review?limit=3&after=3").json() == {"commands": listed[3:], "next": None}
+        with monkeypatch.context() as small:
+            small.setattr(pages, "PAGE_BYTES", 1)
+            assert http.get("/v1/review").json()["next"] == 1, "what is large is a page by itself"
+            assert json.loads(command_line("list", "--json").stdout) == listed
 
         assert http.post("/v1/review/one", json={"apply": True}).json()["result"] == 10
         applied = command_line("apply", "three/3", "--json")
