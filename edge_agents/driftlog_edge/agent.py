@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from driftlog_crdt import Custom
 from driftlog_edge.agent_life import AgentLife
+from driftlog_edge.asking import pages
 from driftlog_edge.asking.again import Reviewed
 from driftlog_edge.asking.answers import (
     DEFAULT_TIMEOUT,
@@ -172,7 +173,14 @@ class EdgeAgent(AgentLife):
         self, kind: type[DocumentClass] | str, scope: str, limit: int = 100, after: str = ""
     ) -> list[tuple[str, Reading]]:
         """Documents of one scope in id order, from after `after`; deleted ones are passed over."""
-        return await self._reader.page(self._collection(kind), scope, limit, after)
+        found, _ = await self._reader.page(self._collection(kind), scope, limit, after)
+        return found
+
+    async def bounded_page(
+        self, kind: type[DocumentClass] | str, scope: str, limit: int = 100, after: str = ""
+    ) -> tuple[list[tuple[str, Reading]], bool]:
+        """A `page` that ends earlier where its documents are large, and whether there may be more: for who makes one answer of it."""
+        return await self._reader.page(self._collection(kind), scope, limit, after, pages.PAGE_BYTES)
 
     def watch(
         self,

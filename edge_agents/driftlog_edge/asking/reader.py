@@ -14,6 +14,7 @@ from itertools import islice
 from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
 from driftlog_edge.asking.conflict_book import ConflictBook
+from driftlog_edge.asking.pages import check_limit
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.errors import NotHeld, NotReadable
 from driftlog_edge.link.ends import Ends
@@ -26,12 +27,11 @@ from driftlog_edge.store.views import present
 from driftlog_edge.turns import in_turns
 from driftlog_schemas import topics
 from driftlog_schemas.bounds import MAX_ID, MAX_SCOPE
-from driftlog_schemas.contract import AppContract, InvalidInput
+from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.running import check_name
 
-MAX_PAGE = 1000
 SHOWN_AT_ONCE = 16
 """Documents of a page that are looked at in one turn: large ones, one after another, take a while."""
 
@@ -97,19 +97,24 @@ class Reader:
             await self._fresh(place, max_age, time_left)
         return self._reading(document, session)
 
-    async def page(self, collection: str, scope: str, limit: int, after: str) -> list[tuple[str, Reading]]:
-        """Documents of one scope in id order, from after `after`; deleted ones and those of a newer release are passed over."""
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidInput("limit", f"is 1 to {MAX_PAGE}")
+    async def page(
+        self, collection: str, scope: str, limit: int, after: str, max_bytes: int | None = None
+    ) -> tuple[list[tuple[str, Reading]], bool]:
+        """Documents of one scope in id order, from after `after`, and whether there may be more; deleted ones and those of a newer release are passed over.
+
+        It ends before a document with which it would be larger than `max_bytes`, as stored; one that is larger alone is a page by itself.
+        """
+        check_limit(limit)
         if after:
             check_name("after", after, MAX_ID)
-        return await in_turns(self._page(self._contract.collection(collection).name, scope, limit, after))
+        return await in_turns(self._page(self._contract.collection(collection).name, scope, limit, after, max_bytes))
 
     def _page(
-        self, collection: str, scope: str, limit: int, after: str
-    ) -> Generator[None, None, list[tuple[str, Reading]]]:
+        self, collection: str, scope: str, limit: int, after: str, max_bytes: int | None
+    ) -> Generator[None, None, tuple[list[tuple[str, Reading]], bool]]:
         """Each turn looks anew at what there is after the last one, and each document is shown as its turn finds it."""
         result: list[tuple[str, Reading]] = []
+        size = 0
         while True:
             self.require_held(scope)
             documents = documents_of(self._store, self._generations, collection, scope, after)
@@ -120,11 +125,14 @@ class Reader:
                 except NotReadable:  # counted in the status; asked for by itself it says so
                     continue
                 if view.collection.document.exists(view.state):
+                    size += view.size
+                    if result and max_bytes is not None and size > max_bytes:
+                        return result, True
                     result.append((document.id, self._reading(document, "")))
                     if len(result) == limit:
-                        return result
+                        return result, True
             if len(turn) < SHOWN_AT_ONCE:
-                return result
+                return result, False
             after = turn[-1].id
             yield
 

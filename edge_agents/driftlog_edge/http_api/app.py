@@ -174,9 +174,9 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
     async def list_documents(
         collection: Part, scope: Part, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = ""
     ) -> PageOut:
-        """A page of documents in id order."""
-        found = await agent.page(collection, scope, limit, after)
-        following = found[-1][0] if len(found) == limit else None
+        """A page of documents in id order. It ends before `limit` where they are large: go by `next`."""
+        found, more = await agent.bounded_page(collection, scope, limit, after)
+        following = found[-1][0] if more else None
         return PageOut(documents=[ReadingOut.of(reading) for _, reading in found], next=following)
 
     @api.get(

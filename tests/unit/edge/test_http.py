@@ -300,7 +300,9 @@ async def test_a_write_without_a_command_is_answered_like_one(http: httpx.AsyncC
     assert (value["on_hand"], value["tags"]) == (5, ["new"])
 
 
-async def test_pages_come_in_id_order_and_end(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
+async def test_pages_come_in_id_order_and_end(
+    http: httpx.AsyncClient, agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await agent.offline()
     for sku in ("d", "a", "c", "e", "b", "B", "a b"):
         await receive(http, sku=sku)
@@ -314,6 +316,11 @@ async def test_pages_come_in_id_order_and_end(http: httpx.AsyncClient, agent: Ed
             break
         after = page["next"]
     assert seen == ["B", "a", "a b", "b", "c", "d", "e"]
+    with monkeypatch.context() as small:
+        small.setattr("driftlog_edge.asking.pages.PAGE_BYTES", 1)
+        page = (await http.get("/v1/documents/Stock/s1", params={"limit": 3, "after": "b"})).json()
+        assert ([d["value"]["sku"] for d in page["documents"]], page["next"]) == (["c"], "c"), "a large one is a page"
+    assert len(await agent.page(Stock, "s1")) == 7
     for limit in ("0", "1001", "x"):
         answer = await http.get("/v1/documents/Stock/s1", params={"limit": limit})
         assert problem(answer, 422, "invalid")["field"] == "limit"
