@@ -130,11 +130,35 @@ class Reference:
                 item = _Waiting(command, replica, record.timestamp_ms, record.offset)
                 if not self._decide(item):
                     waiting.setdefault((replica, command.id), item)
+            self._strand(waiting)
             while (key := next((k for k, item in waiting.items() if self._decide(item)), None)) is not None:
                 del waiting[key]
         for item in waiting.values():
             key = (item.replica, item.command.id)
             self.decisions.setdefault(key, Decision(item.command, item.replica, item.offset, "parked"))
+
+    def _strand(self, waiting: dict[tuple[str, str], _Waiting]) -> None:
+        """A life that is over sends nothing any more: what of it waits for a change of it that nobody has sent is put off."""
+        for life, command_id in list(waiting):
+            item = waiting[life, command_id]
+            if not self._is_over(life, item.command.scope):
+                continue
+            sent = {
+                (document, op.seq)
+                for other in waiting.values()
+                for document, op in other.command.ops
+                if other.replica == life
+            }
+            first = [
+                (document, op.seq)
+                for document, op in item.command.ops
+                if (document, op.seq - 1) not in sent and op.seq - 1 > self._document(document).seen.get(life, 0)
+            ]
+            if first:
+                del waiting[life, command_id]
+                self.put_off += 1
+                self._strand(waiting)
+                return
 
     def _open(self, record: LogRecord) -> list[tuple[Command, str]]:
         try:

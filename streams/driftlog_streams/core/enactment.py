@@ -1,4 +1,7 @@
-"""What a `Forgetting` does to its partition, where it stands in the log: lives end, tombstones go, what waits is given back or given up.
+"""What the end of a life and a `Forgetting` do to their partition, where they stand in the log: tombstones go, what waits is given back or given up.
+
+A life that is over sends nothing any more. What of it waits for a change of it that has not come, perhaps because that was deferred, would wait for ever: it is
+given back, and nothing of it is seen; the life that follows takes it along, as it does with what was deferred.
 
 A command that waits may be *dropped* by a person: what it waits for will not come. It is rejected at this record, for ever, and that is told
 at once. Its changes are counted as seen, without effect, as soon as nothing before them is missing: at once where only a change of
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch, CommandOutcome, Forgetting, Forgot, Verdict
 from driftlog_streams.core import chain
 from driftlog_streams.core.arrival import Arrival
@@ -40,11 +44,23 @@ class Enactment:
         if forgetting.drop and self._at.stands_here(batch):
             self._give_up(forgetting.drop, offset)
 
+    def life_over(self, replica: str) -> None:
+        """This life has ended, at this record or before. Once more after a crash, it finds what that has not let through."""
+
+        def seen(document: DocumentId) -> int:
+            entry = self._at.entry_of(document)
+            return 0 if entry is None else entry.state.vector.get(replica, 0)
+
+        for arrival in self._waiting.stranded(replica, seen):
+            self._waiting.parking.remove(arrival)
+            self._released(arrival, Decision(_nobody_sends(arrival)))
+
     def _forget(self, forgetting: Forgetting, here: Forgot) -> None:
         parking = self._waiting.parking
         self._at.memory.forgets(here)
         for replica, heir in forgetting.retired.items():
             self._at.retire(replica, heir, here)
+            self.life_over(replica)
         for key, seen in forgetting.purge.items():
             self._at.purge(key, seen, here.offset)
         for arrival in parking.waiting():
@@ -82,3 +98,8 @@ class Enactment:
 def _too_long(arrival: Arrival) -> CommandOutcome:
     reason = "what it waits for has not come for as long as the partition remembers"
     return CommandOutcome(arrival.command.id, Verdict.DEFERRED, "parked_too_long", reason)
+
+
+def _nobody_sends(arrival: Arrival) -> CommandOutcome:
+    reason = "a change of this life before it has not come, and the life is over"
+    return CommandOutcome(arrival.command.id, Verdict.DEFERRED, "life_over", reason)

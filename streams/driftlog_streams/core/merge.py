@@ -14,7 +14,7 @@ import structlog
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import CLOUD_REPLICA
-from driftlog_schemas.messages import ChainEntry, ChainRow, CommandOutcome, ParkedCommand, Verdict
+from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, ParkedCommand, Verdict
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal, admit
 from driftlog_streams.core.answers import Answers
@@ -162,6 +162,7 @@ class PartitionMerger:
         urgent = wide or bool(row.entries[-1].outcomes) or bool(row.ended) or batch.forget is not None
         self._at.write_row(batch.replica, row, urgent=urgent)
         self._enactment.carry_out(batch, link.offset)
+        self._lives_over(batch)
         self.work.ops += sum([len(c.ops) for c in batch.commands])
 
     def _end_lives(self, link: Link) -> None:
@@ -195,6 +196,12 @@ class PartitionMerger:
                 row = chain.decided(row, number, outcome or arrival.accepted, self._at.offset)
                 urgent = True
         self._at.write_row(replica, row, urgent=urgent)
+        self._lives_over(link.batch)
+
+    def _lives_over(self, batch: Batch) -> None:
+        if self.parking:
+            for replica in batch.ends:
+                self._enactment.life_over(replica)
 
     def _wait_again(self, arrival: Arrival, entry: ChainEntry | None) -> None:
         """The row knows that this one was given up later on. Read again after a crash it waits, until the log says so; of a late copy

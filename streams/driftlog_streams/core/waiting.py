@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ParkedCommand
 from driftlog_streams.core.admission import Admitted
 from driftlog_streams.core.arrival import Arrival
@@ -41,6 +42,20 @@ class Waiting:
             raise Undecodable(f"no command {parked.command!r} in the record that it came with")
         at, value = (parked.append_ms, parked.offset), admitted.value
         self.parking.add(Arrival(command, batch, device, *at, value, parked.dropped_at, admitted.strangers))
+
+    def stranded(self, replica: str, seen: Callable[[DocumentId], int]) -> list[Arrival]:
+        """Those of a life that sends nothing any more which wait, perhaps behind one another, for a change of it that has not come. `seen` says up to
+        which of its changes a document has them.
+        """
+        result: list[Arrival] = []
+        coming: set[tuple[DocumentId, int]] = set()
+        for arrival in sorted((a for a in self.parking.waiting() if a.batch.replica == replica), key=lambda a: a.place):
+            dots = {(document, op.seq) for document, op in arrival.command.ops}
+            if all(seq - 1 <= seen(document) or (document, seq - 1) in coming | dots for document, seq in dots):
+                coming |= dots
+            elif arrival.dropped_at < 0:  # who was given up was told
+                result.append(arrival)
+        return result
 
     def release(self) -> None:
         """Look at every parked command again, and at what that sets free."""
