@@ -7,6 +7,7 @@ or from a child process that is started again and again.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 
 from driftlog.cli import terminal
@@ -31,7 +32,9 @@ def missing(*extras: str) -> str | None:
 
 
 def installed(module: str) -> bool:
-    """Can it be imported?"""
+    """Can it be imported? One that is already tells of no place that it came from, if it has put something else there (Faust does)."""
+    if module in sys.modules:
+        return True
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:

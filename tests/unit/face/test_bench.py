@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import faust
 import pytest
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ from benchmarks.rounds import measure
 from benchmarks.row import Row, Spread, quantile
 from benchmarks.suite import discover, select
 from driftlog.cli import app, bench
+from driftlog.cli.extras import installed
 
 run = CliRunner()
 
@@ -188,3 +190,9 @@ def test_aims_compare_the_ratio_or_the_figure() -> None:
 
     assert at_most(2, "us").met(row) and not at_most(1.9, "us").met(row)
     assert ratio_at_least(2).met(row) and not ratio_at_least(2.1).met(row)
+
+
+def test_a_library_that_is_imported_already_is_installed() -> None:
+    assert faust.__name__ == "faust"
+    assert installed("faust"), "it stands in for its own module, without a place that it came from"
+    assert not installed("no_such_library")
