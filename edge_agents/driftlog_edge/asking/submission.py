@@ -85,9 +85,8 @@ class Submission:
                     while executed is None:
                         await self._committer.room()
                         try:
-                            executed = (
-                                execute()
-                            )  # nothing may come between this and staging: the next command builds on it
+                            # Nothing may come between this and staging: the next command builds on it.
+                            executed = execute()
                             kept = self._kept(executed, durability or self._durability)
                         except NotTakenAlong as waiting:
                             await self._taken_along(waiting, seconds)

@@ -199,9 +199,8 @@ class PartitionMerger:
         self._lives_over(link.batch)
 
     def _lives_over(self, batch: Batch) -> None:
-        if self.parking:
-            for replica in batch.ends:
-                self._enactment.life_over(replica)
+        for replica in batch.ends:
+            self._enactment.life_over(replica)
 
     def _wait_again(self, arrival: Arrival, entry: ChainEntry | None) -> None:
         """The row knows that this one was given up later on. Read again after a crash it waits, until the log says so; of a late copy

@@ -94,6 +94,12 @@ class Parking:
         """All of them, in order of arrival."""
         return list(self._all.values())
 
+    def of(self, replica: str) -> list[Arrival]:
+        """Those of one replica, in order of arrival."""
+        if replica not in self._shares:
+            return []
+        return [arrival for arrival in self._all.values() if arrival.batch.replica == replica]
+
     def remove(self, arrival: Arrival) -> None:
         """It has been decided."""
         self._unblock(arrival)

@@ -49,9 +49,10 @@ class Waiting:
         """
         result: list[Arrival] = []
         coming: set[tuple[DocumentId, int]] = set()
-        for arrival in sorted((a for a in self.parking.waiting() if a.batch.replica == replica), key=lambda a: a.place):
+        for arrival in sorted(self.parking.of(replica), key=lambda arrival: arrival.place):
             dots = {(document, op.seq) for document, op in arrival.command.ops}
-            if all(seq - 1 <= seen(document) or (document, seq - 1) in coming | dots for document, seq in dots):
+            before = {(document, seq - 1) for document, seq in dots} - dots - coming
+            if all(seq <= seen(document) for document, seq in before):
                 coming |= dots
             elif arrival.dropped_at < 0:  # who was given up was told
                 result.append(arrival)
