@@ -200,8 +200,18 @@ def decided(row: ChainRow, number: int, outcome: CommandOutcome, offset: int) ->
 
 
 def later(stored: ChainRow, found: ChainRow) -> ChainRow:
-    """Of two rows of a replica the one that knows more. What lies in the topic may be a cut-off worker's late word."""
-    return stored if _progress(stored) > _progress(found) else found
+    """Of two rows of a replica the one that knows more. What lies in the topic may be a cut-off worker's late word.
+
+    Every worker comes from the same record to the same batch. A row that goes as far and names another one is no worker's: a copy that a
+    stranger has spoiled, behind which the replica's next batch would be a fork.
+    """
+    ours, theirs = _progress(stored), _progress(found)
+    return stored if ours > theirs or (ours == theirs and _newest(stored) != _newest(found)) else found
+
+
+def _newest(row: ChainRow) -> tuple[str, int, bytes]:
+    """The batch that the row ends with."""
+    return row.device_id, row.last, row.head
 
 
 def size_of(entries: Sequence[ChainEntry]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -276,6 +277,18 @@ def test_a_late_word_of_another_worker_does_not_replace_what_knows_more(cloud: C
     newer = cloud.row()
     older = dataclasses.replace(newer, last=1, offset=0, entries=newer.entries[:1])
     assert chain.later(newer, older) is newer and chain.later(older, newer) is newer
+
+
+@pytest.mark.parametrize("spoiled", [{"head": b"?" * 32}, {"last": 7}, {"device_id": "store-9"}])
+def test_a_row_that_names_another_batch_at_the_same_record_is_not_believed(
+    cloud: Cloud, spoiled: dict[str, Any]
+) -> None:
+    cloud.merge_value(sent(cloud, 1))
+    cloud.fly()
+    ours = cloud.row()
+    copy = dataclasses.replace(ours, **spoiled)
+    assert chain.later(ours, copy) is ours
+    assert chain.later(ours, dataclasses.replace(ours, notice=None)) is not ours, "the newest of our own words"
 
 
 def test_strangers_get_few_answers_and_known_devices_all(cloud: Cloud) -> None:
