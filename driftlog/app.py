@@ -10,13 +10,14 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar, cast, get_type_hints, overload
+from typing import Any, Literal, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
 from driftlog.document import Document, compile_collection
 from driftlog.errors import DeclarationError
+from driftlog.fields.options import duration_ms
 from driftlog.transaction import Transaction
 from driftlog.values import explain, to_json
 from driftlog_crdt import DocumentState
@@ -98,6 +99,7 @@ class Space:
         max_bytes: int = 0,
         history: str = "full",
         priority: str = "normal",
+        max_age: str = "",
     ) -> Callable[[type[D]], type[D]]:
         """Class decorator: a document family whose `scope` and `id` fields name a document.
 
@@ -106,6 +108,7 @@ class Space:
         `max_bytes`  size guard of a document's state; if not given 64 KiB, 480 KiB for documents with a text or a list
         `history`    "full", or "collapsed" where only the result of pending changes needs to be sent
         `priority`   of writes without a declared command: critical, high, normal, low
+        `max_age`    "10m": older than this, what a replica has of it is stale; reads say so, and commands may refuse to run on it
         """
 
         def declare(cls: type[D]) -> type[D]:
@@ -129,6 +132,7 @@ class Space:
                 max_bytes=max_bytes,
                 history=history,
                 priority=priority,
+                max_age=max_age,
             )
             return cls
 
@@ -138,7 +142,12 @@ class Space:
     def command(self, function: Callable[P, R]) -> Callable[P, R]: ...
     @overload
     def command(
-        self, *, name: str = "", priority: str = "normal", touches: Mapping[type[Document], Sequence[str]] | None = None
+        self,
+        *,
+        name: str = "",
+        priority: str = "normal",
+        touches: Mapping[type[Document], Sequence[str]] | None = None,
+        requires_fresh: str | bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
     def command(
         self,
@@ -147,17 +156,22 @@ class Space:
         name: str = "",
         priority: str = "normal",
         touches: Mapping[type[Document], Sequence[str]] | None = None,
+        requires_fresh: str | bool = False,
     ) -> Any:
         """Function decorator: a validated, atomic intent. The first parameter is the Transaction.
 
         `touches`  what it may change, `{Stock: ["on_hand"]}`: fields, `"delete"`, or `"*"` for all of a document. The cloud refuses
                    anything else under its name. Without it a right to this command is a right to write all of its space.
+        `requires_fresh`  "10m": run only where the replica surely was in step that lately, else refuse with `stale`; True for the `max_age` of
+                   the collections that it opens.
         """
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            called = name or function.__name__
             command = replace(
-                _compile_command(function, self.name, name or function.__name__, priority),
-                touches=None if touches is None else self._touches(name or function.__name__, touches),
+                _compile_command(function, self.name, called, priority),
+                touches=None if touches is None else self._touches(called, touches),
+                requires_fresh=_freshness(called, requires_fresh),
             )
             for space in self._app._spaces.values():
                 if command.name in space._commands:
@@ -252,6 +266,12 @@ def _compile_command(function: Callable[..., Any], space: str, name: str, priori
     return CommandContract(
         name, space, validate, run, model.model_json_schema(), inspect.getdoc(function) or "", priority
     )
+
+
+def _freshness(command: str, given: str | bool) -> float | Literal["max_age"] | None:
+    if isinstance(given, bool):
+        return "max_age" if given else None
+    return duration_ms(command, given, "requires_fresh") / 1000
 
 
 def _require_name(what: str, name: str) -> None:

@@ -16,7 +16,7 @@ from driftlog.errors import DeclarationError
 from driftlog.fields.fingerprint import allowed, fingerprint, terms
 from driftlog.fields.handle import Built, FieldPort
 from driftlog.fields.kinds import build
-from driftlog.fields.options import Options, policy_of
+from driftlog.fields.options import Options, duration_ms, policy_of
 from driftlog_crdt import (
     DELETE,
     DOCUMENT,
@@ -113,6 +113,7 @@ def compile_collection(
     max_bytes: int,
     history: str,
     priority: str,
+    max_age: str,
 ) -> CollectionContract:
     """The contract of a declared class; turns its annotations into windows. Raises `DeclarationError`."""
     name = cls.__name__
@@ -154,6 +155,7 @@ def compile_collection(
         allowed={n: allowed(one) for n, one in built.items()},
         history=cast(Any, history),
         priority=priority,
+        max_age=duration_ms(name, max_age, "max_age") / 1000 if max_age else None,
     )
     for n, one in built.items():
         setattr(cls, n, _FieldWindow(n, one))

@@ -79,11 +79,11 @@ def policy_of(place: str, options: Options, *, conflicting: bool) -> tuple[Any, 
     return policy, duration_ms(place, options.deadline)
 
 
-def duration_ms(place: str, text: object) -> int:
+def duration_ms(place: str, text: object, option: str = "deadline") -> int:
     """Milliseconds of "48h". Raises `DeclarationError`."""
     found = milliseconds(text) if isinstance(text, str) else 0
     if not found:
-        raise DeclarationError(place, f"deadline={text!r} is not a duration", 'write "48h", "30m" or "7d"')
+        raise DeclarationError(place, f"{option}={text!r} is not a duration", 'write "48h", "30m" or "7d"')
     return found
 
 

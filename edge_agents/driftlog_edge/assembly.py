@@ -122,7 +122,7 @@ def _assembled(
     committer = Committer(journal, store)
     views = Views(contract, codecs, journal)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
-    executor = Executor(contract, lives, views, outbox, journal, clock, holdings)
+    executor = Executor(contract, lives, views, outbox, journal, clock, holdings, lambda: sync.freshness)
     _read_again(store, codecs, versions)
     puller = pullers.assembled(
         holdings, codecs, versions, records, views, outbox, journal, executor.stamps, clock, identity.device_id
@@ -160,6 +160,17 @@ def _assembled(
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
         wiped,
     )
+    reader = Reader(
+        contract,
+        holdings,
+        store,
+        Shown(contract, codecs, store, journal, views),
+        views.generations,
+        conflicts,
+        sync.freshness,
+        sync.ends,
+        progress,
+    )
     housekeeping = Housekeeping(
         Pruning(
             journal,
@@ -179,24 +190,16 @@ def _assembled(
         views=views,
         executor=executor,
         again=again,
-        submission=Submission(contract, store, committer, views, outbox, shipper, progress, durable, config.durability),
+        submission=Submission(
+            contract, store, committer, views, outbox, shipper, progress, durable, reader.catch_up, config.durability
+        ),
         conflicts=conflicts,
         log=OpLog(store, views.backlog),
         sync=sync,
         holdings=holdings,
         scope_change=ScopeChange(holdings, committer, views, conflicts, sync, housekeeping),
         housekeeping=housekeeping,
-        reader=Reader(
-            contract,
-            holdings,
-            store,
-            Shown(contract, codecs, store, journal, views),
-            views.generations,
-            conflicts,
-            sync.freshness,
-            sync.ends,
-            progress,
-        ),
+        reader=reader,
         vitals=vitals,
     )
 

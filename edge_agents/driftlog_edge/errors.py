@@ -7,6 +7,7 @@
     ├── Deleted         deleted        it was there and is deleted
     ├── OutboxFull      outbox_full    more is waiting than the outbox may hold
     ├── DiskFull        disk_full      the disk does not take another write
+    ├── Stale           stale          a command asked for fresher data than there is
     ├── Offline         offline        the answer needs the cloud, and there is no way to it
     ├── TimedOut        timeout        not in the time given; a write stands, its status can be asked
     ├── Wiped           wiped          the operator had this replica erased
@@ -74,6 +75,19 @@ class DiskFull(EdgeError):
     """The disk does not take another write."""
 
     code = "disk_full"
+
+
+class Stale(EdgeError):
+    """A command asked for fresher data than there is. `place` is the state partition; the age in seconds, None before the first contact."""
+
+    code = "stale"
+
+    def __init__(self, message: str, place: tuple[str, int], age_seconds: float | None) -> None:
+        super().__init__(
+            message, "run it again when the agent is in step; `driftlog edge status` says since when it is not"
+        )
+        self.place = place
+        self.age_seconds = age_seconds
 
 
 class Offline(EdgeError):

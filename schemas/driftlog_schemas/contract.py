@@ -143,6 +143,8 @@ class CollectionContract:
     """field -> what it is declared as and which values it takes, in words that are compared with another release's and with nothing else."""
     history: History = "full"
     priority: str = "normal"
+    max_age: float | None = None
+    """Seconds after which what a replica has of it counts as stale; None for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ class CommandContract:
     priority: str = "normal"
     touches: Touches | None = None
     """What its ops may change; None for anything in its space."""
+    requires_fresh: float | Literal["max_age"] | None = None
+    """How old, in seconds, may be what it reads; or what the collections that it opens say. None for any age."""
 
 
 @dataclass(frozen=True, slots=True)

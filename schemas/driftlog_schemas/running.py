@@ -148,6 +148,8 @@ class Run(Generic[V]):
         self._over: tuple[str, ...] = ()
         self.ops: list[DocumentOp] = []
         self.touched: dict[bytes, V] = {}
+        self.entered: dict[str, CollectionContract] = {}
+        """The collections that it has looked at."""
 
     def open(self, collection: str, scope: str, id: str) -> DocumentEditor:
         declared = self._enter(collection, scope)
@@ -175,6 +177,7 @@ class Run(Generic[V]):
         elif scope != self.scope:
             one = f"a command stays in one scope: {self.scope!r}, not {scope!r}"
             raise BadName(declared.scope_field, one, scope)
+        self.entered[collection] = declared
         return declared
 
     def _ids(self, collection: str, scope: str) -> Iterator[str]:
@@ -249,6 +252,13 @@ def run_declared(command: CommandContract, run: Run[Any], arguments: Mapping[str
                 place = f"{document.collection}.{op.field or op.kind}"
                 raise InvalidInput("command", f"{command.name} changes {place}; add it to what it declares in touches=")
     return result
+
+
+def oldest_allowed(command: CommandContract, run: Run[Any]) -> float | None:
+    """How old may be, in seconds, what a command has looked at; None for any age."""
+    if command.requires_fresh != "max_age":
+        return command.requires_fresh
+    return min((one.max_age for one in run.entered.values() if one.max_age is not None), default=None)
 
 
 def check_command_id(command_id: str) -> None:

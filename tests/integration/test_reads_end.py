@@ -43,6 +43,12 @@ def ask(edge: EdgeProcess, **how: str) -> httpx.Response:
         return client.get(f"/v1/documents/Item/{PLACE}/tea", params={"timeout": GIVEN, **how})
 
 
+def hit_now(edge: EdgeProcess) -> httpx.Response:
+    """A command that runs on fresh data only."""
+    with edge.client(timeout=PATIENCE) as client:
+        return client.post("/v1/commands/hit_now", params={"timeout": GIVEN}, json={"place": PLACE, "item": "tea"})
+
+
 def ask_often(edge: EdgeProcess, callers: ThreadPoolExecutor) -> list[Future[httpx.Response]]:
     kinds = ({"consistency": "strong"}, {"max_age": "0s"})
     return [callers.submit(ask, edge, **kinds[number % 2]) for number in range(MANY)]
@@ -60,18 +66,22 @@ def test_reads_that_ask_the_cloud_end(restartable_broker: EmbeddedBroker, load_r
     with ThreadPoolExecutor(MANY) as callers, run.edge(0, PLACE) as edge:
         with run.worker("only") as worker:
             edge.do("hit", place=PLACE, item="tea", wait="merged")
+            assert hit_now(edge).json()["result"] == 2
             run.group.await_drained(60)
             assert worker.stop() == 0
         until(lambda: edge.status()["connection"] == "ONLINE", "an idle agent is online", 90, edge.tail)
 
         answers = [future.result(PATIENCE) for future in ask_often(edge, callers)]
         assert [a.status_code for a in answers] == [200] * MANY
-        assert {a.json()["value"]["hits"] for a in answers} == {1}
+        assert {a.json()["value"]["hits"] for a in answers} == {2}
 
         with frozen(restartable_broker):
             answers = [future.result(PATIENCE) for future in ask_often(edge, callers)]
             assert {a.status_code for a in answers} <= {503, 504}, [a.text for a in answers]
-            assert edge.read(PLACE, "tea")["value"]["hits"] == 1, "what needs no cloud is answered"
+            assert edge.read(PLACE, "tea")["value"]["hits"] == 2, "what needs no cloud is answered"
+            refused = hit_now(edge)
+            assert (refused.status_code, refused.json()["code"]) == (409, "stale"), refused.text
+            assert refused.json()["age_seconds"] > 1
             hanging = ask_often(edge, callers)
             until(lambda: any(future.running() for future in hanging), "reads are under way", 90)
             assert edge.stop() == 0, edge.tail()

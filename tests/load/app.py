@@ -40,6 +40,11 @@ def declare(space_name: str, partitions: int = PARTITIONS) -> App:
         document.hits.increment(times)
         return document.hits.value
 
+    @space.command(requires_fresh="1s")
+    def hit_now(tx: Transaction, place: str, item: str) -> int:
+        """Count something, on what the cloud has now."""
+        return hit(tx, place, item)
+
     @space.command
     def name(tx: Transaction, place: str, item: str, label: str) -> str:
         """Name something; two names at once are recorded."""

@@ -53,5 +53,7 @@ class Reading:
     pending: int
     synced_at: int | None
     age_seconds: float | None
+    stale: bool
+    """Older than the collection's `max_age`, or of an age that nobody knows."""
     conflicts: tuple[str, ...]
     session: str

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from driftlog_crdt import TooLarge
 from driftlog_edge.asking import asked
+from driftlog_edge.errors import Stale
+from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
@@ -25,11 +27,20 @@ from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import PENDING_BYTES, View, Views
 from driftlog_schemas import topics
-from driftlog_schemas.contract import AppContract, InvalidInput, Json
+from driftlog_schemas.contract import AppContract, CommandContract, InvalidInput, Json
 from driftlog_schemas.errors import TooBig
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
-from driftlog_schemas.running import BadName, Run, Writer, check_command_id, fingerprint, require_same, run_declared
+from driftlog_schemas.running import (
+    BadName,
+    Run,
+    Writer,
+    check_command_id,
+    fingerprint,
+    oldest_allowed,
+    require_same,
+    run_declared,
+)
 
 
 class Executed(NamedTuple):
@@ -61,8 +72,11 @@ class Executor:
         journal: Journal,
         clock: Clock,
         scopes: Collection[str] | None = None,
+        freshness: Callable[[], Freshness] | None = None,
     ) -> None:
-        """`scopes` are those that the replica holds, None for all: what it does not hold it would never see merged."""
+        """`scopes` are those that the replica holds, None for all: what it does not hold it would never see merged. Without a `freshness`
+        everything is fresh.
+        """
         self._contract = contract
         self._releases = {name: space.release for name, space in contract.spaces.items()}
         self._lives = lives
@@ -71,6 +85,7 @@ class Executor:
         self._journal = journal
         self._wall = clock
         self._scopes = scopes
+        self._freshness = freshness
         self.stamps = Stamps(journal, clock)
         self._last_lsn = 0
         self.reload()
@@ -91,7 +106,7 @@ class Executor:
         """A declared command; `again` where it runs once more under its id.
 
         Raises:
-            InvalidInput, Refused, AlgebraError, OutboxFull: nothing has changed.
+            InvalidInput, Refused, AlgebraError, OutboxFull, Stale: nothing has changed.
         """
         command = self._contract.command(name)
         mark = again.mark if again else fingerprint(name, arguments)
@@ -105,7 +120,7 @@ class Executor:
             command.priority,
             mark,
             actor,
-            lambda run: run_declared(command, run, checked),
+            lambda run: self._on_fresh(command, run, checked, again is not None),
             asked.run(arguments),
             again,
         )
@@ -160,6 +175,27 @@ class Executor:
 
         intent = asked.decide(document, chosen)
         return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent, again)
+
+    def _on_fresh(self, command: CommandContract, run: Run[View], arguments: Mapping[str, Any], again: bool) -> Json:
+        """Run it. What was answered once runs again on whatever there is: it has been refused enough."""
+        try:
+            return run_declared(command, run, arguments)
+        finally:
+            if not again:  # also where the app has refused it: that was for what stale data says
+                self._require_fresh(command, run)
+
+    def _require_fresh(self, command: CommandContract, run: Run[View]) -> None:
+        if command.requires_fresh is None or self._freshness is None or run.scope is None:
+            return
+        allowed, known = oldest_allowed(command, run), self._freshness()
+        _, partition = self._outbox.place(command.space, run.scope)
+        place = topics.state_topic(command.space), partition
+        if allowed is not None and not known.younger(place, allowed):
+            age = known.age(known.since(place))
+            told = "was never in step yet" if age is None else f"was in step {age:.0f} s ago, or longer"
+            raise Stale(
+                f"{command.name} wants data that is at most {allowed:g} s old; scope {run.scope!r} {told}", place, age
+            )
 
     def _known(self, command_id: str, mark: str) -> Executed | None:
         if not command_id:

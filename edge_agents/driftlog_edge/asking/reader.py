@@ -136,6 +136,10 @@ class Reader:
             after = turn[-1].id
             yield
 
+    async def catch_up(self, place: tuple[str, int], seconds: float) -> None:
+        """Return when the replica has of a state partition what the cloud had since this was called. Raises `Offline`, `TimedOut`."""
+        await self._caught_up(place, _Countdown(seconds), "the replica has all that the cloud had")
+
     def require_held(self, scope: str) -> None:
         """Raise `NotHeld`, or `InvalidInput` for what cannot name a scope."""
         check_name("scope", scope, MAX_SCOPE)
@@ -147,7 +151,8 @@ class Reader:
     def _reading(self, document: DocumentId, session: str) -> Reading:
         view = self._shown.get(document)
         value = present(view)
-        moment = self._freshness.since(self._place(document))
+        place, max_age = self._place(document), view.collection.max_age
+        moment = self._freshness.since(place)
         return Reading(
             value=value,
             document=view.collection.view(document.scope, document.id, view.collection.document.copy(view.state)),
@@ -155,6 +160,7 @@ class Reader:
             pending=len(view.pending),
             synced_at=None if moment is None else moment.wall_ms,
             age_seconds=self._freshness.age(moment),
+            stale=max_age is not None and not self._freshness.younger(place, max_age),
             conflicts=self._conflicts.of(document),
             session=sessions.extend(session, {view.key.decode(): dict(view.state.vector)}),
         )

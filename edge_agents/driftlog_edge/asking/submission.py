@@ -15,7 +15,7 @@ from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import Answer, Durability, Wait
 from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.progress import Progress
-from driftlog_edge.errors import NotFound, TimedOut
+from driftlog_edge.errors import NotFound, Offline, Stale, TimedOut
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Store
@@ -51,6 +51,7 @@ class Submission:
         shipper: Shipper,
         progress: Progress,
         durable: Callable[[Sequence[bytes]], None],
+        catch_up: Callable[[tuple[str, int], float], Awaitable[None]],
         durability: Durability,
     ) -> None:
         self._contract = contract
@@ -61,6 +62,7 @@ class Submission:
         self._shipper = shipper
         self._progress = progress
         self._durable = durable
+        self._catch_up = catch_up
         self._durability = durability
 
     async def take(
@@ -74,11 +76,11 @@ class Submission:
     ) -> Answer:
         """Execute, and answer when it is as far as `wait` says. Raises what `execute` raises, `DiskFull`, `TimedOut`.
 
-        With an `order`, it executes when that lets it.
+        With an `order`, it executes when that lets it. Where fresher data is asked for, the cloud is asked for it once, if there is a way to it.
         """
         sessions.parse(session)  # a foreign token is refused before anything is written
         deadline = asyncio.get_running_loop().time() + seconds
-        executed = None
+        executed, stale = None, None
         try:
             async with asyncio.timeout_at(deadline):
                 async with order or _AT_ONCE:
@@ -90,9 +92,14 @@ class Submission:
                             kept = self._kept(executed, durability or self._durability)
                         except NotTakenAlong as waiting:
                             await self._taken_along(waiting, seconds)
+                        except Stale as found:
+                            if stale is not None:
+                                raise
+                            stale = found
+                            await self._refreshed(stale, deadline)
                 await kept
         except TimeoutError as error:
-            raise _late(executed) from error
+            raise (stale if stale is not None and executed is None else _late(executed)) from error
         if awaited := _AWAITED[wait]:
             command_id = executed.command_id
             await self._progress.until(
@@ -144,6 +151,12 @@ class Submission:
             seconds,
             "earlier changes are taken into a new life",
         )
+
+    async def _refreshed(self, stale: Stale, deadline: float) -> None:
+        try:
+            await self._catch_up(stale.place, deadline - asyncio.get_running_loop().time())
+        except (Offline, TimedOut) as error:
+            raise stale from error
 
     def answer(self, command_id: str, session: str = "") -> Answer:
         """What became of a command. Raises `NotFound`."""

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from driftlog_crdt import AlgebraError, TooLarge
-from driftlog_edge.errors import EdgeError, TimedOut
+from driftlog_edge.errors import EdgeError, Stale, TimedOut
 from driftlog_schemas.contract import InvalidInput, Refused, Undeclared
 
 log = structlog.get_logger()
@@ -23,6 +23,7 @@ STATUS = {
     "not_held": 404,
     "unconfirmed": 409,
     "not_readable": 409,
+    "stale": 409,
     "deleted": 410,
     "wiped": 410,
     "outbox_full": 507,
@@ -43,7 +44,11 @@ def told(error: Exception) -> dict[str, Any]:
     """The body that tells of an error of the project's; of any other, that there is a defect."""
     match error:
         case EdgeError():
-            more = {"command_id": error.command_id} if isinstance(error, TimedOut) and error.command_id else {}
+            more: dict[str, Any] = {}
+            if isinstance(error, TimedOut) and error.command_id:
+                more["command_id"] = error.command_id
+            elif isinstance(error, Stale):
+                more["age_seconds"] = error.age_seconds
             status = STATUS.get(error.code, 500)
             return _body(status, error.code, type(error).__name__, str(error), remedy=error.remedy, **more)
         case Refused():

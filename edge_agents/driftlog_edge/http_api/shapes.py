@@ -108,6 +108,7 @@ class ReadingOut(BaseModel):
     pending: int
     synced_at: int | None
     age_seconds: float | None
+    stale: bool = Field(description="Older than the collection's `max_age`, or of an age that nobody knows.")
     conflicts: list[str]
     session: str
 
@@ -119,6 +120,7 @@ class ReadingOut(BaseModel):
             pending=reading.pending,
             synced_at=reading.synced_at,
             age_seconds=reading.age_seconds,
+            stale=reading.stale,
             conflicts=list(reading.conflicts),
             session=reading.session,
         )

@@ -41,11 +41,41 @@ class Event(Document):
     seats: BoundedCounter
 
 
+@retail.collection(scope="store", id="name", max_age="10m")
+class Airspace(Document):
+    store: str
+    name: str
+    closed: Register[bool] = False
+    flights: Counter
+
+
 @audit.collection(scope="store", id="id")
 class Remark(Document):
     store: str
     id: str
     text: Register[str] = ""
+
+
+@retail.command(requires_fresh="1m")
+def take_off(tx: Transaction, store: str, name: str) -> int:
+    """A drone may not fly on yesterday's restrictions."""
+    area = tx.edit(Airspace, store, name)
+    if area.closed.value:
+        raise Refused("closed")
+    area.flights.increment()
+    return area.flights.value
+
+
+@retail.command(requires_fresh=True)
+def survey(tx: Transaction, store: str, name: str) -> bool:
+    """As fresh as what it looks at says."""
+    return tx.edit(Airspace, store, name).closed.value
+
+
+@retail.command(requires_fresh=True)
+def stock_take(tx: Transaction, store: str, sku: str) -> int:
+    """What it looks at says nothing of an age."""
+    return tx.edit(Stock, store, sku).on_hand.value
 
 
 @retail.command

@@ -69,6 +69,8 @@ OPTIONS = [
     (', history="none"', "Doc: history='none' is not known"),
     (', priority="asap"', "Doc: priority='asap' is not a class"),
     (", max_bytes=-1", "Doc: max_bytes=-1"),
+    (', max_age="soon"', "Doc: max_age='soon' is not a duration"),
+    (', max_age="0s"', "Doc: max_age='0s' is not a duration"),
     (', unit="record"', "Doc.x: a record written as one holds registers, not a counter"),
 ]
 
@@ -89,6 +91,7 @@ REST = [
     ("@space.command\ndef c(tx: Transaction, *n: int): ...", "c.n: has no type"),
     ("@space.command\ndef c(tx: Transaction, n: Gone): ...", "c: an annotation cannot be read"),
     ('@space.command(priority="asap")\ndef c(tx: Transaction): ...', "c: priority='asap'"),
+    ('@space.command(requires_fresh="")\ndef c(tx: Transaction): ...', "c: requires_fresh='' is not a duration"),
     (
         "@space.command\ndef c(tx: Transaction): ...\n@space.command\ndef c(tx: Transaction): ...",
         "c: is declared twice",
