@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import Body, Depends, FastAPI, Header, Query, Request
+from fastapi import Body, Depends, FastAPI, Header, Query
 from fastapi.responses import PlainTextResponse, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -14,6 +14,7 @@ from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Consistency, Durability, Wait
 from driftlog_edge.http_api import bulk, openapi, problems
 from driftlog_edge.http_api.bodies import Bodies
+from driftlog_edge.http_api.direct import DirectRoute, each_once
 from driftlog_edge.http_api.durations import seconds
 from driftlog_edge.http_api.path_parts import ExactNames, Part
 from driftlog_edge.http_api.shapes import (
@@ -56,8 +57,9 @@ def build(agent: EdgeAgent) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(_each_once)],
+        dependencies=[Depends(each_once)],
     )
+    api.router.route_class = DirectRoute
     problems.install(api)
     openapi.install(api, agent.contract)
     api.add_middleware(Bodies)
@@ -69,14 +71,6 @@ def build(agent: EdgeAgent) -> FastAPI:
     _review(api, agent)
     _operations(api, agent)
     return api
-
-
-async def _each_once(request: Request) -> None:
-    """No parameter of a query is a list: of one that comes twice nobody knows which is meant. Raises `InvalidInput`."""
-    names = [name for name, _ in request.query_params.multi_items()]
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidInput(name, f"{name} is given more than once; give it once")
 
 
 def _writes(api: FastAPI, agent: EdgeAgent) -> None:

@@ -20,6 +20,8 @@ from driftlog_edge.http_api import problems
 MAX_BODY_BYTES = 1 << 20
 BODY_SECONDS = 20.0
 MAX_NESTING = 64
+BODY = "driftlog.body"
+"""Where a request's scope has its body, for who reads it at once."""
 _METHODS = ("POST", "PUT", "PATCH")
 _UNUSUAL = re.compile(rb"\\u[dD][89a-fA-F]|NaN|Infinity|[eE]\+?\d{3}|\d{129}")
 
@@ -48,7 +50,7 @@ class Bodies:
                 scope, receive, send
             )
             return
-        await self._app(_as_json(scope), _replayed(body, receive), send)
+        await self._app({**_as_json(scope), BODY: body}, _replayed(body, receive), send)
 
 
 async def _read(receive: Receive) -> bytes | None:
