@@ -172,7 +172,7 @@ def pending(
     """What waits for the cloud, oldest first. Example: driftlog edge pending --json"""
     found = call("GET", url, "/v1/status")
     part = {k: found[k] for k in ("pending", "oldest_pending_seconds", "connection", "problem")}
-    part["commands"] = call("GET", url, "/v1/log", params={"pending": True, "limit": limit})["commands"]
+    part["commands"] = _all(url, "/v1/log", "commands", limit, pending=True)
     title = f"{part['pending']} pending, {part['connection']}" + (f": {part['problem']}" if part["problem"] else "")
     emit(part, as_json=json, table=lambda: _commands(title, part["commands"]))
 
@@ -186,7 +186,7 @@ def show_log(
     json: Json = False,
 ) -> None:
     """The device's own last commands and what became of them. Example: driftlog edge log --limit 50"""
-    found = call("GET", url, "/v1/log", params={"limit": limit, "before": before})["commands"]
+    found = _log(url, limit, before)
     emit(found, as_json=json, table=lambda: _commands("commands of this device", found))
 
 
@@ -374,16 +374,27 @@ def _is_text(text: str, schema: dict[str, Any], document: dict[str, Any]) -> boo
     return schema.get("type") == "string" or any(_is_text(text, one, document) for one in schema.get("anyOf", ()))
 
 
-def _all(url: str, path: str, what: str) -> list[Any]:
-    """A list, page after page."""
+def _all(url: str, path: str, what: str, limit: int | None = None, **params: Any) -> list[Any]:
+    """A list, page after page: all of it, or the first `limit`."""
     found: list[Any] = []
-    after: dict[str, Any] = {}
     while True:
-        page = call("GET", url, path, params=after)
+        asked = params if limit is None else {**params, "limit": limit - len(found)}
+        page = call("GET", url, path, params=asked)
         found += page[what]
-        if page["next"] is None:
+        if page["next"] is None or len(found) == limit:
             return found
-        after = {"after": page["next"]}
+        params["after"] = page["next"]
+
+
+def _log(url: str, limit: int, before: int) -> list[Any]:
+    """The last commands, oldest first; read page after page from the end."""
+    found: list[Any] = []
+    while True:
+        page = call("GET", url, "/v1/log", params={"limit": limit - len(found), "before": before})
+        found = page["commands"] + found
+        if page["next"] is None or len(found) == limit:
+            return found
+        before = page["next"]
 
 
 def call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:

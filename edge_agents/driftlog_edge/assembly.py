@@ -15,6 +15,7 @@ import structlog
 from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.executor import Executor
+from driftlog_edge.asking.op_log import OpLog
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.reader import Reader
 from driftlog_edge.asking.scope_change import ScopeChange
@@ -37,7 +38,6 @@ from driftlog_edge.store.holdings import Holdings
 from driftlog_edge.store.housekeeping import Housekeeping
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives, ensure_life
-from driftlog_edge.store.op_log import OpLog
 from driftlog_edge.store.pruning import Pruning
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.shown import Shown

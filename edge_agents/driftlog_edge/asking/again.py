@@ -20,7 +20,7 @@ import structlog
 from driftlog_crdt import AlgebraError
 from driftlog_edge.asking import asked
 from driftlog_edge.asking.executor import Earlier, Executed, Executor
-from driftlog_edge.asking.pages import check_limit, page_of
+from driftlog_edge.asking.pages import COMMANDS_BYTES, check_limit, page_of
 from driftlog_edge.errors import NotFound
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family, Place
@@ -143,7 +143,7 @@ class Again:
         def scan(after: bytes) -> Iterator[tuple[bytes, bytes]]:
             return self._journal.scan(Family.META, keys.REVIEWS, after)
 
-        return await in_turns(page_of(scan, self._listed, limit, keys.review_key(after)))
+        return await in_turns(page_of(scan, self._listed, limit, keys.review_key(after), COMMANDS_BYTES))
 
     def _listed(self, key: bytes, command_id: bytes) -> tuple[Reviewed, int] | None:
         """What the list says of a command, and its bytes; None for one that is decided at this moment."""

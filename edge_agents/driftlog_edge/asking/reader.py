@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Generator, Mapping
-from itertools import islice
 
 from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
 from driftlog_edge.asking.conflict_book import ConflictBook
-from driftlog_edge.asking.pages import check_limit
+from driftlog_edge.asking.pages import TURN_BYTES, check_limit
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.errors import NotHeld, NotReadable
 from driftlog_edge.link.ends import Ends
@@ -33,7 +32,7 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.running import check_name
 
 SHOWN_AT_ONCE = 16
-"""Documents of a page that are looked at in one turn: large ones, one after another, take a while."""
+"""Documents of a page that are looked at in one turn; fewer where they are large."""
 
 
 class _Countdown:
@@ -117,13 +116,16 @@ class Reader:
         size = 0
         while True:
             self.require_held(scope)
-            documents = documents_of(self._store, self._generations, collection, scope, after)
-            turn = list(islice(documents, SHOWN_AT_ONCE))
-            for document in turn:
+            looked = turn = 0
+            for document in documents_of(self._store, self._generations, collection, scope, after):
+                if looked == SHOWN_AT_ONCE or turn >= TURN_BYTES:
+                    break
+                looked, after = looked + 1, document.id
                 try:
                     view = self._shown.get(document)
                 except NotReadable:  # counted in the status; asked for by itself it says so
                     continue
+                turn += view.size
                 if view.collection.document.exists(view.state):
                     size += view.size
                     if result and max_bytes is not None and size > max_bytes:
@@ -131,9 +133,8 @@ class Reader:
                     result.append((document.id, self._reading(document, "")))
                     if len(result) == limit:
                         return result, True
-            if len(turn) < SHOWN_AT_ONCE:
+            else:
                 return result, False
-            after = turn[-1].id
             yield
 
     async def catch_up(self, place: tuple[str, int], seconds: float) -> None:

@@ -12,6 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Consistency, Durability, Wait
+from driftlog_edge.asking.op_log import Line
 from driftlog_edge.http_api import bulk, openapi, problems
 from driftlog_edge.http_api.bodies import Bodies
 from driftlog_edge.http_api.direct import DirectRoute, each_once
@@ -32,7 +33,6 @@ from driftlog_edge.http_api.shapes import (
     ScopesIn,
     ScopesOut,
 )
-from driftlog_edge.store.op_log import Line
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 
@@ -105,9 +105,10 @@ def _writes(api: FastAPI, agent: EdgeAgent) -> None:
         before: Annotated[int, Query(ge=0)] = 0,
         after: Annotated[int, Query(ge=0)] = 0,
     ) -> LogOut:
-        """The last commands of this device (`before` a number); with `pending`, those that wait (`after` a number)."""
-        lines = await (agent.log.pending(limit, after) if pending else agent.log.last(limit, before))
-        return LogOut(commands=[LineOut.of(line) for line in lines])
+        """A page of this device's commands, the last of them (`before` a number); with `pending`, of those that wait, the first (`after` a number).
+        It ends before `limit` where they are large: go by `next`."""
+        page = await (agent.log.pending(limit, after) if pending else agent.log.last(limit, before))
+        return LogOut(commands=[LineOut.of(line) for line in page.lines], next=page.next)
 
     @api.get("/v1/commands/{command_id}", responses=openapi.FIND)
     async def command_status(command_id: Part) -> AnswerOut:

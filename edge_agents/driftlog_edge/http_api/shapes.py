@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from driftlog_edge.asking.answers import Answer, Reading
-from driftlog_edge.store.op_log import Line
+from driftlog_edge.asking.op_log import Line
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict, Version
 
@@ -88,9 +88,11 @@ class LineOut(BaseModel):
 
 
 class LogOut(BaseModel):
-    """Commands of the op log, oldest first."""
+    """Commands of the op log, oldest first; `next` is the `before` of the page that precedes them (with `pending` the `after` of the page
+    that follows), None at the end."""
 
     commands: list[LineOut]
+    next: int | None
 
 
 class ReviewOut(BaseModel):

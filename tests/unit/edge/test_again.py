@@ -12,7 +12,6 @@ from typer.testing import CliRunner, Result
 
 from driftlog.cli.edge import app as cli
 from driftlog_edge import EdgeAgent
-from driftlog_edge.asking import pages
 from driftlog_edge.errors import NotFound
 from driftlog_edge.http_api.access import Access
 from driftlog_edge.incoming.pulled import Pulled
@@ -194,7 +193,7 @@ def test_a_person_sees_what_waits_and_decides_over_http_and_on_the_command_line(
         assert (len(paged["commands"]), paged["next"]) == (3, 3)
         assert http.get("/v1/review?limit=3&after=3").json() == {"commands": listed[3:], "next": None}
         with monkeypatch.context() as small:
-            small.setattr(pages, "PAGE_BYTES", 1)
+            small.setattr("driftlog_edge.asking.again.COMMANDS_BYTES", 1)
             assert http.get("/v1/review").json()["next"] == 1, "what is large is a page by itself"
             assert json.loads(command_line("list", "--json").stdout) == listed
 

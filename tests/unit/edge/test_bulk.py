@@ -62,7 +62,9 @@ async def test_each_is_answered_in_order_and_runs_on_what_those_before_it_did(
     assert [one["status"] for one in found] == [200] * len(commands)
     assert [one["answer"]["command_id"] for one in found] == [f"c{n}" for n in range(len(commands))]
     assert [one["answer"]["result"] for one in found] == list(range(1, len(commands) + 1))
-    assert [line.command.id for line in await agent.log.last(len(commands))] == [f"c{n}" for n in range(len(commands))]
+    assert [line.command.id for line in (await agent.log.last(len(commands))).lines] == [
+        f"c{n}" for n in range(len(commands))
+    ]
     assert all(one.keys() == {"status", "answer"} for one in found)
 
 
@@ -75,7 +77,7 @@ async def test_whatever_is_wrong_with_one_is_told_as_its_own_route_tells_it_and_
     transport = httpx.ASGITransport(build(agent), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://edge") as http:
         own = {name: await alone(http, one) for name, one in OTHERS.items()}
-        assert await agent.log.last(10) == []
+        assert (await agent.log.last(10)).lines == []
         found = await given(http, [part for one in OTHERS.values() for part in (one, RECEIVE)])
     for (name, single), one in zip(own.items(), found[::2], strict=True):
         assert single.status_code >= 400
@@ -158,7 +160,7 @@ async def test_what_is_wrong_with_the_list_is_named_and_none_of_it_has_run(
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "invalid", field)
     if field == "body" and isinstance(body, list):
         assert str(MAX_CALLS) in answer.json()["detail"]
-    assert await agent.log.last(10) == []
+    assert (await agent.log.last(10)).lines == []
 
 
 async def test_a_list_is_bounded_in_bytes(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
@@ -166,7 +168,7 @@ async def test_a_list_is_bounded_in_bytes(http: httpx.AsyncClient, agent: EdgeAg
     answer = await http.post("/v1/commands", json=[RECEIVE, large, large])
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert str(MAX_BODY_BYTES) in answer.json()["detail"]
-    assert await agent.log.last(10) == []
+    assert (await agent.log.last(10)).lines == []
 
 
 async def test_an_empty_list_has_no_answers_and_as_many_as_may_be_have_theirs(http: httpx.AsyncClient) -> None:
@@ -196,7 +198,7 @@ async def test_an_application_gets_answers_and_errors_side_by_side(agent: EdgeAg
     )
     assert not isinstance(given, Exception) and given.command_id == "c1"
     assert isinstance(refused, Refused) and isinstance(invalid, InvalidInput)
-    assert [line.command.actor for line in await agent.log.last(5)] == ["ann"]
+    assert [line.command.actor for line in (await agent.log.last(5)).lines] == ["ann"]
     with pytest.raises(InvalidInput, match=f"at most {MAX_CALLS}"):
         await agent.run_many([Call("receive", {**TEA, "qty": 1})] * (MAX_CALLS + 1))
     assert await on_hand(agent) == 1
@@ -226,6 +228,6 @@ async def test_who_goes_away_takes_along_what_has_not_run_and_holds_up_nobody(ag
     with pytest.raises(asyncio.CancelledError):
         await task
     answer = await agent.run("receive", **TEA, qty=1)
-    stands = [line.command.id for line in await agent.log.last(1000)][:-1]
+    stands = [line.command.id for line in (await agent.log.last(1000)).lines][:-1]
     assert stands == [f"c{n}" for n in range(len(stands))] and len(stands) < len(calls)
     assert answer.result == len(stands) + 1

@@ -42,6 +42,20 @@ def test_do_get_and_log(edge: Any) -> None:
     assert "receive" in edge("log").stdout
 
 
+def test_a_log_of_many_pages_is_shown_in_order_and_as_much_of_it_as_was_asked_for(
+    edge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        edge("do", "receive", "store=s1", "sku=tea", "qty=1", "--key", f"page-{number}")
+    whole = data(edge("log", "--json"))
+    numbers = [line["number"] for line in whole]
+    assert numbers == list(range(1, len(whole) + 1)) and len(whole) >= 5
+    monkeypatch.setattr("driftlog_edge.asking.op_log.COMMANDS_BYTES", 1)
+    assert data(edge("log", "--json")) == whole
+    assert data(edge("log", "--limit", "3", "--json")) == whole[-3:]
+    assert data(edge("log", "--limit", "2", "--before", "4", "--json")) == whole[1:3]
+
+
 def test_what_is_typed_is_read_as_the_command_declares_it(edge: Any) -> None:
     for name in ("42", "007", "1e3", "true", "null", "[1]", '"quoted"'):
         edge("do", "rename", "store=s1", "sku=1", f"name={name}")
@@ -82,13 +96,19 @@ def test_init_writes_settings_that_an_agent_takes_and_overwrites_nothing(tmp_pat
     assert nobody.exit_code == 1 and "devices enrol" in nobody.stderr
 
 
-def test_offline_pending_online_status(edge: Any) -> None:
+def test_offline_pending_online_status(edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data(edge("offline", "--json"))["connection"] == "OFFLINE"
     edge("do", "receive", "store=s2", "sku=tea", "qty=1", "--key", "waits")
     found = data(edge("pending", "--json"))
     assert found["pending"] == 1
     assert [c["command_id"] for c in found["commands"]] == ["waits"]
     assert "1 pending, OFFLINE" in edge("pending").stdout
+    edge("do", "receive", "store=s2", "sku=tea", "qty=1", "--key", "too")
+    with monkeypatch.context() as small:
+        small.setattr("driftlog_edge.asking.op_log.COMMANDS_BYTES", 1)
+        for limit, ids in (("5", ["waits", "too"]), ("1", ["waits"])):
+            found = data(edge("pending", "--limit", limit, "--json"))
+            assert [c["command_id"] for c in found["commands"]] == ids
 
     assert data(edge("online", "--json"))["connection"] != "DEGRADED"
     status = data(edge("status", "--json"))

@@ -75,10 +75,14 @@ async def test_what_waits_for_the_disk_is_not_shown(agent: EdgeAgent, disk: Slow
             await agent.read(Stock, "s1", "tea")
         with pytest.raises(NotFound):
             agent.command("c1")
-        assert (await agent.page(Stock, "s1"), await agent.log.last(10), await agent.log.pending(10)) == ([], [], [])
+        assert (
+            await agent.page(Stock, "s1"),
+            (await agent.log.last(10)).lines,
+            (await agent.log.pending(10)).lines,
+        ) == ([], [], [])
     await task
     assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 5
-    assert [line.command.id for line in await agent.log.last(10)] == ["c1"]
+    assert [line.command.id for line in (await agent.log.last(10)).lines] == ["c1"]
     assert agent.command("c1").status == "pending"
 
 

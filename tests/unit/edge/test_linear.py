@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from driftlog_edge import EdgeAgent
+from driftlog_edge.asking.pages import COMMANDS_BYTES, READ_AT_ONCE, TURN_BYTES, page_of
 from driftlog_edge.asking.reader import SHOWN_AT_ONCE
 from driftlog_edge.incoming import verdicts
 from driftlog_edge.incoming.coverage import Coverage
@@ -19,7 +20,6 @@ from driftlog_edge.incoming.states import AT_ONCE
 from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status
-from driftlog_edge.store.op_log import READ_AT_ONCE
 from driftlog_edge.store.overlay import Overlay
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.shown import Shown
@@ -321,9 +321,48 @@ async def test_a_page_of_the_log_lets_others_run(agent: EdgeAgent, monkeypatch: 
     for _ in range(250):
         await agent.run("receive", store="s1", sku="tea", qty=1, durability="os")
     turns = in_one_turn(monkeypatch, RocksStore, "get")
-    assert [line.lsn for line in await agent.log.last(230)] == list(range(21, 251))
-    assert [line.lsn for line in await agent.log.pending(230)] == list(range(1, 231))
+    assert [line.lsn for line in (await agent.log.last(230)).lines] == list(range(21, 251))
+    assert [line.lsn for line in (await agent.log.pending(230)).lines] == list(range(1, 231))
     assert max(turns) <= 4 * READ_AT_ONCE, "the end of one page and the begin of the next are one turn"
+
+
+async def test_large_entries_make_a_page_and_a_turn_short(agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of the largest commands or documents would be hundreds of megabytes."""
+    await agent.offline()
+    for number in range(40):
+        await agent.run("label", store="s1", prefix=f"{number}-", sizes=[3000] * 20, durability="os")  # 60 KB each
+    for read in (agent.log.last, agent.log.pending):
+        page = await read(1000)
+        assert 2 <= len(page.lines) <= COMMANDS_BYTES // 60_000 + 1
+        assert page.next is not None
+    turns = in_one_turn(monkeypatch, Shown, "get")
+    assert len((await agent.bounded_page(Stock, "s1", 1000))[0]) > 300
+    assert max(turns) <= 2 * SHOWN_AT_ONCE
+    monkeypatch.setattr("driftlog_edge.asking.reader.TURN_BYTES", 1)
+    await asyncio.sleep(0.001)
+    turns.clear()
+    assert len(await agent.page(Stock, "s1", 100)) == 100
+    assert max(turns) <= 4, "one, looked at and shown, and the next"
+
+
+async def test_a_turn_of_a_page_is_bounded_in_bytes_whether_it_shows_anything_or_not() -> None:
+    looked: list[int] = []
+
+    def scan(after: int) -> Iterator[tuple[int, bytes]]:
+        return ((number, bytes(TURN_BYTES // 4)) for number in range(after + 1, 100))
+
+    def read(key: int, value: bytes) -> None:
+        looked[-1] += 1
+
+    work = page_of(scan, read, 1000, 0)
+    while True:
+        looked.append(0)
+        try:
+            next(work)
+        except StopIteration as end:
+            assert end.value == ([], False)
+            break
+    assert sum(looked) == 99 and max(looked) == 4
 
 
 def in_one_turn(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> list[int]:

@@ -285,7 +285,7 @@ async def test_what_a_release_no_longer_declares_is_kept_while_it_is_pending(
         assert (await agent.write(tea, [("on_hand", "increment", [5])])).dots[0][2] == 5
         assert agent.command("c1").status == "pending"
         assert await pages(agent, Stock, "s1", ["tea"])
-        assert (agent.status()["pending"], len(await agent.log.last(9))) == (3, 3)
+        assert (agent.status()["pending"], len((await agent.log.last(9)).lines)) == (3, 3)
     async with lives("s1") as agent:
         value = (await agent.read(Stock, "s1", "tea")).value
         assert (value["on_hand"], value["name"]) == (6, "green")
