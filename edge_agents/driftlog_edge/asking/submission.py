@@ -16,7 +16,7 @@ from driftlog_edge.asking.answers import Answer, Durability, Wait
 from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.errors import NotFound, Offline, Stale, TimedOut
-from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.outgoing.outbox import SEALED_OPS, Outbox
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Store
 from driftlog_edge.store.command_log import Entry, Status, entry_of
@@ -29,6 +29,8 @@ from driftlog_schemas.partitioning import partition_of
 
 TURNS_AT_ONCE = 50
 """Commands of a list that run before others may: about as long as sealing a batch takes."""
+CHANGES_AT_ONCE = SEALED_OPS
+"""Changes of theirs after which the same holds."""
 _AT_ONCE = nullcontext()
 _FINAL = tuple(status for status in Status if status.final)
 _AWAITED: dict[Wait, tuple[Status, ...]] = {
@@ -121,12 +123,13 @@ class Submission:
         durability: Durability | None = None,
     ) -> list[Answer | Exception]:
         """`take` each, one after another, and answer all when all are as far. What one of them raises is its answer alone."""
-        order, tasks = asyncio.Lock(), []
+        order, tasks = _Order(), []
         try:
             for number, execute in enumerate(all):
                 if number and number % TURNS_AT_ONCE == 0:
                     await asyncio.sleep(0)  # those before it run, and so may others
-                tasks.append(asyncio.ensure_future(self.take(execute, wait, seconds, session, durability, order)))
+                counted = partial(order.counted, execute)
+                tasks.append(asyncio.ensure_future(self.take(counted, wait, seconds, session, durability, order)))
             found = await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             for task in tasks:
@@ -190,6 +193,32 @@ class Submission:
             if document.collection in space.collections:
                 return self._outbox.queue.holds(entry.lsn, (space.name, partition_of(document.scope, space.partitions)))
         return True  # of a collection that this release does not declare: it waits for one that does
+
+
+class _Order:
+    """Commands of a list one after another, others between them after so many changes."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._changes = 0
+
+    def counted(self, execute: Callable[[], Executed]) -> Executed:
+        executed = execute()
+        self._changes += len(executed.entry.dots)
+        return executed
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+        if self._changes >= CHANGES_AT_ONCE:
+            self._changes = 0
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                self._lock.release()
+                raise
+
+    async def __aexit__(self, *error: object) -> None:
+        self._lock.release()
 
 
 def _answer_or_error(found: Answer | BaseException) -> Answer | Exception:

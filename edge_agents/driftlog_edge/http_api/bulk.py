@@ -6,10 +6,13 @@ the list and share their syncs. Only what is wrong with the list itself is refus
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import structlog
 from fastapi import Body, FastAPI
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from driftlog_edge.agent import EdgeAgent
@@ -20,6 +23,9 @@ from driftlog_edge.http_api.durations import seconds
 from driftlog_edge.http_api.shapes import AnswerOut
 
 log = structlog.get_logger()
+
+PART_BYTES = 64 << 10
+"""Of an answer that are shaped before others may run."""
 
 
 class CallIn(BaseModel):
@@ -44,7 +50,7 @@ class OutcomeOut(BaseModel):
 def install(api: FastAPI, agent: EdgeAgent) -> None:
     """The route."""
 
-    @api.post("/v1/commands", response_model_exclude_unset=True)
+    @api.post("/v1/commands", response_model=list[OutcomeOut])
     async def run_commands(
         commands: Annotated[
             list[CallIn],
@@ -56,7 +62,7 @@ def install(api: FastAPI, agent: EdgeAgent) -> None:
         durability: Durability | None = None,
         timeout: str = "5s",  # noqa: ASYNC109  # the promised name of the query parameter
         session: str = "",
-    ) -> list[OutcomeOut]:
+    ) -> StreamingResponse:
         """Run declared commands one after another. Each has its own answer, in the order of the list; what is refused changes nothing for the others."""
         outcomes = await agent.run_many(
             [Call(c.command, c.arguments, c.idempotency_key, c.actor) for c in commands],
@@ -65,7 +71,19 @@ def install(api: FastAPI, agent: EdgeAgent) -> None:
             seconds=seconds(timeout, "timeout"),
             session=session,
         )
-        return [_outcome(outcome) for outcome in outcomes]
+        return StreamingResponse(_array(outcomes), media_type="application/json")
+
+
+async def _array(outcomes: Sequence[Answer | Exception]) -> AsyncIterator[bytes]:
+    """The answers in parts: a command of five hundred changes is answered with as many dots, and there may be a thousand of them."""
+    part = b"["
+    for number, outcome in enumerate(outcomes):
+        part += (b"," if number else b"") + _outcome(outcome).model_dump_json(exclude_unset=True).encode()
+        if len(part) > PART_BYTES:
+            yield part
+            part = b""
+            await asyncio.sleep(0)  # others run, also where whoever reads this keeps up
+    yield part + b"]"
 
 
 def _outcome(outcome: Answer | Exception) -> OutcomeOut:

@@ -11,13 +11,17 @@ import pytest
 
 from driftlog_edge import Call, EdgeAgent
 from driftlog_edge.asking.answers import MAX_CALLS
-from driftlog_edge.asking.submission import TURNS_AT_ONCE
+from driftlog_edge.asking.executor import Executor
+from driftlog_edge.asking.submission import CHANGES_AT_ONCE, TURNS_AT_ONCE
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.http_api.bodies import MAX_BODY_BYTES
+from driftlog_edge.http_api.bulk import PART_BYTES
+from driftlog_edge.http_api.shapes import AnswerOut
 from driftlog_edge.ports import Writes
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.contract import InvalidInput, Refused
 from tests.unit.edge.shop import Stock
+from tests.unit.edge.test_linear import in_one_turn
 
 TEA = {"store": "s1", "sku": "tea"}
 RECEIVE = {"command": "receive", "arguments": {**TEA, "qty": 1}}
@@ -231,3 +235,17 @@ async def test_who_goes_away_takes_along_what_has_not_run_and_holds_up_nobody(ag
     stands = [line.command.id for line in (await agent.log.last(1000)).lines][:-1]
     assert stands == [f"c{n}" for n in range(len(stands))] and len(stands) < len(calls)
     assert answer.result == len(stands) + 1
+
+
+async def test_large_commands_let_others_run_and_are_answered_in_parts(
+    http: httpx.AsyncClient, agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await agent.offline()
+    fill = {"command": "fill", "arguments": {"store": "s1", "prefix": "p", "count": 200}}
+    ran = in_one_turn(monkeypatch, Executor, "run")
+    shaped = in_one_turn(monkeypatch, AnswerOut, "of")
+    found = await given(http, [fill] * 40, durability="os")
+    assert [len(one["answer"]["dots"]) for one in found] == [200] * 40
+    assert sum(ran) == sum(shaped) == 40
+    assert max(ran) <= CHANGES_AT_ONCE // 200 + 1
+    assert max(shaped) <= PART_BYTES // 10_000 + 1, "each takes more than that"
