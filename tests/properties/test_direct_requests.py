@@ -40,7 +40,17 @@ class _Echo:
         return [InvalidInput("a", "b") if call.command == "bad" else _echo([call, options]) for call in calls]
 
     async def read(self, collection: str, scope: str, id: str, **options: Any) -> Reading:
-        return Reading({"asked": repr((collection, scope, id, options))}, None, {"r": 1}, 0, None, None, (), "")
+        return Reading(
+            value={"asked": repr((collection, scope, id, options))},
+            document=None,
+            version={"r": 1},
+            pending=0,
+            synced_at=None,
+            age_seconds=None,
+            stale=False,
+            conflicts=(),
+            session="",
+        )
 
     async def bounded_page(self, *asked: Any) -> tuple[list[tuple[str, Reading]], bool]:
         return [("id", await self.read(*map(str, asked[:3])))], True

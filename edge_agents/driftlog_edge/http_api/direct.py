@@ -26,8 +26,6 @@ from driftlog_schemas.contract import InvalidInput
 if TYPE_CHECKING:
     from fastapi._compat import ModelField  # only its name: the routes give the fields
 
-Fields = Mapping[str, "ModelField"]
-
 
 async def each_once(request: Request) -> None:
     """No parameter of a query is a list: of one that comes twice nobody knows which is meant. Raises `InvalidInput`."""

@@ -550,9 +550,23 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "access: each byte of a head begins its time anew",
         f"{EDGE}/http_api/connections.py",
-        "        super().data_received(data)\n        self._await_head()",
-        "        super().data_received(data)\n        self._head_is_here()\n        self._await_head()",
+        "            self.transport.close()\n        self._await_head()",
+        "            self.transport.close()\n        self._head_is_here()\n        self._await_head()",
         ACCESS,
+    ),
+    Mistake(
+        "access: what is neither head nor body has no end",
+        f"{EDGE}/http_api/connections.py",
+        "if self._unclear > MAX_HEAD_BYTES:",
+        "if False:",
+        ("tests/unit/edge/test_connections.py",),
+    ),
+    Mistake(
+        "access: a body behind an offered upgrade is another protocol's",
+        f"{EDGE}/http_api/connections.py",
+        'if name != b"upgrade"]',
+        "]",
+        ("tests/unit/edge/test_connections.py",),
     ),
     Mistake(
         "access: connections without number",
