@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request, params
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import APIRoute
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftlog_edge.http_api.bodies import BODY
@@ -79,7 +80,11 @@ class Direct:
         except _Unusual:
             await self.general(scope, receive, send)
             return
-        told = self._told(await self._endpoint(**values))
+        answer = await self._endpoint(**values)
+        if isinstance(answer, Response):  # it is told in the function's own way
+            await answer(scope, receive, send)
+            return
+        told = self._told(answer)
         headers = [(b"content-length", str(len(told)).encode()), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": told})
