@@ -7,13 +7,14 @@ the list and share their syncs. Only what is wrong with the list itself is refus
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import structlog
 from fastapi import Body, FastAPI
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import MAX_CALLS, Answer, Call, Durability, Wait
@@ -62,7 +63,7 @@ def install(api: FastAPI, agent: EdgeAgent) -> None:
         durability: Durability | None = None,
         timeout: str = "5s",  # noqa: ASYNC109  # the promised name of the query parameter
         session: str = "",
-    ) -> StreamingResponse:
+    ) -> Response:
         """Run declared commands one after another. Each has its own answer, in the order of the list; what is refused changes nothing for the others."""
         outcomes = await agent.run_many(
             [Call(c.command, c.arguments, c.idempotency_key, c.actor) for c in commands],
@@ -71,19 +72,30 @@ def install(api: FastAPI, agent: EdgeAgent) -> None:
             seconds=seconds(timeout, "timeout"),
             session=session,
         )
-        return StreamingResponse(_array(outcomes), media_type="application/json")
+        return _Outcomes(outcomes)
 
 
-async def _array(outcomes: Sequence[Answer | Exception]) -> AsyncIterator[bytes]:
-    """The answers in parts: a command of five hundred changes is answered with as many dots, and there may be a thousand of them."""
-    part = b"["
-    for number, outcome in enumerate(outcomes):
-        part += (b"," if number else b"") + _outcome(outcome).model_dump_json(exclude_unset=True).encode()
-        if len(part) > PART_BYTES:
-            yield part
-            part = b""
-            await asyncio.sleep(0)  # others run, also where whoever reads this keeps up
-    yield part + b"]"
+class _Outcomes(Response):
+    """The answers, shaped and sent in parts: a command of five hundred changes is answered with as many dots, and there may be a thousand of
+    them."""
+
+    media_type = "application/json"
+
+    def __init__(self, outcomes: Sequence[Answer | Exception]) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._outcomes = outcomes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        part = b"["
+        for number, outcome in enumerate(self._outcomes):
+            part += (b"," if number else b"") + _outcome(outcome).model_dump_json(exclude_unset=True).encode()
+            if len(part) > PART_BYTES:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                part = b""
+                await asyncio.sleep(0)  # others run, also where whoever reads this keeps up
+        await send({"type": "http.response.body", "body": part + b"]"})
 
 
 def _outcome(outcome: Answer | Exception) -> OutcomeOut:
