@@ -31,12 +31,15 @@ from driftlog.transaction import Transaction
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from driftlog.client import AsyncClient, Client
     from driftlog_edge import EdgeAgent, EdgeConfig
 
 __all__ = [
     "AddWinsSet",
     "App",
+    "AsyncClient",
     "BoundedCounter",
+    "Client",
     "Counter",
     "Custom",
     "DeclarationError",
@@ -69,4 +72,8 @@ def __getattr__(name: str) -> Any:
         import driftlog_edge
 
         return getattr(driftlog_edge, name)
+    if name in ("AsyncClient", "Client"):
+        from driftlog import client
+
+        return getattr(client, name)
     raise AttributeError(f"module 'driftlog' has no attribute {name!r}")

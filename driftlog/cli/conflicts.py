@@ -14,7 +14,6 @@ import httpx
 import typer
 from rich.console import Group
 
-from driftlog.cli.agents import connect
 from driftlog.cli.connected import connected
 from driftlog.cli.terminal import (
     DEFAULT_CACHE,
@@ -29,6 +28,7 @@ from driftlog.cli.terminal import (
     rows,
     told,
 )
+from driftlog.client.place import connect
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import RecordCodecs

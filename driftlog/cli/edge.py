@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +13,11 @@ import httpx
 import typer
 from rich.table import Table
 
-from driftlog.cli.agents import connect, noted
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, emit, facts, fail, out, rows, told
+from driftlog.client.events import Events
+from driftlog.client.place import connect, noted
+from driftlog.client.sending import DEFAULT_URL
 from driftlog_schemas.connection import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY
 from driftlog_schemas.loading import load_contract
 
@@ -26,7 +27,6 @@ review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person
 app.add_typer(review, name="review")
 
 Url = Annotated[str, typer.Option("--url", envvar="DRIFTLOG_EDGE_URL", help="Where the agent listens.")]
-DEFAULT_URL = "http://127.0.0.1:7420"
 PATIENCE_SECONDS = 30
 """No answer is waited for any longer."""
 PATIENT = {"timeout": f"{PATIENCE_SECONDS - 5}s"}
@@ -217,7 +217,11 @@ def watch(
                 fail(
                     f"the agent at {url} refuses to be watched ({answer.status_code})", "check --collection and --scope"
                 )
-            for event in _events(answer.iter_lines()):
+            events = Events()
+            for line in answer.iter_lines():
+                event = events.take(line)
+                if event is None or "data" not in event:
+                    continue
                 document = jsonlib.loads(event["data"])
                 if json:
                     out.print(jsonlib.dumps({"id": event["id"], "event": event["event"], **document}), markup=False)
@@ -315,18 +319,6 @@ def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) ->
 
 def _age(seconds: float | None) -> str:
     return "never in step" if seconds is None else f"age {seconds:.1f} s"
-
-
-def _events(lines: Iterable[str]) -> Iterator[dict[str, str]]:
-    """Server-sent events: fields until an empty line."""
-    event: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if name and colon:
-            event[name] = value.strip()
-        elif not line and "data" in event:
-            yield event
-            event = {}
 
 
 def _commands(title: str, found: list[dict[str, Any]]) -> Table:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from driftlog.cli.connected import connected
-from driftlog.cli.edge import DEFAULT_URL, Url, call
+from driftlog.cli.edge import Url, call
 from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, emit, fail, rows, told
+from driftlog.client.sending import DEFAULT_URL
 from driftlog.verification import verify as compared
 from driftlog_schemas import topics
 from driftlog_schemas.digests import Versions

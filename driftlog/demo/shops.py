@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from driftlog.cli.agents import TokenAuth
+from driftlog.client.place import TokenAuth
 from driftlog.demo.processes import Child, DemoFailed
 
 HTTP_SECONDS = 15

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -75,3 +76,14 @@ def test_the_curl_lines_work_as_printed(port: str, tmp_path: Path) -> None:
     answers = [json.loads(line) for line in found.stdout.splitlines() if line.strip()]
     assert [a.get("status", "read") for a in answers] == ["pending", "pending", "read"], answers
     assert answers[-1]["value"]["on_hand"] == answers[-2]["result"]
+
+
+def test_the_client_works_as_printed(port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = next(
+        block for block in re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL) if "Client" in block
+    )
+    monkeypatch.setenv("DRIFTLOG_EDGE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    names: dict[str, Any] = {}
+    exec(shown, names)
+    assert [names["receive"]("coffee", qty) for qty in (3, 4)] == [3, 7]

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from driftlog.cli.agents import TokenAuth
+from driftlog.client.place import TokenAuth
 from driftlog.testing.servers import RunningBroker
 from driftlog_infra.ports import free_port
 from driftlog_schemas.signing import Identity

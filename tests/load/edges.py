@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx
 
-from driftlog.cli.agents import TokenAuth
+from driftlog.client.place import TokenAuth
 from driftlog_infra.ports import free_port
 from driftlog_schemas.signing import Identity
 from tests.load import app as load_app

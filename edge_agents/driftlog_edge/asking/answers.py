@@ -46,6 +46,7 @@ class Answer:
 class Reading:
     """A document as this replica sees it, and how fresh that is. Ages in seconds; None before the first contact."""
 
+    id: str
     value: dict[str, Json]
     document: Any
     """The typed, read-only document of the app."""

@@ -155,6 +155,7 @@ class Reader:
         place, max_age = self._place(document), view.collection.max_age
         moment = self._freshness.since(place)
         return Reading(
+            id=document.id,
             value=value,
             document=view.collection.view(document.scope, document.id, view.collection.document.copy(view.state)),
             version=dict(view.state.vector),

@@ -17,7 +17,7 @@ from driftlog_edge.http_api import bulk, openapi, problems
 from driftlog_edge.http_api.bodies import Bodies
 from driftlog_edge.http_api.direct import DirectRoute, each_once
 from driftlog_edge.http_api.durations import seconds
-from driftlog_edge.http_api.path_parts import ExactNames, Part
+from driftlog_edge.http_api.path_parts import ExactNames, HeaderText, Part
 from driftlog_edge.http_api.shapes import (
     AnswerOut,
     ChangeIn,
@@ -37,7 +37,7 @@ from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 
 IdempotencyKey = Annotated[
-    str,
+    HeaderText,
     Header(
         description="Names the intent; made if absent. The same key given to the same agent again has no second effect and the same"
         " answer, until the command is merged and older than `keep_hours` (a week unless set otherwise); then it is forgotten, and a key that comes"
@@ -45,7 +45,7 @@ IdempotencyKey = Annotated[
     ),
 ]
 Actor = Annotated[
-    str, Header(description="On whose behalf; kept with the command and shown to who decides a conflict.")
+    HeaderText, Header(description="On whose behalf; kept with the command and shown to who decides a conflict.")
 ]
 
 

@@ -1,8 +1,10 @@
-"""Names in paths and queries: the text that the caller wrote, or none.
+"""Names in paths, queries and headers: the text that the caller wrote, or none.
 
 A server decodes a path before the routes see it, and two things are lost: `%2F`, so that the id `green/50` would look like two parts, and
 bytes that are no UTF-8, which all become one sign, so that two ids would be one document. The raw path still has both. What is no UTF-8 is refused;
 an encoded slash is carried past the routes as half of a surrogate pair, which no UTF-8 holds, and put back where a part is read.
+
+A header's bytes come as Latin-1. Programs write UTF-8 into it, and no Latin-1 text of a name or an id is by chance UTF-8 beyond ASCII.
 """
 
 from __future__ import annotations
@@ -43,3 +45,16 @@ class ExactNames:
 
 Part = Annotated[str, BeforeValidator(lambda text: text.replace(_SLASH, "/"))]
 """A path parameter that may hold a slash."""
+
+
+def _as_written(text: str) -> str:
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
+
+
+HeaderText = Annotated[str, BeforeValidator(_as_written)]
+"""A header that a person's name or an id may stand in."""

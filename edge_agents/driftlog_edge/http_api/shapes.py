@@ -105,6 +105,7 @@ class ReviewOut(BaseModel):
 class ReadingOut(BaseModel):
     """A document and how fresh it is."""
 
+    id: str
     value: dict[str, Any]
     version: dict[str, int]
     pending: int
@@ -117,6 +118,7 @@ class ReadingOut(BaseModel):
     @classmethod
     def of(cls, reading: Reading) -> ReadingOut:
         return cls(
+            id=reading.id,
             value=reading.value,
             version=dict(reading.version),
             pending=reading.pending,

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from driftlog.cli.edge import app as cli
+from driftlog.client.events import Events
 from driftlog_edge import EdgeConfig
 from driftlog_schemas.signing import Identity
 
@@ -118,12 +119,11 @@ def test_offline_pending_online_status(edge: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_watch_takes_up_after_an_event_and_prints_a_line_for_each(url: str) -> None:
     """The stream has no end, so this listens as the command does, and stops after two."""
-    from driftlog.cli.edge import _events
-
     httpx.post(f"{url}/v1/commands/receive", json={"store": "s1", "sku": "watched", "qty": 1})
     headers = {"Last-Event-ID": "another-life-1"}
     with httpx.stream("GET", f"{url}/v1/watch", headers=headers, timeout=20) as stream:
-        events = _events(stream.iter_lines())
+        reading = Events()
+        events = (event for event in map(reading.take, stream.iter_lines()) if event)
         assert next(events)["event"] == "resync"
         httpx.post(f"{url}/v1/commands/receive", json={"store": "s1", "sku": "watched", "qty": 1})
         assert json.loads(next(events)["data"]) == {"collection": "Stock", "scope": "s1", "id": "watched"}

@@ -21,7 +21,7 @@ import pytest
 import structlog
 import uvicorn
 
-from driftlog.cli.agents import TokenAuth
+from driftlog.client.place import TokenAuth
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import StoreFailed
 from driftlog_edge.http_api import connections, server

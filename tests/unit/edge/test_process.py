@@ -7,12 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
-from driftlog.cli.agents import TokenAuth
+from driftlog.client import Client
+from driftlog.client.place import TokenAuth
+from driftlog_edge.asking.watch import Change
 from driftlog_infra.ports import free_port
 from driftlog_schemas.signing import Identity
 from tests.load.waiting import until
@@ -60,3 +64,49 @@ def test_told_to_stop_it_ends_well_and_has_everything(tmp_path: Path, number: si
     assert all({"event", "level", "timestamp"} <= line.keys() for line in lines), "nobody looks: it is for who collects"
     told = [line["event"] for line in lines if line.get("device") == "store-1"]
     assert told == ["agent runs", "agent ends"] * 2
+
+
+KILLS, PER_LIFE = 3, 20
+
+
+def test_a_client_goes_on_over_kills_of_its_agent_and_each_command_counts_once(tmp_path: Path) -> None:
+    """What got no answer it gives again under the same id; a watch begins again and says that everything is to be read."""
+    Identity.create("store-1").save(tmp_path / "id.json")
+    port = free_port()
+    token = tmp_path / "replica/token"
+    watched: list[Change] = []
+
+    def some(before: int) -> bool:
+        return len(watched) > before
+
+    def listen() -> None:
+        with Client(f"http://127.0.0.1:{port}", token_file=token) as listener:
+            for change in listener.watch("Stock", "s1"):
+                watched.append(change)
+                if change.document is not None and change.document.id == "end":
+                    return
+
+    def sell() -> list[int]:
+        with Client(f"http://127.0.0.1:{port}", token_file=token) as till:
+            tea = {"store": "s1", "sku": "tea", "qty": 1}
+            return [till.run_with("receive", tea, seconds=120.0).result for _ in range((KILLS + 1) * PER_LIFE)]
+
+    with ThreadPoolExecutor(2) as callers:
+        process = agent(tmp_path, port)
+        try:
+            until(token.exists, "the agent has a token", 60)
+            listening, selling = callers.submit(listen), callers.submit(sell)
+            for kill in range(KILLS):
+                until(partial(some, kill * PER_LIFE // 4), "some were sold", 60)
+                process.kill()
+                process.wait(60)
+                process = agent(tmp_path, port)
+            assert selling.result(120) == sorted(set(selling.result())), "none twice"
+            with Client(f"http://127.0.0.1:{port}", token_file=token) as till:
+                assert till.read("Stock", "s1", "tea").value["on_hand"] == (KILLS + 1) * PER_LIFE
+                till.run_with("receive", {"store": "s1", "sku": "end", "qty": 1}, seconds=60.0)
+            listening.result(120)
+            assert any(change.document is None for change in watched), "another life: read everything again"
+        finally:
+            process.kill()
+            process.wait(60)

@@ -1,0 +1,114 @@
+"""Agents of this user: where each listens, and the token that it asks for.
+
+A running agent leaves a note in the user's cache folder: its port, and where its token file is. So the commands that talk to an agent on
+this machine need no option for what its owner may read anyway; the note holds no secret, and the file's mode decides. Elsewhere the
+token comes from the environment: `DRIFTLOG_EDGE_TOKEN`, or `DRIFTLOG_EDGE_TOKEN_FILE`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+SOCKET = "unix:"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class TokenAuth(httpx.Auth):
+    """Adds the token of a file, read when a request is made: an agent writes it when it first starts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        with suppress(OSError):  # the agent's own answer says what is missing
+            request.headers["Authorization"] = f"Bearer {self._path.read_text().strip()}"
+        yield request
+
+
+class _Bearer(httpx.Auth):
+    """Adds a token that is known."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class Place(NamedTuple):
+    """Where an agent listens: a base URL, and how a client comes in there."""
+
+    url: str
+    socket: str = ""
+    """Path of a unix socket; empty for none."""
+    auth: httpx.Auth | None = None
+
+    @property
+    def remote(self) -> bool:
+        """May there be a proxy on the way, as the environment says?"""
+        return not self.socket and httpx.URL(self.url).host not in LOOPBACK
+
+    @classmethod
+    def of(cls, url: str, token_file: Path | None = None) -> Place:
+        """Of http://HOST:PORT, or unix:PATH. Raises `httpx.InvalidURL`."""
+        if url.startswith(SOCKET):
+            return cls("http://localhost", url.removeprefix(SOCKET).removeprefix("//"))
+        token = os.environ.get("DRIFTLOG_EDGE_TOKEN")
+        if token and token_file is None:
+            return cls(url, auth=_Bearer(token))
+        path = token_file or os.environ.get("DRIFTLOG_EDGE_TOKEN_FILE") or _noted(httpx.URL(url))
+        return cls(url, auth=TokenAuth(Path(path)) if path else None)
+
+
+def connect(url: str, timeout: float | None, token_file: Path | None = None) -> httpx.Client:
+    """A client for the agent at `url`. Raises `httpx.InvalidURL`."""
+    place = Place.of(url, token_file)
+    transport = httpx.HTTPTransport(uds=place.socket) if place.socket else None
+    return httpx.Client(
+        base_url=place.url, auth=place.auth, transport=transport, timeout=timeout, trust_env=place.remote
+    )
+
+
+def connect_async(url: str, timeout: float | None, token_file: Path | None = None) -> httpx.AsyncClient:
+    """The same, for a caller with an event loop."""
+    place = Place.of(url, token_file)
+    transport = httpx.AsyncHTTPTransport(uds=place.socket) if place.socket else None
+    return httpx.AsyncClient(
+        base_url=place.url, auth=place.auth, transport=transport, timeout=timeout, trust_env=place.remote
+    )
+
+
+@contextmanager
+def noted(port: int, token_file: Path) -> Iterator[None]:
+    """While this lasts, who runs a command on this machine finds the agent's token. Without a place for it, nobody does."""
+    note = _notes() / str(port)
+    try:
+        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        note.write_text(str(token_file.absolute()))
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def _noted(url: httpx.URL) -> str:
+    if url.host not in LOOPBACK:
+        return ""
+    try:
+        return (_notes() / str(url.port)).read_text()
+    except OSError:
+        return ""
+
+
+def _notes() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftlog" / "agents"

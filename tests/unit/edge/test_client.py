@@ -1,0 +1,260 @@
+"""The clients of an agent in another process: what `EdgeAgent` promises in its own, over a socket; and what only the way between can bring."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from driftlog.client import AsyncClient, Client, Unreachable
+from driftlog.client.calls import Ask
+from driftlog.client.failures import Answered, failure
+from driftlog.client.sending import unreachable
+from driftlog_crdt import TooLarge
+from driftlog_edge import Call
+from driftlog_edge.errors import DiskFull, EdgeError, NotFound, NotHeld, Offline, Stale, TimedOut
+from driftlog_edge.http_api.access import Access
+from driftlog_infra.ports import free_port
+from driftlog_schemas.contract import InvalidInput, Refused, Undeclared
+from driftlog_schemas.identity import DocumentId
+from tests.unit.edge.conftest import served
+from tests.unit.edge.shop import Stock
+
+
+class Waited:
+    """An `AsyncClient` as a program without a loop would see it."""
+
+    def __init__(self, client: AsyncClient, loop: asyncio.Runner) -> None:
+        self._client, self._loop = client, loop
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            found = method(*given, **named)
+            return self._each(found) if hasattr(found, "__anext__") else self._loop.run(found)
+
+        return call
+
+    def _each(self, found: Any) -> Iterator[Any]:
+        try:
+            while True:
+                yield self._loop.run(anext(found))
+        except StopAsyncIteration:
+            return
+        finally:
+            self._loop.run(found.aclose())
+
+
+@pytest.fixture(params=[Client, AsyncClient], ids=["without a loop", "with a loop"])
+def edge(request: pytest.FixtureRequest, url: str) -> Iterator[Any]:
+    if request.param is Client:
+        with Client(url) as client:
+            yield client
+        return
+    with asyncio.Runner() as loop:
+        client = AsyncClient(url)
+        yield Waited(client, loop)
+        loop.run(client.aclose())
+
+
+def test_commands_reads_and_their_answers(edge: Any, request: pytest.FixtureRequest) -> None:
+    sku = request.node.name
+    first = edge.run("receive", store="s1", sku=sku, qty=3, command_id=f"{sku}-1", actor="Łukasz")
+    assert (first.result, first.status, first.command_id) == (3, "pending", f"{sku}-1")
+    assert edge.run("receive", store="s1", sku=sku, qty=3, command_id=f"{sku}-1").dots == first.dots, "once"
+    merged = edge.run_with("receive", {"store": "s1", "sku": sku, "qty": 4}, wait="merged", seconds=20.0)
+    assert merged.status == "merged"
+    edge.write(DocumentId("Stock", "s1", sku), [("name", "set", ["Tea"])], wait="merged", seconds=20.0)
+
+    reading = edge.read(Stock, "s1", sku, session=merged.session, consistency="causal")
+    assert (reading.id, reading.value["on_hand"], reading.value["name"]) == (sku, 7, "Tea")
+    assert edge.read("Stock", "s1", sku, consistency="strong", max_age=10.0).value["on_hand"] == 7
+    assert edge.command(f"{sku}-1").status == "merged"
+    assert edge.run("stock_take", store="s1", sku=sku).result == 7
+
+
+def test_an_actor_is_who_was_named(url: str) -> None:
+    with Client(url) as edge:
+        done = edge.run("receive", store="s1", sku="named", qty=1, actor="张伟 Ł", command_id="ключ-1")
+        assert done.command_id == "ключ-1"
+    lines = httpx.get(f"{url}/v1/log").json()["commands"]
+    assert [line["actor"] for line in lines if line["command_id"] == "ключ-1"] == ["张伟 Ł"]
+
+
+def test_many_commands_each_with_its_own_outcome(edge: Any, request: pytest.FixtureRequest) -> None:
+    tea = {"store": "s1", "sku": request.node.name}
+    one, two, three = edge.run_many(
+        [Call("receive", {**tea, "qty": 1}), Call("sell", {**tea, "qty": 9}), Call("receive", {**tea, "qty": 1})]
+    )
+    assert (one.result, three.result) == (1, 2)
+    assert isinstance(two, Refused) and two.code == "out_of_stock"
+
+
+def test_all_documents_of_a_scope(edge: Any) -> None:
+    for number in range(3):
+        edge.run("receive", store="s2", sku=f"p/{number}", qty=1)
+    assert [id for id, _ in edge.page(Stock, "s2", 2)] == ["p/0", "p/1"]
+    assert [reading.id for reading in edge.documents(Stock, "s2")] == ["p/0", "p/1", "p/2"]
+    assert [id for id, _ in edge.page("Stock", "s2", after="p/1")] == ["p/2"]
+
+
+def test_what_is_refused_is_the_same_error_as_in_the_agent(edge: Any) -> None:
+    with pytest.raises(Refused) as refused:
+        edge.run("sell", store="s1", sku="none", qty=1)
+    assert refused.value.code == "out_of_stock"
+    with pytest.raises(InvalidInput) as invalid:
+        edge.run("receive", store="s1", sku="tea", qty=-1)
+    assert invalid.value.field == "qty"
+    with pytest.raises(Undeclared):
+        edge.run("no_such")
+    with pytest.raises(TooLarge):
+        edge.run("rename", store="s1", sku="tea", name="x" * 5000)
+    with pytest.raises(NotFound):
+        edge.read(Stock, "s1", "nothing here")
+    with pytest.raises(NotHeld) as held:
+        edge.read(Stock, "elsewhere", "tea")
+    assert "scopes --add" in held.value.remedy
+    with pytest.raises(NotFound):
+        edge.conflict("no such")
+    with pytest.raises(NotFound):
+        edge.review_apply("no such")
+
+
+@pytest.mark.parametrize("actor", ["a\nb", " a", "a\x00"])
+def test_what_no_header_carries_is_refused_before_it_is_sent(url: str, actor: str) -> None:
+    with Client(url) as edge, pytest.raises(InvalidInput, match="actor"):
+        edge.run("receive", store="s1", sku="tea", qty=1, actor=actor)
+
+
+def test_the_agent_is_operated(edge: Any) -> None:
+    assert edge.scopes() == ["s1", "s2"]
+    assert edge.hold(["s1", "s2"], seconds=20.0) == ["s1", "s2"]
+    assert (edge.conflicts(), edge.review()) == ([], [])
+    edge.offline()
+    assert edge.status()["connection"] == "OFFLINE"
+    with pytest.raises(Offline):
+        edge.read(Stock, "s1", "tea", consistency="strong")
+    edge.online()
+
+
+def test_changes_are_watched_from_an_event_on(edge: Any, request: pytest.FixtureRequest) -> None:
+    sku = request.node.name
+    changes = edge.watch(Stock, "s1", last_id="another-life-1")
+    anew = next(changes)
+    assert anew.document is None, "read everything again"
+    edge.run("receive", store="s1", sku=sku, qty=1)
+    assert next(changes).document == DocumentId("Stock", "s1", sku)
+    changes.close()
+    edge.run("receive", store="s1", sku=f"{sku} later", qty=1)
+    missed = edge.watch(Stock, "s1", last_id=anew.id)
+    assert [change.document.id for change in islice(missed, 2)] == [sku, f"{sku} later"]
+    missed.close()
+
+
+def test_a_watch_of_what_is_not_held_is_refused(edge: Any) -> None:
+    with pytest.raises(NotHeld):
+        next(edge.watch(Stock, "elsewhere"))
+
+
+# -- the way between
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_without_an_agent_there_is_an_end_and_a_command_may_be_given_again(client: type[Any]) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with asyncio.Runner() as loop:
+
+        def waited(found: Any) -> Any:
+            return loop.run(found) if asyncio.iscoroutine(found) else found
+
+        nobody = client(url)
+        with pytest.raises(Unreachable, match="no agent answers at") as reads:
+            waited(nobody.read("Stock", "s1", "tea", seconds=0.2))
+        assert reads.value.command_id == ""
+        with pytest.raises(Unreachable) as writes:
+            waited(nobody.run_with("receive", {}, seconds=0.2, command_id="mine"))
+        assert writes.value.command_id == "mine" and "mine" in writes.value.remedy
+
+
+def test_a_token_that_is_wrong_is_told(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("not the one\n")
+    with (
+        served(tmp_path, Access(token="the right one, which is long")) as url,
+        Client(url, token_file=tmp_path / "token") as edge,
+        pytest.raises(EdgeError, match="unauthorized"),
+    ):
+        edge.status()
+
+
+def test_what_is_no_agent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client("http://127.0.0.1:1")
+    monkeypatch.setattr(client._http, "send", lambda request: httpx.Response(200, text="<html>", request=request))
+    with pytest.raises(Answered, match="no edge agent"):
+        client.status()
+
+
+def test_a_request_that_got_no_answer_is_sent_again_under_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[str] = []
+
+    def send(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        if len(keys) < 3:
+            raise httpx.ReadError("the connection broke")
+        body = {"command_id": keys[-1], "status": "pending", "result": 1, "dots": [], "session": ""}
+        return httpx.Response(200, json=body, request=request)
+
+    client = Client("http://127.0.0.1:1")
+    monkeypatch.setattr(client._http, "send", send)
+    assert client.run("receive").command_id == keys[0]
+    assert len(keys) == 3 and len(set(keys)) == 1
+
+
+def test_a_decision_that_got_no_answer_is_not_made_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[httpx.Request] = []
+
+    def send(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        raise httpx.ReadError("the connection broke")
+
+    client = Client("http://127.0.0.1:1")
+    monkeypatch.setattr(client._http, "send", send)
+    with pytest.raises(Unreachable):
+        client.review_apply("c1")
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"code": "disk_full", "detail": "full"}, DiskFull),
+        ({"code": "stale", "detail": "old", "age_seconds": 3.5}, Stale),
+        ({"code": "timeout", "detail": "late", "command_id": "c"}, TimedOut),
+        ({"code": "of_next_year", "detail": "?"}, Answered),
+    ],
+    ids=str,
+)
+def test_each_problem_has_its_error(body: dict[str, Any], kind: type[Exception]) -> None:
+    error = failure(body)
+    assert type(error) is kind and str(body["detail"]) in str(error)
+
+
+def test_a_client_needs_nothing_of_what_an_agent_is_made_of() -> None:
+    code = (
+        "import sys; from driftlog import Client, AsyncClient; Client(); "
+        "print([m for m in ('rocksdict', 'fastapi', 'uvicorn', 'confluent_kafka', 'faust') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_an_error_without_words_is_named() -> None:
+    assert "ReadTimeout" in str(unreachable("http://edge", httpx.ReadTimeout("")))
+    assert Ask("GET", "/", dict).again
