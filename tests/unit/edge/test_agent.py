@@ -80,9 +80,11 @@ async def test_offline_it_works_on_and_afterwards_all_of_it_arrives_once(
 
 
 def on_hand(cloud: Cloud) -> object:
-    """What the cloud has merged of the tea."""
+    """What the cloud has merged of the tea; None before it has heard of it."""
     from tests.unit.edge.replica import COLLECTIONS
 
+    if TEA not in cloud.states:
+        return None
     return COLLECTIONS["Stock"].document.field_value(cloud.states[TEA], "on_hand")
 
 
