@@ -71,8 +71,13 @@ def answered(api: FastAPI, asked: Asked) -> tuple[int, dict[bytes, bytes], bytes
     """Status, headers and body."""
     method, path, query, headers, body = asked
     said: list[Any] = []
+    given = False
 
     async def receive() -> Any:
+        nonlocal given
+        if given:
+            await asyncio.Event().wait()  # whoever asks stays connected
+        given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Any) -> None:
