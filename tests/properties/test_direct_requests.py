@@ -41,6 +41,7 @@ class _Echo:
 
     async def read(self, collection: str, scope: str, id: str, **options: Any) -> Reading:
         return Reading(
+            id=id,
             value={"asked": repr((collection, scope, id, options))},
             document=None,
             version={"r": 1},

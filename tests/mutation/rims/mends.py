@@ -529,8 +529,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "loop: a page is read in one turn",
         f"{EDGE}/asking/reader.py",
-        "            after = turn[-1].id\n            yield\n",
-        "            after = turn[-1].id\n            yield from ()\n",
+        "                return result, False\n            yield\n",
+        "                return result, False\n            yield from ()\n",
         ("tests/unit/edge/test_linear.py",),
     ),
     Mistake(
