@@ -131,7 +131,11 @@ def _assembled(
     again = Again(executor, views, outbox, journal)
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
-    releases = {"agent": _version(), "app": contract.name}
+    releases = {
+        "agent": _version(),
+        "app": contract.name,
+        **{f"space {n}": s.release for n, s in contract.spaces.items()},
+    }
     registry = RegistryLine(identity, records, journal, clock)
     registry.open(store)
 

@@ -1,0 +1,138 @@
+"""`driftlog fleet list|versions`: the devices as they last said they are, those first that need a person."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from driftlog.cli.connected import connected
+from driftlog.cli.operator import trusted_root
+from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, emit, moment, rows, told
+from driftlog.fields.options import milliseconds
+from driftlog_schemas.identity import CLOUD
+from driftlog_schemas.loading import load_contract
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.settings import ConnectionSettings
+from driftlog_streams.reading.fleet import Member, fleet_of, read_heartbeats, span, versions_of
+from driftlog_streams.registry.enrolment import Enrolment
+
+app = typer.Typer(no_args_is_help=True, help="The devices as they say they are. Example: driftlog fleet list")
+
+SHOWN = 5
+"""Devices that are named beside a version."""
+
+
+@app.command("list")
+@told
+@connected
+def list_(
+    silent: Annotated[str, typer.Option(help="Say so of a device that was not heard of for so long.")] = "1d",
+    *,
+    settings: ConnectionSettings,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Every enrolled device: connection, when it was heard, what it holds back, its clock; those first that need a person.
+
+    Heartbeats are not signed: they are for looking, not for deciding. Example: driftlog fleet list --silent 2h
+    """
+    silent_ms = milliseconds(silent)
+    if not silent_ms:
+        raise typer.BadParameter(f"--silent {silent}: write for example 2h or 1d")
+    now_ms = time.time_ns() // 1_000_000
+    members = _members(settings, cache)
+    data = sorted((_data(m, now_ms, silent_ms) for m in members), key=lambda d: (not d["needs"], d["device_id"]))
+    columns = ("device", "status", "connection", "heard", "pending", "oldest", "clock", "needs")
+    emit(data, as_json=json, table=lambda: rows("fleet", columns, map(_line, data)))
+
+
+@app.command()
+@told
+@connected
+def versions(
+    target: Annotated[
+        str | None,
+        typer.Option("--app", envvar="DRIFTLOG_APP", help="MODULE:ATTRIBUTE of an app: who runs another release?"),
+    ] = None,
+    *,
+    settings: ConnectionSettings,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Which release of the agent and of each space's declarations the active devices run.
+
+    Example: driftlog fleet versions --app shop:app
+    """
+    ours = {} if target is None else {f"space {n}": s.release for n, s in load_contract(target).spaces.items()}
+    data: list[dict[str, Any]] = [
+        {
+            "component": component,
+            "version": version,
+            "devices": devices,
+            "of_this_app": ours[component] == version if component in ours else None,
+        }
+        for (component, version), devices in versions_of(_members(settings, cache)).items()
+    ]
+    said = {True: "yes", False: "no", None: ""}
+    lines = [
+        (d["component"], d["version"], len(d["devices"]), _some(d["devices"]), said[d["of_this_app"]]) for d in data
+    ]
+    columns = ("component", "version", "devices", "which", "this app's")
+    emit(data, as_json=json, table=lambda: rows("versions", columns, lines))
+
+
+def _members(settings: ConnectionSettings, cache: Path) -> list[Member]:
+    ids = CachedRegistry(settings.registry, cache, register=False)
+    with Enrolment(settings.kafka, ids, None, trusted_root(settings)) as enrolment:
+        devices = [device for device in enrolment.all() if device.device_id != CLOUD]
+        cloned = enrolment.signs().cloned
+    return fleet_of(devices, read_heartbeats(settings.kafka, RecordCodecs(ids)), cloned)
+
+
+def _data(member: Member, now_ms: int, silent_ms: int) -> dict[str, Any]:
+    heard = member.heard
+    word = heard.word if heard is not None else None
+    silent = member.silent_ms(now_ms)
+    return {
+        "device_id": member.device.device_id,
+        "status": member.device.latest.status.value,
+        "heard": moment(now_ms - silent) if silent is not None else None,
+        "heard_seconds_ago": silent / 1000 if silent is not None else None,
+        "replica": word.replica if word else None,
+        "connection": word.connection if word else None,
+        "pending": word.pending if word else None,
+        "oldest_pending": moment(word.oldest_pending_ms) if word and word.pending and word.oldest_pending_ms else None,
+        "review": word.review if word else None,
+        "clock_skew_ms": word.clock_skew_ms if word else None,
+        "disk_bytes": word.disk_bytes if word else None,
+        "mismatches": word.mismatches if word else None,
+        "differing": list(word.differing) if word else None,
+        "rebased": word.rebased if word else None,
+        "why": (word.why or None) if word else None,
+        "versions": dict(word.versions) if word else None,
+        "needs": list(member.needs(now_ms, silent_ms)),
+    }
+
+
+def _line(data: dict[str, Any]) -> tuple[object, ...]:
+    ago = data["heard_seconds_ago"]
+    skew = data["clock_skew_ms"]
+    return (
+        data["device_id"],
+        data["status"],
+        data["connection"],
+        f"{span(int(ago * 1000))} ago" if ago is not None else "never" if data["replica"] is None else "",
+        data["pending"],
+        data["oldest_pending"],
+        f"{skew / 1000:+.1f} s" if skew is not None else None,
+        "; ".join(data["needs"]),
+    )
+
+
+def _some(devices: list[str]) -> str:
+    more = len(devices) - SHOWN
+    return ", ".join(devices[:SHOWN]) + (f" and {more} more" if more > 0 else "")
