@@ -11,6 +11,8 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 # One process more than two cores have: most of the time somebody waits for a server. See tests/conftest.py.
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+# Compiled code is kept, whatever the environment says: else each process of a run, and each program that it starts, compiles everything again.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 QUICK  := tests/unit tests/properties tests/fuzz
 
 .DEFAULT_GOAL := help
@@ -41,13 +43,13 @@ demo: $(STAMP) ## the retail day on a real broker
 	@$(BIN)/driftlog demo $(ARGS)
 
 test: lint fetch ## lint, then every test
-	$(BIN)/pytest $(SPREAD) $(ARGS)
+	$(PYTEST) $(SPREAD) $(ARGS)
 
 quick: $(STAMP) ## only the tests that need no server and no patience (a minute)
-	$(BIN)/pytest $(SPREAD) --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
+	$(PYTEST) $(SPREAD) --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
 
 deeper: $(STAMP) ## five minutes of what `make nightly` does: more simulated worlds
-	$(BIN)/pytest tests/simulation/test_simulation.py tests/simulation/test_forgetting.py --full --minutes=5 $(ARGS)
+	$(PYTEST) tests/simulation/test_simulation.py tests/simulation/test_forgetting.py --full --minutes=5 $(ARGS)
 
 mistakes: $(STAMP) ## make known mistakes in the rims, one at a time: which test notices? (ten minutes)
 	@$(BIN)/python -m tests.mutation.rims $(ARGS)
@@ -63,15 +65,15 @@ format: $(STAMP) ## put every file into shape
 	$(BIN)/ruff format .
 
 nightly: fetch ## everything in its whole length, the algebra's laws with 10,000 examples each, every small history (hours)
-	$(BIN)/pytest $(SPREAD) --full $(ARGS)
-	$(BIN)/pytest tests/properties --hypothesis-profile=nightly --timeout=3600 $(ARGS)
-	$(BIN)/pytest tests/brute_force --every-history --timeout=7200 $(ARGS)
+	$(PYTEST) $(SPREAD) --full $(ARGS)
+	$(PYTEST) tests/properties --hypothesis-profile=nightly --timeout=3600 $(ARGS)
+	$(PYTEST) tests/brute_force --every-history --timeout=7200 $(ARGS)
 
 mutants: $(STAMP) ## break the algebra in every place, one at a time: which law notices? (an hour and more)
 	@$(BIN)/python -m tests.mutation $(ARGS)
 
 faults: fetch ## simulation and faults on the real broker
-	$(BIN)/pytest tests/simulation tests/integration $(ARGS)
+	$(PYTEST) tests/simulation tests/integration $(ARGS)
 
 bench: fetch ## the benchmarks, beside their baselines
 	@$(BIN)/driftlog bench $(ARGS)
@@ -81,7 +83,7 @@ quix: ## an environment with Quix Streams, the optional peer of `driftlog bench 
 	.venv-quix/bin/pip install --disable-pip-version-check --quiet quixstreams==3.28.1 fastavro >&2
 
 docs: $(STAMP) ## check the documents: links, commands, examples
-	$(BIN)/pytest tests/documents $(ARGS)
+	$(PYTEST) tests/documents $(ARGS)
 
 lock: ## resolve the dependencies anew (uv, in a throwaway environment)
 	$(PYTHON) -m venv .lock-venv
