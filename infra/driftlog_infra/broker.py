@@ -22,7 +22,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
 
-from driftlog_infra import artifacts
+from driftlog_infra import artifacts, class_cache
 from driftlog_infra.errors import FolderUnusable, StartFailed
 from driftlog_infra.java import java
 from driftlog_infra.ports import LOOPBACK, free_port
@@ -86,6 +86,7 @@ class EmbeddedBroker(EmbeddedServer):
 
     what: ClassVar[str] = "Kafka broker"
     port_option: ClassVar[str] = "--port"
+    artifact: ClassVar[str] = "kafka"
     log_name: ClassVar[str] = "broker"
     ready_seconds: ClassVar[float] = 60.0
 
@@ -119,10 +120,10 @@ class EmbeddedBroker(EmbeddedServer):
         return self.bootstrap
 
     def fetch(self, *, quiet: bool) -> None:
-        artifacts.fetch("kafka", quiet=quiet)
+        artifacts.fetch(self.artifact, quiet=quiet)
 
     def prepare(self) -> Sequence[str]:
-        classpath = ":".join(str(jar) for jar in artifacts.fetch("kafka", quiet=True))
+        classpath = ":".join(str(jar) for jar in artifacts.fetch(self.artifact, quiet=True))
         log4j, properties = self.folder / "log4j2.properties", self.folder / "server.properties"
         log4j.write_text(_LOG4J)
         if self.security is not None:
@@ -131,7 +132,8 @@ class EmbeddedBroker(EmbeddedServer):
         self._write_properties(properties, logs)
         self._format_once(logs, classpath)
         logging = f"-Dlog4j2.configurationFile={log4j}"
-        return java("-cp", classpath, logging, "kafka.Kafka", str(properties), heap=self._heap)
+        command = ("-cp", classpath, logging, "kafka.Kafka", str(properties))
+        return java(*command, heap=self._heap, classes=self.class_flags)
 
     def _write_properties(self, path: Path, logs: Path) -> Path:
         listener = "PLAINTEXT" if self.security is None else "SASL_SSL"
@@ -156,7 +158,9 @@ class EmbeddedBroker(EmbeddedServer):
         properties = self._write_properties(self.folder / "format.properties", fresh)
         tool = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
         try:
-            done = self.run_tool(java("-cp", classpath, *tool), _FORMAT_SECONDS)
+            done = self.run_tool(
+                java("-cp", classpath, *tool, classes=class_cache.reading(self.artifact)), _FORMAT_SECONDS
+            )
         except subprocess.TimeoutExpired as error:
             raise StartFailed(f"Kafka did not format {logs} within {_FORMAT_SECONDS:.0f} s", "try again") from error
         if done.returncode != 0:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from driftlog_infra.errors import NotInstalled
 
 # One small heap, one collector thread, no second compiler: a developer's server starts fast and leaves the cores alone.
-_FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
+FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true")
 
 
-def java(*arguments: str, heap: str = "256m") -> list[str]:
-    """A command that runs Java with the project's flags. Raises `NotInstalled`."""
-    return [str(_executable()), *_FLAGS, f"-Xmx{heap}", *arguments]
+def java(*arguments: str, heap: str = "256m", classes: Sequence[str] = ()) -> list[str]:
+    """A command that runs Java with the project's flags, and those of a cache of classes. Raises `NotInstalled`."""
+    return [str(_executable()), *FLAGS, *classes, f"-Xmx{heap}", *arguments]
 
 
 def _executable() -> Path:

@@ -31,6 +31,12 @@ def is_free(port: int) -> bool:
         return True
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on the loopback port now."""
+    with socket.socket() as caller:
+        return caller.connect_ex((LOOPBACK, port)) == 0
+
+
 def free_port() -> int:
     """A port that was free a moment ago. Whoever binds it must be ready to find it taken."""
     for port in random.sample(range(_LOWEST, _HIGHEST + 1), _TRIES):

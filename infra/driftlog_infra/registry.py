@@ -28,6 +28,7 @@ class EmbeddedRegistry(EmbeddedServer):
 
     what: ClassVar[str] = "schema registry"
     port_option: ClassVar[str] = "--registry-port"
+    artifact: ClassVar[str] = "registry"
     log_name: ClassVar[str] = "registry"
     ready_seconds: ClassVar[float] = 90.0
 
@@ -58,10 +59,10 @@ class EmbeddedRegistry(EmbeddedServer):
         return self.url
 
     def fetch(self, *, quiet: bool) -> None:
-        artifacts.fetch_unpacked("registry", quiet=quiet)
+        artifacts.fetch_unpacked(self.artifact, quiet=quiet)
 
     def prepare(self) -> Sequence[str]:
-        app = next(artifacts.fetch_unpacked("registry", quiet=True).rglob("quarkus-run.jar"))
+        app = next(artifacts.fetch_unpacked(self.artifact, quiet=True).rglob("quarkus-run.jar"))
         storage = "mem:registry" if self.ephemeral else f"file:{self.folder / 'schemas'}"
         settings = {
             "quarkus.http.host": LOOPBACK,
@@ -72,7 +73,8 @@ class EmbeddedRegistry(EmbeddedServer):
             "apicurio.datasource.url": f"jdbc:h2:{storage}",
             **self._listener(),
         }
-        return java(*(f"-D{key}={value}" for key, value in settings.items()), "-jar", str(app), heap=self._heap)
+        command = (*(f"-D{key}={value}" for key, value in settings.items()), "-jar", str(app))
+        return java(*command, heap=self._heap, classes=self.class_flags)
 
     def _listener(self) -> dict[str, object]:
         if self.security is None:

@@ -23,9 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from driftlog_infra import class_cache
 from driftlog_infra.claim import Claim, Holder
 from driftlog_infra.errors import StartFailed
-from driftlog_infra.ports import LOOPBACK, free_port, is_free, require_free, taken
+from driftlog_infra.ports import LOOPBACK, free_port, is_free, listens, require_free, taken
 from driftlog_infra.process import STOP_SECONDS
 from driftlog_infra.security import Security
 from driftlog_infra.warden import Warden
@@ -44,6 +45,7 @@ class EmbeddedServer(ABC):
 
     what: ClassVar[str]
     port_option: ClassVar[str]
+    artifact: ClassVar[str]
     log_name: ClassVar[str]
     ready_seconds: ClassVar[float]
 
@@ -61,6 +63,7 @@ class EmbeddedServer(ABC):
         self.port = port
         self.security = security
         """TLS and a user; None for neither."""
+        self.class_flags = class_cache.reading(self.artifact)
         self.log = self.folder / f"{self.log_name}.log"
         self._port_is_chosen = port != 0
         self._detached = detached
@@ -171,7 +174,9 @@ class EmbeddedServer(ABC):
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + self.ready_seconds
-        while not self.answers():
+        while not (
+            listens(self.port) and self.answers()
+        ):  # a real request costs more than the look whether anybody is there
             if process.poll() is not None:
                 raise self._start_failed(f"{self.what} ended with code {process.returncode} while starting")
             if time.monotonic() > end:
@@ -186,12 +191,16 @@ class EmbeddedServer(ABC):
 
     def stop(self) -> None:
         """End the server cleanly, by force if it takes too long; folder and port stay."""
+        try:
+            self.end(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def end(self, seconds: float) -> None:
+        """The same without force. Raises subprocess.TimeoutExpired."""
         if self._process is not None and self.running:
             self._process.terminate()
-            try:
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+            self._process.wait(seconds)
         self._reap()
 
     def kill(self) -> None:
