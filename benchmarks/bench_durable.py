@@ -52,7 +52,7 @@ Beside: TypeAlias = Literal["rocksdb", "sqlite"]
 Put: TypeAlias = tuple[str, bytes, bytes | None]
 
 
-class _Agent:
+class Agent:
     """An agent with its loop, driven from outside."""
 
     def __init__(self, folder: Path, durability: Durability, callers: int) -> None:
@@ -65,7 +65,7 @@ class _Agent:
         self._written: list[Writes] | None = None
         self._number = 0
 
-    def __enter__(self) -> _Agent:
+    def __enter__(self) -> Agent:
         self._runner.__enter__()
         self._runner.run(self._open())
         return self
@@ -93,6 +93,19 @@ class _Agent:
         begun = time.perf_counter()
         await asyncio.gather(*(caller() for _ in range(self._callers)))
         return commands / (time.perf_counter() - begun)
+
+    def read(self, documents: int, times: int) -> None:
+        """A page of so many documents, so often."""
+        self._runner.run(self._read(documents, times))
+
+    async def _read(self, documents: int, times: int) -> None:
+        for _ in range(times):
+            await self._agent.page("Item", "s1", documents)
+
+    def compacted_bytes(self) -> int:
+        """What the folder takes when it holds nothing twice."""
+        self._agent._store.reclaim(Family)
+        return self._agent._store.disk_bytes()
 
     def recorded(self, commands: int) -> list[Writes]:
         """What this many further commands write, command by command."""
@@ -198,7 +211,7 @@ def _writing(
     durability: Durability, callers: int, beside: Beside, group: int, threads: int, ground: Ground
 ) -> Iterator[Sides]:
     commands = QUICK_COMMANDS if ground.quick else COMMANDS if callers > 1 else COMMANDS // 4
-    with _Agent(ground.folder, durability, callers) as agent:
+    with Agent(ground.folder, durability, callers) as agent:
         agent.rate(commands // 2)
         writes = agent.recorded(commands)
         raw = (

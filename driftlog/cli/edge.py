@@ -13,6 +13,8 @@ import httpx
 import typer
 from rich.table import Table
 
+from driftlog.cli import edge_key
+from driftlog.cli.calling import PATIENCE_SECONDS, Url, call
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, emit, facts, fail, out, rows, told
 from driftlog.client.events import Events
@@ -25,10 +27,8 @@ app = typer.Typer(no_args_is_help=True, help="The agent beside the application. 
 
 review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person. Example: driftlog edge review list")
 app.add_typer(review, name="review")
+app.add_typer(edge_key.app, name="key")
 
-Url = Annotated[str, typer.Option("--url", envvar="DRIFTLOG_EDGE_URL", help="Where the agent listens.")]
-PATIENCE_SECONDS = 30
-"""No answer is waited for any longer."""
 PATIENT = {"timeout": f"{PATIENCE_SECONDS - 5}s"}
 """For what may take its time: the agent says how far it is, before nobody listens any more."""
 
@@ -40,6 +40,7 @@ _SETTINGS = {
     "registry": "the schema registry",
     "http_port": "the API, on loopback",
 }
+_KEY_LINE = '# encryption_key_file = "edge.key"  # wraps the folder\'s data key; made by `driftlog edge key new`'
 
 
 @app.command()
@@ -103,6 +104,7 @@ def init(
     lines = [
         f"{name} = {jsonlib.dumps(value, ensure_ascii=False)}  # {_SETTINGS[name]}" for name, value in settings.items()
     ]
+    lines.append(_KEY_LINE)
     try:
         with out_file.open("x") as file:
             file.write("\n".join(lines) + "\n")
@@ -387,21 +389,3 @@ def _log(url: str, limit: int, before: int) -> list[Any]:
         if page["next"] is None or len(found) == limit:
             return found
         before = page["next"]
-
-
-def call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:
-    """What the agent answers; anything else ends the command with one line."""
-    try:
-        with connect(url, timeout=PATIENCE_SECONDS) as agent:
-            answer = agent.request(method, path, **options)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        fail(f"no agent answers at {url}: {error}", "start one with `driftlog edge run`, or check --url")
-    try:
-        found = dict(answer.json())
-    except (ValueError, TypeError):
-        found = {}
-    if answer.is_error and "code" in found:
-        fail(f"{found['code']}: {found.get('detail')}", found.get("remedy", ""))
-    if answer.is_error or not found:
-        fail(f"what answers at {url} is no edge agent ({answer.status_code})", "check --url")
-    return found

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from driftlog.cli.calling import Url, call
 from driftlog.cli.connected import connected
-from driftlog.cli.edge import Url, call
 from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, emit, fail, rows, told
 from driftlog.client.sending import DEFAULT_URL
 from driftlog.verification import verify as compared

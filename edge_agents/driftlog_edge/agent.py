@@ -287,6 +287,15 @@ class EdgeAgent(AgentLife):
         """Forget now what is done and older than `keep_hours`; it happens by itself every minute."""
         await self._housekeeping.tidy()
 
+    async def rotate_data_key(self) -> dict[str, Any]:
+        """Encrypt with another data key from now on; what is known of it then. What is stored is written anew in the background.
+
+        Raises `KeyUnusable`, `DiskFull`: nothing has changed.
+        """
+        rotation = self._rotation
+        await rotation.begin()
+        return rotation.facts()
+
     def status(self) -> dict[str, Any]:
         """What `/v1/status` says."""
         return self._vitals.status(self._sync)

@@ -28,6 +28,8 @@ from driftlog_edge.ports import Clock, Route
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.housekeeping import Housekeeping
 from driftlog_edge.store.rocks import RocksStore
+from driftlog_edge.store.rotation import Rotation
+from driftlog_edge.store.wrapping import wrapping_keys
 from driftlog_edge.system_clock import SystemClock
 from driftlog_edge.wiping.wiper import Erased, Wiper
 from driftlog_schemas.contract import AppContract, Declared
@@ -66,7 +68,7 @@ class AgentLife:
     # -- life
 
     async def __aenter__(self) -> Self:
-        """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`; a cloud that is not there is no error.
+        """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`; a cloud that is not there is no error.
 
         A replica that was to be wiped is no error either: that goes on, and every answer is `Wiped`.
         """
@@ -74,6 +76,7 @@ class AgentLife:
             self._erase()
             self._wiping = asyncio.create_task(self._wiper.run())
             return self
+        wrapping = await wrapping_keys(self.config)
         parts = assemble(
             self.contract,
             self.config,
@@ -84,19 +87,21 @@ class AgentLife:
             self._pulled,
             self._durable,
             self._ordered_away,
+            wrapping,
         )
         self._identities, self.log = parts.identities, parts.log
         self._store, self._committer, self._views = parts.store, parts.committer, parts.views
         self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
-        self._housekeeping = parts.housekeeping
+        self._housekeeping, self._rotation = parts.housekeeping, parts.rotation
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=list(self._holdings))
         if self._store.refusal:
             log.warning("the store takes no writes", reason=self._store.refusal)
         self._paying = asyncio.create_task(self._wiper.pay())
         await self._sync.start()
         self._housekeeping.start()
+        self._rotation.start()
         return self
 
     @property
@@ -115,11 +120,14 @@ class AgentLife:
             await asyncio.wait([self._wiping])
             return
         log.info("agent ends", device=self.identity.device_id)
-        await self._shut(self._housekeeping, self._sync, self._committer, self._store)
+        await self._shut(self._housekeeping, self._rotation, self._sync, self._committer, self._store)
 
-    async def _shut(self, housekeeping: Housekeeping, sync: Sync, committer: Committer, store: RocksStore) -> None:
+    async def _shut(
+        self, housekeeping: Housekeeping, rotation: Rotation, sync: Sync, committer: Committer, store: RocksStore
+    ) -> None:
         self.watchers.close()
         await self._lasting.stop()
+        await rotation.stop()
         await housekeeping.stop()
         await sync.close()
         await committer.drained()
@@ -158,7 +166,8 @@ class AgentLife:
         except StoreFailed as error:  # nothing has begun; the next look tries again
             log.error("this replica cannot be wiped yet", reason=str(error))
             return
-        parts = (self._housekeeping, self._sync, self._committer, self._store)
+        parts = (self._housekeeping, self._rotation, self._sync, self._committer, self._store)
+        self._rotation.forbid()
         if self._paying is not None:
             self._paying.cancel()  # the wipe sends it
         self._erase()
@@ -169,7 +178,7 @@ class AgentLife:
         gone: Any = Erased(self._wiper)
         self.log = self._store = self._committer = self._views = self._executor = self._again = gone
         self._submission = self._conflicts = self._reader = self._vitals = gone
-        self._sync = self._holdings = self._scope_change = self._housekeeping = gone
+        self._sync = self._holdings = self._scope_change = self._housekeeping = self._rotation = gone
 
     async def offline(self, *, seconds: float = DEFAULT_TIMEOUT) -> None:
         """Stay off the network until `online`. Raises `TimedOut`: it goes on unless it says that nothing has changed."""

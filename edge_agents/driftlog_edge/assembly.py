@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
@@ -40,8 +41,10 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.pruning import Pruning
 from driftlog_edge.store.rocks import RocksStore
+from driftlog_edge.store.rotation import Rotation
 from driftlog_edge.store.shown import Shown
 from driftlog_edge.store.views import Views
+from driftlog_edge.store.wrapping import WrappingKey, wrapping_keys
 from driftlog_edge.vitals import Vitals
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import AppContract
@@ -71,6 +74,7 @@ class Parts:
     holdings: Holdings
     scope_change: ScopeChange
     housekeeping: Housekeeping
+    rotation: Rotation
     reader: Reader
     vitals: Vitals
 
@@ -85,12 +89,13 @@ def assemble(
     pulled: Callable[[Pulled], None],
     durable: Callable[[Sequence[bytes]], None],
     wiped: Callable[[], None],
+    wrapping: Sequence[WrappingKey],
 ) -> Parts:
-    """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`."""
+    """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`."""
     identity = Identity.load(config.identity)
     if ids is None:
         ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
-    store = RocksStore(config.data_dir)
+    store = RocksStore(config.data_dir, wrapping)
     try:
         return _assembled(contract, config, route, ids, clock, progress, pulled, durable, wiped, identity, store)
     except BaseException:  # the folder must be free again, whatever it was
@@ -144,7 +149,8 @@ def _assembled(
         registry.sign_with(identity)
 
     identities = KeyChange(config.identity, identity, lambda: registry.device, sign_with)
-    vitals = Vitals(contract, lives, holdings, releases, store, journal, views, outbox, conflicts, clock)
+    rotation = Rotation(store, clock, config.encryption_key_days, partial(wrapping_keys, config))
+    vitals = Vitals(contract, lives, holdings, releases, store, rotation, journal, views, outbox, conflicts, clock)
     sync = Sync(
         contract,
         holdings,
@@ -203,6 +209,7 @@ def _assembled(
         holdings=holdings,
         scope_change=ScopeChange(holdings, committer, views, conflicts, sync, housekeeping),
         housekeeping=housekeeping,
+        rotation=rotation,
         reader=reader,
         vitals=vitals,
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from driftlog_schemas.connection import wrong
 from driftlog_schemas.settings import ConnectionSettings
+
+KEY_SOURCES = ("encryption_key_file", "encryption_key", "encryption_key_command")
 
 
 class EdgeConfig(ConnectionSettings):
@@ -36,6 +40,15 @@ class EdgeConfig(ConnectionSettings):
     keep_hours: float = Field(default=168.0, ge=0)
     """How long a command that is done stays in the logs, and with it the answer to its Idempotency-Key."""
     batches_in_flight: int = Field(default=16, ge=1, le=1000)
+    encryption_key_file: Path | None = None
+    """Holds the key that wraps the store's data key; without any of these three the data key lies in the folder as it is."""
+    encryption_key: SecretStr | None = None
+    encryption_key_command: str | None = Field(default=None, pattern=r"\S")
+    """Prints it; run without a shell."""
+    encryption_key_seconds: float = Field(default=30.0, gt=0, le=600)
+    """How long that may take."""
+    encryption_key_days: float = Field(default=365.0, ge=0)
+    """How old a data key gets before another takes its place; 0 for ever."""
 
     @field_validator("scopes", "http_hosts", mode="before")
     @classmethod
@@ -45,3 +58,16 @@ class EdgeConfig(ConnectionSettings):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return [scope for part in value.split(",") if (scope := part.strip())]
+
+    @field_validator("encryption_key_command")
+    @classmethod
+    def _words(cls, value: str | None) -> str | None:
+        shlex.split(value or "")  # raises ValueError
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in KEY_SOURCES if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise wrong(given[0], f"{' and '.join(given[1:])} is given too", "give one of them")
+        return self

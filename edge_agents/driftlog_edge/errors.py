@@ -12,7 +12,9 @@
     ├── TimedOut        timeout        not in the time given; a write stands, its status can be asked
     ├── Wiped           wiped          the operator had this replica erased
     ├── StoreBusy       busy           another process holds the data folder
+    ├── KeyUnusable     key_unusable   the keys that the store is encrypted with cannot be had
     └── StoreFailed     store_failed   RocksDB cannot go on
+        └── Damaged                    a value is not what was written there
 
 After any of them the earlier state stands whole. A refusal by the app (`Refused`), bad arguments (`InvalidInput`) and what the algebra
 refuses (`AlgebraError`) come through as they are.
@@ -130,3 +132,13 @@ class StoreFailed(EdgeError):
     """The local store cannot go on."""
 
     code = "store_failed"
+
+
+class Damaged(StoreFailed):
+    """A value in the store is not what was written there."""
+
+
+class KeyUnusable(EdgeError):
+    """The keys that the store is encrypted with cannot be had."""
+
+    code = "key_unusable"

@@ -19,6 +19,7 @@ from driftlog_edge.store.generations import serving
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.rocks import RocksStore
+from driftlog_edge.store.rotation import Rotation
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract
@@ -42,6 +43,7 @@ class Vitals:
         scopes: Collection[str],
         versions: Mapping[str, str],
         store: RocksStore,
+        rotation: Rotation,
         journal: Journal,
         views: Views,
         outbox: Outbox,
@@ -53,6 +55,7 @@ class Vitals:
         self._scopes = scopes
         self._versions = versions
         self._store = store
+        self._rotation = rotation
         self._journal = journal
         self._views = views
         self._outbox = outbox
@@ -81,6 +84,7 @@ class Vitals:
             "differing": sync.proof.agreement.differing,
             "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},
             "disk_bytes": self._store.disk_bytes(),
+            "encryption": self._rotation.facts(),
             "clock_skew_ms": sync.replies.skew_ms,
             "versions": dict(self._versions),
         }

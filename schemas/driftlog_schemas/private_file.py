@@ -32,11 +32,29 @@ def save(path: Path, what: str, facts: Mapping[str, Any]) -> None:
                 out.flush()
                 os.fsync(out.fileno())
             Path(temp).replace(path)
+            sync_folder(path.parent)
         except OSError:
             Path(temp).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise IdentityProblem(f"{what} {path} cannot be written: {error.strerror}", "choose another file") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """What was made, renamed or deleted in it is so after a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def overwrite(fd: int) -> None:
+    """Zeros in the place of what an open file holds, on the disk, and then nothing. Flash may keep the old blocks all the same."""
+    os.pwrite(fd, bytes(os.fstat(fd).st_size), 0)
+    os.fsync(fd)
+    os.ftruncate(fd, 0)
+    os.fsync(fd)
 
 
 def load(path: Path, what: str, remedy: str) -> dict[str, Any]:

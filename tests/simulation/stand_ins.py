@@ -33,6 +33,17 @@ CHECK_SECONDS = 5.0
 """A worker asks for the registry's end every three."""
 
 
+class NoRotation:
+    """A simulated disk holds values as they are."""
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
 class Identities:
     """`Identity` as the assembly loads it."""
 
@@ -52,7 +63,8 @@ def in_place(world: World) -> Iterator[None]:
         return "".join(chance.choices(LETTERS, k=8))
 
     replaced: list[tuple[str, Any]] = [
-        ("driftlog_edge.assembly.RocksStore", lambda folder: DiskStore(world.edges[folder.name].disk)),
+        ("driftlog_edge.assembly.RocksStore", lambda folder, wrapping: DiskStore(world.edges[folder.name].disk)),
+        ("driftlog_edge.assembly.Rotation", lambda *parts: NoRotation()),
         ("driftlog_edge.assembly.Identity", Identities(world)),
         ("driftlog_edge.link.sync.TICK_SECONDS", TICK_SECONDS),
         ("driftlog_edge.link.clients.random", chance),

@@ -287,6 +287,11 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
         await change(seconds=seconds(timeout, "timeout"))
         return agent.status()
 
+    @api.post("/v1/encryption/rotate", responses=openapi.ROTATE)
+    async def rotate_data_key() -> dict[str, Any]:
+        """Encrypt with another data key from now on. What lies under the one before is written anew in the background; see `encryption` in the status."""
+        return await agent.rotate_data_key()
+
     @api.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> str:
         """Alive."""

@@ -94,6 +94,12 @@ SET = _told(
     }
 )
 LEAVE = SET | _told({409: "`unconfirmed`: commands in a scope that would be left wait for the cloud"})
+ROTATE = _told(
+    {
+        503: f"`key_unusable`: the key that wraps cannot be had; nothing has changed. {_ANY[503]}",
+        507: "`disk_full`: nothing has changed",
+    }
+)
 READY = _told(
     {503: "`not_ready`: writes are refused, or the replica was never in step; or more connections than the agent takes"}
 )

@@ -31,6 +31,7 @@ STATUS = {
     "offline": 503,
     "timeout": 504,
     "store_failed": 500,
+    "key_unusable": 503,
     "not_ready": 503,
 }
 

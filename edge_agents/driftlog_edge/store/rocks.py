@@ -5,6 +5,9 @@ one lock while RocksDB writes, and would hold it while the disk syncs, so that n
 lets others run, and what they read meanwhile is what was there before. If the disk fails to sync, that stays so, and nothing more is
 written: what reached the disk only the next start can tell.
 
+Values lie on it encrypted (`cipher`), its write-ahead log included; keys do not, for RocksDB orders by them. Below this file nobody sees a value as
+it is, above it nobody sees it otherwise.
+
 A disk that is full when the agent starts is no reason not to
 start: then the database is opened to be read, writes are refused with the reason, and it is opened anew once there is room. RocksDB's own log files and write-ahead logs are capped, so
 that an agent which runs for months does not fill a small disk with them.
@@ -15,26 +18,31 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, cast
 
 import structlog
-from rocksdict import AccessType, ColumnFamily, Options, Rdict, Snapshot, WriteBatch
+from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch
 
-from driftlog_edge.errors import DiskFull, EdgeError, StoreBusy, StoreFailed
+from driftlog_edge.errors import Damaged, DiskFull, EdgeError, StoreBusy, StoreFailed
 from driftlog_edge.ports import Family, Writes
-from driftlog_edge.store.overlay import Overlay, laid_over
+from driftlog_edge.store.before import Before
+from driftlog_edge.store.key_file import KeyFile
+from driftlog_edge.store.overlay import laid_over
+from driftlog_edge.store.wrapping import WrappingKey
+from driftlog_edge.system_clock import SystemClock
 
 log = structlog.get_logger()
 
 _MIB = 1 << 20
 ROOM_BYTES = 16 * _MIB
 """How much must be free before a database that could not be opened to be written is tried again."""
+AT_ONCE, AT_ONCE_BYTES = 64, 256 << 10
+"""Values that `renew` looks at in one step, at most: nobody writes meanwhile."""
 
 
 def _options(*, create: bool = False) -> Options:
@@ -53,7 +61,8 @@ def _options(*, create: bool = False) -> Options:
 class RocksStore:
     """`ports.Store` over RocksDB."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wrapping: Sequence[WrappingKey] = ()) -> None:
+        """Raises `StoreBusy`, `StoreFailed`, `DiskFull`; `KeyUnusable` where `wrapping` does not open the folder's data keys."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)  # an older one, or a loose umask
@@ -63,7 +72,8 @@ class RocksStore:
             ) from error
         self._folder = folder
         self._reclaiming = Lock()
-        self._before: _Before | None = None
+        self._writing = Lock()
+        self._before: Before | None = None
         """What was there before a write that is not synced yet."""
         self._unsynced: StoreFailed | None = None
         """Why the disk did not sync the last write."""
@@ -73,14 +83,24 @@ class RocksStore:
         except DiskFull as error:
             self._opened = _open(folder, AccessType.read_only())
             self._refusal = error
+        try:
+            self.keys = KeyFile.of(folder, wrapping, SystemClock().wall_ms(), self._is_empty)
+        except EdgeError:
+            self.close()
+            raise
+
+    def _is_empty(self) -> bool:
+        return not any(True for family in Family for _ in self._entries(family, b""))
 
     def get(self, family: Family, key: bytes) -> bytes | None:
-        value = cast("bytes | None", self._opened.families[family].get(key))
+        sealed = cast("bytes | None", self._opened.families[family].get(key))
         before = self._before  # looked at after the value: if there is none by now, that is synced
-        return value if before is None or (family, key) not in before.writes else before.get(family, key)
+        if before is not None and (family, key) in before.writes:
+            return before.get(family, key)
+        return None if sealed is None else self.keys.cipher.open(family, key, sealed)
 
     def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        entries = self._entries(family, prefix, after)
+        entries = self._values(family, prefix, after)
         first = next(entries, None)  # from here on they are those of one moment
         before = self._before
         found = chain(() if first is None else (first,), entries)
@@ -90,36 +110,73 @@ class RocksStore:
             keys = before.changed.keys(family, prefix, after)
             yield from laid_over(keys, found, lambda key: before.get(family, key))
 
-    def _entries(self, family: Family, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
-        start = after + b"\x00" if after >= prefix and after else prefix
-        entries = cast("Iterator[tuple[bytes, bytes]]", self._opened.families[family].items(from_key=start))
-        for key, value in entries:
+    def _values(self, family: Family, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for key, sealed in self._entries(family, after + b"\x00" if after >= prefix and after else prefix):
             if not key.startswith(prefix):
                 return
-            yield key, value
+            yield key, self.keys.cipher.open(family, key, sealed)
+
+    def _entries(self, family: Family, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """As they lie there."""
+        return cast("Iterator[tuple[bytes, bytes]]", self._opened.families[family].items(from_key=start))
 
     def write(self, writes: Writes, *, sync: bool) -> None:
+        with self._writing:
+            self._require_writable()
+            batch, handles = WriteBatch(raw_mode=True), self._opened.handles
+            seal = self.keys.cipher.seal
+            for (family, key), value in writes.items():
+                if value is None:
+                    batch.delete(key, handles[family])
+                else:
+                    batch.put(key, seal(family, key, value), handles[family])
+            if sync:
+                self._before = self._as_it_is(writes)
+            self._put(batch)
+            if sync:
+                self._sync()
+
+    def _as_it_is(self, writes: Writes) -> Before:
+        """Nothing but what it returns may hold the snapshots: in the traceback of an error they would hold the folder."""
+        changed = {family for family, _ in writes}
+        snapshots = {family: self._opened.families[family].snapshot() for family in changed}
+        return Before(writes, snapshots, self.keys.cipher.open)
+
+    def renew(self, family: Family, start: bytes) -> bytes | None:
+        """Put some values from key `start` on under the newest data key, where they are under another; where to go on, None at the end.
+
+        Blocking, for a millisecond or so. Raises as `write`. What does not open stays as it is and is told.
+        """
+        with self._writing:  # what it writes back is what is there: nobody has written it anew meanwhile
+            if not self._opened.families:
+                return None
+            self._require_writable()
+            batch, handles, cipher = WriteBatch(raw_mode=True), self._opened.handles, self.keys.cipher
+            following, size = None, 0
+            for looked, (key, sealed) in enumerate(self._entries(family, start)):
+                if looked == AT_ONCE or size > AT_ONCE_BYTES:
+                    following = key
+                    break
+                if not cipher.current(sealed):
+                    size += len(sealed)
+                    with _told_if_damaged():
+                        batch.put(key, cipher.seal(family, key, cipher.open(family, key, sealed)), handles[family])
+            if size:
+                self._put(batch)
+            return following
+
+    def _require_writable(self) -> None:
         if self._refusal is not None:
             self._open_to_write(self._refusal)
         if self._unsynced is not None:
             raise self._unsynced
-        batch = WriteBatch(raw_mode=True)
-        handles = self._opened.handles
-        for (family, key), value in writes.items():
-            if value is None:
-                batch.delete(key, handles[family])
-            else:
-                batch.put(key, value, handles[family])
-        if sync:
-            changed = {family for family, _ in writes}
-            self._before = _Before(writes, {family: self._opened.families[family].snapshot() for family in changed})
+
+    def _put(self, batch: WriteBatch) -> None:
         try:
             self._opened.db.write(batch)
         except Exception as error:  # rocksdict's, as below
             self._before = None
             raise _translated(error, self._folder) from error
-        if sync:
-            self._sync()
 
     def _sync(self) -> None:
         try:
@@ -166,8 +223,8 @@ class RocksStore:
         return total
 
     def close(self) -> None:
-        """Waits for a `reclaim` in another thread: as long as that holds a family, the folder is held."""
-        with self._reclaiming:
+        """Waits for a `reclaim` or a `renew` in another thread: as long as that holds a family, the folder is held."""
+        with self._reclaiming, self._writing:
             opened, self._opened = self._opened, _Opened(self._opened.db, {}, {})
             opened.families.clear()
             opened.handles.clear()
@@ -179,28 +236,12 @@ class RocksStore:
                 log.warning("the store was closed as it is", reason=str(error))
 
 
-class _Before:
-    """What there was before a write: a snapshot of each family that it changes, which costs less than to read what it covers."""
-
-    def __init__(self, writes: Writes, snapshots: Mapping[Family, Snapshot]) -> None:
-        self.writes = writes
-        self._snapshots = snapshots
-
-    @cached_property
-    def changed(self) -> Overlay:
-        """The keys of the write, in order."""
-        overlay = Overlay()
-        overlay.put(self.writes, 0)
-        return overlay
-
-    def get(self, family: Family, key: bytes) -> bytes | None:
-        """Only by key: the library's snapshots scan what is there now."""
-        try:
-            return cast("bytes", self._snapshots[family][key])
-        except Exception as error:  # rocksdict's, as below
-            if "key not found" in str(error):
-                return None
-            raise
+@contextmanager
+def _told_if_damaged() -> Iterator[None]:
+    try:
+        yield
+    except Damaged as error:
+        log.error("a value cannot be put under another data key", reason=str(error))
 
 
 class _Opened(NamedTuple):

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from driftlog_edge.errors import Damaged
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
@@ -97,7 +98,7 @@ class SealedBatches:
         """What its body says; None if a disk has damaged it."""
         try:
             return decode_body(self.body(batch))
-        except Undecodable:
+        except (Undecodable, Damaged):
             return None
 
     def opening(self, batch: Open, body: bytes) -> dict[Place, bytes]:

@@ -1,18 +1,18 @@
 """What a wipe does to the disk, in an order that a power cut cannot turn into a half-erased replica that works.
 
 First an order is written beside the data (`WIPED`): from then on there is no way back, and every start of an agent looks for it before anything
-else. Then goes the identity key, so that whatever is left can no longer speak for the device; then the data, which is the rest of the folder.
+else. Then go the data keys: without them what is left of the store is noise, also to whoever copied it before. Then the identity key, so that nothing
+can speak for the device any more; then the data, which is the rest of the folder.
 The order itself stays: it says why there is nothing, holds the farewell until the cloud has it, and goes only when the folder is
 given to an identity of a later enrolment. A farewell that has not been sent by then stays as a file of its own, whatever becomes of the folder.
 
-A key that is overwritten may still be found on flash, which writes elsewhere, and so may deleted data; what stops that is
-encryption at rest.
+A key that is overwritten may still be found on flash, which writes elsewhere. A data key that was wrapped is of no use to its finder without
+the wrapping key; one that was not may open what is found of the data.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,9 +22,11 @@ from typing import NamedTuple
 import structlog
 
 from driftlog_edge.errors import StoreFailed
+from driftlog_edge.store import key_file
 from driftlog_schemas import private_file
 from driftlog_schemas.errors import IdentityProblem
 from driftlog_schemas.farewell import Farewell
+from driftlog_schemas.private_file import overwrite, sync_folder
 from driftlog_schemas.signing import Identity
 
 log = structlog.get_logger()
@@ -33,6 +35,8 @@ ORDER = "WIPED"
 """The name of the order in a data folder. RocksDB passes over files that are not its own."""
 FAREWELL = "FAREWELL."
 """What the names of farewells begin with that the cloud does not have; a key id follows."""
+DATA_KEY_IS_GONE = "the data key"
+"""The step after which nobody can read what is left of the store."""
 KEY_IS_GONE = "the key"
 """The step after which nothing can speak for the device."""
 _WHAT = "order to wipe"
@@ -65,7 +69,7 @@ def owed_in(folder: Path) -> dict[Path, Farewell]:
 def paid(path: Path) -> None:
     """The cloud has this farewell."""
     path.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _read(path: Path, folder: Path) -> Order:
@@ -86,8 +90,7 @@ def give(folder: Path, order: Order) -> None:
     signature = base64.b64encode(facts.pop("signature")).decode()
     try:
         private_file.save(folder / ORDER, _WHAT, {"farewell": facts, "signature": signature, "told": order.told})
-        _sync(folder)
-    except (IdentityProblem, OSError) as error:
+    except IdentityProblem as error:
         raise StoreFailed(f"the order to wipe {folder} cannot be written: {error}", "free space") from error
 
 
@@ -97,7 +100,7 @@ def lift(folder: Path, order: Order) -> None:
         (folder / ORDER).unlink(missing_ok=True)
     else:
         (folder / ORDER).replace(folder / f"{FAREWELL}{order.farewell.key_id}")
-    _sync(folder)
+    sync_folder(folder)
 
 
 def concerns(order: Order, identity: Path) -> bool:
@@ -114,6 +117,9 @@ def destroy(folder: Path, identity: Path, order: Order) -> Iterator[str]:
     Raises `StoreFailed` where the system refuses; all that could go is gone then.
     """
     refused: list[str] = []
+    for path in key_file.files_in(folder):
+        yield from _shred(path, refused)
+    yield DATA_KEY_IS_GONE
     for doomed in (_doomed(identity), identity):
         if doomed.exists() and (doomed != identity or _holds(identity, order.farewell.key_id)):
             yield from _shred(doomed, refused)
@@ -123,7 +129,7 @@ def destroy(folder: Path, identity: Path, order: Order) -> Iterator[str]:
             if path.name != ORDER and not path.name.startswith(FAREWELL) and path.resolve() != identity.resolve():
                 _remove(path, refused)
                 yield path.name
-        _sync(folder)
+        sync_folder(folder)
     _remove(folder.with_name(f"{folder.name}.schemas"), refused)
     if refused:
         raise StoreFailed(f"not everything could be erased: {'; '.join(refused)}", "erase it by hand")
@@ -136,21 +142,16 @@ def _shred(path: Path, refused: list[str]) -> Iterator[str]:
     try:
         if path != doomed:
             path.replace(doomed)
-            _sync(path.parent)
+            sync_folder(path.parent)
             yield "the key's name"
     except OSError:  # a file that is mounted by itself cannot be renamed
         doomed = path
     try:
         with doomed.open("r+b") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.write(bytes(size))
-            file.flush()
-            os.fsync(file.fileno())
-            yield "the key's bytes"
-            file.truncate(0)
-            os.fsync(file.fileno())
+            overwrite(file.fileno())
+        yield "the key's bytes"
         doomed.unlink()
-        _sync(doomed.parent)
+        sync_folder(doomed.parent)
     except OSError as error:
         refused.append(f"{doomed}: {error.strerror}")
 
@@ -180,12 +181,3 @@ def _remove(path: Path, refused: list[str]) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         refused.append(f"{path}: {error.strerror}")
-
-
-def _sync(folder: Path) -> None:
-    """What was renamed or deleted in a folder is so after a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

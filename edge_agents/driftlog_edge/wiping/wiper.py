@@ -1,4 +1,4 @@
-"""Carries a wipe out: the key, then what is open is closed, then the data, then the farewell; begun anew wherever it was cut off.
+"""Carries a wipe out: the keys, then what is open is closed, then the data, then the farewell; begun anew wherever it was cut off.
 
 From the order on nothing is answered any more (`Wiped`). What is left to do is done in a thread, and the farewell is offered until the cloud has it:
 only then is the wipe `over` and the process may end for good. An agent that starts on a folder with an order does this and nothing else.
@@ -90,7 +90,7 @@ class Wiper:
         log.error("this replica is wiped: its operator says so", version=farewell.version, lost=farewell.lost)
 
     async def run(self, shut: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Do what is left to do. `shut` closes what has files open; the key is gone before it is called."""
+        """Do what is left to do. `shut` closes what has files open; the keys are gone before it is called."""
         order = self._order
         assert order is not None, "somebody has given or found the order"
         steps = destruction.destroy(self._config.data_dir, self._config.identity, order)

@@ -108,5 +108,5 @@ def test_only_what_can_wait_for_the_cloud_or_for_room_says_so() -> None:
     assert says == {
         "503": {f"get {document}"},
         "504": writes | {f"get {document}", "put /v1/scopes", "post /v1/offline"},
-        "507": writes | {"put /v1/scopes", "post /v1/offline"},
+        "507": writes | {"put /v1/scopes", "post /v1/offline", "post /v1/encryption/rotate"},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,31 @@ def test_what_is_typed_is_read_as_the_command_declares_it(edge: Any) -> None:
         assert packed["result"] == ["2", read]
     assert edge("do", "receive", "store=s1", "sku=1", "qty=many").exit_code == 1
     assert "nonsense" in edge("do", "nonsense", "a=1").stderr
+
+
+def test_a_wrapping_key_is_made_for_its_owner_only_and_never_over_another(tmp_path: Path) -> None:
+    path = tmp_path / "edge.key"
+    made = CliRunner().invoke(cli, ["key", "new", "--out", str(path), "--json"])
+    assert data(made) == {"encryption_key_file": str(path)}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(base64.b64decode(path.read_text(), validate=False)) == 32
+    again = CliRunner().invoke(cli, ["key", "new", "--out", str(path)])
+    assert again.exit_code == 1 and "is there already" in again.stderr
+    nowhere = CliRunner().invoke(cli, ["key", "new", "--out", str(tmp_path / "none" / "edge.key")])
+    assert nowhere.exit_code == 1 and "No such file" in nowhere.stderr
+
+
+def test_the_data_key_is_shown_and_replaced(url: str) -> None:
+    def key(*words: str) -> Result:
+        return CliRunner().invoke(cli, ["key", *words, "--url", url])
+
+    before = data(key("show", "--json"))
+    assert (before["wrapped_by"], before["problem"]) == (None, "")
+    after = data(key("rotate", "--json"))
+    assert after["data_key"] != before["data_key"] and after["made_ms"] >= before["made_ms"]
+    shown = key("show").stdout
+    assert after["data_key"] in shown and "nothing" in shown
+    assert "rotating" in key("rotate").stdout
 
 
 def test_scopes_are_shown_and_changed(edge: Any) -> None:

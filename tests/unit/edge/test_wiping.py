@@ -14,9 +14,10 @@ from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import StoreFailed, Wiped
 from driftlog_edge.http_api import build
 from driftlog_edge.link import sync as sync_module
+from driftlog_edge.store import key_file
 from driftlog_edge.wiping import destruction
 from driftlog_edge.wiping import wiper as wiper_module
-from driftlog_edge.wiping.destruction import KEY_IS_GONE, Order
+from driftlog_edge.wiping.destruction import DATA_KEY_IS_GONE, KEY_IS_GONE, Order
 from driftlog_schemas import topics
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, enrolled, with_key, with_terms
 from driftlog_schemas.errors import IdentityProblem
@@ -78,7 +79,7 @@ def folder(tmp_path: Path, identity: Identity) -> Path:
     """A replica's folder with things in it, its schema cache and its identity beside it."""
     folder = tmp_path / "data"
     (folder / "deeper").mkdir(parents=True)
-    for name in ("000001.sst", "CURRENT", "token", "deeper/more"):
+    for name in ("000001.sst", "CURRENT", "token", "deeper/more", "DATA_KEY", ".DATA_KEY.k3f9"):
         (folder / name).write_text("the price of tea")
     (tmp_path / "data.schemas").mkdir()
     (tmp_path / "data.schemas" / "7").write_text("{}")
@@ -97,6 +98,9 @@ def all_steps(folder: Path, identity: Identity) -> list[str]:
 def test_the_key_goes_first_then_everything_but_the_order(folder: Path, identity: Identity) -> None:
     destruction.give(folder, order_for(identity))
     steps = destruction.destroy(folder, folder.with_name("id.json"), order_for(identity))
+    assert DATA_KEY_IS_GONE in steps
+    assert key_file.files_in(folder) == []
+    assert folder.with_name("id.json").exists() and (folder / "000001.sst").exists(), "they go after it"
     assert next(steps) == "the key's name"
     with pytest.raises(IdentityProblem):
         Identity.load(folder.with_name("id.json"))

@@ -1,0 +1,33 @@
+"""Asking a running agent from the command line: its answer, or one line that says why there is none."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from driftlog.cli.terminal import fail
+from driftlog.client.place import connect
+
+Url = Annotated[str, typer.Option("--url", envvar="DRIFTLOG_EDGE_URL", help="Where the agent listens.")]
+PATIENCE_SECONDS = 30
+"""No answer is waited for any longer."""
+
+
+def call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:
+    """What the agent answers; anything else ends the command with one line."""
+    try:
+        with connect(url, timeout=PATIENCE_SECONDS) as agent:
+            answer = agent.request(method, path, **options)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        fail(f"no agent answers at {url}: {error}", "start one with `driftlog edge run`, or check --url")
+    try:
+        found = dict(answer.json())
+    except (ValueError, TypeError):
+        found = {}
+    if answer.is_error and "code" in found:
+        fail(f"{found['code']}: {found.get('detail')}", found.get("remedy", ""))
+    if answer.is_error or not found:
+        fail(f"what answers at {url} is no edge agent ({answer.status_code})", "check --url")
+    return found
