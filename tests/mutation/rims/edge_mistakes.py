@@ -234,8 +234,8 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: what is not synced yet is read",
         f"{EDGE}/store/rocks.py",
-        "value if before is None or (family, key) not in before.writes else before.get(family, key)",
-        "value",
+        "if before is not None and (family, key) in before.writes:",
+        "if False:",
         ("tests/unit/edge/rim/test_durability.py",),
     ),
     Mistake(

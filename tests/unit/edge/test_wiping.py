@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from driftlog_edge import EdgeAgent, EdgeConfig
-from driftlog_edge.errors import StoreFailed, Wiped
+from driftlog_edge.errors import KeyUnusable, StoreFailed, Wiped
 from driftlog_edge.http_api import build
 from driftlog_edge.link import sync as sync_module
 from driftlog_edge.store import key_file
@@ -201,7 +201,7 @@ async def test_an_agent_whose_operator_says_so_is_erased_and_says_so(
     publish(cloud, line)
     route.merging = False
     async with EdgeAgent(app, config, route=route, ids=ids) as agent:
-        replica = agent.status()["replica"]
+        replica, keys = agent.status()["replica"], agent._store.keys
         await agent.run("receive", store="s1", sku="tea", qty=5)
         publish(cloud, wiped(line))
         await gone(agent)
@@ -213,6 +213,8 @@ async def test_an_agent_whose_operator_says_so_is_erased_and_says_so(
             ]
             assert {(answer.status_code, answer.json()["code"]) for answer in asked} == {(410, "wiped")}
             assert (await http.get("/healthz")).status_code == 200
+    with pytest.raises(KeyUnusable):  # as a rotation would that was under way
+        keys.begin(EPOCH_MS, ())
     assert not config.identity.exists()
     assert [path.name for path in config.data_dir.iterdir()] == ["WIPED"]
     (farewell,) = farewells(route)

@@ -193,3 +193,21 @@ def test_what_the_key_file_held_before_is_overwritten_where_it_lay(tmp_path: Pat
         before.seek(0)
         assert before.read() == b"" and old
     store.close()
+
+
+def test_a_key_seals_when_its_file_is_on_the_disk_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(tmp_path / "data")
+    synced: list[tuple[Path, int, bool]] = []
+    honest = private_file.sync_folder
+
+    def noting(folder: Path) -> None:
+        synced.append((folder, len(keys_in(tmp_path / "data")), store.keys.rotating))
+        honest(folder)
+
+    monkeypatch.setattr(private_file, "sync_folder", noting)
+    store.keys.begin(0, ())
+    store.keys.finish()
+    assert synced == [(tmp_path / "data", 2, False), (tmp_path / "data", 1, True)]
+    store.close()

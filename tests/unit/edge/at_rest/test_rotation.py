@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import shutil
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,6 +93,39 @@ async def test_all_goes_under_the_new_key_and_what_is_written_meanwhile_stands(
 
 def raw_while_open(store: RocksStore) -> dict[bytes, bytes]:
     return dict(store._entries(Family.BODIES, b""))
+
+
+async def test_a_write_that_comes_while_a_value_is_written_anew_comes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(tmp_path / "data")
+    store.keys.begin(0, ())
+    opened = Cipher.open
+    other = threading.Thread(target=lambda: store.write({(META, b"0003"): b"two"}, sync=False))
+
+    def slowly(self: Cipher, family: Family, key: bytes, sealed: bytes) -> bytes:
+        if key == b"0003" and not other.is_alive():
+            other.start()
+            other.join(0.3)  # as long as it may take where nothing holds it up
+        return opened(self, family, key, sealed)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Cipher, "open", slowly)
+        store.renew(META, b"")
+        other.join()
+    assert store.get(META, b"0003") == b"two"
+    store.close()
+
+
+async def test_a_wrapped_key_is_not_followed_by_one_that_lies_open(tmp_path: Path) -> None:
+    wrapping = (WrappingKey(OLD_KEY),)
+    store = RocksStore(tmp_path / "data", wrapping)
+    with pytest.raises(KeyUnusable, match="the data key is wrapped"):
+        await rotating(store).begin()
+    assert not store.keys.rotating
+    await rotating(store, wrapping).begin()
+    assert store.keys.rotating
+    store.close()
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, 9, 15, 100])
