@@ -190,6 +190,7 @@ def _assembled(
         ),
         committer,
         store,
+        vitals.look,
     )
     if removed:
         housekeeping.give_back()

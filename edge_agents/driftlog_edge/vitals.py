@@ -11,6 +11,7 @@ from typing import Any
 
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.link.sync import Sync
+from driftlog_edge.outgoing.forecast import Forecast
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family
 from driftlog_edge.store import keys
@@ -62,6 +63,11 @@ class Vitals:
         self._conflicts = conflicts
         self._clock = clock
         self._oldest = (0, 0)
+        self._forecast = Forecast(outbox.load, lambda: keys.unpack_pair(journal.get(Family.META, keys.CLOCK))[1])
+
+    def look(self) -> None:
+        """What a forecast is made of; to be called every minute or so."""
+        self._forecast.look(self._clock.monotonic())
 
     def status(self, sync: Sync) -> dict[str, Any]:
         """What `/v1/status` says."""
@@ -77,6 +83,7 @@ class Vitals:
             "pending": len(self._views.backlog),
             "unsent": len(self._outbox.queue),
             "oldest_pending_seconds": max(0.0, (self._clock.wall_ms() - since) / 1000) if since else 0.0,
+            "forecast": self._forecast.outlook(self._clock.monotonic())._asdict(),
             "unresolved_conflicts": len(self._conflicts),
             "unreadable_records": sync.unreadable,
             "read_again": sync.read_again,

@@ -28,6 +28,13 @@ def render(agent: EdgeAgent) -> bytes:
     gauge("unreadable_records", "Records from the cloud that nobody here can read.", status["unreadable_records"])
     gauge("digest_mismatches", "Scopes found to differ from the cloud's since the start.", status["mismatches"])
     gauge("differing_scopes", "Scopes that differ from the cloud's now.", len(status["differing"]))
+    for name, text in (
+        ("commands_per_hour", "How many commands are written, over the last day at most."),
+        ("full_in_seconds", "When the outbox is full, if nothing left from now on."),
+        ("drained_in_seconds", "When it is empty, at the pace of the last minutes."),
+    ):
+        if status["forecast"][name] is not None:
+            gauge(f"outbox_{name}", text, status["forecast"][name])
     connection = Gauge("driftlog_edge_connection", "1 for the present state.", ["state"], registry=registry)
     for state in Connection:
         connection.labels(state.value).set(1.0 if status["connection"] == state.value else 0.0)

@@ -52,6 +52,6 @@ class Heart:
                 self._pulse.gone()
                 return
             shipping.tell(topics.HEARTBEATS, *self._made(), self._pulse.gone)
-        except (ContractError, Unreachable) as error:  # the next one is due in half a minute
+        except (ContractError, Unreachable) as error:  # there will be a next one
             log.info("no heartbeat", reason=str(error))
             self._pulse.gone()

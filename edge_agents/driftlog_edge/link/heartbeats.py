@@ -1,4 +1,4 @@
-"""When an agent says of itself how it is: every half minute, and at once when its connection has changed.
+"""When an agent says of itself how it is: at once when its connection has changed, soon afterwards, and the less often the longer it stays as it is.
 
 A heartbeat is news, not data: there is never more than one on its way, none is kept for later, and none is sent without a way
 to the cloud. The topic is compacted by device, so a fleet's last words are all there is to read.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from driftlog_edge.link.connectivity import Connection
 
-PERIOD_SECONDS = 30.0
+FIRST_SECONDS, LONGEST_SECONDS = 10.0, 300.0
+"""After a change; and on a link that is steady."""
 APART_SECONDS = 2.0
 """A link that flickers does not make a flood."""
 
@@ -20,6 +21,7 @@ class Pulse:
         self._sent_at: float | None = None
         self._changed = True
         self._flying = False
+        self._period = FIRST_SECONDS
 
     def due(self, now: float, connection: Connection) -> bool:
         """Should one be sent now?"""
@@ -31,10 +33,11 @@ class Pulse:
         if self._sent_at is None:
             return True
         since = now - self._sent_at
-        return since >= PERIOD_SECONDS or (self._changed and since >= APART_SECONDS)
+        return since >= self._period or (self._changed and since >= APART_SECONDS)
 
     def sent(self, now: float) -> None:
         """One is on its way."""
+        self._period = FIRST_SECONDS if self._changed else min(2 * self._period, LONGEST_SECONDS)
         self._sent_at, self._changed, self._flying = now, False, True
 
     def gone(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from driftlog_edge.errors import OutboxFull
+from driftlog_edge.outgoing.forecast import Load
 from driftlog_edge.outgoing.queue import AT_ONCE, Queue
 from driftlog_edge.ports import Place, Sealed
 from driftlog_edge.store import keys
@@ -98,10 +99,15 @@ class Outbox:
         """The device has another key; what was sealed goes out signed with it."""
         self._identity = identity
 
-    def require_room(self) -> None:
-        """Raise `OutboxFull` if no further command may wait; those that were sent and have no verdict wait too."""
+    def load(self) -> Load:
+        """What waits; that which was sent and has no verdict waits too."""
         commands, size = len(self.queue) + self.sealed.commands, self.queue.bytes + self.sealed.bytes
-        for name, waiting, most in (("outbox_limit", commands, self._limit), ("outbox_bytes", size, self._limit_bytes)):
+        return Load(commands, size, self._limit, self._limit_bytes)
+
+    def require_room(self) -> None:
+        """Raise `OutboxFull` if no further command may wait."""
+        commands, size, limit, limit_bytes = self.load()
+        for name, waiting, most in (("outbox_limit", commands, limit), ("outbox_bytes", size, limit_bytes)):
             if waiting >= most:
                 raise OutboxFull(
                     f"{commands} commands of {size} bytes have no verdict of the cloud yet; {name} is {most}",

@@ -7,6 +7,7 @@ to, in a thread.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -31,10 +32,12 @@ ROWS = (Family.CONFIRMED, Family.UNREAD, Family.CONFLICTS)
 class Housekeeping:
     """The background work on one agent's store."""
 
-    def __init__(self, pruning: Pruning, committer: Committer, store: Store) -> None:
+    def __init__(self, pruning: Pruning, committer: Committer, store: Store, look: Callable[[], None]) -> None:
+        """`look` is called before every pass."""
         self._pruning = pruning
         self._committer = committer
         self._store = store
+        self._look = look
         self._deleted = 0
         self._left = False
         """Did a scope go from the disk since it was last told to give room back?"""
@@ -58,6 +61,7 @@ class Housekeeping:
         while True:
             await asyncio.sleep(PASS_SECONDS)
             passes += 1
+            self._look()
             if passes % AGAIN_AFTER == 0:
                 self._pruning.from_the_start()
             try:

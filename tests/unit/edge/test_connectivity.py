@@ -16,7 +16,7 @@ from driftlog_edge.link.connectivity import (
     Watchdog,
     backoff,
 )
-from driftlog_edge.link.heartbeats import APART_SECONDS, PERIOD_SECONDS, Pulse
+from driftlog_edge.link.heartbeats import APART_SECONDS, FIRST_SECONDS, LONGEST_SECONDS, Pulse
 
 ONLINE, DEGRADED, TRANSITIONING, OFFLINE = (
     Connection.ONLINE,
@@ -91,19 +91,35 @@ def test_the_watchdog_barks_only_for_a_queue_that_stands_still() -> None:
     assert not dog.stalled(1, 10 * STALL_SECONDS + 1), "and its first entry has its whole time"
 
 
-def test_heartbeats_come_every_half_minute_and_when_the_connection_came_back() -> None:
+def test_heartbeats_come_now_and_then_and_when_the_connection_came_back() -> None:
     pulse = Pulse()
     assert not pulse.due(0.0, OFFLINE)
     assert pulse.due(1.0, ONLINE)
     pulse.sent(1.0)
     pulse.gone()
-    assert not pulse.due(1.0 + PERIOD_SECONDS - 1, ONLINE)
-    assert pulse.due(1.0 + PERIOD_SECONDS, ONLINE)
-    pulse.sent(31.0)
+    assert not pulse.due(1.0 + FIRST_SECONDS - 1, ONLINE)
+    assert pulse.due(1.0 + FIRST_SECONDS, ONLINE)
+    pulse.sent(11.0)
     pulse.gone()
-    assert not pulse.due(32.0, DEGRADED)
-    assert not pulse.due(31.0 + APART_SECONDS - 0.1, ONLINE), "a flicker is not worth one"
-    assert pulse.due(31.0 + APART_SECONDS, ONLINE)
+    assert not pulse.due(12.0, DEGRADED)
+    assert not pulse.due(11.0 + APART_SECONDS - 0.1, ONLINE), "a flicker is not worth one"
+    assert pulse.due(11.0 + APART_SECONDS, ONLINE)
+
+
+def test_on_a_steady_link_heartbeats_come_less_often_and_after_a_change_as_before() -> None:
+    pulse, now, pauses = Pulse(), 0.0, []
+    for _ in range(8):
+        since = now
+        while not pulse.due(now, ONLINE):
+            now += 1.0
+        pauses.append(now - since)
+        pulse.sent(now)
+        pulse.gone()
+    assert pauses == [0.0, FIRST_SECONDS, 20.0, 40.0, 80.0, 160.0, LONGEST_SECONDS, LONGEST_SECONDS]
+    assert not pulse.due(now + 1, OFFLINE)
+    pulse.sent(now + 5)
+    pulse.gone()
+    assert pulse.due(now + 5 + FIRST_SECONDS, ONLINE)
 
 
 def test_there_is_never_more_than_one_heartbeat_on_its_way() -> None:

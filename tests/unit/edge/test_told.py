@@ -78,7 +78,7 @@ async def test_a_new_life_is_told_in_the_log_and_to_the_fleet(
     config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By why it began, what it took along, and how far its chains have come."""
-    monkeypatch.setattr("driftlog_edge.link.heartbeats.PERIOD_SECONDS", 0.0)
+    monkeypatch.setattr("driftlog_edge.link.heartbeats.LONGEST_SECONDS", 0.0)
     copy = config.data_dir.with_name("copy")
 
     def beats() -> list[Heartbeat]:
