@@ -84,8 +84,8 @@ QUEUE: tuple[Mistake, ...] = (
     Mistake(
         "limits: bytes do not count",
         f"{EDGE}/outgoing/outbox.py",
-        '("outbox_bytes", size, self._limit_bytes)',
-        '("outbox_bytes", 0, self._limit_bytes)',
+        '("outbox_bytes", size, limit_bytes)',
+        '("outbox_bytes", 0, limit_bytes)',
         COMMANDS,
     ),
     # -- it is forgotten

@@ -103,6 +103,7 @@ async def test_shipped_is_not_merged(agent: EdgeAgent, route: CloudRoute) -> Non
     route.merging = False
     answer = await agent.run("receive", store="s1", sku="tea", qty=9, wait="shipped", seconds=10)
     assert answer.status == "shipped"
+    await agent.run("receive", store="s1", sku="tea", qty=9, command_id="c2", wait="shipped", seconds=10)
     with pytest.raises(TimedOut) as raised:
         await agent.run("receive", store="s1", sku="tea", qty=9, command_id="c2", wait="merged", seconds=0.05)
     assert raised.value.command_id == "c2"
