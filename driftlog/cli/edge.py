@@ -55,6 +55,10 @@ def run(
     scope: Annotated[list[str] | None, typer.Option(help="Scope to hold; may be repeated.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of the API on loopback.")] = None,
     durability: Annotated[str | None, typer.Option(help="disk (fsync before the answer) or os.")] = None,
+    metrics_address: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT, or PORT on loopback, of /metrics, /healthz and /readyz, for whoever asks."),
+    ] = None,
 ) -> None:
     """Run an agent until it is told to stop. Example: driftlog edge run --app shop:app --config edge.toml"""
     needs("edge", "`driftlog edge run`")
@@ -72,6 +76,7 @@ def run(
         scopes=scope,
         http_port=http_port,
         durability=durability,
+        metrics_address=metrics_address,
     )
     token_file = settings.http_token_file or settings.data_dir / TOKEN_FILE
     asyncio.run(serve(contract, settings, lambda port: noted(port, token_file)))

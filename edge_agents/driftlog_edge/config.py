@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from driftlog_schemas.connection import wrong
-from driftlog_schemas.settings import ConnectionSettings
+from driftlog_schemas.settings import Address, ConnectionSettings
 
 KEY_SOURCES = ("encryption_key_file", "encryption_key", "encryption_key_command")
 
@@ -32,6 +32,8 @@ class EdgeConfig(ConnectionSettings):
     """Further names by which callers reach the agent (`Host`); those of loopback and `http_host` are known."""
     http_token_file: Path | None = None
     """In place of the token that the agent makes; needed to listen where other machines can reach it."""
+    metrics_address: Address = None
+    """Where `/metrics`, `/healthz` and `/readyz` are served besides, to whoever asks: HOST:PORT, or PORT on loopback."""
     durability: Literal["disk", "os"] = "disk"
     outbox_limit: int = Field(default=1_000_000, ge=1)
     """Commands without a verdict of the cloud, sent or not, at most."""

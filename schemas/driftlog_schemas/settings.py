@@ -11,19 +11,35 @@ import tomllib
 from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from driftlog_schemas.connection import KafkaSettings, RegistrySettings, TrustSettings
 from driftlog_schemas.errors import BadSetting
 
 PREFIX = "DRIFTLOG_"
+LOOPBACK = "127.0.0.1"
 TABLES = ("kafka", "registry", "trust")
 _file: ContextVar[Path | None] = ContextVar("settings file", default=None)
+
+
+def _address(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    if not given:
+        return None
+    host, _, port = given.rpartition(":")
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError("write HOST:PORT, for example 127.0.0.1:9464")
+    return host.strip("[]") or LOOPBACK, int(port)
+
+
+Address: TypeAlias = Annotated[tuple[str, int] | None, NoDecode, BeforeValidator(_address)]
+"""Where a program listens, from HOST:PORT, or PORT on loopback; nowhere, where it is empty."""
 
 
 class ConnectionSettings(BaseSettings):

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode
 
-from driftlog_schemas.settings import ConnectionSettings
+from driftlog_schemas.settings import Address, ConnectionSettings
 
-LOOPBACK = "127.0.0.1"
 AUTO: Literal["auto"] = "auto"
 """As many processes as there are cores."""
 MAX_WORKERS = 256
@@ -30,17 +28,6 @@ def worker_count(given: object) -> object:
     if type(number) is not int or not 1 <= number <= MAX_WORKERS:
         raise ValueError(f"write a whole number from 1 to {MAX_WORKERS}, or {AUTO}")
     return number
-
-
-def _address(given: object) -> object:
-    if not isinstance(given, str):
-        return given
-    if not given:
-        return None
-    host, _, port = given.rpartition(":")
-    if not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise ValueError("write HOST:PORT, for example 127.0.0.1:9464")
-    return host.strip("[]") or LOOPBACK, int(port)
 
 
 class WorkerSettings(ConnectionSettings):
@@ -63,7 +50,7 @@ class WorkerSettings(ConnectionSettings):
     """How long changes gather behind a flight that is under way; at rest they are published at once."""
     cache_mb: int = Field(default=256, ge=1)
     """About how much memory the merged states that are kept decoded may take, per process."""
-    metrics_address: Annotated[tuple[str, int] | None, NoDecode, BeforeValidator(_address)] = None
+    metrics_address: Address = None
     """Where `/metrics`, `/healthz` and `/readyz` are served, HOST:PORT or PORT on loopback; each further process on the next port."""
     cloud_identity: Path | None = None
     """Identity file of the workers' own device, by which partitions forget; without one nothing is forgotten."""

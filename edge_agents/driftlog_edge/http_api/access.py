@@ -27,6 +27,7 @@ MIN_TOKEN = 16
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What a supervisor asks; they tell nothing about the data."""
+TOLD_PATHS = OPEN_PATHS | {"/metrics"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,21 @@ class Doorkeeper:
         return scheme.lower() == "bearer" and hmac.compare_digest(
             given.strip().encode("latin-1", "replace"), self._access.token.encode()
         )
+
+
+class OnlyTold:
+    """ASGI middleware: of an API only how the agent is, for a collector on another machine. It asks for no token, so of the
+    data it tells the names of scopes and no more."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not (scope["path"] in TOLD_PATHS and scope["method"] == "GET"):
+            refusal = problems.problem(404, "not_found", "Not here", f"here are only {', '.join(sorted(TOLD_PATHS))}")
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 def _name(host: str) -> str:

@@ -49,6 +49,11 @@ def _on_port(config: EdgeConfig) -> socket.socket:
             f"setting http_host: {host} can be reached from other machines, and no token was made for that",
             "write a long random token into a file (mode 0600) and give it as http_token_file, or listen on 127.0.0.1",
         )
+    return bound(host, port, "choose another port with --http-port")
+
+
+def bound(host: str, port: int, remedy: str) -> socket.socket:
+    """A listening socket on a port. Raises `PortTaken`, which says the remedy."""
     listener: socket.socket | None = None
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -58,9 +63,7 @@ def _on_port(config: EdgeConfig) -> socket.socket:
     except OSError as error:
         if listener is not None:
             listener.close()
-        raise PortTaken(
-            f"{host}:{port} cannot be listened on: {error.strerror}", "choose another port with --http-port"
-        ) from error
+        raise PortTaken(f"{host}:{port} cannot be listened on: {error.strerror}", remedy) from error
     listener.listen(BACKLOG)
     return listener
 

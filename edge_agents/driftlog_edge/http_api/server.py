@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.collector import spare
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.http_api.access import LOOPBACK, Access, Doorkeeper, token_in, token_of
+from driftlog_edge.http_api.access import LOOPBACK, Access, Doorkeeper, OnlyTold, token_in, token_of
 from driftlog_edge.http_api.app import build
 from driftlog_edge.http_api.connections import BoundedProtocol
-from driftlog_edge.http_api.listening import leave, listen, mark_of
+from driftlog_edge.http_api.listening import bound, leave, listen, mark_of
 from driftlog_schemas.contract import AppContract
 
 
@@ -35,6 +37,15 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
+class _Beside(uvicorn.Server):
+    """Serves until the one that handles signals has ended."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """They are not for this one."""
+        yield
+
+
 async def serve(
     contract: AppContract,
     config: EdgeConfig,
@@ -45,30 +56,57 @@ async def serve(
     Raises `PortTaken`, `BadSetting` before anything is opened, `Wiped` when the replica was erased.
     """
     spare()
-    listener = listen(config)
+    listener, beside = listen(config), None
+    try:
+        beside = config.metrics_address and bound(*config.metrics_address, "choose another --metrics-address")
+    except BaseException:
+        listener.close()
+        raise
     mark = None if config.http_socket is None else mark_of(config.http_socket)
     try:
         async with EdgeAgent(contract, config) as agent:
             # A folder that is erased gets no new token, and there is nothing to keep from anybody.
             access = Access() if agent.gone else _access(config)
-            settings = uvicorn.Config(
-                Doorkeeper(build(agent), access),
-                http=BoundedProtocol,
-                ws="none",
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=3,
-            )
+            api = build(agent)
             with nullcontext() if config.http_socket is not None else during(listener.getsockname()[1]):
-                server = _Server(settings)
+                server = _Server(_settings(Doorkeeper(api, access)))
                 leaving = asyncio.create_task(_leave(agent, server))
-                await server.serve(sockets=[listener])
+                async with _told(api, beside):
+                    await server.serve(sockets=[listener])
                 leaving.cancel()
             agent.require_there()
     finally:
         listener.close()
+        if beside is not None:
+            beside.close()
         if config.http_socket is not None:
             leave(config.http_socket, mark)
+
+
+@asynccontextmanager
+async def _told(api: ASGIApp, listener: socket.socket | None) -> AsyncIterator[None]:
+    """While this lasts, who asks there is told how the agent is, and nothing else."""
+    if listener is None:
+        yield
+        return
+    server = _Beside(_settings(OnlyTold(api)))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _settings(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
 
 
 async def _leave(agent: EdgeAgent, server: uvicorn.Server) -> None:

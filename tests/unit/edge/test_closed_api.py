@@ -288,6 +288,28 @@ def test_other_machines_are_let_in_only_with_a_token_that_was_made_for_it(config
     assert server._access(with_token).token == "x" * 40
 
 
+async def test_a_collector_is_told_without_a_token_how_the_agent_is_and_nothing_else(
+    in_process: None, config: EdgeConfig
+) -> None:
+    ours, told = free_port(), free_port()
+    beside = config.model_copy(update={"http_port": ours, "metrics_address": ("127.0.0.1", told)})
+    async with serving(beside), client(beside.model_copy(update={"http_port": told})) as collector:
+        assert "driftlog_edge_pending_commands" in (await collector.get("/metrics")).text
+        assert (await collector.get("/healthz", headers={"Host": "any.name"})).is_success
+        for path in ("/v1/status", "/openapi.json", "/v1/documents/Stock/s1", "/metrics/"):
+            assert (await collector.get(path)).json()["code"] == "not_found"
+        assert (await collector.post("/metrics")).status_code == 404
+        async with client(beside) as stranger:
+            assert (await stranger.get("/metrics")).status_code == 401, "as before"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(PortTaken) as refused:
+            await server.serve(CONTRACT, beside.model_copy(update={"metrics_address": taken.getsockname()}))
+        assert "--metrics-address" in refused.value.remedy
+    listen(beside).close()
+
+
 async def test_answers_do_not_wait_for_acknowledgements(config: EdgeConfig) -> None:
     """asyncio sets the option only on connections of a socket that names its protocol."""
     listener = listen(config.model_copy(update={"http_port": free_port()}))

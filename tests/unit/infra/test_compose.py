@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +14,9 @@ from typer.models import OptionInfo
 from driftlog.cli import GROUPS
 from driftlog.cli.operator import OperatorPath
 from driftlog_edge.config import EdgeConfig
+from driftlog_edge.http_api.access import token_in
+from driftlog_edge.http_api.listening import listen
+from driftlog_infra.ports import free_port
 from driftlog_schemas.settings import PREFIX
 from driftlog_streams.settings import WorkerSettings
 
@@ -115,3 +119,34 @@ def test_scraped_targets_are_services() -> None:
     scraped = yaml.safe_load((ROOT / "infra/prometheus.yml").read_text())["scrape_configs"]
     targets = [t for job in scraped for group in job["static_configs"] for t in group["targets"]]
     assert {target.split(":")[0] for target in targets} <= SERVICES.keys()
+
+
+def test_scraped_ports_tell_without_a_token() -> None:
+    """The agents' API asks for one that Prometheus cannot read."""
+    scraped = yaml.safe_load((ROOT / "infra/prometheus.yml").read_text())["scrape_configs"]
+    targets = [t for job in scraped for group in job["static_configs"] for t in group["targets"]]
+    ours = {name for name, service in SERVICES.items() if service.get("command", [""])[0] in ("worker", "edge")}
+    assert {t.split(":")[0] for t in targets} >= ours
+    for target in targets:
+        name, _, port = target.partition(":")
+        if name in ours:
+            assert SERVICES[name]["environment"]["DRIFTLOG_METRICS_ADDRESS"] == f"0.0.0.0:{port}"
+
+
+@pytest.mark.parametrize("name", ["store-1", "store-2"])
+def test_an_agent_may_listen_as_it_is_told(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where other machines reach it, it begins only with a token that was made for that: the service before it makes one."""
+    for variable, value in SERVICES[name]["environment"].items():
+        monkeypatch.setenv(variable, value)
+    config = EdgeConfig.load()
+    (volume,) = SERVICES[name]["volumes"]
+    (before,) = SERVICES[name]["depends_on"]
+    assert config.http_token_file is not None and volume in SERVICES[before]["volumes"]
+    (script,) = SERVICES[before]["command"]
+    made = script.partition(";")[2].replace("/data/", f"{tmp_path}/")
+    subprocess.run(["sh", "-c", made], check=True)
+    token = tmp_path / config.http_token_file.name
+    first = token_in(token)
+    subprocess.run(["sh", "-c", made], check=True)
+    assert token_in(token) == first, "made once"
+    listen(config.model_copy(update={"http_port": free_port()})).close()
