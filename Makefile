@@ -9,14 +9,14 @@ BIN    := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 STAMP  := $(VENV)/.installed
 ARGS   ?=
-# One process more than two cores have: most of the time somebody waits for a server. See tests/conftest.py.
-SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+# Three with servers, which mostly wait, and one that computes meanwhile. See tests/spread.py.
+SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 # Compiled code is kept, whatever the environment says: else each process of a run, and each program that it starts, compiles everything again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 QUICK  := tests/unit tests/properties tests/fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fetch demo test quick deeper nightly mutants mistakes lint format faults bench quix docs lock lock-servers clean distclean
+.PHONY: help setup fetch demo test every-test quick deeper nightly mutants mistakes lint format faults bench quix docs lock lock-servers clean distclean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,11 +42,14 @@ fetch: $(STAMP) ## Kafka and the schema registry into the cache, for working off
 demo: $(STAMP) ## the retail day on a real broker
 	@$(BIN)/driftlog demo $(ARGS)
 
-test: lint fetch ## lint, then every test
+test: fetch ## lint, beside every test
+	@$(MAKE) --no-print-directory --jobs=2 lint every-test
+
+every-test: fetch
 	$(PYTEST) $(SPREAD) $(ARGS)
 
 quick: $(STAMP) ## only the tests that need no server and no patience (a minute)
-	$(PYTEST) $(SPREAD) --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
 
 deeper: $(STAMP) ## five minutes of what `make nightly` does: more simulated worlds
 	$(PYTEST) tests/simulation/test_simulation.py tests/simulation/test_forgetting.py --full --minutes=5 $(ARGS)
@@ -55,10 +58,10 @@ mistakes: $(STAMP) ## make known mistakes in the rims, one at a time: which test
 	@$(BIN)/python -m tests.mutation.rims $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, and the arrows between the packages
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict
-	$(BIN)/lint-imports --no-logo
+	nice $(BIN)/ruff check .
+	nice $(BIN)/ruff format --check .
+	nice $(BIN)/mypy --strict
+	nice $(BIN)/lint-imports --no-logo
 
 format: $(STAMP) ## put every file into shape
 	$(BIN)/ruff check --fix .

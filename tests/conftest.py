@@ -6,8 +6,8 @@
 How deep a run goes is a matter of its options: as they are, a law draws few examples and the same ones each time, and long runs are
 short; `--full` takes their whole length, and `--hypothesis-profile=nightly` draws 10,000 examples.
 
-Several processes (`-n 3 --dist loadfile --no-loadscope-reorder`) take a file after the other, those with servers first, each on a broker of its own:
-they mostly wait. What only computes comes last, and is niced, so that real processes meet their clocks.
+Several processes (`-n 4 --dist loadfile --no-loadscope-reorder`) take a file after the other, those with servers first, each on a broker of its own:
+they mostly wait. What only computes is niced, so that real processes meet their clocks, and has a process of its own (see `spread`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka.admin import NewTopic
@@ -27,6 +28,9 @@ from hypothesis import HealthCheck, settings
 from driftlog.testing.servers import RunningBroker, is_a_choice, running_broker, running_registry
 from driftlog_infra import EmbeddedBroker
 from tests.admin_clients import admin_of
+
+if TYPE_CHECKING:
+    from tests.spread import ServersApart
 
 _SERVER_FIXTURES = {"broker", "registry_url", "restartable_broker"}
 _UNIT = Path(__file__).parent / "unit"
@@ -64,6 +68,16 @@ def pytest_configure(config: pytest.Config) -> None:
     chosen = config.getoption("--broker")
     if not is_a_choice(chosen):
         raise pytest.UsageError(f"--broker={chosen}: expected embedded, kafka, redpanda, or HOST:PORT")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServersApart | None:
+    """Of several processes the last has no server."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.spread import ServersApart
+
+    return ServersApart(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
