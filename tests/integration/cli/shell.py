@@ -1,4 +1,4 @@
-"""`driftlog` as a person runs it: real processes in a folder of their own, with no settings from outside."""
+"""`driftlog` as a person runs it: processes in a folder of their own, with no settings from outside; what is run to its end is a copy (see `copies`)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from driftlog_streams.registry.operator_folder import OperatorFolder
+from tests.integration.cli.copies import COLUMNS, copies
 from tests.load.fleet import operator
 
-LONGEST_SECONDS = 180.0
 MODULE = "corner_shop"
 APP = """
 from driftlog import App, Counter, Document, Register, Transaction, field
@@ -102,7 +102,7 @@ class Shell:
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTLOG_")}
         self._environment["DRIFTLOG_OPERATOR"] = str(_operator_folder())
         self._environment |= {f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()}
-        self._environment["COLUMNS"] = "200"
+        self._environment["COLUMNS"] = COLUMNS
 
     def declare(
         self,
@@ -129,23 +129,16 @@ class Shell:
     def run(self, *words: str, **settings: str) -> Ended:
         """`driftlog` with these words, to its end."""
         environment = self._environment | {f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()}
-        done = subprocess.run(
-            self._command(words),
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_SECONDS,
-            check=False,
-        )
-        return Ended(words, done.returncode, done.stdout, done.stderr)
+        with tempfile.TemporaryDirectory() as said:
+            out, err = Path(said, "out"), Path(said, "err")
+            code = copies().run([*words], self.folder, environment, out, err)
+            return Ended(words, code, out.read_text(), err.read_text())
 
     def start(self, *words: str, log: Path) -> subprocess.Popen[bytes]:
         """The same, left running; whoever starts it ends it."""
         with log.open("wb") as out:
             return subprocess.Popen(
-                self._command(words),
+                [sys.executable, "-m", "driftlog", *words],
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -160,6 +153,3 @@ class Shell:
             for path in sorted(self.folder.rglob("*"))
             if path.is_file() and "__pycache__" not in path.parts
         }
-
-    def _command(self, words: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", "driftlog", *words]
