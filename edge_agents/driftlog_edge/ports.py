@@ -92,6 +92,8 @@ class Sealed(NamedTuple):
     """The commands in it."""
     digest: bytes = b""
     """What names it in its chain."""
+    offset: int = -1
+    """Where the log has it, once it is delivered and as far as the client knows."""
 
 
 class Chunk(NamedTuple):
@@ -114,7 +116,7 @@ class Shipping(Protocol):
     """The outgoing client."""
 
     def send(self, batch: Sealed) -> None:
-        """Hand over one batch; the route's `delivered` tells what became of it. Raises `Unreachable` when it has no room."""
+        """Hand over one batch; the route's `delivered` tells what became of it, and where it lies. Raises `Unreachable` when it has no room."""
         ...
 
     def tell(self, topic: str, key: bytes, value: bytes, done: Callable[[], None]) -> None:

@@ -98,7 +98,8 @@ class SimulatedShipping:
 
     def send(self, batch: Sealed) -> None:
         def told(record: LogRecord | None) -> None:
-            self._loop.call_soon_threadsafe(self._delivered, batch, None if record else "timed out")
+            placed = batch._replace(offset=record.offset) if record else batch
+            self._loop.call_soon_threadsafe(self._delivered, placed, None if record else "timed out")
 
         if not self._world.network.reachable(self._name):
             self._loop.call_soon_threadsafe(self._trouble)

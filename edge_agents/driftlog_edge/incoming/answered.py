@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from driftlog_edge.ports import Place
+
+
+class Told(NamedTuple):
+    """Up to where a row of our chain has come. What the log has of us up to that record, and is behind that batch, was not taken."""
+
+    last: int
+    """The number of the batch with which the chain ends."""
+    offset: int
+    """The last record of the log that the row tells of."""
 
 
 @dataclass(slots=True)
@@ -18,8 +28,8 @@ class Answered:
     """ids of commands that got their final status"""
     closed: list[tuple[str, int, int]] = field(default_factory=list)
     """(space, partition, number) of batches that wait for nothing more"""
-    early: list[tuple[str, int, int]] = field(default_factory=list)
-    """batches that came too early, or found no room"""
+    told: Told | None = None
+    """up to where the row has come; None where it is another life's, or not taken to its end yet"""
     dropped: list[int] = field(default_factory=list)
     """lsns that are decided and that the confirmed state has"""
     documents: set[bytes] = field(default_factory=set)

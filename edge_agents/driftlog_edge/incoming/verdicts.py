@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from driftlog_edge.incoming.answered import Answered
+from driftlog_edge.incoming.answered import Answered, Told
 from driftlog_edge.outgoing.lineage import rejected
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family
@@ -154,7 +154,8 @@ class Verdicts:
         """The row itself, with what it says of the chain as a whole; `why` the chain has forked, if it is known by now."""
         found, chain = Answered(row.space, row.partition), self._lives.chain(row.space, row.partition)
         found.writes[Family.META, keys.row_key(row.space, row.partition)] = raw
-        why = why or self._noticed(row, found) or _overtaken(row, chain)
+        why = why or self._noticed(row) or _overtaken(row, chain)
+        found.told = Told(row.last, max(row.offset, -1 if row.notice is None else row.notice.offset))
         if why and not chain.fork:
             if why == AWAY:  # what is here may miss what the cloud has forgotten: read first, then a new life
                 topic_id = cursor_of(self._journal, topics.state_topic(row.space), row.partition).topic_id
@@ -166,9 +167,9 @@ class Verdicts:
             found.forked = why
         return found
 
-    def _noticed(self, row: ChainRow, found: Answered) -> str:
-        """What a notice means: why this life is over, or what goes out again. A row keeps the newest notice only, so what it says
-        of a batch is asked of the row too: one that does not follow the head was refused, whatever was refused after it."""
+    def _noticed(self, row: ChainRow) -> str:
+        """Why this life is over, if a notice says so; what came too early or found no room is no reason. A row keeps the newest notice only, so what
+        it says of a batch is asked of the row too: one that does not follow the head was refused, whatever was refused after it."""
         notice = row.notice
         if notice is None or notice.number <= row.last:
             return ""
@@ -179,10 +180,7 @@ class Verdicts:
         batch = self._sealed.get(row.space, row.partition, notice.number)
         if batch is None or notice.digest != batch.digest[:SHORT_DIGEST_BYTES]:
             return ""  # of another copy of this folder
-        if notice.code in _ENDS:
-            return notice.code
-        found.early += [b.place for b in self._sealed.of(row.space, row.partition) if b.number > row.last]
-        return ""
+        return notice.code if notice.code in _ENDS else ""
 
     def _settle(
         self,

@@ -120,7 +120,9 @@ class Shipping:
         """Hand over one batch. The caller bounds how many are on their way."""
 
         def report(error: KafkaError | None, message: Message) -> None:
-            _told(self._loop, lambda: self._delivered(batch, None if error is None else str(error)))
+            found = message.offset()
+            placed = batch._replace(offset=-1 if found is None else max(-1, found))
+            _told(self._loop, lambda: self._delivered(placed, None if error is None else str(error)))
 
         self._produce(batch.topic, batch.partition, batch.key, batch.value, report)
 

@@ -90,7 +90,8 @@ class Replies:
             self._unanswered_since = None if self._shipper.settled else now
         if answer.refused:
             self._tell_rejected(answer.settled)
-        self._shipper.early(answer.early, now)
+        if answer.told is not None:
+            self._shipper.told(answer.space, answer.partition, *answer.told, now)
         if answer.deferred:
             self._deferred = answer.deferred
             self._shipper.deferred(answer.space, answer.partition, now)

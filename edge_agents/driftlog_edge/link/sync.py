@@ -271,6 +271,8 @@ class Sync:
         """Something that came in is in the store."""
         now = self._clock.monotonic()
         self.replies.pulled(pulled, now)
+        if pulled.answered:
+            self.pump.run()  # what was not taken may go again
         if pulled.forked or pulled.answered:
             self.renewing.run()
         if pulled.anew:

@@ -1,23 +1,28 @@
 """Which batch goes out next, and which goes out again. No I/O: it is told what happened and answers what to send.
 
 A sealed batch stays open until the cloud's row answers it. It goes out again only for a reason: the client that had it is gone or gave up
-before the log had it; the process began anew and nobody knows; or the log has it and no answer came for a while that doubles, because the
-cloud had refused its device, had no room, or had not met its predecessor. A batch that is on its way or was delivered is never sent
-again merely because a connection was.
+before the log had it; the process began anew and nobody knows; the cloud has not taken it; or the log has it and no answer came for a while that
+doubles. A batch that is on its way or was delivered is never sent again merely because a connection was.
+
+The cloud does not take what comes before its predecessor or finds no room in the row. Which that is follows from where things lie in the log:
+a row tells of all records up to one, so what lies before that and is behind the row's last batch was not taken, and what lies behind it is not decided
+yet. What was not taken goes again at once, in order, as long as the chain moves. Where it has not moved since the last time there is a pause that
+doubles, and nothing new is sealed behind what cannot go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from driftlog_edge.outgoing.held import Partition
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.resends import BatchPlace, Carried, Resends
 from driftlog_edge.ports import Place, Sealed
 
 AGAIN_SECONDS = 120.0
 REFUSED_SECONDS = 10.0
-EARLY_SECONDS = 1.0
+STUCK_SECONDS = 1.0
+STUCK_CAP_SECONDS = 30.0
 AGAIN_CAP_SECONDS = 3600.0
 
 
@@ -29,6 +34,23 @@ class _Wait:
     attempts: int
     refused: bool = False
     """Did the cloud say of its partition's batches that it does not take them?"""
+    offset: int = -1
+    """Where the log has it, the last time that it was delivered; -1 where nobody knows."""
+
+
+@dataclass(slots=True)
+class _Stuck:
+    """A partition of which the cloud has not taken something."""
+
+    last: int
+    """With which batch its chain ended then."""
+    due: float
+    """When that goes again."""
+    first: int
+    """The first batch of it."""
+    offset: int
+    """Where the log had it when it was not taken the last time."""
+    attempts: int = 0
 
 
 class Shipper:
@@ -44,6 +66,7 @@ class Shipper:
         """Whose turn was it last: that of what is new?"""
         self._flying: dict[BatchPlace, Sealed] = {}
         self._delivered: dict[BatchPlace, _Wait] = {}
+        self._stuck: dict[Partition, _Stuck] = {}
         outbox.queue.held.release()  # nobody remembers how long they have waited
 
     def resume(self) -> None:
@@ -89,14 +112,14 @@ class Shipper:
         if len(self._flying) >= self._limit:
             return None
         self._new_first = not self._new_first
-        if self._new_first and (sealed := self._outbox.seal(self._resend.partitions)):
+        if self._new_first and (sealed := self._outbox.seal({*self._resend.partitions, *self._stuck})):
             return self._fly(sealed[0]), sealed[1]
         while place := self._resend.take():
             batch = self._outbox.sealed.get(*place)
             if batch is not None:
                 return self._fly(self._outbox.reseal(batch)), {}
             self._carried.drop(place)
-        sealed = self._outbox.seal()
+        sealed = self._outbox.seal(self._stuck)
         return None if sealed is None else (self._fly(sealed[0]), sealed[1])
 
     def _fly(self, batch: Sealed) -> Sealed:
@@ -118,6 +141,7 @@ class Shipper:
         wait = self._delivered.setdefault(place, _Wait(0.0, 0))
         wait.due = now + min(AGAIN_CAP_SECONDS, AGAIN_SECONDS * (1 << min(wait.attempts, 10)))
         wait.attempts += 1
+        wait.offset = batch.offset
 
     def failed(self, batch: Sealed) -> None:
         """The client gave it up before the log had it."""
@@ -139,6 +163,7 @@ class Shipper:
         for places in (self._flying, self._delivered):
             for place in [place for place in places if place[:2] == (space, partition)]:
                 del places[place]
+        self._stuck.pop((space, partition), None)
         self._resend.forget(space, partition)
         self._carried.forget(space, partition)
 
@@ -157,21 +182,45 @@ class Shipper:
             if wait.refused:
                 wait.due, wait.attempts, wait.refused = now, 1, False
 
-    def early(self, places: Iterable[BatchPlace], now: float) -> None:
-        """These came before their predecessor, or found no room."""
-        for place in places:
-            wait = self._delivered.get(place)
-            if wait is not None:
-                wait.due = now + min(AGAIN_CAP_SECONDS, EARLY_SECONDS * (1 << min(wait.attempts - 1, 10)))
+    def told(self, space: str, partition: int, last: int, offset: int, now: float) -> None:
+        """The chain of a partition ends with batch `last`, after all that the log has up to `offset`."""
+        here = (space, partition)
+        stuck = self._stuck.get(here)
+        if stuck is not None and last > stuck.last:
+            stuck = None
+            del self._stuck[here]
+        left = {
+            place[2]: wait
+            for place, wait in self._delivered.items()
+            if place[:2] == here and place[2] > last and 0 <= wait.offset <= offset and not self._on_its_way(place)
+        }
+        if not left:
+            return
+        first = min(left)
+        if stuck is None:
+            stuck = self._stuck[here] = _Stuck(last, now, first, left[first].offset)
+        elif first == stuck.first and left[first].offset > stuck.offset:  # else it is what came behind that one
+            stuck.offset = left[first].offset
+            stuck.due = now + min(STUCK_CAP_SECONDS, STUCK_SECONDS * (1 << min(stuck.attempts, 10)))
+            stuck.attempts += 1
+        for wait in left.values():
+            wait.due = stuck.due
+        self._queue_again(now)
+
+    def _on_its_way(self, place: BatchPlace) -> bool:
+        return place in self._flying or place in self._resend
 
     def tick(self, now: float) -> bool:
         """Queue what is due again; is there something?"""
+        self._queue_again(now)
+        self._outbox.queue.held.tick(now)
+        return self.waiting
+
+    def _queue_again(self, now: float) -> None:
         for place, wait in self._delivered.items():
             if wait.due <= now:
                 self._resend.add(place)
                 wait.due = now + AGAIN_CAP_SECONDS  # when it is delivered it gets a new time
-        self._outbox.queue.held.tick(now)
-        return self.waiting
 
 
 def _place(batch: Sealed) -> BatchPlace:

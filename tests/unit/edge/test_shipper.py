@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from driftlog_edge.outgoing.outbox import SEALED_OPS
-from driftlog_edge.outgoing.shipper import AGAIN_CAP_SECONDS, AGAIN_SECONDS, EARLY_SECONDS, REFUSED_SECONDS
+from driftlog_edge.outgoing.shipper import (
+    AGAIN_CAP_SECONDS,
+    AGAIN_SECONDS,
+    REFUSED_SECONDS,
+    STUCK_CAP_SECONDS,
+    STUCK_SECONDS,
+)
+from driftlog_edge.ports import Sealed
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
@@ -107,15 +114,78 @@ def test_what_the_cloud_did_not_believe_goes_out_again_soon(replica: Replica) ->
     assert replica.ship() == sent
 
 
-def test_what_came_too_early_goes_out_again_at_once(replica: Replica) -> None:
+def in_the_log(replica: Replica, batches: Sequence[Sealed], first: int, now: float = 0.0) -> None:
+    """The log has them, one after another from this offset on."""
+    for offset, batch in enumerate(batches, first):
+        replica.shipper.delivered(batch._replace(offset=offset), now)
+
+
+def told(replica: Replica, last: int, offset: int, now: float = 0.0) -> None:
+    replica.shipper.told("retail", partition_of("s1", PARTITIONS), last, offset, now)
+
+
+def test_what_the_cloud_has_not_taken_goes_out_again_at_once_and_in_order(replica: Replica) -> None:
+    fill(replica, 5)
+    sent = replica.ship()
+    in_the_log(replica, sent, 100)
+
+    told(replica, last=2, offset=103)
+
+    assert replica.ship() == sent[2:4], "of the last nobody knows yet"
+    told(replica, last=2, offset=104)
+    assert replica.ship() == sent[4:], "nothing that is on its way goes twice"
+    in_the_log(replica, sent[2:], 105)
+    told(replica, last=3, offset=105)
+    assert replica.ship() == [], "what lies behind the record up to which the row has come is not decided"
+
+
+def test_a_chain_that_moves_waits_for_nothing_and_one_that_does_not_longer_each_time(replica: Replica) -> None:
+    """A row that has no room takes some of what waits each time: that took a pause which doubled, up to minutes."""
+    fill(replica, 10)
+    sent, now = replica.ship(), 0.0
+    in_the_log(replica, sent, 0)
+    for last in range(0, 10, 2):
+        for batch in sent[:last]:
+            replica.shipper.answered(("retail", batch.partition, batch.number))
+        told(replica, last, 100 * last + 99, now)
+        assert replica.ship() == sent[last:], "as long as it moves"
+        in_the_log(replica, sent[last:], 100 * last + 100, now)
+    for attempt in range(12):
+        end = 1000 * (attempt + 1)
+        told(replica, 8, end - 1, now)
+        told(replica, 8, end - 1, now)
+        pause = min(STUCK_CAP_SECONDS, STUCK_SECONDS * 2**attempt)
+        assert not replica.shipper.tick(now + pause - 0.1)
+        now += pause
+        assert replica.shipper.tick(now)
+        assert replica.ship() == sent[8:]
+        in_the_log(replica, sent[8:], end, now)
+    assert pause == STUCK_CAP_SECONDS
+
+
+def test_nothing_new_is_sealed_behind_what_the_cloud_does_not_take(lives: Callable[..., Replica]) -> None:
+    replica = lives(scopes=("s1", HIGH))
     fill(replica, 2)
-    _, second = replica.ship()
-    replica.shipper.delivered(second, now=0.0)
+    sent = replica.ship()
+    in_the_log(replica, sent, 100)
+    fill(replica, 1)
+    told(replica, last=0, offset=101)
+    replica.do("receive", store=HIGH, sku="tea", qty=1)
+    found = replica.ship()
+    assert [batch for batch in found if batch.partition == sent[0].partition] == sent
+    assert [batch.number for batch in found if batch not in sent] == [1], "other partitions go on"
+    in_the_log(replica, sent, 102)
+    told(replica, last=2, offset=103)
+    assert numbers(replica) == [3]
 
-    replica.shipper.early([("retail", second.partition, 2)], now=0.0)
 
-    assert replica.shipper.tick(EARLY_SECONDS)
-    assert replica.ship() == [second]
+def test_where_nobody_knows_where_a_batch_lies_it_waits_as_if_it_was_not_decided(replica: Replica) -> None:
+    fill(replica, 1)
+    (sent,) = replica.ship()
+    replica.shipper.delivered(sent, now=0.0)
+    told(replica, last=0, offset=9)
+    assert not replica.shipper.tick(AGAIN_SECONDS - 1)
+    assert replica.shipper.tick(AGAIN_SECONDS)
 
 
 def test_it_is_idle_only_when_nothing_is_on_its_way(replica: Replica) -> None:

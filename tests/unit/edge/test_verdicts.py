@@ -200,14 +200,16 @@ def test_a_confirmed_dot_that_was_never_made_here_ends_the_life(replica: Replica
 
 
 @pytest.mark.parametrize("code", ["early", "window_full"])
-def test_what_came_too_early_is_sent_again(replica: Replica, cloud: Cloud, code: str) -> None:
+def test_a_row_says_up_to_where_it_has_come_and_that_something_came_too_early_ends_no_life(
+    replica: Replica, cloud: Cloud, code: str
+) -> None:
     first, second = sent_one(replica), sent_one(replica, "c2")
-    cloud.publish_row(row(replica, first, notice=Notice(2, second.digest[:8], 9, code, "")))
-
-    pulled = replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
-
-    assert [place for step in pulled.answered for place in step.early] == [("retail", S1, 2)]
-    assert replica.lives.chain("retail", S1).fork == ""
+    answer = row(replica, first, notice=Notice(2, second.digest[:8], 9, code, ""))
+    for told, offset in ((answer, 9), (replace(answer, offset=11), 11), (replace(answer, notice=None), answer.offset)):
+        cloud.publish_row(told)
+        pulled = replica.pull_receipts(cloud.of("retail.receipts", S1)[-1:], S1)
+        assert [step.told for step in pulled.answered if step.told] == [(1, offset)]
+        assert replica.lives.chain("retail", S1).fork == ""
 
 
 def test_rows_of_other_lives_and_devices_are_passed_over(replica: Replica, cloud: Cloud) -> None:
