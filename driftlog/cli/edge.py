@@ -28,6 +28,10 @@ app = typer.Typer(no_args_is_help=True, help="The agent beside the application. 
 review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person. Example: driftlog edge review list")
 app.add_typer(review, name="review")
 app.add_typer(edge_key.app, name="key")
+deferred = typer.Typer(
+    no_args_is_help=True, help="Commands that the cloud has put off. Example: driftlog edge deferred list"
+)
+app.add_typer(deferred, name="deferred")
 
 PATIENT = {"timeout": f"{PATIENCE_SECONDS - 5}s"}
 """For what may take its time: the agent says how far it is, before nobody listens any more."""
@@ -317,6 +321,27 @@ def review_apply(command_id: str, url: Url = DEFAULT_URL, json: Json = False) ->
 def review_drop(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Give a command up. Example: driftlog edge review drop 3f1c"""
     _review(url, command_id, {"drop": True}, json)
+
+
+@deferred.command("list")
+@told
+def deferred_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Commands that the cloud has put off, and what stands behind them. Example: driftlog edge deferred list"""
+    found = _all(url, "/v1/deferred", "commands")
+    emit(found, as_json=json, table=lambda: _commands("commands that the cloud has put off", found))
+
+
+@deferred.command("drop")
+@told
+def deferred_drop(
+    command_id: str,
+    reason: Annotated[str, typer.Option(help="Why; kept with the command.")],
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Give a command up; what stands behind it goes on. Example: driftlog edge deferred drop 3f1c --reason 'field is gone'"""
+    found = call("POST", url, f"/v1/deferred/{_path(command_id)}", json={"reason": reason})
+    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code", "reason")}))
 
 
 def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) -> None:

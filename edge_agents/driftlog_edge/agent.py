@@ -27,6 +27,7 @@ from driftlog_edge.asking.answers import (
     Reading,
     Wait,
 )
+from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.watch import Change
 from driftlog_edge.store.views import present
 from driftlog_schemas.contract import CollectionContract, InvalidInput, Json
@@ -255,6 +256,18 @@ class EdgeAgent(AgentLife):
     async def review_drop(self, command_id: str) -> Answer:
         """Give one of them up. Raises `NotFound`."""
         return await self._submission.take(lambda: self._again.drop(command_id), "disk", DEFAULT_TIMEOUT)
+
+    async def deferred_page(self, limit: int = 100, after: int = 0) -> tuple[list[Line], bool]:
+        """Some of the commands that the cloud has put off, or that stand behind one that it has; as `review_page`."""
+        return await self._deferred.page(limit, after)
+
+    async def deferred_drop(self, command_id: str, reason: str) -> Answer:
+        """Give one of them up. What stands behind it goes on. Raises `NotFound`, `InvalidInput`."""
+        answer = await self._submission.take(
+            lambda: self._deferred.drop(command_id, reason), "disk", DEFAULT_TIMEOUT, order=self._committer.turn
+        )
+        self._sync.renewing.run()
+        return answer
 
     # -- scopes
 

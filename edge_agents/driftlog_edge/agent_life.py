@@ -92,6 +92,7 @@ class AgentLife:
         self._identities, self.log = parts.identities, parts.log
         self._store, self._committer, self._views = parts.store, parts.committer, parts.views
         self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
+        self._deferred = parts.deferred
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
         self._housekeeping, self._rotation = parts.housekeeping, parts.rotation
@@ -176,7 +177,7 @@ class AgentLife:
     def _erase(self) -> None:
         """Nothing is answered any more."""
         gone: Any = Erased(self._wiper)
-        self.log = self._store = self._committer = self._views = self._executor = self._again = gone
+        self.log = self._store = self._committer = self._views = self._executor = self._again = self._deferred = gone
         self._submission = self._conflicts = self._reader = self._vitals = gone
         self._sync = self._holdings = self._scope_change = self._housekeeping = self._rotation = gone
 

@@ -15,6 +15,7 @@ import structlog
 
 from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.conflict_book import ConflictBook
+from driftlog_edge.asking.deferred import Deferred
 from driftlog_edge.asking.executor import Executor
 from driftlog_edge.asking.op_log import OpLog
 from driftlog_edge.asking.progress import Progress
@@ -67,6 +68,7 @@ class Parts:
     views: Views
     executor: Executor
     again: Again
+    deferred: Deferred
     submission: Submission
     conflicts: ConflictBook
     log: OpLog
@@ -201,6 +203,7 @@ def _assembled(
         views=views,
         executor=executor,
         again=again,
+        deferred=Deferred(again, outbox, journal),
         submission=Submission(
             contract, store, committer, views, outbox, shipper, progress, durable, reader.catch_up, config.durability
         ),

@@ -23,15 +23,16 @@ from driftlog_edge.http_api.shapes import (
     ChangeIn,
     ConflictOut,
     ConflictsOut,
+    DropIn,
     LineOut,
     LogOut,
     OfflineIn,
     PageOut,
     ReadingOut,
     ReviewIn,
-    ReviewOut,
     ScopesIn,
     ScopesOut,
+    WaitingOut,
 )
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
@@ -244,12 +245,27 @@ def _review(api: FastAPI, agent: EdgeAgent) -> None:
     async def list_review(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         after: Annotated[int, Query(ge=0, lt=1 << 63)] = 0,
-    ) -> ReviewOut:
+    ) -> WaitingOut:
         """A page of the commands that wait for a person: what they changed is gone, or they may have been counted already. It ends before `limit`
         where they are large: go by `next`."""
         found, more = await agent.review_page(limit, after)
         lines = [LineOut.of(Line(r.entry.lsn, r.command, r.entry)) for r in found]
-        return ReviewOut(commands=lines, next=lines[-1].number if more else None)
+        return WaitingOut(commands=lines, next=lines[-1].number if more else None)
+
+    @api.get("/v1/deferred")
+    async def list_deferred(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Annotated[int, Query(ge=0, lt=1 << 63)] = 0,
+    ) -> WaitingOut:
+        """A page of the commands that the cloud has put off (`code` and `reason` say why) and of those that stand behind one. It ends before `limit`
+        where they are large: go by `next`."""
+        lines, more = await agent.deferred_page(limit, after)
+        return WaitingOut(commands=[LineOut.of(line) for line in lines], next=lines[-1].lsn if more else None)
+
+    @api.post("/v1/deferred/{command_id}", responses=openapi.WITHDRAW)
+    async def drop_deferred(command_id: Part, decision: DropIn) -> AnswerOut:
+        """Give it up: it is rejected as `dropped`, with this reason, and what stands behind it goes on."""
+        return AnswerOut.of(await agent.deferred_drop(command_id, decision.reason))
 
     @api.post("/v1/review/{command_id}", responses=openapi.DECIDE)
     async def decide_review(command_id: Part, decision: ReviewIn) -> AnswerOut:

@@ -87,6 +87,9 @@ DECIDE = _told(
         **_WRITES,
     }
 )
+WITHDRAW = _told(
+    {404: "`not_found`: no command that is deferred now", 504: _WRITES[504], 507: "`disk_full`: nothing has changed"}
+)
 SET = _told(
     {
         504: "`timeout`: it is under way, and goes on to its end; or one before it is, and nothing has changed: the detail says which",

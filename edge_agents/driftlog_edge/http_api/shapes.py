@@ -95,8 +95,8 @@ class LogOut(BaseModel):
     next: int | None
 
 
-class ReviewOut(BaseModel):
-    """Commands that wait for a person, oldest first; `next` is the `after` of the following page, None at the end."""
+class WaitingOut(BaseModel):
+    """Commands that wait for a person or for the cloud, oldest first; `next` is the `after` of the following page, None at the end."""
 
     commands: list[LineOut]
     next: int | None
@@ -168,6 +168,14 @@ class ReviewIn(BaseModel):
         if self.apply == self.drop:
             raise ValueError('give {"apply": true} or {"drop": true}')
         return self
+
+
+class DropIn(BaseModel):
+    """Why a command is given up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(description="Kept with the command, for whoever asks later.", min_length=1)
 
 
 class ScopesIn(BaseModel):

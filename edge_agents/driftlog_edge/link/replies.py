@@ -36,8 +36,8 @@ class Replies:
         """Since when the log has batches of ours that nobody answers."""
         self._refusal = ""
         """Why the cloud does not believe this device's batches."""
-        self._deferred = ""
-        """Why it does not take some commands for now."""
+        self._deferred = shipper.why_holding
+        """Why it does not take some commands for now, or did not when it was asked the last time."""
         self._undelivered = ""
         """Why the log did not take a batch."""
         self.skew_ms = 0
@@ -49,8 +49,14 @@ class Replies:
 
     def _held(self) -> str:
         holding = self._shipper.holding
-        why = self._deferred or "it has put them off before this agent was started, and is just asked again"
-        return f"the cloud does not take {holding} commands for now: {why}" if holding else ""
+        if holding:
+            return f"the cloud does not take {holding} commands for now: {self._deferred}"
+        unanswered = not (self._shipper.idle and self._shipper.settled)
+        return (
+            f"the cloud is asked again for what it did not take: {self._deferred}"
+            if self._deferred and unanswered
+            else ""
+        )
 
     def _unanswered(self) -> str:
         since = self._unanswered_since
@@ -87,6 +93,8 @@ class Replies:
             self._shipper.answered(place)
         if answer.closed:
             self._refusal = ""
+            if not self._shipper.holding:
+                self._deferred = ""
             self._unanswered_since = None if self._shipper.settled else now
         if answer.refused:
             self._tell_rejected(answer.settled)

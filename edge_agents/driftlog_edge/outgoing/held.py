@@ -15,7 +15,7 @@ Which commands are held is in the store (the last class of the outbox) and is co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -98,6 +98,11 @@ class Held:
     def forget(self) -> None:
         """Nothing is held as far as is known: all of it will be counted."""
         self._queues.clear()
+
+    @property
+    def partitions(self) -> Collection[Partition]:
+        """Those that hold something."""
+        return self._queues.keys()
 
     # -- when it is tried again
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from driftlog_edge.errors import OutboxFull
 from driftlog_edge.outgoing.forecast import Load
 from driftlog_edge.outgoing.queue import AT_ONCE, Queue
 from driftlog_edge.ports import Place, Sealed
 from driftlog_edge.store import keys
+from driftlog_edge.store.command_log import entry_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.logged import Logged, changed_keys, logged
@@ -35,6 +37,8 @@ from driftlog_schemas.signing import Identity
 
 DEFAULT_LIMIT = 1_000_000
 DEFAULT_LIMIT_BYTES = 1 << 30
+LOOK_AT = 20
+"""Held commands of a partition of which one was deferred, and does not merely stand behind such."""
 SEALED_OPS = AT_ONCE
 """Ops in a batch, unless one command alone has more: sealing and settling it each hold up the loop, half of what the wire would allow."""
 
@@ -95,6 +99,11 @@ class Outbox:
         self.passing = False
         """Did the last look for something to seal only pass by what waits behind deferred commands? Then the next one may find more."""
 
+    @property
+    def spaces(self) -> Collection[str]:
+        """Those of the app."""
+        return self._partitions.keys()
+
     def sign_with(self, identity: Identity) -> None:
         """The device has another key; what was sealed goes out signed with it."""
         self._identity = identity
@@ -113,6 +122,15 @@ class Outbox:
                     f"{commands} commands of {size} bytes have no verdict of the cloud yet; {name} is {most}",
                     f"connect the device, see that a worker runs, or raise {name}",
                 )
+
+    def why_held(self) -> str:
+        """Why the cloud has deferred the first of what is held, as the command log has it."""
+        for place in self.queue.held.partitions:
+            for lsn in islice(self.queue.held_of(*place), LOOK_AT):
+                entry = entry_of(self._journal, logged(self._journal, lsn).command.id)
+                if entry is not None and entry.code:
+                    return f"{entry.code}: {entry.reason}"
+        return ""
 
     def place(self, space: str, scope: str) -> tuple[str, int]:
         """(space, partition) of a scope."""

@@ -179,6 +179,16 @@ class Queue:
         """Does this command still wait? `place` is its (space, partition)."""
         return self._entry(lsn, *place) is not None
 
+    def held_of(self, space: str, partition: int, after: int = 0) -> Iterator[int]:
+        """The lsns above `after` that a partition holds back, in order."""
+        start = keys.outbox_key(space, keys.HELD, partition, after) if after else b""
+        found = self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space, keys.HELD, partition), start)
+        return (keys.parse_lsn(key) for key, _ in found)
+
+    def holds_back(self, lsn: int, place: tuple[str, int]) -> bool:
+        """Was this command put off, or does it stand behind one that was?"""
+        return self._journal.get(Family.OUTBOX, keys.outbox_key(place[0], keys.HELD, place[1], lsn)) is not None
+
     def _entry(self, lsn: int, space: str, partition: int) -> tuple[bytes, bytes] | None:
         for urgency in range(keys.HELD + 1):
             key = keys.outbox_key(space, urgency, partition, lsn)

@@ -91,6 +91,11 @@ class Shipper:
         return len(self._outbox.queue.held)
 
     @property
+    def why_holding(self) -> str:
+        """What the cloud has said of the first that it has deferred, also before this agent was started; empty where nothing is held."""
+        return self._outbox.why_held()
+
+    @property
     def waiting(self) -> bool:
         """Is there something to send?"""
         return bool(self._resend) or self._outbox.queue.ready
