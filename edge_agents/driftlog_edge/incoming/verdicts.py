@@ -29,7 +29,7 @@ from driftlog_edge.store.decisions import Decision, decision
 from driftlog_edge.store.generations import begun
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import ended, left_in
-from driftlog_edge.store.lives import AWAY, ENDED, FORKED, PURGED, RETIRED, TAKEN_FULL, Chain
+from driftlog_edge.store.lives import AWAY, CROWDED, ENDED, FORKED, PURGED, RETIRED, TAKEN_FULL, Chain
 from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.pending import Fate, mark_of
 from driftlog_edge.store.sealed import Open
@@ -37,6 +37,7 @@ from driftlog_edge.store.succession import FIRST, Successions
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.messages import ChainEntry, ChainRow, Command, CommandOutcome, Verdict
+from driftlog_schemas.row_room import has_room
 
 AT_ONCE = 100
 """Commands that are decided without letting others run."""
@@ -177,6 +178,8 @@ class Verdicts:
         body = None if following is None else self._sealed.batch(following)
         if body is not None and body.prev != row.head:
             return FORKED
+        if body is not None and not has_room([e for e in row.entries if e.number >= body.floor], body.commands):
+            return CROWDED  # it goes again byte for byte, so its floor stays where it is
         batch = self._sealed.get(row.space, row.partition, notice.number)
         if batch is None or notice.digest != batch.digest[:SHORT_DIGEST_BYTES]:
             return ""  # of another copy of this folder

@@ -22,7 +22,7 @@ What was rejected is kept by its short name when its entry leaves: another copy 
 was accepted. The newest of them are kept, and from which batch on that is all.
 
 An entry leaves when its replica no longer asks for it, nothing of it waits, and a crash can no longer replay it: its record lies below
-the committed offset. A row is bounded, by entries and by bytes; a batch that finds no room is `window_full`, and sent again.
+the committed offset. A row is bounded (`row_room`); a batch that finds no room is `window_full`, and sent again.
 """
 
 from __future__ import annotations
@@ -32,22 +32,13 @@ from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
-from driftlog_schemas import bounds
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, Notice, Refused, Verdict
 from driftlog_schemas.row_columns import short_name
+from driftlog_schemas.row_room import has_room
 
-MAX_ENTRIES = 8192
-MAX_ROW_BYTES = 512 * 1024
 MAX_REFUSED = 1000
 """Rejected commands that a row remembers beyond their entries."""
-_HEAD_BYTES = 1024
-"""What a row takes besides its entries, at most: names, head, notice."""
-_ENTRY_BYTES = 32
-_OUTCOME_BYTES = 16
-"""What an outcome takes besides its texts, at most."""
-_TOLD_BYTES = bounds.MAX_CODE + bounds.MAX_REASON + _OUTCOME_BYTES
-"""What an outcome takes besides its command's id, at most."""
 
 
 class Link(NamedTuple):
@@ -93,11 +84,7 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
         return Fit.EARLY
     if link.batch.prev != row.head:
         return Fit.FORKED
-    kept = _kept(row.entries, link.batch.floor, committed)
-    ids = "".join([command.id for command in link.batch.commands])
-    most = len(ids.encode()) + len(link.batch.commands) * _TOLD_BYTES
-    room = size_of(kept) + _ENTRY_BYTES + most
-    if len(kept) >= MAX_ENTRIES or room > MAX_ROW_BYTES - _HEAD_BYTES:
+    if not has_room(_kept(row.entries, link.batch.floor, committed), link.batch.commands):
         return Fit.WINDOW_FULL
     return Fit.NEXT
 
@@ -212,18 +199,6 @@ def later(stored: ChainRow, found: ChainRow) -> ChainRow:
 def _newest(row: ChainRow) -> tuple[str, int, bytes]:
     """The batch that the row ends with."""
     return row.device_id, row.last, row.head
-
-
-def size_of(entries: Sequence[ChainEntry]) -> int:
-    """About how many bytes entries take in a row, and not less."""
-    told = sum([_size(outcome) for entry in entries if entry.outcomes for outcome in entry.outcomes])
-    return len(entries) * _ENTRY_BYTES + told
-
-
-def _size(outcome: CommandOutcome) -> int:
-    code = min(bounds.MAX_CODE, len(outcome.code.encode()))
-    reason = min(bounds.MAX_REASON, len(outcome.reason.encode()))
-    return len(outcome.command_id.encode()) + code + reason + _OUTCOME_BYTES
 
 
 def _told(outcomes: Sequence[CommandOutcome]) -> tuple[CommandOutcome, ...]:

@@ -65,7 +65,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "chain: a row takes what no record holds",
         f"{CORE}/chain.py",
-        "if len(kept) >= MAX_ENTRIES or room > MAX_ROW_BYTES - _HEAD_BYTES:",
+        "if not has_room(_kept(row.entries, link.batch.floor, committed), link.batch.commands):",
         "if False:",
         CHAIN,
     ),

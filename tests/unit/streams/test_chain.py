@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from driftlog_crdt import Place
+from driftlog_schemas import row_room
 from driftlog_schemas.messages import Verdict
 from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain
@@ -247,7 +248,7 @@ def test_a_lost_row_does_not_claim_that_nothing_was_rejected_before_it(cloud: Cl
 def test_a_full_row_takes_no_more_until_its_replica_asks_for_less(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chain, "MAX_ENTRIES", 3)
+    monkeypatch.setattr(row_room, "MAX_ENTRIES", 3)
     for seq in (1, 2, 3, 4):
         cloud.merge_value(value := sent(cloud, seq))
         cloud.fly()
@@ -265,7 +266,7 @@ def test_a_row_of_rejections_stays_a_record_that_a_broker_takes(cloud: Cloud) ->
         cloud.merge_value(cloud.batch(*refused))
     cloud.fly()
     row = cloud.rules.records.encode_chain_row(cloud.row())
-    assert len(row) <= chain.MAX_ROW_BYTES
+    assert len(row) <= row_room.MAX_ROW_BYTES
     assert notice(cloud) == "early"  # the first that found no room was `window_full`, those behind it came too early
     assert cloud.row().last < 30
 
