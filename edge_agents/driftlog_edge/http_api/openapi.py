@@ -92,11 +92,15 @@ WITHDRAW = _told(
 )
 SET = _told(
     {
-        504: "`timeout`: it is under way, and goes on to its end; or one before it is, and nothing has changed: the detail says which",
+        504: "`timeout`: it is under way, and goes on to its end; or one before it is, and nothing has changed: the detail says which"
+    }
+)
+LEAVE = SET | _told(
+    {
+        409: "`unconfirmed`: commands in a scope that would be left wait for the cloud",
         507: "`disk_full`: nothing has changed",
     }
 )
-LEAVE = SET | _told({409: "`unconfirmed`: commands in a scope that would be left wait for the cloud"})
 ROTATE = _told(
     {
         503: f"`key_unusable`: the key that wraps cannot be had; nothing has changed. {_ANY[503]}",

@@ -107,6 +107,6 @@ def test_only_what_can_wait_for_the_cloud_or_for_room_says_so() -> None:
     writes = commands | {f"post {document}", "post /v1/conflicts/{id}/resolve", "post /v1/review/{command_id}"}
     assert says == {
         "503": {f"get {document}"},
-        "504": writes | {f"get {document}", "put /v1/scopes", "post /v1/offline"},
-        "507": writes | {"put /v1/scopes", "post /v1/offline", "post /v1/encryption/rotate"},
+        "504": writes | {f"get {document}", "put /v1/scopes", "post /v1/offline", "post /v1/deferred/{command_id}"},
+        "507": writes | {"put /v1/scopes", "post /v1/encryption/rotate", "post /v1/deferred/{command_id}"},
     }

@@ -14,9 +14,10 @@ from driftlog.cli.edge import app as cli
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import DiskFull, NotFound
 from driftlog_edge.http_api.access import Access
-from driftlog_edge.ports import Family
+from driftlog_edge.ports import Family, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud, CloudRoute
@@ -146,6 +147,34 @@ async def test_after_a_restart_the_problem_says_why_before_the_cloud_does(
         cloud.rejects.clear()
         route.work_off()
         await until(lambda: agent.status()["problem"] == "" and agent.status()["pending"] == 0)
+
+
+async def test_what_a_full_disk_makes_impossible_is_described_and_nothing_else(
+    http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.rejects["gone"] = "undeclared"
+    await agent.run("receive", command_id="gone", **TEA, qty=1)
+    await until(lambda: held(agent) == 1)
+
+    def write(self: RocksStore, writes: Writes, *, sync: bool) -> None:
+        raise DiskFull("no space left", "free some")
+
+    monkeypatch.setattr(RocksStore, "write", write)
+    paths = (await http.get("/openapi.json")).json()["paths"]
+    asked = {
+        ("post", "/v1/commands/receive"): ("/v1/commands/receive", {**TEA, "qty": 1}),
+        ("post", "/v1/documents/{collection}/{scope}/{id}"): ("/v1/documents/Stock/s1/tea", [{"op": "delete"}]),
+        ("post", "/v1/deferred/{command_id}"): ("/v1/deferred/gone", {"reason": "x"}),
+        ("post", "/v1/offline"): ("/v1/offline", {"offline": True}),
+        ("put", "/v1/scopes"): ("/v1/scopes", {"scopes": ["s1", "s2", "s3"]}),
+        ("get", "/v1/log"): ("/v1/log", None),
+        ("get", "/v1/status"): ("/v1/status", None),
+    }
+    for (method, path), (url, body) in asked.items():
+        answer = await http.request(method, url, json=body)
+        described = "507" in paths[path][method]["responses"]
+        assert (answer.status_code == 507) is described, (method, path, answer.text)
+    assert agent.command("gone").status == "pending", "a drop that the disk refused never was"
 
 
 def test_on_the_command_line(tmp_path: Path, identity: object, ids: FixedIds, cloud: Cloud) -> None:
