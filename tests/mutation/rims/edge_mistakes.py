@@ -58,7 +58,7 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: a refused batch counts as delivered",
         f"{EDGE}/link/kafka_rim.py",
-        "self._delivered(batch, None if error is None else str(error))",
+        "self._delivered(placed, None if error is None else str(error))",
         "self._delivered(batch, None)",
         SHIPPING,
     ),
