@@ -1,4 +1,5 @@
-"""The headers of a state record: which group it belongs to, whether it ends it, by what a document went, and what its scope is then.
+"""The headers of a state record: which group it belongs to, whether it ends it, by what a document went, what its scope is then, and
+whether its conflicts are told.
 
 They stand in headers because they depend on how the worker cut its work, while the value depends on the ops only. Anybody's
 tool may write to a topic, so reading a mark never fails.
@@ -14,6 +15,7 @@ GROUP = "driftlog.group"
 LAST = "driftlog.last"
 PURGED = "driftlog.purged"
 DIGEST = "driftlog.digest"
+OWED = "driftlog.owed"
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
@@ -28,6 +30,8 @@ class GroupMark(NamedTuple):
     """Of a record without a value: offset of the op record by which the document went for good."""
     digest: int | None = None
     """Of the last record that a group has of a scope: the digest of the whole scope after this group."""
+    owed: bool = False
+    """A conflict of the document has grown, and its record in the conflicts topic does not have all of it yet."""
 
 
 FOREIGN = GroupMark(-1, last=True)
@@ -53,9 +57,14 @@ def digest(scope: int) -> tuple[str, bytes]:
     return DIGEST, f"{scope:016x}".encode()
 
 
+def owed() -> tuple[str, bytes]:
+    """The further header of a document with a conflict that is not told as it stands."""
+    return OWED, b"1"
+
+
 def parse(record_headers: Headers | None) -> GroupMark:
     """The mark of a record. A record without one, or with one that no worker writes, is a group of its own."""
-    number, last, gone, scope = -1, False, 0, None
+    number, last, gone, scope, owes = -1, False, 0, None, False
     for name, value in record_headers or ():
         if name == GROUP and value and _is_number(value):
             number = int(value)
@@ -65,7 +74,9 @@ def parse(record_headers: Headers | None) -> GroupMark:
             gone = int(value)
         elif name == DIGEST and value and _DIGEST.fullmatch(value):
             scope = int(value, 16)
-    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope)
+        elif name == OWED:
+            owes = value == b"1"
+    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope, owes)
 
 
 class Cut:

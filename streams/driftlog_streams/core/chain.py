@@ -193,7 +193,8 @@ def later(stored: ChainRow, found: ChainRow) -> ChainRow:
     stranger has spoiled, behind which the replica's next batch would be a fork.
     """
     ours, theirs = _progress(stored), _progress(found)
-    return stored if ours > theirs or (ours == theirs and _newest(stored) != _newest(found)) else found
+    lies = _newest(stored) != _newest(found) and (ours == theirs or stored.offset == found.offset >= 0)
+    return stored if ours > theirs or lies else found
 
 
 def _newest(row: ChainRow) -> tuple[str, int, bytes]:

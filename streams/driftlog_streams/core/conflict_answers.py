@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from driftlog_crdt import DocumentState, Place, covers
+from driftlog_crdt import DocumentState, covers
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
@@ -49,10 +49,10 @@ def owners_word(rules: SpaceRules, key: bytes, value: bytes, state_of: StateOf) 
 
 def _word(rules: SpaceRules, found: Conflict, state_of: StateOf) -> Conflict | None:
     collection = rules.collections.get(found.document.collection)
-    field, _, map_key = found.field.partition(".")
-    if collection is None or field not in collection.policies:
+    place = conflicts.place_of(found.field)
+    if collection is None or place.field not in collection.policies:
         return None
-    state, place = state_of(found.document, collection), Place(field, map_key)
+    state = state_of(found.document, collection)
     if state is None or not _seen(state, found):
         return None
     stands = conflicts.standing(found.document, collection, state, place)

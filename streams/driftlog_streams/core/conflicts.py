@@ -6,8 +6,8 @@ them differ. So a record is made once per flight however many writes came, a wor
 deadline does not move when another version joins. An ended conflict is told as it last stood, with what ended it; if the place is
 fought over again later, its record opens again.
 
-A record is bounded: over `MAX_VERSIONS` versions, or `MAX_BYTES` of values, the lowest in rank are left out and counted in `omitted`. The
-one that stands and its first rival are always there.
+A record is bounded: over `MAX_VERSIONS` versions, or `MAX_BYTES` of values and names, the lowest in rank are left out and counted in `omitted`.
+The one that stands and its first rival are always there; both, and what ends the conflict, have passed the size guard of their document.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from driftlog_streams.core.rules import Collection
 
 MAX_VERSIONS = 1024
 MAX_BYTES = 256 * 1024
+_NUMBERS_BYTES = 64
+"""What a version takes besides."""
 _NOT_SAID = Origin("", "", 0, 0)
 """The origin of a write from before its field's conflicts were published."""
 
@@ -36,6 +38,18 @@ def standing(document: DocumentId, collection: Collection, state: DocumentState,
         return None
     status = ConflictStatus.OPEN if policy == "review" else ConflictStatus.RECORDED
     return _record(document, collection, found, policy, status)
+
+
+def versions(collection: Collection, state: DocumentState, place: Place) -> int:
+    """How many writes compete for a place; 0 where there is no conflict, or nobody is to be told."""
+    found = collection.type.conflict_at(state, place) if place.field in collection.policies else None
+    return 0 if found is None else len(found.writes)
+
+
+def places(collection: Collection, state: DocumentState) -> list[Place]:
+    """Where a document is in conflict and somebody is to be told."""
+    found = [Place(conflict.field, conflict.key) for conflict in collection.type.conflicts(state)]
+    return [place for place in found if place.field in collection.policies]
 
 
 def ended(
@@ -67,6 +81,12 @@ def survivor(collection: Collection, state: DocumentState, place: Place) -> Vers
 def place_name(field: str, key: str) -> str:
     """How a conflict names its place."""
     return f"{field}.{key}" if key else field
+
+
+def place_of(name: str) -> Place:
+    """The place that a conflict names."""
+    field, _, key = name.partition(".")
+    return Place(field, key)
 
 
 def _record(
@@ -101,10 +121,16 @@ def _shown(writes: Sequence[Write]) -> Sequence[Write]:
     """Those that fit into a record, of writes by rank."""
     size = 0
     for count, write in enumerate(writes[:MAX_VERSIONS]):
-        size += len(canonical(write.value))
+        size += _size(write)
         if size > MAX_BYTES and count >= 2:
             return writes[:count]
     return writes[:MAX_VERSIONS]
+
+
+def _size(write: Write) -> int:
+    """About how many bytes a version takes, and not less."""
+    command_id, actor, _, _ = _origin(write)
+    return len(canonical(write.value)) + len((write.replica + command_id + actor).encode()) + _NUMBERS_BYTES
 
 
 def _opened_ms(writes: Sequence[Write]) -> int:

@@ -16,12 +16,13 @@ Must never happen: a state on the wire while an outcome of its flight or an earl
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_schemas import groups, topics
+from driftlog_streams.core.conflict_pace import NOTHING_OWED, Owing
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
 from driftlog_streams.core.scope_digests import Digested, ScopeDigests, SealedState
@@ -59,6 +60,8 @@ class PartitionFlight:
     """What is deleted here, or gone."""
     digested: Digested = NO_DIGESTS
     """What it means for the digests of its scopes."""
+    owing: Owing = NOTHING_OWED
+    """Since which flight conflicts are owed."""
     last: dict[str, int] = field(default_factory=dict)
     """Where each topic has the last of them, as far as they are delivered."""
 
@@ -108,13 +111,20 @@ class Oversized(Exception):
 
 
 def seal(
-    rules: SpaceRules, work: PartitionWork, conflicts: Sequence[OutRecord] = (), digests: ScopeDigests | None = None
+    rules: SpaceRules,
+    work: PartitionWork,
+    conflicts: Sequence[OutRecord] = (),
+    digests: ScopeDigests | None = None,
+    owed: Container[bytes] = (),
 ) -> PartitionFlight:
-    """One partition's part of a flight; each changed document is encoded once. Nothing of `work` is changed, whatever is raised."""
+    """One partition's part of a flight; each changed document is encoded once. Nothing of `work` is changed, whatever is raised.
+
+    `owed` are keys of documents of which a conflict is not told as it stands.
+    """
     receipts = topics.receipts_topic(rules.name)
     outcomes, group = [*work.carried, *work.outcomes, *conflicts], _encoded(work)
     digested = NO_DIGESTS if digests is None else digests.after(group)
-    states = _group(topics.state_topic(rules.name), work, group, digested.marks)
+    states = _group(topics.state_topic(rules.name), work, group, digested.marks, owed)
     writes, passed = [(state.key, state.value) for state in group], Passed()
     for key, entry, value, _, deleted in group:
         if value is None:
@@ -146,7 +156,11 @@ def _encoded(work: PartitionWork) -> list[SealedState]:
 
 
 def _group(
-    topic: str, work: PartitionWork, group: Sequence[SealedState], digests: Mapping[int, tuple[str, bytes]]
+    topic: str,
+    work: PartitionWork,
+    group: Sequence[SealedState],
+    digests: Mapping[int, tuple[str, bytes]],
+    owed: Container[bytes],
 ) -> list[OutRecord]:
     """The records of a group of states."""
     records: list[OutRecord] = []
@@ -158,6 +172,8 @@ def _group(
             marks = [*marks, groups.purged(entry.purged)]
         if place in digests:
             marks = [*marks, digests[place]]
+        if key in owed:
+            marks = [*marks, groups.owed()]
         records.append(OutRecord(topic, work.partition, key, value, marks))
     return records
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from driftlog_crdt import Place
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import CLOUD_REPLICA
@@ -254,6 +255,21 @@ class PartitionMerger:
     def publish_again(self, key: bytes) -> bool:
         """Publish a document's state although it has not changed. False where there is none that we can read."""
         return self._at.publish_again(key)
+
+    @property
+    def owes(self) -> bool:
+        """Is there a conflict that has grown and is not told as it stands?"""
+        return bool(self._at.pace)
+
+    def tell(self, now: float) -> int:
+        """Let the conflicts leave that have been owed for long enough; how many. `now` is in seconds, of any clock that only grows."""
+        found = self._at.pace.due(now)
+        self.work.due.update(dict.fromkeys(found))
+        return len(found)
+
+    def tell_again(self, key: bytes, place: Place) -> None:
+        """Another life owed this conflict."""
+        self.work.due[key, place] = None
 
     def publish_row_again(self, replica: str) -> None:
         """Publish a replica's chain row although it has not changed."""

@@ -16,6 +16,7 @@ from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain, conflicts, taken
 from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.conflict_pace import ConflictPace, Leaving, Spot
 from driftlog_streams.core.flight import PartitionFlight, seal
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.outcome_records import OutcomeRecords
@@ -47,6 +48,7 @@ class Partition:
         self.work = PartitionWork(number)
         self.offset = -1
         self.memory = Memory(book)
+        self.pace = ConflictPace()
 
     def reach(self, offset: int) -> None:
         """The record at this offset is the one that is merged now."""
@@ -60,7 +62,9 @@ class Partition:
         self._write_taken()
         self._anchor()
         work = self.work
-        part = seal(self.rules, work, self._standing(), self._digests)
+        leaving = self._leaving()
+        part = seal(self.rules, work, self._told(leaving), self._digests, leaving.documents)
+        part.owing = self.pace.left(leaving)
         work.on_stored, work.digests = self._stored, part.digested.scopes
         for key, value in part.writes:
             entry = work.dirty[key]
@@ -82,14 +86,24 @@ class Partition:
                 if entry is not None and not _gone(entry) and self.publish_again(key):
                     break
 
-    def _standing(self) -> list[OutRecord]:
-        """The conflicts that have changed and stand, each once."""
-        dirty = self.work.dirty
-        return [
-            record
-            for key, place in self.work.contested
-            if (record := self.conflict(dirty[key], dirty[key].state, place))
-        ]
+    def _leaving(self) -> Leaving:
+        """What is told of the conflicts that have changed, and what is owed."""
+        work, grown = self.work, dict[Spot, int]()
+        for spot in (*work.contested, *work.due):
+            key, place = spot
+            entry = self.entry_at(key)
+            grown[spot] = 0 if entry is None else conflicts.versions(entry.collection, entry.state, place)
+        return self.pace.leaving(grown, work.due, frozenset(work.ended), work.dirty)
+
+    def _told(self, leaving: Leaving) -> list[OutRecord]:
+        """Their records, each as it stands."""
+        records = []
+        for (key, place), versions in leaving.told.items():
+            entry = self.entry_at(key) if versions else None
+            record = None if entry is None else self.conflict(entry, entry.state, place)
+            if record is not None:
+                records.append(record)
+        return records
 
     def conflict(self, entry: Entry, state: DocumentState, place: Place) -> OutRecord | None:
         """The conflict at a place of a state, if there is one."""
@@ -106,7 +120,9 @@ class Partition:
     def take_back(self) -> PartitionWork:
         """Documents and rows are as the last flight left them. What was taken back; who waits is the caller's."""
         work = self.work
-        self.work = PartitionWork(self.number, carried=work.carried, group=work.group, answers=work.answers)
+        self.work = PartitionWork(
+            self.number, carried=work.carried, due=work.due, group=work.group, answers=work.answers
+        )
         for entry in work.dirty.values():
             self.cache.put_back(entry)
         for replica, row in work.bases.items():

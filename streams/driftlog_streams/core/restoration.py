@@ -14,18 +14,20 @@ the store's mark stays before them (`Recovered.settled`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 import structlog
 
-from driftlog_crdt import AlgebraError, DocumentState, epoch_of
+from driftlog_crdt import AlgebraError, DocumentState, Place, epoch_of
 from driftlog_schemas import groups
 from driftlog_schemas.errors import ContractError, Undecodable, UnknownSchema
 from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import ChainRow, Forgot, ParkedCommand
+from driftlog_schemas.record_codecs import conflict_id
+from driftlog_streams.core import conflicts
 from driftlog_streams.core.chain import later
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.conflict_answers import owners_word
@@ -73,6 +75,8 @@ class Recovered:
     """replicas whose last row in the topic is behind the store, and its offset"""
     stale_conflicts: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     """conflicts whose last record in the topic is not what the state says, with its offset and value"""
+    owed: dict[bytes, tuple[int, bytes, Place]] = field(default_factory=dict)
+    """conflicts that had grown, by id, whose record was not met since: the offset of the state that says so, its key, and the place"""
     tail: Tail = field(default_factory=Tail)
     """of the state topic"""
     parked: list[ParkedCommand] = field(default_factory=list)
@@ -83,14 +87,15 @@ class Recovered:
     @property
     def answers(self) -> bool:
         """Is there somebody else's word to answer?"""
-        return bool(self.stale or self.stale_rows or self.stale_conflicts)
+        return bool(self.stale or self.stale_rows or self.stale_conflicts or self.owed)
 
     @property
     def settled(self) -> Positions:
         """How far the topics are right, whatever happens before it is answered."""
-        wrong = [*self.stale.values()] + [self.tail.start] * self.tail.open
-        conflicts = [offset for offset, _ in self.stale_conflicts.values()]
-        first = Positions(*(min(o, default=1 << 62) - 1 for o in (wrong, self.stale_rows.values(), conflicts)))
+        owed = [offset for offset, _, _ in self.owed.values()]
+        wrong = [*self.stale.values(), *owed] + [self.tail.start] * self.tail.open
+        disputes = [offset for offset, _ in self.stale_conflicts.values()]
+        first = Positions(*(min(o, default=1 << 62) - 1 for o in (wrong, self.stale_rows.values(), disputes)))
         return first.before(self.read)
 
 
@@ -104,6 +109,7 @@ class Restoration:
     def take(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Put state records of one partition into its store."""
         states: dict[bytes, bytes | None] = {}
+        owing: dict[bytes, int] = {}
         passed = Passed()
         highest, position = store.mark.group, recovered.read.states
         forgot = [entry for entry in self._forgot(store) if entry.offset <= recovered.had]
@@ -122,6 +128,8 @@ class Restoration:
                 recovered.stale[key] = begin
                 continue
             recovered.stale.pop(key, None)
+            if mark.owed:
+                owing[key] = offset
             if number < highest:
                 known = states[key] if key in states else store.get(key)
                 gone = 0 if known is not None else passed.gone.get(key) or store.purged(key) or _over(forgot, number)
@@ -133,6 +141,8 @@ class Restoration:
             states[key] = value
             passed.take(key, value, mark, partial(self._deleted, key))
             recovered.records += 1
+        for key, offset in owing.items():
+            recovered.owed.update(self._owed(key, states[key], offset))
         recovered.read = recovered.read._replace(states=position)
         digests = self._counting.changed(store, states)
         store.write(states.items(), store.mark.moved(recovered.settled, highest), passed=passed, digests=digests)
@@ -177,6 +187,7 @@ class Restoration:
         last = {record.key: record for record in records}
         for key, value, offset, _, _ in last.values():
             recovered.stale_conflicts.pop(key, None)
+            recovered.owed.pop(key, None)  # it is compared
             if value is not None and owners_word(self._rules, key, value, state_of) is not None:
                 recovered.stale_conflicts[key] = offset, value
         position = max([recovered.read.conflicts, *(record.offset for record in last.values())])
@@ -187,6 +198,15 @@ class Restoration:
         """The topics were read so far, though their last records may be gone: holes of compaction are read, too."""
         recovered.read = Positions(*map(max, recovered.read, read))
         store.write((), store.mark.moved(recovered.settled, store.mark.group))
+
+    def _owed(self, key: bytes, value: bytes | None, offset: int) -> Iterator[tuple[bytes, tuple[int, bytes, Place]]]:
+        """The conflicts of a document of which one had grown and may not be told as it stands."""
+        state = None if value is None else self._decoded(key, value)
+        if state is not None:
+            document = parse_document_key(key)
+            for place in conflicts.places(self._rules.collections[document.collection], state):
+                name = conflict_id(document, conflicts.place_name(*place))
+                yield name.encode(), (offset, key, place)
 
     def _forgot(self, store: Changelogged) -> tuple[Forgot, ...]:
         row = self._row(CLOUD_REPLICA, store.row(CLOUD_REPLICA))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from driftlog_crdt import Place
 from driftlog_schemas.messages import ChainRow, Taken
 from driftlog_streams.core.admission import Admission
 from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.conflict_pace import Spot
 from driftlog_streams.core.state_cache import Entry
 
 
@@ -44,8 +44,12 @@ class PartitionWork:
     """About how many bytes the changed documents take."""
     outcomes: list[OutRecord] = field(default_factory=list)
     """Conflicts, parked commands, refusals, quarantined records: delivered before any state."""
-    contested: dict[tuple[bytes, Place], None] = field(default_factory=dict)
-    """Document key and place of every conflict that has changed and not ended: published as it stands when the flight is made."""
+    contested: dict[Spot, None] = field(default_factory=dict)
+    """Document key and place of every conflict that has changed and not ended: as it stands when the flight is made it is published, or owed."""
+    ended: set[Spot] = field(default_factory=set)
+    """Of those that have ended."""
+    due: dict[Spot, None] = field(default_factory=dict)
+    """Owed for long enough; they leave whatever is merged."""
     rows: dict[str, ChainRow] = field(default_factory=dict)
     """Chain rows as they are now, by replica."""
     urgent: set[str] = field(default_factory=set)
@@ -98,4 +102,6 @@ class PartitionWork:
 
     @property
     def empty(self) -> bool:
-        return not (self.merged or self.outcomes or self.dirty or self.rows or self.carried or self.released)
+        return not (
+            self.merged or self.outcomes or self.dirty or self.rows or self.carried or self.released or self.due
+        )

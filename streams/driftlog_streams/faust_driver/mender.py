@@ -2,12 +2,14 @@
 
 Runs beside the flights and never holds them up: what is found out of place goes out with the next flight. While the broker does not
 answer nothing is lost: what was to be looked at is kept, one range per topic and partition. How far all is looked at and answered is
-what a store may remember (`settled`), so a worker that dies in between leaves it to its next life.
+what a store may remember (`settled`), so a worker that dies in between leaves it to its next life. So it is with conflicts that have grown and are
+not told yet (`conflict_pace`).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -17,6 +19,7 @@ from confluent_kafka import KafkaException
 from driftlog_schemas import groups, topics
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.changelog_watch import ChangelogWatch
+from driftlog_streams.core.conflict_pace import Owing
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.net import passing_over
@@ -68,6 +71,8 @@ class Mender:
         self._groups = OpenGroups()
         self._mergers: Mapping[int, PartitionMerger] = {}
         self._answers: dict[int, _Answer] = {}
+        self._owing: dict[int, deque[tuple[int, Positions]]] = {}
+        """The flights since which conflicts are owed, with how far all was right before each."""
         self._numbers = 0
         self._epoch = 0
         self._wake = asyncio.Event()
@@ -92,6 +97,7 @@ class Mender:
             watch.forget()
         self._groups.forget()
         self._answers.clear()
+        self._owing.clear()
 
     # -- what is ours
 
@@ -101,6 +107,7 @@ class Mender:
         Rows of flights behind it may stand before its own: only alone it speaks for all.
         """
         partition, answer = part.partition, self._answers.get(part.partition)
+        self._owe(partition, part.owing, self.settled(partition))
         if answer is not None and part.work.answers >= answer.number:
             del self._answers[partition]
         for topic, watch in self._watches.items():
@@ -118,14 +125,27 @@ class Mender:
         if start is not None:
             known = known.before(known._replace(states=start - 1))
         answer = self._answers.get(partition)
-        return known if answer is None else known.before(answer.settled)
+        if answer is not None:
+            known = known.before(answer.settled)
+        owing = self._owing.get(partition)
+        return known.before(owing[0][1]) if owing else known
+
+    def _owe(self, partition: int, owing: Owing, before: Positions) -> None:
+        """A flight left; before it all was right up to there."""
+        flights = self._owing.setdefault(partition, deque())
+        flights.append((owing.flight, before))
+        while flights and not 0 < owing.since <= flights[0][0]:
+            flights.popleft()
 
     def unrest(self, partition: int, ends: Mapping[str, int]) -> str:
         """What is still to be looked at or to be ended, where the topics end so; empty when there is nothing."""
         for topic, watch in self._watches.items():
             if watch.behind(partition, ends[topic]) or partition in watch.unread:
                 return f"{topic}[{partition}] has records that were not looked at"
-        return "" if self._groups.start(partition) is None else f"partition {partition} has a group that nobody ended"
+        if self._groups.start(partition) is not None:
+            return f"partition {partition} has a group that nobody ended"
+        merger = self._mergers.get(partition)
+        return f"partition {partition} has a conflict to tell" if merger is not None and merger.owes else ""
 
     # -- what is not
 
@@ -138,6 +158,7 @@ class Mender:
                 self._wake.clear()
             except TimeoutError:
                 pass  # time to look, though nobody called
+            self._tell()
             try:
                 await self._check_ends()
                 await self._read()
@@ -145,6 +166,11 @@ class Mender:
             except (KafkaException, RecoveryFailed, TimeoutError) as error:
                 log.warning("the space's topics cannot be looked at now", error=str(error))
                 await asyncio.sleep(CHECK_SECONDS)
+
+    def _tell(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if sum([merger.tell(now) for merger in self._mergers.values()]):
+            self._mended(0)  # nobody had written over it
 
     async def _check_ends(self) -> None:
         epoch, partitions = self._epoch, list(self._mergers)

@@ -42,4 +42,6 @@ def taken_over(
         passing_over(merger.publish_row_again, replica)
     for key, (_, value) in sorted(found.stale_conflicts.items()):
         passing_over(merger.answers.heard_conflict, key, value)
+    for _, key, place in found.owed.values():
+        merger.tell_again(key, place)
     return merger

@@ -280,7 +280,9 @@ def test_a_late_word_of_another_worker_does_not_replace_what_knows_more(cloud: C
     assert chain.later(newer, older) is newer and chain.later(older, newer) is newer
 
 
-@pytest.mark.parametrize("spoiled", [{"head": b"?" * 32}, {"last": 7}, {"device_id": "store-9"}])
+@pytest.mark.parametrize(
+    "spoiled", [{"head": b"?" * 32}, {"last": 7}, {"device_id": "store-9"}, {"head": b"?" * 32, "ended": "ended"}]
+)
 def test_a_row_that_names_another_batch_at_the_same_record_is_not_believed(
     cloud: Cloud, spoiled: dict[str, Any]
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_record_holds_so_many_versions_and_counts_the_rest(parcel: Writers, mo
     found = parcel.newest()
     assert (values(found), found.omitted) == ([f"{number:03}" for number in range(29, 22, -1)], 23)
     monkeypatch.setattr(conflicts, "MAX_BYTES", 3)
+    parcel.cloud.new_life()
     parcel.write(2, parcel.unseen(), "labels", "set", ["left", "oldest"])
     found = parcel.newest()
     assert (values(found), found.omitted) == (["029", "028"], 29)
