@@ -41,6 +41,7 @@ AT_LEAST: Mapping[str, int] = {
     "a forgery with changes in it was refused": 120,
     "recovery joined a late state": 60,
     "a worker began on a torn group": 10,
+    "a command was half seen": 20,
     "a late state ended no group": 10,
     "somebody else had the last word in retail.conflicts": 20,
     "a worker met a full disk": 50,

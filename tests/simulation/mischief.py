@@ -28,6 +28,10 @@ WATCHED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, con
 """What the owner of a partition has the last word in."""
 
 
+TORN_EVERY, TORN_AT, TEARS = 10, 4, 8
+"""One world in ten has its groups torn, so often for each worker: of a command of two documents one is out, the other is not."""
+
+
 def plan(world: World) -> None:
     """Put the faults of this world into its future."""
     scheduler, faults = world.scheduler, world.faults
@@ -60,6 +64,10 @@ def plan(world: World) -> None:
     for worker in world.workers:
         if faults.worker_crashes:
             _some(world, 4, f"{worker.name} crash", lambda w=worker: w.crash_soon())
+        if world.history.seed % TORN_EVERY == TORN_AT:
+            for _ in range(TEARS):
+                at = EPOCH_MS + scheduler.between(1_000, world.length_ms)
+                scheduler.at(at, f"{worker.name} tears a group", worker.tear_soon)
         if faults.disk_full:
             _some(world, 1, f"{worker.name} disk full", lambda w=worker: w.disk_full(scheduler.between(1_000, 60_000)))
         if faults.freezes:

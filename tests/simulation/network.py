@@ -113,6 +113,8 @@ class Producer:
         self._timeout_ms = timeout_ms
         self._rough = frozenset(rough)
         self._queues: dict[tuple[str, int], list[_Message]] = {}
+        self.appended: Callable[[LogRecord], None] = lambda record: None
+        """Told of each record at the moment at which the log has it."""
 
     def send(
         self,
@@ -170,6 +172,7 @@ class Producer:
         back = self._network.up_from(self._node, self._scheduler.now) + self._network.delay() - self._scheduler.now
         told = message.told
         self._life.after(back, "delivered", lambda: told(record))
+        self.appended(record)
 
     def _repeat(self, message: _Message) -> None:
         self._log.append(message.topic, message.partition, message.key, message.value, message.headers)

@@ -19,6 +19,7 @@ from tests.simulation.app import SPACE
 from tests.simulation.disk import Disk
 from tests.simulation.group import SESSION_MS
 from tests.simulation.life import Life
+from tests.simulation.log import LogRecord
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.mischief import WATCHED
 from tests.simulation.network import Producer
@@ -48,6 +49,7 @@ class WorkerProcess:
         self.loop = SimulatedLoop(world.scheduler, self.life, world.threads, self._waits)
         world.loops.append(self.loop)
         self.producer = Producer(world.network, world.log, self.life, node.name, timeout_ms=DELIVERY_MS)
+        self.producer.appended = self._appended
         self.kafka_producer, self.changelog = KafkaProducer(self), Changelog(world)
         self.consumer = GroupConsumer(self)
         self._host: Host | None = None
@@ -59,6 +61,8 @@ class WorkerProcess:
         self._finishing: asyncio.Task[None] | None = None
         self.die_delivering = 0
         """Die when so many more records have been delivered; 0 for never."""
+        self.tears = False
+        """Die when the log has the first record of a group of several, and no more of it."""
         world.threads.begin(self.life, "start", self._start)
 
     def _start(self) -> None:
@@ -96,6 +100,10 @@ class WorkerProcess:
             self.die_delivering -= 1
             if not self.die_delivering:
                 self._node.died("killed between two deliveries")
+
+    def _appended(self, record: LogRecord) -> None:
+        if self.tears and record.topic == STATE and not groups.parse(record.headers).last:
+            self._node.died("killed in the middle of a group")
 
     def _waits(self, call: Any) -> bool:
         """Does a call wait for other threads? Of those that production has made, one does."""
@@ -258,6 +266,11 @@ class WorkerNode:
             process.die_delivering = scheduler.between(1, 12)
         else:
             self.died("killed", power_cut=how == 2)
+
+    def tear_soon(self) -> None:
+        """SIGKILL in the middle of the next group that can be torn."""
+        if self.process is not None:
+            self.process.tears = True
 
     def disk_full(self, duration_ms: int) -> None:
         """No write succeeds for a while."""
