@@ -109,6 +109,11 @@ def entry_of(row: ChainRow, number: int) -> ChainEntry | None:
     return row.entries[at] if 0 <= at < len(row.entries) else None
 
 
+def may_bring(entry: ChainEntry, digest: bytes, offset: int) -> bool:
+    """Can a record at this offset, with a body of this digest, have brought the batch? It may have come again since."""
+    return entry.digest == digest[:SHORT_DIGEST_BYTES] and offset >= entry.offset
+
+
 def verdict_of(entry: ChainEntry, command_id: str) -> CommandOutcome:
     """What became of a command of this batch: accepted, where nothing else is said."""
     found = next((outcome for outcome in entry.outcomes if outcome.command_id == command_id), None)

@@ -28,6 +28,7 @@ from driftlog_streams.core.execution import Execution
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.life_watch import LifeWatch
 from driftlog_streams.core.net import FATAL, Net
+from driftlog_streams.core.parked_claims import by_its_chain
 from driftlog_streams.core.parking import Blocker, Parking
 from driftlog_streams.core.partition import Partition
 from driftlog_streams.core.refusals import Refusals
@@ -288,6 +289,7 @@ class PartitionMerger:
         admission = self._admitted[place]
         if isinstance(admission, Refusal):
             raise Undecodable(f"{admission.code}: {admission.reason}")
+        parked = by_its_chain(parked, admission, self._at.book.get(admission.batch.replica))
         self._waiting.restore(parked, admission)
 
     def resume(self, following: int) -> None:

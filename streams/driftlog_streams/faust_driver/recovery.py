@@ -8,7 +8,7 @@ in `core.restoration`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -16,12 +16,14 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
-from driftlog_schemas.messages import ParkedCommand
+from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.parked_claims import ParkedClaims
 from driftlog_streams.core.restoration import Recovered, Restoration
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.reading.op_records import op_records
 from driftlog_streams.reading.topic_reading import to_present_end
 
 log = structlog.get_logger()
@@ -109,19 +111,21 @@ class ChangelogRecovery:
 
     def _read_parked(self, consumer: Consumer, result: dict[int, Recovered]) -> None:
         topic = topics.parked_topic(self._rules.name)
-        waiting: dict[int, dict[bytes, bytes]] = {p: {} for p in result}
+        waiting = {p: ParkedClaims() for p in result}
         for block in to_present_end(consumer, topic, dict.fromkeys(result, 0)):
             for partition, records in block.records.items():
                 for record in records:
-                    waiting[partition].pop(record.key, None)
-                    if record.value is not None:
-                        waiting[partition][record.key] = record.value
-        for partition, found in waiting.items():
-            result[partition].parked = list(self._decoded(found.values()))
+                    self._take_parked(waiting[partition], record)
+        for partition, claims in waiting.items():
+            if offsets := claims.offsets():
+                ops = op_records(consumer, topics.ops_topic(self._rules.name), partition, offsets)
+                result[partition].parked = claims.believed(ops)
 
-    def _decoded(self, values: Iterable[bytes]) -> Iterator[ParkedCommand]:
-        for value in values:
-            try:
-                yield self._rules.records.decode_parked(value)
-            except (Undecodable, UnknownSchema, RegistryUnreachable) as error:  # anybody's tool may write to a topic
-                log.warning("a parked command is not readable", error=str(error))
+    def _take_parked(self, claims: ParkedClaims, record: ChangelogRecord) -> None:
+        if record.value is None:
+            claims.leave(record.key)
+            return
+        try:
+            claims.say(record.key, self._rules.records.decode_parked(record.value))
+        except (Undecodable, UnknownSchema, RegistryUnreachable) as error:  # anybody's tool may write to a topic
+            log.warning("a parked command is not readable", error=str(error))

@@ -86,7 +86,9 @@ async def test_an_earlier_owner_tells_it_whose_store_has_heard_of_less(lives: Li
         says(lives, price)
         await other.quiet()
     await other.die()
-    assert [len(conflict.versions) for conflict in told(lives)] == [2, 3], "the first that a life meets it tells at once"
+    assert [len(conflict.versions) for conflict in told(lives)] == [2, 3], (
+        "the first that a life meets it tells at once"
+    )
 
     again = lives.start()
     again.host._folder = first.host._folder
