@@ -11,6 +11,9 @@ GATE = (f"{WORKER_TESTS}/test_order_gate.py",)
 FLIGHTS = (f"{WORKER_TESTS}/test_flights.py",)
 RECOVERY = (f"{WORKER_TESTS}/test_recovery.py",)
 MENDING = ("tests/unit/streams/test_mending.py",)
+PACE = ("tests/unit/streams/test_conflict_pace.py",)
+CLAIMS = (f"{WORKER_TESTS}/test_parked_claims.py",)
+OWED = (f"{WORKER_TESTS}/test_owed_conflicts.py",)
 STORE = (f"{WORKER_TESTS}/test_partition_store.py",)
 DEVICES = (f"{WORKER_TESTS}/test_device_view.py",)
 VOUCHING = (f"{WORKER_TESTS}/test_vouching.py",)
@@ -315,9 +318,30 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: what waits no more is restored",
         f"{DRIVER}/recovery.py",
-        "waiting[partition].pop(record.key, None)",
+        "claims.leave(record.key)",
         "pass",
         RECOVERY,
+    ),
+    Mistake(
+        "worker: the parked topic says when a record came",
+        f"{CORE}/parked_claims.py",
+        "return word if record.append_ms == UNTIMED else replace(word, append_ms=record.append_ms)",
+        "return word",
+        CLAIMS,
+    ),
+    Mistake(
+        "worker: the parked topic says which record it was",
+        f"{CORE}/parked_claims.py",
+        "if record is None or record.value != word.record:",
+        "if record is None:",
+        CLAIMS,
+    ),
+    Mistake(
+        "worker: the parked topic says that a person gave it up",
+        f"{CORE}/parked_claims.py",
+        "return word if given_up else replace(word, dropped_at=-1)",
+        "return word",
+        CLAIMS,
     ),
     Mistake(
         "worker: a zombie's late state is put over the newer one",
@@ -438,9 +462,30 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: a store passes what is not answered yet",
         f"{DRIVER}/mender.py",
-        "return known if answer is None else known.before(answer.settled)",
-        "return known",
+        "known = known.before(answer.settled)",
+        "pass",
         MENDING,
+    ),
+    Mistake(
+        "worker: a store passes a conflict that is not told",
+        f"{DRIVER}/mender.py",
+        "return known.before(owing[0][1]) if owing else known",
+        "return known",
+        PACE,
+    ),
+    Mistake(
+        "worker: a conflict that has grown is told with each flight",
+        f"{CORE}/conflict_pace.py",
+        "at_once = versions >= 2 * known or spot in due or spot in over",
+        "at_once = True",
+        PACE,
+    ),
+    Mistake(
+        "worker: what another life owed is told by nobody",
+        f"{CORE}/restoration.py",
+        "if mark.owed:",
+        "if False:",
+        OWED,
     ),
     Mistake(
         "worker: a store passes a group that nobody has ended",
