@@ -49,6 +49,9 @@ class Stand:
         except httpx.TransportError:  # not listening
             return None
 
+    def key(self, *words: str) -> dict[str, Any]:
+        return dict(self.shell.run("edge", "key", *words, "--url", self.url, "--json").data)
+
     def status(self) -> dict[str, Any]:
         answer = self.ask("/v1/status")
         return dict(answer.json()) if answer is not None and answer.is_success else {}
@@ -75,8 +78,13 @@ def stand(
     tmp_path: Path, broker: RunningBroker, registry_url: str, fresh_name: Callable[[str], str]
 ) -> Iterator[Stand]:
     shell = Shell(
-        tmp_path, bootstrap=broker.bootstrap, registry=registry_url, schema_cache=str(tmp_path / "schema-cache")
+        tmp_path,
+        bootstrap=broker.bootstrap,
+        registry=registry_url,
+        schema_cache=str(tmp_path / "schema-cache"),
+        encryption_key_file="edge.key",
     )
+    shell.run("edge", "key", "new", "--out", "edge.key").assert_done()
     app = shell.declare(fresh_name("word").replace("-", "_"))
     shell.run("topics", "apply", "--app", app).assert_done()
     stand = Stand(shell, app, fresh_name("store"))
@@ -122,6 +130,10 @@ def test_a_wipe_that_is_killed_in_the_middle_is_finished_by_the_next_start_and_c
     agent = stand.agent()
     stand.until(lambda: stand.status().get("registered"), "the agent knows its line")
     stand.do("lost")
+    assert stand.status()["encryption"]["wrapped_by"]
+    stand.key("rotate")
+    stand.until(lambda: not stand.key("show")["rotating"], "all is under another data key")
+    assert not [path for path in stand.data.iterdir() if path.is_file() and b"receive" in path.read_bytes()]
     big = stand.data / "big"  # so many files that the killing comes in between
     big.mkdir()
     for number in range(20_000):
