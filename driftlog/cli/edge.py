@@ -63,6 +63,9 @@ def run(
         str | None,
         typer.Option(help="HOST:PORT, or PORT on loopback, of /metrics, /healthz and /readyz, for whoever asks."),
     ] = None,
+    encryption_key_file: Annotated[
+        Path | None, typer.Option(help="File with the key that wraps the folder's data key.")
+    ] = None,
 ) -> None:
     """Run an agent until it is told to stop. Example: driftlog edge run --app shop:app --config edge.toml"""
     needs("edge", "`driftlog edge run`")
@@ -81,6 +84,7 @@ def run(
         http_port=http_port,
         durability=durability,
         metrics_address=metrics_address,
+        encryption_key_file=encryption_key_file,
     )
     token_file = settings.http_token_file or settings.data_dir / TOKEN_FILE
     asyncio.run(serve(contract, settings, lambda port: noted(port, token_file)))

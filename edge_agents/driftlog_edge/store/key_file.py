@@ -99,9 +99,10 @@ class KeyFile:
             self._use(kept)
 
     def finish(self) -> None:
-        """No value is under an older key: they leave the disk. Blocking. Raises as `begin`."""
+        """No value is under an older key: they leave the disk. Blocking. Raises as `begin`; then they may be there still."""
         with self._turn:
             self._save(self._kept[:1])
+            self._clear()
             del self._kept[1:]
 
     def close(self) -> None:
@@ -126,6 +127,17 @@ class KeyFile:
                     private_file.overwrite(before.fileno())
         except (IdentityProblem, OSError) as error:
             raise DiskFull(f"the key file cannot be written: {error}", "free space, or see to the disk") from error
+
+    def _clear(self) -> None:
+        """What writes of the key file have left that were cut off."""
+        try:
+            for path in files_in(self._folder):
+                if path.name != NAME:
+                    with path.open("r+b", buffering=0) as file:
+                        private_file.overwrite(file.fileno())
+                    path.unlink()
+        except OSError as error:
+            raise DiskFull(f"{path} cannot be erased: {error.strerror}", "erase it by hand: it holds keys") from error
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -157,7 +169,9 @@ def _kept(facts: dict[str, Any], wrapping: Sequence[WrappingKey], path: Path) ->
         key = _unwrapped(id, held, by, wrapping, path)
     if key is None or (len(key.id), len(key.secret)) != (ID_BYTES, KEY_BYTES):
         raise ValueError(f"data key {facts['id']} is damaged")
-    return Kept(key, int(facts["made_ms"]), by, facts["key"])
+    if type(facts["made_ms"]) is not int:
+        raise ValueError(f"made_ms of data key {facts['id']} is no number")
+    return Kept(key, facts["made_ms"], by, facts["key"])
 
 
 def _unwrapped(id: bytes, held: bytes, by: str, wrapping: Sequence[WrappingKey], path: Path) -> DataKey | None:

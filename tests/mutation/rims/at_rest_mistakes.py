@@ -71,6 +71,13 @@ AT_REST: tuple[Mistake, ...] = (
         FOLDER,
     ),
     Mistake(
+        "at rest: what a write that was cut off has left stays on the disk",
+        f"{EDGE}/store/key_file.py",
+        "            self._clear()\n",
+        "",
+        FOLDER,
+    ),
+    Mistake(
         "at rest: a key file that a power cut may take back is written under",
         "schemas/driftlog_schemas/private_file.py",
         "            sync_folder(path.parent)\n",

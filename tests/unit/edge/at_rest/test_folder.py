@@ -146,7 +146,8 @@ def swap(family: Rdict, one: bytes, other: bytes) -> None:
         (lambda facts: facts["keys"][0].update(key="!"), "cannot be read"),
         (lambda facts: facts["keys"][0].update(id="0000"), "is damaged"),
         (lambda facts: facts["keys"][0].update(id=5), "cannot be read"),
-        (lambda facts: facts["keys"][0].update(made_ms="soon"), "cannot be read"),
+        (lambda facts: facts["keys"][0].update(made_ms="soon"), "is no number"),
+        (lambda facts: facts["keys"][0].update(made_ms=float("inf")), "is no number"),
     ],
 )
 @pytest.mark.parametrize("wrapping", [(), WRAPPING])
@@ -210,4 +211,16 @@ def test_a_key_seals_when_its_file_is_on_the_disk_with_its_folder(
     store.keys.begin(0, ())
     store.keys.finish()
     assert synced == [(tmp_path / "data", 2, False), (tmp_path / "data", 1, True)]
+    store.close()
+
+
+def test_what_a_write_that_was_cut_off_has_left_goes_with_the_older_keys(tmp_path: Path) -> None:
+    store = filled(tmp_path / "data")
+    left = tmp_path / "data" / f".{key_file.NAME}.k3f9q2w7"
+    shutil.copy(tmp_path / "data" / key_file.NAME, left)
+    store.keys.begin(0, ())
+    with left.open("rb") as old:
+        store.keys.finish()
+        assert old.read() == b""
+    assert key_file.files_in(tmp_path / "data") == [tmp_path / "data" / key_file.NAME]
     store.close()
