@@ -224,6 +224,14 @@ class DocumentType:
         stored = state.fields.get(op.field)
         return not merge.stands_alone(merge.new() if stored is None else stored, op)
 
+    def finds(self, state: DocumentState, op: Op) -> bool:
+        """Is there what an op that `state` can take refers to? What was there may be forgotten since, if its writer was away for long."""
+        merge = self._types.get(op.field)
+        if merge is None or not merge.fallible or self._moot(state, op):
+            return True
+        stored = state.fields.get(op.field)
+        return merge.takes_effect(merge.new() if stored is None else stored, op)
+
     def apply(self, state: DocumentState, op: Op, retired: Container[str] = ()) -> Applied:
         """Merge one checked op into `state`, in place. A gap or a duplicate changes nothing.
 
@@ -330,6 +338,20 @@ class DocumentType:
         Only once every op still to come was written by somebody who had seen all of theirs (see `forgetting`).
         """
         return forgetting.fold(state, self._types, retired)
+
+    def found(self, state: DocumentState, at: int, floor: int) -> None:
+        """Let texts and lists forget what those who were folded have left there, in place. Only where replicas were folded: of two states the
+        later is then known by that.
+
+        `at` is the place in the log at which that is decided, once; every op still to come is by somebody who has read up to `floor`.
+        """
+        there = state.vector.keys() - {PAST}
+        for name in sorted(state.fields):
+            field = state.fields[name]
+            self._types[name].let_go(field, floor)
+            state.fields[name] = self._types[name].founded(field, there, at)
+            if state.fields[name] is not field and len(document_codec.encode(state, self._types)) > self.max_bytes:
+                state.fields[name] = field  # what it was founded on takes room for a while
 
     def exists(self, state: DocumentState) -> bool:
         """Is there a document to read: some op has an effect that no delete has taken?"""

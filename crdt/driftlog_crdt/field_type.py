@@ -212,6 +212,15 @@ class FieldType(ABC, Generic[S]):
     def fold(self, state: S, retired: Mapping[str, str], past: int) -> None:
         """Make what these replicas did the past's, in place: its dot is `(PAST, past)`. Each is given with its heir (see `forgetting`)."""
 
+    def let_go(self, state: S, floor: int) -> None:
+        """Let go, in place, of what is kept for writers who have not read up to this place in the log; there are none (see `foundation`)."""
+
+    def founded(self, state: S, there: Collection[str], at: int) -> S:
+        """The same with less of those who are over, if that pays: decided at this place in the log, where only these are `there`.
+        `state` stays as it is.
+        """
+        return state
+
     def holds(self, state: S) -> Iterable[str]:
         """Of whom there are writes that must stay under their own name."""
         return ()

@@ -19,9 +19,8 @@ the same place. From this follows all that is needed:
   So `join` takes the later one.
 
 What stays under its own name: writes that stand in registers (people decide about them by name, and there are only as many as are
-concurrent; they are folded when they do not stand any more), and the Yjs clients inside texts and lists, for a run is placed by the neighbours
-that its writer saw, deleted ones too: an edit still to come may name any of them. So a text keeps up to 24 bytes of each life that has ever written
-in it, until its document is deleted.
+concurrent; they are folded when they do not stand any more). Texts and lists name their elements by who wrote them, deleted ones too; they
+are founded anew where replicas are folded (see `foundation`).
 
 Sources: Almeida, Baquero and Fonte 2008, "Interval tree clocks" (retiring identities); Bieniusa et al. 2012, section 5; the floor is the
 causal stability of Baquero, Almeida and Shoker 2017, section 4.

@@ -20,6 +20,7 @@ What Yjs leaves open is closed here:
   effect, and a delete takes what is there of what it names; since a writer's ops come in order and their contexts are met, every
   replica finds the same. A merge agent refuses such an insert, so that its writer hears of it (see `refusals`).
 - *Weight*: in the state each client id stands once (see `yjs_state`).
+- *Whoever is over*: their client ids, and what they deleted, go when the sequence is founded anew (see `foundation`).
 - *Bytes*: how Yjs cuts runs depends on the order of arrival. `encode` writes the document as a new one that loaded it,
   which cuts them anew; equal states then give equal bytes (tested, not promised by Yjs).
 
@@ -37,7 +38,7 @@ import base64
 import binascii
 import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -45,25 +46,38 @@ from pycrdt import Array, Doc
 from pycrdt import Text as YText
 
 from driftlog_crdt import yjs_state
-from driftlog_crdt.causal import Vector
+from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
 from driftlog_crdt.field_type import FieldType
+from driftlog_crdt.foundation import Foundation
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
 from driftlog_crdt.takeover import Takeover
-from driftlog_crdt.yjs_edit import ROOT, Edit, Range, delete_of, read_clocks, read_edit, renamed
+from driftlog_crdt.yjs_bytes import ROOT, Id
+from driftlog_crdt.yjs_edit import Edit, Range, beside, delete_of, filled, read_clocks, read_edit, renamed
 
 Root: TypeAlias = "YText | Array[str]"
+
+FEW = 16
+
+
+def pays(over: int, going_on: int) -> bool:
+    """Is a sequence to be founded anew, with so many clients that are over and so many that go on? Seldom enough to cost each life little."""
+    return over > max(going_on, FEW)
 
 
 class SequenceState:
     """A Yjs document, the clocks it has reached, and a twin in which the owner of this state drafts edits."""
 
-    __slots__ = ("clocks", "doc", "draft", "encoded", "narrow", "root", "shown", "twin")
+    __slots__ = ("before", "clocks", "doc", "draft", "encoded", "filled", "narrow", "root", "shown", "twin")
 
     def __init__(self, update: bytes, root: type[Any]) -> None:
         self.doc, self.root = _load(update, root, 0)
         self.clocks = read_clocks(self.doc.get_state()) if update else {}
+        self.filled: Mapping[int, int] = {}
+        """client -> its first clock since the sequence was founded anew; what is below it stands for nothing here"""
+        self.before: Foundation | None = None
+        """What it was founded on, while somebody may still name that."""
         self.encoded: bytes | None = None
         """The canonical bytes, while nothing has changed since they were made."""
         self.shown: str | None = None
@@ -155,9 +169,13 @@ class Sequence(FieldType[SequenceState]):
     def takes_effect(self, state: SequenceState, op: Op) -> bool:
         edit = _edit(op.value)[1]
         if not edit.length:
-            return bool(_held(edit.gone, state.clocks))
-        held = state.clocks.get
-        return held(edit.client, 0) == edit.clock and all(held(client, 0) > clock for client, clock in edit.needs)
+            old, held = _held(edit.gone, state)
+            return old or bool(held)
+        if state.clocks.get(edit.client, 0) != edit.clock:
+            return False
+        if state.before is not None and state.before.knows(edit):
+            return True
+        return _here(edit.left, state) and _here(edit.right, state)
 
     def stands_alone(self, state: SequenceState, op: Op) -> bool:
         return op.kind == "delete" or self.takes_effect(state, op)
@@ -178,33 +196,72 @@ class Sequence(FieldType[SequenceState]):
         result = SequenceState(left.doc.get_update(), self.root)
         result.doc.apply_update(right.doc.get_update())
         result.clocks = read_clocks(result.doc.get_state())
+        result.filled = {**left.filled, **right.filled}
+        if left.before is not None and right.before is not None:
+            result.before = left.before.joined(right.before)
+        else:
+            result.before = _shared(left.before or right.before)
         return result
+
+    def let_go(self, state: SequenceState, floor: int) -> None:
+        if state.before is not None and floor >= state.before.at:
+            state.before = state.encoded = None
+
+    def founded(self, state: SequenceState, there: Collection[str], at: int) -> SequenceState:
+        if state.before is not None:
+            return state
+        clients = set(map(client_of, there))
+        going_on = {client: clock for client, clock in state.clocks.items() if client in clients}
+        if not pays(len(state.clocks) - len(going_on), len(going_on)):
+            return state
+        return self._founded(state, going_on, at) or state
+
+    def _founded(self, state: SequenceState, going_on: Mapping[int, int], at: int) -> SequenceState | None:
+        """The same anew. None where the bytes are not of this module's making: then it stays as it is."""
+        founder = _founder(at)
+        try:
+            before = Foundation.of(state.doc.get_update(), state.clocks, at, founder)
+        except (ValueError, IndexError):
+            return None
+        doc, root = _load(b"", self.root, founder)
+        if not self.is_empty(state):
+            self.insert(root, 0, self.value(state))
+        doc.apply_update(filled(going_on))
+        founded = SequenceState(doc.get_update(), self.root)
+        founded.narrow, founded.filled, founded.before = state.narrow, going_on, before
+        return founded if founded.clocks.get(founder, 0) == before.shown else None
 
     def encode(self, state: SequenceState) -> bytes:
         if state.encoded is None:
             doc, _ = _load(state.doc.get_update(), self.root, 0)
-            state.encoded = yjs_state.pack(doc.get_update(), state.clocks)
+            before = b"" if state.before is None else state.before.encode()
+            state.encoded = yjs_state.pack(doc.get_update(), state.clocks) + before
         return state.encoded
 
     def decode(self, plain: Any) -> SequenceState:
         if type(plain) is not bytes:
             raise BadEncoding("", f"a {self.name} is encoded as bytes")
         try:
-            state = SequenceState(yjs_state.unpack(plain), self.root)
+            update, filled_up, before = yjs_state.unpack(plain)
+            state = SequenceState(update, self.root)
+            state.filled = filled_up
+            if before:
+                state.before = _decoded(before, state.clocks)
             self.value(state)
         except (ValueError, IndexError) as error:
             raise BadEncoding("", f"a {self.name} is encoded as the bytes of a Yjs update: {error}") from error
-        if not state.clocks:
+        if self.is_new(state):
             raise BadEncoding("", f"a {self.name} that holds nothing is not encoded")
         return state
 
     def copy(self, state: SequenceState) -> SequenceState:
         copy = SequenceState(state.doc.get_update(), self.root)
         copy.encoded, copy.shown, copy.narrow = state.encoded, state.shown, state.narrow
+        copy.filled, copy.before = state.filled, _shared(state.before)
         return copy
 
     def is_new(self, state: SequenceState) -> bool:
-        return not state.clocks
+        return not state.clocks and state.before is None
 
     def is_empty(self, state: SequenceState) -> bool:
         return len(state.root) == 0
@@ -230,14 +287,20 @@ class Sequence(FieldType[SequenceState]):
             raise BadValue(field, "an erase inserts nothing")
 
     def erase(self, state: SequenceState, seen: Vector, observed: Plain) -> None:
-        if observed is not None and _held(_edit(observed)[1].gone, state.clocks):
+        if observed is not None and _held(_edit(observed)[1].gone, state)[1]:
             self._merge(state, observed)
 
     def _merge(self, state: SequenceState, carried: Plain) -> None:
         update, edit = _edit(carried)
-        held = _held(edit.gone, state.clocks)
-        if held != edit.gone:
-            update = delete_of(held)
+        if not edit.length:
+            _, held = _held(edit.gone, state)
+            if held != edit.gone:
+                update = delete_of(held)
+        elif state.before is not None and state.before.knows(edit):
+            state.before = state.before.own()
+            sides = state.before.place(edit)
+            if sides != (edit.left, edit.right):
+                update = beside(update, *sides)
         state.doc.apply_update(update)
         state.encoded = state.shown = None
         if edit.length:
@@ -258,10 +321,45 @@ class Sequence(FieldType[SequenceState]):
         return state.twin[2]
 
 
-def _held(gone: tuple[Range, ...], clocks: Mapping[int, int]) -> tuple[Range, ...]:
-    """What is there of what a delete names."""
-    reached = [(part, clocks.get(part.client, 0) - part.start) for part in gone]
-    return tuple(part if part.length <= count else part._replace(length=count) for part, count in reached if count > 0)
+def _held(gone: tuple[Range, ...], state: SequenceState) -> tuple[bool, tuple[Range, ...]]:
+    """What is there of what a delete names, under the names that it has here; and does it name anything that was here before?"""
+    old = False
+    if state.before is not None:
+        old, parts = state.before.renamed(gone)
+        gone = tuple(parts)
+    held = []
+    for part in gone:
+        first = max(part.start, state.filled.get(part.client, 0))
+        last = min(part.start + part.length, state.clocks.get(part.client, 0))
+        if first < last:
+            held.append(Range(part.client, first, last - first))
+    return old, tuple(held)
+
+
+def _here(element: Id | None, state: SequenceState) -> bool:
+    """Is it there, deleted or not? The beginning and the end always are."""
+    if element is None:
+        return True
+    client, clock = element
+    return state.filled.get(client, 0) <= clock < state.clocks.get(client, 0)
+
+
+def _shared(before: Foundation | None) -> Foundation | None:
+    if before is not None:
+        before.shared = True
+    return before
+
+
+def _founder(at: int) -> int:
+    """Whose the elements are with which a sequence is founded anew at this place in the log. No replica is called so."""
+    return client_of(f"{PAST}{at}")
+
+
+def _decoded(data: bytes, clocks: Mapping[int, int]) -> Foundation:
+    before = Foundation.decode(data, _founder)
+    if clocks.get(before.founder, 0) != before.shown:
+        raise ValueError("not what this sequence was founded on")
+    return before
 
 
 def client_of(replica: str) -> int:

@@ -14,20 +14,13 @@ Lengths count UTF-16 units in texts and elements in lists.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
 from driftlog_crdt.takeover import Run
-
-ROOT = "s"
-"""The one root type in a sequence's Yjs document."""
-
-_REF = 0x1F
-_TEXT_RUN, _ANY_RUN = 4, 8
-_LEFT, _RIGHT, _PARENT_SUB = 0x80, 0x40, 0x20
-_ANY_TEXT = 119
+from driftlog_crdt.yjs_bytes import ANY_RUN, GONE, LEFT, REF, RIGHT, ROOT, TEXT_RUN, Id, Reader, put, units, varint
 
 
 class Range(NamedTuple):
@@ -44,8 +37,10 @@ class Edit(NamedTuple):
     client: int
     clock: int
     length: int
-    needs: tuple[tuple[int, int], ...] = ()
-    """(client, clock) of the characters or elements that an insert stands beside, and of its writer's last one"""
+    left: Id | None = None
+    """what an insert stands behind"""
+    right: Id | None = None
+    """what it stands before"""
     gone: tuple[Range, ...] = ()
     """what a delete takes"""
     elements: tuple[str, ...] = ()
@@ -57,7 +52,7 @@ class Edit(NamedTuple):
 def read_edit(update: bytes) -> Edit:
     """The edit in an update of either form. Raises ValueError for any other bytes."""
     try:
-        reader = _Reader(update)
+        reader = Reader(update)
         edit = _insert(reader) if reader.number() else _delete(reader)
     except (IndexError, UnicodeDecodeError) as error:
         raise ValueError("truncated") from error
@@ -74,31 +69,31 @@ def delete_of(ranges: Sequence[Range]) -> bytes:
         numbers += [of_client[0].client, len(of_client)]
         for _, start, length in of_client:
             numbers += [start, length]
-    return b"".join(map(_varint, numbers))
+    return b"".join(map(varint, numbers))
 
 
 def renamed(update: bytes, old: int, new: int, run: Run) -> bytes:
     """The same edit under another client: what `old` wrote from this run on is `new`'s."""
     since, moved_by = run.since, run.at - run.since
-    reader, out = _Reader(update), bytearray()
+    reader, out = Reader(update), bytearray()
 
     def copy() -> int:
         number = reader.number()
-        _put(out, number)
+        put(out, number)
         return number
 
     def name() -> None:
         client, clock = reader.number(), reader.number()
         moved = client == old and clock >= since
-        _put(out, new if moved else client)
-        _put(out, clock + moved_by if moved else clock)
+        put(out, new if moved else client)
+        put(out, clock + moved_by if moved else clock)
 
     if copy():
         copy()
         name()
         info = reader.byte()
         out.append(info)
-        for side in (_LEFT, _RIGHT):
+        for side in (LEFT, RIGHT):
             if info & side:
                 name()
     else:
@@ -106,7 +101,34 @@ def renamed(update: bytes, old: int, new: int, run: Run) -> bytes:
     return bytes(out) + update[reader.at :]
 
 
-def _moved_ranges(reader: _Reader, old: int, new: int, run: Run) -> dict[int, list[tuple[int, int]]]:
+def beside(update: bytes, left: Id | None, right: Id | None) -> bytes:
+    """The same insert, standing between these two."""
+    reader = Reader(update)
+    head = bytearray()
+    for _ in range(4):
+        put(head, reader.number())
+    info = reader.byte()
+    reader.beside(info)
+    head.append(info & REF | (LEFT if left else 0) | (RIGHT if right else 0))
+    for number in (*(left or ()), *(right or ())):
+        put(head, number)
+    if left is None and right is None:
+        head += bytes((1, len(ROOT))) + ROOT.encode()
+    return bytes(head) + update[reader.at :]
+
+
+def filled(until: Mapping[int, int]) -> bytes:
+    """The update by which these clients have used up their clocks so far, for nothing that is there."""
+    out = bytearray()
+    put(out, len(until))
+    for client, clock in until.items():
+        for number in (1, client, 0, GONE, clock):
+            put(out, number)
+    out.append(0)
+    return bytes(out)
+
+
+def _moved_ranges(reader: Reader, old: int, new: int, run: Run) -> dict[int, list[tuple[int, int]]]:
     found: dict[int, list[tuple[int, int]]] = {}
     for _ in range(reader.number()):
         client = reader.number()
@@ -121,104 +143,44 @@ def _moved_ranges(reader: _Reader, old: int, new: int, run: Run) -> dict[int, li
 
 
 def _put_ranges(out: bytearray, ranges: dict[int, list[tuple[int, int]]]) -> None:
-    _put(out, len(ranges))
+    put(out, len(ranges))
     for client, of_client in ranges.items():
-        _put(out, client)
-        _put(out, len(of_client))
+        put(out, client)
+        put(out, len(of_client))
         for start, length in of_client:
-            _put(out, start)
-            _put(out, length)
-
-
-def _put(out: bytearray, number: int) -> None:
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
+            put(out, start)
+            put(out, length)
 
 
 def read_clocks(state: bytes) -> dict[int, int]:
     """client -> clock of a Yjs state vector."""
-    reader = _Reader(state)
+    reader = Reader(state)
     return {reader.number(): reader.number() for _ in range(reader.number())}
 
 
-class _Reader:
-    __slots__ = ("at", "data")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def byte(self) -> int:
-        value = self.data[self.at]
-        self.at += 1
-        return value
-
-    def number(self) -> int:
-        data, at = self.data, self.at
-        byte = data[at]
-        value, shift = byte & 0x7F, 0
-        while byte >= 0x80:
-            shift += 7
-            if shift > 63:
-                raise ValueError("a number of more than 64 bits")
-            at += 1
-            byte = data[at]
-            value |= (byte & 0x7F) << shift
-        self.at = at + 1
-        return value
-
-    def text(self) -> str:
-        length = self.number()
-        start, self.at = self.at, self.at + length
-        if self.at > len(self.data):
-            raise IndexError
-        return self.data[start : self.at].decode()
-
-
-def _varint(number: int) -> bytes:
-    data = bytearray()
-    while number >= 0x80:
-        data.append(number & 0x7F | 0x80)
-        number >>= 7
-    data.append(number)
-    return bytes(data)
-
-
-def _insert(reader: _Reader) -> Edit:
+def _insert(reader: Reader) -> Edit:
     if reader.data[0] != 1 or reader.number() != 1:
         raise ValueError("more than one run")
     client, clock = reader.number(), reader.number()
     info = reader.byte()
-    needs = [(reader.number(), reader.number()) for side in (_LEFT, _RIGHT) if info & side]
-    if info & _PARENT_SUB or (not needs and (reader.number() != 1 or reader.text() != ROOT)):
-        raise ValueError("another root")
+    left, right = reader.beside(info)
     elements: tuple[str, ...] = ()
     narrow = True
-    if info & _REF == _TEXT_RUN:
+    if info & REF == TEXT_RUN:
         text = reader.text()
         narrow = text.isascii()
-        length = len(text) if narrow else len(text.encode("utf-16-le")) // 2
-    elif info & _REF == _ANY_RUN:
-        elements = tuple(_element(reader) for _ in range(reader.number()))
+        length = units(text)
+    elif info & REF == ANY_RUN:
+        elements = tuple(reader.element() for _ in range(reader.number()))
         length = len(elements)
     else:
         raise ValueError("neither text nor elements")
     if not length or reader.number():
         raise ValueError("an insert deletes nothing and is not empty")
-    if clock:
-        needs.append((client, clock - 1))
-    return Edit(client, clock, length, tuple(needs), elements=elements, narrow=narrow)
+    return Edit(client, clock, length, left, right, elements=elements, narrow=narrow)
 
 
-def _element(reader: _Reader) -> str:
-    if reader.byte() != _ANY_TEXT:
-        raise ValueError("an element that is not a text")
-    return reader.text()
-
-
-def _delete(reader: _Reader) -> Edit:
+def _delete(reader: Reader) -> Edit:
     gone: list[Range] = []
     for _ in range(reader.number()):
         client = reader.number()

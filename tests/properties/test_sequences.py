@@ -77,10 +77,10 @@ def test_all_views_agree_with_one_order_of_what_was_inserted(name: str, data: st
         done.add(index)
     body = list(document.values(final)["body"])
     assert sorted(body) == sorted(set(itertools.chain(*inserted)) - deleted)
-    _assert_one_order([*views, body])
+    assert_one_order([*views, body])
 
 
-def _assert_one_order(views: list[list[str]]) -> None:
+def assert_one_order(views: list[list[str]]) -> None:
     """No two elements stand in different orders in two views."""
     for one, other in itertools.combinations(views, 2):
         shared = set(one) & set(other)

@@ -1,5 +1,7 @@
 """Worlds that forget: production's forgetter beside production's host, with a retention of minutes, over the simulated log.
 
+A handful of lives is enough for a document to fold them, and for its texts and lists to be founded anew.
+
 They are judged by a replay alone: the core once more over the op log, without crash, rebalance or rim. What the read model and every
 edge show must be that, byte for byte. What the ops mean is not asked here (see `reference`): it knows of no purge.
 """
@@ -8,17 +10,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from driftlog_crdt import sequence
+from driftlog_crdt.foundation import Foundation
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import decode_body
 from driftlog_schemas.devices import Device, DeviceKey, enrolled
 from driftlog_schemas.identity import CLOUD, DocumentId, parse_document_key
 from driftlog_schemas.state_codec import META, StateCodec, codecs_of
+from driftlog_streams.core import memory
 from driftlog_streams.core.admission import admit
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.merge import PartitionMerger
@@ -28,6 +35,7 @@ from driftlog_streams.core.state_cache import StateCache
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
+from tests.simulation.all_types import BODIES, LOCKABLE, words_of
 from tests.simulation.app import EDGES, PARTITIONS, SPACE, device_of_node
 from tests.simulation.history import History
 from tests.simulation.scheduler import EPOCH_MS
@@ -40,7 +48,8 @@ if TYPE_CHECKING:
 RETENTION_MS = 2 * MINUTE_MS
 LENGTH_MS = 20 * MINUTE_MS
 LOST_SIGHT = "an edge was behind the floor"
-AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8}
+FOUNDED = "texts and lists were founded anew"
+AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8, FOUNDED: 2}
 """In the worlds of a run, also of the shortest; see `test_forgetting`."""
 
 
@@ -51,6 +60,8 @@ class ForgettingWorld(World):
         super().__init__(seed, variant)
         self.length_ms = LENGTH_MS
         self.retention_ms = RETENTION_MS
+        if seed % 2:
+            self.favourites = [("Job", "text"), ("Job", "list")]
         self.cloud = identity_of(seed, CLOUD, self.root)
 
     def _run(self) -> History:
@@ -142,6 +153,12 @@ def broken(world: ForgettingWorld, history: History) -> Iterator[str]:
             yield f"the read model has {'/'.join(document)}: {value is not None}, the log says otherwise"
         elif value is not None and value != meant[document]:
             yield f"the read model of {'/'.join(document)} is not what the log says"
+    for document, value in meant.items():
+        row = codecs[document.collection].decode_row(value)
+        for body in BODIES if document.collection in LOCKABLE else ():
+            words = words_of(row[body])
+            if len(set(words)) < len(words):
+                yield f"{'/'.join(document)}.{body} has a word twice: {words}"
     for edge, end in history.ends.items():
         for document in meant.keys() | end.confirmed.keys():
             if document.scope in EDGES[device_of_node(edge)]:
@@ -190,9 +207,36 @@ def covered(world: ForgettingWorld, history: History) -> Counter[str]:
 
 def lived(seed: int, variant: Variant = HONEST) -> tuple[list[str], Counter[str]]:
     """What is wrong with the world of this seed, and what it covered. The replay is always honest, whatever was planted in the world."""
-    world = ForgettingWorld(seed, variant)
-    history = world.run()
-    return list(broken(world, history)), covered(world, history)
+    with patch.object(memory, "due", _two), patch.object(sequence, "pays", _any), founding() as founded:
+        world = ForgettingWorld(seed, variant)
+        history = world.run()
+        founded.clear()
+        facts = list(broken(world, history))
+        met = covered(world, history)
+    met[FOUNDED] += len(founded)
+    return facts, met
+
+
+def _two(count: int) -> bool:
+    return count >= 2
+
+
+def _any(over: int, going_on: int) -> bool:
+    return over > 0
+
+
+@contextmanager
+def founding() -> Iterator[list[int]]:
+    """The places in the log at which a text or list is founded anew, wherever it is merged."""
+    places: list[int] = []
+    made = Foundation.of
+
+    def noted(update: bytes, clocks: Mapping[int, int], at: int, founder: int) -> Foundation:
+        places.append(at)
+        return made(update, clocks, at, founder)
+
+    with patch.object(Foundation, "of", noted):
+        yield places
 
 
 def missing(found: Counter[str]) -> list[str]:

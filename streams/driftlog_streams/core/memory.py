@@ -33,6 +33,11 @@ FOLD_FROM = 64
 NOTHING = Forgot(-1, -1, 0)
 
 
+def due(count: int) -> bool:
+    """Is a document with a vector so long to forget whom it can? Each time it has doubled: so it costs each life little."""
+    return count >= FOLD_FROM and not count & (count - 1)
+
+
 class Memory:
     """Of one partition, as it is at the record that is merged now."""
 
@@ -124,15 +129,16 @@ class Memory:
         return row if row is not None and row.ended and 0 <= row.ended_at < self._offset else None
 
     def fold(self, entry: Entry) -> None:
-        """Forget by name who is over, when the first op of a replica has doubled a document's vector: so it costs little and grows
-        with those who are there. What was kept only for writers who had not seen the past goes with it, for there are none.
+        """Forget by name who is over, when the first op of a replica has doubled a document's vector: so it grows with those who are there.
+        What was kept only for writers who had not seen the past goes with it, for there are none; and texts and lists are founded anew.
         """
         vector = entry.state.vector
-        count = len(vector)
-        if count >= FOLD_FROM and not count & (count - 1):
+        if due(len(vector)):
             heirs = {replica: heir for replica in vector if (heir := self.heir_of(replica)) is not None}
-            if entry.collection.type.fold(entry.state, heirs):
-                entry.collection.type.prune(entry.state, {})
+            kind = entry.collection.type
+            if kind.fold(entry.state, heirs):
+                kind.prune(entry.state, {})
+                kind.found(entry.state, self._offset, self.now.floor)
 
     # -- a new entry
 

@@ -93,7 +93,7 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
         growth += weight
         if collection.limit - entry.size < room:
             room = collection.limit - entry.size
-        if collection.asked or state.refused:
+        if collection.asked or state.refused or arrival.written is not None:
             asked = True
     return steps, fresh, None, outlived, asked or growth > room
 

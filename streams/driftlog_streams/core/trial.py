@@ -24,7 +24,7 @@ from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.rules import MAX_RECORD_BYTES
 from driftlog_streams.core.state_cache import Entry
 from driftlog_streams.core.survey import Step
-from driftlog_streams.core.taken import NO_RIGHTS
+from driftlog_streams.core.taken import GONE, NO_RIGHTS
 
 log = structlog.get_logger()
 
@@ -160,10 +160,14 @@ def leans_on_itself(steps: Sequence[Step]) -> bool:
 
 
 def unfounded(arrival: Arrival, entry: Entry, state: DocumentState, op: Op, over: Container[str]) -> Against:
-    """Is `state` without what the op stands on: a rejected change that its writer believed in, or its writer's rights?"""
+    """Is `state` without what the op stands on: a rejected change that its writer believed in, its writer's rights, or, of an op that a new
+    life has taken along, what it names?
+    """
     kind = entry.collection.type
     if kind.builds_on_refused(state, op):
         return "builds_on_refused", f"{'/'.join(entry.document)}: written on a change of this device that was refused"
+    if arrival.written is not None and not kind.finds(state, op):
+        return GONE, f"{'/'.join(entry.document)}: what this stands beside is forgotten since it was written"
     try:
         kind.permit(state, op, over)
     except BadOperation as error:
