@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic_core import to_json
 
-from driftlog_crdt import DocumentState, HybridClock, Op, Plain, canonical
+from driftlog_crdt import DocumentState, HybridClock, Op, Plain, TooLarge, canonical
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS
 from driftlog_schemas.bounds import MAX_COMMAND_ID, MAX_ID, MAX_SCOPE, OutOfBounds, check_text
 from driftlog_schemas.contract import CollectionContract, CommandContract, InvalidInput, Json, touches_op
@@ -216,7 +216,7 @@ class Run(Generic[V]):
             view.size += size
             self._views.grew(view, size)
             if view.size > rules.max_bytes:
-                view.size = len(rules.encode(view.state))  # raises TooLarge
+                view.size = _measured(view, field)
         except BaseException:  # whatever it was, the app may catch it and go on
             self._undo(view)
             raise
@@ -264,6 +264,14 @@ def oldest_allowed(command: CommandContract, run: Run[Any]) -> float | None:
 def check_command_id(command_id: str) -> None:
     """Raise `InvalidInput` unless this can name a command."""
     check_name(COMMAND_ID, command_id, MAX_COMMAND_ID)
+
+
+def _measured(view: View, field: str) -> int:
+    """What its state takes. Raises `TooLarge` in the name of the field that was changed last."""
+    try:
+        return len(view.collection.document.encode(view.state))
+    except TooLarge as error:
+        raise TooLarge(field, f"there is no room for this in {'/'.join(view.document)}; {error.reason}") from error
 
 
 def fingerprint(name: str, arguments: Any) -> str:

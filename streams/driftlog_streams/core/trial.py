@@ -86,7 +86,7 @@ def on_copies(
             _note(arrival, entry, state, op, applied, done)
     for key, entry in entries.items():
         against = (
-            _too_large(entry, states[key], key, sizes) or _guarded(arrival, entry, states[key], watch)
+            _too_large(entry, states[key], steps, sizes) or _guarded(arrival, entry, states[key], watch)
             if asked
             else None
         )
@@ -175,9 +175,9 @@ def unfounded(arrival: Arrival, entry: Entry, state: DocumentState, op: Op, over
     return None
 
 
-def _too_large(entry: Entry, after: DocumentState, key: bytes, sizes: dict[bytes, int]) -> Against:
+def _too_large(entry: Entry, after: DocumentState, steps: Sequence[Step], sizes: dict[bytes, int]) -> Against:
     """Over its guard? Where the estimate is, the state is measured."""
-    collection = entry.collection
+    collection, key = entry.collection, entry.key
     if sizes[key] <= collection.limit:
         return None
     try:
@@ -186,7 +186,11 @@ def _too_large(entry: Entry, after: DocumentState, key: bytes, sizes: dict[bytes
         sizes[key] = collection.limit + 1
     if sizes[key] <= collection.limit:
         return None
-    return "too_large", f"{'/'.join(entry.document)} would be over {collection.limit} bytes"
+    changed = sorted({op.field for changed, op, weight in steps if changed is entry and weight})
+    return (
+        "too_large",
+        f"{'/'.join(entry.document)} would be over {collection.limit} bytes with this in {', '.join(changed)}",
+    )
 
 
 def _unpublishable(entry: Entry, after: DocumentState, key: bytes) -> Against:
