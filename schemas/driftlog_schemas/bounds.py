@@ -21,6 +21,10 @@ MAX_CONTEXT = 4096
 """Replicas in one context."""
 MAX_CODE = 64
 MAX_REASON = 200
+MAX_LONG = (1 << 63) - 1
+"""Of Avro, and of what Kafka counts."""
+MAX_MS = (1 << 47) - 1
+"""The last millisecond whose stamp is still an Avro long."""
 
 
 class OutOfBounds(ValueError):
@@ -52,6 +56,13 @@ def check_texts(field: str, texts: Sequence[str], limit: int, *, least: int = 0)
     if not whole.isascii() or "\x00" in whole or min(sizes) < least or max(sizes) > limit:
         for text in texts:
             check_text(field, text, limit, least=least)
+
+
+def check_numbers(field: str, numbers: Sequence[int], least: int, most: int) -> None:
+    """Raise `OutOfBounds` unless each lies between the two, ends included."""
+    if numbers and not (least <= min(numbers) and max(numbers) <= most):
+        wrong = next(number for number in numbers if not least <= number <= most)
+        raise OutOfBounds(field, f"{wrong}, {least} to {most} are possible")
 
 
 def cut(text: str, limit: int) -> str:

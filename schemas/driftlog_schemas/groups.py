@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from driftlog_schemas import bounds
+
 GROUP = "driftlog.group"
 LAST = "driftlog.last"
 PURGED = "driftlog.purged"
@@ -107,4 +109,5 @@ class Cut:
 
 
 def _is_number(text: bytes) -> bool:
-    return text.isdigit() and len(text) < 20
+    """Is it one that Kafka may count to?"""
+    return text.isdigit() and len(text) < 20 and int(text) <= bounds.MAX_LONG

@@ -84,6 +84,10 @@ class RecordCodecs:
 
     def decode_chain_row(self, value: bytes) -> ChainRow:
         r = self._chain_row.decode(value)
+        try:
+            _require_row(r)
+        except bounds.OutOfBounds as error:
+            raise Undecodable(str(error)) from error
         entries = tuple(
             ChainEntry(
                 e["number"],
@@ -216,6 +220,16 @@ class RecordCodecs:
 
     def decode_quarantined(self, value: bytes) -> Quarantined:
         return Quarantined(**self._quarantined.decode(value))
+
+
+def _require_row(record: dict[str, Any]) -> None:
+    """Numbers that no worker writes would find no place in the keys and clocks of whoever keeps the row."""
+    entries, notice = record["entries"], record["notice"]
+    numbers = [e["number"] for e in entries] + ([] if notice is None else [notice["number"]])
+    offsets = [e[name] for e in entries for name in ("offset", "decided_at")]
+    bounds.check_numbers("number", [record["partition"], record["last"], record["floor"], *numbers], 0, bounds.MAX_LONG)
+    bounds.check_numbers("offset", [record["offset"], record["ended_at"], *offsets], -1, bounds.MAX_LONG)
+    bounds.check_numbers("time", [record[name] for name in ("skew_ms", "append_ms", "born_ms")], 0, bounds.MAX_MS)
 
 
 def _version(version: Version) -> dict[str, Any]:

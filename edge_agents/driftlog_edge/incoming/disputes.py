@@ -6,14 +6,17 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
-from driftlog_edge.incoming.pulled import UNREADABLE, Pulled, passed_over
+from driftlog_edge.incoming.pulled import UNREADABLE, PassedOver, Pulled
 from driftlog_edge.ports import Family, Place, Record
 from driftlog_edge.store.cursors import cursor_of, moved
 from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.contract import Undeclared
+from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict
 from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.sparing import Sparing
 
 log = structlog.get_logger()
 
@@ -28,6 +31,8 @@ class Disputes:
         self._scopes = scopes
         self._records = records
         self._journal = journal
+        self._passed_over = PassedOver()
+        self._told = Sparing(log, "conflict")
 
     def forgotten(self, space: str, partition: int) -> dict[Place, bytes | None]:
         """The writes that forget all conflicts of a partition."""
@@ -45,6 +50,7 @@ class Disputes:
 
     def read(self, topic: str, partition: int, records: Sequence[Record]) -> Pulled:
         """What these records mean, with the cursor behind them."""
+        space = topic.rpartition(".")[0]
         writes: dict[Place, bytes | None] = {}
         changed = []
         unreadable = 0
@@ -53,9 +59,9 @@ class Disputes:
                 writes[Family.CONFLICTS, record.key] = None
                 continue
             try:
-                conflict = self._records.decode_conflict(record.value)
+                conflict = self._of(record, space, partition)
             except UNREADABLE as error:
-                passed_over(topic, record, error)
+                self._passed_over(topic, record, error)
                 unreadable += 1
                 continue
             if conflict.document.scope in self._scopes:
@@ -68,12 +74,20 @@ class Disputes:
             writes.update(moved(topic, partition, before._replace(offset=records[-1].offset + 1)))
         return Pulled(writes, tuple(changed), unreadable=unreadable)
 
+    def _of(self, record: Record, space: str, partition: int) -> Conflict:
+        """The conflict that a record is. Raises one of `UNREADABLE`, also where it lies in another place than it speaks of."""
+        assert record.value is not None
+        conflict = self._records.decode_conflict(record.value)
+        if conflict.id.encode() != record.key:
+            raise Undecodable(f"conflict {conflict.id} under another key")
+        self._generations.require_here(document_key(conflict.document), conflict.document, space, partition)
+        return conflict
+
     def _tell(self, conflict: Conflict, before: bytes | None) -> None:
         """In the log: a conflict that is new here, and the end of one that was open."""
         known = None if before is None else self._records.decode_conflict(before).status
         if conflict.status is not known:
-            log.warning(
-                "conflict",
+            self._told(
                 id=conflict.id,
                 status=conflict.status.value,
                 document="/".join(conflict.document),

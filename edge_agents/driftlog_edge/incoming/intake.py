@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from driftlog_edge.errors import EdgeError
-from driftlog_edge.incoming.groups import GroupAssembler
+from driftlog_edge.incoming.groups import GroupAssembler, beyond, foreign
 from driftlog_edge.incoming.landmarks import Kind
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.incoming.puller import Puller
@@ -51,6 +51,22 @@ class Registry(Protocol):
         ...
 
 
+class OpLogs(Protocol):
+    """Who knows where the op logs end, by whose offsets groups are numbered."""
+
+    def near(self, space: str, partition: int) -> int:
+        """Below this a number may be true."""
+        ...
+
+    def end(self, space: str, partition: int) -> int:
+        """As it was told last."""
+        ...
+
+    async def ask(self, space: str, partition: int) -> int:
+        """Where the log ends now. Raises `Unreachable`."""
+        ...
+
+
 class Intake:
     """The incoming side of one connection. `topics` says of each topic its space and what it carries."""
 
@@ -62,6 +78,7 @@ class Intake:
         ids: SchemaIds,
         pulled: Callable[[Pulled], None],
         registry: Registry | None = None,
+        op_logs: OpLogs | None = None,
     ) -> None:
         self._topics = topics
         self._puller = puller
@@ -69,6 +86,7 @@ class Intake:
         self._ids = ids
         self._pulled = pulled
         self._registry = registry
+        self._op_logs = op_logs
         self._assemblers: dict[tuple[str, int], GroupAssembler] = {}
         self._reached: set[tuple[str, int]] = set()
         """State partitions whose end this connection has met: no longer catching up."""
@@ -118,6 +136,7 @@ class Intake:
         Raises:
             DiskFull, StoreFailed: nothing of it was kept, and what was gathered is lost; begin anew at the cursors.
             RegistryUnreachable: a schema is needed and cannot be had now.
+            Unreachable: the broker is to say what a group's number is worth, and does not answer.
             Superseded: the partition is to be read again from its start, which is not where this came from; begin anew.
         """
         await self._learn(chunk.records)
@@ -143,16 +162,34 @@ class Intake:
         assembler = self._assemblers.setdefault(here, GroupAssembler())
         behind = here not in self._reached
         ripe: list[Record] = []
-        for record in chunk.records:
+        for record in await self._honest(space, chunk):
             ripe += assembler.add(record, behind)
             if len(ripe) >= WRITE_AT_LEAST and not await self._states(space, chunk, ripe):
                 return False
+        if chunk.at_end:
+            ripe += await self._freed(space, chunk.partition, assembler)
         returned = chunk.at_end and self._puller.returns.of(space, chunk.partition) is not None
         if (ripe or returned) and not await self._states(space, chunk, ripe, at_end=chunk.at_end):
             return False
         if chunk.at_end:
             self._reached.add(here)
         return chunk.at_end and not len(assembler)
+
+    async def _honest(self, space: str, chunk: Chunk) -> list[Record]:
+        """The records; one whose number lies so far behind the op log's end that it cannot be true is of no group."""
+        logs, records = self._op_logs, chunk.records
+        if logs is None or not any(beyond(record, logs.near(space, chunk.partition)) for record in records):
+            return records
+        end = await logs.ask(space, chunk.partition)
+        return [foreign(record) if beyond(record, end) else record for record in records]
+
+    async def _freed(self, space: str, partition: int, assembler: GroupAssembler) -> list[Record]:
+        """What is ripe because that for which it waits at the topic's end will never come: the op log does not have its number."""
+        logs = self._op_logs
+        if logs is None or assembler.number < logs.end(space, partition):
+            return []
+        end = await logs.ask(space, partition)
+        return assembler.bounded(end) if assembler.number >= end else []
 
     async def _states(self, space: str, chunk: Chunk, ripe: list[Record], *, at_end: bool = False) -> bool:
         """Apply whole groups, and empty the list; False if this connection was given up meanwhile."""

@@ -12,6 +12,7 @@ from driftlog_edge.ports import Place, Record
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import RefusalNotice
+from driftlog_schemas.sparing import Sparing
 
 log = structlog.get_logger()
 
@@ -44,6 +45,11 @@ class Pulled(NamedTuple):
         return tuple(command_id for answer in self.answered for command_id in answer.settled)
 
 
-def passed_over(topic: str, record: Record, error: Exception) -> None:
-    """Say that a record is left where it is."""
-    log.warning("a record cannot be read and is passed over", topic=topic, offset=record.offset, reason=str(error))
+class PassedOver:
+    """Says that records are left where they are; of many, how many."""
+
+    def __init__(self) -> None:
+        self._say = Sparing(log, "a record cannot be read and is passed over")
+
+    def __call__(self, topic: str, record: Record, error: Exception) -> None:
+        self._say(topic=topic, offset=record.offset, reason=str(error))

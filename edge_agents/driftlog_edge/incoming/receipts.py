@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from driftlog_edge.incoming.pulled import UNREADABLE, Pulled, passed_over
+from driftlog_edge.incoming.pulled import UNREADABLE, PassedOver, Pulled
 from driftlog_edge.incoming.verdicts import Verdicts
 from driftlog_edge.ports import Place, Record
 from driftlog_edge.store.cursors import cursor_of, moved
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import left_in
 from driftlog_edge.store.stamps import Stamps
+from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.messages import ChainRow, RefusalNotice
 from driftlog_schemas.record_codecs import RecordCodecs
 
@@ -26,6 +27,7 @@ class Receipts:
         self._journal = journal
         self._stamps = stamps
         self._device = device_id.encode()
+        self._passed_over = PassedOver()
 
     def read(self, topic: str, partition: int, records: Sequence[Record]) -> Iterator[Pulled]:
         """What these records mean, in steps: stage each before the next is asked for. The cursor moves with the last."""
@@ -40,9 +42,9 @@ class Receipts:
                 if record.key == self._device:
                     refused.append((space, partition, self._records.decode_refusal_notice(record.value)))
                     continue
-                row = self._records.decode_chain_row(record.value)
+                row = self._row(record, space, partition)
             except UNREADABLE as error:
-                passed_over(topic, record, error)
+                self._passed_over(topic, record, error)
                 unreadable += 1
                 continue
             timed = self._verdicts.writes_there(row)
@@ -55,6 +57,14 @@ class Receipts:
             before = cursor_of(self._journal, topic, partition)
             writes.update(moved(topic, partition, before._replace(offset=records[-1].offset + 1)))
         yield Pulled(writes, refused=tuple(refused), unreadable=unreadable)
+
+    def _row(self, record: Record, space: str, partition: int) -> ChainRow:
+        """The row that a record is. Raises one of `UNREADABLE`, also where it lies in another place than it speaks of."""
+        assert record.value is not None
+        row = self._records.decode_chain_row(record.value)
+        if (row.replica.encode(), row.space, row.partition) != (record.key, space, partition):
+            raise Undecodable(f"a row of {row.replica} in {row.space}/{row.partition}, which is not where it lies")
+        return row
 
     def _timed(self, row: ChainRow) -> dict[Place, bytes | None]:
         """What a row of ours tells of the device's clock, and the writes that keep it."""

@@ -21,7 +21,7 @@ import structlog
 
 from driftlog_crdt import DocumentState, Vector, dominates, epoch_of
 from driftlog_edge.incoming.coverage import Coverage
-from driftlog_edge.incoming.pulled import UNREADABLE, Pulled, passed_over
+from driftlog_edge.incoming.pulled import UNREADABLE, PassedOver, Pulled
 from driftlog_edge.incoming.tally import Tally
 from driftlog_edge.ports import Family, Place, Record
 from driftlog_edge.store import keys
@@ -34,6 +34,7 @@ from driftlog_edge.store.stamps import Stamps
 from driftlog_schemas import groups
 from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import DocumentId, parse_document_key
+from driftlog_schemas.sparing import Sparing
 from driftlog_schemas.state_codec import StateCodec
 
 log = structlog.get_logger()
@@ -97,6 +98,9 @@ class States:
         self._lives = lives
         self._stamps = stamps
         self.coverage = Coverage(journal, lives)
+        self._passed_over = PassedOver()
+        self._kept = Sparing(log, "a state cannot be read by this release and is kept")
+        self._no_purge = Sparing(log, "a purge that cannot be one is passed over")
 
     def read(
         self, space: str, topic: str, partition: int, records: Sequence[Record], generation: int
@@ -139,11 +143,12 @@ class States:
         """One record into the write set."""
         try:
             document = parse_document_key(record.key)
+            if document.scope not in self._scopes:
+                return
+            self._generations.require_here(record.key, document, landing.space, landing.partition)
         except ValueError as error:
-            passed_over(landing.topic, record, error)
+            self._passed_over(landing.topic, record, error)
             landing.unreadable += 1
-            return
-        if document.scope not in self._scopes:
             return
         row = landing.row(record.key)
         landing.tally.before(record.key, row)
@@ -167,12 +172,10 @@ class States:
     def _keep(self, record: Record, document: DocumentId, error: Exception, landing: _Landing) -> None:
         """A worker's record is one that a newer release can read; anybody else's is noise."""
         if not _by_worker(record):
-            passed_over(landing.topic, record, error)
+            self._passed_over(landing.topic, record, error)
             landing.unreadable += 1
             return
-        log.warning(
-            "a state cannot be read by this release and is kept", document="/".join(document), reason=str(error)
-        )
+        self._kept(document="/".join(document), reason=str(error))
         landing.writes[Family.UNREAD, landing.row(record.key)] = record.value
         landing.changed[record.key] = document
 
@@ -197,11 +200,17 @@ class States:
                     landing.latest[key] = None
                 return
         else:
-            if before is not None and epoch_of(incoming.vector) > epoch_of(before.vector):
-                landing.outlived |= self._waits(key, landing.groups[key], landing)
+            anew = before is not None and epoch_of(incoming.vector) > epoch_of(before.vector)
             if before is not None and not dominates(incoming.vector, before.vector):
-                incoming = codec.collection.document.join(before, incoming)
-                value = codec.encode(document, incoming)
+                try:
+                    incoming = codec.collection.document.join(before, incoming)
+                    value = codec.encode(document, incoming)
+                except UNREADABLE as error:  # two states of one history always have a join that a row holds
+                    self._passed_over(landing.topic, record, error)
+                    landing.unreadable += 1
+                    return
+            if anew:
+                landing.outlived |= self._waits(key, landing.groups[key], landing)
             self._observe(codec, incoming, record.timestamp_ms)
         landing.latest[key] = incoming
         landing.changed[key] = document
@@ -237,7 +246,7 @@ class States:
         if mark.number >= 0 and (late or not codec.collection.document.exists(before)):
             landing.outlived |= self._waits(record.key, landing.groups[record.key], landing)
             return True
-        log.warning("a purge that cannot be one is passed over", offset=record.offset)
+        self._no_purge(offset=record.offset)
         return False
 
     def _waits(self, key: bytes, group: int, landing: _Landing) -> bool:

@@ -19,11 +19,12 @@ from driftlog_edge.incoming.intake import Intake
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.incoming.puller import Puller
 from driftlog_edge.link.connectivity import Connection, backoff
+from driftlog_edge.link.op_logs import OpLogs
 from driftlog_edge.link.places import Places
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.signal import Signal
 from driftlog_edge.link.tasks import Tasks
-from driftlog_edge.ports import Asker, Chunk, Feed, Route, Sealed, Shipping
+from driftlog_edge.ports import Asker, Chunk, Feed, Route, Sealed, Shipping, Unreachable
 from driftlog_edge.store.committer import Committer
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.registry import SchemaIds
@@ -78,6 +79,7 @@ class Clients:
         puller: Puller,
         committer: Committer,
         registry: RegistryLine,
+        op_logs: OpLogs,
         places: Places,
         signal: Signal,
         tasks: Tasks,
@@ -89,6 +91,7 @@ class Clients:
         self._puller = puller
         self._committer = committer
         self._registry = registry
+        self._op_logs = op_logs
         self._places = places
         self._signal = signal
         self._tasks = tasks
@@ -135,7 +138,13 @@ class Clients:
                 loop, lambda batch, error: self._delivered(batch, error, connection), self._signal.trouble
             )
             intake = self._intake = Intake(
-                self._places.topics, self._puller, self._committer, self._ids, self._heard.pulled, self._registry
+                self._places.topics,
+                self._puller,
+                self._committer,
+                self._ids,
+                self._heard.pulled,
+                self._registry,
+                self._op_logs,
             )
             self.asker = self._route.ask()
             self._signal.begun()
@@ -199,7 +208,7 @@ class Clients:
                     self._heard.in_step(chunk.topic, chunk.partition)
             kept = True
             self.problem, self._failures = "", 0
-        except (EdgeError, ContractError) as error:
+        except (EdgeError, ContractError, Unreachable) as error:
             self.problem = str(error)
             log.warning("what came in could not be kept", reason=self.problem)
         finally:  # a defect goes on up to where it is seen, but the replica is not left behind for ever

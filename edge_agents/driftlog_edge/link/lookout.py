@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from driftlog_edge.incoming.landmarks import Landmarks
 from driftlog_edge.link.freshness import Freshness
+from driftlog_edge.link.op_logs import OpLogs
 from driftlog_edge.link.places import Places
 from driftlog_edge.ports import Asker, Clock, Extent
 from driftlog_edge.store.committer import Committer
@@ -35,6 +36,7 @@ class Lookout:
         committer: Committer,
         clock: Clock,
         asker: Callable[[], Asker | None],
+        op_logs: OpLogs,
     ) -> None:
         self._places = places
         self._landmarks = landmarks
@@ -42,6 +44,7 @@ class Lookout:
         self._committer = committer
         self._clock = clock
         self._asker = asker
+        self._op_logs = op_logs
         self._kept: dict[str, float] = {}
         self._next = 0.0
 
@@ -65,6 +68,7 @@ class Lookout:
             return {}
         self._next = self._clock.monotonic() + LOOK_SECONDS
         found = await asker.extents([*self._places.all, *self._places.ops], TIMEOUT_SECONDS)
+        self._op_logs.told(found)
         anew = False
         for place, extent in found.items():
             space, kind = self._places.described(place)

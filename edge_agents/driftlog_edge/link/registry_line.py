@@ -30,6 +30,7 @@ from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.operator_keys import DAY_MS
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.signing import Identity
+from driftlog_schemas.sparing import Sparing
 
 log = structlog.get_logger()
 
@@ -55,6 +56,7 @@ class RegistryLine:
         self._complete = False
         """Was the topic read to its end since the start?"""
         self._release_at: float | None = None
+        self._not_believed = Sparing(log, "a record of the device registry is not believed")
 
     @property
     def followed(self) -> bool:
@@ -109,7 +111,7 @@ class RegistryLine:
             before = self.line
             why = self._lines.take(record.key, record.value, record.timestamp_ms if record.appended else None)
             if why and record.key == own:
-                log.warning("a record of the device registry is not believed", why=why, offset=record.offset)
+                self._not_believed(why=why, offset=record.offset)
             if self.line is not before and self.line is not None:
                 self._changed(self.line.device, record.timestamp_ms)
 

@@ -29,6 +29,7 @@ from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.heart import Heart
 from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.lookout import Lookout
+from driftlog_edge.link.op_logs import OpLogs
 from driftlog_edge.link.places import Places
 from driftlog_edge.link.proof import Proof
 from driftlog_edge.link.registry_line import RegistryLine
@@ -95,12 +96,13 @@ class Sync:
         self.places = Places(contract, scopes, journal, registry=registry.followed)
         self.freshness = Freshness(self.places.states, journal, committer, clock)
         self.signal = Signal(clock, self.pump.hurry, lambda: self.problem)
+        op_logs = OpLogs(lambda: self.clients.asker)
         self.lookout = Lookout(
-            self.places, puller.landmarks, self.freshness, committer, clock, lambda: self.clients.asker
+            self.places, puller.landmarks, self.freshness, committer, clock, lambda: self.clients.asker, op_logs
         )
         self.ends = Ends(self.places, self.lookout, self.freshness, self.signal, lambda: self.clients.asker)
         self.clients = Clients(
-            route, ids, puller, committer, registry, self.places, self.signal, self._tasks, self._threads, self
+            route, ids, puller, committer, registry, op_logs, self.places, self.signal, self._tasks, self._threads, self
         )
         self._tidying = Tidying(puller, committer, journal.durable, moved, self._threads)
         self.proof = Proof(

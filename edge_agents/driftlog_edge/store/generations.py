@@ -13,7 +13,7 @@ from typing import NamedTuple
 from driftlog_edge.ports import Family, Place, Source
 from driftlog_edge.store import keys
 from driftlog_edge.store.cursors import Cursor
-from driftlog_schemas.contract import AppContract
+from driftlog_schemas.contract import AppContract, Undeclared
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
 
@@ -87,6 +87,17 @@ class Generations:
         """(space, partition). Raises `Undeclared`."""
         space = self._contract.spaces[self._contract.collection(collection).space]
         return space.name, partition_of(scope, space.partitions)
+
+    def require_here(self, key: bytes, document: DocumentId, space: str, partition: int) -> None:
+        """Raise ValueError unless a record of the document lies there, under this key. One that only a newer release declares lies in any space."""
+        if document_key(document) != key:
+            raise ValueError(f"{key!r} is not how the key of {'/'.join(document)} is written")
+        try:
+            here = self.place(document.collection, document.scope)
+        except Undeclared:
+            here = space, partition_of(document.scope, self._contract.spaces[space].partitions)
+        if here != (space, partition):
+            raise ValueError(f"{'/'.join(document)} lies in {here[0]}/{here[1]}")
 
     def prefix(self, source: Source, collection: str, scope: str) -> bytes:
         """What the keys of the rows begin with in which a collection of a scope is read."""

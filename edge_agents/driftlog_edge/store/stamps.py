@@ -18,6 +18,10 @@ from driftlog_crdt import HybridClock
 from driftlog_edge.ports import Clock, Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
+from driftlog_schemas import bounds
+
+LATEST_MS = bounds.MAX_MS // 2
+"""The time that a record has may be its writer's. None later counts (than in the year 4199): the stamps that come after one must find room too."""
 
 
 class Stamps:
@@ -38,7 +42,7 @@ class Stamps:
 
     def observe(self, stamp: int, at_ms: int) -> None:
         """A stamp came with a record of that time."""
-        self.clock.observe(stamp, max(at_ms, self.clock.now_ms(self._wall.wall_ms())))
+        self.clock.observe(stamp, max(min(at_ms, LATEST_MS), self.clock.now_ms(self._wall.wall_ms())))
 
     def read(self, at_ms: int) -> None:
         """A record of that time was read."""

@@ -166,6 +166,10 @@ class Cloud:
         rules = COLLECTIONS[document.collection].document
         state = self.states.setdefault(document, rules.new())
         rules.apply(state, rules.prepare(state, replica, EPOCH_MS << 16, field, kind, value))
+        self.say_again(document)
+
+    def say_again(self, document: DocumentId) -> None:
+        """What is known of a document, once more."""
         space = COLLECTIONS[document.collection].space
         partition = partition_of_space(space, document.scope)
         self.publish_group(space, partition, [document], number=self._elsewhere(space, partition))

@@ -13,6 +13,7 @@ from driftlog_edge.errors import NotFound
 from driftlog_edge.incoming.landmarks import AWAY
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.lookout import Lookout
+from driftlog_edge.link.op_logs import OpLogs
 from driftlog_edge.link.places import Places
 from driftlog_edge.ports import Extent, Family
 from driftlog_edge.store import keys
@@ -423,7 +424,9 @@ async def test_away_for_longer_than_tombstones_are_kept(
     committer = Committer(replica.journal, replica.store)
     places = Places(CONTRACT, ["s1"], replica.journal, registry=False)
     freshness = Freshness(places.states, replica.journal, committer, replica.clock)
-    lookout = Lookout(places, replica.puller.landmarks, freshness, committer, replica.clock, lambda: asker)
+    lookout = Lookout(
+        places, replica.puller.landmarks, freshness, committer, replica.clock, lambda: asker, OpLogs(lambda: asker)
+    )
     assert await lookout.look() is not None, "asked at the beginning only"
     assert (await lookout.look(beginning=True) is None) == returns
     assert (return_of(replica.journal, "retail", S1) is not None) == returns

@@ -34,6 +34,7 @@ def test_a_group_without_an_offset_is_a_defect_of_the_caller() -> None:
         [(GROUP, b"-1")],
         [(GROUP, b"1e3")],
         [(GROUP, b"9" * 20)],
+        [(GROUP, b"9" * 19)],
         [(GROUP, b"9" * 5000)],
         [(GROUP, "²".encode())],
     ],

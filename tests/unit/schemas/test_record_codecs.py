@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftlog_schemas import avro_files
+from driftlog_schemas import avro_files, bounds
 from driftlog_schemas.columns_codec import pack
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms, enrolled
 from driftlog_schemas.errors import ContractError, Undecodable
@@ -40,6 +40,7 @@ from tests.unit.schemas.arbitrary import documents, longs, texts, values
 IDS = FixedIds()
 CODECS = RecordCodecs(IDS)
 
+times = st.integers(0, bounds.MAX_MS)
 ints = st.integers(0, (1 << 31) - 1)
 verdicts = st.builds(CommandOutcome, texts, st.sampled_from(Verdict), texts, texts)
 digests = st.binary(min_size=8, max_size=8)
@@ -59,8 +60,8 @@ versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, 
         longs,
         st.lists(entries, max_size=3).map(tuple),
         ended=st.sampled_from(["", "ended", "retired"]),
-        skew_ms=longs,
-        append_ms=longs,
+        skew_ms=times,
+        append_ms=times,
         offset=longs,
         notice=st.none() | st.builds(Notice, longs, digests, longs, texts, texts),
         ended_at=st.integers(-1, 1 << 60),
@@ -288,3 +289,24 @@ def test_a_record_is_not_mistaken_for_another() -> None:
 
 def test_equal_messages_give_equal_bytes() -> None:
     assert CODECS.encode_conflict(dataclasses.replace(CONFLICT)) == ENCODED["conflict"]
+
+
+ROW = ChainRow("d", "d.1", "retail", 0, 1, b"", 1, (ChainEntry(1, b"", 0, ()),))
+
+
+@pytest.mark.parametrize(
+    ("field", "changed"),
+    [
+        ("number", {"partition": -1}),
+        ("number", {"last": -1}),
+        ("number", {"entries": (ChainEntry(-1, b"", 0, ()),)}),
+        ("number", {"notice": Notice(-1, b"", 0, "early", "")}),
+        ("offset", {"offset": -2}),
+        ("offset", {"entries": (ChainEntry(1, b"", 0, (), -2),)}),
+        ("time", {"skew_ms": -1}),
+        ("time", {"append_ms": bounds.MAX_MS + 1}),
+    ],
+)
+def test_a_row_with_a_number_that_no_worker_writes_is_undecodable(field: str, changed: dict[str, Any]) -> None:
+    with pytest.raises(Undecodable, match=f"^{field}: "):
+        CODECS.decode_chain_row(CODECS.encode_chain_row(dataclasses.replace(ROW, **changed)))
