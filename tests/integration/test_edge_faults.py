@@ -17,7 +17,7 @@ from tests.load.edges import EdgeProcess
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(900)]
 
-COMMANDS, KILLS = 1_500, 2
+COMMANDS, KILLS = 800, 2
 FULL = 10_000, 8
 """The same at full depth."""
 CALLERS = 32

@@ -46,26 +46,28 @@ def test_kills_while_ops_come(on_broker: MakeRun, full: bool) -> None:
 
 def test_leaving_joining_and_freezing_under_load(on_broker: MakeRun, full: bool) -> None:
     leaves, freezes = (6, 2) if full else (1, 1)
+    some, few = (500, 300) if full else (150, 100)
+    """Records that are to go through between two changes."""
     run = on_broker(ops_per_batch=5, late=0.005, repeated=0.005)
     with run.worker("steady") as steady, run.worker("restless") as restless:
         logs = tails(steady, restless)
         run.group.await_owners(2, explain=logs)
         with run.feeder(10_000_000, records_per_second=250 if full else 100):
             for _ in range(leaves):
-                run.group.await_progress(500, explain=logs)
+                run.group.await_progress(some, explain=logs)
                 assert restless.stop() == 0
                 run.group.await_owners(1, explain=logs)
-                run.group.await_progress(300, explain=logs)
+                run.group.await_progress(few, explain=logs)
                 restless.start()
                 run.group.await_owners(2, explain=logs)
             for _ in range(freezes):
-                run.group.await_progress(500, explain=logs)
+                run.group.await_progress(some, explain=logs)
                 frozen = restless.freeze()
                 run.group.await_owners(1, explain=logs)
-                run.group.await_progress(300, explain=logs)
+                run.group.await_progress(few, explain=logs)
                 restless.thaw(frozen)
                 run.group.await_owners(2, explain=logs)
-            run.group.await_progress(1000, explain=logs)
+            run.group.await_progress(2 * some, explain=logs)
             run.workload.stop()
         run.group.await_drained(explain=logs)
         assert (steady.stop(), restless.stop()) == (0, 0)
