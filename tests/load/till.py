@@ -22,6 +22,8 @@ ITEMS = ("tea", "oat", "rye")
 NAMED, NAMELESS, TAGGED = "named", "nameless", "tagged"
 SAID = 16
 """Answers that each stage of a change waits for: a few of each kind."""
+BUSY_SECONDS, QUIET_SECONDS = 0.05, 0.3
+"""Between two commands while somebody waits for answers, and else: each of them is asked for again and again in the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Till:
         self.release = release
         self.edge = made(release)
         self.said: list[Said] = []
+        self._wanted = 0
         self._stop = threading.Event()
         self._paused = threading.Lock()
         self._thread = threading.Thread(target=self._ask, name=name, daemon=True)
@@ -63,8 +66,10 @@ class Till:
 
     def goes_on(self) -> None:
         """Wait until it was answered some more."""
-        wanted = len(self.said) + SAID
-        until(lambda: bool(self._failure) or len(self.said) >= wanted, f"{self._name} goes on", 60, self.edge.tail)
+        self._wanted = len(self.said) + SAID
+        until(
+            lambda: bool(self._failure) or len(self.said) >= self._wanted, f"{self._name} goes on", 60, self.edge.tail
+        )
         assert not self._failure, f"{self._failure}{self.edge.tail()}"
 
     def stop(self) -> None:
@@ -102,7 +107,7 @@ class Till:
                     self._failure = f"{said}: {error}"
                     return
                 self.said.append(said)
-            self._stop.wait(0.01)
+            self._stop.wait(BUSY_SECONDS if len(self.said) < self._wanted else QUIET_SECONDS)
 
     def _next(self, number: int) -> Said:
         key, item = f"{self._name}-{number}", ITEMS[number % len(ITEMS)]
