@@ -4,10 +4,15 @@ Edges apply what they have read when it makes a consistent cut (`groups.Cut`). A
 dead one's last flight, may be the last record of a partition and end no group: then every edge there, and every strong read, would wait for
 the partition's next group, which may be days away. So its owner follows the marks of what it did not publish itself, and where they leave a
 group open it publishes one of the documents once more, as a group of its own: once it has merged as far as that group's number says.
+
+A stranger may write a number that no op record has. Nobody can merge as far as that; so where a number is further than the owner has merged, it is
+*doubted*: the owner asks where the log ends and merges up to there. If the number is still beyond that, a group of the owner's ends what is before it as well
+(who reads asks, too). So it is where the number ended its own group: whoever applied it believed to have read further than there is.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterable
 
@@ -23,26 +28,37 @@ class Tail:
 
     def __init__(self) -> None:
         self._cut = groups.Cut()
+        self._doubted = -1
+        self.end = -1
+        """Where the log of ops ended when its number was doubted; -1 while nobody has asked."""
         self.start = -1
         """The offset of the first of them."""
         self.keys: deque[bytes] = deque(maxlen=MAX_KEYS)
 
     @property
     def open(self) -> bool:
+        return self.unended or self._doubted >= 0
+
+    @property
+    def unended(self) -> bool:
+        """Does it wait for the end of a group?"""
         return self._cut.open
 
     @property
     def number(self) -> int:
         """What a group's end must reach."""
-        return self._cut.highest
+        return max(self._cut.highest, self._doubted)
 
-    def take(self, record: ChangelogRecord) -> int:
-        """The next record; the offset at which the cut begins that it belongs to."""
+    def take(self, record: ChangelogRecord, merged_to: int = sys.maxsize) -> int:
+        """The next record, where the owner has merged as far as that; the offset at which the cut begins that it belongs to."""
         if not self.open:
             self.start = record.offset
             self.keys.clear()
         self.keys.append(record.key)
-        self._cut.take(groups.parse(record.headers))
+        mark = groups.parse(record.headers)
+        self._cut.take(mark)
+        if mark.number > merged_to:
+            self._doubted, self.end = max(self._doubted, mark.number), -1
         return self.start
 
 
@@ -63,12 +79,12 @@ class OpenGroups:
         self._tails.clear()
         self._ended.clear()
 
-    def read(self, partition: int, records: Iterable[ChangelogRecord]) -> None:
-        """Records that stand there and are not all ours."""
+    def read(self, partition: int, records: Iterable[ChangelogRecord], merged_to: int) -> None:
+        """Records that stand there and are not all ours; we have merged as far as that."""
         tail = self._tails.get(partition) or Tail()
         last = -1
         for record in records:
-            tail.take(record)
+            tail.take(record, merged_to)
             last = record.offset
         self._keep(partition, tail)
         offset, number = self._ended.get(partition, (-1, -1))
@@ -79,6 +95,10 @@ class OpenGroups:
         """A group of ours ends at offset `last`."""
         self._ended[partition] = last, number
         self._end(partition, number)
+
+    def cleared(self, partition: int) -> None:
+        """There is no doubt any more, or nothing that could be reached."""
+        self._tails.pop(partition, None)
 
     def _keep(self, partition: int, tail: Tail) -> None:
         if tail.open:

@@ -83,6 +83,8 @@ class Recovered:
     """in order of parking"""
     records: int = 0
     committed: int = 0
+    ops_end: int = sys.maxsize
+    """where the op topic ended when recovery began: what names a record behind that is of no worker"""
 
     @property
     def answers(self) -> bool:
@@ -121,7 +123,7 @@ class Restoration:
             begin = recovered.tail.take(record)
             mark = groups.parse(headers)
             number = mark.number
-            if number < 0:
+            if not 0 <= number < recovered.ops_end:
                 log.warning(
                     "a state that no worker wrote is passed over", key=key.decode(errors="replace"), offset=offset
                 )
@@ -166,7 +168,8 @@ class Restoration:
             recovered.stale_rows.pop(replica, None)
             known = rows[replica] if replica in rows else store.row(replica)
             stored = self._row(replica, known)
-            if stored is not None and known != value and later(stored, found) is stored:
+            ahead = found.offset >= recovered.ops_end
+            if ahead or (stored is not None and known != value and later(stored, found) is stored):
                 recovered.stale_rows[replica] = offset
                 continue
             rows[replica] = value

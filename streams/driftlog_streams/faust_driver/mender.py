@@ -23,7 +23,7 @@ from driftlog_streams.core.conflict_pace import Owing
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.net import passing_over
-from driftlog_streams.core.open_groups import OpenGroups
+from driftlog_streams.core.open_groups import OpenGroups, Tail
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed
@@ -63,6 +63,7 @@ class Mender:
         self._mended = mended
         self._states, self._rows, self._conflicts = ChangelogWatch(), ChangelogWatch(), ChangelogWatch()
         self._state_topic, self._receipts_topic = topics.state_topic(space), topics.receipts_topic(space)
+        self._ops_topic = topics.ops_topic(space)
         self._watches = {
             self._state_topic: self._states,
             self._receipts_topic: self._rows,
@@ -162,7 +163,7 @@ class Mender:
             try:
                 await self._check_ends()
                 await self._read()
-                self._end_groups()
+                await self._end_groups()
             except (KafkaException, RecoveryFailed, TimeoutError) as error:
                 log.warning("the space's topics cannot be looked at now", error=str(error))
                 await asyncio.sleep(CHECK_SECONDS)
@@ -201,7 +202,7 @@ class Mender:
         again = sum([self._heard(topic, merger, last) for last in {record.key: record for record in records}.values()])
         self._watches[topic].read(partition, offsets)
         if topic == self._state_topic:
-            self._groups.read(partition, records)
+            self._groups.read(partition, records, merger.merged_to)
         log.warning(
             "somebody else wrote", topic=topic, partition=partition, offsets=f"{offsets}", published_again=again
         )
@@ -225,12 +226,32 @@ class Mender:
         self._answers[partition] = _Answer(self._numbers, settled if earlier is None else earlier.settled)
         self._mergers[partition].work.answers = self._numbers
 
-    def _end_groups(self) -> None:
-        """Publish a document again where nobody ended a group, once we know all that its writer knew."""
+    async def _end_groups(self) -> None:
+        """Publish a document again where nobody ended a group, once we know all that its writer knew, or that nobody can."""
         for partition, tail in self._groups.waiting():
-            merger = self._mergers[partition]
-            if merger.merged_to < tail.number or not self._quiet():
+            beyond = await self._beyond(partition, tail)
+            merger = self._mergers.get(partition)
+            if merger is None or not self._quiet() or (partition, tail) not in self._groups.waiting():
+                continue
+            if merger.merged_to < tail.number and not beyond:
+                continue
+            settled = self.settled(partition)
+            if beyond or not tail.unended:
+                self._groups.cleared(partition)
+            if not (beyond or tail.unended):
                 continue
             log.warning("nobody ended a group", partition=partition, number=tail.number, offset=tail.start)
             if any(merger.publish_again(key) for key in reversed(tail.keys)):
+                if beyond:
+                    self._answering(partition, settled)
                 self._mended(1)
+
+    async def _beyond(self, partition: int, tail: Tail) -> bool:
+        """Have we merged all that there was when we asked, and does the number name none of it?"""
+        epoch, merger = self._epoch, self._mergers[partition]
+        if merger.merged_to >= tail.number:
+            return False
+        if tail.end < 0:
+            place = self._ops_topic, partition
+            tail.end = (await asyncio.get_running_loop().run_in_executor(None, self._reader.ends, [place]))[place]
+        return epoch == self._epoch and tail.end <= min(tail.number, merger.merged_to + 1)

@@ -48,6 +48,9 @@ class ChangelogRecovery:
                 [TopicPartition(topics.ops_topic(self._rules.name), p) for p in stores], timeout=15
             ):
                 result[at.partition].committed = max(at.offset, 0)
+            for partition, found in result.items():
+                ops = TopicPartition(topics.ops_topic(self._rules.name), partition)
+                found.ops_end = consumer.get_watermark_offsets(ops, timeout=15)[1]
             self._read_states(consumer, stores, result)
             for store in stores.values():
                 self.restoration.count(store)

@@ -22,6 +22,8 @@ from tests.unit.streams.cloud import Cloud, change, command, count, key, stock
 
 STATES, RECEIPTS = topics.state_topic("retail"), topics.receipts_topic("retail")
 CONFLICTS = topics.conflicts_topic("retail")
+FAR = 1000
+"""As far as nobody has merged."""
 
 
 @pytest.fixture
@@ -180,7 +182,7 @@ def record(offset: int, number: int, *, last: bool, document: str = "tea") -> Ch
 
 def test_a_group_that_nobody_ended_is_open_until_one_of_ours_ends_it() -> None:
     open_groups = OpenGroups()
-    open_groups.read(0, [record(5, 7, last=False), record(6, 9, last=False), record(7, 8, last=True)])
+    open_groups.read(0, [record(5, 7, last=False), record(6, 9, last=False), record(7, 8, last=True)], FAR)
     assert open_groups.start(0) == 5
     ((_, tail),) = open_groups.waiting()
     assert tail.number == 9
@@ -193,9 +195,9 @@ def test_a_group_that_nobody_ended_is_open_until_one_of_ours_ends_it() -> None:
 def test_a_group_of_ours_may_have_ended_it_before_it_was_read() -> None:
     open_groups = OpenGroups()
     open_groups.published(0, 9, 7)
-    open_groups.read(0, [record(5, 7, last=False)])
+    open_groups.read(0, [record(5, 7, last=False)], FAR)
     assert not open_groups.waiting()
-    open_groups.read(0, [record(11, 7, last=False)])
+    open_groups.read(0, [record(11, 7, last=False)], FAR)
     assert open_groups.start(0) == 11
 
 
@@ -204,12 +206,14 @@ class Space:
 
     def __init__(self) -> None:
         self.end = 0
+        self.ops_end = 100
         self.found: list[ChangelogRecord] = []
         self.failures = 0
         self.read: list[range] = []
 
     def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        return {place: self.end if place[0] == STATES else 0 for place in places}
+        known = {STATES: self.end, topics.ops_topic("retail"): self.ops_end}
+        return {place: known.get(place[0], 0) for place in places}
 
     def records(self, topic: str, partition: int, offsets: range) -> list[ChangelogRecord]:
         if self.failures:
@@ -296,6 +300,57 @@ async def test_a_group_is_ended_only_by_who_has_merged_as_far(cloud: Cloud, monk
     cloud.merge(command("c3", count(stock("coffee"), 5, 1)))
     stored(cloud, mender, 3)
     assert mender.settled(0).states == 3
+
+
+@pytest.mark.parametrize("last", [False, True])
+async def test_a_number_that_no_op_record_has_is_answered_by_a_group_of_ours(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    """The mark of the store would stay before it for ever, and who has applied it believes to have read so far."""
+    monkeypatch.setattr(mending, "CHECK_SECONDS", 0.01)
+    _, newer = two_states(cloud)
+    space, told = Space(), list[int]()
+    mender = mender_of(cloud, space, 2, told)
+    space.end, space.ops_end = 3, 2
+    space.found = [ChangelogRecord(key(stock()), newer, 2, groups.headers(10**18, last=last))]
+
+    await run_until(mender, lambda: bool(told))
+    assert mender.settled(0).states == 1, "the answer has not left"
+    stored(cloud, mender, 3)
+    answer = [r for r in cloud.published if r.topic == STATES][-1]
+    assert (answer.key, answer.value, groups.parse(answer.headers)[:2]) == (key(stock()), newer, (1, True))
+    assert mender.settled(0).states == 3 and not mender.unrest(0, {STATES: 4, RECEIPTS: 0, CONFLICTS: 0})
+
+
+async def test_a_number_that_no_op_record_has_on_no_document_is_passed_over(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mending, "CHECK_SECONDS", 0.01)
+    two_states(cloud)
+    space = Space()
+    mender = mender_of(cloud, space, 2, [])
+    space.end, space.ops_end = 3, 2
+    space.found = [ChangelogRecord(b"noise", b"", 2, groups.headers(10**18, last=False))]
+    await run_until(mender, lambda: bool(space.read) and not mender.unrest(0, {STATES: 3, RECEIPTS: 0, CONFLICTS: 0}))
+    assert cloud.merger.work.empty and mender.settled(0).states == 2
+
+
+async def test_a_number_of_somebody_who_was_further_is_waited_for(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log has the record, and we have not merged it yet; then there is no doubt, and nothing to publish."""
+    monkeypatch.setattr(mending, "CHECK_SECONDS", 0.01)
+    _, newer = two_states(cloud)
+    space, rounds = Space(), list[bool]()
+    mender = mender_of(cloud, space, 2, [])
+    mender._quiet = lambda: bool(rounds.append(True)) or True  # type: ignore[func-returns-value]
+    space.end, space.ops_end = 3, 3
+    space.found = [ChangelogRecord(key(stock()), newer, 2, groups.headers(2, last=True))]
+    await run_until(mender, lambda: len(rounds) > 6)
+    assert cloud.merger.work.empty and mender.unrest(0, {STATES: 3, RECEIPTS: 0, CONFLICTS: 0})
+    cloud.merge(command("c3", count(stock("coffee"), 5, 1)))
+    await run_until(mender, lambda: not mender.unrest(0, {STATES: 3, RECEIPTS: 0, CONFLICTS: 0}))
+    assert not cloud.merger.work.again
 
 
 def test_rows_of_flights_behind_are_no_strangers(cloud: Cloud) -> None:
