@@ -13,6 +13,7 @@ RECOVERY = (f"{WORKER_TESTS}/test_recovery.py",)
 MENDING = ("tests/unit/streams/test_mending.py",)
 PACE = ("tests/unit/streams/test_conflict_pace.py",)
 CLAIMS = (f"{WORKER_TESTS}/test_parked_claims.py",)
+NUMBERS = (f"{WORKER_TESTS}/test_forged_numbers.py",)
 OWED = (f"{WORKER_TESTS}/test_owed_conflicts.py",)
 STORE = (f"{WORKER_TESTS}/test_partition_store.py",)
 DEVICES = (f"{WORKER_TESTS}/test_device_view.py",)
@@ -364,7 +365,13 @@ WORKER: tuple[Mistake, ...] = (
         "for key in ():",
         RECOVERY,
     ),
-    Mistake("worker: a foreign state is taken", f"{CORE}/restoration.py", "if number < 0:", "if False:", RECOVERY),
+    Mistake(
+        "worker: a foreign state is taken",
+        f"{CORE}/restoration.py",
+        "if not 0 <= number < recovered.ops_end:",
+        "if False:",
+        RECOVERY,
+    ),
     Mistake(
         "worker: rows are not kept",
         f"{DRIVER}/partition_store.py",
@@ -455,9 +462,37 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: nobody ends the group of a worker that was cut off",
         f"{DRIVER}/mender.py",
-        "                self._end_groups()\n",
+        "                await self._end_groups()\n",
         "",
         (*MENDING, *RECOVERY),
+    ),
+    Mistake(
+        "worker: a number that no op record has is waited for",
+        f"{DRIVER}/mender.py",
+        "return epoch == self._epoch and tail.end <= min(tail.number, merger.merged_to + 1)",
+        "return False",
+        MENDING,
+    ),
+    Mistake(
+        "worker: who was further than its owner is called a liar",
+        f"{DRIVER}/mender.py",
+        "return epoch == self._epoch and tail.end <= min(tail.number, merger.merged_to + 1)",
+        "return True",
+        MENDING,
+    ),
+    Mistake(
+        "worker: recovery takes a number that no op record has",
+        f"{CORE}/restoration.py",
+        "if not 0 <= number < recovered.ops_end:",
+        "if number < 0:",
+        NUMBERS,
+    ),
+    Mistake(
+        "worker: recovery takes a row of a record that there is not",
+        f"{CORE}/restoration.py",
+        "ahead = found.offset >= recovered.ops_end",
+        "ahead = False",
+        NUMBERS,
     ),
     Mistake(
         "worker: a store passes what is not answered yet",
