@@ -64,7 +64,7 @@ class KeyFile:
     def of(cls, folder: Path, wrapping: Sequence[WrappingKey], now_ms: int, is_empty: Callable[[], bool]) -> KeyFile:
         """Those of a folder that this process holds; one with an empty store gets its first. Raises `KeyUnusable`, `DiskFull`."""
         if (folder / NAME).exists():
-            return cls(folder, _load(folder, wrapping), wrapping)
+            return cls(folder, load(folder, wrapping), wrapping)
         if not is_empty():
             raise KeyUnusable(
                 f"the data key of {folder} is gone: nobody can read what is there",
@@ -145,7 +145,8 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{NAME}*"))
 
 
-def _load(folder: Path, wrapping: Sequence[WrappingKey]) -> list[Kept]:
+def load(folder: Path, wrapping: Sequence[WrappingKey]) -> list[Kept]:
+    """The newest first. Raises `KeyUnusable`, whatever is in the file."""
     path = folder / NAME
     remedy = f"put {NAME} back from a copy of the folder"
     try:

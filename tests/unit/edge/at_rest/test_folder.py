@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rocksdict import Rdict
 
 from driftlog_edge.errors import Damaged, DiskFull, KeyUnusable
@@ -20,6 +23,7 @@ from driftlog_edge.store.wrapping import WrappingKey
 from driftlog_schemas import private_file
 from driftlog_schemas.errors import IdentityProblem
 from tests.unit.edge.at_rest.raw import changed
+from tests.unit.edge.replica import Replica
 
 MARKER = os.urandom(12).hex().encode()
 NAME = b"Patient/ward-7/name-of-a-document"
@@ -132,6 +136,23 @@ def test_values_that_were_swapped_on_the_disk_are_damage(tmp_path: Path) -> None
     store.close()
 
 
+def test_a_batch_whose_body_is_damaged_says_nothing(lives: Callable[..., Replica], tmp_path: Path) -> None:
+    replica = lives()
+    replica.do("receive", store="s1", sku="tea", qty=1)
+    (sent,) = replica.ship()
+    replica.store.close()
+    changed(tmp_path / "replica", spoil, Family.BODIES)
+    replica = lives()
+    (batch,) = replica.outbox.sealed.all()
+    assert batch.number == sent.number
+    assert replica.outbox.sealed.batch(batch) is None
+
+
+def spoil(family: Rdict) -> None:
+    for key, value in list(family.items()):
+        family[key] = value[:-1] + bytes((value[-1] ^ 1,))
+
+
 def swap(family: Rdict, one: bytes, other: bytes) -> None:
     family[one], family[other] = family[other], family[one]
 
@@ -163,6 +184,31 @@ def test_a_damaged_key_file_is_told(tmp_path: Path, change: Any, told: str, wrap
     RocksStore(tmp_path / "other").close()  # and the folder is free again: nothing holds it
     shutil.copy(tmp_path / "other" / key_file.NAME, folder / key_file.NAME)
     RocksStore(folder, wrapping).close()
+
+
+FACTS = st.fixed_dictionaries(
+    {"id": st.sampled_from(["00112233", "", 5, None]), "made_ms": st.integers() | st.text(max_size=2)},
+    optional={
+        "wrapped_by": st.sampled_from(["", WRAPPING[0].fingerprint, 7, None]),
+        "key": st.binary(max_size=64).map(lambda data: base64.b64encode(data).decode())
+        | st.text(max_size=5)
+        | st.none(),
+    },
+)
+JSON = st.recursive(st.none() | st.integers() | st.text(max_size=3) | FACTS, lambda one: st.lists(one, max_size=3))
+
+
+@given(st.binary(max_size=64) | st.builds(lambda keys: json.dumps({"format": 1, "keys": keys}).encode(), JSON))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_in_the_key_file_is_keys_or_told(tmp_path: Path, given: bytes) -> None:
+    path = tmp_path / key_file.NAME
+    path.write_bytes(given)
+    path.chmod(0o600)
+    for wrapping in ((), WRAPPING):
+        try:
+            assert all(len(one.key.secret) == 32 for one in key_file.load(tmp_path, wrapping))
+        except KeyUnusable as error:
+            assert error.remedy
 
 
 def test_a_key_that_cannot_be_written_is_a_full_disk_and_changes_nothing(

@@ -258,7 +258,7 @@ async def test_a_key_that_is_set_takes_the_folder_over_and_one_above_it_takes_it
 ) -> None:
     bare = await at_work(config, route, ids, 5)
     assert bare["wrapped_by"] is None
-    stolen = Cipher([key.key for key in key_file._load(config.data_dir, ())])
+    stolen = Cipher([key.key for key in key_file.load(config.data_dir, ())])
 
     path = tmp_path / "edge.key"
     wrapped = await at_work(with_keys(config, path, OLD_KEY), route, ids, 10)
