@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -49,6 +50,8 @@ class Scheduler:
         self.random = random.Random(seed)
         self.now = EPOCH_MS
         self.events = 0
+        self.threads = {threading.get_ident()}
+        """Which may put something into the future: the world's own, and those that it lets run one at a time."""
         self._queue: list[Event] = []
         self._number = 0
         self._trace = hashlib.blake2b(digest_size=16)
@@ -58,6 +61,7 @@ class Scheduler:
     def after(self, delay_ms: int, label: str, action: Callable[[], None]) -> Event:
         """Have `action` happen `delay_ms` from now (0 = as soon as what is due before has happened)."""
         assert delay_ms >= 0, "nothing happens in the past"
+        assert threading.get_ident() in self.threads, "a real thread would bring its own time and chance into the world"
         self._number += 1
         event = Event(self.now + delay_ms, self._number, label, action)
         heapq.heappush(self._queue, event)

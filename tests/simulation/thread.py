@@ -84,10 +84,13 @@ class Thread:
             raise self._error
 
     def _run(self) -> None:
+        known = self._threads.of_the_world
+        known.add(threading.get_ident())
         try:
             self._work()
         except BaseException as error:  # noqa: BLE001  # it is told to the world, whatever it is
             self._error = None if self._over else error
+        known.discard(threading.get_ident())
         self.done = True
         self._worlds.release()
 
@@ -98,6 +101,7 @@ class Threads:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._all: list[Thread] = []
+        self.of_the_world = scheduler.threads
         self.running: Any = None
         """The one that runs now; only in it may anybody wait."""
 
