@@ -15,14 +15,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import TypeAlias
 
 from driftlog_edge.errors import EdgeError
-from driftlog_edge.ports import Place, Store
+from driftlog_edge.ports import Place, Store, Writes
 from driftlog_edge.store.journal import Journal, Ticket, merged
 
 HALF_AT_LEAST = 16
 """A group leaves early from this size on: a smaller one costs the loop more in handing over than the disk gains."""
+_Write: TypeAlias = tuple[Writes, asyncio.AbstractEventLoop, Callable[[BaseException | None], None]]
 
 
 class Committer:
@@ -31,7 +36,7 @@ class Committer:
     def __init__(self, journal: Journal, store: Store) -> None:
         self._journal = journal
         self._store = store
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="driftlog-commit")
+        self._syncs = _Syncs(store)
         self._soon: asyncio.Handle | None = None
         """The next group leaves when the loop comes round."""
         self._half = HALF_AT_LEAST
@@ -86,10 +91,7 @@ class Committer:
         self._half = max(HALF_AT_LEAST, len(group) // 2)
         writes, sync = merged(group)
         if sync:
-            task = asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: self._store.write(writes, sync=True)
-            )
-            task.add_done_callback(lambda task: self._returned(group, task))
+            self._syncs.write(writes, asyncio.get_running_loop(), partial(self._returned, group))
             return
         try:
             self._store.write(writes, sync=False)
@@ -101,8 +103,7 @@ class Committer:
         else:
             self._finish(group, None)
 
-    def _returned(self, group: list[Ticket], task: asyncio.Future[None]) -> None:
-        error = task.exception()
+    def _returned(self, group: list[Ticket], error: BaseException | None) -> None:
         self._finish(group, error)
         if error is not None and not isinstance(error, EdgeError):
             raise error  # a defect stays loud, but it must not leave later callers waiting
@@ -124,7 +125,42 @@ class Committer:
         await self._idle.wait()
 
     def close(self) -> None:
-        self._thread.shutdown()
+        """Return when the thread has ended, after what it was given."""
+        self._syncs.close()
+
+
+class _Syncs:
+    """The thread that syncs. An executor makes four objects and three hops for each piece of work, which with one caller cost as much as the
+    sync itself; here a write goes over by a queue and comes back by one call."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._given: SimpleQueue[_Write | None] = SimpleQueue()
+        self._thread = Thread(target=self._run, name="driftlog-commit", daemon=True)
+        self._thread.start()
+
+    def write(
+        self, writes: Writes, loop: asyncio.AbstractEventLoop, told: Callable[[BaseException | None], None]
+    ) -> None:
+        """Write and sync in the thread; `told` is called on the loop with the error, or None."""
+        assert self._thread.is_alive(), "nothing is written after the close"
+        self._given.put((writes, loop, told))
+
+    def close(self) -> None:
+        self._given.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (given := self._given.get()) is not None:
+            writes, loop, told = given
+            error: BaseException | None = None
+            try:
+                self._store.write(writes, sync=True)
+            except BaseException as raised:  # noqa: BLE001  # whatever it is, it is raised where it is told
+                error = raised
+            with suppress(RuntimeError):  # the loop is closed, and nobody is there to be told
+                loop.call_soon_threadsafe(told, error)
+            del given, writes, loop, told, error  # nothing is held while it waits
 
 
 def _looked_at(future: asyncio.Future[None]) -> None:

@@ -279,3 +279,22 @@ async def test_a_refusal_on_the_loop_fails_all_who_wait_and_a_defect_stays_loud(
     assert [type(e) for e in loud] == [ZeroDivisionError]
     await put(committer, "b", sync=False)
     assert disk.get(Family.META, b"b") and disk.get(Family.META, b"a") is None
+
+
+def test_a_close_waits_for_a_sync_whose_loop_has_gone(tmp_path: Path) -> None:
+    disk = SlowDisk(tmp_path / "store")
+    disk.gate.clear()
+    committer = Committer(Journal(disk), disk)
+
+    async def give_and_go() -> None:
+        committer.stage({(Family.META, b"a"): b"x"})
+        await asyncio.get_running_loop().run_in_executor(None, disk.entered.wait, 30)
+
+    asyncio.run(give_and_go())
+    closing = threading.Thread(target=committer.close)
+    closing.start()
+    disk.gate.set()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert disk.get(Family.META, b"a") == b"x"
+    disk.close()
