@@ -139,7 +139,7 @@ PLANTED = (
         planted=tuple(
             (f"driftlog_streams.core.{module}.owners_word", lets_it_stand) for module in ("answers", "restoration")
         ),
-        shows=8,
+        shows=1,
     ),
     Variant("an edge drops rows", planted=(("driftlog_edge.incoming.puller.States", DropsRows),)),
     Variant(
