@@ -166,6 +166,15 @@ class DocumentType:
         taking.seqs[op.seq] = seq
         return op._replace(replica=taking.new, seq=seq, value=value)
 
+    def leave(self, op: Op, taking: Takeover) -> None:
+        """The op does not come along into the new life: a person decides about it."""
+        if op.field != DOCUMENT:
+            self._type(op.field).leave(op.kind, op.value, taking.part(op.field))
+
+    def stands_on_left(self, op: Op, taking: Takeover) -> bool:
+        """Does the op mean something that an op made which was left behind?"""
+        return op.field != DOCUMENT and self._type(op.field).stands_on_left(op.kind, op.value, taking.part(op.field))
+
     def takes_away(self, op: Op) -> bool:
         """Does `op` take away what its writer had seen, whoever wrote it? What was forgotten since goes with it, seen or not."""
         if op.field == DOCUMENT:

@@ -172,6 +172,13 @@ class FieldType(ABC, Generic[S]):
         """
         return value
 
+    def leave(self, kind: str, value: Plain, taking: Takeover) -> None:
+        """An op of the old life does not come along: remember what others of it may name."""
+
+    def stands_on_left(self, kind: str, value: Plain, taking: Takeover) -> bool:
+        """Does an op of the old life mean something that was left behind, so that without it nobody knows what it means?"""
+        return False
+
     def permit(self, state: S, op: Op, over: Container[str] = ()) -> None:
         """Raise `BadOperation` if the op's writer, seeing `state`, has no right to it; `over` are replicas that write no more.
         `apply` never asks.

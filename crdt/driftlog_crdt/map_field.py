@@ -94,6 +94,13 @@ class Map(FieldType[Entries]):
         key, inner = value
         return [key, self.of.renamed("" if kind == REMOVE else kind, inner, taking.part(key))]
 
+    def leave(self, kind: str, value: Any, taking: Takeover) -> None:
+        if kind != REMOVE:
+            self.of.leave(kind, value[1], taking.part(value[0]))
+
+    def stands_on_left(self, kind: str, value: Any, taking: Takeover) -> bool:
+        return kind != REMOVE and self.of.stands_on_left(kind, value[1], taking.part(value[0]))
+
     def apply(self, state: Entries, op: Op) -> None:
         key, inner = _split(op)
         stored = state.get(key)

@@ -189,6 +189,17 @@ class Sequence(FieldType[SequenceState]):
             return value
         return base64.b64encode(renamed(update, client, client_of(taking.new), taking.run)).decode()
 
+    def leave(self, kind: str, value: Plain, taking: Takeover) -> None:
+        edit = _edit(value)[1]
+        if edit.length:
+            taking.left.append((edit.clock, edit.length))
+
+    def stands_on_left(self, kind: str, value: Plain, taking: Takeover) -> bool:
+        edit, old = _edit(value)[1], client_of(taking.old)
+        if edit.length:
+            return any(client == old and taking.has_left(clock) for client, clock in edit.beside)
+        return all(gone.client == old and taking.has_left(gone.start, gone.length) for gone in edit.gone)
+
     def apply(self, state: SequenceState, op: Op) -> None:
         self._merge(state, op.value)
 

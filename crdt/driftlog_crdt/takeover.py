@@ -8,7 +8,8 @@ Most ops mean the same whoever writes them. Some name their writer in their valu
 | an erase of a counter | how much its writer had counted up to it, what stays with the old life and what comes along |
 | a write of a custom field | the writes of its own that its writer saw |
 
-So the ops of a document are taken over in their order, and a `Takeover` remembers what has come along so far.
+So the ops of a document are taken over in their order, and a `Takeover` remembers what has come along so far, and what was left behind: an edit
+that stands beside nothing else than that is of no use without it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Takeover:
     """The elements of this body that come along, and that an edit means which names the old life's; None until an edit shows it."""
     sums: list[int] = field(default_factory=lambda: [0, 0])
     """What comes along of a counter: up, down."""
+    left: list[tuple[int, int]] = field(default_factory=list)
+    """(clock, length) of elements in a row whose insert does not come along: it waits for a person."""
     parts: dict[str, Takeover] = field(default_factory=dict)
 
     def part(self, name: str) -> Takeover:
@@ -46,6 +49,11 @@ class Takeover:
         if name not in self.parts:
             self.parts[name] = Takeover(self.old, self.new, self.seqs)
         return self.parts[name]
+
+    def has_left(self, clock: int, length: int = 1) -> bool:
+        """Are all these elements among those that were left behind?"""
+        found = sum(max(0, min(clock + length, start + count) - max(clock, start)) for start, count in self.left)
+        return found == length
 
     def inserts(self, clock: int, length: int) -> None:
         """An edit of the old life inserts so many elements, the first at this clock.

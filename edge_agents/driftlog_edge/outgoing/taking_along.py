@@ -9,6 +9,7 @@ The rules of what comes along, and as what, are those of `outgoing/rebase`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
@@ -33,6 +34,7 @@ from driftlog_schemas.messages import Command, DocumentOp, Verdict
 FORGOTTEN = "forgotten"
 UNDECLARED = "undeclared"
 MAYBE_COUNTED = "maybe_counted"
+STANDS_ON_REVIEW = "stands_on_review"
 SLICE = 20
 """Commands that are looked at without letting others run."""
 
@@ -77,6 +79,8 @@ class TakingAlong:
         """The life of another device that the folder was given to; it has none of the rights of this one."""
         self._states: dict[bytes, tuple[DocumentState, int]] = {}
         """What the cloud has merged into a document, and its size in bytes."""
+        self._left: dict[bytes, Takeover] = {}
+        """What goes to a person, of each document."""
         self._first: dict[bytes, int] = {}
         """The lowest of our seqs on a document that the chain does not have"""
         self.waiting: dict[int, bytes] = {}
@@ -121,7 +125,8 @@ class TakingAlong:
                 self._first.setdefault(document_key(document), op.seq)
         if found is not None:
             self._settle(lsn, command, documents, found)
-        elif why := lost or self._objection(command):
+        elif why := lost or self._objection(command) or self._left_alone(command):
+            self._leave(command)
             self._forget(lsn, documents)
             self._say(command.id, lsn, Status.REVIEW, *why)
             self.review += 1
@@ -269,6 +274,21 @@ class TakingAlong:
             seen.append(state.vector.get(self._old, 0) >= op.seq)
         if not self.handover.complete and all(seen):
             return MAYBE_COUNTED, "another copy of this folder may have sent it; the log no longer tells"
+        return None
+
+    def _leave(self, command: Command) -> None:
+        """It goes to a person, and with it what it has made."""
+        for document, op in command.ops:
+            with suppress(InvalidInput, AlgebraError):  # of what is not declared nothing comes along
+                rules = self._contract.collection(document.collection).document
+                rules.leave(op, self._left.setdefault(document_key(document), Takeover(self._old, "")))
+
+    def _left_alone(self, command: Command) -> tuple[str, str] | None:
+        """Why a command that edits what an earlier one has made goes where that went: without it the edit would have no effect."""
+        for document, op in command.ops:
+            left = self._left.get(document_key(document))
+            if left is not None and self._contract.collection(document.collection).document.stands_on_left(op, left):
+                return STANDS_ON_REVIEW, "what it edits was made by a command that waits for a person"
         return None
 
     def _state(self, collection: CollectionContract, key: bytes) -> tuple[DocumentState, int]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, PositiveInt
 
-from driftlog import AddWinsSet, App, BoundedCounter, Counter, Document, Refused, Register, Transaction, field
+from driftlog import AddWinsSet, App, BoundedCounter, Counter, Document, Refused, Register, Text, Transaction, field
 from driftlog_crdt import TooLarge
 
 PARTITIONS = 4
@@ -47,6 +47,13 @@ class Airspace(Document):
     name: str
     closed: Register[bool] = False
     flights: Counter
+
+
+@retail.collection(scope="store", id="name")
+class Leaflet(Document):
+    store: str
+    name: str
+    text: Text
 
 
 @audit.collection(scope="store", id="id")

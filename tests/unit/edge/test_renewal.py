@@ -509,6 +509,49 @@ def test_what_nobody_can_tell_any_more_goes_to_a_person(folders: Folders, cloud:
     assert (restored.lives.newest.rebased, restored.lives.newest.review) == (1, 2)
 
 
+def test_an_edit_of_what_waits_for_a_person_waits_with_it(folders: Folders, cloud: Cloud) -> None:
+    """Without what it stands beside it has no effect, or one that nobody meant: the other copy has used the same clocks."""
+    leaflet = DocumentId("Leaflet", "s1", "may")
+
+    def edit(replica: Replica, command_id: str, kind: str, at: int, what: object) -> None:
+        done = replica.executor.write(leaflet, [("text", kind, [at, what])], command_id)
+        replica.journal.stage(done.writes or {}, sync=True)
+        replica.commit()
+
+    first = folders.open("a")
+    edit(first, "base", "insert", 0, "Tea. ")
+    settle(first, cloud)
+    folders.copy("a", "backup")
+    first = folders.open("a")
+    edit(first, "theirs", "insert", 5, "xyz")
+    settle(first, cloud)
+    restored = folders.open("backup")
+    for command_id, kind, at, what in (
+        ("maybe", "insert", 5, "abc"),  # under dots and clocks that the other copy has used
+        ("beside", "insert", 8, "def"),
+        ("beside that", "insert", 9, "ghi"),
+        ("of it", "delete", 5, 2),
+        ("far from it", "insert", 0, "Green "),
+        ("beside what comes along", "insert", 6, "or black "),
+        ("of what is merged", "delete", 18, 1),
+    ):
+        edit(restored, command_id, kind, at, what)
+    pull(restored, cloud)
+    end = restored.end_the_old_life(S1)
+    assert end is not None
+    cloud.merge(end)
+    pull(restored, cloud)
+    restored.renew([])
+    settle(restored, cloud)
+
+    said = {r.command.id: r.entry.code for r in restored.again.review()}
+    left = "stands_on_review"
+    assert said == {"maybe": "maybe_counted", "beside": left, "beside that": left, "of it": left}
+    for command_id in ("far from it", "beside what comes along", "of what is merged"):
+        assert restored.entry(command_id).status is Status.MERGED, command_id
+    assert restored.value("Leaflet", "s1", "may")["text"] == "Green or black Tea xyz"
+
+
 def test_a_folder_given_to_another_device_goes_on_under_its_name(folders: Folders, cloud: Cloud) -> None:
     first = folders.open("a")
     receive(first, "merged-unknown-to-it", 1)
