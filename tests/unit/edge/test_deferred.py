@@ -45,6 +45,13 @@ def held(agent: EdgeAgent) -> int:
     return agent._sync._shipper.holding
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put off is not tried again while a test looks: what is just asked again cannot be given up."""
+    monkeypatch.setattr("driftlog_edge.outgoing.held.PAUSE_SECONDS", 3600.0)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_what_stands_behind_a_command_that_is_given_up_goes_on(
     http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud
 ) -> None:
@@ -149,6 +156,7 @@ async def test_after_a_restart_the_problem_says_why_before_the_cloud_does(
         await until(lambda: agent.status()["problem"] == "" and agent.status()["pending"] == 0)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_what_a_full_disk_makes_impossible_is_described_and_nothing_else(
     http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
