@@ -197,7 +197,7 @@ class Sequence(FieldType[SequenceState]):
     def stands_on_left(self, kind: str, value: Plain, taking: Takeover) -> bool:
         edit, old = _edit(value)[1], client_of(taking.old)
         if edit.length:
-            return any(client == old and taking.has_left(clock) for client, clock in edit.beside)
+            return any(one is not None and one[0] == old and taking.has_left(one[1]) for one in (edit.left, edit.right))
         return all(gone.client == old and taking.has_left(gone.start, gone.length) for gone in edit.gone)
 
     def apply(self, state: SequenceState, op: Op) -> None:

@@ -48,11 +48,6 @@ class Edit(NamedTuple):
     narrow: bool = True
     """Is all inserted text ASCII?"""
 
-    @property
-    def beside(self) -> tuple[tuple[int, int], ...]:
-        """(client, clock) of the characters or elements that an insert stands beside."""
-        return self.needs[:-1] if self.clock else self.needs
-
 
 def read_edit(update: bytes) -> Edit:
     """The edit in an update of either form. Raises ValueError for any other bytes."""
