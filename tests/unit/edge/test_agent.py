@@ -224,16 +224,19 @@ async def test_what_follows_something_that_could_not_be_kept_is_read_again_after
 ) -> None:
     await online(agent)
     honest, full, pause = RocksStore.write, True, asyncio.Event()
+    refused: set[Family] = set()
 
     def write(self: RocksStore, writes: Writes, *, sync: bool) -> None:
         if full:
+            refused.update(family for family, _ in writes)
             raise DiskFull("no space left", "free some")
         honest(self, writes, sync=sync)
 
     monkeypatch.setattr(RocksStore, "write", write)
     monkeypatch.setattr(agent._sync.clients, "_begin_anew", lambda seconds: pause.wait())
     cloud.write(TEA, "on_hand", "increment", 40)
-    await until(lambda: "no space left" in agent._sync.problem)  # not any write, as that of the ages: what came in
+    # not any write, as that of the ages or of what the broker has: what came in
+    await until(lambda: Family.CONFIRMED in refused and "no space left" in agent._sync.problem)
     full = False
     looked = route.looked
     cloud.write(TEA, "on_hand", "increment", 2)
@@ -476,7 +479,6 @@ async def test_an_agent_tells_how_it_is_when_it_comes_online_and_only_then(
 async def test_status_counts_without_looking_at_every_pending_command(
     agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from driftlog_edge.ports import Family
     from driftlog_edge.store.journal import Journal
 
     await agent.offline()
