@@ -8,14 +8,21 @@
 
 A three-way merge is only as good as its base. The law: **the base is a value that the writer of every standing write had seen**, so
 nothing that only one side knew is ever taken for removed by the other; of those that are known it is the latest; and for every
-history of up to four writes it is exactly the value of what all of them had seen (tested by brute force, as is that longer
+history of up to five writes it is exactly the value of what all of them had seen (tested by brute force, as is that longer
 histories keep the first half). So a till that adds milk and then bread, while another adds tea and then sugar, loses nothing.
 
-For that, each write carries two *sights* (a value, the writes that stood there, how much had been seen): what its writer saw, and what
-was seen where its branch began. A branch goes on while its writer meets nobody: the next write inherits the beginning. Where the
+For that, each write carries *sights* (a value, the writes that stood there, how much had been seen), eight at most: what was seen where its
+branch began, what its writer saw, and of what others had written that stood there each alone, with the sights that those carried.
+A branch goes on while its writer meets nobody: the next write inherits the beginning. Where the
 writer's last write stands beside others' in its view, the branch begins anew at those others; where it does not stand any more, at
-all that is in view. The base is the deepest sight of which everybody had seen all; the declared default where there is none. All of
-it follows from the ops' partial order, so replicas agree whatever the function does, if it is pure: same arguments, same answer,
+all that is in view. The base is the deepest sight of which everybody had seen all; the declared default where there is none.
+
+Longer histories can need a value that no bounded number of sights holds: what all had seen may be any of the values that a writer has ever written
+alone, or two that nobody had side by side without more (a writes 1, b writes 2; a, having 2, writes again, and b, having 1, as well: both
+know 1 and 2, each beside a later one of its own). The app then gets an older value that all had seen: nothing that either side has added is lost, and what one
+side has taken out may come back.
+
+All of it follows from the ops' partial order, so replicas agree whatever the function does, if it is pure: same arguments, same answer,
 arguments left alone. That it treats left and right alike is what makes it fair; `assert_mergeable` checks both, and goes well into the app's own property test:
 
     @given(base=carts, left=carts, right=carts)
@@ -53,9 +60,12 @@ from driftlog_crdt.writes_field import WritesField
 
 Merge = Callable[[Any, Any, Any], Any]
 
+MAX_SIGHTS = 8
+"""Of one write."""
+
 
 class Custom(WritesField):
-    """A value merged by `merge(base, left, right)`. A set carries [value, [[base, standing dots, depth], ...]]: one or two sights."""
+    """A value merged by `merge(base, left, right)`. A set carries [value, [[base, standing dots, depth], ...]], its sights."""
 
     __slots__ = ("default", "merge")
 
@@ -84,11 +94,18 @@ class Custom(WritesField):
     def author(self, state: Writes, replica: str, seq: int, kind: str, value: Plain) -> Plain:
         others = [write for write in state if write.replica != replica]
         view = self._sight(state)
-        if len(others) == len(state):
-            return [value, [_plain(view)]]
-        own = next(write for write in state if write.replica == replica)
-        began = self._sight(others) if others else _branch(own).sights[0]
-        return [value, [_plain(began), _plain(view)]]
+        if others:
+            first = view if len(others) == len(state) else self._sight(others)
+            sights = [first, view, *_each(others), *_deepest(s for write in others for s in _branch(write).sights)]
+        elif state:
+            began = [s for s in _branch(state[0]).sights if all(dot.replica != replica for dot in s.standing)]
+            sights = [*began[:1], view, *began[1:]]
+        else:
+            sights = [view]
+        distinct: dict[object, Sight] = {}
+        for sight in sights:
+            distinct.setdefault((sight.depth, sight.standing), sight)
+        return [value, [_plain(sight) for sight in [*distinct.values()][:MAX_SIGHTS]]]
 
     def renamed(self, kind: str, value: Any, taking: Takeover) -> Plain:
         written, sights = value
@@ -169,9 +186,19 @@ def _carried(op: Op) -> tuple[Plain, Branch]:
     )
 
 
+def _each(writes: Writes) -> list[Sight]:
+    """What each of these wrote."""
+    return _deepest(Sight(write.value, (Dot(*write[:2]),), changes_in(_history(write))) for write in writes)
+
+
+def _deepest(sights: Iterable[Sight]) -> list[Sight]:
+    """The same, those first for which most had been seen."""
+    return sorted(sights, key=lambda sight: (-sight.depth, sight.standing))
+
+
 def _read_sights(plain: Plain) -> tuple[Sight, ...]:
-    """One or two; none where `plain` is something else."""
-    if type(plain) is not list or not 1 <= len(plain) <= 2:
+    """Some; none where `plain` is something else."""
+    if type(plain) is not list or not 1 <= len(plain) <= MAX_SIGHTS:
         return ()
     sights = []
     for item in plain:

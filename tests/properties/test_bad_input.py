@@ -106,7 +106,7 @@ def test_a_value_outside_its_type_is_refused_by_name(field: str, kind: str, valu
     assert str(refusal.value).startswith(f"{field}: ")
 
 
-NO_SIGHTS = [2, [], [[0, []]], [[0, [], "1"]], [[0, [["a"]], 1]], [[0, [["a", 0]], 1]], [[0, [], 0]] * 3]
+NO_SIGHTS = [2, [], [[0, []]], [[0, [], "1"]], [[0, [["a"]], 1]], [[0, [["a", 0]], 1]], [[0, [], 0]] * 9]
 
 
 @pytest.mark.parametrize(

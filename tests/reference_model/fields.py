@@ -91,11 +91,11 @@ def extreme(pick: Callable[[list[Any]], Any]) -> Value:
     return value
 
 
-def custom(merge: Callable[[Any, Any, Any], Any], default: Any) -> Callable[[list[Event], Past], Any]:
-    """The maximal writes merged by rank, over the deepest sight that all their writers had seen.
+MAX_SIGHTS = 8
 
-    A write's sights: what stood where its branch began, and what stood before its writer.
-    """
+
+def custom(merge: Callable[[Any, Any, Any], Any], default: Any) -> Callable[[list[Event], Past], Any]:
+    """The maximal writes merged by rank, over the deepest sight that all their writers had seen (see `_Sights`)."""
 
     def value(events: list[Event], past: Past) -> Any:
         top = sorted(maximal(events), key=lambda e: e.clock)
@@ -108,18 +108,45 @@ def custom(merge: Callable[[Any, Any, Any], Any], default: Any) -> Callable[[lis
         return merged
 
     def common(top: list[Event], past: Past) -> Any:
-        everybody = frozenset.intersection(*(e.past | {e.dot} for e in top))
-        sights = [(e.clock, sight) for e in top for sight in (began(e, past), maximal(past(e)))]
-        known = [(len(_history(at)), clock, at) for clock, at in sights if all(w.dot in everybody for w in at)]
+        everybody, sights = frozenset.intersection(*(e.past | {e.dot} for e in top)), _Sights(past)
+        told = [(e.clock, sight) for e in top for sight in sights.of(e)]
+        known = [(len(_history(at)), clock, at) for clock, at in told if all(w.dot in everybody for w in at)]
         return value(max(known, key=lambda one: one[:2])[2], past) if known else default
 
-    def began(event: Event, past: Past) -> list[Event]:
-        """The writes that stood where the branch of `event` began: it goes on while its writer meets nobody."""
-        standing = maximal(past(event))
-        others = [e for e in standing if e.replica != event.replica]
-        return began(standing[0], past) if standing and not others else others
-
     return value
+
+
+class _Sights:
+    """What writers tell of the history of their writes, as the writes that stood somewhere: where a branch began, which goes on while its
+    writer meets nobody; what stood before the writer; what others had written that stood there, and what they told.
+    """
+
+    def __init__(self, past: Past) -> None:
+        self._past = past
+        self._known: dict[Dot, list[list[Event]]] = {}
+
+    def of(self, event: Event) -> list[list[Event]]:
+        if event.dot not in self._known:
+            told: dict[frozenset[Dot], list[Event]] = {}
+            for at in self._told(event):
+                told.setdefault(frozenset(e.dot for e in at), at)
+            self._known[event.dot] = list(told.values())[:MAX_SIGHTS]
+        return self._known[event.dot]
+
+    def _told(self, event: Event) -> list[list[Event]]:
+        standing = maximal(self._past(event))
+        others = [e for e in standing if e.replica != event.replica]
+        if others:
+            theirs = [sight for other in others for sight in self.of(other)]
+            return [others, standing, *_deepest([[other] for other in others]), *_deepest(theirs)]
+        if not standing:
+            return [[]]
+        began = [at for at in self.of(standing[0]) if all(e.replica != event.replica for e in at)]
+        return [*began[:1], standing, *began[1:]]
+
+
+def _deepest(sights: list[list[Event]]) -> list[list[Event]]:
+    return sorted(sights, key=lambda at: (-len(_history(at)), sorted(e.dot for e in at)))
 
 
 def _history(events: list[Event]) -> frozenset[Dot]:
