@@ -5,13 +5,15 @@ Everything else of an agent and a worker is production's own. A planted bug is p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 from unittest.mock import patch
 
+from driftlog_edge.ports import Store, Writes
 from driftlog_edge.store import lives
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.state_cache import ENTRY_BYTES, CacheRoom
@@ -44,6 +46,21 @@ class NoRotation:
         return {}
 
 
+class Syncs:
+    """The committing thread: a real one would run beside the world."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def write(
+        self, writes: Writes, loop: asyncio.AbstractEventLoop, told: Callable[[BaseException | None], None]
+    ) -> None:
+        done = loop.run_in_executor(None, lambda: self._store.write(writes, sync=True))
+        done.add_done_callback(lambda done: told(done.exception()))
+
+    def close(self) -> None: ...
+
+
 class Identities:
     """`Identity` as the assembly loads it."""
 
@@ -64,6 +81,7 @@ def in_place(world: World) -> Iterator[None]:
 
     replaced: list[tuple[str, Any]] = [
         ("driftlog_edge.assembly.RocksStore", lambda folder, wrapping: DiskStore(world.edges[folder.name].disk)),
+        ("driftlog_edge.store.committer._Syncs", Syncs),
         ("driftlog_edge.assembly.Rotation", lambda *parts: NoRotation()),
         ("driftlog_edge.assembly.Identity", Identities(world)),
         ("driftlog_edge.link.sync.TICK_SECONDS", TICK_SECONDS),
