@@ -109,7 +109,8 @@ class _Worker:
         begun = time.thread_time()
         part = merger.seal()
         sealed = time.thread_time()
-        store.write(part.writes, store.mark.moved(store.mark.positions, part.work.group), part.rows, part.passed)
+        mark = store.mark.moved(store.mark.positions, part.work.group)
+        store.write(part.writes, mark, part.rows, part.passed, part.digested.scopes)
         part.work.stored()
         merger.committed = self._offsets[number]
         self.spent["seal"] += sealed - begun
