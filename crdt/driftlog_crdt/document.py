@@ -26,7 +26,7 @@ Deletes are in `deletion`, conflicts in `conflicts`, documents that are one writ
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import Any
@@ -359,7 +359,10 @@ class DocumentType:
             field = state.fields[name]
             self._types[name].let_go(field, floor)
             state.fields[name] = self._types[name].founded(field, there, at)
-            if state.fields[name] is not field and len(document_codec.encode(state, self._types)) > self.max_bytes:
+            if (
+                state.fields[name] is not field
+                and len(document_codec.encode_with_version(state, self._types)[0]) > self.max_bytes
+            ):
                 state.fields[name] = field  # what it was founded on takes room for a while
 
     def exists(self, state: DocumentState) -> bool:
@@ -415,12 +418,12 @@ class DocumentType:
         """The plain value of every declared field."""
         return {name: self.field_value(state, name) for name in self.fields}
 
-    def touched_values(self, state: DocumentState) -> dict[str, Plain]:
-        """The plain values of the fields that an op has touched; all others have the value of a new state."""
+    def reader(self, field: str) -> tuple[str, Callable[[Any], Plain]]:
+        """Under which name a state that ops have touched keeps what this field is read from, and how it is read."""
+        merge = self._field(field).type
         if self.unit == "record":
-            return self.values(state) if state.fields else {}
-        types = self._types
-        return {name: types[name].value(stored) for name, stored in state.fields.items()}
+            return DOCUMENT, lambda writes: record.field_value(writes, field, merge)
+        return field, merge.value
 
     def copy(self, state: DocumentState) -> DocumentState:
         """An independent copy."""
@@ -436,10 +439,15 @@ class DocumentType:
 
     def encode(self, state: DocumentState) -> bytes:
         """The canonical bytes of a state. Raises `TooLarge` over the size guard."""
-        data = document_codec.encode(state, self._types)
-        if len(data) > self.max_bytes:
-            raise TooLarge("", f"{self.name}: {len(data)} bytes of state, at most {self.max_bytes} are declared")
-        return data
+        return self.encode_with_version(state)[0]
+
+    def encode_with_version(self, state: DocumentState) -> tuple[bytes, bytes]:
+        """The same, and its vector as it is written there (`version_of`)."""
+        encoded = document_codec.encode_with_version(state, self._types)
+        size = len(encoded[0])
+        if size > self.max_bytes:
+            raise TooLarge("", f"{self.name}: {size} bytes of state, at most {self.max_bytes} are declared")
+        return encoded
 
     def decode(self, data: bytes) -> DocumentState:
         """The state of an encoding. Raises `BadEncoding`."""

@@ -52,12 +52,13 @@ _read_vector = msgspec.json.Decoder(_Seqs).decode
 _read_rest = msgspec.json.Decoder(_Rest).decode
 
 
-def encode(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> bytes:
-    """The canonical bytes of a state."""
+def encode_with_version(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> tuple[bytes, bytes]:
+    """The canonical bytes of a state, and its vector as it is written there (see `version_of`)."""
     fields: dict[str, Encoded] = {}
     binary: dict[str, Any] = {}
-    for name, part in state.unread.items():
-        (binary if part.__class__ is bytes else fields)[name] = part
+    if state.unread:
+        for name, part in state.unread.items():
+            (binary if part.__class__ is bytes else fields)[name] = part
     for name, stored in state.fields.items():
         kind = types[name]
         if not kind.is_new(stored):
@@ -68,15 +69,12 @@ def encode(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> bytes:
     if binary:
         lengths = {name: len(part) for name, part in binary.items()}
         behind = b"".join([binary[name] for name in sorted(binary)])
-    rest = _write(_Rest(fields, lengths, state.grave, _presence(state), state.refused))
-    vector = _write(state.vector)
-    return _HEAD.pack(FORMAT, len(vector), len(rest)) + vector + rest + behind
-
-
-def _presence(state: DocumentState) -> dict[str, int] | None:
-    """Where it says more than the vector."""
     presence = state.presence
-    return None if presence is None or presence == without_epoch(state.vector) else presence
+    if presence is not None and presence == without_epoch(state.vector):
+        presence = None  # it says no more than the vector
+    rest = _write(_Rest(fields, lengths, state.grave, presence, state.refused))
+    vector = _write(state.vector)
+    return b"".join((_HEAD.pack(FORMAT, len(vector), len(rest)), vector, rest, behind)), vector
 
 
 def decode(data: bytes, document: str, types: Mapping[str, FieldType[Any]]) -> DocumentState:

@@ -79,6 +79,7 @@ class StateCodec:
 
     def __init__(self, collection: CollectionContract, ids: SchemaIds) -> None:
         self.collection = collection
+        self._kind = collection.document
         self.schema = state_schema(collection)
         self._codec = FramedCodec(self.schema, ids)
         memory = {
@@ -95,19 +96,21 @@ class StateCodec:
         """The record value. Raises `TooLarge` over the collection's size guard."""
         return self.encode_with_version(document, state)[0]
 
-    def encode_with_version(self, document: DocumentId, state: DocumentState) -> tuple[bytes, bytes]:
-        """The record value, and the version in it, of which its digest is made (`digests`). Raises `TooLarge`."""
-        kind = self.collection.document
-        memory, values = kind.encode(state), kind.touched_values(state)
-        parts = [self._codec.own_header, string(document.scope), string(document.id)]
-        for name, to_row, write, untouched in self._columns:
-            if name in values:
-                value = values[name]
+    def encode_with_version(self, document: DocumentId, state: DocumentState) -> tuple[bytes, bytes, bool]:
+        """The record value, the version in it, of which its digest is made (`digests`), and is the document deleted? Raises `TooLarge`."""
+        kind, touched = self._kind, state.fields
+        memory, version = kind.encode_with_version(state)
+        deleted = not kind.exists(state)
+        _, scope, name = document
+        parts = [self._codec.own_header, string(scope), string(name)]
+        for place, read, to_row, write, untouched in self._columns:
+            if place in touched:
+                value = read(touched[place])
                 parts.append(write(value if to_row is None else to_row(value)))
             else:
                 parts.append(untouched)
-        parts += (boolean(not kind.exists(state)), binary(memory))
-        return b"".join(parts), version_of(memory)
+        parts += (boolean(deleted), binary(memory))
+        return b"".join(parts), version, deleted
 
     def _row(self, document: DocumentId, state: DocumentState, memory: bytes) -> dict[str, Any]:
         collection = self.collection
@@ -161,9 +164,10 @@ class StateCodec:
 
 
 class _Written(NamedTuple):
-    """How a column is written, and what is written where no op has touched its field."""
+    """How a column is read from a state and written, and what is written where no op has touched its field (see `DocumentType.reader`)."""
 
-    name: str
+    place: str
+    read: Callable[[Any], Plain]
     to_row: Callable[[Plain], Any] | None
     write: Writer
     untouched: bytes
@@ -171,7 +175,8 @@ class _Written(NamedTuple):
 
 def _written(column: Column, kind: DocumentType) -> _Written:
     write, value = writer_of(column.avro), kind.field_value(kind.new(), column.name)
-    return _Written(column.name, column.to_row, write, write(value if column.to_row is None else column.to_row(value)))
+    untouched = write(value if column.to_row is None else column.to_row(value))
+    return _Written(*kind.reader(column.name), column.to_row, write, untouched)
 
 
 def codecs_of(collections: dict[str, CollectionContract], ids: SchemaIds) -> dict[str, StateCodec]:

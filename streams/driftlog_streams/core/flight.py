@@ -25,11 +25,11 @@ from driftlog_schemas import groups, topics
 from driftlog_streams.core.conflict_pace import NOTHING_OWED, Owing
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
-from driftlog_streams.core.scope_digests import Digested, ScopeDigests, SealedState
-from driftlog_streams.core.work import OutRecord, PartitionWork
+from driftlog_streams.core.scope_digests import Digested, ScopeDigests, SealedState, sealed_state
+from driftlog_streams.core.work import OutRecord, PartitionWork, out_record
 
 LIMIT = 4
-NO_DIGESTS = Digested({}, {}, {})
+NO_DIGESTS = Digested((), {}, {})
 Marks: TypeAlias = Sequence[tuple[str, bytes]]
 
 
@@ -59,7 +59,7 @@ class PartitionFlight:
     passed: Passed = field(default_factory=Passed)
     """What is deleted here, or gone."""
     digested: Digested = NO_DIGESTS
-    """What it means for the digests of its scopes."""
+    """What it means for the digests of its scopes; of the documents in the order of `writes`."""
     owing: Owing = NOTHING_OWED
     """Since which flight conflicts are owed."""
     last: dict[str, int] = field(default_factory=dict)
@@ -125,20 +125,20 @@ def seal(
     outcomes, group = [*work.carried, *work.outcomes, *conflicts], _encoded(work)
     digested = NO_DIGESTS if digests is None else digests.after(group)
     states = _group(topics.state_topic(rules.name), work, group, digested.marks, owed)
-    writes, passed = [(state.key, state.value) for state in group], Passed()
-    for key, entry, value, _, deleted in group:
-        if value is None:
-            passed.gone[key] = entry.purged
-        elif deleted:
-            passed.dead[key] = work.group
+    writes = [(key, value) for key, _, value, _, _ in group]
+    passed = Passed(
+        {key: work.group for key, _, value, _, deleted in group if deleted and value is not None},
+        {key: entry.purged for key, entry, value, _, _ in group if value is None},
+    )
     rows = [(replica, rules.records.encode_chain_row(row)) for replica, row in work.rows.items()]
     for replica, value in rows:
         record = OutRecord(receipts, work.partition, replica.encode(), value)
         (outcomes if replica in work.urgent else states).append(record)
-    for record in (*outcomes, *states):
-        if len(record.key) + len(record.value or b"") > MAX_RECORD_BYTES:
-            raise Oversized(f"{record.topic}: {record.key[:200]!r} would take {len(record.value or b'')} bytes")
-    sent = Counter([record.topic for record in (*outcomes, *states)])
+    sent: Counter[str] = Counter()
+    for topic, _, key, data, _ in (*outcomes, *states):
+        if data is not None and len(key) + len(data) > MAX_RECORD_BYTES:
+            raise Oversized(f"{topic}: {key[:200]!r} would take {len(data)} bytes")
+        sent[topic] += 1
     return PartitionFlight(work.partition, outcomes, states, writes, rows, work.sources, work, sent, passed, digested)
 
 
@@ -148,10 +148,9 @@ def _encoded(work: PartitionWork) -> list[SealedState]:
     for key, entry in work.dirty.items():
         kind, codec = entry.collection.type, entry.collection.codec
         if kind.blank(entry.state):  # it was purged, and nothing came after that
-            gone.append(SealedState(key, entry))
+            gone.append(sealed_state((key, entry, None, b"", False)))
         else:
-            value, version = codec.encode_with_version(entry.document, entry.state)
-            group.append(SealedState(key, entry, value, version, not kind.exists(entry.state)))
+            group.append(sealed_state((key, entry, *codec.encode_with_version(entry.document, entry.state))))
     return [*gone, *group]
 
 
@@ -166,15 +165,16 @@ def _group(
     records: list[OutRecord] = []
     # Tombstones of released commands may go out alone, with nothing merged: then there is no group.
     plain: Marks = groups.headers(work.group, last=False) if group else ()
+    partition, end = work.partition, len(group) - 1
     for place, (key, entry, value, _, _) in enumerate(group):
-        marks = plain if place + 1 < len(group) else groups.headers(work.group, last=True)
+        marks = plain if place < end else groups.headers(work.group, last=True)
         if value is None:
             marks = [*marks, groups.purged(entry.purged)]
         if place in digests:
             marks = [*marks, digests[place]]
         if key in owed:
             marks = [*marks, groups.owed()]
-        records.append(OutRecord(topic, work.partition, key, value, marks))
+        records.append(out_record((topic, partition, key, value, marks)))
     return records
 
 

@@ -6,6 +6,8 @@ documents as they were last sealed, the rows as they last left.
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import structlog
 
 from driftlog_crdt import DocumentState, Place
@@ -22,7 +24,7 @@ from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.outcome_records import OutcomeRecords
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
-from driftlog_streams.core.state_cache import Entry, Sealed, StateCache, Unreadable
+from driftlog_streams.core.state_cache import Entry, StateCache, Unreadable, sealed
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
 log = structlog.get_logger()
@@ -66,10 +68,11 @@ class Partition:
         part = seal(self.rules, work, self._told(leaving), self._digests, leaving.documents)
         part.owing = self.pace.left(leaving)
         work.on_stored, work.digests = self._stored, part.digested.scopes
-        for key, value in part.writes:
-            entry = work.dirty[key]
-            entry.size, entry.sealed = len(value or b""), Sealed(value, entry.purged)
-            entry.digest = part.digested.documents.get(key, 0)
+        dirty, digests = work.dirty, part.digested.documents or repeat(0)
+        for (key, value), digest in zip(part.writes, digests, strict=False):
+            entry = dirty[key]
+            entry.size, entry.sealed = 0 if value is None else len(value), sealed((value, entry.purged))
+            entry.digest = digest
         if self._digests is not None:
             self._digests.left(work.digests)
         self.work = PartitionWork(self.number)

@@ -12,13 +12,14 @@ A digest may be unknown: a record of the scope is there whose version nobody can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from driftlog_schemas import groups
 from driftlog_schemas.digests import document_digest
 from driftlog_schemas.identity import scope_prefix
+from driftlog_schemas.tuples import maker
 from driftlog_streams.core.state_cache import Entry
 
 ANCHORS_TRIED = 16
@@ -30,22 +31,20 @@ class SealedState(NamedTuple):
 
     key: bytes
     entry: Entry
-    value: bytes | None = None
-    version: bytes = b""
+    value: bytes | None
+    version: bytes
     """See `state_codec`."""
-    deleted: bool = False
+    deleted: bool
 
-    @property
-    def digest(self) -> int:
-        """What it adds to its scope."""
-        gone = self.deleted or self.value is None
-        return 0 if gone else document_digest(self.key, self.version)
+
+sealed_state = maker(SealedState)
 
 
 class Digested(NamedTuple):
     """What a group means for the digests."""
 
-    documents: dict[bytes, int]
+    documents: Sequence[int]
+    """What each document of the group adds to its scope now, in the group's order."""
     scopes: dict[str, int | None]
     marks: dict[int, tuple[str, bytes]]
     """What the record at this place of the group says of its scope."""
@@ -67,13 +66,14 @@ class ScopeDigests:
 
     def after(self, states: Iterable[SealedState]) -> Digested:
         """What a group of these means, in this order; nothing is changed yet."""
-        documents: dict[bytes, int] = {}
+        documents: list[int] = []
         changes: dict[str, int] = {}
         last: dict[str, int] = {}
-        for place, state in enumerate(states):
-            digest = documents[state.key] = state.digest
-            scope = state.entry.document.scope
-            changes[scope] = changes.get(scope, 0) ^ digest ^ state.entry.digest
+        for place, (key, entry, value, version, deleted) in enumerate(states):
+            digest = 0 if deleted or value is None else document_digest(key, version)
+            documents.append(digest)
+            scope = entry.document[1]
+            changes[scope] = changes.get(scope, 0) ^ digest ^ entry.digest
             last[scope] = place
         scopes = {scope: _changed(self.of(scope), change) for scope, change in changes.items()}
         marks = {place: groups.digest(known) for scope, place in last.items() if (known := scopes[scope]) is not None}

@@ -17,6 +17,7 @@ from driftlog_crdt import BadEncoding, DocumentState
 from driftlog_schemas.digests import document_digest
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.tuples import maker
 from driftlog_streams.core.rules import Collection
 
 DEFAULT_BYTES = 256 << 20
@@ -33,6 +34,9 @@ class Sealed(NamedTuple):
 
     value: bytes | None
     purged: int
+
+
+sealed = maker(Sealed)
 
 
 class Entry:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from driftlog_schemas.messages import ChainRow, Taken
+from driftlog_schemas.tuples import maker
 from driftlog_streams.core.admission import Admission
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.conflict_pace import Spot
@@ -21,6 +22,9 @@ class OutRecord(NamedTuple):
     key: bytes
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
+
+
+out_record = maker(OutRecord)
 
 
 class Merged(NamedTuple):
