@@ -70,8 +70,11 @@ def configure_logs() -> None:
 
 
 def moment(ms: int) -> str:
-    """A time in epoch milliseconds, for people and programs alike."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    """A time in epoch milliseconds, for people and programs alike. One that no calendar has, as a stranger may have written it, as its number."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"
 
 
 def fail(fact: str, remedy: str = "", code: int = 1) -> NoReturn:
