@@ -7,6 +7,7 @@ partitions, appends batches, and may end a life where it likes; the next one beg
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +36,8 @@ RECEIPTS, PARKED, CONFLICTS = (
     topics.conflicts_topic("retail"),
 )
 SESSION_SECONDS = 10.0
-PATIENCE_STEPS = 2_000
+PATIENCE_SECONDS = 60.0
+"""Far more than anything takes, also on a machine that stands still now and then."""
 
 
 class Died(BaseException):
@@ -97,7 +99,8 @@ class Life:
 
     async def until(self, fact: Callable[[], bool]) -> None:
         """Let everything run until it is so."""
-        for _ in range(PATIENCE_STEPS):
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
             if fact():
                 return
             await asyncio.sleep(0.002)
