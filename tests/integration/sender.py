@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from driftlog_crdt import DELETE, DOCUMENT, Op
 from driftlog_schemas import topics
@@ -40,7 +41,7 @@ class Sender:
             op = Op(self.replica, seq, stamp, DOCUMENT, DELETE, None, {})
         command = Command(f"{self.replica}-{self._number}", "", self._scope, stamp, (DocumentOp(document, op),))
         topic = topics.ops_topic(self._run.space.name)
-        _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, self.partition), timeout=15)
+        end = self._end(topic)
         body = encode_body(
             Batch(
                 self._run.space.name,
@@ -72,3 +73,9 @@ class Sender:
         if found is None or found.value is None:
             return None
         return RecordCodecs(self._run.ids).decode_chain_row(found.value)
+
+    @retry(retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(30), wait=wait_fixed(0.2), reraise=True)
+    def _end(self, topic: str) -> int:
+        """Where the topic's partition ends. One that is new may have no leader yet that knows of it."""
+        _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, self.partition), timeout=15)
+        return end
