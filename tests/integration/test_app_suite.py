@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from driftlog.testing.servers import RunningBroker
+from driftlog_infra import EmbeddedBroker
 from tests.integration.cli.test_installed import BLOCKER
 
 ROOT = Path(__file__).parents[2]
@@ -39,10 +39,14 @@ def suite(folder: Path, *options: str, missing: tuple[str, ...] = (), **files: s
     )
 
 
-def test_the_retail_suite_runs_on_a_real_broker(tmp_path: Path, broker: RunningBroker, registry_url: str) -> None:
+@pytest.mark.broker
+def test_the_retail_suite_runs_on_a_real_broker(
+    tmp_path: Path, restartable_broker: EmbeddedBroker, registry_url: str
+) -> None:
+    """One of its own: the suite's operator is a stranger to all other tests, and commands say so."""
     for name in ("shop.py", "test_shop.py"):
         shutil.copy(RETAIL / name, tmp_path / name)
-    ended = suite(tmp_path, f"--driftlog-broker={broker.bootstrap}", f"--driftlog-registry={registry_url}")
+    ended = suite(tmp_path, f"--driftlog-broker={restartable_broker.bootstrap}", f"--driftlog-registry={registry_url}")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "PASSED test_shop.py::test_a_sale_reaches_the_office" in ended.stdout
 
