@@ -266,7 +266,7 @@ async def test_a_renewed_permit_sends_at_once_what_had_expired(
         assert agent.command("c1").status == "pending"
         clock.pass_seconds(NOTICE_MS / 1000 + 1)
         await until(lambda: agent.command("c1").status == "merged")
-        assert agent.status()["problem"] == ""
+        await until(lambda: agent.status()["problem"] == "")
     assert route.cloud.of(*PLACE)
 
 
