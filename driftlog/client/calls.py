@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypedDict, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypedDict, TypeVar
 from urllib.parse import quote
 
 from driftlog.client.failures import failure
 from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Answer, Call, Consistency, Durability, Reading, Wait
-from driftlog_schemas.contract import CollectionContract, InvalidInput, Json
+from driftlog_schemas.contract import DocumentClass, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId
 
 T = TypeVar("T")
 
 Changes = Sequence[tuple[str, str, Sequence[Json]]]
 """(field, op, args), one after another"""
-
-
-class DocumentClass(Protocol):
-    """A declared document class."""
-
-    __driftlog__: CollectionContract
 
 
 Kind = type[DocumentClass] | str
@@ -70,7 +64,7 @@ def resolve(conflict_id: str, values: Mapping[str, Json] | None, command_id: str
     options: WriteOptions = {"command_id": command_id, "actor": actor}
     path = f"/v1/conflicts/{_part(conflict_id)}/resolve"
     asked = _write(path, {"accept": True} if values is None else dict(values), options)
-    return Ask(asked.method, path, answer, headers=asked.headers, body=asked.body, command_id=asked.command_id)
+    return replace(asked, params={})  # it is answered from the disk
 
 
 def run_many(calls: Sequence[Call], options: WriteOptions) -> Ask[list[Answer | Exception]]:

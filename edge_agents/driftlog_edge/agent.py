@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from driftlog_crdt import Custom
 from driftlog_edge.agent_life import AgentLife
@@ -30,17 +30,11 @@ from driftlog_edge.asking.answers import (
 from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.watch import Change
 from driftlog_edge.store.views import present
-from driftlog_schemas.contract import CollectionContract, InvalidInput, Json
+from driftlog_schemas.contract import DocumentClass, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
 
 __all__ = ["Answer", "Call", "Consistency", "EdgeAgent", "Reading", "Wait"]
-
-
-class DocumentClass(Protocol):
-    """A declared document class."""
-
-    __driftlog__: CollectionContract
 
 
 class EdgeAgent(AgentLife):

@@ -225,6 +225,12 @@ class AppContract:
         raise Undeclared("command", f"{name!r} is not declared by app {self.name!r}; declared: {known}")
 
 
+class DocumentClass(Protocol):
+    """A declared document class."""
+
+    __driftlog__: CollectionContract
+
+
 class Declared(Protocol):
     """Anything that has a contract: the public face's `App`."""
 

@@ -7,6 +7,7 @@ from the environment; the process that judges calls `declare`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from pydantic import PositiveInt
 
@@ -54,6 +55,9 @@ def declare(space_name: str, partitions: int = PARTITIONS) -> App:
     return app
 
 
-app = declare(
-    os.environ.get(SPACE_VARIABLE, "load"), partitions=int(os.environ.get(PARTITIONS_VARIABLE, str(PARTITIONS)))
-)
+def of_this_run(declare: Callable[[str, int], App]) -> App:
+    """The app as a process of a run is told it by its environment."""
+    return declare(os.environ.get(SPACE_VARIABLE, "load"), int(os.environ.get(PARTITIONS_VARIABLE, str(PARTITIONS))))
+
+
+app = of_this_run(declare)

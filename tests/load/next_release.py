@@ -3,12 +3,10 @@ commands come. It runs beside the release before it while workers and edges are 
 
 from __future__ import annotations
 
-import os
-
 from pydantic import PositiveInt
 
 from driftlog import App, Counter, Document, Register, Transaction, field
-from tests.load.app import PARTITIONS, PARTITIONS_VARIABLE, SPACE_VARIABLE
+from tests.load.app import PARTITIONS, of_this_run
 
 TALLY = "Tally"
 
@@ -61,6 +59,4 @@ def declare(space_name: str, partitions: int = PARTITIONS) -> App:
     return app
 
 
-app = declare(
-    os.environ.get(SPACE_VARIABLE, "load"), partitions=int(os.environ.get(PARTITIONS_VARIABLE, str(PARTITIONS)))
-)
+app = of_this_run(declare)

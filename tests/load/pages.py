@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from driftlog import App, Counter, Document, Text
-from tests.load.app import PARTITIONS, PARTITIONS_VARIABLE, SPACE_VARIABLE
+from tests.load.app import PARTITIONS, of_this_run
 
 PAGES = "pages"
 
@@ -25,6 +23,4 @@ def declare(space_name: str, partitions: int = PARTITIONS) -> App:
     return app
 
 
-app = declare(
-    os.environ.get(SPACE_VARIABLE, "load"), partitions=int(os.environ.get(PARTITIONS_VARIABLE, str(PARTITIONS)))
-)
+app = of_this_run(declare)

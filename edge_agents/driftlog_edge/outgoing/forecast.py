@@ -64,14 +64,11 @@ class Forecast:
 
     def look(self, now: float) -> None:
         """See how it is; to be called now and then, at a monotonic time."""
-        written = self._written()
-        self._coming.look(now, written)
-        self._going.look(now, written - self._load().commands)
+        self._seen(now)
 
     def outlook(self, now: float) -> Outlook:
         """As it looks now."""
-        self.look(now)
-        load, written = self._load(), self._written()
+        load, written = self._seen(now)
         coming = self._coming.per_second(now, written)
         going = self._going.per_second(now, written - load.commands)
         return Outlook(
@@ -79,6 +76,12 @@ class Forecast:
             _full_in(load, coming) if coming else None,
             load.commands / going if load.commands and going and going > 0 else None,
         )
+
+    def _seen(self, now: float) -> tuple[Load, int]:
+        load, written = self._load(), self._written()
+        self._coming.look(now, written)
+        self._going.look(now, written - load.commands)
+        return load, written
 
 
 def _full_in(load: Load, coming: float) -> float:

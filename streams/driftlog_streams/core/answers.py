@@ -63,12 +63,15 @@ class Answers:
         except (Undecodable, UnknownSchema, RegistryUnreachable, ValueError) as error:
             log.warning("a chain row is not readable", replica=replica, error=str(error))
             found = None
-        if found is not None and found.replica == replica and chain.later(row, found) is found:
-            lies = (
-                row.offset < found.offset <= self._at.offset
-            )  # we have merged that record, and it was none of this chain
-            if not lies:
-                return False
+        if (
+            found is not None
+            and found.replica == replica
+            and chain.later(row, found) is found
+            and not row.offset
+            < found.offset
+            <= self._at.offset  # that record we have merged: it was none of this chain
+        ):
+            return False
         self._at.publish_row_again(replica)
         return True
 

@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import structlog
-
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.devices import Device, DeviceStatus
-from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.core.changelog_record import UNTIMED
+from driftlog_streams.reading.lately_heard import heartbeat_in
 from driftlog_streams.reading.topic_reading import whole_topic
-
-log = structlog.get_logger()
 
 LATE_MS = 5 * 60_000
 """An agent that is online has sent what it has within seconds. What waits longer waits for something."""
@@ -78,14 +74,8 @@ def read_heartbeats(kafka: KafkaSettings | str, codecs: RecordCodecs) -> dict[st
     """device -> its last heartbeat. Raises `TopicProblem`, `BrokerUnreachable`."""
     found: dict[str, Heard] = {}
     for _, record in whole_topic(kafka, topics.HEARTBEATS, topics.SHARED_PARTITIONS):
-        if record.value is None or b"/" in record.key:
-            continue  # a stranger's tombstone; a farewell
-        try:
-            word = codecs.decode_heartbeat(record.value)
-        except (Undecodable, UnknownSchema, ValueError) as noise:
-            log.warning("a heartbeat is not readable", offset=record.offset, error=str(noise))
-            continue
-        if record.key == word.device_id.encode():
+        word = heartbeat_in(record, codecs)
+        if word is not None:
             found[word.device_id] = Heard(word, record.append_ms)
     return found
 

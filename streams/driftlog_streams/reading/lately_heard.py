@@ -15,6 +15,7 @@ import structlog
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
 from driftlog_streams.reading.changelog_reader import ChangelogReader
@@ -50,13 +51,18 @@ class LatelyHeard:
         return {replica for replica, at_ms in self._heard.values() if at_ms == UNTIMED or at_ms >= append_ms}
 
     def _take(self, record: ChangelogRecord) -> None:
-        if record.value is None or b"/" in record.key:
-            return  # a word that says nothing but when; a farewell
-        try:
-            heartbeat = self._codecs.decode_heartbeat(record.value)
-        except (Undecodable, UnknownSchema, ValueError) as noise:
-            log.warning("a heartbeat is not readable", offset=record.offset, error=str(noise))
-            return
-        device = heartbeat.device_id
-        if record.key == device.encode() and self._known(device):
-            self._heard[device] = heartbeat.replica, record.append_ms
+        heartbeat = heartbeat_in(record, self._codecs)
+        if heartbeat is not None and self._known(heartbeat.device_id):
+            self._heard[heartbeat.device_id] = heartbeat.replica, record.append_ms
+
+
+def heartbeat_in(record: ChangelogRecord, codecs: RecordCodecs) -> Heartbeat | None:
+    """What a device says of itself in this record of the heartbeats' topic; None for whatever else stands there."""
+    if record.value is None or b"/" in record.key:
+        return None  # a word that says nothing but when, a stranger's tombstone; a farewell
+    try:
+        heartbeat = codecs.decode_heartbeat(record.value)
+    except (Undecodable, UnknownSchema, ValueError) as noise:
+        log.warning("a heartbeat is not readable", offset=record.offset, error=str(noise))
+        return None
+    return heartbeat if record.key == heartbeat.device_id.encode() else None

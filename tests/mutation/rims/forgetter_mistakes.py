@@ -38,8 +38,15 @@ FORGETTING: tuple[Mistake, ...] = (
     Mistake(
         "forgetter: a stranger's heartbeat counts",
         f"{READING}/lately_heard.py",
-        "if record.key == device.encode() and self._known(device):",
-        "if device:",
+        "if heartbeat is not None and self._known(heartbeat.device_id):",
+        "if heartbeat is not None:",
+        FORGETTER,
+    ),
+    Mistake(
+        "forgetter: a heartbeat under another device's name counts",
+        f"{READING}/lately_heard.py",
+        "return heartbeat if record.key == heartbeat.device_id.encode() else None",
+        "return heartbeat",
         FORGETTER,
     ),
     Mistake(

@@ -6,7 +6,8 @@ import asyncio
 import inspect
 from collections.abc import Callable
 
-from driftlog_edge.agent import DocumentClass, EdgeAgent
+from driftlog_edge.agent import EdgeAgent
+from driftlog_schemas.contract import DocumentClass
 
 
 async def until(condition: Callable[[], object]) -> None:

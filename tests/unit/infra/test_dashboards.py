@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from driftlog.cli import GROUPS
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api import metrics
 from driftlog_schemas.registry import FixedIds
@@ -49,7 +51,6 @@ def expressions() -> Iterator[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """series -> its labels, of a worker and of an agent that has written, and was cut off."""
-    import asyncio
 
     async def edge() -> bytes:
         folder, ids, clock = tmp_path_factory.mktemp("edge"), FixedIds(), HandClock()
@@ -102,8 +103,6 @@ def test_an_alert_says_what_it_means_and_what_to_do(rule: dict[str, Any]) -> Non
     annotations = rule["annotations"]
     assert annotations["summary"] and len(annotations["description"]) > 20
     for command in re.findall(r"`driftlog ([a-z]+)", annotations["description"]):
-        from driftlog.cli import GROUPS
-
         assert command in GROUPS
 
 
