@@ -14,9 +14,7 @@ from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.json_text import from_json
 from driftlog_schemas.messages import (
-    ChainEntry,
     ChainRow,
-    CommandOutcome,
     Conflict,
     ConflictStatus,
     Forgot,
@@ -25,13 +23,19 @@ from driftlog_schemas.messages import (
     ParkedCommand,
     Quarantined,
     RefusalNotice,
-    Verdict,
     Version,
 )
 from driftlog_schemas.operator_keys import Certificate, SignedLine
 from driftlog_schemas.public_key import KEY_BYTES
 from driftlog_schemas.registry import SchemaIds
-from driftlog_schemas.row_columns import pack_refused, pack_taken, unpack_refused, unpack_taken
+from driftlog_schemas.row_columns import (
+    pack_entries,
+    pack_refused,
+    pack_taken,
+    unpack_entries,
+    unpack_refused,
+    unpack_taken,
+)
 
 
 def conflict_id(document: DocumentId, place: str) -> str:
@@ -57,24 +61,7 @@ class RecordCodecs:
         return self._chain_row.encode(
             {
                 **{name: getattr(row, name) for name in ChainRow.__slots__},
-                "entries": [
-                    {
-                        "number": e.number,
-                        "digest": e.digest,
-                        "offset": e.offset,
-                        "outcomes": [
-                            {
-                                "command_id": command_id,
-                                "verdict": verdict._value_,
-                                "code": bounds.cut(code, bounds.MAX_CODE),
-                                "reason": bounds.cut(reason, bounds.MAX_REASON),
-                            }
-                            for command_id, verdict, code, reason in e.outcomes
-                        ],
-                        "decided_at": e.decided_at,
-                    }
-                    for e in row.entries
-                ],
+                "entries": pack_entries(row.entries),
                 "notice": None if row.notice is None else _reasoned(row.notice),
                 "refused": pack_refused(row.refused),
                 "taken": pack_taken(row.taken),
@@ -88,19 +75,7 @@ class RecordCodecs:
             _require_row(r)
         except bounds.OutOfBounds as error:
             raise Undecodable(str(error)) from error
-        entries = tuple(
-            ChainEntry(
-                e["number"],
-                e["digest"],
-                e["offset"],
-                tuple(
-                    CommandOutcome(o["command_id"], Verdict(o["verdict"]), o["code"], o["reason"])
-                    for o in e["outcomes"]
-                ),
-                e["decided_at"],
-            )
-            for e in r.pop("entries")
-        )
+        entries = unpack_entries(r.pop("entries"), r["floor"])
         notice = r.pop("notice")
         return ChainRow(
             entries=entries,
@@ -224,11 +199,10 @@ class RecordCodecs:
 
 def _require_row(record: dict[str, Any]) -> None:
     """Numbers that no worker writes would find no place in the keys and clocks of whoever keeps the row."""
-    entries, notice = record["entries"], record["notice"]
-    numbers = [e["number"] for e in entries] + ([] if notice is None else [notice["number"]])
-    offsets = [e[name] for e in entries for name in ("offset", "decided_at")]
+    notice = record["notice"]
+    numbers = [] if notice is None else [notice["number"]]
     bounds.check_numbers("number", [record["partition"], record["last"], record["floor"], *numbers], 0, bounds.MAX_LONG)
-    bounds.check_numbers("offset", [record["offset"], record["ended_at"], *offsets], -1, bounds.MAX_LONG)
+    bounds.check_numbers("offset", [record["offset"], record["ended_at"]], -1, bounds.MAX_LONG)
     bounds.check_numbers("time", [record[name] for name in ("skew_ms", "append_ms", "born_ms")], 0, bounds.MAX_MS)
 
 

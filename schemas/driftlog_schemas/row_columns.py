@@ -1,6 +1,7 @@
-"""What a chain row keeps of many commands, as columns: each a short name of its id, some whole numbers, and a code that few share.
+"""What a chain row keeps of many batches and commands, as columns.
 
-Rows are published with each flight, so a command takes some twenty bytes here, not its id and the text of its refusal.
+Rows are published with each flight, so a batch whose commands were all accepted takes some ten bytes and no record here; a command of
+earlier batches some twenty, not its id and the text of its refusal: a short name, some whole numbers, and a code that few share.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from driftlog_schemas import bounds
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.columns_codec import pack, unpack
 from driftlog_schemas.errors import Undecodable
-from driftlog_schemas.messages import Refused, Taken, Verdict
+from driftlog_schemas.messages import ChainEntry, CommandOutcome, Refused, Taken, Verdict
+from driftlog_schemas.row_room import MAX_ENTRIES
 
+_NEVER = -1
+"""None of a batch's commands had waited."""
 _VERDICTS = list(Verdict)
 """As the schema has them."""
 
@@ -22,6 +26,46 @@ _VERDICTS = list(Verdict)
 def short_name(command_id: str) -> bytes:
     """What a row keeps of a command's id."""
     return hashlib.blake2b(command_id.encode(), digest_size=SHORT_DIGEST_BYTES).digest()
+
+
+def pack_entries(entries: Sequence[ChainEntry]) -> dict[str, Any]:
+    """The columns of `ChainRow.entries`, which stand one after the other."""
+    decided = [entry.decided_at for entry in entries]
+    digests = b"".join([entry.digest for entry in entries])
+    assert len(digests) == len(entries) * SHORT_DIGEST_BYTES, "a row keeps short digests"
+    return {
+        "digests": digests,
+        "offsets": pack([entry.offset for entry in entries]),
+        "decided": b"" if set(decided) <= {_NEVER} else pack(decided),
+        "outcomes": [
+            {
+                "number": entry.number,
+                "command_id": command_id,
+                "verdict": verdict._value_,
+                "code": bounds.cut(code, bounds.MAX_CODE),
+                "reason": bounds.cut(reason, bounds.MAX_REASON),
+            }
+            for entry in entries
+            for command_id, verdict, code, reason in entry.outcomes
+        ],
+    }
+
+
+def unpack_entries(columns: Mapping[str, Any], floor: int) -> tuple[ChainEntry, ...]:
+    """Inverse of `pack_entries`; the first one has the number `floor`. Raises `Undecodable`."""
+    digests = _names(columns["digests"], "entries")
+    count = len(digests)
+    if count > MAX_ENTRIES or floor + count - 1 > bounds.MAX_LONG:
+        raise Undecodable(f"entries: {count} batches from {floor} on, at most {MAX_ENTRIES}")
+    offsets = unpack(columns["offsets"], count, "entries offsets", 0)
+    decided = unpack(columns["decided"], count, "entries decided", _NEVER) if columns["decided"] else [_NEVER] * count
+    outcomes: list[list[CommandOutcome]] = [[] for _ in digests]
+    for told in columns["outcomes"]:
+        at = told["number"] - floor
+        if not 0 <= at < count:
+            raise Undecodable(f"an outcome of batch {told['number']} in a row of {count} from {floor} on")
+        outcomes[at].append(CommandOutcome(told["command_id"], Verdict(told["verdict"]), told["code"], told["reason"]))
+    return tuple(map(ChainEntry, range(floor, floor + count), digests, offsets, map(tuple, outcomes), decided))
 
 
 def pack_taken(taken: Mapping[bytes, Taken]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ MAX_ROW_BYTES = 512 * 1024
 _HEAD_BYTES = 1024
 """What a row takes besides its entries, at most: names, head, notice."""
 _ENTRY_BYTES = 32
-_OUTCOME_BYTES = 16
+_OUTCOME_BYTES = 24
 """What an outcome takes besides its texts, at most."""
 _TOLD_BYTES = bounds.MAX_CODE + bounds.MAX_REASON + _OUTCOME_BYTES
 """What an outcome takes besides its command's id, at most."""

@@ -35,6 +35,7 @@ from driftlog_schemas.messages import (
 )
 from driftlog_schemas.record_codecs import RecordCodecs, conflict_id
 from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.row_room import MAX_ENTRIES
 from tests.unit.schemas.arbitrary import documents, longs, texts, values
 
 IDS = FixedIds()
@@ -44,8 +45,15 @@ times = st.integers(0, bounds.MAX_MS)
 ints = st.integers(0, (1 << 31) - 1)
 verdicts = st.builds(CommandOutcome, texts, st.sampled_from(Verdict), texts, texts)
 digests = st.binary(min_size=8, max_size=8)
-entries = st.builds(ChainEntry, longs, digests, longs, st.lists(verdicts, max_size=3).map(tuple), longs)
+offsets = st.integers(0, (1 << 63) - 1)
+told = st.tuples(digests, offsets, st.lists(verdicts, max_size=3).map(tuple), st.just(-1) | offsets)
 versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, longs)
+
+
+def dense(row: ChainRow) -> ChainRow:
+    """A row's entries are those from its floor on."""
+    entries = tuple(ChainEntry(number, *entry) for number, entry in enumerate(row.entries, row.floor))  # type: ignore[misc]
+    return dataclasses.replace(row, entries=entries)
 
 
 @given(
@@ -57,8 +65,8 @@ versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, 
         ints,
         longs,
         st.binary(max_size=16),
-        longs,
-        st.lists(entries, max_size=3).map(tuple),
+        st.integers(0, 1 << 62),
+        st.lists(told, max_size=3).map(tuple),
         ended=st.sampled_from(["", "ended", "retired"]),
         skew_ms=times,
         append_ms=times,
@@ -70,7 +78,7 @@ versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, 
         refused=st.dictionaries(digests, st.builds(Refused, longs, texts), max_size=3),
         refused_from=longs,
         forgot=st.lists(st.builds(Forgot, longs, longs, longs), max_size=3).map(tuple),
-    )
+    ).map(dense)
 )
 def test_a_chain_row_comes_back(made: ChainRow) -> None:
     assert CODECS.decode_chain_row(CODECS.encode_chain_row(made)) == made
@@ -184,7 +192,7 @@ TEA = DocumentId("Stock", "s1", "tea")
 CONFLICT = Conflict("id", TEA, "price", (VERSION, VERSION), "review", "register", 1, 1, 2, ConflictStatus.OPEN)
 ENCODED = {
     "chain_row": CODECS.encode_chain_row(
-        ChainRow("a", "a.1", "r", 0, 1, b"", 1, (ChainEntry(1, b"", 0, (CommandOutcome("c", Verdict.PARKED),)),))
+        ChainRow("a", "a.1", "r", 0, 1, b"", 1, (ChainEntry(1, bytes(8), 0, (CommandOutcome("c", Verdict.PARKED),)),))
     ),
     "refusal_notice": CODECS.encode_refusal_notice(RefusalNotice("a", "code", "reason", 1, 1)),
     "quarantined": CODECS.encode_quarantined(Quarantined("code", "reason", 1, 1, 1, "a.1", b"record")),
@@ -260,6 +268,41 @@ def test_columns_of_what_was_taken_that_contradict_each_other_are_undecodable(
 
 
 @pytest.mark.parametrize(
+    ("entries", "fact"),
+    [
+        ({"digests": bytes(9)}, "no ids"),
+        ({"offsets": pack([1, 2])}, "entries offsets"),
+        ({"offsets": pack([-1])}, "entries offsets"),
+        ({"decided": pack([-2])}, "entries decided"),
+        ({"digests": b"", "offsets": b""}, "batch 1 in a row of 0"),
+        ({"digests": bytes(8 * (MAX_ENTRIES + 1)), "offsets": pack([1] * (MAX_ENTRIES + 1))}, "at most 8192"),
+    ],
+)
+def test_columns_of_batches_that_contradict_each_other_are_undecodable(entries: dict[str, object], fact: str) -> None:
+    codec = FramedCodec(avro_files.text("chain_row"), IDS)
+    record = codec.decode(ENCODED["chain_row"])
+    record["entries"] |= entries
+    with pytest.raises(Undecodable, match=fact):
+        CODECS.decode_chain_row(codec.encode(record))
+
+
+@pytest.mark.parametrize("number", [0, 2, -1])
+def test_an_outcome_of_a_batch_that_is_not_in_the_row_is_undecodable(number: int) -> None:
+    codec = FramedCodec(avro_files.text("chain_row"), IDS)
+    record = codec.decode(ENCODED["chain_row"])
+    record["entries"]["outcomes"][0]["number"] = number
+    with pytest.raises(Undecodable, match=f"batch {number} in a row of 1 from 1 on"):
+        CODECS.decode_chain_row(codec.encode(record))
+
+
+def test_a_batch_that_was_accepted_whole_takes_few_bytes() -> None:
+    entries = tuple(ChainEntry(number, bytes(8), 1000 + 3 * number) for number in range(1, 201))
+    made = ChainRow("a", "a.1", "r", 0, 200, bytes(16), 1, entries)
+    assert len(CODECS.encode_chain_row(made)) < 200 * 11
+    assert CODECS.decode_chain_row(CODECS.encode_chain_row(made)) == made
+
+
+@pytest.mark.parametrize(
     ("refused", "fact"),
     [({"ids": bytes(9)}, "no ids"), ({"ids": bytes(8)}, "refused numbers"), ({"code": pack([0])}, "refused code")],
 )
@@ -291,7 +334,7 @@ def test_equal_messages_give_equal_bytes() -> None:
     assert CODECS.encode_conflict(dataclasses.replace(CONFLICT)) == ENCODED["conflict"]
 
 
-ROW = ChainRow("d", "d.1", "retail", 0, 1, b"", 1, (ChainEntry(1, b"", 0, ()),))
+ROW = ChainRow("d", "d.1", "retail", 0, 1, b"", 1, (ChainEntry(1, bytes(8), 0, ()),))
 
 
 @pytest.mark.parametrize(
@@ -299,10 +342,12 @@ ROW = ChainRow("d", "d.1", "retail", 0, 1, b"", 1, (ChainEntry(1, b"", 0, ()),))
     [
         ("number", {"partition": -1}),
         ("number", {"last": -1}),
-        ("number", {"entries": (ChainEntry(-1, b"", 0, ()),)}),
+        ("number", {"floor": -1}),
+        ("entries", {"floor": bounds.MAX_LONG, "entries": ROW.entries * 2}),
         ("number", {"notice": Notice(-1, b"", 0, "early", "")}),
         ("offset", {"offset": -2}),
-        ("offset", {"entries": (ChainEntry(1, b"", 0, (), -2),)}),
+        ("entries offsets", {"entries": (ChainEntry(1, bytes(8), -1, ()),)}),
+        ("entries decided", {"entries": (ChainEntry(1, bytes(8), 0, (), -2),)}),
         ("time", {"skew_ms": -1}),
         ("time", {"append_ms": bounds.MAX_MS + 1}),
     ],
