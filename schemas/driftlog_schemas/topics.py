@@ -26,7 +26,7 @@ as that a change had no effect, would be gone with that row."""
 
 LAG = "min.compaction.lag.ms"
 RETENTION = "delete.retention.ms"
-"""Of a state topic: for how long whoever is away finds the tombstones of what went, and so for how long a partition remembers."""
+"""For how long whoever is away finds the tombstones of what went. That of a state topic is for how long a partition remembers."""
 RETENTION_MS = 30 * DAY_MS
 
 REPLICATION = 3
@@ -135,7 +135,8 @@ def space_topics(space: str, partitions: int, retention_ms: int = RETENTION_MS) 
         ),
         Topic(receipts_topic(space), partitions, {**compact, LAG: str(RECENT_MS), **size}),
         Topic(conflicts_topic(space), partitions, compact),
-        Topic(parked_topic(space), partitions, {**compact, **size}),
+        # a stranger's tombstone is found, and answered, by a worker that was away for so long
+        Topic(parked_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS), **size}),
         Topic(
             quarantine_topic(space),
             partitions,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COMPACTED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, conflicts_topic, parked_topic))
 
-WATCHED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, conflicts_topic))
+WATCHED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, conflicts_topic, parked_topic))
 """What the owner of a partition has the last word in."""
 
 

@@ -12,8 +12,10 @@ from driftlog_crdt import BadEncoding, DocumentState, Vector, dominates, epoch_o
 from driftlog_schemas import topics
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Verdict
 from driftlog_streams.core import chain
 from driftlog_streams.core.conflict_answers import owners_word
+from driftlog_streams.core.parking import Parking
 from driftlog_streams.core.partition import Partition
 from driftlog_streams.core.rules import Collection
 from driftlog_streams.core.work import OutRecord
@@ -24,8 +26,9 @@ log = structlog.get_logger()
 class Answers:
     """Of one partition."""
 
-    def __init__(self, partition: Partition) -> None:
+    def __init__(self, partition: Partition, parking: Parking) -> None:
         self._at = partition
+        self._parking = parking
 
     def heard(self, key: bytes, value: bytes | None, number: int) -> bool:
         """`value` is the last record of a document in the state topic, of group `number`: unless it has seen all that our state has, ours is
@@ -83,6 +86,36 @@ class Answers:
                 OutRecord(topics.conflicts_topic(self._at.rules.name), self._at.number, key, word)
             )
         return word is not None
+
+    def heard_parked(self, key: bytes, value: bytes | None) -> bool:
+        """`value` is the last record of a name in the parked topic: unless it says what we know, ours is published, a tombstone for what does
+        not wait. Was that so?
+
+        What waits by its row and not here this release cannot read, or not yet: a word on it is left for one that can.
+        """
+        arrival = self._parking.get(key)
+        if arrival is None and (value is None or self._may_wait(key, value)):
+            return False
+        records = self._at.records
+        ours = records.released_as(key) if arrival is None else records.parked(arrival)
+        if ours.value == value:
+            return False
+        self._at.work.carried.append(ours)
+        return True
+
+    def _may_wait(self, key: bytes, value: bytes) -> bool:
+        """Can a command that does not wait here be waiting by what somebody says?"""
+        try:
+            word = self._at.rules.records.decode_parked(value)
+            replica, number, _ = key.decode().split("/", 2)
+            row = self._at.book.get(replica)
+            entry = None if row is None else chain.entry_of(row, int(number))
+            return entry is not None and chain.verdict_of(entry, word.command).verdict is Verdict.PARKED
+        except (UnknownSchema, RegistryUnreachable):
+            return True
+        except (Undecodable, ValueError) as error:
+            log.warning("a parked command is not readable", error=str(error))
+            return False
 
     def _state_of(self, document: DocumentId, collection: Collection) -> DocumentState | None:
         entry = self._at.entry_of(document)

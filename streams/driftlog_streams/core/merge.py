@@ -72,7 +72,7 @@ class PartitionMerger:
         self.parking = Parking() if parking is None else parking
         self._waiting = Waiting(self.parking, self._decide_again, self._released)
         self._execution = Execution(self._at, self._waiting)
-        self.answers = Answers(self._at)
+        self.answers = Answers(self._at, self.parking)
         """To what somebody else writes there."""
         self._enactment = Enactment(self._at, self._waiting, self._released)
         self._net = Net(self._at, self._decider(watch), self._waiting)

@@ -42,7 +42,11 @@ class OutcomeRecords:
 
     def released(self, arrival: Arrival) -> OutRecord:
         """The tombstone of a command that waits no longer."""
-        return OutRecord(topics.parked_topic(self._space), self._partition, arrival.key, None)
+        return self.released_as(arrival.key)
+
+    def released_as(self, key: bytes) -> OutRecord:
+        """The same by its name."""
+        return OutRecord(topics.parked_topic(self._space), self._partition, key, None)
 
     def quarantined(
         self, value: bytes, code: str, reason: str, offset: int, append_ms: int, replica: str = "", device_id: str = ""

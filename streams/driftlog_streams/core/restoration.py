@@ -81,6 +81,10 @@ class Recovered:
     """of the state topic"""
     parked: list[ParkedCommand] = field(default_factory=list)
     """in order of parking"""
+    spoiled: list[bytes] = field(default_factory=list)
+    """names of which the last record in the parked topic is no true word"""
+    parked_read: int = -1
+    """how far the parked topic was read"""
     records: int = 0
     committed: int = 0
     ops_end: int = sys.maxsize
@@ -175,6 +179,10 @@ class Restoration:
             rows[replica] = value
         recovered.read = recovered.read._replace(rows=position)
         store.write((), store.mark.moved(recovered.settled, store.mark.group), rows.items())
+
+    def row(self, store: Changelogged, replica: str) -> ChainRow | None:
+        """The chain row of a replica as it is stored."""
+        return self._row(replica, store.row(replica))
 
     def take_conflicts(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Compare the conflicts of one partition with its states, which must be in the store."""

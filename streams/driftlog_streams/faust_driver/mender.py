@@ -61,14 +61,11 @@ class Mender:
         self._reader = reader
         self._quiet = quiet
         self._mended = mended
-        self._states, self._rows, self._conflicts = ChangelogWatch(), ChangelogWatch(), ChangelogWatch()
         self._state_topic, self._receipts_topic = topics.state_topic(space), topics.receipts_topic(space)
-        self._ops_topic = topics.ops_topic(space)
-        self._watches = {
-            self._state_topic: self._states,
-            self._receipts_topic: self._rows,
-            topics.conflicts_topic(space): self._conflicts,
-        }
+        self._parked_topic, self._ops_topic = topics.parked_topic(space), topics.ops_topic(space)
+        self._changelogs = (self._state_topic, self._receipts_topic, topics.conflicts_topic(space))
+        """In the order of `Positions`. What is parked has no position: a recovery reads all of it."""
+        self._watches = {topic: ChangelogWatch() for topic in (*self._changelogs, self._parked_topic)}
         self._groups = OpenGroups()
         self._mergers: Mapping[int, PartitionMerger] = {}
         self._answers: dict[int, _Answer] = {}
@@ -84,8 +81,9 @@ class Mender:
         self._mergers = mergers
         for partition in mergers:
             recovered = found[partition]
-            for watch, read in zip(self._watches.values(), recovered.read, strict=True):
-                watch.own(partition, read + 1)
+            read = (*recovered.read, recovered.parked_read)
+            for watch, position in zip(self._watches.values(), read, strict=True):
+                watch.own(partition, position + 1)
             self._groups.own(partition, recovered.tail)
             if recovered.answers:
                 self._answering(partition, recovered.settled)
@@ -121,7 +119,7 @@ class Mender:
 
     def settled(self, partition: int) -> Positions:
         """How far each topic is as we know it, whatever happens next."""
-        known = Positions(*(watch.looked_at(partition) - 1 for watch in self._watches.values()))
+        known = Positions(*(self._watches[topic].looked_at(partition) - 1 for topic in self._changelogs))
         start = self._groups.start(partition)
         if start is not None:
             known = known.before(known._replace(states=start - 1))
@@ -216,8 +214,8 @@ class Mender:
         if topic == self._state_topic:
             number = groups.parse(record.headers).number
             return passing_over(answers.heard, record.key, record.value, number)
-        heard = answers.heard_row if topic == self._receipts_topic else answers.heard_conflict
-        return passing_over(heard, record.key, record.value)
+        heard = {self._receipts_topic: answers.heard_row, self._parked_topic: answers.heard_parked}
+        return passing_over(heard.get(topic, answers.heard_conflict), record.key, record.value)
 
     def _answering(self, partition: int, settled: Positions) -> None:
         """What was just given to the merger must leave before we are further than `settled`."""

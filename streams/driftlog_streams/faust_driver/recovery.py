@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -56,7 +57,7 @@ class ChangelogRecovery:
                 self.restoration.count(store)
             self._read_rows(consumer, stores, result)
             self._read_conflicts(consumer, stores, result)
-            self._read_parked(consumer, result)
+            self._read_parked(consumer, stores, result)
         except KafkaException as error:
             raise RecoveryFailed(f"the broker does not let us recover {self._rules.name}: {error}") from error
         finally:
@@ -112,17 +113,22 @@ class ChangelogRecovery:
             for partition, position in block.read_to.items():
                 self.restoration.ended(stores[partition], result[partition], Positions(conflicts=position - 1))
 
-    def _read_parked(self, consumer: Consumer, result: dict[int, Recovered]) -> None:
+    def _read_parked(
+        self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
+    ) -> None:
+        """All of it, after the rows."""
         topic = topics.parked_topic(self._rules.name)
-        waiting = {p: ParkedClaims() for p in result}
+        waiting = {p: ParkedClaims(partial(self.restoration.row, stores[p])) for p in result}
         for block in to_present_end(consumer, topic, dict.fromkeys(result, 0)):
             for partition, records in block.records.items():
                 for record in records:
                     self._take_parked(waiting[partition], record)
+            for partition, position in block.read_to.items():
+                result[partition].parked_read = position - 1
         for partition, claims in waiting.items():
             if offsets := claims.offsets():
                 ops = op_records(consumer, topics.ops_topic(self._rules.name), partition, offsets)
-                result[partition].parked = claims.believed(ops)
+                result[partition].parked, result[partition].spoiled = claims.believed(ops)
 
     def _take_parked(self, claims: ParkedClaims, record: ChangelogRecord) -> None:
         if record.value is None:
@@ -132,3 +138,4 @@ class ChangelogRecovery:
             claims.say(record.key, self._rules.records.decode_parked(record.value))
         except (Undecodable, UnknownSchema, RegistryUnreachable) as error:  # anybody's tool may write to a topic
             log.warning("a parked command is not readable", error=str(error))
+            claims.spoil(record.key, noise=isinstance(error, Undecodable))

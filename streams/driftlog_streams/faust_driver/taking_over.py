@@ -36,6 +36,8 @@ def taken_over(
     for parked in found.parked:
         passing_over(merger.restore, parked, devices)
     merger.resume(found.committed)
+    for key in found.spoiled:
+        passing_over(merger.answers.heard_parked, key, b"")
     for key in sorted(found.stale):
         passing_over(merger.publish_again, key)
     for replica in sorted(found.stale_rows):

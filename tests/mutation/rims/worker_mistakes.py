@@ -340,8 +340,36 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: the parked topic says that a person gave it up",
         f"{CORE}/parked_claims.py",
-        "return word if given_up else replace(word, dropped_at=-1)",
-        "return word",
+        "latest = entry.decided_at if given_up else -1",
+        "latest = word.dropped_at",
+        CLAIMS,
+    ),
+    Mistake(
+        "worker: a stranger's tombstone takes away what waits",
+        f"{CORE}/parked_claims.py",
+        "        if self._waits(key) is None:",
+        "        if key:",
+        CLAIMS,
+    ),
+    Mistake(
+        "worker: what waits and has no word left is not looked for in the op topic",
+        f"{CORE}/parked_claims.py",
+        "true[-1] if true else self._came(key, ops)",
+        "true[-1] if true else None",
+        CLAIMS,
+    ),
+    Mistake(
+        "worker: who owns what waits does not watch the parked topic",
+        f"{DRIVER}/mender.py",
+        "for topic in (*self._changelogs, self._parked_topic)}",
+        "for topic in self._changelogs}",
+        CLAIMS,
+    ),
+    Mistake(
+        "worker: what was spoiled among the parked while nobody was there stays so",
+        f"{DRIVER}/taking_over.py",
+        "for key in found.spoiled:",
+        "for key in ():",
         CLAIMS,
     ),
     Mistake(

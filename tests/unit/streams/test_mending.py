@@ -21,7 +21,7 @@ from driftlog_streams.faust_driver.mender import Mender
 from tests.unit.streams.cloud import Cloud, change, command, count, key, stock
 
 STATES, RECEIPTS = topics.state_topic("retail"), topics.receipts_topic("retail")
-CONFLICTS = topics.conflicts_topic("retail")
+CONFLICTS, PARKED = topics.conflicts_topic("retail"), topics.parked_topic("retail")
 FAR = 1000
 """As far as nobody has merged."""
 
@@ -283,7 +283,9 @@ async def test_the_mender_ends_a_group_that_nobody_ended(cloud: Cloud, monkeypat
 
     last = [r for r in cloud.published if r.topic == STATES][-1]
     assert groups.parse(last.headers)[:2] == (1, True)
-    assert mender.settled(0).states == 3 and not mender.unrest(0, dict.fromkeys((STATES, RECEIPTS, CONFLICTS), 0))
+    assert mender.settled(0).states == 3 and not mender.unrest(
+        0, dict.fromkeys((STATES, RECEIPTS, CONFLICTS, PARKED), 0)
+    )
 
 
 async def test_a_group_is_ended_only_by_who_has_merged_as_far(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +321,7 @@ async def test_a_number_that_no_op_record_has_is_answered_by_a_group_of_ours(
     stored(cloud, mender, 3)
     answer = [r for r in cloud.published if r.topic == STATES][-1]
     assert (answer.key, answer.value, groups.parse(answer.headers)[:2]) == (key(stock()), newer, (1, True))
-    assert mender.settled(0).states == 3 and not mender.unrest(0, {STATES: 4, RECEIPTS: 0, CONFLICTS: 0})
+    assert mender.settled(0).states == 3 and not mender.unrest(0, {STATES: 4, RECEIPTS: 0, CONFLICTS: 0, PARKED: 0})
 
 
 async def test_a_number_that_no_op_record_has_on_no_document_is_passed_over(
@@ -331,7 +333,9 @@ async def test_a_number_that_no_op_record_has_on_no_document_is_passed_over(
     mender = mender_of(cloud, space, 2, [])
     space.end, space.ops_end = 3, 2
     space.found = [ChangelogRecord(b"noise", b"", 2, groups.headers(10**18, last=False))]
-    await run_until(mender, lambda: bool(space.read) and not mender.unrest(0, {STATES: 3, RECEIPTS: 0, CONFLICTS: 0}))
+    await run_until(
+        mender, lambda: bool(space.read) and not mender.unrest(0, {STATES: 3, RECEIPTS: 0, CONFLICTS: 0, PARKED: 0})
+    )
     assert cloud.merger.work.empty and mender.settled(0).states == 2
 
 
@@ -347,9 +351,9 @@ async def test_a_number_of_somebody_who_was_further_is_waited_for(
     space.end, space.ops_end = 3, 3
     space.found = [ChangelogRecord(key(stock()), newer, 2, groups.headers(2, last=True))]
     await run_until(mender, lambda: len(rounds) > 6)
-    assert cloud.merger.work.empty and mender.unrest(0, {STATES: 3, RECEIPTS: 0, CONFLICTS: 0})
+    assert cloud.merger.work.empty and mender.unrest(0, {STATES: 3, RECEIPTS: 0, CONFLICTS: 0, PARKED: 0})
     cloud.merge(command("c3", count(stock("coffee"), 5, 1)))
-    await run_until(mender, lambda: not mender.unrest(0, {STATES: 3, RECEIPTS: 0, CONFLICTS: 0}))
+    await run_until(mender, lambda: not mender.unrest(0, {STATES: 3, RECEIPTS: 0, CONFLICTS: 0, PARKED: 0}))
     assert not cloud.merger.work.again
 
 
@@ -363,7 +367,7 @@ def test_rows_of_flights_behind_are_no_strangers(cloud: Cloud) -> None:
         mender.published(part, alone=alone)
         cloud.carry_out()
         assert mender.settled(0).rows == (1 if alone else -1)
-    assert not mender.unrest(0, {STATES: 2, RECEIPTS: 2, CONFLICTS: 0})
+    assert not mender.unrest(0, {STATES: 2, RECEIPTS: 2, CONFLICTS: 0, PARKED: 0})
 
 
 async def test_the_mender_asks_nothing_while_flights_are_under_way(

@@ -22,6 +22,7 @@ from tests.unit.streams.driver.test_flights import sell, send
 QUARANTINE = topics.quarantine_topic("retail")
 PLACES = (OPS, STATES, RECEIPTS, CONFLICTS, PARKED, QUARANTINE)
 ROUNDS, AT_ONCE = 4, 25
+WAITS = b"store-2.2/1/w"
 KEYS = (
     None,
     b"",
@@ -32,6 +33,7 @@ KEYS = (
     b"store-1.1",
     b"cloud.forget",
     b"store-1",
+    WAITS,
 )
 NOISE = (None, b"", b"\x00", header(4711) + b"?", b"\x00" * 900_000)
 NAMES = (groups.GROUP, groups.LAST, groups.PURGED, groups.DIGEST, "", UNREADABLE)
@@ -107,6 +109,7 @@ async def lived(lives: Lives, stranger: Stranger, round_: int, before: Life | No
     assert lives.deaths == []
     row = life.pump._mergers[0]._at.book.get("store-1.1")
     assert row is not None and row.last == 3 * (round_ + 1)
+    assert WAITS in life.pump._mergers[0].parking, "nobody takes away what waits"
     return life
 
 

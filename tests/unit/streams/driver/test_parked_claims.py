@@ -1,14 +1,23 @@
-"""What the parked topic says of a record is believed as far as the op topic has it: nobody ages a command, or takes it back in time, by a word there."""
+"""What the parked topic says of a record is believed as far as the op topic has it, and what waits does so as long as its row says: nobody ages a
+command, takes it back in time, or takes it away, by what he writes there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from driftlog_schemas.messages import ParkedCommand
+from driftlog_schemas.framing import header
+from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
+from driftlog_schemas.messages import Forgetting, ParkedCommand
+from driftlog_streams.faust_driver import mender
 from driftlog_streams.reading import op_records
+from tests.fake_kafka.broker import Stored
 from tests.unit.streams.cloud import NOW_MS, count, stock
 from tests.unit.streams.driver.life import OPS, PARKED, RECEIPTS, STATES, Life, Lives
 from tests.unit.streams.driver.test_flights import merging, sell, send
+from tests.unit.streams.driver.test_forged_numbers import ends
 from tests.unit.streams.driver.test_recovery import on_hand
 
 
@@ -87,3 +96,104 @@ async def test_far_apart_records_are_asked_for_one_by_one(lives: Lives, monkeypa
     await life.die()
     after = await heir(lives)
     assert [parked.offset for parked in after.host._recovered[0].parked] == [0, 4]
+
+
+def forget_the_word(lives: Lives, key: bytes) -> None:
+    """A stranger's tombstone, and compaction takes what was before it."""
+    (word,) = lives.broker.read(PARKED)
+    lives.broker.append(PARKED, 0, key, None)
+    lives.broker.remove(PARKED, 0, word.offset)
+
+
+def noise_over_it(lives: Lives, key: bytes) -> None:
+    lives.broker.append(PARKED, 0, key, b"noise")
+
+
+def another_schema(lives: Lives, key: bytes) -> None:
+    lives.broker.append(PARKED, 0, key, header(4711) + b"?")
+
+
+def many_words(lives: Lives, key: bytes) -> None:
+    for offset in range(20):
+        say(lives, key, append_ms=NOW_MS, offset=4711 + offset, record=b"?")
+
+
+def a_tombstone(lives: Lives, key: bytes) -> None:
+    lives.broker.append(PARKED, 0, key, None)
+
+
+SPOILS = (a_tombstone, forget_the_word, noise_over_it, another_schema, many_words)
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+async def test_nobody_takes_away_what_waits_while_no_worker_is_there(
+    lives: Lives, spoil: Callable[[Lives, bytes], None]
+) -> None:
+    """Its chain row says that it waits, and the op topic has its record."""
+    key, true = await waiting(lives)
+    value = lives.broker.read(PARKED)[-1].value
+    spoil(lives, key)
+    life = await heir(lives)
+    assert life.host._recovered[0].parked == [true]
+    await life.until(lambda: lives.broker.read(PARKED)[-1].value == value)
+    life.read()
+    send(lives, "first", count(stock("milk"), 5, 1))
+    await life.quiet()
+    assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 8
+    await life.until(lambda: lives.broker.read(PARKED)[-1].value is None)
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+async def test_who_owns_what_waits_has_the_last_word_on_it(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Lives, bytes], None]
+) -> None:
+    monkeypatch.setattr(mender, "CHECK_SECONDS", 0.02)
+    send(lives, "waits", count(stock("milk"), 3, 2))
+    life = await merging(lives)
+    await life.quiet()
+    (word,) = lives.broker.read(PARKED)
+    assert word.key is not None
+    spoil(lives, word.key)
+    await life.until(lambda: lives.broker.read(PARKED)[-1].value == word.value)
+    await life.until(lambda: not life.pump.mender.unrest(0, ends(lives, life)))
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_what_does_not_wait_is_taken_off_the_list_again(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch, owned: bool
+) -> None:
+    monkeypatch.setattr(mender, "CHECK_SECONDS", 0.02)
+    sell(lives, 1)
+    life = await merging(lives)
+    await life.quiet()
+    (came,) = lives.broker.read(OPS)
+    if not owned:
+        await life.die()
+    for key in (b"store-1.1/1/sell-1", b"store-1.1/9/never", b"no name"):
+        say(lives, key, append_ms=NOW_MS, offset=4711, record=came.value or b"")
+    if not owned:
+        life = await heir(lives)
+        life.read()
+    await life.until(lambda: all(record.value is None for record in newest(lives).values()))
+    sell(lives, 2)
+    await life.quiet()
+
+
+def newest(lives: Lives) -> dict[bytes | None, Stored]:
+    return {record.key: record for record in lives.broker.read(PARKED)}
+
+
+@pytest.mark.parametrize("mark", [-1, 0, 1 << 60])
+async def test_that_it_was_given_up_nobody_takes_back(lives: Lives, mark: int) -> None:
+    key, true = await waiting(lives)
+    word = lives.cloud.batch(replica=CLOUD_REPLICA, floor=1 << 30, forget=Forgetting(-1, drop=(key.decode(),)))
+    lives.broker.append(OPS, 0, CLOUD.encode(), word)
+    life = await merging(lives, "second")
+    await life.quiet()
+    await life.die()
+    say(lives, key, append_ms=true.append_ms, offset=true.offset, record=true.record, dropped_at=mark)
+    life = await heir(lives)
+    life.read()
+    send(lives, "first", count(stock("milk"), 5, 1))
+    await life.quiet()
+    assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 5
