@@ -37,6 +37,11 @@ GROUPS: dict[str, tuple[str, str, str]] = {
     "conflicts": ("driftlog.cli.conflicts", "", "What people have to decide: list, show, resolve."),
     "parked": ("driftlog.cli.parked", "", "What the cloud has set aside: list, show, retry."),
     "fleet": ("driftlog.cli.fleet", "", "The devices as they say they are: list, versions."),
+    "console": (
+        "driftlog.cli.console",
+        "edge,streams,console",
+        "The pages for people: conflicts to decide, the fleet, what is set aside.",
+    ),
     "verify": ("driftlog.cli.verify", "streams", "Digests of every scope, edge against cloud."),
     "doctor": ("driftlog.cli.doctor", "", "What is wrong with this set-up and how to mend it."),
     "bench": ("driftlog.cli.bench", "dev", "The project's benchmarks beside their baselines."),

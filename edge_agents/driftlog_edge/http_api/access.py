@@ -90,7 +90,7 @@ class Doorkeeper:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         hosts = self._access.hosts
-        if hosts is not None and _name(host) not in hosts:
+        if hosts is not None and name_of(host) not in hosts:
             return problems.problem(
                 403, "forbidden_origin", "Not this agent's name", f"Host is {host!r}", remedy="name it in http_hosts"
             )
@@ -130,7 +130,7 @@ class OnlyTold:
         await self._app(scope, receive, send)
 
 
-def _name(host: str) -> str:
+def name_of(host: str) -> str:
     """The name in a `Host` header, without its port."""
     if host.startswith("["):
         return host[1:].partition("]")[0]

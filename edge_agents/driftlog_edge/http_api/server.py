@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -21,8 +22,20 @@ from driftlog_edge.http_api.listening import bound, leave, listen, mark_of
 from driftlog_schemas.contract import AppContract
 
 
-class _Server(uvicorn.Server):
-    """uvicorn raises a signal again when it has stopped serving, which would end the process before the agent is closed."""
+class Server(uvicorn.Server):
+    """uvicorn raises a signal again when it has stopped serving, which would end the process before the agent is closed.
+
+    `leaving` is called when it is told to end: whoever streams ends its streams.
+    """
+
+    def __init__(self, config: uvicorn.Config, leaving: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End serving."""
+        self._leaving()
+        super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -69,7 +82,7 @@ async def serve(
             access = Access() if agent.gone else _access(config)
             api = build(agent)
             with nullcontext() if config.http_socket is not None else during(listener.getsockname()[1]):
-                server = _Server(_settings(Doorkeeper(api, access)))
+                server = Server(_settings(Doorkeeper(api, access)))
                 leaving = asyncio.create_task(_leave(agent, server))
                 async with _told(api, beside):
                     await server.serve(sockets=[listener])

@@ -13,7 +13,7 @@ from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas.contract import Undeclared
 from driftlog_schemas.errors import Undecodable
-from driftlog_schemas.identity import document_key
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Conflict
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.sparing import Sparing
@@ -52,10 +52,11 @@ class Disputes:
         """What these records mean, with the cursor behind them."""
         space = topic.rpartition(".")[0]
         writes: dict[Place, bytes | None] = {}
-        changed = []
+        changed: list[DocumentId] = []
         unreadable = 0
         for record in records:
             if record.value is None:
+                changed += self._gone(record.key)
                 writes[Family.CONFLICTS, record.key] = None
                 continue
             try:
@@ -73,6 +74,11 @@ class Disputes:
             before = cursor_of(self._journal, topic, partition)
             writes.update(moved(topic, partition, before._replace(offset=records[-1].offset + 1)))
         return Pulled(writes, tuple(changed), unreadable=unreadable)
+
+    def _gone(self, key: bytes) -> list[DocumentId]:
+        """Whose conflict is forgotten, if one of this key was known."""
+        known = self._journal.get(Family.CONFLICTS, key)
+        return [] if known is None else [self._records.decode_conflict(known).document]
 
     def _of(self, record: Record, space: str, partition: int) -> Conflict:
         """The conflict that a record is. Raises one of `UNREADABLE`, also where it lies in another place than it speaks of."""

@@ -27,33 +27,57 @@ AT_ONCE = 20_000
 _PLACE = topics.HEARTBEATS, 0
 
 
-class LatelyHeard:
+class HeartbeatTail:
+    """Reads the topic on from where the last look ended. What is kept of it is a subclass's business."""
+
+    def __init__(self, kafka: KafkaSettings | str, codecs: RecordCodecs) -> None:
+        self._reader = ChangelogReader(kafka)
+        self._codecs = codecs
+        self._next = 0
+
+    def look(self) -> None:
+        """Take what came since. Raises KafkaException, `RecoveryFailed`, `RegistryUnreachable`."""
+        end = self._reader.ends([_PLACE])[_PLACE]
+        if end < self._next:
+            self._next = 0
+            self.anew()
+        while self._next < end:
+            stop = min(self._next + AT_ONCE, end)
+            for record in self._reader.records(*_PLACE, range(self._next, stop)):
+                heartbeat = heartbeat_in(record, self._codecs)
+                if heartbeat is not None:
+                    self.take(heartbeat, record.append_ms)
+            self._next = stop
+
+    def take(self, heartbeat: Heartbeat, at_ms: int) -> None:
+        """One heartbeat, and when the broker took it."""
+        raise NotImplementedError
+
+    def anew(self) -> None:
+        """The topic was made anew: forget everything."""
+        raise NotImplementedError
+
+
+class LatelyHeard(HeartbeatTail):
     """Of all devices that `known` has; so what is kept is bounded by who is enrolled."""
 
     def __init__(self, kafka: KafkaSettings | str, codecs: RecordCodecs, known: Callable[[str], bool]) -> None:
-        self._reader = ChangelogReader(kafka)
-        self._codecs = codecs
+        super().__init__(kafka, codecs)
         self._known = known
-        self._next = 0
         self._heard: dict[str, tuple[str, int]] = {}
         """device -> the life that it named last, and when"""
 
     def since(self, append_ms: int) -> set[str]:
-        """The replicas that were heard of since then. Raises KafkaException, `RecoveryFailed`, `RegistryUnreachable`."""
-        end = self._reader.ends([_PLACE])[_PLACE]
-        if end < self._next:
-            self._next, self._heard = 0, {}  # the topic was made anew
-        while self._next < end:
-            stop = min(self._next + AT_ONCE, end)
-            for record in self._reader.records(*_PLACE, range(self._next, stop)):
-                self._take(record)
-            self._next = stop
+        """The replicas that were heard of since then. Raises like `look`."""
+        self.look()
         return {replica for replica, at_ms in self._heard.values() if at_ms == UNTIMED or at_ms >= append_ms}
 
-    def _take(self, record: ChangelogRecord) -> None:
-        heartbeat = heartbeat_in(record, self._codecs)
-        if heartbeat is not None and self._known(heartbeat.device_id):
-            self._heard[heartbeat.device_id] = heartbeat.replica, record.append_ms
+    def take(self, heartbeat: Heartbeat, at_ms: int) -> None:
+        if self._known(heartbeat.device_id):
+            self._heard[heartbeat.device_id] = heartbeat.replica, at_ms
+
+    def anew(self) -> None:
+        self._heard.clear()
 
 
 def heartbeat_in(record: ChangelogRecord, codecs: RecordCodecs) -> Heartbeat | None:

@@ -38,8 +38,8 @@ FORGETTING: tuple[Mistake, ...] = (
     Mistake(
         "forgetter: a stranger's heartbeat counts",
         f"{READING}/lately_heard.py",
-        "if heartbeat is not None and self._known(heartbeat.device_id):",
-        "if heartbeat is not None:",
+        "if self._known(heartbeat.device_id):",
+        "if True:",
         FORGETTER,
     ),
     Mistake(

@@ -371,7 +371,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "access: any name in Host",
         f"{EDGE}/http_api/access.py",
-        "if hosts is not None and _name(host) not in hosts:",
+        "if hosts is not None and name_of(host) not in hosts:",
         "if False:",
         ACCESS,
     ),

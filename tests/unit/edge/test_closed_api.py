@@ -52,7 +52,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, ids: FixedIds) -> None:
     monkeypatch.setattr(
         server, "EdgeAgent", lambda app, config: EdgeAgent(app, config, route=CloudRoute(Cloud(ids)), ids=ids)
     )
-    monkeypatch.setattr(server, "_Server", _Server)
+    monkeypatch.setattr(server, "Server", _Server)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from typer.models import OptionInfo
 
 from driftlog.cli import GROUPS
 from driftlog.cli.operator import OperatorPath
+from driftlog_console.config import ConsoleConfig
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.http_api.access import token_in
 from driftlog_edge.http_api.listening import listen
@@ -42,7 +43,16 @@ def dependencies(service: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_promised_parts_are_there() -> None:
-    assert {"redpanda", "worker", "store-1", "store-2", "postgres", "prometheus", "grafana"} <= SERVICES.keys()
+    assert {
+        "redpanda",
+        "worker",
+        "store-1",
+        "store-2",
+        "console",
+        "postgres",
+        "prometheus",
+        "grafana",
+    } <= SERVICES.keys()
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -83,7 +93,9 @@ def test_commands_are_the_projects_own() -> None:
 def test_each_variable_of_a_program_is_a_setting_that_arrives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelt one would be passed over, and the program run on its default."""
     service = SERVICES[name]
-    settings = {"worker": WorkerSettings, "edge": EdgeConfig}.get(service.get("command", [""])[0])
+    settings = {"worker": WorkerSettings, "edge": EdgeConfig, "console": ConsoleConfig}.get(
+        service.get("command", [""])[0]
+    )
     if settings is None:
         return
     for variable, value in service["environment"].items():
@@ -98,7 +110,7 @@ def test_each_variable_of_a_program_is_a_setting_that_arrives(name: str, monkeyp
 def test_the_services_that_sign_are_told_where_the_operators_keys_are() -> None:
     for name, service in SERVICES.items():
         for variable in service.get("environment", {}):
-            if variable.startswith(PREFIX) and service.get("command", [""])[0] not in ("worker", "edge"):
+            if variable.startswith(PREFIX) and service.get("command", [""])[0] not in ("worker", "edge", "console"):
                 assert variable in {APP, "DRIFTLOG_BOOTSTRAP", "DRIFTLOG_REGISTRY", _operator_variable()}, name
 
 

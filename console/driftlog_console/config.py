@@ -1,0 +1,38 @@
+"""A console's settings: an agent's, for it is one, and what a server of pages needs besides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import NoDecode
+
+from driftlog_edge.config import EdgeConfig
+from driftlog_schemas.connection import wrong
+
+PORT = 7430
+
+
+class ConsoleConfig(EdgeConfig):
+    """Where a console lives, whom it talks to, and what it says of the fleet."""
+
+    scopes: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """What it shows; without any, every scope that has a document, and new ones as they come."""
+    http_port: int = Field(default=PORT, ge=0, le=65535)
+    http_certificate_file: Path | None = None
+    """With it and its key the pages are served over TLS; without, a proxy has to, where other machines reach them."""
+    http_key_file: Path | None = None
+    silent_seconds: float = Field(default=86_400.0, gt=0)
+    """A device that was not heard of for so long is said to be silent."""
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        pair = {"http_certificate_file": self.http_certificate_file, "http_key_file": self.http_key_file}
+        missing = [name for name, path in pair.items() if path is None]
+        if len(missing) == 1:
+            raise wrong(missing[0], "a certificate and its key go together", "give both, or neither")
+        for name, path in pair.items():
+            if path is not None and not path.is_file():
+                raise wrong(name, "there is no such file", "check the path")
+        return self

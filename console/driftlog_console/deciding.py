@@ -1,0 +1,118 @@
+"""Deciding a conflict: one clear outcome, whoever clicks what how often.
+
+A decision is an ordinary command of the console's device, on behalf of a person. Its id follows from the versions that it decides between, and from how
+often that was decided before. So the same click counts once, also after a restart; of two people who decide at once the second is told what the first
+has chosen; and a version that came after the page was made is seen, not overwritten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+from driftlog_console.people import Person
+from driftlog_crdt import canonical
+from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.asking.answers import Answer
+from driftlog_schemas.contract import InvalidInput, Json
+from driftlog_schemas.messages import Conflict, ConflictStatus, Version
+
+MOST_TIMES = 100
+"""So often one set of versions can be decided anew; each is another command."""
+
+
+class Overtaken(Exception):
+    """The conflict is not any more what the page had shown. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A decision that was made here."""
+
+    answer: Answer
+    actor: str
+    value: Json
+    """Of the first of its changes."""
+    at_ms: int
+
+
+class Deciding:
+    """Decides through the console's agent."""
+
+    def __init__(self, agent: EdgeAgent) -> None:
+        self._agent = agent
+        self._turn = asyncio.Lock()
+        """One after another: who comes second sees what the first has decided."""
+
+    def made(self, conflict: Conflict) -> list[Made]:
+        """What was decided here about these versions, first to last."""
+        found: list[Made] = []
+        for number in range(MOST_TIMES):
+            command_id = _command_id(conflict, number)
+            line = self._agent.log.of(command_id)
+            if line is None:
+                break
+            values = [op.value for _, op in line.command.ops]
+            answer = self._agent.command(command_id)
+            found.append(Made(answer, line.command.actor, values[0] if values else None, line.entry.at_ms))
+        return found
+
+    async def keep(self, conflict: Conflict, person: Person, shown: str, times: int) -> Answer:
+        """Let the version stand that stands. Raises like `decide`."""
+        return await self._decide(conflict, None, person, shown, times)
+
+    async def decide(self, conflict: Conflict, value: Json, person: Person, shown: str, times: int) -> Answer:
+        """Let this value stand from now on. `shown` names the versions that the person saw (see `mark`), `times` how often they had been decided.
+
+        Raises:
+            Overtaken: there are other versions, or somebody has decided.
+            InvalidInput: the value cannot be one of this field; the message is for the person.
+            OutboxFull, DiskFull: nothing has changed.
+        """
+        return await self._decide(conflict, {conflict.field: value}, person, shown, times)
+
+    async def _decide(
+        self, conflict: Conflict, values: dict[str, Json] | None, person: Person, shown: str, times: int
+    ) -> Answer:
+        async with self._turn:
+            _require_as_shown(conflict, shown)
+            if times != len(self.made(conflict)):
+                raise Overtaken("somebody has decided in the meantime")
+            if times >= MOST_TIMES:
+                raise InvalidInput(
+                    conflict.field, f"this was decided {MOST_TIMES} times; wait until the cloud has merged that"
+                )
+            command_id = _command_id(conflict, times)
+            return await self._agent.resolve(conflict.id, values, command_id=command_id, actor=person.name)
+
+
+def _require_as_shown(conflict: Conflict, shown: str) -> None:
+    if conflict.status is ConflictStatus.RESOLVED:
+        raise Overtaken("it is decided already")
+    if shown != mark(conflict):
+        raise Overtaken("another version came in the meantime")
+
+
+def mark(conflict: Conflict) -> str:
+    """Names the versions that there are to decide between."""
+    dots = sorted(f"{version.replica}:{version.seq}" for version in conflict.versions)
+    text = canonical([conflict.id, *dots, str(conflict.omitted)])
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def dot(version: Version) -> str:
+    """Names a version in a form."""
+    return f"{version.replica}:{version.seq}"
+
+
+def chosen(conflict: Conflict, name: str) -> Version:
+    """The version that a form names. Raises `Overtaken` if it is not there any more."""
+    for version in conflict.versions:
+        if dot(version) == name:
+            return version
+    raise Overtaken("that version is not there any more")
+
+
+def _command_id(conflict: Conflict, number: int) -> str:
+    return f"console.{mark(conflict)}.{number}"

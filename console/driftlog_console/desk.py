@@ -1,0 +1,106 @@
+"""What the pages stand on: one console's agent, its views, its people, and how they are shown."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from driftlog_console import words
+from driftlog_console.deciding import Deciding
+from driftlog_console.fleet import FleetView
+from driftlog_console.inbox import Inbox
+from driftlog_console.people import People, Person, Right
+from driftlog_console.sessions import Sessions
+from driftlog_console.signals import Signals
+from driftlog_edge.agent import EdgeAgent
+from driftlog_schemas.connection import KafkaSettings
+
+STATIC = Path(__file__).parent / "static"
+OLD_SECONDS = 30.0
+"""Data that was not in step with the cloud for so long looks old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """See the module."""
+
+    agent: EdgeAgent
+    kafka: KafkaSettings
+    inbox: Inbox
+    deciding: Deciding
+    fleet: FleetView
+    people: People
+    sessions: Sessions
+    signals: Signals
+    silent_seconds: float
+
+    def page(self, request: Request, name: str, person: Person | None, status: int = 200, **more: Any) -> HTMLResponse:
+        """A whole page. `more` is what its template asks for."""
+        around = {} if person is None else {"as_of": self._as_of(), "waiting": self.inbox.open_in(person.sees)}
+        text = _pages.get_template(name).render(
+            person=person,
+            path=request.scope["raw_path"].decode("latin-1"),
+            here=address_of(request),
+            now_ms=now_ms(),
+            Right=Right,
+            **around,
+            **more,
+        )
+        return HTMLResponse(text, status)
+
+    def _as_of(self) -> dict[str, Any]:
+        """How old what is shown may be: the oldest of the scopes."""
+        status = self.agent.status()
+        ages = [scope["age_seconds"] for scope in status["scopes"].values()]
+        known = [age for age in ages if age is not None]
+        never = len(known) < len(ages)
+        oldest = max(known, default=0.0)
+        return {
+            "connection": status["connection"],
+            "never": never,
+            "seconds": oldest,
+            "old": never or oldest > OLD_SECONDS,
+            "problem": status["problem"],
+        }
+
+
+def now_ms() -> int:
+    """This machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def address_of(request: Request) -> str:
+    """The address of this page on this console, as it was asked for."""
+    path: str = request.scope["raw_path"].decode("latin-1")
+    query = request.url.query
+    return path + (f"?{query}" if query else "")
+
+
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("driftlog_console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "shown": words.shown,
+        "cut": words.cut,
+        "moment": words.moment,
+        "span": words.length,
+        "ago": words.ago,
+        "by": words.by,
+        "who": words.who,
+    }
+    found.globals |= {"until": words.until, "place": words.place, "address": words.address}
+    return found
+
+
+_pages = _environment()

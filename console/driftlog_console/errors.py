@@ -1,0 +1,19 @@
+"""What a console refuses, with the way on."""
+
+from __future__ import annotations
+
+
+class ConsoleError(RuntimeError):
+    """A fact and a remedy, as every program's errors have them."""
+
+    def __init__(self, fact: str, remedy: str) -> None:
+        super().__init__(fact)
+        self.remedy = remedy
+
+
+class PeopleProblem(ConsoleError):
+    """The list of people cannot be used, or what was asked of it makes no sense."""
+
+
+class NothingToShow(ConsoleError):
+    """No scope was named, and none is known."""

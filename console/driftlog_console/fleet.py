@@ -1,0 +1,161 @@
+"""What is not in any one scope, as the topics tell it: the devices, how they last said they are, and what the cloud has set aside.
+
+Reading blocks, so a thread does it, again and again; pages look at what it has put there, and say when that was. What a device says of itself is for
+looking, never for deciding.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import structlog
+from confluent_kafka import KafkaException
+
+from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.errors import ContractError
+from driftlog_schemas.identity import CLOUD
+from driftlog_schemas.messages import Heartbeat
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import SchemaIds
+from driftlog_streams.errors import WorkerError
+from driftlog_streams.reading.births import cloned_devices
+from driftlog_streams.reading.fleet import Heard, Member, fleet_of
+from driftlog_streams.reading.lately_heard import HeartbeatTail
+from driftlog_streams.reading.set_aside import SetAside, read_set_aside
+from driftlog_streams.registry.device_view import DeviceView
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 2.0
+SET_ASIDE_SECONDS = 20.0
+"""These topics are read whole at each look."""
+COPIES_SECONDS = 300.0
+"""So are the receipts, for copied folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read last. A part that could not be read yet is None, which is not the same as empty."""
+
+    members: Sequence[Member] | None = None
+    set_aside: Sequence[SetAside] | None = None
+    read_at: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Part -> when it was read, in epoch seconds."""
+    problem: str = ""
+    """Why the last look ended early; empty if it did not."""
+
+    def member(self, device_id: str) -> Member | None:
+        """One device; None also where they are not known yet."""
+        return next((one for one in self.members or () if one.device.device_id == device_id), None)
+
+    def age(self, part: str) -> float | None:
+        """Seconds since it was read; None if it never was."""
+        at = self.read_at.get(part)
+        return None if at is None else max(0.0, time.time() - at)
+
+
+class Hearing(HeartbeatTail):
+    """What each device that is enrolled has last said."""
+
+    def __init__(self, kafka: KafkaSettings, codecs: RecordCodecs, known: Callable[[str], bool]) -> None:
+        super().__init__(kafka, codecs)
+        self._known = known
+        self.heard: dict[str, Heard] = {}
+
+    def take(self, heartbeat: Heartbeat, at_ms: int) -> None:
+        if self._known(heartbeat.device_id):
+            self.heard[heartbeat.device_id] = Heard(heartbeat, at_ms)
+
+    def anew(self) -> None:
+        self.heard.clear()
+
+
+class FleetView:
+    """See the module. `changed` is called on the reading thread, with what has."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        ids: SchemaIds,
+        spaces: Mapping[str, int],
+        root: bytes | None,
+        changed: Callable[[str], None],
+    ) -> None:
+        self.seen = Seen()
+        self._kafka = kafka
+        self._ids = ids
+        self._codecs = RecordCodecs(ids)
+        self._spaces = spaces
+        self._root = root
+        self._changed = changed
+        self._copies: Mapping[str, int] = {}
+        self._due = {"set aside": 0.0, "copies": 0.0}
+        self._closed = threading.Event()
+        self._again = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="driftlog-fleet", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read; nothing is known until the first look has ended."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop reading; a look that is under way ends by itself."""
+        self._closed.set()
+        self._again.set()
+        self._thread.join(5.0)
+
+    def look_again(self) -> None:
+        """Something was changed that the next look should show."""
+        self._due["set aside"] = 0.0
+        self._again.set()
+
+    # -- the thread
+
+    def _run(self) -> None:
+        devices = DeviceView(self._kafka, self._codecs, self._root)
+        tail = Hearing(self._kafka, self._codecs, lambda device: devices.find(device) is not None)
+        started = False
+        while not self._closed.is_set():
+            try:
+                if not started:
+                    devices.start()
+                    started = True
+                self._look(devices, tail)
+            except (KafkaException, ContractError, WorkerError, RuntimeError) as error:
+                self._failed(str(error))
+            self._again.wait(LOOK_SECONDS)
+            self._again.clear()
+        devices.close()
+
+    def _failed(self, problem: str) -> None:
+        before = self.seen
+        if problem != before.problem:
+            log.warning("the fleet cannot be read", problem=problem)
+        self.seen = Seen(before.members, before.set_aside, before.read_at, problem)
+
+    def _look(self, devices: DeviceView, tail: Hearing) -> None:
+        tail.look()
+        now = time.time()
+        read_at = dict(self.seen.read_at) | {"members": now}
+        if now >= self._due["copies"]:
+            self._copies = cloned_devices(self._kafka, self._codecs)
+            self._due["copies"] = now + COPIES_SECONDS
+        set_aside = self.seen.set_aside
+        if now >= self._due["set aside"]:
+            set_aside = [
+                one
+                for space, partitions in self._spaces.items()
+                for one in read_set_aside(self._kafka, space, partitions, self._ids)
+            ]
+            self._due["set aside"], read_at["set aside"] = now + SET_ASIDE_SECONDS, now
+        enrolled = [device for device in devices.all() if device.device_id != CLOUD]
+        members = fleet_of(enrolled, tail.heard, self._copies)
+        before, self.seen = self.seen, Seen(members, set_aside, read_at)
+        if members != before.members:
+            self._changed("fleet")
+        if set_aside != before.set_aside:
+            self._changed("waiting")

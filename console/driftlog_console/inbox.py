@@ -1,0 +1,180 @@
+"""The conflicts that the console's replica knows, in the order in which somebody has to decide them.
+
+The records themselves stay in the replica's store; here is what a list needs: ordered once, and followed as documents change. Open ones are ordered
+by deadline, decided ones by when they were.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.errors import NotFound
+from driftlog_schemas.identity import DocumentId, device_of
+from driftlog_schemas.messages import Conflict, ConflictStatus
+
+READ_AT_ONCE = 500
+NEVER_MS = 1 << 62
+"""The deadline of what has none, for sorting."""
+
+
+class Line(NamedTuple):
+    """A conflict in a list; the first members are its place in the order."""
+
+    order_ms: int
+    at_ms: int
+    id: str
+    document: DocumentId
+    field: str
+    status: ConflictStatus
+    devices: tuple[str, ...]
+    """That wrote one of its versions, the one that stands first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which of them; what is empty is not asked for."""
+
+    collection: str = ""
+    scope: str = ""
+    field: str = ""
+    device: str = ""
+
+    def takes(self, line: Line) -> bool:
+        """Is it one of these?"""
+        document = line.document
+        return (
+            (not self.collection or document.collection == self.collection)
+            and (not self.scope or document.scope == self.scope)
+            and (not self.field or line.field == self.field)
+            and (not self.device or self.device in line.devices)
+        )
+
+    def items(self) -> dict[str, str]:
+        """What is asked for, as a query has it."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name))}
+
+
+class Slice(NamedTuple):
+    """A page of a list."""
+
+    lines: list[Line]
+    following: str
+    """Id to go on after; empty at the end."""
+    total: int
+
+
+class Inbox:
+    """See the module. `changed` is called when a list has changed."""
+
+    def __init__(self, agent: EdgeAgent, changed: Callable[[], None]) -> None:
+        self._agent = agent
+        self._changed = changed
+        self._lists: dict[ConflictStatus, list[Line]] = {status: [] for status in ConflictStatus}
+        self._by_id: dict[str, Line] = {}
+        self._of: dict[DocumentId, set[str]] = {}
+
+    async def follow(self) -> None:
+        """Read everything, then what changes; ends with the agent."""
+        changes = self._agent.watch(last_id=self._agent.watchers.now)
+        await self._read()
+        async for change in changes:
+            if change.document is None:
+                await self._read()
+            else:
+                self._look(change.document)
+
+    def open_in(self, sees: Callable[[str], bool]) -> int:
+        """How many wait for a person, in the scopes that somebody sees."""
+        return sum(1 for line in self._lists[ConflictStatus.OPEN] if sees(line.document.scope))
+
+    def page(
+        self, status: ConflictStatus, wanted: Filter, sees: Callable[[str], bool], limit: int, after: str = ""
+    ) -> Slice:
+        """A page of one list. An `after` that is not in it any more begins where it was, or at the beginning."""
+        lines = self._lists[status]
+        shown = [line for line in lines if wanted.takes(line) and sees(line.document.scope)]
+        last = self._by_id.get(after)
+        start = bisect_right(shown, last) if last is not None and last.status is status else 0
+        found = shown[start : start + limit]
+        return Slice(found, found[-1].id if start + limit < len(shown) else "", len(shown))
+
+    def next_after(self, conflict_id: str, sees: Callable[[str], bool]) -> str:
+        """The id of the one that is to be decided after this one; empty if there is none."""
+        lines = self._lists[ConflictStatus.OPEN]
+        line = self._by_id.get(conflict_id)
+        start = 0 if line is None or line.status is not ConflictStatus.OPEN else bisect_right(lines, line)
+        others = (*lines[start:], *lines[:start])
+        return next((one.id for one in others if one.id != conflict_id and sees(one.document.scope)), "")
+
+    def facets(self, status: ConflictStatus, sees: Callable[[str], bool]) -> dict[str, list[str]]:
+        """What a filter can ask for."""
+        lines = [line for line in self._lists[status] if sees(line.document.scope)]
+        return {
+            "collection": sorted({line.document.collection for line in lines}),
+            "scope": sorted({line.document.scope for line in lines}),
+            "field": sorted({line.field for line in lines if line.field}),
+            "device": sorted({device for line in lines for device in line.devices}),
+        }
+
+    async def _read(self) -> None:
+        for lines in self._lists.values():
+            lines.clear()
+        self._by_id.clear()
+        self._of.clear()
+        after, more = "", True
+        while more:
+            found, more = await self._agent.conflict_page(READ_AT_ONCE, after, everything=True)
+            for conflict in found:
+                self._take(conflict)
+            after = found[-1].id if found else ""
+        self._changed()
+
+    def _look(self, document: DocumentId) -> None:
+        """Something of this document has changed: its conflicts may have."""
+        ids = self._of.get(document, set()) | set(self._agent.conflicts_of(document))
+        if not ids:
+            return
+        for conflict_id in ids:
+            try:
+                self._take(self._agent.conflict(conflict_id))
+            except NotFound:
+                self._drop(conflict_id)
+        self._changed()
+
+    def _take(self, conflict: Conflict) -> None:
+        self._drop(conflict.id)
+        line = _line(conflict)
+        insort(self._lists[line.status], line)
+        self._by_id[line.id] = line
+        self._of.setdefault(line.document, set()).add(line.id)
+
+    def _drop(self, conflict_id: str) -> None:
+        line = self._by_id.pop(conflict_id, None)
+        if line is None:
+            return
+        lines = self._lists[line.status]
+        del lines[bisect_left(lines, line)]
+        known = self._of[line.document]
+        known.discard(conflict_id)
+        if not known:
+            del self._of[line.document]
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self._by_id.values())
+
+
+def _line(conflict: Conflict) -> Line:
+    if conflict.status is ConflictStatus.RESOLVED and conflict.decided_by is not None:
+        order = -(conflict.decided_by.append_ms or conflict.detected_ms)  # the last one first
+    elif conflict.status is ConflictStatus.OPEN:
+        order = conflict.deadline_ms or NEVER_MS
+    else:
+        order = -conflict.detected_ms
+    devices = dict.fromkeys(device_of(version.replica) for version in conflict.versions)
+    return Line(
+        order, conflict.detected_ms, conflict.id, conflict.document, conflict.field, conflict.status, tuple(devices)
+    )

@@ -1,0 +1,88 @@
+"""One conflict: its versions side by side, and the decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from driftlog_console import words
+from driftlog_console.asking import Decider, Sent, TheDesk, Viewer, require
+from driftlog_console.deciding import Overtaken, chosen, mark
+from driftlog_console.desk import Desk
+from driftlog_console.people import Person, Right
+from driftlog_crdt import AlgebraError
+from driftlog_edge.errors import EdgeError
+from driftlog_schemas.contract import InvalidInput, Refused
+from driftlog_schemas.messages import Conflict, ConflictStatus
+
+router = APIRouter()
+
+WRITE = "write"
+
+
+@router.get("/conflicts/{conflict_id}")
+async def show(request: Request, desk: TheDesk, person: Viewer, conflict_id: str) -> Response:
+    """All there is to know before a decision, and what became of it after."""
+    conflict = desk.agent.conflict(conflict_id)
+    require(person, Right.VIEW, conflict.document.scope)
+    return _page(request, desk, person, conflict)
+
+
+@router.post("/conflicts/{conflict_id}")
+async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent, conflict_id: str) -> Response:
+    """One of the versions, or a value that a person has typed."""
+    conflict = desk.agent.conflict(conflict_id)
+    require(person, Right.DECIDE, conflict.document.scope)
+    choice, shown, times = sent.text("choice"), sent.text("mark"), sent.number("times")
+    try:
+        if choice == WRITE:
+            value = words.typed(sent.text("value"), conflict.winner.value)
+        else:
+            version = chosen(conflict, choice)
+            if version is conflict.winner:
+                await desk.deciding.keep(conflict, person, shown, times)
+                return _seen(conflict_id)
+            value = version.value
+        await desk.deciding.decide(conflict, value, person, shown, times)
+    except Overtaken as error:
+        return _page(request, desk, person, conflict, 409, overtaken=str(error))
+    except (InvalidInput, AlgebraError, Refused) as error:
+        return _page(request, desk, person, conflict, 422, problem=str(error), typed=sent.text("value"))
+    except EdgeError as error:
+        return _page(request, desk, person, conflict, 503, problem=f"{error}; {error.remedy}", typed=sent.text("value"))
+    return _seen(conflict_id)
+
+
+def _seen(conflict_id: str) -> Response:
+    """Back to the page, which shows what became of it."""
+    return RedirectResponse(f"/conflicts/{conflict_id}", 303)
+
+
+def _page(
+    request: Request,
+    desk: Desk,
+    person: Person,
+    conflict: Conflict,
+    status: int = 200,
+    *,
+    overtaken: str = "",
+    problem: str = "",
+    typed: str = "",
+) -> Response:
+    made = desk.deciding.made(conflict)
+    more: dict[str, Any] = {
+        "conflict": conflict,
+        "cards": words.cards(conflict),
+        "mark": mark(conflict),
+        "made": made,
+        "may_decide": person.may(Right.DECIDE, conflict.document.scope)
+        and conflict.status is not ConflictStatus.RESOLVED,
+        "following": desk.inbox.next_after(conflict.id, person.sees),
+        "overtaken": overtaken,
+        "problem": problem,
+        "typed": typed,
+        "write": WRITE,
+    }
+    return desk.page(request, "conflict.html", person, status, **more)

@@ -1,0 +1,97 @@
+"""The fleet: every device, those first that need a person."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from driftlog_console.asking import TheDesk, Viewer
+from driftlog_console.desk import Desk, now_ms
+from driftlog_edge.errors import NotFound
+from driftlog_streams.reading.fleet import Member
+
+router = APIRouter()
+
+PAGE = 100
+
+
+@router.get("/fleet")
+async def show(
+    request: Request,
+    desk: TheDesk,
+    person: Viewer,
+    needs: bool = False,
+    connection: str = "",
+    name: str = "",
+    start: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = PAGE,
+) -> Response:
+    """A page of the list."""
+    seen = desk.fleet.seen
+    rows = sorted((_row(desk, member) for member in seen.members or ()), key=lambda r: (not r["needs"], r["device"]))
+    shown = [
+        row
+        for row in rows
+        if (not needs or row["needs"])
+        and (not connection or row["connection"] == connection)
+        and (not name or name.lower() in row["device"].lower())
+    ]
+    return desk.page(
+        request,
+        "fleet.html",
+        person,
+        rows=shown[start : start + limit],
+        total=len(shown),
+        all=None if seen.members is None else len(rows),
+        waiting_for=sum(1 for row in rows if row["needs"]),
+        start=start,
+        limit=limit,
+        age=seen.age("members"),
+        fleet_problem=seen.problem,
+        wanted={"needs": needs, "connection": connection, "name": name},
+        connections=sorted({row["connection"] for row in rows if row["connection"]}),
+    )
+
+
+@router.get("/fleet/{device_id}")
+async def device(request: Request, desk: TheDesk, person: Viewer, device_id: str) -> Response:
+    """One device: all that it says of itself, and what it wrote that is in a conflict."""
+    seen = desk.fleet.seen
+    member = seen.member(device_id)
+    if member is None:
+        raise NotFound(f"no device {device_id!r} is enrolled, as far as this console knows")
+    lines = [line for line in desk.inbox if device_id in line.devices and person.sees(line.document.scope)]
+    return desk.page(
+        request,
+        "device.html",
+        person,
+        row=_row(desk, member),
+        member=member,
+        word=member.heard.word if member.heard else None,
+        conflicts=sorted(lines)[:PAGE],
+        conflicts_total=len(lines),
+        age=seen.age("members"),
+        fleet_problem=seen.problem,
+    )
+
+
+def _row(desk: Desk, member: Member) -> dict[str, Any]:
+    """What the list says of a device. What is not known is None, which is neither healthy nor 0."""
+    word = member.heard.word if member.heard else None
+    silent = member.silent_ms(now_ms())
+    oldest = word is not None and word.pending and word.oldest_pending_ms
+    return {
+        "device": member.device.device_id,
+        "status": member.device.latest.status.value,
+        "connection": word.connection if word else None,
+        "heard": silent / 1000 if silent is not None else None,
+        "ever": member.heard is not None,
+        "pending": word.pending if word else None,
+        "oldest": max(0.0, (word.sent_ms - word.oldest_pending_ms) / 1000) if word is not None and oldest else None,
+        "review": word.review if word else None,
+        "skew_ms": word.clock_skew_ms if word else None,
+        "differing": list(word.differing) if word else None,
+        "needs": list(member.needs(now_ms(), int(desk.silent_seconds * 1000))),
+    }

@@ -1,0 +1,123 @@
+"""What waits for a decision: lists of conflicts, and deciding several at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, Viewer
+from driftlog_console.deciding import Overtaken, mark
+from driftlog_console.desk import Desk
+from driftlog_console.inbox import Filter, Line
+from driftlog_console.people import Person, Right
+from driftlog_console.words import by, cut, shown
+from driftlog_crdt import AlgebraError
+from driftlog_edge.errors import EdgeError
+from driftlog_schemas.contract import InvalidInput, Refused
+from driftlog_schemas.identity import device_of
+from driftlog_schemas.messages import Conflict, ConflictStatus
+
+router = APIRouter()
+
+LISTS = {
+    "open": ConflictStatus.OPEN,
+    "settled": ConflictStatus.RECORDED,
+    "decided": ConflictStatus.RESOLVED,
+}
+PAGE = 50
+MOST_AT_ONCE = 500
+STANDING = "standing"
+
+
+class Row(NamedTuple):
+    """A line with what stands in it."""
+
+    line: Line
+    conflict: Conflict
+
+
+class Outcome(NamedTuple):
+    """What became of one of several."""
+
+    conflict: Conflict
+    done: bool
+    text: str
+
+
+@router.get("/")
+async def start(person: Viewer) -> Response:
+    """The inbox."""
+    return RedirectResponse("/inbox", 303)
+
+
+@router.get("/inbox")
+async def show(
+    request: Request,
+    desk: TheDesk,
+    person: Viewer,
+    which: str = "open",
+    collection: str = "",
+    scope: str = "",
+    field: str = "",
+    device: str = "",
+    after: str = "",
+    limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = PAGE,
+) -> Response:
+    """One of the lists."""
+    status = LISTS.get(which)
+    if status is None:
+        raise BadForm(f"which: one of {', '.join(LISTS)}")
+    wanted = Filter(collection, scope, field, device)
+    found = desk.inbox.page(status, wanted, person.sees, limit, after)
+    return desk.page(
+        request,
+        "inbox.html",
+        person,
+        which=which,
+        rows=[Row(line, desk.agent.conflict(line.id)) for line in found.lines],
+        total=found.total,
+        following=found.following,
+        wanted=wanted.items(),
+        facets=desk.inbox.facets(status, person.sees),
+        standing=STANDING,
+        limit=limit,
+    )
+
+
+@router.post("/inbox")
+async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent) -> Response:
+    """Decide several: what stands is to stand, or what one device wrote. Each has its own outcome."""
+    ids, choice = list(dict.fromkeys(sent.texts("id"))), sent.text("choice")
+    if not ids or len(ids) > MOST_AT_ONCE:
+        raise BadForm(f"choose 1 to {MOST_AT_ONCE} conflicts")
+    if not choice:
+        raise BadForm("choose what is to stand")
+    outcomes = [await _one(desk, person, conflict_id, choice, sent) for conflict_id in ids]
+    return desk.page(request, "outcomes.html", person, outcomes=outcomes)
+
+
+async def _one(desk: Desk, person: Person, conflict_id: str, choice: str, sent: Sent) -> Outcome:
+    conflict = desk.agent.conflict(conflict_id)
+    if not person.may(Right.DECIDE, conflict.document.scope):
+        return Outcome(conflict, done=False, text=f"{person.name} may not decide in {conflict.document.scope}")
+    shown_then, times = sent.text(f"mark-{conflict_id}") or mark(conflict), len(desk.deciding.made(conflict))
+    try:
+        if choice == STANDING:
+            await desk.deciding.keep(conflict, person, shown_then, times)
+            return Outcome(conflict, done=True, text=f"{_told(conflict, 0)} stands")
+        place = next((n for n, v in enumerate(conflict.versions) if device_of(v.replica) == choice), None)
+        if place is None:
+            return Outcome(conflict, done=False, text=f"{choice} wrote none of its versions")
+        await desk.deciding.decide(conflict, conflict.versions[place].value, person, shown_then, times)
+        return Outcome(conflict, done=True, text=f"{_told(conflict, place)} stands from now on")
+    except Overtaken as error:
+        return Outcome(conflict, done=False, text=f"{error}; look at it")
+    except (InvalidInput, AlgebraError, EdgeError, Refused) as error:
+        return Outcome(conflict, done=False, text=str(error))
+
+
+def _told(conflict: Conflict, place: int) -> str:
+    version = conflict.versions[place]
+    return f"{cut(shown(version.value), 60)}, as {by(version)} set it,"

@@ -1,0 +1,89 @@
+"""What else waits for a person: rejected and reviewed commands, and what the cloud has set aside.
+
+The review list of a device lies on that device: here is which devices have one, and how it is looked at. Of the console's own commands the lists are
+whole.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
+
+from driftlog_console.asking import BadForm, Operator, Sent, TheDesk, Viewer
+from driftlog_console.people import EVERYTHING
+from driftlog_streams.core.net import ONE_COMMAND
+from driftlog_streams.errors import DeliveryFailed
+from driftlog_streams.reading.set_aside import QUARANTINED, SetAside, drop, send_again
+
+router = APIRouter()
+
+PAGE = 200
+RETRY, DROP = "retry", "drop"
+
+
+@router.get("/waiting")
+async def show(request: Request, desk: TheDesk, person: Viewer, problem: str = "") -> Response:
+    """All of it, the oldest first."""
+    return await _page(request, desk, person, problem)
+
+
+@router.post("/waiting")
+async def settle(request: Request, desk: TheDesk, person: Operator, sent: Sent) -> Response:
+    """Give a quarantined record to the workers again, or take it off the list."""
+    if EVERYTHING not in person.scopes:
+        return await _page(
+            request, desk, person, "what is set aside is of no one scope: that takes a person of all scopes", 403
+        )
+    one = next(
+        (s for s in desk.fleet.seen.set_aside or () if (s.space, s.id) == (sent.text("space"), sent.text("id"))), None
+    )
+    if one is None:
+        return await _page(request, desk, person, "that is not set aside any more", 409)
+    what = sent.text("do")
+    if what not in (RETRY, DROP):
+        raise BadForm(f"do: one of {RETRY}, {DROP}")
+    if why := _hindered(one, what):
+        return await _page(request, desk, person, why, 409)
+    try:
+        await run_in_threadpool(send_again if what == RETRY else drop, desk.kafka, one)
+    except DeliveryFailed as error:
+        return await _page(request, desk, person, f"nothing was changed: {error}", 503)
+    desk.fleet.look_again()
+    return RedirectResponse("/waiting", 303)
+
+
+def _hindered(one: SetAside, what: str) -> str:
+    """Why this cannot be done with it; empty if it can."""
+    if one.what != QUARANTINED:
+        return (
+            "it waits for an earlier change and is merged by itself when that comes; `driftlog parked drop` gives it up"
+        )
+    if what == RETRY and one.code == ONE_COMMAND:
+        return "its batch was taken, so the same record again changes nothing: its device sends the command again by itself"
+    return ""
+
+
+async def _page(request: Request, desk: TheDesk, person: Viewer, problem: str = "", status: int = 200) -> Response:
+    seen = desk.fleet.seen
+    whole = EVERYTHING in person.scopes
+    review, more = await desk.agent.review_page(PAGE)
+    rejected = [line for line in (await desk.agent.log.last(PAGE)).lines if line.entry.status.value == "rejected"]
+    return desk.page(
+        request,
+        "waiting.html",
+        person,
+        status,
+        problem=problem,
+        whole=whole,
+        set_aside=list(seen.set_aside or ())[:PAGE] if whole else [],
+        set_aside_total=None if seen.set_aside is None else len(seen.set_aside),
+        set_aside_age=seen.age("set aside"),
+        devices=[m for m in seen.members or () if m.heard is not None and m.heard.word.review],
+        review=[one for one in review if person.sees(one.command.scope)],
+        review_more=more,
+        rejected=[line for line in reversed(rejected) if person.sees(line.command.scope)],
+        quarantined=QUARANTINED,
+        one_command=ONE_COMMAND,
+        fleet_problem=seen.problem,
+    )

@@ -1,0 +1,159 @@
+"""Running a console: an agent of its own, the views over it, and the pages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+from confluent_kafka import KafkaException
+
+from driftlog_console.app import build
+from driftlog_console.config import ConsoleConfig
+from driftlog_console.deciding import Deciding
+from driftlog_console.desk import Desk
+from driftlog_console.errors import NothingToShow
+from driftlog_console.fleet import FleetView
+from driftlog_console.gate import Gate
+from driftlog_console.inbox import Inbox
+from driftlog_console.people import People
+from driftlog_console.scopes import ScopesSeen
+from driftlog_console.sessions import Sessions
+from driftlog_console.signals import Signals
+from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.collector import spare
+from driftlog_edge.errors import EdgeError
+from driftlog_edge.http_api.access import LOOPBACK
+from driftlog_edge.http_api.connections import BoundedProtocol
+from driftlog_edge.http_api.listening import bound
+from driftlog_edge.http_api.server import Server
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.signing import Identity
+from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.registry.pinning import given_root
+
+log = structlog.get_logger()
+
+SCOPES_SECONDS = 15.0
+"""How often new scopes are looked for, where none were named."""
+
+
+async def serve(contract: AppContract, config: ConsoleConfig, started: Callable[[str], None]) -> None:
+    """Run until told to stop; `started` is told the address.
+
+    Raises `PortTaken`, `NothingToShow`, and what an agent's start raises.
+    """
+    spare()
+    listener = bound(config.http_host, config.http_port, "choose another port with --http-port")
+    try:
+        seen = None
+        if not config.scopes:
+            seen = ScopesSeen(config.kafka, {name: space.partitions for name, space in contract.spaces.items()})
+            config = config.model_copy(update={"scopes": await _scopes(seen)})
+        async with EdgeAgent(contract, config) as agent, desk_of(agent, config) as desk:
+            hosts = LOOPBACK | {config.http_host.lower()} | {host.lower() for host in config.http_hosts}
+            server = Server(_settings(Gate(build(desk), hosts), config), desk.signals.close)
+            tasks = [asyncio.create_task(_leave(agent, server))]
+            if seen is not None:
+                tasks.append(asyncio.create_task(_widen(agent, seen)))
+            started(_address(config, listener.getsockname()[1]))
+            await server.serve(sockets=[listener])
+            for task in tasks:
+                task.cancel()
+            agent.require_there()
+    finally:
+        listener.close()
+
+
+@asynccontextmanager
+async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk]:
+    """What the pages of an agent's console stand on, while it is followed."""
+    signals, loop = Signals(), asyncio.get_running_loop()
+
+    def changed(name: str) -> None:
+        loop.call_soon_threadsafe(signals.tell, name)
+
+    inbox = Inbox(agent, lambda: signals.tell("conflicts"))
+    root = given_root(config.trust.root) or Identity.load(config.identity).root
+    spaces = {name: space.partitions for name, space in agent.contract.spaces.items()}
+    ids = CachedRegistry(config.registry, config.data_dir.with_name(f"{config.data_dir.name}.schemas"))
+    fleet = FleetView(config.kafka, ids, spaces, root, changed)
+    people = People(config.data_dir)
+    following = [asyncio.create_task(inbox.follow()), asyncio.create_task(_documents(agent, signals))]
+    fleet.start()
+    try:
+        yield Desk(
+            agent=agent,
+            kafka=config.kafka,
+            inbox=inbox,
+            deciding=Deciding(agent),
+            fleet=fleet,
+            people=people,
+            sessions=Sessions(people, time.monotonic),
+            signals=signals,
+            silent_seconds=config.silent_seconds,
+        )
+    finally:
+        signals.close()
+        for task in following:
+            task.cancel()
+        await asyncio.wait(following)
+        await asyncio.to_thread(fleet.close)
+
+
+async def _documents(agent: EdgeAgent, signals: Signals) -> None:
+    async for _ in agent.watch():
+        signals.tell("documents")
+
+
+async def _scopes(seen: ScopesSeen) -> list[str]:
+    try:
+        found = await asyncio.to_thread(seen.look)
+    except (KafkaException, RecoveryFailed) as error:
+        raise NothingToShow(f"which scopes there are cannot be read: {error}", "name them with --scope") from error
+    if not found:
+        raise NothingToShow("no scope has a document yet", "name those to show with --scope")
+    return found
+
+
+async def _widen(agent: EdgeAgent, seen: ScopesSeen) -> None:
+    """Hold what is new."""
+    while True:
+        await asyncio.sleep(SCOPES_SECONDS)
+        try:
+            found = await asyncio.to_thread(seen.look)
+            if set(found) - set(agent.scopes()):
+                await agent.hold(sorted({*found, *agent.scopes()}))
+        except (KafkaException, RecoveryFailed, EdgeError) as error:
+            log.warning("new scopes cannot be looked for", problem=str(error))
+
+
+async def _leave(agent: EdgeAgent, server: uvicorn.Server) -> None:
+    await agent.wiped()
+    server.should_exit = True
+
+
+def _address(config: ConsoleConfig, port: int) -> str:
+    scheme = "http" if config.http_certificate_file is None else "https"
+    if scheme == "http" and config.http_host not in LOOPBACK:
+        log.warning(
+            "other machines reach this console without TLS, tokens in the clear: give it a certificate, or a proxy"
+        )
+    return f"{scheme}://{config.http_host}:{port}/"
+
+
+def _settings(app: Gate, config: ConsoleConfig) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        ssl_certfile=config.http_certificate_file,
+        ssl_keyfile=config.http_key_file,
+    )

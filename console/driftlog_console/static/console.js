@@ -1,0 +1,74 @@
+// What a page does besides showing itself: it is told what has changed and reads that part again, and it can be used by keyboard alone.
+// Without this script everything can be read and decided too.
+"use strict";
+
+(() => {
+  const NAMES = ["conflicts", "fleet", "waiting", "documents"];
+  const KEY = "driftlog.shortcuts";
+  const broken = document.getElementById("stream");
+
+  // -- changes: names only; a part that somebody writes in is left alone.
+
+  const tell = (name) => document.body.dispatchEvent(new CustomEvent("driftlog:" + name));
+  const all = () => NAMES.forEach(tell);
+
+  let lost = false;
+  const stream = new EventSource("/live");
+  stream.onopen = () => {
+    broken.hidden = true;
+    if (lost) all();
+    lost = false;
+  };
+  stream.onerror = () => {
+    lost = true;
+    broken.hidden = false;
+  };
+  NAMES.forEach((name) => stream.addEventListener(name, () => tell(name)));
+  document.addEventListener("visibilitychange", () => document.hidden || all());
+  window.addEventListener("pagehide", () => stream.close());
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+
+  document.body.addEventListener("htmx:before:swap", (event) => {
+    const part = document.getElementById("live");
+    const chosen = part && part.querySelector("input[type=checkbox]:checked");
+    const active = document.activeElement;
+    const writes = active && active.matches("textarea, input:not([type=checkbox]), select") && part && part.contains(active);
+    if (chosen || writes) {
+      event.preventDefault();
+      document.getElementById("said").textContent = "Something has changed since; read the page again when you are done.";
+      broken.hidden = false;
+    }
+  });
+
+  // -- keys
+
+  const box = document.getElementById("shortcuts");
+  box.checked = localStorage.getItem(KEY) !== "off";
+  box.addEventListener("change", () => localStorage.setItem(KEY, box.checked ? "on" : "off"));
+
+  const step = (by) => {
+    const rows = [...document.querySelectorAll("[data-row] [data-open]")];
+    if (!rows.length) return;
+    const at = rows.indexOf(document.activeElement);
+    rows[Math.min(rows.length - 1, Math.max(0, at + by))].focus();
+  };
+  const focus = (found) => found && found.focus();
+  const go = (found) => found && found.click();
+  const DO = {
+    j: () => step(1),
+    k: () => step(-1),
+    w: () => focus(document.getElementById("value")),
+    n: () => go(document.querySelector("[data-next]")),
+    i: () => go(document.querySelector(".brand")),
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (!box.checked || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches("input:not([type=checkbox]), textarea, select")) return;
+    const version = /^[1-9]$/.test(event.key) && document.querySelector(`[data-version="${event.key}"]`);
+    if (version) focus(version);
+    else if (DO[event.key]) DO[event.key]();
+    else return;
+    event.preventDefault();
+  });
+})();

@@ -1,0 +1,85 @@
+"""The console on a real broker: a real conflict of two agents, decided by keyboard in a real browser, and seen on both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests.integration.conftest import LoadRun
+from tests.integration.test_edges import PLACE, await_equal
+from tests.load.console import ConsoleProcess
+from tests.load.edges import EdgeProcess
+from tests.load.waiting import until
+from tests.unit.console.test_browser import CHROMIUM, QUIET
+
+pytestmark = pytest.mark.broker
+
+
+def disputed(store: EdgeProcess, office: EdgeProcess) -> str:
+    """Two names for one item, neither writer having seen the other; the one that stands."""
+    store.do("hit", place=PLACE, item="tea", wait="merged")
+    until(lambda: office.find(PLACE, "tea") is not None, "the other one knows the item", 60)
+    store.go_offline(True)
+    store.do("name", place=PLACE, item="tea", label="green")
+    office.do("name", place=PLACE, item="tea", label="white", wait="merged")
+    store.go_offline(False)
+    store.await_quiet()
+    until(lambda: len(store.conflicts()) == len(office.conflicts()) == 1, "both know of the dispute", 90)
+    return str(office.read(PLACE, "tea")["value"]["label"])
+
+
+def by_keyboard(console: ConsoleProcess) -> None:
+    """Sign in, open the conflict, take the other version."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f"{console.url}/inbox?which=settled")
+        page.keyboard.type(console.token)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/inbox?which=settled")
+        expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+        expect(page.get_by_role("link", name="Item tea")).to_be_visible(timeout=60_000)
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/conflicts/*")
+        expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+        page.keyboard.press("2")
+        page.keyboard.press("Enter")
+        # The story does not end at the click: the page follows it until the cloud has told of the end, and says who it was.
+        expect(page.get_by_role("heading", name="Decided: ")).to_be_visible(timeout=90_000)
+        expect(page.get_by_text("By operator at ")).to_be_visible()
+        browser.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine: apt install chromium")
+def test_a_real_conflict_is_decided_by_keyboard_and_seen_on_both_agents(on_broker: Callable[..., LoadRun]) -> None:
+    run = on_broker()
+    with run.worker("only") as worker, run.edge(0, PLACE) as store, run.edge(1, PLACE) as office:
+        stands = disputed(store, office)
+        other = {"green": "white", "white": "green"}[stands]
+        with ConsoleProcess(run.place, run.edges[2]) as console:  # it finds the scope by itself
+            by_keyboard(console)
+            await_equal(store, office, item="tea", label=other)
+            until(lambda: not store.conflicts() and not office.conflicts(), "the dispute is over", 90)
+            fleet = console.page("/fleet")
+            assert all(edge.device.device_id in fleet for edge in (store, office))
+            assert "Item tea" in console.page("/inbox?which=decided")
+            assert "operator" in console.page("/inbox?which=decided")
+            assert console.stop() == 0
+        run.group.await_drained(60)
+        assert worker.stop() == 0
+    found = run.judge(others=4)
+    assert found.good, found
+
+
+def test_a_console_without_anything_to_show_says_what_to_do(on_broker: Callable[..., LoadRun]) -> None:
+    run = on_broker()
+    console = ConsoleProcess(run.place, run.edges[2])
+    with pytest.raises(RuntimeError, match="no scope has a document yet; name those to show with --scope"):
+        console.start()
+    with ConsoleProcess(run.place, run.edges[2], [PLACE]) as told:
+        assert "Nothing waits here" in told.page("/inbox")
+        assert told.stop() == 0

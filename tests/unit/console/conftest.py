@@ -1,0 +1,145 @@
+"""A console without a broker: a real agent beside an in-process cloud, the real pages, and a fleet that a test makes up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from driftlog_console.app import build
+from driftlog_console.deciding import Deciding
+from driftlog_console.desk import Desk
+from driftlog_console.fleet import Seen
+from driftlog_console.gate import Gate
+from driftlog_console.inbox import Inbox
+from driftlog_console.people import People, Right
+from driftlog_console.sessions import Sessions
+from driftlog_console.signals import Signals
+from driftlog_edge import EdgeAgent
+from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Conflict, ConflictStatus, Version
+from driftlog_schemas.record_codecs import conflict_id
+from tests.unit.edge import conftest as edge
+from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.waiting import until
+
+ids, identity, cloud, route, config, agent = (
+    edge.ids,
+    edge.identity,
+    edge.cloud,
+    edge.route,
+    edge.config,
+    edge.agent,
+)
+TEA = DocumentId("Stock", "s1", "tea")
+DAY_MS = 86_400_000
+HOST = "http://127.0.0.1:7430"
+OURS = {"sec-fetch-site": "same-origin"}
+
+
+def version(value: Any, replica: str = "till-7.k3f7q2w7", seq: int = 1, **more: Any) -> Version:
+    """One write in a conflict."""
+    now_ms = time.time_ns() // 1_000_000
+    facts: dict[str, Any] = {"hlc": now_ms << 16, "append_ms": now_ms, "command_id": f"c-{replica}-{seq}"}
+    return Version(replica, seq, value=value, **(facts | more))
+
+
+def conflict(document: DocumentId = TEA, place: str = "price", *versions: Version, **more: Any) -> Conflict:
+    """Two people have set one price, unless said otherwise."""
+    now_ms = time.time_ns() // 1_000_000
+    facts: dict[str, Any] = {
+        "policy": "review",
+        "rule": "register",
+        "opened_ms": now_ms,
+        "detected_ms": now_ms,
+        "deadline_ms": now_ms + 2 * DAY_MS,
+        "status": ConflictStatus.OPEN,
+    }
+    found = versions or (version(420, actor="Anna", seen=3), version(390, "store-2.b2c3d4e5", 2, actor="Bob", seen=1))
+    return Conflict(conflict_id(document, place), document, place, tuple(found), **(facts | more))
+
+
+@dataclass
+class Fleet:
+    """What `FleetView` would have read."""
+
+    seen: Seen = field(default_factory=Seen)
+    looked_again: int = 0
+
+    def look_again(self) -> None:
+        self.looked_again += 1
+
+
+@dataclass
+class Console:
+    """What a test works with."""
+
+    desk: Desk
+    cloud: Cloud
+    people: People
+    fleet: Fleet
+    app: Any
+
+    async def opened(self, *conflicts: Conflict) -> None:
+        """They are in the inbox, or as they now are."""
+        for one in conflicts:
+            self.cloud.publish_conflict(one)
+
+        def there() -> bool:
+            known = {line.id: line for line in self.desk.inbox}
+            return all(
+                one.id in known and self.desk.agent.conflict(one.id) == one and known[one.id].status is one.status
+                for one in conflicts
+            )
+
+        await until(there)
+
+    def client(self, name: str = "anna", *rights: Right, scopes: tuple[str, ...] = ("*",)) -> httpx.AsyncClient:
+        """Somebody with a token, as a program has it."""
+        token = self.people.add(name, rights, scopes)
+        return self.browser({"authorization": f"Bearer {token}", "accept": "text/html"})
+
+    def browser(self, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
+        """Somebody without one."""
+        transport = httpx.ASGITransport(self.app)
+        return httpx.AsyncClient(transport=transport, base_url=HOST, headers=headers or {"accept": "text/html"})
+
+
+@pytest.fixture
+async def console(agent: EdgeAgent, cloud: Cloud, tmp_path: Path) -> AsyncIterator[Console]:
+    """A running one that holds the scopes s1 and s2."""
+    signals, fleet, people = Signals(), Fleet(), People(tmp_path / "data")
+    inbox = Inbox(agent, lambda: signals.tell("conflicts"))
+    desk = Desk(
+        agent=agent,
+        kafka=KafkaSettings(),
+        inbox=inbox,
+        deciding=Deciding(agent),
+        fleet=fleet,  # type: ignore[arg-type]  # stands in for it
+        people=people,
+        sessions=Sessions(people, time.monotonic),
+        signals=signals,
+        silent_seconds=3600.0,
+    )
+    following = asyncio.create_task(inbox.follow())
+    await until(lambda: agent.status()["connection"] == "ONLINE")
+    yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})))
+    following.cancel()
+    await asyncio.wait([following])
+
+
+@pytest.fixture(autouse=True)
+def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What happens now and then happens at once."""
+    monkeypatch.setattr("driftlog_edge.link.sync.TICK_SECONDS", 0.01)
+    monkeypatch.setattr("driftlog_edge.link.signal.PROBE_SOON_SECONDS", 0.01)
+    monkeypatch.setattr("driftlog_edge.link.signal.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("driftlog_edge.link.connectivity.SETTLE_SECONDS", 0.0)
+    yield

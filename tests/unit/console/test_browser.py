@@ -1,0 +1,229 @@
+"""The pages in a real browser: by keyboard alone, live, on a phone, without scripts, and with axe-core's rules for WCAG 2.2 AA."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import uvicorn
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+
+from driftlog_console.people import Right
+from driftlog_edge import EdgeAgent
+from driftlog_edge.http_api.connections import BoundedProtocol
+from driftlog_infra.ports import free_port
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import ConflictStatus
+from tests.unit.console.conftest import Console, conflict, version
+from tests.unit.console.test_pages import member, quarantined, seen
+from tests.unit.edge.waiting import until
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCREENS_VARIABLE = "DRIFTLOG_SCREENS"
+SCREENS = os.environ.get(SCREENS_VARIABLE)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine: apt install chromium")
+RULES = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+}
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield running
+        await running.close()
+
+
+@pytest.fixture
+async def url(console: Console) -> AsyncIterator[str]:
+    """The console on a port."""
+    port = free_port()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            console.app, port=port, http=BoundedProtocol, ws="none", log_config=None, timeout_graceful_shutdown=1
+        )
+    )
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    yield f"http://127.0.0.1:{port}"
+    console.desk.signals.close()
+    server.should_exit = True
+    await serving
+
+
+async def signed_in(context: BrowserContext, url: str, token: str) -> Page:
+    """A tab of somebody who has signed in by keyboard. Whatever goes wrong in it fails the test."""
+    page = await context.new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
+    page.set_default_timeout(PATIENCE_MS)
+    await page.goto(url)
+    await page.keyboard.type(token)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/inbox")
+    await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()  # the script has run
+    return page
+
+
+async def focused(page: Page) -> str:
+    return str(await page.evaluate("document.activeElement.innerText"))
+
+
+async def test_a_conflict_is_decided_by_keyboard_alone_and_others_see_it(
+    console: Console, agent: EdgeAgent, browser: Browser, url: str
+) -> None:
+    await agent.run("reprice", store="s1", sku="tea", price=420)
+    one, other = conflict(), conflict(DocumentId("Stock", "s1", "milk"), deadline_ms=0)
+    await console.opened(one, other)
+    token = console.people.add("anna", [Right.DECIDE])
+    context = await browser.new_context()
+    page, second = await signed_in(context, url, token), await signed_in(await browser.new_context(), url, token)
+    assert await page.title() == "(2) To decide · Driftlog"
+
+    await page.keyboard.press("j")
+    assert await focused(page) == "Stock tea"
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"**/conflicts/{one.id}")
+    await page.keyboard.press("2")
+    assert await focused(page) == "Take 390, as Bob at store-2 set it"
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="anna has decided: 390")).to_be_visible()
+
+    await expect(second.get_by_role("link", name="Stock tea")).to_be_visible()
+    await console.opened(
+        replace(one, status=ConflictStatus.RESOLVED, decided_by=version(390, "store-1.abcdefgh", 9, actor="anna"))
+    )
+    await expect(second.get_by_role("link", name="Stock tea")).to_have_count(0)
+    await expect(second.get_by_role("link", name="Stock milk")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Decided: 390")).to_be_visible()
+    await page.keyboard.press("n")
+    await page.wait_for_url(f"**/conflicts/{other.id}")
+
+
+async def test_shortcuts_can_be_switched_off_and_stay_off(console: Console, browser: Browser, url: str) -> None:
+    await console.opened(conflict())
+    page = await signed_in(await browser.new_context(), url, console.people.add("anna"))
+    box = page.get_by_label("Single-key shortcuts")
+    await expect(box).to_be_checked()
+    await box.focus()
+    await page.keyboard.press("Space")
+    await page.reload()
+    await expect(box).not_to_be_checked()
+    await page.keyboard.press("j")
+    assert await page.evaluate("document.activeElement.tagName") == "BODY"
+    await box.check()
+    await page.keyboard.press("j")
+    assert await focused(page) == "Stock tea"
+
+
+async def test_what_somebody_is_choosing_is_not_swapped_away(console: Console, browser: Browser, url: str) -> None:
+    await console.opened(conflict())
+    page = await signed_in(await browser.new_context(), url, console.people.add("anna", [Right.DECIDE]))
+    await page.get_by_label("Choose tea, price").check()
+    await console.opened(conflict(DocumentId("Stock", "s1", "milk")))
+    await expect(page.get_by_role("status")).to_contain_text("Something has changed")
+    assert await page.get_by_label("Choose tea, price").is_checked()
+    await expect(page.get_by_role("link", name="Stock milk")).to_have_count(0)
+    await page.get_by_label("Choose tea, price").uncheck()
+    console.desk.signals.tell("conflicts")
+    await expect(page.get_by_role("link", name="Stock milk")).to_be_visible()
+
+
+async def test_a_broken_stream_is_seen_and_what_was_missed_is_read(
+    console: Console, browser: Browser, url: str
+) -> None:
+    context = await browser.new_context()
+    page = await signed_in(context, url, console.people.add("anna"))
+    await expect(page.locator("#stream")).to_be_hidden()
+    await context.set_offline(True)
+    console.desk.signals.close()  # the server ends the stream
+    await expect(page.locator("#stream")).to_be_visible()
+
+
+async def test_without_scripts_everything_can_be_read_and_decided(
+    console: Console, agent: EdgeAgent, browser: Browser, url: str
+) -> None:
+    await agent.run("reprice", store="s1", sku="tea", price=420)
+    one = conflict()
+    await console.opened(one)
+    context = await browser.new_context(java_script_enabled=False)
+    page = await context.new_page()
+    await page.goto(f"{url}/conflicts/{one.id}")
+    await page.get_by_label("Your token").fill(console.people.add("anna", [Right.DECIDE]))
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_label("price").fill("405")
+    await page.get_by_role("button", name="Let this stand, as anna set it").click()
+    await expect(page.get_by_role("heading", name="anna has decided: 405")).to_be_visible()
+    assert (await agent.read("Stock", "s1", "tea")).value["price"] == 405
+
+
+async def shown(console: Console, agent: EdgeAgent) -> list[str]:
+    """A console with something on every page; their addresses."""
+    await agent.run("reprice", store="s1", sku="tea", price=420)
+    record = conflict(
+        DocumentId("Stock", "s1", "a" * 90),
+        "",
+        version({"a": 1, "b": "x" * 200}),
+        version({"a": 2, "b": "y"}, "b.abcdefgh"),
+    )
+    one = conflict(deadline_ms=time.time_ns() // 1_000_000 - 3_600_000)
+    await console.opened(one, record, conflict(DocumentId("Stock", "s1", "milk"), status=ConflictStatus.RECORDED))
+    console.fleet.seen = seen(
+        member("till-7", review=2, clock_skew_ms=90_000), member("truck-1", heard=False), set_aside=(quarantined(),)
+    )
+    return [
+        "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
+        "/waiting", "/fleet", "/fleet/till-7", "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/nothing",
+        "/sign-in",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_keeps_axe_cores_rules_and_fits_a_phone(
+    console: Console, agent: EdgeAgent, browser: Browser, url: str, scheme: Any
+) -> None:
+    paths = await shown(console, agent)
+    context = await browser.new_context(color_scheme=scheme, viewport={"width": 360, "height": 740})
+    page = await signed_in(context, url, console.people.add("anna", list(Right)))
+    axe, faults = Axe(), []
+    for path in paths:
+        await page.goto(url + path)
+        found = (await axe.run(page, options=RULES)).response
+        for kind in ("violations", "incomplete"):
+            for rule in found[kind]:
+                for node in rule["nodes"]:
+                    faults.append((path, kind, rule["id"], node["html"][:120], node.get("failureSummary", "")[:200]))
+        wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{path} is wider than a phone by {wide}"
+    assert faults == []
+
+
+@pytest.mark.skipif(SCREENS is None, reason=f"to take pictures of each page, name a folder in {SCREENS_VARIABLE}")
+async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser: Browser, url: str) -> None:
+    paths = await shown(console, agent)
+    await console.opened(*(conflict(DocumentId("Stock", "s1", name)) for name in ("coffee", "cocoa", "sugar")))
+    context = await browser.new_context(viewport={"width": 1100, "height": 640})
+    page = await signed_in(context, url, console.people.add("anna", list(Right)))
+    names = "inbox settled decided conflict record set-aside fleet device documents collection document problem sign-in"
+    for path, name in zip(paths, names.split(), strict=True):
+        await page.goto(url + path)
+        assert SCREENS is not None, "or this is skipped"
+        await page.screenshot(path=f"{SCREENS}/{name}.png", full_page=True)

@@ -1,0 +1,290 @@
+"""What the pages show: in which order, as of when, and that what is not known is not told as nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from driftlog_console.fleet import Seen
+from driftlog_console.people import Right
+from driftlog_console.signals import Signals
+from driftlog_edge import EdgeAgent
+from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import ConflictStatus, Heartbeat
+from driftlog_streams.core.net import ONE_COMMAND
+from driftlog_streams.reading.fleet import Heard, Member
+from driftlog_streams.reading.set_aside import PARKED, QUARANTINED, SetAside
+from tests.unit.console.conftest import DAY_MS, OURS, TEA, Console, conflict, version
+from tests.unit.edge.cloud import Cloud, partition_of_space
+from tests.unit.edge.waiting import until
+
+NOW_MS = time.time_ns() // 1_000_000
+
+
+def member(name: str, *, heard: bool = True, **word: Any) -> Member:
+    """A device of the fleet that was heard just now."""
+    line = Device(
+        name, 1, (DeviceKey("k", b"x" * 32, 0),), (Terms(NOW_MS - DAY_MS, DeviceStatus.ACTIVE, ("*",), ("*",)),)
+    )
+    if not heard:
+        return Member(line)
+    facts: dict[str, Any] = {
+        "device_id": name,
+        "replica": f"{name}.abcdefgh",
+        "sent_ms": NOW_MS,
+        "connection": "ONLINE",
+        "pending": 0,
+        "oldest_pending_ms": 0,
+        "disk_bytes": 1_234_567,
+        "clock_skew_ms": 0,
+        "versions": {"driftlog": "0.1.0"},
+    }
+    return Member(line, Heard(Heartbeat(**(facts | word)), NOW_MS))
+
+
+def seen(*members: Member, set_aside: tuple[SetAside, ...] = ()) -> Seen:
+    """As a look just now found it."""
+    return Seen(members, set_aside, {"members": time.time(), "set aside": time.time()})
+
+
+def quarantined(**more: Any) -> SetAside:
+    facts: dict[str, Any] = {
+        "id": "0:17",
+        "what": QUARANTINED,
+        "space": "retail",
+        "partition": 0,
+        "offset": 17,
+        "append_ms": NOW_MS,
+        "device_id": "till-7",
+        "replica": "till-7.abcdefgh",
+        "code": "unforeseen",
+        "reason": "<script>",
+    }
+    return SetAside(**(facts | more))
+
+
+async def test_the_inbox_is_ordered_by_deadline_and_comes_in_pages(console: Console) -> None:
+    names = [f"sku-{number:02d}" for number in range(25)]
+    ones = [
+        conflict(DocumentId("Stock", "s1", name), deadline_ms=0 if number == 24 else NOW_MS + (50 - number) * DAY_MS)
+        for number, name in enumerate(names)
+    ]
+    await console.opened(*ones)
+    async with console.client() as anna:
+        found: list[str] = []
+        path = "/inbox?limit=10"
+        for _ in range(5):
+            page = (await anna.get(path)).text
+            found += [
+                name for name in sorted(names, key=lambda n: page.find(f">Stock {n}<")) if f">Stock {name}<" in page
+            ]
+            if "Next page" not in page:
+                break
+            path = page.split('">Next page')[0].rpartition('href="')[2].replace("&amp;", "&")
+    assert found == [*reversed(names[:24]), names[24]]
+    assert "(25) To decide" in page
+
+
+async def test_a_filter_shows_what_it_says(console: Console) -> None:
+    other = conflict(
+        DocumentId("Stock", "s2", "milk"), "price", version(1, "truck-1.abcdefgh"), version(2, "store-9.abcdefgh")
+    )
+    await console.opened(conflict(), other)
+    async with console.client() as anna:
+        for query, there in (
+            ("", {"tea", "milk"}),
+            ("?scope=s2", {"milk"}),
+            ("?device=till-7", {"tea"}),
+            ("?device=till-7&scope=s2", set()),
+            ("?field=name", set()),
+        ):
+            page = (await anna.get(f"/inbox{query}")).text
+            assert {name for name in ("tea", "milk") if f">Stock {name}<" in page} == there, query
+        assert "None of the conflicts is of this kind" in page
+        assert (await anna.get("/inbox?which=all")).status_code == 422
+        assert (await anna.get("/inbox?limit=0")).status_code == 422
+
+
+async def test_a_conflict_moves_from_list_to_list(console: Console, cloud: Cloud) -> None:
+    one = conflict()
+    await console.opened(one)
+    settled = replace(one, status=ConflictStatus.RECORDED)
+    await console.opened(settled)
+    async with console.client() as anna:
+        assert "tea" not in (await anna.get("/inbox")).text
+        assert "Stock tea" in (await anna.get("/inbox?which=settled")).text
+        cloud.publish("retail.conflicts", cloud_partition(), one.id.encode(), None)
+        await until(lambda: not list(console.desk.inbox))
+        assert (await anna.get(f"/conflicts/{one.id}")).status_code == 404
+
+
+def cloud_partition() -> int:
+    return partition_of_space("retail", TEA.scope)
+
+
+async def test_a_page_of_a_conflict_names_people_and_what_they_had_not_seen(console: Console) -> None:
+    one = conflict()
+    await console.opened(one, conflict(DocumentId("Stock", "s1", "milk")))
+    async with console.client("anna", Right.DECIDE) as anna:
+        page = (await anna.get(f"/conflicts/{one.id}")).text
+    assert "Keep 420, as Anna at till-7 set it" in page
+    assert "Take 390, as Bob at store-2 set it" in page
+    assert "390, as Bob at store-2 set it" in page.split("Had not seen")[1].split("</dd>")[0]
+    assert "1 day 23 hours left" in page
+    assert "Next conflict" in page
+
+
+async def test_values_are_text_and_never_a_page(console: Console) -> None:
+    evil = conflict(TEA, "name", version("<script>alert(1)</script>", actor="<b>x"), version("y", "b.abcdefgh"))
+    await console.opened(evil)
+    async with console.client() as anna:
+        for path in ("/inbox", f"/conflicts/{evil.id}"):
+            page = (await anna.get(path)).text
+            assert "<script>alert" not in page
+            assert "<b>x" not in page
+            assert "&lt;script&gt;" in page
+
+
+async def test_old_data_looks_old(console: Console, agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with console.client() as anna:
+        assert "As of" in (await anna.get("/inbox")).text
+        monkeypatch.setattr("driftlog_console.desk.OLD_SECONDS", -1.0)
+        page = (await anna.get("/inbox")).text
+        assert "<strong>Old.</strong>" in page
+
+
+async def test_what_was_not_read_yet_is_not_nothing(console: Console) -> None:
+    async with console.client() as anna:
+        assert "that is not the same as none" in (await anna.get("/fleet")).text
+        assert "Not read yet" in (await anna.get("/waiting")).text
+        assert (await anna.get("/readyz")).status_code == 503
+        console.fleet.seen = seen()
+        assert "0 devices" in (await anna.get("/fleet")).text
+        assert (await anna.get("/readyz")).text == "ready"
+        console.fleet.seen = Seen(problem="the broker is away")
+        assert "the broker is away" in (await anna.get("/fleet")).text
+
+
+async def test_the_fleet_shows_first_what_needs_a_person(console: Console) -> None:
+    console.fleet.seen = seen(
+        member("a-fine"),
+        member("b-review", review=2),
+        member("c-never", heard=False),
+        member("d-off", connection="OFFLINE"),
+    )
+    async with console.client() as anna:
+        page = (await anna.get("/fleet")).text
+        order = sorted(("a-fine", "b-review", "c-never", "d-off"), key=page.index)
+        assert order == ["b-review", "c-never", "a-fine", "d-off"]
+        assert "4 devices, 2 of them need a person" in page
+        few = (await anna.get("/fleet?needs=true&name=REV")).text
+        assert ("b-review" in few, "c-never" in few) == (True, False)
+        assert "d-off" in (await anna.get("/fleet?connection=OFFLINE")).text
+        paged = (await anna.get("/fleet?limit=3")).text
+        assert "start=3" in paged
+        never = (await anna.get("/fleet/c-never")).text
+        assert "<dd>never</dd>" in never
+        assert "1,234,567 bytes" in (await anna.get("/fleet/a-fine")).text
+        assert (await anna.get("/fleet/nobody")).status_code == 404
+
+
+async def test_a_device_has_its_conflicts(console: Console) -> None:
+    console.fleet.seen = seen(member("till-7"), member("truck-1"))
+    await console.opened(conflict())
+    async with console.client() as anna:
+        assert "Stock tea" in (await anna.get("/fleet/till-7")).text
+        assert "Stock tea" not in (await anna.get("/fleet/truck-1")).text
+
+
+async def test_what_is_set_aside_is_given_back_or_taken_off_by_an_operator(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str]] = []
+    monkeypatch.setattr("driftlog_console.pages.waiting.send_again", lambda kafka, one: done.append(("retry", one.id)))
+    monkeypatch.setattr("driftlog_console.pages.waiting.drop", lambda kafka, one: done.append(("drop", one.id)))
+    console.fleet.seen = seen(
+        set_aside=(
+            quarantined(),
+            quarantined(id="0:18", code=ONE_COMMAND),
+            quarantined(id="till-7.abcdefgh/3/c", what=PARKED, code="gap", reason="waits"),
+        )
+    )
+    async with console.client("anna", Right.OPERATE) as anna:
+        page = (await anna.get("/waiting")).text
+        assert "<script>" not in page.split("<main")[1]
+        assert page.count("Give it to the workers again") == 1
+        assert page.count("Take it off the list") == 2
+
+        async def do(what: str, id: str, space: str = "retail") -> int:
+            return (await anna.post("/waiting", data={"do": what, "id": id, "space": space}, headers=OURS)).status_code
+
+        assert await do("retry", "0:17") == 303
+        assert await do("drop", "0:18") == 303
+        assert await do("retry", "0:18") == 409
+        assert await do("drop", "till-7.abcdefgh/3/c") == 409
+        assert await do("drop", "0:99") == 409
+        assert await do("burn", "0:17") == 422
+    assert done == [("retry", "0:17"), ("drop", "0:18")]
+    assert console.fleet.looked_again == 2
+    async with console.client("bob", Right.OPERATE, scopes=("s1",)) as bob:
+        assert "0:17" not in (await bob.get("/waiting")).text
+        answer = await bob.post("/waiting", data={"do": "drop", "id": "0:17", "space": "retail"}, headers=OURS)
+        assert answer.status_code == 403
+    assert len(done) == 2
+
+
+async def test_documents_and_what_is_in_them(console: Console, agent: EdgeAgent) -> None:
+    await agent.run("receive", store="s1", sku="te/a 1", qty=2**53 + 1)
+    await agent.run("receive", store="s1", sku="milk", qty=1)
+    async with console.client() as anna:
+        assert "/documents/Stock/s1" in (await anna.get("/documents")).text
+        page = (await anna.get("/documents/Stock/s1?limit=1")).text
+        assert ("milk" in page, "Next page" in page) == (True, True)
+        page = (await anna.get("/documents/Stock/s1")).text
+        address = page.split(">te/a 1<")[0].rpartition('href="')[2].rstrip('"')
+        one = await anna.get(address)
+        assert (one.status_code, str(2**53 + 1) in one.text) == (200, True)
+        assert (await anna.get("/documents/Stock/s1/none")).status_code == 404
+        assert (await anna.get("/documents/Nothing/s1")).status_code == 404
+        assert (await anna.get("/documents/Stock/elsewhere")).status_code == 404
+
+
+async def test_streams_tell_names_together_and_end() -> None:
+    signals = Signals()
+    told: list[frozenset[str]] = []
+
+    async def follow() -> None:
+        async for names in signals.changes():
+            told.append(names)
+
+    following = asyncio.create_task(follow())
+    await until(lambda: signals.listening == 1)
+    signals.tell("fleet"), signals.tell("conflicts"), signals.tell("fleet")
+    await until(lambda: bool(told))
+    assert told == [{"fleet", "conflicts"}]
+    signals.close()
+    await asyncio.wait_for(following, 5)
+
+
+async def test_the_stream_of_a_page_tells_what_has_changed_and_ends_with_the_console(console: Console) -> None:
+    seen_events: list[str] = []
+
+    async def follow() -> None:
+        async with console.client() as anna, anna.stream("GET", "/live") as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            async for line in stream.aiter_lines():
+                seen_events.append(line)
+
+    # httpx gives an answer of an application in this process only when it has ended.
+    following = asyncio.create_task(follow())
+    await until(lambda: console.desk.signals.listening == 1)
+    await console.opened(conflict())
+    console.desk.signals.close()
+    await asyncio.wait_for(following, 10)
+    assert "event: conflicts" in seen_events
+    assert console.desk.signals.listening == 0
