@@ -70,7 +70,7 @@ format: $(STAMP) ## put every file into shape
 nightly: fetch ## everything in its whole length, the algebra's laws with 10,000 examples each, every small history (hours)
 	$(PYTEST) $(SPREAD) --full $(ARGS)
 	$(PYTEST) tests/properties --hypothesis-profile=nightly --timeout=3600 $(ARGS)
-	$(PYTEST) tests/brute_force --every-history --timeout=7200 $(ARGS)
+	$(PYTEST) tests/brute_force --every-history --book=.histories --timeout=7200 $(ARGS)
 
 mutants: $(STAMP) ## break the algebra in every place, one at a time: which law notices? (an hour and more)
 	@$(BIN)/python -m tests.mutation $(ARGS)
@@ -102,7 +102,7 @@ lock-servers: $(STAMP) ## resolve the servers' files anew (a minute, the network
 	$(BIN)/python -m driftlog_infra.lock_maker
 
 clean: ## remove what was made, except the virtual environment
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .lock-venv build dist
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .histories .lock-venv build dist
 	find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the virtual environment too

@@ -52,6 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=None, help="only the simulated world of this seed")
     group.addoption("--minutes", type=float, help="begin no test after so many minutes")
     group.addoption("--every-history", action="store_true", help="all small histories of tests/brute_force, not a part")
+    group.addoption("--part", default="1/1", help="of the small histories only this part, for example 2/5")
+    group.addoption("--book", help="a file of the small histories that were played: those are not played again")
     group.addoption("--registry", default=None, help="URL of a schema registry; default: one that fits the broker")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from driftlog_crdt import DELETE, DOCUMENT, DocumentState, DocumentType, Outcome, dominates
+from tests.brute_force.founding import founded_anew
 from tests.brute_force.play import Played
 from tests.brute_force.shapes import REPLICAS, Cut
 from tests.properties.cases import case_of
@@ -23,6 +24,7 @@ def judge(played: Played) -> None:
     _joins_give_what_the_union_gives(played)
     _pruned_between_the_ops_it_comes_to_the_same(played, whole)
     _folded_between_the_ops_it_comes_to_the_same(played, whole)
+    _founded_anew_between_the_ops_it_holds_what_it_should(played)
     for last in played.latest:
         _a_pruned_state_takes_the_last_op_like_the_whole_one(played, whole, last)
         _a_folded_state_takes_the_last_op_like_the_whole_one(played, whole, last)
@@ -197,6 +199,11 @@ def _folded_between_the_ops_it_comes_to_the_same(played: Played, whole: Document
         if document.fold(state, {r: over[r] for r in gone}):
             document.prune(state, {})
     _same(document, state, whole)
+
+
+def _founded_anew_between_the_ops_it_holds_what_it_should(played: Played) -> None:
+    for anew, state in founded_anew(played):
+        _state_is_right(anew, state)
 
 
 def _seen_by_later(played: Played, number: int, state: DocumentState) -> dict[str, int]:

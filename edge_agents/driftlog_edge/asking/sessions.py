@@ -48,8 +48,8 @@ def extend(token: str, seen: Mapping[str, Mapping[str, int]]) -> str:
     """The token with more seen."""
     known = parse(token)
     for document, vector in seen.items():
-        known[document] = joined(known.pop(document, {}), vector)
-    last = dict(list(known.items())[-MAX_DOCUMENTS:])
+        known[document] = joined(known.pop(document), vector) if document in known else dict(vector)
+    last = known if len(known) <= MAX_DOCUMENTS else dict(list(known.items())[-MAX_DOCUMENTS:])
     while len(token := base64.urlsafe_b64encode(to_json(last)).decode()) > MAX_TOKEN:
         last.pop(next(iter(last)))
     return token

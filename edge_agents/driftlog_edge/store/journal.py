@@ -20,6 +20,9 @@ MAX_WAITING_BYTES = 32 << 20
 """The same in bytes: a thousand large documents must not take what a small device has."""
 GROUP_BYTES = 4 << 20
 """A group is full from this size on: more bytes make no fsync cheaper, and hold up who waits for it."""
+REMEMBERED = 1024
+"""Facts about the folder that are kept at hand."""
+_META = Family.META
 
 
 class Ticket:
@@ -32,7 +35,10 @@ class Ticket:
     ) -> None:
         self.serial = serial
         self.writes = writes
-        self.size = sum(len(key) + len(value or b"") for (_, key), value in writes.items())
+        size = 0
+        for (_, key), value in writes.items():
+            size += len(key) if value is None else len(key) + len(value)
+        self.size = size
         self.sync = sync
         self.done = done
 
@@ -43,6 +49,9 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._over = Overlay()
+        self._facts: dict[bytes, bytes | None] = {}
+        """What the store has under keys of `Family.META`, of none for which a write waits: each command asks for the same few, and the store
+        would decrypt each."""
         self._waiting: deque[Ticket] = deque()
         self._serial = 0
         self._bytes = 0
@@ -86,7 +95,19 @@ class Journal:
 
     def get(self, family: Family, key: bytes) -> bytes | None:
         over = self._over.get((family, key))
-        return self._store.get(family, key) if over is None else over[0]
+        if over is not None:
+            return over[0]
+        return self._fact(key) if family is _META else self._store.get(family, key)
+
+    def _fact(self, key: bytes) -> bytes | None:
+        if key in self._facts:
+            return self._facts[key]
+        value = self._store.get(_META, key)
+        if self._serial:  # before that, what opens the folder may write beside the journal
+            if len(self._facts) >= REMEMBERED:
+                self._facts.clear()
+            self._facts[key] = value
+        return value
 
     def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Like `Store.scan`, with the waiting writes. Do not stage while iterating."""
@@ -94,10 +115,13 @@ class Journal:
         yield from laid_over(over, below, lambda key: self.get(family, key)) if over else below
 
     def stage(self, writes: Writes, *, sync: bool, done: Callable[[Exception | None], None] | None = None) -> Ticket:
-        """Let a write set wait for the disk; readers see it at once."""
+        """Let a write set wait for the disk; readers see it at once. From the first one on all writes come through here."""
         self._serial += 1
         serial = self._serial
         self._over.put(writes, serial)
+        for family, key in writes:
+            if family is _META:
+                self._facts.pop(key, None)
         for follow in self._on_staged:
             follow(writes)
         ticket = Ticket(serial, writes, sync, done)

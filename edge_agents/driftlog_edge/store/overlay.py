@@ -31,20 +31,20 @@ class Overlay:
 
     def put(self, writes: Writes, serial: int) -> None:
         """A write set begins to wait."""
-        values = self._values
-        new: dict[Family, list[bytes]] = {}
+        values, order = self._values, self._order
+        few = len(writes) <= FEW
+        unsorted = set()
         for place, value in writes.items():
             if place not in values:
-                new.setdefault(place[0], []).append(place[1])
+                family, key = place
+                if few:
+                    insort(order[family], key)
+                else:
+                    order[family].append(key)
+                    unsorted.add(family)
             values[place] = (value, serial)
-        for family, found in new.items():
-            order = self._order[family]
-            if len(found) > FEW:
-                order += found
-                order.sort()
-            else:
-                for key in found:
-                    insort(order, key)
+        for family in unsorted:
+            order[family].sort()
 
     def drop(self, writes: Writes, serial: int) -> set[Family]:
         """A write set is in the store; what no later one covers goes. Then `tidy` the families it tells."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.ports import Family, Place, Writes
-from driftlog_edge.store.journal import Journal, merged
+from driftlog_edge.store.journal import REMEMBERED, Journal, merged
 from tests.unit.edge.replica import FullDisk
 
 META = Family.META
@@ -105,6 +105,41 @@ def test_a_failed_write_gives_up_all_that_was_built_on_it(journal: Journal, stor
     assert store.get(META, b"a") == b"13"
 
 
+def test_a_fact_that_was_read_is_told_as_it_is_by_now(journal: Journal, store: FullDisk) -> None:
+    journal.stage({(META, b"other"): b""}, sync=False)
+    flush(journal, store)
+    before: bytes | None = b"1"
+    for value in (b"10", None, b"11"):
+        assert journal.get(META, b"a") == before
+        journal.stage({(META, b"a"): value}, sync=True)
+        assert journal.get(META, b"a") == value
+        flush(journal, store)
+        assert journal.get(META, b"a") == journal.get(META, b"a") == value
+        before = value
+    journal.stage({(META, b"a"): b"12"}, sync=True)
+    journal.failed(DiskFull("no space"))
+    assert journal.get(META, b"a") == b"11"
+
+
+def test_a_fact_is_asked_for_once_and_not_before_the_folder_is_open(
+    journal: Journal, store: FullDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert journal.get(META, b"a") == b"1"
+    store.write({(META, b"a"): b"2"}, sync=False)  # what opens a folder writes beside the journal
+    assert journal.get(META, b"a") == b"2"
+    journal.stage({(META, b"other"): b""}, sync=False)
+    flush(journal, store)
+    asked: list[bytes] = []
+    get = store.get
+    monkeypatch.setattr(store, "get", lambda family, key: (asked.append(key), get(family, key))[1])
+    assert [journal.get(META, b"a") for _ in range(3)] == [b"2"] * 3
+    assert [journal.get(META, b"none") for _ in range(3)] == [None] * 3
+    assert asked == [b"a", b"none"]
+    for number in range(2 * REMEMBERED):
+        journal.get(META, b"%d" % number)
+    assert len(journal._facts) <= REMEMBERED
+
+
 keys = st.binary(max_size=2)
 write_sets = st.dictionaries(keys, st.none() | st.binary(max_size=2), max_size=5)
 
@@ -149,6 +184,8 @@ def test_a_journal_reads_like_the_store_that_it_will_become(
     for target in (store, future):
         target.write(in_meta(stored), sync=False)
     for writes in staged:
+        for key in set(stored) | {key for others in staged for key in others}:
+            assert journal.get(META, key) == future.get(META, key)
         journal.stage(in_meta(writes), sync=False)
         future.write(in_meta(writes), sync=False)
     group = journal.take(flushed)
