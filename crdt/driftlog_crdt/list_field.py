@@ -30,7 +30,8 @@ from pycrdt import Array
 
 from driftlog_crdt.errors import BadValue
 from driftlog_crdt.plain import Plain, canonical, check_plain
-from driftlog_crdt.sequence import Sequence, SequenceState
+from driftlog_crdt.sequence import Sequence
+from driftlog_crdt.sequence_state import SequenceState
 from driftlog_crdt.yjs_edit import Edit
 
 

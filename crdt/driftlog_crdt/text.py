@@ -29,7 +29,8 @@ from pycrdt import Text as YText
 
 from driftlog_crdt.errors import BadValue
 from driftlog_crdt.plain import Plain, check_plain
-from driftlog_crdt.sequence import Sequence, SequenceState
+from driftlog_crdt.sequence import Sequence
+from driftlog_crdt.sequence_state import SequenceState
 from driftlog_crdt.yjs_edit import Edit
 
 

@@ -10,7 +10,7 @@ from pycrdt import Array, Doc
 from pycrdt import Text as YText
 
 from driftlog_crdt import AlgebraError, BadOperation, BadValue, Op
-from driftlog_crdt.sequence import client_of
+from driftlog_crdt.yjs_client import client_of
 from tests.properties.cases import document
 
 everything = document(["text", "list"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from driftlog_crdt import FIELD_TYPES, BadOperation, DocumentType, Field, Max, Min, canonical, differ
-from driftlog_crdt.sequence import client_of
+from driftlog_crdt.yjs_client import client_of
 from tests.properties.cases import CASES, document
 from tests.properties.encodings import parts
 

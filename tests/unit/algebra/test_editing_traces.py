@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from driftlog_crdt import DocumentState, Op, Outcome
-from driftlog_crdt.sequence import client_of
+from driftlog_crdt.yjs_client import client_of
 from tests.unit.algebra.editing_trace import IN_ORDER, NOTE, Session, read_trace
 
 CHECKPOINT = 5_000

@@ -8,7 +8,7 @@ import pytest
 from pycrdt import Doc
 
 from driftlog_crdt import BadEncoding, DocumentType, Field, List, Text, TooLarge
-from driftlog_crdt.sequence import client_of
+from driftlog_crdt.yjs_client import client_of
 from driftlog_crdt.yjs_state import pack, unpack
 from tests.properties.encodings import of_field
 from tests.unit.algebra.editing_trace import NOTE, Session, read_trace
