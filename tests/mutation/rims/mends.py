@@ -11,6 +11,7 @@ CHAIN = ("tests/unit/streams/test_chain.py",)
 NET = ("tests/unit/streams/test_net.py",)
 CONFLICTS = ("tests/unit/streams/test_conflicts.py",)
 PARKING = ("tests/unit/streams/test_parking.py",)
+MENDING = ("tests/unit/streams/test_mending.py",)
 MERGE = ("tests/unit/streams/test_merge.py",)
 BUILT = ("tests/unit/streams/test_built_on_refused.py",)
 TAKEN = ("tests/unit/streams/test_taken.py",)
@@ -728,6 +729,13 @@ MENDS: tuple[Mistake, ...] = (
         """_MARK = b'"presence":{}'""",
         """_MARK = b'"grave"'""",
         ("tests/unit/streams/test_forgotten_recovery.py",),
+    ),
+    Mistake(
+        "answers: a row of a record that we have merged otherwise is believed",
+        f"{CORE}/answers.py",
+        "            and not row.offset\n            < found.offset\n            <= self._at.offset",
+        "            and row.offset <= found.offset",
+        MENDING,
     ),
     Mistake(
         "worker: a state whose purge is long forgotten stands unanswered",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,36 @@ def test_a_row_that_knows_less_is_answered_with_ours(cloud: Cloud) -> None:
     assert cloud.merger.answers.heard_row(b"store-1.1", older)
     cloud.fly()
     assert [r.value for r in cloud.published if r.topic == RECEIPTS][-1] == newer
+
+
+def lie(cloud: Cloud, **other: Any) -> bytes:
+    """The row of store-1.1 as the cloud has it, with something else in it."""
+    return cloud.rules.records.encode_chain_row(replace(cloud.row(), **other))
+
+
+@pytest.mark.parametrize(
+    ("other", "believed"),
+    [
+        ({"offset": 1, "last": 2, "head": b"?" * 16}, False),  # that record we have merged: it was another's
+        ({"offset": 2, "last": 2, "head": b"?" * 16}, True),  # we have not: who is further than we are may know it
+        ({"head": b"?" * 16}, False),
+        ({"last": 7}, False),
+        ({"device_id": "store-2"}, False),
+        ({"replica": "store-2.1", "offset": 2}, False),
+        ({"offset": -1}, False),
+    ],
+)
+def test_a_row_that_lies_is_answered_with_ours(cloud: Cloud, other: dict[str, Any], believed: bool) -> None:
+    """Behind it the next batch of its replica would be a fork. Who knows of a record that we do not have yet is left alone."""
+    cloud.merge(command("ours", count(stock(), 5, 1)))
+    cloud.merge(command("theirs", count(stock(), 5, 1, replica="store-2.1")), replica="store-2.1")
+    cloud.fly()
+    true = cloud.rows["store-1.1"]
+    assert cloud.merger.answers.heard_row(b"store-1.1", lie(cloud, **other)) is not believed
+    cloud.fly()
+    told = [record for record in cloud.published if (record.topic, record.key) == (RECEIPTS, b"store-1.1")]
+    assert told[-1].value == true
+    assert len(told) == (1 if believed else 2)
 
 
 def fought_over(cloud: Cloud, *, over: bool) -> list[bytes]:
