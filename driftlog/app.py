@@ -100,6 +100,7 @@ class Space:
         history: str = "full",
         priority: str = "normal",
         max_age: str = "",
+        sync: str = "now",
     ) -> Callable[[type[D]], type[D]]:
         """Class decorator: a document family whose `scope` and `id` fields name a document.
 
@@ -109,6 +110,9 @@ class Space:
         `history`    "full", or "collapsed" where only the result of pending changes needs to be sent
         `priority`   of writes without a declared command: critical, high, normal, low
         `max_age`    "10m": older than this, what a replica has of it is stale; reads say so, and commands may refuse to run on it
+        `sync`       when what was written on a device leaves it: "now", together every "5m" (any duration), or "on_wifi", over a network that
+                     costs nothing. Commands of the classes critical and high never wait; one that touches several collections goes with the
+                     most urgent of them
         """
 
         def declare(cls: type[D]) -> type[D]:
@@ -133,6 +137,7 @@ class Space:
                 history=history,
                 priority=priority,
                 max_age=max_age,
+                sync=sync,
             )
             return cls
 

@@ -31,6 +31,7 @@ from driftlog_crdt import (
 )
 from driftlog_crdt.document import Unit
 from driftlog_schemas.contract import CollectionContract, DocumentEditor, History, InvalidInput
+from driftlog_schemas.rhythm import REMEDY, rhythm_of
 from driftlog_schemas.state_codec import META
 
 D = TypeVar("D", bound="Document")
@@ -114,6 +115,7 @@ def compile_collection(
     history: str,
     priority: str,
     max_age: str,
+    sync: str,
 ) -> CollectionContract:
     """The contract of a declared class; turns its annotations into windows. Raises `DeclarationError`."""
     name = cls.__name__
@@ -156,6 +158,7 @@ def compile_collection(
         history=cast(Any, history),
         priority=priority,
         max_age=duration_ms(name, max_age, "max_age") / 1000 if max_age else None,
+        rhythm=_rhythm(name, sync),
     )
     for n, one in built.items():
         setattr(cls, n, _FieldWindow(n, one))
@@ -172,6 +175,13 @@ def _require_row_names(name: str, hints: Mapping[str, Any], scope: str, id: str)
     for place, text in ((name, name), *((f"{name}.{n}", n) for n in hints)):
         if not text.isascii():
             raise DeclarationError(place, "cannot name a field of a row", "use letters a to z, digits and '_'")
+
+
+def _rhythm(name: str, sync: object) -> int:
+    found = rhythm_of(sync) if isinstance(sync, str) else None
+    if found is None:
+        raise DeclarationError(name, f"sync={sync!r} is no rhythm", REMEDY)
+    return found
 
 
 def _require_choice(place: str, what: str, given: str, choices: Sequence[str]) -> None:

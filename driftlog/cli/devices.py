@@ -26,13 +26,13 @@ from driftlog.cli.terminal import (
     rows,
     told,
 )
-from driftlog.fields.options import milliseconds
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.devices import Device, DeviceStatus
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.core.rights import DIRECT, FORGET
 from driftlog_streams.registry.enrolment import Enrolment, Signs

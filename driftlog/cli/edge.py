@@ -16,7 +16,20 @@ from rich.table import Table
 from driftlog.cli import edge_key
 from driftlog.cli.calling import PATIENCE_SECONDS, Url, call
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, emit, facts, fail, out, rows, told
+from driftlog.cli.terminal import (
+    AppOption,
+    Bootstrap,
+    Config,
+    Json,
+    Registry,
+    emit,
+    facts,
+    fail,
+    moment,
+    out,
+    rows,
+    told,
+)
 from driftlog.client.events import Events
 from driftlog.client.place import connect, noted
 from driftlog.client.sending import DEFAULT_URL
@@ -186,7 +199,7 @@ def pending(
 ) -> None:
     """What waits for the cloud, oldest first. Example: driftlog edge pending --json"""
     found = call("GET", url, "/v1/status")
-    part = {k: found[k] for k in ("pending", "oldest_pending_seconds", "connection", "problem")}
+    part = {k: found[k] for k in ("pending", "oldest_pending_seconds", "connection", "problem", "waiting")}
     part["commands"] = _all(url, "/v1/log", "commands", limit, pending=True)
     title = f"{part['pending']} pending, {part['connection']}" + (f": {part['problem']}" if part["problem"] else "")
     emit(part, as_json=json, table=lambda: _commands(title, part["commands"]))
@@ -263,6 +276,25 @@ def scopes(
         wanted = [*kept, *(s for s in add or () if s not in kept)]
         found = call("PUT", url, "/v1/scopes", json={"scopes": wanted}, params=PATIENT)
     emit(found, as_json=json, table=lambda: rows("scopes", ("scope",), [(scope,) for scope in found["scopes"]]))
+
+
+@app.command()
+@told
+def power(
+    plugged: Annotated[bool | None, typer.Option("--plugged/--unplugged", help="Is it fed from outside?")] = None,
+    battery: Annotated[float | None, typer.Option(min=0, max=100, help="The battery's charge, in percent.")] = None,
+    metered: Annotated[
+        bool | None, typer.Option("--metered/--unmetered", help="Does the network cost something?")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """What the agent knows of power and network, told where options say it. Example: driftlog edge power --battery 12 --unplugged"""
+    found = call("GET", url, "/v1/power")
+    given = {"mains": plugged, "battery_percent": battery, "metered": metered}
+    if told_now := {name: value for name, value in given.items() if value is not None}:
+        found = call("PUT", url, "/v1/power", json={**found["told"], **told_now})
+    emit(found, as_json=json, table=lambda: facts("power and network", found))
 
 
 @app.command()
@@ -364,12 +396,20 @@ def _commands(title: str, found: list[dict[str, Any]]) -> Table:
             datetime.fromtimestamp(c["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
             c["name"] or "(write)",
             ", ".join(dict.fromkeys(change["document"] for change in c["changes"])),
-            c["status"] + (f" ({c['code']})" if c["code"] else ""),
+            c["status"] + (f" ({c['code']})" if c["code"] else "") + _waits(c),
             c["actor"],
         )
         for c in found
     ]
     return rows(title, ("number", "at (UTC)", "command", "documents", "status", "actor"), lines)
+
+
+def _waits(command: dict[str, Any]) -> str:
+    """What it waits for, and until when."""
+    if not command["waiting_for"]:
+        return ""
+    until = command["waiting_until"]
+    return f", waits for {command['waiting_for']}" + (f" until {moment(until)}" if until else "")
 
 
 def _path(*parts: str) -> str:

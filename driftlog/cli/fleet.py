@@ -11,11 +11,11 @@ import typer
 from driftlog.cli.connected import connected
 from driftlog.cli.operator import trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, emit, moment, rows, told
-from driftlog.fields.options import milliseconds
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.reading.fleet import Member, fleet_of, read_heartbeats, span, versions_of
 from driftlog_streams.registry.enrolment import Enrolment

@@ -20,10 +20,10 @@ from driftlog.cli.terminal import (
     rows,
     told,
 )
-from driftlog.fields.options import milliseconds
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.topics import REPLICATION, RETENTION_MS, Plan, plan, remembering, replicated, wanted_topics
 from driftlog_schemas.topics_admin import Cluster, TopicsAdmin

@@ -151,8 +151,9 @@ def name_of(kind: Kind) -> str:
 
 def answer(found: Mapping[str, Any]) -> Answer:
     dots = tuple((dot["document"], dot["replica"], dot["seq"]) for dot in found["dots"])
-    code, reason = found.get("code") or "", found.get("reason") or ""
-    return Answer(found["command_id"], found["status"], found["result"], dots, found["session"], code, reason)
+    code, reason, waits = (found.get(name) or "" for name in ("code", "reason", "waiting_for"))
+    id, status, result, session = (found[name] for name in ("command_id", "status", "result", "session"))
+    return Answer(id, status, result, dots, session, code, reason, waits, found.get("waiting_until"))
 
 
 def reading(found: Mapping[str, Any]) -> Reading:

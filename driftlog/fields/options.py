@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from typing import Any, Literal
 
 from driftlog.errors import DeclarationError
+from driftlog_schemas.rhythm import milliseconds
 
-_DURATION = re.compile(r"(\d+)\s*(ms|s|m|h|d)\Z")
-_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 POLICIES = ("silent", "record", "review")
 
 
@@ -85,9 +83,3 @@ def duration_ms(place: str, text: object, option: str = "deadline") -> int:
     if not found:
         raise DeclarationError(place, f"{option}={text!r} is not a duration", 'write "48h", "30m" or "7d"')
     return found
-
-
-def milliseconds(text: str) -> int:
-    """Of a duration like "48h"; 0 for a text that is none."""
-    found = _DURATION.match(text)
-    return int(found[1]) * _UNIT_MS[found[2]] if found else 0

@@ -29,6 +29,7 @@ from driftlog_edge.asking.answers import (
 )
 from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.watch import Change
+from driftlog_edge.power.reading import Power
 from driftlog_edge.store.views import present
 from driftlog_schemas.contract import DocumentClass, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId
@@ -291,6 +292,17 @@ class EdgeAgent(AgentLife):
 
         await self._lasting.run("the change of scopes", hold, seconds)
         return self.scopes()
+
+    # -- power
+
+    def power(self) -> dict[str, Any]:
+        """What is known of power and network, and what follows from it."""
+        return self._sync.power.facts()
+
+    def set_power(self, power: Power) -> dict[str, Any]:
+        """Tell it. It stands above what the device's own source says, for `power.valid_seconds`; a fact that is None is not told any more."""
+        self._sync.power.tell(power)
+        return self.power()
 
     # -- status
 

@@ -22,6 +22,7 @@ from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.reader import Reader
 from driftlog_edge.asking.scope_change import ScopeChange
 from driftlog_edge.asking.submission import Submission
+from driftlog_edge.asking.waiting import Waiting
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.incoming import puller as pullers
@@ -35,6 +36,7 @@ from driftlog_edge.outgoing.rebase import Rebase
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Route, Store
+from driftlog_edge.power.hook import Hook
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.holdings import Holdings
 from driftlog_edge.store.housekeeping import Housekeeping
@@ -129,6 +131,7 @@ def _assembled(
     committer = Committer(journal, store)
     views = Views(contract, codecs, journal)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
+    waiting = Waiting(outbox, clock)
     executor = Executor(contract, lives, views, outbox, journal, clock, holdings, lambda: sync.freshness)
     _read_again(store, codecs, versions)
     puller = pullers.assembled(
@@ -152,7 +155,9 @@ def _assembled(
 
     identities = KeyChange(config.identity, identity, lambda: registry.device, sign_with)
     rotation = Rotation(store, clock, config.encryption_key_days, partial(wrapping_keys, config))
-    vitals = Vitals(contract, lives, holdings, releases, store, rotation, journal, views, outbox, conflicts, clock)
+    vitals = Vitals(
+        contract, lives, holdings, releases, store, rotation, journal, views, outbox, waiting, conflicts, clock
+    )
     sync = Sync(
         contract,
         holdings,
@@ -169,6 +174,7 @@ def _assembled(
         registry,
         identities,
         versions,
+        Hook(config.power, clock),
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
         wiped,
     )
@@ -205,10 +211,19 @@ def _assembled(
         again=again,
         deferred=Deferred(again, outbox, journal),
         submission=Submission(
-            contract, store, committer, views, outbox, shipper, progress, durable, reader.catch_up, config.durability
+            store,
+            committer,
+            views,
+            outbox,
+            waiting,
+            shipper,
+            progress,
+            durable,
+            reader.catch_up,
+            config.durability,
         ),
         conflicts=conflicts,
-        log=OpLog(store, views.backlog),
+        log=OpLog(store, views.backlog, waiting),
         sync=sync,
         holdings=holdings,
         scope_change=ScopeChange(holdings, committer, views, conflicts, sync, housekeeping),

@@ -10,10 +10,48 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from driftlog_schemas.connection import wrong
+from driftlog_schemas.connection import Table, wrong
 from driftlog_schemas.settings import Address, ConnectionSettings
 
+
+def _split(value: str | None) -> str | None:
+    shlex.split(value or "")  # raises ValueError
+    return value
+
+
 KEY_SOURCES = ("encryption_key_file", "encryption_key", "encryption_key_command")
+
+
+class PowerSettings(Table):
+    """`[power]`: where the device says how it is fed, and what that means."""
+
+    source: Literal["api", "sys", "file", "command"] = "api"
+    """`api`: whoever calls `PUT /v1/power`, and nobody else."""
+    path: Path | None = None
+    """Of `file`; of `sys` the folder, if it is not the kernel's."""
+    command: str | None = Field(default=None, pattern=r"\S")
+    """Prints it; run without a shell."""
+    every_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """How often it is asked."""
+    answer_seconds: float = Field(default=5.0, gt=0, le=60)
+    """How long an answer may take."""
+    valid_seconds: float = Field(default=3600.0, gt=0, le=86_400 * 7)
+    """How long a caller's word stands, or a file that nobody writes any more; then it is unknown."""
+    low_battery_percent: float = Field(default=30.0, ge=0, le=100)
+    """Below it, without mains and Wi-Fi, only what is critical or high leaves."""
+
+    _words = field_validator("command")(_split)
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        for source, name in (("file", "path"), ("command", "command")):
+            if self.source == source and getattr(self, name) is None:
+                raise wrong(name, f"source {source!r} needs it", "give it, or choose another source")
+        if self.command is not None and self.source != "command":
+            raise wrong("command", f"source {self.source!r} runs none", 'set source to "command"')
+        if self.path is not None and self.source not in ("file", "sys"):
+            raise wrong("path", f"source {self.source!r} reads none", 'set source to "file" or "sys"')
+        return self
 
 
 class EdgeConfig(ConnectionSettings):
@@ -61,11 +99,9 @@ class EdgeConfig(ConnectionSettings):
             return json.loads(value)
         return [scope for part in value.split(",") if (scope := part.strip())]
 
-    @field_validator("encryption_key_command")
-    @classmethod
-    def _words(cls, value: str | None) -> str | None:
-        shlex.split(value or "")  # raises ValueError
-        return value
+    power: PowerSettings = PowerSettings()
+
+    _words = field_validator("encryption_key_command")(_split)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -10,6 +10,7 @@ from operator import xor
 from typing import Any
 
 from driftlog_edge.asking.conflict_book import ConflictBook
+from driftlog_edge.asking.waiting import Waiting
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.forecast import Forecast
 from driftlog_edge.outgoing.outbox import Outbox
@@ -48,6 +49,7 @@ class Vitals:
         journal: Journal,
         views: Views,
         outbox: Outbox,
+        waiting: Waiting,
         conflicts: ConflictBook,
         clock: Clock,
     ) -> None:
@@ -60,6 +62,7 @@ class Vitals:
         self._journal = journal
         self._views = views
         self._outbox = outbox
+        self._waiting = waiting
         self._conflicts = conflicts
         self._clock = clock
         self._oldest = (0, 0)
@@ -82,6 +85,9 @@ class Vitals:
             "problem": self._store.refusal or sync.problem,
             "pending": len(self._views.backlog),
             "unsent": len(self._outbox.queue),
+            "waiting": [
+                {"for": why.what, "until": why.until_ms, "commands": commands} for why, commands in self._waiting.all()
+            ],
             "oldest_pending_seconds": max(0.0, (self._clock.wall_ms() - since) / 1000) if since else 0.0,
             "forecast": self._forecast.outlook(self._clock.monotonic())._asdict(),
             "unresolved_conflicts": len(self._conflicts),
@@ -92,6 +98,7 @@ class Vitals:
             "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},
             "disk_bytes": self._store.disk_bytes(),
             "encryption": self._rotation.facts(),
+            "power": sync.power.facts(),
             "clock_skew_ms": sync.replies.skew_ms,
             "versions": dict(self._versions),
         }

@@ -48,7 +48,7 @@ def wrong(field: str, fact: str, remedy: str) -> PydanticCustomError:
     return PydanticCustomError("setting", "{fact}", {"field": field, "fact": fact, "remedy": remedy})
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
     """A table of the settings file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -85,7 +85,7 @@ def _secret(field: str, given: SecretStr | None, path: Path | None) -> str:
         ) from error
 
 
-class KafkaSettings(_Table):
+class KafkaSettings(Table):
     """A Kafka cluster and how it lets us in."""
 
     bootstrap: str = Field(default=DEFAULT_BOOTSTRAP, min_length=1)
@@ -174,7 +174,7 @@ class KafkaSettings(_Table):
         return context
 
 
-class RegistrySettings(_Table):
+class RegistrySettings(Table):
     """A schema registry and how it lets us in. User and password may stand in the URL; they are taken out of it."""
 
     url: str = DEFAULT_REGISTRY
@@ -226,7 +226,7 @@ class RegistrySettings(_Table):
         return True if self.ca_file is None else _trusting("registry.ca_file", self.ca_file)
 
 
-class TrustSettings(_Table):
+class TrustSettings(Table):
     """Whose device registry is believed."""
 
     root: str | None = None
@@ -243,7 +243,7 @@ def registry_at(where: RegistrySettings | str) -> RegistrySettings:
     return where if isinstance(where, RegistrySettings) else RegistrySettings(url=where)
 
 
-def _one_secret(table: _Table, plain: str, file: str, fact: str) -> None:
+def _one_secret(table: Table, plain: str, file: str, fact: str) -> None:
     given = [name for name in (plain, file) if getattr(table, name) is not None]
     if not given:
         raise wrong(file, fact, f"write it to a file and name that, or give {plain} in the environment")

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from driftlog_crdt import DELETE, DOCUMENT, DocumentState, DocumentType, Op, Plain
 from driftlog_schemas.evolution import Terms
+from driftlog_schemas.rhythm import NOW
 
 Json: TypeAlias = Plain
 
@@ -145,6 +146,8 @@ class CollectionContract:
     priority: str = "normal"
     max_age: float | None = None
     """Seconds after which what a replica has of it counts as stale; None for never."""
+    rhythm: int = NOW
+    """When its normal and low commands leave the device (see `rhythm`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
-from driftlog_schemas.connection import KafkaSettings, RegistrySettings, TrustSettings
+from driftlog_schemas.connection import KafkaSettings, RegistrySettings, Table, TrustSettings
 from driftlog_schemas.errors import BadSetting
 
 PREFIX = "DRIFTLOG_"
 LOOPBACK = "127.0.0.1"
-TABLES = ("kafka", "registry", "trust")
 _file: ContextVar[Path | None] = ContextVar("settings file", default=None)
 
 
@@ -131,12 +130,12 @@ class _Environment(EnvSettingsSource):
     """The environment; a table is gathered from its variables."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        if field_name in TABLES:
+        if _is_table(field):
             return self._table(field_name), field_name, False
         return super().get_field_value(field, field_name)
 
     def prepare_field_value(self, field_name: str, field: FieldInfo, value: Any, value_is_complex: bool) -> Any:
-        if field_name in TABLES:
+        if _is_table(field):
             return value
         return super().prepare_field_value(field_name, field, value, value_is_complex)
 
@@ -146,6 +145,10 @@ class _Environment(EnvSettingsSource):
         begin = f"{PREFIX}{name}__".lower()
         found = short | {key.removeprefix(begin): value for key, value in variables.items() if key.startswith(begin)}
         return found or None
+
+
+def _is_table(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, Table)
 
 
 _SHORT = (("kafka", "bootstrap", "driftlog_bootstrap"), ("registry", "url", "driftlog_registry"))

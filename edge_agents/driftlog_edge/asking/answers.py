@@ -40,6 +40,10 @@ class Answer:
     session: str
     code: str = ""
     reason: str = ""
+    waiting_for: str = ""
+    """Why it does not leave although there is a way: `power`, `wifi`, or the rhythm of its collection (`5m`)."""
+    waiting_until: int | None = None
+    """When it leaves at the latest, in epoch milliseconds by the device's clock; None where nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from driftlog_edge.asking.pages import COMMANDS_BYTES, READ_AT_ONCE, check_limit, page_of
+from driftlog_edge.asking.waiting import NOTHING, Waiting, WaitsFor
 from driftlog_edge.ports import Family, Store
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
-from driftlog_edge.store.command_log import Entry, entry_of
+from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.logged import decode_logged
 from driftlog_edge.turns import in_turns
 from driftlog_schemas.messages import Command
@@ -27,6 +28,7 @@ class Line:
     lsn: int
     command: Command
     entry: Entry
+    waits: WaitsFor = NOTHING
 
 
 class LogPage(NamedTuple):
@@ -40,8 +42,9 @@ class LogPage(NamedTuple):
 class OpLog:
     """The op log of one replica, to read."""
 
-    def __init__(self, store: Store, backlog: Backlog) -> None:
+    def __init__(self, store: Store, backlog: Backlog, waiting: Waiting) -> None:
         """Of what is durable; what waits for the disk is not shown."""
+        self._waiting = waiting
         self._store = store
         self._backlog = backlog
 
@@ -77,4 +80,7 @@ class OpLog:
             return None  # decided, and not durable yet; or pruned
         command = decode_logged(raw).command
         entry = entry_of(self._store, command.id)
-        return None if entry is None else (Line(lsn, command, entry), len(raw))  # or it is pruned at this moment
+        if entry is None:
+            return None  # or it is pruned at this moment
+        waits = NOTHING if entry.status is not Status.PENDING else self._waiting.of(lsn, command.ops[0][0])
+        return Line(lsn, command, entry, waits), len(raw)

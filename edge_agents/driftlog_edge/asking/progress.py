@@ -33,8 +33,9 @@ class Progress:
         *,
         check: Callable[[], None] | None = None,
         command_id: str = "",
+        late: Callable[[], str] = str,
     ) -> None:
-        """Return when `condition` holds. `check` raises when waiting on has no sense. Raises `TimedOut`."""
+        """Return when `condition` holds. `check` raises when waiting on has no sense. Raises `TimedOut`; `late` says what it waits for."""
         try:
             async with asyncio.timeout(seconds):
                 while not condition():
@@ -42,7 +43,8 @@ class Progress:
                         check()
                     await self._next()
         except TimeoutError as error:
-            raise TimedOut(f"not in the time given: {what}", "ask again later", command_id) from error
+            waits = f"; it waits for {for_}" if (for_ := late()) else ""
+            raise TimedOut(f"not in the time given: {what}{waits}", "ask again later", command_id) from error
 
     async def _next(self) -> None:
         try:

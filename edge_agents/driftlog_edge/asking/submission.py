@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 
 from driftlog_edge.asking import sessions
 from driftlog_edge.asking.answers import Answer, Durability, Wait
 from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.progress import Progress
+from driftlog_edge.asking.waiting import Waiting
 from driftlog_edge.errors import NotFound, Offline, Stale, TimedOut
 from driftlog_edge.outgoing.outbox import SEALED_OPS, Outbox
 from driftlog_edge.outgoing.shipper import Shipper
@@ -23,9 +25,7 @@ from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.handover import NotTakenAlong
 from driftlog_edge.store.views import Views
-from driftlog_schemas.contract import AppContract
-from driftlog_schemas.identity import parse_document_key
-from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.identity import DocumentId, parse_document_key
 
 TURNS_AT_ONCE = 50
 """Commands of a list that run before others may: about as long as sealing a batch takes."""
@@ -45,22 +45,22 @@ class Submission:
 
     def __init__(
         self,
-        contract: AppContract,
         store: Store,
         committer: Committer,
         views: Views,
         outbox: Outbox,
+        waiting: Waiting,
         shipper: Shipper,
         progress: Progress,
         durable: Callable[[Sequence[bytes]], None],
         catch_up: Callable[[tuple[str, int], float], Awaitable[None]],
         durability: Durability,
     ) -> None:
-        self._contract = contract
         self._store = store
         self._committer = committer
         self._views = views
         self._outbox = outbox
+        self._waiting = waiting
         self._shipper = shipper
         self._progress = progress
         self._durable = durable
@@ -109,6 +109,7 @@ class Submission:
                 deadline - asyncio.get_running_loop().time(),
                 f"command {command_id} is {wait}",
                 command_id=command_id,
+                late=lambda: self.answer(command_id).waiting_for,
             )
         elif executed.writes is not None:
             return _answer(executed.command_id, executed.entry, executed.entry.status, session)
@@ -163,7 +164,12 @@ class Submission:
 
     def answer(self, command_id: str, session: str = "") -> Answer:
         """What became of a command. Raises `NotFound`."""
-        return _answer(command_id, *self._status(command_id), session)
+        entry, status = self._status(command_id)
+        answer = _answer(command_id, entry, status, session)
+        if status is not Status.PENDING:
+            return answer
+        why = self._waiting.of(entry.lsn, _document(entry))
+        return replace(answer, waiting_for=why.what, waiting_until=why.until_ms)
 
     async def _answerable(self, command_id: str) -> None:
         """Return when the first command of this id is durable; what happens to the disk since does not matter."""
@@ -188,11 +194,9 @@ class Submission:
         return entry, entry.status
 
     def _unsealed(self, entry: Entry) -> bool:
-        document = parse_document_key(entry.dots[0][0].encode())
-        for space in self._contract.spaces.values():
-            if document.collection in space.collections:
-                return self._outbox.queue.holds(entry.lsn, (space.name, partition_of(document.scope, space.partitions)))
-        return True  # of a collection that this release does not declare: it waits for one that does
+        place = self._outbox.place_of(_document(entry))
+        # of a collection that this release does not declare: it waits for one that does
+        return place is None or self._outbox.queue.holds(entry.lsn, place)
 
 
 class _Order:
@@ -225,6 +229,11 @@ def _answer_or_error(found: Answer | BaseException) -> Answer | Exception:
     if isinstance(found, Answer | Exception):
         return found
     raise found
+
+
+def _document(entry: Entry) -> DocumentId:
+    """The first that a command with changes has changed."""
+    return parse_document_key(entry.dots[0][0].encode())
 
 
 def _late(executed: Executed | None) -> TimedOut:

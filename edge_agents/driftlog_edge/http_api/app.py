@@ -28,12 +28,14 @@ from driftlog_edge.http_api.shapes import (
     LogOut,
     OfflineIn,
     PageOut,
+    PowerOut,
     ReadingOut,
     ReviewIn,
     ScopesIn,
     ScopesOut,
     WaitingOut,
 )
+from driftlog_edge.power.reading import Power
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 
@@ -302,6 +304,17 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
         change = agent.offline if wanted.offline else agent.online
         await change(seconds=seconds(timeout, "timeout"))
         return agent.status()
+
+    @api.get("/v1/power")
+    async def show_power() -> PowerOut:
+        """What is known of power and network, and what follows from it."""
+        return PowerOut.model_validate(agent.power())
+
+    @api.put("/v1/power")
+    async def set_power(told: Power) -> PowerOut:
+        """Tell it. What is told stands above what the device's own source says, for `power.valid_seconds`; a fact that is left out or null is not told
+        any more."""
+        return PowerOut.model_validate(agent.set_power(told))
 
     @api.post("/v1/encryption/rotate", responses=openapi.ROTATE)
     async def rotate_data_key() -> dict[str, Any]:

@@ -28,6 +28,11 @@ def render(agent: EdgeAgent) -> bytes:
     gauge("unreadable_records", "Records from the cloud that nobody here can read.", status["unreadable_records"])
     gauge("digest_mismatches", "Scopes found to differ from the cloud's since the start.", status["mismatches"])
     gauge("differing_scopes", "Scopes that differ from the cloud's now.", len(status["differing"]))
+    gauge("saving_power", "1 while only urgent commands leave because the battery is low.", status["power"]["saving"])
+    gauge("power_hook_failures", "How often the device did not say how it is fed.", status["power"]["failures"])
+    waiting = Gauge("driftlog_edge_waiting", "Commands that wait although there is a way.", ["for"], registry=registry)
+    for one in status["waiting"]:
+        waiting.labels(one["for"]).set(one["commands"])
     for name, text in (
         ("commands_per_hour", "How many commands are written, over the last day at most."),
         ("full_in_seconds", "When the outbox is full, if nothing left from now on."),

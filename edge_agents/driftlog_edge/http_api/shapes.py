@@ -8,8 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from driftlog_edge.asking.answers import Answer, Reading
 from driftlog_edge.asking.op_log import Line
+from driftlog_edge.power.reading import Power
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict, Version
+
+WAITING_FOR = (
+    "Why a pending command does not leave although there is a way: `power` (the battery is low), `wifi`, or the rhythm of its"
+    " collection, as `5m`."
+)
+WAITING_UNTIL = "When it leaves at the latest, in epoch milliseconds by the device's clock; none where nobody can tell."
 
 
 class DotOut(BaseModel):
@@ -30,6 +37,8 @@ class AnswerOut(BaseModel):
     session: str
     code: str | None = None
     reason: str | None = None
+    waiting_for: str | None = Field(default=None, description=WAITING_FOR)
+    waiting_until: int | None = Field(default=None, description=WAITING_UNTIL)
 
     @classmethod
     def of(cls, answer: Answer) -> AnswerOut:
@@ -41,6 +50,8 @@ class AnswerOut(BaseModel):
             session=answer.session,
             code=answer.code or None,
             reason=answer.reason or None,
+            waiting_for=answer.waiting_for or None,
+            waiting_until=answer.waiting_until,
         )
 
 
@@ -66,6 +77,8 @@ class LineOut(BaseModel):
     status: str
     code: str | None
     reason: str | None
+    waiting_for: str | None = Field(description=WAITING_FOR)
+    waiting_until: int | None = Field(description=WAITING_UNTIL)
     changes: list[ChangeOut]
 
     @classmethod
@@ -80,6 +93,8 @@ class LineOut(BaseModel):
             status=line.entry.status.value,
             code=line.entry.code or None,
             reason=line.entry.reason or None,
+            waiting_for=line.waits.what or None,
+            waiting_until=line.waits.until_ms,
             changes=[
                 ChangeOut(document=document_key(d).decode(), field=op.field, op=op.kind, value=op.value, seq=op.seq)
                 for d, op in line.command.ops
@@ -190,6 +205,17 @@ class ScopesOut(BaseModel):
     """The scopes that are held."""
 
     scopes: list[str]
+
+
+class PowerOut(Power):
+    """What is known of power and network; null where nobody knows."""
+
+    saving: bool = Field(description="Is the battery so low that only critical and high commands leave?")
+    low_battery_percent: float
+    source: str = Field(description="Who is asked besides callers: api (nobody), sys, file or command.")
+    told: Power = Field(description="What callers have told and still stands.")
+    failures: int = Field(description="How often the source gave no answer.")
+    problem: str = Field(description="Why it gave none the last time.")
 
 
 class VersionOut(BaseModel):

@@ -35,9 +35,9 @@ class Heart:
         self._pulse = Pulse()
         self._schema_known = False
 
-    def due(self, now: float, connection: Connection) -> bool:
+    def due(self, now: float, connection: Connection, *, saving: bool) -> bool:
         """Should one be sent now?"""
-        return self._pulse.due(now, connection)
+        return self._pulse.due(now, connection, saving=saving)
 
     async def beat(self, now: float) -> None:
         """Send one."""

@@ -1,5 +1,7 @@
 """When an agent says of itself how it is: at once when its connection has changed, soon afterwards, and the less often the longer it stays as it is.
 
+On a battery that is low it speaks no more often than on a link that is steady, whatever changes.
+
 A heartbeat is news, not data: there is never more than one on its way, none is kept for later, and none is sent without a way
 to the cloud. The topic is compacted by device, so a fleet's last words are all there is to read.
 """
@@ -23,7 +25,7 @@ class Pulse:
         self._flying = False
         self._period = FIRST_SECONDS
 
-    def due(self, now: float, connection: Connection) -> bool:
+    def due(self, now: float, connection: Connection, *, saving: bool = False) -> bool:
         """Should one be sent now?"""
         if connection is not Connection.ONLINE:
             self._changed = True
@@ -33,6 +35,8 @@ class Pulse:
         if self._sent_at is None:
             return True
         since = now - self._sent_at
+        if saving:
+            return since >= LONGEST_SECONDS
         return since >= self._period or (self._changed and since >= APART_SECONDS)
 
     def sent(self, now: float) -> None:

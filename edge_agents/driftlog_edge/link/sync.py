@@ -42,6 +42,7 @@ from driftlog_edge.outgoing.pump import Pump
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Family, Route, Sealed
+from driftlog_edge.power.hook import Hook
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
@@ -74,6 +75,7 @@ class Sync:
         registry: RegistryLine,
         identities: KeyChange,
         versions: Versions,
+        power: Hook,
         heartbeat: Callable[[], tuple[bytes, bytes]],
         wiped: Callable[[], None],
     ) -> None:
@@ -84,6 +86,7 @@ class Sync:
         self._clock = clock
         self._moved = moved
         self._wiped = wiped
+        self.power = power
         self._tasks = Tasks()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="driftlog-link")
         """For what blocks, each call with an end: nobody else's waiting keeps the link from closing."""
@@ -179,6 +182,7 @@ class Sync:
         """Begin; a broker that is not there is no error. Who was told to stay off the network stays off over a restart."""
         if self._journal.get(Family.META, keys.OFFLINE) is not None:
             self.signal.force_offline(True)
+        self.power.start()
         self._tasks.begin(self._tick())
         self._tidying.run()
         self.proof.run()
@@ -189,6 +193,7 @@ class Sync:
         """Give what is on its way a moment, then stop."""
         self.clients.none_follows()
         await self._tasks.stop()
+        await self.power.stop()
         await self.proof.stop()
         await self.clients.close()
         await self.renewing.stop()
@@ -295,6 +300,7 @@ class Sync:
             self.identities.look(self.broker_ms())
             if self.registry.release_due(now):
                 self._shipper.at_once(now)
+            self._shipper.allow(saving=self.power.saving, metered=self.power.now.metered is True)
             if self._shipper.tick(now):
                 self.pump.run()
             self.freshness.tick(now)
@@ -303,7 +309,7 @@ class Sync:
             self.signal.tell()
             if self.signal.quiet(now) or (self.clients.follows and self.lookout.due(now)):
                 self.clients.look()
-            if self._heart.due(now, self.signal.state):
+            if self._heart.due(now, self.signal.state, saving=self.power.saving):
                 self._tasks.begin(self._heart.beat(now))
             waiting = self._shipper.waiting or not self._shipper.idle
             if self.signal.state is not Connection.ONLINE:

@@ -31,8 +31,10 @@ from driftlog_schemas.batch_codec import (
 )
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import TooBig
+from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.rhythm import NOW
 from driftlog_schemas.signing import Identity
 
 DEFAULT_LIMIT = 1_000_000
@@ -88,6 +90,10 @@ class Outbox:
         limit_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
         self._partitions = {name: space.partitions for name, space in contract.spaces.items()}
+        self._spaces = {name: space.name for space in contract.spaces.values() for name in space.collections}
+        self._declared = {name: one.rhythm for s in contract.spaces.values() for name, one in s.collections.items()}
+        self._rhythms = self._declared
+        """When what was written in a collection leaves."""
         self._identity = identity
         self._codec = codec
         self._journal = journal
@@ -136,11 +142,29 @@ class Outbox:
         """(space, partition) of a scope."""
         return space, partition_of(scope, self._partitions[space])
 
+    def place_of(self, document: DocumentId) -> tuple[str, int] | None:
+        """(space, partition) of a document; None for a collection that this release does not declare."""
+        space = self._spaces.get(document.collection)
+        return None if space is None else self.place(space, document.scope)
+
     def entry(
         self, space: str, scope: str, priority: str, lsn: int, size: int, documents: Sequence[bytes]
     ) -> Mapping[Place, bytes | None]:
         """The writes that put a new command into the queue; `size` is what it takes in the op log."""
-        return self.queue.put(*self.place(space, scope), priority, lsn, size, documents)
+        place, rhythm = self.place(space, scope), self._rhythm(documents)
+        return self.queue.put(*place, priority, lsn, size, documents, rhythm)
+
+    def _rhythm(self, documents: Iterable[bytes]) -> int:
+        """The most urgent of the collections of these documents."""
+        if not any(self._rhythms.values()):
+            return NOW
+        return min(self._rhythms.get(parse_document_key(key).collection, NOW) for key in documents)
+
+    def set_rhythms(self, given: Mapping[str, int]) -> None:
+        """What was written in these collections leaves in these rhythms from now on, in others as is declared. Whoever waits for one
+        that nobody has any more waits no longer."""
+        self._rhythms = {**self._declared, **given}
+        self.queue.moments.at_once(apart_from=self._rhythms.values())
 
     def unsealed_again(self, batch: Open) -> dict[Place, bytes | None]:
         """The writes that put a batch back which will never be taken. Its chain is over: nothing is sealed on it any more."""

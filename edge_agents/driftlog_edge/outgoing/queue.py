@@ -3,6 +3,7 @@
 Order within a document always holds. A command of an urgent class takes the earlier unsent commands of its documents along
 into its class, and theirs in turn, so that within a class the order of lsns is an order that every document agrees with. What the
 cloud has deferred is held back for a while in a class of its own (`outgoing/held`), with all that comes behind it on its documents; the rest goes on.
+Which of the other classes may leave is said by `outgoing/moments`.
 
 Within a class partitions take turns, so that none starves another. Spaces and partitions stand in every key by name: a release which
 declares more of them finds its queue as it was.
@@ -14,12 +15,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from driftlog_edge.outgoing.held import Held
+from driftlog_edge.outgoing.moments import Moments, Waits
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.logged import changed_keys, decode_logged, logged
 from driftlog_edge.store.pending import marks_of
 from driftlog_schemas.messages import Command
+from driftlog_schemas.rhythm import NOW
 
 AT_ONCE = 250
 """Entries of a class that are looked at before others may run: as many as a batch can hold ops."""
@@ -33,14 +36,14 @@ class Queue:
     def __init__(self, spaces: Sequence[str], journal: Journal) -> None:
         self._spaces = spaces
         self._journal = journal
-        self._waiting: list[int] = []
-        """How many commands wait in each class."""
+        self.moments = Moments()
+        """The classes but the last: how many commands wait in them, and which may leave."""
         self.held = Held()
         """Those of the last class."""
         self.bytes = 0
         """What they take in the op log."""
-        self._moved: dict[tuple[int, bytes], int] = {}
-        """(class, document) -> up to which lsn its commands are in that class or a more urgent one, so that none is looked at twice."""
+        self._moved: dict[int, dict[bytes, int]] = {}
+        """class -> document -> up to which lsn its commands are in that class or a more urgent one, so that none is looked at twice."""
         self._served = (spaces[0], NO_PARTITION)
         """Whose commands were taken last: the next partition is next."""
         self.count()
@@ -50,31 +53,36 @@ class Queue:
 
     def __len__(self) -> int:
         """Commands that are in no batch, the held ones among them."""
-        return sum(self._waiting) + len(self.held)
+        return len(self.moments) + len(self.held)
 
     @property
     def ready(self) -> bool:
         """Is there something that could be sealed now, if no chain is stuck?"""
-        return any(self._waiting) or bool(self.held.rounds)
+        return next(self.moments.open, None) is not None or bool(self.held.rounds)
 
     def count(self) -> None:
         """As the store has it."""
-        self._waiting = [0] * keys.HELD
         self.bytes = 0
         self._moved.clear()
         self.held.forget()
+        self.moments.forget()
         for key, value in self._journal.scan(Family.OUTBOX, b""):
             self._counted(key, value, 1, {})
+        self.moments.at_once()
 
     def _counted(self, key: bytes, value: bytes, sign: int, given_up: Writes) -> None:
         space, urgency, partition, lsn = keys.parse_outbox(key)
         self.bytes += sign * keys.unpack_number(value)
         if urgency == keys.HELD:
-            raw = given_up.get((Family.OPLOG, keys.lsn_key(lsn)))
-            found = logged(self._journal, lsn) if raw is None else decode_logged(raw)
-            self.held.count((space, partition), lsn, changed_keys(found.command), sign)
+            self.held.count((space, partition), lsn, self._documents(lsn, given_up), sign)
+        elif sign > 0 and given_up and urgency >= keys.WAITING:
+            self.moments.come(urgency, lsn, self._documents(lsn, given_up))
         else:
-            self._waiting[urgency] += sign
+            self.moments.count(urgency, lsn, sign)
+
+    def _documents(self, lsn: int, given_up: Writes) -> set[bytes]:
+        raw = given_up.get((Family.OPLOG, keys.lsn_key(lsn)))
+        return changed_keys((logged(self._journal, lsn) if raw is None else decode_logged(raw)).command)
 
     def _given_up(self, writes: Writes) -> None:
         for (family, key), value in writes.items():
@@ -87,21 +95,30 @@ class Queue:
     # -- in
 
     def put(
-        self, space: str, partition: int, priority: str, lsn: int, size: int, documents: Sequence[bytes]
+        self,
+        space: str,
+        partition: int,
+        priority: str,
+        lsn: int,
+        size: int,
+        documents: Sequence[bytes],
+        rhythm: int = NOW,
     ) -> Mapping[Place, bytes | None]:
         """The writes that put a new command in, earlier ones of its documents moved along.
 
-        `size` is what it takes in the op log.
+        `size` is what it takes in the op log. What is not urgent waits for the moment of its rhythm.
         """
         urgency = keys.CLASSES.index(priority)
+        if rhythm != NOW and urgency >= _NORMAL:
+            urgency = self.moments.joined(keys.waiting_class(rhythm, priority), documents)
         writes: dict[Place, bytes | None] = {}
         if self.held.behind((space, partition), documents):
             urgency = keys.HELD
             self.held.count((space, partition), lsn, documents)
         else:
-            if any(self._waiting[urgency + 1 :]):
-                self._move(writes, space, partition, urgency, documents, range(urgency + 1, keys.HELD))
-            self._waiting[urgency] += 1
+            if behind := [other for other in self.moments.classes if other > urgency]:
+                self._move(writes, space, partition, urgency, documents, behind)
+            self.moments.come(urgency, lsn, documents)
         writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = keys.pack_number(size)
         self.bytes += size
         return writes
@@ -127,7 +144,7 @@ class Queue:
             self.held.count((space, partition), lsn, own)
             documents |= own
         self.held.blocked((space, partition), documents)
-        self._move(writes, space, partition, keys.HELD, sorted(documents), range(keys.HELD))
+        self._move(writes, space, partition, keys.HELD, sorted(documents), self.moments.classes)
         return writes
 
     def _move(
@@ -137,14 +154,15 @@ class Queue:
         partition: int,
         urgency: int,
         documents: Sequence[bytes],
-        classes: Iterable[int],
+        classes: Sequence[int],
     ) -> None:
         """Commands of these documents go from `classes` to `urgency`, and those of their documents in turn."""
         todo, met = list(documents), set(documents)
+        moved = self._moved.setdefault(urgency, {})
         while todo:
             document = todo.pop()
-            for mark in marks_of(self._journal, document, self._moved.get((urgency, document), 0)):
-                self._moved[urgency, document] = mark.lsn
+            for mark in marks_of(self._journal, document, moved.get(document, 0)):
+                moved[document] = mark.lsn
                 for other in classes:
                     place = (Family.OUTBOX, keys.outbox_key(space, other, partition, mark.lsn))
                     value = None if place in writes else self._journal.get(*place)
@@ -152,12 +170,12 @@ class Queue:
                         continue
                     writes[place] = None
                     writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, mark.lsn)] = value
-                    self._waiting[other] -= 1
+                    self.moments.count(other, mark.lsn, -1)
                     own = changed_keys(logged(self._journal, mark.lsn).command)
                     if urgency == keys.HELD:
                         self.held.count((space, partition), mark.lsn, own)
                     else:
-                        self._waiting[urgency] += 1
+                        self.moments.come(urgency, mark.lsn, own)
                     todo += own - met
                     met |= own
 
@@ -165,7 +183,7 @@ class Queue:
 
     def keys_of(self, space: str, partition: int) -> Iterator[bytes]:
         """The entries of one partition, of all classes; looked up some at a time, so that others may run between."""
-        for urgency in range(keys.HELD + 1):
+        for urgency in (*self.moments.classes, keys.HELD):
             prefix, last = keys.outbox_prefix(space, urgency, partition), b""
             while some := [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, last), AT_ONCE)]:
                 yield from some
@@ -179,6 +197,12 @@ class Queue:
         """Does this command still wait? `place` is its (space, partition)."""
         return self._entry(lsn, *place) is not None
 
+    def waits(self, lsn: int, place: tuple[str, int], now: float) -> Waits | None:
+        """Why this command of (space, partition) does not leave although there is a way; None where that is not so."""
+        entry = self._entry(lsn, *place) if self.moments.closed else None
+        urgency = keys.HELD if entry is None else keys.urgency_of(entry[0])
+        return None if urgency == keys.HELD else self.moments.why(urgency, lsn, now)
+
     def held_of(self, space: str, partition: int, after: int = 0) -> Iterator[int]:
         """The lsns above `after` that a partition holds back, in order."""
         start = keys.outbox_key(space, keys.HELD, partition, after) if after else b""
@@ -190,7 +214,7 @@ class Queue:
         return self._journal.get(Family.OUTBOX, keys.outbox_key(place[0], keys.HELD, place[1], lsn)) is not None
 
     def _entry(self, lsn: int, space: str, partition: int) -> tuple[bytes, bytes] | None:
-        for urgency in range(keys.HELD + 1):
+        for urgency in (*self.moments.classes, keys.HELD):
             key = keys.outbox_key(space, urgency, partition, lsn)
             value = self._journal.get(Family.OUTBOX, key)
             if value is not None:
@@ -222,9 +246,9 @@ class Queue:
             writes[Family.OUTBOX, key] = None
             self._counted(key, self._journal.get(Family.OUTBOX, key) or b"", -1, {})
         writes.update(self.put_back(space, partition, sizes))
-        for document in documents:
-            for urgency in range(keys.HELD + 1):
-                self._moved.pop((urgency, document), None)
+        for moved in self._moved.values():
+            for document in documents:
+                moved.pop(document, None)
         return writes
 
     def taken(
@@ -237,7 +261,7 @@ class Queue:
             if keys.urgency_of(key) == keys.HELD:
                 self.held.count((space, partition), keys.parse_lsn(key), changed_keys(command), -1)
             else:
-                self._waiting[keys.urgency_of(key)] -= 1
+                self.moments.count(keys.urgency_of(key), keys.parse_lsn(key), -1)
         if not len(self):
             self._moved.clear()
         return {(Family.OUTBOX, key): None for key in commands}
@@ -246,8 +270,8 @@ class Queue:
 
     def next(self, stuck: Collection[tuple[str, int]]) -> tuple[str, int] | None:
         """(space, partition) of the next batch: of the most urgent class, the next in turn that is not stuck; what is held comes last."""
-        for urgency, waiting in enumerate(self._waiting):
-            for space, after in self._turns() if waiting else ():
+        for urgency in self.moments.open:
+            for space, after in self._turns():
                 found = self._of_space(space, urgency, after, stuck)
                 if found is not None:
                     return found
@@ -259,9 +283,10 @@ class Queue:
         """What may go into the next batch, in order. What was held goes first: it has waited longest."""
         if (space, partition) in self.held.rounds:
             yield from self._of_round(space, partition)
-        for urgency in (urgency for urgency, waiting in enumerate(self._waiting) if waiting):
-            prefix = keys.outbox_prefix(space, urgency, partition)
-            yield from [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix), AT_ONCE)]
+        for urgency in self.moments.open:
+            prefix, last = keys.outbox_prefix(space, urgency, partition), self.moments.up_to(urgency)
+            some = [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix), AT_ONCE)]
+            yield from (key for key in some if keys.parse_lsn(key) <= last)
 
     def _turns(self) -> Iterator[tuple[str, int]]:
         """(space, partition after which to look): once round, from the partition that was served last."""
@@ -280,8 +305,8 @@ class Queue:
             key = next((key for key, _ in found), None)
             if key is None:
                 return None
-            _, _, after, _ = keys.parse_outbox(key)
-            if (space, after) not in stuck:
+            _, _, after, lsn = keys.parse_outbox(key)
+            if (space, after) not in stuck and lsn <= self.moments.up_to(urgency):
                 return space, after
 
     def _of_round(self, space: str, partition: int, most: int = AT_ONCE) -> list[bytes]:

@@ -215,10 +215,16 @@ class Shipper:
     def _on_its_way(self, place: BatchPlace) -> bool:
         return place in self._flying or place in self._resend
 
+    def allow(self, *, saving: bool, metered: bool) -> None:
+        """What power and network allow: on a battery that is low only urgent commands leave, and some wait for a network without a price."""
+        moments = self._outbox.queue.moments
+        moments.saving, moments.metered = saving, metered
+
     def tick(self, now: float) -> bool:
         """Queue what is due again; is there something?"""
         self._queue_again(now)
         self._outbox.queue.held.tick(now)
+        self._outbox.queue.moments.tick(now)
         return self.waiting
 
     def _queue_again(self, now: float) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import struct
 
 _LSN = struct.Struct(">Q")
-_OUTBOX = struct.Struct(">BIQ")
+_OUTBOX = struct.Struct(">IIQ")
 _SEALED = struct.Struct(">IQ")
-_PARTITION = struct.Struct(">I")
+_URGENCY = _PARTITION = struct.Struct(">I")
 _ROW = struct.Struct(">II")
 _PAIR = struct.Struct(">QQ")
 LSN_BYTES = _LSN.size
 
 CLASSES = ("critical", "high", "normal", "low")
-HELD = len(CLASSES)
-"""The class of what the cloud has deferred, and of what must not overtake it."""
+WAITING = len(CLASSES)
+"""The first of the classes of what waits for its moment: two for each rhythm, the second for what is low; the smaller rhythm is the more urgent."""
+LAST_PARTITION = (1 << 32) - 1
+"""Above every partition."""
+HELD = (1 << 32) - 1
+"""The class of what the cloud has deferred, and of what must not overtake it: the last."""
 CLOCK = b"clock"
 LIVES = b"lives"
 CHAINS = b"chain/"
@@ -62,7 +66,7 @@ def outbox_prefix(space: str, urgency: int | None = None, partition: int | None 
     """What the outbox entries of a space begin with: all, those of a class, or those of a class and partition."""
     prefix = space.encode() + _SEPARATOR
     if urgency is not None:
-        prefix += bytes((urgency,))
+        prefix += _URGENCY.pack(urgency)
     if partition is not None:
         prefix += _PARTITION.pack(partition)
     return prefix
@@ -84,8 +88,18 @@ def parse_outbox(key: bytes) -> tuple[str, int, int, int]:
 
 
 def urgency_of(key: bytes) -> int:
-    """The class of an outbox entry, as its index in `CLASSES`."""
-    return key[-_OUTBOX.size]
+    """The class of an outbox entry: its index in `CLASSES`, or above those."""
+    return int(_URGENCY.unpack_from(key, len(key) - _OUTBOX.size)[0])
+
+
+def waiting_class(rhythm: int, priority: str) -> int:
+    """Where commands of a rhythm wait for their moment."""
+    return WAITING + 2 * rhythm + (priority == "low")
+
+
+def rhythm_of(urgency: int) -> int:
+    """The rhythm whose class this is."""
+    return (urgency - WAITING) // 2
 
 
 def sealed_prefix(space: str, partition: int) -> bytes:

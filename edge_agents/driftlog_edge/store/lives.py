@@ -212,10 +212,21 @@ class Lives:
         return self._journal.get(Family.META, keys.succession_key(space, partition)) is not None
 
     def _undecided(self, space: str, partition: int) -> bool:
-        prefixes = [keys.outbox_prefix(space, urgency, partition) for urgency in range(keys.HELD + 1)]
-        return any(_some(self._journal, Family.OUTBOX, prefix) for prefix in prefixes) or _some(
+        return self._unsealed(space, partition) or _some(
             self._journal, Family.SEALED, keys.sealed_prefix(space, partition)
         )
+
+    def _unsealed(self, space: str, partition: int) -> bool:
+        """Is there an entry of this partition in a class of the outbox? From class to class that has any."""
+        after = b""
+        while key := next(
+            (key for key, _ in self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space), after)), None
+        ):
+            urgency = keys.urgency_of(key)
+            if _some(self._journal, Family.OUTBOX, keys.outbox_prefix(space, urgency, partition)):
+                return True
+            after = keys.outbox_end(space, urgency, keys.LAST_PARTITION)
+        return False
 
 
 def ensure_life(store: Store, device: str, wall_ms: int, draw: Callable[[], str] = new_life) -> None:

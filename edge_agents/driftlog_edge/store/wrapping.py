@@ -4,7 +4,7 @@ A source gives one key as 32 raw bytes, or keys as text, one a line, 64 hexadeci
 below only unwrap, so that a key is replaced by writing the new one above it. A key is named by its fingerprint, which tells nothing about
 32 random bytes.
 
-A command is run without a shell, prints to standard output, and has a deadline: it is ended, with all that it started, when it hangs.
+A command is run without a shell, prints to standard output, and has a deadline.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ import base64
 import binascii
 import hashlib
 import os
-import shlex
-import signal
 import stat
-from contextlib import suppress
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -25,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import KeyUnusable
+from driftlog_edge.programs import ProgramFailed, printed
 from driftlog_edge.store.cipher import KEY_BYTES, DataKey
 
 MOST_BYTES = 4096
@@ -112,38 +110,12 @@ def _in_file(config: EdgeConfig) -> bytes:
 
 async def _printed(config: EdgeConfig) -> bytes:
     assert config.encryption_key_command is not None, "the source that is set"
-    seconds = config.encryption_key_seconds
-    words = shlex.split(config.encryption_key_command)
     try:
-        process = await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, start_new_session=True
-        )
-    except OSError as error:
+        return await printed(config.encryption_key_command, config.encryption_key_seconds, MOST_BYTES)
+    except ProgramFailed as error:
         raise KeyUnusable(
-            f"setting encryption_key_command: {words[0]} cannot be run: {error.strerror}", "check its path and mode"
+            f"setting encryption_key_command: {error}", f"{error.remedy} (encryption_key_seconds says how long)"
         ) from error
-    assert process.stdout is not None, "it was asked for"
-    try:
-        async with asyncio.timeout(seconds):
-            given = b""
-            while len(given) <= MOST_BYTES and (more := await process.stdout.read(MOST_BYTES)):
-                given += more
-            _bounded(given, "encryption_key_command")
-            code = await process.wait()
-    except TimeoutError as error:
-        raise KeyUnusable(
-            f"setting encryption_key_command: no answer within {seconds:g} s",
-            "see why it hangs, or give it longer with encryption_key_seconds",
-        ) from error
-    finally:
-        with suppress(ProcessLookupError):  # what it left behind goes with it
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    if code != 0:
-        raise KeyUnusable(
-            f"setting encryption_key_command: it ended with exit code {code}", "see what it wrote to standard error"
-        )
-    return given
 
 
 def _bounded(given: bytes, setting: str) -> bytes:

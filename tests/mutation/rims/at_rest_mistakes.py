@@ -100,14 +100,14 @@ AT_REST: tuple[Mistake, ...] = (
     ),
     Mistake(
         "at rest: what a command started outlives it",
-        f"{EDGE}/store/wrapping.py",
+        f"{EDGE}/programs.py",
         "os.killpg(process.pid, signal.SIGKILL)",
         "process.kill()",
         WRAPPING,
     ),
     Mistake(
         "at rest: the exit code of the command does not count",
-        f"{EDGE}/store/wrapping.py",
+        f"{EDGE}/programs.py",
         "    if code != 0:",
         "    if False:",
         WRAPPING,

@@ -24,6 +24,7 @@ from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import Views, present
 from driftlog_schemas.batch_codec import BatchCodec
+from driftlog_schemas.contract import AppContract
 from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -86,6 +87,7 @@ class Replica:
         in_flight: int = 16,
         scopes: Sequence[str] = SCOPES,
         clock: HandClock | None = None,
+        contract: AppContract = CONTRACT,
     ) -> None:
         self.identity = identity
         self.clock = clock or HandClock()
@@ -93,13 +95,13 @@ class Replica:
         ensure_life(self.store, identity.device_id, self.clock.ms)
         self.journal = Journal(self.store)
         self.lives = Lives(self.journal)
-        codecs = codecs_of(COLLECTIONS, ids)
-        self.views = Views(CONTRACT, codecs, self.journal)
-        self.outbox = Outbox(CONTRACT, identity, BatchCodec(ids), self.journal, self.lives, limit, limit_bytes)
-        self.executor = Executor(CONTRACT, self.lives, self.views, self.outbox, self.journal, self.clock, scopes)
+        codecs = codecs_of({n: c for s in contract.spaces.values() for n, c in s.collections.items()}, ids)
+        self.views = Views(contract, codecs, self.journal)
+        self.outbox = Outbox(contract, identity, BatchCodec(ids), self.journal, self.lives, limit, limit_bytes)
+        self.executor = Executor(contract, self.lives, self.views, self.outbox, self.journal, self.clock, scopes)
         self.shipper = Shipper(self.outbox, in_flight)
         records, batches, versions = RecordCodecs(ids), BatchCodec(ids), Versions(ids)
-        rebase = Rebase(CONTRACT, self.views, self.outbox, self.journal)
+        rebase = Rebase(contract, self.views, self.outbox, self.journal)
         self.renewal = Renewal(
             rebase, self.views, self.outbox, self.shipper, self.journal, records, batches, self.clock
         )

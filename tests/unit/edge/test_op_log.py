@@ -8,6 +8,7 @@ import pytest
 from driftlog_edge import EdgeAgent
 from driftlog_edge.asking import op_log
 from driftlog_edge.asking.op_log import OpLog
+from driftlog_edge.asking.waiting import Waiting
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_schemas.contract import InvalidInput
@@ -17,7 +18,7 @@ from tests.unit.edge.replica import Replica
 
 @pytest.fixture
 def log(replica: Replica) -> OpLog:
-    return OpLog(replica.store, replica.views.backlog)
+    return OpLog(replica.store, replica.views.backlog, Waiting(replica.outbox, replica.clock))
 
 
 def names(lines: list[object]) -> list[str]:

@@ -255,7 +255,7 @@ def sums(replica: Replica) -> tuple[object, ...]:
     """All that is counted of what waits."""
     outbox, backlog = replica.outbox, replica.views.backlog
     return (
-        *(outbox.queue._waiting, outbox.queue.bytes, outbox.queue.held._queues),
+        *(outbox.queue.moments._waiting, outbox.queue.bytes, outbox.queue.held._queues),
         *(outbox.sealed.commands, outbox.sealed.bytes),
         *(len(backlog), backlog.after(0, 10_000), backlog._first, backlog._last),
     )

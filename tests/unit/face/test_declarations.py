@@ -70,6 +70,10 @@ OPTIONS = [
     (', priority="asap"', "Doc: priority='asap' is not a class"),
     (", max_bytes=-1", "Doc: max_bytes=-1"),
     (', max_age="soon"', "Doc: max_age='soon' is not a duration"),
+    (', sync="often"', "Doc: sync='often' is no rhythm"),
+    (', sync="500ms"', "Doc: sync='500ms' is no rhythm"),
+    (', sync="900d"', "Doc: sync='900d' is no rhythm"),
+    (", sync=5", "Doc: sync=5 is no rhythm"),
     (', max_age="0s"', "Doc: max_age='0s' is not a duration"),
     (', unit="record"', "Doc.x: a record written as one holds registers, not a counter"),
 ]
