@@ -42,6 +42,7 @@ from driftlog_crdt.document_state import (
     NO_EFFECT,
     Applied,
     DocumentState,
+    Made,
     Outcome,
 )
 from driftlog_crdt.dotted import contested
@@ -284,6 +285,8 @@ class DocumentType:
         if merge.fallible and not merge.takes_effect(field, op):
             deletion.without_effect(state, replica, seq)
             return NO_EFFECT
+        if state.made is not None:
+            state.made.forget(name)
         if merge.conflicting:
             applied = _write(merge, field, op)
         else:
@@ -336,6 +339,7 @@ class DocumentType:
     def prune(self, state: DocumentState, floor: Vector) -> None:
         """Forget, in place, what is kept only for writers who have not seen `floor` and the past; nobody may be left who has not."""
         floor = forgetting.with_past(floor, state.vector)
+        state.made = None
         deletion.prune(state, floor)
         refusals.prune(state.refused, floor)
         for name, field in state.fields.items():
@@ -346,6 +350,7 @@ class DocumentType:
 
         Only once every op still to come was written by somebody who had seen all of theirs (see `forgetting`).
         """
+        state.made = None
         return forgetting.fold(state, self._types, retired)
 
     def found(self, state: DocumentState, at: int, floor: int) -> None:
@@ -354,6 +359,7 @@ class DocumentType:
 
         `at` is the place in the log at which that is decided, once; every op still to come is by somebody who has read up to `floor`.
         """
+        state.made = None
         there = state.vector.keys() - {PAST}
         for name in sorted(state.fields):
             field = state.fields[name]
@@ -428,7 +434,7 @@ class DocumentType:
     def copy(self, state: DocumentState) -> DocumentState:
         """An independent copy."""
         types = self._types
-        return DocumentState(
+        result = DocumentState(
             dict(state.vector),
             {name: types[name].copy(field) for name, field in state.fields.items()},
             None if state.presence is None else dict(state.presence),
@@ -436,6 +442,9 @@ class DocumentType:
             dict(state.refused),
             dict(state.unread),
         )
+        if state.made is not None:
+            result.made = Made(dict(state.made.parts), dict(state.made.columns))
+        return result
 
     def encode(self, state: DocumentState) -> bytes:
         """The canonical bytes of a state. Raises `TooLarge` over the size guard."""
@@ -458,6 +467,7 @@ class DocumentType:
         return state.grave is not None and self.on_delete == "delete-wins" and not deletion.effective(state, op)
 
     def _delete(self, state: DocumentState, op: Op) -> Applied:
+        state.made = None
         before = [(place, tuple(writes)) for place, writes in self._contested(state)]
         if self.on_delete == "delete-wins":
             deletion.bury(state, op)

@@ -5,7 +5,8 @@
     {"fields": {field: state}, ...}                         the rest (see `_Rest`)
     the bytes of texts and lists                            in the order of their names
 
-Equal states give equal bytes, and the vector is found without reading the rest.
+Equal states give equal bytes, and the vector is found without reading the rest. A state that keeps what was made of its fields (`Made`) gives the
+same bytes: only what has changed is made anew.
 
 A field that is not declared is carried along as it came, and is there again when it is declared again. Nobody can look into it:
 a delete that wins takes it too; an update-wins delete leaves it; of two states the one that has seen more gives it.
@@ -59,11 +60,18 @@ def encode_with_version(state: DocumentState, types: Mapping[str, FieldType[Any]
     if state.unread:
         for name, part in state.unread.items():
             (binary if part.__class__ is bytes else fields)[name] = part
+    kept = None if state.made is None else state.made.parts
     for name, stored in state.fields.items():
-        kind = types[name]
-        if not kind.is_new(stored):
+        if kept is not None and name in kept:
+            part = kept[name]
+        else:
+            kind = types[name]
+            if kind.is_new(stored):
+                continue
             part = kind.encode(stored)
-            (binary if part.__class__ is bytes else fields)[name] = part
+            if kept is not None:
+                part = kept[name] = part if part.__class__ is bytes else msgspec.Raw(_write(part))
+        (binary if part.__class__ is bytes else fields)[name] = part
     lengths: dict[str, int] = {}
     behind = b""
     if binary:

@@ -44,10 +44,24 @@ DUPLICATE = Applied(Outcome.DUPLICATE)
 GAP = Applied(Outcome.GAP)
 
 
+class Made(NamedTuple):
+    """What was made of fields when they were last written down; of each until it changes."""
+
+    parts: dict[str, Any]
+    """Their encodings (see `document_codec`)."""
+    columns: dict[str, bytes]
+    """What whoever writes rows made of their values."""
+
+    def forget(self, name: str) -> None:
+        """A field is about to change."""
+        self.parts.pop(name, None)
+        self.columns.pop(name, None)
+
+
 class DocumentState:
     """What has been merged of one document. Owned by whoever made it; change it only through `DocumentType`."""
 
-    __slots__ = ("fields", "grave", "presence", "refused", "unread", "vector")
+    __slots__ = ("fields", "grave", "made", "presence", "refused", "unread", "vector")
 
     def __init__(
         self,
@@ -66,3 +80,5 @@ class DocumentState:
         self.refused: Refused = {} if refused is None else refused
         self.unread: dict[str, Encoded] = {} if unread is None else unread
         """Encodings of fields that are not declared (any more, or not yet), carried along as they came"""
+        self.made: Made | None = None
+        """Where somebody keeps it, as who seals the same document again and again does; it is no part of the state"""

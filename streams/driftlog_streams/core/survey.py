@@ -23,6 +23,8 @@ _OP_OVERHEAD = 96
 """About how many bytes of state an op can add besides its value."""
 _ORIGIN_OVERHEAD = 48
 """About how many bytes who wrote takes besides the names."""
+_COUNTED = 2
+"""How many it does where it adds up in place, and nobody asks who wrote."""
 _COUNTING = frozenset({"increment", "decrement"})
 """Kinds that add up in place."""
 
@@ -61,11 +63,13 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
             continue
         entry = cache.get(document, collection)
         state = entry.state
-        if not state.vector or PAST in state.vector:
-            _begin(entry, memory)
         vector = state.vector
         begun = PAST in vector
-        _, seq, hlc, field, _, _, context, _, _ = op
+        if begun or not vector:
+            _begin(entry, memory)
+            vector = state.vector
+            begun = PAST in vector
+        _, seq, hlc, field, kind, value, context, _, _ = op
         before = vector.get(replica, 0)
         if hlc > latest:
             op = op._replace(hlc=bounded(hlc, append_ms))
@@ -88,7 +92,7 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
                 return steps, fresh, blocker, None, False
         last[entry] = seq
         fresh += 1
-        weight = _weight(op)
+        weight = _COUNTED if kind in _COUNTING and value.__class__ is int and op.origin is None else _weight(op)
         steps.append((entry, op, weight))
         growth += weight
         if collection.limit - entry.size < room:
@@ -119,7 +123,7 @@ def _weight(op: Op) -> int:
     kept = 0 if origin is None else len(origin.command_id) + len(origin.actor) + _ORIGIN_OVERHEAD
     form = value.__class__
     if form is int and kind in _COUNTING:
-        return 2 + kept
+        return _COUNTED + kept
     if form is str:
         return len(value) + _OP_OVERHEAD + kept  # type: ignore[arg-type]  # is text
     if form is list or form is dict:

@@ -126,6 +126,43 @@ def test_the_bytes_do_not_depend_on_the_order_of_merging() -> None:
     assert CODEC.encode(TEA, one) == CODEC.encode(TEA, other)
 
 
+CHANGES = [
+    ("on_hand", "increment", 7),
+    ("name", "set", "Tea"),
+    ("tags", "add", "new"),
+    ("on_hand", "decrement", 2),
+    ("tags", "add", "sale"),
+    ("price", "set", "3.5"),
+    ("name", "set", "Green tea"),
+    ("tags", "remove", "new"),
+    ("", "delete", None),
+    ("on_hand", "increment", 1),
+    ("name", "set", "Tea"),
+]
+
+
+def test_a_row_that_is_written_again_and_again_is_that_of_a_state_that_was_never_written() -> None:
+    often, kept = COLLECTION.document.new(), 0
+    for seq, (name, kind, value) in enumerate(CHANGES, 1):
+        op = change(seq, name, kind, value)._replace(context={} if name != "on_hand" else None)
+        COLLECTION.document.apply(often, op)
+        never = COLLECTION.document.decode(COLLECTION.document.encode(often))
+        assert CODEC.encode_with_version(TEA, often) == CODEC.encode_with_version(TEA, never), seq
+        kept += often.made is not None
+    assert kept >= 3, "it has many fields for a while"
+
+
+def test_only_what_has_changed_is_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = COLLECTION.document.decode(COLLECTION.document.encode(FULL))
+    CODEC.encode(TEA, many)
+    COLLECTION.document.apply(many, change(6, "on_hand", "increment", 1))
+    for still in ("name", "tags"):
+        algebra = type(COLLECTION.document.merge_type(still))
+        monkeypatch.setattr(algebra, "value", None)
+        monkeypatch.setattr(algebra, "encode", None)
+    assert by_anybody(CODEC.encode(TEA, many))["on_hand"] == 8
+
+
 def test_a_deleted_document_says_so() -> None:
     gone = state(("on_hand", "increment", 7))
     COLLECTION.document.apply(gone, Op("a.1", 2, 2 << 16, "", "delete", None, {}))
