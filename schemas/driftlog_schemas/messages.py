@@ -200,6 +200,8 @@ class ChainRow:
     """Only of the cloud's own replica: what its partition forgot, oldest first."""
     born_ms: int = 0
     """Append time of the first batch that is known of this life here; 0 before any was taken."""
+    told: int | None = field(default=None, compare=False, repr=False)
+    """How many bytes the outcomes of its entries take, where that has been counted (`row_room`). It follows from them, and is not sent."""
 
 
 @dataclass(frozen=True, slots=True)

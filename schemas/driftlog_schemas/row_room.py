@@ -23,16 +23,15 @@ _TOLD_BYTES = bounds.MAX_CODE + bounds.MAX_REASON + _OUTCOME_BYTES
 """What an outcome takes besides its command's id, at most."""
 
 
-def has_room(kept: Sequence[ChainEntry], commands: Sequence[Command]) -> bool:
-    """Does a row with these entries take a batch of these commands?"""
+def has_room(batches: int, told: int, commands: Sequence[Command]) -> bool:
+    """Does a row of so many batches, whose outcomes take `told` bytes, take one more, of these commands?"""
     most = len("".join([command.id for command in commands]).encode()) + len(commands) * _TOLD_BYTES
-    return len(kept) < MAX_ENTRIES and size_of(kept) + _ENTRY_BYTES + most <= MAX_ROW_BYTES - _HEAD_BYTES
+    return batches < MAX_ENTRIES and (batches + 1) * _ENTRY_BYTES + told + most <= MAX_ROW_BYTES - _HEAD_BYTES
 
 
-def size_of(entries: Sequence[ChainEntry]) -> int:
-    """About how many bytes entries take in a row, and not less."""
-    told = sum([_size(outcome) for entry in entries if entry.outcomes for outcome in entry.outcomes])
-    return len(entries) * _ENTRY_BYTES + told
+def told_by(entries: Sequence[ChainEntry]) -> int:
+    """About how many bytes the outcomes of entries take in a row, and not less."""
+    return sum([_size(outcome) for entry in entries if entry.outcomes for outcome in entry.outcomes])
 
 
 def _size(outcome: CommandOutcome) -> int:

@@ -37,7 +37,7 @@ from driftlog_edge.store.succession import FIRST, Successions
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.messages import ChainEntry, ChainRow, Command, CommandOutcome, Verdict
-from driftlog_schemas.row_room import has_room
+from driftlog_schemas.row_room import has_room, told_by
 
 AT_ONCE = 100
 """Commands that are decided without letting others run."""
@@ -178,8 +178,10 @@ class Verdicts:
         body = None if following is None else self._sealed.batch(following)
         if body is not None and body.prev != row.head:
             return FORKED
-        if body is not None and not has_room([e for e in row.entries if e.number >= body.floor], body.commands):
-            return CROWDED  # it goes again byte for byte, so its floor stays where it is
+        if body is not None:
+            kept = [entry for entry in row.entries if entry.number >= body.floor]
+            if not has_room(len(kept), told_by(kept), body.commands):
+                return CROWDED  # it goes again byte for byte, so its floor stays where it is
         batch = self._sealed.get(row.space, row.partition, notice.number)
         if batch is None or notice.digest != batch.digest[:SHORT_DIGEST_BYTES]:
             return ""  # of another copy of this folder

@@ -35,7 +35,7 @@ from typing import NamedTuple
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, Notice, Refused, Verdict
 from driftlog_schemas.row_columns import short_name
-from driftlog_schemas.row_room import has_room
+from driftlog_schemas.row_room import has_room, told_by
 
 MAX_REFUSED = 1000
 """Rejected commands that a row remembers beyond their entries."""
@@ -84,7 +84,8 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
         return Fit.EARLY
     if link.batch.prev != row.head:
         return Fit.FORKED
-    if not has_room(_kept(row.entries, link.batch.floor, committed), link.batch.commands):
+    kept = _kept(row.entries, link.batch.floor, committed)
+    if not has_room(len(kept), _told_by(row, kept), link.batch.commands):
         return Fit.WINDOW_FULL
     return Fit.NEXT
 
@@ -126,7 +127,11 @@ def entered(
     """The row with this batch as its newest."""
     batch = link.batch
     entry = ChainEntry(batch.number, link.digest[:SHORT_DIGEST_BYTES], link.offset, _told(outcomes))
-    kept = () if row is None or _behind(row, batch) else _kept(row.entries, batch.floor, committed)
+    kept: tuple[ChainEntry, ...] = ()
+    told = 0
+    if row is not None and not _behind(row, batch):
+        kept = _kept(row.entries, batch.floor, committed)
+        told = _told_by(row, kept)
     entries = (*kept, entry)
     refused, complete_from = _refused(row, entries[0].number)
     notice = None if row is None else row.notice
@@ -150,6 +155,7 @@ def entered(
         notice=notice if notice is not None and notice.number > batch.number else None,
         forgot=() if row is None else row.forgot,
         born_ms=link.append_ms if row is None or not row.born_ms else row.born_ms,
+        told=told + told_by((entry,)),
     )
 
 
@@ -188,7 +194,7 @@ def decided(row: ChainRow, number: int, outcome: CommandOutcome, offset: int) ->
         return row
     others = [known for known in entry.outcomes if known.command_id != outcome.command_id]
     changed = replace(entry, outcomes=_told([*others, outcome]), decided_at=max(entry.decided_at, offset))
-    return replace(row, entries=tuple(changed if known is entry else known for known in row.entries))
+    return replace(row, entries=tuple(changed if known is entry else known for known in row.entries), told=None)
 
 
 def later(stored: ChainRow, found: ChainRow) -> ChainRow:
@@ -217,6 +223,13 @@ def _kept(entries: tuple[ChainEntry, ...], floor: int, committed: int) -> tuple[
         if entry.number >= floor or entry.offset >= committed or _parked(entry):
             return entries[at:] if at else entries
     return ()
+
+
+def _told_by(row: ChainRow, kept: tuple[ChainEntry, ...]) -> int:
+    """About how many bytes the outcomes of those entries of a row take that are kept: what is counted already, without those that leave."""
+    if row.told is None:
+        return told_by(kept)
+    return row.told - told_by(row.entries[: len(row.entries) - len(kept)])
 
 
 def _refused(row: ChainRow | None, floor: int) -> tuple[Mapping[bytes, Refused], int]:

@@ -22,7 +22,8 @@ from driftlog_streams.core.rules import Collection
 
 DEFAULT_BYTES = 256 << 20
 ENTRY_BYTES, BYTES_PER_BYTE = 1024, 5
-"""What a decoded state takes in memory: so much, and so much for each byte of its record. Measured for 1, 10 and 50 replicas."""
+"""What a decoded state takes in memory: so much, and so much for each byte of its record. Measured from 1 to 200 replicas and from one field to seven,
+with what is kept of those that were written last: from three quarters of what it takes to one and a half times as much."""
 
 
 class Unreadable(Exception):

@@ -66,8 +66,15 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "chain: a row takes what no record holds",
         f"{CORE}/chain.py",
-        "if not has_room(_kept(row.entries, link.batch.floor, committed), link.batch.commands):",
+        "if not has_room(len(kept), _told_by(row, kept), link.batch.commands):",
         "if False:",
+        CHAIN,
+    ),
+    Mistake(
+        "chain: what leaves a row is still counted",
+        f"{CORE}/chain.py",
+        "return row.told - told_by(row.entries[: len(row.entries) - len(kept)])",
+        "return row.told",
         CHAIN,
     ),
     # -- lives that are over

@@ -13,7 +13,7 @@ from driftlog_schemas import row_room
 from driftlog_schemas.batch_codec import batch_digest, decode_body
 from driftlog_schemas.messages import ChainRow, Notice
 from driftlog_schemas.registry import FixedIds
-from driftlog_schemas.row_room import has_room
+from driftlog_schemas.row_room import has_room, told_by
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import app
 from tests.unit.edge.waiting import until
@@ -30,10 +30,10 @@ class BoundedCloud(Cloud):
         row = self.rows.get((batch.replica, batch.partition))
         if row is not None and batch.number == row.last + 1:
             kept = tuple(entry for entry in row.entries if entry.number >= batch.floor)
-            if not has_room(kept, batch.commands):
+            if not has_room(len(kept), told_by(kept), batch.commands):
                 notice = Notice(batch.number, batch_digest(body)[:8], self._logged(batch, sealed), "window_full", "")
                 return self.publish_row(replace(row, notice=notice))
-            self.rows[batch.replica, batch.partition] = replace(row, entries=kept)
+            self.rows[batch.replica, batch.partition] = replace(row, entries=kept, told=None)
         return super().merge(sealed, public_key)
 
 

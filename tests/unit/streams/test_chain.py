@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from driftlog_crdt import Place
 from driftlog_schemas import row_room
-from driftlog_schemas.messages import Verdict
+from driftlog_schemas.messages import ChainEntry, Verdict
 from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain
 from tests.unit.streams.cloud import NOW_MS, Cloud, change, command, count, ledger, stock
@@ -269,6 +270,27 @@ def test_a_row_of_rejections_stays_a_record_that_a_broker_takes(cloud: Cloud) ->
     assert len(row) <= row_room.MAX_ROW_BYTES
     assert notice(cloud) == "early"  # the first that found no room was `window_full`, those behind it came too early
     assert cloud.row().last < 30
+
+
+def test_what_a_row_holds_is_counted_as_batches_come_and_go(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+
+    def told_by(entries: Sequence[ChainEntry]) -> int:
+        nonlocal looked_at
+        looked_at += len(entries)
+        return row_room.told_by(entries)
+
+    monkeypatch.setattr(chain, "told_by", told_by)
+    for number in range(1, 61):
+        at_once = [command(f"no-{number}-{n}", count(stock(f"s{number}-{n}"), -1, 1)) for n in range(number % 3)]
+        cloud.merge_value(cloud.batch(*at_once, number=number, floor=max(1, number - 40)))
+        row = cloud.merger.work.rows[REPLICA]
+        assert row.told == row_room.told_by(row.entries)
+        cloud.fly()
+        if number == 50:  # another worker reads it from the store
+            cloud.new_life()
+    assert len(row.entries) == 41
+    assert looked_at < 5 * 60, "not the whole row with each batch"
 
 
 def test_a_late_word_of_another_worker_does_not_replace_what_knows_more(cloud: Cloud) -> None:

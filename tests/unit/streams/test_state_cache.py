@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+from collections.abc import Sequence
+
+import pytest
+
+from driftlog import AddWinsSet, App, Counter, Document, Register
+from driftlog_crdt import DocumentState, Plain
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.registry import FixedIds
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import BYTES_PER_BYTE, ENTRY_BYTES, CacheRoom, StateCache
-from tests.unit.streams.cloud import SPACE, key, stock
+from tests.unit.streams.cloud import NOW_MS, SPACE, key, stock
 
 RULES = SpaceRules(SPACE, FixedIds())
 STOCK = RULES.collections["Stock"]
+
+FACTOR = 1.6
+"""How far the estimate of what a document takes may be off, either way."""
+COUNTED = 100
+
+app = App("sizes")
+sizes = app.space("sizes", partitions=1)
+
+
+@sizes.collection(scope="place", id="item")
+class Item(Document):
+    place: str
+    item: str
+    hits: Counter
+    tags: AddWinsSet[str]
+    label: Register[str] = ""
+    a: Register[str] = ""
+    b: Register[str] = ""
+    c: Register[str] = ""
+    d: Register[str] = ""
+    e: Register[str] = ""
+    f: Register[str] = ""
+
+
+ITEM = SpaceRules(app.contract.spaces["sizes"], FixedIds()).collections["Item"]
+WRITES: dict[str, tuple[str, Plain]] = {"hits": ("increment", 7), "tags": ("add", "red")}
 
 
 class Disk:
@@ -102,3 +137,39 @@ def test_a_document_that_was_looked_up_is_the_same_until_the_record_is_merged() 
     for n in range(50):
         cache.get(stock(f"other-{n}"), STOCK)
     assert cache.get(stock(), STOCK) is first
+
+
+def item(replicas: int, fields: Sequence[str]) -> DocumentState:
+    """A document that each of so many has written, field by field."""
+    state = ITEM.type.new()
+    for number in range(replicas):
+        replica = f"device-{number:03}.1"
+        for seq, field in enumerate(fields, 1):
+            kind, value = WRITES.get(field, ("set", f"{field} as {number} has it"))
+            op = ITEM.type.prepare(state, replica, seq, field, kind, value)
+            ITEM.type.apply(state, op._replace(hlc=(NOW_MS + number) << 16))
+    return state
+
+
+@pytest.mark.parametrize("replicas", [1, 10, 50])
+@pytest.mark.parametrize("fields", [["hits"], ["hits", "label", "tags"], ["hits", *"abcdef"]], ids=len)
+def test_what_an_entry_is_estimated_to_take_is_about_what_it_takes(replicas: int, fields: Sequence[str]) -> None:
+    names = [DocumentId("Item", "here", f"item-{number}") for number in range(COUNTED)]
+    records = {document_key(name): ITEM.codec.encode(name, item(replicas, fields)) for name in names}
+    space = CacheRoom()
+    cache = StateCache(records.get, space)
+    ITEM.codec.decode(records[document_key(names[0])])  # whatever reading keeps for good
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _, scope, name in names:
+            entry = cache.get(
+                DocumentId("Item", scope, f"{name} "[:-1]), ITEM
+            )  # a text of its own, as a batch brings it
+            ITEM.codec.encode(entry.document, entry.state)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken / FACTOR < space.young < taken * FACTOR
