@@ -20,7 +20,7 @@ from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Watchers
 from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import NotReady, StoreFailed
+from driftlog_edge.errors import NotReady, StoreDamaged, StoreFailed
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.link.sync import Sync
@@ -70,7 +70,7 @@ class AgentLife:
     async def __aenter__(self) -> Self:
         """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`; a cloud that is not there is no error.
 
-        A replica that was to be wiped is no error either: that goes on, and every answer is `Wiped`.
+        A store that is damaged is served as far as it can be read, and keeps off the network: what it would say there rests on what is lost. A replica that was to be wiped is no error either: that goes on, and every answer is `Wiped`.
         """
         if self._wiper.take_up():
             self._erase()
@@ -97,6 +97,12 @@ class AgentLife:
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
         self._housekeeping, self._rotation = parts.housekeeping, parts.rotation
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=list(self._holdings))
+        if self._store.damage is not None:
+            log.error(
+                "the store is damaged and only read", reason=self._store.refusal, remedy=self._store.damage.remedy
+            )
+            self._sync.stay_away(self._store.refusal)
+            return self
         if self._store.refusal:
             log.warning("the store takes no writes", reason=self._store.refusal)
         self._paying = asyncio.create_task(self._wiper.pay())
@@ -149,6 +155,11 @@ class AgentLife:
     def require_there(self) -> None:
         """Raise `Wiped` if there is nothing to answer from."""
         self._wiper.require_none()
+
+    @property
+    def damage(self) -> StoreDamaged | None:
+        """Why the store is only read, if its files are damaged."""
+        return None if self._wiper.ordered else self._store.damage
 
     def ready(self) -> None:
         """Raise `Wiped`, or `NotReady` if writes are refused or the replica was never in step."""

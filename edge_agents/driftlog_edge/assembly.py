@@ -24,7 +24,7 @@ from driftlog_edge.asking.scope_change import ScopeChange
 from driftlog_edge.asking.submission import Submission
 from driftlog_edge.asking.waiting import Waiting
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import DiskFull
+from driftlog_edge.errors import UNWRITABLE
 from driftlog_edge.incoming import puller as pullers
 from driftlog_edge.incoming import unread
 from driftlog_edge.incoming.pulled import Pulled
@@ -238,7 +238,7 @@ def _read_again(store: Store, codecs: Mapping[str, StateCodec], versions: Versio
     try:
         for writes in unread.read_again(store, codecs, versions):
             store.write(writes, sync=False)
-    except DiskFull as error:  # no reason not to start: the next start reads on
+    except UNWRITABLE as error:  # no reason not to start: the next start reads on
         log.warning("rows that an older release could not read wait for room on the disk", reason=str(error))
 
 

@@ -14,7 +14,8 @@
     ├── StoreBusy       busy           another process holds the data folder
     ├── KeyUnusable     key_unusable   the keys that the store is encrypted with cannot be had
     └── StoreFailed     store_failed   RocksDB cannot go on
-        └── Damaged                    a value is not what was written there
+        ├── Damaged                    a value is not what was written there
+        └── StoreDamaged store_damaged the files cannot be read as a whole: the store is read only
 
 After any of them the earlier state stands whole. A refusal by the app (`Refused`), bad arguments (`InvalidInput`) and what the algebra
 refuses (`AlgebraError`) come through as they are.
@@ -136,6 +137,21 @@ class StoreFailed(EdgeError):
 
 class Damaged(StoreFailed):
     """A value in the store is not what was written there."""
+
+
+class StoreDamaged(StoreFailed):
+    """RocksDB's files are not what was written: they are read as far as that goes, and nothing is written to them any more."""
+
+    code = "store_damaged"
+
+    def __init__(self, message: str, remedy: str, told: str = "") -> None:
+        super().__init__(message, remedy)
+        self.told = told
+        """What RocksDB said; empty where it would not have said anything."""
+
+
+UNWRITABLE = (DiskFull, StoreDamaged)
+"""Why a store that can be read takes no writes: no reason not to start."""
 
 
 class KeyUnusable(EdgeError):

@@ -97,6 +97,7 @@ class Vitals:
             "differing": sync.proof.agreement.differing,
             "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},
             "disk_bytes": self._store.disk_bytes(),
+            "damaged": "" if self._store.damage is None else str(self._store.damage),
             "encryption": self._rotation.facts(),
             "power": sync.power.facts(),
             "clock_skew_ms": sync.replies.skew_ms,

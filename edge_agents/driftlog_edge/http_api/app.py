@@ -323,8 +323,8 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
 
     @api.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> str:
-        """Alive."""
-        return "ok"
+        """Alive: a restart would mend nothing. It says so where the store is damaged, for only a person can help then."""
+        return "ok" if agent.damage is None else f"{agent.damage}; {agent.damage.remedy}"
 
     @api.get("/readyz", response_class=PlainTextResponse, responses=openapi.READY)
     async def readyz() -> str:

@@ -22,6 +22,7 @@ def render(agent: EdgeAgent) -> bytes:
     gauge("pending_commands", "Own commands that the confirmed state lacks.", status["pending"])
     gauge("oldest_pending_seconds", "Age of the oldest of them.", status["oldest_pending_seconds"])
     gauge("disk_bytes", "Size of the local store.", status["disk_bytes"])
+    gauge("store_damaged", "1 where the store is damaged and only read.", float(agent.damage is not None))
     gauge("clock_skew_ms", "How far the device's clock is ahead, as the cloud saw it.", status["clock_skew_ms"])
     gauge("unsent_commands", "Own commands not yet sealed into a batch.", status["unsent"])
     gauge("unresolved_conflicts", "Conflicts that nobody has resolved.", status["unresolved_conflicts"])

@@ -49,7 +49,8 @@ _ANY = {
     410: "`wiped`: the operator had this replica erased",
     422: "`invalid`, naming the field",
     500: "`failed`: a defect, also of the app's own function; `store_failed`: the local store cannot go on. Nothing has changed",
-    503: "`not_ready`: more connections at once than the agent takes",
+    503: "`store_damaged`: its files cannot be read as a whole, so nothing is written, and what lies there is not readable; `remedy` is the next step. "
+    "`not_ready`: more connections at once than the agent takes",
 }
 _CLOSED = {401: "`unauthorized`: without the agent's token; not over a unix socket"}
 _BODIES = {408: "`timeout`: the body did not come", 413: "`too_large`"}

@@ -30,6 +30,7 @@ STATUS = {
     "disk_full": 507,
     "offline": 503,
     "timeout": 504,
+    "store_damaged": 503,
     "store_failed": 500,
     "key_unusable": 503,
     "not_ready": 503,

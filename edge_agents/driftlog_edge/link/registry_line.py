@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from driftlog_edge.errors import DiskFull
+from driftlog_edge.errors import UNWRITABLE
 from driftlog_edge.ports import Clock, Family, Place, Record, Store
 from driftlog_edge.store import keys
 from driftlog_edge.store.cursors import cursor_of, moved
@@ -87,7 +87,7 @@ class RegistryLine:
         if (kept.get("device"), kept.get("root")) != self._believed():
             try:
                 store.write({_STATE: None, (Family.META, keys.cursor_key(*PLACE)): None}, sync=True)
-            except DiskFull as error:
+            except UNWRITABLE as error:
                 log.warning("the device registry is not read anew yet", reason=str(error))
             return
         self._lines.oldest = kept["oldest"]

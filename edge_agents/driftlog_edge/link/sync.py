@@ -189,6 +189,10 @@ class Sync:
         self.renewing.run()
         await self.clients.reconnect()
 
+    def stay_away(self, why: str) -> None:
+        """Instead of `start`: there is no way to the cloud, and will be none."""
+        self.signal.silence(why)
+
     async def close(self) -> None:
         """Give what is on its way a moment, then stop."""
         self.clients.none_follows()

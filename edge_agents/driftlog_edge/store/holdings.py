@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import structlog
 
-from driftlog_edge.errors import DiskFull
+from driftlog_edge.errors import UNWRITABLE
 from driftlog_edge.link.freshness import without
 from driftlog_edge.ports import Family, Place, Source, Store
 from driftlog_edge.store import keys
@@ -110,7 +110,7 @@ class Holdings(Collection[str]):
                 store.write(changed, sync=True)
             self.take(change)
             return self._removed(store) or removed
-        except DiskFull as error:
+        except UNWRITABLE as error:
             log.warning("the scopes wait for room on the disk", reason=str(error))
             return False
 

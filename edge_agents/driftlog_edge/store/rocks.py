@@ -9,13 +9,13 @@ Values lie on it encrypted (`cipher`), its write-ahead log included; keys do not
 it is, above it nobody sees it otherwise.
 
 A disk that is full when the agent starts is no reason not to
-start: then the database is opened to be read, writes are refused with the reason, and it is opened anew once there is room. RocksDB's own log files and write-ahead logs are capped, so
-that an agent which runs for months does not fill a small disk with them.
+start: then the database is opened to be read, writes are refused with the reason, and it is opened anew once there is room. One that is damaged is read as
+far as that goes (`opening`), and so is one in which damage is met while it is used: from then on nothing is written to it. RocksDB's own log files and
+write-ahead logs are capped, so that an agent which runs for months does not fill a small disk with them.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,13 +23,14 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, cast
+from typing import cast
 
 import structlog
-from rocksdict import AccessType, ColumnFamily, Options, Rdict, WriteBatch
+from rocksdict import Rdict, WriteBatch
 
-from driftlog_edge.errors import Damaged, DiskFull, EdgeError, StoreBusy, StoreFailed
+from driftlog_edge.errors import Damaged, DiskFull, EdgeError, StoreDamaged, StoreFailed
 from driftlog_edge.ports import Family, Writes
+from driftlog_edge.store import opening
 from driftlog_edge.store.before import Before
 from driftlog_edge.store.key_file import KeyFile
 from driftlog_edge.store.overlay import laid_over
@@ -38,31 +39,17 @@ from driftlog_edge.system_clock import SystemClock
 
 log = structlog.get_logger()
 
-_MIB = 1 << 20
-ROOM_BYTES = 16 * _MIB
+ROOM_BYTES = 16 << 20
 """How much must be free before a database that could not be opened to be written is tried again."""
 AT_ONCE, AT_ONCE_BYTES = 64, 256 << 10
 """Values that `renew` looks at in one step, at most: nobody writes meanwhile."""
-
-
-def _options(*, create: bool = False) -> Options:
-    options = Options(raw_mode=True)
-    if create:
-        options.create_if_missing(True)
-        options.create_missing_column_families(True)
-        options.set_max_total_wal_size(64 * _MIB)
-        options.set_keep_log_file_num(3)
-        options.set_max_log_file_size(4 * _MIB)
-        options.set_recycle_log_file_num(0)
-    options.set_write_buffer_size(16 * _MIB)
-    return options
 
 
 class RocksStore:
     """`ports.Store` over RocksDB."""
 
     def __init__(self, folder: Path, wrapping: Sequence[WrappingKey] = ()) -> None:
-        """Raises `StoreBusy`, `StoreFailed`, `DiskFull`; `KeyUnusable` where `wrapping` does not open the folder's data keys."""
+        """Raises `StoreBusy`, `StoreFailed`, `StoreDamaged`, `DiskFull`; `KeyUnusable` where `wrapping` does not open the folder's data keys."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)  # an older one, or a loose umask
@@ -77,12 +64,8 @@ class RocksStore:
         """What was there before a write that is not synced yet."""
         self._unsynced: StoreFailed | None = None
         """Why the disk did not sync the last write."""
-        self._refusal: DiskFull | None = None
-        try:
-            self._opened = _open(folder)
-        except DiskFull as error:
-            self._opened = _open(folder, AccessType.read_only())
-            self._refusal = error
+        self._opened = opening.opened(folder)
+        self._refusal = self._opened.refusal
         try:
             self.keys = KeyFile.of(folder, wrapping, SystemClock().wall_ms(), self._is_empty)
         except EdgeError:
@@ -90,10 +73,13 @@ class RocksStore:
             raise
 
     def _is_empty(self) -> bool:
-        return not any(True for family in Family for _ in self._entries(family, b""))
+        return self.damage is None and not any(True for family in Family for _ in self._entries(family, b""))
 
     def get(self, family: Family, key: bytes) -> bytes | None:
-        sealed = cast("bytes | None", self._opened.families[family].get(key))
+        try:
+            sealed = cast("bytes | None", self._opened.families[family].get(key))
+        except Exception as error:  # rocksdict raises plain Exception for all of RocksDB's errors
+            raise self._failed(error) from error
         before = self._before  # looked at after the value: if there is none by now, that is synced
         if before is not None and (family, key) in before.writes:
             return before.get(family, key)
@@ -117,8 +103,22 @@ class RocksStore:
             yield key, self.keys.cipher.open(family, key, sealed)
 
     def _entries(self, family: Family, start: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """As they lie there."""
-        return cast("Iterator[tuple[bytes, bytes]]", self._opened.families[family].items(from_key=start))
+        """As they lie there, to the end of the family. The library ends where the next cannot be read, without a word, so that is asked."""
+        rows, last = self._opened.families[family], start
+        for last, sealed in cast("Iterator[tuple[bytes, bytes]]", rows.items(from_key=start)):
+            yield last, sealed
+        self._require_end(rows, last)
+
+    def _require_end(self, rows: Rdict, last: bytes) -> None:
+        """Raise `StoreDamaged` if what follows on a key cannot be read."""
+        entry = rows.iter()
+        try:
+            entry.seek(last)
+            if entry.valid():
+                entry.next()
+            entry.status()
+        except Exception as error:  # rocksdict's, as above
+            raise self._failed(error) from error
 
     def write(self, writes: Writes, *, sync: bool) -> None:
         with self._writing:
@@ -166,7 +166,9 @@ class RocksStore:
             return following
 
     def _require_writable(self) -> None:
-        if self._refusal is not None:
+        if self.damage is not None:
+            raise self.damage
+        if isinstance(self._refusal, DiskFull):
             self._open_to_write(self._refusal)
         if self._unsynced is not None:
             raise self._unsynced
@@ -174,14 +176,14 @@ class RocksStore:
     def _put(self, batch: WriteBatch) -> None:
         try:
             self._opened.db.write(batch)
-        except Exception as error:  # rocksdict's, as below
+        except Exception as error:  # rocksdict's, as above
             self._before = None
-            raise _translated(error, self._folder) from error
+            raise self._failed(error) from error
 
     def _sync(self) -> None:
         try:
             self._opened.db.flush_wal(True)
-        except Exception as error:  # rocksdict's, as below
+        except Exception as error:  # rocksdict's, as above
             self._unsynced = StoreFailed(
                 f"the disk of {self._folder} did not sync what was written: {error}",
                 "see to the disk, then restart the agent",
@@ -198,19 +200,34 @@ class RocksStore:
                     opened[family].compact_range(None, None)
                 for family in opened:  # the write-ahead log stays as long as one of them needs it
                     opened[family].flush(True)
-            except Exception as error:  # rocksdict's, as below
-                raise _translated(error, self._folder) from error
+            except Exception as error:  # rocksdict's, as above
+                raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> Exception:
+        """What RocksDB said, as one of ours. Where that is damage, nothing is written from now on."""
+        if isinstance(error, KeyError):  # it was closed: a defect of who reads on
+            return error
+        told = opening.translated(error, self._folder)
+        if isinstance(told, StoreDamaged) and self.damage is None:
+            log.error("the store is damaged", reason=str(told), remedy=told.remedy)
+            self._refusal = told
+        return told
+
+    @property
+    def damage(self) -> StoreDamaged | None:
+        """Why nothing is written any more and reads go as far as they go; None while the store is whole, as far as anybody knows."""
+        return self._refusal if isinstance(self._refusal, StoreDamaged) else None
 
     @property
     def refusal(self) -> str:
-        """Why nothing can be written since the start; empty when it can."""
+        """Why nothing can be written; empty when it can."""
         return "" if self._refusal is None else str(self._refusal)
 
     def _open_to_write(self, refusal: DiskFull) -> None:
         """There may be room by now. Who reads meanwhile goes on with what it has."""
         if shutil.disk_usage(self._folder).free < ROOM_BYTES:
             raise DiskFull(str(refusal), refusal.remedy)
-        self._opened = _open(self._folder)
+        self._opened = opening.to_write(self._folder)
         self._refusal = None
 
     def disk_bytes(self) -> int:
@@ -225,11 +242,11 @@ class RocksStore:
     def close(self) -> None:
         """Waits for a `reclaim` or a `renew` in another thread: as long as that holds a family, the folder is held."""
         with self._reclaiming, self._writing:
-            opened, self._opened = self._opened, _Opened(self._opened.db, {}, {})
+            opened, self._opened = self._opened, self._opened._replace(families={}, handles={})
             opened.families.clear()
             opened.handles.clear()
             try:
-                _close(opened.db, self._folder)
+                opening.close(opened.db, self._folder)
             except (
                 EdgeError
             ) as error:  # it is closed all the same, and its log on the disk has what it could not put away
@@ -242,43 +259,3 @@ def _told_if_damaged() -> Iterator[None]:
         yield
     except Damaged as error:
         log.error("a value cannot be put under another data key", reason=str(error))
-
-
-class _Opened(NamedTuple):
-    """One opening of the database."""
-
-    db: Rdict
-    families: dict[Family, Rdict]
-    handles: dict[Family, ColumnFamily]
-
-
-def _open(folder: Path, access: AccessType | None = None) -> _Opened:
-    """To read and write if `access` does not say otherwise. Raises `DiskFull`, `StoreBusy`, `StoreFailed`."""
-    families = {f.value: _options() for f in Family}
-    try:
-        db = Rdict(str(folder), _options(create=access is None), families, access or AccessType.read_write())
-    except Exception as error:  # rocksdict raises plain Exception for all of RocksDB's errors
-        raise _translated(error, folder) from error
-    return _Opened(
-        db,
-        {f: db.get_column_family(f.value) for f in Family},
-        {f: db.get_column_family_handle(f.value) for f in Family},
-    )
-
-
-def _close(db: Rdict, folder: Path) -> None:
-    try:
-        db.close()
-    except Exception as error:  # rocksdict's, as above
-        raise _translated(error, folder) from error
-
-
-def _translated(error: Exception, folder: Path) -> EdgeError:
-    text = str(error)
-    if "lock" in text.lower() and ("hold" in text.lower() or "LOCK" in text):
-        return StoreBusy(
-            f"data folder {folder} is held by another process", "stop that agent, or give this one another data_dir"
-        )
-    if "No space left" in text or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
-        return DiskFull(f"no space left for {folder}", "free space; nothing that was answered is lost")
-    return StoreFailed(f"RocksDB in {folder}: {text}", "see the folder's LOG file")
