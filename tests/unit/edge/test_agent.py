@@ -18,7 +18,7 @@ from driftlog_edge.link import clients as clients_module
 from driftlog_edge.link import signal as signal_module
 from driftlog_edge.link import sync as sync_module
 from driftlog_edge.ports import Family, Sealed, Writes
-from driftlog_edge.store import journal, rocks
+from driftlog_edge.store import journal, opening, rocks
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
@@ -270,14 +270,14 @@ async def test_restarted_on_a_full_disk_it_serves_reads_and_says_why_it_writes_n
 ) -> None:
     async with EdgeAgent(app, config, route=route, ids=ids) as first:
         await first.run("receive", store="s1", sku="tea", qty=5, command_id="c1")
-    honest, free = rocks._open, 0
+    honest, free = opening._open, 0
 
-    def opened(folder: Path, access: object = None) -> object:
+    def opened(folder: Path, access: object = None, **options: object) -> object:
         if free == 0 and access is None:
             raise DiskFull(f"no space left for {folder}", "free space")
-        return honest(folder, access)  # type: ignore[arg-type]
+        return honest(folder, access, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rocks, "_open", opened)
+    monkeypatch.setattr(opening, "_open", opened)
     monkeypatch.setattr(rocks.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     async with EdgeAgent(app, config, route=route, ids=ids) as agent:
         assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 5
