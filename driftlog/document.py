@@ -194,7 +194,9 @@ def _document_type(
 ) -> DocumentType:
     fields: dict[str, Field] = {}
     for n, one in built.items():
-        policy, deadline = policy_of(f"{name}.{n}", options[n], conflicting=one.algebra.conflicting)
+        policy, deadline = policy_of(
+            f"{name}.{n}", options[n], conflicting=one.algebra.conflicting, picks=one.algebra.picks
+        )
         fields[n] = Field(one.algebra, policy, deadline)
     try:
         return DocumentType(name, fields, cast(DeletePolicy, on_delete), max_bytes, cast(Unit, unit))

@@ -2,7 +2,7 @@
 
 from driftlog_crdt.add_wins_set import AddWinsSet
 from driftlog_crdt.bounded_counter import BoundedCounter
-from driftlog_crdt.causal import PAST, Dot, Vector, changes_in, concurrent, covers, dominates, epoch_of, joined
+from driftlog_crdt.causal import PAST, SETTLER, Dot, Vector, changes_in, concurrent, covers, dominates, epoch_of, joined
 from driftlog_crdt.conflicts import Conflict, Place
 from driftlog_crdt.counter import Counter
 from driftlog_crdt.custom import Custom, assert_mergeable
@@ -27,22 +27,25 @@ from driftlog_crdt.hlc import HybridClock, bounded
 from driftlog_crdt.list_field import List
 from driftlog_crdt.map_field import Map
 from driftlog_crdt.multi_value import MultiValue
-from driftlog_crdt.ops import DELETE, DOCUMENT, Op, Origin
+from driftlog_crdt.ops import DELETE, DOCUMENT, Decision, Op, Origin
 from driftlog_crdt.plain import Plain, Scalar, canonical, differ
 from driftlog_crdt.ranked import Ranked
 from driftlog_crdt.record import PUT
 from driftlog_crdt.register import Register
 from driftlog_crdt.registry import FIELD_TYPES
 from driftlog_crdt.remove_wins_set import RemoveWinsSet
+from driftlog_crdt.settling import DEADLINE
 from driftlog_crdt.takeover import Takeover
 from driftlog_crdt.text import Text
 
 __all__ = [
+    "DEADLINE",
     "DELETE",
     "DOCUMENT",
     "FIELD_TYPES",
     "PAST",
     "PUT",
+    "SETTLER",
     "AddWinsSet",
     "AlgebraError",
     "Applied",
@@ -53,6 +56,7 @@ __all__ = [
     "Conflict",
     "Counter",
     "Custom",
+    "Decision",
     "DeletePolicy",
     "DocumentState",
     "DocumentType",

@@ -21,6 +21,9 @@ Vector = Mapping[str, int]
 PAST = "*"
 """The name under which replicas that are over are remembered together (see `forgetting`). No replica is called so."""
 
+SETTLER = "cloud.deadline"
+"""The replica that writes what nobody had decided in time (see `settling`)."""
+
 PAST_BITS = 24
 MOST_FORGOTTEN = (1 << PAST_BITS) - 1
 """So many ops can be in a document's past; above them stands its epoch."""

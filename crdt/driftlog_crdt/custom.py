@@ -55,6 +55,7 @@ from driftlog_crdt.errors import BadEncoding, BadOperation
 from driftlog_crdt.field_type import Branch, Sight, Write
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, canonical, check_plain
+from driftlog_crdt.settling import settled_by
 from driftlog_crdt.takeover import Takeover
 from driftlog_crdt.writes_field import WritesField
 
@@ -144,7 +145,7 @@ class Custom(WritesField):
 
     def holds(self, state: Writes) -> Iterable[str]:
         for write in state:
-            yield write.replica
+            yield from (one.replica for one in (write, *settled_by(write)))
             for sight in _branch(write).sights:
                 yield from (dot.replica for dot in sight.standing)
 

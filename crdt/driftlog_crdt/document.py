@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import Any
 
-from driftlog_crdt import deletion, document_codec, forgetting, record, refusals
-from driftlog_crdt.causal import PAST, Vector, joined, without_epoch
+from driftlog_crdt import deletion, document_codec, forgetting, record, refusals, settling
+from driftlog_crdt.causal import PAST, SETTLER, Vector, changes_in, joined, without_epoch
 from driftlog_crdt.conflicts import Conflict, Place, conflict_of
 from driftlog_crdt.declared import DeletePolicy, Field, OnConflict, Unit
 from driftlog_crdt.document_state import (
@@ -48,6 +48,7 @@ from driftlog_crdt.document_state import (
 from driftlog_crdt.dotted import contested
 from driftlog_crdt.errors import AlgebraError, BadOperation, BadValue, TooLarge
 from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.hlc import pack
 from driftlog_crdt.ops import DELETE, DOCUMENT, Op
 from driftlog_crdt.plain import Plain, canonical
 from driftlog_crdt.takeover import Takeover
@@ -391,10 +392,32 @@ class DocumentType:
         """The conflicts that are open, in the order of the field names."""
         return [conflict_of(place, writes, self._types[place.field].rank) for place, writes in self._contested(state)]
 
+    def conflicts_of(self, state: DocumentState, field: str) -> list[Conflict]:
+        """Those of one field, or of the whole record for DOCUMENT; none where no such field is declared."""
+        stored, merge = state.fields.get(field), self._types.get(field)
+        if stored is None or merge is None:
+            return []
+        groups = merge.siblings(stored)
+        return [conflict_of(Place(field, key), writes, merge.rank) for key, writes in groups if contested(writes)]
+
     def conflict_at(self, state: DocumentState, place: Place) -> Conflict | None:
         """The conflict that is open at one place."""
         merge, writes = self._type(place.field), self._standing(state, place)
         return conflict_of(place, writes, merge.rank) if contested(writes) else None
+
+    def settle(self, state: DocumentState, place: Place, append_ms: int) -> Conflict | None:
+        """Make what stands at a place final, in place, at this time of the log (see `settling`). The conflict as it was; None for none."""
+        found = self.conflict_at(state, place)
+        if found is None:
+            return None
+        merge = self._type(place.field)
+        kind, value = merge.restated(state.fields[place.field], place.key)
+        field = place.field
+        op = self.prepare(state, SETTLER, pack(append_ms), field, kind, value)
+        origin = settling.origin_of(found.writes, append_ms, changes_in(state.vector))
+        merge.apply(state.fields[field], op._replace(origin=origin))
+        deletion.without_effect(state, SETTLER, op.seq)
+        return found
 
     def writes_at(self, state: DocumentState, place: Place) -> Sequence[Write]:
         """The writes that stand at one place, in dot order."""
@@ -545,13 +568,22 @@ def _write(merge: FieldType[Any], field: Any, op: Op) -> Applied:
     key = merge.place(op)
     before = merge.standing(field, key)
     held = tuple(before) if len(before) > 1 and contested(before) else NO_WRITES
+    settlement = before[0] if len(before) == 1 and before[0].replica == SETTLER else None
     merge.apply(field, op)
     after = merge.standing(field, key)
     if len(after) > 1 and contested(after):
         return Applied(Outcome.APPLIED, (Place(op.field, key),))
+    if settlement is not None and len(after) == 1 and _overrules(op, settlement):
+        held = settling.settled_by(settlement)
     if held:
         return Applied(Outcome.APPLIED, (), (conflict_of(Place(op.field, key), held, merge.rank),))
     return APPLIED
+
+
+def _overrules(op: Op, settlement: Write) -> bool:
+    """Does a write that replaces a settlement decide what that had decided? Who had seen it and just writes on does not."""
+    decides = op.origin is not None and op.origin.decision is not None
+    return decides or (op.context or {}).get(SETTLER, 0) < settlement.seq
 
 
 def _check_dot(op: Op) -> None:

@@ -95,6 +95,9 @@ class FieldType(ABC, Generic[S]):
     conflicting: ClassVar[bool] = False
     """Does the field keep concurrent writes, so that two of them can be in conflict?"""
 
+    picks: ClassVar[bool] = True
+    """Does one value stand for concurrent writes, where the field keeps them?"""
+
     erasable: ClassVar[bool] = True
     """Can what somebody has seen be taken away while the rest stays (update-wins deletes, keys of maps)?"""
 
@@ -231,6 +234,10 @@ class FieldType(ABC, Generic[S]):
     def holds(self, state: S) -> Iterable[str]:
         """Of whom there are writes that must stay under their own name."""
         return ()
+
+    def restated(self, state: S, key: str) -> tuple[str, Plain]:
+        """The kind and the value by which somebody writes once more what stands at a place, for types that are `conflicting`."""
+        raise NotImplementedError(f"a {self.name} has no writes")
 
     def place(self, op: Op) -> str:
         """Where in the field `op` writes: the key of a map, "" in all others."""

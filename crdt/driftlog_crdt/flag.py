@@ -61,6 +61,9 @@ class Flag(WritesField):
             raise BadEncoding("", "a switch is encoded as [replica, seq, hlc, true or false]")
         return writes
 
+    def restated(self, state: Writes, key: str) -> tuple[str, Plain]:
+        return "enable" if self.value(state) else "disable", None
+
     def rank(self, write: Write) -> tuple[object, ...]:
         return (write.value is (self.wins == "enable"), write.hlc, write.replica, write.seq)
 

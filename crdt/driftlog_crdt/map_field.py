@@ -64,6 +64,7 @@ class Map(FieldType[Entries]):
         self.taking = of.taking | {REMOVE}  # type: ignore[misc]
         self.conflicting = of.conflicting  # type: ignore[misc]
         self.claims = of.claims  # type: ignore[misc]
+        self.picks = of.picks  # type: ignore[misc]
 
     def new(self) -> Entries:
         return {}
@@ -184,6 +185,10 @@ class Map(FieldType[Entries]):
     def holds(self, state: Entries) -> Iterable[str]:
         for stored in state.values():
             yield from self.of.holds(stored)
+
+    def restated(self, state: Entries, key: str) -> tuple[str, Plain]:
+        kind, value = self.of.restated(state[key], "")
+        return kind, [key, value]
 
     def place(self, op: Op) -> str:
         return _split(op)[0]

@@ -38,6 +38,7 @@ class MultiValue(WritesField):
     __slots__ = ()
 
     name: ClassVar[str] = "multi_value"
+    picks: ClassVar[bool] = False
 
     def check(self, op: Op) -> None:
         self.require_kind(op)

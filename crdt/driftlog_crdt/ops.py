@@ -10,16 +10,29 @@ known outcome when it wrote; of those up to `seq - 1 - unsure` it knew which had
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.plain import Plain
+
+if TYPE_CHECKING:
+    from driftlog_crdt.field_type import Write
 
 DOCUMENT = ""
 """The `field` of ops that concern the document itself."""
 
 DELETE = "delete"
 """The kind of the op that deletes the document."""
+
+
+class Decision(NamedTuple):
+    """How it was decided between writes that competed, where a write does that on purpose."""
+
+    how: str
+    """By what means: `page`, `cli`, `api` for people, `deadline` for what nobody had decided in time."""
+    reason: str = ""
+    settled: tuple[Write, ...] = ()
+    """Of a settlement (see `settling`): the writes for which it stands, by rank."""
 
 
 class Origin(NamedTuple):
@@ -31,6 +44,8 @@ class Origin(NamedTuple):
     """When the log took it; 0 where it did not say."""
     seen: int
     """How many changes of the document its writer had seen."""
+    decision: Decision | None = None
+    """Only of a write that decides a conflict."""
 
 
 class Op(NamedTuple):

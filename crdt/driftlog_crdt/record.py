@@ -67,6 +67,9 @@ class Record(WritesField):
             raise BadEncoding("", "a write of a record is encoded as [replica, seq, hlc, {field: value}]")
         return writes
 
+    def restated(self, state: Writes, key: str) -> tuple[str, Plain]:
+        return PUT, self.value(state)
+
     def value(self, state: Writes) -> Plain:
         winner = self.winner(state)
         return {} if winner is None else winner.value

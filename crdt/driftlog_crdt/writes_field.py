@@ -19,6 +19,7 @@ from driftlog_crdt.dotted import Writes
 from driftlog_crdt.field_type import Branch, FieldType, Siblings, Write
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
+from driftlog_crdt.settling import settled_by
 
 
 class WritesField(FieldType[Writes]):
@@ -48,6 +49,9 @@ class WritesField(FieldType[Writes]):
     def join(self, left: Writes, left_seen: Vector, right: Writes, right_seen: Vector) -> Writes:
         return dotted.join(left, left_seen, right, right_seen)
 
+    def restated(self, state: Writes, key: str) -> tuple[str, Plain]:
+        return "set", self.value(state)
+
     def winner(self, state: Writes) -> Write | None:
         """The write whose value stands; None before the first."""
         return max(state, key=self.rank) if state else None
@@ -68,7 +72,7 @@ class WritesField(FieldType[Writes]):
         dotted.erase(state, seen)
 
     def holds(self, state: Writes) -> Iterable[str]:
-        return [write.replica for write in state]
+        return [one.replica for write in state for one in (write, *settled_by(write))]
 
     def standing(self, state: Writes, key: str) -> Sequence[Write]:
         return state

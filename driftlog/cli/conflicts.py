@@ -5,6 +5,7 @@ Listing reads the conflict topics; resolving is a write like any other, so it go
 
 from __future__ import annotations
 
+import getpass
 import json as jsonlib
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,8 +30,9 @@ from driftlog.cli.terminal import (
     told,
 )
 from driftlog.client.place import connect
+from driftlog_crdt import DEADLINE
 from driftlog_schemas.loading import load_contract
-from driftlog_schemas.messages import Conflict, ConflictStatus, Version
+from driftlog_schemas.messages import Conflict, Version
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
@@ -52,16 +54,27 @@ def list_(
     *,
     settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
-    every: Annotated[bool, typer.Option("--all", help="Also those that are resolved.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also those that are over: resolved by somebody, or settled.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Conflicts of an app. Example: driftlog conflicts list --app shop:app --all"""
-    found = [c for c in _read(app, settings, cache) if every or c.status is not ConflictStatus.RESOLVED]
+    found = [c for c in _read(app, settings, cache) if every or not c.status.over]
     lines = [
-        (c.id, "/".join(c.document), c.field, _shown(c.winner), _others(c), c.status.value, _time(c.deadline_ms))
+        (
+            c.id,
+            "/".join(c.document),
+            c.field,
+            _shown(c.winner),
+            _others(c),
+            c.status.value,
+            _time(c.deadline_ms),
+            _decided(c),
+        )
         for c in found
     ]
-    columns = ("id", "document", "field", "stands", "against", "status", "decide until")
+    columns = ("id", "document", "field", "stands", "against", "status", "decide until", "decided by")
     emit([_data(c) for c in found], as_json=json, table=lambda: rows("conflicts", columns, lines))
 
 
@@ -94,18 +107,25 @@ def resolve(
     ] = DEFAULT_EDGE,
     value: Annotated[list[str] | None, typer.Option("--set", help="FIELD=JSON to stand from now on.")] = None,
     accept: Annotated[bool, typer.Option(help="Let the version stand that stands now.")] = False,
+    actor: Annotated[str, typer.Option(help="Who decides; the user of this shell if left out.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; kept with the decision and shown to all.")] = "",
     json: Json = False,
 ) -> None:
-    """Decide, through an edge agent.
+    """Decide, through an edge agent; also what its deadline has settled.
 
-    Example: driftlog conflicts resolve 3f2a9c... --edge http://127.0.0.1:7420 --set price=12.5
+    Example: driftlog conflicts resolve 3f2a9c... --edge http://127.0.0.1:7420 --set price=12.5 --reason "as on the shelf"
     """
     if bool(value) == accept:
         raise typer.BadParameter("give either --set FIELD=JSON or --accept")
     body: dict[str, Any] = {"accept": True} if accept else dict(_assignment(text) for text in value or ())
     try:
         with connect(edge, timeout=EDGE_SECONDS) as agent:
-            answer = agent.post(f"/v1/conflicts/{quote(conflict, safe='')}/resolve", json=body)
+            answer = agent.post(
+                f"/v1/conflicts/{quote(conflict, safe='')}/resolve",
+                json=body,
+                params={"how": "cli", "reason": reason},
+                headers={b"Driftlog-Actor": _name(actor or _user())},
+            )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no edge agent answers at {edge}: {error}", "check --edge, or start one with `driftlog edge run`")
     if answer.is_error:
@@ -114,6 +134,20 @@ def resolve(
         emit(answer.json(), as_json=True, table=lambda: "")
     else:
         out.print(f"conflict {conflict} is decided; the others hear of it when the edge has shipped it")
+
+
+def _name(actor: str) -> bytes:
+    if not actor.isprintable():
+        raise typer.BadParameter("--actor: a name has letters, digits and signs only")
+    return actor.encode(errors="replace")
+
+
+def _user() -> str:
+    """Who runs this shell; empty where the system does not know."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no such user: KeyError up to Python 3.12
+        return ""
 
 
 def _read(target: str, settings: ConnectionSettings, cache: Path) -> list[Conflict]:
@@ -175,12 +209,16 @@ def _version(version: Version) -> dict[str, Any]:
         "command_id": version.command_id,
         "actor": version.actor,
         "seen": version.seen,
+        "how": version.how,
+        "reason": version.reason,
     }
 
 
 def _page(conflict: Conflict) -> Group:
     """A conflict for a person: its facts, then one line for each version."""
     about = {name: value for name, value in _data(conflict).items() if name not in ("versions", "decided_by")}
+    if conflict.decided_by is not None:
+        about |= {"decided by": _decided(conflict), "reason": conflict.decided_by.reason or None}
     lines = [("stands", conflict.winner), *(("", v) for v in conflict.versions[1:])]
     if conflict.decided_by is not None:
         lines = [("decided", conflict.decided_by), ("stood", conflict.winner), *lines[1:]]
@@ -196,6 +234,15 @@ def _when(version: Version) -> tuple[str | None, ...]:
 
 def _shown(version: Version) -> str:
     return f"{jsonlib.dumps(version.value)} by {version.actor or version.replica}"
+
+
+def _decided(conflict: Conflict) -> str:
+    by = conflict.decided_by
+    if by is None:
+        return ""
+    if by.how == DEADLINE:
+        return DEADLINE
+    return f"{by.actor or by.replica} ({by.how})" if by.how else by.actor or by.replica
 
 
 def _others(conflict: Conflict) -> str:

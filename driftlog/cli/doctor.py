@@ -156,7 +156,7 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
         yield Finding(
             "note",
             "forgetting",
-            "nothing is forgotten: what was deleted and who is gone is kept for ever, and what waits for another change waits without end",
+            "nothing is forgotten: what was deleted and who is gone is kept for ever, what waits for another change waits without end, and no deadline ends a conflict",
             "run `driftlog devices enrol-cloud`, and give its file to every worker with --cloud-identity",
         )
     for reason, count in sorted(lines.ignored.items()):

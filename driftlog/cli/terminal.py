@@ -134,10 +134,12 @@ def emit(data: Any, *, as_json: bool, table: Callable[[], RenderableType]) -> No
 
 
 def rows(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> Table:
-    """A plain table. What stands in it is text as it is: brackets in a value are no markup."""
+    """A plain table. What stands in it is text as it is: brackets in a value are no markup. Where the terminal is narrow it is folded, never cut: an
+    id that lacks its end is of no use.
+    """
     result = Table(title=Text(title), title_justify="left")
     for column in columns:
-        result.add_column(column)
+        result.add_column(column, overflow="fold")
     for line in lines:
         result.add_row(*(Text("" if cell is None else str(cell)) for cell in line))
     return result

@@ -101,7 +101,7 @@ def worker(
         Path | None,
         typer.Option(
             envvar="DRIFTLOG_CLOUD_IDENTITY",
-            help="Identity by which partitions forget (`driftlog devices enrol-cloud`); without one nothing is forgotten.",
+            help="Identity by which partitions forget and deadlines end conflicts (`driftlog devices enrol-cloud`); without one neither happens.",
         ),
     ] = None,
     log_level: Annotated[

@@ -60,11 +60,13 @@ def write(document: DocumentId, changes: Changes, options: WriteOptions) -> Ask[
     return _write(_document(document), body, options)
 
 
-def resolve(conflict_id: str, values: Mapping[str, Json] | None, command_id: str, actor: str) -> Ask[Answer]:
+def resolve(
+    conflict_id: str, values: Mapping[str, Json] | None, command_id: str, actor: str, how: str, reason: str
+) -> Ask[Answer]:
     options: WriteOptions = {"command_id": command_id, "actor": actor}
     path = f"/v1/conflicts/{_part(conflict_id)}/resolve"
     asked = _write(path, {"accept": True} if values is None else dict(values), options)
-    return replace(asked, params={})  # it is answered from the disk
+    return replace(asked, params={"how": how, "reason": reason})  # it is answered from the disk
 
 
 def run_many(calls: Sequence[Call], options: WriteOptions) -> Ask[list[Answer | Exception]]:

@@ -168,10 +168,17 @@ class AsyncClient:
         return await self._ask(calls.conflict(conflict_id))
 
     async def resolve(
-        self, conflict_id: str, values: Mapping[str, Json] | None = None, *, command_id: str = "", actor: str = ""
+        self,
+        conflict_id: str,
+        values: Mapping[str, Json] | None = None,
+        *,
+        command_id: str = "",
+        actor: str = "",
+        how: str = "api",
+        reason: str = "",
     ) -> Answer:
-        """Decide: write `values` (field -> value), or accept what stands."""
-        return await self._ask(calls.resolve(conflict_id, values, command_id, actor))
+        """Decide: write `values` (field -> value), or accept what stands; by what means (`page`, `cli`, `api`), and why."""
+        return await self._ask(calls.resolve(conflict_id, values, command_id, actor, how, reason))
 
     async def review(self) -> list[dict[str, Any]]:
         """Commands that wait for a person, as `GET /v1/review` describes them."""

@@ -54,7 +54,7 @@ def field(
 
     `default`                  the value before the first write (`Register`, `Ranked`, `Custom`)
     `on_conflict`, `deadline`  what is done about two concurrent writes: "silent" (the default), "record" (kept for information)
-                               or "review" (a person is asked, until the deadline: "48h", "30m", "7d")
+                               or "review" (a person is asked, until the deadline: "48h", "30m", "7d"; what stands then is final)
     `lower`, `upper`, `initial`, `holder`   bounds of a `BoundedCounter`; `holder` is the device that owns what `initial` leaves
     `order`                    values of a `Ranked`, the weakest first; not needed where its type lists them
     `wins`                     which side of a `Flag` wins: "enable" (the default) or "disable"
@@ -63,7 +63,7 @@ def field(
     return Options(default, on_conflict, deadline, lower, upper, initial, holder, order, wins, merge)
 
 
-def policy_of(place: str, options: Options, *, conflicting: bool) -> tuple[Any, int]:
+def policy_of(place: str, options: Options, *, conflicting: bool, picks: bool) -> tuple[Any, int]:
     """(policy, deadline in ms) of a field. Raises `DeclarationError`."""
     policy = "silent" if options.on_conflict is ... else options.on_conflict
     if policy not in POLICIES:
@@ -74,6 +74,12 @@ def policy_of(place: str, options: Options, *, conflicting: bool) -> tuple[Any, 
         return policy, 0
     if policy != "review":
         raise DeclarationError(place, "has a deadline, but nobody is asked", 'write on_conflict="review" beside it')
+    if not picks:
+        raise DeclarationError(
+            place,
+            "has a deadline, but all its values stand until somebody decides: none could become final",
+            "leave it out",
+        )
     return policy, duration_ms(place, options.deadline)
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from driftlog_crdt import Custom
+from driftlog_crdt import Custom, Decision
 from driftlog_edge.agent_life import AgentLife
 from driftlog_edge.asking import pages
 from driftlog_edge.asking.again import Reviewed
@@ -31,6 +31,7 @@ from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.watch import Change
 from driftlog_edge.power.reading import Power
 from driftlog_edge.store.views import present
+from driftlog_schemas.batch_codec import MEANS
 from driftlog_schemas.contract import DocumentClass, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
@@ -218,21 +219,37 @@ class EdgeAgent(AgentLife):
         return self._conflicts.of(document)
 
     async def resolve(
-        self, conflict_id: str, values: Mapping[str, Json] | None = None, *, command_id: str = "", actor: str = ""
+        self,
+        conflict_id: str,
+        values: Mapping[str, Json] | None = None,
+        *,
+        command_id: str = "",
+        actor: str = "",
+        how: str = "api",
+        reason: str = "",
     ) -> Answer:
-        """Decide: write `values` (field -> value), or accept what stands. The write has seen all versions and ends the conflict."""
+        """Decide: write `values` (field -> value), or accept what stands. The write has seen all versions and ends the conflict; also one that its
+        deadline has ended, as long as nobody else has decided it. `how` says by what means: `page`, `cli` or `api`.
+        """
         conflict = self.conflict(conflict_id)
         if conflict.status is ConflictStatus.RESOLVED:
             raise InvalidInput("id", "this conflict is resolved already")
+        if how not in MEANS:
+            raise InvalidInput("how", f"{how!r} is not one of {', '.join(MEANS)}")
+        decision = Decision(how, reason)
         if values is not None and conflict.field not in values:
             raise InvalidInput(conflict.field, 'is what the conflict is about; give its value, or {"accept": true}')
         chosen = {conflict.field: self._standing(conflict)} if values is None else values
         return await self._submission.take(
-            lambda: self._executor.decide(conflict.document, chosen, command_id, actor), "disk", DEFAULT_TIMEOUT
+            lambda: self._executor.decide(conflict.document, chosen, command_id, actor, decision=decision),
+            "disk",
+            DEFAULT_TIMEOUT,
         )
 
     def _standing(self, conflict: Conflict) -> Json:
         """What accepting writes: the winner's value, or what the app's own merge has made of them."""
+        if conflict.status is ConflictStatus.SETTLED and conflict.decided_by is not None:
+            return conflict.decided_by.value
         if conflict.rule != Custom.name:
             return conflict.winner.value
         return present(self._views.get(conflict.document))[conflict.field]

@@ -13,13 +13,13 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, repeat
 from typing import Any, TypeVar
 
 import fastavro
 
-from driftlog_crdt import Op
+from driftlog_crdt import Decision, Op
 from driftlog_crdt.causal import Vector
 from driftlog_schemas import avro_files, bounds, forgetting_codec
 from driftlog_schemas.columns_codec import pack, unpack
@@ -33,21 +33,23 @@ from driftlog_schemas.signing import Identity
 from driftlog_schemas.tuples import maker
 from driftlog_schemas.value_columns import ValueColumns, read_values
 
-FORMAT = 2
+FORMAT = 3
 MAX_BATCH_OPS = 500
 MAX_BATCH_BYTES = 900 * 1024
 """Under Kafka's default record limit of 1 MiB."""
 MAX_COMMAND_BYTES = MAX_BATCH_BYTES - 4096
 """Of one command, or of several together: what a batch says besides, once it is sealed, has room."""
 MAX_ENDS = 8
+MEANS = ("page", "cli", "api")
+"""By which a person decides a conflict."""
 DIGEST_BYTES = 16
 SHORT_DIGEST_BYTES = 8
 """As much of it as a chain row keeps of each batch."""
 
 T = TypeVar("T")
 
-_FORMAT_BYTES = b"\x04"
-"""`format` stands first and Avro writes 2 as 4, so this byte alone tells a body of ours."""
+_FORMAT_BYTES = b"\x06"
+"""`format` stands first and Avro writes 3 as 6, so this byte alone tells a body of ours."""
 _BODY = avro_files.parsed("batch_body")
 _COMMON = ("names", "scopes", "replicas")
 """Texts that come again in batch after batch and stay in thousands of documents: each is kept once, and found there without a look at it."""
@@ -118,6 +120,7 @@ def encode_body(batch: Batch) -> bytes:
         "command_root": pack([roots.setdefault(c.root, len(roots)) for c in commands]),
         "roots": list(roots)[1:],
         "command_written": _written(commands),
+        "decisions": _decided(commands),
         "command_ops": pack([len(c.ops) for c in commands]),
         "names": list(names),
         "scopes": list(scopes),
@@ -148,6 +151,14 @@ def _written(commands: Sequence[Command]) -> bytes:
     if written <= {None}:
         return b""
     return pack([_NOW if c.written is None else c.written for c in commands])
+
+
+def _decided(commands: Sequence[Command]) -> list[dict[str, Any]]:
+    return [
+        {"command": at, "how": c.decision.how, "reason": c.decision.reason}
+        for at, c in enumerate(commands)
+        if c.decision is not None
+    ]
 
 
 def decode_body(body: bytes) -> Batch:
@@ -247,6 +258,14 @@ def _check_bounds(record: dict[str, Any]) -> None:
     _check_lives("roots", record["roots"], record["replica"], len(record["command_id"]))
     if record["replica"] in record["roots"]:
         raise bounds.OutOfBounds("roots", "a command's root is an earlier life")
+    for decision in record["decisions"]:
+        if decision["how"] not in MEANS:
+            raise bounds.OutOfBounds("decisions", f"nobody decides by {bounds.cut(decision['how'], 20)!r}")
+        bounds.check_text("decisions", decision["reason"], bounds.MAX_REASON)
+    at = [decision["command"] for decision in record["decisions"]]
+    bounds.check_numbers("decisions", at, 0, len(record["command_id"]) - 1)
+    if at != sorted(set(at)):
+        raise bounds.OutOfBounds("decisions", "each command decides once, in order")
     if record["forget"] is not None:
         forgetting_codec.check(record["forget"])
 
@@ -319,6 +338,12 @@ def _commands(record: dict[str, Any], count: int, ops: tuple[DocumentOp, ...]) -
         _picked(record["names"], record, "command_actor", count),
         _picked(["", *record["roots"]], record, "command_root", count),
         [None if read == _NOW else read for read in written] or repeat(None, count),
+        _decisions(record, count),
         strict=True,
     )
     return tuple(map(_command_of, parts))
+
+
+def _decisions(record: dict[str, Any], count: int) -> Iterable[Decision | None]:
+    found = {one["command"]: Decision(one["how"], one["reason"]) for one in record["decisions"]}
+    return map(found.get, range(count)) if found else repeat(None, count)

@@ -1,18 +1,22 @@
-"""What a partition forgets, inside the body of the batch that says so."""
+"""What a partition forgets, gives up and settles, inside the body of the batch that says so."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from driftlog_crdt import Vector, canonical
+from driftlog_crdt import Plain, Vector, Write, canonical
 from driftlog_schemas import bounds
 from driftlog_schemas.identity import device_id, device_of, is_replica_of, parse_document_key
-from driftlog_schemas.messages import Forgetting
+from driftlog_schemas.messages import Due, Forgetting
 
 MAX_RETIRED = 4096
 SEEN_BYTES = 8
 MAX_DROP = 500
+MAX_SETTLE = 200
+MAX_PLACE = 4096
+"""A key of a map is as long as its writer likes; a conflict at a longer one stays open."""
 MAX_PURGE = 2000
 """A group of states has so many null records then, in one flight."""
 _MAX_PARKED_NAME = bounds.MAX_REPLICA + bounds.MAX_COMMAND_ID + len("/9223372036854775807/")
@@ -28,6 +32,7 @@ def encoded(forgetting: Forgetting) -> dict[str, Any]:
         "purge": sorted(forgetting.purge),
         "seen": b"".join(forgetting.purge[key] for key in sorted(forgetting.purge)),
         "drop": list(forgetting.drop),
+        "settle": [due._asdict() for due in forgetting.settle],
     }
 
 
@@ -39,7 +44,8 @@ def decoded(record: dict[str, Any]) -> Forgetting:
         key: seen[at : at + SEEN_BYTES]
         for key, at in zip(record["purge"], range(0, len(seen), SEEN_BYTES), strict=True)
     }
-    return Forgetting(record["floor"], retired, purge, tuple(record["drop"]))
+    settle = tuple(Due(**due) for due in record["settle"])
+    return Forgetting(record["floor"], retired, purge, tuple(record["drop"]), settle)
 
 
 def digest_of(vector: Vector) -> bytes:
@@ -47,11 +53,19 @@ def digest_of(vector: Vector) -> bytes:
     return hashlib.blake2b(canonical(dict(vector)).encode(), digest_size=SEEN_BYTES).digest()
 
 
+def digest_of_writes(writes: Iterable[Write]) -> bytes:
+    """What a conflict is known by: another write that joins, or one that goes, changes this."""
+    dots: Plain = [[replica, seq] for replica, seq in sorted(write[:2] for write in writes)]
+    return hashlib.blake2b(canonical(dots).encode(), digest_size=SEEN_BYTES).digest()
+
+
 def check(record: dict[str, Any]) -> None:
     """Raise `OutOfBounds` for what the cloud does not write."""
     retired, heirs, purge, drop = record["retired"], record["heirs"], record["purge"], record["drop"]
-    if record["floor"] < -1 or (record["floor"] < 0 and (retired or purge or not drop)):
+    settle = record["settle"]
+    if record["floor"] < -1 or (record["floor"] < 0 and (retired or purge or not (drop or settle))):
         raise bounds.OutOfBounds("floor", f"{record['floor']} is no offset")
+    _check_due(settle)
     if len(drop) > MAX_DROP or len(set(drop)) < len(drop):
         raise bounds.OutOfBounds("drop", f"{len(drop)} commands, each once and at most {MAX_DROP}")
     bounds.check_texts("drop", drop, _MAX_PARKED_NAME, least=1)
@@ -73,7 +87,18 @@ def check(record: dict[str, Any]) -> None:
             "purge", f"{len(purge)} documents, each once and at most {MAX_PURGE}, with a digest each"
         )
     for key in purge:
-        _check_key(key)
+        _check_key("purge", key)
+
+
+def _check_due(settle: Sequence[dict[str, Any]]) -> None:
+    if len(settle) > MAX_SETTLE or len({(due["key"], due["place"]) for due in settle}) < len(settle):
+        raise bounds.OutOfBounds("settle", f"{len(settle)} conflicts, each once and at most {MAX_SETTLE}")
+    bounds.check_numbers("settle", [due["due_ms"] for due in settle], 1, bounds.MAX_MS)
+    for due in settle:
+        _check_key("settle", due["key"])
+        bounds.check_text("settle", due["place"], MAX_PLACE)
+        if len(due["seen"]) != SEEN_BYTES:
+            raise bounds.OutOfBounds("settle", f"{len(due['seen'])} bytes are no digest")
 
 
 def _check_device(name: str, device: str) -> None:
@@ -83,11 +108,11 @@ def _check_device(name: str, device: str) -> None:
         raise bounds.OutOfBounds(name, str(error)) from error
 
 
-def _check_key(key: bytes) -> None:
+def _check_key(field: str, key: bytes) -> None:
     try:
         collection, scope, name = parse_document_key(key)
     except ValueError as error:
-        raise bounds.OutOfBounds("purge", bounds.cut(str(error), bounds.MAX_REASON)) from error
-    bounds.check_text("purge", collection, bounds.MAX_NAME, least=1)
-    bounds.check_text("purge", scope, bounds.MAX_SCOPE, least=1)
-    bounds.check_text("purge", name, bounds.MAX_ID, least=1)
+        raise bounds.OutOfBounds(field, bounds.cut(str(error), bounds.MAX_REASON)) from error
+    bounds.check_text(field, collection, bounds.MAX_NAME, least=1)
+    bounds.check_text(field, scope, bounds.MAX_SCOPE, least=1)
+    bounds.check_text(field, name, bounds.MAX_ID, least=1)

@@ -1,5 +1,5 @@
 """The headers of a state record: which group it belongs to, whether it ends it, by what a document went, what its scope is then, and
-whether its conflicts are told.
+whether its conflicts are told, and when the first of them must be decided.
 
 They stand in headers because they depend on how the worker cut its work, while the value depends on the ops only. Anybody's
 tool may write to a topic, so reading a mark never fails.
@@ -18,6 +18,7 @@ LAST = "driftlog.last"
 PURGED = "driftlog.purged"
 DIGEST = "driftlog.digest"
 OWED = "driftlog.owed"
+DUE = "driftlog.due"
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
@@ -34,6 +35,8 @@ class GroupMark(NamedTuple):
     """Of the last record that a group has of a scope: the digest of the whole scope after this group."""
     owed: bool = False
     """A conflict of the document has grown, and its record in the conflicts topic does not have all of it yet."""
+    due_ms: int = 0
+    """The first deadline of a conflict of the document; 0 for none."""
 
 
 FOREIGN = GroupMark(-1, last=True)
@@ -64,9 +67,14 @@ def owed() -> tuple[str, bytes]:
     return OWED, b"1"
 
 
+def due(deadline_ms: int) -> tuple[str, bytes]:
+    """The further header of a document with a conflict that has a deadline."""
+    return DUE, str(deadline_ms).encode()
+
+
 def parse(record_headers: Headers | None) -> GroupMark:
     """The mark of a record. A record without one, or with one that no worker writes, is a group of its own."""
-    number, last, gone, scope, owes = -1, False, 0, None, False
+    number, last, gone, scope, owes, deadline = -1, False, 0, None, False, 0
     for name, value in record_headers or ():
         if name == GROUP and value and _is_number(value):
             number = int(value)
@@ -78,7 +86,9 @@ def parse(record_headers: Headers | None) -> GroupMark:
             scope = int(value, 16)
         elif name == OWED:
             owes = value == b"1"
-    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope, owes)
+        elif name == DUE and value and _is_number(value):
+            deadline = int(value)
+    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope, owes, deadline)
 
 
 class Cut:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from driftlog_crdt import Op, Origin, Plain, changes_in
+from driftlog_crdt import Decision, Op, Origin, Plain, changes_in
 from driftlog_schemas.identity import DocumentId
 
 
@@ -33,6 +33,8 @@ class Command(NamedTuple):
     """Of a command that a new life has taken along: up to which op offset its writer had read when it was first written, -1 for nothing.
     `Batch.read` says what the new life has read.
     """
+    decision: Decision | None = None
+    """Of one by which a person decides a conflict: by what means, and why."""
 
     def first_written(self, life: str, replica: str, read: int | None = None) -> Command:
         """The same, first written under this life by somebody who had read so far, and now by `replica`. A life of another device is no
@@ -44,7 +46,20 @@ class Command(NamedTuple):
     def origin(self, op: Op, append_ms: int) -> Origin:
         """What is kept with the write of one of its ops, in fields whose conflicts are published: who caused it."""
         seen = changes_in(op.context) if op.context else 0
-        return Origin(self.id, self.actor, append_ms, seen + op.seq - 1)
+        return Origin(self.id, self.actor, append_ms, seen + op.seq - 1, self.decision)
+
+
+class Due(NamedTuple):
+    """A conflict whose deadline has passed, as it stood when that was found."""
+
+    key: bytes
+    """Of the document."""
+    place: str
+    """As the conflict names it."""
+    seen: bytes
+    """Short digest of the writes that compete there: it is settled only between these."""
+    due_ms: int
+    """The deadline: it is settled only by a record that the log took later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +67,15 @@ class Forgetting:
     """What a partition forgets, as the cloud has written it into the op log; it counts from that record on."""
 
     floor: int
-    """Op offset; whoever had not read up to it is away. -1 for none: then it only drops."""
+    """Op offset; whoever had not read up to it is away. -1 for none: then it only drops and settles."""
     retired: Mapping[str, str] = field(default_factory=dict)
     """Replicas that are over because nothing was heard of them -> the device that inherits their rights, "" for each counter's holder."""
     purge: Mapping[bytes, bytes] = field(default_factory=dict)
     """Keys of deleted documents that go for good -> short digest of the vector with which they do."""
     drop: tuple[str, ...] = ()
     """Names of commands that wait and that a person gives up, as `parked_name` has them."""
+    settle: tuple[Due, ...] = ()
+    """Conflicts that nobody has decided in time: what stands becomes final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +245,10 @@ class Version:
     actor: str = ""
     seen: int = 0
     """How many changes of the document its writer had seen."""
+    how: str = ""
+    """Of a write that decided a conflict: by what means (`page`, `cli`, `api`, or `deadline` where nobody had in time); else empty."""
+    reason: str = ""
+    """Why, where who decided has said so."""
 
 
 class ConflictStatus(Enum):
@@ -237,6 +258,13 @@ class ConflictStatus(Enum):
     """For information; the default stands."""
     RESOLVED = "resolved"
     """A later write by someone who had seen both replaced them."""
+    SETTLED = "settled"
+    """Nobody decided before the deadline: what stood is final, unless a person decides otherwise."""
+
+    @property
+    def over(self) -> bool:
+        """Is nothing in conflict any more?"""
+        return self in (ConflictStatus.RESOLVED, ConflictStatus.SETTLED)
 
 
 @dataclass(frozen=True, slots=True)

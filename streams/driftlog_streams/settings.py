@@ -53,5 +53,5 @@ class WorkerSettings(ConnectionSettings):
     metrics_address: Address = None
     """Where `/metrics`, `/healthz` and `/readyz` are served, HOST:PORT or PORT on loopback; each further process on the next port."""
     cloud_identity: Path | None = None
-    """Identity file of the workers' own device, by which partitions forget; without one nothing is forgotten."""
+    """Identity file of the workers' own device, by which partitions forget and deadlines end conflicts; without one neither happens."""
     log_level: str = "info"

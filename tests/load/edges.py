@@ -127,9 +127,9 @@ class EdgeProcess:
     def status(self) -> dict[str, Any]:
         return self._json("GET", "/v1/status")
 
-    def conflicts(self) -> list[dict[str, Any]]:
-        """Those that are not resolved."""
-        found: list[dict[str, Any]] = self._json("GET", "/v1/conflicts")["conflicts"]
+    def conflicts(self, *, everything: bool = False) -> list[dict[str, Any]]:
+        """Those that are not over, or all that it knows."""
+        found: list[dict[str, Any]] = self._json("GET", "/v1/conflicts", params={"all": everything})["conflicts"]
         return found
 
     def go_offline(self, offline: bool) -> None:

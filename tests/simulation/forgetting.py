@@ -9,7 +9,7 @@ edge show must be that, byte for byte. What the ops mean is not asked here (see 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.rights import FORGET
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
@@ -44,6 +45,8 @@ from tests.simulation.world import MINUTE_MS, World, identity_of
 
 if TYPE_CHECKING:
     from tests.simulation.worker_rim import Changelog
+
+Told = Callable[[OutRecord], None]
 
 RETENTION_MS = 2 * MINUTE_MS
 LENGTH_MS = 20 * MINUTE_MS
@@ -101,10 +104,14 @@ class Heard(LatelyHeard):
         self._reader = changelog  # type: ignore[assignment]
 
 
+def topics_with(retention_ms: int) -> Any:
+    """`TopicsAdmin`, as far as it is asked."""
+    settings = {topics.RETENTION: str(retention_ms), topics.TIMES: topics.APPEND_TIME}
+    return SimpleNamespace(existing=lambda names: {name: SimpleNamespace(settings=settings) for name in names})
+
+
 def forgetter(world: World, changelog: Changelog, devices: Any, publisher: Any, pump: Any) -> Forgetter:
     """Production's, of one worker."""
-    settings = {topics.RETENTION: str(world.retention_ms), topics.TIMES: topics.APPEND_TIME}
-    admin: Any = SimpleNamespace(existing=lambda names: {name: SimpleNamespace(settings=settings) for name in names})
     assert world.cloud is not None
     return Forgetter(
         world.rules,
@@ -112,7 +119,7 @@ def forgetter(world: World, changelog: Changelog, devices: Any, publisher: Any, 
         world.cloud,
         Past(world, changelog),
         Heard(world, changelog),
-        admin,
+        topics_with(world.retention_ms),
         publisher,
         pump.open_stores,
         pump.committed,
@@ -137,15 +144,15 @@ class Directory:
     def catch_up(self) -> None: ...
 
 
-def broken(world: ForgettingWorld, history: History) -> Iterator[str]:
-    """What is wrong with a world that was lived through."""
+def broken(world: ForgettingWorld, history: History, told: Told = lambda record: None) -> Iterator[str]:
+    """What is wrong with a world that was lived through; `told` gets every outcome that its replay tells."""
     yield from history.crashes
     if not history.quiet:
         yield f"not at rest in time: {history.unrest}"
     codecs = codecs_of(SPACE.collections, world.ids)
     meant: dict[DocumentId, bytes] = {}
     for partition in range(PARTITIONS):
-        meant |= replayed(world.rules, history, partition)
+        meant |= replayed(world.rules, history, partition, told)
     latest = {r.key: r.value for records in history.states.values() for r in records}
     for key, value in latest.items():
         document = parse_document_key(key or b"")
@@ -174,7 +181,9 @@ def merge_of(codecs: Mapping[str, StateCodec], document: DocumentId, value: byte
     return merge
 
 
-def replayed(rules: SpaceRules, history: History, partition: int) -> dict[DocumentId, bytes]:
+def replayed(
+    rules: SpaceRules, history: History, partition: int, told: Told = lambda record: None
+) -> dict[DocumentId, bytes]:
     """The documents of a partition by its op log alone."""
     store: dict[bytes, bytes | None] = {}
     rows: dict[str, bytes] = {}
@@ -184,6 +193,8 @@ def replayed(rules: SpaceRules, history: History, partition: int) -> dict[Docume
         admission = admit(record.value, record.timestamp_ms, partition, rules, devices)
         merger.merge(admission, record.offset, record.timestamp_ms)
         part = merger.seal()
+        for outcome in part.outcomes:
+            told(outcome)
         store.update(part.writes)
         rows.update(part.rows)
         part.work.stored()

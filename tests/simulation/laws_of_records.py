@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from driftlog_crdt import Origin
 from driftlog_schemas.messages import ConflictStatus, Version
 from tests.simulation.case import Case, said
 
@@ -52,7 +53,8 @@ def conflicts_are_true(case: Case) -> Iterator[str]:
             if one.value != other.value and frozenset({_dot(one), _dot(other)}) not in pairs:
                 yield f"false conflict {'/'.join(conflict.document)}.{conflict.field}: {one} beside {other}"
         for version in (*conflict.versions, *([conflict.decided_by] if conflict.decided_by else [])):
-            if (version.command_id, version.actor, version.append_ms, version.seen) != origins.get(_dot(version)):
+            said = Origin(version.command_id, version.actor, version.append_ms, version.seen)
+            if said != origins.get(_dot(version)):  # nobody here says how he decides
                 yield f"{'/'.join(conflict.document)}: {version} is not by whom it says"
 
 

@@ -55,7 +55,11 @@ class User:
         scheduler = self._world.scheduler
         if self._gone:
             return
-        scheduler.after(scheduler.between(1, max(2, self._world.length_ms // 16)), f"{self._node.name} user", self._use)
+        scheduler.after(
+            scheduler.between(1, max(2, self._world.length_ms // self._world.diligence)),
+            f"{self._node.name} user",
+            self._use,
+        )
         for _ in range(scheduler.between(1, 4)):
             intent = self._unanswered.pop(0) if self._unanswered and scheduler.chance(0.7) else self._intent()
             if self._node.process is None:

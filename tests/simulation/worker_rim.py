@@ -381,6 +381,13 @@ class Host(WorkerHost):
 
         return forgetter(self._process.world, self._process.changelog, self._devices, publisher, pump)
 
+    def _settler(self, pump: Any, identity: Any, publisher: Any) -> Any:
+        if not self._process.world.settles:
+            return SimpleNamespace(run=asyncio.Event().wait)
+        from tests.simulation.settling import settler
+
+        return settler(self._process.world, self._process.changelog, publisher, pump)
+
 
 def _message(record: LogRecord, generation: int) -> Any:
     return SimpleNamespace(

@@ -85,6 +85,11 @@ class Faults:
 class World:
     """Everything there is in one run."""
 
+    settles = False
+    """Do deadlines end conflicts (see `settling`)?"""
+    diligence = 16
+    """In how many parts of its length a user comes once at the latest."""
+
     def __init__(self, seed: int, variant: Variant = HONEST, listen: Callable[[int, str], None] | None = None) -> None:
         from tests.simulation.edge_node import EdgeNode
         from tests.simulation.worker_node import WorkerNode

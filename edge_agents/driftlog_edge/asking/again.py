@@ -126,7 +126,7 @@ class Again:
         if what == asked.WRITE:
             changes = [(field, op, args) for field, op, args in rest[1]]
             return self._executor.write(document, changes, command.id, command.actor, mark)
-        return self._executor.decide(document, rest[1], command.id, command.actor, mark)
+        return self._executor.decide(document, rest[1], command.id, command.actor, mark, command.decision)
 
     # -- the review list
 

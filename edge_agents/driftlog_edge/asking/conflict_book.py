@@ -1,7 +1,7 @@
 """The conflicts that this replica knows, and which of them are about a document.
 
 Every read says which conflicts its document is in, so they are not looked up in the store each time: an index is read once and
-follows what is pulled. It holds unresolved ones only, and is read anew after a rollback.
+follows what is pulled. It holds those only that are not over, and is read anew after a rollback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.turns import in_turns
 from driftlog_schemas.bounds import MAX_ID
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Conflict, ConflictStatus
+from driftlog_schemas.messages import Conflict
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.running import check_name
 
@@ -31,8 +31,8 @@ class ConflictBook:
         journal.on_rollback(self._forget)
 
     def all(self, *, everything: bool = False) -> list[Conflict]:
-        """Those that are not resolved, or all that are known."""
-        return [c for c in self._stored() if everything or c.status is not ConflictStatus.RESOLVED]
+        """Those that are not over, or all that are known."""
+        return [c for c in self._stored() if everything or not c.status.over]
 
     async def page(self, limit: int, after: str, *, everything: bool = False) -> tuple[list[Conflict], bool]:
         """Some of `all`, by id from after `after`; are there more?"""
@@ -45,7 +45,7 @@ class ConflictBook:
 
         def read(key: bytes, value: bytes) -> tuple[Conflict, int] | None:
             conflict = self._records.decode_conflict(value)
-            wanted = everything or conflict.status is not ConflictStatus.RESOLVED
+            wanted = everything or not conflict.status.over
             return (conflict, len(value)) if wanted else None
 
         return await in_turns(page_of(scan, read, limit, after.encode()))
@@ -87,7 +87,7 @@ class ConflictBook:
             del self._ids[known][conflict_id]
             if not self._ids[known]:
                 del self._ids[known]
-        if conflict is not None and conflict.status is not ConflictStatus.RESOLVED:
+        if conflict is not None and not conflict.status.over:
             self._documents[conflict_id] = conflict.document
             self._ids.setdefault(conflict.document, {})[conflict_id] = None
 

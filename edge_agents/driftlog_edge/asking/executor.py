@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from driftlog_crdt import TooLarge
+from driftlog_crdt import Decision, TooLarge
 from driftlog_edge.asking import asked
 from driftlog_edge.errors import Stale
 from driftlog_edge.link.freshness import Freshness
@@ -160,8 +160,9 @@ class Executor:
         command_id: str = "",
         actor: str = "",
         again: Earlier | None = None,
+        decision: Decision | None = None,
     ) -> Executed:
-        """What a person chose for a conflict: place -> value. Raises like `run`."""
+        """What a person chose for a conflict: place -> value, and by what means and why. Raises like `run`."""
         collection = self._contract.collection(document.collection)
         mark = again.mark if again else fingerprint("", [document, chosen])
         if not again and (known := self._known(command_id, mark)):
@@ -174,7 +175,9 @@ class Executor:
             return None
 
         intent = asked.decide(document, chosen)
-        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent, again)
+        return self._execute(
+            command_id, "", collection.space, collection.priority, mark, actor, apply, intent, again, decision
+        )
 
     def _on_fresh(self, command: CommandContract, run: Run[View], arguments: Mapping[str, Any], again: bool) -> Json:
         """Run it. What was answered once runs again on whatever there is: it has been refused enough."""
@@ -219,6 +222,7 @@ class Executor:
         function: Callable[[Run[View]], Json],
         intent: Json,
         again: Earlier | None,
+        decision: Decision | None = None,
     ) -> Executed:
         wall_ms = self._wall.wall_ms()
         clock = self.stamps.clock
@@ -231,7 +235,9 @@ class Executor:
                 self._outbox.require_room()
                 assert run.scope is not None
                 self._lives.handovers.require(self._outbox.place(space, run.scope), run.touched)
-            return self._log(command_id, name, space, priority, mark, actor, run, result, wall_ms, intent, again)
+            return self._log(
+                command_id, name, space, priority, mark, actor, run, result, wall_ms, intent, again, decision
+            )
         except BaseException:
             # Refused, invalid or a defect in the app's function: the views may hold half of it.
             clock.last = stamp
@@ -254,6 +260,7 @@ class Executor:
         wall_ms: int,
         intent: Json,
         again: Earlier | None,
+        decision: Decision | None,
     ) -> Executed:
         writes: dict[Place, bytes | None] = {}
         touched = tuple(run.touched)
@@ -264,7 +271,7 @@ class Executor:
             return Executed(command_id, entry, writes)
         assert run.scope is not None
         lsn = self._last_lsn + 1
-        command = Command(command_id, name, run.scope, self.stamps.clock.last, tuple(run.ops), actor)
+        command = Command(command_id, name, run.scope, self.stamps.clock.last, tuple(run.ops), actor, decision=decision)
         if again:
             command = command.first_written(again.life, run.replica)
         try:

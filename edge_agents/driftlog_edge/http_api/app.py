@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Body, Depends, FastAPI, Header, Query
 from fastapi.responses import PlainTextResponse, Response
@@ -233,12 +233,24 @@ def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:
         decision: dict[str, Any],
         idempotency_key: IdempotencyKey = "",
         driftlog_actor: Actor = "",
+        how: Annotated[
+            Literal["page", "cli", "api"], Query(description="By what means it is decided; kept with the decision.")
+        ] = "api",
+        reason: Annotated[str, Query(max_length=200, description="Why; kept with the decision and shown to all.")] = "",
     ) -> AnswerOut:
-        """Decide: `{field: value}`, or `{"accept": true}` for what stands."""
+        """Decide: `{field: value}`, or `{"accept": true}` for what stands. Also one that is `settled`: then the decision takes the place of its
+        deadline's."""
         accept = decision == {"accept": True}
         if not accept and ("accept" in decision or not decision):
             raise InvalidInput("body", 'give {field: value}, or {"accept": true}')
-        answer = await agent.resolve(id, None if accept else decision, command_id=idempotency_key, actor=driftlog_actor)
+        answer = await agent.resolve(
+            id,
+            None if accept else decision,
+            command_id=idempotency_key,
+            actor=driftlog_actor,
+            how=how,
+            reason=reason,
+        )
         return AnswerOut.of(answer)
 
 

@@ -230,6 +230,10 @@ class VersionOut(BaseModel):
     command_id: str
     actor: str
     seen: int = Field(description="How many changes of the document its writer had seen.")
+    how: str = Field(
+        description="Of a write that decided a conflict: `page`, `cli`, `api`, or `deadline` where nobody had decided in time; else empty."
+    )
+    reason: str = Field(description="Why it was decided so, where somebody said.")
 
     @classmethod
     def of(cls, v: Version) -> VersionOut:
@@ -243,6 +247,8 @@ class VersionOut(BaseModel):
             command_id=v.command_id,
             actor=v.actor,
             seen=v.seen,
+            how=v.how,
+            reason=v.reason,
         )
 
 
@@ -262,8 +268,10 @@ class ConflictOut(BaseModel):
     opened_ms: int | None
     detected_ms: int | None
     deadline_ms: int | None
-    status: str
-    decided_by: VersionOut | None
+    status: str = Field(
+        description="`open`: a person is asked; `recorded`: for information; `resolved`: somebody has decided; `settled`: its deadline has."
+    )
+    decided_by: VersionOut | None = Field(description="The write that ended it.")
 
     @classmethod
     def of(cls, c: Conflict) -> ConflictOut:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from driftlog_crdt import Op
+from driftlog_crdt import Decision, Op
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
 from driftlog_schemas import bounds
@@ -46,12 +46,13 @@ def encode_logged(command: Command, space: str, replica: str, read: int, release
         _check(command, space, replica, release)
     except bounds.OutOfBounds as error:
         raise TooBig(str(error), "shorten it") from error
-    id, name, scope, hlc, ops, actor, root, written = command
+    id, name, scope, hlc, ops, actor, root, written, decision = command
+    decided = None if decision is None else decision[:2]
     plain_ops = [
         (document.collection, document.id, op.seq, op.hlc, op.field, op.kind, op.value, op.context, op.unsure)
         for document, op in ops
     ]
-    raw = _FORM + to_json((read, release, replica, id, name, scope, hlc, actor, root, written, plain_ops))
+    raw = _FORM + to_json((read, release, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops))
     if len(raw) > SURELY_FITS:
         encode_command(command, space, replica, release)
     return raw
@@ -62,14 +63,15 @@ def decode_logged(raw: bytes) -> Logged:
     if raw[:1] != _FORM:
         raise Undecodable("a command of the op log in a form that is not known here", "start the newer release again")
     try:
-        read, release, replica, id, name, scope, hlc, actor, root, written, plain_ops = from_json(raw[1:])
+        read, release, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops = from_json(raw[1:])
+        decision = None if decided is None else Decision(*decided)
         ops = tuple(
             DocumentOp(DocumentId(collection, scope, key), Op(replica, seq, at, field, kind, value, context, unsure))
             for collection, key, seq, at, field, kind, value, context, unsure in plain_ops
         )
     except (ValueError, TypeError) as error:
         raise Undecodable(f"a command of the op log that cannot be read: {error}") from error
-    return Logged(Command(id, name, scope, hlc, ops, actor, root, written), len(raw), read, release)
+    return Logged(Command(id, name, scope, hlc, ops, actor, root, written, decision), len(raw), read, release)
 
 
 def logged(source: Source, lsn: int) -> Logged:
@@ -91,6 +93,8 @@ def _check(command: Command, space: str, replica: str, release: str) -> None:
     bounds.check_text("replica", replica, bounds.MAX_REPLICA, least=1)
     for name in (space, release, command.name, command.actor):
         _check_name(name)
+    if command.decision is not None:
+        bounds.check_text("reason", command.decision.reason, bounds.MAX_REASON)
     for document, op in command.ops:
         assert op.replica == replica and document.scope == command.scope, "a command has one writer and one scope"
         bounds.check_text("document id", document.id, bounds.MAX_ID, least=1)

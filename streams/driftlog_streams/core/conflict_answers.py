@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from driftlog_crdt import DocumentState, covers
+from driftlog_crdt import DEADLINE, DocumentState, covers
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
@@ -56,9 +56,12 @@ def _word(rules: SpaceRules, found: Conflict, state_of: StateOf) -> Conflict | N
     if state is None or not _seen(state, found):
         return None
     stands = conflicts.standing(found.document, collection, state, place)
-    if stands is not None or found.status is ConflictStatus.RESOLVED:
+    if stands is not None or found.status.over:
         return stands
-    return replace(found, status=ConflictStatus.RESOLVED, decided_by=conflicts.survivor(collection, state, place))
+    by = conflicts.survivor(collection, state, place)
+    settled = by is not None and by.how == DEADLINE
+    status = ConflictStatus.SETTLED if settled else ConflictStatus.RESOLVED
+    return replace(found, status=status, decided_by=by)
 
 
 def _seen(state: DocumentState, found: Conflict) -> bool:

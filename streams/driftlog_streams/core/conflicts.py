@@ -3,8 +3,8 @@
 The place is the field, `field.key` for a key of a map, or empty for a record that is written as one. What is published follows from
 the state alone: the writes that stand there, who made them (their origin is kept with them in the state), and since when two of
 them differ. So a record is made once per flight however many writes came, a worker that starts anew publishes the same, and a
-deadline does not move when another version joins. An ended conflict is told as it last stood, with what ended it; if the place is
-fought over again later, its record opens again.
+deadline does not move when another version joins. An ended conflict is told as it last stood, with what ended it, be it a person or its
+deadline (`settle`); if the place is fought over again later, its record opens again.
 
 A record is bounded: over `MAX_VERSIONS` versions, or `MAX_BYTES` of values and names, the lowest in rank are left out and counted in `omitted`.
 The one that stands and its first rival are always there; both, and what ends the conflict, have passed the size guard of their document.
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from driftlog_crdt import Conflict as Standing
 from driftlog_crdt import DocumentState, Op, Origin, Place, Write, canonical, differ
+from driftlog_schemas.forgetting_codec import digest_of_writes
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import conflict_id
@@ -72,6 +73,33 @@ def ended(
     return _record(document, collection, before, policy, ConflictStatus.RESOLVED, by)
 
 
+def settle(
+    document: DocumentId, collection: Collection, state: DocumentState, place: Place, append_ms: int
+) -> Conflict | None:
+    """Make what stands at a place final, in `state`, at this time of the log: the conflict, and by what it has ended. None where there is none.
+
+    The declaration of today may say another policy than the one by which it was found.
+    """
+    before = collection.type.settle(state, place, append_ms)
+    if before is None:
+        return None
+    policy = collection.policies.get(place.field, "review")
+    by = survivor(collection, state, place)
+    return _record(document, collection, before, policy, ConflictStatus.SETTLED, by)
+
+
+def dues(collection: Collection, state: DocumentState) -> list[tuple[Place, int, bytes]]:
+    """The conflicts of a document that have a deadline: where, until when, and the digest of the writes that compete."""
+    found = [conflict for name in collection.timed for conflict in collection.type.conflicts_of(state, name)]
+    return [(Place(c.field, c.key), _deadline_ms(collection, c), digest_of_writes(c.writes)) for c in found]
+
+
+def first_due(collection: Collection, state: DocumentState) -> int:
+    """The first deadline of a conflict of a document; 0 for none."""
+    found = [conflict for name in collection.timed for conflict in collection.type.conflicts_of(state, name)]
+    return min([_deadline_ms(collection, conflict) for conflict in found], default=0)
+
+
 def survivor(collection: Collection, state: DocumentState, place: Place) -> Version | None:
     """The write that stands at a place; None where a delete has left none."""
     writes = collection.type.writes_at(state, place)
@@ -98,8 +126,6 @@ def _record(
     decided_by: Version | None = None,
 ) -> Conflict:
     shown = _shown(found.writes)
-    opened_ms = _opened_ms(found.writes)
-    deadline_ms = collection.type.declared(found.field).deadline_ms
     place = place_name(found.field, found.key)
     return Conflict(
         id=conflict_id(document, place),
@@ -109,12 +135,17 @@ def _record(
         omitted=len(found.writes) - len(shown),
         policy=policy,
         rule=collection.type.merge_type(found.field).name,
-        opened_ms=opened_ms,
+        opened_ms=_opened_ms(found.writes),
         detected_ms=max(_origin(write).append_ms for write in found.writes),
-        deadline_ms=opened_ms + deadline_ms if deadline_ms and opened_ms else 0,
+        deadline_ms=_deadline_ms(collection, found),
         status=status,
         decided_by=decided_by,
     )
+
+
+def _deadline_ms(collection: Collection, found: Standing) -> int:
+    opened_ms, allowed_ms = _opened_ms(found.writes), collection.type.declared(found.field).deadline_ms
+    return opened_ms + allowed_ms if allowed_ms and opened_ms else 0
 
 
 def _shown(writes: Sequence[Write]) -> Sequence[Write]:
@@ -129,8 +160,11 @@ def _shown(writes: Sequence[Write]) -> Sequence[Write]:
 
 def _size(write: Write) -> int:
     """About how many bytes a version takes, and not less."""
-    command_id, actor, _, _ = _origin(write)
-    return len(canonical(write.value)) + len((write.replica + command_id + actor).encode()) + _NUMBERS_BYTES
+    origin = _origin(write)
+    names = write.replica + origin.command_id + origin.actor
+    if origin.decision is not None:
+        names += origin.decision.reason
+    return len(canonical(write.value)) + len(names.encode()) + _NUMBERS_BYTES
 
 
 def _opened_ms(writes: Sequence[Write]) -> int:
@@ -144,5 +178,6 @@ def _origin(write: Write) -> Origin:
 
 
 def _version(write: Write) -> Version:
-    command_id, actor, append_ms, seen = _origin(write)
-    return Version(write.replica, write.seq, write.hlc, append_ms, write.value, command_id, actor, seen)
+    command_id, actor, append_ms, seen, decision = _origin(write)
+    how, reason = ("", "") if decision is None else decision[:2]
+    return Version(write.replica, write.seq, write.hlc, append_ms, write.value, command_id, actor, seen, how, reason)

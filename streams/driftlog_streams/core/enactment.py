@@ -1,4 +1,5 @@
-"""What the end of a life and a `Forgetting` do to their partition, where they stand in the log: tombstones go, what waits is given back or given up.
+"""What the end of a life and a `Forgetting` do to their partition, where they stand in the log: tombstones go, what waits is given back or given
+up, and conflicts that nobody has decided in time are settled.
 
 A life that is over sends nothing any more. What of it waits for a change of it that has not come, perhaps because that was deferred, would wait for ever: it is
 given back, and nothing of it is seen; the life that follows takes it along, as it does with what was deferred.
@@ -9,7 +10,11 @@ somebody else was, for a rejected command needs no context; else when its writer
 place, so that the writer's later changes do not wait for one that nobody will send again. A change that was missing counts as ever:
 nothing is seen that has not come.
 
-The mark stands in the parked record, with the offset of this one: a chain row that a crash has let out ahead drops nothing before its time.
+A conflict is settled between the writes that competed when its deadline was found to have passed: if one has joined or gone by this record,
+nothing is done, and it is looked at again. So read a second time after a crash the record settles what that has not let through, and nothing
+twice. The log's own time must be beyond the deadline: what a worker's clock says ends nothing.
+
+The mark of what is given up stands in the parked record, with the offset of this one: a chain row that a crash has let out ahead drops nothing before its time.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ class Enactment:
         self._waiting = waiting
         self._released = released
 
-    def carry_out(self, batch: Batch, offset: int) -> None:
+    def carry_out(self, batch: Batch, offset: int, append_ms: int) -> None:
         """Do what the cloud says in this record; read again after a crash, what that has not let through. A late copy says nothing."""
         forgetting = batch.forget
         if forgetting is None:
@@ -43,6 +48,9 @@ class Enactment:
             self._forget(forgetting, here)
         if forgetting.drop and self._at.stands_here(batch):
             self._give_up(forgetting.drop, offset)
+        for due in forgetting.settle:
+            if due.due_ms <= append_ms:
+                self._at.settle(due, append_ms)
 
     def life_over(self, replica: str) -> None:
         """This life has ended, at this record or before. Once more after a crash, it finds what that has not let through."""

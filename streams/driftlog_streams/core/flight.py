@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_schemas import groups, topics
 from driftlog_streams.core.conflict_pace import NOTHING_OWED, Owing
+from driftlog_streams.core.conflicts import first_due
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
 from driftlog_streams.core.scope_digests import Digested, ScopeDigests, SealedState, sealed_state
@@ -124,11 +125,17 @@ def seal(
     receipts = topics.receipts_topic(rules.name)
     outcomes, group = [*work.carried, *work.outcomes, *conflicts], _encoded(work)
     digested = NO_DIGESTS if digests is None else digests.after(group)
-    states = _group(topics.state_topic(rules.name), work, group, digested.marks, owed)
+    due = {
+        key: first
+        for key, entry, value, _, _ in group
+        if value is not None and entry.collection.timed and (first := first_due(entry.collection, entry.state))
+    }
+    states = _group(topics.state_topic(rules.name), work, group, digested.marks, owed, due)
     writes = [(key, value) for key, _, value, _, _ in group]
     passed = Passed(
         {key: work.group for key, _, value, _, deleted in group if deleted and value is not None},
         {key: entry.purged for key, entry, value, _, _ in group if value is None},
+        due,
     )
     rows = [(replica, rules.records.encode_chain_row(row)) for replica, row in work.rows.items()]
     for replica, value in rows:
@@ -160,6 +167,7 @@ def _group(
     group: Sequence[SealedState],
     digests: Mapping[int, tuple[str, bytes]],
     owed: Container[bytes],
+    due: Mapping[bytes, int],
 ) -> list[OutRecord]:
     """The records of a group of states."""
     records: list[OutRecord] = []
@@ -174,6 +182,8 @@ def _group(
             marks = [*marks, digests[place]]
         if key in owed:
             marks = [*marks, groups.owed()]
+        if key in due:
+            marks = [*marks, groups.due(due[key])]
         records.append(out_record((topic, partition, key, value, marks)))
     return records
 

@@ -163,7 +163,7 @@ class PartitionMerger:
             row = self._at.memory.with_entry(row, batch.forget, link.offset)
         urgent = wide or bool(row.entries[-1].outcomes) or bool(row.ended) or batch.forget is not None
         self._at.write_row(batch.replica, row, urgent=urgent)
-        self._enactment.carry_out(batch, link.offset)
+        self._enactment.carry_out(batch, link.offset, link.append_ms)
         self._lives_over(batch)
         self.work.ops += sum([len(c.ops) for c in batch.commands])
 
@@ -184,7 +184,7 @@ class PartitionMerger:
             self._at.write_row(replica, row, urgent=False)
             return  # refused when it was first met, and read again after a crash: what counts comes there
         self._end_lives(link)
-        self._enactment.carry_out(link.batch, link.offset)
+        self._enactment.carry_out(link.batch, link.offset, link.append_ms)
         urgent = False
         for arrival in _arrivals(admission, link):
             known = None if entry is None else chain.verdict_of(entry, arrival.command.id)

@@ -11,9 +11,9 @@ from itertools import repeat
 import structlog
 
 from driftlog_crdt import DocumentState, Place
-from driftlog_schemas.forgetting_codec import digest_of
+from driftlog_schemas.forgetting_codec import digest_of, digest_of_writes
 from driftlog_schemas.identity import DocumentId, parse_document_key
-from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Forgot, Verdict
+from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Due, Forgot, Verdict
 from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain, conflicts, taken
 from driftlog_streams.core.arrival import DROPPED, Arrival
@@ -22,12 +22,15 @@ from driftlog_streams.core.conflict_pace import ConflictPace, Leaving, Spot
 from driftlog_streams.core.flight import PartitionFlight, seal
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.outcome_records import OutcomeRecords
-from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.rules import MAX_STATE_BYTES, SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import Entry, StateCache, Unreadable, sealed
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
 log = structlog.get_logger()
+
+SETTLING_BYTES = 512
+"""What a settlement takes besides the writes for which it stands, and the vector that its document then keeps twice: about, and not less."""
 
 
 class Partition:
@@ -216,6 +219,27 @@ class Partition:
         self.work.emptied.add(entry.document.scope)
         if key not in self.work.dirty:
             self.work.changed(entry)
+
+    def settle(self, due: Due, append_ms: int) -> None:
+        """Make what stands in a conflict final, if it still is as it was when its deadline was found to have passed."""
+        entry, place = self.entry_at(due.key), conflicts.place_of(due.place)
+        if entry is None:
+            return
+        there = entry.collection.type.conflicts_of(entry.state, place.field)
+        if not any((c.field, c.key) == place and digest_of_writes(c.writes) == due.seen for c in there):
+            return
+        if entry.size + SETTLING_BYTES > MAX_STATE_BYTES:
+            log.warning("a conflict is too large to be settled", document="/".join(entry.document), place=due.place)
+            return
+        record = conflicts.settle(entry.document, entry.collection, entry.state, place, append_ms)
+        assert record is not None, "it stands"
+        work = self.work
+        entry.size += SETTLING_BYTES
+        if due.key not in work.dirty:
+            work.changed(entry)
+        work.outcomes.append(self.records.conflict(record))
+        work.ended.add((due.key, place))
+        work.settled += 1
 
     # -- what stands in the topics already
 

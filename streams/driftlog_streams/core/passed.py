@@ -1,4 +1,4 @@
-"""What has passed in a group of states: of which documents nothing is there any more, and which went for good.
+"""What has passed in a group of states: of which documents nothing is there any more, which went for good, and where a deadline runs.
 
 A store keeps both beside the states. The deleted ones by the number of their newest group, which is never below the op that deleted
 them: so what may be purged is found by a look at the lowest. Those that went, with the op record by which they did, for as long as
@@ -24,10 +24,14 @@ class Passed:
     """key of a deleted document -> number of the group"""
     gone: dict[bytes, int] = field(default_factory=dict)
     """key -> offset of the op record that purged it"""
+    due: dict[bytes, int] = field(default_factory=dict)
+    """key of a document in conflict -> the first deadline there"""
 
     def take(self, key: bytes, value: bytes | None, mark: GroupMark, deleted: Callable[[bytes], bool]) -> None:
         """A state record as it goes into a store."""
         self.dead.pop(key, None)
+        if mark.due_ms:
+            self.due[key] = mark.due_ms
         if value is None:
             self.gone[key] = mark.purged or mark.number
         elif _MARK in value and deleted(value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from driftlog_crdt import DOCUMENT, DocumentType, Op
@@ -40,6 +40,8 @@ class Collection(NamedTuple):
     """field -> "record" or "review", for the fields whose conflicts are published; DOCUMENT for a record written as one"""
     check: Callable[[Op], None]
     """What the declaration demands of an op's value besides what the type does. Raises `BadValue`."""
+    timed: Sequence[str] = ()
+    """The fields whose conflicts have a deadline; DOCUMENT for a record written as one"""
     asked: bool = True
     """Have guards a say, or the rights of an op's writer?"""
 
@@ -80,6 +82,7 @@ class SpaceRules:
                 limit=contract.document.max_bytes,
                 policies=_policies(roomy),
                 check=contract.check,
+                timed=[place for place in _places(roomy) if roomy.declared(place).deadline_ms],
                 asked=bool(space.guards.get(name)) or roomy.limited,
             )
 
@@ -95,5 +98,8 @@ class SpaceRules:
 
 
 def _policies(kind: DocumentType) -> dict[str, str]:
-    places = [DOCUMENT] if kind.unit == "record" else kind.fields
-    return {place: policy for place in places if (policy := kind.declared(place).on_conflict) != "silent"}
+    return {place: policy for place in _places(kind) if (policy := kind.declared(place).on_conflict) != "silent"}
+
+
+def _places(kind: DocumentType) -> Iterable[str]:
+    return [DOCUMENT] if kind.unit == "record" else kind.fields

@@ -82,6 +82,8 @@ class PartitionWork:
     """Offset of the last op record merged."""
     ops: int = 0
     rejections: int = 0
+    settled: int = 0
+    """Conflicts that their deadline has ended."""
     quarantined: int = 0
     cloned: int = 0
     """New lives that were one too many for their device."""

@@ -26,6 +26,7 @@ from driftlog_streams.core.forgetting import next_batch, plan, readable, tombsto
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.faust_driver.broker_time import pass_time, tell_the_time
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.reading.lately_heard import LatelyHeard
@@ -88,7 +89,7 @@ class Forgetter:
         stores = dict(self._stores())
         if not stores:
             return
-        self._pass_time()
+        pass_time(self._publisher)
         loop = asyncio.get_running_loop()
         then = await loop.run_in_executor(None, self._asked, list(stores))
         for partition, floor in then.floors.items():
@@ -99,14 +100,6 @@ class Forgetter:
             if found is not None and partition in self._stores() and self._row(partition) == known:
                 self._write(partition, known, found)
 
-    def _pass_time(self) -> None:
-        """Where nobody writes, no record tells the time: so one without a meaning is written beside the heartbeats."""
-        self._publisher.publish(
-            [OutRecord(topics.HEARTBEATS, 0, CLOUD.encode(), None)],
-            lambda offsets: None,
-            lambda error: log.warning("the broker's time cannot be had", error=error),
-        )
-
     def _asked(self, partitions: list[int]) -> _Then:
         """How it was as long ago as tombstones are kept, by the topic's own setting."""
         name = topics.state_topic(self._rules.name)
@@ -114,8 +107,7 @@ class Forgetter:
         retention_ms = int(found[name].settings.get(topics.RETENTION, topics.RETENTION_MS))
         self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, retention_ms / 1000 / LOOKS))
         heartbeats = found.get(topics.HEARTBEATS)
-        timed = heartbeats is not None and heartbeats.settings.get(topics.TIMES) == topics.APPEND_TIME
-        then_ms = self._past.now(partitions, heartbeats=timed) - retention_ms
+        then_ms = self._past.now(partitions, heartbeats=tell_the_time(heartbeats)) - retention_ms
         if then_ms <= 0:
             return _Then({}, frozenset())
         alive = frozenset() if heartbeats is None else frozenset(self._heard.since(then_ms))

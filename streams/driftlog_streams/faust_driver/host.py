@@ -26,6 +26,7 @@ from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
+from driftlog_streams.faust_driver.broker_time import BrokerTime
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.faust_driver.guard_watch import GuardWatch
 from driftlog_streams.faust_driver.overrides import FaustApp, PromptWorker
@@ -34,6 +35,7 @@ from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.pump import MergePump
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
+from driftlog_streams.faust_driver.settler import Settler
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
 from driftlog_streams.reading.changelog_reader import ChangelogReader
@@ -61,7 +63,10 @@ def group_id(space: str) -> str:
 def _cloud_identity(path: Path | None) -> Identity | None:
     """The workers' own device, where there is one. Raises `IdentityProblem`, `SetupProblem`."""
     if path is None:
-        log.warning("nothing is forgotten: this worker has no --cloud-identity (`driftlog devices enrol-cloud`)")
+        log.warning(
+            "nothing is forgotten, and no deadline ends a conflict: this worker has no --cloud-identity"
+            " (`driftlog devices enrol-cloud`)"
+        )
         return None
     return load_cloud_identity(path)
 
@@ -199,6 +204,7 @@ class WorkerHost:
                 tasks.create_task(pump.mender.run())
                 if self._cloud is not None and self._publisher is not None:
                     tasks.create_task(self._forgetter(pump, self._cloud, self._publisher).run())
+                    tasks.create_task(self._settler(pump, self._cloud, self._publisher).run())
                 tasks.create_task(self._beat(pump))
         except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
             die(failed.exceptions[0])
@@ -217,6 +223,11 @@ class WorkerHost:
             pump.committed,
             pump.forgotten,
         )
+
+    def _settler(self, pump: MergePump, identity: Identity, publisher: Publisher) -> Settler:
+        kafka = self._settings.kafka
+        told = BrokerTime(PastReader(kafka, self._rules.name), TopicsAdmin(kafka), publisher)
+        return Settler(self._rules, identity, told, publisher, pump.open_stores, pump.forgotten)
 
     async def _beat(self, pump: MergePump) -> None:
         spin = IdleSpin(BEAT_SECONDS)

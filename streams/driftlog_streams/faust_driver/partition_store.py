@@ -37,6 +37,8 @@ _GROUP = b"\x00group/"
 """+ document key: under which number it stands there; what stands under another is over"""
 _GONE = b"\x00gone/"
 """+ document key: offset of the op record that purged it"""
+_DUE = b"\x00due/"
+"""+ deadline (ms) + document key: where a conflict may wait for it, first ones first"""
 _DIGEST = b"\x00digest/"
 """+ scope: the digest of its documents; empty where it is unknown"""
 """No document key begins with a zero byte."""
@@ -94,6 +96,28 @@ class PartitionStore:
                 self._drop([start + place])
             else:
                 yield key, value
+
+    def due(self, until_ms: int) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """Deadlines up to this time with the documents that had a conflict under them, and their state as it is now; the first ones first."""
+        for place, _ in self._scan(self._prefix + _DUE):
+            at_ms, key = int.from_bytes(place[:8], "big"), place[8:]
+            if at_ms > until_ms:
+                return
+            yield at_ms, key, self.get(key)
+
+    def first_due(self) -> int | None:
+        """The first deadline; None for none."""
+        return next((int.from_bytes(place[:8], "big") for place, _ in self._scan(self._prefix + _DUE)), None)
+
+    def moved_due(self, over: Iterable[tuple[int, bytes]], later: Iterable[tuple[int, bytes]]) -> None:
+        """Of these deadlines some are over, and some are to be looked at."""
+        batch = WriteBatch(raw_mode=True)
+        for at_ms, key in over:
+            batch.delete(self._prefix + _due_key(at_ms, key))
+        for at_ms, key in later:
+            batch.put(self._prefix + _due_key(at_ms, key), b"")
+        with _told("takes nothing"):
+            self._db.write(batch, self._write)
 
     def digest(self, scope: str) -> int | None:
         """The digest of a scope's documents; None where it is unknown."""
@@ -174,6 +198,8 @@ class PartitionStore:
         for key, offset in (passed or Passed()).gone.items():
             batch.delete(prefix + _GROUP + key)
             batch.put(prefix + _GONE + key, offset.to_bytes(8, "big"))
+        for key, at_ms in (passed or Passed()).due.items():
+            batch.put(prefix + _due_key(at_ms, key), b"")
         for scope, digest in (digests or {}).items():
             batch.put(prefix + _digest_key(scope), b"" if digest is None else digest.to_bytes(DIGEST_BYTES, "big"))
         batch.put(prefix + _META, mark.encode())
@@ -200,6 +226,10 @@ def _failed(fact: str, error: Exception) -> StoreFailed:
 
 def _row_key(replica: str) -> bytes:
     return _ROWS + replica.encode()
+
+
+def _due_key(at_ms: int, key: bytes) -> bytes:
+    return _DUE + at_ms.to_bytes(8, "big") + key
 
 
 def _digest_key(scope: str) -> bytes:

@@ -22,6 +22,7 @@ class WorkerMetrics:
         self.again = counter("states_again", "States published again over what somebody else had written")
         self.quarantined = counter("quarantined", "Commands and records that could not be decided and were set aside")
         self.cloned = counter("cloned", "New lives that were too many for their device within an hour: a copied key")
+        self.settled = counter("settled_conflicts", "Conflicts that nobody had decided before their deadline")
         self.idle_spins = counter("idle_spins", "Half minutes in which the worker was busy and merged nothing")
         self.flights = counter("flights", "Flights acknowledged")
         self.recovered = counter("recovered_records", "Changelog records read into stores")

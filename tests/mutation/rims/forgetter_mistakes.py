@@ -52,13 +52,13 @@ FORGETTING: tuple[Mistake, ...] = (
     Mistake(
         "forgetter: no time passes where nobody writes",
         f"{DRIVER}/forgetter.py",
-        "        self._pass_time()\n",
+        "        pass_time(self._publisher)\n",
         "",
         FORGETTER,
     ),
     Mistake(
         "forgetter: times of writers are believed",
-        f"{DRIVER}/forgetter.py",
+        f"{DRIVER}/broker_time.py",
         "heartbeats.settings.get(topics.TIMES) == topics.APPEND_TIME",
         "True",
         FORGETTER,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from driftlog_crdt import Decision
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import DiskFull
 from driftlog_edge.http_api import build
@@ -414,6 +416,37 @@ async def test_accepting_writes_what_stands(http: httpx.AsyncClient, agent: Edge
     await until(agent.conflicts)
     assert (await http.post("/v1/conflicts/x1/resolve", json={"accept": True})).status_code == 200
     assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["price"] == 12
+
+
+async def test_a_decision_says_who_how_and_why_and_may_overrule_a_deadline(
+    http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud
+) -> None:
+    by = Version("cloud.deadline", 1, 9 << 16, 9, 12, how="deadline")
+    cloud.publish_conflict(replace(dispute(ConflictStatus.SETTLED), decided_by=by))
+    await until(lambda: agent.conflicts(everything=True))
+    assert (await http.get("/v1/conflicts")).json()["conflicts"] == []
+    (found,) = (await http.get("/v1/conflicts?all=true")).json()["conflicts"]
+    assert (found["status"], found["decided_by"]["how"], found["decided_by"]["value"]) == ("settled", "deadline", 12)
+    asked = {"how": "page", "reason": "as on the shelf"}
+    for wrong in ({"how": "deadline"}, {"reason": "r" * 201}):
+        problem(await http.post("/v1/conflicts/x1/resolve", params=wrong, json={"price": 11}), 422, "invalid")
+    answer = await http.post(
+        "/v1/conflicts/x1/resolve", params=asked, json={"price": 11}, headers={b"Driftlog-Actor": "Zoë".encode()}
+    )
+    assert answer.status_code == 200
+    await until(lambda: agent.command(answer.json()["command_id"]).status == "merged")
+    (command,) = [c for batch in cloud.batches for c in batch.commands]
+    assert (command.actor, command.decision) == ("Zoë", Decision("page", "as on the shelf"))
+
+
+async def test_accepting_what_a_deadline_has_settled_writes_that(
+    http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud
+) -> None:
+    by = Version("cloud.deadline", 1, 9 << 16, 9, 14, how="deadline")
+    cloud.publish_conflict(replace(dispute(ConflictStatus.SETTLED), rule="custom", decided_by=by))
+    await until(lambda: agent.conflicts(everything=True))
+    assert (await http.post("/v1/conflicts/x1/resolve", json={"accept": True})).status_code == 200
+    assert (await http.get("/v1/documents/Stock/s1/tea")).json()["value"]["price"] == 14
 
 
 # -- watch

@@ -38,6 +38,7 @@ LINES = [
     ("x: Register[dict]", "Doc.x: has no default; give one, or allow None"),
     ('x: Register[str] = field(on_conflict="shout")', "Doc.x: on_conflict='shout' is not a policy"),
     ('x: Register[str] = field(default="", deadline="48h")', "Doc.x: has a deadline, but nobody is asked"),
+    ('x: MultiValue[str] = field(on_conflict="review", deadline="48h")', "Doc.x: has a deadline, but all its values"),
     ('x: Register[str] = field(default="", on_conflict="review", deadline="soon")', "Doc.x: deadline='soon' is not a"),
     ('x: Counter = field(on_conflict="review")', "Doc.x: has no conflicts"),
     ("x: Counter = field(lower=0)", "Doc.x: a Counter has no lower"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from driftlog_crdt import Op, Plain
+from driftlog_crdt import Decision, Op, Plain
+from driftlog_schemas import bounds
+from driftlog_schemas.batch_codec import MEANS
 from driftlog_schemas.identity import DocumentId, document_key
-from driftlog_schemas.messages import Batch, Command, DocumentOp, Forgetting
+from driftlog_schemas.messages import Batch, Command, DocumentOp, Due, Forgetting
 
 REPLICA = "store-1.3"
 
@@ -49,12 +51,18 @@ commands = st.builds(
     texts,
     st.sampled_from(["", "store-1.2", "store-1.k3f7q2wp"]),
     st.none() | st.integers(-1, (1 << 63) - 1),
+    st.none() | st.builds(Decision, st.sampled_from(MEANS), texts, st.just(())),
+)
+dues = st.builds(
+    Due, documents.map(document_key), texts, st.binary(min_size=8, max_size=8), st.integers(1, bounds.MAX_MS)
 )
 forgettings = st.builds(
     Forgetting,
     longs,
     st.dictionaries(st.sampled_from(["store-1.2", "till_7.k3f7q2wp"]), st.sampled_from(["", "store-1"])),
     st.dictionaries(documents.map(document_key), st.binary(min_size=8, max_size=8), max_size=3),
+    st.just(()),
+    st.lists(dues, max_size=3, unique_by=lambda due: due[:2]).map(tuple),
 )
 batches = st.builds(
     Batch,

@@ -17,7 +17,7 @@ import fastavro
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from driftlog import AddWinsSet, App, Counter, Document, Register, field
-from driftlog_crdt import DocumentState, Op, Origin
+from driftlog_crdt import Decision, DocumentState, Op, Origin, Place
 from driftlog_schemas import avro_files
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
@@ -33,6 +33,7 @@ from driftlog_schemas.messages import (
     Conflict,
     ConflictStatus,
     DocumentOp,
+    Due,
     Forgetting,
     Forgot,
     Heartbeat,
@@ -114,6 +115,7 @@ WRITE = Command(
     ),
     root="store-1.k3f7q2wp",
     written=1234000,
+    decision=Decision("cli", "as it stands on the shelf"),
 )
 BATCH = Batch(
     "retail", 5, "store-1.3", 42, (SALE, WRITE), "2026.1", bytes(range(16)), 40, ("store-1.2", "store-1.3"), 1234500
@@ -123,6 +125,7 @@ FORGETTING = Forgetting(
     {"till-7.1": "till-7", "till-8.k3f7q2wp": ""},
     {b"Stock/s1/earl%2Fgrey 100%25": bytes(range(8))},
     ("till-9.1/7/0200",),
+    (Due(b"Stock/s1/earl%2Fgrey 100%25", "price", bytes(range(8)), T0 + 172_800_000),),
 )
 CLOUD_BATCH = Batch("retail", 5, "cloud.forget", 3, (), prev=bytes(range(16)), floor=3, forget=FORGETTING)
 CHAIN_ROW = ChainRow(
@@ -179,7 +182,7 @@ CONFLICT = Conflict(
     T0 + 30,
     T0 + 20 + 172_800_000,
     ConflictStatus.RESOLVED,
-    Version("office.1", 9, (T0 + 90) << 16, T0 + 99, 12, "0300", "eve", 18),
+    Version("office.1", 9, (T0 + 90) << 16, T0 + 99, 12, "0300", "eve", 18, "cli", "as it stands on the shelf"),
     2,
 )
 DEVICE = Device(
@@ -247,6 +250,15 @@ def stock_state() -> DocumentState:
     return state
 
 
+def settled_state() -> DocumentState:
+    """Priced once more by somebody who had not seen it, and settled."""
+    state = stock_state()
+    op = Op("store-2.1", 1, (T0 + 4) << 16, "price", "set", "13", {})
+    STOCK.apply(state, op._replace(origin=Origin("0199-price", "bob", T0 + 30, 0, Decision("page", "seen"))))
+    STOCK.settle(state, Place("price"), T0 + 172_800_030)
+    return state
+
+
 def _made() -> Mapping[str, Callable[[], bytes]]:
     codecs = RecordCodecs(IDS)
     return {
@@ -254,6 +266,7 @@ def _made() -> Mapping[str, Callable[[], bytes]]:
         "forgetting_body": lambda: encode_body(CLOUD_BATCH),
         "signed_batch": lambda: BatchCodec(IDS).seal(encode_body(BATCH), IDENTITY),
         "state_row": lambda: StateCodec(COLLECTION, IDS).encode(TEA, stock_state()),
+        "settled_row": lambda: StateCodec(COLLECTION, IDS).encode(TEA, settled_state()),
         "chain_row": lambda: codecs.encode_chain_row(CHAIN_ROW),
         "refusal_notice": lambda: codecs.encode_refusal_notice(NOTICE),
         "conflict": lambda: codecs.encode_conflict(CONFLICT),

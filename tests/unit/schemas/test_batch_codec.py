@@ -136,6 +136,8 @@ def test_ops_of_another_replica_are_a_defect_of_the_caller() -> None:
         encode_body(batch(op(replica="store-2.1")))
 
 
+DUE: dict[str, Any] = {"key": b"Stock/s1/tea", "place": "price", "seen": bytes(8), "due_ms": 9}
+DECIDED: dict[str, Any] = {"command": 0, "how": "page", "reason": ""}
 FORGET: dict[str, Any] = {
     "floor": 7,
     "retired": ["till-7.1"],
@@ -143,8 +145,9 @@ FORGET: dict[str, Any] = {
     "purge": [b"Stock/s1/tea"],
     "seen": bytes(8),
     "drop": ["till-7.1/3/sale"],
+    "settle": [DUE],
 }
-NOTHING_BUT: dict[str, Any] = {"floor": -1, "retired": [], "heirs": [], "purge": [], "seen": b""}
+NOTHING_BUT: dict[str, Any] = {"floor": -1, "retired": [], "heirs": [], "purge": [], "seen": b"", "settle": []}
 GOOD = encode_body(batch(op(1, context={"store-2.1": 4}), op(2, value="tea"), op(3, value=["tea", {"a": 1}])))
 
 
@@ -201,7 +204,7 @@ def test_a_claimed_length_is_not_believed(count: int) -> None:
 @pytest.mark.parametrize(
     ("changed", "fact"),
     [
-        ({"format": 3}, "format"),
+        ({"format": 2}, "format"),
         ({"op_document": pack([0, 1])}, "length"),
         ({"op_document": pack([0, 0, 1])}, "op_document"),
         ({"op_document": pack([0, 0, -1])}, "op_document"),
@@ -219,6 +222,16 @@ def test_a_claimed_length_is_not_believed(count: int) -> None:
         ({"context_size": pack([1 << 40])}, "context_size"),
         ({"replicas": ["store-2.1"] * 9}, "replicas"),
         ({"replicas": ["r" * 81]}, "replica: 81 bytes"),
+        ({"decisions": [DECIDED | {"how": "deadline"}]}, "nobody decides by 'deadline'"),
+        ({"decisions": [DECIDED | {"reason": "r" * 201}]}, "decisions: 201 bytes"),
+        ({"decisions": [DECIDED | {"command": 1}]}, "decisions: 1"),
+        ({"decisions": [DECIDED, DECIDED]}, "once"),
+        ({"forget": FORGET | {"settle": [DUE, DUE]}}, "settle: 2 conflicts"),
+        ({"forget": FORGET | {"settle": [DUE | {"place": str(n)} for n in range(201)]}}, "settle: 201"),
+        ({"forget": FORGET | {"settle": [DUE | {"key": b"Stock/s1"}]}}, "settle"),
+        ({"forget": FORGET | {"settle": [DUE | {"place": "p" * 4097}]}}, "settle: 4097 bytes"),
+        ({"forget": FORGET | {"settle": [DUE | {"seen": bytes(7)}]}}, "no digest"),
+        ({"forget": FORGET | {"settle": [DUE | {"due_ms": 0}]}}, "settle: 0"),
         ({"names": ["n" * 129]}, "name: 129 bytes"),
         ({"names": ["n"] * 99}, "99 names"),
         ({"scopes": ["s" * 513]}, "scope: 513 bytes"),

@@ -47,7 +47,7 @@ verdicts = st.builds(CommandOutcome, texts, st.sampled_from(Verdict), texts, tex
 digests = st.binary(min_size=8, max_size=8)
 offsets = st.integers(0, (1 << 63) - 1)
 told = st.tuples(digests, offsets, st.lists(verdicts, max_size=3).map(tuple), st.just(-1) | offsets)
-versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, longs)
+versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, longs, texts, texts)
 
 
 def dense(row: ChainRow) -> ChainRow:

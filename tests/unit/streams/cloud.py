@@ -21,6 +21,7 @@ from driftlog_schemas.messages import (
     Command,
     Conflict,
     DocumentOp,
+    Due,
     Forgetting,
     ParkedCommand,
     Quarantined,
@@ -38,6 +39,7 @@ from driftlog_streams.core.parking import Parking
 from driftlog_streams.core.rights import FORGET
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
+from driftlog_streams.core.settling import overdue
 from driftlog_streams.core.state_cache import StateCache
 from driftlog_streams.core.work import OutRecord
 
@@ -177,6 +179,8 @@ class Cloud:
         self.store: dict[bytes, bytes | None] = {}
         self.gone: dict[bytes, int] = {}
         self.dead: dict[bytes, int] = {}
+        self.waiting: set[tuple[bytes, int]] = set()
+        """deadlines"""
         self.rows: dict[str, bytes] = {}
         self.digests: dict[str, int | None] = {}
         self.published: list[OutRecord] = []
@@ -270,6 +274,20 @@ class Cloud:
         self.merge_value(self.batch(replica=CLOUD_REPLICA, floor=1 << 30, forget=Forgetting(-1, drop=names)))
         return self.end - 1
 
+    def due(self, *found: Due) -> bytes:
+        """The record value by which these conflicts are settled."""
+        return self.batch(replica=CLOUD_REPLICA, floor=1 << 30, forget=Forgetting(-1, settle=found))
+
+    def overdue(self, now_ms: int = 1 << 46) -> tuple[Due, ...]:
+        """The conflicts whose deadline has passed at this time, as a worker finds them in its store."""
+        found = sorted((at, key, self.store.get(key)) for key, at in self.waiting if at <= now_ms)
+        return overdue(self.rules, found, now_ms).settle
+
+    def settle(self, *found: Due, append_ms: int = 1 << 46) -> int:
+        """Append such a record, long after all deadlines, and merge it; its offset."""
+        self.merge_value(self.due(*found), append_ms=append_ms)
+        return self.end - 1
+
     def forget(self, floor: int, *purged: DocumentId, retired: Mapping[str, str] | None = None) -> int:
         """Append such a record and merge it; its offset."""
         self.merge_value(self.forgetting(floor, *purged, retired=retired))
@@ -303,6 +321,7 @@ class Cloud:
                 self.digests.update(part.digested.scopes)
                 self.gone.update(part.passed.gone)
                 self.dead.update(part.passed.dead)
+                self.waiting.update(part.passed.due.items())
                 self.rows.update(part.rows)
         elif stage is Stage.ACK:
             for part in flight.partitions:

@@ -78,13 +78,13 @@ class World:
     def merge(self) -> None:
         """All that is in the op topic."""
         for record in self.broker.read(OPS, PARTITION)[self.merged :]:
-            self.cloud.merge_value(record.value)
+            self.cloud.merge_value(record.value, append_ms=record.timestamp_ms)
             self.merged += 1
             self.cloud.fly()
         for out in self.cloud.published[self._published :]:
             self.broker.append(out.topic, PARTITION, out.key, out.value, out.headers)
         self._published = len(self.cloud.published)
-        passed = Passed(dict(self.cloud.dead), dict(self.cloud.gone))
+        passed = Passed(dict(self.cloud.dead), dict(self.cloud.gone), dict(self.cloud.waiting))
         self.store.write(self.cloud.store.items(), StoreMark(), self.cloud.rows.items(), passed)
 
     def tombstone(self) -> None:
