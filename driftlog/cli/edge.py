@@ -13,7 +13,7 @@ import httpx
 import typer
 from rich.table import Table
 
-from driftlog.cli import edge_key
+from driftlog.cli import edge_key, edge_settings
 from driftlog.cli.calling import PATIENCE_SECONDS, Url, call
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import (
@@ -45,6 +45,7 @@ deferred = typer.Typer(
     no_args_is_help=True, help="Commands that the cloud has put off. Example: driftlog edge deferred list"
 )
 app.add_typer(deferred, name="deferred")
+app.add_typer(edge_settings.app, name="settings")
 
 PATIENT = {"timeout": f"{PATIENCE_SECONDS - 5}s"}
 """For what may take its time: the agent says how far it is, before nobody listens any more."""

@@ -321,6 +321,17 @@ class EdgeAgent(AgentLife):
         self._sync.power.tell(power)
         return self.power()
 
+    # -- settings
+
+    def settings(self) -> dict[str, Any]:
+        """Those that may change while this runs, as they are now."""
+        return self._settings.shown()
+
+    def change_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Go by these until the agent ends; what they do not name stays. Raises `InvalidInput`: nothing has changed."""
+        self.config = self._settings.change(given)
+        return self.settings()
+
     # -- status
 
     async def tidy(self) -> None:

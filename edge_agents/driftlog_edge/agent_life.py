@@ -55,7 +55,7 @@ class AgentLife:
         self.contract = app if isinstance(app, AppContract) else app.contract
         self.config = config
         self.watchers = Watchers(secrets.token_hex(4))
-        self._route = route or KafkaRoute(config.kafka)
+        self._route = route or KafkaRoute(config.kafka, lambda: self.config.link.bytes_per_second)
         self._ids = ids
         self._clock = clock or SystemClock()
         self._progress = Progress()
@@ -96,6 +96,7 @@ class AgentLife:
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
         self._housekeeping, self._rotation = parts.housekeeping, parts.rotation
+        self._settings = parts.settings
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=list(self._holdings))
         if self._store.damage is not None:
             log.error(
@@ -191,6 +192,7 @@ class AgentLife:
         self.log = self._store = self._committer = self._views = self._executor = self._again = self._deferred = gone
         self._submission = self._conflicts = self._reader = self._vitals = gone
         self._sync = self._holdings = self._scope_change = self._housekeeping = self._rotation = gone
+        self._settings = gone
 
     async def offline(self, *, seconds: float = DEFAULT_TIMEOUT) -> None:
         """Stay off the network until `online`. Raises `TimedOut`: it goes on unless it says that nothing has changed."""

@@ -31,12 +31,14 @@ from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.sync import Sync
+from driftlog_edge.outgoing.flow import Bucket, Flow
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.rebase import Rebase
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Route, Store
 from driftlog_edge.power.hook import Hook
+from driftlog_edge.settings_change import SettingsChange, check_rhythms, rhythms
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.holdings import Holdings
 from driftlog_edge.store.housekeeping import Housekeeping
@@ -81,6 +83,7 @@ class Parts:
     rotation: Rotation
     reader: Reader
     vitals: Vitals
+    settings: SettingsChange
 
 
 def assemble(
@@ -95,7 +98,8 @@ def assemble(
     wiped: Callable[[], None],
     wrapping: Sequence[WrappingKey],
 ) -> Parts:
-    """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`."""
+    """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`, `InvalidInput` for a setting of what the app does not declare."""
+    check_rhythms(config, {name for space in contract.spaces.values() for name in space.collections})
     identity = Identity.load(config.identity)
     if ids is None:
         ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
@@ -131,13 +135,16 @@ def _assembled(
     committer = Committer(journal, store)
     views = Views(contract, codecs, journal)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
+    outbox.set_rhythms(rhythms(config))
     waiting = Waiting(outbox, clock)
     executor = Executor(contract, lives, views, outbox, journal, clock, holdings, lambda: sync.freshness)
     _read_again(store, codecs, versions)
     puller = pullers.assembled(
         holdings, codecs, versions, records, views, outbox, journal, executor.stamps, clock, identity.device_id
     )
-    shipper = Shipper(outbox, config.batches_in_flight)
+    flow = Flow(clock.monotonic, config.link.bytes_per_second)
+    incoming = Bucket(clock.monotonic, config.link.bytes_per_second)
+    shipper = Shipper(outbox, config.batches_in_flight, flow)
     again = Again(executor, views, outbox, journal)
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
@@ -156,7 +163,7 @@ def _assembled(
     identities = KeyChange(config.identity, identity, lambda: registry.device, sign_with)
     rotation = Rotation(store, clock, config.encryption_key_days, partial(wrapping_keys, config))
     vitals = Vitals(
-        contract, lives, holdings, releases, store, rotation, journal, views, outbox, waiting, conflicts, clock
+        contract, lives, holdings, releases, store, rotation, journal, views, outbox, waiting, flow, conflicts, clock
     )
     sync = Sync(
         contract,
@@ -175,6 +182,7 @@ def _assembled(
         identities,
         versions,
         Hook(config.power, clock),
+        incoming,
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
         wiped,
     )
@@ -231,6 +239,7 @@ def _assembled(
         rotation=rotation,
         reader=reader,
         vitals=vitals,
+        settings=SettingsChange(contract, config, outbox, flow, incoming, sync),
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from driftlog_schemas.connection import Table, wrong
+from driftlog_schemas.rhythm import REMEDY, rhythm_of
 from driftlog_schemas.settings import Address, ConnectionSettings
 
 
@@ -52,6 +54,22 @@ class PowerSettings(Table):
         if self.path is not None and self.source not in ("file", "sys"):
             raise wrong("path", f"source {self.source!r} reads none", 'set source to "file" or "sys"')
         return self
+
+
+class LinkSettings(Table):
+    """`[link]`: what the agent may use of its network."""
+
+    bytes_per_second: int = Field(default=0, ge=0)
+    """Each way, of batches and of what is fetched; 0 for all that there is."""
+
+
+def _rhythm(text: str) -> str:
+    if rhythm_of(text) is None:
+        raise PydanticCustomError("setting", "{fact}", {"fact": f"{text[:40]!r} is no rhythm", "remedy": REMEDY})
+    return text
+
+
+Rhythm: TypeAlias = Annotated[str, AfterValidator(_rhythm)]
 
 
 class EdgeConfig(ConnectionSettings):
@@ -100,6 +118,10 @@ class EdgeConfig(ConnectionSettings):
         return [scope for part in value.split(",") if (scope := part.strip())]
 
     power: PowerSettings = PowerSettings()
+    link: LinkSettings = LinkSettings()
+    sync: dict[str, Rhythm] = Field(default_factory=dict)
+    """Collection -> when its commands leave, in place of what the app declares."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     _words = field_validator("encryption_key_command")(_split)
 

@@ -12,6 +12,7 @@ from typing import Any
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.waiting import Waiting
 from driftlog_edge.link.sync import Sync
+from driftlog_edge.outgoing.flow import Flow
 from driftlog_edge.outgoing.forecast import Forecast
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Family
@@ -50,6 +51,7 @@ class Vitals:
         views: Views,
         outbox: Outbox,
         waiting: Waiting,
+        flow: Flow,
         conflicts: ConflictBook,
         clock: Clock,
     ) -> None:
@@ -63,10 +65,13 @@ class Vitals:
         self._views = views
         self._outbox = outbox
         self._waiting = waiting
+        self._flow = flow
         self._conflicts = conflicts
         self._clock = clock
         self._oldest = (0, 0)
-        self._forecast = Forecast(outbox.load, lambda: keys.unpack_pair(journal.get(Family.META, keys.CLOCK))[1])
+        self._forecast = Forecast(
+            outbox.load, lambda: keys.unpack_pair(journal.get(Family.META, keys.CLOCK))[1], lambda: flow.pace
+        )
 
     def look(self) -> None:
         """What a forecast is made of; to be called every minute or so."""
@@ -99,6 +104,11 @@ class Vitals:
             "disk_bytes": self._store.disk_bytes(),
             "damaged": "" if self._store.damage is None else str(self._store.damage),
             "encryption": self._rotation.facts(),
+            "link": {
+                "bytes_per_second": self._flow.measured,
+                "limit": self._flow.bucket.per_second,
+                "batch_bytes": self._flow.batch_bytes,
+            },
             "power": sync.power.facts(),
             "clock_skew_ms": sync.replies.skew_ms,
             "versions": dict(self._versions),

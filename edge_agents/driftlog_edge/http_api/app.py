@@ -33,6 +33,8 @@ from driftlog_edge.http_api.shapes import (
     ReviewIn,
     ScopesIn,
     ScopesOut,
+    SettingsIn,
+    SettingsOut,
     WaitingOut,
 )
 from driftlog_edge.power.reading import Power
@@ -327,6 +329,16 @@ def _operations(api: FastAPI, agent: EdgeAgent) -> None:
         """Tell it. What is told stands above what the device's own source says, for `power.valid_seconds`; a fact that is left out or null is not told
         any more."""
         return PowerOut.model_validate(agent.set_power(told))
+
+    @api.get("/v1/settings")
+    async def show_settings() -> SettingsOut:
+        """The settings that may change while the agent runs, as they are now."""
+        return SettingsOut.model_validate(agent.settings())
+
+    @api.put("/v1/settings")
+    async def change_settings(given: SettingsIn) -> SettingsOut:
+        """Change some of them, all at once or none: what is not named stays. It lasts until the agent ends; the next one begins with its file."""
+        return SettingsOut.model_validate(agent.change_settings(given))
 
     @api.post("/v1/encryption/rotate", responses=openapi.ROTATE)
     async def rotate_data_key() -> dict[str, Any]:

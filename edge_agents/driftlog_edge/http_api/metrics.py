@@ -34,6 +34,8 @@ def render(agent: EdgeAgent) -> bytes:
     waiting = Gauge("driftlog_edge_waiting", "Commands that wait although there is a way.", ["for"], registry=registry)
     for one in status["waiting"]:
         waiting.labels(one["for"]).set(one["commands"])
+    if status["link"]["bytes_per_second"] is not None:
+        gauge("link_bytes_per_second", "What the link carries, as it was measured.", status["link"]["bytes_per_second"])
     for name, text in (
         ("commands_per_hour", "How many commands are written, over the last day at most."),
         ("full_in_seconds", "When the outbox is full, if nothing left from now on."),

@@ -19,6 +19,7 @@ from driftlog_edge.http_api.access import LOOPBACK, Access, Doorkeeper, OnlyTold
 from driftlog_edge.http_api.app import build
 from driftlog_edge.http_api.connections import BoundedProtocol
 from driftlog_edge.http_api.listening import bound, leave, listen, mark_of
+from driftlog_edge.settings_change import set_log_level
 from driftlog_schemas.contract import AppContract
 
 
@@ -69,6 +70,7 @@ async def serve(
     Raises `PortTaken`, `BadSetting` before anything is opened, `Wiped` when the replica was erased.
     """
     spare()
+    set_log_level(config.log_level)
     listener, beside = listen(config), None
     try:
         beside = config.metrics_address and bound(*config.metrics_address, "choose another --metrics-address")

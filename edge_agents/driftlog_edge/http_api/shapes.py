@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
+from fastapi import Body
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from driftlog_edge.asking.answers import Answer, Reading
 from driftlog_edge.asking.op_log import Line
+from driftlog_edge.config import LinkSettings, PowerSettings
 from driftlog_edge.power.reading import Power
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict, Version
@@ -216,6 +218,26 @@ class PowerOut(Power):
     told: Power = Field(description="What callers have told and still stands.")
     failures: int = Field(description="How often the source gave no answer.")
     problem: str = Field(description="Why it gave none the last time.")
+
+
+SettingsIn: TypeAlias = Annotated[
+    dict[str, Any],
+    Body(
+        description="Tables `power`, `link` and `sync` with what changes in them, and `log_level`. A null in `sync` is as the app declares it.",
+        examples=[
+            {"power": {"low_battery_percent": 20}, "link": {"bytes_per_second": 10000}, "sync": {"Meter": "10m"}}
+        ],
+    ),
+]
+
+
+class SettingsOut(BaseModel):
+    """The settings that may change while the agent runs."""
+
+    power: PowerSettings
+    link: LinkSettings
+    sync: dict[str, str] = Field(description="Of every collection when its commands leave: now, a duration, on_wifi.")
+    log_level: str
 
 
 class VersionOut(BaseModel):

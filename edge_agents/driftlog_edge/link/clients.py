@@ -24,6 +24,7 @@ from driftlog_edge.link.places import Places
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.signal import Signal
 from driftlog_edge.link.tasks import Tasks
+from driftlog_edge.outgoing.flow import Bucket
 from driftlog_edge.ports import Asker, Chunk, Feed, Route, Sealed, Shipping, Unreachable
 from driftlog_edge.store.committer import Committer
 from driftlog_schemas.errors import ContractError
@@ -33,6 +34,8 @@ log = structlog.get_logger()
 
 BEGIN_ANEW_CAP_SECONDS = 10.0
 FAREWELL_SECONDS = 2.0
+LOOK_SECONDS = 1.0
+"""How often it is seen, while a budget is overdrawn, whether there is another or the connection is over."""
 
 
 class Lost(EdgeError):
@@ -82,6 +85,7 @@ class Clients:
         op_logs: OpLogs,
         places: Places,
         signal: Signal,
+        incoming: Bucket,
         tasks: Tasks,
         threads: ThreadPoolExecutor,
         heard: Heard,
@@ -94,6 +98,7 @@ class Clients:
         self._op_logs = op_logs
         self._places = places
         self._signal = signal
+        self._incoming = incoming
         self._tasks = tasks
         self._threads = threads
         self._heard = heard
@@ -208,6 +213,9 @@ class Clients:
                     self._heard.in_step(chunk.topic, chunk.partition)
             kept = True
             self.problem, self._failures = "", 0
+            self._incoming.spend(sum(len(record.value or b"") for chunk in chunks for record in chunk.records))
+            while intake.open and (pause := self._incoming.pause()):  # noqa: ASYNC110  # the next look waits until this is done
+                await asyncio.sleep(min(pause, LOOK_SECONDS))
         except (EdgeError, ContractError, Unreachable) as error:
             self.problem = str(error)
             log.warning("what came in could not be kept", reason=self.problem)

@@ -36,13 +36,18 @@ log = structlog.get_logger()
 
 POLL_SECONDS = 0.2
 FETCH_BATCH = 500
+AHEAD_SECONDS = 5
+LEAST_FETCHED, MOST_FETCHED = 16 * 1024, 1 << 20
+"""Bytes that are asked for at once, where there is a budget. A record that is larger comes all the same."""
 
 
 class KafkaRoute:
     """`ports.Route` to one cluster."""
 
-    def __init__(self, kafka: KafkaSettings | str) -> None:
+    def __init__(self, kafka: KafkaSettings | str, budget: Callable[[], int] = lambda: 0) -> None:
+        """`budget` says how many bytes a second may be fetched; 0 is any number."""
         self._kafka = kafka_at(kafka)
+        self._budget = budget
         self._asker: KafkaAsker | None = None
         """One for all connections: such a client is not let go lightly."""
 
@@ -61,7 +66,7 @@ class KafkaRoute:
         arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
         trouble: Callable[[], None],
     ) -> ports.Feed:
-        return Feed(self._kafka, positions, loop, arrived, trouble)
+        return Feed(self._kafka, positions, loop, arrived, trouble, self._budget())
 
     def ask(self) -> ports.Asker:
         if self._asker is None:
@@ -165,6 +170,7 @@ class Feed:
         loop: asyncio.AbstractEventLoop,
         arrived: Callable[[Sequence[Chunk]], Coroutine[Any, Any, None]],
         trouble: Callable[[], None],
+        budget: int = 0,
     ) -> None:
         self._loop = loop
         self._arrived = arrived
@@ -172,6 +178,7 @@ class Feed:
         self._consumer = Consumer(
             {
                 **kafka.reader(),
+                **_ahead(budget),
                 "group.id": "driftlog-edge",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -229,6 +236,18 @@ class Feed:
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
+
+
+def _ahead(budget: int) -> dict[str, int]:
+    """No more is fetched ahead than a budget allows in a few seconds: the client would fill its queue at whatever pace the link has."""
+    if not budget:
+        return {}
+    size = max(LEAST_FETCHED, min(budget * AHEAD_SECONDS, MOST_FETCHED))
+    return {
+        "fetch.max.bytes": size,
+        "max.partition.fetch.bytes": size,
+        "queued.max.messages.kbytes": max(1, size // 1024),
+    }
 
 
 def _record(message: Message) -> Record:

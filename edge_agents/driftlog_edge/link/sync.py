@@ -38,6 +38,7 @@ from driftlog_edge.link.replies import Replies
 from driftlog_edge.link.signal import Signal
 from driftlog_edge.link.tasks import Tasks
 from driftlog_edge.link.tidying import Tidying
+from driftlog_edge.outgoing.flow import Bucket
 from driftlog_edge.outgoing.pump import Pump
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
@@ -76,6 +77,7 @@ class Sync:
         identities: KeyChange,
         versions: Versions,
         power: Hook,
+        incoming: Bucket,
         heartbeat: Callable[[], tuple[bytes, bytes]],
         wiped: Callable[[], None],
     ) -> None:
@@ -105,7 +107,18 @@ class Sync:
         )
         self.ends = Ends(self.places, self.lookout, self.freshness, self.signal, lambda: self.clients.asker)
         self.clients = Clients(
-            route, ids, puller, committer, registry, op_logs, self.places, self.signal, self._tasks, self._threads, self
+            route,
+            ids,
+            puller,
+            committer,
+            registry,
+            op_logs,
+            self.places,
+            self.signal,
+            incoming,
+            self._tasks,
+            self._threads,
+            self,
         )
         self._tidying = Tidying(puller, committer, journal.durable, moved, self._threads)
         self.proof = Proof(
@@ -231,6 +244,10 @@ class Sync:
             finally:
                 self._tasks.begin(self.clients.reconnect())
 
+    def anew(self) -> None:
+        """Begin another connection: what its clients were made with has changed."""
+        self._tasks.begin(self.clients.reconnect())
+
     def follow(self, scopes: Collection[str], again: Collection[tuple[str, int]]) -> None:
         """Follow other scopes; partitions in `again` are read from their start. To be called while nothing comes in."""
         self.places.hold(scopes)
@@ -316,8 +333,8 @@ class Sync:
             if self._heart.due(now, self.signal.state, saving=self.power.saving):
                 self._tasks.begin(self._heart.beat(now))
             waiting = self._shipper.waiting or not self._shipper.idle
-            if self.signal.state is not Connection.ONLINE:
-                self.watchdog.moved(now)  # what waits for a way does not stand still
+            if self.signal.state is not Connection.ONLINE or self._shipper.spent:
+                self.watchdog.moved(now)  # what waits for a way or for its share of it does not stand still
             elif self.watchdog.stalled(int(waiting), now):
                 log.error("the queue does not move; the client starts anew", problem=self.problem)
                 self.watchdog.moved(now)

@@ -1,7 +1,8 @@
 """When the outbox will be full, and how long it takes to be empty, if everything goes on as it did.
 
 Commands are written over the day as people work, so the rate at which they come is that of the last day at most; they leave as fast as link
-and cloud allow at the moment, so that rate is of the last minutes. Neither is told from less than a minute of looking on.
+and cloud allow at the moment, so that rate is of the last minutes. Neither is told from less than a minute of looking on. It never takes less time than the
+link needs for the bytes, at the pace at which they can leave.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Outlook(NamedTuple):
     full_in_seconds: float | None
     """If nothing left from now on."""
     drained_in_seconds: float | None
-    """At the pace at which it is getting less."""
+    """At the pace at which it is getting less, or at which bytes can leave, whichever takes longer."""
 
 
 class _Rate:
@@ -54,10 +55,13 @@ class _Rate:
 
 
 class Forecast:
-    """Of one outbox. `load` says what waits there, `written` how many commands were ever written."""
+    """Of one outbox. `load` says what waits there, `written` how many commands were ever written, `pace` how many bytes can leave in a second."""
 
-    def __init__(self, load: Callable[[], Load], written: Callable[[], int]) -> None:
+    def __init__(
+        self, load: Callable[[], Load], written: Callable[[], int], pace: Callable[[], float | None] = lambda: None
+    ) -> None:
         self._load = load
+        self._pace = pace
         self._written = written
         self._coming = _Rate(COME_SECONDS, COME_APART)
         self._going = _Rate(GO_SECONDS, GO_APART)
@@ -70,11 +74,13 @@ class Forecast:
         """As it looks now."""
         load, written = self._seen(now)
         coming = self._coming.per_second(now, written)
-        going = self._going.per_second(now, written - load.commands)
+        going, pace = self._going.per_second(now, written - load.commands), self._pace()
+        drained = [load.commands / going] if going and going > 0 else []
+        drained += [load.bytes / pace] if pace else []
         return Outlook(
             None if coming is None else coming * 3600,
             _full_in(load, coming) if coming else None,
-            load.commands / going if load.commands and going and going > 0 else None,
+            max(drained) if load.commands and drained else None,
         )
 
     def _seen(self, now: float) -> tuple[Load, int]:

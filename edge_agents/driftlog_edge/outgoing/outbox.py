@@ -49,6 +49,7 @@ SEALED_OPS = AT_ONCE
 class _Filling:
     """A batch that is being filled."""
 
+    most_bytes: int = MAX_COMMAND_BYTES
     commands: dict[bytes, Command] = field(default_factory=dict)
     """By their entries in the queue."""
     roots: set[str] = field(default_factory=set)
@@ -62,7 +63,7 @@ class _Filling:
         roots = self.roots | ({found.command.root} - {""})
         return not self.commands or (
             self.ops + len(found.command.ops) <= SEALED_OPS
-            and self.size + found.size <= MAX_COMMAND_BYTES
+            and self.size + found.size <= self.most_bytes
             and len(roots) <= MAX_ENDS
             and found.release == self.release
         )
@@ -171,25 +172,29 @@ class Outbox:
         sizes = {lsn: logged(self._journal, lsn).size for lsn in batch.lsns}
         return {**self.sealed.settling(batch, ()), **self.queue.put_back(batch.space, batch.partition, sizes)}
 
-    def seal(self, apart_from: Collection[tuple[str, int]] = ()) -> tuple[Sealed, dict[Place, bytes | None]] | None:
+    def seal(
+        self, apart_from: Collection[tuple[str, int]] = (), most_bytes: int = MAX_COMMAND_BYTES
+    ) -> tuple[Sealed, dict[Place, bytes | None]] | None:
         """The next batch and the writes that seal it; None when nothing can be, or nothing yet (`passing`).
 
-        Partitions of `apart_from` have no turn.
+        Partitions of `apart_from` have no turn. It is no larger than `most_bytes` unless one command alone is.
         """
         self.passing = False
         place = self.queue.next(self.lives.stuck.union(apart_from))
         if place is None:
             return None
-        found, tried = self._sealed_of(place)
+        found, tried = self._sealed_of(place, min(most_bytes, MAX_COMMAND_BYTES))
         self.queue.held.tried(place, tried)
         self.passing = found is None
         return found
 
-    def _sealed_of(self, place: tuple[str, int]) -> tuple[tuple[Sealed, dict[Place, bytes | None]] | None, int]:
+    def _sealed_of(
+        self, place: tuple[str, int], most_bytes: int
+    ) -> tuple[tuple[Sealed, dict[Place, bytes | None]] | None, int]:
         """A batch of what may go next; and to which lsn of the held ones it has come. May need the registry, and fail."""
         most = SEALED_OPS
         while True:
-            filling, tried = self._filled(place, self.queue.of_partition(*place), most)
+            filling, tried = self._filled(place, self.queue.of_partition(*place), most, most_bytes)
             try:
                 return self._sealed(*place, filling) if filling.commands else None, tried
             except TooBig:  # their sizes are those of the log, and these take more on the wire
@@ -197,9 +202,11 @@ class Outbox:
                 if not most:
                     raise
 
-    def _filled(self, place: tuple[str, int], entries: Iterable[bytes], most: int) -> tuple[_Filling, int]:
+    def _filled(
+        self, place: tuple[str, int], entries: Iterable[bytes], most: int, most_bytes: int
+    ) -> tuple[_Filling, int]:
         """A batch of the first of these, `most` commands; and to which lsn of the held ones it has come."""
-        filling, tried = _Filling(), 0
+        filling, tried = _Filling(most_bytes), 0
         for key in entries:
             lsn = keys.parse_lsn(key)
             found = logged(self._journal, lsn)

@@ -13,17 +13,27 @@ doubles, and nothing new is sealed behind what cannot go on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from driftlog_edge.outgoing.flow import Departure, Flow
 from driftlog_edge.outgoing.held import Partition
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.resends import BatchPlace, Carried, Resends
 from driftlog_edge.ports import Place, Sealed
+from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES
 
 AGAIN_SECONDS = 120.0
 REFUSED_SECONDS = 10.0
 STUCK_SECONDS = 1.0
 STUCK_CAP_SECONDS = 30.0
 AGAIN_CAP_SECONDS = 3600.0
+
+
+class _Flight(NamedTuple):
+    """A batch on its way to the log."""
+
+    size: int
+    departure: Departure | None
 
 
 @dataclass(slots=True)
@@ -56,21 +66,25 @@ class _Stuck:
 class Shipper:
     """The outgoing side of one replica."""
 
-    def __init__(self, outbox: Outbox, in_flight: int) -> None:
+    def __init__(self, outbox: Outbox, in_flight: int, flow: Flow | None = None) -> None:
+        """Without a `flow` the link carries everything."""
         self._outbox = outbox
         self._limit = in_flight
+        self._flow = flow
         unsure = outbox.sealed.all()
         self._resend = Resends(batch.place for batch in unsure)
         self._carried = Carried((batch.place, batch.lsns) for batch in unsure)
         self._new_first = True
         """Whose turn was it last: that of what is new?"""
-        self._flying: dict[BatchPlace, Sealed] = {}
+        self._flying: dict[BatchPlace, _Flight] = {}
         self._delivered: dict[BatchPlace, _Wait] = {}
         self._stuck: dict[Partition, _Stuck] = {}
         outbox.queue.held.release()  # nobody remembers how long they have waited
 
     def resume(self) -> None:
         """The client is gone: what it had and the log is not known to have goes out again."""
+        if self._flow is not None:
+            self._flow.forget()
         for place in self._flying:
             self._resend.add(place)
         self._flying.clear()
@@ -101,9 +115,14 @@ class Shipper:
         return bool(self._resend) or self._outbox.queue.ready
 
     @property
+    def spent(self) -> bool:
+        """Does what waits stand still because the link's budget is used up?"""
+        return self._flow is not None and self._flow.bucket.pause() > 0
+
+    @property
     def passing(self) -> bool:
         """Was nothing found to send only because much was passed by? Then the next look may find something."""
-        return self._outbox.passing and len(self._flying) < self._limit
+        return self._outbox.passing and self._room
 
     def carries(self, lsn: int) -> bool:
         """Is this sealed command in a batch that the log is not known to have?"""
@@ -114,22 +133,33 @@ class Shipper:
 
         What goes again and what is new take turns, and nothing new overtakes what goes again in its partition.
         """
-        if len(self._flying) >= self._limit:
+        if not self._room:
             return None
+        most = MAX_COMMAND_BYTES if self._flow is None else self._flow.batch_bytes
         self._new_first = not self._new_first
-        if self._new_first and (sealed := self._outbox.seal({*self._resend.partitions, *self._stuck})):
+        if self._new_first and (sealed := self._outbox.seal({*self._resend.partitions, *self._stuck}, most)):
             return self._fly(sealed[0]), sealed[1]
         while place := self._resend.take():
             batch = self._outbox.sealed.get(*place)
             if batch is not None:
                 return self._fly(self._outbox.reseal(batch)), {}
             self._carried.drop(place)
-        sealed = self._outbox.seal(self._stuck)
+        sealed = self._outbox.seal(self._stuck, most)
         return None if sealed is None else (self._fly(sealed[0]), sealed[1])
 
+    @property
+    def _room(self) -> bool:
+        """May another batch go?"""
+        return len(self._flying) < self._limit and (self._flow is None or self._flow.room(self._flying_bytes))
+
+    @property
+    def _flying_bytes(self) -> int:
+        return sum(flight.size for flight in self._flying.values())
+
     def _fly(self, batch: Sealed) -> Sealed:
-        place = _place(batch)
-        self._flying[place] = batch
+        place, size = _place(batch), len(batch.value)
+        departure = None if self._flow is None else self._flow.sent(size, self._flying_bytes)
+        self._flying[place] = _Flight(size, departure)
         if place not in self._delivered:
             self._carried.put(place, batch.lsns)
         return batch
@@ -140,7 +170,9 @@ class Shipper:
         known = self._outbox.sealed.get(*place)
         if known is None or known.digest != batch.digest:
             return  # a late word: it is answered, or an earlier life's batch of the same number
-        self._flying.pop(place, None)
+        flight = self._flying.pop(place, None)
+        if self._flow is not None and flight is not None and flight.departure is not None:
+            self._flow.arrived(flight.size, flight.departure)
         self._resend.discard(place)  # its client was given up, and had brought it over all the same
         self._carried.drop(place)
         wait = self._delivered.setdefault(place, _Wait(0.0, 0))

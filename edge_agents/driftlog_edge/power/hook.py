@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from driftlog_edge.config import PowerSettings
+from driftlog_edge.link.tasks import Tasks
 from driftlog_edge.ports import Clock
 from driftlog_edge.power.reading import UNKNOWN, HookFailed, Power
 from driftlog_edge.power.sources import Source
@@ -33,7 +34,9 @@ class Hook:
         """How often the source gave no answer since the start."""
         self.problem = ""
         """Why it gave none the last time; empty while it answers."""
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
+        self._asking: asyncio.Task[None] | None = None
+        self._running = False
 
     @property
     def now(self) -> Power:
@@ -71,26 +74,25 @@ class Hook:
 
     def start(self) -> None:
         """Begin to ask, if there is a source."""
+        self._running = True
         if self._settings.source != "api":
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="driftlog-power")
+            self._asking = self._tasks.begin(self._run())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._tasks.stop()
 
-    async def set(self, settings: PowerSettings) -> None:
-        """Go by other settings. Another source is asked from now on; what a caller told stands."""
-        asked = [(one.source, one.path, one.command, one.every_seconds) for one in (settings, self._settings)]
-        running = self._task is not None or self._settings.source == "api"
-        self._settings = settings
-        if asked[0] != asked[1]:
-            await self.stop()
-            self._source = Source(settings, self._clock.monotonic)
-            self._said, self.problem = UNKNOWN, ""
-            if running:
-                self.start()
+    def set(self, settings: PowerSettings) -> None:
+        """Go by other settings. Another source is asked from now on, and what the one before said counts no more; what a caller told stands."""
+        before, self._settings = self._settings, settings
+        if settings.model_copy(update={"low_battery_percent": before.low_battery_percent}) == before:
+            return
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+        self._source = Source(settings, self._clock.monotonic)
+        self._said, self.problem = UNKNOWN, ""
+        if self._running:
+            self.start()
 
     async def _run(self) -> None:
         while True:

@@ -222,14 +222,12 @@ async def test_other_settings_ask_another_source_and_forget_what_the_one_before_
 ) -> None:
     hook.start()
     await until(lambda: hook.saving)
-    await hook.set(
-        PowerSettings(source="file", path=tmp_path / "power.json", every_seconds=0.01, low_battery_percent=5)
-    )
+    hook.set(PowerSettings(source="file", path=tmp_path / "power.json", every_seconds=0.01, low_battery_percent=5))
     assert hook.saving is False
-    await hook.set(PowerSettings())
+    hook.set(PowerSettings())
     assert hook.now == UNKNOWN
     supply(tmp_path / "sys", "AC", type="Mains", online="1")
-    await hook.set(PowerSettings(source="sys", path=tmp_path / "sys", every_seconds=0.01))
+    hook.set(PowerSettings(source="sys", path=tmp_path / "sys", every_seconds=0.01))
     await until(lambda: hook.now == Power(mains=True))
     await hook.stop()
 

@@ -1,0 +1,61 @@
+"""`driftlog edge settings`: what a running agent goes by, seen and changed."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import Annotated, Any
+
+import typer
+
+from driftlog.cli.calling import Url, call
+from driftlog.cli.terminal import Json, emit, facts, told
+from driftlog.client.sending import DEFAULT_URL
+
+app = typer.Typer(no_args_is_help=True, help="Settings of a running agent. Example: driftlog edge settings get")
+
+
+@app.command()
+@told
+def get(url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Those that may change while it runs, as they are now. Example: driftlog edge settings get --json"""
+    _emit(call("GET", url, "/v1/settings"), json)
+
+
+@app.command("set")
+@told
+def set_settings(
+    settings: Annotated[list[str], typer.Argument(help="NAME=VALUE or TABLE.NAME=VALUE; JSON where that is no text.")],
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Change some, all at once or none, until the agent ends. Example: driftlog edge settings set link.bytes_per_second=10000 sync.Stock=5m"""
+    body: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        table, dot, field = name.partition(".")
+        known = body.setdefault(table, {} if dot else None)
+        if not equals or not table or (dot and not (field and isinstance(known, dict))):
+            raise typer.BadParameter(f"{setting!r}: write NAME=VALUE or TABLE.NAME=VALUE")
+        if dot:
+            body[table][field] = _value(value)
+        else:
+            body[table] = _value(value)
+    _emit(call("PUT", url, "/v1/settings", json=body), json)
+
+
+def _value(text: str) -> Any:
+    try:
+        return jsonlib.loads(text)
+    except jsonlib.JSONDecodeError:
+        return text
+
+
+def _emit(found: dict[str, Any], json: bool) -> None:
+    flat = {
+        f"{table}.{name}": value
+        for table, part in found.items()
+        if isinstance(part, dict)
+        for name, value in part.items()
+    }
+    flat["log_level"] = found["log_level"]
+    emit(found, as_json=json, table=lambda: facts("settings of this agent", flat))
