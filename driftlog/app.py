@@ -107,7 +107,8 @@ class Space:
         `on_delete`  "delete-wins" or "update-wins", against concurrent changes
         `unit`       what concurrent writes compete for: each "field" by itself, or the whole "record" (registers only)
         `max_bytes`  size guard of a document's state; if not given 64 KiB, 480 KiB for documents with a text or a list
-        `history`    "full", or "collapsed" where only the result of pending changes needs to be sent
+        `history`    "full", or "collapsed": commands of one name that wait for the network are sent as one for each document, with what they come
+                     to; they are merged or refused together, and a guard sees only that
         `priority`   of writes without a declared command: critical, high, normal, low
         `max_age`    "10m": older than this, what a replica has of it is stale; reads say so, and commands may refuse to run on it
         `sync`       when what was written on a device leaves it: "now", together every "5m" (any duration), or "on_wifi", over a network that

@@ -3,6 +3,7 @@
 from driftlog_crdt.add_wins_set import AddWinsSet
 from driftlog_crdt.bounded_counter import BoundedCounter
 from driftlog_crdt.causal import PAST, SETTLER, Dot, Vector, changes_in, concurrent, covers, dominates, epoch_of, joined
+from driftlog_crdt.collapsing import Collapsing
 from driftlog_crdt.conflicts import Conflict, Place
 from driftlog_crdt.counter import Counter
 from driftlog_crdt.custom import Custom, assert_mergeable
@@ -53,6 +54,7 @@ __all__ = [
     "BadOperation",
     "BadValue",
     "BoundedCounter",
+    "Collapsing",
     "Conflict",
     "Counter",
     "Custom",

@@ -27,7 +27,7 @@ from typing import TypeAlias
 
 from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.errors import BadEncoding
-from driftlog_crdt.field_type import FieldType
+from driftlog_crdt.field_type import FieldType, replaced
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, Scalar, canonical, check_scalar
 
@@ -71,6 +71,13 @@ class AddWinsSet(FieldType[SetState]):
                 state[key] = (entry[0], adds)
             else:
                 del state[key]
+
+    def spot(self, op: Op) -> str:
+        return canonical(op.value)
+
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        """An add does not undo a remove, which takes what others have added."""
+        return None if (earlier.kind, later.kind) == ("remove", "add") else replaced(earlier, later)
 
     def join(self, left: SetState, left_seen: Vector, right: SetState, right_seen: Vector) -> SetState:
         result: SetState = {}

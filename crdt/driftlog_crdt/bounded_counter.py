@@ -49,7 +49,7 @@ from typing import Any, NamedTuple, TypeAlias
 from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.counter import MAX_STEP, are_sums
 from driftlog_crdt.errors import BadEncoding, BadOperation, BadValue
-from driftlog_crdt.field_type import FieldType
+from driftlog_crdt.field_type import FieldType, combined
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
 
@@ -143,6 +143,13 @@ class BoundedCounter(FieldType[Rows]):
         except BadOperation:
             return False
         return True
+
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        """In one direction only: where they alternate, what one takes the other may have brought."""
+        if earlier.kind != later.kind or later.kind in self.giving:
+            return None
+        total: int = earlier.value + later.value  # type: ignore[operator,assignment]  # check() has seen ints
+        return None if total > MAX_STEP else combined(earlier, later, total)
 
     def apply(self, state: Rows, op: Op) -> None:
         row = state.get(op.replica)

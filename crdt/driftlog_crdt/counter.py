@@ -35,7 +35,7 @@ from typing import Any, TypeAlias
 
 from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.errors import BadEncoding, BadValue
-from driftlog_crdt.field_type import FieldType
+from driftlog_crdt.field_type import FieldType, combined
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
 from driftlog_crdt.takeover import Takeover
@@ -73,6 +73,15 @@ class Counter(FieldType[CounterState]):
         if sums is None:
             sums = state[op.replica] = [0, 0]
         sums[side] += op.value  # type: ignore[operator,assignment]  # check() has seen an int
+
+    def spot(self, op: Op) -> str:
+        return op.kind
+
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        total: int = earlier.value + later.value  # type: ignore[operator,assignment]  # check() has seen ints
+        if earlier.kind != later.kind or total > MAX_STEP:
+            return None
+        return combined(earlier, later, total)
 
     def join(self, left: CounterState, left_seen: Vector, right: CounterState, right_seen: Vector) -> CounterState:
         result = self.copy(left)

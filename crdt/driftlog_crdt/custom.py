@@ -117,6 +117,9 @@ class Custom(WritesField):
         seen = reduce(joined, map(_history, writes), nothing)
         return Sight(self.value(writes), tuple(Dot(*write[:2]) for write in writes), changes_in(seen))
 
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        return None  # the later one names the earlier as what it was made from
+
     def apply(self, state: Writes, op: Op) -> None:
         self.put(state, op, *_carried(op))
 

@@ -173,6 +173,16 @@ class DocumentType:
         if op.field != DOCUMENT:
             self._type(op.field).leave(op.kind, op.value, taking.part(op.field))
 
+    def spot(self, op: Op) -> tuple[str, str] | None:
+        """Where in the document `op` acts, as far as its writer's other ops are concerned; None for a delete, which acts everywhere."""
+        if op.field == DOCUMENT and op.kind == DELETE:
+            return None
+        return op.field, self._type(op.field).spot(op)
+
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        """One op, of the dot of `later`, that means both (see `FieldType.absorb`)."""
+        return self._type(later.field).absorb(earlier, later)
+
     def stands_on_left(self, op: Op, taking: Takeover) -> bool:
         """Does the op mean something that an op made which was left behind?"""
         return op.field != DOCUMENT and self._type(op.field).stands_on_left(op.kind, op.value, taking.part(op.field))
@@ -186,8 +196,8 @@ class DocumentType:
 
     def check(self, op: Op) -> None:
         """Raise `BadOperation`, `BadValue` or `TooLarge` if no state of this type can take `op`."""
-        writer, seq, _, name, kind, value, context, _, _ = op
-        if context or seq.__class__ is not int or seq < 1 or writer == PAST:
+        writer, seq, _, name, kind, value, context, _, _, span = op
+        if context or seq.__class__ is not int or seq < 1 or span != 1 or writer == PAST:
             _check_dot(op)
         if name == DOCUMENT and kind == DELETE:
             self._check_delete(op)
@@ -250,7 +260,7 @@ class DocumentType:
         """
         vector, replica = state.vector, op.replica
         last = vector.get(replica, 0)
-        if op.seq != last + 1:
+        if op.before != last:
             return DUPLICATE if op.seq <= last or replica in retired else GAP
         if replica in retired:
             return DUPLICATE
@@ -265,8 +275,8 @@ class DocumentType:
         covered. A merge agent has found that out before it decided.
         """
         vector = state.vector
-        replica, seq, _, name, kind, _, _, _, _ = op
-        assert vector.get(replica, 0) + 1 == seq, "an op is merged once, and in its order"
+        replica, seq, _, name, kind, _, _, _, _, span = op
+        assert vector.get(replica, 0) + span == seq, "an op is merged once, and in its order"
         if PAST in vector:
             op = forgetting.seen_past(op, vector)
         if state.refused:
@@ -301,13 +311,15 @@ class DocumentType:
     def ready(self, state: DocumentState, op: Op, retired: Container[str] = ()) -> bool:
         """Has the document merged all that the op's writer had seen, and the op's predecessor?"""
         get = state.vector.get
-        if op.seq > get(op.replica, 0) + 1:
+        if op.before > get(op.replica, 0):
             return False
         return all(get(replica, 0) >= seq or replica in retired for replica, seq in (op.context or {}).items())
 
     def see(self, state: DocumentState, op: Op) -> None:
-        """Count a refused op as seen, without effect."""
-        assert state.vector.get(op.replica, 0) + 1 == op.seq, "a refused op is seen in its order"
+        """Count a refused op as seen, without effect. Where a part of what it stands for was merged, only the rest is refused."""
+        last = state.vector.get(op.replica, 0)
+        assert op.before <= last < op.seq, "a refused op is seen in its order"
+        op = op if op.before == last else op._replace(span=op.seq - last)
         empties = op.field == DOCUMENT and op.kind == DELETE and self.on_delete == "delete-wins"
         refusals.remember(state.refused, op, empties)
         deletion.without_effect(state, op.replica, op.seq)
@@ -588,11 +600,13 @@ def _overrules(op: Op, settlement: Write) -> bool:
 
 def _check_dot(op: Op) -> None:
     """Raise `BadOperation` unless this is an op's name, and what its writer had seen came before it."""
-    writer, own, _, name, _, _, context, _, _ = op
+    writer, own, _, name, _, _, context, _, _, span = op
     if writer == PAST:
         raise BadOperation(name, f"no replica is called {PAST!r}: it stands for those who are over")
     if type(own) is not int or own < 1:
         raise BadOperation(name, f"seq {own}: the first op of a replica has seq 1")
+    if type(span) is not int or not 1 <= span <= own:
+        raise BadOperation(name, f"seq {own} takes {span} dots: its own and earlier ones, from 1 up")
     for replica, seq in (context or {}).items():
-        if type(seq) is not int or seq < 1 or (replica == writer and seq >= own):
+        if type(seq) is not int or seq < 1 or (replica == writer and seq > own - span):
             raise BadOperation(name, "the context holds more than the op's own predecessor, or no whole number")

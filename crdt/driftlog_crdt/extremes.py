@@ -30,7 +30,7 @@ from typing import TypeAlias
 
 from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.errors import BadEncoding, BadValue
-from driftlog_crdt.field_type import FieldType
+from driftlog_crdt.field_type import FieldType, combined
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, check_plain
 
@@ -70,6 +70,10 @@ class Max(FieldType[Steps]):
         while steps and self._height(steps[-1][1]) <= height:
             steps.pop()
         steps.append((op.seq, number))
+
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        numbers: list[Number] = [earlier.value, later.value]  # type: ignore[list-item]  # check() has seen numbers
+        return combined(earlier, later, max(numbers, key=self._height))
 
     def join(self, left: Steps, left_seen: Vector, right: Steps, right_seen: Vector) -> Steps:
         result: Steps = {}

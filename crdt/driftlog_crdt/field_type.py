@@ -24,7 +24,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 
-from driftlog_crdt.causal import Dot, Vector
+from driftlog_crdt.causal import Dot, Vector, dominates
 from driftlog_crdt.errors import BadOperation, BadValue
 from driftlog_crdt.ops import Op, Origin
 from driftlog_crdt.plain import Plain
@@ -175,6 +175,16 @@ class FieldType(ABC, Generic[S]):
         """
         return value
 
+    def spot(self, op: Op) -> str:
+        """Where in the field an op acts: one writer's ops of different spots mean the same whichever comes first."""
+        return ""
+
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        """One op, of the dot of `later`, that means both; None where two are needed. `earlier` is the last of its writer at this spot before
+        `later`, and nobody else has ever seen it (see `collapsing`).
+        """
+        return None
+
     def leave(self, kind: str, value: Plain, taking: Takeover) -> None:
         """An op of the old life does not come along: remember what others of it may name."""
 
@@ -265,3 +275,16 @@ class FieldType(ABC, Generic[S]):
             raise BadOperation(op.field, f"a {self.name} takes {', '.join(sorted(self.kinds))}, not {op.kind!r}")
         if op.context is None and op.kind in self.contextual:
             raise BadOperation(op.field, f"{op.kind} carries the vector that its writer had seen; this one has none")
+
+
+def replaced(earlier: Op, later: Op) -> Op | None:
+    """`later` alone, which undoes `earlier`, if its writer had seen no less."""
+    return later if dominates(later.context or {}, earlier.context or {}) else None
+
+
+def combined(earlier: Op, later: Op, value: Plain) -> Op | None:
+    """The two as one op with this value. What either rests on, it rests on; so they must have seen the same of others."""
+    if earlier.context != later.context:
+        return None
+    known = min(earlier.seq - 1 - earlier.unsure, later.seq - 1 - later.unsure)
+    return later._replace(value=value, unsure=later.seq - 1 - known)

@@ -121,6 +121,16 @@ class Map(FieldType[Entries]):
         key, inner = _split(op)
         return self.of.stands_alone(state[key] if key in state else self.of.new(), inner)
 
+    def spot(self, op: Op) -> str:
+        return _split(op)[0]
+
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        if REMOVE in (earlier.kind, later.kind):
+            return None
+        (key, ours), (_, theirs) = _split(earlier), _split(later)
+        one = self.of.absorb(ours, theirs)
+        return None if one is None else one._replace(value=[key, one.value])
+
     def join(self, left: Entries, left_seen: Vector, right: Entries, right_seen: Vector) -> Entries:
         result: Entries = {}
         for key in left.keys() | right.keys():

@@ -4,6 +4,9 @@ An op is named by its dot, says what its writer wanted (`field`, `kind`, `value`
 meaning depends on it, what the writer had seen (`context`). Ops whose effects commute need no context. The writer's
 own earlier ops are always seen, so a context leaves out the writer's own entry: it is `seq - 1` by definition.
 
+An op may stand for earlier ones of its writer that were never sent (see `collapsing`): it takes their dots with it. `span` says how many dots
+it takes, its own the last; nobody else ever sees a dot in between.
+
 Seen is not decided: what a writer did itself may yet be refused. `unsure` says how many of its own ops just before this one had no
 known outcome when it wrote; of those up to `seq - 1 - unsure` it knew which had an effect and which were refused.
 """
@@ -61,3 +64,9 @@ class Op(NamedTuple):
     unsure: int = 0
     origin: Origin | None = None
     """Never sent: a merge agent sets it from the envelope, for fields whose conflicts are published."""
+    span: int = 1
+
+    @property
+    def before(self) -> int:
+        """The seq that the writer's last op before this one has; 0 where there is none."""
+        return self.seq - self.span

@@ -48,8 +48,8 @@ costs its writer a second try, no more."""
 def remember(refused: Refused, op: Op, emptied: bool) -> None:
     """`op` was refused. Would it have emptied the document?"""
     learn(refused, op)
-    runs = (*refused.get(op.replica, ()), Run(op.seq, op.seq, emptied))
-    if len(runs) > 1 and runs[-2].last == op.seq - 1 and runs[-2].emptied == emptied:
+    runs = (*refused.get(op.replica, ()), Run(op.before + 1, op.seq, emptied))
+    if len(runs) > 1 and runs[-2].last == op.before and runs[-2].emptied == emptied:
         runs = (*runs[:-2], _one(*runs[-2:]))
     if len(runs) > MAX_RUNS:
         runs = (_one(*runs[:2]), *runs[2:])

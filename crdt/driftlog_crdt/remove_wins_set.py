@@ -34,7 +34,7 @@ from driftlog_crdt import dotted
 from driftlog_crdt.causal import PAST, Vector
 from driftlog_crdt.dotted import Writes
 from driftlog_crdt.errors import BadEncoding
-from driftlog_crdt.field_type import FieldType, Write
+from driftlog_crdt.field_type import FieldType, Write, replaced
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, Scalar, canonical, check_scalar
 
@@ -64,6 +64,12 @@ class RemoveWinsSet(FieldType[OpsState]):
             state[key] = (op.value, [])  # type: ignore[assignment]  # check() has seen a scalar
         entry = state[key]
         dotted.put(entry[1], Write(op.replica, op.seq, 0, op.kind == "add"), op.context)
+
+    def spot(self, op: Op) -> str:
+        return canonical(op.value)
+
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        return replaced(earlier, later)
 
     def join(self, left: OpsState, left_seen: Vector, right: OpsState, right_seen: Vector) -> OpsState:
         result: OpsState = {}

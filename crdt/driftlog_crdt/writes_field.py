@@ -16,7 +16,7 @@ from typing import ClassVar
 from driftlog_crdt import dotted
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.dotted import Writes
-from driftlog_crdt.field_type import Branch, FieldType, Siblings, Write
+from driftlog_crdt.field_type import Branch, FieldType, Siblings, Write, replaced
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain
 from driftlog_crdt.settling import settled_by
@@ -45,6 +45,9 @@ class WritesField(FieldType[Writes]):
             dotted.put(state, write, op.context)
         else:
             state.append(write)
+
+    def absorb(self, earlier: Op, later: Op) -> Op | None:
+        return replaced(earlier, later)
 
     def join(self, left: Writes, left_seen: Vector, right: Writes, right_seen: Vector) -> Writes:
         return dotted.join(left, left_seen, right, right_seen)

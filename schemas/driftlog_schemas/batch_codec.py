@@ -42,6 +42,8 @@ MAX_COMMAND_BYTES = MAX_BATCH_BYTES - 4096
 MAX_ENDS = 8
 MEANS = ("page", "cli", "api")
 """By which a person decides a conflict."""
+MAX_STOOD_FOR = 1000
+"""Commands that the commands of a batch stand for, together."""
 DIGEST_BYTES = 16
 SHORT_DIGEST_BYTES = 8
 """As much of it as a chain row keeps of each batch."""
@@ -76,11 +78,12 @@ def encode_body(batch: Batch) -> bytes:
     documents: dict[DocumentId, int] = {}
     changes: dict[tuple[str, str], int] = {}
     contexts, values = ContextTable(), ValueColumns()
-    op_document, op_seq, op_hlc, op_change, op_context, op_unsure = [], [], [], [], [], []
-    for document, (replica, seq, hlc, field, kind, value, context, unsure, _) in pairs:
+    op_document, op_seq, op_span, op_hlc, op_change, op_context, op_unsure = [], [], [], [], [], [], []
+    for document, (replica, seq, hlc, field, kind, value, context, unsure, _, span) in pairs:
         assert replica == batch.replica, "a batch carries the ops of one replica"
         op_document.append(documents.setdefault(document, len(documents)))
         op_seq.append(seq)
+        op_span.append(span)
         op_hlc.append(hlc)
         op_change.append(changes.setdefault((field, kind), len(changes)))
         op_context.append(_NO_CONTEXT if context is None else contexts.index(context))
@@ -121,11 +124,13 @@ def encode_body(batch: Batch) -> bytes:
         "roots": list(roots)[1:],
         "command_written": _written(commands),
         "decisions": _decided(commands),
+        **_stands_for(commands),
         "command_ops": pack([len(c.ops) for c in commands]),
         "names": list(names),
         "scopes": list(scopes),
         "op_document": pack(op_document),
         "op_seq": pack(op_seq),
+        "op_span": pack(op_span) if any(span != 1 for span in op_span) else b"",
         "op_hlc": pack(op_hlc),
         "op_change": pack(op_change),
         "op_context": pack(op_context),
@@ -159,6 +164,13 @@ def _decided(commands: Sequence[Command]) -> list[dict[str, Any]]:
         for at, c in enumerate(commands)
         if c.decision is not None
     ]
+
+
+def _stands_for(commands: Sequence[Command]) -> dict[str, bytes]:
+    """No bytes where each stands for itself alone."""
+    counts = [len(c.stands_for) for c in commands]
+    names = b"".join([name for c in commands for name in c.stands_for])
+    return {"command_stands_for": pack(counts) if names else b"", "stood_for": names}
 
 
 def decode_body(body: bytes) -> Batch:
@@ -248,6 +260,8 @@ def _check_bounds(record: dict[str, Any]) -> None:
     bounds.check_texts("scope", record["scopes"], bounds.MAX_SCOPE, least=1)
     bounds.check_texts("document id", record["document_id"], bounds.MAX_ID, least=1)
     bounds.check_texts("command id", record["command_id"], bounds.MAX_COMMAND_ID, least=1)
+    if len(record["stood_for"]) > MAX_STOOD_FOR * SHORT_DIGEST_BYTES or len(record["stood_for"]) % SHORT_DIGEST_BYTES:
+        raise bounds.OutOfBounds("stood_for", f"{len(record['stood_for'])} bytes are not the names of a batch")
     if len(record["prev"]) not in (0, DIGEST_BYTES):
         raise bounds.OutOfBounds("prev", f"{len(record['prev'])} bytes are no digest")
     if record["number"] < 0 or not 0 <= record["floor"] <= record["number"]:
@@ -285,11 +299,12 @@ def _ops(record: dict[str, Any], count: int) -> tuple[DocumentOp, ...]:
     places = unpack(record["op_context"], count, "op_context", _NO_CONTEXT, len(contexts) - 2)
     fields, kinds = _changes(record, count)
     changes = unpack(record["op_change"], count, "op_change", 0, len(fields) - 1)
+    seqs = unpack(record["op_seq"], count, "op_seq", 1)
     ops = map(
         _op_of,
         zip(
             repeat(sys.intern(record["replica"]), count),
-            unpack(record["op_seq"], count, "op_seq", 1),
+            seqs,
             unpack(record["op_hlc"], count, "op_hlc", 0),
             [fields[change] for change in changes],
             [kinds[change] for change in changes],
@@ -297,10 +312,20 @@ def _ops(record: dict[str, Any], count: int) -> tuple[DocumentOp, ...]:
             [contexts[place] for place in places],
             unpack(record["op_unsure"], count, "op_unsure", 0),
             repeat(None),  # its origin is not sent
+            _spans(record, seqs),
             strict=False,
         ),
     )
     return tuple(map(_document_op_of, zip(_picked(_documents(record), record, "op_document", count), ops, strict=True)))
+
+
+def _spans(record: dict[str, Any], seqs: Sequence[int]) -> Iterable[int]:
+    if not record["op_span"]:
+        return repeat(1)
+    spans = unpack(record["op_span"], len(seqs), "op_span", 1)
+    if any(span > seq for span, seq in zip(spans, seqs, strict=True)):
+        raise Undecodable("op_span: more dots than there were")
+    return spans
 
 
 def _documents(record: dict[str, Any]) -> list[DocumentId]:
@@ -339,6 +364,7 @@ def _commands(record: dict[str, Any], count: int, ops: tuple[DocumentOp, ...]) -
         _picked(["", *record["roots"]], record, "command_root", count),
         [None if read == _NOW else read for read in written] or repeat(None, count),
         _decisions(record, count),
+        _stood_for(record, count),
         strict=True,
     )
     return tuple(map(_command_of, parts))
@@ -347,3 +373,16 @@ def _commands(record: dict[str, Any], count: int, ops: tuple[DocumentOp, ...]) -
 def _decisions(record: dict[str, Any], count: int) -> Iterable[Decision | None]:
     found = {one["command"]: Decision(one["how"], one["reason"]) for one in record["decisions"]}
     return map(found.get, range(count)) if found else repeat(None, count)
+
+
+def _stood_for(record: dict[str, Any], count: int) -> Iterable[tuple[bytes, ...]]:
+    """For whom each command stands."""
+    data: bytes = record["stood_for"]
+    if not data and not record["command_stands_for"]:
+        return repeat((), count)
+    names = [data[at : at + SHORT_DIGEST_BYTES] for at in range(0, len(data), SHORT_DIGEST_BYTES)]
+    counts = unpack(record["command_stands_for"], count, "command_stands_for", 0, len(names))
+    if sum(counts) != len(names):
+        raise Undecodable(f"{len(names)} names of commands for {sum(counts)} that are stood for")
+    ends = accumulate(counts)
+    return [tuple(names[end - size : end]) for end, size in zip(ends, counts, strict=True)]

@@ -35,6 +35,10 @@ class Command(NamedTuple):
     """
     decision: Decision | None = None
     """Of one by which a person decides a conflict: by what means, and why."""
+    stands_for: tuple[bytes, ...] = ()
+    """Short names (`row_columns.short_name`) of earlier commands of its writer whose changes are among its own (see `crdt/collapsing`): what
+    becomes of it becomes of them.
+    """
 
     def first_written(self, life: str, replica: str, read: int | None = None) -> Command:
         """The same, first written under this life by somebody who had read so far, and now by `replica`. A life of another device is no

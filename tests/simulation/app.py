@@ -6,6 +6,8 @@ single edge could know; notes and boards are deleted while others write on them;
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic import PositiveInt
 
 from driftlog import AddWinsSet, App, Counter, Document, Refused, Register, Transaction, field
@@ -161,6 +163,13 @@ for command in all_types.COMMANDS:
 
 CONTRACT = app.contract
 SPACE = CONTRACT.spaces["retail"]
+COLLAPSED = replace(
+    CONTRACT,
+    spaces={
+        "retail": replace(SPACE, collections={n: replace(c, history="collapsed") for n, c in SPACE.collections.items()})
+    },
+)
+"""The same app, of whose pending changes only the result is sent. No worker need know."""
 SHARED = "shared"
 
 

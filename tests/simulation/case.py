@@ -34,7 +34,7 @@ class Case:
         self._codecs = {name: StateCodec(c, ids) for name, c in SPACE.collections.items()}
         for codec in self._codecs.values():
             ids.id_of(codec.schema)
-        self.decisions = {d.command.id: d for d in self.reference.decisions.values() if d.code != REPEATED}
+        self.decisions = {name: d for (_, name), d in self.reference.decisions.items() if d.code != REPEATED}
         """command id -> what became of it; whoever brought it again was told the same"""
 
     def row(self, document: DocumentId, value: bytes) -> dict[str, Any]:

@@ -58,6 +58,7 @@ AT_LEAST: Mapping[str, int] = {
     "a command came by two lives and counted once": 5,
     "an edge caught up over holes": 200,
     "a command was rejected: locked": 100,
+    "a command was sent as one with others": 100,
     "a device was revoked": 60,
     "a device was restricted": 30,
     "a batch came from a device that was shut out": 60,
@@ -91,6 +92,9 @@ def covered(case: Case) -> Counter[str]:
         resolved = conflict.status is ConflictStatus.RESOLVED
         found["a conflict was resolved" if resolved else "a conflict opened"] += 1
     found.update(_of_types(case))
+    chains = case.reference.chains.values()
+    joined = [told_as != name for c in chains for told in c.commands.values() for name, told_as in told.items()]
+    found["a command was sent as one with others"] += sum(joined)
     found["a command was sent more than once"] += case.reference.repeated
     brought = [decision.code == REPEATED for decision in case.reference.decisions.values()]
     found["a command came by two lives and counted once"] += sum(brought)

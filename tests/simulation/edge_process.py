@@ -22,7 +22,7 @@ from driftlog_schemas.identity import DocumentId, document_key, parse_document_k
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.state_codec import META, codecs_of
 from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
-from tests.simulation.app import CONTRACT, PARTITIONS, SPACE, device_of_node
+from tests.simulation.app import PARTITIONS, SPACE, device_of_node
 from tests.simulation.disk_store import DiskStore
 from tests.simulation.history import Cut, EdgeEnd, Intent
 from tests.simulation.life import Life
@@ -86,7 +86,7 @@ class EdgeProcess:
             scopes=list(node.scopes),
             batches_in_flight=IN_FLIGHT,
         )
-        self._agent = Agent(CONTRACT, config, route=self.route, ids=world.ids, clock=Wall(node), saw=self._saw)
+        self._agent = Agent(world.contract, config, route=self.route, ids=world.ids, clock=Wall(node), saw=self._saw)
         self._consistent_from: dict[int, int] = {}
         self._serving = {p: serving(self._store, SPACE.name, p) for p in node.partitions}
         """Which generation of a partition's rows readers are shown."""

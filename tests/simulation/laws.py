@@ -97,12 +97,12 @@ def a_command_takes_effect_once(case: Case) -> Iterator[str]:
 def a_command_is_atomic(case: Case) -> Iterator[str]:
     """No edge ever shows a cut in which a command of two documents is half visible, nor goes back in time."""
     wide: dict[DocumentId, list[tuple[str, tuple[tuple[DocumentId, Op], ...]]]] = defaultdict(list)
-    for decision in case.decisions.values():
+    for command_id, decision in case.decisions.items():
         ops = decision.command.ops
         documents = {d for d, _ in ops}
         if len(documents) > 1:
             for document in documents:
-                wide[document].append((decision.command.id, ops))
+                wide[document].append((command_id, ops))
     shown: dict[str, dict[DocumentId, Mapping[str, int]]] = defaultdict(dict)
     for cut in case.history.cuts:
         if cut.restart:
@@ -143,8 +143,8 @@ def outcomes_reach_their_device(case: Case) -> Iterator[str]:
             named = {outcome.command_id: outcome for outcome in entry.outcomes}
             if entry.number not in commands:
                 yield f"a row of {row.replica} answers batch {entry.number}, which its chain does not have"
-            for command_id in commands.get(entry.number, ()):
-                told[command_id].add((entry.offset, *said(named.get(command_id))))
+            for command_id, speaker in commands.get(entry.number, {}).items():
+                told[command_id].add((entry.offset, *said(named.get(speaker))))
     for command_id, decision in case.decisions.items():
         if decision.verdict == "parked":
             continue
@@ -153,12 +153,12 @@ def outcomes_reach_their_device(case: Case) -> Iterator[str]:
             words == ON_REFUSED and _beside_an_earlier_life(decision)
         ):
             yield f"{command_id} was {decision.verdict} {decision.code}, its rows say {sorted(words)}"
-        yield from _told(case, decision)
+        yield from _told(case, command_id, decision)
 
 
-def _told(case: Case, decision: Decision) -> Iterator[str]:
+def _told(case: Case, command_id: str, decision: Decision) -> Iterator[str]:
     """What the agents of its device say of a command: who was asked, and those in copies of its folder who know it."""
-    command_id, device = decision.command.id, decision.replica.rpartition(".")[0]
+    device = decision.replica.rpartition(".")[0]
     nodes = [name for name in case.history.ends if device_of_node(name) == device]
     copied = len(nodes) > 1 or any(device_of_node(r.edge) == device for r in case.history.restored)
     expected = ("merged", "") if decision.verdict == "accepted" else (decision.verdict, decision.code)

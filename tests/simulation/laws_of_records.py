@@ -23,8 +23,8 @@ def chain_rows_say_what_the_log_says(case: Case) -> Iterator[str]:
             if entry.digest != chain.digests[entry.number][: len(entry.digest)]:
                 yield f"{place} has another batch {entry.number} than its row"
             named = {outcome.command_id: outcome for outcome in entry.outcomes}
-            for command_id in chain.commands[entry.number]:
-                decision, found = case.decisions.get(command_id), said(named.get(command_id))
+            for command_id, speaker in chain.commands[entry.number].items():
+                decision, found = case.decisions.get(command_id), said(named.get(speaker))
                 if decision is None or entry.number in chain.put_off:
                     continue
                 if decision.offset == entry.offset and found != (decision.verdict, decision.code):

@@ -21,6 +21,7 @@ from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.row_columns import short_name
 from driftlog_schemas.signing import verify
 from tests.reference_model import fields
 from tests.reference_model.history import Dot, Event
@@ -68,13 +69,14 @@ class Chain:
     """
 
     digests: dict[int, bytes] = field(default_factory=dict)
-    commands: dict[int, list[str]] = field(default_factory=dict)
+    commands: dict[int, dict[str, str]] = field(default_factory=dict)
+    """By number: every command that came -> the one that stands for it."""
     put_off: set[int] = field(default_factory=set)
     """Numbers of batches that came when their device's permit had ended."""
     ended: bool = False
 
-    def takes(self, batch: Batch, digest: bytes) -> bool:
-        """Is this the next one, or one that was taken before?"""
+    def takes(self, batch: Batch, digest: bytes, told_as: Mapping[str, str]) -> bool:
+        """Is this the next one, or one that was taken before? `told_as`: by which command each of it is told."""
         number = batch.number
         if number in self.digests:
             return self.digests[number] == digest
@@ -87,7 +89,7 @@ class Chain:
             if number != last + 1 or batch.prev != self.digests[last]:
                 return False
         self.digests[number] = digest
-        self.commands[number] = [command.id for command in batch.commands]
+        self.commands[number] = dict(told_as)
         return True
 
 
@@ -105,6 +107,8 @@ class Reference:
     def __init__(self, devices: Mapping[str, Device], intents: Mapping[str, Intent], ids: SchemaIds) -> None:
         self._devices = devices
         self._intents = intents
+        self._named = {short_name(command_id): command_id for command_id in intents}
+        """Short name -> command id."""
         self._codec = BatchCodec(ids)
         self.documents: dict[DocumentId, Meaning] = {}
         self.decisions: dict[tuple[str, str], Decision] = {}
@@ -152,7 +156,8 @@ class Reference:
             first = [
                 (document, op.seq)
                 for document, op in item.command.ops
-                if (document, op.seq - 1) not in sent and op.seq - 1 > self._document(document).seen.get(life, 0)
+                if (document, op.seq - op.span) not in sent
+                and op.seq - op.span > self._document(document).seen.get(life, 0)
             ]
             if first:
                 del waiting[life, command_id]
@@ -177,7 +182,8 @@ class Reference:
             return []
         chain = self.chains.setdefault((batch.replica, batch.partition), Chain())
         known = batch.number in chain.digests
-        if not chain.takes(batch, batch_digest(signed.body)):
+        told_as = {named: command.id for command in batch.commands for named in self._all_of(command)}
+        if not chain.takes(batch, batch_digest(signed.body), told_as):
             return []
         for life in batch.ends:
             self.chains.setdefault((life, batch.partition), Chain()).ended = True
@@ -187,6 +193,16 @@ class Reference:
         if batch.number in chain.put_off:
             return []
         return [(command, batch.replica) for command in batch.commands]
+
+    def _all_of(self, command: Command) -> list[str]:
+        """A command and those that it stands for."""
+        return [command.id, *(self._named[name] for name in command.stands_for)]
+
+    def _decided(self, item: _Waiting, verdict: str, code: str = "") -> None:
+        """What becomes of a command becomes of all that it stands for."""
+        for command_id in self._all_of(item.command):
+            decision = Decision(item.command, item.replica, item.offset, verdict, code)
+            self.decisions[item.replica, command_id] = decision
 
     def _decide(self, item: _Waiting) -> bool:
         command = item.command
@@ -199,7 +215,7 @@ class Reference:
         for document, op in command.ops:
             seen = self._document(document).seen
             last = reached.get((document, op.replica), seen.get(op.replica, 0))
-            if op.seq != last + 1 or any(seen.get(r, 0) < s for r, s in (op.context or {}).items()):
+            if op.seq - op.span != last or any(seen.get(r, 0) < s for r, s in (op.context or {}).items()):
                 return False
             reached[document, op.replica] = op.seq
         ops = [(document, self._as_merged(document, op, item)) for document, op in command.ops]
@@ -208,8 +224,7 @@ class Reference:
         if first is not None:
             for (document, op), (_, event) in zip(ops, meant, strict=True):
                 self._document(document).refuse(op, event, REPEATED)  # it has counted before
-            place = item.replica, command.id
-            self.decisions[place] = Decision(command, item.replica, item.offset, first.verdict, REPEATED)
+            self._decided(item, first.verdict, REPEATED)
             return True
         code = self._objection(item, meant)
         verdict = "rejected" if code else "accepted"
@@ -222,7 +237,7 @@ class Reference:
                 self._expect(document, op)
         if verdict == "accepted" and code:
             verdict = code
-        self.decisions[item.replica, command.id] = Decision(command, item.replica, item.offset, verdict, code)
+        self._decided(item, verdict, code)
         if command.root and code not in COME_AGAIN:
             self.brought[command.root, command.id] = self.decisions[item.replica, command.id]
         return True

@@ -34,7 +34,7 @@ from driftlog_schemas.topics import (
 )
 from driftlog_streams.core.rules import SpaceRules
 from tests.simulation import all_types
-from tests.simulation.app import EDGES, FORBIDDEN, PARTITIONS, SPACE
+from tests.simulation.app import COLLAPSED, CONTRACT, EDGES, FORBIDDEN, PARTITIONS, SPACE
 from tests.simulation.group import OPS, Group
 from tests.simulation.history import History
 from tests.simulation.log import LogRecord, SimulatedLog
@@ -103,6 +103,7 @@ class World:
         self.length_ms = self.scheduler.random.choice((2, 10, 60)) * MINUTE_MS
         self.batch_ops = self.scheduler.random.choice((2, 5, 400))
         """So many changes an agent seals into a batch at most."""
+        self.contract = COLLAPSED if seed % 2 else CONTRACT
         self.ids = FixedIds()
         self.rules = SpaceRules(SPACE, self.ids)
         self.log = SimulatedLog(

@@ -275,7 +275,8 @@ class Executor:
         if again:
             command = command.first_written(again.life, run.replica)
         try:
-            logged = encode_logged(command, space, run.replica, self._read(space, run.scope), self._releases[space])
+            read, release = self._read(space, run.scope), self._releases[space]
+            logged = encode_logged(command, space, run.replica, read, release, alone=again is not None)
         except TooBig as error:
             raise TooLarge("", f"the command is too big to be sent: {error}") from error
         dots = tuple((view_key.decode(), op.replica, op.seq) for view_key, op in run.dots())

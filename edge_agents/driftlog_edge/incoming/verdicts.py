@@ -131,9 +131,10 @@ class Verdicts:
             entry, command = entries.get(left.number), logged(self._journal, left.lsn).command
             if left.number > row.last:
                 continue  # an older word of that life
+            name = left.told_as or command.id
             accepted = CommandOutcome(command.id, Verdict.ACCEPTED)
-            told = rejected(row, left.number, command.id) or LOST
-            outcome = next((o for o in entry.outcomes if o.command_id == command.id), accepted) if entry else told
+            told = rejected(row, left.number, name) or LOST
+            outcome = next((o for o in entry.outcomes if o.command_id == name), accepted) if entry else told
             if outcome.verdict is Verdict.PARKED:
                 continue
             found.writes.update(ended(row.space, row.partition, left))
@@ -190,7 +191,7 @@ class Verdicts:
     def _settle(
         self,
         batch: Open,
-        commands: Iterable[tuple[int, Command]],
+        commands: Iterable[tuple[int, Command, str]],
         named: Mapping[str, CommandOutcome],
         entry: ChainEntry,
         found: Answered,
@@ -202,8 +203,10 @@ class Verdicts:
         # One that had waited was decided by a later record than that of its batch, and perhaps nobody here knew that it did.
         plain = decision(self._journal, batch.space, batch.partition, max(entry.offset, entry.decided_at))
         unparked = plain._replace(offset=entry.decided_at)
-        for lsn, command in commands:
-            outcome = named.get(command.id) or CommandOutcome(command.id, Verdict.ACCEPTED)
+        for lsn, command, told_as in commands:
+            outcome = named.get(told_as) or CommandOutcome(command.id, Verdict.ACCEPTED)
+            if told_as != command.id:
+                outcome = together(outcome, command.id)
             if outcome.verdict is Verdict.PARKED:
                 self._say(command, lsn, Status.PARKED, outcome, found)
                 continue
@@ -223,12 +226,20 @@ class Verdicts:
         if not waiting:
             found.closed.append(batch.place)
 
-    def _commands(self, batch: Open) -> Iterable[tuple[int, Command]]:
-        """What waits in a batch. Its body says it at once where all of it waits."""
+    def _commands(self, batch: Open) -> Iterable[tuple[int, Command, str]]:
+        """What waits in a batch, and the id under which the cloud tells of it. Its body says it at once where all of it waits."""
         whole = self._sealed.batch(batch)
         if whole is not None and len(whole.commands) == len(batch.lsns):
-            return zip(batch.lsns, whole.commands, strict=True)
-        return ((lsn, logged(self._journal, lsn).command) for lsn in batch.lsns)
+            ids = [command.id for command in whole.commands]
+            return zip(batch.lsns, whole.commands, ids, strict=True)
+        return self._from_the_log(batch)
+
+    def _from_the_log(self, batch: Open) -> Iterator[tuple[int, Command, str]]:
+        speakers = dict(batch.speakers)
+        ids = {lsn: logged(self._journal, lsn).command.id for lsn in set(speakers.values())}
+        for lsn in batch.lsns:
+            command = logged(self._journal, lsn).command
+            yield lsn, command, ids[speakers[lsn]] if lsn in speakers else command.id
 
     def _was_parked(self, command: Command) -> bool:
         entry = entry_of(self._journal, command.id)
@@ -288,6 +299,12 @@ class Verdicts:
             found.settled.append(command.id)
         elif status is Status.REVIEW:
             found.writes[Family.META, keys.review_key(lsn)] = command.id.encode()
+
+
+def together(outcome: CommandOutcome, command_id: str) -> CommandOutcome:
+    """What became of a command that was sent with others as one."""
+    reason = outcome.reason and f"{outcome.reason} (sent as one with {outcome.command_id}: the collection is collapsed)"
+    return outcome._replace(command_id=command_id, reason=reason)
 
 
 def status_of(outcome: CommandOutcome) -> Status:

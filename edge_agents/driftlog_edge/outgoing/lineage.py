@@ -23,8 +23,8 @@ from driftlog_schemas.row_columns import short_name
 class Lineage(NamedTuple):
     """What others have written under our name and the cloud has taken."""
 
-    commands: dict[str, Sent]
-    """By command id."""
+    commands: dict[bytes, Sent]
+    """By the command's short name; where several were sent as one, each is named with that one."""
     complete: bool
     """Did the walk arrive where our own knowledge begins? If not, the log no longer holds what is between."""
 
@@ -36,8 +36,8 @@ def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> 
     """Walk back from the row's head through `bodies` to one of `ours`, digests that we know to be in the chain."""
     by_digest = {batch_digest(body): body for body in bodies}
     verdicts = {(entry.number, o.command_id): o for entry in row.entries for o in entry.outcomes}
-    found: dict[str, Sent] = {}
-    met: set[str] = set()
+    found: dict[bytes, Sent] = {}
+    met: set[bytes] = set()
     at = row.head
     while at not in ours:
         batch = _read(by_digest.pop(at, b""))
@@ -47,15 +47,17 @@ def lineage(row: ChainRow, bodies: Iterable[bytes], ours: Collection[bytes]) -> 
             refused = rejected(row, batch.number, command.id)
             told = refused or verdicts.get((batch.number, command.id))
             outcome = told or CommandOutcome(command.id, Verdict.ACCEPTED)
-            if command.id not in met and outcome.verdict is not Verdict.DEFERRED:  # of that nothing was seen
-                found[command.id] = Sent(
-                    command,
-                    outcome,
-                    batch.number,
-                    told=refused is not None or batch.number >= row.floor,
-                    refusals_told=batch.number >= row.refused_from,
-                )
-            met.add(command.id)
+            sent = Sent(
+                command,
+                outcome,
+                batch.number,
+                told=refused is not None or batch.number >= row.floor,
+                refusals_told=batch.number >= row.refused_from,
+            )
+            names = {short_name(command.id), *command.stands_for}
+            if outcome.verdict is not Verdict.DEFERRED:  # of that nothing was seen
+                found.update(dict.fromkeys(names - met, sent))
+            met |= names
         if batch.number == 1:
             return Lineage(found, True)
         at = batch.prev

@@ -8,10 +8,11 @@ lost. It names the one release that wrote its commands, and what that writer had
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 
 from driftlog_edge.errors import OutboxFull
+from driftlog_edge.outgoing.filling import Filling
 from driftlog_edge.outgoing.forecast import Load
 from driftlog_edge.outgoing.queue import AT_ONCE, Queue
 from driftlog_edge.ports import Place, Sealed
@@ -19,12 +20,11 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import entry_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
-from driftlog_edge.store.logged import Logged, changed_keys, logged
+from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.sealed import Open, SealedBatches
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import (
     MAX_COMMAND_BYTES,
-    MAX_ENDS,
     BatchCodec,
     batch_digest,
     encode_body,
@@ -32,49 +32,17 @@ from driftlog_schemas.batch_codec import (
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import TooBig
 from driftlog_schemas.identity import DocumentId, parse_document_key
-from driftlog_schemas.messages import Batch, Command
+from driftlog_schemas.messages import Batch
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.rhythm import NOW
 from driftlog_schemas.signing import Identity
 
 DEFAULT_LIMIT = 1_000_000
 DEFAULT_LIMIT_BYTES = 1 << 30
-LOOK_AT = 20
-"""Held commands of a partition of which one was deferred, and does not merely stand behind such."""
 SEALED_OPS = AT_ONCE
 """Ops in a batch, unless one command alone has more: sealing and settling it each hold up the loop, half of what the wire would allow."""
-
-
-@dataclass(slots=True)
-class _Filling:
-    """A batch that is being filled."""
-
-    most_bytes: int = MAX_COMMAND_BYTES
-    commands: dict[bytes, Command] = field(default_factory=dict)
-    """By their entries in the queue."""
-    roots: set[str] = field(default_factory=set)
-    release: str = ""
-    size: int = 0
-    ops: int = 0
-    read: int = 0
-
-    def takes(self, found: Logged) -> bool:
-        """Is there room for it beside what is in here? There is for any one command."""
-        roots = self.roots | ({found.command.root} - {""})
-        return not self.commands or (
-            self.ops + len(found.command.ops) <= SEALED_OPS
-            and self.size + found.size <= self.most_bytes
-            and len(roots) <= MAX_ENDS
-            and found.release == self.release
-        )
-
-    def put(self, key: bytes, found: Logged) -> None:
-        self.roots |= {found.command.root} - {""}
-        self.read = min(self.read, found.read) if self.commands else found.read
-        self.release = found.release
-        self.size += found.size
-        self.ops += len(found.command.ops)
-        self.commands[key] = found.command
+LOOK_AT = 20
+"""Held commands of a partition of which one was deferred, and does not merely stand behind such."""
 
 
 class Outbox:
@@ -90,6 +58,7 @@ class Outbox:
         limit: int = DEFAULT_LIMIT,
         limit_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
+        self._contract = contract
         self._partitions = {name: space.partitions for name, space in contract.spaces.items()}
         self._spaces = {name: space.name for space in contract.spaces.values() for name in space.collections}
         self._declared = {name: one.rhythm for s in contract.spaces.values() for name, one in s.collections.items()}
@@ -192,33 +161,35 @@ class Outbox:
         self, place: tuple[str, int], most_bytes: int
     ) -> tuple[tuple[Sealed, dict[Place, bytes | None]] | None, int]:
         """A batch of what may go next; and to which lsn of the held ones it has come. May need the registry, and fail."""
-        most = SEALED_OPS
+        most, join = SEALED_OPS, True
         while True:
-            filling, tried = self._filled(place, self.queue.of_partition(*place), most, most_bytes)
+            filling = Filling(self._contract, SEALED_OPS, most_bytes, join)
+            tried = self._fill(filling, place, most)
             try:
-                return self._sealed(*place, filling) if filling.commands else None, tried
+                return self._sealed(*place, filling) if filling.given else None, tried
             except TooBig:  # their sizes are those of the log, and these take more on the wire
-                most = len(filling.commands) // 2
+                if join:
+                    join = False
+                    continue
+                most = filling.count // 2
                 if not most:
                     raise
 
-    def _filled(
-        self, place: tuple[str, int], entries: Iterable[bytes], most: int, most_bytes: int
-    ) -> tuple[_Filling, int]:
-        """A batch of the first of these, `most` commands; and to which lsn of the held ones it has come."""
-        filling, tried = _Filling(most_bytes), 0
-        for key in entries:
+    def _fill(self, filling: Filling, place: tuple[str, int], most: int) -> int:
+        """Put in what goes next, `most` commands as they are sent; to which lsn of the held ones it has come."""
+        tried = 0
+        for key in self.queue.of_partition(*place):
             lsn = keys.parse_lsn(key)
             found = logged(self._journal, lsn)
             held = keys.urgency_of(key) == keys.HELD
             if not (held and self.queue.held.rounds[place].passes(changed_keys(found.command))):
-                if len(filling.commands) == most or not filling.takes(found):
+                if filling.count == most or not filling.takes(found):
                     break
                 filling.put(key, found)
             tried = lsn if held else tried
-        return filling, tried
+        return tried
 
-    def _sealed(self, space: str, partition: int, filling: _Filling) -> tuple[Sealed, dict[Place, bytes | None]]:
+    def _sealed(self, space: str, partition: int, filling: Filling) -> tuple[Sealed, dict[Place, bytes | None]]:
         chain = self.lives.chain(space, partition)
         number = chain.number + 1
         body = encode_body(
@@ -227,7 +198,7 @@ class Outbox:
                 partition,
                 chain.replica,
                 number,
-                tuple(filling.commands.values()),
+                filling.commands(),
                 filling.release,
                 prev=chain.head,
                 floor=self.sealed.floor(space, partition, number),
@@ -235,10 +206,10 @@ class Outbox:
                 read=filling.read,
             )
         )
-        lsns = tuple(keys.parse_lsn(key) for key in filling.commands)
-        batch = Open(space, partition, number, batch_digest(body), lsns)
+        lsns = tuple(keys.parse_lsn(key) for key in filling.given)
+        batch = Open(space, partition, number, batch_digest(body), lsns, tuple(filling.speakers()))
         sealed = self._signed(batch, body)
-        writes = self.queue.taken(space, partition, filling.commands, filling.size)
+        writes = self.queue.taken(space, partition, filling.given, filling.logged_bytes)
         writes.update(self.sealed.opening(batch, body))
         writes.update(self.lives.written(space, partition, replace(chain, number=number, head=batch.digest)))
         return sealed, writes

@@ -12,10 +12,10 @@ declares more of them finds its queue as it was.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 from driftlog_edge.outgoing.held import Held
-from driftlog_edge.outgoing.moments import Moments, Waits
+from driftlog_edge.outgoing.moments import ALL, Moments, Waits
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
@@ -137,7 +137,7 @@ class Queue:
         writes: dict[Place, bytes | None] = {}
         documents: set[bytes] = set()
         for lsn in lsns:
-            command, size, _, _ = logged(self._journal, lsn)
+            command, size = logged(self._journal, lsn)[:2]
             writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = keys.pack_number(size)
             self.bytes += size
             own = changed_keys(command)
@@ -184,10 +184,16 @@ class Queue:
     def keys_of(self, space: str, partition: int) -> Iterator[bytes]:
         """The entries of one partition, of all classes; looked up some at a time, so that others may run between."""
         for urgency in (*self.moments.classes, keys.HELD):
-            prefix, last = keys.outbox_prefix(space, urgency, partition), b""
-            while some := [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, last), AT_ONCE)]:
-                yield from some
-                last = some[-1]
+            yield from self._of_class(space, urgency, partition)
+
+    def _of_class(self, space: str, urgency: int, partition: int, up_to: int = ALL) -> Iterator[bytes]:
+        """Those of one class, in order, as far as this lsn."""
+        prefix, last = keys.outbox_prefix(space, urgency, partition), b""
+        while some := [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, last), AT_ONCE)]:
+            yield from takewhile(lambda key: keys.parse_lsn(key) <= up_to, some)
+            last = some[-1]
+            if keys.parse_lsn(last) > up_to:
+                return
 
     def some(self, space: str, partition: int) -> bool:
         """Is there an entry of this partition?"""
@@ -284,9 +290,7 @@ class Queue:
         if (space, partition) in self.held.rounds:
             yield from self._of_round(space, partition)
         for urgency in self.moments.open:
-            prefix, last = keys.outbox_prefix(space, urgency, partition), self.moments.up_to(urgency)
-            some = [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix), AT_ONCE)]
-            yield from (key for key in some if keys.parse_lsn(key) <= last)
+            yield from self._of_class(space, urgency, partition, self.moments.up_to(urgency))
 
     def _turns(self) -> Iterator[tuple[str, int]]:
         """(space, partition after which to look): once round, from the partition that was served last."""

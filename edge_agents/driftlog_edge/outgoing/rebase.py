@@ -34,6 +34,7 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, left_in
 from driftlog_edge.store.lives import ENDED, MADE_ANEW, OTHER_DEVICE, RETIRED, Chain
 from driftlog_edge.store.logged import changed_keys, logged
+from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
@@ -70,10 +71,14 @@ class Rebase:
             if batch.number > chain.settled:
                 yield Rebased(life, self._outbox.unsealed_again(batch))
         step = Rebased(life)
-        for number, sent in enumerate(known.commands.values(), 1):
-            found = None if entry_of(self._journal, sent.command.id) is None else self._decided(sent)
-            if found is not None:
-                step.writes.update(self._handovers.held(space, partition, chain.replica, found))
+        decided: dict[str, Sent | None] = {}
+        for number, (name, sent) in enumerate(known.commands.items(), 1):
+            command = sent.command
+            if command.stands_for or entry_of(self._journal, command.id) is not None:
+                if command.id not in decided:
+                    decided[command.id] = self._decided(sent)
+                if (found := decided[command.id]) is not None:
+                    step.writes.update(self._handovers.held(space, partition, chain.replica, name, found.alone(name)))
             if number % AT_ONCE == 0:
                 yield step
                 step = Rebased(life)
@@ -105,7 +110,7 @@ class Rebase:
         handover = Handover(chain.replica, chain.fork, 0, complete, offset)
         work = self._work(space, partition, handover)
         batches = list(self._outbox.sealed.of(space, partition))
-        parked = [Left(chain.replica, batch.number, lsn) for batch in batches for lsn in batch.lsns]
+        parked = [left for batch in batches for left in self._parked(chain.replica, batch)]
         if chain.fork == MADE_ANEW:
             # Nobody can tell whether the cloud still has what was parked there, and by earlier lives.
             yield from work.give_up([*parked, *left_in(self._journal, space, partition)])
@@ -129,6 +134,12 @@ class Rebase:
         handover = replace(handover, last=self._last_lsn())
         work.writes.update(self._handovers.written(space, partition, handover))
         return work.step(life)
+
+    def _parked(self, replica: str, batch: Open) -> Iterator[Left]:
+        speakers = dict(batch.speakers)
+        for lsn in batch.lsns:
+            told_as = logged(self._journal, speakers[lsn]).command.id if lsn in speakers else ""
+            yield Left(replica, batch.number, lsn, told_as)
 
     def _last_lsn(self) -> int:
         return keys.unpack_pair(self._journal.get(Family.META, keys.CLOCK))[1]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
-from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of
+from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of, together
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, entry_of
@@ -111,27 +111,29 @@ class TakingAlong:
             if self._waits(key):
                 self.waiting[lsn] = key
                 found = logged(self._journal, lsn)
-                self._sort_out(lsn, _as_first_written(found), found.release)
+                self._sort_out(lsn, found._replace(command=_as_first_written(found)))
 
-    def _sort_out(self, lsn: int, command: Command, release: str) -> None:
+    def _sort_out(self, lsn: int, given: Logged) -> None:
+        command = given.command
         documents = changed_keys(command)
         self.documents |= documents
         found = self._handovers.of(self._space, self._partition, command.id)
         lost: tuple[str, str] | None = None
         if found is not None and found.outcome.verdict is Verdict.DEFERRED:
             lost, found = (found.outcome.code, found.outcome.reason), None
-        if found is None or found.command.ops != command.ops:
+        same = found is not None and found.same(given)
+        if not same:
             for document, op in command.ops:
                 self._first.setdefault(document_key(document), op.seq)
         if found is not None:
-            self._settle(lsn, command, documents, found)
+            self._settle(lsn, command, documents, found, same=same)
         elif why := lost or self._objection(command) or self._left_alone(command):
             self._leave(command)
             self._forget(lsn, documents)
             self._say(command.id, lsn, Status.REVIEW, *why)
             self.review += 1
         else:
-            self.taken[lsn] = command, release
+            self.taken[lsn] = command, given.release
 
     def step(self, life: Life) -> Rebased:
         """As far as it was worked out."""
@@ -182,7 +184,7 @@ class TakingAlong:
             first = command.root or self._old
             renewed = command._replace(ops=tuple(ops)).first_written(first, replica, command.written)
             self.writes[Family.OPLOG, keys.lsn_key(lsn)] = encode_logged(
-                renewed, self._space, replica, self._read, release
+                renewed, self._space, replica, self._read, release, alone=True
             )
             entry = entry_of(self._journal, command.id)
             if entry is not None and entry.lsn == lsn:
@@ -204,15 +206,17 @@ class TakingAlong:
             context = {name: seq for name, seq in context.items() if name in vector} | {PAST: past}
         return op._replace(context=context, unsure=op.seq - 1)
 
-    def _settle(self, lsn: int, command: Command, documents: set[bytes], sent: Sent) -> None:
-        theirs, outcome, number = sent.command, sent.outcome, sent.number
+    def _settle(self, lsn: int, command: Command, documents: set[bytes], sent: Sent, *, same: bool) -> None:
+        outcome, told_as = sent.outcome, "" if sent.command.id == command.id else sent.command.id
+        if told_as:
+            outcome = together(outcome._replace(command_id=told_as), command.id)
         if outcome.verdict is Verdict.REJECTED and outcome.code in RUN_AGAIN:
-            self._run_again(lsn, command, documents, same=theirs.ops == command.ops)
+            self._run_again(lsn, command, documents, same=same)
             return
         if outcome.verdict is Verdict.PARKED:
-            self.writes.update(leaving(self._space, self._partition, [Left(self._old, number, lsn)]))
+            self.writes.update(leaving(self._space, self._partition, [Left(self._old, sent.number, lsn, told_as)]))
         self._say(command.id, lsn, status_of(outcome), outcome.code, outcome.reason)
-        if theirs.ops != command.ops:  # asked again under its id after the copy: that attempt never was
+        if not same:  # asked again under its id after the copy: that attempt never was
             self._forget(lsn, documents)
             return
         fate = Fate.REFUSED if outcome.verdict is Verdict.REJECTED else Fate.TAKEN

@@ -22,8 +22,10 @@ from driftlog_edge.errors import EdgeError
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.logged import Logged
 from driftlog_schemas.batch_codec import decode_body, encode_body
 from driftlog_schemas.messages import Batch, Command, CommandOutcome, Verdict
+from driftlog_schemas.row_columns import short_name
 
 LOOKED_AT = 500
 """Commands that are gathered without letting others run."""
@@ -40,7 +42,8 @@ class NotTakenAlong(EdgeError):
 
 
 class Sent(NamedTuple):
-    """A command as somebody has sent it, in which batch, and its verdict as far as the row still tells it; of an accepted one without a code."""
+    """A command as somebody has sent it, or the one that stands for it, in which batch, and its verdict as far as the row still tells it; of an
+    accepted one without a code."""
 
     command: Command
     outcome: CommandOutcome
@@ -49,6 +52,17 @@ class Sent(NamedTuple):
     """Does the row still tell its verdict? If not it may have been put off, with nothing of it seen."""
     refusals_told: bool = True
     """Would the row tell if it had been rejected, which counts as seen as well?"""
+
+    def same(self, logged: Logged) -> bool:
+        """Is it this very attempt? What was asked again under its id has other dots, and is never sent with others as one."""
+        if self.command.stands_for:
+            return not logged.alone
+        return self.command.ops == logged.command.ops
+
+    def alone(self, name: bytes) -> Sent:
+        """The same, of this one of the commands for which it was sent."""
+        command = self.command
+        return self._replace(command=command._replace(stands_for=(name,))) if command.stands_for else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +172,16 @@ class Handovers:
 
     # -- what the old chain holds
 
-    def held(self, space: str, partition: int, replica: str, sent: Sent) -> dict[Place, bytes | None]:
-        """The write that keeps what became of a command which the old chain holds."""
+    def held(self, space: str, partition: int, replica: str, name: bytes, sent: Sent) -> dict[Place, bytes | None]:
+        """The write that keeps what became of the command of this short name, which the old chain holds."""
         outcome = sent.outcome
         told = json.dumps([sent.number, outcome.verdict.value, outcome.code, outcome.reason]).encode()
         value = keys.pack_number(len(told)) + told + encode_body(Batch(space, partition, replica, 0, (sent.command,)))
-        return {(Family.META, keys.held_key(space, partition, sent.command.id)): value}
+        return {(Family.META, keys.held_key(space, partition, name)): value}
 
     def of(self, space: str, partition: int, command_id: str) -> Sent | None:
         """The command of this id which the old chain holds, and what became of it; None where it holds none."""
-        raw = self._journal.get(Family.META, keys.held_key(space, partition, command_id))
+        raw = self._journal.get(Family.META, keys.held_key(space, partition, short_name(command_id)))
         if raw is None:
             return None
         end = keys.LSN_BYTES + keys.unpack_number(raw[: keys.LSN_BYTES])

@@ -139,8 +139,9 @@ def held_prefix(space: str, partition: int) -> bytes:
     return f"held/{space}/{partition}/".encode()
 
 
-def held_key(space: str, partition: int, command_id: str) -> bytes:
-    return held_prefix(space, partition) + command_id.encode()
+def held_key(space: str, partition: int, name: bytes) -> bytes:
+    """`name` is the command's short one."""
+    return held_prefix(space, partition) + name
 
 
 def row_key(space: str, partition: int) -> bytes:

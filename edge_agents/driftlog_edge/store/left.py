@@ -20,19 +20,21 @@ class Left(NamedTuple):
     number: int
     """Of its batch."""
     lsn: int
+    told_as: str = ""
+    """The id of the command that stands for it; empty for its own."""
 
 
 def left_in(source: Source, space: str, partition: int, replica: str = "") -> Iterator[Left]:
     """Those of one partition, or of one life there, in the order of their batches."""
-    for key, _ in source.scan(Family.META, keys.left_prefix(space, partition, replica)):
-        yield Left(*keys.parse_left(key, space, partition))
+    for key, told_as in source.scan(Family.META, keys.left_prefix(space, partition, replica)):
+        yield Left(*keys.parse_left(key, space, partition), told_as.decode())
 
 
 def leaving(space: str, partition: int, left: Iterable[Left]) -> dict[Place, bytes | None]:
     """The writes that remember them."""
-    return {(Family.META, keys.left_key(space, partition, *one)): b"" for one in left}
+    return {(Family.META, keys.left_key(space, partition, *one[:3])): one.told_as.encode() for one in left}
 
 
 def ended(space: str, partition: int, left: Left) -> dict[Place, bytes | None]:
     """The write when it has come to its end."""
-    return {(Family.META, keys.left_key(space, partition, *left)): None}
+    return {(Family.META, keys.left_key(space, partition, *left[:3])): None}

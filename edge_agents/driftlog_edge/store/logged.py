@@ -23,7 +23,7 @@ from driftlog_schemas.errors import TooBig, Undecodable
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp
 
-_FORM = b"\x01"
+_FORM = b"\x02"
 SURELY_FITS = 16 << 10
 """A command of so many bytes fits into a batch of `MAX_BATCH_BYTES`, in which it takes four times as much at the very most."""
 
@@ -38,21 +38,25 @@ class Logged(NamedTuple):
     """The group of the read model that its writer had when it was written (`cursors.Cursor.group`)."""
     release: str
     """Of the app that wrote it (`SpaceContract.release`); this agent may run another by now."""
+    alone: bool = False
+    """Did it run again, or was it taken into a new life? Then it is sent with no other as one (`outgoing/filling`)."""
 
 
-def encode_logged(command: Command, space: str, replica: str, read: int, release: str) -> bytes:
+def encode_logged(command: Command, space: str, replica: str, read: int, release: str, *, alone: bool = False) -> bytes:
     """Raises `TooBig`."""
     try:
         _check(command, space, replica, release)
     except bounds.OutOfBounds as error:
         raise TooBig(str(error), "shorten it") from error
-    id, name, scope, hlc, ops, actor, root, written, decision = command
+    id, name, scope, hlc, ops, actor, root, written, decision, _ = command
     decided = None if decision is None else decision[:2]
     plain_ops = [
         (document.collection, document.id, op.seq, op.hlc, op.field, op.kind, op.value, op.context, op.unsure)
         for document, op in ops
     ]
-    raw = _FORM + to_json((read, release, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops))
+    raw = _FORM + to_json(
+        (read, release, alone, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops)
+    )
     if len(raw) > SURELY_FITS:
         encode_command(command, space, replica, release)
     return raw
@@ -63,7 +67,9 @@ def decode_logged(raw: bytes) -> Logged:
     if raw[:1] != _FORM:
         raise Undecodable("a command of the op log in a form that is not known here", "start the newer release again")
     try:
-        read, release, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops = from_json(raw[1:])
+        read, release, alone, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops = from_json(
+            raw[1:]
+        )
         decision = None if decided is None else Decision(*decided)
         ops = tuple(
             DocumentOp(DocumentId(collection, scope, key), Op(replica, seq, at, field, kind, value, context, unsure))
@@ -71,7 +77,7 @@ def decode_logged(raw: bytes) -> Logged:
         )
     except (ValueError, TypeError) as error:
         raise Undecodable(f"a command of the op log that cannot be read: {error}") from error
-    return Logged(Command(id, name, scope, hlc, ops, actor, root, written, decision), len(raw), read, release)
+    return Logged(Command(id, name, scope, hlc, ops, actor, root, written, decision), len(raw), read, release, alone)
 
 
 def logged(source: Source, lsn: int) -> Logged:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from driftlog_edge.errors import Damaged
 from driftlog_edge.ports import Family, Place, Writes
@@ -30,6 +31,8 @@ class Open:
     digest: bytes
     lsns: tuple[int, ...]
     """Its commands that wait for a verdict."""
+    speakers: tuple[tuple[int, int], ...] = ()
+    """(lsn, lsn of the later one that stands for it) of those that were sent with others as one."""
     size: int = field(default=0, compare=False)
     """Bytes of its body."""
 
@@ -38,12 +41,15 @@ class Open:
         return self.space, self.partition, self.number
 
     def encode(self) -> bytes:
-        return self.digest + keys.pack_number(self.size) + struct.pack(f">{len(self.lsns)}Q", *self.lsns)
+        numbers = (self.size, len(self.lsns), *self.lsns, *chain.from_iterable(self.speakers))
+        return self.digest + struct.pack(f">{len(numbers)}Q", *numbers)
 
     @classmethod
     def decode(cls, key: bytes, value: bytes) -> Open:
-        size, *lsns = struct.unpack(f">{(len(value) - DIGEST_BYTES) // keys.LSN_BYTES}Q", value[DIGEST_BYTES:])
-        return cls(*keys.parse_sealed(key), value[:DIGEST_BYTES], tuple(lsns), size)
+        numbers = struct.unpack(f">{(len(value) - DIGEST_BYTES) // keys.LSN_BYTES}Q", value[DIGEST_BYTES:])
+        size, end = numbers[0], 2 + numbers[1]
+        speakers = tuple(zip(numbers[end::2], numbers[end + 1 :: 2], strict=True))
+        return cls(*keys.parse_sealed(key), value[:DIGEST_BYTES], numbers[2:end], speakers, size)
 
 
 class SealedBatches:
@@ -114,7 +120,8 @@ class SealedBatches:
         key = keys.sealed_key(*batch.place)
         self.commands -= len(batch.lsns) - len(waiting)
         if waiting:
-            left = replace(batch, lsns=tuple(waiting))
+            still = set(waiting)
+            left = replace(batch, lsns=tuple(waiting), speakers=tuple(s for s in batch.speakers if s[0] in still))
             return {(Family.SEALED, key): left.encode()}
         self.bytes -= batch.size
         return {(Family.SEALED, key): None, (Family.BODIES, key): None}

@@ -157,6 +157,10 @@ def _malformed(
                 return refuse("malformed", f"command {command.id} of scope {scope!r} changes {document.scope!r}")
         if len(ops) > 1 and _one_dot_twice(ops):
             return refuse("malformed", f"command {command.id} has one dot twice")
+        if command.root and command.stands_for:
+            return refuse(
+                "malformed", f"command {command.id} of an earlier life stands for others: each is counted once"
+            )
     return None
 
 

@@ -72,7 +72,7 @@ class Execution:
         for entry, op, weight in steps:
             if not weight:
                 continue
-            if op.seq == 1:
+            if not op.before:
                 self._at.memory.fold(entry)
             if entry.key not in work.dirty:
                 work.changed(entry)

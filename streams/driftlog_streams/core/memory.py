@@ -89,7 +89,7 @@ class Memory:
         """Does an op speak of an older document than the one of this epoch, of which `last` is its replica's newest dot?"""
         if not epoch or read >= epoch:
             return False
-        return op.seq != last + 1 or (bool(op.context) and epoch_of(op.context or {}) < epoch)
+        return op.before != last or (bool(op.context) and epoch_of(op.context or {}) < epoch)
 
     def gone(self, written: int | None, epoch: int) -> bool:
         """Was a command that a new life has taken along first written before its document began in this epoch? Perhaps on the one that was

@@ -1,7 +1,7 @@
 """What a command touches: its ops with their documents, which of them are fresh, and the first thing that is missing.
 
-An op is *fresh* when its dot is the next one of its replica on its document and its context is covered; a dot at or below the vector
-is a duplicate. Whatever is beyond that waits for a *blocker*, the dot that must come first. Clocks are bounded here, so that
+An op is *fresh* when its dot (the first that it takes) is the next one of its replica on its document and its context is covered; a dot at or below
+the vector is a duplicate. An op of whose dots some are merged and some are not is both; no agent of ours sends such a one, unless its row was lost. Whatever is beyond that waits for a *blocker*, the dot that must come first. Clocks are bounded here, so that
 everything after works with the ops as they will be merged.
 """
 
@@ -69,7 +69,7 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
             _begin(entry, memory)
             vector = state.vector
             begun = PAST in vector
-        _, seq, hlc, field, kind, value, context, _, _ = op
+        _, seq, hlc, field, kind, value, context, _, _, span = op
         before = vector.get(replica, 0)
         if hlc > latest:
             op = op._replace(hlc=bounded(hlc, append_ms))
@@ -82,8 +82,8 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
         if begun and memory.outlived(op, arrival.read, epoch_of(vector), before):
             outlived = document
             continue
-        if seq != before + 1:
-            return steps, fresh, Blocker(entry.key, replica, seq - 1), None, False
+        if seq - span > before:
+            return steps, fresh, Blocker(entry.key, replica, seq - span), None, False
         if begun and memory.gone(arrival.written, epoch_of(vector)):
             outlived = document  # its dot is seen
         elif context and not rejected:
@@ -92,6 +92,8 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
                 return steps, fresh, blocker, None, False
         last[entry] = seq
         fresh += 1
+        if seq - span < before:
+            steps.append((entry, op, 0))
         weight = _COUNTED if kind in _COUNTING and value.__class__ is int and op.origin is None else _weight(op)
         steps.append((entry, op, weight))
         growth += weight
@@ -119,7 +121,7 @@ def _missing(entry: Entry, writer: str, context: Vector, memory: Memory) -> Bloc
 
 
 def _weight(op: Op) -> int:
-    _, _, _, field, kind, value, _, _, origin = op
+    _, _, _, field, kind, value, _, _, origin, _ = op
     kept = 0 if origin is None else len(origin.command_id) + len(origin.actor) + _ORIGIN_OVERHEAD
     form = value.__class__
     if form is int and kind in _COUNTING:

@@ -51,7 +51,7 @@ class Waiting:
         coming: set[tuple[DocumentId, int]] = set()
         for arrival in sorted(self.parking.of(replica), key=lambda arrival: arrival.place):
             dots = {(document, op.seq) for document, op in arrival.command.ops}
-            before = {(document, seq - 1) for document, seq in dots} - dots - coming
+            before = {(document, op.before) for document, op in arrival.command.ops} - dots - coming
             if all(seq <= seen(document) for document, seq in before):
                 coming |= dots
             elif arrival.dropped_at < 0:  # who was given up was told

@@ -156,7 +156,7 @@ class Cloud:
     def _apply(self, change: DocumentOp, *, rejected: bool) -> bool:
         rules = COLLECTIONS[change.document.collection].document
         state = self.states.setdefault(change.document, rules.new())
-        if rejected and state.vector.get(change.op.replica, 0) + 1 == change.op.seq:
+        if rejected and state.vector.get(change.op.replica, 0) == change.op.before:
             rules.see(state, change.op)
             return True
         return rules.apply(state, change.op).outcome.value == "applied"

@@ -56,6 +56,15 @@ class Leaflet(Document):
     text: Text
 
 
+@retail.collection(scope="store", id="name", history="collapsed")
+class Meter(Document):
+    store: str
+    name: str
+    reading: Counter
+    state: Register[str] = ""
+    seen: AddWinsSet[str]
+
+
 @audit.collection(scope="store", id="id")
 class Remark(Document):
     store: str
@@ -83,6 +92,27 @@ def survey(tx: Transaction, store: str, name: str) -> bool:
 def stock_take(tx: Transaction, store: str, sku: str) -> int:
     """What it looks at says nothing of an age."""
     return tx.edit(Stock, store, sku).on_hand.value
+
+
+@retail.command
+def measure(tx: Transaction, store: str, name: str, by: PositiveInt = 1) -> int:
+    """Of a meter only the reading is of interest, not how it came to be."""
+    meter = tx.edit(Meter, store, name)
+    meter.reading.increment(by)
+    return meter.reading.value
+
+
+@retail.command
+def observe(tx: Transaction, store: str, name: str, state: str) -> None:
+    meter = tx.edit(Meter, store, name)
+    meter.state.set(state)
+    meter.seen.add(state)
+
+
+@retail.command
+def measure_both(tx: Transaction, store: str, one: str, other: str) -> None:
+    for name in (one, other):
+        tx.edit(Meter, store, name).reading.increment(1)
 
 
 @retail.command

@@ -14,7 +14,7 @@ from driftlog_schemas.bounds import MAX_COMMAND_ID, MAX_CONTEXT, MAX_ID, MAX_NAM
 from driftlog_schemas.errors import TooBig, Undecodable
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Batch, Command, DocumentOp
-from tests.unit.schemas.arbitrary import REPLICA, commands
+from tests.unit.schemas.arbitrary import REPLICA, given_commands
 
 OP = Op(REPLICA, 1, 1 << 16, "name", "set", "tea", {"store-2.1": 3}, 2)
 SET = Command("c1", "rename", "s1", 1 << 16, (DocumentOp(DocumentId("Stock", "s1", "tea"), OP),), "ann")
@@ -38,7 +38,7 @@ def with_document(collection: str = "Stock", id: str = "tea") -> Command:
     return SET._replace(ops=(DocumentOp(DocumentId(collection, "s1", id), OP),))
 
 
-@given(commands)
+@given(given_commands)
 def test_a_command_comes_back_as_it_was(command: Command) -> None:
     command = in_one_scope(command)
     raw = encode_logged(command, "retail", REPLICA, -1, "1.0")

@@ -40,7 +40,7 @@ ops = st.builds(
     values,
     contexts,
     st.integers(0, 3),
-)
+).flatmap(lambda op: st.integers(1, min(op.seq, 1 << 40)).map(lambda span: op._replace(span=span)) | st.just(op))
 commands = st.builds(
     Command,
     names,
@@ -52,7 +52,14 @@ commands = st.builds(
     st.sampled_from(["", "store-1.2", "store-1.k3f7q2wp"]),
     st.none() | st.integers(-1, (1 << 63) - 1),
     st.none() | st.builds(Decision, st.sampled_from(MEANS), texts, st.just(())),
+    st.lists(st.binary(min_size=8, max_size=8), max_size=3).map(tuple),
 )
+given_commands = commands.map(
+    lambda command: command._replace(
+        stands_for=(), ops=tuple(one._replace(op=one.op._replace(span=1)) for one in command.ops)
+    )
+)
+"""As an agent is given them: none stands for others before it is sent."""
 dues = st.builds(
     Due, documents.map(document_key), texts, st.binary(min_size=8, max_size=8), st.integers(1, bounds.MAX_MS)
 )

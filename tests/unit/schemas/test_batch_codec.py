@@ -59,7 +59,11 @@ def rewritten(body: bytes, **changed: Any) -> bytes:
 def kept_text(made: Batch) -> str:
     """Everything in the batch with types told apart, because `1 == 1.0 == True` in Python."""
     return canonical(
-        [[*o.document, *o.op[:6], dict(o.op.context or {}), o.op.unsure] for c in made.commands for o in c.ops]
+        [
+            [*o.document, *o.op[:6], dict(o.op.context or {}), o.op.unsure, o.op.span]
+            for c in made.commands
+            for o in c.ops
+        ]
     )
 
 
@@ -128,7 +132,7 @@ def test_bytes_over_the_bound_are_neither_sent_nor_read() -> None:
     with pytest.raises(TooBig, match="bytes"):
         encode_body(batch(op(value="x" * MAX_BATCH_BYTES)))
     with pytest.raises(Undecodable, match="bytes"):
-        decode_body(b"\x04" * (MAX_BATCH_BYTES + 1))
+        decode_body(b"\x06" * (MAX_BATCH_BYTES + 1))
 
 
 def test_ops_of_another_replica_are_a_defect_of_the_caller() -> None:
@@ -166,7 +170,7 @@ def test_trailing_bytes_are_refused(more: bytes) -> None:
 @given(st.binary(max_size=300), st.booleans())
 def test_foreign_bytes_are_a_batch_or_undecodable(data: bytes, as_ours: bool) -> None:
     try:
-        found = decode_body(b"\x04" + data if as_ours else data)
+        found = decode_body(b"\x06" + data if as_ours else data)
     except Undecodable:
         return
     assert isinstance(found, Batch)
@@ -194,7 +198,7 @@ def long_bytes(number: int) -> bytes:
 
 @pytest.mark.parametrize("count", [1 << 20, 1 << 40, (1 << 63) - 1, -1, -(1 << 40), -(1 << 63)])
 def test_a_claimed_length_is_not_believed(count: int) -> None:
-    space = b"\x04" + long_bytes(count)
+    space = b"\x06" + long_bytes(count)
     arrays = GOOD[: GOOD.index(b"\x061.0") + 4] + long_bytes(count)
     for body in (space, space + bytes(100), arrays, arrays + bytes(100)):
         with pytest.raises(Undecodable):
@@ -205,6 +209,15 @@ def test_a_claimed_length_is_not_believed(count: int) -> None:
     ("changed", "fact"),
     [
         ({"format": 2}, "format"),
+        ({"op_span": pack([1, 2])}, "length"),
+        ({"op_span": pack([1, 1, 0])}, "op_span"),
+        ({"op_span": pack([2, 1, 1])}, "op_span: more dots"),
+        ({"command_stands_for": pack([1])}, "command_stands_for"),
+        ({"stood_for": bytes(8)}, "command_stands_for"),
+        ({"stood_for": bytes(8), "command_stands_for": pack([2])}, "command_stands_for"),
+        ({"stood_for": bytes(16), "command_stands_for": pack([1])}, "names of commands"),
+        ({"stood_for": bytes(7), "command_stands_for": pack([1])}, "stood_for: 7 bytes"),
+        ({"stood_for": bytes(8008), "command_stands_for": pack([1001])}, "stood_for: 8008 bytes"),
         ({"op_document": pack([0, 1])}, "length"),
         ({"op_document": pack([0, 0, 1])}, "op_document"),
         ({"op_document": pack([0, 0, -1])}, "op_document"),
