@@ -195,8 +195,8 @@ class Reference:
         return [(command, batch.replica) for command in batch.commands]
 
     def _all_of(self, command: Command) -> list[str]:
-        """A command and those that it stands for."""
-        return [command.id, *(self._named[name] for name in command.stands_for)]
+        """A command and those that it stands for, in their order."""
+        return [*(self._named[name] for name in command.stands_for), command.id]
 
     def _decided(self, item: _Waiting, verdict: str, code: str = "") -> None:
         """What becomes of a command becomes of all that it stands for."""
@@ -219,7 +219,7 @@ class Reference:
                 return False
             reached[document, op.replica] = op.seq
         ops = [(document, self._as_merged(document, op, item)) for document, op in command.ops]
-        meant = [(document, self._document(document).meant(op, self._word(command))) for document, op in ops]
+        meant = [(document, self._document(document).meant(op, self._word(command, op))) for document, op in ops]
         first = self._brought_before(item)
         if first is not None:
             for (document, op), (_, event) in zip(ops, meant, strict=True):
@@ -260,9 +260,12 @@ class Reference:
         self._document(document).origins[op.replica, op.seq] = origin
         return op if _policy(document, op.field) == "silent" else op._replace(origin=origin)
 
-    def _word(self, command: Command) -> str:
-        """What a command brings to a text or a list, or takes."""
-        arguments = self._intents[command.id].arguments if command.id in self._intents else {}
+    def _word(self, command: Command, op: Op) -> str:
+        """What a command brings to a text or a list, or takes. Each that does so makes one change: so of several that are sent as one, each has
+        a dot, in their order.
+        """
+        one = self._all_of(command)[-1 if not command.stands_for else op.seq - command.ops[0].op.before - 1 :]
+        arguments = self._intents[one[0]].arguments if one and one[0] in self._intents else {}
         return str(arguments["args"][0]) if arguments.get("place") in BODIES else ""
 
     def _objection(self, item: _Waiting, meant: Sequence[tuple[DocumentId, Event]]) -> str:
