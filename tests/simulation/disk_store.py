@@ -14,6 +14,7 @@ class DiskStore:
 
     refusal = ""
     """It can always be written to, as far as is known when it is opened."""
+    damage = None
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk

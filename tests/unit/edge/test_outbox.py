@@ -392,7 +392,8 @@ def test_an_urgent_command_goes_first_whosever_turn_it_is(
 def test_commands_that_take_more_on_the_wire_than_in_the_log_go_in_several_batches(
     replica: Replica, identity: Identity, ids: FixedIds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("driftlog_edge.outgoing.outbox.MAX_COMMAND_BYTES", 1 << 30)
+    for module in ("outbox", "shipper"):
+        monkeypatch.setattr(f"driftlog_edge.outgoing.{module}.MAX_COMMAND_BYTES", 1 << 30)
     for number in range(20):
         replica.do("label", f"c{number}", store="s1", prefix=f"{number}-", sizes=[3900] * 15)
 
