@@ -48,7 +48,10 @@ def explain(
     document = DocumentId(collection, scope, id)
     ids = CachedRegistry(settings.registry, cache)
     rules = SpaceRules(contract.spaces[declared.space], ids)
-    with Enrolment(settings.kafka, ids, None, trusted_root(settings)) as enrolment, Progress(console=err) as bar:
+    with (
+        Enrolment(settings.kafka, ids, None, trusted_root(settings)) as enrolment,
+        Progress(console=err, transient=True, disable=not err.is_terminal) as bar,
+    ):
         task = bar.add_task("merging the partition once more", total=None)
         history = read_history(
             settings.kafka, rules, document, enrolment.view, lambda at, end: bar.update(task, completed=at, total=end)
