@@ -25,14 +25,16 @@ Source: Nicolaescu et al. 2016 (YATA), section 3, through pycrdt, the Python bin
 from __future__ import annotations
 
 import json
-
-from pycrdt import Array
+from typing import TYPE_CHECKING, Any
 
 from driftlog_crdt.errors import BadValue
 from driftlog_crdt.plain import Plain, canonical, check_plain
 from driftlog_crdt.sequence import Sequence
 from driftlog_crdt.sequence_state import SequenceState
 from driftlog_crdt.yjs_edit import Edit
+
+if TYPE_CHECKING:
+    from pycrdt import Array
 
 
 class List(Sequence):
@@ -41,7 +43,11 @@ class List(Sequence):
     __slots__ = ()
 
     name = "list"
-    root = Array
+
+    def root(self) -> type[Any]:
+        from pycrdt import Array
+
+        return Array
 
     def value(self, state: SequenceState) -> Plain:
         texts: list[str] = json.loads(str(state.root))  # all at once: one by one, each would be a Yrs transaction

@@ -70,8 +70,9 @@ class Sequence(FieldType[SequenceState]):
     fallible = True
     claims = True
 
-    root: type[Any]
-    """The Yjs type that holds the run."""
+    @abstractmethod
+    def root(self) -> type[Any]:
+        """The Yjs type that holds the run."""
 
     @abstractmethod
     def length(self, state: SequenceState) -> int:
@@ -90,7 +91,7 @@ class Sequence(FieldType[SequenceState]):
         """Raise `BadValue` unless the inserted run is one of this type."""
 
     def new(self) -> SequenceState:
-        return SequenceState(b"", self.root)
+        return SequenceState(b"", self.root())
 
     def check(self, op: Op) -> None:
         self.require_kind(op)
@@ -118,7 +119,7 @@ class Sequence(FieldType[SequenceState]):
                 raise BadValue("", f"cannot insert {what!r} at {position} of {length}")
         elif type(what) is not int or what < 1 or not 0 <= position <= length - what:
             raise BadValue("", f"cannot delete {what!r} at {position} of {length}")
-        doc, root = state.twin_of(client_of(replica), self.root)
+        doc, root = state.twin_of(client_of(replica), self.root())
         edits: list[bytes] = []
         watch = doc.observe(lambda event: edits.append(event.update))
         try:
@@ -173,7 +174,7 @@ class Sequence(FieldType[SequenceState]):
         state.merge(*edit_in(op.value))
 
     def join(self, left: SequenceState, left_seen: Vector, right: SequenceState, right_seen: Vector) -> SequenceState:
-        return left.joined(right, self.root)
+        return left.joined(right, self.root())
 
     def let_go(self, state: SequenceState, floor: int) -> None:
         if state.before is not None and floor >= state.before.at:
@@ -195,17 +196,17 @@ class Sequence(FieldType[SequenceState]):
             before = Foundation.of(state.doc.get_update(), state.clocks, at, founder)
         except (ValueError, IndexError):
             return None
-        doc, root = load(b"", self.root, founder)
+        doc, root = load(b"", self.root(), founder)
         if not self.is_empty(state):
             self.insert(root, 0, self.value(state))
         doc.apply_update(filled(going_on))
-        founded = SequenceState(doc.get_update(), self.root)
+        founded = SequenceState(doc.get_update(), self.root())
         founded.narrow, founded.filled, founded.before = state.narrow, going_on, before
         return founded if founded.clocks.get(founder, 0) == before.shown else None
 
     def encode(self, state: SequenceState) -> bytes:
         if state.encoded is None:
-            doc, _ = load(state.doc.get_update(), self.root, 0)
+            doc, _ = load(state.doc.get_update(), self.root(), 0)
             before = b"" if state.before is None else state.before.encode()
             state.encoded = yjs_state.pack(doc.get_update(), state.clocks) + before
         return state.encoded
@@ -215,7 +216,7 @@ class Sequence(FieldType[SequenceState]):
             raise BadEncoding("", f"a {self.name} is encoded as bytes")
         try:
             update, filled_up, before = yjs_state.unpack(plain)
-            state = SequenceState(update, self.root)
+            state = SequenceState(update, self.root())
             state.filled = filled_up
             if before:
                 state.before = _decoded(before, state.clocks)
@@ -227,7 +228,7 @@ class Sequence(FieldType[SequenceState]):
         return state
 
     def copy(self, state: SequenceState) -> SequenceState:
-        return state.copy(self.root)
+        return state.copy(self.root())
 
     def is_new(self, state: SequenceState) -> bool:
         return not state.clocks and state.before is None
@@ -238,7 +239,7 @@ class Sequence(FieldType[SequenceState]):
     def observe(self, state: SequenceState) -> Plain:
         if self.is_empty(state):
             return None
-        doc, root = load(state.doc.get_update(), self.root, 0)
+        doc, root = load(state.doc.get_update(), self.root(), 0)
         edits: list[bytes] = []
         watch = doc.observe(lambda event: edits.append(event.update))
         del root[0 : len(root)]

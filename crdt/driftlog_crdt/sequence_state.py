@@ -4,20 +4,23 @@ A state has one owner, who may write as well as merge. Whoever writes drafts the
 what Yjs tells of that change, and merging it into the document itself happens like with any other edit. The twin follows what is merged, so
 writing does not load the document each time.
 
+Yrs is a library of some megabytes, so pycrdt is imported with the first sequence: most apps declare none.
+
 What is remembered beside the document (bytes, text, whether all is ASCII) is true while nothing has changed since.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
-
-from pycrdt import Array, Doc
-from pycrdt import Text as YText
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from driftlog_crdt.foundation import Foundation
 from driftlog_crdt.yjs_bytes import ROOT, Id
 from driftlog_crdt.yjs_edit import Edit, Range, beside, delete_of, read_clocks
+
+if TYPE_CHECKING:
+    from pycrdt import Array, Doc
+    from pycrdt import Text as YText
 
 Root: TypeAlias = "YText | Array[str]"
 
@@ -129,6 +132,8 @@ def shared(before: Foundation | None) -> Foundation | None:
 
 def load(update: bytes, root: type[Any], client: int) -> tuple[Doc[Any], Any]:
     """A Yjs document of this update, and the run in it."""
+    from pycrdt import Doc
+
     doc: Doc[Any] = Doc(client_id=client, allow_multithreading=True)
     held = doc.get(ROOT, type=root)
     if update:

@@ -25,13 +25,16 @@ Source: Nicolaescu et al. 2016 (YATA), section 3, through pycrdt, the Python bin
 
 from __future__ import annotations
 
-from pycrdt import Text as YText
+from typing import TYPE_CHECKING, Any
 
 from driftlog_crdt.errors import BadValue
 from driftlog_crdt.plain import Plain, check_plain
 from driftlog_crdt.sequence import Sequence
 from driftlog_crdt.sequence_state import SequenceState
 from driftlog_crdt.yjs_edit import Edit
+
+if TYPE_CHECKING:
+    from pycrdt import Text as YText
 
 
 class Text(Sequence):
@@ -40,7 +43,11 @@ class Text(Sequence):
     __slots__ = ()
 
     name = "text"
-    root = YText
+
+    def root(self) -> type[Any]:
+        from pycrdt import Text as YText
+
+        return YText
 
     def value(self, state: SequenceState) -> Plain:
         return _shown(state)

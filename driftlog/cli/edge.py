@@ -1,54 +1,47 @@
-"""`driftlog edge`: run an agent, and talk to one that runs."""
+"""`driftlog edge`: run an agent, prepare one, and talk to one that runs.
+
+A process that runs an agent keeps what it has imported, for months and on small devices. So the commands that ask an agent, with
+their HTTP client, are in a module of their own, loaded when one of them is called.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json as jsonlib
-from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
-import httpx
 import typer
-from rich.table import Table
+from typer.core import TyperGroup
 
-from driftlog.cli import edge_key, edge_settings
-from driftlog.cli.calling import PATIENCE_SECONDS, Url, call
+from driftlog.agent_notes import noted
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import (
-    AppOption,
-    Bootstrap,
-    Config,
-    Json,
-    Registry,
-    emit,
-    facts,
-    fail,
-    moment,
-    out,
-    rows,
-    told,
-)
-from driftlog.client.events import Events
-from driftlog.client.place import connect, noted
-from driftlog.client.sending import DEFAULT_URL
+from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, out, told
 from driftlog_schemas.connection import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY
 from driftlog_schemas.loading import load_contract
 
-app = typer.Typer(no_args_is_help=True, help="The agent beside the application. Example: driftlog edge status")
 
-review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person. Example: driftlog edge review list")
-app.add_typer(review, name="review")
-app.add_typer(edge_key.app, name="key")
-deferred = typer.Typer(
-    no_args_is_help=True, help="Commands that the cloud has put off. Example: driftlog edge deferred list"
+class _WithQuestions(TyperGroup):
+    """The commands of this module, then those that ask an agent."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *_questions().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, cmd_name) or _questions().get_command(ctx, cmd_name)
+
+
+@cache
+def _questions() -> Any:
+    from driftlog.cli import edge_questions
+
+    return typer.main.get_command(edge_questions.app)
+
+
+app = typer.Typer(
+    cls=_WithQuestions, no_args_is_help=True, help="The agent beside the application. Example: driftlog edge status"
 )
-app.add_typer(deferred, name="deferred")
-app.add_typer(edge_settings.app, name="settings")
-
-PATIENT = {"timeout": f"{PATIENCE_SECONDS - 5}s"}
-"""For what may take its time: the agent says how far it is, before nobody listens any more."""
 
 _SETTINGS = {
     "data_dir": "the replica: all that this device knows, and the API's token",
@@ -140,327 +133,3 @@ def init(
     except OSError as error:
         fail(f"{out_file} cannot be written: {error.strerror}", "give another with --out")
     out.print(f"{out_file} is written; run it: driftlog edge run --app MODULE:APP --config {out_file}", markup=False)
-
-
-@app.command()
-@told
-def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """How the agent is. Example: driftlog edge status --json"""
-    found = call("GET", url, "/v1/status")
-    flat = {k: v for k, v in found.items() if k != "scopes"}
-    flat |= {f"scope {name}": f"{_age(s['age_seconds'])}, digest {s['digest']}" for name, s in found["scopes"].items()}
-    emit(found, as_json=json, table=lambda: facts("edge agent", flat))
-
-
-@app.command()
-@told
-def get(
-    collection: str, scope: str, id: str, consistency: str = "eventual", url: Url = DEFAULT_URL, json: Json = False
-) -> None:
-    """Read a document. Example: driftlog edge get Stock store-1 tea"""
-    found = call("GET", url, f"/v1/documents/{_path(collection, scope, id)}", params={"consistency": consistency})
-    emit(found, as_json=json, table=lambda: facts(f"{collection}/{scope}/{id}", found["value"]))
-
-
-@app.command("do")
-@told
-def do_command(
-    command: str,
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(help="NAME=VALUE; read as the command declares it, JSON where that is no text."),
-    ] = None,
-    wait: str = "disk",
-    durability: Annotated[
-        str, typer.Option(help="disk, or os to answer before the fsync; the agent's if left out.")
-    ] = "",
-    key: Annotated[str, typer.Option(help="Idempotency key.")] = "",
-    url: Url = DEFAULT_URL,
-    json: Json = False,
-) -> None:
-    """Run a command. Example: driftlog edge do sell store=store-1 sku=tea qty=2"""
-    pairs = [argument.partition("=") for argument in arguments or []]
-    if odd := next((name for name, equals, _ in pairs if not equals), None):
-        raise typer.BadParameter(f"{odd!r}: write NAME=VALUE")
-    document = call("GET", url, "/openapi.json") if pairs else {}
-    declared = _argument_schemas(document, command)
-    body = {name: _value(value, declared.get(name, {}), document) for name, _, value in pairs}
-    headers = {"Idempotency-Key": key} if key else {}
-    params = {"wait": wait, **({"durability": durability} if durability else {})}
-    found = call("POST", url, f"/v1/commands/{_path(command)}", json=body, params=params, headers=headers)
-    emit(found, as_json=json, table=lambda: facts(command, {k: found[k] for k in ("status", "result", "command_id")}))
-
-
-@app.command()
-@told
-def pending(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 20,
-    url: Url = DEFAULT_URL,
-    json: Json = False,
-) -> None:
-    """What waits for the cloud, oldest first. Example: driftlog edge pending --json"""
-    found = call("GET", url, "/v1/status")
-    part = {k: found[k] for k in ("pending", "oldest_pending_seconds", "connection", "problem", "waiting")}
-    part["commands"] = _all(url, "/v1/log", "commands", limit, pending=True)
-    title = f"{part['pending']} pending, {part['connection']}" + (f": {part['problem']}" if part["problem"] else "")
-    emit(part, as_json=json, table=lambda: _commands(title, part["commands"]))
-
-
-@app.command("log")
-@told
-def show_log(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show.")] = 20,
-    before: Annotated[int, typer.Option(min=0, help="Only commands before this number.")] = 0,
-    url: Url = DEFAULT_URL,
-    json: Json = False,
-) -> None:
-    """The device's own last commands and what became of them. Example: driftlog edge log --limit 50"""
-    found = _log(url, limit, before)
-    emit(found, as_json=json, table=lambda: _commands("commands of this device", found))
-
-
-@app.command()
-@told
-def watch(
-    collection: str = "",
-    scope: str = "",
-    since: Annotated[str, typer.Option(help="Id of the last event that was seen; what was missed comes first.")] = "",
-    url: Url = DEFAULT_URL,
-    json: Json = False,
-) -> None:
-    """Print changed documents as they change, until interrupted. Example: driftlog edge watch --scope store-1
-
-    With --json one line per event, its id in it; `--since ID` takes up after it.
-    """
-    try:
-        with (
-            connect(url, timeout=None) as agent,
-            agent.stream(
-                "GET",
-                "/v1/watch",
-                params={"collection": collection, "scope": scope},
-                headers={"Last-Event-ID": since} if since else {},
-            ) as answer,
-        ):
-            if answer.is_error:
-                fail(
-                    f"the agent at {url} refuses to be watched ({answer.status_code})", "check --collection and --scope"
-                )
-            events = Events()
-            for line in answer.iter_lines():
-                event = events.take(line)
-                if event is None or "data" not in event:
-                    continue
-                document = jsonlib.loads(event["data"])
-                if json:
-                    out.print(jsonlib.dumps({"id": event["id"], "event": event["event"], **document}), markup=False)
-                elif document:
-                    out.print("/".join(document.values()), markup=False)
-                else:
-                    out.print("(some changes were missed: read everything again)", markup=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        fail(f"no agent answers at {url}: {error}", "start one with `driftlog edge run`, or check --url")
-
-
-@app.command()
-@told
-def scopes(
-    add: Annotated[list[str] | None, typer.Option(help="Hold this scope too; may be repeated.")] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Hold this scope no longer; may be repeated.")] = None,
-    url: Url = DEFAULT_URL,
-    json: Json = False,
-) -> None:
-    """The scopes that the agent holds, changed where asked. Example: driftlog edge scopes --add store-2"""
-    found = call("GET", url, "/v1/scopes")
-    if add or drop:
-        kept = [scope for scope in found["scopes"] if scope not in (drop or ())]
-        wanted = [*kept, *(s for s in add or () if s not in kept)]
-        found = call("PUT", url, "/v1/scopes", json={"scopes": wanted}, params=PATIENT)
-    emit(found, as_json=json, table=lambda: rows("scopes", ("scope",), [(scope,) for scope in found["scopes"]]))
-
-
-@app.command()
-@told
-def power(
-    plugged: Annotated[bool | None, typer.Option("--plugged/--unplugged", help="Is it fed from outside?")] = None,
-    battery: Annotated[float | None, typer.Option(min=0, max=100, help="The battery's charge, in percent.")] = None,
-    metered: Annotated[
-        bool | None, typer.Option("--metered/--unmetered", help="Does the network cost something?")
-    ] = None,
-    url: Url = DEFAULT_URL,
-    json: Json = False,
-) -> None:
-    """What the agent knows of power and network, told where options say it. Example: driftlog edge power --battery 12 --unplugged"""
-    found = call("GET", url, "/v1/power")
-    given = {"mains": plugged, "battery_percent": battery, "metered": metered}
-    if told_now := {name: value for name, value in given.items() if value is not None}:
-        found = call("PUT", url, "/v1/power", json={**found["told"], **told_now})
-    emit(found, as_json=json, table=lambda: facts("power and network", found))
-
-
-@app.command()
-@told
-def offline(url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Stay off the network until `online`. Example: driftlog edge offline"""
-    _set_offline(url, True, json)
-
-
-@app.command()
-@told
-def online(url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Use the network again. Example: driftlog edge online"""
-    _set_offline(url, False, json)
-
-
-def _set_offline(url: str, wanted: bool, json: bool) -> None:
-    found = call("POST", url, "/v1/offline", json={"offline": wanted}, params=PATIENT)
-    part = {k: found[k] for k in ("connection", "pending")}
-    emit(part, as_json=json, table=lambda: facts("network", part))
-
-
-@app.command()
-@told
-def conflicts(url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """What is not resolved. Example: driftlog edge conflicts"""
-    found = _all(url, "/v1/conflicts", "conflicts")
-    lines = [
-        (
-            c["id"],
-            f"{c['collection']}/{c['scope']}/{c['document_id']}",
-            c["field"],
-            c["versions"][0]["value"],
-            c["versions"][1]["value"],
-            len(c["versions"]) + c["omitted"],
-        )
-        for c in found
-    ]
-    columns = ("id", "document", "field", "stands", "next", "versions")
-    emit(found, as_json=json, table=lambda: rows("conflicts", columns, lines))
-
-
-@review.command("list")
-@told
-def review_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Commands that wait for a person. Example: driftlog edge review list"""
-    found = _all(url, "/v1/review", "commands")
-    emit(found, as_json=json, table=lambda: _commands("commands that wait for a person", found))
-
-
-@review.command("apply")
-@told
-def review_apply(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Run a command on what is there now. Example: driftlog edge review apply 3f1c"""
-    _review(url, command_id, {"apply": True}, json)
-
-
-@review.command("drop")
-@told
-def review_drop(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Give a command up. Example: driftlog edge review drop 3f1c"""
-    _review(url, command_id, {"drop": True}, json)
-
-
-@deferred.command("list")
-@told
-def deferred_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Commands that the cloud has put off, and what stands behind them. Example: driftlog edge deferred list"""
-    found = _all(url, "/v1/deferred", "commands")
-    emit(found, as_json=json, table=lambda: _commands("commands that the cloud has put off", found))
-
-
-@deferred.command("drop")
-@told
-def deferred_drop(
-    command_id: str,
-    reason: Annotated[str, typer.Option(help="Why; kept with the command.")],
-    url: Url = DEFAULT_URL,
-    json: Json = False,
-) -> None:
-    """Give a command up; what stands behind it goes on. Example: driftlog edge deferred drop 3f1c --reason 'field is gone'"""
-    found = call("POST", url, f"/v1/deferred/{_path(command_id)}", json={"reason": reason})
-    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code", "reason")}))
-
-
-def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) -> None:
-    found = call("POST", url, f"/v1/review/{_path(command_id)}", json=decision)
-    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code")}))
-
-
-def _age(seconds: float | None) -> str:
-    return "never in step" if seconds is None else f"age {seconds:.1f} s"
-
-
-def _commands(title: str, found: list[dict[str, Any]]) -> Table:
-    lines = [
-        (
-            c["number"],
-            datetime.fromtimestamp(c["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            c["name"] or "(write)",
-            ", ".join(dict.fromkeys(change["document"] for change in c["changes"])),
-            c["status"] + (f" ({c['code']})" if c["code"] else "") + _waits(c),
-            c["actor"],
-        )
-        for c in found
-    ]
-    return rows(title, ("number", "at (UTC)", "command", "documents", "status", "actor"), lines)
-
-
-def _waits(command: dict[str, Any]) -> str:
-    """What it waits for, and until when."""
-    if not command["waiting_for"]:
-        return ""
-    until = command["waiting_until"]
-    return f", waits for {command['waiting_for']}" + (f" until {moment(until)}" if until else "")
-
-
-def _path(*parts: str) -> str:
-    return "/".join(quote(part, safe="") for part in parts)
-
-
-def _argument_schemas(document: dict[str, Any], command: str) -> dict[str, Any]:
-    """The command's own description of its arguments; empty for a command that the agent does not know, which it then says."""
-    found = document.get("paths", {}).get(f"/v1/commands/{command}", {}).get("post", {})
-    schema = found.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-    return dict(schema.get("properties", {}))
-
-
-def _value(text: str, schema: dict[str, Any], document: dict[str, Any]) -> Any:
-    """What was typed, as its argument is declared: text stays text, whatever it looks like."""
-    if _is_text(text, schema, document):
-        return text
-    try:
-        return jsonlib.loads(text)
-    except jsonlib.JSONDecodeError:
-        return text
-
-
-def _is_text(text: str, schema: dict[str, Any], document: dict[str, Any]) -> bool:
-    """Is this a text where that is declared, by itself, by name, or as one of several?"""
-    if reference := schema.get("$ref", "").removeprefix("#/components/schemas/"):
-        return _is_text(text, document["components"]["schemas"][reference], document)
-    if "enum" in schema:
-        return text in schema["enum"]
-    return schema.get("type") == "string" or any(_is_text(text, one, document) for one in schema.get("anyOf", ()))
-
-
-def _all(url: str, path: str, what: str, limit: int | None = None, **params: Any) -> list[Any]:
-    """A list, page after page: all of it, or the first `limit`."""
-    found: list[Any] = []
-    while True:
-        asked = params if limit is None else {**params, "limit": limit - len(found)}
-        page = call("GET", url, path, params=asked)
-        found += page[what]
-        if page["next"] is None or len(found) == limit:
-            return found
-        params["after"] = page["next"]
-
-
-def _log(url: str, limit: int, before: int) -> list[Any]:
-    """The last commands, oldest first; read page after page from the end."""
-    found: list[Any] = []
-    while True:
-        page = call("GET", url, "/v1/log", params={"limit": limit - len(found), "before": before})
-        found = page["commands"] + found
-        if page["next"] is None or len(found) == limit:
-            return found
-        before = page["next"]

@@ -1,19 +1,20 @@
 """Agents of this user: where each listens, and the token that it asks for.
 
-A running agent leaves a note in the user's cache folder: its port, and where its token file is. So the commands that talk to an agent on
-this machine need no option for what its owner may read anyway; the note holds no secret, and the file's mode decides. Elsewhere the
-token comes from the environment: `DRIFTLOG_EDGE_TOKEN`, or `DRIFTLOG_EDGE_TOKEN_FILE`.
+On this machine its note says where the token is (see `driftlog.agent_notes`). Elsewhere that comes from the environment: `DRIFTLOG_EDGE_TOKEN`,
+or `DRIFTLOG_EDGE_TOKEN_FILE`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+
+from driftlog.agent_notes import notes
 
 SOCKET = "unix:"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -85,30 +86,10 @@ def connect_async(url: str, timeout: float | None, token_file: Path | None = Non
     )
 
 
-@contextmanager
-def noted(port: int, token_file: Path) -> Iterator[None]:
-    """While this lasts, who runs a command on this machine finds the agent's token. Without a place for it, nobody does."""
-    note = _notes() / str(port)
-    try:
-        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        note.write_text(str(token_file.absolute()))
-    except OSError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        note.unlink(missing_ok=True)
-
-
 def _noted(url: httpx.URL) -> str:
     if url.host not in LOOPBACK:
         return ""
     try:
-        return (_notes() / str(url.port)).read_text()
+        return (notes() / str(url.port)).read_text()
     except OSError:
         return ""
-
-
-def _notes() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "driftlog" / "agents"

@@ -145,7 +145,8 @@ class Journal:
         self.refusal = ""
         gone: set[Family] = set()
         for ticket in group:
-            assert self._waiting.popleft() is ticket, "groups are written in order"
+            first = self._waiting.popleft()
+            assert first is ticket, "groups are written in order"
             self._bytes -= ticket.size
             gone |= self._over.drop(ticket.writes, ticket.serial)
             for follow in self._on_written:

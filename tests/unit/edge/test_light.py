@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from driftlog_schemas.signing import Identity
+
 UNUSED = {
     "httpx": "the registry is asked for ids that are not known; theirs are",
     "prometheus_client": "nobody has asked for metrics",
-    "typer": "a command line is no agent",
+    "driftlog.client": "an agent asks no agent",
+    "pycrdt": "the app declares no text and no list",
     "driftlog_streams": "a worker's",
     "driftlog_infra": "an operator's",
     "faust": "a worker's",
@@ -19,17 +24,15 @@ UNUSED = {
 }
 """Module -> why an agent that serves its API offline does without."""
 
-AGENT = """
+WITHIN_AN_APPLICATION = """
 import asyncio, json, sys
 from pathlib import Path
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api import build, server
 from driftlog_schemas.registry import FixedIds
-from driftlog_schemas.signing import Identity
 from tests.load.app import declare
 
 async def main(folder):
-    Identity.create("store-1").save(folder / "identity.json")
     config = EdgeConfig(data_dir=folder / "replica", identity=folder / "identity.json", scopes=["s1"])
     async with EdgeAgent(declare("light"), config, ids=FixedIds()) as agent:
         await agent.offline()
@@ -40,11 +43,39 @@ async def main(folder):
 asyncio.run(main(Path(sys.argv[1])))
 """
 
+BY_COMMAND = """
+import json, os, signal, sys, threading, time
+from pathlib import Path
+from driftlog.cli import main
 
-def test_an_idle_agent_has_not_imported_what_it_never_needed(tmp_path: Path) -> None:
+folder = Path(sys.argv[1])
+os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+notes = folder / "cache" / "driftlog" / "agents"
+
+def tell():
+    while not (notes.is_dir() and any(notes.iterdir())):  # it is there while the agent serves
+        time.sleep(0.01)
+    print(json.dumps(sorted(sys.modules)), flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=tell, daemon=True).start()
+where = ["--data-dir", str(folder / "replica"), "--identity", str(folder / "identity.json"), "--scope", "s1"]
+sys.argv = ["driftlog", "edge", "run", "--app", "tests.load.app:app", *where, "--bootstrap", "127.0.0.1:1", "--http-port", "0"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "unused"),
+    [(WITHIN_AN_APPLICATION, {*UNUSED, "typer"}), (BY_COMMAND, {*UNUSED})],
+    ids=["within an application", "by the command"],
+)
+def test_an_idle_agent_has_not_imported_what_it_never_needed(program: str, unused: set[str], tmp_path: Path) -> None:
+    Identity.create("store-1").save(tmp_path / "identity.json")
     done = subprocess.run(
-        [sys.executable, "-c", AGENT, str(tmp_path)], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=120, check=True
     )
-    imported = set(json.loads(done.stdout.splitlines()[-2 if "agent ends" in done.stdout.splitlines()[-1] else -1]))
+    told = next(line for line in done.stdout.splitlines() if line.startswith("["))
+    imported = set(json.loads(told))
     assert {"driftlog_edge.agent", "rocksdict"} <= imported
-    assert imported & UNUSED.keys() == set()
+    assert imported & unused == set()
