@@ -241,6 +241,7 @@ SCRIBE_BYTES = 24
 """What each life that has written into a text leaves in it, at most, were all of it deleted since."""
 
 
+@pytest.mark.slow
 def test_ten_thousand_short_lives_leave_a_document_as_small_as_ten() -> None:
     visit = DocumentType(
         "Visit",

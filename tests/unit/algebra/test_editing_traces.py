@@ -13,7 +13,7 @@ from tests.unit.algebra.editing_trace import IN_ORDER, NOTE, Session, read_trace
 CHECKPOINT = 5_000
 
 
-@pytest.fixture(scope="module", params=["friendsforever", "sveltecomponent"])
+@pytest.fixture(scope="module", params=[pytest.param("friendsforever", marks=pytest.mark.slow), "sveltecomponent"])
 def played(request: pytest.FixtureRequest) -> Session:
     session = Session(read_trace(request.param))
     session.play()
@@ -70,6 +70,7 @@ def test_two_halves_join_to_the_whole(played: Session) -> None:
     assert NOTE.encode(first) == before
 
 
+@pytest.mark.slow
 def test_with_the_other_order_of_names_only_the_tied_run_moves() -> None:
     trace = read_trace("friendsforever", tuple(reversed(IN_ORDER)))
     session = Session(trace)

@@ -239,8 +239,8 @@ def test_what_cannot_be_looked_at_when_it_is_restored_holds_up_nobody(
 
 def test_a_wake_up_costs_what_it_wakes() -> None:
     cloud = Cloud(Parking(limit=100_000))
-    for start in range(2, 4002, 400):
-        cloud.merge(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in range(start, start + 400)))
+    for start in range(2, 1002, 250):
+        cloud.merge(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in range(start, start + 250)))
     looked_at = 0
     decide = cloud.merger._net._decider.decide
 
@@ -254,4 +254,4 @@ def test_a_wake_up_costs_what_it_wakes() -> None:
         cloud.merge(command(f"o{seq}", count(stock(), 1, seq, "store-2.1")), replica="store-2.1")
     assert looked_at == 100
     cloud.merge(command("c1", count(stock(), 1, 1)))
-    assert looked_at == 100 + 4001
+    assert looked_at == 100 + 1001
