@@ -6,7 +6,6 @@ The time is the whole process's: the loop, the committer's thread and RocksDB's 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -14,6 +13,7 @@ from unittest.mock import patch
 
 from benchmarks.bench_durable import DOCUMENTS, Agent, Durability
 from benchmarks.case import Case, Ground, Samples, Sides, ratio_at_most
+from benchmarks.processor_time import took
 from driftlog_edge.ports import Family
 
 COMMANDS = 4_000
@@ -45,20 +45,13 @@ def _both(ground: Ground, durability: Durability, callers: int) -> Iterator[tupl
         yield agents[0], agents[1]
 
 
-def _took(work: Callable[[], object], times: int) -> Samples:
-    """Microseconds of processor time."""
-    begun = time.process_time()
-    work()
-    return [(time.process_time() - begun) / times * 1e6]
-
-
 @contextmanager
 def _writing(durability: Durability, callers: int, ground: Ground) -> Iterator[Sides]:
     commands = QUICK_COMMANDS if ground.quick else COMMANDS if callers > 1 else COMMANDS // 2
     with _both(ground, durability, callers) as (ours, without):
         yield Sides(
-            ours=lambda: _took(lambda: ours.rate(commands), commands),
-            baseline=lambda: _took(lambda: without.rate(commands), commands),
+            ours=lambda: took(lambda: ours.rate(commands), commands),
+            baseline=lambda: took(lambda: without.rate(commands), commands),
             facts={"callers": callers},
         )
 
@@ -70,8 +63,8 @@ def _reading(ground: Ground) -> Iterator[Sides]:
             agent.rate(DOCUMENTS)
         times = 2 if ground.quick else 20
         yield Sides(
-            ours=lambda: _took(lambda: ours.read(PAGE, times), PAGE * times),
-            baseline=lambda: _took(lambda: without.read(PAGE, times), PAGE * times),
+            ours=lambda: took(lambda: ours.read(PAGE, times), PAGE * times),
+            baseline=lambda: took(lambda: without.read(PAGE, times), PAGE * times),
             facts={"documents": DOCUMENTS},
         )
 

@@ -13,6 +13,7 @@ nothing around them:
   served faster; it is here as the bound, without an aim.
 - `sqlite`: the same bytes in SQLite (WAL, `synchronous=FULL`), a table for each family: what an application without Driftlog would do. One
   caller: a transaction for each command. 64 callers: the same from 64 threads that share a connection behind a lock.
+- `processor`: microseconds of processor time for a command, which others on the machine do not change; beside one WriteBatch for each.
 - `sqlite-grouped`: 64 commands in one transaction, which somebody would have to gather by hand; without an aim.
 """
 
@@ -27,11 +28,12 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from rocksdict import Rdict, WriteBatch, WriteOptions
 
-from benchmarks.case import Aim, Case, Ground, Sides, ratio_at_least
+from benchmarks.case import Aim, Case, Ground, Samples, Sides, ratio_at_least
+from benchmarks.processor_time import took
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.ports import Family, Writes
 from driftlog_edge.store.rocks import RocksStore
@@ -208,9 +210,13 @@ def _rate(commands: Sequence[Sequence[Put]], write: Callable[[Sequence[Put]], No
 
 @contextmanager
 def _writing(
-    durability: Durability, callers: int, beside: Beside, group: int, threads: int, ground: Ground
+    durability: Durability, callers: int, beside: Beside, group: int, threads: int, processor: bool, ground: Ground
 ) -> Iterator[Sides]:
     commands = QUICK_COMMANDS if ground.quick else COMMANDS if callers > 1 else COMMANDS // 4
+
+    def measured(work: Callable[[], float]) -> Samples:
+        return took(work, commands) if processor else [work()]
+
     with Agent(ground.folder, durability, callers) as agent:
         agent.rate(commands // 2)
         writes = agent.recorded(commands)
@@ -222,8 +228,8 @@ def _writing(
         size = sum(len(key) + len(value or b"") for w in writes for (_, key), value in w.items())
         try:
             yield Sides(
-                ours=lambda: [agent.rate(commands)],
-                baseline=lambda: [raw.rate(group=group, threads=threads)],
+                ours=partial(measured, partial(agent.rate, commands)),
+                baseline=partial(measured, partial(raw.rate, group=group, threads=threads)),
                 facts={
                     "callers": callers,
                     "bytes a command": round(size / commands),
@@ -244,11 +250,13 @@ def _case(
     beside: Beside = "rocksdb",
     group: int = 1,
     threads: int = 1,
+    processor: bool = False,
 ) -> Case:
     opened: Callable[[Ground], AbstractContextManager[Sides]] = partial(
-        _writing, durability, callers, beside, group, threads
+        _writing, durability, callers, beside, group, threads, processor
     )
-    return Case(f"{name}/callers={callers}", "commands/s", opened, baseline, aim, rounds=5)
+    unit = "us" if processor else "commands/s"
+    return Case(f"{name}/callers={callers}", unit, opened, baseline, aim, rounds=5)
 
 
 _SQLITE = "SQLite WAL FULL"
@@ -266,4 +274,9 @@ CASES: Sequence[Case] = [
         threads=CALLERS,
     ),
     _case("sqlite-grouped", "disk", f"{_SQLITE}, {CALLERS} a transaction", None, beside="sqlite", group=CALLERS),
+    *(
+        _case(f"processor/{durability}", durability, "raw WriteBatch", None, callers=callers, processor=True)
+        for durability in get_args(Durability)
+        for callers in (1, CALLERS)
+    ),
 ]

@@ -3,6 +3,7 @@
 The agent is a process of its own, served as `driftlog edge` serves it, without a cloud, durability `os`; so what is measured is the way of a request:
 socket, parsing, checks, the command, its write, the answer. The baseline is the bare framework: uvicorn and a FastAPI route that takes
 the same body and answers a constant. Callers keep their connections, as an application's client does, and wait for each answer.
+`processor` is the server's processor time for a request, which others on the machine do not change.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Annotated, Any
 import uvicorn
 from fastapi import Body, FastAPI
 
-from benchmarks.case import Case, Ground, Samples, Sides, ratio_at_least
+from benchmarks.case import Case, Ground, Samples, Sides, ratio_at_least, ratio_at_most
+from benchmarks.processor_time import cpu_seconds
 from benchmarks.quiet import quiet
 from driftlog_edge import EdgeConfig
 from driftlog_edge.http_api.access import token_of
@@ -106,6 +108,14 @@ class _Served:
         """Answered requests a second."""
         return [asyncio.run(self._round(callers, commands))]
 
+    def processor_time(self, callers: int, commands: int) -> Samples:
+        """Microseconds that the server takes for a request."""
+        pid = self._process.pid
+        assert pid is not None, "it was started"
+        before = cpu_seconds([pid])
+        asyncio.run(self._round(callers, commands))
+        return [(cpu_seconds([pid]) - before) / commands * 1e6]
+
     async def _round(self, callers: int, commands: int) -> float:
         left = iter(range(commands))
         begun = time.perf_counter()
@@ -139,15 +149,20 @@ class _Served:
 
 
 @contextmanager
-def _asking(callers: int, ground: Ground) -> Iterator[Sides]:
+def _asking(measure: Callable[[_Served, int, int], Samples], callers: int, ground: Ground) -> Iterator[Sides]:
     commands = QUICK_COMMANDS if ground.quick else COMMANDS
     with _Served(_edge, ground.folder / "edge") as edge, _Served(_bare, ground.folder / "bare") as bare:
-        yield Sides(partial(edge.rate, callers, commands), partial(bare.rate, callers, commands), {"callers": callers})
+        yield Sides(
+            partial(measure, edge, callers, commands), partial(measure, bare, callers, commands), {"callers": callers}
+        )
 
 
-def _case(callers: int) -> Case:
-    opened: Callable[[Ground], AbstractContextManager[Sides]] = partial(_asking, callers)
-    return Case(f"callers={callers}", "commands/s", opened, "an empty route", ratio_at_least(AIM), rounds=5)
+def _cases(callers: int) -> Iterator[Case]:
+    baseline = "an empty route"
+    rate: Callable[[Ground], AbstractContextManager[Sides]] = partial(_asking, _Served.rate, callers)
+    time: Callable[[Ground], AbstractContextManager[Sides]] = partial(_asking, _Served.processor_time, callers)
+    yield Case(f"callers={callers}", "commands/s", rate, baseline, ratio_at_least(AIM), rounds=5)
+    yield Case(f"processor/callers={callers}", "us", time, baseline, ratio_at_most(1 / AIM), rounds=5)
 
 
-CASES: Sequence[Case] = [_case(callers) for callers in CALLERS]
+CASES: Sequence[Case] = [case for callers in CALLERS for case in _cases(callers)]

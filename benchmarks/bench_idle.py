@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.case import Case, Ground, Samples, Sides, Skipped, at_most
+from benchmarks.processor_time import cpu_seconds
 from driftlog_schemas.signing import Identity
 
 PROC = Path("/proc")
@@ -31,12 +32,6 @@ def _resident(process: int) -> float:
     """MiB"""
     (line,) = (line for line in (PROC / f"{process}/status").read_text().splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) / 1024
-
-
-def _worked(process: int) -> float:
-    """Seconds of processor time so far, its own and the system's for it."""
-    fields = (PROC / f"{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _agent(folder: Path) -> list[str]:
@@ -67,7 +62,7 @@ def _look(arguments: Sequence[str], cache: Path, memory: bool) -> Samples:
             process.stdout.readline()
         else:
             _until_noted(notes, process)
-        worked = _worked(process.pid)
+        worked = cpu_seconds([process.pid])
         if not memory:
             return [worked]
         time.sleep(SETTLE_SECONDS)
