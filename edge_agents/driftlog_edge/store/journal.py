@@ -159,6 +159,7 @@ class Journal:
     def failed(self, error: Exception) -> None:
         """The store did not take a group: give up all that waits, and say so to everyone."""
         self.refusal = str(error)
+        self._facts.clear()  # as all that is remembered: what a failed disk holds is looked up
         waiting = list(self._waiting)
         self._waiting.clear()
         self._bytes = 0
