@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ from driftlog_console.inbox import Inbox
 from driftlog_console.people import People, Right
 from driftlog_console.sessions import Sessions
 from driftlog_console.signals import Signals
-from driftlog_edge import EdgeAgent
+from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import conflict_id
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
 from tests.unit.edge import conftest as edge
-from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.cloud import Cloud, CloudRoute
+from tests.unit.edge.shop import app
 from tests.unit.edge.waiting import until
 
 ids, identity, cloud, route, config, agent = (
@@ -112,10 +116,10 @@ class Console:
         return httpx.AsyncClient(transport=transport, base_url=HOST, headers=headers or {"accept": "text/html"})
 
 
-@pytest.fixture
-async def console(agent: EdgeAgent, cloud: Cloud, tmp_path: Path) -> AsyncIterator[Console]:
-    """A running one that holds the scopes s1 and s2."""
-    signals, fleet, people = Signals(), Fleet(), People(tmp_path / "data")
+@asynccontextmanager
+async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[Console]:
+    """A running console of this agent."""
+    signals, fleet, people = Signals(), Fleet(), People(folder)
     inbox = Inbox(agent, lambda: signals.tell("conflicts"))
     desk = Desk(
         agent=agent,
@@ -130,9 +134,32 @@ async def console(agent: EdgeAgent, cloud: Cloud, tmp_path: Path) -> AsyncIterat
     )
     following = asyncio.create_task(inbox.follow())
     await until(lambda: agent.status()["connection"] == "ONLINE")
-    yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})))
-    following.cancel()
-    await asyncio.wait([following])
+    try:
+        yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})))
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Console]:
+    """A console with an agent of its own, for who has no fixtures."""
+    Identity.create("console").save(folder / "identity.json")
+    config = EdgeConfig(data_dir=folder / "data", identity=folder / "identity.json", scopes=["s1", "s2"])
+    known = FixedIds()
+    merged = Cloud(known)
+    async with (
+        EdgeAgent(app, config, route=CloudRoute(merged), ids=known) as alone,
+        beside(alone, merged, folder / "data") as found,
+    ):
+        yield found
+
+
+@pytest.fixture
+async def console(agent: EdgeAgent, cloud: Cloud, tmp_path: Path) -> AsyncIterator[Console]:
+    """A running one that holds the scopes s1 and s2."""
+    async with beside(agent, cloud, tmp_path / "data") as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)
