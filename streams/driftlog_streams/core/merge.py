@@ -7,7 +7,8 @@ or is repeated, its row is written, and what waited is looked at again. Offsets 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -51,6 +52,14 @@ _REASONS = {
 }
 
 
+Told: TypeAlias = Callable[[Arrival, CommandOutcome | None], None]
+"""Hears what becomes of each command, None for plainly accepted; of one that waits once more when it is decided."""
+
+
+def untold(arrival: Arrival, outcome: CommandOutcome | None) -> None:
+    """Nobody but the rows says it."""
+
+
 class PartitionMerger:
     """The merge of one partition."""
 
@@ -63,7 +72,9 @@ class PartitionMerger:
         parking: Parking | None = None,
         watch: Watch = unwatched,
         digests: ScopeDigests | None = None,
+        told: Told = untold,
     ) -> None:
+        self._told = told
         self._at = Partition(rules, partition, cache, book, digests)
         self._refusals = Refusals(self._at)
         self._lives = LifeWatch()
@@ -152,6 +163,7 @@ class PartitionMerger:
         outcomes, wide = [], False
         for arrival in arrivals:
             outcome, decision = self._merge_command(arrival, None)
+            self._told(arrival, outcome)
             if outcome is not None:
                 outcomes.append(outcome)
             wide = wide or (decision is not None and decision.wide)
@@ -239,6 +251,7 @@ class PartitionMerger:
     def _released(self, arrival: Arrival, decision: Decision) -> None:
         known = self._at.known(arrival)
         outcome = self._execution.carry_out(arrival, decision)
+        self._told(arrival, outcome)
         self.work.released.append(arrival)
         row = self._at.book.get(arrival.batch.replica)
         if row is not None and known is None:

@@ -7,7 +7,7 @@ and until when. Deadlines that are over, or that a new release of the app has mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from driftlog_crdt import AlgebraError, DocumentState
@@ -20,6 +20,8 @@ from driftlog_streams.core.rules import Collection, SpaceRules
 
 MAX_LOOKED_AT = 1000
 """Deadlines in one look; the rest waits for the next."""
+AGAIN_MS = 10 * 60 * 1000
+"""When a deadline is looked at again under which nothing could be done now."""
 
 
 class Overdue(NamedTuple):
@@ -34,13 +36,16 @@ class Overdue(NamedTuple):
     """Is there more than one look takes?"""
 
 
-def overdue(rules: SpaceRules, found: Iterable[tuple[int, bytes, bytes | None]], now_ms: int) -> Overdue:
-    """What of these deadlines has passed without a decision."""
+def overdue(
+    rules: SpaceRules, found: Iterable[tuple[int, bytes, bytes | None]], now_ms: int, in_vain: Container[Due] = ()
+) -> Overdue:
+    """What of these deadlines has passed without a decision; `in_vain` are those that a record has named without effect."""
     settle: dict[tuple[bytes, str], Due] = {}
     over: list[tuple[int, bytes]] = []
     later: list[tuple[int, bytes]] = []
     for looked_at, (at_ms, key, value) in enumerate(found, 1):
         dues, first_later = _dues(rules, key, value, now_ms)
+        dues = [due for due in dues if due not in in_vain]
         settle.update({(due.key, due.place): due for due in dues})
         if not dues:
             over.append((at_ms, key))
@@ -52,22 +57,28 @@ def overdue(rules: SpaceRules, found: Iterable[tuple[int, bytes, bytes | None]],
 
 
 def _dues(rules: SpaceRules, key: bytes, value: bytes | None, now_ms: int) -> tuple[list[Due], int]:
-    """The conflicts of a document whose deadline has passed, and the first deadline that has not, 0 for none."""
-    read = None if value is None else _read(rules, key, value)
-    if read is None:
+    """The conflicts of a document whose deadline has passed, and when to look at it next, 0 for never. What another release has written this one
+    cannot settle, and looks at it again later.
+    """
+    if value is None:
         return [], 0
+    read = _read(rules, key, value)
+    if read is None:
+        return [], now_ms + AGAIN_MS
     dues, later = [], []
     for place, due_ms, seen in conflicts.dues(*read):
         name = conflicts.place_name(*place)
         if due_ms > now_ms:
             later.append(due_ms)
-        elif due_ms and len(name.encode()) <= MAX_PLACE:
-            dues.append(Due(key, name, seen, due_ms))
+        elif due_ms:
+            later.append(now_ms + AGAIN_MS)
+            if len(name.encode()) <= MAX_PLACE:
+                dues.append(Due(key, name, seen, due_ms))
     return dues, min(later, default=0)
 
 
 def _read(rules: SpaceRules, key: bytes, value: bytes) -> tuple[Collection, DocumentState] | None:
-    """A document as stored; None where this release cannot read it, so that nothing of it is settled by this worker."""
+    """A document as stored; None where this release cannot read it."""
     try:
         collection = rules.collections[parse_document_key(key).collection]
         return collection, collection.codec.decode(value)

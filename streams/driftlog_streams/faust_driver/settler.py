@@ -2,7 +2,8 @@
 into the op log.
 
 It runs beside the merge and never holds it up. What it writes counts when it is read from the log; what is lost on the way, or refused because
-another worker has written at the same moment, is found again at the next look.
+another worker has written at the same moment, is found again at the next look. What was merged and is found nevertheless (a document at the bound
+of its size, a clock of another broker) could not be settled: it is left alone for some minutes, so that the op log does not grow by it.
 
 A deadline is the broker's: this process's clock only says when it is worth asking. The first deadline of each partition is at hand in
 its store, so a look costs nothing while none is near; and where nobody writes, a record without a meaning makes the broker tell the time.
@@ -13,16 +14,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import KafkaException
 
 from driftlog_schemas import topics
-from driftlog_schemas.batch_codec import encode_body
+from driftlog_schemas.batch_codec import batch_digest, encode_body
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.identity import CLOUD
-from driftlog_schemas.messages import ChainRow, Forgetting
+from driftlog_schemas.messages import ChainRow, Due, Forgetting
 from driftlog_schemas.signing import Identity
+from driftlog_streams.core.chain import entry_of, may_bring
 from driftlog_streams.core.forgetting import next_batch
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.settling import Overdue, overdue
@@ -37,6 +40,16 @@ log = structlog.get_logger()
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 10.0
 """So long a record is waited for before what it settles is written once more."""
+
+
+class Written(NamedTuple):
+    """A record that was written into an op log."""
+
+    number: int
+    digest: bytes
+    settle: frozenset[Due]
+    until: float
+    """When it is given up, if it has not been merged."""
 
 
 class Settler:
@@ -59,8 +72,8 @@ class Settler:
         self._stores = stores
         self._row = row
         self._monotonic = monotonic
-        self._written: dict[int, tuple[int, float]] = {}
-        """partition -> number of the record that was written last, and when it is given up"""
+        self._written: dict[int, Written] = {}
+        """By partition, what was written last."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,27 +94,38 @@ class Settler:
         now_ms = await self._time.now(stores)
         for partition in [p for p, first in near.items() if first <= now_ms]:
             known = self._row(partition)
-            found = await loop.run_in_executor(None, self._found, stores[partition], now_ms)
+            found = await loop.run_in_executor(None, self._found, stores[partition], now_ms, self._in_vain(partition))
             if found.settle and partition in self._stores() and self._row(partition) == known:
                 self._write(partition, known, found)
 
     def _waits(self, partition: int) -> bool:
         """Is what was written last still on its way?"""
-        number, until = self._written.get(partition, (0, 0.0))
-        row = self._row(partition)
-        return (0 if row is None else row.last) < number and self._monotonic() < until
+        written, row = self._written.get(partition), self._row(partition)
+        if written is None or self._monotonic() >= written.until:
+            return False
+        return (0 if row is None else row.last) < written.number
 
-    def _found(self, store: PartitionStore, now_ms: int) -> Overdue:
-        found = overdue(self._rules, store.due(now_ms), now_ms)
+    def _in_vain(self, partition: int) -> frozenset[Due]:
+        """What the last record has named that was merged: what of it is found once more could not be settled."""
+        written, row = self._written.get(partition), self._row(partition)
+        entry = None if written is None or row is None else entry_of(row, written.number)
+        if written is None or entry is None or not may_bring(entry, written.digest, entry.offset):
+            return frozenset()
+        return written.settle
+
+    def _found(self, store: PartitionStore, now_ms: int, in_vain: frozenset[Due]) -> Overdue:
+        found = overdue(self._rules, store.due(now_ms), now_ms, in_vain)
         if found.over or found.later:
             store.moved_due(found.over, found.later)
         return found
 
     def _write(self, partition: int, known: ChainRow | None, found: Overdue) -> None:
         batch = next_batch(known, self._rules.name, partition, Forgetting(-1, settle=found.settle))
-        value = self._rules.batches.seal(encode_body(batch), self._identity)
+        body = encode_body(batch)
+        value = self._rules.batches.seal(body, self._identity)
         record = OutRecord(topics.ops_topic(self._rules.name), partition, CLOUD.encode(), value)
-        self._written[partition] = batch.number, self._monotonic() + PATIENCE_SECONDS
+        until = self._monotonic() + PATIENCE_SECONDS
+        self._written[partition] = Written(batch.number, batch_digest(body), frozenset(found.settle), until)
         self._publisher.publish(
             [record],
             lambda offsets: log.info("deadlines have passed", partition=partition, conflicts=len(found.settle)),

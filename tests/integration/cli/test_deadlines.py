@@ -71,7 +71,7 @@ def test_a_deadline_ends_a_conflict_and_a_person_may_overrule_it(
         assert settled["decided_by"]["value"] == stands
         assert settled["decided_by"]["logged"] >= settled["deadline"], "by the broker's time"
         for edge in (north, south):
-            until(lambda edge=edge: told(edge) == ["settled"], "the edge is told", 60, edge.tail)
+            await_settled(edge, settled)
             assert edge.read("hall", "clock")["value"]["label"] == stands
             assert edge.conflicts() == []
 
@@ -87,7 +87,7 @@ def test_a_deadline_ends_a_conflict_and_a_person_may_overrule_it(
         assert {v["value"] for v in again["versions"]} == {stands, "by the late one"}
         until(lambda: len({e.read("hall", "clock")["value"]["label"] for e in edges}) == 1, "all show the same", 60)
 
-        until(lambda: told(north) == ["settled"] and known(north, again), "north knows of it", 60, north.tail)
+        await_settled(north, again)
         words = ("--edge", north.url, "--set", "label=by hand", "--actor", "Zoë", "--reason", "it hangs in the hall")
         shell.run("conflicts", "resolve", again["id"], *words).assert_done()
         until(lambda: [c["status"] for c in conflicts()] == ["resolved"], "a person has decided", 60, worker.tail)
@@ -98,12 +98,12 @@ def test_a_deadline_ends_a_conflict_and_a_person_may_overrule_it(
         assert worker.stop() == 0
 
 
-def told(edge: EdgeProcess) -> list[str]:
-    """What the edge knows of conflicts, those that are over too."""
-    return [conflict["status"] for conflict in edge.conflicts(everything=True)]
+def await_settled(edge: EdgeProcess, settled: dict[str, Any]) -> None:
+    """Wait until the edge is told, and its document has the settlement: what became of a conflict is told before the state."""
 
+    def there() -> bool:
+        known = edge.conflicts(everything=True)
+        version = edge.read("hall", "clock")["version"]
+        return [c["status"] for c in known] == ["settled"] and version.get(SETTLER) == settled["decided_by"]["seq"]
 
-def known(edge: EdgeProcess, wanted: dict[str, Any]) -> bool:
-    """Has it the same settlement?"""
-    (conflict,) = edge.conflicts(everything=True)
-    return bool(conflict["decided_by"]["seq"] == wanted["decided_by"]["seq"])
+    until(there, f"{edge.device.device_id} has it", 60, edge.tail)

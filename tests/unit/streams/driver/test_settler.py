@@ -15,6 +15,8 @@ from driftlog_schemas.messages import Due, Forgetting
 from driftlog_streams.core.admission import Admitted
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.restoration import Recovered, Restoration
+from driftlog_streams.core.settling import AGAIN_MS
+from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.faust_driver import publisher, settler
 from driftlog_streams.faust_driver.broker_time import BrokerTime
 from driftlog_streams.faust_driver.partition_store import PartitionStore
@@ -185,6 +187,34 @@ async def test_a_new_release_may_move_a_deadline(world: Deadlines) -> None:
     world.pass_time(HOURS_48 - 1800)
     assert await world.settled() == ()
     assert world.store.first_due() == first
+
+
+async def test_what_cannot_be_settled_is_not_written_for_ever(
+    world: Deadlines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_streams.core.partition.MAX_STATE_BYTES", 100)
+    world.dispute()
+    world.pass_time(HOURS_48 + 60)
+    assert len(await world.settled()) == 1
+    assert world.statuses() == ["open"]
+    world.cloud.waiting.clear()
+    for _ in range(3):
+        world.pass_time(settler.PATIENCE_SECONDS + 1)
+        assert await world.settled() == ()
+    monkeypatch.undo()
+    world.pass_time(AGAIN_MS / 1000)
+    world.settler._written.clear()
+    assert await world.settled() != ()
+
+
+async def test_a_document_of_another_release_is_looked_at_again(world: Deadlines) -> None:
+    world.dispute()
+    unreadable = [(k, b"\x00\x00\x00\x00\x09other") for k, _ in world.store.documents()]
+    world.cloud.store.update(unreadable)
+    world.store.write(unreadable, StoreMark())
+    world.pass_time(HOURS_48 + 60)
+    assert await world.settled() == ()
+    assert world.store.first_due() is not None
 
 
 @pytest.mark.parametrize("moved", ["lost", "written meanwhile"])

@@ -1,0 +1,59 @@
+"""The topics of a space for one who reads them from their beginning, a partition at a time, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.errors import BrokerUnreachable
+from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading.topic_reading import to_present_end
+
+TIMEOUT_SECONDS = 15.0
+QUEUED_KB = 32 << 10
+"""What the client fetches ahead."""
+
+
+class Logs:
+    """Not to be used by two threads at once."""
+
+    def __init__(self, kafka: KafkaSettings | str) -> None:
+        self._consumer = Consumer(
+            {
+                **kafka_at(kafka).reader(),
+                "group.id": "driftlog-replay",  # never joined, nothing committed
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 50,
+                "queued.max.messages.kbytes": QUEUED_KB,
+                "log_level": 0,
+            }
+        )
+
+    def extent(self, topic: str, partition: int) -> range:
+        """The offsets that are there. Raises `BrokerUnreachable`."""
+        try:
+            return range(*self._consumer.get_watermark_offsets(TopicPartition(topic, partition), TIMEOUT_SECONDS))
+        except KafkaException as error:
+            raise _unreachable(topic, error) from error
+
+    def blocks(self, topic: str, partition: int) -> Iterator[list[ChangelogRecord]]:
+        """All records up to the present end. Raises `BrokerUnreachable`."""
+        try:
+            for block in to_present_end(self._consumer, topic, {partition: 0}):
+                yield block.records.get(partition, [])
+        except (KafkaException, RecoveryFailed) as error:
+            raise _unreachable(topic, error) from error
+        finally:
+            self._consumer.unassign()
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _unreachable(topic: str, error: Exception) -> BrokerUnreachable:
+    return BrokerUnreachable(f"{topic} cannot be read: {error}", "check --bootstrap, and the broker's log")

@@ -1,0 +1,194 @@
+"""A space's read model rebuilt from its op topic, a partition at a time, and held against the one that runs.
+
+A replay begins with the first record that there ever was. Where retention has cut the op topic, what was before is only in the states, and
+nothing that is rebuilt would be whole: that is said, and nothing is compared (`NotWhole`).
+
+With the rules of another app it is a dry run: the same records, judged as that app would have judged them. What it would have decided otherwise is listed
+with what the chain rows say today; a row remembers the batches that its writer has not confirmed, and of older ones the newest 1,000 refusals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+from driftlog_schemas import topics
+from driftlog_schemas.messages import ChainRow, CommandOutcome, Verdict
+from driftlog_streams.core.arrival import Arrival
+from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.rules import Devices, SpaceRules
+from driftlog_streams.errors import WorkerError
+from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
+from driftlog_streams.replaying.comparing import Difference, differences
+from driftlog_streams.replaying.logs import Logs
+from driftlog_streams.replaying.rebuild import Rebuild
+from driftlog_streams.replaying.running import Running, recorded
+
+_HARMLESS = (Verdict.ACCEPTED, Verdict.NO_EFFECT)
+
+Progress = Callable[[int, int, int], None]
+"""Partition, op records merged, and how many there are."""
+
+
+class NotWhole(WorkerError):
+    """The op topic does not begin at its beginning any more."""
+
+
+class Until(NamedTuple):
+    """Where a replay ends: behind this offset of each partition, or before the first record later than this time."""
+
+    offset: int | None = None
+    at_ms: int | None = None
+
+    def passed(self, record: ChangelogRecord) -> bool:
+        return (self.offset is not None and record.offset > self.offset) or (
+            self.at_ms is not None and record.append_ms > self.at_ms
+        )
+
+
+class Changed(NamedTuple):
+    """A command that comes out otherwise."""
+
+    partition: int
+    offset: int
+    replica: str
+    command: str
+    name: str
+    actor: str
+    before: CommandOutcome
+    after: CommandOutcome
+
+
+@dataclass(slots=True)
+class PartitionReport:
+    """What a replay of one partition has found."""
+
+    partition: int
+    records: int = 0
+    ops: int = 0
+    merged_to: int = -1
+    """Offset of the last op record of it."""
+    commands: int = 0
+    unknown: int = 0
+    """Commands of which the rows say nothing any more."""
+    differing: int = 0
+    changed: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    """The first of them."""
+    changes: list[Changed] = field(default_factory=list)
+
+
+class Replay:
+    """Of one space, with stores in a folder of its own."""
+
+    def __init__(self, rules: SpaceRules, devices: Devices, logs: Logs, stores: WorkerStore, limit: int) -> None:
+        """`limit` is how many differences of each kind and partition are listed; all are counted."""
+        self._rules, self._devices, self._logs, self._stores, self._limit = rules, devices, logs, stores, limit
+
+    def rebuilt(self, partition: int) -> PartitionStore:
+        """The store that a replay of this partition fills."""
+        return self._stores.partition(partition)
+
+    def _running(self, partition: int) -> PartitionStore:
+        return self._stores.partition(self._rules.partitions + partition)
+
+    def require_whole(self) -> None:
+        """Raise `NotWhole` unless every op record that there ever was is there."""
+        topic = topics.ops_topic(self._rules.name)
+        for partition in range(self._rules.partitions):
+            there = self._logs.extent(topic, partition)
+            if there.start:
+                raise NotWhole(
+                    f"{topic}[{partition}] begins at offset {there.start}: what was before has been deleted, so nothing rebuilt of it would be whole",
+                    "give the op topic a retention that keeps everything (`driftlog topics apply`), before anything is cut",
+                )
+
+    def replay(
+        self, partition: int, until: Until | None, progress: Progress, *, compare: bool, verdicts: bool
+    ) -> PartitionReport:
+        """Rebuild a partition up to where the read model runs now, or until then, and say where the two differ.
+
+        `compare` their documents, and the `verdicts` on its commands.
+        """
+        report = PartitionReport(partition)
+        space, ops = self._rules.name, topics.ops_topic(self._rules.name)
+        running = self._running(partition)
+        end = len(self._logs.extent(ops, partition))
+        if compare:
+            model = Running(running, end)
+            for block in self._logs.blocks(topics.state_topic(space), partition):
+                model.take(block)
+            until = Until(offset=model.group) if until is None else until
+        told = self._comparison(partition, report) if verdicts else lambda arrival, outcome: None
+        rebuild = Rebuild(self._rules, partition, self.rebuilt(partition), self._devices, told)
+        for record in self._records(ops, partition, until):
+            rebuild.take(record)
+            report.merged_to = record.offset
+            if not rebuild.records % 1000:
+                progress(partition, rebuild.records, end)
+        for arrival in rebuild.end():
+            told(arrival, CommandOutcome(arrival.command.id, Verdict.PARKED))
+        progress(partition, end, end)
+        report.records, report.ops = rebuild.records, rebuild.ops
+        if compare:
+            found = differences(self._rules, running, self.rebuilt(partition))
+            report.differences = list(islice(found, self._limit))
+            report.differing = len(report.differences) + sum(1 for _ in found)
+        return report
+
+    def _records(self, topic: str, partition: int, until: Until | None) -> Iterator[ChangelogRecord]:
+        for block in self._logs.blocks(topic, partition):
+            for record in block:
+                if until is not None and until.passed(record):
+                    return
+                yield record
+
+    def _comparison(self, partition: int, report: PartitionReport) -> Callable[[Arrival, CommandOutcome | None], None]:
+        """Holds what becomes of each command against what its chain row says."""
+        running = self._running(partition)
+        for block in self._logs.blocks(topics.receipts_topic(self._rules.name), partition):
+            rows = [(r.key.decode(errors="replace"), r.value) for r in block if r.value is not None and b"." in r.key]
+            running.write((), running.mark, rows)
+        book = ChainBook(running.row, self._rules.records)
+        parked: set[bytes] = set()
+
+        def told(arrival: Arrival, outcome: CommandOutcome | None) -> None:
+            after = outcome or arrival.accepted
+            if after.verdict is Verdict.PARKED and arrival.key not in parked:
+                parked.add(arrival.key)
+                return  # it is told again when it is decided, or at the end
+            parked.discard(arrival.key)
+            before = _known(book, arrival)
+            report.commands += 1
+            if before is None:
+                report.unknown += 1
+            elif _otherwise(before, after):
+                report.changed += 1
+                if len(report.changes) < self._limit:
+                    report.changes.append(_changed(partition, arrival, before, after))
+
+        return told
+
+
+def _known(book: ChainBook, arrival: Arrival) -> CommandOutcome | None:
+    row: ChainRow | None = book.get(arrival.batch.replica)
+    return recorded(row, arrival.batch.number, arrival.command.id)
+
+
+def _otherwise(before: CommandOutcome, after: CommandOutcome) -> bool:
+    """A row says nothing of a change without effect once its batch is confirmed, so that is no difference."""
+    if before.verdict in _HARMLESS and after.verdict in _HARMLESS:
+        return False
+    if before.verdict is after.verdict is Verdict.PARKED:
+        return False
+    return (before.verdict, before.code) != (after.verdict, after.code)
+
+
+def _changed(partition: int, arrival: Arrival, before: CommandOutcome, after: CommandOutcome) -> Changed:
+    command = arrival.command
+    return Changed(
+        partition, arrival.offset, arrival.batch.replica, command.id, command.name, command.actor, before, after
+    )
