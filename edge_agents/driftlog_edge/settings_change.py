@@ -23,8 +23,12 @@ from driftlog_schemas.settings import bad
 
 log = structlog.get_logger()
 
-TABLES = ("power", "link")
+TABLES = {"power": ("low_battery_percent", "every_seconds"), "link": ("bytes_per_second",)}
+"""What may change of them. Who is asked for power may not: whoever may speak to the agent would run programs in its name."""
 CHANGEABLE = (*TABLES, "sync", "log_level")
+
+
+_FIXED = "does not change while the agent runs; set it in the file, and start it anew"
 
 
 class SettingsChange:
@@ -43,7 +47,7 @@ class SettingsChange:
     def shown(self) -> dict[str, Any]:
         """What may be changed, as it is now; of every collection its rhythm."""
         declared = {name: text_of(rhythm) for name, rhythm in self._declared.items()}
-        tables = {name: getattr(self.config, name).model_dump(mode="json") for name in TABLES}
+        tables = {name: getattr(self.config, name).model_dump(include=set(fields)) for name, fields in TABLES.items()}
         return {**tables, "sync": declared | self.config.sync, "log_level": self.config.log_level}
 
     def change(self, given: Mapping[str, Any]) -> EdgeConfig:
@@ -70,7 +74,7 @@ class SettingsChange:
             if name in CHANGEABLE:
                 continue
             if name in EdgeConfig.model_fields:
-                raise InvalidInput(name, "does not change while the agent runs; set it in the file, and start it anew")
+                raise InvalidInput(name, _FIXED)
             raise InvalidInput(name, f"is no setting; what may change is {', '.join(CHANGEABLE)}")
         wanted: dict[str, Any] = {name: getattr(self.config, name) for name in EdgeConfig.model_fields}
         for name, value in given.items():
@@ -93,7 +97,11 @@ class SettingsChange:
         if name == "sync":
             merged = {**self.config.sync, **value}
             return {collection: rhythm for collection, rhythm in merged.items() if rhythm is not None}
-        return {**getattr(self.config, name).model_dump(), **value}
+        table = getattr(self.config, name)
+        for field in value:
+            if field in type(table).model_fields and field not in TABLES[name]:
+                raise InvalidInput(f"{name}.{field}", _FIXED)
+        return {**table.model_dump(), **value}
 
 
 def rhythms(config: EdgeConfig) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from driftlog_edge.asking.answers import Answer, Reading
 from driftlog_edge.asking.op_log import Line
-from driftlog_edge.config import LinkSettings, PowerSettings
+from driftlog_edge.config import LinkSettings
 from driftlog_edge.power.reading import Power
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict, Version
@@ -234,7 +234,7 @@ SettingsIn: TypeAlias = Annotated[
 class SettingsOut(BaseModel):
     """The settings that may change while the agent runs."""
 
-    power: PowerSettings
+    power: dict[str, float] = Field(description="low_battery_percent, every_seconds")
     link: LinkSettings
     sync: dict[str, str] = Field(description="Of every collection when its commands leave: now, a duration, on_wifi.")
     log_level: str

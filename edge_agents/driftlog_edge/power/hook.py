@@ -35,8 +35,6 @@ class Hook:
         self.problem = ""
         """Why it gave none the last time; empty while it answers."""
         self._tasks = Tasks()
-        self._asking: asyncio.Task[None] | None = None
-        self._running = False
 
     @property
     def now(self) -> Power:
@@ -74,25 +72,15 @@ class Hook:
 
     def start(self) -> None:
         """Begin to ask, if there is a source."""
-        self._running = True
         if self._settings.source != "api":
-            self._asking = self._tasks.begin(self._run())
+            self._tasks.begin(self._run())
 
     async def stop(self) -> None:
         await self._tasks.stop()
 
     def set(self, settings: PowerSettings) -> None:
-        """Go by other settings. Another source is asked from now on, and what the one before said counts no more; what a caller told stands."""
-        before, self._settings = self._settings, settings
-        if settings.model_copy(update={"low_battery_percent": before.low_battery_percent}) == before:
-            return
-        if self._asking is not None:
-            self._asking.cancel()
-            self._asking = None
-        self._source = Source(settings, self._clock.monotonic)
-        self._said, self.problem = UNKNOWN, ""
-        if self._running:
-            self.start()
+        """Go by this threshold, and ask as often as this says. Who is asked does not change under a running agent."""
+        self._settings = settings
 
     async def _run(self) -> None:
         while True:
