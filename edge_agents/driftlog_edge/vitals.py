@@ -90,6 +90,7 @@ class Vitals:
             "problem": self._store.refusal or sync.problem,
             "pending": len(self._views.backlog),
             "unsent": len(self._outbox.queue),
+            "dropped": self._outbox.dropped,
             "waiting": [
                 {"for": why.what, "until": why.until_ms, "commands": commands} for why, commands in self._waiting.all()
             ],

@@ -232,7 +232,7 @@ class Executor:
         try:
             result = function(run)
             if run.ops:
-                self._outbox.require_room()
+                self._outbox.require_room(priority, answered=again is not None)
                 assert run.scope is not None
                 self._lives.handovers.require(self._outbox.place(space, run.scope), run.touched)
             return self._log(

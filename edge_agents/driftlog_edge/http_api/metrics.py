@@ -25,6 +25,7 @@ def render(agent: EdgeAgent) -> bytes:
     gauge("store_damaged", "1 where the store is damaged and only read.", float(agent.damage is not None))
     gauge("clock_skew_ms", "How far the device's clock is ahead, as the cloud saw it.", status["clock_skew_ms"])
     gauge("unsent_commands", "Own commands not yet sealed into a batch.", status["unsent"])
+    gauge("dropped_commands", "Of the class low, not taken since the start for want of room.", status["dropped"])
     gauge("unresolved_conflicts", "Conflicts that nobody has resolved.", status["unresolved_conflicts"])
     gauge("unreadable_records", "Records from the cloud that nobody here can read.", status["unreadable_records"])
     gauge("digest_mismatches", "Scopes found to differ from the cloud's since the start.", status["mismatches"])

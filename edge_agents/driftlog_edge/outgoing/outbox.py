@@ -41,6 +41,8 @@ DEFAULT_LIMIT = 1_000_000
 DEFAULT_LIMIT_BYTES = 1 << 30
 SEALED_OPS = AT_ONCE
 """Ops in a batch, unless one command alone has more: sealing and settling it each hold up the loop, half of what the wire would allow."""
+LOW_SPARES = 10
+"""What is low leaves the last one in so many places, and bytes, of the outbox to other classes."""
 LOOK_AT = 20
 """Held commands of a partition of which one was deferred, and does not merely stand behind such."""
 
@@ -70,6 +72,8 @@ class Outbox:
         self._limit = limit
         self._limit_bytes = limit_bytes
         self.lives = lives
+        self.dropped = 0
+        """Commands of the class low that were not taken because there was no room for them, since the start."""
         self.queue = Queue(sorted(contract.spaces), journal)
         self.sealed = SealedBatches(journal)
         self.passing = False
@@ -89,10 +93,20 @@ class Outbox:
         commands, size = len(self.queue) + self.sealed.commands, self.queue.bytes + self.sealed.bytes
         return Load(commands, size, self._limit, self._limit_bytes)
 
-    def require_room(self) -> None:
-        """Raise `OutboxFull` if no further command may wait."""
+    def require_room(self, priority: str = "", *, answered: bool = False) -> None:
+        """Raise `OutboxFull` if no further command of this class may wait. What is low is dropped then, and counted, but for what was `answered`
+        before: that waits until there is room.
+        """
+        low = priority == "low" and not answered
         commands, size, limit, limit_bytes = self.load()
         for name, waiting, most in (("outbox_limit", commands, limit), ("outbox_bytes", size, limit_bytes)):
+            if low and waiting >= most - most // LOW_SPARES:
+                self.dropped += 1
+                raise OutboxFull(
+                    f"dropped, for its class is low: {commands} commands of {size} bytes have no verdict of the cloud yet, and what is left of "
+                    f"{name} = {most} is for other classes",
+                    f"connect the device, see that a worker runs, raise {name}, or give it another class",
+                )
             if waiting >= most:
                 raise OutboxFull(
                     f"{commands} commands of {size} bytes have no verdict of the cloud yet; {name} is {most}",

@@ -144,6 +144,12 @@ def rename(tx: Transaction, store: str, sku: str, name: str) -> None:
     tx.edit(Stock, store, sku).name.set(name)
 
 
+@retail.command(priority="critical")
+def recall(tx: Transaction, store: str, sku: str) -> None:
+    """It must not be sold any more, wherever it is."""
+    tx.edit(Stock, store, sku).tags.add("recalled")
+
+
 @retail.command
 def fill(tx: Transaction, store: str, prefix: str, count: PositiveInt) -> None:
     """As many documents at once as told."""

@@ -9,6 +9,7 @@ import pytest
 
 from driftlog import InvalidInput, Refused
 from driftlog_crdt import TooLarge
+from driftlog_edge.asking.executor import Earlier
 from driftlog_edge.errors import Deleted, DiskFull, NotFound, OutboxFull
 from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status, entry_of
@@ -199,6 +200,43 @@ def test_a_full_outbox_refuses_writes_and_still_answers_what_changes_nothing(
     assert replica.do("receive", store="s1", sku="tea", qty=1).entry.result == 3
 
 
+@pytest.mark.parametrize("limits", [{"limit": 20}, {"limit_bytes": 8_000}], ids=["in commands", "in bytes"])
+def test_what_is_low_is_dropped_and_counted_before_the_outbox_is_full(
+    lives: Callable[..., Replica], limits: dict[str, int]
+) -> None:
+    """The last tenth is for the other classes. Nobody is told that it was taken, so nothing that was answered is lost."""
+    replica = lives(**limits)
+    answered = 0
+    with pytest.raises(OutboxFull, match="dropped, for its class is low"):
+        for number in range(100):
+            replica.do("rename", f"low{number}", store="s1", sku="tea", name="x" * 100)
+            answered += 1
+    before = facts(replica)
+    assert (replica.outbox.dropped, len(replica.outbox.queue)) == (1, answered)
+    if "limit" in limits:
+        assert answered == 18
+    with pytest.raises(OutboxFull, match="dropped"):
+        replica.do("rename", "one more", store="s1", sku="tea", name="x")
+    assert (facts(replica), replica.outbox.dropped) == (before, 2)
+    with pytest.raises(OutboxFull, match="no verdict"):
+        for number in range(100):
+            replica.do("recall", f"critical{number}", store="s1", sku="tea")
+    assert len(replica.outbox.queue) > answered
+    assert replica.outbox.dropped == 2, "what is refused for another class was not dropped"
+
+
+def test_what_was_answered_and_runs_again_is_not_dropped(lives: Callable[..., Replica]) -> None:
+    replica = lives(limit=10)
+    for number in range(9):
+        replica.do("receive", f"c{number}", store="s1", sku="tea", qty=1)
+    with pytest.raises(OutboxFull, match="dropped"):
+        replica.do("rename", "low", store="s1", sku="tea", name="x")
+    arguments = {"store": "s1", "sku": "tea", "name": "x"}
+    executed = replica.executor.run("rename", arguments, "low", again=Earlier("mark", replica.lives.replica))
+    assert executed.entry.status is Status.PENDING
+    assert replica.outbox.dropped == 1
+
+
 def test_the_outbox_is_bounded_in_bytes_too_and_counts_the_same_after_a_restart(
     lives: Callable[..., Replica], cloud: Cloud
 ) -> None:
@@ -206,7 +244,7 @@ def test_the_outbox_is_bounded_in_bytes_too_and_counts_the_same_after_a_restart(
     sent = 0
     with pytest.raises(OutboxFull) as raised:
         for number in range(1000):
-            replica.do("rename", store="s1", sku=f"sku-{number}", name=f"{number:1000}")
+            replica.do("label", store="s1", prefix=f"sku-{number}-", sizes=[1000])
             sent = number
     assert "outbox_bytes" in str(raised.value)
     assert 10 < sent < 20
@@ -218,7 +256,7 @@ def test_the_outbox_is_bounded_in_bytes_too_and_counts_the_same_after_a_restart(
     assert replica.outbox.sealed.bytes > 10_000
     with pytest.raises(OutboxFull):
         for number in range(10):  # sealed together they take less, and they still count
-            replica.do("rename", store="s1", sku=f"sku-{number}", name=f"{number:1000}")
+            replica.do("label", store="s1", prefix=f"sku-{number}-", sizes=[1000])
     replica = lives(limit_bytes=20_000)
     with pytest.raises(OutboxFull):
         replica.do("receive", store="s1", sku="tea", qty=1)

@@ -375,6 +375,21 @@ def test_no_partition_starves_another(lives: Callable[..., Replica], identity: I
     assert sent == [["many-0"], ["one"], ["many-1"], ["many-2"]]
 
 
+def test_a_critical_command_behind_ten_thousand_leaves_in_the_next_batch_with_its_documents_earlier_ones(
+    replica: Replica, identity: Identity, ids: FixedIds
+) -> None:
+    ours = {0: "first", 5_000: "second", 9_999: "third"}
+    for number in range(10_000):
+        sku = "tea" if number in ours else f"sku-{number % 100}"
+        replica.run("receive", ours.get(number, f"c{number}"), store="s1", sku=sku, qty=1)
+    replica.run("recall", "now", store="s1", sku="tea")
+    replica.commit()
+
+    (batch,) = ids_of(opened(replica.ship(limit=1), identity, ids))
+
+    assert batch[:4] == ["first", "second", "third", "now"]
+
+
 def test_an_urgent_command_goes_first_whosever_turn_it_is(
     lives: Callable[..., Replica], identity: Identity, ids: FixedIds
 ) -> None:
