@@ -9,8 +9,10 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from driftlog import App
@@ -78,23 +80,23 @@ def test_the_settings_shown_are_those_that_init_writes(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("line", COMMANDS)
 def test_shown_commands_exist_with_their_options(line: str) -> None:
     words = shlex.split(line)[1:]
-    path = [word for word in words if not word.startswith("-")]
-    shown = CliRunner().invoke(cli, [*_group(path), "--help"], env={"COLUMNS": "300"})
+    shown = CliRunner().invoke(cli, [*_command(words), "--help"], env={"COLUMNS": "300"})
     assert shown.exit_code == 0, shown.output
     for option in (word for word in words if word.startswith("--")):
         assert option in shown.output, f"{line}: no {option}"
 
 
-def _group(path: list[str]) -> list[str]:
-    """The leading words that are commands: at most two."""
-    first = CliRunner().invoke(cli, [path[0], "--help"], env={"COLUMNS": "300"}) if path else None
-    if (
-        first is not None
-        and len(path) > 1
-        and re.search(rf"^[\s│|]*{re.escape(path[1])}\s", first.output, re.MULTILINE)
-    ):
-        return path[:2]
-    return path[:1]
+def _command(words: list[str]) -> list[str]:
+    """The leading words that name a command, however deep its group."""
+    command: Any = typer.main.get_command(cli)
+    path: list[str] = []
+    for word in words:
+        if word.startswith("-") or not hasattr(command, "list_commands"):
+            break
+        command = command.get_command(None, word)
+        assert command is not None, f"there is no command {[*path, word]}"
+        path.append(word)
+    return path
 
 
 EXAMPLES = [path for path in sorted((ROOT / "examples").glob("*/*.py")) if not path.name.startswith("test_")]
