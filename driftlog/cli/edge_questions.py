@@ -11,7 +11,7 @@ import httpx
 import typer
 from rich.table import Table
 
-from driftlog.cli import edge_key, edge_settings
+from driftlog.cli import edge_key, edge_settings, salvage
 from driftlog.cli.calling import PATIENCE_SECONDS, Url, call
 from driftlog.cli.terminal import Json, emit, facts, fail, moment, out, rows, told
 from driftlog.client.events import Events
@@ -23,6 +23,7 @@ app = typer.Typer()
 review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person. Example: driftlog edge review list")
 app.add_typer(review, name="review")
 app.add_typer(edge_key.app, name="key")
+app.command("salvage")(salvage.salvage)
 deferred = typer.Typer(
     no_args_is_help=True, help="Commands that the cloud has put off. Example: driftlog edge deferred list"
 )

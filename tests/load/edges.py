@@ -49,7 +49,8 @@ class EdgeProcess:
         self._command = [
             *(sys.executable, "-m", "driftlog", "edge", "run", "--app", place.app, "--config", str(config))
         ]
-        self._environment = {
+        self.app = place.app
+        self.environment = {
             **os.environ,
             load_app.SPACE_VARIABLE: place.space,
             load_app.PARTITIONS_VARIABLE: str(place.partitions),
@@ -62,7 +63,7 @@ class EdgeProcess:
         assert not self.running, "it runs already"
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                self._command, cwd=CHECKOUT, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                self._command, cwd=CHECKOUT, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         until(self.answers, f"{self.device.device_id} answers", START_SECONDS, self.tail)
         return self

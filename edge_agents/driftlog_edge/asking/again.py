@@ -117,8 +117,11 @@ class Again:
 
     def once_more(self, command: Command, entry: Entry) -> Executed:
         """What was asked, on the view as it is now. Raises like `Executor.run`."""
+        if entry.asked is None:
+            raise InvalidInput("command_id", "what was asked is lost with a damaged store; drop it, and ask anew")
         what, *rest = cast("list[Any]", entry.asked)
-        first = command.root or command.ops[0].op.replica
+        _, written_by, _ = entry.dots[0]
+        first = command.root or written_by
         mark = Earlier(entry.fingerprint, "" if entry.code == TAKEN_FULL else first)
         if what == asked.RUN:
             return self._executor.run(entry.name, rest[0], command.id, command.actor, mark)

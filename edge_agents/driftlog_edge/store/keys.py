@@ -37,6 +37,8 @@ RETURNS = b"return/"
 LEFT = b"left/"
 DIGESTS = b"digest/"
 HEALED = b"healed/"
+SALVAGED = b"salvaged"
+"""Is there in a folder that was made from a damaged one: commands may be missing from it."""
 _SEPARATOR = b"\x00"
 
 

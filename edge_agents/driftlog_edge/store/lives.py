@@ -46,6 +46,8 @@ OTHER_DEVICE = "other_device"
 """The folder was given to another device, which cannot sign what the old one has sealed."""
 MADE_ANEW = "made_anew"
 """The read model was made anew, perhaps from an older copy: what it lacks of our dots is gone, and they may not be used again."""
+SALVAGED = "salvaged"
+"""The folder was damaged, and nobody knows all that it had sent."""
 KEPT = 16
 """Earlier lives that are remembered, to be told to people."""
 

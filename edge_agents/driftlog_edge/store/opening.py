@@ -72,6 +72,18 @@ def to_write(folder: Path) -> Opened:
     return _open(folder)
 
 
+def to_salvage(folder: Path, *, whole: bool = True) -> dict[Family, Rdict]:
+    """What can be read of a copy that may change; not `whole`: where its manifest was made anew. Raises `StoreFailed`."""
+    if whole:
+        _require_manifest(folder, holds=True)
+    try:
+        known = set(Rdict.list_cf(str(folder)))
+    except Exception as error:  # rocksdict raises plain Exception for all of RocksDB's errors
+        raise translated(error, folder) from error
+    families = [family for family in Family if family.value in known]
+    return _open(folder, AccessType.read_only(), _BEHIND_IT, lenient=True, families=families).families
+
+
 def _as_far_as_it_goes(folder: Path, damage: StoreDamaged) -> Opened:
     to_read = AccessType.read_only()
     try:
@@ -89,8 +101,8 @@ def _as_far_as_it_goes(folder: Path, damage: StoreDamaged) -> Opened:
     return _open(folder, mode=_UP_TO_IT)
 
 
-def _require_manifest(folder: Path) -> None:
-    """Raise `StoreDamaged` where RocksDB would go on without files that it does not find named."""
+def _require_manifest(folder: Path, *, holds: bool = False) -> None:
+    """Raise `StoreDamaged` where RocksDB would go on without files that it does not find named. `holds`: it is known that something was written."""
     current = folder / "CURRENT"
     left = sorted(path.name for pattern in ("*.sst", "*.log", "MANIFEST-*") for path in folder.glob(pattern))
     if not current.exists():
@@ -98,7 +110,7 @@ def _require_manifest(folder: Path) -> None:
             raise _unreadable(folder, f"CURRENT is missing beside {_some(left)}")
         return
     manifest = folder / current.read_text(errors="replace").strip()
-    if not (folder / key_file.NAME).exists() or not manifest.is_file():
+    if not (holds or (folder / key_file.NAME).exists()) or not manifest.is_file():
         return  # nothing was written yet, or nobody can read it, or RocksDB says it
     if any(framing(manifest.read_bytes())[1:]):
         raise _unreadable(folder, f"{manifest.name} ends within an entry")
@@ -198,6 +210,7 @@ def _open(
     mode: DBRecoveryMode | None = None,
     *,
     lenient: bool = False,
+    families: Sequence[Family] = tuple(Family),
 ) -> Opened:
     """To read and write if `access` does not say otherwise; `lenient`: also without files that cannot be read, which is told when they
     are asked for. Raises `DiskFull`, `StoreBusy`, `StoreFailed`."""
@@ -205,15 +218,15 @@ def _open(
         db = Rdict(
             str(folder),
             _options(create=access is None, lenient=lenient, mode=mode),
-            {f.value: _options(lenient=lenient) for f in Family},
+            {f.value: _options(lenient=lenient) for f in families},
             access or AccessType.read_write(),
         )
     except Exception as error:  # rocksdict raises plain Exception for all of RocksDB's errors
         raise translated(error, folder) from error
     return Opened(
         db,
-        {f: db.get_column_family(f.value) for f in Family},
-        {f: db.get_column_family_handle(f.value) for f in Family},
+        {f: db.get_column_family(f.value) for f in families},
+        {f: db.get_column_family_handle(f.value) for f in families},
     )
 
 

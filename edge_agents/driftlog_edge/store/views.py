@@ -6,11 +6,12 @@ date by commands, and dropped when the confirmed state moves; the cache is bound
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from driftlog_crdt import DOCUMENT, AlgebraError, DocumentState, EverybodyBut, Op, Outcome, Vector, deletion, epoch_of
 from driftlog_edge.errors import Deleted, NotFound, NotReadable
 from driftlog_edge.ports import Family, Source
+from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
 from driftlog_edge.store.catalogue import documents_of
 from driftlog_edge.store.generations import Generations
@@ -159,7 +160,7 @@ def compute(
     view = View(document, key, collection, state, 0 if raw is None else len(raw))
     for mark in marks:
         view.pending.append(mark.lsn)
-        add(view, mark, logged(source, mark.lsn).command)
+        add(view, mark, logged(source, mark.lsn).command, lambda: source.get(Family.META, keys.SALVAGED) is not None)
         if mark.fate is not Fate.UNKNOWN and view.known.get(mark.replica, 0) < mark.seq:
             view.known[mark.replica] = mark.seq
     return view
@@ -177,8 +178,12 @@ def _not_readable(document: DocumentId, reason: str = "") -> NotReadable:
     return NotReadable(f"{told}: {reason}" if reason else told, "upgrade this agent's app")
 
 
-def add(view: View, mark: Mark, command: Command) -> None:
-    """Bring a view up to a pending command."""
+def _whole() -> bool:
+    return False
+
+
+def add(view: View, mark: Mark, command: Command, torn: Callable[[], bool] = _whole) -> None:
+    """Bring a view up to a pending command. `torn`: may earlier ones be lost?"""
     rules, state = view.collection.document, view.state
     for document, op in command.ops:
         if document != view.document:
@@ -188,10 +193,10 @@ def add(view: View, mark: Mark, command: Command) -> None:
             if state.vector.get(op.replica, 0) < op.seq:
                 rules.see(state, op)
             continue
-        apply_own(view, op)
+        apply_own(view, op, torn)
 
 
-def apply_own(view: View, op: Op) -> None:
+def apply_own(view: View, op: Op, torn: Callable[[], bool] = _whole) -> None:
     """Apply an op of this replica. One on a field that the release no longer declares is counted and shown nowhere, and so is one on a
     document that was purged meanwhile: the cloud will say that it came too late.
     """
@@ -203,8 +208,12 @@ def apply_own(view: View, op: Op) -> None:
     applied = rules.apply(view.state, op, EverybodyBut(op.replica))
     if applied.outcome is Outcome.GAP:
         forgotten = rules.blank(view.state) or epoch_of(view.state.vector)
-        assert forgotten, f"own op over a gap in {view.document}: {op}"
-        deletion.without_effect(view.state, op.replica, op.seq)
+        assert forgotten or torn(), f"own op over a gap in {view.document}: {op}"
+        if torn():  # what is before it is lost, it is not
+            deletion.without_effect(view.state, op.replica, op.seq - 1)
+            rules.apply(view.state, op, EverybodyBut(op.replica))
+        else:
+            deletion.without_effect(view.state, op.replica, op.seq)
 
 
 def present(view: View) -> dict[str, Json]:

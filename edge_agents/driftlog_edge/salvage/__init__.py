@@ -1,0 +1,1 @@
+"""What is left in a damaged folder, brought into a new one."""

@@ -1,0 +1,162 @@
+"""A damaged folder's commands in a new one: each that can be read counts once, whatever the old folder had sent; what is missing is told."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.errors import KeyUnusable, NotFound, StoreFailed
+from driftlog_edge.ports import Family
+from driftlog_edge.salvage.run import salvage
+from driftlog_edge.store import key_file
+from driftlog_edge.store.wrapping import WrappingKey
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
+from tests.unit.edge.cloud import Cloud, CloudRoute
+from tests.unit.edge.damaged import KNOWN, LATER, Damage, copied, cut, flipped, largest_table, write_ahead_log
+from tests.unit.edge.shop import CONTRACT, Stock, app
+from tests.unit.edge.waiting import until
+
+MERGED, SENT, UNSENT = 60, 20, 30
+ALL = [f"item-{number:03}" for number in range(MERGED + SENT + UNSENT)]
+
+
+@dataclass
+class Lived:
+    """A device's folder as a kill leaves it, and the cloud as it is by then."""
+
+    folder: Path
+    cloud: Cloud
+    ids: FixedIds
+
+    def config(self, data: Path) -> EdgeConfig:
+        return EdgeConfig(data_dir=data, identity=self.folder / "identity.json", scopes=["s1"])
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+    """The cloud has merged the first commands, and the next ones too, which the folder does not know; the last ones were never sent."""
+    found = Lived(tmp_path_factory.mktemp("lived"), Cloud(ids := FixedIds()), ids)
+    Identity.create("store-1").save(found.folder / "identity.json")
+    asyncio.run(_live(found))
+    return found
+
+
+async def _live(lived: Lived) -> None:
+    route = CloudRoute(lived.cloud)
+    async with EdgeAgent(app, lived.config(lived.folder / "held"), route=route, ids=lived.ids) as agent:
+        for sku in ALL[:MERGED]:
+            await receive(agent, sku, wait="merged")
+        await until(lambda: agent.status()["pending"] == 0)
+        agent._store.reclaim(Family)
+        route.merging = False
+        for sku in ALL[MERGED : MERGED + SENT]:
+            await receive(agent, sku, wait="shipped")
+        await agent.offline()
+        for sku in ALL[MERGED + SENT :]:
+            await receive(agent, sku)
+        shutil.copytree(lived.folder / "held", lived.folder / "data")
+    route.work_off()
+    lived.cloud.listeners.clear()
+
+
+async def receive(agent: EdgeAgent, sku: str, wait: str = "disk") -> None:
+    await agent.run("receive", store="s1", sku=sku, qty=1, command_id=f"got-{sku}", wait=wait)  # type: ignore[arg-type]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def counted(cloud: Cloud, sku: str) -> int:
+    state = cloud.states.get(DocumentId("Stock", "s1", sku))
+    return 0 if state is None else int(CONTRACT.collection("Stock").present("s1", sku, state)["on_hand"])  # type: ignore[arg-type]
+
+
+DAMAGES: dict[str, Damage] = {
+    "nothing": lambda folder: None,
+    "log, cut": cut(write_ahead_log, 0.8),
+    "log and table": lambda folder: (flipped(write_ahead_log, 0.5)(folder), cut(largest_table, 0.5)(folder))[0],
+    **KNOWN,
+    **LATER,
+}
+WHOLE = {"nothing", *(name for name in KNOWN if name.startswith(("manifest", "CURRENT"))), "log, a stranger's end"}
+"""Nothing of the commands is gone."""
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_each_command_that_can_be_read_counts_once(lived: Lived, tmp_path: Path, name: str) -> None:
+    folder = copied(lived.folder / "data", tmp_path / "old", DAMAGES[name])
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("LOG")}
+    report = salvage(CONTRACT, folder, tmp_path / "new", ())
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("LOG")}
+    assert names_in(tmp_path) == ["new", "old"]
+    cloud = copy.deepcopy(lived.cloud)
+    async with EdgeAgent(app, lived.config(tmp_path / "new"), route=CloudRoute(cloud), ids=lived.ids) as agent:
+        await agent.online()
+        await until(lambda: agent.status()["pending"] == 0 and not agent.status()["read_again"])
+        review = {reviewed.command.id for reviewed in agent.review()}
+        here = [id for id, _ in await agent.page(Stock, "s1", 1000)]
+        if name in WHOLE:
+            answer = await agent.run(
+                "receive", store="s1", sku=ALL[-1], qty=1, command_id=f"got-{ALL[-1]}", wait="merged"
+            )
+            assert answer.result == 1, "the key is known"
+        await agent.run("receive", store="s1", sku="after", qty=1, wait="merged")
+    counts = {sku: counted(cloud, sku) for sku in ALL}
+    assert set(counts.values()) <= {0, 1}, "nothing counts twice"
+    gone = [sku for sku, count in counts.items() if not count]
+    assert here == [sku for sku in ALL if sku not in gone]
+    assert set(ALL[: MERGED + SENT]).isdisjoint(gone), "what the cloud has it keeps"
+    if name in WHOLE:
+        assert not gone and not report.lost
+    elif not name.startswith("log"):
+        assert len([sku for sku in gone if f"got-{sku}" not in review]) <= report.lost_count
+    assert counted(cloud, "after") == 1
+
+
+async def test_what_it_says(lived: Lived, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    report = salvage(CONTRACT, lived.folder / "data", tmp_path / "new", (), lambda done, of: told.append((done, of)))
+    assert (report.decided, report.undecided, report.review) == (MERGED, SENT + UNSENT, 0)
+    assert (report.lost, report.newest, report.rows, report.troubles) == ([], len(ALL), MERGED, [])
+    assert told and all(0 < done <= of for done, of in told)
+
+
+async def test_offline_it_shows_what_the_old_one_showed(lived: Lived, tmp_path: Path) -> None:
+    salvage(CONTRACT, lived.folder / "data", tmp_path / "new", ())
+    route = CloudRoute(Cloud(lived.ids))
+    route.cut()
+    async with EdgeAgent(app, lived.config(tmp_path / "new"), route=route, ids=lived.ids) as agent:
+        assert [id for id, _ in await agent.page(Stock, "s1", 1000)] == ALL
+        reading = await agent.read(Stock, "s1", ALL[0])
+        assert (reading.value["on_hand"], reading.age_seconds) == (1, None)
+
+
+def test_without_the_data_key_it_says_so(lived: Lived, tmp_path: Path) -> None:
+    folder = copied(lived.folder / "data", tmp_path / "old", lambda folder: (folder / key_file.NAME).unlink())
+    with pytest.raises(KeyUnusable, match="nobody can read"):
+        salvage(CONTRACT, folder, tmp_path / "new", ())
+    assert names_in(tmp_path) == ["old"]
+
+
+def test_a_place_that_is_taken_and_a_folder_that_is_not_there_are_refused(lived: Lived, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "file").touch()
+    with pytest.raises(StoreFailed, match="not empty"):
+        salvage(CONTRACT, lived.folder / "data", tmp_path / "new", ())
+    with pytest.raises(NotFound):
+        salvage(CONTRACT, tmp_path / "nowhere", tmp_path / "other", ())
+
+
+async def test_the_new_folder_is_wrapped_by_the_key_that_wraps_now(lived: Lived, tmp_path: Path) -> None:
+    wrapping = (WrappingKey(bytes(range(32))),)
+    salvage(CONTRACT, lived.folder / "data", tmp_path / "new", wrapping)
+    assert key_file.load(tmp_path / "new", wrapping)[0].by == wrapping[0].fingerprint
