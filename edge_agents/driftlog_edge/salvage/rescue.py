@@ -220,6 +220,7 @@ class Rescue:
     def _answered(self, command_id: str, entry: Entry) -> None:
         """A repeated key is answered as it was. One without a command in the op log is forgotten by its time."""
         self.report.decided += 1
+        self._numbers.add(entry.lsn)
         self._write(
             _kept(command_id, entry._replace(lsn=0)) | {(Family.META, keys.answered_key(entry.at_ms, command_id)): b""}
         )

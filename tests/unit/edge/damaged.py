@@ -25,6 +25,11 @@ def largest_table(folder: Path) -> Path:
     return max(folder.glob("*.sst"), key=lambda path: path.stat().st_size)
 
 
+def table(number: int) -> Callable[[Path], Path]:
+    """One of them, in the order of their names."""
+    return lambda folder: sorted(folder.glob("*.sst"))[number]
+
+
 def manifest(folder: Path) -> Path:
     return max(folder.glob("MANIFEST-*"))
 

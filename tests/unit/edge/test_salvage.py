@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from driftlog.cli import app as cli
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import KeyUnusable, NotFound, StoreFailed
 from driftlog_edge.ports import Family
+from driftlog_edge.salvage.log_entries import entries
+from driftlog_edge.salvage.remains import Remains
 from driftlog_edge.salvage.run import salvage
 from driftlog_edge.store import key_file
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.wrapping import WrappingKey
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
-from tests.unit.edge.damaged import KNOWN, LATER, Damage, copied, cut, flipped, largest_table, write_ahead_log
+from tests.unit.edge.damaged import (
+    KNOWN,
+    LATER,
+    Damage,
+    copied,
+    cut,
+    flipped,
+    largest_table,
+    missing,
+    table,
+    write_ahead_log,
+)
 from tests.unit.edge.shop import CONTRACT, Stock, app
 from tests.unit.edge.waiting import until
 
@@ -84,6 +103,8 @@ DAMAGES: dict[str, Damage] = {
     "nothing": lambda folder: None,
     "log, cut": cut(write_ahead_log, 0.8),
     "log and table": lambda folder: (flipped(write_ahead_log, 0.5)(folder), cut(largest_table, 0.5)(folder))[0],
+    **{f"table {number}, missing": missing(table(number)) for number in range(4)},
+    **{f"table {number}, its bytes": flipped(table(number), 0.1, 0.4, 0.7) for number in range(4)},
     **KNOWN,
     **LATER,
 }
@@ -160,3 +181,44 @@ async def test_the_new_folder_is_wrapped_by_the_key_that_wraps_now(lived: Lived,
     wrapping = (WrappingKey(bytes(range(32))),)
     salvage(CONTRACT, lived.folder / "data", tmp_path / "new", wrapping)
     assert key_file.load(tmp_path / "new", wrapping)[0].by == wrapping[0].fingerprint
+
+
+def test_it_reads_on_behind_a_block_that_cannot_be_read(tmp_path: Path) -> None:
+    """Blocks of such entries are compressed, so one changed byte takes a block, and no more."""
+    store = RocksStore(tmp_path / "old")
+    names = [b"document-%06d" % number for number in range(3000)]
+    store.write({(Family.PENDING, name): b"" for name in names}, sync=True)
+    store.reclaim(Family)
+    shutil.copytree(tmp_path / "old", tmp_path / "damaged")
+    store.close()
+    flipped(largest_table, 0.2, 0.5, 0.8)(tmp_path / "damaged")
+    with Remains(tmp_path / "damaged", tmp_path / "scratch", ()) as remains:
+        found = [key for key, _ in remains.scan(Family.PENDING)]
+        assert found == sorted(found)
+        assert 2000 < len(found) < 3000
+        assert {names[0], names[1000], names[-1]} <= set(found)
+        assert any("orrupt" in trouble for trouble in remains.troubles)
+    assert not (tmp_path / "scratch").exists()
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.9999), st.integers(0, 255)), max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_a_log_of_whatever_bytes_is_read_to_its_end(lived: Lived, changes: list[tuple[float, int]]) -> None:
+    data = bytearray(write_ahead_log(lived.folder / "data").read_bytes())
+    honest = {entry.sealed for entry in entries(bytes(data))}
+    for part, byte in changes:
+        data[int(len(data) * part)] = byte
+    found = list(entries(bytes(data)))
+    assert len(found) <= len(honest) + 64
+    assert all(len(entry.key) <= len(data) for entry in found)
+
+
+def test_the_command_tells_it_in_tables_and_as_data(lived: Lived, tmp_path: Path) -> None:
+    folder = copied(lived.folder / "data", tmp_path / "old", DAMAGES["log and table"])
+    options = ["edge", "salvage", "--from", str(folder), "--app", "tests.unit.edge.shop:app"]
+    told = CliRunner().invoke(cli, [*options, "--to", str(tmp_path / "new")])
+    assert told.exit_code == 0, told.output
+    assert "lost commands" in told.output and "could not be read" in told.output
+    data = json.loads(CliRunner().invoke(cli, [*options, "--to", str(tmp_path / "other"), "--json"]).output)
+    assert data["undecided"] + data["lost_count"] == SENT + UNSENT
+    assert data["lost"] and data["troubles"]
