@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Self, cast
@@ -95,21 +95,7 @@ class Remains:
 
     def _entries(self, family: Family, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         rows = self._rows.get(family)
-        start: bytes | None = prefix
-        while rows is not None and start is not None:
-            entry, last = rows.iter(_unchecked()), start
-            entry.seek(start)
-            while entry.valid():
-                last = cast("bytes", entry.key())
-                if not last.startswith(prefix):
-                    return
-                yield last, cast("bytes", entry.value())
-                entry.next()
-            trouble = _status(entry)
-            if trouble is None:
-                return
-            self._trouble(trouble)
-            start = _behind(rows, last)
+        return iter(()) if rows is None else readable(rows, prefix, self._trouble)
 
     def _trouble(self, error: Exception) -> None:
         told = " ".join(str(error).replace(str(self._scratch), "").split())
@@ -211,6 +197,25 @@ def _status(entry: RdictIter) -> Exception | None:
     except Exception as error:  # noqa: BLE001  # rocksdict raises plain Exception for all of RocksDB's errors
         return error
     return None
+
+
+def readable(rows: Rdict, prefix: bytes, trouble: Callable[[Exception], None]) -> Iterator[tuple[bytes, bytes]]:
+    """What can be read of the entries whose keys begin with `prefix`, in order; `trouble` is told of each damage that was passed."""
+    start: bytes | None = prefix
+    while start is not None:
+        entry, last = rows.iter(_unchecked()), start
+        entry.seek(start)
+        while entry.valid():
+            last = cast("bytes", entry.key())
+            if not last.startswith(prefix):
+                return
+            yield last, cast("bytes", entry.value())
+            entry.next()
+        met = _status(entry)
+        if met is None:
+            return
+        trouble(met)
+        start = _behind(rows, last)
 
 
 def _behind(rows: Rdict, last: bytes) -> bytes | None:
