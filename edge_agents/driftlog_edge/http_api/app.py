@@ -13,7 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Consistency, Durability, Wait
 from driftlog_edge.asking.op_log import Line
-from driftlog_edge.http_api import bulk, openapi, problems
+from driftlog_edge.http_api import bulk, openapi, problems, streams
 from driftlog_edge.http_api.bodies import Bodies
 from driftlog_edge.http_api.direct import DirectRoute, each_once
 from driftlog_edge.http_api.durations import seconds
@@ -170,12 +170,25 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
         )
         return ReadingOut.of(reading)
 
-    @api.get("/v1/documents/{collection}/{scope}", responses=openapi.LIST)
+    @api.get(
+        "/v1/documents/{collection}/{scope}",
+        response_model=PageOut,
+        responses={200: {"content": {streams.MEDIA_TYPE: {"schema": openapi.LINE}}}, **openapi.LIST},
+    )
     async def list_documents(
-        collection: Part, scope: Part, limit: Annotated[int, Query(ge=1, le=1000)] = 100, after: str = ""
-    ) -> PageOut:
-        """A page of documents in id order. It ends before `limit` where they are large: go by `next`."""
-        found, more = await agent.bounded_page(collection, scope, limit, after)
+        collection: Part,
+        scope: Part,
+        limit: Annotated[
+            int | None, Query(ge=1, le=1000, description="Of a page 100 if not given; of lines, all.")
+        ] = None,
+        after: str = "",
+        accept: Annotated[str, Header(include_in_schema=False)] = "",
+    ) -> PageOut | Response:
+        """A page of documents in id order. It ends before `limit` where they are large: go by `next`. With `Accept: application/x-ndjson` all that there are,
+        one a line; who was cut off goes on with `after` the last id, and a last line with `problem` says what went wrong on the way."""
+        if streams.wanted(accept):
+            return await streams.streamed(agent, collection, scope, limit, after)
+        found, more = await agent.bounded_page(collection, scope, limit or 100, after)
         following = found[-1][0] if more else None
         return PageOut(documents=[ReadingOut.of(reading) for _, reading in found], next=following)
 

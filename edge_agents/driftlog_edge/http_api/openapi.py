@@ -44,6 +44,17 @@ EVENT = {
         },
     },
 }
+LINE = {
+    "description": "A line of the answer: a document, or at the end what went wrong on the way.",
+    "anyOf": [
+        {"$ref": "#/components/schemas/ReadingOut"},
+        {
+            "type": "object",
+            "required": ["problem"],
+            "properties": {"problem": {"$ref": "#/components/schemas/Problem"}},
+        },
+    ],
+}
 _ANY = {
     403: "`forbidden_origin`: under another name than the agent's, or from a web page",
     410: "`wiped`: the operator had this replica erased",
