@@ -58,11 +58,13 @@ class Deciding:
             found.append(Made(answer, line.command.actor, values[0] if values else None, line.entry.at_ms))
         return found
 
-    async def keep(self, conflict: Conflict, person: Person, shown: str, times: int) -> Answer:
+    async def keep(self, conflict: Conflict, person: Person, shown: str, times: int, reason: str = "") -> Answer:
         """Let the version stand that stands. Raises like `decide`."""
-        return await self._decide(conflict, None, person, shown, times)
+        return await self._decide(conflict, None, person, shown, times, reason)
 
-    async def decide(self, conflict: Conflict, value: Json, person: Person, shown: str, times: int) -> Answer:
+    async def decide(
+        self, conflict: Conflict, value: Json, person: Person, shown: str, times: int, reason: str = ""
+    ) -> Answer:
         """Let this value stand from now on. `shown` names the versions that the person saw (see `mark`), `times` how often they had been decided.
 
         Raises:
@@ -70,10 +72,16 @@ class Deciding:
             InvalidInput: the value cannot be one of this field; the message is for the person.
             OutboxFull, DiskFull: nothing has changed.
         """
-        return await self._decide(conflict, {conflict.field: value}, person, shown, times)
+        return await self._decide(conflict, {conflict.field: value}, person, shown, times, reason)
 
     async def _decide(
-        self, conflict: Conflict, values: dict[str, Json] | None, person: Person, shown: str, times: int
+        self,
+        conflict: Conflict,
+        values: dict[str, Json] | None,
+        person: Person,
+        shown: str,
+        times: int,
+        reason: str,
     ) -> Answer:
         async with self._turn:
             _require_as_shown(conflict, shown)
@@ -84,7 +92,9 @@ class Deciding:
                     conflict.field, f"this was decided {MOST_TIMES} times; wait until the cloud has merged that"
                 )
             command_id = _command_id(conflict, times)
-            return await self._agent.resolve(conflict.id, values, command_id=command_id, actor=person.name)
+            return await self._agent.resolve(
+                conflict.id, values, command_id=command_id, actor=person.name, how="page", reason=reason.strip()
+            )
 
 
 def _require_as_shown(conflict: Conflict, shown: str) -> None:

@@ -7,15 +7,22 @@ by deadline, decided ones by when they were.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.errors import NotFound
 from driftlog_schemas.identity import DocumentId, device_of
 from driftlog_schemas.messages import Conflict, ConflictStatus
 
+Which: TypeAlias = Literal["open", "settled", "decided"]
+LISTS: Mapping[Which, frozenset[ConflictStatus]] = {
+    "open": frozenset({ConflictStatus.OPEN}),
+    "settled": frozenset({ConflictStatus.RECORDED, ConflictStatus.SETTLED}),
+    "decided": frozenset({ConflictStatus.RESOLVED}),
+}
+"""What waits for a person; what a rule or a deadline has settled, and anybody may decide otherwise; what a person has decided."""
 READ_AT_ONCE = 500
 NEVER_MS = 1 << 62
 """The deadline of what has none, for sorting."""
@@ -73,7 +80,7 @@ class Inbox:
     def __init__(self, agent: EdgeAgent, changed: Callable[[], None]) -> None:
         self._agent = agent
         self._changed = changed
-        self._lists: dict[ConflictStatus, list[Line]] = {status: [] for status in ConflictStatus}
+        self._lists: dict[Which, list[Line]] = {which: [] for which in LISTS}
         self._by_id: dict[str, Line] = {}
         self._of: dict[DocumentId, set[str]] = {}
 
@@ -89,30 +96,28 @@ class Inbox:
 
     def open_in(self, sees: Callable[[str], bool]) -> int:
         """How many wait for a person, in the scopes that somebody sees."""
-        return sum(1 for line in self._lists[ConflictStatus.OPEN] if sees(line.document.scope))
+        return sum(1 for line in self._lists["open"] if sees(line.document.scope))
 
-    def page(
-        self, status: ConflictStatus, wanted: Filter, sees: Callable[[str], bool], limit: int, after: str = ""
-    ) -> Slice:
+    def page(self, which: Which, wanted: Filter, sees: Callable[[str], bool], limit: int, after: str = "") -> Slice:
         """A page of one list. An `after` that is not in it any more begins where it was, or at the beginning."""
-        lines = self._lists[status]
+        lines = self._lists[which]
         shown = [line for line in lines if wanted.takes(line) and sees(line.document.scope)]
         last = self._by_id.get(after)
-        start = bisect_right(shown, last) if last is not None and last.status is status else 0
+        start = bisect_right(shown, last) if last is not None and last.status in LISTS[which] else 0
         found = shown[start : start + limit]
         return Slice(found, found[-1].id if start + limit < len(shown) else "", len(shown))
 
     def next_after(self, conflict_id: str, sees: Callable[[str], bool]) -> str:
         """The id of the one that is to be decided after this one; empty if there is none."""
-        lines = self._lists[ConflictStatus.OPEN]
+        lines = self._lists["open"]
         line = self._by_id.get(conflict_id)
         start = 0 if line is None or line.status is not ConflictStatus.OPEN else bisect_right(lines, line)
         others = (*lines[start:], *lines[:start])
         return next((one.id for one in others if one.id != conflict_id and sees(one.document.scope)), "")
 
-    def facets(self, status: ConflictStatus, sees: Callable[[str], bool]) -> dict[str, list[str]]:
+    def facets(self, which: Which, sees: Callable[[str], bool]) -> dict[str, list[str]]:
         """What a filter can ask for."""
-        lines = [line for line in self._lists[status] if sees(line.document.scope)]
+        lines = [line for line in self._lists[which] if sees(line.document.scope)]
         return {
             "collection": sorted({line.document.collection for line in lines}),
             "scope": sorted({line.document.scope for line in lines}),
@@ -148,7 +153,7 @@ class Inbox:
     def _take(self, conflict: Conflict) -> None:
         self._drop(conflict.id)
         line = _line(conflict)
-        insort(self._lists[line.status], line)
+        insort(self._lists[_list_of(line)], line)
         self._by_id[line.id] = line
         self._of.setdefault(line.document, set()).add(line.id)
 
@@ -156,7 +161,7 @@ class Inbox:
         line = self._by_id.pop(conflict_id, None)
         if line is None:
             return
-        lines = self._lists[line.status]
+        lines = self._lists[_list_of(line)]
         del lines[bisect_left(lines, line)]
         known = self._of[line.document]
         known.discard(conflict_id)
@@ -167,8 +172,12 @@ class Inbox:
         return iter(self._by_id.values())
 
 
+def _list_of(line: Line) -> Which:
+    return next(which for which, statuses in LISTS.items() if line.status in statuses)
+
+
 def _line(conflict: Conflict) -> Line:
-    if conflict.status is ConflictStatus.RESOLVED and conflict.decided_by is not None:
+    if conflict.status.over and conflict.decided_by is not None:
         order = -(conflict.decided_by.append_ms or conflict.detected_ms)  # the last one first
     elif conflict.status is ConflictStatus.OPEN:
         order = conflict.deadline_ms or NEVER_MS

@@ -42,6 +42,7 @@ GROUPS: dict[str, tuple[str, str, str]] = {
         "edge,streams,console",
         "The pages for people: conflicts to decide, the fleet, what is set aside.",
     ),
+    "explain": ("driftlog.cli.explain", "streams", "The history of a document: who, when, what won and why."),
     "verify": ("driftlog.cli.verify", "streams", "Digests of every scope, edge against cloud."),
     "replay": ("driftlog.cli.replay", "streams", "The read model rebuilt from the op topic, and compared; dry runs."),
     "doctor": ("driftlog.cli.doctor", "", "What is wrong with this set-up and how to mend it."),

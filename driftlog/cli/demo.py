@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import Json, emit, err, fail, out, told
 from driftlog.demo.cast import Cast
+from driftlog.demo.open_house import keep_open, open_console
 from driftlog.demo.processes import DemoFailed
 from driftlog.demo.story import DOCUMENTS, EXPECTED, Outcome, RetailDay
 from driftlog_infra.errors import InfraError
@@ -21,27 +23,39 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 @told
-def demo(json: Json = False) -> None:
+def demo(
+    json: Json = False,
+    keep: Annotated[
+        bool, typer.Option("--console", help="Keep the day running, and open its console to decide the price.")
+    ] = False,
+) -> None:
     """Play a retail day: sales online and offline, a price conflict, a forged batch; then count.
 
     Example: driftlog demo --json
+
+    Example: driftlog demo --console
     """
-    needs("edge,streams,broker", "`driftlog demo`")
+    needs("edge,streams,broker,console" if keep else "edge,streams,broker", "`driftlog demo`")
     console = err if json else out
-    begun = time.monotonic()
+    begun, kept = time.monotonic(), False
     try:
         with interruptible(), Cast(lambda text: console.print(f"  {text}")) as cast:
             outcome = RetailDay(cast, console).play()
+            _tell(outcome, round(time.monotonic() - begun, 1), console, json)
+            if keep:
+                invitation, kept = open_console(cast), True
+                keep_open(cast, invitation, lambda text: console.print(text, soft_wrap=True, markup=False))
     except (DemoFailed, InfraError) as error:
         fail(str(error), error.remedy)
-    seconds = round(time.monotonic() - begun, 1)
+    except KeyboardInterrupt:
+        if not kept:  # else it is how such a day ends
+            raise
+
+
+def _tell(outcome: Outcome, seconds: float, console: Console, json: bool) -> None:
     emit(_data(outcome, seconds), as_json=json, table=lambda: _table(outcome))
     if not outcome.good:
         fail("the replicas do not agree", "this is a defect: please report it with the table above")
-    _close(console, seconds)
-
-
-def _close(console: Console, seconds: float) -> None:
     console.print(f"all replicas and the read model agree, to the unit ({seconds} s)")
 
 

@@ -10,7 +10,7 @@ import functools
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
@@ -51,6 +51,8 @@ Cache = Annotated[
     Path, typer.Option("--schema-cache", envvar="DRIFTLOG_SCHEMA_CACHE", help="Where known schemas are kept.")
 ]
 
+MOST_IN_A_LINE, MOST_ON_A_PAGE = 2_000, 20_000
+"""Characters of one text, where many stand beside each other and where one thing is shown. As data (`--json`) all of it is there."""
 DEFAULT_CACHE = Path.home() / ".cache" / "driftlog" / "schemas"
 
 
@@ -62,11 +64,20 @@ def configure_logs() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _for_a_terminal,
             structlog.dev.ConsoleRenderer() if looking else structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _for_a_terminal(logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A line of the log, in which anybody's words may stand."""
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = printable(value, MOST_ON_A_PAGE)
+    return line
 
 
 def moment(ms: int) -> str:
@@ -77,9 +88,17 @@ def moment(ms: int) -> str:
         return f"{ms} ms"
 
 
+def printable(text: str, limit: int = MOST_IN_A_LINE) -> str:
+    """As much of a text as a person reads. What would drive the terminal is shown as its code: anybody may have written it."""
+    shown = text if len(text) <= limit else text[: limit - 1] + "…"
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in shown)
+
+
 def fail(fact: str, remedy: str = "", code: int = 1) -> NoReturn:
     """End with one line on standard error, and exit code 1 where no other is known for it."""
-    line = " ".join(fact.split())
+    line = printable(" ".join(fact.split()))
     err.print(f"error: {line}" + (f"; {remedy}" if remedy else ""), markup=False, soft_wrap=True)
     raise typer.Exit(code)
 
@@ -133,18 +152,18 @@ def emit(data: Any, *, as_json: bool, table: Callable[[], RenderableType]) -> No
         out.print(table())
 
 
-def rows(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> Table:
-    """A plain table. What stands in it is text as it is: brackets in a value are no markup. Where the terminal is narrow it is folded, never cut: an
-    id that lacks its end is of no use.
+def rows(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]], limit: int = MOST_IN_A_LINE) -> Table:
+    """A plain table. What stands in it is text as it is: brackets in a value are no markup, and nothing drives the terminal. Where the terminal
+    is narrow it is folded, never cut: an id that lacks its end is of no use. Only what is longer than any name is.
     """
-    result = Table(title=Text(title), title_justify="left")
+    result = Table(title=Text(printable(title)), title_justify="left")
     for column in columns:
         result.add_column(column, overflow="fold")
     for line in lines:
-        result.add_row(*(Text("" if cell is None else str(cell)) for cell in line))
+        result.add_row(*(Text("" if cell is None else printable(str(cell), limit)) for cell in line))
     return result
 
 
 def facts(title: str, items: Mapping[str, object]) -> Table:
     """A table of names and values."""
-    return rows(title, ("what", "value"), items.items())
+    return rows(title, ("what", "value"), items.items(), MOST_ON_A_PAGE)

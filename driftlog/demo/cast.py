@@ -58,7 +58,9 @@ class Cast:
         self.identities: dict[str, Identity] = {}
         self.bootstrap = ""
         self.registry = ""
+        self.app = APP
         self.contract: AppContract
+        self._operator = OperatorKey.create(RootKey.create(), time.time_ns() // 1_000_000)
 
     def __enter__(self) -> Self:
         try:
@@ -95,10 +97,11 @@ class Cast:
         admin = TopicsAdmin(self.bootstrap)
         admin.apply(plan(wanted_topics(self.contract), admin.existing()))
         register_all(self.contract, self.registry)
-        self._enrol()
+        for name in EDGES:
+            self.identities[name] = Identity.load(self.enrol(name))
         self._say(f"starting {WORKERS} merge workers and {len(EDGES)} edge agents")
         for slot in range(WORKERS):
-            self._start(
+            self.start(
                 f"worker-{slot}", "worker", "--app", APP, "--bootstrap", self.bootstrap, "--registry", self.registry,
                 "--data-dir", str(self.folder / f"worker-{slot}"), "--slot", str(slot),
             )  # fmt: skip
@@ -106,16 +109,16 @@ class Cast:
             self._start_edge(name)
         until("the agents to answer", lambda: all(s.up() for s in self.shops.values()), self.children)
 
-    def _enrol(self) -> None:
+    def enrol(self, name: str) -> Path:
+        """A device more; where its identity is."""
+        path = self.folder / f"{name}.identity.json"
         ids = CachedRegistry(self.registry, self.folder / "schemas", register=True)
-        operator = OperatorKey.create(RootKey.create(), time.time_ns() // 1_000_000)
-        with Enrolment(self.bootstrap, ids, operator) as enrolment:
-            for name in EDGES:
-                path = self.folder / f"{name}.identity.json"
-                enrolment.enrol(name, path)
-                self.identities[name] = Identity.load(path)
+        with Enrolment(self.bootstrap, ids, self._operator) as enrolment:
+            enrolment.enrol(name, path)
+        return path
 
-    def _start(self, name: str, *arguments: str) -> Child:
+    def start(self, name: str, *arguments: str) -> Child:
+        """A process more; it ends with the rest."""
         child = Child(name, arguments, self.folder, self.logs / f"{name}.log", self._warden)
         self.children.append(child)
         self._stack.callback(child.stop)
@@ -133,7 +136,7 @@ class Cast:
         }
         toml = self.folder / f"{name}.toml"
         toml.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in config.items()))
-        child = self._start(name, "edge", "run", "--app", APP, "--config", str(toml))
+        child = self.start(name, "edge", "run", "--app", APP, "--config", str(toml))
         self.shops[name] = Shop(name, f"http://127.0.0.1:{port}", replica / "token", child)
 
 

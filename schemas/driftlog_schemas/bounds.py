@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+MAX_DEVICE = 63
 MAX_REPLICA = 80
 MAX_SCOPE = 512
 MAX_ID = 512
@@ -19,6 +20,8 @@ MAX_NAME = 128
 """Of a collection, field, kind of op, command, actor, key or app version."""
 MAX_CONTEXT = 4096
 """Replicas in one context."""
+MAX_PLACES = 10_000
+"""Partitions, or scopes in them, that a device says something of."""
 MAX_CODE = 64
 MAX_REASON = 200
 MAX_LONG = (1 << 63) - 1

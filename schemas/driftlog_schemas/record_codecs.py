@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from driftlog_crdt import canonical
@@ -71,10 +73,8 @@ class RecordCodecs:
 
     def decode_chain_row(self, value: bytes) -> ChainRow:
         r = self._chain_row.decode(value)
-        try:
+        with _refused():
             _require_row(r)
-        except bounds.OutOfBounds as error:
-            raise Undecodable(str(error)) from error
         entries = unpack_entries(r.pop("entries"), r["floor"])
         notice = r.pop("notice")
         return ChainRow(
@@ -114,6 +114,8 @@ class RecordCodecs:
 
     def decode_conflict(self, value: bytes) -> Conflict:
         r = self._conflict.decode(value)
+        if len(r["versions"]) < 2:
+            raise Undecodable(f"versions: {len(r['versions'])}, a conflict has two and more")
         return Conflict(
             id=r["id"],
             document=DocumentId(r["collection"], r["scope"], r["document_id"]),
@@ -176,13 +178,18 @@ class RecordCodecs:
 
     def decode_heartbeat(self, value: bytes) -> Heartbeat:
         record = self._heartbeat.decode(value)
+        with _refused():
+            _require_heartbeat(record)
         return Heartbeat(**{**record, "differing": tuple(record["differing"])})
 
     def encode_farewell(self, farewell: Farewell) -> bytes:
         return self._farewell.encode(farewell._asdict())
 
     def decode_farewell(self, value: bytes) -> Farewell:
-        return Farewell(**self._farewell.decode(value))
+        record = self._farewell.decode(value)
+        with _refused():
+            _require_farewell(record)
+        return Farewell(**record)
 
     def encode_parked(self, parked: ParkedCommand) -> bytes:
         return self._parked.encode({name: getattr(parked, name) for name in ParkedCommand.__slots__})
@@ -195,6 +202,38 @@ class RecordCodecs:
 
     def decode_quarantined(self, value: bytes) -> Quarantined:
         return Quarantined(**self._quarantined.decode(value))
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
+    except bounds.OutOfBounds as error:
+        raise Undecodable(str(error)) from error
+
+
+def _require_heartbeat(record: dict[str, Any]) -> None:
+    """People read it, and it names lives: no agent says more than this."""
+    bounds.check_text("device_id", record["device_id"], bounds.MAX_DEVICE, least=1)
+    bounds.check_text("replica", record["replica"], bounds.MAX_REPLICA, least=1)
+    bounds.check_text("connection", record["connection"], bounds.MAX_NAME)
+    bounds.check_text("why", record["why"], bounds.MAX_SCOPE)
+    for name in ("versions", "heads", "applied", "differing"):
+        bounds.check_numbers(name, [len(record[name])], 0, bounds.MAX_PLACES)
+        bounds.check_texts(name, list(record[name]), 3 * bounds.MAX_SCOPE)
+    bounds.check_texts("versions", list(record["versions"].values()), bounds.MAX_NAME)
+    counts = ("pending", "disk_bytes", "mismatches", "rebased", "review")
+    bounds.check_numbers("count", [record[name] for name in counts], 0, bounds.MAX_LONG)
+    bounds.check_numbers("time", [record["sent_ms"], record["oldest_pending_ms"]], 0, bounds.MAX_MS)
+    bounds.check_numbers("clock_skew_ms", [record["clock_skew_ms"]], -bounds.MAX_MS, bounds.MAX_MS)
+
+
+def _require_farewell(record: dict[str, Any]) -> None:
+    bounds.check_text("device_id", record["device_id"], bounds.MAX_DEVICE, least=1)
+    bounds.check_text("key_id", record["key_id"], bounds.MAX_NAME, least=1)
+    bounds.check_text("replica", record["replica"], bounds.MAX_REPLICA)
+    bounds.check_numbers("number", [record["version"], record["lost"]], 0, bounds.MAX_LONG)
+    bounds.check_numbers("said_ms", [record["said_ms"]], 0, bounds.MAX_MS)
 
 
 def _require_row(record: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import uuid
 from pathlib import Path
 from typing import IO
 
+import httpx
 import pytest
 
 from tests.load.waiting import until
@@ -73,11 +75,17 @@ def test_a_demo_that_is_ended_leaves_nothing(folder: Path, tmp_path: Path, numbe
     until(lambda: not list(folder.iterdir()), "its folder is empty", 90, lambda: str(list(folder.rglob("*"))))
 
 
-def test_a_demo_that_ends_well_leaves_nothing_either(folder: Path, tmp_path: Path) -> None:
+def test_a_day_that_is_kept_open_shows_its_conflict_and_leaves_nothing_either(folder: Path, tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as out:
-        demo = Demo(folder, out, "--json")
+        demo = Demo(folder, out, "--json", "--console")
         with demo.process as process:
-            assert process.wait(180) == 0, demo.told()
+            until(lambda: "Ctrl-C ends it" in demo.told(), "the console is there", 240, demo.told)
+            url, token = (found[1] for found in re.finditer(r"(?:is at|sign in with) (\S+)", demo.told()))
+            headers = {"authorization": f"Bearer {token}", "accept": "text/html"}
+            inbox = httpx.get(f"{url}inbox", headers=headers, timeout=30)
+            assert "Stock tea" in inbox.text
+            process.send_signal(signal.SIGINT)
+            assert process.wait(90) == 0, demo.told()
     day, _ = json.JSONDecoder().raw_decode(demo.told(), demo.told().index("{\n"))
     assert day["agree"] is True
     assert demo.commands() == []

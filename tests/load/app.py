@@ -41,6 +41,11 @@ def declare(space_name: str, partitions: int = PARTITIONS) -> App:
         document.hits.increment(times)
         return document.hits.value
 
+    @space.command(priority="high")
+    def hit_first(tx: Transaction, place: str, item: str) -> int:
+        """Count something that may not wait."""
+        return hit(tx, place, item)
+
     @space.command(requires_fresh="1s")
     def hit_now(tx: Transaction, place: str, item: str) -> int:
         """Count something, on what the cloud has now."""

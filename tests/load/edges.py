@@ -133,6 +133,14 @@ class EdgeProcess:
         found: list[dict[str, Any]] = self._json("GET", "/v1/conflicts", params={"all": everything})["conflicts"]
         return found
 
+    def set(self, what: str, **settings: object) -> dict[str, Any]:
+        """Change settings, or tell of power."""
+        return self._json("PUT", f"/v1/{what}", json=settings)
+
+    def command(self, command_id: str) -> dict[str, Any]:
+        """What became of it."""
+        return self._json("GET", f"/v1/commands/{command_id}")
+
     def go_offline(self, offline: bool) -> None:
         self._json("POST", "/v1/offline", json={"offline": offline}, params={"timeout": "30s"})
 

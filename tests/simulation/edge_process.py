@@ -14,6 +14,7 @@ from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import DiskFull, EdgeError, TimedOut
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Family
+from driftlog_edge.power.reading import Power
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry
 from driftlog_edge.store.generations import serving
@@ -85,6 +86,7 @@ class EdgeProcess:
             identity=Path(device_of_node(node.name)),
             scopes=list(node.scopes),
             batches_in_flight=IN_FLIGHT,
+            sync=dict(world.rhythms),
         )
         self._agent = Agent(world.contract, config, route=self.route, ids=world.ids, clock=Wall(node), saw=self._saw)
         self._consistent_from: dict[int, int] = {}
@@ -123,6 +125,14 @@ class EdgeProcess:
     def _reads_from(self, topic: str, partition: int, end: int) -> None:
         if topic == STATE:
             self._consistent_from[partition] = end
+
+    def feed(self, power: Power) -> list[str]:
+        """Tell the agent how it is fed. For what its commands have waited so far."""
+        if not self.started:
+            return []
+        waited = [str(one["for"]) for one in self._agent.status()["waiting"]]
+        self._agent.set_power(power)
+        return waited
 
     def wake(self) -> None:
         """A topic has grown."""

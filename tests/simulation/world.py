@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -89,6 +90,9 @@ class World:
     """Do deadlines end conflicts (see `settling`)?"""
     diligence = 16
     """In how many parts of its length a user comes once at the latest."""
+
+    rhythms: Mapping[str, str] = MappingProxyType({})
+    """Collections whose commands wait on a device (see `waiting`)."""
 
     def __init__(self, seed: int, variant: Variant = HONEST, listen: Callable[[int, str], None] | None = None) -> None:
         from tests.simulation.edge_node import EdgeNode

@@ -35,17 +35,17 @@ async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent, c
     """One of the versions, or a value that a person has typed."""
     conflict = desk.agent.conflict(conflict_id)
     require(person, Right.DECIDE, conflict.document.scope)
-    choice, shown, times = sent.text("choice"), sent.text("mark"), sent.number("times")
+    choice, shown, times, reason = sent.text("choice"), sent.text("mark"), sent.number("times"), sent.text("reason")
     try:
         if choice == WRITE:
             value = words.typed(sent.text("value"), conflict.winner.value)
         else:
             version = chosen(conflict, choice)
             if version is conflict.winner:
-                await desk.deciding.keep(conflict, person, shown, times)
+                await desk.deciding.keep(conflict, person, shown, times, reason)
                 return _seen(conflict_id)
             value = version.value
-        await desk.deciding.decide(conflict, value, person, shown, times)
+        await desk.deciding.decide(conflict, value, person, shown, times, reason)
     except Overtaken as error:
         return _page(request, desk, person, conflict, 409, overtaken=str(error))
     except (InvalidInput, AlgebraError, Refused) as error:

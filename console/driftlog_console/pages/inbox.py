@@ -10,22 +10,17 @@ from starlette.responses import RedirectResponse, Response
 from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, Viewer
 from driftlog_console.deciding import Overtaken, mark
 from driftlog_console.desk import Desk
-from driftlog_console.inbox import Filter, Line
+from driftlog_console.inbox import Filter, Line, Which
 from driftlog_console.people import Person, Right
 from driftlog_console.words import by, cut, shown
 from driftlog_crdt import AlgebraError
 from driftlog_edge.errors import EdgeError
 from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.identity import device_of
-from driftlog_schemas.messages import Conflict, ConflictStatus
+from driftlog_schemas.messages import Conflict
 
 router = APIRouter()
 
-LISTS = {
-    "open": ConflictStatus.OPEN,
-    "settled": ConflictStatus.RECORDED,
-    "decided": ConflictStatus.RESOLVED,
-}
 PAGE = 50
 MOST_AT_ONCE = 500
 STANDING = "standing"
@@ -57,7 +52,7 @@ async def show(
     request: Request,
     desk: TheDesk,
     person: Viewer,
-    which: str = "open",
+    which: Which = "open",
     collection: str = "",
     scope: str = "",
     field: str = "",
@@ -66,11 +61,8 @@ async def show(
     limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = PAGE,
 ) -> Response:
     """One of the lists."""
-    status = LISTS.get(which)
-    if status is None:
-        raise BadForm(f"which: one of {', '.join(LISTS)}")
     wanted = Filter(collection, scope, field, device)
-    found = desk.inbox.page(status, wanted, person.sees, limit, after)
+    found = desk.inbox.page(which, wanted, person.sees, limit, after)
     return desk.page(
         request,
         "inbox.html",
@@ -80,7 +72,7 @@ async def show(
         total=found.total,
         following=found.following,
         wanted=wanted.items(),
-        facets=desk.inbox.facets(status, person.sees),
+        facets=desk.inbox.facets(which, person.sees),
         standing=STANDING,
         limit=limit,
     )
@@ -105,12 +97,14 @@ async def _one(desk: Desk, person: Person, conflict_id: str, choice: str, sent: 
     shown_then, times = sent.text(f"mark-{conflict_id}") or mark(conflict), len(desk.deciding.made(conflict))
     try:
         if choice == STANDING:
-            await desk.deciding.keep(conflict, person, shown_then, times)
+            await desk.deciding.keep(conflict, person, shown_then, times, sent.text("reason"))
             return Outcome(conflict, done=True, text=f"{_told(conflict, 0)} stands")
         place = next((n for n, v in enumerate(conflict.versions) if device_of(v.replica) == choice), None)
         if place is None:
             return Outcome(conflict, done=False, text=f"{choice} wrote none of its versions")
-        await desk.deciding.decide(conflict, conflict.versions[place].value, person, shown_then, times)
+        await desk.deciding.decide(
+            conflict, conflict.versions[place].value, person, shown_then, times, sent.text("reason")
+        )
         return Outcome(conflict, done=True, text=f"{_told(conflict, place)} stands from now on")
     except Overtaken as error:
         return Outcome(conflict, done=False, text=f"{error}; look at it")

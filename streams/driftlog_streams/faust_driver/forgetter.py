@@ -8,7 +8,7 @@ is decided again at the next look.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple
 
 import structlog
@@ -44,7 +44,7 @@ class _Then(NamedTuple):
 
     floors: Mapping[int, int]
     """partition -> how far everybody was who is not away for longer"""
-    alive: frozenset[str]
+    alive: Container[str]
     """Lives that were heard of since."""
 
 
@@ -110,11 +110,11 @@ class Forgetter:
         then_ms = self._past.now(partitions, heartbeats=tell_the_time(heartbeats)) - retention_ms
         if then_ms <= 0:
             return _Then({}, frozenset())
-        alive = frozenset() if heartbeats is None else frozenset(self._heard.since(then_ms))
+        alive = frozenset[str]() if heartbeats is None else self._heard.since(then_ms)
         return _Then(self._past.floors(partitions, then_ms), alive)
 
     def _planned(
-        self, store: PartitionStore, known: ChainRow | None, floor: int, alive: frozenset[str]
+        self, store: PartitionStore, known: ChainRow | None, floor: int, alive: Container[str]
     ) -> Forgetting | None:
         found = plan(
             known,

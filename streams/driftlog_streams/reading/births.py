@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import structlog
-
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.identity import device_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.life_watch import marked
+from driftlog_streams.reading.skipped import MISPLACED, UNREADABLE, skipping
 from driftlog_streams.reading.topic_reading import whole_topic
-
-log = structlog.get_logger()
 
 
 def cloned_devices(kafka: KafkaSettings | str, codecs: RecordCodecs) -> dict[str, int]:
@@ -21,15 +19,18 @@ def cloned_devices(kafka: KafkaSettings | str, codecs: RecordCodecs) -> dict[str
     for topic, partitions in TopicsAdmin(kafka, timeout=5.0).partition_counts().items():
         if not topics.space_of_receipts(topic):
             continue
-        for _, record in whole_topic(kafka, topic, partitions):
-            if record.value is None or b"." not in record.key:
-                continue  # a word to a device, not a row
-            try:
-                row = codecs.decode_chain_row(record.value)
-            except (Undecodable, UnknownSchema, ValueError) as noise:
-                log.warning("a chain row is not readable", topic=topic, offset=record.offset, error=str(noise))
-                continue
-            if row.born_ms:  # a life begins once, wherever it writes first
-                lives = births.setdefault(row.device_id, {})
-                lives[row.replica] = min(row.born_ms, lives.get(row.replica, row.born_ms))
+        with skipping(topic) as skipped:
+            for _, record in whole_topic(kafka, topic, partitions):
+                if record.value is None or b"." not in record.key:
+                    continue  # a word to a device, not a row
+                try:
+                    row = codecs.decode_chain_row(record.value)
+                except (Undecodable, UnknownSchema):
+                    skipped.add(UNREADABLE, record.offset)
+                    continue
+                if record.key != row.replica.encode() or device_of(row.replica) != row.device_id:
+                    skipped.add(MISPLACED, record.offset)
+                elif row.born_ms:  # a life begins once, wherever it writes first
+                    lives = births.setdefault(row.device_id, {})
+                    lives[row.replica] = min(row.born_ms, lives.get(row.replica, row.born_ms))
     return {device: at for device, lives in births.items() if (at := marked(lives.values()))}

@@ -16,6 +16,7 @@ from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.core.changelog_record import UNTIMED
 from driftlog_streams.reading.lately_heard import heartbeat_in
+from driftlog_streams.reading.skipped import skipping
 from driftlog_streams.reading.topic_reading import whole_topic
 
 LATE_MS = 5 * 60_000
@@ -73,10 +74,11 @@ class Member:
 def read_heartbeats(kafka: KafkaSettings | str, codecs: RecordCodecs) -> dict[str, Heard]:
     """device -> its last heartbeat. Raises `TopicProblem`, `BrokerUnreachable`."""
     found: dict[str, Heard] = {}
-    for _, record in whole_topic(kafka, topics.HEARTBEATS, topics.SHARED_PARTITIONS):
-        word = heartbeat_in(record, codecs)
-        if word is not None:
-            found[word.device_id] = Heard(word, record.append_ms)
+    with skipping(topics.HEARTBEATS) as skipped:
+        for _, record in whole_topic(kafka, topics.HEARTBEATS, topics.SHARED_PARTITIONS):
+            word = heartbeat_in(record, codecs, skipped)
+            if word is not None:
+                found[word.device_id] = Heard(word, record.append_ms)
     return found
 
 

@@ -12,20 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.messages import parked_name
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import DeliveryFailed
+from driftlog_streams.reading.skipped import MISPLACED, UNREADABLE, Skipped, skipping
 from driftlog_streams.reading.topic_reading import whole_topic
-
-log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 15.0
 PARKED, QUARANTINED = "parked", "quarantined"
@@ -58,17 +57,21 @@ def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, ids:
     """Everything of a space, by append time. Raises `TopicProblem`, `BrokerUnreachable`."""
     codecs, batches = RecordCodecs(ids), BatchCodec(ids)
     waiting: dict[tuple[int, bytes], SetAside] = {}
-    for partition, record in whole_topic(kafka, topics.parked_topic(space), partitions):
-        waiting.pop((partition, record.key), None)
-        if record.value is not None and (found := _parked(space, partition, record, codecs, batches)) is not None:
-            waiting[partition, record.key] = found
+    topic = topics.parked_topic(space)
+    with skipping(topic) as skipped:
+        for partition, record in whole_topic(kafka, topic, partitions):
+            waiting.pop((partition, record.key), None)
+            if record.value is not None and (found := _parked(space, partition, record, codecs, batches, skipped)):
+                waiting[partition, record.key] = found
     kept: dict[str, SetAside] = {}
-    for partition, record in whole_topic(kafka, topics.quarantine_topic(space), partitions):
-        if record.value is None:
-            for offset in (value or b"" for name, value in record.headers if name == DROPPED):
-                kept.pop(f"{partition}:{offset.decode(errors='replace')}", None)
-        elif (found := _quarantined(space, partition, record, codecs)) is not None:
-            kept[found.id] = found
+    topic = topics.quarantine_topic(space)
+    with skipping(topic) as skipped:
+        for partition, record in whole_topic(kafka, topic, partitions):
+            if record.value is None:
+                for offset in (value or b"" for name, value in record.headers if name == DROPPED):
+                    kept.pop(f"{partition}:{offset.decode(errors='replace')}", None)
+            elif (found := _quarantined(space, partition, record, codecs, skipped)) is not None:
+                kept[found.id] = found
     return sorted((*waiting.values(), *kept.values()), key=lambda one: (one.append_ms, one.id))
 
 
@@ -111,7 +114,7 @@ def produce(
 
 
 def _parked(
-    space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs, batches: BatchCodec
+    space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs, batches: BatchCodec, skipped: Skipped
 ) -> SetAside | None:
     try:
         parked = codecs.decode_parked(record.value or b"")
@@ -121,8 +124,12 @@ def _parked(
         name = record.key.decode()
         if parked.dropped_at >= 0:
             return None  # a person has given it up already
-    except _UNREADABLE as error:
-        _noise(topics.parked_topic(space), record, error)
+        place = parked_name(batch.replica, batch.number, parked.command)
+    except _UNREADABLE:
+        skipped.add(UNREADABLE, record.offset)
+        return None
+    if name != place:
+        skipped.add(MISPLACED, record.offset)
         return None
     return SetAside(
         id=name,
@@ -139,12 +146,14 @@ def _parked(
     )
 
 
-def _quarantined(space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs) -> SetAside | None:
+def _quarantined(
+    space: str, partition: int, record: ChangelogRecord, codecs: RecordCodecs, skipped: Skipped
+) -> SetAside | None:
     try:
         kept = codecs.decode_quarantined(record.value or b"")
         device_id = record.key.decode()
-    except _UNREADABLE as error:
-        _noise(topics.quarantine_topic(space), record, error)
+    except _UNREADABLE:
+        skipped.add(UNREADABLE, record.offset)
         return None
     return SetAside(
         id=f"{partition}:{kept.offset}",
@@ -159,7 +168,3 @@ def _quarantined(space: str, partition: int, record: ChangelogRecord, codecs: Re
         reason=kept.reason,
         record=kept.record,
     )
-
-
-def _noise(topic: str, record: ChangelogRecord, error: Exception) -> None:
-    log.warning("a record is not readable", topic=topic, offset=record.offset, error=str(error))

@@ -16,6 +16,7 @@ from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.digests import UNTOLD, Versions
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.identity import parse_document_key
+from driftlog_streams.reading.skipped import Skipped, skipping
 
 log = structlog.get_logger()
 
@@ -63,17 +64,20 @@ class StateDigests:
     def read_to(self, offset: int) -> None:
         """Count the records before this offset, which is not before the position, nor behind the end."""
         quiet = 0
-        while self.position < offset:
-            if not self._ahead:
-                found = self._consumer.consume(BLOCK, 0.2)
-                quiet = 0 if found else quiet + 1
-                if quiet > QUIET_POLLS:
-                    raise BrokerUnreachable(f"{self._place[0]} gives nothing before its end", "check the broker's log")
-                self._ahead.extend(found)
-            while self._ahead and self.position < offset:
-                self._next(offset)
+        with skipping(self._place[0]) as skipped:
+            while self.position < offset:
+                if not self._ahead:
+                    found = self._consumer.consume(BLOCK, 0.2)
+                    quiet = 0 if found else quiet + 1
+                    if quiet > QUIET_POLLS:
+                        raise BrokerUnreachable(
+                            f"{self._place[0]} gives nothing before its end", "check the broker's log"
+                        )
+                    self._ahead.extend(found)
+                while self._ahead and self.position < offset:
+                    self._next(offset, skipped)
 
-    def _next(self, offset: int) -> None:
+    def _next(self, offset: int, skipped: Skipped) -> None:
         message = self._ahead[0]
         error, at = message.error(), cast(int, message.offset())
         if error is None and at >= offset:
@@ -81,18 +85,18 @@ class StateDigests:
             return
         self._ahead.popleft()
         if error is None:
-            self._count(message.key() or b"", message.value())
+            self._count(message.key() or b"", message.value(), at, skipped)
             self.position = at + 1
         elif error.code() == KafkaError._PARTITION_EOF:
             self.position = max(self.position, min(at, offset))
         else:
             log.warning("a topic is read", error=str(error))
 
-    def _count(self, key: bytes, value: bytes | None) -> None:
+    def _count(self, key: bytes, value: bytes | None, at: int, skipped: Skipped) -> None:
         try:
             digest = self._versions.digest(key, value)
-        except UNTOLD as error:
-            log.warning("a record's version cannot be told", key=key.decode(errors="replace"), error=str(error))
+        except UNTOLD:
+            skipped.add("of a version that cannot be told", at)
             digest = 0
         if digest:
             self._documents[key] = digest

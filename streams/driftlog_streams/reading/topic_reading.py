@@ -27,7 +27,7 @@ from driftlog_schemas.record_headers import headers_of
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
-from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
+from driftlog_streams.errors import RecoveryFailed, SetupProblem, TopicMadeAnew
 
 log = structlog.get_logger()
 
@@ -102,7 +102,45 @@ def _append_ms(message: Message) -> int:
 def whole_topic(kafka: KafkaSettings | str, topic: str, partitions: int) -> Iterator[tuple[int, ChangelogRecord]]:
     """Each record with its partition, from the beginning to the present end. Raises `TopicProblem`, `BrokerUnreachable`."""
     TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
-    consumer = Consumer(
+    consumer = _reader(kafka)
+    try:
+        for block in to_present_end(consumer, topic, dict.fromkeys(range(partitions), 0)):
+            for partition, records in block.records.items():
+                for record in records:
+                    yield partition, record
+    except (KafkaException, RecoveryFailed) as error:
+        raise BrokerUnreachable(f"{topic} cannot be read: {error}", "check the broker's log") from error
+    finally:
+        consumer.close()
+
+
+def from_the_first(
+    kafka: KafkaSettings | str, topic: str, partitions: int, partition: int
+) -> Iterator[tuple[ChangelogRecord, int]]:
+    """Each record of one partition, and the end that it had when this began.
+
+    Raises `TopicProblem`, `BrokerUnreachable`; `SetupProblem` where the first records are gone.
+    """
+    TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
+    consumer = _reader(kafka)
+    try:
+        low, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        if low > 0:
+            raise SetupProblem(
+                f"{topic}[{partition}] begins at offset {low}: what was before is gone, and with it what became of the rest",
+                "keep the op log for longer: retention.ms of the topic",
+            )
+        for block in to_present_end(consumer, topic, {partition: 0}):
+            for record in block.records.get(partition, ()):
+                yield record, end
+    except (KafkaException, RecoveryFailed) as error:
+        raise BrokerUnreachable(f"{topic} cannot be read: {error}", "check the broker's log") from error
+    finally:
+        consumer.close()
+
+
+def _reader(kafka: KafkaSettings | str) -> Consumer:
+    return Consumer(
         {
             **kafka_at(kafka).reader(),
             "group.id": "driftlog-reader",  # never joined, nothing committed
@@ -113,12 +151,3 @@ def whole_topic(kafka: KafkaSettings | str, topic: str, partitions: int) -> Iter
             "log_level": 0,
         }
     )
-    try:
-        for block in to_present_end(consumer, topic, dict.fromkeys(range(partitions), 0)):
-            for partition, records in block.records.items():
-                for record in records:
-                    yield partition, record
-    except (KafkaException, RecoveryFailed) as error:
-        raise BrokerUnreachable(f"{topic} cannot be read: {error}", "check the broker's log") from error
-    finally:
-        consumer.close()

@@ -47,26 +47,27 @@ class _Disbelieved:
     """Counts records that are not believed, and says so now and then."""
 
     def __init__(self) -> None:
-        self._said_at = -DISBELIEVED_SECONDS
+        self._lock = threading.Lock()
+        self._said_at = time.monotonic()
         self._unsaid: Counter[str] = Counter()
         self._last = "", -1
 
     def tell(self, why: str, device: str, offset: int) -> None:
         """One more. The line has what came since the last line, by reason, and this one as a specimen."""
-        self._unsaid[why] += 1
-        self._last = device, offset
+        with self._lock:
+            self._unsaid[why] += 1
+            self._last = device, offset
         if time.monotonic() - self._said_at >= DISBELIEVED_SECONDS:
             self.say()
 
     def say(self) -> None:
         """Say what was not said yet, if anything."""
-        if not self._unsaid:
-            return
-        device, offset = self._last
-        counts = dict(self._unsaid)
-        log.warning("records of the device registry are not believed", counts=counts, device=device, offset=offset)
-        self._said_at = time.monotonic()
-        self._unsaid.clear()
+        with self._lock:
+            counts, (device, offset) = dict(self._unsaid), self._last
+            self._unsaid.clear()
+        if counts:
+            log.warning("records of the device registry are not believed", counts=counts, device=device, offset=offset)
+            self._said_at = time.monotonic()
 
 
 class DeviceView:
@@ -119,6 +120,7 @@ class DeviceView:
         for thread in self._threads:
             thread.start()
         self.catch_up(timeout)
+        self._disbelieved.say()
 
     def find(self, device_id: str) -> Device | None:
         """The device as far as it is known here."""

@@ -85,6 +85,19 @@ def test_a_conflict_is_listed_shown_and_resolved(
         again = shell.run(*words, "--accept")
         assert (again.code, len(again.err.splitlines())) == (1, 1), again
 
+        explained = shell.run("explain", "Item", "hall", "clock", *APP, "--json").data
+        assert explained["value"]["label"] == "by both"
+        first, second, last = explained["history"]
+        assert {first["changes"][0]["value"], second["changes"][0]["value"]} == {"by north", "by south"}
+        assert (first["had_not_seen"], second["had_not_seen"]) == ({}, {first["device"]: 1})
+        assert (last["command_id"], last["had_not_seen"]) == (decided["command_id"], {})
+        assert [step["outcome"] for step in explained["history"]] == ["accepted"] * 3
+        assert [step["changes"][0]["now"] for step in explained["history"]] == [None, None, "stands"]
+        page = shell.run("explain", "Item", "hall", "clock", *APP)
+        page.assert_done()
+        assert "by both" in page.out
+        shell.run("explain", "Item", "hall", "nothing", *APP).assert_one_line(1, "nothing in the log changes")
+
 
 def test_noise_in_the_topic_does_not_hide_a_conflict(
     on_broker: Callable[..., LoadRun], of_run: Callable[[LoadRun], Shell], broker: RunningBroker

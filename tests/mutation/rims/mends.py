@@ -11,6 +11,7 @@ CHAIN = ("tests/unit/streams/test_chain.py",)
 NET = ("tests/unit/streams/test_net.py",)
 CONFLICTS = ("tests/unit/streams/test_conflicts.py",)
 PARKING = ("tests/unit/streams/test_parking.py",)
+LISTINGS = ("tests/unit/face/test_hostile_listings.py",)
 MENDING = ("tests/unit/streams/test_mending.py",)
 MERGE = ("tests/unit/streams/test_merge.py",)
 BUILT = ("tests/unit/streams/test_built_on_refused.py",)
@@ -736,6 +737,35 @@ MENDS: tuple[Mistake, ...] = (
         """_MARK = b'"presence":{}'""",
         """_MARK = b'"grave"'""",
         ("tests/unit/streams/test_forgotten_recovery.py",),
+    ),
+    # -- what operators read of topics that anybody may have written
+    Mistake(
+        "listing: a conflict of one version is shown",
+        f"{SCHEMAS}/record_codecs.py",
+        'if len(r["versions"]) < 2:',
+        "if False:",
+        LISTINGS,
+    ),
+    Mistake(
+        "listing: a heartbeat may say whatever it likes",
+        f"{SCHEMAS}/record_codecs.py",
+        "            _require_heartbeat(record)",
+        "            pass",
+        LISTINGS,
+    ),
+    Mistake(
+        "listing: a line for each record that is passed over",
+        "streams/driftlog_streams/reading/skipped.py",
+        "        self.counts[why] += 1\n",
+        '        self.counts[why] += 1\n        log.warning("a record is passed over", offset=offset)\n',
+        LISTINGS,
+    ),
+    Mistake(
+        "listing: a command that waits is listed under a name that is not its own",
+        "streams/driftlog_streams/reading/set_aside.py",
+        "    if name != place:",
+        "    if name == place and batch is None:",
+        ("tests/unit/streams/driver/test_hostile_topics.py",),
     ),
     Mistake(
         "answers: a row of a record that we have merged otherwise is believed",

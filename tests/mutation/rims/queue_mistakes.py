@@ -9,6 +9,10 @@ COMMANDS = ("tests/unit/edge/test_commands.py",)
 INTAKE = ("tests/unit/edge/rim/test_intake.py",)
 HANDOVER = ("tests/unit/edge/test_handover.py",)
 LEFT = ("tests/unit/edge/test_left_behind.py",)
+FLOW = ("tests/unit/edge/test_flow.py",)
+MOMENTS = ("tests/unit/edge/test_moments.py",)
+POWER = ("tests/unit/edge/test_power.py",)
+SETTINGS = ("tests/unit/edge/test_settings_change.py",)
 LINEAR = ("tests/unit/edge/test_linear.py",)
 OUTBOX = ("tests/unit/edge/test_outbox.py",)
 PRUNING = ("tests/unit/edge/test_pruning.py",)
@@ -65,6 +69,63 @@ QUEUE: tuple[Mistake, ...] = (
         "if self.state is Connection.OFFLINE and not self._untried:",
         "if self.state is Connection.OFFLINE:",
         AGENT,
+    ),
+    # -- what may wait waits, and no longer
+    Mistake(
+        "moments: what waits for a network overtakes what waits for its moment",
+        f"{EDGE}/outgoing/moments.py",
+        "return next(before, urgency) if urgency >= keys.WAITING else urgency",
+        "return urgency",
+        MOMENTS,
+    ),
+    Mistake(
+        "moments: a moment lasts as long as something comes",
+        f"{EDGE}/outgoing/moments.py",
+        "self._up_to[urgency] = self._last[urgency]",
+        "self._up_to[urgency] = ALL",
+        MOMENTS,
+    ),
+    Mistake(
+        "moments: what waited before a restart waits again",
+        f"{EDGE}/outgoing/queue.py",
+        "            self._counted(key, value, 1, {})\n        self.moments.at_once()\n",
+        "            self._counted(key, value, 1, {})\n",
+        MOMENTS,
+    ),
+    Mistake(
+        "power: what a source said before it failed still counts",
+        f"{EDGE}/power/hook.py",
+        "                self._said = UNKNOWN\n                self.failures",
+        "                self.failures",
+        POWER,
+    ),
+    Mistake(
+        "power: a caller's word stands for ever",
+        f"{EDGE}/power/hook.py",
+        "return UNKNOWN if old else self._told",
+        "return self._told",
+        POWER,
+    ),
+    Mistake(
+        "flow: an app that has little to say makes a link slow",
+        f"{EDGE}/outgoing/flow.py",
+        "elapsed >= TELLING_SECONDS",
+        "True",
+        FLOW,
+    ),
+    Mistake(
+        "flow: batches of a slow link are as large as any",
+        f"{EDGE}/outgoing/shipper.py",
+        "MAX_COMMAND_BYTES if self._flow is None else self._flow.batch_bytes",
+        "MAX_COMMAND_BYTES",
+        FLOW,
+    ),
+    Mistake(
+        "settings: what does not fit counts as far as it fits",
+        f"{EDGE}/settings_change.py",
+        "before, config = self.config, self._checked(given)\n        self.config = config",
+        "before, config = self.config, self.config.model_copy(update=dict(given))\n        self.config = config",
+        SETTINGS,
     ),
     # -- it is bounded
     Mistake(

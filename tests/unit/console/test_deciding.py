@@ -11,6 +11,7 @@ import pytest
 
 from driftlog_console.deciding import MOST_TIMES, Deciding, dot, mark
 from driftlog_console.people import Right
+from driftlog_crdt import Decision
 from driftlog_edge import EdgeAgent
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
@@ -49,6 +50,36 @@ async def test_the_other_version_is_taken_as_a_command_of_the_person(
     (made,) = console.desk.deciding.made(open_one)
     assert (made.actor, made.value) == ("anna", 390)
     assert "anna has decided: 390" in page
+
+
+async def test_a_decision_says_by_what_means_and_why(console: Console, agent: EdgeAgent, open_one: Conflict) -> None:
+    async with console.client("anna", Right.DECIDE) as anna:
+        form = sent(open_one, dot(open_one.versions[1]), reason=" as on the shelf ")
+        await anna.post(f"/conflicts/{open_one.id}", data=form, headers=OURS)
+        line = agent.log.of(console.desk.deciding.made(open_one)[0].answer.command_id)
+        assert line is not None
+        assert line.command.decision == Decision("page", "as on the shelf")
+        long = await anna.post(
+            f"/conflicts/{open_one.id}", data=sent(open_one, "write", 1, value="1", reason="x" * 2000), headers=OURS
+        )
+        assert (long.status_code, "reason" in long.text) == (422, True)
+    assert len(console.desk.deciding.made(open_one)) == 1
+
+
+async def test_what_a_deadline_has_settled_can_be_decided_otherwise(
+    console: Console, agent: EdgeAgent, open_one: Conflict
+) -> None:
+    by = version(420, "cloud.deadline", 1, how="deadline")
+    await console.opened(replace(open_one, status=ConflictStatus.SETTLED, deadline_ms=1, decided_by=by))
+    async with console.client("anna", Right.DECIDE) as anna:
+        assert "tea" not in (await anna.get("/inbox")).text
+        assert "its deadline" in (await anna.get("/inbox?which=settled")).text
+        assert "Settled: 420" in (await anna.get(f"/conflicts/{open_one.id}")).text
+        answer = await anna.post(
+            f"/conflicts/{open_one.id}", data=sent(open_one, dot(open_one.versions[1])), headers=OURS
+        )
+        assert answer.status_code == 303
+    assert await price(agent) == 390
 
 
 async def test_what_stands_is_kept_by_a_write_that_has_seen_both(

@@ -129,3 +129,14 @@ def test_there_is_never_more_than_one_heartbeat_on_its_way() -> None:
     assert not pulse.due(1000.0, ONLINE)
     pulse.gone()
     assert pulse.due(1000.0, ONLINE)
+
+
+def test_on_a_low_battery_heartbeats_come_as_on_a_steady_link_whatever_changes() -> None:
+    pulse = Pulse()
+    assert pulse.due(0.0, ONLINE, saving=True)
+    pulse.sent(0.0)
+    pulse.gone()
+    assert not pulse.due(1.0, OFFLINE, saving=True)
+    assert not pulse.due(LONGEST_SECONDS - 1, ONLINE, saving=True)
+    assert pulse.due(LONGEST_SECONDS, ONLINE, saving=True)
+    assert pulse.due(FIRST_SECONDS, ONLINE), "and with power at once again"

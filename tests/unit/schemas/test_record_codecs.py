@@ -144,28 +144,57 @@ def test_a_device_comes_back(made: Device) -> None:
     assert CODECS.decode_device(CODECS.encode_device(made)) == made
 
 
+words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=15)
+counts = st.integers(0, bounds.MAX_LONG)
+times = st.integers(0, bounds.MAX_MS)
+
+
 @given(
     st.builds(
         Heartbeat,
-        texts,
-        texts,
-        longs,
-        texts,
-        longs,
-        longs,
-        longs,
-        longs,
-        st.dictionaries(texts, texts, max_size=3),
-        *[st.dictionaries(texts, longs, max_size=3)] * 2,
-        longs,
-        st.lists(texts, max_size=3).map(tuple),
-        texts,
-        longs,
-        longs,
+        words,
+        words,
+        times,
+        words,
+        counts,
+        times,
+        counts,
+        st.integers(-bounds.MAX_MS, bounds.MAX_MS),
+        st.dictionaries(words, words, max_size=3),
+        *[st.dictionaries(words, longs, max_size=3)] * 2,
+        counts,
+        st.lists(words, max_size=3).map(tuple),
+        words,
+        counts,
+        counts,
     )
 )
 def test_a_heartbeat_comes_back(made: Heartbeat) -> None:
     assert CODECS.decode_heartbeat(CODECS.encode_heartbeat(made)) == made
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"device_id": ""},
+        {"device_id": "x" * (bounds.MAX_DEVICE + 1)},
+        {"replica": "x" * (bounds.MAX_REPLICA + 1)},
+        {"connection": "x" * 1_000_000},
+        {"why": "\x00"},
+        {"versions": {"agent": "x" * 1_000_000}},
+        {"versions": {f"{n}": "" for n in range(bounds.MAX_PLACES + 1)}},
+        {"heads": {"x" * 2_000: 1}},
+        {"differing": ("x" * 2_000,)},
+        *({name: -1} for name in ("pending", "disk_bytes", "mismatches", "rebased", "review", "oldest_pending_ms")),
+        {"sent_ms": 1_200_000_000_000_000},
+        {"clock_skew_ms": bounds.MAX_LONG},
+    ],
+    ids=lambda said: str(said)[:30],
+)
+def test_a_heartbeat_that_no_agent_sends_is_refused(said: dict[str, Any]) -> None:
+    honest = Heartbeat("store-1", "store-1.a", 1, "ONLINE", 0, 0, 0, 0, {"agent": "1"})
+    with pytest.raises(Undecodable, match=r"possible|holds a NUL"):
+        CODECS.decode_heartbeat(CODECS.encode_heartbeat(dataclasses.replace(honest, **said)))
 
 
 @given(st.builds(ParkedCommand, longs, longs, texts, st.binary(max_size=99), longs))

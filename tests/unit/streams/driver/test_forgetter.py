@@ -21,7 +21,7 @@ from driftlog_streams.faust_driver import forgetter, publisher
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.publisher import Publisher
-from driftlog_streams.reading import changelog_reader, past_reader
+from driftlog_streams.reading import changelog_reader, lately_heard, past_reader
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
 from tests.fake_kafka.broker import Broker
@@ -132,6 +132,7 @@ async def world(broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     for module in (changelog_reader, past_reader):
         monkeypatch.setattr(module, "AdminClient", lambda config: Admin(broker, config))
     made = World(broker, tmp_path)
+    assert "anybody" in made.forgetter._heard.since(0), "it begins to listen"
     yield made
     made.close()
 
@@ -197,6 +198,8 @@ async def test_only_a_heartbeat_of_a_known_device_under_its_own_name_keeps_a_lif
     world.tombstone()
     world.pass_retention()
     world.heartbeat("stranger", "store-1.1")
+    world.heartbeat("stranger", "stranger.1")
+    assert "stranger.1" not in world.forgetter._heard.since(0), "there may be any number of those"
     world.heartbeat("store-1", "store-1.1", under=b"store-2")
     world.heartbeat("store-2", "store-2.9")
     found = await world.look()
@@ -204,14 +207,53 @@ async def test_only_a_heartbeat_of_a_known_device_under_its_own_name_keeps_a_lif
     assert found.retired == {"store-1.1": "store-1"}
 
 
-async def test_the_newest_life_of_a_device_is_the_one_that_lives(world: World) -> None:
+async def test_a_life_that_was_followed_by_another_is_over_the_retention_after_its_last_word(world: World) -> None:
     world.tombstone()
     world.pass_retention()
     world.heartbeat("store-1", "store-1.1")
     world.heartbeat("store-1", "store-1.2")
     found = await world.look()
+    assert found is None or "store-1.1" not in found.retired
+    world.pass_retention()
+    world.heartbeat("store-1", "store-1.2")
+    found = await world.look()
     assert found is not None
-    assert found.retired == {"store-1.1": "store-1"}
+    assert found.retired["store-1.1"] == "store-1"
+
+
+@pytest.mark.parametrize("names", [1, 3, 20])
+async def test_a_strangers_words_in_the_name_of_a_device_end_none_of_its_lives(
+    world: World, monkeypatch: pytest.MonkeyPatch, names: int
+) -> None:
+    """Each newer than the last one of the life that is there, more of them than are kept."""
+    monkeypatch.setattr(lately_heard, "MOST_HEARD", 5)
+    world.tombstone()
+    world.pass_retention()
+    for number in range(names):
+        if number == names // 2:
+            world.heartbeat("store-1", "store-1.1")
+        world.heartbeat("store-1", f"store-1.bogus{number}")
+        world.heartbeat("store-1", f"store-2.bogus{number}")
+    found = await world.look()
+    assert found is None or "store-1.1" not in found.retired
+    world.pass_retention()
+    world.broker.pass_seconds(5)
+    found = await world.look()
+    assert found is not None
+    assert found.retired["store-1.1"] == "store-1", "when they are as old as the retention, nobody is kept by them"
+
+
+async def test_who_has_just_begun_to_listen_calls_nobody_silent(world: World) -> None:
+    """Of what a device has said only the last word is left then, and that may be a stranger's."""
+    world.tombstone()
+    world.pass_retention()
+    world.heartbeat("store-1", "store-1.bogus")
+    world.forgetter._heard = LatelyHeard("nowhere", world.cloud.rules.records, lambda device: True)
+    found = await world.look()
+    assert found is not None and not found.retired
+    world.heartbeat("store-1", "store-1.1")
+    found = await world.look()
+    assert found is None or not found.retired
 
 
 async def test_the_floor_lies_below_what_is_committed_and_what_readers_had(world: World) -> None:

@@ -1,0 +1,82 @@
+"""An agent and its network: what may wait waits and what is urgent does not; a link that comes and goes is used, and not stormed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.integration.conftest import LoadRun
+from tests.load.app import COLLECTION
+from tests.load.edges import EdgeProcess
+from tests.load.link import Link
+from tests.load.waiting import until
+
+pytestmark = pytest.mark.broker
+
+PLACE = "market"
+FLAP_SECONDS = 1.0
+CLIENTS = 3
+"""Of an agent: one sends, one reads, one asks. Each has a connection to a broker it was told and one to a broker that named itself."""
+ATTEMPTS = 2
+"""Of each in a second in which the link lets through: a pause of half a second at least lies between two."""
+
+
+def status_of(edge: EdgeProcess, answer: dict[str, object]) -> tuple[object, object]:
+    found = edge.command(str(answer["command_id"]))
+    return found["status"], found["waiting_for"]
+
+
+def test_what_may_wait_waits_for_its_moment_or_for_power_and_what_is_urgent_does_not(
+    on_broker: Callable[..., LoadRun],
+) -> None:
+    run = on_broker()
+    with run.worker("only"), run.edge(0, PLACE) as edge:
+        edge.do("hit", place=PLACE, item="tea", wait="merged")
+        edge.set("settings", sync={COLLECTION: "1h"})
+        waits = edge.do("hit", place=PLACE, item="tea")
+        other = edge.do("hit", place=PLACE, item="coffee")
+        assert status_of(edge, waits) == ("pending", "1h")
+        edge.do("hit_first", place=PLACE, item="tea", wait="merged")  # and takes along what was written before it
+        assert status_of(edge, waits) == ("merged", None)
+        assert status_of(edge, other) == ("pending", "1h")
+        assert [one["for"] for one in edge.status()["waiting"]] == ["1h"]
+
+        edge.set("settings", sync={COLLECTION: "1s"})
+        short = edge.do("hit", place=PLACE, item="milk")
+        until(
+            lambda: status_of(edge, short)[0] == status_of(edge, other)[0] == "merged", "both have left", 60, edge.tail
+        )
+        edge.set("settings", sync={COLLECTION: None})
+
+        edge.set("power", mains=False, battery_percent=5)
+        until(lambda: status_of(edge, edge.do("hit", place=PLACE, item="tea"))[1] == "power", "it saves", 60, edge.tail)
+        low = edge.do("hit", place=PLACE, item="milk")
+        edge.do("hit_first", place=PLACE, item="coffee", wait="merged")
+        assert status_of(edge, low) == ("pending", "power")
+        edge.set("power", metered=False, mains=False, battery_percent=5)
+        edge.await_quiet()
+        assert edge.status()["link"]["bytes_per_second"] > 0
+
+
+def test_a_link_that_flaps_is_used_and_not_stormed(on_broker: Callable[..., LoadRun], full: bool) -> None:
+    run = on_broker()
+    flaps, merged = 30 if full else 5, []
+    with Link(run.bootstrap) as link, run.worker("only"):
+        with EdgeProcess(replace(run.place, bootstrap=link.bootstrap), run.edges[0], (PLACE,)) as edge:
+            edge.do("hit", place=PLACE, item="tea", wait="merged")
+            before = link.connections
+            for _ in range(flaps):
+                time.sleep(FLAP_SECONDS)
+                link.cut()
+                edge.do("hit", place=PLACE, item="tea")
+                time.sleep(FLAP_SECONDS)
+                link.mend()
+                merged.append(edge.read(PLACE, "tea")["version"])
+            came = link.connections - before
+            edge.await_quiet()
+            assert edge.read(PLACE, "tea")["value"]["hits"] == 1 + flaps
+        assert came <= flaps * CLIENTS * 2 * ATTEMPTS
+        assert merged[0] != merged[-1], "no progress while it flapped"

@@ -1,0 +1,24 @@
+"""The laws hold where commands wait on their devices for a moment, a network or power."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from tests.simulation.waiting import REASONS, lived
+
+WORLDS, FULL = 4, 40
+
+
+@pytest.mark.slow
+def test_every_world_whose_commands_wait_is_lawful(pool: ProcessPoolExecutor, full: bool) -> None:
+    met: Counter[str] = Counter()
+    wrong = {}
+    for seed, (violations, found) in enumerate(pool.map(lived, range(FULL if full else WORLDS))):
+        met.update(found)
+        if violations:
+            wrong[seed] = violations[:5]
+    assert wrong == {}
+    assert met.keys() >= REASONS
