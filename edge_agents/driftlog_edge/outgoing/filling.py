@@ -84,12 +84,15 @@ class Filling:
         """Of the commands as they are sent."""
         return len(self._sent)
 
-    def takes(self, found: Logged) -> bool:
-        """Is there room for it beside what is in here? There is for any one command."""
+    def takes(self, key: bytes, found: Logged) -> bool:
+        """Is there room for it beside what is in here? There is for any one command, and what joins another costs a name: to send it later, by
+        itself, would cost a slow link more.
+        """
+        most = self.most_bytes if self._joined(key, found)[1] is None else MAX_COMMAND_BYTES
         roots = self.roots | ({found.command.root} - {""})
         return not self.given or (
             self._ops + len(found.command.ops) <= self.most_ops
-            and self._size + found.size <= self.most_bytes
+            and self._size + found.size <= most
             and len(roots) <= MAX_ENDS
             and found.release == self.release
             and len(self.given) - len(self._sent) < MAX_STOOD_FOR
@@ -102,10 +105,9 @@ class Filling:
         self.release = found.release
         self.logged_bytes += found.size
         self.given[key] = found.command
-        lsn, alone = keys.parse_lsn(key), found.alone or keys.urgency_of(key) == keys.HELD
-        document = None if alone or not self.join else self._collapsed(found.command)
-        there = None if document is None else self._rows.get(document_key(document))
-        if there is not None and _goes_on(there, found.command):
+        lsn = keys.parse_lsn(key)
+        document, there = self._joined(key, found)
+        if there is not None:
             self._count(there, -1)
             _add(there, found.command, lsn, found.size)
         else:
@@ -124,6 +126,14 @@ class Filling:
     def speakers(self) -> Sequence[tuple[int, int]]:
         """(lsn of a command, that of the one which stands for it)."""
         return [(lsn, sent.lsns[-1]) for sent in self._sent for lsn in sent.lsns[:-1]]
+
+    def _joined(self, key: bytes, found: Logged) -> tuple[DocumentId | None, _Sent | None]:
+        """The document on which a command may be sent with others, and with what it is."""
+        if not self.join or found.alone or keys.urgency_of(key) == keys.HELD:
+            return None, None
+        document = self._collapsed(found.command)
+        there = None if document is None else self._rows.get(document_key(document))
+        return document, there if there is not None and _goes_on(there, found.command) else None
 
     def _count(self, sent: _Sent, sign: int) -> None:
         self._ops += sign * sent.ops

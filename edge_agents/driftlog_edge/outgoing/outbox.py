@@ -197,7 +197,7 @@ class Outbox:
             found = logged(self._journal, lsn)
             held = keys.urgency_of(key) == keys.HELD
             if not (held and self.queue.held.rounds[place].passes(changed_keys(found.command))):
-                if filling.count == most or not filling.takes(found):
+                if filling.count == most or not filling.takes(key, found):
                     break
                 filling.put(key, found)
             tried = lsn if held else tried

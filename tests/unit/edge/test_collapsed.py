@@ -125,6 +125,17 @@ def test_more_than_one_batch_names_go_in_several(replica: Replica, monkeypatch: 
     assert [len(batch.commands[0].stands_for) for batch in sealed(replica)] == [10, 4]
 
 
+def test_a_slow_link_is_no_reason_to_send_them_apart(replica: Replica) -> None:
+    """A batch is as large as the link carries in a moment. What is joined costs a name; by itself it would cost the link more."""
+    for number in range(600):
+        measure(replica, f"c{number}")
+    replica.commit()
+    found = replica.outbox.seal((), 1000)
+    assert found is not None
+    (command,) = decode_body(BatchCodec(FixedIds()).open(found[0].value).body).commands
+    assert len(command.stands_for) == 599
+
+
 def test_what_was_sealed_goes_again_byte_for_byte_and_nothing_joins_it(folders: Folders, cloud: Cloud) -> None:
     """Killed between collapsing and sending: one write has done both, so the same bytes go out."""
     replica = folders.open("a")
