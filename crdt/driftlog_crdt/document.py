@@ -427,6 +427,8 @@ class DocumentType:
         field = place.field
         op = self.prepare(state, SETTLER, pack(append_ms), field, kind, value)
         origin = settling.origin_of(found.writes, append_ms, changes_in(state.vector))
+        if state.made is not None:
+            state.made.forget(field)
         merge.apply(state.fields[field], op._replace(origin=origin))
         deletion.without_effect(state, SETTLER, op.seq)
         return found

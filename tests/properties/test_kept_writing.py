@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftlog_crdt import DELETE, DOCUMENT, DocumentState, DocumentType, canonical
+from driftlog_crdt import DELETE, DOCUMENT, DocumentState, DocumentType, Place, canonical
 from driftlog_crdt.document_state import Made
 from tests.properties import cases
 from tests.properties.cases import DOCUMENTS, documents
@@ -53,6 +53,18 @@ def test_what_is_kept_changes_no_byte(names: list[str], data: st.DataObject) -> 
     delete = document.prepare(plain, "z", 9, DOCUMENT, DELETE, None)
     for state in (keeping, plain):
         merge(document, state, delete)
+    written_alike(document, keeping, plain)
+
+
+def test_a_settled_field_is_written_anew() -> None:
+    document = cases.document(["register"])
+    keeping, plain = document.new(), document.new()
+    for state in (keeping, plain):
+        for replica in "ab":
+            merge(document, state, document.prepare(document.new(), replica, 1, "register", "set", replica))
+    written_alike(document, keeping, plain)
+    for state in (keeping, plain):
+        assert document.settle(state, Place("register"), 1_000) is not None
     written_alike(document, keeping, plain)
 
 
