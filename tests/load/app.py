@@ -34,6 +34,19 @@ def declare(space_name: str, partitions: int = PARTITIONS) -> App:
         label: Register[str] = field(default="", on_conflict="record")
         tags: AddWinsSet[str]
 
+    @space.collection(scope="place", id="meter", history="collapsed")
+    class Meter(Document):
+        place: str
+        meter: str
+        turns: Counter
+
+    @space.command
+    def turn(tx: Transaction, place: str, meter: str) -> int:
+        """Count where only the count is of interest."""
+        document = tx.edit(Meter, place, meter)
+        document.turns.increment(1)
+        return document.turns.value
+
     @space.command
     def hit(tx: Transaction, place: str, item: str, times: PositiveInt = 1) -> int:
         """Count something."""
