@@ -27,9 +27,8 @@ from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.collector import spare
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.http_api.access import LOOPBACK
-from driftlog_edge.http_api.connections import BoundedProtocol
 from driftlog_edge.http_api.listening import bound
-from driftlog_edge.http_api.server import Server
+from driftlog_edge.http_api.server import Server, settings_of
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
@@ -56,7 +55,8 @@ async def serve(contract: AppContract, config: ConsoleConfig, started: Callable[
             config = config.model_copy(update={"scopes": await _scopes(seen)})
         async with EdgeAgent(contract, config) as agent, desk_of(agent, config) as desk:
             hosts = LOOPBACK | {config.http_host.lower()} | {host.lower() for host in config.http_hosts}
-            server = Server(_settings(Gate(build(desk), hosts), config), desk.signals.close)
+            tls = {"ssl_certfile": config.http_certificate_file, "ssl_keyfile": config.http_key_file}
+            server = Server(settings_of(Gate(build(desk), hosts), **tls), desk.signals.close)
             tasks = [asyncio.create_task(_leave(agent, server))]
             if seen is not None:
                 tasks.append(asyncio.create_task(_widen(agent, seen)))
@@ -144,16 +144,3 @@ def _address(config: ConsoleConfig, port: int) -> str:
             "other machines reach this console without TLS, tokens in the clear: give it a certificate, or a proxy"
         )
     return f"{scheme}://{config.http_host}:{port}/"
-
-
-def _settings(app: Gate, config: ConsoleConfig) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=BoundedProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=3,
-        ssl_certfile=config.http_certificate_file,
-        ssl_keyfile=config.http_key_file,
-    )

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -84,7 +85,7 @@ async def serve(
             access = Access() if agent.gone else _access(config)
             api = build(agent)
             with nullcontext() if config.http_socket is not None else during(listener.getsockname()[1]):
-                server = Server(_settings(Doorkeeper(api, access)))
+                server = Server(settings_of(Doorkeeper(api, access)))
                 leaving = asyncio.create_task(_leave(agent, server))
                 async with _told(api, beside):
                     await server.serve(sockets=[listener])
@@ -104,7 +105,7 @@ async def _told(api: ASGIApp, listener: socket.socket | None) -> AsyncIterator[N
     if listener is None:
         yield
         return
-    server = _Beside(_settings(OnlyTold(api)))
+    server = _Beside(settings_of(OnlyTold(api)))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield
@@ -113,7 +114,8 @@ async def _told(api: ASGIApp, listener: socket.socket | None) -> AsyncIterator[N
         await serving
 
 
-def _settings(app: ASGIApp) -> uvicorn.Config:
+def settings_of(app: ASGIApp, **more: Any) -> uvicorn.Config:
+    """How an API of ours is served."""
     return uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -121,6 +123,7 @@ def _settings(app: ASGIApp) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=3,
+        **more,
     )
 
 
