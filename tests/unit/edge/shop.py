@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt
 
 from driftlog import AddWinsSet, App, BoundedCounter, Counter, Document, Refused, Register, Text, Transaction, field
 from driftlog_crdt import TooLarge
@@ -210,8 +210,8 @@ def keep(tx: Transaction, store: str, sku: str) -> None:
 
 
 @retail.command
-def label(tx: Transaction, store: str, prefix: str, sizes: list[int]) -> None:
-    """As much text as told."""
+def label(tx: Transaction, store: str, prefix: str, sizes: list[Annotated[int, Field(le=1 << 20)]]) -> None:
+    """As much text as told, in bounds: what is drawn from the API's description once made texts of 20 GB here."""
     for number, size in enumerate(sizes):
         tx.edit(Stock, store, f"{prefix}{number}").name.set("x" * size)
 
