@@ -70,7 +70,7 @@ class Partition:
 
     def __post_init__(self) -> None:
         self._store: dict[bytes, bytes | None] = {}
-        self._rows: dict[str, bytes] = {}
+        self._rows: dict[str, bytes | None] = {}
         cache, book = StateCache(self._store.get), ChainBook(self._rows.get, self.rules.records)
         self._merger = PartitionMerger(self.rules, self.number, cache, book)
 
@@ -109,7 +109,7 @@ class Partition:
                 self.conflicts[record.key.decode()] = codecs.decode_conflict(record.value)
             elif record.topic == topics.quarantine_topic(space):
                 self.quarantined.append(codecs.decode_quarantined(record.value))
-        rows = {replica: codecs.decode_chain_row(value) for replica, value in part.rows}
+        rows = {replica: codecs.decode_chain_row(value) for replica, value in part.rows if value is not None}
         return Group(self.merged - 1, documents, rows)
 
 

@@ -12,6 +12,7 @@ from driftlog_schemas.identity import device_id, device_of, is_replica_of, parse
 from driftlog_schemas.messages import Due, Forgetting
 
 MAX_RETIRED = 4096
+MAX_OVER = 1000
 SEEN_BYTES = 8
 MAX_DROP = 500
 MAX_SETTLE = 200
@@ -31,6 +32,7 @@ def encoded(forgetting: Forgetting) -> dict[str, Any]:
         "heirs": [forgetting.retired[replica] for replica in retired],
         "purge": sorted(forgetting.purge),
         "seen": b"".join(forgetting.purge[key] for key in sorted(forgetting.purge)),
+        "over": list(forgetting.over),
         "drop": list(forgetting.drop),
         "settle": [due._asdict() for due in forgetting.settle],
     }
@@ -45,7 +47,7 @@ def decoded(record: dict[str, Any]) -> Forgetting:
         for key, at in zip(record["purge"], range(0, len(seen), SEEN_BYTES), strict=True)
     }
     settle = tuple(Due(**due) for due in record["settle"])
-    return Forgetting(record["floor"], retired, purge, tuple(record["drop"]), settle)
+    return Forgetting(record["floor"], retired, purge, tuple(record["drop"]), settle, tuple(record["over"]))
 
 
 def digest_of(vector: Vector) -> bytes:
@@ -62,8 +64,8 @@ def digest_of_writes(writes: Iterable[Write]) -> bytes:
 def check(record: dict[str, Any]) -> None:
     """Raise `OutOfBounds` for what the cloud does not write."""
     retired, heirs, purge, drop = record["retired"], record["heirs"], record["purge"], record["drop"]
-    settle = record["settle"]
-    if record["floor"] < -1 or (record["floor"] < 0 and (retired or purge or not (drop or settle))):
+    over, settle = record["over"], record["settle"]
+    if record["floor"] < -1 or (record["floor"] < 0 and (retired or purge or over or not (drop or settle))):
         raise bounds.OutOfBounds("floor", f"{record['floor']} is no offset")
     _check_due(settle)
     if len(drop) > MAX_DROP or len(set(drop)) < len(drop):
@@ -73,12 +75,10 @@ def check(record: dict[str, Any]) -> None:
         raise bounds.OutOfBounds(
             "retired", f"{len(retired)} with {len(heirs)} heirs, each once and at most {MAX_RETIRED}"
         )
-    for replica in retired:
-        bounds.check_text("retired", replica, bounds.MAX_REPLICA, least=1)
-        device = device_of(replica)
-        _check_device("retired", device)
-        if not is_replica_of(replica, device):
-            raise bounds.OutOfBounds("retired", f"{replica!r} is no replica")
+    if len(over) > MAX_OVER or len(set(over)) < len(over):
+        raise bounds.OutOfBounds("over", f"{len(over)} lives, each once and at most {MAX_OVER}")
+    _check_lives("retired", retired)
+    _check_lives("over", over)
     for heir in filter(None, heirs):
         bounds.check_text("heirs", heir, bounds.MAX_REPLICA)
         _check_device("heirs", heir)
@@ -99,6 +99,15 @@ def _check_due(settle: Sequence[dict[str, Any]]) -> None:
         bounds.check_text("settle", due["place"], MAX_PLACE)
         if len(due["seen"]) != SEEN_BYTES:
             raise bounds.OutOfBounds("settle", f"{len(due['seen'])} bytes are no digest")
+
+
+def _check_lives(name: str, replicas: Sequence[str]) -> None:
+    for replica in replicas:
+        bounds.check_text(name, replica, bounds.MAX_REPLICA, least=1)
+        device = device_of(replica)
+        _check_device(name, device)
+        if not is_replica_of(replica, device):
+            raise bounds.OutOfBounds(name, f"{replica!r} is no replica")
 
 
 def _check_device(name: str, device: str) -> None:

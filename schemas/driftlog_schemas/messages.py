@@ -80,6 +80,8 @@ class Forgetting:
     """Names of commands that wait and that a person gives up, as `parked_name` has them."""
     settle: tuple[Due, ...] = ()
     """Conflicts that nobody has decided in time: what stands becomes final."""
+    over: tuple[str, ...] = ()
+    """Replicas that ended below the floor and whose chain rows go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,20 @@ class Refused(NamedTuple):
     code: str
 
 
+class Over(NamedTuple):
+    """What is kept of a life that is over when its row goes: as the row had it, if nothing else is said."""
+
+    last: int
+    head: bytes
+    offset: int
+    ended: str
+    ended_at: int
+    heir: str
+    taken_from: int
+    removed: int
+    """Offset of the record that removed its row."""
+
+
 class Forgot(NamedTuple):
     """A `Forgetting` that counts: the offset of its record, its floor, and the offset of the last one that purged documents."""
 
@@ -223,6 +239,12 @@ class ChainRow:
     """Append time of the first batch that is known of this life here; 0 before any was taken."""
     told: int | None = field(default=None, compare=False, repr=False)
     """How many bytes the outcomes of its entries take, where that has been counted (`row_room`). It follows from them, and is not sent."""
+    forgotten: int = -1
+    """Of a life whose row was removed: offset of the record that did so, or by which the row came back. What its batches were answered is gone."""
+    taken_from: int = -1
+    """Of commands that were first written by somebody who had not read so far, `taken` does not tell."""
+    over: Mapping[bytes, Over] = field(default_factory=dict)
+    """Only of `cloud.over`: lives without a row, by the short digest of their name."""
 
 
 @dataclass(frozen=True, slots=True)

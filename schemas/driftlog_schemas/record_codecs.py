@@ -32,9 +32,11 @@ from driftlog_schemas.public_key import KEY_BYTES
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.row_columns import (
     pack_entries,
+    pack_over,
     pack_refused,
     pack_taken,
     unpack_entries,
+    unpack_over,
     unpack_refused,
     unpack_taken,
 )
@@ -68,6 +70,7 @@ class RecordCodecs:
                 "refused": pack_refused(row.refused),
                 "taken": pack_taken(row.taken),
                 "forgot": [forgot._asdict() for forgot in row.forgot],
+                "over": pack_over(row.over),
             }
         )
 
@@ -83,6 +86,7 @@ class RecordCodecs:
             refused=unpack_refused(r.pop("refused")),
             taken=unpack_taken(r.pop("taken")),
             forgot=tuple(Forgot(**forgot) for forgot in r.pop("forgot")),
+            over=unpack_over(r.pop("over")),
             **r,
         )
 
@@ -241,7 +245,8 @@ def _require_row(record: dict[str, Any]) -> None:
     notice = record["notice"]
     numbers = [] if notice is None else [notice["number"]]
     bounds.check_numbers("number", [record["partition"], record["last"], record["floor"], *numbers], 0, bounds.MAX_LONG)
-    bounds.check_numbers("offset", [record["offset"], record["ended_at"]], -1, bounds.MAX_LONG)
+    offsets = [record[name] for name in ("offset", "ended_at", "forgotten", "taken_from")]
+    bounds.check_numbers("offset", offsets, -1, bounds.MAX_LONG)
     bounds.check_numbers("time", [record[name] for name in ("skew_ms", "append_ms", "born_ms")], 0, bounds.MAX_MS)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from driftlog_schemas import bounds
-from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
+from driftlog_schemas.batch_codec import DIGEST_BYTES, SHORT_DIGEST_BYTES
 from driftlog_schemas.columns_codec import pack, unpack
 from driftlog_schemas.errors import Undecodable
-from driftlog_schemas.messages import ChainEntry, CommandOutcome, Refused, Taken, Verdict
+from driftlog_schemas.messages import ChainEntry, CommandOutcome, Over, Refused, Taken, Verdict
 from driftlog_schemas.row_room import MAX_ENTRIES
 
 _NEVER = -1
@@ -23,9 +23,20 @@ _VERDICTS = list(Verdict)
 """As the schema has them."""
 
 
-def short_name(command_id: str) -> bytes:
-    """What a row keeps of a command's id."""
-    return hashlib.blake2b(command_id.encode(), digest_size=SHORT_DIGEST_BYTES).digest()
+_OFFSETS = ("offsets", "ended_at", "removed", "taken_from")
+_NO_OVER: dict[str, Any] = {
+    **dict.fromkeys(("ids", "heads", "lasts", *_OFFSETS), b""),
+    "endings": [],
+    "ending": b"",
+}
+"""In every row but one."""
+_NO_HEAD = bytes(DIGEST_BYTES)
+"""No batch was ever taken."""
+
+
+def short_name(name: str) -> bytes:
+    """What a row keeps of a command's id or a replica's name."""
+    return hashlib.blake2b(name.encode(), digest_size=SHORT_DIGEST_BYTES).digest()
 
 
 def pack_entries(entries: Sequence[ChainEntry]) -> dict[str, Any]:
@@ -111,10 +122,58 @@ def unpack_refused(columns: Mapping[str, Any]) -> dict[bytes, Refused]:
     return {name: Refused(number, code) for name, number, code in zip(names, numbers, codes, strict=True)}
 
 
+def pack_over(over: Mapping[bytes, Over]) -> dict[str, Any]:
+    """The columns of `ChainRow.over`."""
+    if not over:
+        return _NO_OVER
+    ids = sorted(over)
+    found = [over[name] for name in ids]
+    endings = [f"{one.ended}/{one.heir}" for one in found]
+    table = sorted(set(endings))
+    at = {ending: index for index, ending in enumerate(table)}
+    return {
+        "ids": b"".join(ids),
+        "heads": b"".join([one.head or _NO_HEAD for one in found]),
+        "lasts": pack([one.last for one in found]),
+        "offsets": pack([one.offset for one in found]),
+        "ended_at": pack([one.ended_at for one in found]),
+        "removed": pack([one.removed for one in found]),
+        "taken_from": pack([one.taken_from for one in found]),
+        "endings": table,
+        "ending": pack([at[ending] for ending in endings]),
+    }
+
+
+def unpack_over(columns: Mapping[str, Any]) -> dict[bytes, Over]:
+    """Inverse of `pack_over`. Raises `Undecodable`."""
+    if columns == _NO_OVER:
+        return {}
+    names = _names(columns["ids"], "over")
+    count, table = len(names), [ending.partition("/") for ending in columns["endings"]]
+    heads = _parts(columns["heads"], DIGEST_BYTES, "over heads")
+    if len(heads) != count:
+        raise Undecodable(f"over: {len(heads)} heads of {count} lives")
+    if any(not ended for ended, _, _ in table):
+        raise Undecodable("over: an ending that is none")
+    lasts = unpack(columns["lasts"], count, "over lasts", 0)
+    offsets, ended_at, removed, taken_from = (unpack(columns[name], count, f"over {name}", _NEVER) for name in _OFFSETS)
+    endings = [table[at] for at in unpack(columns["ending"], count, "over ending", 0, len(table) - 1)]
+    return {
+        name: Over(last, b"" if head == _NO_HEAD else head, offset, ended, ended_offset, heir, since, gone)
+        for name, last, head, offset, (ended, _, heir), ended_offset, since, gone in zip(
+            names, lasts, heads, offsets, endings, ended_at, taken_from, removed, strict=True
+        )
+    }
+
+
 def _names(ids: bytes, what: str) -> list[bytes]:
-    if len(ids) % SHORT_DIGEST_BYTES:
-        raise Undecodable(f"{what}: {len(ids)} bytes are no ids")
-    return [ids[at : at + SHORT_DIGEST_BYTES] for at in range(0, len(ids), SHORT_DIGEST_BYTES)]
+    return _parts(ids, SHORT_DIGEST_BYTES, what)
+
+
+def _parts(whole: bytes, size: int, what: str) -> list[bytes]:
+    if len(whole) % size:
+        raise Undecodable(f"{what}: {len(whole)} bytes are no ids")
+    return [whole[at : at + size] for at in range(0, len(whole), size)]
 
 
 def _pack_codes(codes: Sequence[str]) -> dict[str, Any]:

@@ -150,3 +150,53 @@ def test_a_new_device_writes_before_its_first_contact_with_a_partition_that_forg
         until(lambda: counted(run) == {"new": 10, "kept": 101}, "all of it counts", 60, back.tail)
         assert review(back) == {}
         assert {back._json("GET", f"/v1/commands/{key}")["status"] for key in ("new", "kept")} == {"merged"}
+
+
+def test_an_old_copy_of_a_folder_comes_back_when_the_chain_row_of_its_life_is_gone(run: LoadRun) -> None:
+    """Its name begins no chain again. What both copies held is counted as it was, and a person is asked; what only this one has comes along."""
+    cut_off = replace(run.place, bootstrap=f"127.0.0.1:{free_port()}")
+    with run.edge(0, PLACE) as edge:
+        hit(edge, "kept", 1, wait="merged")
+        old = edge.status()["replica"]
+        edge.go_offline(True)
+        hit(edge, "kept", 10, key="of-both")
+        edge.kill()
+        copy = EdgeProcess(cut_off, run.edges[0], [PLACE], "copy")
+        shutil.rmtree(copy.replica, ignore_errors=True)
+        shutil.copytree(edge.replica, copy.replica)
+        edge.start()
+        edge.go_offline(False)
+        edge.await_quiet()
+        edge.kill()
+    with copy:
+        hit(copy, "kept", 100, key="of-the-copy")
+        copy.kill()
+    row_removed(run, old)
+    assert counted(run) == {"kept": 11}
+    with run.edge(0, PLACE, folder="copy") as back:
+        back.go_offline(False)
+        until(lambda: review(back) == {"of-both": "maybe_counted"}, "a person is asked", 90, back.tail)
+        back.await_quiet()
+        assert back._json("GET", "/v1/commands/of-the-copy")["status"] == "merged"
+        assert hit(back, "kept", 1000, wait="merged")["status"] == "merged"
+        assert counted(run) == {"kept": 1111}
+        assert back.status()["replica"] != old
+        back._json("POST", "/v1/review/of-both", json={"drop": True})
+        back.await_quiet()
+        assert counted(run) == {"kept": 1111}
+
+
+def row_removed(run: LoadRun, replica: str) -> None:
+    """The life is silent until it is retired and, as long after that, has no row; then the space remembers for long again."""
+    other = identity(f"{run.space.name}-past", 0, seed=13)
+    enrol(run.bootstrap, [registered(other)], run.ids)
+    busy, clock = Sender(run, other, PLACE), iter(range(1, 1000))
+
+    def gone() -> bool:
+        busy.send(OTHER, next(clock))
+        time.sleep(0.5)
+        found = latest_by_key(run.history().receipts).get(replica.encode())
+        return found is not None and found.value is None
+
+    until(gone, "its chain row is removed", 120)
+    remembers(run, topics.RETENTION_MS)

@@ -52,7 +52,8 @@ RETENTION_MS = 2 * MINUTE_MS
 LENGTH_MS = 20 * MINUTE_MS
 LOST_SIGHT = "an edge was behind the floor"
 FOUNDED = "texts and lists were founded anew"
-AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8, FOUNDED: 1}
+REMOVED = "rows of lives that were over were removed"
+AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8, FOUNDED: 1, REMOVED: 20}
 """In the worlds of a run, also of the shortest; see `test_forgetting`."""
 
 
@@ -152,7 +153,10 @@ def broken(world: ForgettingWorld, history: History, told: Told = lambda record:
     codecs = codecs_of(SPACE.collections, world.ids)
     meant: dict[DocumentId, bytes] = {}
     for partition in range(PARTITIONS):
-        meant |= replayed(world.rules, history, partition, told)
+        documents, removed = replayed(world.rules, history, partition, told)
+        meant |= documents
+        if wrong := removed ^ {replica for replica, at in history.removed if at == partition}:
+            yield f"the rows of {sorted(wrong)} in {partition} are gone or there, the log says otherwise"
     latest = {r.key: r.value for records in history.states.values() for r in records}
     for key, value in latest.items():
         document = parse_document_key(key or b"")
@@ -183,10 +187,10 @@ def merge_of(codecs: Mapping[str, StateCodec], document: DocumentId, value: byte
 
 def replayed(
     rules: SpaceRules, history: History, partition: int, told: Told = lambda record: None
-) -> dict[DocumentId, bytes]:
-    """The documents of a partition by its op log alone."""
+) -> tuple[dict[DocumentId, bytes], set[str]]:
+    """The documents of a partition by its op log alone, and whose row is gone."""
     store: dict[bytes, bytes | None] = {}
-    rows: dict[str, bytes] = {}
+    rows: dict[str, bytes | None] = {}
     devices = Directory(history.devices)
     merger = PartitionMerger(rules, partition, StateCache(store.get), ChainBook(rows.get, rules.records))
     for record in history.ops[partition]:
@@ -198,7 +202,8 @@ def replayed(
         store.update(part.writes)
         rows.update(part.rows)
         part.work.stored()
-    return {parse_document_key(key): value for key, value in store.items() if value is not None}
+    documents = {parse_document_key(key): value for key, value in store.items() if value is not None}
+    return documents, {replica for replica, row in rows.items() if row is None}
 
 
 def covered(world: ForgettingWorld, history: History) -> Counter[str]:
@@ -209,6 +214,7 @@ def covered(world: ForgettingWorld, history: History) -> Counter[str]:
             if record.key == CLOUD.encode():
                 forget = decode_body(world.rules.batches.open(record.value or b"").body).forget
                 found["documents were purged"] += len(forget.purge) if forget else 0
+                found[REMOVED] += len(forget.over) if forget else 0
     last = {(row.replica, row.partition): row for row in history.rows}
     found["lives were retired"] += sum(row.ended == "retired" for row in last.values())
     behind = {(row.replica, row.partition) for row in history.rows if row.notice and row.notice.code == "away"}

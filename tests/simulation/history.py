@@ -119,6 +119,8 @@ class History:
     states: dict[int, Sequence[LogRecord]] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     rows: list[ChainRow] = field(default_factory=list)
+    removed: set[tuple[str, int]] = field(default_factory=set)
+    """Replicas whose row is gone, with the partition."""
     parked_left: int = 0
     quiet: bool = False
     """Everything came to rest within the time allowed after the network healed."""

@@ -209,8 +209,9 @@ class World:
             conflicts = log.history(conflicts_topic(SPACE.name), p)
             history.conflicts += [codecs.decode_conflict(r.value or b"") for r in conflicts]
             receipts = log.history(receipts_topic(SPACE.name), p)
-            rows = (record for record in receipts if b"." in (record.key or b""))
-            history.rows += [codecs.decode_chain_row(record.value or b"") for record in rows]
+            rows = [(record.key.decode(), record.value) for record in receipts if record.key and b"." in record.key]
+            history.rows += [codecs.decode_chain_row(value) for _, value in rows if value is not None]
+            history.removed |= {(replica, p) for replica, value in dict(rows).items() if value is None}
         parked = log.latest(parked_topic(SPACE.name))
         said = Counter(record.value for record in log.history(DEVICES, 0) if record.value is not None)
         history.situation("a line of the registry was put back", sum(said.values()) - len(said))

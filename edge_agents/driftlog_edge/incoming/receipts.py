@@ -12,8 +12,11 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import left_in
 from driftlog_edge.store.stamps import Stamps
 from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.identity import OVER_REPLICA
 from driftlog_schemas.messages import ChainRow, RefusalNotice
 from driftlog_schemas.record_codecs import RecordCodecs
+
+_OVER = OVER_REPLICA.encode()
 
 
 class Receipts:
@@ -36,7 +39,8 @@ class Receipts:
         left = {one.replica.encode() for one in left_in(self._journal, space, partition)}  # perhaps as another device
         unreadable = 0
         for record in _latest(records, self._device):
-            if record.value is None or not (record.key.partition(b".")[0] == self._device or record.key in left):
+            ours = record.key.partition(b".")[0] == self._device or record.key in left
+            if record.value is None or not (ours or (left and record.key == _OVER)):
                 continue
             try:
                 if record.key == self._device:
@@ -48,7 +52,8 @@ class Receipts:
                 unreadable += 1
                 continue
             timed = self._verdicts.writes_there(row)
-            for step, answer in enumerate(self._verdicts.of(row, record.value)):
+            answers = self._verdicts.over(row) if record.key == _OVER else self._verdicts.of(row, record.value)
+            for step, answer in enumerate(answers):
                 if timed and not step:
                     answer.writes.update(self._timed(row))
                 yield Pulled(answer.writes, answered=(answer,), skew_ms=row.skew_ms if timed else 0)

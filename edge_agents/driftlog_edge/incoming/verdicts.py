@@ -37,6 +37,7 @@ from driftlog_edge.store.succession import FIRST, Successions
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.messages import ChainEntry, ChainRow, Command, CommandOutcome, Verdict
+from driftlog_schemas.row_columns import short_name
 from driftlog_schemas.row_room import has_room, told_by
 
 AT_ONCE = 100
@@ -48,14 +49,15 @@ DROPPED = "dropped"
 """Code of a command that a person has given up while it waited: its dot is seen only when no earlier one is missing, by a record that nobody knows."""
 NO_RIGHTS = "no_rights"
 GONE = "gone"
-_REVIEWED = frozenset({NO_RIGHTS, GONE})
+MAYBE_COUNTED = "maybe_counted"
+_REVIEWED = frozenset({NO_RIGHTS, GONE, MAYBE_COUNTED})
 """Codes of rejected commands that were promised under an earlier life: a person decides about them."""
 _FRESH_DOTS = frozenset({PURGED, TAKEN_FULL})
 """Codes of commands that leave a hole in our dots: what comes after them is written anew, under another life."""
 _ENDS = frozenset({FORKED, ENDED, RETIRED, AWAY})
 """Codes of a batch that its replica's chain will never take."""
 LOST = CommandOutcome(
-    "", Verdict.DEFERRED, "maybe_counted", "the cloud no longer tells what became of it while it was parked"
+    "", Verdict.DEFERRED, MAYBE_COUNTED, "the cloud no longer tells what became of it while it was parked"
 )
 _FATES = {Verdict.ACCEPTED: Fate.TAKEN, Verdict.NO_EFFECT: Fate.TAKEN, Verdict.REJECTED: Fate.REFUSED}
 
@@ -143,6 +145,17 @@ class Verdicts:
             else:
                 at = entry.decided_at if entry else -1
                 self._decide(command, left.lsn, outcome, decision(self._journal, row.space, row.partition, at), found)
+
+    def over(self, row: ChainRow) -> Iterator[Answered]:
+        """The row that tells which lives have none any more: what was parked in their chains was decided, and how is gone."""
+        found = Answered(row.space, row.partition)
+        for left in list(left_in(self._journal, row.space, row.partition)):
+            if short_name(left.replica) in row.over:
+                command = logged(self._journal, left.lsn).command
+                found.writes.update(ended(row.space, row.partition, left))
+                self._given_back(command, left.lsn, LOST, found)
+        if found.writes:
+            yield found
 
     def _given_back(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
         """Nothing of it was seen, and the life whose dots it has sends nothing any more: a person decides."""

@@ -23,9 +23,10 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from driftlog_crdt import PAST, covers
+from driftlog_edge.incoming.verdicts import MAYBE_COUNTED
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
-from driftlog_edge.outgoing.taking_along import MAYBE_COUNTED, Rebased, TakingAlong
+from driftlog_edge.outgoing.taking_along import Rebased, TakingAlong
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import entry_of

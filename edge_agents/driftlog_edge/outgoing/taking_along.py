@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
-from driftlog_edge.incoming.verdicts import GONE, NO_RIGHTS, RUN_AGAIN, status_of, together
+from driftlog_edge.incoming.verdicts import GONE, MAYBE_COUNTED, NO_RIGHTS, RUN_AGAIN, status_of, together
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, entry_of
@@ -33,7 +33,6 @@ from driftlog_schemas.messages import Command, DocumentOp, Verdict
 
 FORGOTTEN = "forgotten"
 UNDECLARED = "undeclared"
-MAYBE_COUNTED = "maybe_counted"
 STANDS_ON_REVIEW = "stands_on_review"
 SLICE = 20
 """Commands that are looked at without letting others run."""
@@ -275,7 +274,8 @@ class TakingAlong:
                 return why
             if self._stranger and (why := self._unentitled(collection, state, op)):
                 return why
-            seen.append(state.vector.get(self._old, 0) >= op.seq)
+            forgotten = PAST in state.vector and self._old not in state.vector
+            seen.append(forgotten or state.vector.get(self._old, 0) >= op.seq)
         if not self.handover.complete and all(seen):
             return MAYBE_COUNTED, "another copy of this folder may have sent it; the log no longer tells"
         return None

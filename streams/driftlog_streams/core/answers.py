@@ -58,7 +58,10 @@ class Answers:
         again. Was that so? What stands under a device's name is nobody's row.
         """
         replica = key.decode(errors="replace")
-        row = self._at.book.get(replica)
+        row = self._at.book.held(replica)
+        if row is None and value is not None and self._at.book.get(replica) is not None:
+            self._at.publish_row_again(replica)  # it was removed
+            return True
         if row is None or value == self._at.rules.records.encode_chain_row(row):
             return False
         try:

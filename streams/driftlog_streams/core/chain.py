@@ -220,7 +220,7 @@ def _told(outcomes: Sequence[CommandOutcome]) -> tuple[CommandOutcome, ...]:
 def _kept(entries: tuple[ChainEntry, ...], floor: int, committed: int) -> tuple[ChainEntry, ...]:
     """Without those that nobody can ask for again. Only a beginning goes: entries stay dense."""
     for at, entry in enumerate(entries):
-        if entry.number >= floor or entry.offset >= committed or _parked(entry):
+        if entry.number >= floor or entry.offset >= committed or parked(entry):
             return entries[at:] if at else entries
     return ()
 
@@ -248,10 +248,11 @@ def _refused(row: ChainRow | None, floor: int) -> tuple[Mapping[bytes, Refused],
     return dict(kept), cut[-1][1].number + 1
 
 
-def _parked(entry: ChainEntry) -> bool:
+def parked(entry: ChainEntry) -> bool:
+    """Does a command of this batch wait?"""
     return any(outcome.verdict is Verdict.PARKED for outcome in entry.outcomes)
 
 
 def _progress(row: ChainRow) -> tuple[int, bool, int, int]:
     """What only grows: its newest batch, its end, the commands of it that came later, and how few of its own wait."""
-    return row.offset, bool(row.ended), len(row.taken), -sum([_parked(entry) for entry in row.entries])
+    return row.offset, bool(row.ended), len(row.taken), -sum([parked(entry) for entry in row.entries])

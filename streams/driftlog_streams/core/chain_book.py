@@ -1,6 +1,7 @@
 """The chain rows of one partition: as merged now, over what the store has.
 
-A row that is not in the store yet is pinned; the others are kept as long as there is room.
+A row that is not in the store yet is pinned; the others are kept as long as there is room. A life that is over and whose row was removed is
+known by what stands in the row `cloud.over`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from collections.abc import Callable
 import structlog
 
 from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.identity import OVER_REPLICA
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.row_columns import short_name
+from driftlog_streams.core.over import without_entries
 
 log = structlog.get_logger()
 
@@ -38,7 +42,12 @@ class ChainBook:
         self._lines: dict[str, _Line] = {}
 
     def get(self, replica: str) -> ChainRow | None:
-        """The row, or None where nothing is known of this replica."""
+        """The row, or None where nothing is known of this replica. One without entries where the row was removed."""
+        row = self._line(replica).row
+        return self._over(replica) if row is None else row
+
+    def held(self, replica: str) -> ChainRow | None:
+        """The row, where there is one."""
         return self._line(replica).row
 
     def put(self, replica: str, row: ChainRow | None) -> None:
@@ -54,6 +63,12 @@ class ChainBook:
         line = self._lines[replica]
         line.flights -= 1
         assert line.flights >= 0, "a row lands as often as it flies"
+
+    def _over(self, replica: str) -> ChainRow | None:
+        known = self._line(OVER_REPLICA).row
+        if known is None or (over := known.over.get(short_name(replica))) is None:
+            return None
+        return without_entries(replica, known.space, known.partition, over)
 
     def _line(self, replica: str) -> _Line:
         line = self._lines.get(replica)

@@ -68,7 +68,10 @@ class Enactment:
         self._at.memory.forgets(here)
         for replica, heir in forgetting.retired.items():
             self._at.retire(replica, heir, here)
-            self.life_over(replica)
+            # Who had spoken since has not ended; when this is read again, what he said may wait here already.
+            if self._at.has_ended(replica):
+                self.life_over(replica)
+        self._at.forget_lives(forgetting.over, here)
         for key, seen in forgetting.purge.items():
             self._at.purge(key, seen, here.offset)
         for arrival in parking.waiting():

@@ -52,7 +52,7 @@ class PartitionFlight:
     outcomes: list[OutRecord]
     states: list[OutRecord]
     writes: list[tuple[bytes, bytes | None]]
-    rows: list[tuple[str, bytes]]
+    rows: list[tuple[str, bytes | None]]
     sources: list[Any]
     work: PartitionWork
     sent: Mapping[str, int]
@@ -137,7 +137,8 @@ def seal(
         {key: entry.purged for key, entry, value, _, _ in group if value is None},
         due,
     )
-    rows = [(replica, rules.records.encode_chain_row(row)) for replica, row in work.rows.items()]
+    encode = rules.records.encode_chain_row
+    rows = [(replica, None if row is None else encode(row)) for replica, row in work.rows.items()]
     for replica, value in rows:
         record = OutRecord(receipts, work.partition, replica.encode(), value)
         (outcomes if replica in work.urgent else states).append(record)

@@ -5,23 +5,30 @@ The floor is given: an op offset that lies the retention back. What is below it:
 - documents of which nothing is there, with their newest group not above it: they were deleted, or nothing but refused changes was ever
   made on them, and whoever has read up to the floor has seen that;
 - lives of which no batch has come since, and no heartbeat for as long: they are over, and their device inherits their rights, or each
-  counter's holder where the device may no longer write. Who was heard of is known to the worker that writes, and what it wrote is in the log.
+  counter's holder where the device may no longer write. Who was heard of is known to the worker that writes, and what it wrote is in the log;
+- chain rows of lives that were over, with all that ever happened to them: they go as soon as they are a sixteenth of those that are gone
+  already, for what is kept of all of them is one record.
 
 Nothing is written where nothing would change, so an idle partition does not grow by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from itertools import islice
 
 from driftlog_crdt import AlgebraError
 from driftlog_schemas.errors import ContractError
+from driftlog_schemas.forgetting_codec import MAX_OVER as MAX_OVER_AT_ONCE
 from driftlog_schemas.forgetting_codec import MAX_PURGE, MAX_RETIRED, digest_of
-from driftlog_schemas.identity import CLOUD_REPLICA, device_of, parse_document_key
+from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA, device_of, parse_document_key
 from driftlog_schemas.messages import Batch, ChainRow, Forgetting
 from driftlog_streams.core.memory import MAX_FORGOT, NOTHING
+from driftlog_streams.core.over import MAX_OVER, may_go
 from driftlog_streams.core.rules import SpaceRules
+
+MANY = 16
+"""Of so many lives without a row one more row may wait for others to go with it: the record that tells of them is written anew each time."""
 
 
 def plan(
@@ -41,13 +48,27 @@ def plan(
     last = forgot[-1] if forgot else NOTHING
     if floor < max(last.floor, 0) or len(forgot) >= MAX_FORGOT:
         return None
-    silent = (row.replica for row in rows if row.head and not row.ended and row.offset < floor)
-    lives = [replica for replica in silent if replica != CLOUD_REPLICA and replica not in alive]
-    retired = {r: device_of(r) if active(device_of(r)) else "" for r in lives[:MAX_RETIRED]}
+    lives, ended, known_over = [], [], 0
+    for row in rows:
+        if row.replica == OVER_REPLICA:
+            known_over = len(row.over)
+        elif may_go(row, floor):
+            ended.append(row.replica)
+        elif row.head and not row.ended and row.offset < floor and row.replica != CLOUD_REPLICA:
+            lives.append(row.replica)
+    silent = [replica for replica in lives if replica not in alive]
+    retired = {r: device_of(r) if active(device_of(r)) else "" for r in silent[:MAX_RETIRED]}
     purge = dict(islice(dead, MAX_PURGE))
-    if not (purge or retired or floor > last.offset):
+    over = _leaving(ended, known_over)
+    if not (purge or retired or over or floor > last.offset):
         return None
-    return Forgetting(floor, retired, purge)
+    return Forgetting(floor, retired, purge, over=over)
+
+
+def _leaving(ended: Collection[str], known: int) -> tuple[str, ...]:
+    """Whose rows go now, of lives that are over, where so many are gone."""
+    room = min(MAX_OVER - known, MAX_OVER_AT_ONCE)
+    return tuple(sorted(ended)[: max(room, 0)]) if len(ended) > known // MANY else ()
 
 
 def next_batch(known: ChainRow | None, space: str, partition: int, forgetting: Forgetting) -> Batch:

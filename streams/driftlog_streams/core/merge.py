@@ -183,7 +183,9 @@ class PartitionMerger:
         """The lives that a batch ends, besides its own."""
         for replica in link.batch.ends:
             row = self._at.book.get(replica)
-            if replica != link.batch.replica and (row is None or not row.ended):
+            known = row is not None and row.ended and self._at.book.held(replica) is not None
+            # Of one without a row whoever ends it is told how it stands.
+            if replica != link.batch.replica and not known:
                 self._at.write_row(replica, chain.ended(row, replica, link), urgent=True)
 
     def _repeat(self, admission: Admitted, link: Link) -> None:

@@ -6,16 +6,18 @@ documents as they were last sealed, the rows as they last left.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import repeat
 
 import structlog
 
 from driftlog_crdt import DocumentState, Place
 from driftlog_schemas.forgetting_codec import digest_of, digest_of_writes
-from driftlog_schemas.identity import DocumentId, parse_document_key
-from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Due, Forgot, Verdict
+from driftlog_schemas.identity import OVER_REPLICA, DocumentId, parse_document_key
+from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Due, Forgot, Over, Verdict
 from driftlog_schemas.row_columns import short_name
-from driftlog_streams.core import chain, conflicts, taken
+from driftlog_streams.core import chain, conflicts, over, taken
 from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.conflict_pace import ConflictPace, Leaving, Spot
@@ -142,18 +144,53 @@ class Partition:
         """A replica's row is this now; an urgent one must be delivered before any state."""
         work = self.work
         if replica not in work.rows:
-            work.bases[replica] = self.book.get(replica)
+            work.bases[replica] = self.book.held(replica)
             self.book.fly(replica)
+        if row.forgotten >= 0 and self.book.held(replica) is None:
+            row = replace(row, forgotten=self.offset)  # it is there again, for as long as its reader may take
         work.rows[replica] = row
         self.book.put(replica, row)
         if urgent:
             work.urgent.add(replica)
 
+    def _remove_row(self, replica: str) -> None:
+        """A replica has no row any more. The tombstone goes behind all rows that were written before."""
+        work = self.work
+        if replica not in work.rows:
+            work.bases[replica] = self.book.held(replica)
+            self.book.fly(replica)
+        work.rows.pop(replica, None)
+        work.rows[replica] = None
+        self.book.put(replica, None)
+        work.urgent.add(replica)
+
+    def forget_lives(self, replicas: Sequence[str], here: Forgot) -> None:
+        """Take the rows away of lives that were over below the floor; what is kept of them leaves first."""
+        self._write_taken()
+        known = self.book.get(OVER_REPLICA) or over.nobody(self.rules.name, self.number)
+        gone: dict[str, Over] = {}
+        for replica in replicas:
+            row = self.book.held(replica)
+            if row is not None and over.may_go(row, here.floor) and len(known.over) + len(gone) < over.MAX_OVER:
+                gone[replica] = over.rest(row, here.offset)
+        if gone:
+            lives = {**known.over, **{short_name(replica): rest for replica, rest in gone.items()}}
+            self.write_row(OVER_REPLICA, replace(known, over=lives, offset=here.offset), urgent=True)
+        for replica in gone:
+            self._remove_row(replica)
+
     def retire(self, replica: str, heir: str, here: Forgot) -> None:
-        """End a life of which nothing was heard since before the floor."""
+        """End a life of which nothing was heard since before the floor. One of which no batch was taken may have been heard of since, for the first
+        time: a record that is read again finds its row.
+        """
         row = self.book.get(replica)
-        if row is not None and not row.ended and row.offset < here.floor:
+        if row is not None and row.head and not row.ended and row.offset < here.floor:
             self.write_row(replica, chain.retired(row, here.offset, heir), urgent=True)
+
+    def has_ended(self, replica: str) -> bool:
+        """Is this life over, at this record or before?"""
+        row = self.book.get(replica)
+        return row is not None and bool(row.ended) and row.ended_at <= self.offset
 
     def all_seen(self, batch: Batch) -> bool:
         """Is every dot of a batch covered?"""
@@ -183,7 +220,8 @@ class Partition:
         if not command.root:
             return None
         fresh = self.work.taken.get(command.root, {})
-        return taken.before(self.book.get(command.root), fresh, command.id, arrival.offset, self.offset)
+        root, at = self.book.get(command.root), (arrival.offset, self.offset)
+        return taken.before(root, fresh, command.id, *at, arrival.written)
 
     def keep_decided(self, arrival: Arrival, outcome: CommandOutcome) -> None:
         """A command of another life is decided: whoever brings it again is told."""
@@ -261,9 +299,11 @@ class Partition:
 
     def publish_row_again(self, replica: str) -> None:
         """Publish a replica's chain row although it has not changed."""
-        row = self.book.get(replica)
+        row = self.book.held(replica)
         if row is not None:
             self.write_row(replica, row, urgent=True)
+        elif self.book.get(replica) is not None:
+            self._remove_row(replica)
 
     def entry_of(self, document: DocumentId) -> Entry | None:
         """A document as merged now; None where it is not declared or not readable here."""

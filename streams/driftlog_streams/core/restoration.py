@@ -24,9 +24,10 @@ import structlog
 from driftlog_crdt import AlgebraError, DocumentState, Place, epoch_of
 from driftlog_schemas import groups
 from driftlog_schemas.errors import ContractError, Undecodable, UnknownSchema
-from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId, document_key, parse_document_key
+from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA, DocumentId, document_key, parse_document_key
 from driftlog_schemas.messages import ChainRow, Forgot, ParkedCommand
 from driftlog_schemas.record_codecs import conflict_id
+from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.chain import later
 from driftlog_streams.core.changelog_record import ChangelogRecord
@@ -47,6 +48,7 @@ class Changelogged(Protocol):
     def mark(self) -> StoreMark: ...
     def get(self, key: bytes) -> bytes | None: ...
     def row(self, replica: str) -> bytes | None: ...
+    def replicas(self) -> Iterable[str]: ...
     def digest(self, scope: str) -> int | None: ...
     def unknown_digests(self) -> list[str]: ...
     def documents(self) -> Iterable[tuple[bytes, bytes]]: ...
@@ -54,7 +56,7 @@ class Changelogged(Protocol):
         self,
         states: Iterable[tuple[bytes, bytes | None]],
         mark: StoreMark,
-        rows: Iterable[tuple[str, bytes]] = (),
+        rows: Iterable[tuple[str, bytes | None]] = (),
         passed: Passed | None = None,
         digests: Mapping[str, int | None] | None = None,
     ) -> None: ...
@@ -183,6 +185,22 @@ class Restoration:
     def row(self, store: Changelogged, replica: str) -> ChainRow | None:
         """The chain row of a replica as it is stored."""
         return self._row(replica, store.row(replica))
+
+    def without_removed(self, store: Changelogged, recovered: Recovered) -> None:
+        """All rows are taken: those go that were removed by the record which `cloud.over` tells. The store may be older than that, or the row have
+        come late, or been let out by a crash without its tombstone.
+        """
+        over = self._row(OVER_REPLICA, store.row(OVER_REPLICA))
+        known = {} if over is None else over.over
+        gone = []
+        for replica in store.replicas() if known else ():
+            removed = known.get(short_name(replica))
+            row = self._row(replica, store.row(replica)) if removed is not None else None
+            if removed is not None and (row is None or row.forgotten < removed.removed):
+                gone.append(replica)
+                recovered.stale_rows[replica] = recovered.read.rows
+        if gone:
+            store.write((), store.mark.moved(recovered.settled, store.mark.group), [(name, None) for name in gone])
 
     def take_conflicts(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Compare the conflicts of one partition with its states, which must be in the store."""

@@ -6,6 +6,8 @@ which it was first written, and the root's row keeps which of them have been dec
 
     the root's chain may still grow                  deferred, `root_open`: the command may come in by it as well
     decided by another record, before this moment    `repeated`, or refused as it was: the first verdict stands, the ops are seen without effect
+    the root's row was removed since it was written, and had such commands
+                                                     refused, `maybe_counted`: a person decides
     no room in the row                               deferred, `taken_full`: a person decides
     else                                             decided as ever, and kept when the verdict is final
 
@@ -30,7 +32,9 @@ NO_RIGHTS = "no_rights"
 """Of a command of an earlier life: it takes more than its device's rights. A person decides, who may try it again."""
 GONE = "gone"
 """The same: what it was written on may have been purged since."""
-_COME_AGAIN = frozenset({"builds_on_refused", "purged", NO_RIGHTS, GONE})
+MAYBE_COUNTED = "maybe_counted"
+"""The same: another copy of the folder may have brought it, and what that brought is forgotten."""
+_COME_AGAIN = frozenset({"builds_on_refused", "purged", NO_RIGHTS, GONE, MAYBE_COUNTED})
 """Codes of rejected commands that may come again, under the same id."""
 
 
@@ -40,12 +44,13 @@ def first_word(outcome: CommandOutcome, offset: int) -> Taken:
 
 
 def before(
-    root: ChainRow | None, fresh: Mapping[bytes, Taken], command_id: str, offset: int, now: int
+    root: ChainRow | None, fresh: Mapping[bytes, Taken], command_id: str, offset: int, now: int, written: int | None
 ) -> CommandOutcome | None:
     """What is decided already of a command that the record at `offset` brings; None where nothing is.
 
     `root` is the row of the life that it was first written in, `fresh` what is decided and not in that row yet. `now` is the record that
-    is merged at this moment: another one where the command had waited.
+    is merged at this moment: another one where the command had waited. `written` is how far its writer had read, or None where a person, or its agent,
+    has run it anew.
     """
     if root is None or not root.ended or root.ended_at > now:
         return CommandOutcome(command_id, Verdict.DEFERRED, ROOT_OPEN, "the life it was written in may still send it")
@@ -56,6 +61,9 @@ def before(
     if first is not None and first.offset <= now:
         reason = f"another copy of the folder had sent it (record {first.offset})"
         return CommandOutcome(command_id, first.verdict, first.code or REPEATED, reason)
+    if first is None and written is not None and written < root.taken_from:
+        reason = "another copy of the folder may have sent it; what that brought is forgotten"
+        return CommandOutcome(command_id, Verdict.REJECTED, MAYBE_COUNTED, reason)
     if _full(root, fresh, now):
         return CommandOutcome(command_id, Verdict.DEFERRED, TAKEN_FULL, f"over {MAX_TAKEN} commands of that life")
     return None

@@ -54,8 +54,8 @@ class PartitionWork:
     """Of those that have ended."""
     due: dict[Spot, None] = field(default_factory=dict)
     """Owed for long enough; they leave whatever is merged."""
-    rows: dict[str, ChainRow] = field(default_factory=dict)
-    """Chain rows as they are now, by replica."""
+    rows: dict[str, ChainRow | None] = field(default_factory=dict)
+    """Chain rows as they are now, by replica; None where one is removed."""
     urgent: set[str] = field(default_factory=set)
     """Replicas whose row must be delivered before any state; the others' may travel with the states."""
     bases: dict[str, ChainRow | None] = field(default_factory=dict)

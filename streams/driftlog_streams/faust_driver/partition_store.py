@@ -142,6 +142,10 @@ class PartitionStore:
         """Every chain row."""
         return (value for _, value in self._scan(self._prefix + _ROWS))
 
+    def replicas(self) -> Iterator[str]:
+        """Whose rows these are."""
+        return (name.decode() for name, _ in self._scan(self._prefix + _ROWS))
+
     def forget_gone(self, below: int) -> None:
         """Nobody's late word can come any more on what was purged below this offset."""
         start = self._prefix + _GONE
@@ -178,11 +182,11 @@ class PartitionStore:
         self,
         states: Iterable[tuple[bytes, bytes | None]],
         mark: StoreMark,
-        rows: Iterable[tuple[str, bytes]] = (),
+        rows: Iterable[tuple[str, bytes | None]] = (),
         passed: Passed | None = None,
         digests: Mapping[str, int | None] | None = None,
     ) -> None:
-        """Take states (None deletes), chain rows, what has passed, the digests of scopes, and where the topics stand after them."""
+        """Take states and chain rows (None deletes), what has passed, the digests of scopes, and where the topics stand after them."""
         batch, prefix = WriteBatch(raw_mode=True), self._prefix
         for key, value in states:
             if value is None:
@@ -190,7 +194,10 @@ class PartitionStore:
             else:
                 batch.put(prefix + key, value)
         for replica, row in rows:
-            batch.put(prefix + _row_key(replica), row)
+            if row is None:
+                batch.delete(prefix + _row_key(replica))
+            else:
+                batch.put(prefix + _row_key(replica), row)
         for key, group in (passed or Passed()).dead.items():
             number = group.to_bytes(8, "big")
             batch.put(prefix + _DEAD + number + key, b"")

@@ -56,6 +56,8 @@ class ChangelogRecovery:
             for store in stores.values():
                 self.restoration.count(store)
             self._read_rows(consumer, stores, result)
+            for partition, store in stores.items():
+                self.restoration.without_removed(store, result[partition])
             self._read_conflicts(consumer, stores, result)
             self._read_parked(consumer, stores, result)
         except KafkaException as error:

@@ -199,7 +199,10 @@ class Retelling:
             elif self._store.get(key) is not None:
                 del self._store[key]
         for replica, row in part.rows:
-            self._store[_row_key(replica)] = row
+            if row is not None:
+                self._store[_row_key(replica)] = row
+            elif self._store.get(_row_key(replica)) is not None:
+                del self._store[_row_key(replica)]
         part.work.stored()
         self._merger.committed = offset + 1
         self._unsealed = 0

@@ -53,14 +53,14 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "chain: an entry leaves while a crash could replay it",
         f"{CORE}/chain.py",
-        "entry.number >= floor or entry.offset >= committed or _parked(entry)",
-        "entry.number >= floor or _parked(entry)",
+        "entry.number >= floor or entry.offset >= committed or parked(entry)",
+        "entry.number >= floor or parked(entry)",
         CHAIN,
     ),
     Mistake(
         "chain: an entry leaves while a command of it waits",
         f"{CORE}/chain.py",
-        "entry.offset >= committed or _parked(entry)",
+        "entry.offset >= committed or parked(entry)",
         "entry.offset >= committed",
         CHAIN,
     ),
@@ -664,8 +664,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "left: the folder of another device forgets what it left",
         f"{EDGE}/incoming/receipts.py",
-        " or record.key in left):",
-        "):",
+        "== self._device or record.key in left",
+        "== self._device",
         LEFT,
     ),
     Mistake(
@@ -692,7 +692,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "taken: what a person may try again is the last word",
         f"{CORE}/taken.py",
-        'frozenset({"builds_on_refused", "purged", NO_RIGHTS, GONE})',
+        'frozenset({"builds_on_refused", "purged", NO_RIGHTS, GONE, MAYBE_COUNTED})',
         'frozenset({"builds_on_refused", "purged"})',
         (*BACK, *ALONG),
     ),

@@ -38,6 +38,7 @@ from driftlog_schemas.messages import (
     Forgot,
     Heartbeat,
     Notice,
+    Over,
     ParkedCommand,
     Quarantined,
     RefusalNotice,
@@ -126,6 +127,7 @@ FORGETTING = Forgetting(
     {b"Stock/s1/earl%2Fgrey 100%25": bytes(range(8))},
     ("till-9.1/7/0200",),
     (Due(b"Stock/s1/earl%2Fgrey 100%25", "price", bytes(range(8)), T0 + 172_800_000),),
+    ("store-1.k3f9q2w7",),
 )
 CLOUD_BATCH = Batch("retail", 5, "cloud.forget", 3, (), prev=bytes(range(16)), floor=3, forget=FORGETTING)
 CHAIN_ROW = ChainRow(
@@ -163,6 +165,12 @@ CHAIN_ROW = ChainRow(
     taken={bytes(8): Taken(1234590), bytes(range(8)): Taken(1234599, Verdict.REJECTED, "oversold")},
     forgot=(Forgot(1100000, 1000000, 0), Forgot(1234600, 1200000, 1234600)),
     born_ms=T0 - 90,
+    forgotten=1234610,
+    taken_from=1234300,
+    over={
+        bytes(range(8)): Over(7, bytes(range(16)), 1100, "ended", 1200, "", -1, 1500),
+        bytes(range(8, 16)): Over(0, b"", -1, "retired", 1210, "store-1", 1500, 1600),
+    },
 )
 NOTICE = RefusalNotice("store-9", "bad_signature", "the signature is not this key's", 8, T0)
 QUARANTINED = Quarantined("unforeseen", "KeyError 'price'", 5, 9, T0, "store-1.k3f9q2w7", b"as it came")

@@ -148,10 +148,19 @@ FORGET: dict[str, Any] = {
     "heirs": ["till-7"],
     "purge": [b"Stock/s1/tea"],
     "seen": bytes(8),
+    "over": ["till-6.1"],
     "drop": ["till-7.1/3/sale"],
     "settle": [DUE],
 }
-NOTHING_BUT: dict[str, Any] = {"floor": -1, "retired": [], "heirs": [], "purge": [], "seen": b"", "settle": []}
+NOTHING_BUT: dict[str, Any] = {
+    "floor": -1,
+    "retired": [],
+    "heirs": [],
+    "purge": [],
+    "seen": b"",
+    "over": [],
+    "settle": [],
+}
 GOOD = encode_body(batch(op(1, context={"store-2.1": 4}), op(2, value="tea"), op(3, value=["tea", {"a": 1}])))
 
 
@@ -266,6 +275,11 @@ def test_a_claimed_length_is_not_believed(count: int) -> None:
         ({"forget": FORGET | {"floor": -1}}, "floor"),
         ({"forget": FORGET | {"floor": -1, "purge": [], "seen": b""}}, "floor"),
         ({"forget": NOTHING_BUT | {"drop": []}}, "floor"),
+        ({"forget": NOTHING_BUT | {"drop": ["till-7.1/3/sale"], "over": ["till-6.1"]}}, "floor"),
+        ({"forget": FORGET | {"over": ["till-6.1"] * 2}}, "over"),
+        ({"forget": FORGET | {"over": [f"till-6.{n:x}" for n in range(1001)]}}, "over: 1001"),
+        ({"forget": FORGET | {"over": ["till-6"]}}, "over"),
+        ({"forget": FORGET | {"over": ["till.UP"]}}, "over: 'till.UP' is no replica"),
         ({"forget": FORGET | {"drop": ["till-7.1/3/sale"] * 2}}, "drop"),
         ({"forget": FORGET | {"drop": [f"till-7.1/{n}/sale" for n in range(501)]}}, "drop: 501"),
         ({"forget": FORGET | {"drop": ["x" * 300]}}, "drop"),

@@ -25,6 +25,7 @@ from driftlog_schemas.messages import (
     Forgot,
     Heartbeat,
     Notice,
+    Over,
     ParkedCommand,
     Quarantined,
     RefusalNotice,
@@ -47,6 +48,9 @@ verdicts = st.builds(CommandOutcome, texts, st.sampled_from(Verdict), texts, tex
 digests = st.binary(min_size=8, max_size=8)
 offsets = st.integers(0, (1 << 63) - 1)
 told = st.tuples(digests, offsets, st.lists(verdicts, max_size=3).map(tuple), st.just(-1) | offsets)
+since = st.just(-1) | offsets
+heads = st.just(b"") | st.binary(min_size=16, max_size=16).filter(any)
+overs = st.builds(Over, longs, heads, since, st.sampled_from(["ended", "retired"]), since, texts, since, since)
 versions = st.builds(Version, texts, longs, longs, longs, values, texts, texts, longs, texts, texts)
 
 
@@ -78,6 +82,9 @@ def dense(row: ChainRow) -> ChainRow:
         refused=st.dictionaries(digests, st.builds(Refused, longs, texts), max_size=3),
         refused_from=longs,
         forgot=st.lists(st.builds(Forgot, longs, longs, longs), max_size=3).map(tuple),
+        forgotten=since,
+        taken_from=since,
+        over=st.dictionaries(digests, overs, max_size=3),
     ).map(dense)
 )
 def test_a_chain_row_comes_back(made: ChainRow) -> None:
@@ -341,6 +348,32 @@ def test_columns_of_what_was_refused_that_contradict_each_other_are_undecodable(
     codec = FramedCodec(avro_files.text("chain_row"), IDS)
     record = codec.decode(ENCODED["chain_row"])
     record["refused"] |= refused
+    with pytest.raises(Undecodable, match=fact):
+        CODECS.decode_chain_row(codec.encode(record))
+
+
+@pytest.mark.parametrize(
+    ("over", "fact"),
+    [
+        ({"ids": bytes(9)}, "no ids"),
+        ({"heads": bytes(16)}, "1 heads of 2"),
+        ({"heads": bytes(17)}, "no ids"),
+        ({"lasts": pack([-1, 1])}, "over lasts"),
+        ({"removed": pack([1, 2, 3])}, "over removed"),
+        ({"taken_from": pack([-2, 0])}, "over taken_from"),
+        ({"ending": pack([0, 2])}, "over ending"),
+        ({"endings": ["/", "retired/"]}, "an ending that is none"),
+        ({"ids": b""}, "2 heads"),
+    ],
+)
+def test_columns_of_lives_without_a_row_that_contradict_each_other_are_undecodable(
+    over: dict[str, object], fact: str
+) -> None:
+    lives = {bytes([n]) * 8: Over(n, bytes(16), n, ("ended", "retired")[n], n, "", -1, n) for n in range(2)}
+    row = ChainRow("cloud", "cloud.over", "r", 0, 0, b"", 1, (), over=lives)
+    codec = FramedCodec(avro_files.text("chain_row"), IDS)
+    record = codec.decode(CODECS.encode_chain_row(row))
+    record["over"] |= over
     with pytest.raises(Undecodable, match=fact):
         CODECS.decode_chain_row(codec.encode(record))
 

@@ -181,7 +181,7 @@ class Cloud:
         self.dead: dict[bytes, int] = {}
         self.waiting: set[tuple[bytes, int]] = set()
         """deadlines"""
-        self.rows: dict[str, bytes] = {}
+        self.rows: dict[str, bytes | None] = {}
         self.digests: dict[str, int | None] = {}
         self.published: list[OutRecord] = []
         self.acknowledged: list[int] = []
@@ -261,12 +261,20 @@ class Cloud:
         self.merger.merge(self.admit(value, append_ms), offset, append_ms, offset)
 
     def forgetting(
-        self, floor: int, *purged: DocumentId, retired: Mapping[str, str] | None = None, number: int | None = None
+        self,
+        floor: int,
+        *purged: DocumentId,
+        retired: Mapping[str, str] | None = None,
+        number: int | None = None,
+        over: Sequence[str] = (),
     ) -> bytes:
         """The record value by which the partition forgets; tombstones as they are now."""
         purge = {key(document): digest_of(self.state(document).vector) for document in purged}
         return self.batch(
-            replica=CLOUD_REPLICA, number=number, floor=1 << 30, forget=Forgetting(floor, retired or {}, purge)
+            replica=CLOUD_REPLICA,
+            number=number,
+            floor=1 << 30,
+            forget=Forgetting(floor, retired or {}, purge, over=tuple(over)),
         )
 
     def drop(self, *names: str) -> int:
@@ -288,9 +296,15 @@ class Cloud:
         self.merge_value(self.due(*found), append_ms=append_ms)
         return self.end - 1
 
-    def forget(self, floor: int, *purged: DocumentId, retired: Mapping[str, str] | None = None) -> int:
+    def forget(
+        self,
+        floor: int,
+        *purged: DocumentId,
+        retired: Mapping[str, str] | None = None,
+        over: Sequence[str] = (),
+    ) -> int:
         """Append such a record and merge it; its offset."""
-        self.merge_value(self.forgetting(floor, *purged, retired=retired))
+        self.merge_value(self.forgetting(floor, *purged, retired=retired, over=over))
         return self.end - 1
 
     # -- flights

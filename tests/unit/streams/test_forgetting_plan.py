@@ -33,7 +33,7 @@ def test_lives_that_are_silent_since_below_the_floor_are_over_and_nobody_else() 
         row("gone.1", 3),
     ]
     found = plan(None, 10, (), rows, lambda device: device != "gone")
-    assert found == Forgetting(10, {"a.1": "a", "gone.1": ""})
+    assert found == Forgetting(10, {"a.1": "a", "gone.1": ""}, over=("c.1",))
 
 
 def test_a_silent_life_that_was_heard_of_is_not_over() -> None:

@@ -15,12 +15,14 @@ from driftlog_crdt import PAST, DocumentState, Op
 from driftlog_crdt.causal import MOST_FORGOTTEN
 from driftlog_schemas.batch_codec import decode_body
 from driftlog_schemas.forgetting_codec import digest_of
-from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId
+from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA, DocumentId
 from driftlog_schemas.messages import Batch, DocumentOp, Forgetting, Verdict
 from driftlog_streams.core import memory
 from driftlog_streams.core.flight import Stage
 from driftlog_streams.core.memory import NOTHING, Memory
+from driftlog_streams.core.restoration import Recovered, Restoration
 from tests.unit.streams.cloud import Cloud, command, key, stock
+from tests.unit.streams.test_forgotten_recovery import Kept
 
 DOCUMENTS = [stock(f"d{number}") for number in range(3)]
 STEPS = 220
@@ -131,7 +133,8 @@ class World:
         elif floor < cloud.end - 1:
             purge = {}
         silent = {f"store-1.{random.randint(1, self.lives):x}": "store-1" for _ in range(3)}
-        value = cloud.batch(replica=CLOUD_REPLICA, floor=1 << 30, forget=Forgetting(floor, silent, purge))
+        over = tuple(sorted({f"store-1.{random.randint(1, self.lives):x}" for _ in range(12)}))
+        value = cloud.batch(replica=CLOUD_REPLICA, floor=1 << 30, forget=Forgetting(floor, silent, purge, over=over))
         if random.random() < 0.3:
             random.choice(self.writers).write(random)
         self.purges += bool(purge)
@@ -150,19 +153,24 @@ class World:
             self.dropped += len(names)
 
     def crash(self) -> None:
-        """Rows are out, and some of the states or none; what was not acknowledged is read again."""
+        """Rows are out and some of the states, or some of the rows; what was not acknowledged is read again."""
         cloud = self.cloud
         self.crashes += 1
         first = cloud.merger.committed
         if not cloud.merger.work.empty:
             flight = cloud.seal()
             (part,) = flight.partitions
-            urgent = {r.key.decode() for r in flight.records(Stage.FIRST)}
-            cloud.rows.update((replica, row) for replica, row in part.rows if replica in urgent)
+            urgent = [(replica, row) for replica, row in part.rows if replica in part.work.urgent]
             if self.random.random() < 0.5:
+                cloud.rows.update(urgent)
                 cloud.store.update(part.writes[: self.random.randint(0, len(part.writes))])
                 cloud.gone.update(part.passed.gone)
+            else:
+                cloud.rows.update(urgent[: self.random.randint(0, len(urgent))])
             cloud.published += flight.records(Stage.FIRST)
+            store = Kept()
+            store.rows = cloud.rows
+            Restoration(cloud.rules).without_removed(store, Recovered())
         cloud.new_life(committed=first)
         cloud.restore_parked()
         cloud.merger.resume(first)
@@ -221,6 +229,9 @@ def broken(seed: int) -> str:
     one, other = ({k: v for k, v in c.store.items() if v is not None} for c in (world.cloud, again))
     if one != other:
         return "a replay of the log alone gives other bytes"
+    rows, others = ({name for name, row in c.rows.items() if row is not None} for c in (world.cloud, again))
+    if rows != others or world.cloud.rows.get(OVER_REPLICA) != again.rows.get(OVER_REPLICA):
+        return f"a replay of the log alone has other chain rows: {rows ^ others}"
     for document in DOCUMENTS:
         purged = world.cloud.gone.get(key(document), -1)
         if world.cloud.value(document, "on_hand") > increments(world, document, purged):  # type: ignore[operator]

@@ -28,13 +28,16 @@ class Kept:
         self.states: dict[bytes, bytes | None] = {}
         self.passed = Passed()
         self.digests: dict[str, int | None] = {}
-        self.rows: dict[str, bytes] = {}
+        self.rows: dict[str, bytes | None] = {}
 
     def get(self, name: bytes) -> bytes | None:
         return self.states.get(name)
 
     def row(self, replica: str) -> bytes | None:
         return self.rows.get(replica)
+
+    def replicas(self) -> Iterable[str]:
+        return [name for name, value in self.rows.items() if value is not None]
 
     def purged(self, name: bytes) -> int:
         return self.passed.gone.get(name, 0)
@@ -52,12 +55,13 @@ class Kept:
         self,
         states: Iterable[tuple[bytes, bytes | None]],
         mark: StoreMark,
-        rows: Iterable[tuple[str, bytes]] = (),
+        rows: Iterable[tuple[str, bytes | None]] = (),
         passed: Passed | None = None,
         digests: Mapping[str, int | None] | None = None,
     ) -> None:
         self.states.update(states)
         self.digests.update(digests or {})
+        self.rows.update(rows)
         self.mark = mark
         if passed is not None:
             self.passed.gone.update(passed.gone)

@@ -1,0 +1,118 @@
+"""A folder that comes back when the chain row of its old life was removed takes along what surely was not counted, and asks a person of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from driftlog_edge.store.command_log import Status
+from driftlog_edge.store.left import left_in
+from driftlog_schemas.identity import CLOUD, OVER_REPLICA, device_of
+from driftlog_schemas.messages import ChainRow, Over
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.row_columns import short_name
+from driftlog_schemas.signing import Identity
+from tests.unit.edge.cloud import COLLECTIONS, Cloud
+from tests.unit.edge.replica import Replica
+from tests.unit.edge.test_left_behind import left_parked
+from tests.unit.edge.test_renewal import S1, TEA, Folders, end_and_renew, forked, merged, pull, receive, settle, ship
+
+
+@pytest.fixture
+def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folders]:
+    made = Folders(tmp_path, identity, ids)
+    yield made
+    made.close()
+
+
+def remove(cloud: Cloud, replica: str, *, fold: bool) -> None:
+    """The cloud has retired this life long ago, and forgotten what its batches were answered, and perhaps its name in what it has written."""
+    row = cloud.rows[replica, S1]
+    after = row.last + 1
+    cloud.rows[replica, S1] = replace(
+        row, ended="retired", ended_at=50, floor=after, entries=(), refused={}, refused_from=after, forgotten=60
+    )
+    if fold:
+        assert COLLECTIONS[TEA.collection].document.fold(cloud.states[TEA], {replica: device_of(replica)})
+        cloud.say_again(TEA)
+
+
+def said(replica: Replica, command_id: str) -> tuple[Status, str]:
+    entry = replica.entry(command_id)
+    return entry.status, entry.code
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_what_was_never_sent_comes_along(folders: Folders, cloud: Cloud, fold: bool) -> None:
+    replica = folders.open("a")
+    receive(replica, "settled", 1)
+    settle(replica, cloud)
+    receive(replica, "sealed", 10)
+    replica.ship()  # it has not arrived
+    receive(replica, "unsealed", 100)
+    remove(cloud, replica.lives.replica, fold=fold)
+    ship(replica, cloud)
+    settle(replica, cloud)
+    cloud.publish_row(cloud.rows[replica.lives.all()[0].replica, S1])
+    settle(replica, cloud)
+    assert said(replica, "sealed") == said(replica, "unsealed") == (Status.MERGED, "")
+    assert merged(cloud) == replica.on_hand("tea") == 111
+
+
+@pytest.mark.parametrize("log", ["whole", "gone"])
+@pytest.mark.parametrize("fold", [False, True])
+def test_what_was_sent_and_never_answered_is_for_a_person(folders: Folders, cloud: Cloud, fold: bool, log: str) -> None:
+    replica = folders.open("a")
+    receive(replica, "settled", 1)
+    settle(replica, cloud)
+    receive(replica, "sent", 10)
+    ship(replica, cloud)  # taken, and its answer never read
+    receive(replica, "unsealed", 100)
+    old = replica.lives.replica
+    remove(cloud, old, fold=fold)
+    cloud.publish_row(cloud.rows[old, S1])
+    pull(replica, cloud)
+    if log == "gone":
+        assert replica.end_the_old_life(S1) is None, "the cloud has ended it"
+        replica.renew([])
+    settle(replica, cloud)
+    assert said(replica, "sent") == (Status.REVIEW, "maybe_counted")
+    unsealed = said(replica, "unsealed")
+    if fold and log == "gone":  # nobody can tell that another copy of the folder has not sent it
+        assert unsealed == (Status.REVIEW, "maybe_counted")
+        assert merged(cloud) == replica.on_hand("tea") == 11
+    else:
+        assert unsealed == (Status.MERGED, "")
+        assert merged(cloud) == replica.on_hand("tea") == 111
+
+
+def test_what_another_copy_may_have_brought_is_for_a_person(folders: Folders, cloud: Cloud) -> None:
+    """The cloud says so: it knows that the folder was copied, and no longer what came by the other one."""
+    replica = folders.open("a")
+    receive(replica, "settled", 1)
+    settle(replica, cloud)
+    receive(replica, "promised", 10)
+    forked(replica)
+    cloud.rejects["promised"] = "maybe_counted"
+    settle(replica, cloud)
+    assert said(replica, "promised") == (Status.REVIEW, "maybe_counted")
+    assert merged(cloud) == replica.on_hand("tea") == 1
+
+
+def test_what_is_parked_in_a_chain_without_a_row_comes_back_to_a_person(folders: Folders, cloud: Cloud) -> None:
+    replica, old, _ = left_parked(folders, cloud)
+    forked(replica)
+    end_and_renew(replica, cloud)
+    others = {short_name("store-1.another"): Over(3, bytes(16), 9, "ended", 20, "", -1, 60)}
+    row = ChainRow(CLOUD, OVER_REPLICA, "retail", S1, 0, b"", 1, (), offset=60, over=others)
+    cloud.publish_row(row)
+    pull(replica, cloud)
+    assert replica.entry("waits").status is Status.PARKED, "its row is still there"
+    over = {**others, short_name(old): Over(3, bytes(16), 9, "ended", 20, "", -1, 60)}
+    cloud.publish_row(replace(row, over=over))
+    pull(replica, cloud)
+    assert said(replica, "waits") == (Status.REVIEW, "maybe_counted")
+    assert not list(left_in(replica.journal, "retail", S1))
