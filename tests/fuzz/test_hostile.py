@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from driftlog_crdt import DocumentState, Op, Plain
+from driftlog_crdt import Decision, DocumentState, Op, Plain
 from driftlog_schemas import batch_codec
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, encode_body
 from driftlog_schemas.contract import Refused
@@ -91,7 +91,10 @@ ops = st.builds(
     st.one_of(values, deep),
     contexts,
     st.integers(0, 3),
+    st.none(),
+    st.one_of(st.just(1), numbers),
 )
+decisions = st.builds(Decision, st.one_of(st.sampled_from(["page", "deadline"]), names), names)
 commands = st.builds(
     Command,
     st.one_of(st.sampled_from(["c1", "c2"]), names),
@@ -100,6 +103,10 @@ commands = st.builds(
     st.one_of(st.just(NOW_MS << 16), numbers),
     st.lists(st.builds(DocumentOp, documents, ops), max_size=4).map(tuple),
     names,
+    st.just(""),
+    st.none(),
+    st.one_of(st.none(), decisions),
+    st.lists(st.binary(max_size=9), max_size=2).map(tuple),
 )
 batches = st.builds(
     Batch,
