@@ -54,7 +54,7 @@ def test_an_extra_brings_what_its_program_asks_for(extra: str) -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
     wanted = {line.split("[")[0].split(">")[0].split("=")[0] for line in declared}
     homes = {
-        module: {name.replace("_", "-") for name in names}
+        module: {name.replace("_", "-").lower() for name in names}
         for module, names in metadata.packages_distributions().items()
     }
     assert all(wanted & homes[module] for module in MODULES[extra])

@@ -177,7 +177,7 @@ def test_a_refused_row_is_refused_whole_and_what_stood_on_it_knows() -> None:
     kind.see(state, one)
     assert state.vector == {HOLDER: 3}
     assert kind.apply(state, one).outcome is Outcome.DUPLICATE
-    assert kind.builds_on_refused(state, kind.prepare(view, HOLDER, 1, "bounded_counter", "decrement", 4, 3))
+    assert kind.builds_on_refused(state, kind.prepare(view, HOLDER, 1, "bounded_counter", "decrement", 7, 3))
 
 
 def test_of_a_row_that_was_merged_in_part_only_the_rest_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -76,6 +77,7 @@ async def signed_in(context: BrowserContext, url: str, token: str) -> Page:
     page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
     page.set_default_timeout(PATIENCE_MS)
     await page.goto(url)
+    await expect(page.get_by_label("Your token")).to_be_focused()
     await page.keyboard.type(token)
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/inbox")
@@ -113,7 +115,7 @@ async def test_a_conflict_is_decided_by_keyboard_alone_and_others_see_it(
     )
     await expect(second.get_by_role("link", name="Stock tea")).to_have_count(0)
     await expect(second.get_by_role("link", name="Stock milk")).to_be_visible()
-    await expect(page.get_by_role("heading", name="Decided: 390")).to_be_visible()
+    await expect(page.get_by_role("heading", name=re.compile("^Decided: 390"))).to_be_visible()
     await page.keyboard.press("n")
     await page.wait_for_url(f"**/conflicts/{other.id}")
 

@@ -47,7 +47,6 @@ def shipped(replica: Replica, cloud: Cloud) -> ChainRow:
         lambda row: replace(row, replica="store-1.elsewhere"),
         lambda row: replace(row, append_ms=1 << 62),
         lambda row: replace(row, skew_ms=-1),
-        lambda row: replace(row, entries=(replace(row.entries[0], number=-1),)),
         lambda row: replace(row, entries=(replace(row.entries[0], offset=-2),)),
     ],
 )
