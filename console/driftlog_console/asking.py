@@ -58,6 +58,7 @@ def desk_of(request: Request) -> Desk:
 def asker(request: Request) -> Person:
     """Who asks: by session, or by the token itself. Raises `SignInFirst`."""
     desk = desk_of(request)
+    request.state.mark = desk.signals.mark  # before anything is looked at
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         person = desk.people.with_token(token.strip())

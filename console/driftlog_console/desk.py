@@ -47,6 +47,7 @@ class Desk:
             person=person,
             path=request.scope["raw_path"].decode("latin-1"),
             here=address_of(request),
+            moment_mark=getattr(request.state, "mark", self.signals.mark),
             now_ms=now_ms(),
             Right=Right,
             **around,

@@ -6,6 +6,7 @@ Names are few and counters only grow, so who was away misses nothing but repetit
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Mapping
 
 PAUSE_SECONDS = 0.5
@@ -18,6 +19,7 @@ class Signals:
     """Counters by name, and who waits for them. Of one event loop."""
 
     def __init__(self) -> None:
+        self._life = secrets.token_hex(4)
         self.listening = 0
         """How many follow."""
         self._counts: dict[str, int] = {}
@@ -38,9 +40,17 @@ class Signals:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    def changes(self) -> AsyncIterator[frozenset[str]]:
-        """Names that have changed since now or since the last ones; none at all where nothing did for a while."""
-        return self._changes(dict(self._counts))
+    @property
+    def mark(self) -> str:
+        """Names this moment; of no use to another console, or to this one when it has started again."""
+        return f"{self._life}-{sum(self._counts.values())}"
+
+    def changes(self, since: str = "") -> AsyncIterator[frozenset[str]]:
+        """Names that have changed since now or since the last ones; none at all where nothing did for a while.
+
+        Where something has changed since the mark `since`, or it is not one of ours, everything that ever changed comes first.
+        """
+        return self._changes(dict(self._counts) if since in ("", self.mark) else {})
 
     async def _changes(self, seen: Mapping[str, int]) -> AsyncIterator[frozenset[str]]:
         self.listening += 1

@@ -16,11 +16,11 @@ MOST_STREAMS = 500
 
 
 @router.get("/live")
-async def live(desk: TheDesk, person: Viewer) -> Response:
-    """Events `conflicts`, `fleet`, `waiting`, `documents`; `beat` says only that the stream is there."""
+async def live(desk: TheDesk, person: Viewer, since: str = "") -> Response:
+    """What has changed since a page was made (`since`, its mark), then what does: events `conflicts`, `fleet`, `waiting`, `documents`; `beat` says only that the stream is there."""
     if desk.signals.listening >= MOST_STREAMS:
         return PlainTextResponse("too many pages are open; this one is read again by hand\n", 503)
-    changes = desk.signals.changes()
+    changes = desk.signals.changes(since)
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         yield ServerSentEvent(event="beat", data="")

@@ -13,7 +13,8 @@
   const all = () => NAMES.forEach(tell);
 
   let lost = false;
-  const stream = new EventSource("/live");
+  // What has changed between the making of this page and the opening of the stream is told first.
+  const stream = new EventSource("/live?since=" + encodeURIComponent(document.body.dataset.since));
   stream.onopen = () => {
     broken.hidden = true;
     if (lost) all();

@@ -271,6 +271,20 @@ async def test_streams_tell_names_together_and_end() -> None:
     await asyncio.wait_for(following, 5)
 
 
+async def test_what_changes_between_a_page_and_its_stream_is_told_first(console: Console) -> None:
+    async with console.client() as anna:
+        page = (await anna.get("/inbox")).text
+        since = page.split('data-since="')[1].split('"')[0]
+        await console.opened(conflict())
+        for mark, first in ((since, True), ("another-life-7", True), (console.desk.signals.mark, False), ("", False)):
+            changes = console.desk.signals.changes(mark)
+            told = asyncio.create_task(anext(changes))  # type: ignore[arg-type]  # a coroutine it is
+            await asyncio.sleep(0.01)
+            assert told.done() == first, mark
+            assert not first or "conflicts" in told.result()
+            told.cancel()
+
+
 async def test_the_stream_of_a_page_tells_what_has_changed_and_ends_with_the_console(console: Console) -> None:
     seen_events: list[str] = []
 
