@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import Producer
 
+from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
 from driftlog_schemas.partitioning import partition_of
 from driftlog_streams.reading.topic_reading import whole_topic
@@ -41,8 +42,11 @@ def spoil(run: LoadRun, device: str, seed: int) -> None:
     assert producer.flush(30) == 0
 
 
-def test_an_agent_goes_on_over_spoiled_records_of_every_topic_that_it_reads(on_broker: Callable[..., LoadRun]) -> None:
-    run = on_broker()
+def test_an_agent_goes_on_over_spoiled_records_of_every_topic_that_it_reads(
+    restartable_broker: EmbeddedBroker, load_run: Callable[..., LoadRun]
+) -> None:
+    # Not the session's broker: there everybody who reads the device registry would be told of what is spoiled here.
+    run = load_run(restartable_broker.bootstrap)
     with run.worker("only"), run.edge(0, PLACE) as store, run.edge(1, PLACE) as office:
         store.do("hit", place=PLACE, item="tea", times=10, wait="merged")
         await_equal(store, office, item="tea", hits=10)
