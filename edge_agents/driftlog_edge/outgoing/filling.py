@@ -27,6 +27,10 @@ from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp
 from driftlog_schemas.row_columns import short_name
 
+JOINING = False
+"""Withheld: in some simulated worlds (seed 41) what was refused of a row that was sent as one is told otherwise than the log says. Until that is
+understood each command leaves by itself, which is always right and only takes more bytes."""
+
 
 @dataclass(slots=True)
 class _Sent:
@@ -152,7 +156,8 @@ class Filling:
         try:
             collection = self.contract.collection(document.collection)
             if (
-                command.decision is not None
+                not JOINING
+                or command.decision is not None
                 or collection.history != "collapsed"
                 or any(changed != document for changed, _ in command.ops)
             ):

@@ -23,6 +23,12 @@ from tests.unit.edge.test_renewal import S1, STATE, Folders, end_and_renew, fork
 METER = DocumentId("Meter", "s1", "m")
 
 
+@pytest.fixture(autouse=True)
+def joining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is withheld as yet."""
+    monkeypatch.setattr("driftlog_edge.outgoing.filling.JOINING", True)
+
+
 @pytest.fixture
 def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folders]:
     made = Folders(tmp_path, identity, ids)
