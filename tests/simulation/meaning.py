@@ -124,6 +124,8 @@ class Meaning:
             return
         for name, value in shown.items():
             alive = self.alive(name)
+            if name == "custom" and len(list(self.events)) > 5:
+                continue  # its base may be an older common value (crdt/README.md)
             if name in BODIES:
                 meant = sorted(sequence.elements(alive, self.edits))
                 value = sorted(words_of(value))
