@@ -101,6 +101,7 @@ class Space:
         priority: str = "normal",
         max_age: str = "",
         sync: str = "now",
+        direction: str = "both",
     ) -> Callable[[type[D]], type[D]]:
         """Class decorator: a document family whose `scope` and `id` fields name a document.
 
@@ -114,6 +115,7 @@ class Space:
         `sync`       when what was written on a device leaves it: "now", together every "5m" (any duration), or "on_wifi", over a network that
                      costs nothing. Commands of the classes critical and high never wait; one that touches several collections goes with the
                      most urgent of them
+        `direction`  "both", or "down": devices read it and may not write it, except those that were enrolled with `--may-publish`
         """
 
         def declare(cls: type[D]) -> type[D]:
@@ -139,6 +141,7 @@ class Space:
                 priority=priority,
                 max_age=max_age,
                 sync=sync,
+                direction=direction,
             )
             return cls
 

@@ -27,7 +27,7 @@ from driftlog.cli.terminal import (
     told,
 )
 from driftlog_schemas.contract import AppContract
-from driftlog_schemas.devices import Device, DeviceStatus
+from driftlog_schemas.devices import PUBLISH, Device, DeviceStatus
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
@@ -60,6 +60,12 @@ def enrol(
         list[str] | None,
         typer.Option(help="A command it may send, or _write for writes without one; repeat for more. Default: all."),
     ] = None,
+    may_publish: Annotated[
+        bool,
+        typer.Option(
+            "--may-publish", help='It may write collections with direction="down" too, as a head office does.'
+        ),
+    ] = False,
     valid: Annotated[str, typer.Option(help="How long the permit holds, for example 365d. Default: no end.")] = "",
     grace: Annotated[str, typer.Option(help="For how long after its end it is still honoured.")] = "",
     keep_keys: KeepKeys = False,
@@ -84,13 +90,14 @@ def enrol(
         fail(f"the name {CLOUD!r} is the workers' own", "see `driftlog devices enrol-cloud`, or choose another name")
     out = identity or Path(f"{device}.json")
     unbound = None if target is None else _unbound(load_contract(target), permission)
-    terms = (tuple(scope or ("*",)), tuple(permission or ("*",)))
+    permissions = tuple(permission or ("*",))
+    terms = (tuple(scope or ("*",)), (*permissions, PUBLISH) if may_publish else permissions)
     with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         line = enrolment.enrol(device, out, *terms, _ms("--valid", valid), _ms("--grace", grace), keep_keys=keep_keys)
     said = f"{line.device_id} is enrolled; its identity is {out}: keep it secret"
     if unbound:
         said += f"\nit may write whole spaces: {', '.join(unbound)} declare nothing that they touch"
-    elif target is None and set(terms[1]) != {DIRECT}:
+    elif target is None and set(permissions) != {DIRECT}:
         said += "\nwhere a command declares nothing that it touches it may write the whole space; with --app it is said which do"
     emit({**_data(line), "identity": str(out), "unbound_commands": unbound}, as_json=json, table=lambda: said)
 

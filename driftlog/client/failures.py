@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from driftlog_crdt import TooLarge
 from driftlog_edge import errors
 from driftlog_edge.errors import EdgeError, Stale, TimedOut
-from driftlog_schemas.contract import InvalidInput, Refused, Undeclared
+from driftlog_schemas.contract import InvalidInput, OneWay, Refused, Undeclared
 
 NO_PLACE = ("", -1)
 """Of a state partition that only the agent knows."""
@@ -44,6 +44,8 @@ def failure(told: Mapping[str, Any]) -> Exception:
             return Refused(app_code, "" if detail == app_code else detail)
         case "invalid":
             return InvalidInput(field, detail)
+        case "one_way":
+            return OneWay(field, detail)
         case "undeclared":
             return Undeclared(field, detail)
         case "too_large":

@@ -72,8 +72,9 @@ class Answer(NamedTuple):
 class Device:
     """See the module."""
 
-    def __init__(self, name: str, contract: AppContract, cloud: Cloud, skew_ms: int) -> None:
+    def __init__(self, name: str, contract: AppContract, cloud: Cloud, skew_ms: int, *, publishes: bool) -> None:
         self.name = name
+        self._publishes = publishes
         self.replica = replica_id(name, "1")
         self.identity = Identity.create(name)
         self.skew_ms = skew_ms
@@ -103,7 +104,16 @@ class Device:
 
     def run(self, asked: Asked, now_ms: int) -> Ran:
         """Run a command on the view. Raises as an agent does."""
-        ran = execute(self._contract, asked, self._views, self._known, self.replica, self._clock, now_ms + self.skew_ms)
+        ran = execute(
+            self._contract,
+            asked,
+            self._views,
+            self._known,
+            self.replica,
+            self._clock,
+            now_ms + self.skew_ms,
+            lambda: self._publishes,
+        )
         self._views.update(ran.states)
         if ran.sent is not None:
             self.pending.append(Pending(asked, ran.sent, self._read(self._place(ran.sent))))

@@ -59,8 +59,10 @@ def execute(
     replica: str,
     clock: HybridClock,
     wall_ms: int,
+    publishes: Callable[[], bool],
 ) -> Ran:
-    """Run it on copies of the documents that are `held`; `known` is how far the cloud has decided a document's changes.
+    """Run it on copies of the documents that are `held`; `known` is how far the cloud has decided a document's changes; `publishes`: may the
+    device write what only comes down?
 
     Raises:
         InvalidInput, Refused, AlgebraError: as an agent does; `clock` is then as it was.
@@ -69,7 +71,7 @@ def execute(
     checked = declared.validate(asked.arguments)
     views, stamp = _Copies(contract, held, known), clock.last
     writer = Writer(replica, ())
-    run = Run(views, declared.space, lambda *_: writer, clock, wall_ms, None, asked.command_id, asked.actor)
+    run = Run(views, declared.space, lambda *_: writer, clock, wall_ms, None, asked.command_id, asked.actor, publishes)
     try:
         result = run_declared(declared, run, checked)
         sent = _as_sent(contract, declared.space, asked, run, clock.last)

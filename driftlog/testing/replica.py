@@ -25,8 +25,9 @@ _time = itertools.count(EPOCH_MS, 1000)
 class Replica:
     """One device's view of the app's documents, in memory."""
 
-    def __init__(self, contract: AppContract, name: str) -> None:
+    def __init__(self, contract: AppContract, name: str, *, may_publish: bool = False) -> None:
         self.name = name
+        self._may_publish = may_publish
         self._contract = contract
         self._states: dict[DocumentId, DocumentState] = {}
         self._clock = HybridClock()
@@ -50,6 +51,7 @@ class Replica:
             self.name,
             self._clock,
             next(_time),
+            lambda: self._may_publish,
         )
         done = Done(command, command_id, ran.result, () if ran.sent is None else ran.sent.ops, asked)
         self._states.update(ran.states)
@@ -93,10 +95,10 @@ class Replica:
         return states
 
 
-def replica(app: Declared | AppContract, name: str = "") -> Replica:
-    """A replica with nothing in it."""
+def replica(app: Declared | AppContract, name: str = "", *, may_publish: bool = False) -> Replica:
+    """A replica with nothing in it. `may_publish`: as if its device were enrolled so, it writes what only comes down to others."""
     contract = app if isinstance(app, AppContract) else app.contract
-    return Replica(contract, name or f"replica-{next(_names)}.test")
+    return Replica(contract, name or f"replica-{next(_names)}.test", may_publish=may_publish)
 
 
 def exchange(a: Replica, b: Replica) -> None:

@@ -19,8 +19,8 @@ from driftlog.testing.drawing import Draw, chosen
 from driftlog.testing.memory import Asked, Ran
 from driftlog.testing.story import Event, Problem, Rejected, Result, called, listed
 from driftlog_crdt import AlgebraError, DocumentState
-from driftlog_schemas.contract import AppContract, Declared, InvalidInput, Json, Refused, Undeclared
-from driftlog_schemas.devices import EVERYTHING, DeviceKey, enrolled
+from driftlog_schemas.contract import AppContract, Declared, InvalidInput, Json, OneWay, Refused, Undeclared
+from driftlog_schemas.devices import EVERYTHING, PUBLISH, DeviceKey, enrolled
 from driftlog_schemas.identity import DocumentId, device_id
 from driftlog_schemas.messages import Verdict
 
@@ -94,7 +94,14 @@ class _World:
         lines: dict[str, Any] = {}
         self._cloud = Cloud(contract, lines)
         self._devices = [
-            Device(device_id(name), contract, self._cloud, self._random.randint(-SKEW_MS, SKEW_MS)) for name in allowed
+            Device(
+                device_id(name),
+                contract,
+                self._cloud,
+                self._random.randint(-SKEW_MS, SKEW_MS),
+                publishes=PUBLISH in permissions,
+            )
+            for name, permissions in allowed.items()
         ]
         for device in self._devices:
             key = DeviceKey(device.identity.key_id, device.identity.public_key, 1)
@@ -126,7 +133,7 @@ class _World:
         except Refused as refused:
             self._refused(device, asked, refused.code, refused.reason)
         except (InvalidInput, AlgebraError) as error:
-            self._refused(device, asked, "invalid", str(error))
+            self._refused(device, asked, "one_way" if isinstance(error, OneWay) else "invalid", str(error))
         else:
             self._tell(device.name, f"{again}{called(asked.name, asked.arguments)} -> {ran.result!r}", *_changed(ran))
 

@@ -137,7 +137,19 @@ def _assembled(
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
     outbox.set_rhythms(rhythms(config))
     waiting = Waiting(outbox, clock)
-    executor = Executor(contract, lives, views, outbox, journal, clock, holdings, lambda: sync.freshness)
+    registry = RegistryLine(identity, records, journal, clock)
+    registry.open(store)
+    executor = Executor(
+        contract,
+        lives,
+        views,
+        outbox,
+        journal,
+        clock,
+        holdings,
+        lambda: sync.freshness,
+        lambda: registry.publishes,
+    )
     _read_again(store, codecs, versions)
     puller = pullers.assembled(
         holdings, codecs, versions, records, views, outbox, journal, executor.stamps, clock, identity.device_id
@@ -153,8 +165,6 @@ def _assembled(
         "app": contract.name,
         **{f"space {n}": s.release for n, s in contract.spaces.items()},
     }
-    registry = RegistryLine(identity, records, journal, clock)
-    registry.open(store)
 
     def sign_with(identity: Identity) -> None:
         outbox.sign_with(identity)

@@ -20,6 +20,8 @@ from driftlog_schemas.rhythm import NOW
 Json: TypeAlias = Plain
 
 History: TypeAlias = Literal["full", "collapsed"]
+Direction: TypeAlias = Literal["both", "down"]
+"""Which way a collection's documents go: between devices and cloud, or only from the cloud down to devices (see `one_way`)."""
 
 
 Touches: TypeAlias = Mapping[str, frozenset[str]]
@@ -50,6 +52,10 @@ class InvalidInput(ValueError):
         super().__init__(f"{field}: {message}" if field else message)
         self.field = field
         self.message = message
+
+
+class OneWay(InvalidInput):
+    """A change of a collection that only comes down, by a device without the right to publish. `field` is `Collection.field`."""
 
 
 class Undeclared(InvalidInput):
@@ -148,6 +154,7 @@ class CollectionContract:
     """Seconds after which what a replica has of it counts as stale; None for never."""
     rhythm: int = NOW
     """When its normal and low commands leave the device (see `rhythm`)."""
+    direction: Direction = "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +201,15 @@ class SpaceContract:
     @property
     def release(self) -> str:
         """Names what this release lets its commands write: fields, their values, what a command touches. Another name is another release's."""
-        words = {
+        words: dict[str, Any] = {
             "collections": {name: dict(one.allowed) for name, one in self.collections.items()},
             "commands": {
                 name: None if one.touches is None else {kind: sorted(places) for kind, places in one.touches.items()}
                 for name, one in self.commands.items()
             },
         }
+        if one_way := sorted(name for name, one in self.collections.items() if one.direction == "down"):
+            words["down"] = one_way
         return hashlib.blake2b(json.dumps(words, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

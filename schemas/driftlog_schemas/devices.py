@@ -22,6 +22,8 @@ NOTICE_MS = 10_000
 SLACK_MS = 5 * 60 * 1000
 """A device and a key count from a little before they were made, for clocks that differ; neither can have signed anything earlier."""
 EVERYTHING = ("*",)
+PUBLISH = "_publish"
+"""The permission to write what only comes down to devices (`direction="down"`); `*` does not contain it, and it is a right to no command."""
 
 
 class DeviceStatus(Enum):
@@ -51,7 +53,7 @@ class Terms(NamedTuple):
     scopes: tuple[str, ...]
     """Scopes it may write; `*` for all."""
     permissions: tuple[str, ...]
-    """Commands it may send; `*` for all, `_write` for writes without a command."""
+    """Commands it may send; `*` for all, `_write` for writes without a command. With `_publish` also where they change what only comes down."""
     not_after_ms: int = 0
     """The permit's end; 0 for none."""
     grace_ms: int = 0

@@ -5,6 +5,7 @@
 | `order` | ranked values, the weakest first | add and remove values; never turn two round |
 | `bounds` | a bounded counter, `[lower, upper]` | move a bound outwards or take it away: rights that were spent stay covered |
 | `shape` | values that are JSON, place -> types | take more types, have more places that may be missing, have fewer |
+| `direction` | a collection that goes one way | let devices write what only came down; nothing else |
 | `required` | the same, places that are always there | require what was there before |
 
 A place is written as in a JSON pointer, with `*` for the keys of an object that may have any, and `[]` for the items of an array.
@@ -73,7 +74,14 @@ def _required(now: Terms, earlier: Terms) -> str:
     return "" if missing is None else f"now requires {missing}, which earlier values need not have"
 
 
-_COMPARED: Sequence[Callable[[Terms, Terms], str]] = (_order, _bounds, _types, _required)
+def _direction(now: Terms, earlier: Terms) -> str:
+    later, first = now.get("direction", "both"), earlier.get("direction", "both")
+    if later == first or (first, later) == ("down", "both"):
+        return ""
+    return f'had direction="{first}" and now has "{later}": what devices wrote before would wait for ever; declare a new collection'
+
+
+_COMPARED: Sequence[Callable[[Terms, Terms], str]] = (_order, _bounds, _types, _required, _direction)
 
 
 def _above(place: str) -> str:

@@ -20,7 +20,7 @@ from pydantic_core import to_json
 from driftlog_crdt import DocumentState, HybridClock, Op, Plain, TooLarge, canonical
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS
 from driftlog_schemas.bounds import MAX_COMMAND_ID, MAX_ID, MAX_SCOPE, OutOfBounds, check_text
-from driftlog_schemas.contract import CollectionContract, CommandContract, InvalidInput, Json, touches_op
+from driftlog_schemas.contract import CollectionContract, CommandContract, InvalidInput, Json, OneWay, touches_op
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import DocumentOp
 
@@ -131,8 +131,9 @@ class Run(Generic[V]):
         scopes: Collection[str] | None,
         command_id: str,
         actor: str,
+        publishes: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`writer` says of a space and scope who writes there."""
+        """`writer` says of a space and scope who writes there. `publishes`: may this device write what only comes down?"""
         self.command_id = command_id
         self.actor = actor
         self.now_ms = wall_ms
@@ -143,6 +144,7 @@ class Run(Generic[V]):
         self._writer = writer
         self._clock = clock
         self._wall_ms = wall_ms
+        self._publishes = publishes
         self.scope: str | None = None
         self.replica = ""
         self._over: tuple[str, ...] = ()
@@ -205,6 +207,8 @@ class Run(Generic[V]):
         rules = view.collection.document
         if len(self.ops) >= MAX_BATCH_OPS:
             raise InvalidInput("command", f"makes more than {MAX_BATCH_OPS} changes; split it")
+        if view.collection.direction == "down" and not self._publishes():
+            raise _comes_down(view.document.collection, field or kind)
         self._clock.observe(view.stamp, self._clock.now_ms(self._wall_ms))
         stamp = view.stamp = self._clock.tick(self._wall_ms)
         unsure = view.state.vector.get(self.replica, 0) - view.known.get(self.replica, 0)
@@ -264,6 +268,14 @@ def oldest_allowed(command: CommandContract, run: Run[Any]) -> float | None:
 def check_command_id(command_id: str) -> None:
     """Raise `InvalidInput` unless this can name a command."""
     check_name(COMMAND_ID, command_id, MAX_COMMAND_ID)
+
+
+def _comes_down(collection: str, changed: str) -> OneWay:
+    return OneWay(
+        f"{collection}.{changed}",
+        f"{collection} only comes down to devices, and this one is not known to publish it; write it on a device that was enrolled with"
+        " `driftlog devices enrol --may-publish` and has met the cloud since",
+    )
 
 
 def _measured(view: View, field: str) -> int:

@@ -41,13 +41,15 @@ def state_schema(collection: CollectionContract) -> str:
     fields += [_column(column) for column in collection.columns]
     fields.append(_meta(collection))
     kind = collection.document
-    schema = {
+    schema: dict[str, Any] = {
         "type": "record",
         "name": collection.name,
         "namespace": namespace(collection.space),
         declarations.PROPERTY: f"{kind.on_delete} document, merged by {kind.unit}",
         "fields": fields,
     }
+    if collection.direction != "both":
+        schema[declarations.TERMS] = {"direction": collection.direction}
     return json.dumps(schema, separators=(",", ":"))
 
 

@@ -32,7 +32,7 @@ from driftlog_edge.store.logged import changed_keys, decode_logged, logged
 from driftlog_edge.store.pending import Fate, marks_of
 from driftlog_edge.store.views import Views
 from driftlog_edge.turns import in_turns
-from driftlog_schemas.contract import InvalidInput, Refused
+from driftlog_schemas.contract import InvalidInput, OneWay, Refused
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command
 
@@ -108,7 +108,7 @@ class Again:
         except Refused as refused:
             return self._refused(command, entry, refused.code, refused.reason)
         except (InvalidInput, AlgebraError) as error:
-            return self._refused(command, entry, "invalid", str(error))
+            return self._refused(command, entry, "one_way" if isinstance(error, OneWay) else "invalid", str(error))
 
     def _refused(self, command: Command, entry: Entry, code: str, reason: str) -> Executed:
         log.info("a command that ran again was refused", command=command.id, code=code, reason=reason)

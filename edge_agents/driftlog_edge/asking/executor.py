@@ -73,9 +73,10 @@ class Executor:
         clock: Clock,
         scopes: Collection[str] | None = None,
         freshness: Callable[[], Freshness] | None = None,
+        publishes: Callable[[], bool] = lambda: False,
     ) -> None:
         """`scopes` are those that the replica holds, None for all: what it does not hold it would never see merged. Without a `freshness`
-        everything is fresh.
+        everything is fresh. `publishes`: may the device write what only comes down?
         """
         self._contract = contract
         self._releases = {name: space.release for name, space in contract.spaces.items()}
@@ -86,6 +87,7 @@ class Executor:
         self._wall = clock
         self._scopes = scopes
         self._freshness = freshness
+        self._publishes = publishes
         self.stamps = Stamps(journal, clock)
         self._last_lsn = 0
         self.reload()
@@ -229,7 +231,7 @@ class Executor:
         clock = self.stamps.clock
         stamp = clock.last
         command_id = command_id or str(uuid.uuid4())
-        run = Run(self._views, space, self._writer, clock, wall_ms, self._scopes, command_id, actor)
+        run = Run(self._views, space, self._writer, clock, wall_ms, self._scopes, command_id, actor, self._publishes)
         try:
             result = function(run)
             if run.ops:

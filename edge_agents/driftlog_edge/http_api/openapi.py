@@ -66,6 +66,8 @@ _ANY = {
 _CLOSED = {401: "`unauthorized`: without the agent's token; not over a unix socket"}
 _BODIES = {408: "`timeout`: the body did not come", 413: "`too_large`"}
 _WRITES = {
+    403: "`one_way`: the collection only comes down to devices, and this one may not publish it; `field` says what. "
+    "`forbidden_origin`: under another name than the agent's, or from a web page",
     409: "`refused`, with the app's own code in `app_code`; `not_readable`: of a newer release than this agent's; "
     "`stale`: it asks for fresher data than there is, and nothing has changed; the age is in `age_seconds`",
     504: "`timeout`: the command of `command_id` stands, or is just being written, and its status can be asked; without one nothing has changed",

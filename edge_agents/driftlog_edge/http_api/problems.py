@@ -13,7 +13,7 @@ from starlette.routing import Match, Route
 
 from driftlog_crdt import AlgebraError, TooLarge
 from driftlog_edge.errors import EdgeError, Stale, TimedOut
-from driftlog_schemas.contract import InvalidInput, Refused, Undeclared
+from driftlog_schemas.contract import InvalidInput, OneWay, Refused, Undeclared
 
 log = structlog.get_logger()
 
@@ -58,6 +58,8 @@ def told(error: Exception) -> dict[str, Any]:
             return _body(409, "refused", "The app's rules refuse this", text, app_code=error.code)
         case Undeclared():
             return _body(404, "undeclared", "This release does not declare it", error.message, field=error.field)
+        case OneWay():
+            return _body(403, "one_way", "It only comes down to devices", error.message, field=error.field)
         case InvalidInput():
             return _body(422, "invalid", "The input cannot be used", error.message, field=error.field)
         case TooLarge():

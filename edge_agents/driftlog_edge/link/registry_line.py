@@ -25,7 +25,7 @@ from driftlog_edge.store.cursors import cursor_of, moved
 from driftlog_edge.store.journal import Journal
 from driftlog_schemas import topics
 from driftlog_schemas.device_lines import UNKNOWN_SCHEMA, DeviceLines, Line
-from driftlog_schemas.devices import NOTICE_MS, Device, DeviceStatus, Terms
+from driftlog_schemas.devices import NOTICE_MS, PUBLISH, Device, DeviceStatus, Terms
 from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.operator_keys import DAY_MS
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -72,6 +72,12 @@ class RegistryLine:
     def line(self) -> Line | None:
         """The same with the record that said it."""
         return self._lines.line(self._identity.device_id)
+
+    @property
+    def publishes(self) -> bool:
+        """May the device write what only comes down, as far as is known here? The cloud decides."""
+        device = self.device
+        return device is not None and PUBLISH in device.latest.permissions
 
     @property
     def wiped(self) -> bool:

@@ -16,7 +16,7 @@ from driftlog_schemas import bounds
 from driftlog_schemas.devices import Standing
 from driftlog_schemas.messages import Command
 from driftlog_streams.core.arrival import Arrival
-from driftlog_streams.core.rights import forbidden, heirs, scope_granted, untouched
+from driftlog_streams.core.rights import forbidden, heirs, scope_granted, unpublished, untouched
 from driftlog_streams.core.rules import SpaceRules
 
 Found: TypeAlias = "tuple[str, str] | None"
@@ -69,7 +69,9 @@ class Examiner:
         command, rules = arrival.command, self._rules
         good = self._good.setdefault(command.name if command.name in rules.commands else "", {})
         for document, op in command.ops:
-            if op.field != DOCUMENT:
+            if (
+                op.field != DOCUMENT and document.collection not in rules.coming_down
+            ):  # which hangs on the device as well
                 collection = rules.collections[document.collection]
                 good[document.collection, op.field, op.kind] = collection.type.check, collection.check
         if len(self._granted) >= MAX_STANDINGS:
@@ -95,7 +97,10 @@ class Examiner:
         """What another release of the app lets its commands do is not for this one to reject: a worker of that release may come."""
         if arrival.batch.app_version in ("", self._rules.release):
             return None
-        against = untouched(arrival.command, self._rules.commands) or self._unusual(arrival.command)
+        command, rules = arrival.command, self._rules
+        against = (
+            unpublished(command, arrival.device, rules) or untouched(command, rules.commands) or self._unusual(command)
+        )
         if against is None:
             return None
         reason = f"this release of the worker does not know such a change: {against}"
@@ -103,7 +108,7 @@ class Examiner:
 
     def objection(self, arrival: Arrival) -> Found:
         """Why this command of a known device cannot be merged. What it writes to is declared."""
-        against = forbidden(arrival.command, arrival.device, self._rules.commands)
+        against = forbidden(arrival.command, arrival.device, self._rules)
         if against is not None:
             return "forbidden", against
         against = self._unusual(arrival.command) or self._lost(arrival)

@@ -3,6 +3,9 @@
 A command declares what it touches; one that sends more under its name is refused. A command that declares nothing may write all of
 its space, so a right to it is a right to that. Where a device has no right at all nothing of it is counted as seen: it makes
 no document, grows no vector, and nothing of it waits.
+
+What only comes down (`direction="down"`) takes the right to publish besides, which `*` does not contain: it is asked of what an op changes, under
+whatever name it comes.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from driftlog_schemas.contract import CommandContract, touches_op
+from driftlog_schemas.devices import PUBLISH
 from driftlog_schemas.identity import device_of, is_life
 from driftlog_schemas.messages import Batch, Command
 from driftlog_streams.core.rules import Devices, SpaceRules
@@ -34,13 +38,23 @@ class Rights(Protocol):
     def permissions(self) -> Sequence[str]: ...
 
 
-def forbidden(command: Command, rights: Rights, declared: Mapping[str, CommandContract]) -> str | None:
-    """Why the device may not send this command; None if it may."""
+def forbidden(command: Command, rights: Rights, rules: SpaceRules) -> str | None:
+    """Why the device may not send this command; None if it may. What it writes to is declared."""
     if not scope_granted(command.scope, rights):
         return f"the device may not write scope {command.scope!r}"
     if ALL not in rights.permissions and (command.name or DIRECT) not in rights.permissions:
         return f"the device may not send {command.name or 'direct writes'!r}"
-    return untouched(command, declared)
+    return unpublished(command, rights, rules) or untouched(command, rules.commands)
+
+
+def unpublished(command: Command, rights: Rights, rules: SpaceRules) -> str | None:
+    """What a command changes that only comes down, of a device that may not publish."""
+    if not rules.coming_down or PUBLISH in rights.permissions:
+        return None
+    changed = next((document for document, _ in command.ops if document.collection in rules.coming_down), None)
+    if changed is None:
+        return None
+    return f"{changed.collection} only comes down to devices: to write it takes {PUBLISH!r}, which '*' does not contain"
 
 
 def untouched(command: Command, declared: Mapping[str, CommandContract]) -> str | None:
@@ -54,14 +68,16 @@ def untouched(command: Command, declared: Mapping[str, CommandContract]) -> str 
     return None
 
 
-def has_a_right(collection: str, scope: str, rights: Rights, declared: Mapping[str, CommandContract]) -> bool:
+def has_a_right(collection: str, scope: str, rights: Rights, rules: SpaceRules) -> bool:
     """Is there any command by which the device may write documents of this collection and scope?"""
     if not scope_granted(scope, rights):
         return False
+    if collection in rules.coming_down and PUBLISH not in rights.permissions:
+        return False
     for permission in rights.permissions:
-        if permission == FORGET:
+        if permission in (FORGET, PUBLISH):
             continue
-        contract = declared.get(permission)
+        contract = rules.commands.get(permission)
         if contract is None or contract.touches is None or collection in contract.touches:
             return True
     return False

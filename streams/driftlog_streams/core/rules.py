@@ -86,6 +86,8 @@ class SpaceRules:
                 asked=bool(space.guards.get(name)) or roomy.limited,
             )
 
+        self.coming_down = frozenset(name for name, one in space.collections.items() if one.direction == "down")
+        """Collections that devices may write only with the right to publish."""
         self.giving = frozenset().union(*(one.type.giving for one in self.collections.values()))
         """Kinds of ops that hand a right over to another replica."""
 

@@ -59,7 +59,7 @@ def survey(arrival: Arrival, rejected: bool, rules: SpaceRules, cache: StateCach
         collection = collections.get(document.collection)
         if collection is None:
             continue  # it was declared when this was decided
-        if rejected and not has_a_right(collection.name, document.scope, arrival.device, rules.commands):
+        if rejected and not has_a_right(collection.name, document.scope, arrival.device, rules):
             continue
         entry = cache.get(document, collection)
         state = entry.state

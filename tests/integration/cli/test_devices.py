@@ -56,6 +56,12 @@ def test_what_it_may_do_is_kept_as_it_was_said(shell: Shell, device: str) -> Non
     assert Identity.load(shell.folder / "deep/down/id.json").device_id == device
 
 
+def test_who_may_publish_has_that_right_besides_the_others(shell: Shell, device: str) -> None:
+    shell.run("devices", "enrol", device, "--out", "id.json", "--may-publish").assert_done()
+    (line,) = mine(shell, device)
+    assert line["permissions"] == ["*", "_publish"]
+
+
 def test_enrolled_again_it_has_a_new_key_and_the_old_one_ends(shell: Shell, device: str) -> None:
     first = shell.run("devices", "enrol", device, "--out", "one.json", "--json").data
     second = shell.run("devices", "enrol", device, "--out", "two.json", "--json").data

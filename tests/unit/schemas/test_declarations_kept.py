@@ -100,6 +100,19 @@ def test_how_documents_are_merged_and_deleted_is_part_of_it(options: dict[str, s
 
 
 @pytest.mark.parametrize(
+    ("before", "now", "kept"), [("both", "down", False), ("down", "both", True), ("down", "down", True)]
+)
+def test_devices_may_be_let_write_what_only_came_down_and_not_be_stopped(before: str, now: str, kept: bool) -> None:
+    fields = {"name": (Register[str], "")}
+    found = changes(schema(fields, direction=now), [schema(fields, direction=before)])
+    assert found == [] if kept else found[0].startswith(f'Stock had direction="{before}" and now has "{now}"')
+
+
+def test_a_collection_that_goes_both_ways_has_the_schema_that_it_always_had() -> None:
+    assert "direction" not in schema({"name": (Register[str], "")})
+
+
+@pytest.mark.parametrize(
     "text", ["", "[]", "5", '{"fields": 5}', '{"name": "x", "fields": [5, {"name": "y", "driftlog": 7}]}']
 )
 def test_a_schema_that_is_no_row_of_an_app_declares_nothing(text: str) -> None:
