@@ -1,102 +1,93 @@
-"""An agent that is killed at random points while many callers use it: what was answered is there, and nothing is there twice."""
+"""An agent that is killed at random points while many callers use it, or loses its power: what was answered is there, and nothing is there twice."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import uuid
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.integration.conftest import LoadRun
+from tests.load.callers import Callers, hits
 from tests.load.edges import EdgeProcess
+from tests.load.fleet import Fleet
+from tests.load.power import Power
+from tests.load.waiting import until
+from tests.load.workers import WorkerPlace
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(7200)]
 
-COMMANDS, KILLS = 800, 2
-FULL = 10_000, 8
+COMMANDS, FAULTS = 300, 3
+FULL = 10_000, 200
 """The same at full depth."""
-CALLERS = 32
 ITEMS = 40
 PLACE = "place-of-kills"
-GIVE_UP_SECONDS = 600.0
+FAULT_SECONDS = 30.0
+"""A fault and its restart take less, on a busy machine, too."""
+CUTS = 2, 100
+"""Of the power of an agent without a network, and at full depth."""
 
 
-@dataclass
-class Callers:
-    """Many at once; each takes the next command and calls until it is answered, with the same key each time."""
-
-    url: str
-    commands: list[tuple[str, str]]
-    """(key, item)"""
-    answered: dict[str, object] = field(default_factory=dict)
-    unanswered: int = 0
-    """Calls that ended without an answer."""
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def call(self, client: httpx.AsyncClient, key: str, item: str) -> object:
-        """One call; raises httpx.TransportError when there is no answer."""
-        answer = await client.post(
-            f"{self.url}/v1/commands/hit", json={"place": PLACE, "item": item}, headers={"Idempotency-Key": key}
-        )
-        assert answer.status_code == 200, answer.text
-        return answer.json()["result"]
-
-    async def work(self, client: httpx.AsyncClient, queue: list[tuple[str, str]]) -> None:
-        while queue:
-            key, item = queue.pop()
-            while key not in self.answered:
-                try:
-                    self.answered[key] = await self.call(client, key, item)
-                    self.moved.set()
-                except httpx.TransportError:
-                    self.unanswered += 1
-                    await asyncio.sleep(0.05)
-
-    async def run(self, edge: EdgeProcess, kill_at: list[int]) -> None:
-        """All commands, with a kill whenever so many have been answered; each life is asked for old answers."""
-        queue = self.commands[::-1]
-        async with (
-            httpx.AsyncClient(
-                auth=edge.auth, timeout=30, trust_env=False, limits=httpx.Limits(max_connections=CALLERS + 1)
-            ) as client,
-            asyncio.timeout(GIVE_UP_SECONDS),
-            asyncio.TaskGroup() as tasks,
-        ):
-            for _ in range(CALLERS):
-                tasks.create_task(self.work(client, queue))
-            for goal in kill_at:
-                while len(self.answered) < goal:
-                    self.moved.clear()
-                    await self.moved.wait()
-                edge.kill()
-                old = random.Random(goal).sample(sorted(self.answered), 20)
-                await asyncio.to_thread(edge.start)
-                items = dict(self.commands)
-                for key in old:
-                    assert await self.call(client, key, items[key]) == self.answered[key]
-
-
-def test_killed_while_many_call(on_broker: Callable[..., LoadRun], full: bool) -> None:
+@pytest.mark.parametrize("fault", ["kill", "power"])
+def test_struck_while_many_call(on_broker: Callable[..., LoadRun], full: bool, fault: str) -> None:
     run = on_broker()
     chance = random.Random(3)
-    count, kills = FULL if full else (COMMANDS, KILLS)
-    commands = [(uuid.uuid4().hex, f"item-{chance.randrange(ITEMS)}") for _ in range(count)]
-    with run.worker("only") as worker, run.edge(0, PLACE) as edge:
-        callers = Callers(edge.url, commands)
-        asyncio.run(callers.run(edge, sorted(chance.sample(range(50, count - 50), kills))))
+    count, faults = FULL if full else (COMMANDS, FAULTS)
+    edge, other = run.edge(0, PLACE), run.edge(1, PLACE)
+    strike = edge.kill if fault == "kill" else Power(edge, chance).cut
+    with run.worker("only") as worker, other, edge:
+        callers = Callers(edge, PLACE, hits(count, ITEMS, chance), chance)
+        strike_at = sorted(chance.sample(range(50, count - 50), faults))
+        asyncio.run(callers.run(strike, strike_at, 300 + faults * FAULT_SECONDS))
         edge.await_quiet()
         run.group.await_drained(explain=worker.tail)
-        wanted = Counter(item for _, item in commands)
-        seen_by_edge = {item: edge.read(PLACE, item)["value"]["hits"] for item in wanted}
+        wanted = callers.expected()
+        until(lambda: _seen(other) == wanted, "the other agent sees the same", 60, other.tail)
+        assert _seen(edge) == wanted
         assert worker.stop() == 0
-    assert len(callers.answered) == count
-    assert callers.unanswered > 0, "no call was ever cut off: the kills tested nothing"
-    assert seen_by_edge == wanted
+    assert callers.unanswered > 0, "no call was ever cut off: the faults tested nothing"
     assert {item: run.row(PLACE, item)["hits"] for item in wanted} == wanted
     found = run.judge(others=count)
     assert found.good, found
+
+
+def _seen(edge: EdgeProcess) -> dict[str, object]:
+    found = ((f"item-{number}", edge.find(PLACE, f"item-{number}")) for number in range(ITEMS))
+    return {item: value["hits"] for item, value in found if value is not None}
+
+
+def test_power_cut_without_a_network(dark: EdgeProcess, full: bool) -> None:
+    chance = random.Random(5)
+    power = Power(dark, chance)
+    with dark:
+        for _ in range(CUTS[full]):
+            answered = _hit(dark, chance.randint(1, 40))
+            power.cut()
+            dark.start()
+            assert dark.read(PLACE, "tea")["value"]["hits"] == answered
+
+
+def test_a_power_cut_takes_what_was_answered_before_it_was_synced(dark: EdgeProcess) -> None:
+    """So the cuts of the other tests do cut."""
+    power = Power(dark, random.Random(5))
+    dark.environment["DRIFTLOG_DURABILITY"] = "os"
+    with dark:
+        answered = _hit(dark, 40)
+        assert power.cut() > 0
+        dark.start()
+        left = dark.find(PLACE, "tea")
+        assert left is None or left["hits"] < answered
+
+
+@pytest.fixture
+def dark(tmp_path: Path) -> EdgeProcess:
+    """An agent without a network, not yet started."""
+    place = WorkerPlace("127.0.0.1:1", "http://127.0.0.1:1", tmp_path, "load")
+    return EdgeProcess(place, Fleet.of("dark", 1, seed=3).members[0], [PLACE])
+
+
+def _hit(edge: EdgeProcess, times: int) -> int:
+    """What the last answer says."""
+    return [int(edge.do("hit", place=PLACE, item="tea")["result"]) for _ in range(times)][-1]

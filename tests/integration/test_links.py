@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from driftlog_schemas import topics
 from tests.integration.conftest import LoadRun
 from tests.load.app import COLLECTION
 from tests.load.edges import EdgeProcess
-from tests.load.link import Link
+from tests.load.link import Link, Moment
 from tests.load.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -22,6 +23,10 @@ CLIENTS = 3
 """Of an agent: one sends, one reads, one asks. Each has a connection to a broker it was told and one to a broker that named itself."""
 ATTEMPTS = 2
 """Of each in a second in which the link lets through: a pause of half a second at least lies between two."""
+CUTS = 2, 40
+"""On a batch's way, and at full depth."""
+COMMANDS_CUT = 25
+"""Written while the batch of the first of them is on its way."""
 
 
 def status_of(edge: EdgeProcess, answer: dict[str, object]) -> tuple[object, object]:
@@ -80,3 +85,58 @@ def test_a_link_that_flaps_is_used_and_not_stormed(on_broker: Callable[..., Load
             assert edge.read(PLACE, "tea")["value"]["hits"] == 1 + flaps
         assert came <= flaps * CLIENTS * 2 * ATTEMPTS
         assert merged[0] != merged[-1], "no progress while it flapped"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("moment", Moment)
+def test_a_link_cut_on_a_batchs_way_makes_nothing_twice(
+    on_broker: Callable[..., LoadRun], full: bool, moment: Moment
+) -> None:
+    """Each batch is cut off by itself; every other time the agent is killed before it can try again, so it no longer knows that it tried."""
+    run = on_broker()
+    ops, cuts = topics.ops_topic(run.space.name), CUTS[full]
+    with Link(run.bootstrap) as link, run.worker("only") as worker:
+        with EdgeProcess(replace(run.place, bootstrap=link.bootstrap), run.edges[0], (PLACE,)) as edge:
+            edge.do("hit", place=PLACE, item="tea", wait="merged")
+            for number in range(cuts):
+                cut = link.cut_at(moment, ops)
+                for _ in range(COMMANDS_CUT):
+                    edge.do("hit", place=PLACE, item="tea")
+                assert cut.wait(60), f"no batch was sent: {edge.tail()}"
+                if number % 2:
+                    edge.kill()
+                link.mend()
+                if number % 2:
+                    edge.start()
+                edge.await_quiet()
+        run.group.await_drained(explain=worker.tail)
+        assert worker.stop() == 0
+    made = 1 + cuts * COMMANDS_CUT
+    assert run.row(PLACE, "tea")["hits"] == made
+    found = run.judge(others=made)
+    assert found.good, found
+
+
+def test_a_batch_whose_ack_was_cut_off_with_the_agent_goes_out_twice_and_counts_once(
+    on_broker: Callable[..., LoadRun],
+) -> None:
+    """No worker says that it has come, so the next life of the agent can only send it again."""
+    run = on_broker()
+    with Link(run.bootstrap) as link:
+        with EdgeProcess(replace(run.place, bootstrap=link.bootstrap), run.edges[0], (PLACE,)) as edge:
+            cut = link.cut_at(Moment.BEFORE_ITS_ACK, topics.ops_topic(run.space.name))
+            edge.do("hit", place=PLACE, item="tea")
+            assert cut.wait(60), f"no batch was sent: {edge.tail()}"
+            edge.kill()
+            link.mend()
+            edge.start()
+            until(lambda: len(run.history().ops) == 2, "it has gone out twice", 60, edge.tail)
+            with run.worker("only") as worker:
+                edge.await_quiet()
+                run.group.await_drained(explain=worker.tail)
+                assert worker.stop() == 0
+    assert run.row(PLACE, "tea")["hits"] == 1
+    found = run.judge(others=1)
+    assert found.good, found
+    assert found.repeated_records == 1

@@ -60,13 +60,17 @@ class EdgeProcess:
 
     def start(self) -> Self:
         """Start it; returns when it answers."""
+        self.launch()
+        until(self.answers, f"{self.device.device_id} answers", START_SECONDS, self.tail)
+        return self
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
         assert not self.running, "it runs already"
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 self._command, cwd=CHECKOUT, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
-        until(self.answers, f"{self.device.device_id} answers", START_SECONDS, self.tail)
-        return self
 
     @property
     def running(self) -> bool:

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from driftlog_edge.errors import StoreFailed
 from driftlog_edge.http_api import problems
 from driftlog_schemas.errors import BadSetting
+from driftlog_schemas.private_file import sync_folder
 
 TOKEN_FILE = "token"
 TOKEN_BYTES = 32
@@ -41,7 +42,7 @@ class Access:
 
 
 def token_of(folder: Path) -> str:
-    """The token in a data folder, made if there is none. Raises `StoreFailed`."""
+    """The token in a data folder, made if there is none: a power cut leaves callers the one they know. Raises `StoreFailed`."""
     path = folder / TOKEN_FILE
     try:
         if path.exists():
@@ -54,7 +55,10 @@ def token_of(folder: Path) -> str:
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(token + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(path)
+        sync_folder(folder)
     except OSError as error:
         raise StoreFailed(
             f"the token file {path} cannot be used: {error.strerror}", "check the folder's owner and space"
