@@ -6,7 +6,7 @@ after another, through the algebra and nothing else. It shares no code with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,23 +52,25 @@ class Meaning:
             op.replica, op.seq, op.hlc, op.field, op.kind, value, frozenset(past), None, frozenset(believed & past)
         )
 
-    def unfounded(self, event: Event, over: Callable[[str], bool]) -> str:
-        """Why an op that is next cannot stand on what was accepted so far; empty if it can. `over`: has this life ended?"""
-        if event.believed and not self._stands(event, founding.nobody):
+    def unfounded(self, event: Event, over: Callable[[str], bool], also: Sequence[Event] = ()) -> str:
+        """Why an op that is next cannot stand on what was accepted so far; empty if it can. `over`: has this life ended? `also` are taken for
+        accepted: the ops of its command that come before it.
+        """
+        if event.believed and not self._stands(event, founding.nobody, also):
             return BUILDS_ON_REFUSED
-        return "" if self._stands(event, over) else "invalid"
+        return "" if self._stands(event, over, also) else "invalid"
 
     def moot(self, event: Event) -> bool:
         """Has a delete that its writer had not seen won over it?"""
         return self.kind.on_delete == "delete-wins" and not all(saw(event, delete) for delete in self._deletes())
 
-    def _stands(self, event: Event, over: Callable[[str], bool]) -> bool:
+    def _stands(self, event: Event, over: Callable[[str], bool], also: Sequence[Event]) -> bool:
         policy = self.kind.on_delete
         if self.moot(event):
             return True  # it has no effect, whatever it stands on
         if event.field == "bounded_counter":
             rights = founding.within_rights(0, 0, 0, "", over)
-            return event.kind == "increment" or rights(event, self.alive(event.field))
+            return event.kind == "increment" or rights(event, self.alive(event.field, also))
         if not event.believed:
             return True
         if event.kind == DELETE and event.field == DOCUMENT:
@@ -76,8 +78,8 @@ class Meaning:
         if self.kind.unit == "record":
             return False
         if event.field in BODIES:
-            return sequence.founded(event, self.events, policy)
-        return (case_of(event.field).founded or founding.always)(event, self.alive(event.field))
+            return sequence.founded(event, [*self.events, *also], policy)
+        return (case_of(event.field).founded or founding.always)(event, self.alive(event.field, also))
 
     def refuse(self, op: Op, event: Event, why: str) -> None:
         """It is seen, without effect."""

@@ -275,15 +275,16 @@ class Reference:
         if command.scope not in terms.scopes or command.name not in terms.permissions:
             return "forbidden"
         over = partial(self._is_over, scope=command.scope)
-        against = next(filter(None, (self._document(document).unfounded(event, over) for document, event in meant)), "")
-        given = [
-            event for document, event in meant if event.kind == "transfer" and not self._document(document).moot(event)
-        ]
-        if not against and any(self._is_over(event.value[0], command.scope) for event in given):
-            against = "invalid"  # nobody could use what is given
-        if against == "invalid" and command.root:
-            against = NO_RIGHTS
-        return against or next(filter(None, map(self._guarded, dict.fromkeys(d for d, _ in meant), repeat(meant))), "")
+        before: dict[DocumentId, list[Event]] = {}
+        for document, event in meant:
+            known, also = self._document(document), before.setdefault(document, [])
+            against = known.unfounded(event, over, also)
+            if not against and event.kind == "transfer" and not known.moot(event) and over(event.value[0]):
+                against = "invalid"  # nobody could use what is given
+            if against:
+                return NO_RIGHTS if against == "invalid" and command.root else against
+            also.append(event)
+        return next(filter(None, map(self._guarded, before, repeat(meant))), "")
 
     def _is_over(self, replica: str, scope: str) -> bool:
         chain = self.chains.get((replica, partition_of(scope, PARTITIONS)))
