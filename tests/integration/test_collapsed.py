@@ -12,7 +12,7 @@ from driftlog_schemas.partitioning import partition_of
 from tests.integration.conftest import LoadRun
 from tests.load.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.skip(reason="joining is withheld: see outgoing/filling")]
+pytestmark = pytest.mark.broker
 
 PLACE = "market"
 COUNT = 1000

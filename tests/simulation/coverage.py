@@ -58,6 +58,7 @@ AT_LEAST: Mapping[str, int] = {
     "a command came by two lives and counted once": 5,
     "an edge caught up over holes": 200,
     "a command was rejected: locked": 100,
+    "a command was sent as one with others": 100,
     "a device was revoked": 60,
     "a device was restricted": 30,
     "a batch came from a device that was shut out": 60,

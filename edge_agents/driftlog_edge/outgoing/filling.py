@@ -7,7 +7,9 @@ waiting, or all of them in one sealed batch.
 
 The last of them *stands for* the others. It carries its own id, names theirs, and what becomes of it becomes of all: merged or refused together, as a
 guard sees only what they come to. So only such are joined of which the cloud asks the same: of one name and one author, written by the same
-release, each about that one document. Where another command changes the document in between, the row ends there.
+release, each about that one document, and all on one view of it. Where another command changes the document in between, or its writer heard in
+between what others did there or what became of its own, the row ends: of what was written before that the cloud may say something else than of what
+came after. Who is offline hears nothing.
 
 Some always go alone: what ran again or was taken into a new life (the cloud counts it once by its own id, whoever brings it), and what the cloud
 has deferred, so that it can say which of them it does not take, and a person can give up that one.
@@ -26,10 +28,6 @@ from driftlog_schemas.contract import AppContract, Undeclared
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp
 from driftlog_schemas.row_columns import short_name
-
-JOINING = False
-"""Withheld: in some simulated worlds (seed 41) what was refused of a row that was sent as one is told otherwise than the log says. Until that is
-understood each command leaves by itself, which is always right and only takes more bytes."""
 
 
 @dataclass(slots=True)
@@ -156,8 +154,7 @@ class Filling:
         try:
             collection = self.contract.collection(document.collection)
             if (
-                not JOINING
-                or command.decision is not None
+                command.decision is not None
                 or collection.history != "collapsed"
                 or any(changed != document for changed, _ in command.ops)
             ):
@@ -169,9 +166,24 @@ class Filling:
 
 def _goes_on(sent: _Sent, command: Command) -> bool:
     """Is a command asked of the cloud as these were, and does it follow on them?"""
-    last = sent.given[-1]
-    same = (last.name, last.actor) == (command.name, command.actor)
-    return same and sent.row is not None and sent.row.last == command.ops[0].op.before
+    first, row = sent.given[0], sent.row
+    if row is None or row.last != command.ops[0].op.before:
+        return False
+    return (first.name, first.actor) == (command.name, command.actor) and _same_view(first, command)
+
+
+def _same_view(first: Command, command: Command) -> bool:
+    """Had their writer heard the same when it wrote them: of others, and of what became of its own changes?"""
+    if _decided(first) != _decided(command):
+        return False
+    seen = [op.context for _, op in first.ops]
+    return all(op.context in seen for _, op in command.ops)
+
+
+def _decided(command: Command) -> int:
+    """Up to which of its own changes of the document its writer knew what had become of them."""
+    op = command.ops[0].op
+    return op.before - op.unsure
 
 
 def _add(sent: _Sent, command: Command, lsn: int, size: int) -> None:

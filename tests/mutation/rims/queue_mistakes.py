@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.rims.mistake import EDGE, Mistake
 
 AGENT = ("tests/unit/edge/test_agent.py",)
+COLLAPSED = ("tests/unit/edge/test_collapsed.py",)
 COMMANDS = ("tests/unit/edge/test_commands.py",)
 INTAKE = ("tests/unit/edge/rim/test_intake.py",)
 HANDOVER = ("tests/unit/edge/test_handover.py",)
@@ -242,5 +243,20 @@ QUEUE: tuple[Mistake, ...] = (
         "max(row.offset, *(entry.decided_at for entry in row.entries), -1)",
         "row.offset",
         LEFT,
+    ),
+    # -- what is sent as one
+    Mistake(
+        "filling: what was written before a verdict goes with what was written after it",
+        f"{EDGE}/outgoing/filling.py",
+        "if _decided(first) != _decided(command):",
+        "if False:",
+        COLLAPSED,
+    ),
+    Mistake(
+        "filling: what had not seen a change of others goes with what had",
+        f"{EDGE}/outgoing/filling.py",
+        "return all(op.context in seen for _, op in command.ops)",
+        "return True",
+        COLLAPSED,
     ),
 )

@@ -23,12 +23,6 @@ from tests.unit.edge.test_renewal import S1, STATE, Folders, end_and_renew, fork
 METER = DocumentId("Meter", "s1", "m")
 
 
-@pytest.fixture(autouse=True)
-def joining(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is withheld as yet."""
-    monkeypatch.setattr("driftlog_edge.outgoing.filling.JOINING", True)
-
-
 @pytest.fixture
 def folders(tmp_path: Path, identity: Identity, ids: FixedIds) -> Iterator[Folders]:
     made = Folders(tmp_path, identity, ids)
@@ -122,6 +116,43 @@ def test_commands_of_which_the_cloud_asks_something_else_stay_apart(replica: Rep
     assert [command.id for command in batch.commands] == ["a2", "other", "b1", "c1", "d1", "e1", "f1", "g2", "h1", "i1"]
     seqs = [(op.before, op.seq) for c in batch.commands for d, op in c.ops if d == METER]
     assert all(before == last for (before, _), (_, last) in zip(seqs[1:], seqs, strict=False)), "dots without a gap"
+
+
+def test_what_was_written_before_a_verdict_and_after_it_stays_apart(folders: Folders, cloud: Cloud) -> None:
+    """The one believed in a change of which the other knew what had become of it: the cloud may say something else of each."""
+    replica = folders.open("a")
+    measure(replica, "first")
+    replica.commit()
+    ship(replica, cloud)
+    for number in range(2):
+        measure(replica, f"believing{number}")
+    pull(replica, cloud)
+    for number in range(2):
+        measure(replica, f"knowing{number}")
+    (batch,) = sealed(replica)
+    assert [(command.id, len(command.stands_for)) for command in batch.commands] == [
+        ("believing1", 1),
+        ("knowing1", 1),
+    ]
+    unsure = [op.seq - 1 - op.unsure for command in batch.commands for _, op in command.ops]
+    assert unsure == [0, 1], "of each it is said what its writer knew"
+
+
+def test_what_was_written_before_and_after_a_change_of_others_stays_apart(folders: Folders, cloud: Cloud) -> None:
+    """Where what was seen of others counts; where it does not, as for a count, it is no reason."""
+    one, other = folders.open("a"), folders.open("b")
+    one.run("observe", "c0", store="s1", name="m", state="open")
+    measure(one, "m0", name="n")
+    for name in ("m", "n"):
+        other.run("observe", f"theirs {name}", store="s1", name=name, state="shut")
+    other.commit()
+    ship(other, cloud)
+    pull(one, cloud)
+    for number in range(1, 3):
+        one.run("observe", f"c{number}", store="s1", name="m", state="open")
+        measure(one, f"m{number}", name="n")
+    (batch,) = sealed(one)
+    assert [(command.id, len(command.stands_for)) for command in batch.commands] == [("c0", 0), ("m2", 2), ("c2", 1)]
 
 
 def test_more_than_one_batch_names_go_in_several(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
