@@ -71,4 +71,9 @@ def _case(name: str, path: str) -> Case:
     return Case(name, "ms", opened, f"the same page with {FEW}", at_most(MOST_MS, "ms"), rounds=3)
 
 
-CASES: Sequence[Case] = [_case("inbox", "/inbox"), _case("fleet", "/fleet")]
+CASES: Sequence[Case] = [
+    _case("inbox", "/inbox"),
+    _case("groups", "/inbox/groups"),
+    _case("one group", "/inbox/group?scope=s1"),
+    _case("fleet", "/fleet"),
+]

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from driftlog_console.asking import BadForm, NotAllowed, SignInFirst, asker
 from driftlog_console.desk import STATIC, Desk, address_of
 from driftlog_console.errors import ConsoleError
-from driftlog_console.pages import conflict, documents, fleet, inbox, live, signing_in, waiting
+from driftlog_console.pages import conflict, documents, export, fleet, groups, inbox, live, signing_in, waiting
 from driftlog_edge.errors import EdgeError, NotReady
 from driftlog_edge.http_api.path_parts import ExactNames
 from driftlog_edge.http_api.problems import STATUS
@@ -31,7 +31,7 @@ def build(desk: Desk) -> FastAPI:
     app = FastAPI(title="Driftlog console", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = desk
     app.add_middleware(ExactNames)
-    for pages in (signing_in, inbox, conflict, waiting, fleet, documents, live):
+    for pages in (signing_in, inbox, groups, export, conflict, waiting, fleet, documents, live):
         app.include_router(pages.router)
     _vital(app, desk)
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from driftlog_console.desk import Desk
 from driftlog_console.people import Person, Right
 from driftlog_console.sessions import COOKIE
+from driftlog_streams.reading.conflict_lists import Filter
 
 MAX_FORM_BYTES = 256 * 1024
 MAX_FIELDS = 2000
@@ -40,6 +41,10 @@ class Form:
     def texts(self, name: str) -> list[str]:
         """All of them."""
         return self._fields.get(name, [])
+
+    def all(self) -> dict[str, str]:
+        """The last value of each field."""
+        return {name: values[-1] for name, values in self._fields.items()}
 
     def number(self, name: str) -> int:
         """Raises `BadForm`."""
@@ -104,6 +109,22 @@ async def form(request: Request) -> Form:
     return Form(fields)
 
 
+def _wanted(
+    collection: str = "",
+    scope: str = "",
+    field: str = "",
+    device: str = "",
+    actor: str = "",
+    command: str = "",
+    since: str = "",
+    until: str = "",
+) -> Filter:
+    asked = {"collection": collection, "scope": scope, "field": field, "device": device}
+    return Filter.of(asked | {"actor": actor, "command": command, "since": since, "until": until})
+
+
+Wanted = Annotated[Filter, Depends(_wanted)]
+"""Which conflicts a query asks for. Raises `InvalidInput`."""
 Viewer = Annotated[Person, needs(Right.VIEW)]
 Decider = Annotated[Person, needs(Right.DECIDE)]
 Operator = Annotated[Person, needs(Right.OPERATE)]

@@ -8,15 +8,16 @@ has chosen; and a version that came after the page was made is seen, not overwri
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from driftlog_console.people import Person
-from driftlog_crdt import canonical
+from driftlog_console.words import dotted
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Answer
 from driftlog_schemas.contract import InvalidInput, Json
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
+from driftlog_streams.reading.conflict_lists import mark
 
 MOST_TIMES = 100
 """So often one set of versions can be decided anew; each is another command."""
@@ -42,21 +43,33 @@ class Deciding:
 
     def __init__(self, agent: EdgeAgent) -> None:
         self._agent = agent
-        self._turn = asyncio.Lock()
-        """One after another: who comes second sees what the first has decided."""
+        self._turns = WeakValueDictionary[str, asyncio.Lock]()
+        """Of each conflict that is being decided, one after another: who comes second sees what the first has decided."""
 
     def made(self, conflict: Conflict) -> list[Made]:
         """What was decided here about these versions, first to last."""
         found: list[Made] = []
         for number in range(MOST_TIMES):
-            command_id = _command_id(conflict, number)
-            line = self._agent.log.of(command_id)
-            if line is None:
+            made = self._made(_command_id(conflict, number))
+            if made is None:
                 break
-            values = [op.value for _, op in line.command.ops]
-            answer = self._agent.command(command_id)
-            found.append(Made(answer, line.command.actor, values[0] if values else None, line.entry.at_ms))
+            found.append(made)
         return found
+
+    def made_since(self, shown: str, person: str, since_ms: int) -> Made | None:
+        """What this person was the first to decide between these versions (see `mark`), here and since then; for who cannot know whether they had come
+        to it.
+        """
+        made = self._made(_named(shown, 0))
+        return made if made is not None and made.actor == person and made.at_ms >= since_ms else None
+
+    def _made(self, command_id: str) -> Made | None:
+        line = self._agent.log.of(command_id)
+        if line is None:
+            return None
+        values = [op.value for _, op in line.command.ops]
+        answer = self._agent.command(command_id)
+        return Made(answer, line.command.actor, values[0] if values else None, line.entry.at_ms)
 
     async def keep(self, conflict: Conflict, person: Person, shown: str, times: int, reason: str = "") -> Answer:
         """Let the version stand that stands. Raises like `decide`."""
@@ -83,7 +96,7 @@ class Deciding:
         times: int,
         reason: str,
     ) -> Answer:
-        async with self._turn:
+        async with self._turns.setdefault(conflict.id, asyncio.Lock()):
             _require_as_shown(conflict, shown)
             if times != len(self.made(conflict)):
                 raise Overtaken("somebody has decided in the meantime")
@@ -104,25 +117,17 @@ def _require_as_shown(conflict: Conflict, shown: str) -> None:
         raise Overtaken("another version came in the meantime")
 
 
-def mark(conflict: Conflict) -> str:
-    """Names the versions that there are to decide between."""
-    dots = sorted(f"{version.replica}:{version.seq}" for version in conflict.versions)
-    text = canonical([conflict.id, *dots, str(conflict.omitted)])
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-def dot(version: Version) -> str:
-    """Names a version in a form."""
-    return f"{version.replica}:{version.seq}"
-
-
 def chosen(conflict: Conflict, name: str) -> Version:
     """The version that a form names. Raises `Overtaken` if it is not there any more."""
-    for version in conflict.versions:
-        if dot(version) == name:
-            return version
-    raise Overtaken("that version is not there any more")
+    version = dotted(conflict, name)
+    if version is None:
+        raise Overtaken("that version is not there any more")
+    return version
 
 
 def _command_id(conflict: Conflict, number: int) -> str:
-    return f"console.{mark(conflict)}.{number}"
+    return _named(mark(conflict), number)
+
+
+def _named(shown: str, number: int) -> str:
+    return f"console.{shown}.{number}"

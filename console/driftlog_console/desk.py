@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -14,6 +16,7 @@ from starlette.responses import HTMLResponse
 from driftlog_console import words
 from driftlog_console.deciding import Deciding
 from driftlog_console.fleet import FleetView
+from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.inbox import Inbox
 from driftlog_console.people import People, Person, Right
 from driftlog_console.sessions import Sessions
@@ -34,6 +37,7 @@ class Desk:
     kafka: KafkaSettings
     inbox: Inbox
     deciding: Deciding
+    groups: GroupDeciding
     fleet: FleetView
     people: People
     sessions: Sessions
@@ -83,6 +87,11 @@ def address_of(request: Request) -> str:
     return path + (f"?{query}" if query else "")
 
 
+def _query(asked: Mapping[str, str], **more: object) -> str:
+    """A query of an address."""
+    return urlencode(more | dict(asked))
+
+
 def _environment() -> Environment:
     found = Environment(
         loader=PackageLoader("driftlog_console"),
@@ -100,7 +109,7 @@ def _environment() -> Environment:
         "by": words.by,
         "who": words.who,
     }
-    found.globals |= {"until": words.until, "place": words.place, "address": words.address}
+    found.globals |= {"until": words.until, "place": words.place, "address": words.address, "query": _query}
     return found
 
 

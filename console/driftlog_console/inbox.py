@@ -7,62 +7,16 @@ by deadline, decided ones by when they were.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.errors import NotFound
-from driftlog_schemas.identity import DocumentId, device_of
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
+from driftlog_streams.reading.conflict_lists import LISTS, Filter, Line, Which, line_of, list_of
 
-Which: TypeAlias = Literal["open", "settled", "decided"]
-LISTS: Mapping[Which, frozenset[ConflictStatus]] = {
-    "open": frozenset({ConflictStatus.OPEN}),
-    "settled": frozenset({ConflictStatus.RECORDED, ConflictStatus.SETTLED}),
-    "decided": frozenset({ConflictStatus.RESOLVED}),
-}
-"""What waits for a person; what a rule or a deadline has settled, and anybody may decide otherwise; what a person has decided."""
 READ_AT_ONCE = 500
-NEVER_MS = 1 << 62
-"""The deadline of what has none, for sorting."""
-
-
-class Line(NamedTuple):
-    """A conflict in a list; the first members are its place in the order."""
-
-    order_ms: int
-    at_ms: int
-    id: str
-    document: DocumentId
-    field: str
-    status: ConflictStatus
-    devices: tuple[str, ...]
-    """That wrote one of its versions, the one that stands first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which of them; what is empty is not asked for."""
-
-    collection: str = ""
-    scope: str = ""
-    field: str = ""
-    device: str = ""
-
-    def takes(self, line: Line) -> bool:
-        """Is it one of these?"""
-        document = line.document
-        return (
-            (not self.collection or document.collection == self.collection)
-            and (not self.scope or document.scope == self.scope)
-            and (not self.field or line.field == self.field)
-            and (not self.device or self.device in line.devices)
-        )
-
-    def items(self) -> dict[str, str]:
-        """What is asked for, as a query has it."""
-        return {name: value for name in self.__slots__ if (value := getattr(self, name))}
 
 
 class Slice(NamedTuple):
@@ -98,10 +52,13 @@ class Inbox:
         """How many wait for a person, in the scopes that somebody sees."""
         return sum(1 for line in self._lists["open"] if sees(line.document.scope))
 
+    def matching(self, which: Which, wanted: Filter, sees: Callable[[str], bool]) -> list[Line]:
+        """All that a filter takes of one list, in its order."""
+        return [line for line in wanted.taken(self._lists[which]) if sees(line.document.scope)]
+
     def page(self, which: Which, wanted: Filter, sees: Callable[[str], bool], limit: int, after: str = "") -> Slice:
         """A page of one list. An `after` that is not in it any more begins where it was, or at the beginning."""
-        lines = self._lists[which]
-        shown = [line for line in lines if wanted.takes(line) and sees(line.document.scope)]
+        shown = self.matching(which, wanted, sees)
         last = self._by_id.get(after)
         start = bisect_right(shown, last) if last is not None and last.status in LISTS[which] else 0
         found = shown[start : start + limit]
@@ -152,8 +109,8 @@ class Inbox:
 
     def _take(self, conflict: Conflict) -> None:
         self._drop(conflict.id)
-        line = _line(conflict)
-        insort(self._lists[_list_of(line)], line)
+        line = line_of(conflict)
+        insort(self._lists[list_of(line.status)], line)
         self._by_id[line.id] = line
         self._of.setdefault(line.document, set()).add(line.id)
 
@@ -161,7 +118,7 @@ class Inbox:
         line = self._by_id.pop(conflict_id, None)
         if line is None:
             return
-        lines = self._lists[_list_of(line)]
+        lines = self._lists[list_of(line.status)]
         del lines[bisect_left(lines, line)]
         known = self._of[line.document]
         known.discard(conflict_id)
@@ -170,20 +127,3 @@ class Inbox:
 
     def __iter__(self) -> Iterator[Line]:
         return iter(self._by_id.values())
-
-
-def _list_of(line: Line) -> Which:
-    return next(which for which, statuses in LISTS.items() if line.status in statuses)
-
-
-def _line(conflict: Conflict) -> Line:
-    if conflict.status.over and conflict.decided_by is not None:
-        order = -(conflict.decided_by.append_ms or conflict.detected_ms)  # the last one first
-    elif conflict.status is ConflictStatus.OPEN:
-        order = conflict.deadline_ms or NEVER_MS
-    else:
-        order = -conflict.detected_ms
-    devices = dict.fromkeys(device_of(version.replica) for version in conflict.versions)
-    return Line(
-        order, conflict.detected_ms, conflict.id, conflict.document, conflict.field, conflict.status, tuple(devices)
-    )

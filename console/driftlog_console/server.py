@@ -14,10 +14,12 @@ from confluent_kafka import KafkaException
 from driftlog_console.app import build
 from driftlog_console.config import ConsoleConfig
 from driftlog_console.deciding import Deciding
-from driftlog_console.desk import Desk
+from driftlog_console.desk import Desk, now_ms
 from driftlog_console.errors import NothingToShow
 from driftlog_console.fleet import FleetView
 from driftlog_console.gate import Gate
+from driftlog_console.group_deciding import GroupDeciding
+from driftlog_console.group_memory import GroupMemory
 from driftlog_console.inbox import Inbox
 from driftlog_console.people import People
 from driftlog_console.scopes import ScopesSeen
@@ -82,15 +84,18 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     spaces = {name: space.partitions for name, space in agent.contract.spaces.items()}
     ids = CachedRegistry(config.registry, config.data_dir.with_name(f"{config.data_dir.name}.schemas"))
     fleet = FleetView(config.kafka, ids, spaces, root, changed)
-    people = People(config.data_dir)
-    following = [asyncio.create_task(inbox.follow()), asyncio.create_task(_documents(agent, signals))]
+    people, deciding = People(config.data_dir), Deciding(agent)
+    memory = GroupMemory(config.data_dir)
+    groups = GroupDeciding(memory, agent, deciding, people, config.undo_seconds, now_ms, lambda: signals.tell("groups"))
+    following = [asyncio.create_task(work) for work in (inbox.follow(), _documents(agent, signals), groups.follow())]
     fleet.start()
     try:
         yield Desk(
             agent=agent,
             kafka=config.kafka,
             inbox=inbox,
-            deciding=Deciding(agent),
+            deciding=deciding,
+            groups=groups,
             fleet=fleet,
             people=people,
             sessions=Sessions(people, time.monotonic),
@@ -102,6 +107,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
         for task in following:
             task.cancel()
         await asyncio.wait(following)
+        memory.close()
         await asyncio.to_thread(fleet.close)
 
 

@@ -114,6 +114,16 @@ def place(conflict: Conflict) -> str:
     return conflict.field or "the whole record"
 
 
+def dot(version: Version) -> str:
+    """Names a version in a form."""
+    return f"{version.replica}:{version.seq}"
+
+
+def dotted(conflict: Conflict, name: str) -> Version | None:
+    """The version of that name, if it is there."""
+    return next((version for version in conflict.versions if dot(version) == name), None)
+
+
 def cards(conflict: Conflict) -> list[Card]:
     """Its versions, the one that stands first."""
     parts = _parts([version.value for version in conflict.versions])
@@ -130,7 +140,7 @@ def _card(conflict: Conflict, at: int, cells: tuple[Cell, ...]) -> Card:
     if conflict.omitted:
         unseen.append(f"{conflict.omitted} more versions that are not listed here")
     return Card(
-        dot=f"{version.replica}:{version.seq}",
+        dot=dot(version),
         stands=at == 0,
         who=who(version),
         device=device_of(version.replica),

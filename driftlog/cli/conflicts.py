@@ -1,4 +1,4 @@
-"""`driftlog conflicts list|show|resolve`: what people have to decide.
+"""`driftlog conflicts list|show|export|resolve`: what people have to decide, and what was decided.
 
 Listing reads the conflict topics; resolving is a write like any other, so it goes through an edge, which has seen all versions.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import json as jsonlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -36,6 +37,8 @@ from driftlog_schemas.messages import Conflict, Version
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
+from driftlog_streams.reading.conflict_export import Format, as_json, head, line
+from driftlog_streams.reading.conflict_lists import Filter, Which, line_of, list_of
 from driftlog_streams.reading.conflict_reader import read_conflicts
 
 app = typer.Typer(
@@ -75,7 +78,7 @@ def list_(
         for c in found
     ]
     columns = ("id", "document", "field", "stands", "against", "status", "decide until", "decided by")
-    emit([_data(c) for c in found], as_json=json, table=lambda: rows("conflicts", columns, lines))
+    emit([as_json(c) for c in found], as_json=json, table=lambda: rows("conflicts", columns, lines))
 
 
 @app.command()
@@ -94,7 +97,40 @@ def show(
     if len(found) != 1:
         fact = f"{len(found)} conflicts begin with {conflict!r}" if found else f"there is no conflict {conflict!r}"
         fail(fact, "see `driftlog conflicts list --all`")
-    emit(_data(found[0]), as_json=json, table=lambda: _page(found[0]))
+    emit(as_json(found[0]), as_json=json, table=lambda: _page(found[0]))
+
+
+@app.command()
+@told
+@connected
+def export(
+    app: AppOption,
+    *,
+    settings: ConnectionSettings,
+    cache: Cache = DEFAULT_CACHE,
+    which: Annotated[
+        Which, typer.Option(help="Decided by a person, settled by a rule or a deadline, or open.")
+    ] = "decided",
+    format: Annotated[Format, typer.Option(help="csv, or jsonl: a JSON document a line.")] = "csv",
+    collection: Annotated[str, typer.Option(help="Only of this collection.")] = "",
+    scope: Annotated[str, typer.Option(help="Only of this scope.")] = "",
+    field: Annotated[str, typer.Option(help="Only of this field.")] = "",
+    device: Annotated[str, typer.Option(help="Only with a version of this device.")] = "",
+    actor: Annotated[str, typer.Option(help="Only with a version of this person.")] = "",
+    command: Annotated[str, typer.Option(help="Only with a version that this command wrote.")] = "",
+    since: Annotated[str, typer.Option(help="Only what came then or later, for example 2026-03-01T14:00Z.")] = "",
+    until: Annotated[str, typer.Option(help="Only what came before that.")] = "",
+) -> None:
+    """Decisions for other programs: who, when, how (page, cli, api, rule, deadline) and why, beside what had stood against what.
+
+    The last one comes first, as on the console's page of the same filter. Example: driftlog conflicts export --app shop:app --since 2026-03-01 > decisions.csv
+    """
+    asked = {"collection": collection, "scope": scope, "field": field, "device": device}
+    wanted = Filter.of(asked | {"actor": actor, "command": command, "since": since, "until": until})
+    found = {c.id: c for c in _read(app, settings, cache) if list_of(c.status) == which}
+    sys.stdout.write(head(format))
+    for one in wanted.taken(sorted(map(line_of, found.values()))):
+        sys.stdout.write(line(found[one.id], format))
 
 
 @app.command()
@@ -180,43 +216,9 @@ def _problem(answer: httpx.Response, edge: str) -> tuple[str, str]:
     return text, str(problem.get("remedy") or "see `driftlog conflicts list`")
 
 
-def _data(conflict: Conflict) -> dict[str, Any]:
-    return {
-        "id": conflict.id,
-        "collection": conflict.document.collection,
-        "scope": conflict.document.scope,
-        "document": conflict.document.id,
-        "field": conflict.field,
-        "versions": [_version(v) for v in conflict.versions],
-        "omitted": conflict.omitted,
-        "policy": conflict.policy,
-        "rule": conflict.rule,
-        "opened": _time(conflict.opened_ms),
-        "detected": _time(conflict.detected_ms),
-        "deadline": _time(conflict.deadline_ms),
-        "status": conflict.status.value,
-        "decided_by": None if conflict.decided_by is None else _version(conflict.decided_by),
-    }
-
-
-def _version(version: Version) -> dict[str, Any]:
-    return {
-        "value": version.value,
-        "replica": version.replica,
-        "seq": version.seq,
-        "time": _time(version.hlc >> 16),
-        "logged": _time(version.append_ms),
-        "command_id": version.command_id,
-        "actor": version.actor,
-        "seen": version.seen,
-        "how": version.how,
-        "reason": version.reason,
-    }
-
-
 def _page(conflict: Conflict) -> Group:
     """A conflict for a person: its facts, then one line for each version."""
-    about = {name: value for name, value in _data(conflict).items() if name not in ("versions", "decided_by")}
+    about = {name: value for name, value in as_json(conflict).items() if name not in ("versions", "decided_by")}
     if conflict.decided_by is not None:
         about |= {"decided by": _decided(conflict), "reason": conflict.decided_by.reason or None}
     lines = [("stands", conflict.winner), *(("", v) for v in conflict.versions[1:])]

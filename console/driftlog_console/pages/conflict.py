@@ -9,13 +9,14 @@ from starlette.responses import RedirectResponse, Response
 
 from driftlog_console import words
 from driftlog_console.asking import Decider, Sent, TheDesk, Viewer, require
-from driftlog_console.deciding import Overtaken, chosen, mark
+from driftlog_console.deciding import Overtaken, chosen
 from driftlog_console.desk import Desk
 from driftlog_console.people import Person, Right
 from driftlog_crdt import AlgebraError
 from driftlog_edge.errors import EdgeError
 from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.messages import Conflict, ConflictStatus
+from driftlog_streams.reading.conflict_lists import mark
 
 router = APIRouter()
 

@@ -7,10 +7,10 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, Viewer
-from driftlog_console.deciding import Overtaken, mark
+from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, Viewer, Wanted
+from driftlog_console.deciding import Overtaken
 from driftlog_console.desk import Desk
-from driftlog_console.inbox import Filter, Line, Which
+from driftlog_console.group_deciding import STANDING
 from driftlog_console.people import Person, Right
 from driftlog_console.words import by, cut, shown
 from driftlog_crdt import AlgebraError
@@ -18,12 +18,12 @@ from driftlog_edge.errors import EdgeError
 from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.identity import device_of
 from driftlog_schemas.messages import Conflict
+from driftlog_streams.reading.conflict_lists import Line, Which, mark
 
 router = APIRouter()
 
 PAGE = 50
 MOST_AT_ONCE = 500
-STANDING = "standing"
 
 
 class Row(NamedTuple):
@@ -52,16 +52,12 @@ async def show(
     request: Request,
     desk: TheDesk,
     person: Viewer,
+    wanted: Wanted,
     which: Which = "open",
-    collection: str = "",
-    scope: str = "",
-    field: str = "",
-    device: str = "",
     after: str = "",
     limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = PAGE,
 ) -> Response:
     """One of the lists."""
-    wanted = Filter(collection, scope, field, device)
     found = desk.inbox.page(which, wanted, person.sees, limit, after)
     return desk.page(
         request,

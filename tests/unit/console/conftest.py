@@ -15,9 +15,11 @@ import pytest
 
 from driftlog_console.app import build
 from driftlog_console.deciding import Deciding
-from driftlog_console.desk import Desk
+from driftlog_console.desk import Desk, now_ms
 from driftlog_console.fleet import Seen
 from driftlog_console.gate import Gate
+from driftlog_console.group_deciding import GroupDeciding
+from driftlog_console.group_memory import GroupMemory
 from driftlog_console.inbox import Inbox
 from driftlog_console.people import People, Right
 from driftlog_console.sessions import Sessions
@@ -44,6 +46,7 @@ ids, identity, cloud, route, config, agent = (
 )
 TEA = DocumentId("Stock", "s1", "tea")
 DAY_MS = 86_400_000
+UNDO_SECONDS = 0.3
 HOST = "http://127.0.0.1:7430"
 OURS = {"sec-fetch-site": "same-origin"}
 
@@ -120,25 +123,29 @@ class Console:
 async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[Console]:
     """A running console of this agent."""
     signals, fleet, people = Signals(), Fleet(), People(folder)
-    inbox = Inbox(agent, lambda: signals.tell("conflicts"))
+    inbox, deciding, memory = Inbox(agent, lambda: signals.tell("conflicts")), Deciding(agent), GroupMemory(folder)
+    groups = GroupDeciding(memory, agent, deciding, people, UNDO_SECONDS, now_ms, lambda: signals.tell("groups"))
     desk = Desk(
         agent=agent,
         kafka=KafkaSettings(),
         inbox=inbox,
-        deciding=Deciding(agent),
+        deciding=deciding,
+        groups=groups,
         fleet=fleet,  # type: ignore[arg-type]  # stands in for it
         people=people,
         sessions=Sessions(people, time.monotonic),
         signals=signals,
         silent_seconds=3600.0,
     )
-    following = asyncio.create_task(inbox.follow())
+    following = [asyncio.create_task(work) for work in (inbox.follow(), groups.follow())]
     await until(lambda: agent.status()["connection"] == "ONLINE")
     try:
         yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})))
     finally:
-        following.cancel()
-        await asyncio.wait([following])
+        for task in following:
+            task.cancel()
+        await asyncio.wait(following)
+        memory.close()
 
 
 @asynccontextmanager

@@ -16,12 +16,14 @@ import uvicorn
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from driftlog_console.group_deciding import STANDING
 from driftlog_console.people import Right
 from driftlog_edge import EdgeAgent
 from driftlog_edge.http_api.connections import BoundedProtocol
 from driftlog_infra.ports import free_port
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus
+from driftlog_streams.reading.conflict_lists import Filter, mark_of_all
 from tests.unit.console.conftest import Console, conflict, version
 from tests.unit.console.test_pages import member, quarantined, seen
 from tests.unit.edge.waiting import until
@@ -191,11 +193,24 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     console.fleet.seen = seen(
         member("till-7", review=2, clock_skew_ms=90_000), member("truck-1", heard=False), set_aside=(quarantined(),)
     )
+    group = await decided_together(console)
     return [
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
-        "/waiting", "/fleet", "/fleet/till-7", "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/nothing",
+        "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", "/waiting", "/fleet", "/fleet/till-7", "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/nothing",
         "/sign-in",
     ]  # fmt: skip
+
+
+async def decided_together(console: Console) -> str:
+    """The page of a group that somebody has decided."""
+    console.people.add("bob", [Right.DECIDE])
+    bob, wanted = console.people.named("bob"), Filter(scope="s1")
+    assert bob is not None
+    lines = console.desk.inbox.matching("settled", wanted, bob.sees)
+    reason, groups = "as on the shelf", console.desk.groups
+    name = groups.ask(bob, "settled", wanted, lines, mark_of_all(lines), STANDING, reason)
+    await until(lambda: groups.memory.tally(name, None).decided == 1)
+    return f"/inbox/groups/decided/{name}"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -224,8 +239,36 @@ async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser
     await console.opened(*(conflict(DocumentId("Stock", "s1", name)) for name in ("coffee", "cocoa", "sugar")))
     context = await browser.new_context(viewport={"width": 1100, "height": 640})
     page = await signed_in(context, url, console.people.add("anna", list(Right)))
-    names = "inbox settled decided conflict record set-aside fleet device documents collection document problem sign-in"
+    names = "inbox settled decided conflict record groups group group-decided groups-decided set-aside fleet device documents collection document problem sign-in"
     for path, name in zip(paths, names.split(), strict=True):
         await page.goto(url + path)
         assert SCREENS is not None, "or this is skipped"
         await page.screenshot(path=f"{SCREENS}/{name}.png", full_page=True)
+
+
+async def test_a_group_is_decided_by_keyboard_and_undone(
+    console: Console, agent: EdgeAgent, browser: Browser, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.desk.groups, "_undo_seconds", 600.0)
+    names = [f"sku-{number}" for number in range(4)]
+    ones = [conflict(DocumentId("Stock", "s1", name)) for name in names]
+    await console.opened(*ones)
+    page = await signed_in(await browser.new_context(), url, console.people.add("anna", [Right.DECIDE]))
+    await page.goto(f"{url}/inbox/groups")
+    await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+    await page.keyboard.press("j")
+    assert await focused(page) == "store-2"
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/inbox/group?*")
+    await page.get_by_label("What is to stand").select_option(label="what store-2 wrote (in 4 of 4)")
+    await page.get_by_role("button", name="Decide all 4, as anna").press("Enter")
+    await expect(page.get_by_text("Nothing is decided yet")).to_be_visible()
+    await page.get_by_role("button", name="Undo: decide none of them").press("Enter")
+    await expect(page.get_by_role("heading", name="Undone: none of 4 was decided")).to_be_visible()
+    assert not any(console.desk.deciding.made(one) for one in ones)
+
+    monkeypatch.setattr(console.desk.groups, "_undo_seconds", 0.0)
+    await page.go_back()
+    await page.goto(f"{url}/inbox/group?scope=s1")
+    await page.get_by_role("button", name="Decide all 4, as anna").press("Enter")
+    await expect(page.get_by_role("heading", name="4 of 4 decided")).to_be_visible()  # told as it goes, not asked for

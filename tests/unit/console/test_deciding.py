@@ -9,12 +9,14 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from driftlog_console.deciding import MOST_TIMES, Deciding, dot, mark
+from driftlog_console.deciding import MOST_TIMES, Deciding
 from driftlog_console.people import Right
+from driftlog_console.words import dot
 from driftlog_crdt import Decision
 from driftlog_edge import EdgeAgent
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
+from driftlog_streams.reading.conflict_lists import mark
 from tests.unit.console.conftest import OURS, Console, conflict, version
 from tests.unit.edge.waiting import until
 

@@ -28,6 +28,7 @@ LISTINGS = (
     "fleet list",
     "fleet versions",
     "conflicts list --app x",
+    "conflicts export --app x --which open",
     "parked list --app x",
 )
 
