@@ -53,6 +53,10 @@ from driftlog_streams.telling.metrics import WorkerMetrics
 log = structlog.get_logger()
 
 HEARTBEAT_SECONDS = 1.0
+TAKE_OVER_SECONDS = 300.0
+"""How long the group waits for a member that takes partitions over and lives, when another one joins meanwhile."""
+LONGEST_TAKE_OVER_SECONDS = 24 * 3600.0
+"""A member that reads nothing for longer leaves the group. Whether one stands still is `Pulse`'s and health's to notice."""
 
 
 def group_id(space: str) -> str:
@@ -133,7 +137,8 @@ class WorkerHost:
             broker_session_timeout=settings.session_timeout,
             broker_heartbeat_interval=HEARTBEAT_SECONDS,
             broker_commit_interval=1.0,
-            broker_rebalance_timeout=30.0,
+            broker_rebalance_timeout=TAKE_OVER_SECONDS,
+            broker_max_poll_interval=LONGEST_TAKE_OVER_SECONDS,
             broker_request_timeout=max(40.0, settings.session_timeout * 2),
             stream_wait_empty=True,
             stream_recovery_delay=0.0,

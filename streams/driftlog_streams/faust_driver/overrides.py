@@ -10,6 +10,8 @@ Pinned to faust-streaming 0.15.3. What stock Faust loses, and what is done inste
   that persists is a loss, and the process ends (op topics are not compacted, and what a transaction leaves in them is fetched like all else: `fetched`).
 - `wait_empty` waits for ever when acknowledgements have stopped: it is bounded here.
 - its clients connect to a broker that is away without any pause: they are given one (`reconnecting`).
+- aiokafka sends no heartbeat while partitions are being taken over, and a take-over that is longer than the session timeout would be begun anew
+  for ever: `BeatingListener` begins them before it.
 - told to stop in the middle of its start it first waits for the group, longer than its supervisor waits for it: `PromptWorker` does not.
 - it spends two asyncio tasks on each record: `FastConsumer` calls the conductor directly when that cannot suspend.
 
@@ -55,6 +57,8 @@ PRIVATE: Mapping[str, tuple[str, ...]] = {
     "faust.transport.consumer.Consumer._filter_tps_with_pending_acks": ("self", "topics=None"),
     "faust.transport.drivers.aiokafka.Consumer._new_consumer_thread": ("self",),
     "faust.transport.drivers.aiokafka.AIOKafkaConsumerThread._create_worker_consumer": ("self", "transport"),
+    "faust.transport.drivers.aiokafka.ConsumerRebalanceListener.on_partitions_assigned": ("self", "assigned"),
+    "aiokafka.consumer.group_coordinator.GroupCoordinator._start_heartbeat_task": ("self",),
     "aiokafka.client.AIOKafkaClient._get_conn": ("self", "node_id", "group=<ConnectionGroup.DEFAULT: 0>", "no_hint=False"),
     "faust.app.base.App._new_transport": ("self",),
     "mode.worker.Worker._schedule_shutdown": ("self", "signal"),
@@ -72,7 +76,8 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
         "_committed_offset", "_read_offset", "_unacked_messages", "_waiting_for_ack", "_n_acked", "_commit_every",
     ),
     "faust.transport.conductor.Conductor": ("_tp_index",),
-    "aiokafka.consumer.consumer.AIOKafkaConsumer": ("_client",),
+    "aiokafka.consumer.consumer.AIOKafkaConsumer": ("_client", "_coordinator"),
+    "aiokafka.consumer.group_coordinator.GroupCoordinator": ("self._heartbeat_task is None",),
     "aiokafka.consumer.fetcher.Fetcher": ("MemoryRecords(part_data[-1])",),
     "aiokafka.consumer.fetcher.PartitionRecords": (
         "next_batch.validate_crc()", "next_batch.is_control_batch", "in next_batch:", "next_batch.next_offset",
@@ -91,8 +96,19 @@ class OurThread(driver.AIOKafkaConsumerThread):
         return consumer
 
 
+class BeatingListener(driver.ConsumerRebalanceListener):
+    """Faust's listener in the consumer's thread, but that this member stays in the group for as long as it takes partitions over."""
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """See `faust.transport.drivers.aiokafka.ConsumerRebalanceListener`."""
+        self._thread._ensure_consumer()._coordinator._start_heartbeat_task()
+        await super().on_partitions_assigned(assigned)
+
+
 class SafeConsumer(driver.Consumer):
     """A consumer whose op topics are committed, ordered and drained by our rules."""
+
+    RebalanceListener = BeatingListener
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

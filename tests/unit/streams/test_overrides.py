@@ -12,6 +12,7 @@ import pytest
 from driftlog_streams.faust_driver.overrides import (
     ATTRIBUTES,
     PRIVATE,
+    BeatingListener,
     FastConsumer,
     FaustApp,
     OurThread,
@@ -40,7 +41,7 @@ def test_private_attributes_are_still_used(path: str) -> None:
     assert [name for name in ATTRIBUTES[path] if name not in source] == []
 
 
-@pytest.mark.parametrize("ours", [OurThread, SafeConsumer, FastConsumer, FaustApp, StateTable])
+@pytest.mark.parametrize("ours", [OurThread, BeatingListener, SafeConsumer, FastConsumer, FaustApp, StateTable])
 def test_every_override_is_listed(ours: type) -> None:
     listed = {path.rpartition(".")[2] for path in PRIVATE}
     own = {
