@@ -12,7 +12,7 @@ from driftlog_schemas.contract import DocumentClass
 
 async def until(condition: Callable[[], object]) -> None:
     """Return when `condition` holds, or what it awaits; TimeoutError after what is for ever here."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await _holds(condition()):  # noqa: ASYNC110  # asked from outside, as a user would
             await asyncio.sleep(0.01)
 

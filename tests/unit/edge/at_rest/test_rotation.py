@@ -248,8 +248,8 @@ async def at_work(config: EdgeConfig, route: CloudRoute, ids: FixedIds, count: i
         for _ in range(5):
             await agent.run("receive", store="s1", sku="tea", qty=1)
         assert (await agent.read("Stock", "s1", "tea")).value["on_hand"] == count
+        await until(lambda: not agent._rotation._store.keys.due(0, 0))  # first what it has not begun yet
         await until(lambda: not agent.status()["encryption"]["rotating"])
-        await until(lambda: not agent._rotation._store.keys.due(0, 0))
         return dict(agent.status()["encryption"])
 
 
