@@ -8,10 +8,11 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from pydantic_settings import NoDecode
 
-from driftlog_edge.config import EdgeConfig
+from driftlog_edge.config import KEY_SOURCES, EdgeConfig
 from driftlog_schemas.connection import wrong
 
 PORT = 7430
+HISTORY_BYTES = 1 << 30
 
 
 class ConsoleConfig(EdgeConfig):
@@ -27,6 +28,17 @@ class ConsoleConfig(EdgeConfig):
     """For how long the decision about a group can be undone: so long nothing of it is decided."""
     silent_seconds: float = Field(default=86_400.0, gt=0)
     """A device that was not heard of for so long is said to be silent."""
+    history_bytes: int | None = Field(default=None, ge=0)
+    """For the last changes of documents, on disk and not encrypted; 0 for none. By default 1 GiB; none where a key encrypts what an agent keeps."""
+    history_changes: int = Field(default=500, ge=1, le=10_000)
+    """Of each document, at most."""
+
+    @property
+    def history_room(self) -> int:
+        """Bytes; 0 for none."""
+        if self.history_bytes is not None:
+            return self.history_bytes
+        return 0 if any(getattr(self, name) is not None for name in KEY_SOURCES) else HISTORY_BYTES
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> Self:

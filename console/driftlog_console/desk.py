@@ -17,6 +17,7 @@ from driftlog_console import words
 from driftlog_console.deciding import Deciding
 from driftlog_console.fleet import FleetView
 from driftlog_console.group_deciding import GroupDeciding
+from driftlog_console.history.view import HistoryView
 from driftlog_console.inbox import Inbox
 from driftlog_console.people import People, Person, Right
 from driftlog_console.sessions import Sessions
@@ -39,6 +40,8 @@ class Desk:
     deciding: Deciding
     groups: GroupDeciding
     fleet: FleetView
+    history: HistoryView | None
+    """None where no history is kept."""
     people: People
     sessions: Sessions
     signals: Signals

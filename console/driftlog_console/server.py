@@ -20,6 +20,7 @@ from driftlog_console.fleet import FleetView
 from driftlog_console.gate import Gate
 from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
+from driftlog_console.history.view import HistoryView
 from driftlog_console.inbox import Inbox
 from driftlog_console.people import People
 from driftlog_console.scopes import ScopesSeen
@@ -32,9 +33,12 @@ from driftlog_edge.http_api.access import LOOPBACK
 from driftlog_edge.http_api.listening import bound
 from driftlog_edge.http_api.server import Server, settings_of
 from driftlog_schemas.contract import AppContract
-from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import CachedRegistry, SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root
 
 log = structlog.get_logger()
@@ -87,8 +91,11 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     people, deciding = People(config.data_dir), Deciding(agent)
     memory = GroupMemory(config.data_dir)
     groups = GroupDeciding(memory, agent, deciding, people, config.undo_seconds, now_ms, lambda: signals.tell("groups"))
+    history = _history(agent, config, ids, root, changed)
     following = [asyncio.create_task(work) for work in (inbox.follow(), _documents(agent, signals), groups.follow())]
     fleet.start()
+    if history is not None:
+        history.start()
     try:
         yield Desk(
             agent=agent,
@@ -97,6 +104,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
             deciding=deciding,
             groups=groups,
             fleet=fleet,
+            history=history,
             people=people,
             sessions=Sessions(people, time.monotonic),
             signals=signals,
@@ -109,6 +117,26 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
         await asyncio.wait(following)
         memory.close()
         await asyncio.to_thread(fleet.close)
+        if history is not None:
+            await asyncio.to_thread(history.close)
+
+
+def _history(
+    agent: EdgeAgent, config: ConsoleConfig, ids: SchemaIds, root: bytes | None, changed: Callable[[str], None]
+) -> HistoryView | None:
+    if not config.history_room:
+        return None
+    return HistoryView(
+        agent.contract.spaces,
+        ids,
+        DeviceView(config.kafka, RecordCodecs(ids), root),
+        ChangelogReader(config.kafka),
+        config.data_dir / "history",
+        agent.scopes,
+        lambda: changed("documents"),
+        config.history_changes,
+        config.history_room,
+    )
 
 
 async def _documents(agent: EdgeAgent, signals: Signals) -> None:

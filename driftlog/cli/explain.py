@@ -19,8 +19,9 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.reading.history import BESIDE, STANDS, Change, History, Step, read_history
 from driftlog_streams.registry.enrolment import Enrolment
+from driftlog_streams.replaying.history import History, read_history, who, why
+from driftlog_streams.replaying.retelling import Change, Step
 
 app = typer.Typer()
 
@@ -71,27 +72,10 @@ def _data(document: DocumentId, declared: CollectionContract, history: History) 
         "id": document.id,
         "exists": exists,
         "value": declared.present(document.scope, document.id, history.state) if exists else None,
-        "why": _why(declared, history),
+        "why": why(declared, history.steps),
         "history": [_step(step) for step in history.steps],
         "records_read": history.read,
     }
-
-
-def _why(declared: CollectionContract, history: History) -> dict[str, str]:
-    """Field -> by which rule it has its value, and whose write that is where there is one."""
-    kind, found = declared.document, dict[str, str]()
-    for name in kind.fields:
-        rule = kind.fields[name].type.name
-        place = "" if kind.unit == "record" else name
-        standing = [(s, c) for s in history.steps for c in s.changes if c.field == place and s.now.get(c.seq) == STANDS]
-        beside = sum(c.field == place and s.now.get(c.seq) == BESIDE for s in history.steps for c in s.changes)
-        if not standing:
-            found[name] = f"{rule}: of all its changes that count"
-            continue
-        step, _ = standing[0]
-        lost = f"; {beside} that its writer had not seen lost to it by the rule" if beside else ""
-        found[name] = f"{rule}: as {_who(step)} set it{lost}"
-    return found
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -116,7 +100,7 @@ def _page(data: Mapping[str, Any], history: History) -> Group:
     lines = [
         (
             moment(step.logged_ms),
-            _who(step),
+            who(step),
             step.command or "a write",
             "\n".join(map(_change, step.changes)),
             _unseen(step.unseen),
@@ -145,10 +129,6 @@ def _unseen(unseen: Mapping[str, int] | None) -> str:
     if unseen is None:
         return "does not matter"
     return "\n".join(f"{count} of {device}" for device, count in sorted(unseen.items())) or "nothing"
-
-
-def _who(step: Step) -> str:
-    return f"{step.actor} at {step.device}" if step.actor else step.device
 
 
 def _text(value: Any) -> str:

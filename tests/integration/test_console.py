@@ -56,6 +56,11 @@ def by_keyboard(console: ConsoleProcess) -> None:
         browser.close()
 
 
+def moments(console: ConsoleProcess) -> list[str]:
+    """The moments of the item's history by their addresses, the newest first."""
+    return re.findall(r"\?at=(\d+)#value", console.page(f"/documents/Item/{PLACE}/tea"))
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine: apt install chromium")
 def test_a_real_conflict_is_decided_by_keyboard_and_seen_on_both_agents(on_broker: Callable[..., LoadRun]) -> None:
     run = on_broker()
@@ -71,7 +76,14 @@ def test_a_real_conflict_is_decided_by_keyboard_and_seen_on_both_agents(on_broke
                 assert f'href="/fleet/{name}"' in console.page(f"/fleet?name={name}")
             assert "Item tea" in console.page("/inbox?which=decided")
             assert "operator" in console.page("/inbox?which=decided")
+            until(lambda: len(moments(console)) == 4, "all four changes are in the history", 60)
+            newest, *_, oldest = moments(console)
+            assert f"{other}</b>" in console.page(f"/documents/Item/{PLACE}/tea?at={newest}")
+            assert "<dt>label</dt><dd>(empty text)" in console.page(f"/documents/Item/{PLACE}/tea?at={oldest}")
             assert console.stop() == 0
+        with ConsoleProcess(run.place, run.edges[2]) as again:  # what it has read it still knows
+            assert moments(again)[-1] == oldest
+            assert again.stop() == 0
         run.group.await_drained(60)
         assert worker.stop() == 0
     found = run.judge(others=4)

@@ -39,9 +39,17 @@ class ChangelogReader:
     def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """(topic, partition) -> the offset that comes next. One request. Raises KafkaException."""
         latest: Any = OffsetSpec.latest  # untyped there
+        return self._asked(places, latest())
+
+    def begins(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """(topic, partition) -> the first offset that is left. One request. Raises KafkaException."""
+        earliest: Any = OffsetSpec.earliest
+        return self._asked(places, earliest())
+
+    def _asked(self, places: Iterable[tuple[str, int]], spec: Any) -> dict[tuple[str, int], int]:
         try:
             asked = self._admin.list_offsets(
-                {TopicPartition(*place): latest() for place in places}, request_timeout=TIMEOUT_SECONDS
+                {TopicPartition(*place): spec for place in places}, request_timeout=TIMEOUT_SECONDS
             )
             return {(at.topic, at.partition): future.result(TIMEOUT_SECONDS).offset for at, future in asked.items()}
         except KafkaException:

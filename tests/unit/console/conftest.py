@@ -20,6 +20,7 @@ from driftlog_console.fleet import Seen
 from driftlog_console.gate import Gate
 from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
+from driftlog_console.history.view import HistoryView
 from driftlog_console.inbox import Inbox
 from driftlog_console.people import People, Right
 from driftlog_console.sessions import Sessions
@@ -31,6 +32,7 @@ from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
+from tests.unit.console.op_log import OpLog, history_of
 from tests.unit.edge import conftest as edge
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import app
@@ -93,6 +95,14 @@ class Console:
     people: People
     fleet: Fleet
     app: Any
+    log: OpLog
+    """What the history is made of: of a space of one partition, whose documents are named as those of the app."""
+
+    @property
+    def history(self) -> HistoryView:
+        """Nobody reads the log but a test that says so."""
+        assert self.desk.history is not None, "it has one here"
+        return self.desk.history
 
     async def opened(self, *conflicts: Conflict) -> None:
         """They are in the inbox, or as they now are."""
@@ -125,6 +135,8 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     signals, fleet, people = Signals(), Fleet(), People(folder)
     inbox, deciding, memory = Inbox(agent, lambda: signals.tell("conflicts")), Deciding(agent), GroupMemory(folder)
     groups = GroupDeciding(memory, agent, deciding, people, UNDO_SECONDS, now_ms, lambda: signals.tell("groups"))
+    log = OpLog()
+    history = history_of(log, folder / "history", lambda: signals.tell("documents"))
     desk = Desk(
         agent=agent,
         kafka=KafkaSettings(),
@@ -132,6 +144,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         deciding=deciding,
         groups=groups,
         fleet=fleet,  # type: ignore[arg-type]  # stands in for it
+        history=history,
         people=people,
         sessions=Sessions(people, time.monotonic),
         signals=signals,
@@ -140,12 +153,13 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     following = [asyncio.create_task(work) for work in (inbox.follow(), groups.follow())]
     await until(lambda: agent.status()["connection"] == "ONLINE")
     try:
-        yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})))
+        yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})), log)
     finally:
         for task in following:
             task.cancel()
         await asyncio.wait(following)
         memory.close()
+        history.close()
 
 
 @asynccontextmanager

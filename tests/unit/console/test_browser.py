@@ -25,8 +25,10 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus
 from driftlog_streams.reading.conflict_lists import Filter, mark_of_all
 from tests.unit.console.conftest import Console, conflict, version
+from tests.unit.console.op_log import TEA, priced
 from tests.unit.console.test_pages import member, quarantined, seen
 from tests.unit.edge.waiting import until
+from tests.unit.streams.cloud import NOW_MS, command, count
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE_MS = 60_000
@@ -179,6 +181,28 @@ async def test_without_scripts_everything_can_be_read_and_decided(
     assert (await agent.read("Stock", "s1", "tea")).value["price"] == 405
 
 
+def told(console: Console) -> None:
+    """A history of tea with all there is in one."""
+    log, hour = console.log, 3_600_000
+    log.append(command("1", count(TEA, 12, 1), priced(380, 2), declared_as="receive")._replace(actor="Anna"))
+    log.append(
+        command("2", priced(400, 3, store_1__1=2), declared_as="reprice")._replace(actor="Anna"), at_ms=NOW_MS + hour
+    )
+    log.append(
+        command("3", priced(420, 1, "store-2.1", NOW_MS + 9, store_1__1=3), declared_as="reprice")._replace(
+            actor="Bob"
+        ),
+        replica="store-2.1",
+        at_ms=NOW_MS + 30 * hour,
+    )
+    log.append(command("4", count(TEA, -90, 4), declared_as="sell"), at_ms=NOW_MS + 31 * hour)
+    log.append(
+        command("5", priced(410, 5, store_1__1=3, ms=NOW_MS + 12), declared_as="reprice"), at_ms=NOW_MS + 31 * hour + 1
+    )
+    log.append(command("7", count(TEA, 1, 3, "store-2.1")), replica="store-2.1", at_ms=NOW_MS + 31 * hour + 2)
+    console.history.look()
+
+
 async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     """A console with something on every page; their addresses."""
     await agent.run("reprice", store="s1", sku="tea", price=420)
@@ -189,6 +213,7 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
         version({"a": 2, "b": "y"}, "b.abcdefgh"),
     )
     one = conflict(deadline_ms=time.time_ns() // 1_000_000 - 3_600_000)
+    told(console)
     await console.opened(one, record, conflict(DocumentId("Stock", "s1", "milk"), status=ConflictStatus.RECORDED))
     console.fleet.seen = seen(
         member("till-7", review=2, clock_skew_ms=90_000), member("truck-1", heard=False), set_aside=(quarantined(),)
@@ -196,7 +221,8 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     group = await decided_together(console)
     return [
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
-        "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", "/waiting", "/fleet", "/fleet/till-7", "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/nothing",
+        "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", "/waiting", "/fleet", "/fleet/till-7",
+        "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/documents/Stock/s1/tea?at=2", "/nothing",
         "/sign-in",
     ]  # fmt: skip
 
@@ -239,7 +265,10 @@ async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser
     await console.opened(*(conflict(DocumentId("Stock", "s1", name)) for name in ("coffee", "cocoa", "sugar")))
     context = await browser.new_context(viewport={"width": 1100, "height": 640})
     page = await signed_in(context, url, console.people.add("anna", list(Right)))
-    names = "inbox settled decided conflict record groups group group-decided groups-decided set-aside fleet device documents collection document problem sign-in"
+    names = (
+        "inbox settled decided conflict record groups group group-decided groups-decided set-aside fleet device documents "
+        "collection document moment problem sign-in"
+    )
     for path, name in zip(paths, names.split(), strict=True):
         await page.goto(url + path)
         assert SCREENS is not None, "or this is skipped"
@@ -272,3 +301,31 @@ async def test_a_group_is_decided_by_keyboard_and_undone(
     await page.goto(f"{url}/inbox/group?scope=s1")
     await page.get_by_role("button", name="Decide all 4, as anna").press("Enter")
     await expect(page.get_by_role("heading", name="4 of 4 decided")).to_be_visible()  # told as it goes, not asked for
+
+
+async def test_a_document_is_followed_through_time_by_keyboard_and_without_scripts(
+    console: Console, agent: EdgeAgent, browser: Browser, url: str
+) -> None:
+    told(console)
+    context = await browser.new_context(java_script_enabled=False)
+    page = await context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    await page.goto(f"{url}/documents/Stock/s1/tea")
+    await page.get_by_label("Your token").fill(console.people.add("anna"))
+    await page.get_by_role("button", name="Sign in").click()
+    slider = page.get_by_role("slider")
+    await slider.focus()
+    for _ in range(4):
+        await page.keyboard.press("ArrowLeft")
+    await page.get_by_role("button", name="Show what it was then").click()
+    await expect(page).to_have_url(f"{url}/documents/Stock/s1/tea?at=1#value")
+    await expect(page.locator(".then")).to_contain_text("400")
+    await expect(page.locator(".later")).to_have_count(8)
+    assert await slider.input_value() == "2"
+    node = page.locator("#n2-0")
+    await node.focus()
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(f"{url}/documents/Stock/s1/tea?at=1#s2-0")
+    await expect(page.locator("#s2-0")).to_contain_text("Bob at store-2")
+    await page.locator("#s2-0").get_by_role("link", name=re.compile("in the picture")).click()
+    await expect(page).to_have_url(f"{url}/documents/Stock/s1/tea?at=1#n2-0")

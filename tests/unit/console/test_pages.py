@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from driftlog_console.app import build
 from driftlog_console.fleet import Seen
+from driftlog_console.gate import Gate
 from driftlog_console.people import Right
 from driftlog_console.signals import Signals
+from driftlog_console.words import moment
 from driftlog_edge import EdgeAgent
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
 from driftlog_schemas.identity import DocumentId
@@ -20,8 +23,12 @@ from driftlog_streams.core.net import ONE_COMMAND
 from driftlog_streams.reading.fleet import Heard, Member
 from driftlog_streams.reading.set_aside import PARKED, QUARANTINED, SetAside
 from tests.unit.console.conftest import DAY_MS, OURS, TEA, Console, conflict, version
+from tests.unit.console.op_log import priced
+from tests.unit.console.test_history import PLACE
 from tests.unit.edge.cloud import Cloud, partition_of_space
 from tests.unit.edge.waiting import until
+from tests.unit.streams.cloud import NOW_MS as NOW_MS_OF_LOG
+from tests.unit.streams.cloud import command
 
 NOW_MS = time.time_ns() // 1_000_000
 
@@ -302,3 +309,70 @@ async def test_the_stream_of_a_page_tells_what_has_changed_and_ends_with_the_con
     await asyncio.wait_for(following, 10)
     assert "event: conflicts" in seen_events
     assert console.desk.signals.listening == 0
+
+
+async def test_a_documents_past_comes_in_pages_with_an_address_for_each_moment(console: Console) -> None:
+    for number in range(1, 41):
+        console.log.append(command(f"c{number}", priced(number, number, store_1__1=number - 1)))
+    console.history.look()
+    path = "/documents/Stock/s1/tea"
+    async with console.client() as anna:
+        last = (await anna.get(path)).text
+        assert 'id="s39-0"' in last and 'id="s10-0"' in last and 'id="s9-0"' not in last
+        older = (await anna.get(f"{path}?before=10")).text
+        assert 'id="s9-0"' in older and 'id="s0-0"' in older and 'id="s10-0"' not in older and "The last part" in older
+        then = await anna.get(f"{path}?nth=3&before=10")
+        assert (then.status_code, then.headers["location"]) == (303, f"{path}?before=10&at=2#value")
+        third = (await anna.get(f"{path}?before=10&at=2")).text
+        assert "<dt>price</dt><dd>3" in third and "not so now" in third
+        assert (await anna.get(f"{path}?at=-1")).status_code == 422
+        assert (await anna.get("/documents/Stock/s1/nothing")).status_code == 404
+        assert (await anna.get("/documents/Stock/s1/nothing?at=3")).status_code == 404
+
+
+async def test_the_past_of_a_scope_is_for_those_who_see_the_scope(console: Console) -> None:
+    console.log.append(command("c1", priced(123_456, 1)))
+    console.history.look()
+    async with console.client("carl", scopes=("s2",)) as carl:
+        for query in ("", "?at=0", "?nth=1", "?before=1"):
+            answer = await carl.get(f"/documents/Stock/s1/tea{query}")
+            assert answer.status_code == 403 and "123456" not in answer.text
+
+
+async def test_what_is_not_known_of_the_past_is_said(console: Console) -> None:
+    path = "/documents/Stock/s1/tea"
+    for number in range(1, 4):
+        console.log.append(command(f"c{number}", priced(number, number, store_1__1=number - 1)))
+    async with console.client() as anna:
+        before = await anna.get(path)
+        assert before.status_code == 404
+        console.log.first = 1
+        console.history.look()
+        page = (await anna.get(path)).text
+        assert f"before {moment(NOW_MS_OF_LOG + 1)} is no longer kept in the log" in page
+        assert "replica does not have it" in page
+        then = (await anna.get(f"{path}?at=2")).text
+        assert "The value then is not known: the beginning of the log is gone" in then
+        console.log.again(b"more")
+        console.history.progress = replace(console.history.progress, problem="no broker", ends={PLACE: 4})
+        page = (await anna.get(path)).text
+        assert (
+            "cannot be read on at the moment: no broker" in page and "1 records of the log are still to be read" in page
+        )
+
+
+async def test_numbers_of_any_size_are_written_by_the_server(console: Console) -> None:
+    console.log.append(command("c1", priced(2**60 + 1, 1)))
+    console.history.look()
+    async with console.client() as anna:
+        page = (await anna.get("/documents/Stock/s1/tea?at=0")).text
+    assert page.count(str(2**60 + 1)) >= 2
+
+
+async def test_a_console_without_a_history_says_so(console: Console, agent: EdgeAgent) -> None:
+    await agent.run("reprice", store="s1", sku="tea", price=420)
+    desk = replace(console.desk, history=None)
+    console.app = Gate(build(desk), frozenset({"127.0.0.1"}))
+    async with console.client() as anna:
+        page = (await anna.get("/documents/Stock/s1/tea")).text
+    assert "420" in page and "This console keeps no history" in page

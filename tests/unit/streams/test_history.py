@@ -9,9 +9,12 @@ import pytest
 from driftlog_crdt import DELETE, DOCUMENT
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Command, DocumentOp
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import SetupProblem
-from driftlog_streams.reading import history as module
-from driftlog_streams.reading.history import BESIDE, NOT_TAKEN, STANDS, History, Retelling, Step, temporary_store
+from driftlog_streams.replaying import history as module
+from driftlog_streams.replaying import rebuild
+from driftlog_streams.replaying.history import BESIDE, STANDS, DocumentHistory, History, temporary_store
+from driftlog_streams.replaying.retelling import NOT_TAKEN, Step
 from tests.unit.streams.cloud import NOW_MS, PARTITION, Cloud, change, command, count, ledger, stock
 
 TEA = stock()
@@ -39,9 +42,9 @@ class Log:
     def told(self, document: DocumentId = TEA) -> History:
         """Its history; the state that came of it is the workers'."""
         with temporary_store() as store:
-            retelling = Retelling(self.cloud.rules, PARTITION, document, self.cloud.devices, store)
+            retelling = DocumentHistory(self.cloud.rules, PARTITION, document, self.cloud.devices, store)
             for offset, (value, append_ms) in enumerate(self.records):
-                retelling.take(value, offset, append_ms)
+                retelling.take(ChangelogRecord(b"", value, offset, (), append_ms))
             history = retelling.history()
         kind = self.cloud.rules.collections[document.collection].type
         assert kind.encode(history.state) == kind.encode(self.cloud.state(document))
@@ -140,7 +143,7 @@ def test_a_record_written_as_one(log: Log) -> None:
 
 
 def test_many_records_go_through_the_store(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SEAL_AFTER", 3)
+    monkeypatch.setattr(rebuild, "SEAL_RECORDS", 3)
     for number in range(1, 12):
         log.append(
             command(f"c{number}", count(stock(f"sku{number % 2}"), 1, (number + 1) // 2 if number % 2 else number // 2))
