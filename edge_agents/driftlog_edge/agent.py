@@ -28,7 +28,7 @@ from driftlog_edge.asking.answers import (
     Wait,
 )
 from driftlog_edge.asking.op_log import Line
-from driftlog_edge.asking.watch import Change
+from driftlog_edge.asking.watch import Change, Passed
 from driftlog_edge.power.reading import Power
 from driftlog_edge.store.views import present
 from driftlog_schemas.batch_codec import MEANS
@@ -190,10 +190,19 @@ class EdgeAgent(AgentLife):
 
         Raises `NotHeld`.
         """
+        return self.watchers.watch(self._watchable(kind, scope), scope, last_id, seconds)
+
+    def watch_events(
+        self, kind: type[DocumentClass] | str, scope: str, last_id: str, seconds: float | None
+    ) -> AsyncIterator[Change | Passed]:
+        """The same for who keeps the id of the last event: it is told too that nothing wanted has changed, where much else has."""
+        return self.watchers.events(self._watchable(kind, scope), scope, last_id, seconds)
+
+    def _watchable(self, kind: type[DocumentClass] | str, scope: str) -> str:
         self.require_there()
         if scope:
             self._reader.require_held(scope)
-        return self.watchers.watch(self._collection(kind) if kind else "", scope, last_id, seconds)
+        return self._collection(kind) if kind else ""
 
     def _collection(self, kind: type[DocumentClass] | str) -> str:
         return self.contract.collection(kind if isinstance(kind, str) else kind.__driftlog__.name).name
@@ -299,15 +308,7 @@ class EdgeAgent(AgentLife):
             Unconfirmed: commands in a scope that would be left are not confirmed by the cloud.
             TimedOut: not in `seconds`. It goes on unless it says that nothing has changed, and `scopes` tells what it has come to.
         """
-        change, holdings = self._scope_change, self._holdings
-
-        async def hold() -> None:
-            before = set(holdings)
-            await change.hold(scopes)
-            if before - set(holdings):
-                self.watchers.anew()  # who watches a scope that was left learns of it by reading
-
-        await self._lasting.run("the change of scopes", hold, seconds)
+        await self._lasting.run("the change of scopes", partial(self._scope_change.hold, scopes), seconds)
         return self.scopes()
 
     # -- power

@@ -6,8 +6,6 @@ What a caller asks of it while it lives is in `agent`.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +19,6 @@ from driftlog_edge.asking.watch import Watchers
 from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import NotReady, StoreDamaged, StoreFailed
-from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Clock, Route
@@ -33,7 +30,6 @@ from driftlog_edge.store.wrapping import wrapping_keys
 from driftlog_edge.system_clock import SystemClock
 from driftlog_edge.wiping.wiper import Erased, Wiper
 from driftlog_schemas.contract import AppContract, Declared
-from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 
@@ -54,7 +50,6 @@ class AgentLife:
     ) -> None:
         self.contract = app if isinstance(app, AppContract) else app.contract
         self.config = config
-        self.watchers = Watchers(secrets.token_hex(4))
         self._route = route or KafkaRoute(config.kafka, lambda: self.config.link.bytes_per_second)
         self._ids = ids
         self._clock = clock or SystemClock()
@@ -84,13 +79,13 @@ class AgentLife:
             self._ids,
             self._clock,
             self._progress,
-            self._pulled,
             self._durable,
             self._ordered_away,
             wrapping,
         )
         self._identities, self.log = parts.identities, parts.log
         self._store, self._committer, self._views = parts.store, parts.committer, parts.views
+        self.watchers = Watchers(parts.changes)
         self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
         self._deferred = parts.deferred
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
@@ -128,12 +123,18 @@ class AgentLife:
             await asyncio.wait([self._wiping])
             return
         log.info("agent ends", device=self.identity.device_id)
-        await self._shut(self._housekeeping, self._rotation, self._sync, self._committer, self._store)
+        await self._shut(self.watchers, self._housekeeping, self._rotation, self._sync, self._committer, self._store)
 
     async def _shut(
-        self, housekeeping: Housekeeping, rotation: Rotation, sync: Sync, committer: Committer, store: RocksStore
+        self,
+        watchers: Watchers,
+        housekeeping: Housekeeping,
+        rotation: Rotation,
+        sync: Sync,
+        committer: Committer,
+        store: RocksStore,
     ) -> None:
-        self.watchers.close()
+        watchers.close()
         await self._lasting.stop()
         await rotation.stop()
         await housekeeping.stop()
@@ -179,7 +180,7 @@ class AgentLife:
         except StoreFailed as error:  # nothing has begun; the next look tries again
             log.error("this replica cannot be wiped yet", reason=str(error))
             return
-        parts = (self._housekeeping, self._rotation, self._sync, self._committer, self._store)
+        parts = (self.watchers, self._housekeeping, self._rotation, self._sync, self._committer, self._store)
         self._rotation.forbid()
         if self._paying is not None:
             self._paying.cancel()  # the wipe sends it
@@ -192,7 +193,7 @@ class AgentLife:
         self.log = self._store = self._committer = self._views = self._executor = self._again = self._deferred = gone
         self._submission = self._conflicts = self._reader = self._vitals = gone
         self._sync = self._holdings = self._scope_change = self._housekeeping = self._rotation = gone
-        self._settings = gone
+        self._settings = self.watchers = gone
 
     async def offline(self, *, seconds: float = DEFAULT_TIMEOUT) -> None:
         """Stay off the network until `online`. Raises `TimedOut`: it goes on unless it says that nothing has changed."""
@@ -204,16 +205,7 @@ class AgentLife:
 
     # -- what follows from what happens
 
-    def _durable(self, touched: Sequence[bytes]) -> None:
-        """A command's changes are in the store: readers see them, and they may be sent, whether its caller waits or has gone."""
-        for key in touched:
-            self.watchers.changed(parse_document_key(key))
-        if touched and not self._wiper.ordered:
+    def _durable(self) -> None:
+        """A command's changes are in the store: they may be sent, whether its caller waits or has gone."""
+        if not self._wiper.ordered:
             self._sync.pump.run()
-
-    def _pulled(self, pulled: Pulled) -> None:
-        if pulled.anew:
-            self.watchers.anew()
-        for document in pulled.changed:
-            self.watchers.changed(document)
-        self._progress.moved()

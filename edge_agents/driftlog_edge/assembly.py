@@ -6,6 +6,8 @@ a start that did not succeed leaves the folder free.
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +29,6 @@ from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import UNWRITABLE
 from driftlog_edge.incoming import puller as pullers
 from driftlog_edge.incoming import unread
-from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.sync import Sync
@@ -39,6 +40,7 @@ from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Route, Store
 from driftlog_edge.power.hook import Hook
 from driftlog_edge.settings_change import SettingsChange, check_rhythms, rhythms
+from driftlog_edge.store.changes import ANEW, ChangeLog
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.holdings import Holdings
 from driftlog_edge.store.housekeeping import Housekeeping
@@ -69,6 +71,7 @@ class Parts:
     identities: KeyChange
     store: RocksStore
     committer: Committer
+    changes: ChangeLog
     views: Views
     executor: Executor
     again: Again
@@ -93,8 +96,7 @@ def assemble(
     ids: SchemaIds | None,
     clock: Clock,
     progress: Progress,
-    pulled: Callable[[Pulled], None],
-    durable: Callable[[Sequence[bytes]], None],
+    durable: Callable[[], None],
     wiped: Callable[[], None],
     wrapping: Sequence[WrappingKey],
 ) -> Parts:
@@ -105,7 +107,7 @@ def assemble(
         ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
     store = RocksStore(config.data_dir, wrapping)
     try:
-        return _assembled(contract, config, route, ids, clock, progress, pulled, durable, wiped, identity, store)
+        return _assembled(contract, config, route, ids, clock, progress, durable, wiped, identity, store)
     except BaseException:  # the folder must be free again, whatever it was
         store.close()
         raise
@@ -118,8 +120,7 @@ def _assembled(
     ids: SchemaIds,
     clock: Clock,
     progress: Progress,
-    pulled: Callable[[Pulled], None],
-    durable: Callable[[Sequence[bytes]], None],
+    durable: Callable[[], None],
     wiped: Callable[[], None],
     identity: Identity,
     store: RocksStore,
@@ -129,10 +130,16 @@ def _assembled(
     ensure_life(store, identity.device_id, clock.wall_ms())
     journal = Journal(store)
     holdings = Holdings(contract, config.scopes, journal, records)
+    releases = {
+        "agent": _version(),
+        "app": contract.name,
+        **{f"space {n}": s.release for n, s in contract.spaces.items()},
+    }
+    changes = _changes(store, json.dumps(releases).encode(), holdings)
     removed = holdings.open(store)
     lives = Lives(journal)
     batches = BatchCodec(ids)
-    committer = Committer(journal, store)
+    committer = Committer(journal, store, changes)
     views = Views(contract, codecs, journal)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
     outbox.set_rhythms(rhythms(config))
@@ -150,7 +157,7 @@ def _assembled(
         lambda: sync.freshness,
         lambda: registry.publishes,
     )
-    _read_again(store, codecs, versions)
+    _read_again(store, codecs, versions, changes)
     puller = pullers.assembled(
         holdings, codecs, versions, records, views, outbox, journal, executor.stamps, clock, identity.device_id
     )
@@ -160,11 +167,6 @@ def _assembled(
     again = Again(executor, views, outbox, journal)
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
-    releases = {
-        "agent": _version(),
-        "app": contract.name,
-        **{f"space {n}": s.release for n, s in contract.spaces.items()},
-    }
 
     def sign_with(identity: Identity) -> None:
         outbox.sign_with(identity)
@@ -185,7 +187,7 @@ def _assembled(
         shipper,
         puller,
         clock,
-        pulled,
+        progress.moved,
         Renewal(Rebase(contract, views, outbox, journal), views, outbox, shipper, journal, records, batches, clock),
         again,
         registry,
@@ -224,6 +226,7 @@ def _assembled(
         identities=identities,
         store=store,
         committer=committer,
+        changes=changes,
         views=views,
         executor=executor,
         again=again,
@@ -253,10 +256,19 @@ def _assembled(
     )
 
 
-def _read_again(store: Store, codecs: Mapping[str, StateCodec], versions: Versions) -> None:
+def _changes(store: Store, release: bytes, holdings: Holdings) -> ChangeLog:
+    changes = ChangeLog(store, secrets.token_hex(4))
+    try:
+        changes.open(release, anew=holdings.leaving)
+    except UNWRITABLE as error:  # no reason not to start
+        log.warning("who watches must read again after the next start", reason=str(error))
+    return changes
+
+
+def _read_again(store: Store, codecs: Mapping[str, StateCodec], versions: Versions, changes: ChangeLog) -> None:
     try:
         for writes in unread.read_again(store, codecs, versions):
-            store.write(writes, sync=False)
+            changes.write(writes, ANEW)
     except UNWRITABLE as error:  # no reason not to start: the next start reads on
         log.warning("rows that an older release could not read wait for room on the disk", reason=str(error))
 

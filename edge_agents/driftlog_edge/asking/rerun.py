@@ -8,10 +8,10 @@ import structlog
 
 from driftlog_edge.asking.again import Again
 from driftlog_edge.errors import EdgeError
-from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.tasks import Tasks
+from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
-from driftlog_schemas.identity import parse_document_key
 
 log = structlog.get_logger()
 
@@ -19,14 +19,14 @@ AGAIN_AT_ONCE = 50
 
 
 class Rerun:
-    """The loop around `Again`. `moved` hears of what has changed, `send` that something may be sent."""
+    """The loop around `Again`. `moved` hears that something has changed, `send` that something may be sent."""
 
     def __init__(
         self,
         again: Again,
         committer: Committer,
         tasks: Tasks,
-        moved: Callable[[Pulled], None],
+        moved: Callable[[], None],
         send: Callable[[], None],
     ) -> None:
         self._again = again
@@ -40,7 +40,8 @@ class Rerun:
         """Take back what was built on these documents, as far as it is not sealed; it runs again."""
         taken = self._again.take_back(space, partition, refused)
         if taken:
-            self._committer.stage(taken, sync=True)
+            shown = {keys.document_of_pending(key) for family, key in taken if family is Family.PENDING}
+            self._committer.stage(taken, sync=True, changed=shown)
 
     def run(self) -> None:
         """Run what is marked; harmless when that is under way already."""
@@ -56,10 +57,10 @@ class Rerun:
                     executed = self._again.next()
                     if executed is None or executed.writes is None:
                         break
-                    done = self._committer.stage(executed.writes, sync=True)
-                    self._moved(Pulled({}, tuple(parse_document_key(key) for key in executed.touched)))
+                    done = self._committer.stage(executed.writes, sync=True, changed=executed.touched)
                 if done is not None:
                     await done
+                    self._moved()
         except EdgeError as error:  # a full outbox or disk: it stays marked, and the next look tries again
             log.warning("what must run again waits", reason=str(error))
         finally:

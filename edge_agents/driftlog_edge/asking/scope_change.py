@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.errors import EdgeError, Unconfirmed
 from driftlog_edge.link.sync import Sync
+from driftlog_edge.store.changes import ANEW
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.holdings import Change, Holdings
 from driftlog_edge.store.housekeeping import Housekeeping
@@ -57,7 +58,8 @@ class ScopeChange:
 
     async def _write(self, scopes: Sequence[str]) -> None:
         change = self._changed(scopes)
-        written = self._committer.stage(change.writes)
+        # Who watches a scope that is left learns of it by reading.
+        written = self._committer.stage(change.writes, changed=ANEW if change.left else ())
         # Nothing comes in between: from here on no command is taken into a scope that is left.
         self._holdings.take(change)
         self._sync.follow(change.scopes, change.again)

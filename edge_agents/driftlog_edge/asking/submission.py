@@ -41,7 +41,7 @@ _AWAITED: dict[Wait, tuple[Status, ...]] = {
 
 
 class Submission:
-    """Takes the commands of one agent. `durable` is told which documents a command has changed, once that stands."""
+    """Takes the commands of one agent. `durable` is told that a command has changed something, once that stands."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Submission:
         waiting: Waiting,
         shipper: Shipper,
         progress: Progress,
-        durable: Callable[[Sequence[bytes]], None],
+        durable: Callable[[], None],
         catch_up: Callable[[tuple[str, int], float], Awaitable[None]],
         durability: Durability,
     ) -> None:
@@ -143,8 +143,12 @@ class Submission:
         """
         if executed.writes is None:
             return self._answerable(executed.command_id)
-        durable = partial(self._durable, executed.touched)
-        return self._committer.stage(executed.writes, sync=durability == "disk", then=durable)
+        return self._committer.stage(
+            executed.writes,
+            sync=durability == "disk",
+            then=self._durable if executed.touched else None,
+            changed=executed.touched,
+        )
 
     async def _taken_along(self, waiting: NotTakenAlong, seconds: float) -> None:
         handovers = self._outbox.lives.handovers

@@ -1,21 +1,26 @@
 """Who wants to know when a document changes, and what they missed.
 
-The last changes are kept in a bounded window, so that a watcher that comes back with the id of its last event gets what it
-missed, or is told to read everything again (`resync`). A watcher that does not keep up gets the same. Who watches for a while and comes back, by
-choice or because the connection broke, misses nothing: it knows an id from the beginning.
+A watcher is a place in the store's log of changes (`store/changes`) and reads on from there at its own pace; so however many there are and however
+slow they read, a change is kept once. Who comes back with the id of its last event gets what it missed, also after the agent was restarted, or is told to
+read everything again (`resync`): when it was away, or slow, for longer than changes are kept, when the id is of another folder, and when it is of
+something that power loss or an older copy of the folder has undone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
-from driftlog_schemas.identity import DocumentId
+from driftlog_edge.store.changes import ChangeLog, Entry, Mark, Numbered
+from driftlog_schemas.identity import DocumentId, parse_document_key
 
-WINDOW = 10_000
-QUEUE = 1_000
+RECENT = 1_000
+"""Changes at hand; a watcher that is further behind reads them from the store."""
+AT_ONCE = 200
+"""Changes that a watcher is given before others may run."""
+PASSED_OVER = 1_000
+"""Changes that a watcher does not want, until it is told how far it has come: so that its id leads on as long as others change."""
 MAX_DIGITS = 18
 """Of the number in an event's id; what has more was never given out."""
 
@@ -27,73 +32,124 @@ class Change(NamedTuple):
     document: DocumentId | None
 
 
+class Passed(NamedTuple):
+    """The watch has come so far, and nothing of it was wanted."""
+
+    id: str
+
+
 class Watchers:
-    """All watchers of an agent. `life` tells this life's event ids from an earlier one's."""
+    """All watchers of an agent."""
 
-    def __init__(self, life: str) -> None:
-        self._life = life
-        self._count = 0
-        self._window: deque[tuple[int, DocumentId]] = deque(maxlen=WINDOW)
-        self._queues: set[asyncio.Queue[Change | None]] = set()
-
-    def changed(self, document: DocumentId) -> None:
-        """Tell everybody."""
-        self._count += 1
-        self._window.append((self._count, document))
-        change = Change(self._id(self._count), document)
-        for queue in self._queues:
-            if queue.full():
-                _emptied(queue).put_nowait(Change(change.id, None))
-            else:
-                queue.put_nowait(change)
-
-    def anew(self) -> None:
-        """Nobody can name what has changed: everybody reads again, and who comes back later too."""
-        self._count += 1
-        self._window.clear()
-        for queue in self._queues:
-            _emptied(queue).put_nowait(Change(self._id(self._count), None))
+    def __init__(self, changes: ChangeLog) -> None:
+        self._changes = changes
+        self._recent: list[tuple[Mark, Change]] = []
+        """The last that were told while somebody watched, without a gap."""
+        self._watching = 0
+        self._more = asyncio.Event()
+        """Set, and another one put in its place, when there are more."""
+        self._closed = False
+        changes.on_told(self._told)
 
     def close(self) -> None:
         """Every watch ends."""
-        for queue in self._queues:
-            _emptied(queue).put_nowait(None)
+        self._closed = True
+        self._more.set()
 
     @property
     def now(self) -> str:
         """The id after which what is new comes."""
-        return self._id(self._count)
+        return _id(self._changes.last)
 
     def watch(
         self, collection: str = "", scope: str = "", last_id: str = "", seconds: float | None = None
     ) -> AsyncIterator[Change]:
         """Changes from now, or from after `last_id`, of a collection and scope (empty for all), for so long (None: for ever)."""
-        return self._watch(collection, scope, last_id or self.now, seconds)
+        return _only_changes(self.events(collection, scope, last_id, seconds))
 
-    async def _watch(self, collection: str, scope: str, last_id: str, seconds: float | None) -> AsyncIterator[Change]:
+    def events(
+        self, collection: str = "", scope: str = "", last_id: str = "", seconds: float | None = None
+    ) -> AsyncIterator[Change | Passed]:
+        """The same, and now and then how far it has come."""
+        return self._events(collection, scope, last_id or self.now, seconds)
+
+    async def _events(
+        self, collection: str, scope: str, last_id: str, seconds: float | None
+    ) -> AsyncIterator[Change | Passed]:
         end = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        queue: asyncio.Queue[Change | None] = asyncio.Queue(QUEUE)
-        self._queues.add(queue)  # before looking back, so that nothing falls between what was missed and what comes
+        self._watching += 1
         try:
-            for change in self._missed(last_id):
-                if _wanted(change, collection, scope):
-                    yield change
-            while (following := await _next(queue, end)) is not None:
-                if _wanted(following, collection, scope):
-                    yield following
+            async for event in self._reading(collection, scope, last_id, end):
+                yield event
         finally:
-            self._queues.discard(queue)
+            self._watching -= 1
 
-    def _missed(self, last_id: str) -> list[Change]:
-        life, _, number = last_id.rpartition("-")
-        oldest = self._window[0][0] if self._window else self._count + 1
-        known = life == self._life and number.isdecimal() and len(number) <= MAX_DIGITS
-        if not known or int(number) + 1 < oldest:
-            return [Change(self._id(self._count), None)]
-        return [Change(self._id(n), document) for n, document in self._window if n > int(number)]
+    async def _reading(
+        self, collection: str, scope: str, last_id: str, end: float | None
+    ) -> AsyncIterator[Change | Passed]:
+        mark, passed = _mark(last_id), 0
+        known = mark is not None and self._changes.leads_on(mark)
+        while not self._closed:
+            more = self._more  # before looking, so that nothing falls between what is there and what comes
+            found = self._after(mark) if mark is not None and known else None
+            if found is None:
+                mark, known = self._changes.last, True
+                yield Change(_id(mark), None)
+                continue
+            for _, change in found:
+                if _wanted(change, collection, scope):
+                    passed = 0
+                    yield change
+                else:
+                    passed += 1
+                    if passed == PASSED_OVER:
+                        passed = 0
+                        yield Passed(change.id)
+            if found:
+                mark = found[-1][0]
+                await asyncio.sleep(0)  # others run, also where whoever reads this keeps up
+            elif not await _set(more, end):
+                return
 
-    def _id(self, number: int) -> str:
-        return f"{self._life}-{number}"
+    def _after(self, mark: Mark) -> Sequence[tuple[Mark, Change]] | None:
+        """Some of what follows a mark that leads on; None when it is not kept any more."""
+        last = self._changes.last.number
+        at_hand = len(self._recent) - (last - mark.number)
+        if at_hand >= 0:
+            return self._recent[at_hand : at_hand + AT_ONCE]
+        found = self._changes.after(mark.number, AT_ONCE)
+        return None if found is None else _read(found)
+
+    def _told(self, entry: Entry) -> None:
+        if not self._watching:
+            self._recent.clear()
+            return
+        self._recent += _read(entry.changes())
+        if len(self._recent) > 2 * RECENT:
+            del self._recent[:-RECENT]
+        more, self._more = self._more, asyncio.Event()
+        more.set()
+
+
+async def _only_changes(events: AsyncIterator[Change | Passed]) -> AsyncIterator[Change]:
+    async for event in events:
+        if isinstance(event, Change):
+            yield event
+
+
+def _read(changes: Sequence[Numbered]) -> list[tuple[Mark, Change]]:
+    return [(mark, Change(_id(mark), None if key is None else parse_document_key(key))) for mark, key in changes]
+
+
+def _id(mark: Mark) -> str:
+    return f"{mark.run}-{mark.number}"
+
+
+def _mark(id: str) -> Mark | None:
+    """None for what no agent gave out."""
+    run, _, number = id.rpartition("-")
+    known = run and number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS
+    return Mark(run, int(number)) if known else None
 
 
 def _wanted(change: Change, collection: str, scope: str) -> bool:
@@ -103,16 +159,11 @@ def _wanted(change: Change, collection: str, scope: str) -> bool:
     )
 
 
-async def _next(queue: asyncio.Queue[Change | None], end: float | None) -> Change | None:
-    """What comes next; None at the end of the watch."""
+async def _set(event: asyncio.Event, end: float | None) -> bool:
+    """Wait for it; False when the time is over."""
     try:
         async with asyncio.timeout_at(end):
-            return await queue.get()
+            await event.wait()
     except TimeoutError:
-        return None
-
-
-def _emptied(queue: asyncio.Queue[Change | None]) -> asyncio.Queue[Change | None]:
-    while not queue.empty():
-        queue.get_nowait()
-    return queue
+        return False
+    return True

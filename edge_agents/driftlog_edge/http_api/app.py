@@ -13,6 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Consistency, Durability, Wait
 from driftlog_edge.asking.op_log import Line
+from driftlog_edge.asking.watch import Change, Passed
 from driftlog_edge.http_api import bulk, openapi, problems, streams
 from driftlog_edge.http_api.bodies import Bodies
 from driftlog_edge.http_api.direct import DirectRoute, each_once
@@ -52,6 +53,10 @@ IdempotencyKey = Annotated[
 Actor = Annotated[
     HeaderText, Header(description="On whose behalf; kept with the command and shown to who decides a conflict.")
 ]
+
+
+DEAF_SECONDS = 60.0
+"""A watcher that reads nothing for so long is let go; it comes back with its last id."""
 
 
 def build(agent: EdgeAgent) -> FastAPI:
@@ -209,23 +214,29 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
     ) -> EventSourceResponse:
         """One event per changed document; `resync` means: read everything again.
 
-        An id comes at once, before any change: who comes back with the last one misses nothing.
+        An id comes at once, before any change, and now and then one without data: who comes back with the last one misses nothing, also when the agent
+        was restarted meanwhile. The last 10,000 changes are known; who comes back for more is told `resync`, and so is one that reads too slowly.
         """
         since = last_event_id or agent.watchers.now
-        changes = agent.watch(collection, scope, since, seconds(timeout, "timeout") if timeout else None)
+        found = agent.watch_events(collection, scope, since, seconds(timeout, "timeout") if timeout else None)
 
         async def events() -> AsyncIterator[ServerSentEvent]:
             if not last_event_id:
                 yield ServerSentEvent(id=since)
-            async for change in changes:
-                if change.document is None:
-                    yield ServerSentEvent(data="{}", event="resync", id=change.id)
-                    continue
-                collection_, scope_, id_ = change.document
-                text = json.dumps({"collection": collection_, "scope": scope_, "id": id_})
-                yield ServerSentEvent(data=text, event="change", id=change.id)
+            async for event in found:
+                yield _told(event)
 
-        return EventSourceResponse(events())
+        return EventSourceResponse(events(), send_timeout=DEAF_SECONDS)
+
+
+def _told(event: Change | Passed) -> ServerSentEvent:
+    if isinstance(event, Passed):
+        return ServerSentEvent(id=event.id)
+    if event.document is None:
+        return ServerSentEvent(data="{}", event="resync", id=event.id)
+    collection, scope, id = event.document
+    text = json.dumps({"collection": collection, "scope": scope, "id": id})
+    return ServerSentEvent(data=text, event="change", id=event.id)
 
 
 def _conflicts(api: FastAPI, agent: EdgeAgent) -> None:

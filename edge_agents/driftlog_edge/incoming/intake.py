@@ -244,7 +244,7 @@ class Intake:
         self._pulled(pulled)
 
     def _stage(self, pulled: Pulled) -> asyncio.Future[None]:
-        done = self._committer.stage(pulled.writes, sync=False)
+        done = self._committer.stage(pulled.writes, sync=False, changed=pulled.shown)
         self._puller.staged(pulled)
         return done
 

@@ -9,8 +9,9 @@ import structlog
 from driftlog_crdt import AlgebraError
 from driftlog_edge.incoming.answered import Answered
 from driftlog_edge.ports import Place, Record
+from driftlog_edge.store.changes import ANEW, Changed
 from driftlog_schemas.errors import Undecodable, UnknownSchema
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import RefusalNotice
 from driftlog_schemas.sparing import Sparing
 
@@ -38,6 +39,16 @@ class Pulled(NamedTuple):
     """records that were passed over because they cannot be read here"""
     anew: bool = False
     """a whole partition may look different: nobody can name what has changed"""
+
+    @property
+    def shown(self) -> Changed:
+        """The documents that readers may see otherwise; those of refused commands among them."""
+        if self.anew:
+            return ANEW
+        found = dict.fromkeys(map(document_key, self.changed))
+        for answer in self.answered:
+            found.update(dict.fromkeys(answer.refused))
+        return found
 
     @property
     def settled(self) -> tuple[str, ...]:

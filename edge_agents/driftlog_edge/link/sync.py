@@ -70,7 +70,7 @@ class Sync:
         shipper: Shipper,
         puller: Puller,
         clock: Clock,
-        moved: Callable[[Pulled], None],
+        moved: Callable[[], None],
         renewal: Renewal,
         again: Again,
         registry: RegistryLine,
@@ -279,7 +279,7 @@ class Sync:
             self.pump.run()
 
     def _renewed(self) -> None:
-        self._moved(Pulled({}))
+        self._moved()
         self.pump.run()
 
     # -- in
@@ -293,7 +293,7 @@ class Sync:
         if self.freshness.heard((topic, partition), self.freshness.now()):
             self.lookout.hurry()
         self.proof.in_step(topic, partition)
-        self._moved(Pulled({}))
+        self._moved()
 
     def pulled(self, pulled: Pulled) -> None:
         """Something that came in is in the store."""
@@ -308,7 +308,7 @@ class Sync:
         self.unreadable += pulled.unreadable
         if pulled.answered or self.renewing.due:  # what others write moves only what a new life waits to have read
             self.watchdog.moved(now)
-        self._moved(pulled)
+        self._moved()
 
     # -- time
 

@@ -26,14 +26,14 @@ ROWS = (Family.CONFIRMED, Family.UNREAD)
 
 
 class Tidying:
-    """Tidies the store of one agent, on its loop. `moved` is told what readers may see otherwise now."""
+    """Tidies the store of one agent, on its loop. `moved` hears that something has changed."""
 
     def __init__(
         self,
         puller: Puller,
         committer: Committer,
         store: Store,
-        moved: Callable[[Pulled], None],
+        moved: Callable[[], None],
         threads: ThreadPoolExecutor,
     ) -> None:
         self._puller = puller
@@ -73,10 +73,10 @@ class Tidying:
                 if pulled is None:
                     return some
                 some = True
-                done = self._committer.stage(pulled.writes, sync=False)
+                done = self._committer.stage(pulled.writes, sync=False, changed=pulled.shown)
                 self._puller.staged(pulled)
             await done
-            self._moved(pulled)
+            self._moved()
 
 
 async def _next(steps: Iterator[Pulled | None]) -> Pulled | None:

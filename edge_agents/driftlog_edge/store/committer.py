@@ -23,7 +23,8 @@ from typing import TypeAlias
 
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.ports import Place, Store, Writes
-from driftlog_edge.store.journal import Journal, Ticket, merged
+from driftlog_edge.store.changes import Changed, ChangeLog
+from driftlog_edge.store.journal import Journal, Ticket, changed_by, merged
 
 HALF_AT_LEAST = 16
 """A group leaves early from this size on: a smaller one costs the loop more in handing over than the disk gains."""
@@ -33,9 +34,10 @@ _Write: TypeAlias = tuple[Writes, asyncio.AbstractEventLoop, Callable[[BaseExcep
 class Committer:
     """Carries the journal's waiting writes to the store."""
 
-    def __init__(self, journal: Journal, store: Store) -> None:
+    def __init__(self, journal: Journal, store: Store, changes: ChangeLog) -> None:
         self._journal = journal
         self._store = store
+        self._changes = changes
         self._syncs = _Syncs(store)
         self._soon: asyncio.Handle | None = None
         """The next group leaves when the loop comes round."""
@@ -53,11 +55,16 @@ class Committer:
             await self._idle.wait()
 
     def stage(
-        self, writes: Mapping[Place, bytes | None], *, sync: bool = True, then: Callable[[], None] | None = None
+        self,
+        writes: Mapping[Place, bytes | None],
+        *,
+        sync: bool = True,
+        then: Callable[[], None] | None = None,
+        changed: Changed = (),
     ) -> asyncio.Future[None]:
         """Let the writes wait for the next group, now; the future tells how it went.
 
-        `then` is called when they are in the store, whether the caller still waits or has gone.
+        `changed` are the documents that readers see otherwise by it: watchers hear of them. `then` is called when they are in the store, whether the caller still waits or has gone.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -73,7 +80,7 @@ class Committer:
                 future.set_exception(error)
                 future.add_done_callback(_looked_at)
 
-        self._journal.stage(writes, sync=sync, done=done)
+        self._journal.stage(writes, sync=sync, done=done, changed=changed)
         if self._idle.is_set():
             self._idle.clear()
             self._soon = loop.call_soon(self._next)
@@ -90,6 +97,7 @@ class Committer:
             return
         self._half = max(HALF_AT_LEAST, len(group) // 2)
         writes, sync = merged(group)
+        writes.update(self._changes.note(changed_by(group)))
         if sync:
             self._syncs.write(writes, asyncio.get_running_loop(), partial(self._returned, group))
             return
@@ -111,7 +119,9 @@ class Committer:
     def _finish(self, group: list[Ticket], error: BaseException | None) -> None:
         if error is None:
             self._journal.written(group)
+            self._changes.written()
         else:
+            self._changes.failed()
             self._journal.failed(error if isinstance(error, EdgeError) else EdgeError(repr(error)))
         self._next()
 

@@ -100,6 +100,11 @@ class Holdings(Collection[str]):
     def __len__(self) -> int:
         return len(self._held.scopes)
 
+    @property
+    def leaving(self) -> bool:
+        """Before `open`: will scopes be gone after it that were held, or half gone?"""
+        return bool(self._held.leaving or self._at_start().left)
+
     def open(self, store: Store) -> bool:
         """What the settings and the release of this start change, in the store at once. Were rows removed?"""
         try:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from driftlog_edge.ports import Family, Place, Store, Writes
+from driftlog_edge.store.changes import ANEW, Changed
 from driftlog_edge.store.overlay import Overlay, laid_over
 
 MAX_WAITING = 4096
@@ -26,12 +27,17 @@ _META = Family.META
 
 
 class Ticket:
-    """One write set on its way to the disk. `done` is called once: with None when durable, else with the error."""
+    """One write set on its way to the disk, and what readers see otherwise by it. `done` is called once: with None when durable, else with the error."""
 
-    __slots__ = ("done", "serial", "size", "sync", "writes")
+    __slots__ = ("changed", "done", "serial", "size", "sync", "writes")
 
     def __init__(
-        self, serial: int, writes: Writes, sync: bool, done: Callable[[Exception | None], None] | None
+        self,
+        serial: int,
+        writes: Writes,
+        sync: bool,
+        done: Callable[[Exception | None], None] | None,
+        changed: Changed,
     ) -> None:
         self.serial = serial
         self.writes = writes
@@ -41,6 +47,7 @@ class Ticket:
         self.size = size
         self.sync = sync
         self.done = done
+        self.changed = changed
 
 
 class Journal:
@@ -114,8 +121,15 @@ class Journal:
         over, below = self._over.keys(family, prefix, after), self._store.scan(family, prefix, after)
         yield from laid_over(over, below, lambda key: self.get(family, key)) if over else below
 
-    def stage(self, writes: Writes, *, sync: bool, done: Callable[[Exception | None], None] | None = None) -> Ticket:
-        """Let a write set wait for the disk; readers see it at once. From the first one on all writes come through here."""
+    def stage(
+        self,
+        writes: Writes,
+        *,
+        sync: bool,
+        done: Callable[[Exception | None], None] | None = None,
+        changed: Changed = (),
+    ) -> Ticket:
+        """Let a write set wait for the disk; commands see it at once. From the first one on all writes come through here."""
         self._serial += 1
         serial = self._serial
         self._over.put(writes, serial)
@@ -124,7 +138,7 @@ class Journal:
                 self._facts.pop(key, None)
         for follow in self._on_staged:
             follow(writes)
-        ticket = Ticket(serial, writes, sync, done)
+        ticket = Ticket(serial, writes, sync, done, changed)
         self._waiting.append(ticket)
         self._bytes += ticket.size
         return ticket
@@ -179,3 +193,13 @@ def merged(group: list[Ticket]) -> tuple[dict[Place, bytes | None], bool]:
     for ticket in group:
         writes.update(ticket.writes)
     return writes, any(ticket.sync for ticket in group)
+
+
+def changed_by(group: list[Ticket]) -> Changed:
+    """What readers see otherwise when the group is in the store, each document once."""
+    found: dict[bytes, None] = {}
+    for ticket in group:
+        if ticket.changed is ANEW:
+            return ANEW
+        found.update(dict.fromkeys(ticket.changed))
+    return found

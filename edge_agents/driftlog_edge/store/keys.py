@@ -39,6 +39,9 @@ DIGESTS = b"digest/"
 HEALED = b"healed/"
 SALVAGED = b"salvaged"
 """Is there in a folder that was made from a damaged one: commands may be missing from it."""
+CHANGES = b"watch/"
+"""Of what was changed: after all other facts, for the oldest always go, and what goes lies in the way of who scans across it."""
+SHOWN_BY = b"shown"
 _SEPARATOR = b"\x00"
 
 
@@ -182,6 +185,11 @@ def parse_left(key: bytes, space: str, partition: int) -> tuple[str, int, int]:
     """(replica, number, lsn)."""
     replica = key[len(left_prefix(space, partition)) : -_PAIR.size - len(_SEPARATOR)].decode()
     return replica, *_PAIR.unpack(key[-_PAIR.size :])
+
+
+def changes_key(number: int) -> bytes:
+    """Of the entry whose last change has this number."""
+    return CHANGES + _LSN.pack(number)
 
 
 def cursor_key(topic: str, partition: int) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from driftlog_edge.errors import DiskFull, EdgeError
 from driftlog_edge.ports import Family, Writes
+from driftlog_edge.store.changes import ChangeLog
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.rocks import RocksStore
@@ -53,7 +54,7 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.store = SlowDisk(folder)
         self.journal = Journal(self.store)
-        self.committer = Committer(self.journal, self.store)
+        self.committer = Committer(self.journal, self.store, ChangeLog(self.store, "a"))
 
     def put(self, key: str, *, sync: bool = True) -> asyncio.Future[None]:
         return self.committer.stage({(Family.META, key.encode()): b"x"}, sync=sync)
@@ -234,7 +235,7 @@ async def test_settled_waits_for_what_waits_now_and_tells_when_it_failed(rig: Ri
 @pytest.fixture
 async def noting(tmp_path: Path) -> AsyncIterator[tuple[NotingDisk, Committer]]:
     disk = NotingDisk(tmp_path / "store")
-    committer = Committer(Journal(disk), disk)
+    committer = Committer(Journal(disk), disk, ChangeLog(disk, "a"))
     yield disk, committer
     await committer.drained()
     committer.close()
@@ -284,7 +285,7 @@ async def test_a_refusal_on_the_loop_fails_all_who_wait_and_a_defect_stays_loud(
 def test_a_close_waits_for_a_sync_whose_loop_has_gone(tmp_path: Path) -> None:
     disk = SlowDisk(tmp_path / "store")
     disk.gate.clear()
-    committer = Committer(Journal(disk), disk)
+    committer = Committer(Journal(disk), disk, ChangeLog(disk, "a"))
 
     async def give_and_go() -> None:
         committer.stage({(Family.META, b"a"): b"x"})

@@ -10,6 +10,7 @@ import pytest
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import Offline
 from driftlog_edge.link.freshness import Freshness
+from driftlog_edge.store.changes import ChangeLog
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.rocks import RocksStore
@@ -29,7 +30,7 @@ class Life:
     def __init__(self, folder: Path, clock: HandClock) -> None:
         self._store = RocksStore(folder)
         journal = Journal(self._store)
-        self._committer = Committer(journal, self._store)
+        self._committer = Committer(journal, self._store, ChangeLog(self._store, "a"))
         self.freshness = Freshness([PLACE], journal, self._committer, clock)
 
     @property

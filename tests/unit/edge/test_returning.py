@@ -17,6 +17,7 @@ from driftlog_edge.link.op_logs import OpLogs
 from driftlog_edge.link.places import Places
 from driftlog_edge.ports import Extent, Family
 from driftlog_edge.store import keys
+from driftlog_edge.store.changes import ChangeLog
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.cursors import cursor_of
@@ -421,7 +422,7 @@ async def test_away_for_longer_than_tombstones_are_kept(
     replica.clock.ms += int(days * 86_400_000)
     asker = _Asker(kept)
     asker.end = 2 if more else 1
-    committer = Committer(replica.journal, replica.store)
+    committer = Committer(replica.journal, replica.store, ChangeLog(replica.store, "a"))
     places = Places(CONTRACT, ["s1"], replica.journal, registry=False)
     freshness = Freshness(places.states, replica.journal, committer, replica.clock)
     lookout = Lookout(

@@ -12,6 +12,7 @@ from driftlog_edge.incoming.intake import Intake
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.op_logs import NEAR, OpLogs
 from driftlog_edge.ports import Chunk, Extent, Family, Record, Unreachable
+from driftlog_edge.store.changes import ChangeLog
 from driftlog_edge.store.committer import Committer
 from driftlog_schemas import groups
 from driftlog_schemas.identity import DocumentId, document_key
@@ -118,7 +119,7 @@ class Followed:
 
     def __init__(self, replica: Replica, cloud: Cloud, ids: FixedIds) -> None:
         self.cloud, self.route = cloud, CloudRoute(cloud)
-        self.committer = Committer(replica.journal, replica.store)
+        self.committer = Committer(replica.journal, replica.store, ChangeLog(replica.store, "a"))
         self.logs = OpLogs(self.route.ask)
         self.pulled: list[Pulled] = []
         topics = {STATES[0]: ("retail", "state")}

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from driftlog_edge.asking import sessions
+from driftlog_edge.asking import watch as watch_module
 from driftlog_edge.asking.progress import Progress
-from driftlog_edge.asking.watch import QUEUE, WINDOW, Change, Watchers
+from driftlog_edge.asking.watch import Change, Passed, Watchers
 from driftlog_edge.errors import TimedOut
+from driftlog_edge.store import changes
+from driftlog_edge.store.changes import ChangeLog
+from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.contract import InvalidInput
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, document_key
 
 TEA, COFFEE, ELSEWHERE = (
     DocumentId("Stock", "s1", "tea"),
@@ -21,92 +26,161 @@ TEA, COFFEE, ELSEWHERE = (
 )
 
 
+class Told:
+    """Watchers over the log of a store on the disk."""
+
+    def __init__(self, path: Path, run: str = "a") -> None:
+        self.store = RocksStore(path)
+        self.log = ChangeLog(self.store, run)
+        self.log.open(b"1")
+        self.watchers = Watchers(self.log)
+        self.watch, self.events = self.watchers.watch, self.watchers.events
+
+    def changed(self, *documents: DocumentId) -> None:
+        """In one group."""
+        self.log.write({}, [document_key(document) for document in documents])
+
+    @property
+    def now(self) -> str:
+        return self.watchers.now
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Told]:
+    made = Told(tmp_path / "data")
+    assert made.now == "a-1", "what a folder begins with"
+    yield made
+    made.store.close()
+
+
 async def following(watch: AsyncIterator[Change], count: int) -> list[Change]:
     return [await asyncio.wait_for(anext(watch), 30) for _ in range(count)]
 
 
-async def test_changes_come_in_order_from_the_moment_of_asking() -> None:
-    watchers = Watchers("a")
-    watchers.changed(ELSEWHERE)
-    watch = watchers.watch()
-    watchers.changed(TEA)
-    watchers.changed(COFFEE)
+async def test_changes_come_in_order_from_the_moment_of_asking(told: Told) -> None:
+    told.changed(ELSEWHERE)
+    watch = told.watch()
+    told.changed(TEA)
+    told.changed(COFFEE)
 
-    assert await following(watch, 2) == [Change("a-2", TEA), Change("a-3", COFFEE)]
+    assert await following(watch, 2) == [Change("a-3", TEA), Change("a-4", COFFEE)]
 
 
-async def test_only_what_was_asked_for_comes() -> None:
-    watchers = Watchers("a")
-    stock, scope = watchers.watch("Stock"), watchers.watch(scope="s2")
+async def test_only_what_was_asked_for_comes(told: Told) -> None:
+    stock, scope = told.watch("Stock"), told.watch(scope="s2")
     for document in (ELSEWHERE, TEA, ELSEWHERE):
-        watchers.changed(document)
+        told.changed(document)
 
-    assert [c.id for c in await following(stock, 1)] == ["a-2"]
-    assert [c.id for c in await following(scope, 2)] == ["a-1", "a-3"]
-
-
-async def test_who_comes_back_gets_what_was_missed_by_the_same_filter_and_then_what_comes() -> None:
-    watchers = Watchers("a")
-    for document in (TEA, ELSEWHERE, COFFEE):
-        watchers.changed(document)
-    watch = watchers.watch("Stock", last_id="a-1")
-    assert await following(watch, 1) == [Change("a-3", COFFEE)]
-    watchers.changed(TEA)
-
-    assert await following(watch, 1) == [Change("a-4", TEA)]
+    assert [c.id for c in await following(stock, 1)] == ["a-3"]
+    assert [c.id for c in await following(scope, 2)] == ["a-2", "a-4"]
 
 
-@pytest.mark.parametrize("last_id", ["b-1", "nonsense", "a-", "a-x", "a-" + "9" * 5000])
-async def test_an_id_of_another_life_means_read_everything_again(last_id: str) -> None:
-    watchers = Watchers("a")
-    watchers.changed(TEA)
-    assert await following(watchers.watch(last_id=last_id), 1) == [Change("a-1", None)]
+async def test_who_comes_back_gets_what_was_missed_by_the_same_filter_and_then_what_comes(told: Told) -> None:
+    told.changed(TEA, ELSEWHERE, COFFEE)
+    watch = told.watch("Stock", last_id="a-2")
+    assert await following(watch, 1) == [Change("a-4", COFFEE)]
+    told.changed(TEA)
+
+    assert await following(watch, 1) == [Change("a-5", TEA)]
 
 
-async def test_an_id_that_fell_out_of_the_window_means_read_everything_again() -> None:
-    watchers = Watchers("a")
-    for _ in range(WINDOW + 2):
-        watchers.changed(TEA)
-    assert (await following(watchers.watch(last_id="a-1"), 1))[0].document is None
-    assert (await following(watchers.watch(last_id="a-2"), 1))[0] == Change("a-3", TEA)
+async def test_who_comes_back_to_another_run_gets_what_was_missed_in_both(told: Told, tmp_path: Path) -> None:
+    since = told.now
+    told.changed(TEA)
+    told.store.close()
+    later = Told(tmp_path / "data", "b")
+    later.changed(COFFEE)
+    assert await following(later.watch(last_id=since), 2) == [Change("a-2", TEA), Change("b-3", COFFEE)]
+    assert await following(later.watch(last_id="a-2"), 1) == [Change("b-3", COFFEE)]
+    later.store.close()
 
 
-async def test_a_watcher_that_does_not_keep_up_is_told_to_read_everything_again() -> None:
-    watchers = Watchers("a")
-    watch = watchers.watch()
-    watchers.changed(TEA)
-    await following(watch, 1)
-    for _ in range(QUEUE + 1):
-        watchers.changed(TEA)
-
-    (told,) = await following(watch, 1)
-    assert told == Change(f"a-{QUEUE + 2}", None)
-    watchers.changed(COFFEE)
-    assert await following(watch, 1) == [Change(f"a-{QUEUE + 3}", COFFEE)]
+@pytest.mark.parametrize("last_id", ["b-1", "nonsense", "a-", "a-x", "-1", "a-\u0661", "a-3", "a-" + "9" * 5000])
+async def test_an_id_that_nobody_gave_out_means_read_everything_again(told: Told, last_id: str) -> None:
+    told.changed(TEA)
+    watch = told.watch(last_id=last_id)
+    assert await following(watch, 1) == [Change("a-2", None)]
+    told.changed(COFFEE)
+    assert await following(watch, 1) == [Change("a-3", COFFEE)], "from there on it goes on"
 
 
-async def test_watches_end_when_the_agent_does_and_leave_nothing_behind() -> None:
-    watchers = Watchers("a")
+async def test_an_id_that_is_not_kept_any_more_means_read_everything_again(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "KEPT", 5)
+    for _ in range(6):
+        told.changed(TEA)
+    assert (await following(told.watch(last_id="a-2"), 1)) == [Change("a-7", None)]
+    assert (await following(told.watch(last_id="a-3"), 1)) == [Change("a-4", TEA)]
 
+
+async def test_a_watcher_far_behind_reads_from_the_store_and_one_too_far_is_told_to_read_everything_again(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "RECENT", 10)
+    monkeypatch.setattr(watch_module, "AT_ONCE", 7)
+    watch, slow = told.watch(), told.watch()
+    told.changed(TEA)
+    await following(slow, 1)
+    for _ in range(100):
+        told.changed(TEA, COFFEE)
+    ids = [change.id for change in await following(watch, 201)]
+    assert ids == [f"a-{number}" for number in range(2, 203)], "nothing is left out"
+
+    monkeypatch.setattr(changes, "KEPT", 5)
+    told.changed(TEA)
+    assert await following(slow, 1) == [Change("a-203", None)]
+    told.changed(COFFEE)
+    assert await following(slow, 1) == [Change("a-204", COFFEE)]
+
+
+async def test_a_watcher_of_what_does_not_change_is_told_how_far_it_has_come(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "PASSED_OVER", 3)
+    events = told.events("Stock", seconds=30)
+    told.changed(TEA)
+    for _ in range(7):
+        told.changed(ELSEWHERE)
+    told.changed(COFFEE)
+    assert [await anext(events) for _ in range(4)] == [
+        Change("a-2", TEA),
+        Passed("a-5"),
+        Passed("a-8"),
+        Change("a-10", COFFEE),
+    ]
+
+
+async def test_a_thousand_watchers_keep_nothing_of_a_change(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "RECENT", 150)
+    watches = [told.watch(seconds=30) for _ in range(1000)]
+    waiting = [asyncio.ensure_future(anext(watch)) for watch in watches]
+    await asyncio.sleep(0)
+    for _ in range(50):
+        told.changed(TEA, COFFEE)
+    assert {change.id for change in await asyncio.gather(*waiting)} == {"a-2"}
+    assert len(told.watchers._recent) <= 2 * 150
+    assert [change.id for change in await following(watches[-1], 99)][-1] == told.now
+
+
+async def test_watches_end_when_the_agent_does(told: Told) -> None:
     async def all_of_it() -> list[Change]:
-        return [change async for change in watchers.watch()]
+        return [change async for change in told.watch()]
 
     task = asyncio.create_task(all_of_it())
     await asyncio.sleep(0)
-    watchers.changed(TEA)
+    told.changed(TEA)
     await asyncio.sleep(0)
-    watchers.close()
+    told.watchers.close()
     assert [c.document for c in await asyncio.wait_for(task, 30)] in ([TEA], [])
-    assert not watchers._queues
+    assert await asyncio.wait_for(all_of_it(), 30) == [], "nor does one begin"
 
 
-async def test_a_watch_for_a_while_ends_and_who_comes_back_misses_nothing() -> None:
-    watchers = Watchers("a")
-    since = watchers.now
-    assert [change async for change in watchers.watch("Stock", "", since, seconds=0.0)] == []
-    assert not watchers._queues
-    watchers.changed(TEA)
-    assert [change async for change in watchers.watch("Stock", "", since, seconds=0.0)] == [Change("a-1", TEA)]
+async def test_a_watch_for_a_while_ends_and_who_comes_back_misses_nothing(told: Told) -> None:
+    since = told.now
+    assert [change async for change in told.watch("Stock", "", since, seconds=0.0)] == []
+    told.changed(TEA)
+    assert [change async for change in told.watch("Stock", "", since, seconds=0.0)] == [Change("a-2", TEA)]
 
 
 def test_a_session_remembers_the_most_seen_of_each_document() -> None:

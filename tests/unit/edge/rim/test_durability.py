@@ -11,6 +11,7 @@ import pytest
 
 from driftlog_edge.errors import StoreFailed
 from driftlog_edge.ports import Family, Writes
+from driftlog_edge.store.changes import ChangeLog
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.rocks import RocksStore
@@ -42,7 +43,7 @@ async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     store = RocksStore(tmp_path / "store")
     watched = Watched(store._opened.db)
     monkeypatch.setattr(store, "_opened", store._opened._replace(db=watched))
-    committer = Committer(Journal(store), store)
+    committer = Committer(Journal(store), store, ChangeLog(store, "a"))
     yield SimpleNamespace(store=store, committer=committer, database=watched)
     await committer.drained()
     committer.close()

@@ -11,6 +11,7 @@ from driftlog_edge.incoming.intake import Intake, Superseded
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Chunk, Family, Writes
 from driftlog_edge.store import keys
+from driftlog_edge.store.changes import ChangeLog
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.cursors import Cursor, cursor_of, moved
 from driftlog_edge.store.lives import AWAY
@@ -31,7 +32,7 @@ async def test_what_comes_from_elsewhere_never_goes_into_a_return_that_has_begun
     replica: Replica, cloud: Cloud, ids: FixedIds
 ) -> None:
     """The feed stands at the old cursor: its next record is not the topic's first, nor its end the return's."""
-    committer = Committer(replica.journal, replica.store)
+    committer = Committer(replica.journal, replica.store, ChangeLog(replica.store, "a"))
     intake = Intake({STATES: ("retail", "state")}, replica.puller, committer, ids, lambda pulled: None)
     for sku in ("tea", "oat"):
         cloud.write(DocumentId("Stock", "s1", sku), "on_hand", "increment", 5)
@@ -54,7 +55,7 @@ async def test_what_comes_from_elsewhere_never_goes_into_a_return_that_has_begun
 async def test_a_row_that_begins_a_return_ends_the_connection_though_no_state_comes(
     replica: Replica, cloud: Cloud, ids: FixedIds
 ) -> None:
-    committer = Committer(replica.journal, replica.store)
+    committer = Committer(replica.journal, replica.store, ChangeLog(replica.store, "a"))
     topics = {STATES: ("retail", "state"), "retail.receipts": ("retail", "receipts")}
     intake = Intake(topics, replica.puller, committer, ids, lambda pulled: None)  # type: ignore[arg-type]
     intake.follow([(STATES, S1), ("retail.receipts", S1)])
@@ -78,7 +79,7 @@ async def test_what_was_fetched_of_a_topic_does_not_move_the_cursor_that_a_look_
 ) -> None:
     """The topic was made anew: the old client goes on at its offset, and what lies before that would never be read."""
     receipts = "retail.receipts"
-    committer = Committer(replica.journal, replica.store)
+    committer = Committer(replica.journal, replica.store, ChangeLog(replica.store, "a"))
     intake = Intake({receipts: ("retail", "receipts")}, replica.puller, committer, ids, lambda pulled: None)
     await committer.stage(moved(receipts, S1, Cursor(0, "first")))
     intake.follow([(receipts, S1)])
@@ -110,7 +111,7 @@ async def test_the_cursor_moves_with_what_was_read_and_readers_hear_of_it_afterw
         told.append(len(written))
 
     monkeypatch.setattr(replica.store, "write", write)
-    committer = Committer(replica.journal, replica.store)
+    committer = Committer(replica.journal, replica.store, ChangeLog(replica.store, "a"))
     intake = Intake({STATES: ("retail", "state")}, replica.puller, committer, ids, pulled)
     cloud.write(TEA, "on_hand", "increment", 5)
     await intake.take(Chunk(STATES, S1, cloud.of(STATES, S1), at_end=True))
@@ -129,7 +130,7 @@ async def test_readers_hear_of_it_also_where_the_connection_is_given_up_while_th
 ) -> None:
     """Nothing of it comes again: who watches would wait for ever, and a command have its verdict with nobody told."""
     told: list[Pulled] = []
-    committer = Committer(replica.journal, replica.store)
+    committer = Committer(replica.journal, replica.store, ChangeLog(replica.store, "a"))
     intake = Intake({STATES: ("retail", "state")}, replica.puller, committer, ids, told.append)
     cloud.write(TEA, "on_hand", "increment", 5)
     intake.follow([(STATES, S1)])
