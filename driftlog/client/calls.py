@@ -72,9 +72,9 @@ def resolve(
 def run_many(calls: Sequence[Call], options: WriteOptions) -> Ask[list[Answer | Exception]]:
     body = [
         {
-            "command": call.command,
+            "name": call.command,
             "arguments": dict(call.arguments),
-            "idempotency_key": call.command_id or str(uuid.uuid4()),
+            "id": call.command_id or str(uuid.uuid4()),
             "actor": call.actor,
         }
         for call in calls

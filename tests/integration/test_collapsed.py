@@ -31,7 +31,7 @@ def test_a_thousand_commands_on_a_document_leave_as_one_op(on_broker: Callable[.
     with run.worker("only"), run.edge(0, PLACE) as meter, run.edge(1, PLACE) as office, meter.client() as caller:
         meter.go_offline(True)
         arguments = {"place": PLACE, "meter": "m"}
-        calls = [{"command": "turn", "arguments": arguments, "idempotency_key": f"turn-{n}"} for n in range(COUNT)]
+        calls = [{"name": "turn", "arguments": arguments, "id": f"turn-{n}"} for n in range(COUNT)]
         answers = caller.post("/v1/commands", json=calls).raise_for_status().json()
         assert [answer["status"] for answer in answers] == [200] * COUNT, answers[:3]
         assert meter.status()["pending"] == COUNT

@@ -129,9 +129,9 @@ HEADERS = st.lists(
 CALLS = st.fixed_dictionaries(
     {},
     optional={
-        "command": st.sampled_from(["receive", "bad", 3]),
+        "name": st.sampled_from(["receive", "bad", 3]),
         "arguments": st.sampled_from([{}, {"a": [1]}, []]),
-        "idempotency_key": st.sampled_from(["", "k", None]),
+        "id": st.sampled_from(["", "k", None]),
         "more": st.just(1),
     },
 )
@@ -161,7 +161,7 @@ REQUESTS = st.one_of(
 @example(("POST", "/v1/commands/receive", b"", [(b"idempotency-key", b"a"), (b"idempotency-key", b"b")], b"{}"))
 @example(("POST", "/v1/commands/receive", b"session=\xc3\xbc", [(b"driftlog-actor", b"\xfc")], b"{}"))
 @example(("POST", "/v1/commands/receive", b"", [], b"null"))
-@example(("POST", "/v1/commands", b"", [], b'[{"command":"receive"},{"command":"bad"}]'))
+@example(("POST", "/v1/commands", b"", [], b'[{"name":"receive"},{"name":"bad"}]'))
 @example(("POST", "/v1/documents/Stock/s1/tea", b"", [], b'[{"field":"f","op":"add","args":[1]}]'))
 @example(("GET", "/v1/documents/Stock/s1", b"limit= 7&after=", [], b""))
 def test_a_request_is_understood_and_answered_as_the_framework_would(asked: Asked) -> None:
@@ -173,7 +173,7 @@ def test_a_request_is_understood_and_answered_as_the_framework_would(asked: Aske
     [
         ("POST", "/v1/commands/receive", b"", [(b"idempotency-key", b"k")], b'{"qty":1}'),
         ("POST", "/v1/commands/receive", b"wait=merged&timeout=2s", [], b"{}"),
-        ("POST", "/v1/commands", b"", [], b'[{"command":"receive"}]'),
+        ("POST", "/v1/commands", b"", [], b'[{"name":"receive"}]'),
         ("POST", "/v1/documents/Stock/s1/tea", b"", [], b'[{"field":"f","op":"add","args":[1]}]'),
         ("GET", "/v1/documents/Stock/s1/tea", b"consistency=causal&session=t", [], b""),
         ("GET", "/v1/documents/Stock/s1", b"limit=7", [], b""),

@@ -34,9 +34,9 @@ class CallIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    command: str = Field(description="Its name.")
+    name: str = Field(description="The command's.")
     arguments: dict[str, Any] = {}
-    idempotency_key: str = Field("", description="As the header `Idempotency-Key` of the route of one command.")
+    id: str = Field("", description="The intent's, as the header `Idempotency-Key` of the route of one command.")
     actor: str = Field("", description="As the header `Driftlog-Actor`.")
 
 
@@ -66,7 +66,7 @@ def install(api: FastAPI, agent: EdgeAgent) -> None:
     ) -> Response:
         """Run declared commands one after another. Each has its own answer, in the order of the list; what is refused changes nothing for the others."""
         outcomes = await agent.run_many(
-            [Call(c.command, c.arguments, c.idempotency_key, c.actor) for c in commands],
+            [Call(c.name, c.arguments, c.id, c.actor) for c in commands],
             wait=wait,
             durability=durability,
             seconds=seconds(timeout, "timeout"),

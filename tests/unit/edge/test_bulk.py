@@ -24,16 +24,16 @@ from tests.unit.edge.shop import Stock
 from tests.unit.edge.test_linear import in_one_turn
 
 TEA = {"store": "s1", "sku": "tea"}
-RECEIVE = {"command": "receive", "arguments": {**TEA, "qty": 1}}
+RECEIVE = {"name": "receive", "arguments": {**TEA, "qty": 1}}
 OTHERS: dict[str, dict[str, Any]] = {
-    "refused": {"command": "sell", "arguments": {**TEA, "qty": 10_000}},
-    "undeclared": {"command": "no_such", "arguments": {}},
-    "invalid": {"command": "receive", "arguments": {**TEA, "qty": -1}},
-    "no argument": {"command": "receive"},
-    "a scope that is not held": {"command": "receive", "arguments": {**TEA, "store": "elsewhere", "qty": 1}},
-    "too large": {"command": "rename", "arguments": {**TEA, "name": "x" * 5000}},
-    "a defect": {"command": "change_then_fail", "arguments": TEA},
-    "a key too long": {**RECEIVE, "idempotency_key": "k" * 200},
+    "refused": {"name": "sell", "arguments": {**TEA, "qty": 10_000}},
+    "undeclared": {"name": "no_such", "arguments": {}},
+    "invalid": {"name": "receive", "arguments": {**TEA, "qty": -1}},
+    "no argument": {"name": "receive"},
+    "a scope that is not held": {"name": "receive", "arguments": {**TEA, "store": "elsewhere", "qty": 1}},
+    "too large": {"name": "rename", "arguments": {**TEA, "name": "x" * 5000}},
+    "a defect": {"name": "change_then_fail", "arguments": TEA},
+    "a key too long": {**RECEIVE, "id": "k" * 200},
     "an actor too long": {**RECEIVE, "actor": "a" * 200},
 }
 
@@ -47,9 +47,9 @@ async def given(http: httpx.AsyncClient, commands: Any, **query: str) -> list[di
 
 async def alone(http: httpx.AsyncClient, one: dict[str, Any]) -> httpx.Response:
     """The same through the route of one command."""
-    names = {"idempotency_key": "Idempotency-Key", "actor": "Driftlog-Actor"}
+    names = {"id": "Idempotency-Key", "actor": "Driftlog-Actor"}
     headers = {names[name]: one[name] for name in names if name in one}
-    return await http.post(f"/v1/commands/{one['command']}", json=one.get("arguments", {}), headers=headers)
+    return await http.post(f"/v1/commands/{one['name']}", json=one.get("arguments", {}), headers=headers)
 
 
 async def on_hand(agent: EdgeAgent) -> int:
@@ -61,7 +61,7 @@ async def on_hand(agent: EdgeAgent) -> int:
 async def test_each_is_answered_in_order_and_runs_on_what_those_before_it_did(
     http: httpx.AsyncClient, agent: EdgeAgent
 ) -> None:
-    commands = [{**RECEIVE, "idempotency_key": f"c{n}"} for n in range(2 * TURNS_AT_ONCE + 5)]
+    commands = [{**RECEIVE, "id": f"c{n}"} for n in range(2 * TURNS_AT_ONCE + 5)]
     found = await given(http, commands)
     assert [one["status"] for one in found] == [200] * len(commands)
     assert [one["answer"]["command_id"] for one in found] == [f"c{n}" for n in range(len(commands))]
@@ -92,8 +92,8 @@ async def test_whatever_is_wrong_with_one_is_told_as_its_own_route_tells_it_and_
 
 
 async def test_a_key_has_one_effect_within_a_list_and_between_lists(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
-    keyed = {**RECEIVE, "idempotency_key": "c1"}
-    first = await given(http, [keyed, keyed, {**RECEIVE, "arguments": {**TEA, "qty": 2}, "idempotency_key": "c1"}])
+    keyed = {**RECEIVE, "id": "c1"}
+    first = await given(http, [keyed, keyed, {**RECEIVE, "arguments": {**TEA, "qty": 2}, "id": "c1"}])
     again = await given(http, [keyed])
     answers = [one["answer"] for one in (*first[:2], *again)]
     for name in ("command_id", "result", "dots"):
@@ -139,19 +139,20 @@ async def test_a_disk_that_refuses_is_told_to_each_of_them(
 
 async def test_waiting_in_vain_names_each_command_and_they_stand(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
     await agent.offline()
-    keyed = [{**RECEIVE, "idempotency_key": f"c{n}"} for n in range(3)]
+    keyed = [{**RECEIVE, "id": f"c{n}"} for n in range(3)]
     found = await given(http, keyed, wait="merged", timeout="50ms")
     assert [(one["status"], one["problem"]["command_id"]) for one in found] == [(504, f"c{n}") for n in range(3)]
+    await agent._committer.settled()  # a slow disk may be writing them yet
     assert agent.command("c2").status == "pending"
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "no list": ({"command": "receive"}, "body"),
-    "no command": ([RECEIVE, {"arguments": {}}], "1.command"),
+    "no list": ({"name": "receive"}, "body"),
+    "no command": ([RECEIVE, {"arguments": {}}], "1.name"),
     "no object": ([RECEIVE, 7], "1"),
     "unknown word": ([RECEIVE, {**RECEIVE, "priority": "high"}], "1.priority"),
-    "arguments that are a list": ([{"command": "receive", "arguments": []}], "0.arguments"),
-    "a key that is a number": ([{**RECEIVE, "idempotency_key": 7}], "0.idempotency_key"),
+    "arguments that are a list": ([{"name": "receive", "arguments": []}], "0.arguments"),
+    "a key that is a number": ([{**RECEIVE, "id": 7}], "0.id"),
     "too many": ([RECEIVE] * (MAX_CALLS + 1), "body"),
 }
 
@@ -168,7 +169,7 @@ async def test_what_is_wrong_with_the_list_is_named_and_none_of_it_has_run(
 
 
 async def test_a_list_is_bounded_in_bytes(http: httpx.AsyncClient, agent: EdgeAgent) -> None:
-    large = {"command": "rename", "arguments": {**TEA, "name": "x" * (MAX_BODY_BYTES // 2)}}
+    large = {"name": "rename", "arguments": {**TEA, "name": "x" * (MAX_BODY_BYTES // 2)}}
     answer = await http.post("/v1/commands", json=[RECEIVE, large, large])
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert str(MAX_BODY_BYTES) in answer.json()["detail"]
@@ -241,7 +242,7 @@ async def test_large_commands_let_others_run_and_are_answered_in_parts(
     http: httpx.AsyncClient, agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await agent.offline()
-    fill = {"command": "fill", "arguments": {"store": "s1", "prefix": "p", "count": 200}}
+    fill = {"name": "fill", "arguments": {"store": "s1", "prefix": "p", "count": 200}}
     ran = in_one_turn(monkeypatch, Executor, "run")
     shaped = in_one_turn(monkeypatch, AnswerOut, "of")
     found = await given(http, [fill] * 40, durability="os")
