@@ -19,6 +19,7 @@ from driftlog_console.fleet import FleetView
 from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.history.view import HistoryView
 from driftlog_console.inbox import Inbox
+from driftlog_console.landings import Landings
 from driftlog_console.people import People, Person, Right
 from driftlog_console.sessions import Sessions
 from driftlog_console.signals import Signals
@@ -39,6 +40,7 @@ class Desk:
     inbox: Inbox
     deciding: Deciding
     groups: GroupDeciding
+    landings: Landings
     fleet: FleetView
     history: HistoryView | None
     """None where no history is kept."""

@@ -7,7 +7,7 @@ by deadline, decided ones by when they were.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from driftlog_edge.agent import EdgeAgent
@@ -29,11 +29,14 @@ class Slice(NamedTuple):
 
 
 class Inbox:
-    """See the module. `changed` is called when a list has changed."""
+    """See the module. `looked` is given the conflicts that were looked at, `changed` is called when a list has changed."""
 
-    def __init__(self, agent: EdgeAgent, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, agent: EdgeAgent, changed: Callable[[], None], looked: Callable[[Sequence[Conflict]], None]
+    ) -> None:
         self._agent = agent
         self._changed = changed
+        self._looked = looked
         self._lists: dict[Which, list[Line]] = {which: [] for which in LISTS}
         self._by_id: dict[str, Line] = {}
         self._of: dict[DocumentId, set[str]] = {}
@@ -92,6 +95,7 @@ class Inbox:
             found, more = await self._agent.conflict_page(READ_AT_ONCE, after, everything=True)
             for conflict in found:
                 self._take(conflict)
+            self._looked(found)
             after = found[-1].id if found else ""
         self._changed()
 
@@ -100,11 +104,15 @@ class Inbox:
         ids = self._of.get(document, set()) | set(self._agent.conflicts_of(document))
         if not ids:
             return
+        found: list[Conflict] = []
         for conflict_id in ids:
             try:
-                self._take(self._agent.conflict(conflict_id))
+                found.append(self._agent.conflict(conflict_id))
             except NotFound:
                 self._drop(conflict_id)
+        for conflict in found:
+            self._take(conflict)
+        self._looked(found)
         self._changed()
 
     def _take(self, conflict: Conflict) -> None:

@@ -22,6 +22,7 @@ from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
 from driftlog_console.history.view import HistoryView
 from driftlog_console.inbox import Inbox
+from driftlog_console.landings import Landings
 from driftlog_console.people import People
 from driftlog_console.scopes import ScopesSeen
 from driftlog_console.sessions import Sessions
@@ -83,7 +84,8 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     def changed(name: str) -> None:
         loop.call_soon_threadsafe(signals.tell, name)
 
-    inbox = Inbox(agent, lambda: signals.tell("conflicts"))
+    landings = Landings(config.data_dir, agent)
+    inbox = Inbox(agent, lambda: signals.tell("conflicts"), landings.note)
     root = given_root(config.trust.root) or Identity.load(config.identity).root
     spaces = {name: space.partitions for name, space in agent.contract.spaces.items()}
     ids = CachedRegistry(config.registry, config.data_dir.with_name(f"{config.data_dir.name}.schemas"))
@@ -103,6 +105,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
             inbox=inbox,
             deciding=deciding,
             groups=groups,
+            landings=landings,
             fleet=fleet,
             history=history,
             people=people,
@@ -116,6 +119,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
             task.cancel()
         await asyncio.wait(following)
         memory.close()
+        landings.close()
         await asyncio.to_thread(fleet.close)
         if history is not None:
             await asyncio.to_thread(history.close)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from driftlog_crdt import Custom, Decision
+from driftlog_crdt import Custom, Decision, covers
 from driftlog_edge.agent_life import AgentLife
 from driftlog_edge.asking import pages
 from driftlog_edge.asking.again import Reviewed
@@ -24,6 +24,7 @@ from driftlog_edge.asking.answers import (
     Call,
     Consistency,
     Durability,
+    Merged,
     Reading,
     Wait,
 )
@@ -31,6 +32,7 @@ from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.watch import Change, Passed
 from driftlog_edge.power.reading import Power
 from driftlog_edge.store.views import present
+from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import MEANS
 from driftlog_schemas.contract import DocumentClass, InvalidInput, Json
 from driftlog_schemas.identity import DocumentId
@@ -206,6 +208,15 @@ class EdgeAgent(AgentLife):
 
     def _collection(self, kind: type[DocumentClass] | str) -> str:
         return self.contract.collection(kind if isinstance(kind, str) else kind.__driftlog__.name).name
+
+    def merged_by(self, document: DocumentId, replica: str, seq: int) -> Merged | None:
+        """How far this replica has read the states by now, where the cloud has merged that write of the document as far as it knows; else None."""
+        vector = self._views.confirmed_vector(document)
+        if vector is None or not covers(vector, replica, seq):
+            return None
+        space, partition = self._views.generations.place(document.collection, document.scope)
+        cursor = self._sync.places.cursor(topics.state_topic(space), partition)
+        return Merged(f"{space}/{partition}", cursor.offset, cursor.topic_id)
 
     # -- conflicts
 

@@ -10,8 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from driftlog_console import words
 from driftlog_console.asking import Decider, Sent, TheDesk, Viewer, require
 from driftlog_console.deciding import Overtaken, chosen
-from driftlog_console.desk import Desk
+from driftlog_console.desk import Desk, now_ms
 from driftlog_console.people import Person, Right
+from driftlog_console.spread import Spread, spread_of
 from driftlog_crdt import AlgebraError
 from driftlog_edge.errors import EdgeError
 from driftlog_schemas.contract import InvalidInput, Refused
@@ -21,6 +22,8 @@ from driftlog_streams.reading.conflict_lists import mark
 router = APIRouter()
 
 WRITE = "write"
+MOST_DEVICES = 50
+"""That are named one by one."""
 
 
 @router.get("/conflicts/{conflict_id}")
@@ -61,6 +64,14 @@ def _seen(conflict_id: str) -> Response:
     return RedirectResponse(f"/conflicts/{conflict_id}", 303)
 
 
+def _spread(desk: Desk, conflict: Conflict) -> Spread | None:
+    """Who has seen the decision; None where nobody can tell yet."""
+    landing, members = desk.landings.of(conflict), desk.fleet.seen.members
+    if landing is None or members is None:
+        return None
+    return spread_of(landing, conflict.document.scope, members, now_ms())
+
+
 def _page(
     request: Request,
     desk: Desk,
@@ -80,6 +91,9 @@ def _page(
         "made": made,
         "may_decide": person.may(Right.DECIDE, conflict.document.scope)
         and conflict.status is not ConflictStatus.RESOLVED,
+        "spread": _spread(desk, conflict),
+        "fleet_age": desk.fleet.seen.age("members"),
+        "most": MOST_DEVICES,
         "following": desk.inbox.next_after(conflict.id, person.sees),
         "overtaken": overtaken,
         "problem": problem,

@@ -46,6 +46,17 @@ class Answer:
     """When it leaves at the latest, in epoch milliseconds by the device's clock; None where nobody can tell."""
 
 
+class Merged(NamedTuple):
+    """How far this replica has read a partition of states at a moment at which a write was merged there."""
+
+    place: str
+    """`space/partition`, as heartbeats name it."""
+    offset: int
+    """The next to be read; who is as far has seen the write."""
+    topic_id: str
+    """Of the topic that counts the offsets."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A document as this replica sees it, and how fresh that is. Ages in seconds; None before the first contact."""

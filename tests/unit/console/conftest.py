@@ -22,6 +22,7 @@ from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
 from driftlog_console.history.view import HistoryView
 from driftlog_console.inbox import Inbox
+from driftlog_console.landings import Landings
 from driftlog_console.people import People, Right
 from driftlog_console.sessions import Sessions
 from driftlog_console.signals import Signals
@@ -133,7 +134,8 @@ class Console:
 async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[Console]:
     """A running console of this agent."""
     signals, fleet, people = Signals(), Fleet(), People(folder)
-    inbox, deciding, memory = Inbox(agent, lambda: signals.tell("conflicts")), Deciding(agent), GroupMemory(folder)
+    deciding, memory, landings = Deciding(agent), GroupMemory(folder), Landings(folder, agent)
+    inbox = Inbox(agent, lambda: signals.tell("conflicts"), landings.note)
     groups = GroupDeciding(memory, agent, deciding, people, UNDO_SECONDS, now_ms, lambda: signals.tell("groups"))
     log = OpLog()
     history = history_of(log, folder / "history", lambda: signals.tell("documents"))
@@ -143,6 +145,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         inbox=inbox,
         deciding=deciding,
         groups=groups,
+        landings=landings,
         fleet=fleet,  # type: ignore[arg-type]  # stands in for it
         history=history,
         people=people,
@@ -160,6 +163,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         await asyncio.wait(following)
         memory.close()
         history.close()
+        landings.close()
 
 
 @asynccontextmanager

@@ -218,10 +218,10 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     console.fleet.seen = seen(
         member("till-7", review=2, clock_skew_ms=90_000), member("truck-1", heard=False), set_aside=(quarantined(),)
     )
-    group = await decided_together(console)
+    group, spread = await decided_together(console), await seen_by_some(console, agent)
     return [
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
-        "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", "/waiting", "/fleet", "/fleet/till-7",
+        "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/waiting", "/fleet", "/fleet/till-7",
         "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/documents/Stock/s1/tea?at=2", "/nothing",
         "/sign-in",
     ]  # fmt: skip
@@ -237,6 +237,23 @@ async def decided_together(console: Console) -> str:
     name = groups.ask(bob, "settled", wanted, lines, mark_of_all(lines), STANDING, reason)
     await until(lambda: groups.memory.tally(name, None).decided == 1)
     return f"/inbox/groups/decided/{name}"
+
+
+async def seen_by_some(console: Console, agent: EdgeAgent) -> str:
+    """The page of a decision that two devices have seen, and one not yet."""
+    answer = await agent.run("reprice", store="s1", sku="rice", price=405, wait="merged", seconds=20)
+    (_, replica, seq), one = answer.dots[0], conflict(DocumentId("Stock", "s1", "rice"))
+    await console.opened(one)
+    by = version(405, replica, seq, actor="anna", how="page", reason="as on the shelf")
+    over = replace(one, status=ConflictStatus.RESOLVED, decided_by=by)
+    await console.opened(over)
+    landing = console.desk.landings.of(over)
+    assert landing is not None
+    devices = {"till-7": landing.position, "office": landing.position, "truck-2": 0}
+    told = [member(name, applied={landing.place: position}) for name, position in devices.items()]
+    others = [one for one in console.fleet.seen.members or () if one.device.device_id not in devices]
+    console.fleet.seen = replace(console.fleet.seen, members=(*others, *told))
+    return f"/conflicts/{one.id}"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -266,7 +283,7 @@ async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser
     context = await browser.new_context(viewport={"width": 1100, "height": 640})
     page = await signed_in(context, url, console.people.add("anna", list(Right)))
     names = (
-        "inbox settled decided conflict record groups group group-decided groups-decided set-aside fleet device documents "
+        "inbox settled decided conflict record groups group group-decided groups-decided decision set-aside fleet device documents "
         "collection document moment problem sign-in"
     )
     for path, name in zip(paths, names.split(), strict=True):
