@@ -1,5 +1,5 @@
 """The headers of a state record: which group it belongs to, whether it ends it, by what a document went, what its scope is then, and
-whether its conflicts are told, and when the first of them must be decided.
+whether it has conflicts, whether they are told, and when the first of them must be decided.
 
 They stand in headers because they depend on how the worker cut its work, while the value depends on the ops only. Anybody's
 tool may write to a topic, so reading a mark never fails.
@@ -19,6 +19,7 @@ PURGED = "driftlog.purged"
 DIGEST = "driftlog.digest"
 OWED = "driftlog.owed"
 DUE = "driftlog.due"
+DISPUTED = "driftlog.disputed"
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
@@ -37,6 +38,8 @@ class GroupMark(NamedTuple):
     """A conflict of the document has grown, and its record in the conflicts topic does not have all of it yet."""
     due_ms: int = 0
     """The first deadline of a conflict of the document; 0 for none."""
+    disputed: bool = False
+    """The document has a conflict that somebody is told of."""
 
 
 FOREIGN = GroupMark(-1, last=True)
@@ -72,9 +75,14 @@ def due(deadline_ms: int) -> tuple[str, bytes]:
     return DUE, str(deadline_ms).encode()
 
 
+def disputed() -> tuple[str, bytes]:
+    """The further header of a document with a conflict."""
+    return DISPUTED, b"1"
+
+
 def parse(record_headers: Headers | None) -> GroupMark:
     """The mark of a record. A record without one, or with one that no worker writes, is a group of its own."""
-    number, last, gone, scope, owes, deadline = -1, False, 0, None, False, 0
+    number, last, gone, scope, owes, deadline, fought = -1, False, 0, None, False, 0, False
     for name, value in record_headers or ():
         if name == GROUP and value and _is_number(value):
             number = int(value)
@@ -88,7 +96,9 @@ def parse(record_headers: Headers | None) -> GroupMark:
             owes = value == b"1"
         elif name == DUE and value and _is_number(value):
             deadline = int(value)
-    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope, owes, deadline)
+        elif name == DISPUTED:
+            fought = value == b"1"
+    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope, owes, deadline, fought)
 
 
 class Cut:

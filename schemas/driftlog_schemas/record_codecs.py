@@ -41,10 +41,13 @@ from driftlog_schemas.row_columns import (
     unpack_taken,
 )
 
+CONFLICT_NAME = 24
+"""The characters of a conflict's id, all of them ASCII."""
+
 
 def conflict_id(document: DocumentId, place: str) -> str:
     """The id of the conflict at one place of a document; one that opens there again later has the same."""
-    return hashlib.blake2b(canonical([*document, place]).encode(), digest_size=12).hexdigest()
+    return hashlib.blake2b(canonical([*document, place]).encode(), digest_size=CONFLICT_NAME // 2).hexdigest()
 
 
 class RecordCodecs:

@@ -49,6 +49,35 @@ def test_one_bad_record_never_stops_a_worker(run: LoadRun) -> None:
     assert max(len(r.value or b"") for r in run.history().receipts) < 1 << 20
 
 
+def test_nobody_takes_an_open_conflict_off_the_list(on_broker: Callable[..., LoadRun]) -> None:
+    """By a tombstone or noise over its record: not while it is owned, not while nobody owns it, and not before somebody who begins with nothing."""
+    run = on_broker()
+    mail, topic = Mail(run), topics.conflicts_topic(run.space.name)
+    stranger = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
+
+    def told() -> list[bytes | None]:
+        return [record.value for record in run.history().conflicts]
+
+    def over(name: bytes, value: bytes | None) -> None:
+        stranger.produce(topic, value, name, mail.partition)
+        assert stranger.flush(30) == 0
+
+    with run.worker("only") as worker:
+        for edge, label in zip(run.edges[:2], ("one", "two"), strict=True):
+            mail.send(mail.seal(edge, mail.body(edge, 1, field=LABEL, kind="set", value=label, context={})))
+        until(lambda: bool(told()), "a conflict is told", 60)
+        (first,) = run.history().conflicts
+        for value in (None, b"noise"):
+            over(first.key, value)
+            until(lambda: told()[-1] == first.value, "its owner tells it again", 60)
+        worker.kill()
+        over(first.key, None)
+    with run.worker("another"):
+        until(lambda: told()[-1] == first.value, "the next owner tells it again", 60)
+        over(first.key, b"noise")
+        until(lambda: told()[-1] == first.value, "and again", 60)
+
+
 # -- what a Kafka client raises, or passes over
 
 

@@ -49,8 +49,13 @@ def versions(collection: Collection, state: DocumentState, place: Place) -> int:
 
 def places(collection: Collection, state: DocumentState) -> list[Place]:
     """Where a document is in conflict and somebody is to be told."""
-    found = [Place(conflict.field, conflict.key) for conflict in collection.type.conflicts(state)]
-    return [place for place in found if place.field in collection.policies]
+    found = [conflict for name in collection.policies for conflict in collection.type.conflicts_of(state, name)]
+    return [Place(conflict.field, conflict.key) for conflict in found]
+
+
+def names(document: DocumentId, collection: Collection, state: DocumentState) -> dict[bytes, Place]:
+    """The same by the names of their records."""
+    return {conflict_id(document, place_name(*place)).encode(): place for place in places(collection, state)}
 
 
 def ended(

@@ -16,14 +16,14 @@ Must never happen: a state on the wire while an outcome of its flight or an earl
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_schemas import groups, topics
 from driftlog_streams.core.conflict_pace import NOTHING_OWED, Owing
-from driftlog_streams.core.conflicts import first_due
+from driftlog_streams.core.conflicts import first_due, names
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.rules import MAX_RECORD_BYTES, SpaceRules
 from driftlog_streams.core.scope_digests import Digested, ScopeDigests, SealedState, sealed_state
@@ -130,12 +130,15 @@ def seal(
         for key, entry, value, _, _ in group
         if value is not None and entry.collection.timed and (first := first_due(entry.collection, entry.state))
     }
-    states = _group(topics.state_topic(rules.name), work, group, digested.marks, owed, due)
+    disputes = _disputes(work, group)
+    fought = {key for key, found in disputes.items() if found}
+    states = _group(topics.state_topic(rules.name), work, group, digested.marks, owed, due, fought)
     writes = [(key, value) for key, _, value, _, _ in group]
     passed = Passed(
         {key: work.group for key, _, value, _, deleted in group if deleted and value is not None},
         {key: entry.purged for key, entry, value, _, _ in group if value is None},
         due,
+        disputes,
     )
     encode = rules.records.encode_chain_row
     rows = [(replica, None if row is None else encode(row)) for replica, row in work.rows.items()]
@@ -162,6 +165,17 @@ def _encoded(work: PartitionWork) -> list[SealedState]:
     return [*gone, *group]
 
 
+def _disputes(work: PartitionWork, group: Sequence[SealedState]) -> dict[bytes, Collection[bytes]]:
+    """The conflicts of each document that has some, or may have had some before."""
+    moved = work.again | {key for key, _ in (*work.contested, *work.ended)}
+    found: dict[bytes, Collection[bytes]] = {}
+    for key, entry, value, _, _ in group:
+        there = names(entry.document, entry.collection, entry.state) if value is not None else ()
+        if there or value is None or key in moved:
+            found[key] = tuple(there)
+    return found
+
+
 def _group(
     topic: str,
     work: PartitionWork,
@@ -169,6 +183,7 @@ def _group(
     digests: Mapping[int, tuple[str, bytes]],
     owed: Container[bytes],
     due: Mapping[bytes, int],
+    fought: Container[bytes],
 ) -> list[OutRecord]:
     """The records of a group of states."""
     records: list[OutRecord] = []
@@ -185,6 +200,8 @@ def _group(
             marks = [*marks, groups.owed()]
         if key in due:
             marks = [*marks, groups.due(due[key])]
+        if key in fought:
+            marks = [*marks, groups.disputed()]
         records.append(out_record((topic, partition, key, value, marks)))
     return records
 

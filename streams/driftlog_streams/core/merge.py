@@ -24,6 +24,7 @@ from driftlog_streams.core.arrival import DROPPED, Arrival, arrival_of
 from driftlog_streams.core.chain import Fit, Link
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.decision import Decider, Decision
+from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.enactment import Enactment
 from driftlog_streams.core.execution import Execution
 from driftlog_streams.core.flight import PartitionFlight
@@ -73,9 +74,10 @@ class PartitionMerger:
         watch: Watch = unwatched,
         digests: ScopeDigests | None = None,
         told: Told = untold,
+        disputes: Disputes | None = None,
     ) -> None:
         self._told = told
-        self._at = Partition(rules, partition, cache, book, digests)
+        self._at = Partition(rules, partition, cache, book, digests, disputes)
         self._refusals = Refusals(self._at)
         self._lives = LifeWatch()
         self.committed = 0

@@ -21,6 +21,7 @@ from driftlog_streams.core import chain, conflicts, over, taken
 from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.conflict_pace import ConflictPace, Leaving, Spot
+from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.flight import PartitionFlight, seal
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.outcome_records import OutcomeRecords
@@ -45,12 +46,14 @@ class Partition:
         cache: StateCache,
         book: ChainBook,
         digests: ScopeDigests | None = None,
+        disputes: Disputes | None = None,
     ) -> None:
         self.rules = rules
         self.number = number
         self.cache = cache
         self.book = book
         self._digests = digests
+        self.disputes = disputes or Disputes(lambda name: None)
         self.records = OutcomeRecords(rules, number)
         self.work = PartitionWork(number)
         self.offset = -1
@@ -72,7 +75,7 @@ class Partition:
         leaving = self._leaving()
         part = seal(self.rules, work, self._told(leaving), self._digests, leaving.documents)
         part.owing = self.pace.left(leaving)
-        work.on_stored, work.digests = self._stored, part.digested.scopes
+        work.on_stored, work.digests, work.disputes = self._stored, part.digested.scopes, part.passed.disputes
         dirty, digests = work.dirty, part.digested.documents or repeat(0)
         for (key, value), digest in zip(part.writes, digests, strict=False):
             entry = dirty[key]
@@ -80,6 +83,7 @@ class Partition:
             entry.digest = digest
         if self._digests is not None:
             self._digests.left(work.digests)
+        self.disputes.left(work.disputes)
         self.work = PartitionWork(self.number)
         return part
 
@@ -123,6 +127,7 @@ class Partition:
             self.book.landed(replica)
         if self._digests is not None:
             self._digests.landed(work.digests)
+        self.disputes.landed(work.disputes)
         self.work.carried += [self.records.released(arrival) for arrival in work.released]
 
     def take_back(self) -> PartitionWork:

@@ -1,13 +1,15 @@
-"""What has passed in a group of states: of which documents nothing is there any more, which went for good, and where a deadline runs.
+"""What has passed in a group of states: of which documents nothing is there any more, which went for good, where a deadline runs, and which
+conflicts there are.
 
-A store keeps both beside the states. The deleted ones by the number of their newest group, which is never below the op that deleted
+A store keeps them beside the states. The deleted ones by the number of their newest group, which is never below the op that deleted
 them: so what may be purged is found by a look at the lowest. Those that went, with the op record by which they did, for as long as
-somebody's late word on one may still come: it must not bring back what was there before.
+somebody's late word on one may still come: it must not bring back what was there before. The conflicts by the names of their records, for these
+do not say whose they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from driftlog_schemas.groups import GroupMark
@@ -26,6 +28,8 @@ class Passed:
     """key -> offset of the op record that purged it"""
     due: dict[bytes, int] = field(default_factory=dict)
     """key of a document in conflict -> the first deadline there"""
+    disputes: dict[bytes, Collection[bytes]] = field(default_factory=dict)
+    """key of a document -> the names of its conflicts' records, all of them; none where it may have had some"""
 
     def take(self, key: bytes, value: bytes | None, mark: GroupMark, deleted: Callable[[bytes], bool]) -> None:
         """A state record as it goes into a store."""

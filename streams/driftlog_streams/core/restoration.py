@@ -61,6 +61,9 @@ class Changelogged(Protocol):
         digests: Mapping[str, int | None] | None = None,
     ) -> None: ...
     def purged(self, key: bytes) -> int: ...
+    def dispute(self, name: bytes) -> bytes | None: ...
+    def disputes(self) -> Iterable[bytes]: ...
+    def disputes_of(self, key: bytes) -> Iterable[bytes]: ...
 
 
 @dataclass(slots=True)
@@ -75,8 +78,9 @@ class Recovered:
     """documents whose last record in the topic is behind the store, and where their cut begins: to be published again"""
     stale_rows: dict[str, int] = field(default_factory=dict)
     """replicas whose last row in the topic is behind the store, and its offset"""
-    stale_conflicts: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
-    """conflicts whose last record in the topic is not what the state says, with its offset and value"""
+    stale_conflicts: dict[bytes, tuple[int, bytes | None]] = field(default_factory=dict)
+    """conflicts whose last record in the topic is not what the state says, with its offset and value; of those that are read for the first time also
+    those that were not met"""
     owed: dict[bytes, tuple[int, bytes, Place]] = field(default_factory=dict)
     """conflicts that had grown, by id, whose record was not met since: the offset of the state that says so, its key, and the place"""
     tail: Tail = field(default_factory=Tail)
@@ -118,6 +122,7 @@ class Restoration:
         """Put state records of one partition into its store."""
         states: dict[bytes, bytes | None] = {}
         owing: dict[bytes, int] = {}
+        fought: set[bytes] = set()
         passed = Passed()
         highest, position = store.mark.group, recovered.read.states
         forgot = [entry for entry in self._forgot(store) if entry.offset <= recovered.had]
@@ -138,6 +143,7 @@ class Restoration:
             recovered.stale.pop(key, None)
             if mark.owed:
                 owing[key] = offset
+            (fought.add if mark.disputed else fought.discard)(key)
             if number < highest:
                 known = states[key] if key in states else store.get(key)
                 gone = 0 if known is not None else passed.gone.get(key) or store.purged(key) or _over(forgot, number)
@@ -151,15 +157,21 @@ class Restoration:
             recovered.records += 1
         for key, offset in owing.items():
             recovered.owed.update(self._owed(key, states[key], offset))
+        if next(iter(store.disputes()), None) is not None:
+            passed.disputes.update(dict.fromkeys(states, ()))
+        passed.disputes.update({key: self._names(key, states[key]) for key in fought})
         recovered.read = recovered.read._replace(states=position)
         digests = self._counting.changed(store, states)
         store.write(states.items(), store.mark.moved(recovered.settled, highest), passed=passed, digests=digests)
 
-    def count(self, store: Changelogged) -> None:
-        """All states are taken: count the digests that are unknown."""
-        digests = self._counting.counted(store)
-        if digests or store.mark.digests != DIGESTS:
-            store.write((), store.mark._replace(digests=DIGESTS), digests=digests)
+    def count(self, store: Changelogged, recovered: Recovered) -> None:
+        """All states are taken: count the digests that are unknown. Which conflicts are open a store of an older release learns from their topic."""
+        digests, mark = self._counting.counted(store), store.mark
+        if mark.digests != DIGESTS:
+            mark = mark._replace(digests=DIGESTS, conflicts=-1)
+            recovered.read = recovered.read._replace(conflicts=-1)
+        if digests or mark != store.mark:
+            store.write((), mark, digests=digests)
 
     def take_rows(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Put the chain rows among the receipts of one partition into its store; refusals stand there under a device's name."""
@@ -202,6 +214,11 @@ class Restoration:
         if gone:
             store.write((), store.mark.moved(recovered.settled, store.mark.group), [(name, None) for name in gone])
 
+    def expect_conflicts(self, store: Changelogged, recovered: Recovered) -> None:
+        """All states are taken: where the conflicts are read from their start, each that is open must be met."""
+        if recovered.read.conflicts < 0:
+            recovered.stale_conflicts.update(dict.fromkeys(store.disputes(), (0, None)))
+
     def take_conflicts(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Compare the conflicts of one partition with its states, which must be in the store."""
 
@@ -214,14 +231,19 @@ class Restoration:
                 return None
 
         last = {record.key: record for record in records}
+        found: dict[bytes, set[bytes]] = {}
         for key, value, offset, _, _ in last.values():
             recovered.stale_conflicts.pop(key, None)
             recovered.owed.pop(key, None)  # it is compared
-            if value is not None and owners_word(self._rules, key, value, state_of) is not None:
+            word, there = owners_word(self._rules, key, value, state_of, store.dispute)
+            if word is not None:
                 recovered.stale_conflicts[key] = offset, value
+            if there is not None and store.dispute(key) is None:
+                document = document_key(there)
+                found.setdefault(document, {*store.disputes_of(document)}).add(key)
         position = max([recovered.read.conflicts, *(record.offset for record in last.values())])
         recovered.read = recovered.read._replace(conflicts=position)
-        store.write((), store.mark.moved(recovered.settled, store.mark.group))
+        store.write((), store.mark.moved(recovered.settled, store.mark.group), passed=Passed(disputes={**found}))
 
     def ended(self, store: Changelogged, recovered: Recovered, read: Positions) -> None:
         """The topics were read so far, though their last records may be gone: holes of compaction are read, too."""
@@ -236,6 +258,14 @@ class Restoration:
             for place in conflicts.places(self._rules.collections[document.collection], state):
                 name = conflict_id(document, conflicts.place_name(*place))
                 yield name.encode(), (offset, key, place)
+
+    def _names(self, key: bytes, value: bytes | None) -> Sequence[bytes]:
+        """The names of a document's conflicts."""
+        state = None if value is None else self._decoded(key, value)
+        if state is None:
+            return ()
+        document = parse_document_key(key)
+        return tuple(conflicts.names(document, self._rules.collections[document.collection], state))
 
     def _forgot(self, store: Changelogged) -> tuple[Forgot, ...]:
         row = self._row(CLOUD_REPLICA, store.row(CLOUD_REPLICA))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-DIGESTS = 1
-"""How digests are made now; a store that has them otherwise is counted anew."""
+DIGESTS = 2
+"""How digests are made now, and what else stands beside the states; a store that has them otherwise is counted anew."""
 
 
 class Positions(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -69,6 +69,8 @@ class PartitionWork:
     """Scopes of which documents were purged."""
     digests: dict[str, int | None] = field(default_factory=dict)
     """Of the scopes that it changes, once it is sealed."""
+    disputes: Mapping[bytes, Collection[bytes]] = field(default_factory=dict)
+    """The conflicts of the documents that it changes, once it is sealed."""
     released: list[Arrival] = field(default_factory=list)
     """Their tombstones are published when the states are stored, never before."""
     dropped: list[Arrival] = field(default_factory=list)

@@ -281,9 +281,9 @@ class WorkerHost:
             return
         try:
             for partition, records in late.items():
-                store = self.pump.open_stores()[partition]
-                self._recovery.restoration.take(store, self._recovered[partition], records)
-                self._recovery.restoration.count(store)
+                store, recovered = self.pump.open_stores()[partition], self._recovered[partition]
+                self._recovery.restoration.take(store, recovered, records)
+                self._recovery.restoration.count(store, recovered)
             self.pump.assign(dict(self.pump.open_stores()), self._recovered)
         except Exception as error:  # noqa: BLE001  # called by Faust's recovery, which would only log it
             die(error)

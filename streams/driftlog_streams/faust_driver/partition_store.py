@@ -14,13 +14,14 @@ looks like a bad record: whatever the database raises leaves here as `StoreFaile
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteOptions
 
 from driftlog_schemas.digests import DIGEST_BYTES
+from driftlog_schemas.record_codecs import CONFLICT_NAME
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.errors import StoreFailed, StoreLocked
@@ -39,6 +40,10 @@ _GONE = b"\x00gone/"
 """+ document key: offset of the op record that purged it"""
 _DUE = b"\x00due/"
 """+ deadline (ms) + document key: where a conflict may wait for it, first ones first"""
+_DISPUTES = b"\x00disputes/"
+"""+ document key: the names of its conflicts' records, one after the other"""
+_DISPUTE = b"\x00dispute/"
+"""+ name of a conflict's record: key of the document that has it"""
 _DIGEST = b"\x00digest/"
 """+ scope: the digest of its documents; empty where it is unknown"""
 """No document key begins with a zero byte."""
@@ -118,6 +123,32 @@ class PartitionStore:
             batch.put(self._prefix + _due_key(at_ms, key), b"")
         with _told("takes nothing"):
             self._db.write(batch, self._write)
+
+    def dispute(self, name: bytes) -> bytes | None:
+        """The key of the document that has the conflict of this name; None where no open one is called so."""
+        return self._value(_DISPUTE + name)
+
+    def disputes(self) -> Iterator[bytes]:
+        """The names of all open conflicts."""
+        return (name for name, _ in self._scan(self._prefix + _DISPUTE))
+
+    def disputes_of(self, key: bytes) -> set[bytes]:
+        """Those of one document."""
+        names = self._value(_DISPUTES + key) or b""
+        return {names[at : at + CONFLICT_NAME] for at in range(0, len(names), CONFLICT_NAME)}
+
+    def _put_disputes(self, batch: WriteBatch, key: bytes, names: Collection[bytes]) -> None:
+        """A document has these conflicts, and no other any more."""
+        prefix, place = self._prefix, self._prefix + _DISPUTES + key
+        known = self.disputes_of(key)
+        for name in known.difference(names):
+            batch.delete(prefix + _DISPUTE + name)
+        for name in {*names} - known:
+            batch.put(prefix + _DISPUTE + name, key)
+        if names:
+            batch.put(place, b"".join(sorted(names)))
+        elif known:
+            batch.delete(place)
 
     def digest(self, scope: str) -> int | None:
         """The digest of a scope's documents; None where it is unknown."""
@@ -207,6 +238,8 @@ class PartitionStore:
             batch.put(prefix + _GONE + key, offset.to_bytes(8, "big"))
         for key, at_ms in (passed or Passed()).due.items():
             batch.put(prefix + _due_key(at_ms, key), b"")
+        for key, names in (passed or Passed()).disputes.items():
+            self._put_disputes(batch, key, names)
         for scope, digest in (digests or {}).items():
             batch.put(prefix + _digest_key(scope), b"" if digest is None else digest.to_bytes(DIGEST_BYTES, "big"))
         batch.put(prefix + _META, mark.encode())

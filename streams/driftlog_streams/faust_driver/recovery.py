@@ -53,8 +53,9 @@ class ChangelogRecovery:
                 ops = TopicPartition(topics.ops_topic(self._rules.name), partition)
                 found.ops_end = consumer.get_watermark_offsets(ops, timeout=15)[1]
             self._read_states(consumer, stores, result)
-            for store in stores.values():
-                self.restoration.count(store)
+            for partition, store in stores.items():
+                self.restoration.count(store, result[partition])
+                self.restoration.expect_conflicts(store, result[partition])
             self._read_rows(consumer, stores, result)
             for partition, store in stores.items():
                 self.restoration.without_removed(store, result[partition])

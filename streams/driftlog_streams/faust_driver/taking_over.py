@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.net import passing_over
 from driftlog_streams.core.restoration import Recovered
@@ -31,6 +32,7 @@ def taken_over(
         ChainBook(store.row, rules.records),
         watch=watch,
         digests=ScopeDigests(store.digest, store.keys),
+        disputes=Disputes(store.dispute),
     )
     merger.committed = found.committed
     for parked in found.parked:

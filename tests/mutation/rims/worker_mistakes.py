@@ -14,6 +14,7 @@ MENDING = ("tests/unit/streams/test_mending.py",)
 PACE = ("tests/unit/streams/test_conflict_pace.py",)
 CLAIMS = (f"{WORKER_TESTS}/test_parked_claims.py",)
 NUMBERS = (f"{WORKER_TESTS}/test_forged_numbers.py",)
+DISPUTES = (f"{WORKER_TESTS}/test_disputes.py",)
 OWED = (f"{WORKER_TESTS}/test_owed_conflicts.py",)
 STORE = (f"{WORKER_TESTS}/test_partition_store.py",)
 DEVICES = (f"{WORKER_TESTS}/test_device_view.py",)
@@ -556,6 +557,55 @@ WORKER: tuple[Mistake, ...] = (
         "known = known.before(known._replace(states=start - 1))",
         "pass",
         MENDING,
+    ),
+    Mistake(
+        "disputes: a conflict on its way to the store is nobody's",
+        f"{CORE}/disputes.py",
+        "self._flying.get(name) or self._load(name)",
+        "self._load(name)",
+        MENDING,
+    ),
+    Mistake(
+        "disputes: of what is stored nothing is known",
+        f"{CORE}/disputes.py",
+        "self._flying.get(name) or self._load(name)",
+        "self._flying.get(name)",
+        DISPUTES,
+    ),
+    Mistake(
+        "disputes: what has ended is kept",
+        f"{DRIVER}/partition_store.py",
+        "for name in known.difference(names):",
+        "for name in ():",
+        DISPUTES,
+    ),
+    Mistake(
+        "disputes: a recovery keeps what has ended meanwhile",
+        f"{CORE}/restoration.py",
+        "passed.disputes.update(dict.fromkeys(states, ()))",
+        "pass",
+        DISPUTES,
+    ),
+    Mistake(
+        "disputes: a state does not say that it has one",
+        f"{CORE}/flight.py",
+        "if key in fought:",
+        "if False:",
+        DISPUTES,
+    ),
+    Mistake(
+        "disputes: one whose record is gone altogether is not missed",
+        f"{CORE}/restoration.py",
+        "recovered.stale_conflicts.update(dict.fromkeys(store.disputes(), (0, None)))",
+        "pass",
+        DISPUTES,
+    ),
+    Mistake(
+        "disputes: a store of an older release goes on without them",
+        f"{CORE}/restoration.py",
+        "recovered.read = recovered.read._replace(conflicts=-1)",
+        "pass",
+        DISPUTES,
     ),
     Mistake(
         "worker: a late record of a conflict is left as it is",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,6 +33,7 @@ from driftlog_schemas.signing import Identity
 from driftlog_streams.core.admission import Admission, admit
 from driftlog_streams.core.chain import entry_of, verdict_of
 from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.flight import Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.parking import Parking
@@ -181,6 +182,7 @@ class Cloud:
         self.dead: dict[bytes, int] = {}
         self.waiting: set[tuple[bytes, int]] = set()
         """deadlines"""
+        self.disputes: dict[bytes, Collection[bytes]] = {}
         self.rows: dict[str, bytes | None] = {}
         self.digests: dict[str, int | None] = {}
         self.published: list[OutRecord] = []
@@ -200,9 +202,13 @@ class Cloud:
             ChainBook(self.rows.get, self.rules.records),
         )
         digests = ScopeDigests(lambda scope: self.digests.get(scope, 0), self._keys)
-        self.merger = PartitionMerger(self.rules, PARTITION, cache, book, parking, digests=digests)
+        disputes = Disputes(self._disputed)
+        self.merger = PartitionMerger(self.rules, PARTITION, cache, book, parking, digests=digests, disputes=disputes)
         self.merger.committed = committed
         return self.merger
+
+    def _disputed(self, name: bytes) -> bytes | None:
+        return next((key for key, names in self.disputes.items() if name in names), None)
 
     def _keys(self, beginning: bytes) -> Iterator[bytes]:
         return iter(sorted(k for k, value in self.store.items() if value is not None and k.startswith(beginning)))
@@ -336,6 +342,7 @@ class Cloud:
                 self.gone.update(part.passed.gone)
                 self.dead.update(part.passed.dead)
                 self.waiting.update(part.passed.due.items())
+                self.disputes.update(part.passed.disputes)
                 self.rows.update(part.rows)
         elif stage is Stage.ACK:
             for part in flight.partitions:

@@ -42,6 +42,15 @@ class Kept:
     def purged(self, name: bytes) -> int:
         return self.passed.gone.get(name, 0)
 
+    def dispute(self, name: bytes) -> bytes | None:
+        return next((key for key, names in self.passed.disputes.items() if name in names), None)
+
+    def disputes(self) -> Iterable[bytes]:
+        return [name for names in self.passed.disputes.values() for name in names]
+
+    def disputes_of(self, key: bytes) -> Iterable[bytes]:
+        return self.passed.disputes.get(key, ())
+
     def digest(self, scope: str) -> int | None:
         return self.digests.get(scope, 0)
 
@@ -66,6 +75,7 @@ class Kept:
         if passed is not None:
             self.passed.gone.update(passed.gone)
             self.passed.dead = passed.dead
+            self.passed.disputes.update(passed.disputes)
 
 
 def state(cloud: Cloud, epoch: int, replica: str, *, deleted: bool = False) -> bytes:

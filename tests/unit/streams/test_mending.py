@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from driftlog_schemas import groups, topics
+from driftlog_schemas.framing import header
 from driftlog_schemas.messages import ConflictStatus
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.changelog_watch import ChangelogWatch
+from driftlog_streams.core.flight import Stage
 from driftlog_streams.core.open_groups import OpenGroups, Tail
 from driftlog_streams.core.restoration import Recovered
 from driftlog_streams.core.store_mark import Positions
@@ -191,6 +193,63 @@ def test_a_conflict_that_stands_is_told_again_over_a_late_resolution(cloud: Clou
     assert cloud.merger.answers.heard_conflict(found.id.encode(), late)
     cloud.fly()
     assert [r.value for r in cloud.published if r.topic == CONFLICTS][-1] == opened
+
+
+NOISE = {
+    "a tombstone": None,
+    "nothing": b"",
+    "noise": b"\x00noise",
+    "of a schema that nobody has": header(4_711) + b"noise",
+}
+
+
+@pytest.mark.parametrize("value", [*NOISE.values()], ids=[*NOISE])
+@pytest.mark.parametrize("stored", [False, True])
+def test_over_an_open_conflict_nothing_that_says_nothing_stays(cloud: Cloud, value: bytes | None, stored: bool) -> None:
+    """Whether its state is stored yet or not."""
+    cloud.merge(command("a", change(stock(), "price", "set", 3, 1)))
+    cloud.merge(command("b", change(stock(), "price", "set", 4, 1, replica="store-2.1")), replica="store-2.1")
+    cloud.seal()
+    cloud.carry_out(Stage.DONE if stored else Stage.STORE)
+    (opened,) = cloud.conflicts()
+    assert cloud.merger.answers.heard_conflict(opened.id.encode(), value)
+    cloud.fly()
+    assert cloud.conflicts() == [opened, opened]
+
+
+def test_the_word_on_another_conflict_under_its_name_is_answered(cloud: Cloud) -> None:
+    (opened,) = fought_over(cloud, over=False)
+    (found,) = cloud.conflicts()
+    for other in (replace(found, document=stock("oat")), replace(found, id="f" * 24), replace(found, field="name")):
+        assert cloud.merger.answers.heard_conflict(found.id.encode(), cloud.rules.records.encode_conflict(other))
+    cloud.fly()
+    assert {r.value for r in cloud.published if r.topic == CONFLICTS} == {opened}
+
+
+@pytest.mark.parametrize("value", [*NOISE.values()], ids=[*NOISE])
+def test_a_name_of_no_open_conflict_is_left_alone(cloud: Cloud, value: bytes | None) -> None:
+    fought_over(cloud, over=True)
+    ended = cloud.conflicts()[0].id.encode()
+    for name in (ended, b"f" * 24, b"", b"Stock/s1/tea", b"\xff" * 300):
+        assert not cloud.merger.answers.heard_conflict(name, value)
+    assert not any(cloud.disputes.values()) and not cloud.merger._at.disputes._flying
+
+
+def test_only_what_is_open_is_kept_of_conflicts(cloud: Cloud) -> None:
+    """By whatever they end: a write, a delete, a deadline."""
+    for seq, sku in enumerate(("tea", "oat", "rye"), 1):
+        for replica in ("store-1.1", "store-2.1"):
+            op = change(stock(sku), "price", "set", seq, 1, replica=replica) if replica == "store-1.1" else None
+            op = op or change(stock(sku), "price", "set", 9, 1, replica=replica)
+            cloud.merge(command(f"{sku}-{replica}", op), replica=replica)
+    cloud.fly()
+    assert sum(len(names) for names in cloud.disputes.values()) == 3
+    seen = {"store-1.1": 1, "store-2.1": 1}
+    cloud.merge(command("decided", change(stock("tea"), "price", "set", 5, 2, context=seen)))
+    cloud.merge(command("deleted", change(stock("oat"), "", "delete", None, 2, context=seen)))
+    cloud.settle(*[due for due in cloud.overdue() if due.key == key(stock("rye"))])
+    cloud.fly()
+    assert not any(cloud.disputes.values())
 
 
 def test_a_conflict_of_somebody_who_was_further_than_we_are_is_left_to_our_own_merging(cloud: Cloud) -> None:

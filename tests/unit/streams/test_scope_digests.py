@@ -14,7 +14,7 @@ from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.flight import Oversized, Stage
 from driftlog_streams.core.restoration import Recovered, Restoration
-from driftlog_streams.core.store_mark import StoreMark
+from driftlog_streams.core.store_mark import DIGESTS, StoreMark
 from driftlog_streams.core.work import OutRecord
 from tests.unit.streams.cloud import Cloud, change, command, count, key, ledger, stock
 from tests.unit.streams.test_forgetting import deleted
@@ -183,7 +183,7 @@ def recovered(cloud: Cloud, kept: Kept, records: Iterable[OutRecord]) -> Kept:
     log = [ChangelogRecord(r.key, r.value, at + n, r.headers) for n, r in enumerate(records, 1)]
     for place in range(0, len(log), 2):
         restoration.take(kept, found, log[place : place + 2])
-    restoration.count(kept)
+    restoration.count(kept, found)
     return kept
 
 
@@ -201,7 +201,7 @@ def test_recovery_comes_to_the_digests_that_were_told(cloud: Cloud, old: bool) -
         store.mark = StoreMark.decode(b"-1,-1,-1,-1")
     recovered(cloud, store, states(cloud))
     assert store.digests == known == {stock().scope: 0, "s2": known["s2"]}
-    assert StoreMark.decode(store.mark.encode()) == store.mark == store.mark._replace(digests=1)
+    assert StoreMark.decode(store.mark.encode()) == store.mark == store.mark._replace(digests=DIGESTS)
 
 
 def test_a_torn_group_is_counted_as_far_as_it_came(cloud: Cloud) -> None:
@@ -226,5 +226,5 @@ def test_of_what_nobody_can_read_nothing_is_told_until_it_is_counted(cloud: Clou
     assert groups.parse(states(cloud)[-1].headers).digest is None
 
     store.states[key(stock("oat"))] = None
-    Restoration(cloud.rules).count(store)
+    Restoration(cloud.rules).count(store, Recovered())
     assert store.digests == known

@@ -233,8 +233,12 @@ def test_a_strangers_open_word_over_it_is_answered(disputed: Cloud) -> None:
     disputed.settle(*disputed.overdue(LATE_MS), append_ms=LATE_MS)
     final = newest(disputed)
     late = disputed.rules.records.encode_conflict(open_one)
-    word = owners_word(disputed.rules, open_one.id.encode(), late, lambda document, _: disputed.state(document))
+    name = open_one.id.encode()
+    word, there = owners_word(
+        disputed.rules, name, late, lambda document, _: disputed.state(document), disputed.disputes.get
+    )
     assert word is not None and disputed.rules.records.decode_conflict(word) == final
+    assert there is None
 
 
 def test_nobody_else_may_settle(disputed: Cloud) -> None:
