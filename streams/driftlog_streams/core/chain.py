@@ -21,13 +21,14 @@ that follows it: whatever somebody sends under the old name after that record is
 What was rejected is kept by its short name when its entry leaves: another copy of the folder may still ask, and the states do not tell it from what
 was accepted. The newest of them are kept, and from which batch on that is all.
 
-An entry leaves when its replica no longer asks for it, nothing of it waits, and a crash can no longer replay it: its record lies below
+An entry leaves when its replica no longer asks for it, nothing of it waits (what was given up while it waited does so until its changes count as
+seen), and a crash can no longer replay it: its record lies below
 the committed offset. A row is bounded (`row_room`); a batch that finds no room is `window_full`, and sent again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
@@ -66,8 +67,13 @@ class Fit(Enum):
     AWAY = "away"
 
 
-def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
-    """Where the batch stands. `committed` is the op offset from which a crash replays."""
+def parked(entry: ChainEntry) -> bool:
+    """Does a command of this batch wait?"""
+    return any(outcome.verdict is Verdict.PARKED for outcome in entry.outcomes)
+
+
+def fit(row: ChainRow | None, link: Link, committed: int, waits: Callable[[ChainEntry], bool] = parked) -> Fit:
+    """Where the batch stands. `committed` is the op offset from which a crash replays; of entries of which something `waits` none leaves."""
     number = link.batch.number
     if row is None or not row.head or _behind(row, link.batch):
         if row is not None and row.ended and row.ended_at <= link.offset:
@@ -84,7 +90,7 @@ def fit(row: ChainRow | None, link: Link, committed: int) -> Fit:
         return Fit.EARLY
     if link.batch.prev != row.head:
         return Fit.FORKED
-    kept = _kept(row.entries, link.batch.floor, committed)
+    kept = _kept(row.entries, link.batch.floor, committed, waits)
     if not has_room(len(kept), _told_by(row, kept), link.batch.commands):
         return Fit.WINDOW_FULL
     return Fit.NEXT
@@ -122,7 +128,12 @@ def verdict_of(entry: ChainEntry, command_id: str) -> CommandOutcome:
 
 
 def entered(
-    row: ChainRow | None, link: Link, outcomes: Sequence[CommandOutcome], skew_ms: int, committed: int
+    row: ChainRow | None,
+    link: Link,
+    outcomes: Sequence[CommandOutcome],
+    skew_ms: int,
+    committed: int,
+    waits: Callable[[ChainEntry], bool] = parked,
 ) -> ChainRow:
     """The row with this batch as its newest."""
     batch = link.batch
@@ -130,7 +141,7 @@ def entered(
     kept: tuple[ChainEntry, ...] = ()
     told = 0
     if row is not None and not _behind(row, batch):
-        kept = _kept(row.entries, batch.floor, committed)
+        kept = _kept(row.entries, batch.floor, committed, waits)
         told = _told_by(row, kept)
     entries = (*kept, entry)
     refused, complete_from = _refused(row, entries[0].number)
@@ -217,10 +228,12 @@ def _told(outcomes: Sequence[CommandOutcome]) -> tuple[CommandOutcome, ...]:
     return tuple(outcome for outcome in outcomes if outcome.verdict is not Verdict.ACCEPTED or outcome.code)
 
 
-def _kept(entries: tuple[ChainEntry, ...], floor: int, committed: int) -> tuple[ChainEntry, ...]:
+def _kept(
+    entries: tuple[ChainEntry, ...], floor: int, committed: int, waits: Callable[[ChainEntry], bool]
+) -> tuple[ChainEntry, ...]:
     """Without those that nobody can ask for again. Only a beginning goes: entries stay dense."""
     for at, entry in enumerate(entries):
-        if entry.number >= floor or entry.offset >= committed or parked(entry):
+        if entry.number >= floor or entry.offset >= committed or waits(entry):
             return entries[at:] if at else entries
     return ()
 
@@ -246,11 +259,6 @@ def _refused(row: ChainRow | None, floor: int) -> tuple[Mapping[bytes, Refused],
     newest = sorted(refused.items(), key=lambda item: item[1].number)
     cut, kept = newest[:-MAX_REFUSED], newest[-MAX_REFUSED:]
     return dict(kept), cut[-1][1].number + 1
-
-
-def parked(entry: ChainEntry) -> bool:
-    """Does a command of this batch wait?"""
-    return any(outcome.verdict is Verdict.PARKED for outcome in entry.outcomes)
 
 
 def _progress(row: ChainRow) -> tuple[int, bool, int, int]:

@@ -8,6 +8,7 @@ or is repeated, its row is written, and what waited is looked at again. Offsets 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import structlog
@@ -16,7 +17,7 @@ from driftlog_crdt import Place
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import CLOUD_REPLICA
-from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, ParkedCommand, Verdict
+from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, ParkedCommand, Verdict, parked_name
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal, admit
 from driftlog_streams.core.answers import Answers
@@ -91,6 +92,8 @@ class PartitionMerger:
         self._net = Net(self._at, self._decider(watch), self._waiting)
         self._admitted: dict[tuple[bytes, int], Admission] = {}
         """What brought the commands that are restored; several may have come together."""
+        self._named: list[bytes] = []
+        """Their names; what does not wait is taken off the list."""
 
     def _decider(self, watch: Watch) -> Decider:
         return Decider(self._at.rules, self._at.cache, self._at.memory, watch)
@@ -140,7 +143,7 @@ class PartitionMerger:
         if self._at.memory.old_news:
             return
         row = self._at.book.get(batch.replica)
-        where = chain.fit(row, link, self.committed)
+        where = chain.fit(row, link, self.committed, partial(self._waits, batch.replica))
         if self._at.memory.away(batch) and where not in _REASONS:
             where = Fit.AWAY
         if where is Fit.BELOW:
@@ -171,7 +174,12 @@ class PartitionMerger:
             wide = wide or (decision is not None and decision.wide)
         newest = max([c.hlc for c in batch.commands], default=0)
         row = chain.entered(
-            self._at.book.get(batch.replica), link, outcomes, _skew(millis(newest), link.append_ms), self.committed
+            self._at.book.get(batch.replica),
+            link,
+            outcomes,
+            _skew(millis(newest), link.append_ms),
+            self.committed,
+            partial(self._waits, batch.replica),
         )
         if batch.forget is not None:
             row = self._at.memory.with_entry(row, batch.forget, link.offset)
@@ -180,6 +188,13 @@ class PartitionMerger:
         self._enactment.carry_out(batch, link.offset, link.append_ms)
         self._lives_over(batch)
         self.work.ops += sum([len(c.ops) for c in batch.commands])
+
+    def _waits(self, replica: str, entry: ChainEntry) -> bool:
+        """Does a command of this batch wait, be it one that was given up? Then its entry must stay: without it nobody could tell after a take-over."""
+        return chain.parked(entry) or any(
+            outcome.code == DROPPED and parked_name(replica, entry.number, outcome.command_id).encode() in self.parking
+            for outcome in entry.outcomes
+        )
 
     def _end_lives(self, link: Link) -> None:
         """The lives that a batch ends, besides its own."""
@@ -306,8 +321,9 @@ class PartitionMerger:
         admission = self._admitted[place]
         if isinstance(admission, Refusal):
             raise Undecodable(f"{admission.code}: {admission.reason}")
-        parked = by_its_chain(parked, admission, self._at.book.get(admission.batch.replica))
-        self._waiting.restore(parked, admission)
+        batch = admission.batch
+        self._named.append(parked_name(batch.replica, batch.number, parked.command).encode())
+        self._waiting.restore(by_its_chain(parked, admission, self._at.book.get(batch.replica)), admission)
 
     def resume(self, following: int) -> None:
         """Restored commands are looked at; `following` is the offset of the record that comes next.
@@ -315,6 +331,9 @@ class PartitionMerger:
         One that waits for nothing had been released, and its tombstone was lost: its row knows what became of it.
         """
         self._admitted.clear()
+        strays = dict.fromkeys(name for name in self._named if name not in self.parking)
+        self.work.carried += map(self._at.records.released_as, strays)
+        self._named.clear()
         self._at.reach(max(following - 1, 0))
         self.committed = following
         self._net.resume(self._waiting.release)

@@ -20,6 +20,7 @@ import structlog
 
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.messages import ChainRow, ParkedCommand, Verdict, parked_name
+from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admitted
 from driftlog_streams.core.arrival import DROPPED
@@ -138,6 +139,12 @@ def _waiting_in(row: ChainRow) -> dict[bytes, _Waits]:
     }
 
 
+def _given_up(row: ChainRow, number: int, command_id: str) -> bool:
+    """A row of an older release: it keeps no entry of a command that was given up and waits."""
+    refused = row.refused.get(short_name(command_id))
+    return refused is not None and refused.number == number and refused.code == DROPPED
+
+
 def _as_it_came(word: ParkedCommand, ops: OpLog) -> ParkedCommand | None:
     if not 0 <= word.offset < ops.end:
         return None
@@ -152,9 +159,14 @@ def _as_it_came(word: ParkedCommand, ops: OpLog) -> ParkedCommand | None:
 
 def by_its_chain(word: ParkedCommand, admitted: Admitted, row: ChainRow | None) -> ParkedCommand:
     """The word, as far as the row of its replica says nothing else. Raises `Undecodable` where the row has another batch."""
-    entry = None if row is None else chain.entry_of(row, admitted.batch.number)
+    number = admitted.batch.number
+    entry = None if row is None else chain.entry_of(row, number)
     if entry is None:
-        return word
+        known = number if row is None or row.forgotten >= 0 else row.refused_from  # of a removed row nothing waited
+        given_up = row is not None and _given_up(row, number, word.command)
+        if number >= known and not given_up:
+            raise Undecodable(f"nothing waits of batch {number} by its chain")
+        return replace(word, dropped_at=max(word.dropped_at, 0)) if given_up else word
     if not chain.may_bring(entry, admitted.digest, word.offset):
         raise Undecodable(f"its chain has another batch than the one that came at {word.offset}")
     given_up = chain.verdict_of(entry, word.command).code == DROPPED

@@ -36,6 +36,7 @@ from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.flight import Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.net import passing_over
 from driftlog_streams.core.parking import Parking
 from driftlog_streams.core.rights import FORGET
 from driftlog_streams.core.rules import SpaceRules
@@ -402,8 +403,9 @@ class Cloud:
         return found
 
     def restore_parked(self) -> None:
+        """As a take-over does: what its row has not waiting is passed over, and comes again with its record."""
         for record in self.parked().values():
-            self.merger.restore(record, self.devices)
+            passing_over(self.merger.restore, record, self.devices)
 
     def _values(self, topic: str) -> Sequence[bytes]:
         return [r.value for r in self.published if r.topic == topic and r.value is not None]

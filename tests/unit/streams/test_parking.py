@@ -200,7 +200,8 @@ def test_what_its_device_has_not_signed_is_not_restored(cloud: Cloud, wrong: str
     with pytest.raises(Undecodable):
         cloud.merger.restore(forged(cloud)[wrong], cloud.devices)
     cloud.merger.resume(0)
-    assert not cloud.merger.parking and cloud.merger.work.empty
+    cloud.fly()
+    assert not cloud.merger.parking and not any(record.value for record in cloud.published)
 
 
 def test_what_has_come_together_is_restored_each_by_itself(cloud: Cloud) -> None:
@@ -217,8 +218,11 @@ def test_what_has_come_together_is_restored_each_by_itself(cloud: Cloud) -> None
 def test_what_cannot_be_looked_at_when_it_is_restored_holds_up_nobody(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both had been released, and their tombstones were lost."""
+    """Both had been released, and their tombstones were lost, and their states."""
     two = cloud.batch(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in (1, 2)))
+    cloud.merge_value(two)
+    cloud.rows.update(cloud.seal().partitions[0].rows)
+    cloud.new_life()
     for name in ("c1", "c2"):
         cloud.merger.restore(parked(two, name), cloud.devices)
     decide = cloud.merger._net._decider.decide

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from driftlog_schemas.framing import header
-from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
+from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, DocumentId, document_key
 from driftlog_schemas.messages import Forgetting, ParkedCommand
 from driftlog_streams.faust_driver import mender
 from driftlog_streams.reading import op_records
 from tests.fake_kafka.broker import Stored
-from tests.unit.streams.cloud import NOW_MS, count, stock
+from tests.unit.streams.cloud import NOW_MS, command, count, stock
 from tests.unit.streams.driver.life import OPS, PARKED, RECEIPTS, STATES, Life, Lives
 from tests.unit.streams.driver.test_flights import merging, sell, send
 from tests.unit.streams.driver.test_forged_numbers import ends
@@ -103,6 +103,12 @@ def forget_the_word(lives: Lives, key: bytes) -> None:
     (word,) = lives.broker.read(PARKED)
     lives.broker.append(PARKED, 0, key, None)
     lives.broker.remove(PARKED, 0, word.offset)
+
+
+def forget_all(lives: Lives, key: bytes) -> None:
+    """The same, of all that was said."""
+    lives.broker.append(PARKED, 0, key, None)
+    lives.broker.remove(PARKED, 0, *[word.offset for word in lives.broker.read(PARKED)[:-1]])
 
 
 def noise_over_it(lives: Lives, key: bytes) -> None:
@@ -197,3 +203,100 @@ async def test_that_it_was_given_up_nobody_takes_back(lives: Lives, mark: int) -
     send(lives, "first", count(stock("milk"), 5, 1))
     await life.quiet()
     assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 5
+
+
+def given_up(lives: Lives, key: bytes) -> None:
+    """A person drops it."""
+    word = lives.cloud.batch(replica=CLOUD_REPLICA, floor=1 << 30, forget=Forgetting(-1, drop=(key.decode(),)))
+    lives.broker.append(OPS, 0, CLOUD.encode(), word)
+
+
+def answered(lives: Lives, seq: int) -> None:
+    """Another batch of a replica that has read all that its row says."""
+    value = lives.cloud.batch(command(f"next-{seq}", count(stock(), 5, seq)), floor=1 << 30)
+    lives.broker.append(OPS, 0, b"store-1.1", value)
+
+
+def taken_back(lives: Lives, key: bytes) -> None:
+    """The word from before, and an older one goes."""
+    first, *_ = lives.broker.read(PARKED)
+    lives.broker.append(PARKED, 0, key, first.value)
+
+
+@pytest.mark.parametrize("spoil", [a_tombstone, forget_all, noise_over_it, taken_back])
+async def test_what_was_given_up_keeps_its_place_though_all_is_answered(
+    lives: Lives, spoil: Callable[[Lives, bytes], None]
+) -> None:
+    """Its writer has read the verdict and gone on. It has no effect, and what stands behind it is not given up with it."""
+    key, _ = await waiting(lives)
+    given_up(lives, key)
+    life = await merging(lives, "second")
+    await life.quiet()
+    for seq in (2, 3, 4):
+        answered(lives, seq)
+        await life.quiet()
+    await life.die()
+    spoil(lives, key)
+    life = await heir(lives)
+    life.read()
+    send(lives, "behind", count(stock("milk"), 7, 3))
+    send(lives, "first", count(stock("milk"), 5, 1))
+    await life.quiet()
+    assert on_hand(lives, newest_state(lives, stock("milk"))) == 12
+    await life.until(lambda: newest(lives)[key].value is None)
+    for seq in (5, 6):
+        answered(lives, seq)
+        await life.quiet()
+    row = lives.cloud.rules.records.decode_chain_row(lives.broker.read(RECEIPTS)[-1].value or b"")
+    assert len(row.entries) <= 2, "nothing waits any more, so its entry has gone"
+
+
+async def test_what_waits_no_more_an_old_word_does_not_bring_back(lives: Lives) -> None:
+    """It was given back when its life ended and was brought by another life; its row is there, or the row has forgotten it."""
+    send(lives, "once", count(stock("milk"), 3, 2, replica="store-1.1"))
+    life = await merging(lives)
+    await life.quiet()
+    (old,) = lives.broker.read(PARKED)
+    send(lives, "first", count(stock("milk"), 5, 1))
+    await life.quiet()
+    for seq in (1, 2, 3):
+        answered(lives, seq)
+        await life.quiet()
+    await life.die()
+    assert old.key is not None
+    lives.broker.append(PARKED, 0, old.key, old.value)
+    life = await heir(lives)
+    assert not len(life.pump._mergers[0].parking)
+    life.read()
+    await life.until(lambda: newest(lives)[old.key].value is None)
+    answered(lives, 4)
+    await life.quiet()
+    assert on_hand(lives, newest_state(lives, stock("milk"))) == 8
+
+
+async def test_a_batch_that_its_chain_had_refused_is_not_brought_in_as_one_that_waits(lives: Lives) -> None:
+    """A copy of a folder has sent it; the op topic has it, well signed."""
+    sell(lives, 1, 2)
+    heads = {**lives.cloud.heads}
+    fork = lives.cloud.batch(command("fork", count(stock("milk"), 3, 1)), number=2, prev=b"?" * 16)
+    lives.cloud.heads = heads
+    offset = lives.broker.append(OPS, 0, b"store-1.1", fork)
+    life = await merging(lives)
+    await life.quiet()
+    for seq in (3, 4, 5):
+        answered(lives, seq)
+        await life.quiet()
+    await life.die()
+    word = ParkedCommand(NOW_MS, offset, "fork", fork, -1)
+    lives.broker.append(PARKED, 0, b"store-1.1/2/fork", lives.cloud.rules.records.encode_parked(word))
+    life = await heir(lives)
+    life.read()
+    answered(lives, 6)
+    await life.quiet()
+    assert newest_state(lives, stock("milk")) is None
+    assert newest(lives)[b"store-1.1/2/fork"].value is None
+
+
+def newest_state(lives: Lives, document: DocumentId) -> bytes | None:
+    found = [record.value for record in lives.broker.read(STATES) if record.key == document_key(document)]
+    return found[-1] if found else None
