@@ -31,7 +31,7 @@ class Command(NamedTuple):
     """The earlier life of its device under which it was first written; empty for its batch's own."""
     written: int | None = None
     """Of a command that a new life has taken along: up to which op offset its writer had read when it was first written, -1 for nothing.
-    `Batch.read` says what the new life has read.
+    `Batch.read` says what the new life has read. None where a person has it run now, knowing what there is.
     """
     decision: Decision | None = None
     """Of one by which a person decides a conflict: by what means, and why."""

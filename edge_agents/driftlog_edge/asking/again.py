@@ -94,17 +94,18 @@ class Again:
         found = next(iter(self._journal.scan(Family.META, keys.AGAIN)), None)
         if found is None:
             return None
-        command = logged(self._journal, keys.parse_lsn(found[0])).command
+        earlier = logged(self._journal, keys.parse_lsn(found[0]))
+        command, read = earlier.command, earlier.first_read
         entry = entry_of(self._journal, command.id)
         assert entry is not None, "what is marked is in the command log"
-        executed = self._run(command, entry)
+        executed = self._run(command, entry, read)
         assert executed.writes is not None, "it runs under its id, but not from the log"
         executed.writes[Family.META, found[0]] = None
         return executed
 
-    def _run(self, command: Command, entry: Entry) -> Executed:
+    def _run(self, command: Command, entry: Entry, read: int) -> Executed:
         try:
-            return self.once_more(command, entry)
+            return self.once_more(command, entry, read)
         except Refused as refused:
             return self._refused(command, entry, refused.code, refused.reason)
         except (InvalidInput, AlgebraError) as error:
@@ -115,14 +116,14 @@ class Again:
         entry = entry.with_status(Status.REJECTED, code, reason)
         return Executed(command.id, entry, {(Family.COMMANDS, command.id.encode()): entry.encode()})
 
-    def once_more(self, command: Command, entry: Entry) -> Executed:
-        """What was asked, on the view as it is now. Raises like `Executor.run`."""
+    def once_more(self, command: Command, entry: Entry, read: int | None = None) -> Executed:
+        """What was asked, on the view as it is now; `read` as in `Earlier`. Raises like `Executor.run`."""
         if entry.asked is None:
             raise InvalidInput("command_id", "what was asked is lost with a damaged store; drop it, and ask anew")
         what, *rest = cast("list[Any]", entry.asked)
         _, written_by, _ = entry.dots[0]
         first = command.root or written_by
-        mark = Earlier(entry.fingerprint, "" if entry.code == TAKEN_FULL else first)
+        mark = Earlier(entry.fingerprint, "" if entry.code == TAKEN_FULL else first, read)
         if what == asked.RUN:
             return self._executor.run(entry.name, rest[0], command.id, command.actor, mark)
         document = DocumentId(*rest[0])

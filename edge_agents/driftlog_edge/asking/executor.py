@@ -58,6 +58,9 @@ class Earlier(NamedTuple):
 
     mark: str
     life: str
+    read: int | None = None
+    """Up to which op offset its writer had read then; None where a person has it run now. By that the cloud knows what another copy of the
+    folder may have sent, when it has forgotten what that was."""
 
 
 class Executor:
@@ -276,7 +279,7 @@ class Executor:
         lsn = self._last_lsn + 1
         command = Command(command_id, name, run.scope, self.stamps.clock.last, tuple(run.ops), actor, decision=decision)
         if again:
-            command = command.first_written(again.life, run.replica)
+            command = command.first_written(again.life, run.replica, again.read)
         try:
             read, release = self._read(space, run.scope), self._releases[space]
             logged = encode_logged(command, space, run.replica, read, release, alone=again is not None)

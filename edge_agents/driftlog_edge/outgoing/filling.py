@@ -101,7 +101,9 @@ class Filling:
         )
 
     def put(self, key: bytes, found: Logged) -> None:
-        """The next command, of this entry of the queue; it `takes` it."""
+        """The next command, of this entry of the queue; it `takes` it. What its writer had read when it was first written is said under another life only."""
+        if not found.command.root and found.command.written is not None:
+            found = found._replace(command=found.command._replace(written=None))
         self.roots |= {found.command.root} - {""}
         self.read = min(self.read, found.read) if self.given else found.read
         self.release = found.release

@@ -319,8 +319,7 @@ class TakingAlong:
 
 def _as_first_written(found: Logged) -> Command:
     """With what its writer had read then, over any number of lives."""
-    command = found.command
-    return command._replace(written=found.read) if command.written is None else command
+    return found.command._replace(written=found.first_read)
 
 
 def _outlived(collection: CollectionContract, document: DocumentId, op: Op, vector: Vector) -> tuple[str, str] | None:

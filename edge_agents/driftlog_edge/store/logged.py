@@ -41,6 +41,11 @@ class Logged(NamedTuple):
     alone: bool = False
     """Did it run again, or was it taken into a new life? Then it is sent with no other as one (`outgoing/filling`)."""
 
+    @property
+    def first_read(self) -> int:
+        """The group that its writer had when it was first written, over lives, and over runs of which no person decided."""
+        return self.read if self.command.written is None else self.command.written
+
 
 def encode_logged(command: Command, space: str, replica: str, read: int, release: str, *, alone: bool = False) -> bytes:
     """Raises `TooBig`."""

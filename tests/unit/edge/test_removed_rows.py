@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from driftlog_edge.ports import Sealed
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.left import left_in
+from driftlog_edge.store.logged import logged
+from driftlog_schemas.batch_codec import decode_body
 from driftlog_schemas.identity import CLOUD, OVER_REPLICA, device_of
 from driftlog_schemas.messages import ChainRow, Over
 from driftlog_schemas.registry import FixedIds
@@ -100,6 +103,71 @@ def test_what_another_copy_may_have_brought_is_for_a_person(folders: Folders, cl
     settle(replica, cloud)
     assert said(replica, "promised") == (Status.REVIEW, "maybe_counted")
     assert merged(cloud) == replica.on_hand("tea") == 1
+
+
+@pytest.mark.parametrize("asked", ["a refusal", "a person"])
+def test_what_runs_again_for_a_refusal_is_as_old_as_it_was(folders: Folders, cloud: Cloud, asked: str) -> None:
+    """The cloud refuses one of many as perhaps counted, so what was not sent yet of that document runs again. It may have been counted as well, and only
+    by when it was first written can the cloud tell. Whom a person has it run, it runs as of now.
+    """
+    replica = folders.open("a")
+    receive(replica, "settled", 1)
+    settle(replica, cloud)
+    old = replica.lives.replica
+    for number in range(251):
+        receive(replica, f"promised-{number}", 1)
+    (written,) = {logged(replica.journal, replica.entry(f"promised-{n}").lsn).read for n in (0, 250)}
+    receive_elsewhere(replica, cloud)
+    forked(replica)
+    end_and_renew(replica, cloud)
+    cloud.rejects["promised-0"] = "maybe_counted"
+    (first,) = replica.ship(limit=1)
+    cloud.merge(first)
+    replica.shipper.delivered(first, 0.0)
+    again = replica.run_again(replica.pull_receipts(cloud.of("retail.receipts", S1), S1))
+    assert again == ["promised-250"]
+    name = again[0]
+    if asked == "a person":
+        name = "promised-0"
+        executed = replica.again.apply(name)
+        replica.journal.stage(executed.writes or {}, sync=True)
+        replica.commit()
+    sent = [command for sealed in replica.ship() for command in decode_body(_body(cloud, sealed)).commands]
+    (found,) = [command for command in sent if command.id == name]
+    assert (found.root, found.written) == (old, written if asked == "a refusal" else None)
+
+
+def test_what_ran_again_before_its_life_ended_is_as_old_too(folders: Folders, cloud: Cloud) -> None:
+    """Under its own life nothing is said of that; the next one says it."""
+    replica = folders.open("a")
+    receive(replica, "settled", 1)
+    settle(replica, cloud)
+    old = replica.lives.replica
+    receive(replica, "refused", 1)
+    (sealed,) = replica.ship()
+    receive(replica, "behind", 10)
+    written = logged(replica.journal, replica.entry("behind").lsn).read
+    cloud.rejects["refused"] = "recount"
+    cloud.merge(sealed)
+    replica.shipper.delivered(sealed, 0.0)
+    receive_elsewhere(replica, cloud)
+    assert replica.run_again(replica.pull_receipts(cloud.of("retail.receipts", S1), S1)) == ["behind"]
+    assert logged(replica.journal, replica.entry("behind").lsn).read > written
+    forked(replica)
+    end_and_renew(replica, cloud)
+    (sealed,) = replica.ship()
+    (behind,) = decode_body(_body(cloud, sealed)).commands
+    assert (behind.id, behind.root, behind.written) == ("behind", old, written)
+
+
+def receive_elsewhere(replica: Replica, cloud: Cloud) -> None:
+    """Another device goes on, and this one reads it."""
+    cloud.say_again(TEA)
+    pull(replica, cloud, "retail.state")
+
+
+def _body(cloud: Cloud, sealed: Sealed) -> bytes:
+    return cloud._envelopes.open(sealed.value).body
 
 
 def test_what_is_parked_in_a_chain_without_a_row_comes_back_to_a_person(folders: Folders, cloud: Cloud) -> None:
