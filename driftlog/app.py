@@ -102,6 +102,8 @@ class Space:
         max_age: str = "",
         sync: str = "now",
         direction: str = "both",
+        evict: str = "normal",
+        evict_after: str = "",
     ) -> Callable[[type[D]], type[D]]:
         """Class decorator: a document family whose `scope` and `id` fields name a document.
 
@@ -116,6 +118,8 @@ class Space:
                      costs nothing. Commands of the classes critical and high never wait; one that touches several collections goes with the
                      most urgent of them
         `direction`  "both", or "down": devices read it and may not write it, except those that were enrolled with `--may-publish`
+        `evict`      which documents make room on a device whose `disk_budget` is used up: those of "first" before "normal" before "last"; "never"
+        `evict_after`  "30d": what nobody on the device has used for so long, and nobody has changed, goes before the rest of its class
         """
 
         def declare(cls: type[D]) -> type[D]:
@@ -142,6 +146,8 @@ class Space:
                 max_age=max_age,
                 sync=sync,
                 direction=direction,
+                evict=evict,
+                evict_after=evict_after,
             )
             return cls
 

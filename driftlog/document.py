@@ -30,7 +30,7 @@ from driftlog_crdt import (
     Plain,
 )
 from driftlog_crdt.document import Unit
-from driftlog_schemas.contract import CollectionContract, Direction, DocumentEditor, History, InvalidInput
+from driftlog_schemas.contract import CollectionContract, Direction, DocumentEditor, Evict, History, InvalidInput
 from driftlog_schemas.rhythm import REMEDY, rhythm_of
 from driftlog_schemas.state_codec import META
 
@@ -117,6 +117,8 @@ def compile_collection(
     max_age: str,
     sync: str,
     direction: str,
+    evict: str,
+    evict_after: str,
 ) -> CollectionContract:
     """The contract of a declared class; turns its annotations into windows. Raises `DeclarationError`."""
     name = cls.__name__
@@ -124,6 +126,7 @@ def compile_collection(
     _require_choice(name, "unit", unit, get_args(Unit))
     _require_choice(name, "history", history, get_args(History))
     _require_choice(name, "direction", direction, get_args(Direction))
+    _require_choice(name, "evict", evict, get_args(Evict))
     if max_bytes < 0:
         raise DeclarationError(name, f"max_bytes={max_bytes}", "give a size in bytes, or 0 for the default")
     if max_bytes > MAX_MAX_BYTES:
@@ -162,6 +165,8 @@ def compile_collection(
         max_age=duration_ms(name, max_age, "max_age") / 1000 if max_age else None,
         rhythm=_rhythm(name, sync),
         direction=cast(Direction, direction),
+        evict=cast(Any, evict),
+        evict_after=duration_ms(name, evict_after, "evict_after") / 1000 if evict_after else None,
     )
     for n, one in built.items():
         setattr(cls, n, _FieldWindow(n, one))

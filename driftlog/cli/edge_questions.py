@@ -40,7 +40,8 @@ def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """How the agent is. Example: driftlog edge status --json"""
     found = call("GET", url, "/v1/status")
     flat = {k: v for k, v in found.items() if k != "scopes"}
-    flat |= {f"scope {name}": f"{_age(s['age_seconds'])}, digest {s['digest']}" for name, s in found["scopes"].items()}
+    flat["disk"] = _disk(found)
+    flat |= {f"scope {name}": _scope(facts_) for name, facts_ in found["scopes"].items()}
     emit(found, as_json=json, table=lambda: facts("edge agent", flat))
 
 
@@ -276,6 +277,19 @@ def deferred_drop(
 def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) -> None:
     found = call("POST", url, f"/v1/review/{_path(command_id)}", json=decision)
     emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code")}))
+
+
+def _disk(status: dict[str, Any]) -> str:
+    """How the store stands to its budget, the warning first."""
+    disk, used = status["disk"], status["disk_bytes"]
+    if disk["budget_bytes"] is None:
+        return f"{used} bytes, no budget"
+    return f"WARNING: {disk['warning']}" if disk["warning"] else f"{used} of {disk['budget_bytes']} bytes"
+
+
+def _scope(scope: dict[str, Any]) -> str:
+    evicted = f", {scope['evicted']} evicted" if scope["evicted"] else ""
+    return f"{_age(scope['age_seconds'])}, digest {scope['digest']}{evicted}"
 
 
 def _age(seconds: float | None) -> str:

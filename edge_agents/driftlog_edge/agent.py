@@ -25,9 +25,11 @@ from driftlog_edge.asking.answers import (
     Consistency,
     Durability,
     Merged,
+    Page,
     Reading,
     Wait,
 )
+from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.watch import Change, Passed
 from driftlog_edge.power.reading import Power
@@ -89,7 +91,7 @@ class EdgeAgent(AgentLife):
         fsync, so a power cut (not a crash of the process) may take it back; it is never sent before it is durable.
 
         Raises:
-            InvalidInput, Refused, AlgebraError, OutboxFull, DiskFull: nothing has changed.
+            InvalidInput, Refused, AlgebraError, OutboxFull, DiskFull, Evicted: nothing has changed.
             TimedOut: not shipped or merged in time; the write stands and its status can be asked. Not on the disk in time: with a
                 `command_id` it may come to stand yet, without one nothing has changed.
         """
@@ -162,6 +164,7 @@ class EdgeAgent(AgentLife):
 
         Raises:
             NotFound, Deleted, InvalidInput
+            Evicted: it made room on the disk, and there is no way to fetch it again.
             Offline: a strong read without the cloud, or data older than `max_age` and no way to newer.
             TimedOut: not in `seconds`.
         """
@@ -171,14 +174,14 @@ class EdgeAgent(AgentLife):
     async def page(
         self, kind: type[DocumentClass] | str, scope: str, limit: int = 100, after: str = ""
     ) -> list[tuple[str, Reading]]:
-        """Documents of one scope in id order, from after `after`; deleted ones are passed over."""
-        found, _ = await self._reader.page(self._collection(kind), scope, limit, after)
-        return found
+        """Documents of one scope in id order, from after `after`; deleted and evicted ones are passed over."""
+        return (await self._reader.page(self._collection(kind), scope, limit, after)).documents
 
     async def bounded_page(
         self, kind: type[DocumentClass] | str, scope: str, limit: int = 100, after: str = ""
-    ) -> tuple[list[tuple[str, Reading]], bool]:
-        """A `page` that ends earlier where its documents are large, and whether there may be more: for who makes one answer of it."""
+    ) -> Page:
+        """A `page` that ends earlier where its documents are large, for who makes one answer of it: whether there may be more, and how many it has
+        passed over because they are evicted."""
         return await self._reader.page(self._collection(kind), scope, limit, after, pages.PAGE_BYTES)
 
     def watch(
@@ -259,12 +262,12 @@ class EdgeAgent(AgentLife):
         decision = Decision(how, reason)
         if values is not None and conflict.field not in values:
             raise InvalidInput(conflict.field, 'is what the conflict is about; give its value, or {"accept": true}')
-        chosen = {conflict.field: self._standing(conflict)} if values is None else values
-        return await self._submission.take(
-            lambda: self._executor.decide(conflict.document, chosen, command_id, actor, decision=decision),
-            "disk",
-            DEFAULT_TIMEOUT,
-        )
+
+        def decide() -> Executed:
+            chosen = {conflict.field: self._standing(conflict)} if values is None else values
+            return self._executor.decide(conflict.document, chosen, command_id, actor, decision=decision)
+
+        return await self._submission.take(decide, "disk", DEFAULT_TIMEOUT)
 
     def _standing(self, conflict: Conflict) -> Json:
         """What accepting writes: the winner's value, or what the app's own merge has made of them."""

@@ -20,8 +20,10 @@ from driftlog_edge.assembly import assemble
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import NotReady, StoreDamaged, StoreFailed
 from driftlog_edge.link.kafka_rim import KafkaRoute
+from driftlog_edge.link.refetch import Refetch
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Clock, Route
+from driftlog_edge.store.budget import DiskBudget
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.housekeeping import Housekeeping
 from driftlog_edge.store.rocks import RocksStore
@@ -92,6 +94,7 @@ class AgentLife:
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
         self._housekeeping, self._rotation = parts.housekeeping, parts.rotation
         self._settings = parts.settings
+        self._budget, self._refetch = parts.budget, parts.refetch
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=list(self._holdings))
         if self._store.damage is not None:
             log.error(
@@ -104,6 +107,7 @@ class AgentLife:
         self._paying = asyncio.create_task(self._wiper.pay())
         await self._sync.start()
         self._housekeeping.start()
+        self._budget.start()
         self._rotation.start()
         return self
 
@@ -123,13 +127,28 @@ class AgentLife:
             await asyncio.wait([self._wiping])
             return
         log.info("agent ends", device=self.identity.device_id)
-        await self._shut(self.watchers, self._housekeeping, self._rotation, self._sync, self._committer, self._store)
+        await self._shut(*self._running())
+
+    def _running(self) -> tuple[Watchers, Housekeeping, Rotation, DiskBudget, Refetch, Sync, Committer, RocksStore]:
+        """What is to be shut, as `_shut` takes it."""
+        return (
+            self.watchers,
+            self._housekeeping,
+            self._rotation,
+            self._budget,
+            self._refetch,
+            self._sync,
+            self._committer,
+            self._store,
+        )
 
     async def _shut(
         self,
         watchers: Watchers,
         housekeeping: Housekeeping,
         rotation: Rotation,
+        budget: DiskBudget,
+        refetch: Refetch,
         sync: Sync,
         committer: Committer,
         store: RocksStore,
@@ -138,6 +157,8 @@ class AgentLife:
         await self._lasting.stop()
         await rotation.stop()
         await housekeeping.stop()
+        await budget.stop()
+        refetch.close()
         await sync.close()
         await committer.drained()
         committer.close()
@@ -180,7 +201,7 @@ class AgentLife:
         except StoreFailed as error:  # nothing has begun; the next look tries again
             log.error("this replica cannot be wiped yet", reason=str(error))
             return
-        parts = (self.watchers, self._housekeeping, self._rotation, self._sync, self._committer, self._store)
+        parts = self._running()
         self._rotation.forbid()
         if self._paying is not None:
             self._paying.cancel()  # the wipe sends it
@@ -193,7 +214,7 @@ class AgentLife:
         self.log = self._store = self._committer = self._views = self._executor = self._again = self._deferred = gone
         self._submission = self._conflicts = self._reader = self._vitals = gone
         self._sync = self._holdings = self._scope_change = self._housekeeping = self._rotation = gone
-        self._settings = self.watchers = gone
+        self._settings = self._budget = self._refetch = self.watchers = gone
 
     async def offline(self, *, seconds: float = DEFAULT_TIMEOUT) -> None:
         """Stay off the network until `online`. Raises `TimedOut`: it goes on unless it says that nothing has changed."""

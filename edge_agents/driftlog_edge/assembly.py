@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +30,7 @@ from driftlog_edge.errors import UNWRITABLE
 from driftlog_edge.incoming import puller as pullers
 from driftlog_edge.incoming import unread
 from driftlog_edge.link.key_change import KeyChange
+from driftlog_edge.link.refetch import Refetch
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.flow import Bucket, Flow
@@ -40,8 +41,10 @@ from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Route, Store
 from driftlog_edge.power.hook import Hook
 from driftlog_edge.settings_change import SettingsChange, check_rhythms, rhythms
+from driftlog_edge.store.budget import DiskBudget
 from driftlog_edge.store.changes import ANEW, ChangeLog
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.eviction import Eviction
 from driftlog_edge.store.holdings import Holdings
 from driftlog_edge.store.housekeeping import Housekeeping
 from driftlog_edge.store.journal import Journal
@@ -50,12 +53,14 @@ from driftlog_edge.store.pruning import Pruning
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.rotation import Rotation
 from driftlog_edge.store.shown import Shown
+from driftlog_edge.store.uses import Uses
 from driftlog_edge.store.views import Views
 from driftlog_edge.store.wrapping import WrappingKey, wrapping_keys
 from driftlog_edge.vitals import Vitals
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.digests import Versions
+from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry, SchemaIds
 from driftlog_schemas.signing import Identity
@@ -87,6 +92,8 @@ class Parts:
     reader: Reader
     vitals: Vitals
     settings: SettingsChange
+    budget: DiskBudget
+    refetch: Refetch
 
 
 def assemble(
@@ -105,7 +112,7 @@ def assemble(
     identity = Identity.load(config.identity)
     if ids is None:
         ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
-    store = RocksStore(config.data_dir, wrapping)
+    store = RocksStore(config.data_dir, wrapping, config.disk_budget)
     try:
         return _assembled(contract, config, route, ids, clock, progress, durable, wiped, identity, store)
     except BaseException:  # the folder must be free again, whatever it was
@@ -144,6 +151,7 @@ def _assembled(
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
     outbox.set_rhythms(rhythms(config))
     waiting = Waiting(outbox, clock)
+    uses = Uses(journal, views.generations, clock)
     registry = RegistryLine(identity, records, journal, clock)
     registry.open(store)
     executor = Executor(
@@ -159,7 +167,17 @@ def _assembled(
     )
     _read_again(store, codecs, versions, changes)
     puller = pullers.assembled(
-        holdings, codecs, versions, records, views, outbox, journal, executor.stamps, clock, identity.device_id
+        holdings,
+        codecs,
+        versions,
+        records,
+        views,
+        outbox,
+        journal,
+        executor.stamps,
+        clock,
+        identity.device_id,
+        lambda: budget.limit > 0,
     )
     flow = Flow(clock.monotonic, config.link.bytes_per_second)
     incoming = Bucket(clock.monotonic, config.link.bytes_per_second)
@@ -167,6 +185,12 @@ def _assembled(
     again = Again(executor, views, outbox, journal)
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
+    eviction = Eviction(contract, codecs, versions, journal, uses, lambda document: bool(conflicts.of(document)), clock)
+    budget = DiskBudget(config.disk_budget, store, committer, eviction, uses, views.forget)
+
+    def used(documents: Iterable[DocumentId]) -> None:
+        if budget.limit:
+            uses.note(documents)
 
     def sign_with(identity: Identity) -> None:
         outbox.sign_with(identity)
@@ -175,7 +199,20 @@ def _assembled(
     identities = KeyChange(config.identity, identity, lambda: registry.device, sign_with)
     rotation = Rotation(store, clock, config.encryption_key_days, partial(wrapping_keys, config))
     vitals = Vitals(
-        contract, lives, holdings, releases, store, rotation, journal, views, outbox, waiting, flow, conflicts, clock
+        contract,
+        lives,
+        holdings,
+        releases,
+        store,
+        rotation,
+        journal,
+        views,
+        outbox,
+        waiting,
+        flow,
+        conflicts,
+        clock,
+        lambda: budget.facts() | {"fetches": refetch.fetched},
     )
     sync = Sync(
         contract,
@@ -197,7 +234,10 @@ def _assembled(
         incoming,
         lambda: (identity.device_id.encode(), records.encode_heartbeat(vitals.heartbeat(sync))),
         wiped,
+        budget.room,
+        lambda document, seconds: refetch.bring(document, seconds),  # noqa: PLW0108  # it is made below
     )
+    refetch = Refetch(route, journal, committer, views.generations, versions, clock, sync.signal.require, views.forget)
     reader = Reader(
         contract,
         holdings,
@@ -208,6 +248,8 @@ def _assembled(
         sync.freshness,
         sync.ends,
         progress,
+        refetch.bring,
+        lambda document: used((document,)),
     )
     housekeeping = Housekeeping(
         Pruning(
@@ -234,13 +276,14 @@ def _assembled(
         submission=Submission(
             store,
             committer,
-            views,
             outbox,
             waiting,
             shipper,
             progress,
             durable,
             reader.catch_up,
+            refetch.bring,
+            lambda keys: used(parse_document_key(key) for key in keys),
             config.durability,
         ),
         conflicts=conflicts,
@@ -252,7 +295,9 @@ def _assembled(
         rotation=rotation,
         reader=reader,
         vitals=vitals,
-        settings=SettingsChange(contract, config, outbox, flow, incoming, sync),
+        settings=SettingsChange(contract, config, outbox, flow, incoming, sync, budget),
+        budget=budget,
+        refetch=refetch,
     )
 
 

@@ -7,7 +7,17 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode, SettingsConfigDict
 
@@ -72,6 +82,29 @@ def _rhythm(text: str) -> str:
 Rhythm: TypeAlias = Annotated[str, AfterValidator(_rhythm)]
 
 
+LEAST_BUDGET = 16 << 20
+"""RocksDB's own files want some of it."""
+
+
+def _budget(given: object) -> int:
+    try:
+        found = int(TypeAdapter(ByteSize).validate_python(given))
+    except ValidationError as error:
+        raise _no_budget(f'{str(given)[:40]!r} is no number of bytes; "500 MB", "2 GiB" and 1000000000 are') from error
+    if found and found < LEAST_BUDGET:
+        raise _no_budget(
+            f"{found} bytes are too few for a store; the least is {LEAST_BUDGET >> 20} MiB, and 0 is no budget"
+        )
+    return found
+
+
+def _no_budget(fact: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", "{fact}", {"fact": fact})
+
+
+DiskBytes: TypeAlias = Annotated[int, BeforeValidator(_budget)]
+
+
 class EdgeConfig(ConnectionSettings):
     """Where an agent lives and whom it talks to."""
 
@@ -95,6 +128,8 @@ class EdgeConfig(ConnectionSettings):
     """Commands without a verdict of the cloud, sent or not, at most."""
     outbox_bytes: int = Field(default=1 << 30, ge=1)
     """What they take, at most."""
+    disk_budget: DiskBytes = 0
+    """What the store may take on the disk, in bytes or as text with a unit; 0 for all that there is. Near it, confirmed documents make room."""
     keep_hours: float = Field(default=168.0, ge=0)
     """How long a command that is done stays in the logs, and with it the answer to its Idempotency-Key."""
     batches_in_flight: int = Field(default=16, ge=1, le=1000)

@@ -5,6 +5,7 @@
     ├── NotHeld         not_held       the scope is not one of this replica's
     ├── Unconfirmed     unconfirmed    a scope with commands that the cloud has not confirmed cannot be left
     ├── Deleted         deleted        it was there and is deleted
+    ├── Evicted         evicted        it made room for others, and there is no way to fetch it again
     ├── OutboxFull      outbox_full    more is waiting than the outbox may hold
     ├── DiskFull        disk_full      the disk does not take another write
     ├── Stale           stale          a command asked for fresher data than there is
@@ -24,6 +25,8 @@ refuses (`AlgebraError`) come through as they are.
 from __future__ import annotations
 
 from typing import ClassVar
+
+from driftlog_schemas.identity import DocumentId
 
 
 class EdgeError(RuntimeError):
@@ -66,6 +69,20 @@ class NotReadable(EdgeError):
     """What is known of the document is of a newer release than this one."""
 
     code = "not_readable"
+
+
+class Evicted(EdgeError):
+    """The document made room for others (`disk_budget`), and only the cloud has it now."""
+
+    code = "evicted"
+
+    def __init__(self, document: DocumentId, why: str = "there is no way to the cloud now") -> None:
+        super().__init__(
+            f"{'/'.join(document)} is evicted: it made room on this device's disk, and {why}",
+            "ask again when the agent is online, it is fetched then; what must be here offline wants a larger disk_budget, "
+            'or evict="never" in the declaration of its collection',
+        )
+        self.document = document
 
 
 class OutboxFull(EdgeError):

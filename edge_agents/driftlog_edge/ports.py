@@ -192,6 +192,16 @@ class Route(Protocol):
         """Put one record into partition 0 and wait until the broker has it. Blocking. Raises `Unreachable`."""
         ...
 
+    def records(
+        self, topic: str, partition: int, wanted: Mapping[bytes, int], end: int, seconds: float
+    ) -> dict[bytes, Record]:
+        """The record of each key: the one at the offset that it is `wanted` from, or else the last one before `end`; that also where the offset
+        is -1. What is missing is not there.
+
+        Blocking. Raises `Unreachable` if that takes more than `seconds` without anything read.
+        """
+        ...
+
     def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
         """The values under `key` from offset `start` to before `end`, as far as the log still has them.
 

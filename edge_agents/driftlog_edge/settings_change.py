@@ -17,6 +17,7 @@ from driftlog_edge.config import EdgeConfig
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.flow import Bucket, Flow
 from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.store.budget import DiskBudget
 from driftlog_schemas.contract import AppContract, InvalidInput
 from driftlog_schemas.rhythm import rhythm_of, text_of
 from driftlog_schemas.settings import bad
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 
 TABLES = {"power": ("low_battery_percent", "every_seconds"), "link": ("bytes_per_second",)}
 """What may change of them. Who is asked for power may not: whoever may speak to the agent would run programs in its name."""
-CHANGEABLE = (*TABLES, "sync", "log_level")
+CHANGEABLE = (*TABLES, "sync", "disk_budget", "log_level")
 
 
 _FIXED = "does not change while the agent runs; set it in the file, and start it anew"
@@ -35,20 +36,33 @@ class SettingsChange:
     """Of one agent."""
 
     def __init__(
-        self, contract: AppContract, config: EdgeConfig, outbox: Outbox, flow: Flow, incoming: Bucket, sync: Sync
+        self,
+        contract: AppContract,
+        config: EdgeConfig,
+        outbox: Outbox,
+        flow: Flow,
+        incoming: Bucket,
+        sync: Sync,
+        budget: DiskBudget,
     ) -> None:
         self._declared = {name: one.rhythm for s in contract.spaces.values() for name, one in s.collections.items()}
         self._outbox = outbox
         self._flow = flow
         self._incoming = incoming
         self._sync = sync
+        self._budget = budget
         self.config = config
 
     def shown(self) -> dict[str, Any]:
         """What may be changed, as it is now; of every collection its rhythm."""
         declared = {name: text_of(rhythm) for name, rhythm in self._declared.items()}
         tables = {name: getattr(self.config, name).model_dump(include=set(fields)) for name, fields in TABLES.items()}
-        return {**tables, "sync": declared | self.config.sync, "log_level": self.config.log_level}
+        return {
+            **tables,
+            "sync": declared | self.config.sync,
+            "disk_budget": self.config.disk_budget,
+            "log_level": self.config.log_level,
+        }
 
     def change(self, given: Mapping[str, Any]) -> EdgeConfig:
         """Go by these settings from now on, and by those before where they say nothing. Raises `InvalidInput`: nothing has changed."""
@@ -62,6 +76,8 @@ class SettingsChange:
         """Let everybody go by them; nothing of it can fail."""
         self._outbox.set_rhythms(rhythms(config))
         self._sync.power.set(config.power)
+        if config.disk_budget != before.disk_budget:
+            self._budget.set(config.disk_budget)
         if config.link != before.link:
             self._flow.bucket.set(config.link.bytes_per_second)
             self._incoming.set(config.link.bytes_per_second)
@@ -90,7 +106,7 @@ class SettingsChange:
 
     def _merged(self, name: str, value: Any) -> Any:
         """A table with what is given of it; of `sync` what is null is as the app declares it."""
-        if name == "log_level":
+        if name in ("disk_budget", "log_level"):
             return value
         if not isinstance(value, Mapping):
             raise InvalidInput(name, "is a table; give an object with what changes in it")

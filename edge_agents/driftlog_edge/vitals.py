@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from functools import reduce
 from itertools import islice
@@ -54,6 +54,7 @@ class Vitals:
         flow: Flow,
         conflicts: ConflictBook,
         clock: Clock,
+        disk: Callable[[], dict[str, Any]],
     ) -> None:
         self._contract = contract
         self._lives = lives
@@ -68,6 +69,7 @@ class Vitals:
         self._flow = flow
         self._conflicts = conflicts
         self._clock = clock
+        self._disk = disk
         self._oldest = (0, 0)
         self._forecast = Forecast(
             outbox.load, lambda: keys.unpack_pair(journal.get(Family.META, keys.CLOCK))[1], lambda: flow.pace
@@ -103,6 +105,7 @@ class Vitals:
             "differing": sync.proof.agreement.differing,
             "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},
             "disk_bytes": self._store.disk_bytes(),
+            "disk": self._disk(),
             "damaged": "" if self._store.damage is None else str(self._store.damage),
             "encryption": self._rotation.facts(),
             "link": {
@@ -187,6 +190,7 @@ class Vitals:
             "digests": places,
             "differs": any(digest.differs for digest in digests),
             "not_readable": unread,
+            "evicted": sum(digest.evicted for digest in digests),
         }
 
     def _not_readable(self, rows: bytes, scope: str) -> int:

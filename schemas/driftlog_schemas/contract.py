@@ -22,6 +22,10 @@ Json: TypeAlias = Plain
 History: TypeAlias = Literal["full", "collapsed"]
 Direction: TypeAlias = Literal["both", "down"]
 """Which way a collection's documents go: between devices and cloud, or only from the cloud down to devices (see `one_way`)."""
+Evict: TypeAlias = Literal["first", "normal", "last", "never"]
+EVICTED_NEVER: Evict = "never"
+EVICTION_ORDER: tuple[Evict, ...] = ("first", "normal", "last")
+"""Which collections make room on a device's disk before others."""
 
 
 Touches: TypeAlias = Mapping[str, frozenset[str]]
@@ -155,6 +159,10 @@ class CollectionContract:
     rhythm: int = NOW
     """When its normal and low commands leave the device (see `rhythm`)."""
     direction: Direction = "both"
+    evict: Evict = "normal"
+    """When its documents make room on a device whose disk has a budget."""
+    evict_after: float | None = None
+    """Seconds: what nobody has used for so long goes before the rest of its class."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from driftlog_edge.asking.answers import Answer, Call, Reading
+from driftlog_edge.asking.answers import Answer, Call, Page, Reading
 from driftlog_edge.http_api import build
 from driftlog_edge.http_api.direct import Direct
 from driftlog_schemas.contract import InvalidInput, Refused
@@ -53,8 +53,8 @@ class _Echo:
             session="",
         )
 
-    async def bounded_page(self, *asked: Any) -> tuple[list[tuple[str, Reading]], bool]:
-        return [("id", await self.read(*map(str, asked[:3])))], True
+    async def bounded_page(self, *asked: Any) -> Page:
+        return Page([("id", await self.read(*map(str, asked[:3])))], more=True, evicted=1)
 
 
 def _echo(asked: Any) -> Answer:

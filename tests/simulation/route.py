@@ -65,6 +65,11 @@ class SimulatedRoute:
     def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
         raise AssertionError("no device is wiped in this world")
 
+    def records(
+        self, topic: str, partition: int, wanted: Mapping[bytes, int], end: int, seconds: float
+    ) -> dict[bytes, Record]:
+        raise AssertionError("no disk has a budget in this world")
+
     def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
         if not self._world.network.reachable(self._name):
             raise Unreachable("no answer")

@@ -80,7 +80,7 @@ def in_place(world: World) -> Iterator[None]:
         return "".join(chance.choices(LETTERS, k=8))
 
     replaced: list[tuple[str, Any]] = [
-        ("driftlog_edge.assembly.RocksStore", lambda folder, wrapping: DiskStore(world.edges[folder.name].disk)),
+        ("driftlog_edge.assembly.RocksStore", lambda folder, *_: DiskStore(world.edges[folder.name].disk)),
         ("driftlog_edge.store.committer._Syncs", Syncs),
         ("driftlog_edge.assembly.Rotation", lambda *parts: NoRotation()),
         ("driftlog_edge.assembly.Identity", Identities(world)),

@@ -72,7 +72,7 @@ async def listed(
 ) -> Response:
     """A page of one collection in one scope, by id."""
     require(person, Right.VIEW, scope)
-    found, more = await desk.agent.bounded_page(collection, scope, limit, after)
+    found, more, _ = await desk.agent.bounded_page(collection, scope, limit, after)
     return desk.page(
         request,
         "collection.html",

@@ -73,3 +73,13 @@ class Reading:
     """Older than the collection's `max_age`, or of an age that nobody knows."""
     conflicts: tuple[str, ...]
     session: str
+
+
+class Page(NamedTuple):
+    """Documents of one scope, in id order."""
+
+    documents: list[tuple[str, Reading]]
+    more: bool
+    """May there be more behind them?"""
+    evicted: int
+    """Documents between them that are not here, for they made room; each can be read by itself while there is a way to the cloud."""

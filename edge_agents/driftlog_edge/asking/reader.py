@@ -8,14 +8,14 @@ cloud had published when it was asked is in the answer. Without a way to the clo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
 
 from driftlog_edge.asking import sessions
-from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Reading
+from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Page, Reading
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.pages import TURN_BYTES, check_limit
 from driftlog_edge.asking.progress import Progress
-from driftlog_edge.errors import NotHeld, NotReadable
+from driftlog_edge.errors import Evicted, NotHeld, NotReadable
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.ports import Store
@@ -60,7 +60,10 @@ class Reader:
         freshness: Freshness,
         ends: Ends,
         progress: Progress,
+        bring: Callable[[DocumentId, float], Awaitable[None]],
+        used: Callable[[DocumentId], None],
     ) -> None:
+        """`bring` fetches what is evicted; `used` is told what is asked for by itself."""
         self._contract = contract
         self._scopes = scopes
         self._store = store
@@ -70,6 +73,8 @@ class Reader:
         self._freshness = freshness
         self._ends = ends
         self._progress = progress
+        self._bring = bring
+        self._used = used
 
     async def read(
         self,
@@ -83,8 +88,25 @@ class Reader:
         seen = sessions.parse(session)
         check_name("id", document.id, MAX_ID)
         self.require_held(document.scope)
-        place = self._place(document)
         time_left = _Countdown(seconds)
+        while True:
+            try:
+                reading = await self._read(document, consistency, session, seen, max_age, time_left)
+                self._used(document)
+                return reading
+            except Evicted as found:
+                await self._bring(found.document, time_left())
+
+    async def _read(
+        self,
+        document: DocumentId,
+        consistency: Consistency,
+        session: str,
+        seen: Mapping[str, Mapping[str, int]],
+        max_age: float | None,
+        time_left: _Countdown,
+    ) -> Reading:
+        place = self._place(document)
         if consistency == "causal":
             wanted = seen.get(document_key(document).decode(), {})
             await self._progress.until(
@@ -96,10 +118,8 @@ class Reader:
             await self._fresh(place, max_age, time_left)
         return self._reading(document, session)
 
-    async def page(
-        self, collection: str, scope: str, limit: int, after: str, max_bytes: int | None = None
-    ) -> tuple[list[tuple[str, Reading]], bool]:
-        """Documents of one scope in id order, from after `after`, and whether there may be more; deleted ones and those of a newer release are passed over.
+    async def page(self, collection: str, scope: str, limit: int, after: str, max_bytes: int | None = None) -> Page:
+        """Documents of one scope in id order, from after `after`; deleted ones, evicted ones and those of a newer release are passed over.
 
         It ends before a document with which it would be larger than `max_bytes`, as stored; one that is larger alone is a page by itself.
         """
@@ -110,10 +130,10 @@ class Reader:
 
     def _page(
         self, collection: str, scope: str, limit: int, after: str, max_bytes: int | None
-    ) -> Generator[None, None, tuple[list[tuple[str, Reading]], bool]]:
+    ) -> Generator[None, None, Page]:
         """Each turn looks anew at what there is after the last one, and each document is shown as its turn finds it."""
         result: list[tuple[str, Reading]] = []
-        size = 0
+        size = evicted = 0
         while True:
             self.require_held(scope)
             looked = turn = 0
@@ -125,16 +145,19 @@ class Reader:
                     view = self._shown.get(document)
                 except NotReadable:  # counted in the status; asked for by itself it says so
                     continue
+                except Evicted:
+                    evicted += 1
+                    continue
                 turn += view.size
                 if view.collection.document.exists(view.state):
                     size += view.size
                     if result and max_bytes is not None and size > max_bytes:
-                        return result, True
+                        return Page(result, True, evicted)
                     result.append((document.id, self._reading(document, "")))
                     if len(result) == limit:
-                        return result, True
+                        return Page(result, True, evicted)
             else:
-                return result, False
+                return Page(result, False, evicted)
             yield
 
     async def catch_up(self, place: tuple[str, int], seconds: float) -> None:

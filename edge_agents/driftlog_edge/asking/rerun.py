@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from typing import TypeAlias
 
 import structlog
 
 from driftlog_edge.asking.again import Again
-from driftlog_edge.errors import EdgeError
+from driftlog_edge.errors import EdgeError, Evicted, TimedOut
 from driftlog_edge.link.tasks import Tasks
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
+from driftlog_schemas.identity import DocumentId
 
 log = structlog.get_logger()
 
 AGAIN_AT_ONCE = 50
+FETCH_SECONDS = 30.0
+Bring: TypeAlias = Callable[[DocumentId, float], Awaitable[None]]
+"""Fetches what is evicted, within so many seconds. Raises `Evicted`, `TimedOut`."""
 
 
 class Rerun:
@@ -28,12 +33,14 @@ class Rerun:
         tasks: Tasks,
         moved: Callable[[], None],
         send: Callable[[], None],
+        bring: Bring,
     ) -> None:
         self._again = again
         self._committer = committer
         self._tasks = tasks
         self._moved = moved
         self._send = send
+        self._bring = bring
         self._running = False
 
     def take_back(self, space: str, partition: int, refused: Collection[bytes]) -> None:
@@ -52,17 +59,27 @@ class Rerun:
     async def _all(self) -> None:
         try:
             while self._again.marked():
-                done = None
-                for _ in range(AGAIN_AT_ONCE):
-                    executed = self._again.next()
-                    if executed is None or executed.writes is None:
-                        break
-                    done = self._committer.stage(executed.writes, sync=True, changed=executed.touched)
-                if done is not None:
-                    await done
-                    self._moved()
+                try:
+                    await self._some()
+                except Evicted as found:  # it looks at more than it changes
+                    await self._bring(found.document, FETCH_SECONDS)
+        except (Evicted, TimedOut) as error:
+            log.debug("what must run again waits for what is evicted", reason=str(error))
         except EdgeError as error:  # a full outbox or disk: it stays marked, and the next look tries again
             log.warning("what must run again waits", reason=str(error))
         finally:
             self._running = False
             self._send()
+
+    async def _some(self) -> None:
+        done = None
+        try:
+            for _ in range(AGAIN_AT_ONCE):
+                executed = self._again.next()
+                if executed is None or executed.writes is None:
+                    break
+                done = self._committer.stage(executed.writes, sync=True, changed=executed.touched)
+        finally:
+            if done is not None:
+                await done
+                self._moved()

@@ -17,14 +17,14 @@ from driftlog_edge.asking.answers import Answer, Durability, Wait
 from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.waiting import Waiting
-from driftlog_edge.errors import NotFound, Offline, Stale, TimedOut
+from driftlog_edge.errors import Evicted, NotFound, Offline, Stale, TimedOut
 from driftlog_edge.outgoing.outbox import SEALED_OPS, Outbox
 from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Family, Store
 from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.handover import NotTakenAlong
-from driftlog_edge.store.views import Views
+from driftlog_edge.store.pending import mark_of
 from driftlog_schemas.identity import DocumentId, parse_document_key
 
 TURNS_AT_ONCE = 50
@@ -47,24 +47,27 @@ class Submission:
         self,
         store: Store,
         committer: Committer,
-        views: Views,
         outbox: Outbox,
         waiting: Waiting,
         shipper: Shipper,
         progress: Progress,
         durable: Callable[[], None],
         catch_up: Callable[[tuple[str, int], float], Awaitable[None]],
+        bring: Callable[[DocumentId, float, int], Awaitable[None]],
+        used: Callable[[Sequence[bytes]], None],
         durability: Durability,
     ) -> None:
+        """`bring` fetches what is evicted, with some that follow; `used` is told what commands change."""
         self._store = store
         self._committer = committer
-        self._views = views
         self._outbox = outbox
         self._waiting = waiting
         self._shipper = shipper
         self._progress = progress
         self._durable = durable
         self._catch_up = catch_up
+        self._bring = bring
+        self._used = used
         self._durability = durability
 
     async def take(
@@ -76,13 +79,13 @@ class Submission:
         durability: Durability | None = None,
         order: AbstractAsyncContextManager[None] | None = None,
     ) -> Answer:
-        """Execute, and answer when it is as far as `wait` says. Raises what `execute` raises, `DiskFull`, `TimedOut`.
+        """Execute, and answer when it is as far as `wait` says. Raises what `execute` raises, `DiskFull`, `Evicted`, `TimedOut`.
 
-        With an `order`, it executes when that lets it. Where fresher data is asked for, the cloud is asked for it once, if there is a way to it.
+        With an `order`, it executes when that lets it. What it needs and is evicted is fetched first. Where fresher data is asked for, the cloud is asked for it once, if there is a way to it.
         """
         sessions.parse(session)  # a foreign token is refused before anything is written
         deadline = asyncio.get_running_loop().time() + seconds
-        executed, stale = None, None
+        executed, stale, ahead = None, None, 1
         try:
             async with asyncio.timeout_at(deadline):
                 async with order or _AT_ONCE:
@@ -99,6 +102,9 @@ class Submission:
                                 raise
                             stale = found
                             await self._refreshed(stale, deadline)
+                        except Evicted as found:
+                            await self._bring(found.document, deadline - asyncio.get_running_loop().time(), ahead)
+                            ahead *= 2  # one that walks through a scope begins anew each time
                 await kept
         except TimeoutError as error:
             raise (stale if stale is not None and executed is None else _late(executed)) from error
@@ -143,6 +149,7 @@ class Submission:
         """
         if executed.writes is None:
             return self._answerable(executed.command_id)
+        self._used(executed.touched)
         return self._committer.stage(
             executed.writes,
             sync=durability == "disk",
@@ -186,7 +193,7 @@ class Submission:
             return False
         # Merged for a caller means: the merged state is here too.
         return status is not Status.MERGED or not any(
-            entry.lsn in self._views.get(parse_document_key(document.encode())).pending for document, _, _ in entry.dots
+            mark_of(self._store, document.encode(), entry.lsn) for document, _, _ in entry.dots
         )
 
     def _status(self, command_id: str) -> tuple[Entry, Status]:

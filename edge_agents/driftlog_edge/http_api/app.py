@@ -190,12 +190,14 @@ def _reads(api: FastAPI, agent: EdgeAgent) -> None:
         accept: Annotated[str, Header(include_in_schema=False)] = "",
     ) -> PageOut | Response:
         """A page of documents in id order. It ends before `limit` where they are large: go by `next`. With `Accept: application/x-ndjson` all that there are,
-        one a line; who was cut off goes on with `after` the last id, and a last line with `problem` says what went wrong on the way."""
+        one a line; who was cut off goes on with `after` the last id, and a last line with `problem` says what went wrong on the way; one with `evicted`,
+        how many documents are not among them because they made room on the disk."""
         if streams.wanted(accept):
             return await streams.streamed(agent, collection, scope, limit, after)
-        found, more = await agent.bounded_page(collection, scope, limit or 100, after)
+        found, more, evicted = await agent.bounded_page(collection, scope, limit or 100, after)
         following = found[-1][0] if more else None
-        return PageOut(documents=[ReadingOut.of(reading) for _, reading in found], next=following)
+        shown = [ReadingOut.of(reading) for _, reading in found]
+        return PageOut(documents=shown, next=following, evicted=evicted)
 
     @api.get(
         "/v1/watch",

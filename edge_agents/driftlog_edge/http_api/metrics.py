@@ -22,6 +22,12 @@ def render(agent: EdgeAgent) -> bytes:
     gauge("pending_commands", "Own commands that the confirmed state lacks.", status["pending"])
     gauge("oldest_pending_seconds", "Age of the oldest of them.", status["oldest_pending_seconds"])
     gauge("disk_bytes", "Size of the local store.", status["disk_bytes"])
+    if status["disk"]["budget_bytes"] is not None:
+        gauge("disk_budget_bytes", "What the local store may take.", status["disk"]["budget_bytes"])
+    gauge("disk_warning", "1 while the local store comes near its budget.", float(bool(status["disk"]["warning"])))
+    gauge("evicted_documents", "Documents that made room.", sum(s["evicted"] for s in status["scopes"].values()))
+    gauge("evictions", "Documents that made room since the start.", status["disk"]["evictions"])
+    gauge("refetches", "Documents that were fetched again since the start.", status["disk"]["fetches"])
     gauge("store_damaged", "1 where the store is damaged and only read.", float(agent.damage is not None))
     gauge("clock_skew_ms", "How far the device's clock is ahead, as the cloud saw it.", status["clock_skew_ms"])
     gauge("unsent_commands", "Own commands not yet sealed into a batch.", status["unsent"])

@@ -25,6 +25,7 @@ STATUS = {
     "not_readable": 409,
     "stale": 409,
     "deleted": 410,
+    "evicted": 410,
     "wiped": 410,
     "outbox_full": 507,
     "disk_full": 507,

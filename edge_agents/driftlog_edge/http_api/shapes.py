@@ -152,6 +152,10 @@ class PageOut(BaseModel):
 
     documents: list[ReadingOut]
     next: str | None
+    evicted: int = Field(
+        default=0,
+        description="Documents that were passed over because they made room on the disk; read by itself, each is fetched.",
+    )
 
 
 class ChangeIn(BaseModel):

@@ -112,10 +112,11 @@ def assembled(
     stamps: Stamps,
     clock: Clock,
     device_id: str,
+    traces: Callable[[], bool] = bool,
 ) -> Puller:
-    """The parts of the incoming side, each given what it needs."""
+    """The parts of the incoming side, each given what it needs. `traces`: see `States`."""
     lives = outbox.lives
-    states = States(views.generations, scopes, codecs, versions, journal, lives, stamps)
+    states = States(views.generations, scopes, codecs, versions, journal, lives, stamps, traces)
     returns = Returns(states, journal, lives)
     puller = Puller(
         states,

@@ -6,12 +6,13 @@ told as a difference: put over the digest by XOR it makes it right, whatever is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
 from itertools import islice
 
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
 from driftlog_edge.store.digests import ScopeDigest, row_digest
+from driftlog_edge.store.evicted import Marker
 from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import parse_document_key
 
@@ -36,10 +37,21 @@ def recount(
                 scope = parse_document_key(key).scope
                 sums[scope] = sums.get(scope, 0) ^ row_digest(versions, key, value)
             yield
+    for key, marker in _evicted(source, prefix):
+        scope = parse_document_key(key).scope
+        sums[scope] = sums.get(scope, 0) ^ marker.digest
     now = _entries(source, space, partition, generation)
     still = [scope for scope in {*sums, *before} if scope in scopes and before.get(scope) == now.get(scope)]
     wrong = {scope: sums.get(scope, 0) ^ ScopeDigest.decode(now.get(scope)).own for scope in still}
     return {scope: difference for scope, difference in wrong.items() if difference}
+
+
+def _evicted(source: Source, rows: bytes) -> Iterator[tuple[bytes, Marker]]:
+    """Those in whose place no row counts."""
+    for key, value in source.scan(Family.META, keys.evicted_key(rows)):
+        row = key[len(keys.EVICTED) :]
+        if source.get(Family.UNREAD, row) is None:
+            yield keys.document_of_confirmed(row), Marker.decode(value)
 
 
 def _entries(source: Source, space: str, partition: int, generation: int) -> dict[str, bytes]:

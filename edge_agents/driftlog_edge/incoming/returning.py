@@ -115,7 +115,7 @@ class Returns:
         if self._journal.get(Family.META, keys.chain_key(space, partition)) is not None:
             writes.update(self._lives.written(space, partition, replace(chain, offset=-1)))
         for key, raw in self._journal.scan(Family.META, keys.digest_prefix(space, partition)):
-            writes[Family.META, key] = ScopeDigest(ScopeDigest.decode(raw).own).encode()
+            writes[Family.META, key] = ScopeDigest.decode(raw)._replace(number=-1, told=None).encode()
         return writes
 
     def status(self) -> dict[str, Any]:
@@ -172,24 +172,26 @@ class Returns:
 
     def _remove(self, space: str, partition: int) -> Iterator[Pulled]:
         """The rows of generations that nobody reads and nobody fills."""
-        for family in (Family.CONFIRMED, Family.UNREAD):
-            for generation in self._generations(family, space, partition):
+        for family, kind in ((Family.CONFIRMED, b""), (Family.UNREAD, b""), (Family.META, keys.EVICTED)):
+            for generation in self._generations(family, kind, space, partition):
                 in_use = serving(self._journal, space, partition), coming(self._journal, space, partition)
                 if generation in in_use:
                     continue
+                rows = keys.confirmed_prefix(space, partition, generation)
                 places = [
-                    (family, keys.confirmed_prefix(space, partition, generation)),
+                    (family, kind + rows),
+                    (Family.META, keys.trace_key(rows)),
                     (Family.META, keys.digest_prefix(space, partition, generation)),
                 ]
                 for place, prefix in places:
                     while gone := [(place, key) for key, _ in islice(self._journal.scan(place, prefix), AT_ONCE)]:
                         yield Pulled(dict.fromkeys(gone))
 
-    def _generations(self, family: Family, space: str, partition: int) -> list[int]:
-        """Which there are rows of; each is found by one look, not by a walk over its rows."""
+    def _generations(self, family: Family, kind: bytes, space: str, partition: int) -> list[int]:
+        """Which there are rows of, under keys that begin with `kind`; each is found by one look, not by a walk over its rows."""
         found: list[int] = []
-        prefix, after = keys.confirmed_prefix(space, partition), b""
+        prefix, after = kind + keys.confirmed_prefix(space, partition), b""
         while (key := next((k for k, _ in self._journal.scan(family, prefix, after)), None)) is not None:
-            found.append(keys.parse_confirmed(key)[2])
-            after = keys.confirmed_end(space, partition, found[-1])
+            found.append(keys.parse_confirmed(key[len(kind) :])[2])
+            after = kind + keys.confirmed_end(space, partition, found[-1])
         return found

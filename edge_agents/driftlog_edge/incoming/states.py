@@ -8,13 +8,16 @@ that who read it and who never did hold the same. Only a tombstone goes in this 
 be deleted, so anything else is not its word. Where changes of ours are pending on it, or on a document that was made anew since, the life is
 over in that partition: their dots are of no use any more, and what they mean on what is there now the rebase decides.
 
+In the place of a row that was evicted stands a marker (`store/evicted`): what comes of its document is judged by what the row had seen, and leaves it
+evicted, unless it is a deletion, which is kept.
+
 A worker's record that this release cannot read (a newer release's collection, field or type) is kept as it came, beside the rows: `incoming/unread`
 reads it again when it can. The same code fills a fresh generation (`incoming/returning`), where nothing is confirmed yet that readers see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -26,6 +29,7 @@ from driftlog_edge.incoming.tally import Tally
 from driftlog_edge.ports import Family, Place, Record
 from driftlog_edge.store import keys
 from driftlog_edge.store.cursors import Cursor
+from driftlog_edge.store.evicted import Marker, Trace, evicted, marker_of, traced
 from driftlog_edge.store.generations import Generations, serving
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import FOREIGN_DOT, PURGED, Lives
@@ -63,6 +67,7 @@ class _Landing:
     dropped: dict[int, None] = field(default_factory=dict)
     """lsns that are done"""
     unreadable: int = 0
+    traced: bool = False
     outlived: bool = False
     """Was a document purged on which changes of ours are pending?"""
 
@@ -89,7 +94,10 @@ class States:
         journal: Journal,
         lives: Lives,
         stamps: Stamps,
+        traces: Callable[[], bool] = bool,
     ) -> None:
+        """`traces` says whether rows are to be evicted some day, and so traced."""
+        self._traces = traces
         self._generations = generations
         self._scopes = scopes
         self._codecs = codecs
@@ -110,7 +118,8 @@ class States:
         It stops after every few records, so that others may run; what they do is in what it returns. Stage that at once.
         """
         tally = Tally(self._versions, self._journal, space, partition, generation)
-        landing = _Landing(space, topic, partition, generation, serving(self._journal, space, partition), tally)
+        served = serving(self._journal, space, partition)
+        landing = _Landing(space, topic, partition, generation, served, tally, traced=self._traces())
         for number, record in enumerate(records, 1):
             if number % AT_ONCE == 0:
                 yield
@@ -133,9 +142,13 @@ class States:
         codec = self._codecs.get(document.collection)
         if codec is None or self._generations.place(document.collection, document.scope) != (space, partition):
             return None
-        raw = self._journal.get(Family.CONFIRMED, self._generations.key(self._journal, document))
+        row = self._generations.key(self._journal, document)
+        raw = self._journal.get(Family.CONFIRMED, row)
+        if raw is None:
+            marker = marker_of(self._journal, row)
+            return {} if marker is None else marker.vector
         try:
-            return {} if raw is None else codec.decode(raw).vector
+            return codec.decode(raw).vector
         except UNREADABLE:
             return None
 
@@ -193,7 +206,11 @@ class States:
         if (Family.UNREAD, row) in landing.writes or self._journal.get(Family.UNREAD, row) is not None:
             landing.writes[Family.UNREAD, row] = None  # the topic's newer word can be read
             landing.changed[key] = document
-        before = self._before(key, codec, landing)
+        before, whole = self._before(key, codec, landing), True
+        marker = marker_of(self._journal, row, landing.writes)
+        if marker is not None:
+            self._absent(record, document, codec, incoming, marker, landing)
+            return
         if incoming is None:
             if before is None or not self._purges(record, codec, before, landing):
                 if before is None and not landing.fresh:  # it came and went between two looks
@@ -202,6 +219,7 @@ class States:
         else:
             anew = before is not None and epoch_of(incoming.vector) > epoch_of(before.vector)
             if before is not None and not dominates(incoming.vector, before.vector):
+                whole = False
                 try:
                     incoming = codec.collection.document.join(before, incoming)
                     value = codec.encode(document, incoming)
@@ -215,6 +233,42 @@ class States:
         landing.latest[key] = incoming
         landing.changed[key] = document
         landing.writes[Family.CONFIRMED, row] = value
+        if landing.traced:
+            there = whole and incoming is not None
+            landing.writes.update(traced(row, Trace(record.offset, record.timestamp_ms) if there else None))
+
+    def _absent(
+        self,
+        record: Record,
+        document: DocumentId,
+        codec: StateCodec,
+        incoming: DocumentState | None,
+        marker: Marker,
+        landing: _Landing,
+    ) -> None:
+        """What came of a document whose row is evicted. What lacks something that the row had seen is somebody's late word: the owner puts it
+        right within seconds, and until then what was evicted stands."""
+        key, row = record.key, landing.row(record.key)
+        if not landing.fresh and key not in landing.latest:
+            landing.held[key] = marker.vector.get(self._writer(landing), 0)
+        if incoming is None:
+            mark = groups.parse(record.headers)
+            if mark.number < 0 or epoch_of(marker.vector) >= mark.purged:
+                self._no_purge(offset=record.offset)
+                return
+            landing.writes[Family.META, keys.evicted_key(row)] = None
+        elif not dominates(incoming.vector, marker.vector):
+            return
+        else:
+            self._observe(codec, incoming, record.timestamp_ms)
+            if codec.collection.document.exists(incoming):
+                digest = self._versions.digest(key, record.value)
+                landing.writes.update(evicted(row, Marker(record.offset, digest, incoming.vector)))
+            else:
+                landing.writes[Family.META, keys.evicted_key(row)] = None
+                landing.writes[Family.CONFIRMED, row] = record.value
+        landing.latest[key] = incoming
+        landing.changed[key] = document
 
     def _before(self, key: bytes, codec: StateCodec, landing: _Landing) -> DocumentState | None:
         """What the generation holds of a document."""

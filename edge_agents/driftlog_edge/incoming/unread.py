@@ -17,6 +17,7 @@ from driftlog_edge.incoming.pulled import UNREADABLE
 from driftlog_edge.ports import Family, Place, Source
 from driftlog_edge.store import keys
 from driftlog_edge.store.digests import ScopeDigest, row_digest
+from driftlog_edge.store.evicted import marker_of
 from driftlog_edge.store.generations import serve, serving
 from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import parse_document_key
@@ -63,6 +64,9 @@ def _read(
         before = None if raw is None else codec.decode(raw)
     except UNREADABLE:
         return
+    marker = marker_of(source, row)
+    if marker is not None and not dominates(state.vector, marker.vector):
+        return  # somebody's late word on a row that is evicted: the newer one is fetched when the topic says it again
     space, partition, generation = keys.parse_confirmed(row)
     if before is not None and not dominates(state.vector, before.vector):
         counted = row_digest(versions, key, value)
@@ -72,5 +76,10 @@ def _read(
         writes[place] = known._replace(own=known.own ^ counted ^ row_digest(versions, key, value)).encode()
     writes[Family.CONFIRMED, row] = value
     writes[Family.UNREAD, row] = None
+    if marker is not None:
+        writes[Family.META, keys.evicted_key(row)] = None
+        scope = (Family.META, keys.digest_key(space, partition, generation, document.scope))
+        known = ScopeDigest.decode(writes[scope] if scope in writes else source.get(*scope))
+        writes[scope] = known.moved(-1).encode()
     if generation == serving(source, space, partition):  # what was pending under it is looked at anew (`Returns.tidy`)
         writes.update(serve(space, partition, generation))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -89,7 +89,9 @@ class Clients:
         tasks: Tasks,
         threads: ThreadPoolExecutor,
         heard: Heard,
+        room: Callable[[], Awaitable[None]],
     ) -> None:
+        """`room` returns when the disk has room for what comes in."""
         self._route = route
         self._ids = ids
         self._puller = puller
@@ -102,6 +104,7 @@ class Clients:
         self._tasks = tasks
         self._threads = threads
         self._heard = heard
+        self._room = room
         self.shipping: Shipping | None = None
         self.asker: Asker | None = None
         self._feed: Feed | None = None
@@ -209,6 +212,8 @@ class Clients:
             for chunk in chunks:
                 if chunk.lost:
                     raise Lost(f"{chunk.topic}[{chunk.partition}] does not have what follows what was read of it")
+                if chunk.records:
+                    await self._room()
                 if await intake.take(chunk):
                     self._heard.in_step(chunk.topic, chunk.partition)
             kept = True

@@ -16,7 +16,6 @@ from typing import Any, cast
 import structlog
 from confluent_kafka import (
     OFFSET_BEGINNING,
-    TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
     KafkaException,
@@ -28,9 +27,9 @@ from confluent_kafka import (
 from driftlog_edge import ports
 from driftlog_edge.link.kafka_asker import KafkaAsker
 from driftlog_edge.link.kafka_history import read_history
+from driftlog_edge.link.kafka_records import read_records, record_of
 from driftlog_edge.ports import Chunk, Record, Sealed, Unreachable
 from driftlog_schemas.connection import KafkaSettings, kafka_at
-from driftlog_schemas.record_headers import headers_of
 
 log = structlog.get_logger()
 
@@ -84,6 +83,11 @@ class KafkaRoute:
         producer.flush(seconds + 1)
         if told != [None]:
             raise Unreachable(f"the broker does not take the record: {told[0] if told else 'no answer'}")
+
+    def records(
+        self, topic: str, partition: int, wanted: Mapping[bytes, int], end: int, seconds: float
+    ) -> dict[bytes, Record]:
+        return read_records(self._kafka, topic, partition, wanted, end, seconds)
 
     def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
         return read_history(self._kafka, topic, partition, key, start, end, seconds)
@@ -223,7 +227,7 @@ class Feed:
             error = found.error()
             place = (str(found.topic()), cast(int, found.partition()))
             if error is None:
-                gathered.setdefault(place, ([], []))[0].append(_record(found))
+                gathered.setdefault(place, ([], []))[0].append(record_of(found))
             elif error.code() == KafkaError._PARTITION_EOF:
                 gathered.setdefault(place, ([], []))[1].append(True)
             elif error.code() == KafkaError._AUTO_OFFSET_RESET:
@@ -248,15 +252,6 @@ def _ahead(budget: int) -> dict[str, int]:
         "max.partition.fetch.bytes": size,
         "queued.max.messages.kbytes": max(1, size // 1024),
     }
-
-
-def _record(message: Message) -> Record:
-    offset, key = message.offset(), message.key()
-    assert offset is not None
-    headers = tuple(headers_of(message))
-    kind, at_ms = message.timestamp()
-    appended = kind == TIMESTAMP_LOG_APPEND_TIME
-    return Record(offset, bytes(key or b""), message.value(), headers, at_ms, appended)
 
 
 def _told(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

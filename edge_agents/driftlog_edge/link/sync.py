@@ -10,7 +10,7 @@ What the conversation is about has files of its own: the way and its silence (`s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from driftlog_edge.asking.again import Again
-from driftlog_edge.asking.rerun import Rerun
+from driftlog_edge.asking.rerun import Bring, Rerun
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.incoming.puller import Puller
@@ -80,7 +80,10 @@ class Sync:
         incoming: Bucket,
         heartbeat: Callable[[], tuple[bytes, bytes]],
         wiped: Callable[[], None],
+        room: Callable[[], Awaitable[None]],
+        bring: Bring,
     ) -> None:
+        """`room` returns when the disk has room for what comes in; `bring` fetches what is evicted."""
         self._journal = journal
         self._committer = committer
         self._shipper = shipper
@@ -119,6 +122,7 @@ class Sync:
             self._tasks,
             self._threads,
             self,
+            room,
         )
         self._tidying = Tidying(puller, committer, journal.durable, moved, self._threads)
         self.proof = Proof(
@@ -131,7 +135,7 @@ class Sync:
             clock,
             lambda: self._tasks.begin(self.clients.reconnect()),
         )
-        self._rerun = Rerun(again, committer, self._tasks, moved, self.pump.run)
+        self._rerun = Rerun(again, committer, self._tasks, moved, self.pump.run, bring)
         self.replies = Replies(shipper, self._rerun, journal, clock)
         self._heart = Heart(ids, heartbeat, lambda: self.clients.shipping, self._threads)
         self.renewing = Renewing(

@@ -236,18 +236,18 @@ class Rescue:
     # -- the rest
 
     def _rows(self) -> None:
-        """Those that readers had, and that they are to be read again."""
+        """Those that readers had, what stands in the place of evicted ones, and that they are to be read again."""
         served: dict[tuple[str, int], int] = {}
-        for family in (Family.CONFIRMED, Family.UNREAD):
-            for key, value in self._remains.scan(family):
-                space, partition, generation = keys.parse_confirmed(key)
+        for family, kind in ((Family.CONFIRMED, b""), (Family.UNREAD, b""), (Family.META, keys.EVICTED)):
+            for key, value in self._remains.scan(family, kind):
+                space, partition, generation = keys.parse_confirmed(key[len(kind) :])
                 place = (space, partition)
                 if place not in served:
                     raw = self._remains.get(Family.META, keys.generation_key(*place))
                     served[place] = generation if raw is None else keys.unpack_number(raw)
                 if generation == served[place]:
                     self.report.rows += 1
-                    self._write({(family, key): value})
+                    self._write({(family, key): value, **({(Family.META, keys.EVICTING): b""} if kind else {})})
         for (space, partition), generation in served.items():
             again = Return(generation + 1, "the folder was salvaged", False, self._wall_ms, Cursor())
             writes = generations.written(space, partition, again)

@@ -17,15 +17,17 @@ from driftlog_schemas.identity import DocumentId, document_key, parse_document_k
 def documents_of(
     source: Source, generations: Generations, collection: str, scope: str, after: str = ""
 ) -> Iterator[DocumentId]:
-    """Those after the id `after`; deleted ones too, and those that this release cannot read."""
+    """Those after the id `after`; deleted ones too, those that are evicted, and those that this release cannot read."""
     prefix = scope_prefix(collection, scope)
     start = document_key(DocumentId(collection, scope, after)) if after else b""
     rows = generations.prefix(source, collection, scope)
     confirmed = _documents(source, Family.CONFIRMED, rows, prefix, start)
     unread = _documents(source, Family.UNREAD, rows, prefix, start)
+    markers = keys.evicted_key(rows)
+    evicted = _documents(source, Family.META, markers, prefix, start)
     pending = (keys.document_of_pending(key) for key, _ in source.scan(Family.PENDING, prefix, start))
     last = start
-    for key in heapq.merge(confirmed, unread, pending):
+    for key in heapq.merge(confirmed, unread, evicted, pending):
         if key > last:
             last = key
             yield parse_document_key(key)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -175,6 +176,10 @@ class Holdings(Collection[str]):
             for scope, prefix in _stretches(store, family, keys.confirmed_head):
                 if scope in left:
                     yield from ((family, key) for key, _ in store.scan(family, prefix))
+        for kind in (keys.EVICTED, keys.TRACES):
+            for scope, prefix in _stretches(store, Family.META, partial(_head, kind), kind):
+                if scope in left:
+                    yield from ((Family.META, key) for key, _ in store.scan(Family.META, prefix))
 
     def _digests(self, left: Collection[str]) -> Iterator[Place]:
         for key, _ in self._source.durable.scan(Family.META, keys.DIGESTS):
@@ -206,11 +211,18 @@ class Holdings(Collection[str]):
         }
 
 
-def _stretches(source: Source, family: Family, head: Callable[[bytes], bytes]) -> Iterator[tuple[str, bytes]]:
-    """Each scope of each collection that has entries in a family, and what their keys begin with; one look for each. `head` is what
-    of a key stands before that of the document."""
+def _head(kind: bytes, key: bytes) -> bytes:
+    """What stands before the document's own key, in one that begins with `kind` and goes on with that of a row."""
+    return kind + keys.confirmed_head(key[len(kind) :])
+
+
+def _stretches(
+    source: Source, family: Family, head: Callable[[bytes], bytes], begin: bytes = b""
+) -> Iterator[tuple[str, bytes]]:
+    """Each scope of each collection that has entries in a family, under keys that begin with `begin`, and what their keys begin with; one look
+    for each. `head` is what of a key stands before that of the document."""
     after = b""
-    while (found := next(source.scan(family, b"", after), None)) is not None:
+    while (found := next(source.scan(family, begin, after), None)) is not None:
         before = head(found[0])
         collection, scope, _ = found[0][len(before) :].split(b"/", 2)
         document = collection + b"/" + scope + b"/"

@@ -37,6 +37,10 @@ RETURNS = b"return/"
 LEFT = b"left/"
 DIGESTS = b"digest/"
 HEALED = b"healed/"
+EVICTED = b"evicted/"
+TRACES = b"trace/"
+EVICTING = b"evicting"
+"""Is there in a folder from which something was ever evicted: only there markers are looked for."""
 SALVAGED = b"salvaged"
 """Is there in a folder that was made from a damaged one: commands may be missing from it."""
 CHANGES = b"watch/"
@@ -231,6 +235,16 @@ def confirmed_head(key: bytes) -> bytes:
 def document_of_confirmed(key: bytes) -> bytes:
     """The document's own key, of a confirmed row's."""
     return key[len(confirmed_head(key)) :]
+
+
+def evicted_key(row: bytes) -> bytes:
+    """Stands in the place of a confirmed row that was evicted; of a beginning of a row's key, what such keys begin with."""
+    return EVICTED + row
+
+
+def trace_key(row: bytes) -> bytes:
+    """Says where the topic has a confirmed row, and when it was last used; of a beginning of a row's key, as above."""
+    return TRACES + row
 
 
 def digest_prefix(space: str, partition: int, generation: int | None = None) -> bytes:

@@ -25,10 +25,10 @@ from rocksdict import AccessType, ColumnFamily, DBRecoveryMode, Options, Rdict
 from driftlog_edge.errors import DiskFull, EdgeError, StoreBusy, StoreDamaged, StoreFailed
 from driftlog_edge.ports import Family
 from driftlog_edge.store import key_file
+from driftlog_edge.store.sizes import Sizes
 
 log = structlog.get_logger()
 
-_MIB = 1 << 20
 _BLOCK = 32 << 10
 """Of RocksDB's log format, in which a manifest is written; each record has a head of checksum, length and type."""
 _HEAD = struct.Struct("<IHB")
@@ -54,22 +54,22 @@ class Opened(NamedTuple):
     """Why it can only be read."""
 
 
-def opened(folder: Path) -> Opened:
+def opened(folder: Path, sizes: Sizes) -> Opened:
     """To read and write, or with the reason to read only. Raises `StoreBusy`, `StoreFailed`; `StoreDamaged` where it cannot even be read."""
     _require_manifest(folder)
     _require_an_end(folder)
     try:
         _require_log(folder)
-        return _open(folder)
+        return _open(folder, sizes=sizes)
     except DiskFull as error:
         return _open(folder, AccessType.read_only())._replace(refusal=error)
     except StoreDamaged as damage:
-        return _as_far_as_it_goes(folder, damage)
+        return _as_far_as_it_goes(folder, damage, sizes)
 
 
-def to_write(folder: Path) -> Opened:
+def to_write(folder: Path, sizes: Sizes) -> Opened:
     """To read and write. Raises `DiskFull`, `StoreBusy`, `StoreFailed`."""
-    return _open(folder)
+    return _open(folder, sizes=sizes)
 
 
 def to_salvage(folder: Path, *, whole: bool = True) -> dict[Family, Rdict]:
@@ -84,7 +84,7 @@ def to_salvage(folder: Path, *, whole: bool = True) -> dict[Family, Rdict]:
     return _open(folder, AccessType.read_only(), _BEHIND_IT, lenient=True, families=families).families
 
 
-def _as_far_as_it_goes(folder: Path, damage: StoreDamaged) -> Opened:
+def _as_far_as_it_goes(folder: Path, damage: StoreDamaged, sizes: Sizes) -> Opened:
     to_read = AccessType.read_only()
     try:
         if not damage.told or _FILES.search(damage.told):
@@ -98,7 +98,7 @@ def _as_far_as_it_goes(folder: Path, damage: StoreDamaged) -> Opened:
     except EdgeError as error:
         raise StoreDamaged(f"{damage}, and not even that", REMEDY, damage.told) from error
     log.warning("the write-ahead log ends within an entry, as a power cut leaves it", folder=str(folder))
-    return _open(folder, mode=_UP_TO_IT)
+    return _open(folder, mode=_UP_TO_IT, sizes=sizes)
 
 
 def _require_manifest(folder: Path, *, holds: bool = False) -> None:
@@ -188,19 +188,22 @@ def _told(text: str) -> str:
     return f"{named[0] if named else 'a file'} cannot be read (RocksDB: {text})"
 
 
-def _options(*, create: bool = False, lenient: bool = False, mode: DBRecoveryMode | None = None) -> Options:
+def _options(
+    sizes: Sizes, *, create: bool = False, lenient: bool = False, mode: DBRecoveryMode | None = None
+) -> Options:
     options = Options(raw_mode=True)
     if create:
         options.create_if_missing(True)
         options.create_missing_column_families(True)
-        options.set_max_total_wal_size(64 * _MIB)
+        options.set_max_total_wal_size(sizes.log)
         options.set_keep_log_file_num(3)
-        options.set_max_log_file_size(4 * _MIB)
+        options.set_max_log_file_size(sizes.told)
         options.set_recycle_log_file_num(0)
     if lenient:
         options.set_paranoid_checks(False)
     options.set_wal_recovery_mode(mode or _WHOLE)
-    options.set_write_buffer_size(16 * _MIB)
+    options.set_write_buffer_size(sizes.buffer)
+    options.set_target_file_size_base(sizes.file)
     return options
 
 
@@ -211,14 +214,15 @@ def _open(
     *,
     lenient: bool = False,
     families: Sequence[Family] = tuple(Family),
+    sizes: Sizes = Sizes(),  # noqa: B008  # it does not change
 ) -> Opened:
     """To read and write if `access` does not say otherwise; `lenient`: also without files that cannot be read, which is told when they
     are asked for. Raises `DiskFull`, `StoreBusy`, `StoreFailed`."""
     try:
         db = Rdict(
             str(folder),
-            _options(create=access is None, lenient=lenient, mode=mode),
-            {f.value: _options(lenient=lenient) for f in families},
+            _options(sizes, create=access is None, lenient=lenient, mode=mode),
+            {f.value: _options(sizes, lenient=lenient) for f in families},
             access or AccessType.read_write(),
         )
     except Exception as error:  # rocksdict raises plain Exception for all of RocksDB's errors

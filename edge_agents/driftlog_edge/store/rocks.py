@@ -34,6 +34,7 @@ from driftlog_edge.store import opening
 from driftlog_edge.store.before import Before
 from driftlog_edge.store.key_file import KeyFile
 from driftlog_edge.store.overlay import laid_over
+from driftlog_edge.store.sizes import sizes_of
 from driftlog_edge.store.wrapping import WrappingKey
 from driftlog_edge.system_clock import SystemClock
 
@@ -48,8 +49,8 @@ AT_ONCE, AT_ONCE_BYTES = 64, 256 << 10
 class RocksStore:
     """`ports.Store` over RocksDB."""
 
-    def __init__(self, folder: Path, wrapping: Sequence[WrappingKey] = ()) -> None:
-        """Raises `StoreBusy`, `StoreFailed`, `StoreDamaged`, `DiskFull`; `KeyUnusable` where `wrapping` does not open the folder's data keys."""
+    def __init__(self, folder: Path, wrapping: Sequence[WrappingKey] = (), budget: int = 0) -> None:
+        """`budget` in bytes: what RocksDB needs besides the rows is made to fit into a small one. Raises `StoreBusy`, `StoreFailed`, `StoreDamaged`, `DiskFull`; `KeyUnusable` where `wrapping` does not open the folder's data keys."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)  # an older one, or a loose umask
@@ -64,7 +65,8 @@ class RocksStore:
         """What was there before a write that is not synced yet."""
         self._unsynced: StoreFailed | None = None
         """Why the disk did not sync the last write."""
-        self._opened = opening.opened(folder)
+        self._sizes = sizes_of(budget)
+        self._opened = opening.opened(folder, self._sizes)
         self._refusal = self._opened.refusal
         try:
             self.keys = KeyFile.of(folder, wrapping, SystemClock().wall_ms(), self._is_empty)
@@ -227,7 +229,7 @@ class RocksStore:
         """There may be room by now. Who reads meanwhile goes on with what it has."""
         if shutil.disk_usage(self._folder).free < ROOM_BYTES:
             raise DiskFull(str(refusal), refusal.remedy)
-        self._opened = opening.to_write(self._folder)
+        self._opened = opening.to_write(self._folder, self._sizes)
         self._refusal = None
 
     def disk_bytes(self) -> int:

@@ -87,6 +87,8 @@ def _touched(writes: Writes) -> tuple[set[bytes], bool]:
             found.add(keys.document_of_pending(key))
         elif family is _META:
             swaps = swaps or key.startswith(keys.GENERATIONS)
+            if key.startswith(keys.EVICTED):
+                found.add(keys.document_of_confirmed(key[len(keys.EVICTED) :]))
         elif family is Family.CONFIRMED or family is Family.UNREAD:
             found.add(keys.document_of_confirmed(key))
     return found, swaps
@@ -96,6 +98,8 @@ def _follow(view: View, writes: Writes) -> bool:
     """Bring a view up to a command that was written; False when it was something else, and the view has to be made anew."""
     for family, key in writes:
         if family in (Family.CONFIRMED, Family.UNREAD) and keys.document_of_confirmed(key) == view.key:
+            return False
+        if family is _META and key.startswith(keys.EVICTED) and key.endswith(view.key):
             return False
         if family is Family.PENDING and keys.document_of_pending(key) == view.key:
             lsn = keys.parse_lsn(key)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from driftlog_crdt import DOCUMENT, AlgebraError, DocumentState, EverybodyBut, Op, Outcome, Vector, deletion, epoch_of
-from driftlog_edge.errors import Deleted, NotFound, NotReadable
+from driftlog_edge.errors import Deleted, Evicted, NotFound, NotReadable
 from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
 from driftlog_edge.store.catalogue import documents_of
+from driftlog_edge.store.evicted import marker_of
 from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.logged import logged
@@ -66,7 +67,7 @@ class Views:
         return self._contract.collection(name)
 
     def get(self, document: DocumentId) -> View:
-        """The view; of an empty document when there is none. Raises `Undeclared`."""
+        """The view; of an empty document when there is none. Raises `Undeclared`, `NotReadable`, `Evicted`."""
         key = document_key(document)
         view = self._young.get(key)
         if view is not None:
@@ -107,8 +108,10 @@ class Views:
 
     def confirmed(self, collection: CollectionContract, key: bytes) -> tuple[DocumentState, int]:
         """The merged state and its size in bytes; the empty state where the cloud has sent none."""
-        raw = self._journal.get(Family.CONFIRMED, self.generations.key(self._journal, parse_document_key(key)))
+        row = self.generations.key(self._journal, parse_document_key(key))
+        raw = self._journal.get(Family.CONFIRMED, row)
         if raw is None:
+            assert marker_of(self._journal, row) is None, "what changes wait on is never evicted"
             return collection.document.new(), 0
         return self._codecs[collection.name].decode(raw), len(raw)
 
@@ -119,7 +122,10 @@ class Views:
             raw = self._journal.get(Family.CONFIRMED, row)
             if self._journal.get(Family.UNREAD, row) is not None:
                 return None
-            return {} if raw is None else _decoded(self._codecs[document.collection], document, raw).vector
+            if raw is None:
+                marker = marker_of(self._journal, row)
+                return {} if marker is None else marker.vector
+            return _decoded(self._codecs[document.collection], document, raw).vector
         except (Undeclared, NotReadable):
             return None
 
@@ -146,7 +152,7 @@ def compute(
     document: DocumentId,
     key: bytes,
 ) -> View:
-    """The view of a document as `source` has it. Raises `NotReadable`.
+    """The view of a document as `source` has it. Raises `NotReadable`, `Evicted`.
 
     The pending index is read first: what is confirmed while this looks is then applied once more, which changes nothing, and never
     missed.
@@ -156,6 +162,8 @@ def compute(
     if source.get(Family.UNREAD, row) is not None:
         raise _not_readable(document)
     raw = source.get(Family.CONFIRMED, row)
+    if raw is None and marker_of(source, row) is not None:
+        raise Evicted(document)
     state = collection.document.new() if raw is None else _decoded(codecs[collection.name], document, raw)
     view = View(document, key, collection, state, 0 if raw is None else len(raw))
     for mark in marks:

@@ -278,6 +278,8 @@ class CloudRoute:
         self.sent: list[Sealed] = []
         self.told: list[tuple[str, bytes, bytes]] = []
         self.connections = 0
+        self.looked_up: list[dict[bytes, int]] = []
+        """Which records were read again, and from where."""
         self.asked = 0
         self.looked = 0
         """How often the ends were asked for, and how often a feed has delivered."""
@@ -311,6 +313,16 @@ class CloudRoute:
         if not self.up:
             raise Unreachable("the broker does not answer")
         self.told.append((topic, key, value))
+
+    def records(
+        self, topic: str, partition: int, wanted: Mapping[bytes, int], end: int, seconds: float
+    ) -> dict[bytes, Record]:
+        """As a broker that has compacted its topic: of each key it has the newest record only."""
+        if not self.up:
+            raise Unreachable("the broker does not answer")
+        self.looked_up.append(dict(wanted))
+        newest = {record.key: record for record in self.cloud.of(topic, partition)}
+        return {key: newest[key] for key in wanted if key in newest and newest[key].offset < end}
 
     def history(self, topic: str, partition: int, key: bytes, start: int, end: int, seconds: float) -> list[bytes]:
         return [r.value for r in self.cloud.of(topic, partition)[start:end] if r.key == key and r.value is not None]

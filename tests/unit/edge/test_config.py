@@ -60,6 +60,9 @@ def test_no_file_is_needed(tmp_path: Path) -> None:
         ("scopes = []", "scopes"),
         ("batches_in_flight = 0", "batches_in_flight"),
         ("outbox_limit = -1", "outbox_limit"),
+        ('disk_budget = "a lot"', "disk_budget"),
+        ('disk_budget = "-5 MB"', "disk_budget"),
+        ("disk_budget = 1000", "disk_budget"),
         ('colour = "red"', "colour"),
     ],
 )

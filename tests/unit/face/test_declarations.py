@@ -71,6 +71,8 @@ OPTIONS = [
     (', priority="asap"', "Doc: priority='asap' is not a class"),
     (", max_bytes=-1", "Doc: max_bytes=-1"),
     (', max_age="soon"', "Doc: max_age='soon' is not a duration"),
+    (', evict="always"', "Doc: evict='always' is not known"),
+    (', evict_after="soon"', "Doc: evict_after='soon' is not a duration"),
     (', sync="often"', "Doc: sync='often' is no rhythm"),
     (', sync="500ms"', "Doc: sync='500ms' is no rhythm"),
     (', sync="900d"', "Doc: sync='900d' is no rhythm"),
