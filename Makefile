@@ -16,7 +16,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 QUICK  := tests/unit tests/properties tests/fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fetch demo test every-test quick deeper nightly mutants mistakes lint format faults bench quix docs lock lock-servers clean distclean
+.PHONY: help setup fetch demo test every-test quick deeper nightly mutants mistakes lint format faults bench typescript quix docs lock lock-servers clean distclean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,10 @@ faults: fetch ## simulation and faults on the real broker
 
 bench: fetch ## the benchmarks, beside their baselines
 	@$(BIN)/driftlog bench $(ARGS)
+
+typescript: $(STAMP) ## the TypeScript client: its types from the agent's API, then built, with Node 20 or newer
+	$(BIN)/driftlog edge openapi --out clients/typescript/openapi.json
+	cd clients/typescript && npm ci && npm run generate && npm run build -- --project tsconfig.build.json
 
 quix: ## an environment with Quix Streams, the optional peer of `driftlog bench 'merge/quix/*'`
 	$(PYTHON) -m venv .venv-quix

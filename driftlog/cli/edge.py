@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from driftlog.agent_notes import noted
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, out, told
 from driftlog_schemas.connection import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY
+from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
 
 
@@ -95,6 +97,31 @@ def run(
     )
     token_file = settings.http_token_file or settings.data_dir / TOKEN_FILE
     asyncio.run(serve(contract, settings, lambda port: noted(port, token_file)))
+
+
+@app.command()
+@told
+def openapi(
+    app: Annotated[
+        str,
+        typer.Option("--app", help="MODULE:NAME of the app whose commands it is to have; without it, those of none."),
+    ] = "",
+    to: Annotated[Path | None, typer.Option("--out", help="The file to write; without it, to the output.")] = None,
+) -> None:
+    """Write the description of the agent's API, to generate a client from. Example: driftlog edge openapi --app shop:app --out openapi.json"""
+    needs("edge", "`driftlog edge openapi`")
+    from driftlog_edge.http_api.app import description
+
+    found = description(load_contract(app) if app else AppContract("any", {}))
+    text = jsonlib.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    if to is None:
+        sys.stdout.write(text)
+        return
+    try:
+        to.write_text(text)
+    except OSError as error:
+        fail(f"{to} cannot be written: {error.strerror}", "give another --out")
+    out.print(f"wrote {to}")
 
 
 @app.command()

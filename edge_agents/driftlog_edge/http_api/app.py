@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import Body, Depends, FastAPI, Header, Query
 from fastapi.responses import PlainTextResponse, Response
@@ -39,7 +39,7 @@ from driftlog_edge.http_api.shapes import (
     WaitingOut,
 )
 from driftlog_edge.power.reading import Power
-from driftlog_schemas.contract import InvalidInput
+from driftlog_schemas.contract import AppContract, InvalidInput
 from driftlog_schemas.identity import DocumentId
 
 IdempotencyKey = Annotated[
@@ -57,6 +57,18 @@ Actor = Annotated[
 
 DEAF_SECONDS = 60.0
 """A watcher that reads nothing for so long is let go; it comes back with its last id."""
+
+
+class _Nobody:
+    """Stands where an agent would, for who only wants the API's description."""
+
+    def __init__(self, contract: AppContract) -> None:
+        self.contract = contract
+
+
+def description(contract: AppContract) -> dict[str, Any]:
+    """The OpenAPI document of agents that run this app."""
+    return build(cast("EdgeAgent", _Nobody(contract))).openapi()
 
 
 def build(agent: EdgeAgent) -> FastAPI:
