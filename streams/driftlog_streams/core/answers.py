@@ -83,7 +83,7 @@ class Answers:
 
     def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
         """`value` is the last record of a conflict: unless it says what our state says, ours is published. Was that so?"""
-        word, _ = owners_word(self._at.rules, key, value, self._state_of, self._at.disputes.document)
+        word, _ = owners_word(self._at.rules, key, value, self._state_of, self._at.disputes)
         if word is not None:
             self._at.work.carried.append(
                 OutRecord(topics.conflicts_topic(self._at.rules.name), self._at.number, key, word)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_streams.core.arrival import Arrival
-from driftlog_streams.core.conflicts import place_of
 from driftlog_streams.core.decision import Decision, Effect
 from driftlog_streams.core.partition import Partition
 from driftlog_streams.core.survey import Step
@@ -53,8 +52,8 @@ class Execution:
         self._changed(steps)
         if done is None:
             return ()
-        self._at.work.outcomes += map(self._at.records.conflict, done.ended)
-        self._at.work.ended.update((document_key(c.document), place_of(c.field)) for c in done.ended)
+        for conflict in done.ended:
+            self._at.ended(conflict)
         self._at.work.contested.update(dict.fromkeys(done.contested))
         return done.idle
 

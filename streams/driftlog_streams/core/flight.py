@@ -139,6 +139,7 @@ def seal(
         {key: entry.purged for key, entry, value, _, _ in group if value is None},
         due,
         disputes,
+        work.ends,
     )
     encode = rules.records.encode_chain_row
     rows = [(replica, None if row is None else encode(row)) for replica, row in work.rows.items()]

@@ -14,8 +14,8 @@ import structlog
 
 from driftlog_crdt import DocumentState, Place
 from driftlog_schemas.forgetting_codec import digest_of, digest_of_writes
-from driftlog_schemas.identity import OVER_REPLICA, DocumentId, parse_document_key
-from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Due, Forgot, Over, Verdict
+from driftlog_schemas.identity import OVER_REPLICA, DocumentId, document_key, parse_document_key
+from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Conflict, Due, Forgot, Over, Verdict
 from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain, conflicts, over, taken
 from driftlog_streams.core.arrival import DROPPED, Arrival
@@ -53,7 +53,7 @@ class Partition:
         self.cache = cache
         self.book = book
         self._digests = digests
-        self.disputes = disputes or Disputes(lambda name: None)
+        self.disputes = disputes or Disputes()
         self.records = OutcomeRecords(rules, number)
         self.work = PartitionWork(number)
         self.offset = -1
@@ -83,7 +83,7 @@ class Partition:
             entry.digest = digest
         if self._digests is not None:
             self._digests.left(work.digests)
-        self.disputes.left(work.disputes)
+        self.disputes.left(work.disputes, work.ends)
         self.work = PartitionWork(self.number)
         return part
 
@@ -127,7 +127,7 @@ class Partition:
             self.book.landed(replica)
         if self._digests is not None:
             self._digests.landed(work.digests)
-        self.disputes.landed(work.disputes)
+        self.disputes.landed(work.disputes, work.ends)
         self.work.carried += [self.records.released(arrival) for arrival in work.released]
 
     def take_back(self) -> PartitionWork:
@@ -280,9 +280,16 @@ class Partition:
         entry.size += SETTLING_BYTES
         if due.key not in work.dirty:
             work.changed(entry)
-        work.outcomes.append(self.records.conflict(record))
-        work.ended.add((due.key, place))
+        self.ended(record)
         work.settled += 1
+
+    def ended(self, conflict: Conflict) -> None:
+        """This conflict has ended, so, in a document that has changed."""
+        work, record = self.work, self.records.conflict(conflict)
+        assert record.value is not None, "it says how"
+        work.outcomes.append(record)
+        work.ends[record.key] = record.value
+        work.ended.add((document_key(conflict.document), conflicts.place_of(conflict.field)))
 
     # -- what stands in the topics already
 

@@ -1,5 +1,5 @@
 """What has passed in a group of states: of which documents nothing is there any more, which went for good, where a deadline runs, and which
-conflicts there are.
+conflicts there are and were.
 
 A store keeps them beside the states. The deleted ones by the number of their newest group, which is never below the op that deleted
 them: so what may be purged is found by a look at the lowest. Those that went, with the op record by which they did, for as long as
@@ -9,7 +9,7 @@ do not say whose they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from driftlog_schemas.groups import GroupMark
@@ -30,6 +30,8 @@ class Passed:
     """key of a document in conflict -> the first deadline there"""
     disputes: dict[bytes, Collection[bytes]] = field(default_factory=dict)
     """key of a document -> the names of its conflicts' records, all of them; none where it may have had some"""
+    ends: Mapping[bytes, bytes] = field(default_factory=dict)
+    """name of a conflict's record -> that record, of a conflict that has ended"""
 
     def take(self, key: bytes, value: bytes | None, mark: GroupMark, deleted: Callable[[bytes], bool]) -> None:
         """A state record as it goes into a store."""

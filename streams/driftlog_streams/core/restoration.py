@@ -31,8 +31,10 @@ from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.chain import later
 from driftlog_streams.core.changelog_record import ChangelogRecord
-from driftlog_streams.core.conflict_answers import owners_word
+from driftlog_streams.core.conflict_answers import StateOf, owners_word, said, seen
+from driftlog_streams.core.conflict_answers import later as later_end
 from driftlog_streams.core.digest_counting import DigestCounting
+from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.open_groups import Tail
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.rules import Collection, SpaceRules
@@ -64,6 +66,7 @@ class Changelogged(Protocol):
     def dispute(self, name: bytes) -> bytes | None: ...
     def disputes(self) -> Iterable[bytes]: ...
     def disputes_of(self, key: bytes) -> Iterable[bytes]: ...
+    def ended(self, name: bytes) -> bytes | None: ...
 
 
 @dataclass(slots=True)
@@ -230,12 +233,15 @@ class Restoration:
                 log.warning("a document is left as it is", document="/".join(document), error=str(error))
                 return None
 
+        records = [*records]
         last = {record.key: record for record in records}
         found: dict[bytes, set[bytes]] = {}
+        ends = self._ends(store, records, state_of)
+        known = Disputes(store.dispute, lambda name: ends.get(name) or store.ended(name))
         for key, value, offset, _, _ in last.values():
             recovered.stale_conflicts.pop(key, None)
             recovered.owed.pop(key, None)  # it is compared
-            word, there = owners_word(self._rules, key, value, state_of, store.dispute)
+            word, there = owners_word(self._rules, key, value, state_of, known)
             if word is not None:
                 recovered.stale_conflicts[key] = offset, value
             if there is not None and store.dispute(key) is None:
@@ -243,7 +249,24 @@ class Restoration:
                 found.setdefault(document, {*store.disputes_of(document)}).add(key)
         position = max([recovered.read.conflicts, *(record.offset for record in last.values())])
         recovered.read = recovered.read._replace(conflicts=position)
-        store.write((), store.mark.moved(recovered.settled, store.mark.group), passed=Passed(disputes={**found}))
+        passed = Passed(disputes={**found}, ends=ends)
+        store.write((), store.mark.moved(recovered.settled, store.mark.group), passed=passed)
+
+    def _ends(self, store: Changelogged, records: Sequence[ChangelogRecord], state_of: StateOf) -> dict[bytes, bytes]:
+        """How conflicts have ended by these records, as far as that is later than what the store knows."""
+        ends: dict[bytes, bytes] = {}
+        for key, value, _, _, _ in records:
+            found = said(self._rules, key, value)
+            if found is None or value is None or not found.status.over:
+                continue
+            collection = self._rules.collections.get(found.document.collection)
+            state = None if collection is None else state_of(found.document, collection)
+            if state is None or not seen(state, found):
+                continue
+            before = said(self._rules, key, ends.get(key) or store.ended(key))
+            if before is None or not later_end(before, found):
+                ends[key] = value
+        return ends
 
     def ended(self, store: Changelogged, recovered: Recovered, read: Positions) -> None:
         """The topics were read so far, though their last records may be gone: holes of compaction are read, too."""

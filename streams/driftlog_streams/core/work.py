@@ -71,6 +71,8 @@ class PartitionWork:
     """Of the scopes that it changes, once it is sealed."""
     disputes: Mapping[bytes, Collection[bytes]] = field(default_factory=dict)
     """The conflicts of the documents that it changes, once it is sealed."""
+    ends: dict[bytes, bytes] = field(default_factory=dict)
+    """Of those that have ended: name of the record -> the record."""
     released: list[Arrival] = field(default_factory=list)
     """Their tombstones are published when the states are stored, never before."""
     dropped: list[Arrival] = field(default_factory=list)

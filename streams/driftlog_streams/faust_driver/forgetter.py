@@ -125,6 +125,7 @@ class Forgetter:
             alive,
         )
         store.forget_gone(floor)
+        store.forget_ended(floor)
         return found
 
     def _active(self, device_id: str) -> bool:

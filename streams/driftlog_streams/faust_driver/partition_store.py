@@ -44,6 +44,10 @@ _DISPUTES = b"\x00disputes/"
 """+ document key: the names of its conflicts' records, one after the other"""
 _DISPUTE = b"\x00dispute/"
 """+ name of a conflict's record: key of the document that has it"""
+_END = b"\x00end/"
+"""+ name of a conflict's record: group number + that record, as the conflict ended"""
+_ENDED = b"\x00ended/"
+"""+ group number + that name: what may be forgotten, lowest first"""
 _DIGEST = b"\x00digest/"
 """+ scope: the digest of its documents; empty where it is unknown"""
 """No document key begins with a zero byte."""
@@ -136,6 +140,23 @@ class PartitionStore:
         """Those of one document."""
         names = self._value(_DISPUTES + key) or b""
         return {names[at : at + CONFLICT_NAME] for at in range(0, len(names), CONFLICT_NAME)}
+
+    def ended(self, name: bytes) -> bytes | None:
+        """The record by which the conflict of this name ended last; None where that is not known."""
+        value = self._value(_END + name)
+        return None if value is None else value[8:]
+
+    def forget_ended(self, below: int) -> None:
+        """Nobody's late word can come any more on what ended below this group."""
+        start, gone = self._prefix + _ENDED, []
+        for place, _ in self._scan(start):
+            number, name = place[:8], place[8:]
+            if int.from_bytes(number, "big") >= below:
+                break
+            gone.append(start + place)
+            if (self._value(_END + name) or b"")[:8] == number:
+                gone.append(self._prefix + _END + name)
+        self._drop(gone)
 
     def _put_disputes(self, batch: WriteBatch, key: bytes, names: Collection[bytes]) -> None:
         """A document has these conflicts, and no other any more."""
@@ -240,6 +261,10 @@ class PartitionStore:
             batch.put(prefix + _due_key(at_ms, key), b"")
         for key, names in (passed or Passed()).disputes.items():
             self._put_disputes(batch, key, names)
+        number = max(mark.group, 0).to_bytes(8, "big")
+        for name, record in (passed or Passed()).ends.items():
+            batch.put(prefix + _END + name, number + record)
+            batch.put(prefix + _ENDED + number + name, b"")
         for scope, digest in (digests or {}).items():
             batch.put(prefix + _digest_key(scope), b"" if digest is None else digest.to_bytes(DIGEST_BYTES, "big"))
         batch.put(prefix + _META, mark.encode())

@@ -32,7 +32,7 @@ def taken_over(
         ChainBook(store.row, rules.records),
         watch=watch,
         digests=ScopeDigests(store.digest, store.keys),
-        disputes=Disputes(store.dispute),
+        disputes=Disputes(store.dispute, store.ended),
     )
     merger.committed = found.committed
     for parked in found.parked:

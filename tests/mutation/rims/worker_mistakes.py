@@ -14,6 +14,7 @@ MENDING = ("tests/unit/streams/test_mending.py",)
 PACE = ("tests/unit/streams/test_conflict_pace.py",)
 CLAIMS = (f"{WORKER_TESTS}/test_parked_claims.py",)
 NUMBERS = (f"{WORKER_TESTS}/test_forged_numbers.py",)
+SETTLING = ("tests/unit/streams/test_settling.py",)
 DISPUTES = (f"{WORKER_TESTS}/test_disputes.py",)
 OWED = (f"{WORKER_TESTS}/test_owed_conflicts.py",)
 STORE = (f"{WORKER_TESTS}/test_partition_store.py",)
@@ -561,14 +562,14 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "disputes: a conflict on its way to the store is nobody's",
         f"{CORE}/disputes.py",
-        "self._flying.get(name) or self._load(name)",
-        "self._load(name)",
+        "self._flying.get(name) or self._disputed(name)",
+        "self._disputed(name)",
         MENDING,
     ),
     Mistake(
         "disputes: of what is stored nothing is known",
         f"{CORE}/disputes.py",
-        "self._flying.get(name) or self._load(name)",
+        "self._flying.get(name) or self._disputed(name)",
         "self._flying.get(name)",
         DISPUTES,
     ),
@@ -606,6 +607,34 @@ WORKER: tuple[Mistake, ...] = (
         "recovered.read = recovered.read._replace(conflicts=-1)",
         "pass",
         DISPUTES,
+    ),
+    Mistake(
+        "disputes: an ordinary write is named as the decider",
+        f"{CORE}/conflict_answers.py",
+        "if end is not None and not later(found, end):",
+        "if False:",
+        SETTLING,
+    ),
+    Mistake(
+        "disputes: an end on its way to the store is not known",
+        f"{CORE}/disputes.py",
+        "self._ending.get(name) or self._ended(name)",
+        "self._ended(name)",
+        SETTLING,
+    ),
+    Mistake(
+        "disputes: a recovery does not learn how conflicts ended",
+        f"{CORE}/restoration.py",
+        "passed = Passed(disputes={**found}, ends=ends)",
+        "passed = Passed(disputes={**found})",
+        DISPUTES,
+    ),
+    Mistake(
+        "disputes: how they ended is kept for ever",
+        f"{DRIVER}/partition_store.py",
+        "gone.append(self._prefix + _END + name)",
+        "pass",
+        STORE,
     ),
     Mistake(
         "worker: a late record of a conflict is left as it is",

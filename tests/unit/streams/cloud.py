@@ -184,6 +184,7 @@ class Cloud:
         self.waiting: set[tuple[bytes, int]] = set()
         """deadlines"""
         self.disputes: dict[bytes, Collection[bytes]] = {}
+        self.ends: dict[bytes, bytes] = {}
         self.rows: dict[str, bytes | None] = {}
         self.digests: dict[str, int | None] = {}
         self.published: list[OutRecord] = []
@@ -203,12 +204,12 @@ class Cloud:
             ChainBook(self.rows.get, self.rules.records),
         )
         digests = ScopeDigests(lambda scope: self.digests.get(scope, 0), self._keys)
-        disputes = Disputes(self._disputed)
+        disputes = Disputes(self.dispute, self.ends.get)
         self.merger = PartitionMerger(self.rules, PARTITION, cache, book, parking, digests=digests, disputes=disputes)
         self.merger.committed = committed
         return self.merger
 
-    def _disputed(self, name: bytes) -> bytes | None:
+    def dispute(self, name: bytes) -> bytes | None:
         return next((key for key, names in self.disputes.items() if name in names), None)
 
     def _keys(self, beginning: bytes) -> Iterator[bytes]:
@@ -344,6 +345,7 @@ class Cloud:
                 self.dead.update(part.passed.dead)
                 self.waiting.update(part.passed.due.items())
                 self.disputes.update(part.passed.disputes)
+                self.ends.update(part.passed.ends)
                 self.rows.update(part.rows)
         elif stage is Stage.ACK:
             for part in flight.partitions:

@@ -45,6 +45,9 @@ class Kept:
     def dispute(self, name: bytes) -> bytes | None:
         return next((key for key, names in self.passed.disputes.items() if name in names), None)
 
+    def ended(self, name: bytes) -> bytes | None:
+        return self.passed.ends.get(name)
+
     def disputes(self) -> Iterable[bytes]:
         return [name for names in self.passed.disputes.values() for name in names]
 
@@ -76,6 +79,7 @@ class Kept:
             self.passed.gone.update(passed.gone)
             self.passed.dead = passed.dead
             self.passed.disputes.update(passed.disputes)
+            self.passed.ends = {**self.passed.ends, **passed.ends}
 
 
 def state(cloud: Cloud, epoch: int, replica: str, *, deleted: bool = False) -> bytes:

@@ -226,19 +226,47 @@ def test_a_crash_at_any_step_settles_once_with_the_same_bytes(disputed: Cloud, s
     assert {c.decided_by.seq for c in settled.values() if c.decided_by} == {1}
 
 
-def test_a_strangers_open_word_over_it_is_answered(disputed: Cloud) -> None:
-    from driftlog_streams.core.conflict_answers import owners_word
-
+def test_how_it_ended_stays_whatever_is_written_over_it(disputed: Cloud) -> None:
+    """A frozen worker's late word, and a stranger's noise: also when an ordinary write stands there by then, which has decided nothing."""
     (open_one,) = disputed.conflicts()
     disputed.settle(*disputed.overdue(LATE_MS), append_ms=LATE_MS)
-    final = newest(disputed)
-    late = disputed.rules.records.encode_conflict(open_one)
-    name = open_one.id.encode()
-    word, there = owners_word(
-        disputed.rules, name, late, lambda document, _: disputed.state(document), disputed.disputes.get
+    final, late = newest(disputed), disputed.rules.records.encode_conflict(open_one)
+    seen = {ONE: 1, OTHER: 1, SETTLER: 1}
+    decide(disputed, 30, seen, 2)
+    assert newest(disputed) == final
+    for word in (late, None, b"noise"):
+        assert disputed.merger.answers.heard_conflict(open_one.id.encode(), word)
+        assert newest(disputed) == final
+    assert not disputed.merger.answers.heard_conflict(
+        open_one.id.encode(), disputed.rules.records.encode_conflict(final)
     )
-    assert word is not None and disputed.rules.records.decode_conflict(word) == final
-    assert there is None
+
+
+def test_who_decided_stays_who_decided(disputed: Cloud) -> None:
+    (open_one,) = disputed.conflicts()
+    decide(disputed, 25, {ONE: 1, OTHER: 1}, 2)
+    decide(disputed, 30, {ONE: 2, OTHER: 1}, 3)
+    late = disputed.rules.records.encode_conflict(open_one)
+    for stage in (Stage.STORE, Stage.DONE):  # on its way to the store, and there
+        disputed.seal()
+        disputed.carry_out(stage)
+        assert disputed.merger.answers.heard_conflict(open_one.id.encode(), late)
+    resolved = newest(disputed)
+    assert told(resolved)[2] == 25
+    assert disputed.conflicts() == [open_one, resolved, resolved, resolved]
+
+
+def test_an_end_is_not_told_over_a_dispute_that_came_after_it(disputed: Cloud) -> None:
+    (open_one,) = disputed.conflicts()
+    decide(disputed, 25, {ONE: 1, OTHER: 1}, 2)
+    disputed.fly()
+    decide(disputed, 26, {ONE: 1, OTHER: 1}, 2, OTHER)
+    again = newest(disputed)
+    assert again.status is ConflictStatus.OPEN and told(again)[1] == [26, 25]
+    assert disputed.merger.answers.heard_conflict(
+        open_one.id.encode(), disputed.rules.records.encode_conflict(open_one)
+    )
+    assert newest(disputed) == again
 
 
 def test_nobody_else_may_settle(disputed: Cloud) -> None:

@@ -119,6 +119,23 @@ async def test_nothing_is_told_again_that_nobody_wrote_over(lives: Lives, folder
 
 
 @FOLDERS
+@pytest.mark.parametrize("spoil", ["a late word", "noise"])
+async def test_the_next_owner_knows_who_decided(lives: Lives, folder: str, spoil: str) -> None:
+    """An ordinary write stands there by then, which has decided nothing."""
+    life, told = await disputed(lives)
+    for price, seq in ((5, 2), (6, 3)):
+        op = change(stock(), "price", "set", price, seq, replica="store-1.1", context={"store-1.1": 1, "store-1.2": 1})
+        send(lives, f"price-{price}", op, replica="store-1.1")
+        await life.quiet()
+    await life.die()
+    ended = last(lives)
+    assert ended is not None and ended.decided_by is not None and ended.decided_by.value == 5
+    over(lives, told, lives.cloud.rules.records.encode_conflict(told) if spoil == "a late word" else b"noise")
+    life = await heir(lives, life, folder)
+    await life.until(lambda: last(lives) == ended)
+
+
+@FOLDERS
 async def test_what_has_ended_is_not_kept(lives: Lives, folder: str) -> None:
     life, told = await disputed(lives)
     assert groups.parse(lives.broker.read(STATES)[-1].headers).disputed

@@ -147,6 +147,18 @@ def test_what_was_deleted_is_found_by_its_group_and_only_while_it_is_so(below: W
     assert store.purged(b"a") == 0
 
 
+def test_how_a_conflict_ended_is_kept_until_nobodys_late_word_can_come(store: PartitionStore) -> None:
+    one, other = b"1" * 24, b"2" * 24
+    store.write((), StoreMark(1, 5), passed=Passed(ends={one: b"first", other: b"end"}))
+    store.write((), StoreMark(2, 9), passed=Passed(ends={one: b"second"}))
+    store.forget_ended(5)
+    assert (store.ended(one), store.ended(other)) == (b"second", b"end")
+    store.forget_ended(9)
+    assert (store.ended(one), store.ended(other)) == (b"second", None)
+    store.forget_ended(10)
+    assert store.ended(one) is None and not list(store._scan(store._prefix + b"\x00end"))
+
+
 def test_digests_go_in_with_the_states_and_documents_are_found_by_their_beginning(store: PartitionStore) -> None:
     states = [(b"Stock/s1/a", b"1"), (b"Stock/s1/b", b"2"), (b"Stock/s10/c", b"3")]
     store.write(states, StoreMark(7, 3), [("store-1.a", b"row")], digests={"s1": 5, "s10": None})
