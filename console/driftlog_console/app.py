@@ -16,7 +16,18 @@ from starlette.staticfiles import StaticFiles
 from driftlog_console.asking import BadForm, NotAllowed, SignInFirst, asker
 from driftlog_console.desk import STATIC, Desk, address_of
 from driftlog_console.errors import ConsoleError
-from driftlog_console.pages import conflict, documents, export, fleet, groups, inbox, live, signing_in, waiting
+from driftlog_console.pages import (
+    claiming,
+    conflict,
+    documents,
+    export,
+    fleet,
+    groups,
+    inbox,
+    live,
+    signing_in,
+    waiting,
+)
 from driftlog_edge.errors import EdgeError, NotReady
 from driftlog_edge.http_api.path_parts import ExactNames
 from driftlog_edge.http_api.problems import STATUS
@@ -31,7 +42,7 @@ def build(desk: Desk) -> FastAPI:
     app = FastAPI(title="Driftlog console", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = desk
     app.add_middleware(ExactNames)
-    for pages in (signing_in, inbox, groups, export, conflict, waiting, fleet, documents, live):
+    for pages in (signing_in, inbox, groups, export, conflict, claiming, waiting, fleet, documents, live):
         app.include_router(pages.router)
     _vital(app, desk)
     app.mount("/static", StaticFiles(directory=STATIC))
@@ -93,7 +104,7 @@ def _errors(app: FastAPI, desk: Desk) -> None:
 
     @app.exception_handler(ConsoleError)
     async def ours(request: Request, error: ConsoleError) -> Response:
-        return told(request, 500, str(error), error.remedy)
+        return told(request, error.status, str(error), error.remedy)
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:

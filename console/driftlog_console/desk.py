@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from driftlog_console import words
+from driftlog_console.claims import Claims
 from driftlog_console.deciding import Deciding
 from driftlog_console.fleet import FleetView
 from driftlog_console.group_deciding import GroupDeciding
@@ -41,6 +42,7 @@ class Desk:
     deciding: Deciding
     groups: GroupDeciding
     landings: Landings
+    claims: Claims
     fleet: FleetView
     history: HistoryView | None
     """None where no history is kept."""

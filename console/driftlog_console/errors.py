@@ -6,6 +6,9 @@ from __future__ import annotations
 class ConsoleError(RuntimeError):
     """A fact and a remedy, as every program's errors have them."""
 
+    status = 500
+    """Of the page that says so."""
+
     def __init__(self, fact: str, remedy: str) -> None:
         super().__init__(fact)
         self.remedy = remedy

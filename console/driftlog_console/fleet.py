@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import structlog
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
+from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.identity import CLOUD
@@ -23,6 +24,7 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_streams.errors import WorkerError
 from driftlog_streams.reading.births import cloned_devices
+from driftlog_streams.reading.claims import ClaimTail, Held
 from driftlog_streams.reading.fleet import Heard, Member, fleet_of
 from driftlog_streams.reading.lately_heard import HeartbeatTail
 from driftlog_streams.reading.set_aside import SetAside, read_set_aside
@@ -86,6 +88,10 @@ class FleetView:
         changed: Callable[[str], None],
     ) -> None:
         self.seen = Seen()
+        self.claims: Mapping[str, Held] = MappingProxyType({})
+        """conflict id -> who looks after it"""
+        self.claims_problem = ""
+        """Why nobody can say that; empty where everybody who may can."""
         self._kafka = kafka
         self._ids = ids
         self._codecs = RecordCodecs(ids)
@@ -117,6 +123,7 @@ class FleetView:
 
     def _run(self) -> None:
         devices = DeviceView(self._kafka, self._codecs, self._root)
+        claims = ClaimTail(self._kafka, self._codecs, devices.find, lambda: time.time_ns() // 1_000_000)
         tail = Hearing(self._kafka, self._codecs, lambda device: devices.find(device) is not None)
         started = False
         while not self._closed.is_set():
@@ -125,11 +132,24 @@ class FleetView:
                     devices.start()
                     started = True
                 self._look(devices, tail)
+                self._look_at_claims(claims)
             except (KafkaException, ContractError, WorkerError, RuntimeError) as error:
                 self._failed(str(error))
             self._again.wait(LOOK_SECONDS)
             self._again.clear()
         devices.close()
+
+    def _look_at_claims(self, tail: ClaimTail) -> None:
+        try:
+            tail.look()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            self.claims_problem = f"there is no topic {topics.DESK}"
+            return
+        before, self.claims, self.claims_problem = self.claims, tail.held, ""
+        if before != self.claims:
+            self._changed("conflicts")
 
     def _failed(self, problem: str) -> None:
         before = self.seen

@@ -59,9 +59,19 @@ class Inbox:
         """All that a filter takes of one list, in its order."""
         return [line for line in wanted.taken(self._lists[which]) if sees(line.document.scope)]
 
-    def page(self, which: Which, wanted: Filter, sees: Callable[[str], bool], limit: int, after: str = "") -> Slice:
-        """A page of one list. An `after` that is not in it any more begins where it was, or at the beginning."""
+    def page(
+        self,
+        which: Which,
+        wanted: Filter,
+        sees: Callable[[str], bool],
+        limit: int,
+        after: str = "",
+        also: Callable[[Line], bool] | None = None,
+    ) -> Slice:
+        """A page of one list, of those that `also` takes. An `after` that is not in it any more begins where it was, or at the beginning."""
         shown = self.matching(which, wanted, sees)
+        if also is not None:
+            shown = [line for line in shown if also(line)]
         last = self._by_id.get(after)
         start = bisect_right(shown, last) if last is not None and last.status in LISTS[which] else 0
         found = shown[start : start + limit]

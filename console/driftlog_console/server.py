@@ -12,6 +12,7 @@ import uvicorn
 from confluent_kafka import KafkaException
 
 from driftlog_console.app import build
+from driftlog_console.claims import Claims
 from driftlog_console.config import ConsoleConfig
 from driftlog_console.deciding import Deciding
 from driftlog_console.desk import Desk, now_ms
@@ -39,6 +40,7 @@ from driftlog_schemas.registry import CachedRegistry, SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.reading.claims import write_claim
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root
 
@@ -93,6 +95,8 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     people, deciding = People(config.data_dir), Deciding(agent)
     memory = GroupMemory(config.data_dir)
     groups = GroupDeciding(memory, agent, deciding, people, config.undo_seconds, now_ms, lambda: signals.tell("groups"))
+    codecs = RecordCodecs(ids)
+    claims = Claims(lambda: agent.identity, fleet, lambda one: write_claim(config.kafka, codecs, one), now_ms)
     history = _history(agent, config, ids, root, changed)
     following = [asyncio.create_task(work) for work in (inbox.follow(), _documents(agent, signals), groups.follow())]
     fleet.start()
@@ -106,6 +110,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
             deciding=deciding,
             groups=groups,
             landings=landings,
+            claims=claims,
             fleet=fleet,
             history=history,
             people=people,

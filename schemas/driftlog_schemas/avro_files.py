@@ -22,6 +22,7 @@ RECORDS = (
     "signed_line",
     "heartbeat",
     "farewell",
+    "claim",
     "parked_command",
     "quarantined",
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from driftlog_crdt import canonical
 from driftlog_schemas import avro_files, bounds
+from driftlog_schemas.claims import Claim
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.farewell import Farewell
@@ -60,6 +61,7 @@ class RecordCodecs:
         self._device = FramedCodec(avro_files.text("device"), ids)
         self._signed_line = FramedCodec(avro_files.text("signed_line"), ids)
         self._heartbeat = FramedCodec(avro_files.text("heartbeat"), ids)
+        self._claim = FramedCodec(avro_files.text("claim"), ids)
         self._farewell = FramedCodec(avro_files.text("farewell"), ids)
         self._parked = FramedCodec(avro_files.text("parked_command"), ids)
         self._quarantined = FramedCodec(avro_files.text("quarantined"), ids)
@@ -198,6 +200,15 @@ class RecordCodecs:
             _require_farewell(record)
         return Farewell(**record)
 
+    def encode_claim(self, claim: Claim) -> bytes:
+        return self._claim.encode(claim._asdict())
+
+    def decode_claim(self, value: bytes) -> Claim:
+        record = self._claim.decode(value)
+        with _refused():
+            _require_claim(record)
+        return Claim(**record)
+
     def encode_parked(self, parked: ParkedCommand) -> bytes:
         return self._parked.encode({name: getattr(parked, name) for name in ParkedCommand.__slots__})
 
@@ -233,6 +244,15 @@ def _require_heartbeat(record: dict[str, Any]) -> None:
     bounds.check_numbers("count", [record[name] for name in counts], 0, bounds.MAX_LONG)
     bounds.check_numbers("time", [record["sent_ms"], record["oldest_pending_ms"]], 0, bounds.MAX_MS)
     bounds.check_numbers("clock_skew_ms", [record["clock_skew_ms"]], -bounds.MAX_MS, bounds.MAX_MS)
+
+
+def _require_claim(record: dict[str, Any]) -> None:
+    for name in ("conflict_id", "kind", "person", "by", "key_id"):
+        bounds.check_text(name, record[name], bounds.MAX_NAME, least=1)
+    bounds.check_text("scope", record["scope"], bounds.MAX_SCOPE, least=1)
+    bounds.check_text("note", record["note"], bounds.MAX_REASON)
+    bounds.check_text("device_id", record["device_id"], bounds.MAX_DEVICE, least=1)
+    bounds.check_numbers("time", [record["until_ms"], record["said_ms"]], 0, bounds.MAX_MS)
 
 
 def _require_farewell(record: dict[str, Any]) -> None:

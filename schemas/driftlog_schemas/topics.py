@@ -14,6 +14,8 @@ from driftlog_schemas.contract import AppContract
 
 DEVICES = "driftlog.devices"
 HEARTBEATS = "driftlog.heartbeats"
+DESK = "driftlog.desk"
+"""Who looks after which conflict; consoles write and read it."""
 SHARED_PARTITIONS = 1
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -165,9 +167,15 @@ def heartbeats_topic() -> Topic:
     return Topic(HEARTBEATS, SHARED_PARTITIONS, settings)
 
 
+def desk_topic() -> Topic:
+    """Who looks after which conflict, one record each. No claim is in force for longer than the topic keeps it."""
+    settings = {"cleanup.policy": "compact,delete", "retention.ms": str(RETENTION_MS), TIMES: APPEND_TIME}
+    return Topic(DESK, SHARED_PARTITIONS, settings)
+
+
 def wanted_topics(contract: AppContract, retention_ms: int = RETENTION_MS) -> list[Topic]:
     """All topics that an app needs."""
-    topics = [devices_topic(), heartbeats_topic()]
+    topics = [devices_topic(), heartbeats_topic(), desk_topic()]
     for space in contract.spaces.values():
         topics += space_topics(space.name, space.partitions, retention_ms)
     return topics

@@ -28,7 +28,7 @@ from tests.load.waiting import Group
 from tests.load.workers import WorkerHost, WorkerPlace, WorkerProcess
 from tests.load.workload import Shape, Workload
 
-EDGES = 3
+EDGES = 4
 
 
 @dataclass

@@ -61,6 +61,19 @@ def moments(console: ConsoleProcess) -> list[str]:
     return re.findall(r"\?at=(\d+)#value", console.page(f"/documents/Item/{PLACE}/tea"))
 
 
+def claimed(first: ConsoleProcess, second: ConsoleProcess, conflict_id: str) -> None:
+    """Say on one console who looks after it: the other one knows, and the first when it has started again."""
+    address, told = f"/conflicts/{conflict_id}", "<b>operator</b> looks after it until"
+    answer = first.send(f"{address}/claim", do="claim", hours="4", note="at the shelf")
+    assert answer.status_code == 303, answer.text
+    until(lambda: told in second.page(address), "the other console knows", 60, second.tail)
+    assert first.stop() == 0
+    first.start()
+    until(lambda: told in first.page(address), "it outlived the console", 60, first.tail)
+    assert second.send(f"{address}/claim", do="release").status_code == 303
+    until(lambda: "Nobody has said so" in first.page(address), "who let go of it is told too", 60, first.tail)
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine: apt install chromium")
 def test_a_real_conflict_is_decided_by_keyboard_and_seen_on_both_agents(on_broker: Callable[..., LoadRun]) -> None:
     run = on_broker()
@@ -68,6 +81,9 @@ def test_a_real_conflict_is_decided_by_keyboard_and_seen_on_both_agents(on_broke
         stands = disputed(store, office)
         other = {"green": "white", "white": "green"}[stands]
         with ConsoleProcess(run.place, run.edges[2]) as console:  # it finds the scope by itself
+            with ConsoleProcess(run.place, run.edges[3], [PLACE], "second") as second:
+                claimed(console, second, store.conflicts()[0]["id"])
+                assert second.stop() == 0
             by_keyboard(console)
             await_equal(store, office, item="tea", label=other)
             until(lambda: not store.conflicts() and not office.conflicts(), "the dispute is over", 90)

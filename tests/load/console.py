@@ -24,8 +24,8 @@ STOP_SECONDS = 30.0
 class ConsoleProcess:
     """One console: a device of its own. Without scopes it shows every one that there is."""
 
-    def __init__(self, place: WorkerPlace, device: Identity, scopes: Sequence[str] = ()) -> None:
-        folder = place.folder / "console"
+    def __init__(self, place: WorkerPlace, device: Identity, scopes: Sequence[str] = (), name: str = "console") -> None:
+        folder = place.folder / name
         folder.mkdir(exist_ok=True)
         self.data = folder / "data"
         self.log = folder / "console.log"
@@ -74,6 +74,11 @@ class ConsoleProcess:
         answer = httpx.get(self.url + path, headers=headers, timeout=30, trust_env=False)
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         return answer.text
+
+    def send(self, path: str, **form: str) -> httpx.Response:
+        """A form of a page, from the first person."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        return httpx.post(self.url + path, data=form, headers=headers, timeout=30, trust_env=False)
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

@@ -94,6 +94,11 @@ def _page(
         "spread": _spread(desk, conflict),
         "fleet_age": desk.fleet.seen.age("members"),
         "most": MOST_DEVICES,
+        "held": desk.claims.of(conflict),
+        "no_desk": desk.fleet.claims_problem,
+        "others": [
+            one.name for one in desk.people.all() if one != person and one.may(Right.DECIDE, conflict.document.scope)
+        ],
         "following": desk.inbox.next_after(conflict.id, person.sees),
         "overtaken": overtaken,
         "problem": problem,

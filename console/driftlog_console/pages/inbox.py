@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
@@ -18,6 +19,7 @@ from driftlog_edge.errors import EdgeError
 from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.identity import device_of
 from driftlog_schemas.messages import Conflict
+from driftlog_streams.reading.claims import Held
 from driftlog_streams.reading.conflict_lists import Line, Which, mark
 
 router = APIRouter()
@@ -26,11 +28,16 @@ PAGE = 50
 MOST_AT_ONCE = 500
 
 
+Who: TypeAlias = Literal["", "me", "nobody"]
+
+
 class Row(NamedTuple):
     """A line with what stands in it."""
 
     line: Line
     conflict: Conflict
+    held: Held | None
+    """Who looks after it."""
 
 
 class Outcome(NamedTuple):
@@ -54,24 +61,43 @@ async def show(
     person: Viewer,
     wanted: Wanted,
     which: Which = "open",
+    who: Who = "",
     after: str = "",
     limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = PAGE,
 ) -> Response:
     """One of the lists."""
-    found = desk.inbox.page(which, wanted, person.sees, limit, after)
+    found = desk.inbox.page(which, wanted, person.sees, limit, after, _looked_after(desk, person, who))
     return desk.page(
         request,
         "inbox.html",
         person,
         which=which,
-        rows=[Row(line, desk.agent.conflict(line.id)) for line in found.lines],
+        rows=[_row(desk, line) for line in found.lines],
         total=found.total,
         following=found.following,
         wanted=wanted.items(),
+        who=who,
         facets=desk.inbox.facets(which, person.sees),
         standing=STANDING,
         limit=limit,
     )
+
+
+def _looked_after(desk: Desk, person: Person, who: Who) -> Callable[[Line], bool] | None:
+    """Those that the person looks after, or nobody; one that was put off is somebody's until then."""
+    if not who:
+        return None
+
+    def wanted(line: Line) -> bool:
+        held = desk.claims.held(line.id)
+        return held is None if who == "nobody" else held is not None and held.claim.person == person.name
+
+    return wanted
+
+
+def _row(desk: Desk, line: Line) -> Row:
+    conflict = desk.agent.conflict(line.id)
+    return Row(line, conflict, desk.claims.of(conflict))
 
 
 @router.post("/inbox")

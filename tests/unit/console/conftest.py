@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from driftlog_console.app import build
+from driftlog_console.claims import Claims
 from driftlog_console.deciding import Deciding
 from driftlog_console.desk import Desk, now_ms
 from driftlog_console.fleet import Seen
@@ -27,12 +28,14 @@ from driftlog_console.people import People, Right
 from driftlog_console.sessions import Sessions
 from driftlog_console.signals import Signals
 from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_schemas.claims import Claim
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
+from driftlog_streams.reading.claims import Held
 from tests.unit.console.op_log import OpLog, history_of
 from tests.unit.edge import conftest as edge
 from tests.unit.edge.cloud import Cloud, CloudRoute
@@ -82,6 +85,10 @@ class Fleet:
 
     seen: Seen = field(default_factory=Seen)
     looked_again: int = 0
+    claims: dict[str, Held] = field(default_factory=dict)
+    claims_problem: str = ""
+    written: list[Claim] = field(default_factory=list)
+    """Claims that everybody was told."""
 
     def look_again(self) -> None:
         self.looked_again += 1
@@ -137,6 +144,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     deciding, memory, landings = Deciding(agent), GroupMemory(folder), Landings(folder, agent)
     inbox = Inbox(agent, lambda: signals.tell("conflicts"), landings.note)
     groups = GroupDeciding(memory, agent, deciding, people, UNDO_SECONDS, now_ms, lambda: signals.tell("groups"))
+    claims = Claims(lambda: agent.identity, fleet, fleet.written.append, now_ms)  # type: ignore[arg-type]  # stands in for it
     log = OpLog()
     history = history_of(log, folder / "history", lambda: signals.tell("documents"))
     desk = Desk(
@@ -146,6 +154,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         deciding=deciding,
         groups=groups,
         landings=landings,
+        claims=claims,
         fleet=fleet,  # type: ignore[arg-type]  # stands in for it
         history=history,
         people=people,

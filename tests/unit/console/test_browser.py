@@ -21,8 +21,10 @@ from driftlog_console.people import Right
 from driftlog_edge import EdgeAgent
 from driftlog_edge.http_api.connections import BoundedProtocol
 from driftlog_infra.ports import free_port
+from driftlog_schemas.claims import ClaimKind
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus
+from driftlog_streams.reading.claims import Held
 from driftlog_streams.reading.conflict_lists import Filter, mark_of_all
 from tests.unit.console.conftest import Console, conflict, version
 from tests.unit.console.op_log import TEA, priced
@@ -124,6 +126,21 @@ async def test_a_conflict_is_decided_by_keyboard_alone_and_others_see_it(
     await page.wait_for_url(f"**/conflicts/{other.id}")
 
 
+async def test_who_looks_after_it_is_told_to_open_pages(console: Console, browser: Browser, url: str) -> None:
+    one, token = conflict(), console.people.add("anna", [Right.DECIDE])
+    await console.opened(one)
+    page = await signed_in(await browser.new_context(), url, token)
+    other = await signed_in(await browser.new_context(), url, token)
+    for tab in (page, other):
+        await tab.goto(f"{url}/conflicts/{one.id}")
+        await expect(tab.get_by_label("Single-key shortcuts")).to_be_checked()
+    await other.locator("#value").fill("405")  # somebody writes there
+    await page.get_by_role("button", name="Let them look after it").press("Enter")
+    for tab in (page, other):
+        await expect(tab.get_by_text("anna looks after it until")).to_be_visible()
+    await expect(other.locator("#value")).to_have_value("405")
+
+
 async def test_shortcuts_can_be_switched_off_and_stay_off(console: Console, browser: Browser, url: str) -> None:
     await console.opened(conflict())
     page = await signed_in(await browser.new_context(), url, console.people.add("anna"))
@@ -218,6 +235,11 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     console.fleet.seen = seen(
         member("till-7", review=2, clock_skew_ms=90_000), member("truck-1", heard=False), set_aside=(quarantined(),)
     )
+    console.people.add("carol", [Right.DECIDE])
+    carol = console.people.named("carol")
+    assert carol is not None
+    claim = console.desk.claims.made(one, ClaimKind.CLAIMED, carol, "bob", 4, "he knows the shelf")
+    console.fleet.claims = {one.id: Held(claim, claim.until_ms)}
     group, spread = await decided_together(console), await seen_by_some(console, agent)
     return [
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",

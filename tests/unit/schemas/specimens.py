@@ -21,6 +21,7 @@ from driftlog_crdt import Decision, DocumentState, Op, Origin, Place
 from driftlog_schemas import avro_files
 from driftlog_schemas.avro_files import full_name
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
+from driftlog_schemas.claims import Claim
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
 from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.identity import DocumentId, document_key
@@ -72,6 +73,7 @@ class NumberedIds:
         "driftlog.v1.RefusalNotice",
         "driftlog.v1.SignedLine",
         "driftlog.v1.Farewell",
+        "driftlog.v1.Claim",
     )
 
     def id_of(self, text: str) -> int:
@@ -223,6 +225,18 @@ HEARTBEAT = Heartbeat(
     4,
     1,
 )
+CLAIM = Claim(
+    "7fc2f2abdfddfeb09ee272e6",
+    "s1",
+    "claimed",
+    "Anna",
+    "Bob",
+    T0 + 3_600_000,
+    "she knows the shelf",
+    "store-1",
+    "5f0c77aa",
+    T0,
+).signed(IDENTITY)
 FAREWELL = Farewell("store-1", "5f0c77aa", 3, "store-1.k3f7q2wp", 2, T0).signed(IDENTITY)
 PARKED = ParkedCommand(T0, 1234567, SALE.id, b"signed", 1234600)
 
@@ -282,6 +296,7 @@ def _made() -> Mapping[str, Callable[[], bytes]]:
         "signed_line": lambda: codecs.encode_signed_line(OPERATOR.sign(codecs.encode_device(DEVICE))),
         "heartbeat": lambda: codecs.encode_heartbeat(HEARTBEAT),
         "farewell": lambda: codecs.encode_farewell(FAREWELL),
+        "claim": lambda: codecs.encode_claim(CLAIM),
         "parked_command": lambda: codecs.encode_parked(PARKED),
         "quarantined": lambda: codecs.encode_quarantined(QUARANTINED),
         "document_key": lambda: document_key(TEA),

@@ -36,6 +36,7 @@ def test_what_was_pinned_is_still_read() -> None:
     assert CODECS.decode_refusal_notice(pinned("refusal_notice")) == specimens.NOTICE
     assert CODECS.decode_conflict(pinned("conflict")) == specimens.CONFLICT
     assert CODECS.decode_heartbeat(pinned("heartbeat")) == specimens.HEARTBEAT
+    assert CODECS.decode_claim(pinned("claim")) == specimens.CLAIM
     assert CODECS.decode_farewell(pinned("farewell")) == specimens.FAREWELL
 
     assert CODECS.decode_parked(pinned("parked_command")) == specimens.PARKED

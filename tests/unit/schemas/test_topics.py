@@ -8,6 +8,7 @@ import pytest
 
 from driftlog import App
 from driftlog_schemas.topics import (
+    DESK,
     DEVICES,
     HEARTBEATS,
     OPS_RETENTION_MS,
@@ -34,7 +35,7 @@ def test_every_space_has_its_topics_in_one_partition_count() -> None:
     for space, partitions in (("retail", 8), ("depot", 3)):
         names = [f"{space}.{what}" for what in ("ops", "state", "receipts", "conflicts", "parked", "quarantine")]
         assert [counts.pop(name) for name in names] == [partitions] * 6
-    assert counts == {DEVICES: 1, HEARTBEATS: 1}
+    assert counts == {DEVICES: 1, HEARTBEATS: 1, DESK: 1}
 
 
 def test_ops_are_kept_for_years_and_stamped_by_the_broker() -> None:
@@ -44,7 +45,7 @@ def test_ops_are_kept_for_years_and_stamped_by_the_broker() -> None:
     assert int(settings["retention.ms"]) == OPS_RETENTION_MS >= 5 * 365 * 86_400_000
 
 
-@pytest.mark.parametrize("name", [ops_topic("retail"), DEVICES, HEARTBEATS])
+@pytest.mark.parametrize("name", [ops_topic("retail"), DEVICES, HEARTBEATS, DESK])
 def test_whose_times_matter_is_stamped_by_the_broker(name: str) -> None:
     assert THERE[name].settings["message.timestamp.type"] == "LogAppendTime"
 
