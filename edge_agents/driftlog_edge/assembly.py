@@ -261,6 +261,7 @@ def _assembled(
         committer,
         store,
         vitals.look,
+        lambda: not len(views.backlog),
     )
     if removed:
         housekeeping.give_back()

@@ -47,6 +47,10 @@ class Store(Source, Protocol):
         """Give back the room of what was removed from them. Blocking."""
         ...
 
+    def held_back(self, families: Iterable[Family]) -> int:
+        """How many bytes of the disk their files and the write-ahead log take, whatever of that is still there to be read."""
+        ...
+
     def write(self, writes: Writes, *, sync: bool) -> None:
         """All of it or nothing; with `sync`, durable when it returns. Raises `DiskFull`, `StoreFailed`."""
         ...

@@ -11,7 +11,7 @@ from tests.integration.conftest import LoadRun
 from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 PLACE = "market"
 BUDGET = 16 << 20

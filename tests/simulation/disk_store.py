@@ -41,4 +41,7 @@ class DiskStore:
 
     def reclaim(self, families: Iterable[Family]) -> None: ...
 
+    def held_back(self, families: Iterable[Family]) -> int:
+        return 0
+
     def close(self) -> None: ...

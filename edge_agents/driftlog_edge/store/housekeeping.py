@@ -1,13 +1,13 @@
 """Runs the passes of `pruning` now and then, between the agent's other work, and gives the disk back what they free.
 
 RocksDB frees the room of deleted rows when it compacts, which an idle device may never come to do by itself. So after many deletions it is told
-to, in a thread.
+to, in a thread; and when an outage is over and all that waited is merged, for what the queue took.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -23,6 +23,10 @@ AGAIN_AFTER = 60
 """Passes, until one begins from the start."""
 LOGS = (Family.OPLOG, Family.COMMANDS, Family.META, Family.PENDING, Family.OUTBOX, Family.SEALED, Family.BODIES)
 """What commands leave entries in until they are done."""
+TRANSIENT = (Family.PENDING, Family.OUTBOX, Family.SEALED, Family.BODIES)
+"""Those of them that are empty when nothing waits."""
+HELD_BACK_BYTES = 8 << 20
+"""So much may be held back by entries that are gone, before the disk gets it back when nothing waits."""
 RECLAIM_AFTER = 10_000
 """Deleted rows, until the disk gets them back."""
 ROWS = (Family.CONFIRMED, Family.UNREAD, Family.CONFLICTS)
@@ -32,12 +36,20 @@ ROWS = (Family.CONFIRMED, Family.UNREAD, Family.CONFLICTS)
 class Housekeeping:
     """The background work on one agent's store."""
 
-    def __init__(self, pruning: Pruning, committer: Committer, store: Store, look: Callable[[], None]) -> None:
-        """`look` is called before every pass."""
+    def __init__(
+        self,
+        pruning: Pruning,
+        committer: Committer,
+        store: Store,
+        look: Callable[[], None],
+        drained: Callable[[], bool],
+    ) -> None:
+        """`look` is called before every pass; `drained` says whether no command waits for anything."""
         self._pruning = pruning
         self._committer = committer
         self._store = store
         self._look = look
+        self._drained = drained
         self._deleted = 0
         self._left = False
         """Did a scope go from the disk since it was last told to give room back?"""
@@ -79,4 +91,9 @@ class Housekeeping:
         families = (*LOGS, *ROWS) if self._left else LOGS
         if self._left or self._deleted >= RECLAIM_AFTER:
             self._deleted, self._left = 0, False
-            await asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, families)
+            await self._reclaim(families)
+        elif self._drained() and self._store.held_back(TRANSIENT) >= HELD_BACK_BYTES:
+            await self._reclaim(TRANSIENT)
+
+    async def _reclaim(self, families: Sequence[Family]) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, families)

@@ -40,6 +40,7 @@ from driftlog_edge.system_clock import SystemClock
 
 log = structlog.get_logger()
 
+_TABLES = "rocksdb.total-sst-files-size"
 ROOM_BYTES = 16 << 20
 """How much must be free before a database that could not be opened to be written is tried again."""
 AT_ONCE, AT_ONCE_BYTES = 64, 256 << 10
@@ -205,6 +206,12 @@ class RocksStore:
             except Exception as error:  # rocksdict's, as above
                 raise self._failed(error) from error
 
+    def held_back(self, families: Iterable[Family]) -> int:
+        """See `ports.Store`."""
+        opened = self._opened.families
+        tables = (opened[family].property_int_value(_TABLES) or 0 for family in set(families) & opened.keys())
+        return sum(tables) + self._file_bytes(".log")
+
     def _failed(self, error: Exception) -> Exception:
         """What RocksDB said, as one of ours. Where that is damage, nothing is written from now on."""
         if isinstance(error, KeyError):  # it was closed: a defect of who reads on
@@ -233,12 +240,17 @@ class RocksStore:
         self._refusal = None
 
     def disk_bytes(self) -> int:
-        """What the folder takes. Files may go while they are counted: compaction does not ask."""
+        """What the folder takes."""
+        return self._file_bytes()
+
+    def _file_bytes(self, ending: str = "") -> int:
+        """What files whose names end so take. They may go while they are counted: compaction does not ask."""
         total = 0
         with os.scandir(self._folder) as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):
-                    total += entry.stat().st_size if entry.is_file() else 0
+                if entry.name.endswith(ending):
+                    with suppress(FileNotFoundError):
+                        total += entry.stat().st_size if entry.is_file() else 0
         return total
 
     def close(self) -> None:

@@ -12,13 +12,17 @@ import pytest
 from driftlog_edge import EdgeAgent
 from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status, entry_of
-from driftlog_edge.store.housekeeping import LOGS
+from driftlog_edge.store.housekeeping import LOGS, TRANSIENT
 from driftlog_edge.store.pruning import Pruning
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.shop import PARTITIONS
+from tests.unit.edge.test_agent import quick_ticks
+from tests.unit.edge.waiting import until
+
+__all__ = ["quick_ticks"]
 
 S1 = partition_of("s1", PARTITIONS)
 WEEK_MS = 7 * 24 * 3_600_000
@@ -143,6 +147,32 @@ async def test_the_agent_gives_the_disk_back(agent: EdgeAgent, monkeypatch: pyte
     assert reclaimed
     assert [entry_of(agent._store, f"c{number}") is None for number in range(3)] == [True, True, False]
     assert (await agent.read("Stock", "s1", "tea")).value["on_hand"] == 3
+
+
+async def test_the_disk_gets_back_what_a_queue_took_when_all_of_it_is_merged(
+    agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waited lay there twice: as commands, which stay to be read, and as batches on their way out, with both in the write-ahead log."""
+    monkeypatch.setattr("driftlog_edge.store.housekeeping.HELD_BACK_BYTES", 100_000)
+    store = agent._store
+    await agent.offline()
+    for number in range(300):
+        name = os.urandom(1_500).hex()
+        await agent.run("rename", store="s1", sku=f"sku-{number}", name=name, durability="os")
+    await agent.tidy()
+    waiting = store.disk_bytes()
+    assert waiting > 900_000 and store.held_back(TRANSIENT) > 900_000, "nothing is given back while it waits"
+    await agent.online()
+    await until(lambda: agent.status()["pending"] == 0)
+    drained = store.disk_bytes()
+    assert drained > 2 * waiting, "on its way it takes more"
+    await agent.tidy()
+    assert store.held_back(TRANSIENT) < 10_000
+    assert store.disk_bytes() < drained - 1_800_000
+    assert agent.command((await agent.run("receive", store="s1", sku="sku-1", qty=1)).command_id).status == "pending"
+    monkeypatch.setattr(RocksStore, "reclaim", lambda *_: pytest.fail("there is nothing to give back"))
+    await until(lambda: agent.status()["pending"] == 0)
+    await agent.tidy()
 
 
 def test_what_was_deleted_takes_no_disk_after_reclaiming(replica: Replica) -> None:
