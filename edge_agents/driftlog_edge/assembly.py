@@ -53,6 +53,7 @@ from driftlog_edge.store.pruning import Pruning
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.rotation import Rotation
 from driftlog_edge.store.shown import Shown
+from driftlog_edge.store.sizes import sizes_of
 from driftlog_edge.store.uses import Uses
 from driftlog_edge.store.views import Views
 from driftlog_edge.store.wrapping import WrappingKey, wrapping_keys
@@ -112,7 +113,8 @@ def assemble(
     identity = Identity.load(config.identity)
     if ids is None:
         ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
-    store = RocksStore(config.data_dir, wrapping, config.disk_budget)
+    sizes = sizes_of(config.disk_budget, config.memory.write_buffers, config.memory.block_cache)
+    store = RocksStore(config.data_dir, wrapping, sizes)
     try:
         return _assembled(contract, config, route, ids, clock, progress, durable, wiped, identity, store)
     except BaseException:  # the folder must be free again, whatever it was
@@ -186,7 +188,15 @@ def _assembled(
     conflicts = ConflictBook(journal, records)
     puller.on_staged(lambda pulled: conflicts.pulled(pulled.writes))
     eviction = Eviction(contract, codecs, versions, journal, uses, lambda document: bool(conflicts.of(document)), clock)
-    budget = DiskBudget(config.disk_budget, store, committer, eviction, uses, views.forget)
+    budget = DiskBudget(
+        config.disk_budget,
+        store,
+        committer,
+        eviction,
+        uses,
+        views.forget,
+        lambda: bool(journal.refusal or store.refusal),
+    )
 
     def used(documents: Iterable[DocumentId]) -> None:
         if budget.limit:

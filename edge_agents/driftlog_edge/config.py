@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from driftlog_edge.store.sizes import DEFAULT
 from driftlog_schemas.connection import Table, wrong
 from driftlog_schemas.rhythm import REMEDY, rhythm_of
 from driftlog_schemas.settings import Address, ConnectionSettings
@@ -73,6 +74,50 @@ class LinkSettings(Table):
     """Each way, of batches and of what is fetched; 0 for all that there is."""
 
 
+LEAST_BUDGET = 16 << 20
+"""RocksDB's own files want some of it."""
+LEAST_MEMORY, MOST_MEMORY = 1 << 20, 1 << 40
+
+
+def _bytes(given: object) -> int:
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(given))
+    except ValidationError as error:
+        raise _wrong_size(f'{str(given)[:40]!r} is no number of bytes; "500 MB", "2 GiB" and 1000000000 are') from error
+
+
+def _budget(given: object) -> int:
+    found = _bytes(given)
+    if found and found < LEAST_BUDGET:
+        least = f"the least is {LEAST_BUDGET >> 20} MiB, and 0 is no budget"
+        raise _wrong_size(f"{found} bytes are too few for a store; {least}")
+    return found
+
+
+def _memory(given: object) -> int:
+    found = _bytes(given)
+    if not LEAST_MEMORY <= found <= MOST_MEMORY:
+        raise _wrong_size(f"{found} bytes are too few or too many; give 1 MiB to 1 TiB")
+    return found
+
+
+def _wrong_size(fact: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", "{fact}", {"fact": fact})
+
+
+DiskBytes: TypeAlias = Annotated[int, BeforeValidator(_budget)]
+MemoryBytes: TypeAlias = Annotated[int, BeforeValidator(_memory)]
+
+
+class MemorySettings(Table):
+    """`[memory]`: what the store may keep in memory, in bytes or as text with a unit."""
+
+    write_buffers: MemoryBytes = DEFAULT.buffers
+    """Rows that are in no file yet, of all families together."""
+    block_cache: MemoryBytes = DEFAULT.cache
+    """Blocks that were read, of all families together."""
+
+
 def _rhythm(text: str) -> str:
     if rhythm_of(text) is None:
         raise PydanticCustomError("setting", "{fact}", {"fact": f"{text[:40]!r} is no rhythm", "remedy": REMEDY})
@@ -80,29 +125,6 @@ def _rhythm(text: str) -> str:
 
 
 Rhythm: TypeAlias = Annotated[str, AfterValidator(_rhythm)]
-
-
-LEAST_BUDGET = 16 << 20
-"""RocksDB's own files want some of it."""
-
-
-def _budget(given: object) -> int:
-    try:
-        found = int(TypeAdapter(ByteSize).validate_python(given))
-    except ValidationError as error:
-        raise _no_budget(f'{str(given)[:40]!r} is no number of bytes; "500 MB", "2 GiB" and 1000000000 are') from error
-    if found and found < LEAST_BUDGET:
-        raise _no_budget(
-            f"{found} bytes are too few for a store; the least is {LEAST_BUDGET >> 20} MiB, and 0 is no budget"
-        )
-    return found
-
-
-def _no_budget(fact: str) -> PydanticCustomError:
-    return PydanticCustomError("setting", "{fact}", {"fact": fact})
-
-
-DiskBytes: TypeAlias = Annotated[int, BeforeValidator(_budget)]
 
 
 class EdgeConfig(ConnectionSettings):
@@ -153,6 +175,7 @@ class EdgeConfig(ConnectionSettings):
         return [scope for part in value.split(",") if (scope := part.strip())]
 
     power: PowerSettings = PowerSettings()
+    memory: MemorySettings = MemorySettings()
     link: LinkSettings = LinkSettings()
     sync: dict[str, Rhythm] = Field(default_factory=dict)
     """Collection -> when its commands leave, in place of what the app declares."""

@@ -40,7 +40,8 @@ AGAIN_SECONDS = 300.0
 
 
 class DiskBudget:
-    """Of one agent, on its loop. `limit` is in bytes, 0 for none; `forget` is told whose rows have gone."""
+    """Of one agent, on its loop. `limit` is in bytes, 0 for none; `forget` is told whose rows have gone; `refused` says whether the
+    disk takes no writes, on which nothing goes: it could not be fetched again."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class DiskBudget:
         eviction: Eviction,
         uses: Uses,
         forget: Callable[[bytes], None],
+        refused: Callable[[], bool],
     ) -> None:
         self.limit = limit
         self._store = store
@@ -57,6 +59,7 @@ class DiskBudget:
         self._eviction = eviction
         self._uses = uses
         self._forget = forget
+        self._refused = refused
         self._making_room = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._warned = False
@@ -139,7 +142,7 @@ class DiskBudget:
         async with self._making_room:
             for _ in range(ROUNDS):
                 used = self._store.disk_bytes()
-                if used < FULL * self.limit or self._in_vain(used):
+                if used < FULL * self.limit or self._refused() or self._in_vain(used):
                     return
                 try:
                     await self._reclaim()

@@ -20,18 +20,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import structlog
-from rocksdict import AccessType, ColumnFamily, DBRecoveryMode, Options, Rdict
+from rocksdict import AccessType, BlockBasedOptions, Cache, ColumnFamily, DBRecoveryMode, Options, Rdict
 
 from driftlog_edge.errors import DiskFull, EdgeError, StoreBusy, StoreDamaged, StoreFailed
 from driftlog_edge.ports import Family
 from driftlog_edge.store import key_file
-from driftlog_edge.store.sizes import Sizes
+from driftlog_edge.store.sizes import DEFAULT, Sizes
 
 log = structlog.get_logger()
 
 _BLOCK = 32 << 10
 """Of RocksDB's log format, in which a manifest is written; each record has a head of checksum, length and type."""
 _HEAD = struct.Struct("<IHB")
+_BLOCK_IN_CACHE = 8 << 10
+"""About what a block of rows takes there; an estimate by which the cache is laid out."""
 _LAST_KIND = 4
 """The kinds that are written here are whole, first, middle, last. RocksDB never comes to an end of a log that seems to end within one of the
 kinds above them."""
@@ -189,12 +191,13 @@ def _told(text: str) -> str:
 
 
 def _options(
-    sizes: Sizes, *, create: bool = False, lenient: bool = False, mode: DBRecoveryMode | None = None
+    sizes: Sizes, cache: Cache, *, create: bool = False, lenient: bool = False, mode: DBRecoveryMode | None = None
 ) -> Options:
     options = Options(raw_mode=True)
     if create:
         options.create_if_missing(True)
         options.create_missing_column_families(True)
+        options.set_db_write_buffer_size(sizes.buffers)
         options.set_max_total_wal_size(sizes.log)
         options.set_keep_log_file_num(3)
         options.set_max_log_file_size(sizes.told)
@@ -204,6 +207,9 @@ def _options(
     options.set_wal_recovery_mode(mode or _WHOLE)
     options.set_write_buffer_size(sizes.buffer)
     options.set_target_file_size_base(sizes.file)
+    table = BlockBasedOptions()
+    table.set_block_cache(cache)
+    options.set_block_based_table_factory(table)
     return options
 
 
@@ -214,15 +220,16 @@ def _open(
     *,
     lenient: bool = False,
     families: Sequence[Family] = tuple(Family),
-    sizes: Sizes = Sizes(),  # noqa: B008  # it does not change
+    sizes: Sizes = DEFAULT,
 ) -> Opened:
     """To read and write if `access` does not say otherwise; `lenient`: also without files that cannot be read, which is told when they
     are asked for. Raises `DiskFull`, `StoreBusy`, `StoreFailed`."""
+    cache = Cache.new_hyper_clock_cache(sizes.cache, _BLOCK_IN_CACHE)
     try:
         db = Rdict(
             str(folder),
-            _options(sizes, create=access is None, lenient=lenient, mode=mode),
-            {f.value: _options(sizes, lenient=lenient) for f in families},
+            _options(sizes, cache, create=access is None, lenient=lenient, mode=mode),
+            {f.value: _options(sizes, cache, lenient=lenient) for f in families},
             access or AccessType.read_write(),
         )
     except Exception as error:  # rocksdict raises plain Exception for all of RocksDB's errors

@@ -34,7 +34,7 @@ from driftlog_edge.store import opening
 from driftlog_edge.store.before import Before
 from driftlog_edge.store.key_file import KeyFile
 from driftlog_edge.store.overlay import laid_over
-from driftlog_edge.store.sizes import sizes_of
+from driftlog_edge.store.sizes import DEFAULT, Sizes
 from driftlog_edge.store.wrapping import WrappingKey
 from driftlog_edge.system_clock import SystemClock
 
@@ -50,8 +50,8 @@ AT_ONCE, AT_ONCE_BYTES = 64, 256 << 10
 class RocksStore:
     """`ports.Store` over RocksDB."""
 
-    def __init__(self, folder: Path, wrapping: Sequence[WrappingKey] = (), budget: int = 0) -> None:
-        """`budget` in bytes: what RocksDB needs besides the rows is made to fit into a small one. Raises `StoreBusy`, `StoreFailed`, `StoreDamaged`, `DiskFull`; `KeyUnusable` where `wrapping` does not open the folder's data keys."""
+    def __init__(self, folder: Path, wrapping: Sequence[WrappingKey] = (), sizes: Sizes = DEFAULT) -> None:
+        """Raises `StoreBusy`, `StoreFailed`, `StoreDamaged`, `DiskFull`; `KeyUnusable` where `wrapping` does not open the folder's data keys."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)  # an older one, or a loose umask
@@ -66,7 +66,7 @@ class RocksStore:
         """What was there before a write that is not synced yet."""
         self._unsynced: StoreFailed | None = None
         """Why the disk did not sync the last write."""
-        self._sizes = sizes_of(budget)
+        self._sizes = sizes
         self._opened = opening.opened(folder, self._sizes)
         self._refusal = self._opened.refusal
         try:

@@ -1,4 +1,7 @@
-"""How large RocksDB's own parts may grow: what it needs on the disk besides the rows must fit into a small budget, too."""
+"""How large RocksDB's own parts may grow, in memory and on the disk: what it needs besides the rows must fit into a small budget, too.
+
+Memory is shared by all families: one cache for blocks that were read, one bound for rows that are in no file yet.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,25 @@ class Sizes(NamedTuple):
     """Of a family's rows that are in no file yet."""
     file: int = 64 * _MIB
     """Of one file of rows: while files are merged, those that go and those that come are there together."""
+    buffers: int = 64 * _MIB
+    """Of those of all families together, in memory."""
+    cache: int = 32 * _MIB
+    """Of blocks that were read, for all families together, in memory."""
     told: int = 4 * _MIB
     """Of a log in which RocksDB tells what it does."""
 
 
-def sizes_of(budget: int) -> Sizes:
-    """What fits into a budget; as it is without one where that is 0."""
-    most = Sizes()
+DEFAULT = Sizes()
+
+
+def sizes_of(budget: int = 0, buffers: int = DEFAULT.buffers, cache: int = DEFAULT.cache) -> Sizes:
+    """With so much memory, what fits into a budget of the disk; 0 for none."""
+    most = DEFAULT._replace(buffer=min(DEFAULT.buffer, buffers // 4), buffers=buffers, cache=cache)
     if not budget:
         return most
-    return Sizes(
-        min(most.log, budget // 8),
-        max(_MIB, min(most.buffer, budget // 32)),
-        max(_MIB, min(most.file, budget // 32)),
-        max(_MIB // 4, min(most.told, budget // 64)),
+    return most._replace(
+        log=min(most.log, budget // 8),
+        buffer=max(_MIB, min(most.buffer, budget // 32)),
+        file=max(_MIB, min(most.file, budget // 32)),
+        told=max(_MIB // 4, min(most.told, budget // 64)),
     )

@@ -63,6 +63,8 @@ def test_no_file_is_needed(tmp_path: Path) -> None:
         ('disk_budget = "a lot"', "disk_budget"),
         ('disk_budget = "-5 MB"', "disk_budget"),
         ("disk_budget = 1000", "disk_budget"),
+        ("memory = { block_cache = 3 }", "memory.block_cache"),
+        ('memory = { write_buffers = "lots" }', "memory.write_buffers"),
         ('colour = "red"', "colour"),
     ],
 )

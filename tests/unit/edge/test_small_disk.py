@@ -9,11 +9,13 @@ import pytest
 
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import DiskFull, NotReadable
+from driftlog_edge.store import budget
 from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.small_disk import fill, small_disk
 from tests.unit.edge.cloud import Cloud, CloudRoute
-from tests.unit.edge.shop import Ledger, Stock
+from tests.unit.edge.shop import Ledger, Stock, app
 from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.test_scopes import lives, read_all, there, without
 from tests.unit.edge.waiting import until
@@ -74,3 +76,48 @@ async def test_what_fills_up_while_it_runs_does_not_keep_it_from_ending(
         assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 5
     async with lives("s1") as agent:
         assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 5
+
+
+async def taken(agent: EdgeAgent) -> bool:
+    """Does it take a command on what is evicted?"""
+    try:
+        return (await agent.run("receive", store="s1", sku="oat", qty=1)).result == 4
+    except DiskFull:
+        return False
+
+
+async def test_with_a_budget_a_full_disk_refuses_writes_reads_on_and_recovers_by_itself(
+    config: EdgeConfig,
+    route: CloudRoute,
+    ids: FixedIds,
+    cloud: Cloud,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for sku in ("tea", "oat"):
+        cloud.write(DocumentId("Stock", "s1", sku), "on_hand", "increment", 3)
+    monkeypatch.setattr(budget, "FULL", 0.0)
+    monkeypatch.setattr(budget, "WARNED", 0.0)
+    monkeypatch.setattr(budget, "GOAL", -100.0)
+    monkeypatch.setattr(budget, "GROWN", 0.0)
+    monkeypatch.setattr(budget, "LOOK_SECONDS", 3600.0)
+    small = config.model_copy(update={"disk_budget": 16 << 20})
+    async with EdgeAgent(app, small, route=route, ids=ids) as agent:
+        await until(lambda: agent.status()["scopes"]["s1"]["synced_at"])
+        await agent._budget.room()
+        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3
+        fill(small_disk / "others")
+        with pytest.raises(DiskFull):
+            while True:  # the first ones may find room that the store had taken before
+                await agent.run("rename", store="s1", sku="tea", name="x" * 1_000)
+        await agent._budget.room()
+        assert (await agent.read(Stock, "s1", "tea")).value["on_hand"] == 3, "what could not go is here"
+        with pytest.raises(DiskFull):
+            await agent.read(Stock, "s1", "oat")
+        (small_disk / "others").unlink()
+        await until(lambda: taken(agent))  # what was on its way to the full disk takes along what waits behind it
+        await until(lambda: agent.status()["pending"] == 0)
+        monkeypatch.setattr(budget, "AGAIN_SECONDS", 0.0)
+        await agent._budget.room()
+        assert agent.status()["scopes"]["s1"]["evicted"] == 2
+        assert (await agent.read(Stock, "s1", "oat")).value["on_hand"] == 4
