@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,14 +76,18 @@ def run(
         Path | None, typer.Option(help="File with the key that wraps the folder's data key.")
     ] = None,
 ) -> None:
-    """Run an agent until it is told to stop. Example: driftlog edge run --app shop:app --config edge.toml"""
+    """Run an agent until it is told to stop. Example: driftlog edge run --app shop:app --config edge.toml
+
+    On SIGHUP it reads the file again: what may change while it runs is changed, and the log names what may not.
+    """
     needs("edge", "`driftlog edge run`")
     from driftlog_edge import EdgeConfig
     from driftlog_edge.http_api.access import TOKEN_FILE
     from driftlog_edge.http_api.server import serve
 
     contract = load_contract(app)
-    settings = EdgeConfig.load(
+    load = partial(
+        EdgeConfig.load,
         config,
         data_dir=data_dir,
         identity=identity,
@@ -95,8 +99,11 @@ def run(
         metrics_address=metrics_address,
         encryption_key_file=encryption_key_file,
     )
+    settings = load()
+    # Where there is no file, and where a terminal is closed, being hung up on is the end.
+    reread = None if config is None or sys.stderr.isatty() else load
     token_file = settings.http_token_file or settings.data_dir / TOKEN_FILE
-    asyncio.run(serve(contract, settings, lambda port: noted(port, token_file)))
+    asyncio.run(serve(contract, settings, lambda port: noted(port, token_file), reread))
 
 
 @app.command()

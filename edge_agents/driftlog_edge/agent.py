@@ -32,6 +32,7 @@ from driftlog_edge.asking.answers import (
 from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.watch import Change, Passed
+from driftlog_edge.config import EdgeConfig
 from driftlog_edge.power.reading import Power
 from driftlog_edge.store.views import present
 from driftlog_schemas import topics
@@ -346,6 +347,10 @@ class EdgeAgent(AgentLife):
         """Go by these until the agent ends; what they do not name stays. Raises `InvalidInput`: nothing has changed."""
         self.config = self._settings.change(given)
         return self.settings()
+
+    def reread_settings(self, found: EdgeConfig) -> None:
+        """Go by these as far as they may change while this runs; the others are told in the log. Raises `InvalidInput`: nothing has changed."""
+        self.config = self._settings.reread(found)
 
     # -- status
 

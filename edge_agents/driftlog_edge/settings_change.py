@@ -1,7 +1,7 @@
 """Settings that change while the agent runs: what may, how a change is checked, and who goes by it.
 
 A change is checked by the model that reads the settings file, as a whole: what does not fit leaves everything as it was. What it does not name stays. It lasts
-until the agent ends; the file is what the next one begins with.
+until the agent ends or is told to read its file again; the file is what the next one begins with.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.link.sync import Sync
@@ -72,6 +72,27 @@ class SettingsChange:
         log.info("settings changed", **{name: given[name] for name in CHANGEABLE if name in given})
         return config
 
+    def reread(self, found: EdgeConfig) -> EdgeConfig:
+        """Go by what the settings' sources say now, as far as it may change: also where it was changed by a call meanwhile. What may not is told and left.
+
+        Raises `InvalidInput`: nothing has changed.
+        """
+        check_rhythms(found, self._declared)
+        tables = {
+            name: getattr(self.config, name).model_copy(
+                update={field: getattr(getattr(found, name), field) for field in fields}
+            )
+            for name, fields in TABLES.items()
+        }
+        before = self.config
+        config = before.model_copy(update={**tables, "sync": found.sync, "log_level": found.log_level})
+        if fixed := _differing(config, found):
+            log.warning("settings that do not change while the agent runs", settings=fixed, remedy="start it anew")
+        self.config = config
+        self._go_by(config, before)
+        log.info("settings read again", changed=_differing(before, config))
+        return config
+
     def _go_by(self, config: EdgeConfig, before: EdgeConfig) -> None:
         """Let everybody go by them; nothing of it can fail."""
         self._outbox.set_rhythms(rhythms(config))
@@ -118,6 +139,18 @@ class SettingsChange:
             if field in type(table).model_fields and field not in TABLES[name]:
                 raise InvalidInput(f"{name}.{field}", _FIXED)
         return {**table.model_dump(), **value}
+
+
+def _differing(one: BaseModel, other: BaseModel) -> list[str]:
+    """The names of the fields that are not the same, of tables those within; never their values, which may be secret."""
+    names: list[str] = []
+    for name in type(one).model_fields:
+        here, there = getattr(one, name), getattr(other, name)
+        if here == there:
+            continue
+        nested = _differing(here, there) if isinstance(here, BaseModel) and isinstance(there, BaseModel) else []
+        names += [f"{name}.{inner}" for inner in nested] or [name]
+    return names
 
 
 def rhythms(config: EdgeConfig) -> dict[str, int]:

@@ -7,32 +7,46 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from types import FrameType
 from typing import Any
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.collector import spare
 from driftlog_edge.config import EdgeConfig
+from driftlog_edge.errors import EdgeError
 from driftlog_edge.http_api.access import LOOPBACK, Access, Doorkeeper, OnlyTold, token_in, token_of
 from driftlog_edge.http_api.app import build
 from driftlog_edge.http_api.connections import BoundedProtocol
 from driftlog_edge.http_api.listening import bound, leave, listen, mark_of
 from driftlog_edge.settings_change import set_log_level
-from driftlog_schemas.contract import AppContract
+from driftlog_schemas.contract import AppContract, InvalidInput
+from driftlog_schemas.errors import BadSetting
+
+log = structlog.get_logger()
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Server(uvicorn.Server):
     """uvicorn raises a signal again when it has stopped serving, which would end the process before the agent is closed.
 
-    `leaving` is called when it is told to end: whoever streams ends its streams.
+    `leaving` is called when it is told to end: whoever streams ends its streams. `hung_up` is called on SIGHUP; without it that ends it too.
     """
 
-    def __init__(self, config: uvicorn.Config, leaving: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        leaving: Callable[[], None] = lambda: None,
+        hung_up: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(config)
         self._leaving = leaving
+        self._hung_up = hung_up
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End serving."""
@@ -41,14 +55,17 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end serving; what comes after is for us to finish."""
+        """Those that end serving end it; what comes after is for us to finish."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+        for number in SIGNALS:
+            if number == signal.SIGHUP and self._hung_up is not None:
+                loop.add_signal_handler(number, self._hung_up)
+            else:
+                loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
 
@@ -65,8 +82,10 @@ async def serve(
     contract: AppContract,
     config: EdgeConfig,
     during: Callable[[int], AbstractContextManager[None]] = lambda port: nullcontext(),
+    reread: Callable[[], EdgeConfig] | None = None,
 ) -> None:
-    """Run an agent and its API until told to stop; `during(port)` is entered while it serves on a port.
+    """Run an agent and its API until told to stop; `during(port)` is entered while it serves on a port. On SIGHUP `reread` says what the settings are
+    now (raises `BadSetting`); without it that stops it too.
 
     Raises `PortTaken`, `BadSetting` before anything is opened, `Wiped` when the replica was erased.
     """
@@ -85,7 +104,8 @@ async def serve(
             access = Access() if agent.gone else _access(config)
             api = build(agent)
             with nullcontext() if config.http_socket is not None else during(listener.getsockname()[1]):
-                server = Server(settings_of(Doorkeeper(api, access)))
+                hung_up = None if reread is None else partial(_read_again, agent, reread)
+                server = Server(settings_of(Doorkeeper(api, access)), hung_up=hung_up)
                 leaving = asyncio.create_task(_leave(agent, server))
                 async with _told(api, beside):
                     await server.serve(sockets=[listener])
@@ -97,6 +117,15 @@ async def serve(
             beside.close()
         if config.http_socket is not None:
             leave(config.http_socket, mark)
+
+
+def _read_again(agent: EdgeAgent, reread: Callable[[], EdgeConfig]) -> None:
+    try:
+        agent.reread_settings(reread())
+    except (BadSetting, EdgeError) as error:
+        log.error("the settings stay as they were", reason=str(error), remedy=error.remedy)
+    except InvalidInput as error:
+        log.error("the settings stay as they were", reason=f"setting {error.field}: {error.message}")
 
 
 @asynccontextmanager

@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 import structlog
-import uvicorn
 
 from driftlog.client.place import TokenAuth
 from driftlog_edge import EdgeAgent, EdgeConfig
@@ -34,7 +33,7 @@ from tests.unit.edge.shop import CONTRACT
 from tests.unit.edge.test_http import RECEIVE, problem
 
 
-class _Server(uvicorn.Server):
+class _Server(server.Server):
     """Ends when the test says so, not at a signal."""
 
     running: ClassVar[list[_Server]] = []
