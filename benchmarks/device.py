@@ -20,10 +20,12 @@ LOOK_SECONDS = 0.02
 class Device:
     """The agent of one of a space's devices."""
 
-    def __init__(self, space: BenchSpace, number: int) -> None:
+    def __init__(self, space: BenchSpace, number: int, command: str = "hit", named: str = "item") -> None:
+        """`command` is what it runs, on the document that its argument `named` says."""
         member = space.fleet.members[number]
         identity = space.place.folder / f"{member.device_id}.json"
         member.save(identity)
+        self._command, self._named = command, named
         self._place = space.name, partition_of(PLACE, space.place.partitions)
         config = EdgeConfig(
             data_dir=identity.with_suffix(".replica"),
@@ -71,7 +73,8 @@ class Device:
 
         async def caller() -> None:
             for number in left:
-                await self._agent.run("hit", place=PLACE, item=f"item-{number % documents}")
+                document = {self._named: f"{self._named}-{number % documents}"}
+                await self._agent.run(self._command, place=PLACE, **document)
 
         await asyncio.gather(*(caller() for _ in range(CALLERS)))
         self._tell("disk bytes a waiting command")
