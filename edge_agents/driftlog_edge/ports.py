@@ -98,6 +98,8 @@ class Sealed(NamedTuple):
     """What names it in its chain."""
     offset: int = -1
     """Where the log has it, once it is delivered and as far as the client knows."""
+    urgency: int = 0
+    """The most urgent class of what is in it (`outgoing/moments`); 0 where nobody knows it any more."""
 
 
 class Chunk(NamedTuple):

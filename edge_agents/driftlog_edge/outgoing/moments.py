@@ -18,12 +18,13 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from driftlog_edge.store import keys
-from driftlog_schemas.rhythm import ON_WIFI, text_of
+from driftlog_schemas.rhythm import NOW, ON_WIFI, text_of
 
 ALL = (1 << 64) - 1
 """Above every lsn."""
 _NONE = -1
-_URGENT = keys.CLASSES.index("high")
+URGENT = keys.CLASSES.index("high")
+"""The last of the classes that never wait."""
 
 
 class Waits(NamedTuple):
@@ -98,13 +99,15 @@ class Moments:
 
     def up_to(self, urgency: int) -> int:
         """The last lsn of this class that may leave now."""
-        if urgency <= _URGENT:
-            return ALL
-        if self.saving:
+        if self.shut(urgency):
             return _NONE
-        if _timed(urgency):
-            return self._up_to.get(urgency, _NONE)
-        return _NONE if urgency >= keys.WAITING and self.metered else ALL
+        return self._up_to.get(urgency, _NONE) if _timed(urgency) else ALL
+
+    def shut(self, urgency: int) -> bool:
+        """Do power or network keep this class here, whatever the time is?"""
+        if urgency <= URGENT:
+            return False
+        return self.saving or (self.metered and urgency >= keys.WAITING and not _timed(urgency))
 
     @property
     def open(self) -> Iterator[int]:
@@ -164,6 +167,17 @@ class Moments:
             if why is not None:
                 found[why] += self._waiting[urgency] - (0 if self.saving else self._come[urgency])
         return [(why, commands) for why, commands in found.items() if commands]
+
+
+def class_of(priority: str, rhythm: int) -> int:
+    """The class of a command of this priority whose collections have this rhythm. What is urgent waits for none."""
+    urgency = keys.CLASSES.index(priority)
+    return urgency if rhythm == NOW or urgency <= URGENT else keys.waiting_class(rhythm, priority)
+
+
+def moment_of(urgency: int) -> int:
+    """After how many seconds the moment of this class comes; 0 where it waits for no time."""
+    return keys.rhythm_of(urgency) if _timed(urgency) else 0
 
 
 def _timed(urgency: int) -> bool:

@@ -14,13 +14,14 @@ from itertools import islice
 from driftlog_edge.errors import OutboxFull
 from driftlog_edge.outgoing.filling import Filling
 from driftlog_edge.outgoing.forecast import Load
+from driftlog_edge.outgoing.moments import class_of
 from driftlog_edge.outgoing.queue import AT_ONCE, Queue
 from driftlog_edge.ports import Place, Sealed
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import entry_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
-from driftlog_edge.store.logged import changed_keys, logged
+from driftlog_edge.store.logged import logged
 from driftlog_edge.store.sealed import Open, SealedBatches
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import (
@@ -31,8 +32,8 @@ from driftlog_schemas.batch_codec import (
 )
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import TooBig
-from driftlog_schemas.identity import DocumentId, parse_document_key
-from driftlog_schemas.messages import Batch
+from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
+from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.rhythm import NOW
 from driftlog_schemas.signing import Identity
@@ -74,7 +75,7 @@ class Outbox:
         self.lives = lives
         self.dropped = 0
         """Commands of the class low that were not taken because there was no room for them, since the start."""
-        self.queue = Queue(sorted(contract.spaces), journal)
+        self.queue = Queue(sorted(contract.spaces), journal, self.class_of)
         self.sealed = SealedBatches(journal)
         self.passing = False
         """Did the last look for something to seal only pass by what waits behind deferred commands? Then the next one may find more."""
@@ -144,11 +145,23 @@ class Outbox:
             return NOW
         return min(self._rhythms.get(parse_document_key(key).collection, NOW) for key in documents)
 
+    def class_of(self, command: Command) -> int:
+        """Where a command waits by what is declared, and by what was set since; one of a release that had more declared is like any other."""
+        document = command.ops[0].document
+        space = self._contract.spaces.get(self._spaces.get(document.collection, ""))
+        priority = "normal"
+        if space is not None and not command.name:
+            priority = space.collections[document.collection].priority
+        elif space is not None and command.name in space.commands:
+            priority = space.commands[command.name].priority
+        return class_of(priority, self._rhythm({document_key(changed) for changed, _ in command.ops}))
+
     def set_rhythms(self, given: Mapping[str, int]) -> None:
         """What was written in these collections leaves in these rhythms from now on, in others as is declared. Whoever waits for one
         that nobody has any more waits no longer."""
         self._rhythms = {**self._declared, **given}
         self.queue.moments.at_once(apart_from=self._rhythms.values())
+        self.queue.held.wake()
 
     def unsealed_again(self, batch: Open) -> dict[Place, bytes | None]:
         """The writes that put a batch back which will never be taken. Its chain is over: nothing is sealed on it any more."""
@@ -196,7 +209,7 @@ class Outbox:
             lsn = keys.parse_lsn(key)
             found = logged(self._journal, lsn)
             held = keys.urgency_of(key) == keys.HELD
-            if not (held and self.queue.held.rounds[place].passes(changed_keys(found.command))):
+            if not (held and self.queue.passes(place, lsn, found.command)):
                 if filling.count == most or not filling.takes(key, found):
                     break
                 filling.put(key, found)
@@ -222,11 +235,18 @@ class Outbox:
         )
         lsns = tuple(keys.parse_lsn(key) for key in filling.given)
         batch = Open(space, partition, number, batch_digest(body), lsns, tuple(filling.speakers()))
-        sealed = self._signed(batch, body)
+        sealed = self._signed(batch, body)._replace(urgency=self._urgency(filling))
         writes = self.queue.taken(space, partition, filling.given, filling.logged_bytes)
         writes.update(self.sealed.opening(batch, body))
         writes.update(self.lives.written(space, partition, replace(chain, number=number, head=batch.digest)))
         return sealed, writes
+
+    def _urgency(self, filling: Filling) -> int:
+        """The most urgent class of what goes in; of what was held by what is declared."""
+        return min(
+            self.class_of(command) if keys.urgency_of(key) == keys.HELD else keys.urgency_of(key)
+            for key, command in filling.given.items()
+        )
 
     def reseal(self, batch: Open) -> Sealed:
         """The same batch again, byte for byte; signed with the key that the device has now."""

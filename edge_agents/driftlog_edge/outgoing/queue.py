@@ -11,11 +11,11 @@ declares more of them finds its queue as it was.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, takewhile
 
-from driftlog_edge.outgoing.held import Held
-from driftlog_edge.outgoing.moments import ALL, Moments, Waits
+from driftlog_edge.outgoing.held import NEVER, Held
+from driftlog_edge.outgoing.moments import ALL, URGENT, Moments, Waits, class_of, moment_of
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
@@ -33,9 +33,11 @@ _NORMAL = keys.CLASSES.index("normal")
 class Queue:
     """The unsealed commands of one replica. `spaces` are those of its app, in order."""
 
-    def __init__(self, spaces: Sequence[str], journal: Journal) -> None:
+    def __init__(self, spaces: Sequence[str], journal: Journal, class_of: Callable[[Command], int]) -> None:
+        """`class_of` says where a command belongs by what is declared, wherever it waits."""
         self._spaces = spaces
         self._journal = journal
+        self._class_of = class_of
         self.moments = Moments()
         """The classes but the last: how many commands wait in them, and which may leave."""
         self.held = Held()
@@ -74,15 +76,22 @@ class Queue:
         space, urgency, partition, lsn = keys.parse_outbox(key)
         self.bytes += sign * keys.unpack_number(value)
         if urgency == keys.HELD:
-            self.held.count((space, partition), lsn, self._documents(lsn, given_up), sign)
+            self._hold((space, partition), lsn, self._command(lsn, given_up), sign)
+            self.held.wake((space, partition))
         elif sign > 0 and given_up and urgency >= keys.WAITING:
-            self.moments.come(urgency, lsn, self._documents(lsn, given_up))
+            self.moments.come(urgency, lsn, changed_keys(self._command(lsn, given_up)))
         else:
             self.moments.count(urgency, lsn, sign)
 
-    def _documents(self, lsn: int, given_up: Writes) -> set[bytes]:
+    def _command(self, lsn: int, given_up: Writes) -> Command:
         raw = given_up.get((Family.OPLOG, keys.lsn_key(lsn)))
-        return changed_keys((logged(self._journal, lsn) if raw is None else decode_logged(raw)).command)
+        return (logged(self._journal, lsn) if raw is None else decode_logged(raw)).command
+
+    def _hold(self, place: tuple[str, int], lsn: int, command: Command, sign: int = 1) -> int:
+        """A command of (space, partition) is held, or (-1) no longer. Its class by what is declared."""
+        urgency = self._class_of(command)
+        self.held.count(place, lsn, changed_keys(command), sign, urgent=urgency <= URGENT)
+        return urgency
 
     def _given_up(self, writes: Writes) -> None:
         for (family, key), value in writes.items():
@@ -108,13 +117,15 @@ class Queue:
 
         `size` is what it takes in the op log. What is not urgent waits for the moment of its rhythm.
         """
-        urgency = keys.CLASSES.index(priority)
-        if rhythm != NOW and urgency >= _NORMAL:
-            urgency = self.moments.joined(keys.waiting_class(rhythm, priority), documents)
+        own = class_of(priority, rhythm)
+        urgency = self.moments.joined(own, documents)
         writes: dict[Place, bytes | None] = {}
         if self.held.behind((space, partition), documents):
             urgency = keys.HELD
-            self.held.count((space, partition), lsn, documents)
+            self.held.count((space, partition), lsn, documents, urgent=own <= URGENT)
+            self.held.begins_to_wait((space, partition), moment_of(own))
+            if own <= URGENT:
+                self.held.wake((space, partition))
         else:
             if behind := [other for other in self.moments.classes if other > urgency]:
                 self._move(writes, space, partition, urgency, documents, behind)
@@ -140,9 +151,10 @@ class Queue:
             command, size = logged(self._journal, lsn)[:2]
             writes[Family.OUTBOX, keys.outbox_key(space, keys.HELD, partition, lsn)] = keys.pack_number(size)
             self.bytes += size
-            own = changed_keys(command)
-            self.held.count((space, partition), lsn, own)
-            documents |= own
+            urgency = self._hold((space, partition), lsn, command)
+            self.held.begins_to_wait((space, partition), moment_of(urgency), anew=True)
+            documents |= changed_keys(command)
+        self.held.wake((space, partition))
         self.held.blocked((space, partition), documents)
         self._move(writes, space, partition, keys.HELD, sorted(documents), self.moments.classes)
         return writes
@@ -171,9 +183,11 @@ class Queue:
                     writes[place] = None
                     writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, mark.lsn)] = value
                     self.moments.count(other, mark.lsn, -1)
-                    own = changed_keys(logged(self._journal, mark.lsn).command)
+                    command = logged(self._journal, mark.lsn).command
+                    own = changed_keys(command)
                     if urgency == keys.HELD:
-                        self.held.count((space, partition), mark.lsn, own)
+                        declared = self._hold((space, partition), mark.lsn, command)
+                        self.held.begins_to_wait((space, partition), moment_of(declared))
                     else:
                         self.moments.come(urgency, mark.lsn, own)
                     todo += own - met
@@ -265,7 +279,7 @@ class Queue:
         self.bytes -= size
         for key, command in commands.items():
             if keys.urgency_of(key) == keys.HELD:
-                self.held.count((space, partition), keys.parse_lsn(key), changed_keys(command), -1)
+                self._hold((space, partition), keys.parse_lsn(key), command, -1)
             else:
                 self.moments.count(keys.urgency_of(key), keys.parse_lsn(key), -1)
         if not len(self):
@@ -291,6 +305,26 @@ class Queue:
             yield from self._of_round(space, partition)
         for urgency in self.moments.open:
             yield from self._of_class(space, urgency, partition, self.moments.up_to(urgency))
+
+    def passes(self, place: tuple[str, int], lsn: int, command: Command) -> bool:
+        """Does the round under way leave this held command where it is: behind one that stays, or because it may not leave now?"""
+        documents, now = changed_keys(command), self.held.rounds[place]
+        if now.passes(documents):
+            return True
+        urgency = self._class_of(command)
+        until = NEVER if self.moments.shut(urgency) else self.held.moment(place, moment_of(urgency))
+        if until is None or self.held.goes_along(place, lsn):
+            return False
+        now.keep(documents, until)
+        return True
+
+    def leaves(self, place: tuple[str, int]) -> bool:
+        """Does something wait in this partition that may leave now?"""
+        space, partition = place
+        return place in self.held.rounds or any(
+            next(self._of_class(space, urgency, partition, self.moments.up_to(urgency)), None) is not None
+            for urgency in self.moments.open
+        )
 
     def _turns(self) -> Iterator[tuple[str, int]]:
         """(space, partition after which to look): once round, from the partition that was served last."""

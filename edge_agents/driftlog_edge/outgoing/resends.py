@@ -7,7 +7,7 @@ single one: the one does not wait for the thousands.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 from typing import TypeAlias
 
 BatchPlace: TypeAlias = tuple[str, int, int]
@@ -53,9 +53,9 @@ class Resends:
         """All of a partition."""
         self._numbers.pop((space, partition), None)
 
-    def take(self) -> BatchPlace | None:
-        """The next one, out of the queue; its partition's turn comes again after the others'."""
-        partition = next(iter(self._numbers), None)
+    def take(self, apart_from: Container[tuple[str, int]] = ()) -> BatchPlace | None:
+        """The next one, out of the queue, of no such partition; its partition's turn comes again after the others'."""
+        partition = next((one for one in self._numbers if one not in apart_from), None)
         if partition is None:
             return None
         numbers = self._numbers.pop(partition)

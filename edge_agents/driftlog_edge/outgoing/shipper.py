@@ -4,6 +4,8 @@ A sealed batch stays open until the cloud's row answers it. It goes out again on
 before the log had it; the process began anew and nobody knows; the cloud has not taken it; or the log has it and no answer came for a while that
 doubles. A batch that is on its way or was delivered is never sent again merely because a connection was.
 
+Again, too, it leaves only when power and network allow what it holds, unless something of its partition may leave and stands behind it.
+
 The cloud does not take what comes before its predecessor or finds no room in the row. Which that is follows from where things lie in the log:
 a row tells of all records up to one, so what lies before that and is behind the row's last batch was not taken, and what lies behind it is not decided
 yet. What was not taken goes again at once, in order, as long as the chain moves. Where it has not moved since the last time there is a pause that
@@ -79,6 +81,10 @@ class Shipper:
         self._flying: dict[BatchPlace, _Flight] = {}
         self._delivered: dict[BatchPlace, _Wait] = {}
         self._stuck: dict[Partition, _Stuck] = {}
+        self._classes = dict.fromkeys((batch.place for batch in unsure), 0)
+        """The most urgent class of each batch without a verdict; of what was sealed before the start nobody knows it, and it goes."""
+        self._kept: frozenset[Partition] = frozenset()
+        """Where nothing goes again for now: power or network are not for what is in it."""
         outbox.queue.held.release()  # nobody remembers how long they have waited
 
     def resume(self) -> None:
@@ -88,11 +94,12 @@ class Shipper:
         for place in self._flying:
             self._resend.add(place)
         self._flying.clear()
+        self._keep()
 
     @property
     def idle(self) -> bool:
         """Is nothing on its way to the log?"""
-        return not (self._flying or self._resend)
+        return not (self._flying or self._goes_again)
 
     @property
     def settled(self) -> bool:
@@ -112,7 +119,12 @@ class Shipper:
     @property
     def waiting(self) -> bool:
         """Is there something to send?"""
-        return bool(self._resend) or self._outbox.queue.ready
+        return self._goes_again or self._outbox.queue.ready
+
+    @property
+    def _goes_again(self) -> bool:
+        """Is there a batch that may go out again now?"""
+        return any(partition not in self._kept for partition in self._resend.partitions)
 
     @property
     def spent(self) -> bool:
@@ -139,12 +151,13 @@ class Shipper:
         self._new_first = not self._new_first
         if self._new_first and (sealed := self._outbox.seal({*self._resend.partitions, *self._stuck}, most)):
             return self._fly(sealed[0]), sealed[1]
-        while place := self._resend.take():
+        while place := self._resend.take(self._kept):
             batch = self._outbox.sealed.get(*place)
             if batch is not None:
-                return self._fly(self._outbox.reseal(batch)), {}
+                return self._fly(self._outbox.reseal(batch)._replace(urgency=self._classes.get(place, 0))), {}
             self._carried.drop(place)
-        sealed = self._outbox.seal(self._stuck, most)
+            self._classes.pop(place, None)
+        sealed = self._outbox.seal({*self._kept, *self._stuck}, most)
         return None if sealed is None else (self._fly(sealed[0]), sealed[1])
 
     @property
@@ -160,6 +173,7 @@ class Shipper:
         place, size = _place(batch), len(batch.value)
         departure = None if self._flow is None else self._flow.sent(size, self._flying_bytes)
         self._flying[place] = _Flight(size, departure)
+        self._classes[place] = batch.urgency
         if place not in self._delivered:
             self._carried.put(place, batch.lsns)
         return batch
@@ -184,11 +198,13 @@ class Shipper:
         """The client gave it up before the log had it."""
         if self._flying.pop(_place(batch), None) is not None:
             self._resend.add(_place(batch))
+            self._keep()
 
     def answered(self, place: BatchPlace) -> None:
         """A verdict has closed it."""
         self._delivered.pop(place, None)
         self._flying.pop(place, None)
+        self._classes.pop(place, None)
         self._carried.drop(place)
 
     def deferred(self, space: str, partition: int, now: float) -> None:
@@ -197,7 +213,7 @@ class Shipper:
 
     def forget(self, space: str, partition: int) -> None:
         """A partition's life is over, and with it all that was sent."""
-        for places in (self._flying, self._delivered):
+        for places in (self._flying, self._delivered, self._classes):
             for place in [place for place in places if place[:2] == (space, partition)]:
                 del places[place]
         self._stuck.pop((space, partition), None)
@@ -243,6 +259,7 @@ class Shipper:
         for wait in left.values():
             wait.due = stuck.due
         self._queue_again(now)
+        self._keep()
 
     def _on_its_way(self, place: BatchPlace) -> bool:
         return place in self._flying or place in self._resend
@@ -250,13 +267,32 @@ class Shipper:
     def allow(self, *, saving: bool, metered: bool) -> None:
         """What power and network allow: on a battery that is low only urgent commands leave, and some wait for a network without a price."""
         moments = self._outbox.queue.moments
-        moments.saving, moments.metered = saving, metered
+        if (moments.saving, moments.metered) != (saving, metered):
+            moments.saving, moments.metered = saving, metered
+            self._outbox.queue.held.wake()
+            self._keep()
+
+    def _keep(self) -> None:
+        """Find out where nothing may go again."""
+        queue = self._outbox.queue
+        if not (queue.moments.saving or queue.moments.metered):
+            self._kept = frozenset()
+            return
+        most_urgent: dict[Partition, int] = {}
+        for place, urgency in self._classes.items():
+            most_urgent[place[:2]] = min(urgency, most_urgent.get(place[:2], urgency))
+        self._kept = frozenset(
+            place
+            for place in self._resend.partitions
+            if queue.moments.shut(most_urgent.get(place, 0)) and not queue.leaves(place)
+        )
 
     def tick(self, now: float) -> bool:
         """Queue what is due again; is there something?"""
         self._queue_again(now)
         self._outbox.queue.held.tick(now)
         self._outbox.queue.moments.tick(now)
+        self._keep()
         return self.waiting
 
     def _queue_again(self, now: float) -> None:

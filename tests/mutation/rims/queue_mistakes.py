@@ -10,6 +10,7 @@ COMMANDS = ("tests/unit/edge/test_commands.py",)
 INTAKE = ("tests/unit/edge/rim/test_intake.py",)
 HANDOVER = ("tests/unit/edge/test_handover.py",)
 LEFT = ("tests/unit/edge/test_left_behind.py",)
+HELD_MOMENTS = ("tests/unit/edge/test_held_moments.py",)
 FLOW = ("tests/unit/edge/test_flow.py",)
 MOMENTS = ("tests/unit/edge/test_moments.py",)
 POWER = ("tests/unit/edge/test_power.py",)
@@ -258,5 +259,48 @@ QUEUE: tuple[Mistake, ...] = (
         "return all(op.context in seen for _, op in command.ops)",
         "return True",
         COLLAPSED,
+    ),
+    # -- what is tried again has its rhythm, too
+    Mistake(
+        "held: power and network are asked the first time only",
+        f"{EDGE}/outgoing/queue.py",
+        "until = NEVER if self.moments.shut(urgency) else self",
+        "until = self",
+        HELD_MOMENTS,
+    ),
+    Mistake(
+        "held: nothing urgent takes along what stays",
+        f"{EDGE}/outgoing/queue.py",
+        "if until is None or self.held.goes_along(place, lsn):",
+        "if until is None:",
+        HELD_MOMENTS,
+    ),
+    Mistake(
+        "held: what was tried does not wait anew",
+        f"{EDGE}/outgoing/queue.py",
+        "moment_of(urgency), anew=True)",
+        "0)",
+        HELD_MOMENTS,
+    ),
+    Mistake(
+        "held: what comes back while a round is under way rests with what stays",
+        f"{EDGE}/outgoing/held.py",
+        "self._rounds[there].kept_until = 0.0",
+        "pass",
+        HELD_MOMENTS,
+    ),
+    Mistake(
+        "shipper: what goes again asks neither power nor network",
+        f"{EDGE}/outgoing/shipper.py",
+        "if queue.moments.shut(most_urgent.get(place, 0)) and not queue.leaves(place)",
+        "if False",
+        HELD_MOMENTS,
+    ),
+    Mistake(
+        "shipper: what goes again stays although something urgent stands behind it",
+        f"{EDGE}/outgoing/shipper.py",
+        "shut(most_urgent.get(place, 0)) and not queue.leaves(place)",
+        "shut(most_urgent.get(place, 0))",
+        HELD_MOMENTS,
     ),
 )

@@ -154,7 +154,7 @@ def test_after_a_crash_a_sealed_batch_goes_out_again_byte_for_byte(lives: Callab
     reborn = lives()
     again = reborn.ship()
 
-    assert again[0] == sent[0]
+    assert again[0] == sent[0]._replace(urgency=0), "but for its class, which nobody remembers"
     assert [b.number for b in again] == [1, 2], "what came later is in a batch of its own"
 
 
