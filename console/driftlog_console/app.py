@@ -22,9 +22,11 @@ from driftlog_console.pages import (
     documents,
     export,
     fleet,
+    flow,
     groups,
     inbox,
     live,
+    notices,
     signing_in,
     waiting,
 )
@@ -42,7 +44,20 @@ def build(desk: Desk) -> FastAPI:
     app = FastAPI(title="Driftlog console", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk = desk
     app.add_middleware(ExactNames)
-    for pages in (signing_in, inbox, groups, export, conflict, claiming, waiting, fleet, documents, live):
+    for pages in (
+        signing_in,
+        inbox,
+        groups,
+        export,
+        conflict,
+        claiming,
+        waiting,
+        fleet,
+        flow,
+        notices,
+        documents,
+        live,
+    ):
         app.include_router(pages.router)
     _vital(app, desk)
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -13,6 +13,7 @@ from driftlog_schemas.connection import wrong
 
 PORT = 7430
 HISTORY_BYTES = 1 << 30
+LEAST_SECRET_BYTES = 16
 
 
 class ConsoleConfig(EdgeConfig):
@@ -28,6 +29,14 @@ class ConsoleConfig(EdgeConfig):
     """For how long the decision about a group can be undone: so long nothing of it is decided."""
     silent_seconds: float = Field(default=86_400.0, gt=0)
     """A device that was not heard of for so long is said to be silent."""
+    webhook_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """Is told, by a signed POST, of conflicts whose deadline comes near, and how much is open; see `notices/`."""
+    webhook_secret_file: Path | None = None
+    """Shared with the receiver, to sign what is sent."""
+    webhook_before_hours: float = Field(default=24.0, gt=0, le=24 * 365)
+    """So long before its deadline a conflict is told."""
+    webhook_digest_hours: float = Field(default=24.0, ge=0, le=24 * 365)
+    """How much is open is told at most so often, and only while something is; 0 for never."""
     history_bytes: int | None = Field(default=None, ge=0)
     """For the last changes of documents, on disk and not encrypted; 0 for none. By default 1 GiB; none where a key encrypts what an agent keeps."""
     history_changes: int = Field(default=500, ge=1, le=10_000)
@@ -39,6 +48,28 @@ class ConsoleConfig(EdgeConfig):
         if self.history_bytes is not None:
             return self.history_bytes
         return 0 if any(getattr(self, name) is not None for name in KEY_SOURCES) else HISTORY_BYTES
+
+    @property
+    def webhook_secret(self) -> bytes:
+        """What is in the file. Raises a setting's error."""
+        assert self.webhook_secret_file is not None, "was checked"
+        try:
+            secret = self.webhook_secret_file.read_bytes().strip()
+        except OSError as error:
+            raise wrong("webhook_secret_file", f"it cannot be read: {error.strerror}", "check the path") from error
+        if len(secret) < LEAST_SECRET_BYTES:
+            raise wrong("webhook_secret_file", f"{len(secret)} bytes are too few", f"use {LEAST_SECRET_BYTES} or more")
+        return secret
+
+    @model_validator(mode="after")
+    def _webhook(self) -> Self:
+        if self.webhook_url is not None and self.webhook_secret_file is None:
+            raise wrong("webhook_secret_file", "what is sent to webhook_url is signed", "name a file with a secret")
+        if self.webhook_url is None and self.webhook_secret_file is not None:
+            raise wrong("webhook_url", "a secret is given, and nothing to send to", "give both, or neither")
+        if self.webhook_secret_file is not None:
+            _ = self.webhook_secret
+        return self
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> Self:

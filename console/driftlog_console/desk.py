@@ -17,15 +17,18 @@ from driftlog_console import words
 from driftlog_console.claims import Claims
 from driftlog_console.deciding import Deciding
 from driftlog_console.fleet import FleetView
+from driftlog_console.flow import FlowView
 from driftlog_console.group_deciding import GroupDeciding
-from driftlog_console.history.view import HistoryView
+from driftlog_console.history.view import HistoryView, Place
 from driftlog_console.inbox import Inbox
 from driftlog_console.landings import Landings
+from driftlog_console.notices.telling import Telling
 from driftlog_console.people import People, Person, Right
 from driftlog_console.sessions import Sessions
 from driftlog_console.signals import Signals
 from driftlog_edge.agent import EdgeAgent
 from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.partitioning import partition_of
 
 STATIC = Path(__file__).parent / "static"
 OLD_SECONDS = 30.0
@@ -46,6 +49,9 @@ class Desk:
     fleet: FleetView
     history: HistoryView | None
     """None where no history is kept."""
+    flow: FlowView
+    telling: Telling | None
+    """None where no webhook is told."""
     people: People
     sessions: Sessions
     signals: Signals
@@ -65,6 +71,10 @@ class Desk:
             **more,
         )
         return HTMLResponse(text, status)
+
+    def place(self, space: str, scope: str) -> Place:
+        """Where the changes of a scope are logged."""
+        return Place(space, partition_of(scope, self.agent.contract.spaces[space].partitions))
 
     def _as_of(self) -> dict[str, Any]:
         """How old what is shown may be: the oldest of the scopes."""

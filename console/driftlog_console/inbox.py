@@ -51,6 +51,10 @@ class Inbox:
             else:
                 self._look(change.document)
 
+    def open(self) -> list[Line]:
+        """Those that wait for a person, in the order of their deadlines."""
+        return self._lists["open"]
+
     def open_in(self, sees: Callable[[str], bool]) -> int:
         """How many wait for a person, in the scopes that somebody sees."""
         return sum(1 for line in self._lists["open"] if sees(line.document.scope))

@@ -18,12 +18,16 @@ from driftlog_console.deciding import Deciding
 from driftlog_console.desk import Desk, now_ms
 from driftlog_console.errors import NothingToShow
 from driftlog_console.fleet import FleetView
+from driftlog_console.flow import FlowView
 from driftlog_console.gate import Gate
 from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
-from driftlog_console.history.view import HistoryView
+from driftlog_console.history.view import HistoryView, Place
 from driftlog_console.inbox import Inbox
 from driftlog_console.landings import Landings
+from driftlog_console.notices.memory import NoticeMemory
+from driftlog_console.notices.telling import Telling
+from driftlog_console.notices.webhook import Webhook
 from driftlog_console.people import People
 from driftlog_console.scopes import ScopesSeen
 from driftlog_console.sessions import Sessions
@@ -35,12 +39,14 @@ from driftlog_edge.http_api.access import LOOPBACK
 from driftlog_edge.http_api.listening import bound
 from driftlog_edge.http_api.server import Server, settings_of
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry, SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.claims import write_claim
+from driftlog_streams.reading.merge_lag import LagReader
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root
 
@@ -98,8 +104,13 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     codecs = RecordCodecs(ids)
     claims = Claims(lambda: agent.identity, fleet, lambda one: write_claim(config.kafka, codecs, one), now_ms)
     history = _history(agent, config, ids, root, changed)
+    flow = FlowView(LagReader(config.kafka), lambda: _places(agent), now_ms, lambda: changed("flow"))
+    telling = _telling(inbox, config)
     following = [asyncio.create_task(work) for work in (inbox.follow(), _documents(agent, signals), groups.follow())]
+    if telling is not None:
+        following.append(asyncio.create_task(telling.follow()))
     fleet.start()
+    flow.start()
     if history is not None:
         history.start()
     try:
@@ -113,6 +124,8 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
             claims=claims,
             fleet=fleet,
             history=history,
+            flow=flow,
+            telling=telling,
             people=people,
             sessions=Sessions(people, time.monotonic),
             signals=signals,
@@ -125,9 +138,32 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
         await asyncio.wait(following)
         memory.close()
         landings.close()
+        if telling is not None:
+            telling.memory.close()
         await asyncio.to_thread(fleet.close)
+        await asyncio.to_thread(flow.close)
         if history is not None:
             await asyncio.to_thread(history.close)
+
+
+def _telling(inbox: Inbox, config: ConsoleConfig) -> Telling | None:
+    if config.webhook_url is None:
+        return None
+    hour = 3_600_000
+    return Telling(
+        NoticeMemory(config.data_dir),
+        Webhook(config.webhook_url, config.webhook_secret),
+        inbox.open,
+        now_ms,
+        int(config.webhook_before_hours * hour),
+        int(config.webhook_digest_hours * hour),
+    )
+
+
+def _places(agent: EdgeAgent) -> set[Place]:
+    """Where the changes of all that is held are logged."""
+    spaces, scopes = agent.contract.spaces.values(), agent.scopes()
+    return {Place(space.name, partition_of(scope, space.partitions)) for space in spaces for scope in scopes}
 
 
 def _history(

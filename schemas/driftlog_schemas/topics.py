@@ -52,6 +52,11 @@ def space_of_receipts(topic: str) -> str:
     return topic.removesuffix(".receipts") if topic.endswith(".receipts") else ""
 
 
+def merge_group(space: str) -> str:
+    """The consumer group of the workers that merge a space."""
+    return f"driftlog-merge-{space}"
+
+
 def state_topic(space: str) -> str:
     return f"{space}.state"
 

@@ -216,7 +216,7 @@ class KeptHistory:
         start = b"r" + _where(space, partition)
         return {
             int.from_bytes(key[-_NUMBER:], "big"): json.loads(value)
-            for key, value in self._scan(start, start + _eight(since))
+            for key, value in self._scan(start, start + _eight(max(0, since)))
         }
 
     def reached(self, space: str, partition: int) -> Reached | None:

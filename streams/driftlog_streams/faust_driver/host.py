@@ -61,7 +61,7 @@ LONGEST_TAKE_OVER_SECONDS = 24 * 3600.0
 
 def group_id(space: str) -> str:
     """The consumer group that merges a space."""
-    return f"driftlog-merge-{space}"
+    return topics.merge_group(space)
 
 
 def _cloud_identity(path: Path | None) -> Identity | None:

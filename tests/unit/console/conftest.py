@@ -18,10 +18,11 @@ from driftlog_console.claims import Claims
 from driftlog_console.deciding import Deciding
 from driftlog_console.desk import Desk, now_ms
 from driftlog_console.fleet import Seen
+from driftlog_console.flow import FlowView
 from driftlog_console.gate import Gate
 from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
-from driftlog_console.history.view import HistoryView
+from driftlog_console.history.view import HistoryView, Place
 from driftlog_console.inbox import Inbox
 from driftlog_console.landings import Landings
 from driftlog_console.people import People, Right
@@ -36,7 +37,7 @@ from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from driftlog_streams.reading.claims import Held
-from tests.unit.console.op_log import OpLog, history_of
+from tests.unit.console.op_log import Lags, OpLog, history_of
 from tests.unit.edge import conftest as edge
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import app
@@ -105,6 +106,8 @@ class Console:
     app: Any
     log: OpLog
     """What the history is made of: of a space of one partition, whose documents are named as those of the app."""
+    lags: Lags
+    """What the broker says of the workers, when it is asked."""
 
     @property
     def history(self) -> HistoryView:
@@ -145,7 +148,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     inbox = Inbox(agent, lambda: signals.tell("conflicts"), landings.note)
     groups = GroupDeciding(memory, agent, deciding, people, UNDO_SECONDS, now_ms, lambda: signals.tell("groups"))
     claims = Claims(lambda: agent.identity, fleet, fleet.written.append, now_ms)  # type: ignore[arg-type]  # stands in for it
-    log = OpLog()
+    log, lags = OpLog(), Lags()
     history = history_of(log, folder / "history", lambda: signals.tell("documents"))
     desk = Desk(
         agent=agent,
@@ -157,6 +160,8 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         claims=claims,
         fleet=fleet,  # type: ignore[arg-type]  # stands in for it
         history=history,
+        flow=FlowView(lags, lambda: {Place("retail", 0)}, now_ms, lambda: signals.tell("flow")),
+        telling=None,
         people=people,
         sessions=Sessions(people, time.monotonic),
         signals=signals,
@@ -165,7 +170,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     following = [asyncio.create_task(work) for work in (inbox.follow(), groups.follow())]
     await until(lambda: agent.status()["connection"] == "ONLINE")
     try:
-        yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})), log)
+        yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})), log, lags)
     finally:
         for task in following:
             task.cancel()
@@ -194,6 +199,12 @@ async def console(agent: EdgeAgent, cloud: Cloud, tmp_path: Path) -> AsyncIterat
     """A running one that holds the scopes s1 and s2."""
     async with beside(agent, cloud, tmp_path / "data") as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def one_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the op log of the tests has lies in one."""
+    monkeypatch.setattr("driftlog_console.desk.partition_of", lambda scope, partitions: 0)
 
 
 @pytest.fixture(autouse=True)

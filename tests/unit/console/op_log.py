@@ -10,6 +10,8 @@ from driftlog_console.history.view import HistoryView
 from driftlog_schemas.devices import Device
 from driftlog_schemas.messages import Command, DocumentOp
 from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading.merge_lag import Lag
 from tests.unit.streams.cloud import IDS, NOW_MS, SPACE, Cloud, change, stock
 
 TEA = stock()
@@ -59,6 +61,19 @@ class Known:
 
     def find(self, device_id: str) -> Device | None:
         return self._log.cloud.devices.find(device_id)
+
+
+class Lags:
+    """How far the workers are; a test says it."""
+
+    def __init__(self) -> None:
+        self.lag = Lag(0, 0, None)
+        self.refuses = ""
+
+    def look(self, space: str, partitions: Iterable[int]) -> dict[int, Lag]:
+        if self.refuses:
+            raise RecoveryFailed(self.refuses)
+        return dict.fromkeys(partitions, self.lag)
 
 
 def history_of(log: OpLog, folder: Path, changed: Callable[[], None] = lambda: None, **bounds: int) -> HistoryView:

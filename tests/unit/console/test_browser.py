@@ -16,6 +16,7 @@ import uvicorn
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from driftlog_console.desk import now_ms
 from driftlog_console.group_deciding import STANDING
 from driftlog_console.people import Right
 from driftlog_edge import EdgeAgent
@@ -26,6 +27,7 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus
 from driftlog_streams.reading.claims import Held
 from driftlog_streams.reading.conflict_lists import Filter, mark_of_all
+from driftlog_streams.reading.merge_lag import Lag
 from tests.unit.console.conftest import Console, conflict, version
 from tests.unit.console.op_log import TEA, priced
 from tests.unit.console.test_pages import member, quarantined, seen
@@ -201,23 +203,28 @@ async def test_without_scripts_everything_can_be_read_and_decided(
 def told(console: Console) -> None:
     """A history of tea with all there is in one."""
     log, hour = console.log, 3_600_000
-    log.append(command("1", count(TEA, 12, 1), priced(380, 2), declared_as="receive")._replace(actor="Anna"))
+    start_ms = now_ms() - 32 * hour
+    first = command("1", count(TEA, 12, 1), priced(380, 2), declared_as="receive")._replace(actor="Anna")
+    log.append(first, at_ms=start_ms)
     log.append(
-        command("2", priced(400, 3, store_1__1=2), declared_as="reprice")._replace(actor="Anna"), at_ms=NOW_MS + hour
+        command("2", priced(400, 3, store_1__1=2), declared_as="reprice")._replace(actor="Anna"), at_ms=start_ms + hour
     )
     log.append(
         command("3", priced(420, 1, "store-2.1", NOW_MS + 9, store_1__1=3), declared_as="reprice")._replace(
             actor="Bob"
         ),
         replica="store-2.1",
-        at_ms=NOW_MS + 30 * hour,
+        at_ms=start_ms + 30 * hour,
     )
-    log.append(command("4", count(TEA, -90, 4), declared_as="sell"), at_ms=NOW_MS + 31 * hour)
+    log.append(command("4", count(TEA, -90, 4), declared_as="sell"), at_ms=start_ms + 31 * hour)
     log.append(
-        command("5", priced(410, 5, store_1__1=3, ms=NOW_MS + 12), declared_as="reprice"), at_ms=NOW_MS + 31 * hour + 1
+        command("5", priced(410, 5, store_1__1=3, ms=NOW_MS + 12), declared_as="reprice"),
+        at_ms=start_ms + 31 * hour + 1,
     )
-    log.append(command("7", count(TEA, 1, 3, "store-2.1")), replica="store-2.1", at_ms=NOW_MS + 31 * hour + 2)
+    log.append(command("7", count(TEA, 1, 3, "store-2.1")), replica="store-2.1", at_ms=start_ms + 31 * hour + 2)
     console.history.look()
+    console.lags.lag = Lag(6, 2, now_ms() - 95_000)
+    console.desk.flow.try_look()
 
 
 async def shown(console: Console, agent: EdgeAgent) -> list[str]:
@@ -244,7 +251,8 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     return [
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
         "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/waiting", "/fleet", "/fleet/till-7",
-        "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/documents/Stock/s1/tea?at=2", "/nothing",
+        "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/documents/Stock/s1/tea?at=2", "/flow",
+        "/flow/retail/0?hours=6", "/notices", "/nothing",
         "/sign-in",
     ]  # fmt: skip
 
@@ -306,7 +314,7 @@ async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser
     page = await signed_in(context, url, console.people.add("anna", list(Right)))
     names = (
         "inbox settled decided conflict record groups group group-decided groups-decided decision set-aside fleet device documents "
-        "collection document moment problem sign-in"
+        "collection document moment flow partition notices problem sign-in"
     )
     for path, name in zip(paths, names.split(), strict=True):
         await page.goto(url + path)
