@@ -156,7 +156,9 @@ async def test_a_version_that_came_since_the_page_was_made_is_not_overwritten(
 
 async def test_what_is_decided_is_not_decided_again(console: Console, open_one: Conflict) -> None:
     over = replace(
-        open_one, status=ConflictStatus.RESOLVED, decided_by=version(390, "store-2.b2c3d4e5", 3, actor="Bob")
+        open_one,
+        status=ConflictStatus.RESOLVED,
+        decided_by=version(405, "store-2.b2c3d4e5", 3, actor="Bob", how="page", reason="as on the shelf"),
     )
     await console.opened(over)
     async with console.client("anna", Right.DECIDE) as anna:
@@ -165,7 +167,9 @@ async def test_what_is_decided_is_not_decided_again(console: Console, open_one: 
         page = (await anna.get(f"/conflicts/{open_one.id}")).text
         assert "By Bob at store-2" in page
         assert "<button name=" not in page
-        assert "Bob at store-2" in (await anna.get("/inbox?which=decided")).text
+        decided = (await anna.get("/inbox?which=decided")).text
+        assert ("Bob at store-2 (page)" in decided, "“as on the shelf”" in decided) == (True, True)
+        assert "<b>405</b>" in decided, "what was decided, not what had stood"
         assert "tea" not in (await anna.get("/inbox")).text
     assert console.desk.deciding.made(over) == []
 

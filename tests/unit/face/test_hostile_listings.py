@@ -4,6 +4,7 @@ that he wrote drives the terminal.
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
@@ -136,3 +137,19 @@ def test_what_anybody_wrote_does_not_drive_a_terminal() -> None:
     assert printable("\x1b[2Jgone\u202e") == "\\x1b[2Jgone\\u202e"
     assert printable("two\nlines, of caf\u00e9") == "two\nlines, of caf\u00e9"
     assert len(printable("x" * 10_000)) == MOST_IN_A_LINE
+
+
+def test_what_is_exported_is_what_a_filter_takes(cluster: Cluster) -> None:
+    (one,) = cluster.cloud.conflicts()
+    words = "conflicts export --app x --which open"
+    output, _, code = said_by(f"{words} --format jsonl")
+    assert (code, [json.loads(line)["id"] for line in output.splitlines()]) == (0, [one.id])
+    output, _, _ = said_by(f"{words} --scope {one.document.scope} --field {one.field}")
+    head, row = csv.DictReader(output.splitlines()).fieldnames, next(csv.DictReader(output.splitlines()))
+    assert head is not None and head[:4] == ["id", "collection", "scope", "document"]
+    assert (row["id"], row["status"], row["how"]) == (one.id, "open", "")
+    for nothing in ("--scope nowhere", "--until 1970-01-01", "--device nobody"):
+        output, _, code = said_by(f"{words} {nothing}")
+        assert (code, len(output.splitlines())) == (0, 1), nothing
+    output, _, code = said_by(f"{words} --since soon")
+    assert (code, "since: 'soon' is no time" in output) == (1, True)
