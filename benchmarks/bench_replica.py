@@ -1,12 +1,12 @@
 """A replica of many documents: how long until an empty agent has it, beside a raw consume; what it takes to hold and to start with.
 
-The state topic of one partition is filled once, as workers fill it. Every measurement is an agent in a process of its own, so that nothing of
+A state topic of one partition is filled once for all cases of a size, as workers fill it. Every measurement is an agent in a process of its own, so that nothing of
 another one counts:
 
 - `bootstrap`: documents a second from an empty folder to `ready` (read, decoded, checked, stored). The baseline reads the same records with a
   plain consumer and does nothing with them.
-- `rss`: resident memory of an agent that holds nothing, and of one with all documents. The baseline is a process that has imported the
-  agent and not run it.
+- `rss`: resident memory of an agent, with its HTTP routes, that holds nothing, and of one with all documents. The baseline is a process that has
+  imported the agent and not run it.
 - `start`: seconds until an agent with all documents has opened its folder and answers, beside one with an empty folder.
 - `step`: how long one step of the loop takes at most while an empty agent reads all documents, beside one that has nothing to read.
 """
@@ -20,7 +20,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,12 +30,13 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from benchmarks import cluster
 from benchmarks.case import Aim, Case, Ground, Samples, Sides, Skipped, at_most, ratio_at_least, ratio_at_most
-from benchmarks.cluster import BenchSpace
+from benchmarks.cluster import BenchSpace, Cluster
 from benchmarks.longest import longest_step
 from benchmarks.quiet import quiet
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.collector import spare
 from driftlog_edge.errors import NotReady
+from driftlog_edge.http_api.app import build
 from driftlog_schemas import groups, topics
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
@@ -45,9 +46,11 @@ from tests.load.workers import WorkerPlace
 
 PLACE = "place-1"
 PARTITIONS = 1
-DOCUMENTS = 100_000
-QUICK_DOCUMENTS = 2_000
-PATIENCE_SECONDS = 600.0
+QUICK, USUAL = 2_000, 100_000
+"""Documents."""
+READ, HELD = 200_000, 1_000_000
+"""With `--large`: of `bootstrap` and `step`, and of `rss` and `start`."""
+PATIENCE_SECONDS = 3600.0
 LOOK_SECONDS = 0.01
 SETTLE_SECONDS = 1.0
 """Between being ready and looking at the memory."""
@@ -77,19 +80,49 @@ class Filled:
     bootstrap: str
     identity: Path
 
+    @property
+    def replica(self) -> Path:
+        """The folder of an agent that has read all of it, once one has."""
+        return self.identity.with_name("replica")
+
+
+@dataclass(slots=True)
+class Spaces:
+    """A broker and a registry, with a space for each number of documents that was asked for."""
+
+    servers: Cluster
+    ground: Ground
+    _filled: dict[int, Filled] = field(default_factory=dict)
+
+    def filled(self, large: int) -> Filled:
+        """The space of so many documents with `--large`, and else of as many as usual."""
+        documents = self.ground.size(QUICK, USUAL, large)
+        if documents not in self._filled:
+            self._filled[documents] = self._made(documents)
+        return self._filled[documents]
+
+    def _made(self, documents: int) -> Filled:
+        folder = self.ground.folder / str(documents)
+        folder.mkdir()
+        space = self.servers.space(cluster.fresh_name("replica"), folder, partitions=PARTITIONS, devices=1)
+        (member,) = space.fleet.members
+        identity = folder / "identity.json"
+        member.save(identity)
+        self.ground.say(f"writing {documents} states")
+        _fill(space, self.servers.bootstrap, documents)
+        return Filled(space, documents, self.servers.bootstrap, identity)
+
 
 @contextmanager
-def shared(ground: Ground) -> Iterator[Filled]:
-    """A broker, a registry, and a topic full of states."""
-    documents = QUICK_DOCUMENTS if ground.quick else DOCUMENTS
+def shared(ground: Ground) -> Iterator[Spaces]:
+    """Servers that leave nothing behind."""
     with cluster.servers(ground) as servers:
-        space = servers.space(cluster.fresh_name("replica"), ground.folder, partitions=PARTITIONS, devices=1)
-        (member,) = space.fleet.members
-        identity = space.place.folder / "identity.json"
-        member.save(identity)
-        ground.say(f"writing {documents} states")
-        _fill(space, servers.bootstrap, documents)
-        yield Filled(space, documents, servers.bootstrap, identity)
+        yield Spaces(servers, ground)
+
+
+def _spaces(ground: Ground) -> Spaces:
+    assert isinstance(ground.shared, Spaces)
+    return ground.shared
 
 
 def _fill(space: BenchSpace, bootstrap: str, documents: int) -> None:
@@ -140,6 +173,7 @@ def _agent(place: WorkerPlace, identity: Path, folder: Path, online: bool, told:
                 except NotReady:
                     await asyncio.sleep(LOOK_SECONDS)
             ready = time.perf_counter() - begun
+            build(agent)  # what serves it takes memory, too
             await asyncio.sleep(SETTLE_SECONDS)
             return Measured(opened, ready, _rss(), 0.0)
 
@@ -190,7 +224,7 @@ def _consumed(filled: Filled) -> Samples:
 
 @contextmanager
 def _bootstrapping(ground: Ground) -> Iterator[Sides]:
-    filled: Filled = ground.shared
+    filled = _spaces(ground).filled(READ)
     folders = itertools.count()
 
     def ours() -> Samples:
@@ -206,8 +240,8 @@ def _bootstrapping(ground: Ground) -> Iterator[Sides]:
 def _remembering(full: bool, ground: Ground) -> Iterator[Sides]:
     if not STATUS.exists():
         raise Skipped("resident memory is read from /proc")
-    filled: Filled = ground.shared
-    folder = ground.folder / "replica"
+    filled = _spaces(ground).filled(HELD)
+    folder = filled.replica if full else ground.folder / "replica"
 
     def ours() -> Samples:
         return [_in_a_process(_agent, filled.space.place, filled.identity, folder, full).rss]
@@ -217,7 +251,7 @@ def _remembering(full: bool, ground: Ground) -> Iterator[Sides]:
 
 @contextmanager
 def _stepping(ground: Ground) -> Iterator[Sides]:
-    filled: Filled = ground.shared
+    filled = _spaces(ground).filled(READ)
     folders = itertools.count()
 
     def longest(online: bool) -> Samples:
@@ -231,9 +265,10 @@ def _stepping(ground: Ground) -> Iterator[Sides]:
 
 @contextmanager
 def _starting(ground: Ground) -> Iterator[Sides]:
-    filled: Filled = ground.shared
-    full = ground.folder / "full"
-    _in_a_process(_agent, filled.space.place, filled.identity, full, True)
+    filled = _spaces(ground).filled(HELD)
+    full = filled.replica
+    if not full.exists():
+        _in_a_process(_agent, filled.space.place, filled.identity, full, True)
     empties = itertools.count()
 
     def opened(folder: Path) -> Samples:

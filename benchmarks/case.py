@@ -45,6 +45,12 @@ class Ground:
     """Progress, for a person who waits."""
     shared: Any = None
     """What the module's `shared` has opened; None where it has none."""
+    large: bool = False
+    """Measure at the sizes that the aims name, where those take many minutes; otherwise at some that show the same."""
+
+    def size(self, quick: int, usual: int, large: int) -> int:
+        """How much to measure."""
+        return quick if self.quick else large if self.large else usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Case:
     quantile: float = 0.5
     """Which of a round's samples counts: 0.5 their median, 0.99 for a p99."""
     rounds: int = 7
-    """How often each side is measured; with `--quick`, twice at most."""
+    """How often each side is measured; with `--quick`, twice at most, with `--large` once."""
     warm_up: bool = True
     """One round of each first, which does not count. False where a round is long and starts from nothing anyway."""
 

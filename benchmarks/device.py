@@ -10,11 +10,15 @@ from typing import Any
 from benchmarks.cluster import BenchSpace
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.store.lives import FORKED
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
+from tests.load.app import COLLECTION, COUNTER
 
 PLACE = "place-1"
 CALLERS = 64
 LOOK_SECONDS = 0.02
+PATIENCE_SECONDS = 3600.0
+"""For the log to have all."""
 
 
 class Device:
@@ -39,6 +43,8 @@ class Device:
         self._agent = EdgeAgent(space.contract, config)
         self._runner = asyncio.Runner()
         self._commands = self._empty = 0
+        self._last = ""
+        """The command that was written last, or with the last."""
         self.facts: dict[str, object] = {}
 
     def __enter__(self) -> Device:
@@ -50,9 +56,13 @@ class Device:
         self._runner.run(self._agent.__aexit__(None, None, None))
         self._runner.__exit__(*error)
 
-    def fill(self, commands: int, documents: int) -> None:
-        """Go offline and gather so many commands on so many documents."""
-        self._runner.run(self._fill(commands, documents))
+    def fill(self, commands: int, documents: int, ops: int = 1) -> None:
+        """Go offline and gather so many commands, each of so many ops, on so many documents."""
+        self._runner.run(self._fill(commands, documents, ops))
+
+    def ship(self) -> float:
+        """Seconds from going online until the log has all that was gathered, whatever becomes of it there."""
+        return self._runner.run(self._ship())
 
     def drain(self) -> float:
         """Seconds from going online to nothing pending."""
@@ -66,18 +76,33 @@ class Device:
         """Let it find out that somebody else speaks in its name: its life is over, and all that is pending goes into a new one."""
         self._runner.run(self._fork())
 
-    async def _fill(self, commands: int, documents: int) -> None:
+    async def _fill(self, commands: int, documents: int, ops: int) -> None:
         await self._agent.offline()
         self._commands, self._empty = commands, self._bytes()
-        left = iter(range(commands))
+        left, changes = iter(range(commands)), [(COUNTER, "increment", (1,))] * ops
 
         async def caller() -> None:
             for number in left:
-                document = {self._named: f"{self._named}-{number % documents}"}
-                await self._agent.run(self._command, place=PLACE, **document)
+                named = f"{self._named}-{number % documents}"
+                if ops == 1:
+                    answer = await self._agent.run(self._command, place=PLACE, **{self._named: named})
+                else:
+                    answer = await self._agent.write(DocumentId(COLLECTION, PLACE, named), changes)
+                self._last = answer.command_id
 
         await asyncio.gather(*(caller() for _ in range(CALLERS)))
         self._tell("disk bytes a waiting command")
+
+    async def _ship(self) -> float:
+        await self._agent.online()
+        begun = time.perf_counter()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self._all_in_the_log()
+        return time.perf_counter() - begun
+
+    async def _all_in_the_log(self) -> None:
+        while self._agent.status()["unsent"] or self._agent.command(self._last).status == "pending":  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _drain(self) -> float:
         await self._agent.online()

@@ -19,12 +19,18 @@ QUICK_ROUNDS = 2
 
 
 def measure(
-    name: str, case: Case, *, quick: bool = False, say: Callable[[str], None] = lambda text: None, shared: Any = None
+    name: str,
+    case: Case,
+    *,
+    quick: bool = False,
+    large: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+    shared: Any = None,
 ) -> Row:
     """Run `case` and give its row under `name`. What the case raises is let through."""
-    rounds = min(case.rounds, QUICK_ROUNDS) if quick else case.rounds
+    rounds = min(case.rounds, QUICK_ROUNDS if quick else 1 if large else case.rounds)
     with tempfile.TemporaryDirectory(prefix="driftlog-bench-") as folder:
-        ground = Ground(quick, Path(folder), say, shared)
+        ground = Ground(quick, Path(folder), say, shared, large)
         with case.open(ground) as sides:
             if (sides.baseline is None) != (not case.baseline_name):
                 raise ValueError(f"{name}: a baseline needs a name, and a name a baseline")

@@ -92,7 +92,9 @@ def select(modules: Sequence[Module], names: Sequence[str]) -> list[Module]:
     return [module for module in chosen if module.cases]
 
 
-def run(modules: Sequence[Module], *, quick: bool, say: Callable[[str], None]) -> Iterator[Outcome]:
+def run(
+    modules: Sequence[Module], *, quick: bool, say: Callable[[str], None], large: bool = False
+) -> Iterator[Outcome]:
     """The outcome of each case, as it becomes known."""
     for module in modules:
         with ExitStack() as stack:
@@ -101,14 +103,14 @@ def run(modules: Sequence[Module], *, quick: bool, say: Callable[[str], None]) -
                 say(f"{module.name}: preparing")
                 folder = Path(stack.enter_context(TemporaryDirectory(prefix="driftlog-bench-")))
                 try:
-                    shared = stack.enter_context(module.shared(Ground(quick, folder, say)))
+                    shared = stack.enter_context(module.shared(Ground(quick, folder, say, large=large)))
                 except Exception as error:  # noqa: BLE001  # an outcome, shown to the caller
                     yield from (_failed(module.full_name(case), case, error) for case in module.cases)
                     continue
             for case in module.cases:
                 name = module.full_name(case)
                 try:
-                    row = measure(name, case, quick=quick, say=say, shared=shared)
+                    row = measure(name, case, quick=quick, large=large, say=say, shared=shared)
                 except Exception as error:  # noqa: BLE001  # an outcome, shown to the caller
                     yield _failed(name, case, error)
                 else:

@@ -36,6 +36,12 @@ Names = Annotated[
     ),
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Run all of the code on tiny sizes; the figures say nothing.")]
+Large = Annotated[
+    bool,
+    typer.Option(
+        "--large", help="Measure once, at the sizes that the aims name (a million ops, documents): minutes each."
+    ),
+]
 Listed = Annotated[bool, typer.Option("--list", help="Only say what there is.")]
 Check = Annotated[bool, typer.Option("--check", help="End with 1 if an aim is missed.")]
 
@@ -43,12 +49,19 @@ Check = Annotated[bool, typer.Option("--check", help="End with 1 if an aim is mi
 @app.command()
 @told
 def bench(
-    names: Names = None, json: Json = False, quick: Quick = False, listed: Listed = False, check: Check = False
+    names: Names = None,
+    json: Json = False,
+    quick: Quick = False,
+    large: Large = False,
+    listed: Listed = False,
+    check: Check = False,
 ) -> None:
     """Measure, each case and its baseline by turns. Needs a clone of the repository.
 
     Example: driftlog bench algebra --quick
     """
+    if quick and large:
+        fail("--quick and --large are two sizes", "give one of them")
     suite = load_suite()
     try:
         chosen: list[Module] = suite.select(suite.discover(), names or [])
@@ -58,7 +71,7 @@ def bench(
         data = [{"benchmark": m.name, "about": m.about, "cases": [c.name for c in m.cases]} for m in chosen]
         emit(data, as_json=json, table=lambda: _listing(chosen))
         return
-    outcomes = _run(suite, chosen, quick)
+    outcomes = _run(suite, chosen, quick, large)
     emit([outcome.as_json() for outcome in outcomes], as_json=json, table=lambda: _table(outcomes, quick))
     if failed := [outcome for outcome in outcomes if outcome.error is not None]:
         for outcome in failed:
@@ -81,7 +94,7 @@ def load_suite() -> Any:
     return importlib.import_module("benchmarks.suite")
 
 
-def _run(suite: Any, chosen: Sequence[Module], quick: bool) -> list[Outcome]:
+def _run(suite: Any, chosen: Sequence[Module], quick: bool, large: bool) -> list[Outcome]:
     outcomes: list[Outcome] = []
     total = sum(len(module.cases) for module in chosen)
     with Status("starting", console=err) as screen:  # shows nothing where standard error is no terminal
@@ -89,7 +102,7 @@ def _run(suite: Any, chosen: Sequence[Module], quick: bool) -> list[Outcome]:
         def say(text: str) -> None:
             screen.update(escape(f"[{len(outcomes) + 1}/{total}] {text}"))
 
-        for outcome in suite.run(chosen, quick=quick, say=say):
+        for outcome in suite.run(chosen, quick=quick, large=large, say=say):
             outcomes.append(outcome)
             err.print(f"[{len(outcomes)}/{total}] {_line(outcome)}", markup=False, soft_wrap=True)
     return outcomes

@@ -92,6 +92,25 @@ def _skips(ground: Ground) -> Sides:
     raise Skipped("no broker here")
 
 
+def test_large_measures_once_at_the_sizes_that_the_aims_name() -> None:
+    sizes: list[int] = []
+
+    def sides(ground: Ground) -> Sides:
+        return Sides(lambda: [float(sizes.append(ground.size(1, 20, 300)) or 1)], lambda: [1.0])
+
+    rows = [measure("a/case", _case(sides), large=large) for large in (True, False)]
+
+    assert [row.rounds for row in rows] == [1, 3]
+    assert sizes == [300] * 2 + [20] * 4  # one of each warms up
+
+
+def test_two_sizes_at_once_are_refused() -> None:
+    answer = run.invoke(app, ["bench", "algebra", "--quick", "--large"])
+
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("error: --quick and --large are two sizes;")
+
+
 def test_an_unknown_name_is_one_clear_line_and_runs_nothing() -> None:
     answer = run.invoke(app, ["bench", "algebra/nothing-like-it"])
 
