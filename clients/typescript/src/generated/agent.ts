@@ -119,7 +119,8 @@ export interface paths {
         /**
          * List Documents
          * @description A page of documents in id order. It ends before `limit` where they are large: go by `next`. With `Accept: application/x-ndjson` all that there are,
-         *     one a line; who was cut off goes on with `after` the last id, and a last line with `problem` says what went wrong on the way.
+         *     one a line; who was cut off goes on with `after` the last id, and a last line with `problem` says what went wrong on the way; one with `evicted`,
+         *     how many documents are not among them because they made room on the disk.
          */
         get: operations["list_documents_v1_documents__collection___scope__get"];
         put?: never;
@@ -764,6 +765,12 @@ export interface components {
             documents: components["schemas"]["ReadingOut"][];
             /** Next */
             next: string | null;
+            /**
+             * Evicted
+             * @description Documents that were passed over because they made room on the disk; read by itself, each is fetched.
+             * @default 0
+             */
+            evicted: number;
         };
         /**
          * Power
