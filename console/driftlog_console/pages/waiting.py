@@ -10,8 +10,10 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from driftlog_console.asking import BadForm, Operator, Sent, TheDesk, Viewer
+from driftlog_console.asking import BadForm, NotAllowed, Operator, Sent, TheDesk, Viewer
 from driftlog_console.people import EVERYTHING
+from driftlog_edge.errors import NotFound
+from driftlog_edge.http_api.path_parts import Part
 from driftlog_streams.core.net import ONE_COMMAND
 from driftlog_streams.errors import DeliveryFailed
 from driftlog_streams.reading.set_aside import QUARANTINED, SetAside, drop, send_again
@@ -26,6 +28,26 @@ RETRY, DROP = "retry", "drop"
 async def show(request: Request, desk: TheDesk, person: Viewer, problem: str = "") -> Response:
     """All of it, the oldest first."""
     return await _page(request, desk, person, problem)
+
+
+@router.get("/waiting/{space}/{id}")
+async def thing(request: Request, desk: TheDesk, person: Viewer, space: Part, id: Part) -> Response:
+    """One of what the cloud has set aside."""
+    if EVERYTHING not in person.scopes:
+        raise NotAllowed("what is set aside is of no one scope: that takes a person of all scopes")
+    seen = desk.fleet.seen
+    one = next((s for s in seen.set_aside or () if (s.space, s.id) == (space, id)), None)
+    if one is None:
+        raise NotFound(f"{id!r} is not set aside in {space!r}, or not any more, as far as this console knows")
+    return desk.page(
+        request,
+        "set_aside.html",
+        person,
+        one=one,
+        set_aside_age=seen.age("set aside"),
+        quarantined=QUARANTINED,
+        one_command=ONE_COMMAND,
+    )
 
 
 @router.post("/waiting")

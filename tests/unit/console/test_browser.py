@@ -250,7 +250,8 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     group, spread = await decided_together(console), await seen_by_some(console, agent)
     return [
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
-        "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/waiting", "/fleet", "/fleet/till-7",
+        "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/waiting",
+        "/waiting/retail/0%3A17", "/fleet", "/fleet/till-7",
         "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/documents/Stock/s1/tea?at=2", "/flow",
         "/flow/retail/0?hours=6", "/notices", "/nothing",
         "/sign-in",
@@ -313,7 +314,7 @@ async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser
     context = await browser.new_context(viewport={"width": 1100, "height": 640})
     page = await signed_in(context, url, console.people.add("anna", list(Right)))
     names = (
-        "inbox settled decided conflict record groups group group-decided groups-decided decision set-aside fleet device documents "
+        "inbox settled decided conflict record groups group group-decided groups-decided decision set-aside thing fleet device documents "
         "collection document moment flow partition notices problem sign-in"
     )
     for path, name in zip(paths, names.split(), strict=True):

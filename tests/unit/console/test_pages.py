@@ -376,3 +376,18 @@ async def test_a_console_without_a_history_says_so(console: Console, agent: Edge
     async with console.client() as anna:
         page = (await anna.get("/documents/Stock/s1/tea")).text
     assert "420" in page and "This console keeps no history" in page
+
+
+async def test_each_thing_that_is_set_aside_has_its_address(console: Console) -> None:
+    waits = quarantined(id="till-7.abcdefgh/12/0197", what=PARKED, code="gap", documents=("Stock/s1/tea",))
+    console.fleet.seen = seen(set_aside=(quarantined(), waits))
+    path = "/waiting/retail/till-7.abcdefgh%2F12%2F0197"
+    async with console.client("olga", Right.OPERATE) as olga, console.client("carl", scopes=("s1",)) as carl:
+        page = (await olga.get("/waiting")).text
+        assert f'href="{path}"' in page and 'href="/waiting/retail/0%3A17"' in page
+        parked, kept = (await olga.get(path)).text, (await olga.get("/waiting/retail/0%3A17")).text
+        assert "driftlog parked drop till-7.abcdefgh/12/0197" in parked and 'value="drop"' not in parked
+        assert "Stock/s1/tea" in parked and "partition 0" in parked
+        assert 'value="drop"' in kept and 'value="retry"' in kept and "&lt;script&gt;" in kept
+        assert (await carl.get(path)).status_code == 403
+        assert (await olga.get("/waiting/audit/0%3A17")).status_code == 404
