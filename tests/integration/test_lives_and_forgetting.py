@@ -33,6 +33,8 @@ pytestmark = pytest.mark.broker
 PLACE = "guarded"
 LOST, OTHER = DocumentId(COLLECTION, PLACE, "lost"), DocumentId(COLLECTION, PLACE, "other")
 RETENTION_MS = 4_000
+MANY = 450
+"""More than a batch takes."""
 
 
 @pytest.fixture
@@ -153,13 +155,17 @@ def test_a_new_device_writes_before_its_first_contact_with_a_partition_that_forg
 
 
 def test_an_old_copy_of_a_folder_comes_back_when_the_chain_row_of_its_life_is_gone(run: LoadRun) -> None:
-    """Its name begins no chain again. What both copies held is counted as it was, and a person is asked; what only this one has comes along."""
+    """Its name begins no chain again. What both copies held is counted as it was, and a person is asked, also where that is more than is sent at once,
+    so that some of it runs again for a refusal; what only this one has comes along.
+    """
     cut_off = replace(run.place, bootstrap=f"127.0.0.1:{free_port()}")
     with run.edge(0, PLACE) as edge:
         hit(edge, "kept", 1, wait="merged")
         old = edge.status()["replica"]
         edge.go_offline(True)
         hit(edge, "kept", 10, key="of-both")
+        calls = [{"name": "hit", "arguments": {"place": PLACE, "item": "many"}, "id": f"m{n}"} for n in range(MANY)]
+        edge.client().post("/v1/commands", json=calls).raise_for_status()
         edge.kill()
         copy = EdgeProcess(cut_off, run.edges[0], [PLACE], "copy")
         shutil.rmtree(copy.replica, ignore_errors=True)
@@ -172,18 +178,20 @@ def test_an_old_copy_of_a_folder_comes_back_when_the_chain_row_of_its_life_is_go
         hit(copy, "kept", 100, key="of-the-copy")
         copy.kill()
     row_removed(run, old)
-    assert counted(run) == {"kept": 11}
+    assert counted(run) == {"kept": 11, "many": MANY}
     with run.edge(0, PLACE, folder="copy") as back:
         back.go_offline(False)
-        until(lambda: review(back) == {"of-both": "maybe_counted"}, "a person is asked", 90, back.tail)
+        until(lambda: "of-both" in review(back), "a person is asked", 90, back.tail)
         back.await_quiet()
         assert back._json("GET", "/v1/commands/of-the-copy")["status"] == "merged"
         assert hit(back, "kept", 1000, wait="merged")["status"] == "merged"
-        assert counted(run) == {"kept": 1111}
+        assert counted(run) == {"kept": 1111, "many": MANY}
+        said = [back.command(key) for key in ("of-both", "m0", f"m{MANY - 1}")]
+        assert {(one["status"], one["code"]) for one in said} == {("review", "maybe_counted")}
         assert back.status()["replica"] != old
         back._json("POST", "/v1/review/of-both", json={"drop": True})
         back.await_quiet()
-        assert counted(run) == {"kept": 1111}
+        assert counted(run) == {"kept": 1111, "many": MANY}
 
 
 def row_removed(run: LoadRun, replica: str) -> None:

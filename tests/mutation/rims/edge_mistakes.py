@@ -211,7 +211,7 @@ EDGES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "edge: headers are left out",
-        f"{EDGE}/link/kafka_rim.py",
+        f"{EDGE}/link/kafka_records.py",
         "headers = tuple(headers_of(message))",
         "headers = ()",
         FEED,
@@ -255,10 +255,10 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: the cursor moves before what was read is applied",
         f"{EDGE}/incoming/intake.py",
-        "        done = self._committer.stage(pulled.writes, sync=False)\n",
-        '        cursors = {at: v for at, v in pulled.writes.items() if at[1].startswith(b"cursor")}\n'
-        "        await self._committer.stage(cursors, sync=False)\n"
-        "        done = self._committer.stage(pulled.writes, sync=False)\n",
+        "            done = self._stage(pulled)\n",
+        '            cursors = {at: v for at, v in pulled.writes.items() if at[1].startswith(b"cursor")}\n'
+        "            await self._committer.stage(cursors, sync=False)\n"
+        "            done = self._stage(pulled)\n",
         ("tests/unit/edge/rim/test_intake.py",),
     ),
     Mistake(

@@ -53,14 +53,14 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "chain: an entry leaves while a crash could replay it",
         f"{CORE}/chain.py",
-        "entry.number >= floor or entry.offset >= committed or parked(entry)",
-        "entry.number >= floor or parked(entry)",
+        "entry.number >= floor or entry.offset >= committed or waits(entry)",
+        "entry.number >= floor or waits(entry)",
         CHAIN,
     ),
     Mistake(
         "chain: an entry leaves while a command of it waits",
         f"{CORE}/chain.py",
-        "entry.offset >= committed or parked(entry)",
+        "entry.offset >= committed or waits(entry)",
         "entry.offset >= committed",
         CHAIN,
     ),
@@ -371,9 +371,9 @@ MENDS: tuple[Mistake, ...] = (
     Mistake("law: a device's clock is trusted", f"{CORE}/survey.py", "if hlc > latest:", "if False:", MERGE),
     Mistake(
         "law: a conflict that is over stays open",
-        f"{CORE}/execution.py",
-        "self._at.work.outcomes += map(self._at.records.conflict, done.ended)",
-        "pass",
+        f"{CORE}/partition.py",
+        "        work.outcomes.append(record)\n",
+        "",
         CONFLICTS,
     ),
     # -- who may speak
@@ -451,8 +451,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "scopes: a command is taken into a scope that is left",
         f"{EDGE}/asking/scope_change.py",
-        "        change = self._changed(scopes)\n        written",
-        "        change = self._holdings.change(scopes)\n        written",
+        "        change = self._changed(scopes)\n        # Who",
+        "        change = self._holdings.change(scopes)\n        # Who",
         SCOPES,
     ),
     Mistake(
@@ -538,8 +538,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "loop: a page is read in one turn",
         f"{EDGE}/asking/reader.py",
-        "                return result, False\n            yield\n",
-        "                return result, False\n            yield from ()\n",
+        "                return Page(result, False, evicted)\n            yield\n",
+        "                return Page(result, False, evicted)\n            yield from ()\n",
         ("tests/unit/edge/test_linear.py",),
     ),
     Mistake(
@@ -671,8 +671,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "rebase: what was read when it was taken along is said of when it was written",
         f"{EDGE}/outgoing/taking_along.py",
-        "return command._replace(written=found.read) if command.written is None else command",
-        "return command._replace(written=found.read)",
+        "return found.command._replace(written=found.first_read)",
+        "return found.command._replace(written=found.read)",
         LEFT,
     ),
     Mistake(

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -77,8 +78,8 @@ async def test_a_scope_that_is_added_is_not_called_fresh_whatever_is_written_dow
         route.cut()
         stage = agent._committer.stage
 
-        def keeping(writes: dict[Place, bytes | None], *, sync: bool = True) -> asyncio.Future[None]:
-            future = stage(writes, sync=sync)
+        def keeping(writes: dict[Place, bytes | None], **how: Any) -> asyncio.Future[None]:
+            future = stage(writes, **how)
             if (Family.META, keys.HOLDINGS) in writes:
                 asyncio.get_running_loop().call_soon(agent._sync.freshness.keep)  # its time has come
             return future
