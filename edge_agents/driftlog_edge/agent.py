@@ -200,8 +200,8 @@ class EdgeAgent(AgentLife):
 
     def watch_events(
         self, kind: type[DocumentClass] | str, scope: str, last_id: str, seconds: float | None
-    ) -> AsyncIterator[Change | Passed]:
-        """The same for who keeps the id of the last event: it is told too that nothing wanted has changed, where much else has."""
+    ) -> AsyncIterator[list[Change | Passed]]:
+        """The same, as many at once as there are, for who keeps the id of the last event: it is told too that nothing wanted has changed, where much else has."""
         return self.watchers.events(self._watchable(kind, scope), scope, last_id, seconds)
 
     def _watchable(self, kind: type[DocumentClass] | str, scope: str) -> str:

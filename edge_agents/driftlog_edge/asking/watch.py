@@ -69,13 +69,13 @@ class Watchers:
 
     def events(
         self, collection: str = "", scope: str = "", last_id: str = "", seconds: float | None = None
-    ) -> AsyncIterator[Change | Passed]:
-        """The same, and now and then how far it has come."""
+    ) -> AsyncIterator[list[Change | Passed]]:
+        """The same, as many at once as there are, and now and then how far it has come."""
         return self._events(collection, scope, last_id or self.now, seconds)
 
     async def _events(
         self, collection: str, scope: str, last_id: str, seconds: float | None
-    ) -> AsyncIterator[Change | Passed]:
+    ) -> AsyncIterator[list[Change | Passed]]:
         end = None if seconds is None else asyncio.get_running_loop().time() + seconds
         self._watching += 1
         try:
@@ -86,7 +86,7 @@ class Watchers:
 
     async def _reading(
         self, collection: str, scope: str, last_id: str, end: float | None
-    ) -> AsyncIterator[Change | Passed]:
+    ) -> AsyncIterator[list[Change | Passed]]:
         mark, passed = _mark(last_id), 0
         known = mark is not None and self._changes.leads_on(mark)
         while not self._closed:
@@ -94,17 +94,20 @@ class Watchers:
             found = self._after(mark) if mark is not None and known else None
             if found is None:
                 mark, known = self._changes.last, True
-                yield Change(_id(mark), None)
+                yield [Change(_id(mark), None)]
                 continue
+            events: list[Change | Passed] = []
             for _, change in found:
                 if _wanted(change, collection, scope):
                     passed = 0
-                    yield change
-                else:
-                    passed += 1
-                    if passed == PASSED_OVER:
-                        passed = 0
-                        yield Passed(change.id)
+                    events.append(change)
+                    continue
+                passed += 1
+                if passed == PASSED_OVER:
+                    passed = 0
+                    events.append(Passed(change.id))
+            if events:
+                yield events
             if found:
                 mark = found[-1][0]
                 await asyncio.sleep(0)  # others run, also where whoever reads this keeps up
@@ -131,10 +134,11 @@ class Watchers:
         more.set()
 
 
-async def _only_changes(events: AsyncIterator[Change | Passed]) -> AsyncIterator[Change]:
-    async for event in events:
-        if isinstance(event, Change):
-            yield event
+async def _only_changes(events: AsyncIterator[list[Change | Passed]]) -> AsyncIterator[Change]:
+    async for some in events:
+        for event in some:
+            if isinstance(event, Change):
+                yield event
 
 
 def _read(changes: Sequence[Numbered]) -> list[tuple[Mark, Change]]:

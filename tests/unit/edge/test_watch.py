@@ -143,7 +143,7 @@ async def test_a_watcher_of_what_does_not_change_is_told_how_far_it_has_come(
     for _ in range(7):
         told.changed(ELSEWHERE)
     told.changed(COFFEE)
-    assert [await anext(events) for _ in range(4)] == [
+    assert await anext(events) == [
         Change("a-2", TEA),
         Passed("a-5"),
         Passed("a-8"),
