@@ -100,6 +100,7 @@ class FleetView:
         self._changed = changed
         self._copies: Mapping[str, int] = {}
         self._due = {"set aside": 0.0, "copies": 0.0}
+        self._met = False
         self._closed = threading.Event()
         self._again = threading.Event()
         self._thread = threading.Thread(target=self._run, name="driftlog-fleet", daemon=True)
@@ -125,12 +126,11 @@ class FleetView:
         devices = DeviceView(self._kafka, self._codecs, self._root)
         claims = ClaimTail(self._kafka, self._codecs, devices.find, lambda: time.time_ns() // 1_000_000)
         tail = Hearing(self._kafka, self._codecs, lambda device: devices.find(device) is not None)
-        started = False
+        known = False
         while not self._closed.is_set():
             try:
-                if not started:
-                    devices.start()
-                    started = True
+                if not known:
+                    known = self._meet(devices)
                 self._look(devices, tail)
                 self._look_at_claims(claims)
             except (KafkaException, ContractError, WorkerError, RuntimeError) as error:
@@ -138,6 +138,15 @@ class FleetView:
             self._again.wait(LOOK_SECONDS)
             self._again.clear()
         devices.close()
+
+    def _meet(self, devices: DeviceView) -> bool:
+        """The devices are read to the topic's end. A first time that fails has begun the reading all the same: it is waited for anew."""
+        if self._met:
+            devices.catch_up()
+        else:
+            self._met = True
+            devices.start()
+        return True
 
     def _look_at_claims(self, tail: ClaimTail) -> None:
         try:
