@@ -157,6 +157,7 @@ async def test_after_a_restart_the_problem_says_why_before_the_cloud_does(
 
 
 @pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("patient")
 async def test_what_a_full_disk_makes_impossible_is_described_and_nothing_else(
     http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
