@@ -1,8 +1,8 @@
 """Reading single records again: the newest of some keys, where somebody remembers at which offsets they lie.
 
 A compacted topic keeps a key's newest record at its offset for ever, so one look finds it. Where another record lies there by now, or the offset was never
-known, the partition is read through once for all such keys. A client lives for one reading: it costs about as much as the look itself, and none is kept open
-for what happens seldom.
+known, the partition is read through once for all such keys, and so it is where they are many. A client lives for one look: that takes some 15 ms, while one that is sent from place
+to place waits half a second at each.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from driftlog_schemas.record_headers import headers_of
 
 POLL_SECONDS = 0.5
 READ_AT_ONCE = 500
+FEW = 16
+"""Of more, one reading through the partition costs less than to look for each."""
 LOOK_BYTES = 64 * 1024
 """That are asked for at one offset. A record that is larger comes all the same."""
 
@@ -28,10 +30,12 @@ def read_records(
 ) -> dict[bytes, Record]:
     """See `ports.Route.records`."""
     try:
-        found = _at_offsets(kafka, TopicPartition(topic, partition), wanted, end, seconds)
+        few = len(wanted) <= FEW
+        found = _at_offsets(kafka, TopicPartition(topic, partition), wanted, end, seconds) if few else {}
         if missing := wanted.keys() - found.keys():
+            first = 0 if few else max(0, min(wanted.values()))  # of few, what is missing is not where it was
             with closing(_consumer(kafka, {})) as consumer:
-                for record in _from(consumer, TopicPartition(topic, partition, 0), end, seconds):
+                for record in _from(consumer, TopicPartition(topic, partition, first), end, seconds):
                     if record.key in missing:
                         found[record.key] = record
     except KafkaException as error:
@@ -47,12 +51,12 @@ def _at_offsets(
     if not known:
         return found
     few = {"max.partition.fetch.bytes": LOOK_BYTES, "queued.min.messages": 1, "fetch.wait.max.ms": 10}
-    with closing(_consumer(kafka, few)) as consumer:
-        for key, offset in sorted(known.items(), key=lambda one: one[1]):
-            there = TopicPartition(place.topic, place.partition, offset)
+    for key, offset in known.items():
+        there = TopicPartition(place.topic, place.partition, offset)
+        with closing(_consumer(kafka, few)) as consumer:
             record = next(_from(consumer, there, offset + 1, seconds, at_once=1), None)
-            if record is not None and record.key == key:
-                found[key] = record
+        if record is not None and record.key == key:
+            found[key] = record
     return found
 
 
