@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from driftlog.cli import GROUPS, app
 from tests.integration.cli.shell import Shell
 
-WITHOUT_DATA = {"broker fetch", "edge init", "edge run", "worker"}
-"""Those run until they are stopped, or bring a file."""
+WITHOUT_DATA = {"broker fetch", "conflicts export", "edge init", "edge openapi", "edge run", "worker"}
+"""Those run until they are stopped, or bring a file, or write nothing but data: JSON, or the --format that one asks for."""
 
 
 def _commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
