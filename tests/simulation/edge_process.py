@@ -13,6 +13,7 @@ from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import DiskFull, EdgeError, TimedOut
 from driftlog_edge.incoming.pulled import Pulled
+from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Family
 from driftlog_edge.power.reading import Power
 from driftlog_edge.store import keys
@@ -56,15 +57,25 @@ class Wall:
 
 
 class Agent(EdgeAgent):
-    """Production's agent, and somebody who looks at what its readers can see."""
+    """Production's agent, and somebody who looks at what its readers can see when something has come in."""
 
     def __init__(self, *args: Any, saw: Callable[[Pulled], None], **options: Any) -> None:
         super().__init__(*args, **options)
         self._saw = saw
 
-    def _pulled(self, pulled: Pulled) -> None:
-        super()._pulled(pulled)
-        self._saw(pulled)
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, Sync):
+            self._look_on(value)
+        super().__setattr__(name, value)
+
+    def _look_on(self, sync: Sync) -> None:
+        heard = sync.pulled
+
+        def pulled(what: Pulled) -> None:
+            heard(what)
+            self._saw(what)
+
+        sync.pulled = pulled  # type: ignore[method-assign]  # clients take it from there at each connection
 
 
 class EdgeProcess:
