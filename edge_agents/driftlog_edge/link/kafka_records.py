@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from types import MappingProxyType
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -34,8 +35,8 @@ def read_records(
         found = _at_offsets(kafka, TopicPartition(topic, partition), wanted, end, seconds) if few else {}
         if missing := wanted.keys() - found.keys():
             first = 0 if few else max(0, min(wanted.values()))  # of few, what is missing is not where it was
-            with closing(_consumer(kafka, {})) as consumer:
-                for record in _from(consumer, TopicPartition(topic, partition, first), end, seconds):
+            with closing(reading_back(kafka)) as consumer:
+                for record in records_from(consumer, TopicPartition(topic, partition, first), end, seconds):
                     if record.key in missing:
                         found[record.key] = record
     except KafkaException as error:
@@ -53,14 +54,15 @@ def _at_offsets(
     few = {"max.partition.fetch.bytes": LOOK_BYTES, "queued.min.messages": 1, "fetch.wait.max.ms": 10}
     for key, offset in known.items():
         there = TopicPartition(place.topic, place.partition, offset)
-        with closing(_consumer(kafka, few)) as consumer:
-            record = next(_from(consumer, there, offset + 1, seconds, at_once=1), None)
+        with closing(reading_back(kafka, few)) as consumer:
+            record = next(records_from(consumer, there, offset + 1, seconds, at_once=1), None)
         if record is not None and record.key == key:
             found[key] = record
     return found
 
 
-def _consumer(kafka: KafkaSettings, more: Mapping[str, str | int]) -> Consumer:
+def reading_back(kafka: KafkaSettings, more: Mapping[str, str | int] = MappingProxyType({})) -> Consumer:
+    """A client for one reading, of no group; close it. `more` are settings of its own."""
     return Consumer(
         {
             **kafka.reader(),
@@ -76,10 +78,10 @@ def _consumer(kafka: KafkaSettings, more: Mapping[str, str | int]) -> Consumer:
     )
 
 
-def _from(
+def records_from(
     consumer: Consumer, there: TopicPartition, end: int, seconds: float, at_once: int = READ_AT_ONCE
 ) -> Iterator[Record]:
-    """The records from a place to before offset `end`. Raises `Unreachable`."""
+    """The records from a place to before offset `end`. Raises `Unreachable`, `KafkaException`."""
     consumer.assign([there])
     patience = time.monotonic() + seconds
     while time.monotonic() < patience:
