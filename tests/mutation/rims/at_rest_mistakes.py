@@ -101,8 +101,8 @@ AT_REST: tuple[Mistake, ...] = (
     Mistake(
         "at rest: what a command started outlives it",
         f"{EDGE}/programs.py",
-        "os.killpg(process.pid, signal.SIGKILL)",
-        "process.kill()",
+        "os.killpg(transport.get_pid(), signal.SIGKILL)",
+        "transport.kill()",
         WRAPPING,
     ),
     Mistake(

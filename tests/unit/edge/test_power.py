@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -162,6 +164,22 @@ async def test_a_command_is_asked_within_its_time(tmp_path: Path) -> None:
     ):
         with pytest.raises(HookFailed, match=why):
             await source(source="command", command=command, answer_seconds=0.5).ask()
+
+
+async def test_a_command_is_not_waited_for_because_something_it_left_behind_holds_its_output(tmp_path: Path) -> None:
+    program, left = tmp_path / "power.sh", tmp_path / "left"
+    program.write_text(
+        f"#!/bin/sh\nsetsid sh -c 'echo $$ > {left}.new; mv {left}.new {left}; exec sleep 600' &\nsleep 600\n"
+    )
+    program.chmod(0o755)
+    asked = asyncio.create_task(source(source="command", command=str(program), answer_seconds=5).ask())
+    await until(left.exists)
+    child = int(left.read_text())
+    try:
+        with pytest.raises(HookFailed, match="no answer within"):
+            await asyncio.wait_for(asked, 60)
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
