@@ -96,7 +96,7 @@ lock: ## resolve the dependencies anew (uv, in a throwaway environment)
 	$(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/pip install --disable-pip-version-check --quiet uv
 	.lock-venv/bin/uv pip compile pyproject.toml --extra dev $(LOCK_OPTIONS) -o requirements.lock
-	.lock-venv/bin/uv pip compile pyproject.toml --extra edge --extra streams --extra console $(LOCK_OPTIONS) \
+	.lock-venv/bin/uv pip compile pyproject.toml --extra edge --extra streams --extra console --extra postgres $(LOCK_OPTIONS) \
 	  --constraint requirements.lock -o infra/images/requirements.lock
 	rm -rf .lock-venv
 

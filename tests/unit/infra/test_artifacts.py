@@ -157,8 +157,15 @@ def test_unwritable_cache_is_one_clear_error(tmp_path: Path, monkeypatch: pytest
         artifacts.fetch("kafka", quiet=True)
 
 
+def test_a_server_that_is_not_pinned_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTLOG_CACHE", str(tmp_path))
+    with pytest.raises(FetchFailed, match="no postgres-plan9-mips to be had"):
+        artifacts.fetch_unpacked("postgres-plan9-mips", quiet=True)
+
+
 def test_the_lock_is_complete_and_names_no_host() -> None:
-    rows = [*pins.pinned("kafka"), *pins.pinned("registry")]
+    servers = ("kafka", "registry", "postgres-linux-x86_64", "postgres-linux-aarch64")
+    rows = [row for server in servers for row in pins.pinned(server)]
     names = {row.name.rpartition("-")[0] for row in rows}
     assert {"kafka_2.13", "kafka-server", "log4j-slf4j-impl", "log4j-core"} <= names
     assert len({row.name for row in rows}) == len(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +66,28 @@ def test_what_a_server_consists_of_comes_out(tmp_path: Path) -> None:
     unpack(packed, tmp_path / "out")
     assert (tmp_path / "out/app/run.jar").read_bytes() == b"jar"
     assert (tmp_path / "out/app/run.sh").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_library_keeps_its_names(tmp_path: Path) -> None:
+    unpack(archive(tmp_path, file("lib/it.so.1"), link("lib/it.so", "it.so.1")), tmp_path / "out")
+    assert (tmp_path / "out/lib/it.so").read_bytes() == b"jar"
+
+
+def test_a_jar_is_unpacked_to_the_tar_in_it(tmp_path: Path) -> None:
+    packed = archive(tmp_path, file("bin/server")).rename(tmp_path / "programs.txz")
+    with zipfile.ZipFile(tmp_path / "server.jar", "w") as jar:
+        jar.write(packed, packed.name)
+    unpack(tmp_path / "server.jar", tmp_path / "out")
+    assert (tmp_path / "out/bin/server").read_bytes() == b"jar"
+
+
+@pytest.mark.parametrize("names", [[], ["one.txz", "two.txz"]])
+def test_a_jar_without_its_one_tar_is_refused(tmp_path: Path, names: list[str]) -> None:
+    with zipfile.ZipFile(tmp_path / "server.jar", "w") as jar:
+        for name in names:
+            jar.writestr(name, b"")
+    with pytest.raises(FetchFailed, match=r"cannot unpack server\.jar"):
+        unpack(tmp_path / "server.jar", tmp_path / "out")
 
 
 def test_nothing_is_given_more_rights_than_it_needs(tmp_path: Path) -> None:
