@@ -1,13 +1,15 @@
-"""The embedded broker: Apache Kafka in KRaft mode, one node, loopback only; plain, or with TLS and a user (see `security`).
+"""The embedded broker: a node of Apache Kafka in KRaft mode, alone or one of several (see `membership`), loopback only; plain, or with TLS and a
+user (see `security`).
 
 Kafka formats a data folder once. A crash in the middle of that leaves a folder that is neither empty nor usable, so the
 folder is formatted under another name and renamed whole. A folder found without Kafka's own mark (`meta.properties`) is
 formatted anew only where no log segment in it holds a byte; else it is left alone and reported.
 
 Settings that are not Kafka's defaults, and why: topics are made by the project's own tool, never by a typo
-(`auto.create.topics.enable`); one node can replicate nothing (replication 1, few internal partitions); a new consumer
+(`auto.create.topics.enable`); internal topics have few partitions, and no more copies than there are nodes; a new consumer
 group need not wait for more members; a killed broker is let in again after the session timeout of its former self, so
-that is shorter than usual; memory for cleaning is small.
+that is shorter than usual; memory for cleaning is small. Nodes are stopped all at once, so none hands over in order
+(`controlled.shutdown.enable`): the last ones would wait for a majority that is gone.
 """
 
 from __future__ import annotations
@@ -25,13 +27,17 @@ from pydantic import ValidationError
 from driftlog_infra import artifacts, class_cache
 from driftlog_infra.errors import FolderUnusable, StartFailed
 from driftlog_infra.java import java
-from driftlog_infra.ports import LOOPBACK, free_port
+from driftlog_infra.membership import Member, drawn
+from driftlog_infra.ports import LOOPBACK
 from driftlog_infra.security import USER, Security
 from driftlog_infra.server import EmbeddedServer
 from driftlog_schemas.connection import KafkaSettings
 
 CLUSTER_ID = "ZHJpZnRsb2ctZW1iZWRkZQ"
 _FORMAT_SECONDS = 60.0
+BROKER_HEAP = "320m"
+NODE_HEAP = "256m"
+"""Of one of several, which share a machine."""
 
 _LOG4J = """status=warn
 appender.c.type=Console
@@ -43,8 +49,8 @@ rootLogger.appenderRef.c.ref=C
 """
 
 _PROPERTIES = """process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{host}:{controller}
+node.id={node}
+controller.quorum.voters={voters}
 listeners={listener}://{host}:{port},CONTROLLER://{host}:{controller}
 advertised.listeners={listener}://{host}:{port}
 controller.listener.names=CONTROLLER
@@ -52,18 +58,19 @@ listener.security.protocol.map={listener}:{listener},CONTROLLER:PLAINTEXT
 inter.broker.listener.name={listener}
 log.dirs={logs}
 auto.create.topics.enable=false
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={replication}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replication}
+transaction.state.log.min.isr={min_insync}
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={replication}
+share.coordinator.state.topic.min.isr={min_insync}
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 broker.heartbeat.interval.ms=1000
 broker.session.timeout.ms=4000
+controlled.shutdown.enable={alone}
 log.cleaner.dedupe.buffer.size=8388608
 message.max.bytes=4194304
 num.network.threads=2
@@ -95,14 +102,17 @@ class EmbeddedBroker(EmbeddedServer):
         folder: Path | None = None,
         port: int = 0,
         *,
-        heap: str = "320m",
+        heap: str = BROKER_HEAP,
         detached: bool = False,
         security: Security | None = None,
+        member: Member | None = None,
         properties: str = "",
     ) -> None:
-        """`properties`: further lines of Kafka's own, for other ways in or a cluster of several; of two for one name the last counts."""
+        """`member` says which node of a cluster it is, None for a node alone. `properties`: further lines of Kafka's own, for other ways in; of two for
+        one name the last counts."""
         super().__init__(folder, port, detached=detached, security=security)
         self._heap = heap
+        self._member = member
         self._properties = properties
 
     @property
@@ -137,7 +147,12 @@ class EmbeddedBroker(EmbeddedServer):
 
     def _write_properties(self, path: Path, logs: Path) -> Path:
         listener = "PLAINTEXT" if self.security is None else "SASL_SSL"
-        text = _PROPERTIES.format(host=LOOPBACK, port=self.port, controller=free_port(), logs=logs, listener=listener)
+        member = self._member or drawn(1)[0]
+        text = _PROPERTIES.format(
+            host=LOOPBACK, port=self.port, logs=logs, listener=listener,
+            node=member.node, controller=member.controller, voters=member.voters,
+            replication=member.replication, min_insync=member.min_insync, alone=str(len(member.controllers) == 1).lower(),
+        )  # fmt: skip
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)  # the user's password will stand in it
         path.write_text(text + self._secured() + self._properties)
@@ -176,14 +191,18 @@ class EmbeddedBroker(EmbeddedServer):
         return _SECURE.format(keystore=security.keystore, authority=security.authority, user=USER, password=password)
 
     def answers(self) -> bool:
+        return self.known_nodes() > 0
+
+    def known_nodes(self) -> int:
+        """How many nodes of the cluster this one knows to be up; 0 if it does not answer."""
         try:
             client = AdminClient({**self.kafka.client(), "log_level": 0, "socket.timeout.ms": 2000})
         except ValidationError:  # its secrets are not written yet
-            return False
+            return 0
         try:
-            return bool(client.list_topics(timeout=0.5).brokers)
+            return len(client.list_topics(timeout=0.5).brokers)
         except KafkaException:  # not listening yet; whoever asks again bounds how long
-            return False
+            return 0
 
 
 def holds_records(logs: Path) -> bool:

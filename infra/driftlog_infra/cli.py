@@ -41,7 +41,12 @@ Data = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Port = Annotated[
     int | None,
-    typer.Option(envvar="DRIFTLOG_BROKER_PORT", min=0, max=65535, help="Broker port, default 9092; 0 = a free one."),
+    typer.Option(
+        envvar="DRIFTLOG_BROKER_PORT",
+        min=0,
+        max=65535,
+        help="Broker port, default 9092; 0 = a free one. Several nodes take as many in a row.",
+    ),
 ]
 RegistryPort = Annotated[
     int | None,
@@ -50,6 +55,25 @@ RegistryPort = Annotated[
     ),
 ]
 _WATCH_SECONDS = 0.5
+
+
+def _odd(nodes: int | None) -> int | None:
+    """A majority goes on; so an even number stands no more than the odd one below it."""
+    if nodes is not None and nodes % 2 == 0:
+        raise typer.BadParameter(f"{nodes} nodes can lose no more of them than {nodes - 1} can; take an odd number")
+    return nodes
+
+
+Nodes = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=9,
+        callback=_odd,
+        show_default="as many as the data folder has, else 1",
+        help="How many Kafka nodes, each broker and controller; 3 go on when one is killed.",
+    ),
+]
 
 
 @contextmanager
@@ -67,6 +91,7 @@ def up(
     data: Data = None,
     port: Port = None,
     registry_port: RegistryPort = None,
+    nodes: Nodes = None,
     no_registry: Annotated[bool, typer.Option("--no-registry", help="Start the broker only.")] = False,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep nothing: temporary data, in the foreground, gone at the end.")
@@ -82,18 +107,15 @@ def up(
         raise typer.BadParameter("ephemeral servers have no data folder; leave out one of --data and --ephemeral")
     folder = None if ephemeral else (data or local.default_folder()).absolute()
     detached = not (ephemeral or foreground)
-    usual_port, usual_registry_port = local.usual_ports(folder)
-    broker_port = usual_port if port is None else port
-    schemas_port = usual_registry_port if registry_port is None else registry_port
     with _one_line():
-        wanted = pair = local.servers(
-            folder, broker_port, None if no_registry else schemas_port, detached=detached, secure=secure
+        wanted = every = local.servers(
+            folder, port, registry_port, detached=detached, secure=secure, nodes=nodes, registry=not no_registry
         )
         if folder is not None and detached:
-            wanted = local.lacking(pair)
+            wanted = local.lacking(every)
         with _closed_if_interrupted(wanted):
             local.start_all(wanted, quiet=False)
-        found = local.status(folder) if folder is not None and detached else local.status_of(pair, folder)
+        found = local.status(folder) if folder is not None and detached else local.status_of(every, folder)
         local.write_settings(found)
         if detached:
             _show(found, as_json)
@@ -118,7 +140,7 @@ def status(data: Data = None, as_json: Json = False) -> None:
     """Tell what runs on a data folder. Exit code 1 if a server is there and does not answer."""
     found = local.status((data or local.default_folder()).absolute())
     _show(found, as_json)
-    for name, server in (("broker", found.broker), ("registry", found.registry)):
+    for name, server in (*(("broker", node) for node in found.nodes), ("registry", found.registry)):
         if server.holder is not None and not server.answers:
             typer.echo(
                 f"error: the {name} (process {server.holder.pid}) does not answer; "
@@ -131,7 +153,7 @@ def status(data: Data = None, as_json: Json = False) -> None:
 @broker_app.command(epilog="Example: driftlog broker fetch --no-registry")
 def fetch(no_registry: Annotated[bool, typer.Option("--no-registry", help="Only the broker's files.")] = False) -> None:
     """Download the servers' files into the cache, so that everything else works offline, and learn to start them quickly."""
-    wanted = local.servers(None, 0, None if no_registry else 0, detached=False)
+    wanted = local.servers(None, 0, 0, detached=False, registry=not no_registry)
     with _one_line():
         for server in wanted:
             server.fetch(quiet=False)
@@ -174,23 +196,24 @@ def _serve_until_signal(running: Sequence[EmbeddedServer], folder: Path | None, 
             local.close_all(running)
 
 
-def _show(found: local.PairStatus, as_json: bool) -> None:
+def _show(found: local.Found, as_json: bool) -> None:
     data = None if found.folder is None else str(found.folder)
     if as_json:
         facts = {
-            "running": found.broker.running,
-            "bootstrap": found.broker.address,
+            "running": found.running,
+            "bootstrap": found.bootstrap,
             "registry_url": found.registry.address,
             "data": data,
             "settings": None if found.settings is None else str(found.settings),
-            "broker": _facts(found.broker),
+            "broker": _facts(found.nodes[0]),
+            "nodes": [_facts(node) for node in found.nodes],
             "registry": _facts(found.registry),
         }
         typer.echo(json.dumps(facts))
     else:
-        typer.echo(
-            f"bootstrap  {_text(found.broker)}\nregistry   {_text(found.registry)}\ndata       {data or 'temporary'}"
-        )
+        for node in found.nodes:
+            typer.echo(f"bootstrap  {_text(node)}")
+        typer.echo(f"registry   {_text(found.registry)}\ndata       {data or 'temporary'}")
         if found.settings is not None:
             typer.echo(f"settings   {found.settings}  (give it to other commands: --config, or DRIFTLOG_CONFIG)")
     sys.stdout.flush()

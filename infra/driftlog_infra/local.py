@@ -1,7 +1,7 @@
-"""A developer's pair of servers over one data folder: broker and registry, started together, found again, stopped together.
+"""A developer's servers over one data folder: a broker of one or more nodes, and a registry; started together, found again, stopped together.
 
-`up` changes nothing unless it can finish: folder and ports are looked at before anything starts, and when one of the two
-servers fails the other is stopped again. Where only one of a pair has died, only that one is started, on the port that it had. What is running is read from the folder's claims (see `claim`); there is no
+`up` changes nothing unless it can finish: folder and ports are looked at before anything starts, and when one of the
+servers fails the others are stopped again. Where only one of them has died, only that one is started, on the port that it had. What is running is read from the folder's claims (see `claim`); there is no
 other record that could disagree with it.
 """
 
@@ -9,20 +9,29 @@ from __future__ import annotations
 
 import concurrent.futures as futures
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from driftlog_infra.broker import EmbeddedBroker
+from driftlog_infra.broker import BROKER_HEAP, NODE_HEAP, EmbeddedBroker
 from driftlog_infra.claim import Holder, busy, holder, latest_holder
+from driftlog_infra.errors import StartFailed
+from driftlog_infra.membership import drawn, members, node_folders
 from driftlog_infra.ports import require_free
 from driftlog_infra.process import end_process
 from driftlog_infra.registry import EmbeddedRegistry
 from driftlog_infra.security import Security
 from driftlog_infra.server import EmbeddedServer
 
+T = TypeVar("T")
+
 BROKER_PORT = 9092
 REGISTRY_PORT = 8081
+_MEETING_SECONDS = 30.0
+_ANSWER_SECONDS = 5.0
+_POLL_SECONDS = 0.1
 
 
 def default_folder() -> Path:
@@ -47,25 +56,48 @@ class ServerStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class PairStatus:
-    """Both servers; `folder` is None where the data is temporary."""
+class Found:
+    """All servers; `folder` is None where the data is temporary."""
 
     folder: Path | None
-    broker: ServerStatus
+    nodes: Sequence[ServerStatus]
+    """The broker's, one or more."""
     registry: ServerStatus
     settings: Path | None = None
     """Of secured servers: the file to give to other commands."""
 
+    @property
+    def running(self) -> bool:
+        """Does any node of the broker?"""
+        return any(node.running for node in self.nodes)
 
-def usual_ports(folder: Path | None) -> tuple[int, int]:
-    """The ports of broker and registry where none is asked for: those of a pair that runs, also of its half that has died."""
-    usual = (BROKER_PORT, REGISTRY_PORT)
-    parts = [folder / "kafka", folder / "registry"] if folder else []
-    if not any(holder(part) for part in parts):
-        return usual
-    found = [latest_holder(part) for part in parts]
-    broker, registry = (last.port if last and last.port else port for last, port in zip(found, usual, strict=True))
-    return broker, registry
+    @property
+    def bootstrap(self) -> str | None:
+        """What clients are given: the addresses of all nodes that run."""
+        return ",".join(node.address for node in self.nodes if node.address) or None
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What each server is to listen at; 0 for any that is free."""
+
+    nodes: Sequence[int]
+    registry: int
+
+
+def ports(parts: Sequence[Path], nodes: int, broker: int | None, registry: int | None) -> Ports:
+    """The ports asked for; where none is, those of servers that run, also of what has died among them, else the usual ones.
+
+    The nodes of a cluster take as many in a row as they are. `parts` are the folders of nodes and registry, none of ephemeral servers.
+    """
+    last = [0] * (nodes + 1)
+    if any(map(holder, parts)):
+        last = [found.port if (found := latest_holder(part)) else 0 for part in parts]
+    first = BROKER_PORT if broker is None else broker
+    row = [first + number if first else 0 for number in range(nodes)]
+    if broker is None:
+        row = [port or usual for port, usual in zip(last, row, strict=False)]
+    return Ports(row, (last[-1] or REGISTRY_PORT) if registry is None else registry)
 
 
 def security_of(folder: Path) -> Security:
@@ -74,22 +106,40 @@ def security_of(folder: Path) -> Security:
 
 
 def servers(
-    folder: Path | None, port: int, registry_port: int | None, *, detached: bool, secure: bool = False
+    folder: Path | None,
+    port: int | None,
+    registry_port: int | None,
+    *,
+    detached: bool,
+    secure: bool = False,
+    nodes: int | None = None,
+    registry: bool = True,
 ) -> list[EmbeddedServer]:
-    """The servers to run; `folder=None` for ephemeral ones, `registry_port=None` for no registry.
+    """The servers to run; `folder=None` for ephemeral ones, a port of None for the usual one, `nodes=None` for as many as the folder has.
 
     A folder that was secured once stays so: what clients were told to trust must not become a plain listener by a forgotten option.
+
+    Raises:
+        FolderUnusable: the folder holds a cluster of another size.
     """
-    broker = EmbeddedBroker(folder and folder / "kafka", port, detached=detached)
-    security = security_of(folder or broker.folder)
+    made = members(folder, nodes) if folder else drawn(nodes or 1)
+    parts = [*(member.folder(folder) for member in made), folder / "registry"] if folder else []
+    at = ports(parts, len(made), port, registry_port)
+    heap = NODE_HEAP if len(made) > 1 else BROKER_HEAP
+    brokers = [
+        EmbeddedBroker(folder and member.folder(folder), at_port, heap=heap, detached=detached, member=member)
+        for member, at_port in zip(made, at.nodes, strict=True)
+    ]
+    security = security_of(folder or brokers[0].folder)
     if secure or security.exists:
-        broker.security = security
-    if registry_port is None:
-        return [broker]
-    registry = EmbeddedRegistry(
-        folder and folder / "registry", registry_port, detached=detached, security=broker.security
-    )
-    return [broker, registry]
+        for broker in brokers:
+            broker.security = security
+    if not registry:
+        return [*brokers]
+    return [
+        *brokers,
+        EmbeddedRegistry(folder and folder / "registry", at.registry, detached=detached, security=brokers[0].security),
+    ]
 
 
 def lacking(wanted: Sequence[EmbeddedServer]) -> list[EmbeddedServer]:
@@ -112,18 +162,37 @@ def start_all(wanted: Sequence[EmbeddedServer], *, quiet: bool) -> None:
     for server in wanted:
         server.fetch(quiet=quiet)
     try:
-        with futures.ThreadPoolExecutor(max(1, len(wanted))) as pool:
-            for job in [pool.submit(server.start) for server in wanted]:
-                job.result()
+        _each(EmbeddedServer.start, wanted)
+        _await_each_other([server for server in wanted if isinstance(server, EmbeddedBroker)])
     except BaseException:  # also when interrupted: nothing may be left running
         close_all(wanted)
         raise
 
 
+def _await_each_other(nodes: Sequence[EmbeddedBroker]) -> None:
+    """Wait until each knows of all: who asks the cluster how large it is would be told less, and keep fewer copies."""
+    end = time.monotonic() + _MEETING_SECONDS
+    for node in nodes:
+        while (known := node.known_nodes()) < len(nodes):
+            if time.monotonic() > end:
+                raise StartFailed(f"{node.bootstrap} knows {known} of {len(nodes)} nodes", f"see {node.log}")
+            time.sleep(_POLL_SECONDS)
+
+
 def close_all(running: Sequence[EmbeddedServer]) -> None:
-    """Stop servers, the broker last."""
-    for server in reversed(running):
-        server.close()
+    """Stop servers, the broker last, all its nodes at once."""
+    brokers = [server for server in running if isinstance(server, EmbeddedBroker)]
+    for server in running:
+        if server not in brokers:
+            server.close()
+    _each(EmbeddedServer.close, brokers)
+
+
+def _each(step: Callable[[T], object], things: Sequence[T]) -> None:
+    """Do it with all, side by side. Raises what the first of them raised, once all are done."""
+    with futures.ThreadPoolExecutor(max(1, len(things))) as pool:
+        for job in [pool.submit(step, thing) for thing in things]:
+            job.result()
 
 
 def down(folder: Path) -> list[Holder]:
@@ -133,47 +202,61 @@ def down(folder: Path) -> list[Holder]:
         FolderBusy: a program is just starting one; it is not ours to end.
         StopFailed: a server did not end.
     """
-    ended = []
-    for part in ("registry", "kafka"):
-        found = holder(folder / part)
-        if found is not None:
-            if not found.server:
-                raise busy(folder / part)
-            end_process(found.pid, found.started)
-            ended.append(found)
-    return ended
+    ended = _end([folder / "registry"])
+    return ended + _end(node_folders(folder))
 
 
-def status(folder: Path) -> PairStatus:
+def _end(parts: Sequence[Path]) -> list[Holder]:
+    """The same for some of the servers, all at once."""
+    found = {part: held for part in parts if (held := holder(part))}
+    for part, held in found.items():
+        if not held.server:
+            raise busy(part)
+    _each(lambda held: end_process(held.pid, held.started), [*found.values()])
+    return [*found.values()]
+
+
+def status(folder: Path) -> Found:
     """What runs on a folder, each server asked a real request."""
     security = security_of(folder) if security_of(folder).exists else None
-    return PairStatus(
+    return Found(
         folder,
-        _ask(EmbeddedBroker, folder / "kafka", security),
+        [_ask(EmbeddedBroker, node, security) for node in node_folders(folder)],
         _ask(EmbeddedRegistry, folder / "registry", security),
         None if security is None else security.settings_file,
     )
 
 
-def status_of(running: Sequence[EmbeddedServer], folder: Path | None) -> PairStatus:
+def status_of(running: Sequence[EmbeddedServer], folder: Path | None) -> Found:
     """The same for servers of this process."""
-    asked = {type(server): ServerStatus(holder(server.folder), server.answers()) for server in running}
+    nodes, registry = [], ServerStatus(None, answers=False)
+    for server in running:
+        asked = ServerStatus(holder(server.folder), server.answers())
+        if isinstance(server, EmbeddedBroker):
+            nodes.append(asked)
+        else:
+            registry = asked
     security = running[0].security
-    return PairStatus(
-        folder,
-        asked[EmbeddedBroker],
-        asked.get(EmbeddedRegistry, ServerStatus(None, answers=False)),
-        None if security is None else security.settings_file,
-    )
+    return Found(folder, nodes, registry, None if security is None else security.settings_file)
 
 
-def write_settings(found: PairStatus) -> None:
+def write_settings(found: Found) -> None:
     """Leave the settings file for everything that talks to secured servers."""
-    if found.settings is not None and found.broker.address is not None:
-        Security(found.settings.parent).write_settings(found.broker.address, found.registry.address)
+    if found.settings is not None and found.bootstrap is not None:
+        Security(found.settings.parent).write_settings(found.bootstrap, found.registry.address)
 
 
 def _ask(kind: type[EmbeddedServer], folder: Path, security: Security | None) -> ServerStatus:
     found = holder(folder)
-    answers = found is not None and found.port != 0 and kind(folder, found.port, security=security).answers()
+    answers = found is not None and found.port != 0 and _answers(kind(folder, found.port, security=security))
     return ServerStatus(found, answers)
+
+
+def _answers(server: EmbeddedServer) -> bool:
+    """Does it, within seconds? One that has just lost another node, or whose machine is busy, lets a single question wait."""
+    end = time.monotonic() + _ANSWER_SECONDS
+    while not server.answers():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True

@@ -132,6 +132,32 @@ def test_up_status_down(folder: Path) -> None:
     assert cli("down", "--data", str(folder)).stdout == "not running\n"
 
 
+def test_a_node_of_three_that_died_comes_back_into_its_cluster(folder: Path) -> None:
+    up = ("up", "--data", str(folder), "--no-registry", "--json")
+    assert cli(*up, "--nodes", "2").returncode == 2
+    first = cli(*up, "--nodes", "3", "--port", "0")
+    assert first.returncode == 0, first.stderr
+    nodes = json.loads(first.stdout)["nodes"]
+    bootstrap = json.loads(first.stdout)["bootstrap"]
+    assert bootstrap == ",".join(node["address"] for node in nodes) and len(nodes) == 3
+    os.kill(nodes[1]["pid"], signal.SIGKILL)
+    assert wait_until(
+        lambda: json.loads(cli("status", "--data", str(folder), "--json").stdout)["nodes"][1]["pid"] is None
+    )
+    for future in admin_of(bootstrap).create_topics([NewTopic("two", 1, 2)]).values():
+        future.result(30)
+    again = cli(*up)
+    assert again.returncode == 0, again.stderr
+    found = json.loads(again.stdout)["nodes"]
+    assert [node["address"] for node in found] == [node["address"] for node in nodes]
+    assert [node["pid"] == was["pid"] for node, was in zip(found, nodes, strict=True)] == [True, False, True]
+    assert wait_until(lambda: len(admin_of(found[1]["address"]).list_topics(timeout=10).brokers) == 3)
+    other = cli(*up, "--nodes", "1")
+    assert other.returncode == 1
+    assert "holds a cluster of 3 nodes" in other.stderr
+    assert len(json.loads(cli("down", "--data", str(folder), "--json").stdout)["stopped"]) == 3
+
+
 def test_a_crashed_server_leaves_nothing_in_the_way(folder: Path) -> None:
     first = json.loads(cli("up", "--data", str(folder), "--port", "0", "--no-registry", "--json").stdout)
     os.kill(first["broker"]["pid"], signal.SIGKILL)

@@ -1,112 +1,150 @@
-"""Three brokers: what is acknowledged is on two of them, and one that is killed costs nothing but a moment.
+"""Three brokers and three workers: what is acknowledged is on two of them, and a broker that is killed costs nothing but a moment.
 
-The cluster is the embedded broker three times, each a controller too, so that any two of them go on.
+The cluster is the embedded one, each node a broker and a controller, so that any two of them go on.
 """
 
 from __future__ import annotations
 
-import subprocess
+import json
+import random
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
-from driftlog_infra import EmbeddedBroker
-from driftlog_infra.ports import LOOPBACK, free_port
+from driftlog_infra import EmbeddedBroker, local
 from driftlog_schemas import topics
 from driftlog_schemas.topics_admin import TopicsAdmin
+from tests.admin_clients import admin_of
 from tests.integration.cli.shell import Shell
+from tests.integration.conftest import LoadRun
 from tests.load.waiting import until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SIZE = 3
-_NODE = """node.id={node}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{control}
-controller.quorum.voters={voters}
-offsets.topic.replication.factor=3
-transaction.state.log.replication.factor=3
-transaction.state.log.min.isr=2
-"""
+PLACES = ("place-north", "place-south")
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[list[EmbeddedBroker]]:
     """Three brokers of one cluster."""
-    ports, controls = [[free_port() for _ in range(SIZE)] for _ in range(2)]
-    voters = ",".join(f"{node}@{LOOPBACK}:{control}" for node, control in enumerate(controls, 1))
-    brokers = [
-        EmbeddedBroker(
-            port=port,
-            properties=_NODE.format(node=node, host=LOOPBACK, port=port, control=control, voters=voters),
-        )
-        for node, (port, control) in enumerate(zip(ports, controls, strict=True), 1)
-    ]
-    with ExitStack() as stack, ThreadPoolExecutor(SIZE) as pool:  # each is ready when two are
-        for broker in brokers:
-            stack.callback(broker.close)
-        for broker in brokers:
-            stack.callback(
-                broker.kill
-            )  # before they are closed: the last one would wait for a quorum to leave in order
-        for started in [pool.submit(broker.start) for broker in brokers]:
-            started.result()
-        yield brokers
+    servers = local.servers(None, 0, 0, detached=False, nodes=SIZE, registry=False)
+    nodes = [server for server in servers if isinstance(server, EmbeddedBroker)]
+    assert len(nodes) == SIZE
+    local.start_all(nodes, quiet=True)
+    try:
+        yield nodes
+    finally:
+        local.close_all(nodes)
 
 
-def leader_of(bootstrap: str, topic: str, partition: int) -> int:
-    metadata = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(topic, timeout=15)
-    return metadata.topics[topic].partitions[partition].leader
+@pytest.fixture(scope="module")
+def bootstrap(cluster: list[EmbeddedBroker]) -> str:
+    return ",".join(node.bootstrap for node in cluster)
 
 
-def test_a_broker_that_is_killed_loses_nothing_and_stops_nobody(
-    cluster: list[EmbeddedBroker], registry_url: str, fresh_name: Callable[[str], str], tmp_path: Path
+def leading_controller(cluster: list[EmbeddedBroker]) -> int:
+    """The number of the node whose controller leads the others, as one of those that run has written it down."""
+    running = next(node for node in cluster if node.running)
+    state = running.folder / "data" / "__cluster_metadata-0" / "quorum-state"
+    return int(json.loads(state.read_text())["leaderId"])
+
+
+def coordinator(bootstrap: str, space: str) -> int:
+    """The number of the node where the workers' group meets: the one that leads the group's partition, as Kafka counts it.
+
+    An admin client that is asked for a group keeps to a coordinator that is gone, and may be aborted (librdkafka 2.16).
+    """
+    hashed = 0
+    for letter in f"driftlog-merge-{space}":
+        hashed = (31 * hashed + ord(letter)) & 0xFFFFFFFF
+    partitions = (
+        admin_of(bootstrap).list_topics("__consumer_offsets", timeout=15).topics["__consumer_offsets"].partitions
+    )
+    return int(partitions[(hashed & 0x7FFFFFFF) % len(partitions)].leader)
+
+
+def leads(bootstrap: str, topic: str) -> set[int]:
+    """The numbers of the nodes that lead partitions of the topic."""
+    partitions = admin_of(bootstrap).list_topics(topic, timeout=15).topics[topic].partitions
+    return {partition.leader for partition in partitions.values()}
+
+
+def whole(bootstrap: str, names: list[str]) -> bool:
+    """Is every copy of every partition up to date?"""
+    found = admin_of(bootstrap).list_topics(timeout=15).topics
+    return all(len(p.isrs) == SIZE for name in names for p in found[name].partitions.values())
+
+
+def test_topics_apply_keeps_as_many_copies_as_the_cluster_allows(
+    bootstrap: str, registry_url: str, fresh_name: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    bootstrap = ",".join(broker.bootstrap for broker in cluster)
-    shell = Shell(tmp_path, bootstrap=bootstrap, registry=registry_url, schema_cache=str(tmp_path / "schemas"))
+    folder = tmp_path_factory.mktemp("shell")
+    shell = Shell(folder, bootstrap=bootstrap, registry=registry_url, schema_cache=str(folder / "schemas"))
     space = fresh_name("triple").replace("-", "_")
-    app = shell.declare(space, partitions=1)
-    applied = shell.run("topics", "apply", "--app", app, "--json").data
-    assert (applied["cluster"]["brokers"], applied["replication"], applied["note"]) == (3, 3, "")
+    applied = shell.run("topics", "apply", "--app", shell.declare(space, partitions=1), "--json").data
+    assert (applied["cluster"]["brokers"], applied["replication"], applied["note"]) == (SIZE, SIZE, "")
     wanted = [topics.DEVICES, topics.ops_topic(space), topics.state_topic(space), topics.receipts_topic(space)]
     for made in TopicsAdmin(bootstrap).existing(wanted).values():
-        assert (made.replication, made.settings[topics.MIN_INSYNC]) == (3, "2"), made
-    shell.run("devices", "enrol", "store-1", "--out", "id.json").assert_done()
-    url = f"http://{LOOPBACK}:{free_port()}"
-    agent = ("--identity", "id.json", "--data-dir", "replica", "--scope", "s1", "--http-port", url.rpartition(":")[2])
-    running: list[subprocess.Popen[bytes]] = []
+        assert (made.replication, made.settings[topics.MIN_INSYNC]) == (SIZE, "2"), made
+
+
+def test_nodes_that_are_killed_under_load_lose_nothing_and_stop_nobody(
+    cluster: list[EmbeddedBroker], bootstrap: str, load_run: Callable[..., LoadRun], full: bool
+) -> None:
+    run = load_run(bootstrap, ops_per_batch=10, repeated=0.01)
+    ops = topics.ops_topic(run.space.name)
+    copied = [ops, topics.state_topic(run.space.name), topics.receipts_topic(run.space.name)]
+    for made in TopicsAdmin(bootstrap).existing(copied).values():
+        assert (made.replication, made.settings[topics.MIN_INSYNC]) == (SIZE, "2"), made
+    sold = dict.fromkeys(PLACES, 0)
+    hosts = [run.host(name) for name in ("first", "second", "third")]
+    edges = [run.edge(number, *PLACES) for number in range(2)]
 
     def logs() -> str:
-        return "\n".join((tmp_path / name).read_text()[-2000:] for name in ("worker.log", "edge.log"))
+        return "".join(program.tail() for program in (*hosts, *edges))
 
-    def write(key: str, wait: str) -> int:
-        words = ("edge", "do", "receive", "store=s1", "sku=tea", "qty=1", "--key", key, "--wait", wait, "--url", url)
-        return shell.run(*words).code
+    def sell() -> None:
+        for edge, place in zip(edges, PLACES, strict=True):
+            edge.do("hit", place=place, item="tea")
+            sold[place] += 1
 
-    def on_hand() -> int:
-        got = shell.run("edge", "get", "Stock", "s1", "tea", "--consistency", "strong", "--url", url, "--json")
-        return int(got.data["value"]["on_hand"]) if got.code == 0 else -1
-
-    try:
-        running.append(shell.start("worker", "--app", app, log=tmp_path / "worker.log"))
-        running.append(shell.start("edge", "run", "--app", app, *agent, log=tmp_path / "edge.log"))
-        until(lambda: write("0", "merged") == 0, "the first write is merged", 90, logs)
-        for killed_for in (topics.ops_topic(space), topics.state_topic(space)):
-            victim = cluster[leader_of(bootstrap, killed_for, 0) - 1]
-            assert write(f"before-{killed_for}", "shipped") == 0
-            victim.kill()
-            assert write(f"without-{killed_for}", "disk") == 0
-            until(lambda: write(f"without-{killed_for}", "merged") == 0, "two brokers go on", 90, logs)  # noqa: B023  # ends in this turn
-            victim.start()
-        until(lambda: on_hand() == 5, "every write counts once", 60, logs)
-    finally:
-        for process in running:
-            process.terminate()
-        assert [process.wait(60) for process in running] == [0, 0]
-    for partition in (
-        AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=15).topics[wanted[1]].partitions.values()
-    ):
-        assert len(partition.replicas) == SIZE
+    chance = random.Random(3)
+    victims = [
+        lambda: coordinator(bootstrap, run.space.name),
+        lambda: leading_controller(cluster),
+        *[lambda: chance.randint(1, SIZE)] * (SIZE - 1),
+    ]
+    with ExitStack() as running:
+        for program in (*hosts, *edges):
+            running.enter_context(program)
+        with run.feeder(10_000_000, records_per_second=50):
+            run.group.await_owners(SIZE, 120, explain=logs)
+            for turn in range(10 if full else 1):
+                run.group.await_progress(100, 120, explain=logs)
+                sell()
+                number = victims[turn % len(victims)]()
+                until(lambda: number in leads(bootstrap, ops), "it leads partitions", 60, logs)  # noqa: B023  # ends in this turn
+                cluster[number - 1].kill()
+                sell()
+                run.group.await_progress(100, 120, explain=logs)
+                until(lambda: number not in leads(bootstrap, ops), "others lead", 60, logs)  # noqa: B023  # ends in this turn
+                cluster[number - 1].start()
+                until(lambda: whole(bootstrap, copied), "all copies are up to date", 120, logs)
+            run.workload.stop()
+        sell()
+        for edge in edges:
+            edge.await_quiet()
+        run.group.await_drained(explain=logs)
+        for edge in edges:
+            until(
+                lambda: {place: edge.read(place, "tea")["value"]["hits"] for place in PLACES} == sold,  # noqa: B023
+                f"{edge.device.device_id} has it all",
+                90,
+                edge.tail,
+            )
+        assert all(program.running for program in (*hosts, *edges))
+        assert [program.stop() for program in (*hosts, *edges)] == [0] * 5
+    found = run.judge(others=sum(sold.values()))
+    assert found.good, found

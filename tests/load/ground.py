@@ -21,7 +21,7 @@ DELIVERY_SECONDS = 30.0
 def lay_topics(bootstrap: str, contract: AppContract) -> None:
     """Create what the app needs, as `driftlog topics apply` does."""
     admin = TopicsAdmin(bootstrap)
-    wanted = topics.wanted_topics(contract)
+    wanted = topics.replicated(topics.wanted_topics(contract), admin.cluster().brokers)
     admin.apply(topics.plan(wanted, admin.existing([topic.name for topic in wanted])))
 
 

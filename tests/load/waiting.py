@@ -89,7 +89,14 @@ class Group:
 
     def await_progress(self, records: int, seconds: float = 90.0, explain: Callable[[], str] = lambda: "") -> None:
         """Wait until the group has committed this many records more than now."""
-        goal = (self.committed() or 0) + records
+        begun: list[int] = []
+
+        def known() -> bool:
+            begun.extend(count for count in [self.committed()] if count is not None)
+            return bool(begun)
+
+        until(known, "the group's commits are known", seconds, explain)
+        goal = begun[0] + records
         until(
             lambda: (self.committed() or 0) >= goal,
             f"{records} more records committed (to {goal})",
