@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic_core import to_json
 
-from driftlog_crdt import DocumentState, HybridClock, Op, Plain, TooLarge, canonical
+from driftlog_crdt import DocumentState, HybridClock, Op, Plain, TooLarge, canonical, deletion
 from driftlog_schemas.batch_codec import MAX_BATCH_OPS
 from driftlog_schemas.bounds import MAX_COMMAND_ID, MAX_ID, MAX_SCOPE, OutOfBounds, check_text
 from driftlog_schemas.contract import CollectionContract, CommandContract, InvalidInput, Json, OneWay, touches_op
@@ -32,7 +32,7 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 class View:
     """One document as a replica sees it."""
 
-    __slots__ = ("collection", "document", "key", "known", "size", "stamp", "state")
+    __slots__ = ("collection", "document", "key", "known", "size", "stamp", "state", "unseen")
 
     def __init__(
         self, document: DocumentId, key: bytes, collection: CollectionContract, state: DocumentState, size: int
@@ -47,6 +47,8 @@ class View:
         """the highest of own pending ops here"""
         self.known: dict[str, int] = dict(state.vector)
         """replica -> up to which seq the outcome is known"""
+        self.unseen: dict[str, int] = {}
+        """replica -> up to which seq its dots are taken, although the state may lack some of them for ever"""
 
 
 V = TypeVar("V", bound=View)
@@ -150,6 +152,8 @@ class Run(Generic[V]):
         self._over: tuple[str, ...] = ()
         self.ops: list[DocumentOp] = []
         self.touched: dict[bytes, V] = {}
+        self._passed: set[bytes] = set()
+        """Views whose vector counts dots that only who writes on them may count."""
         self.entered: dict[str, CollectionContract] = {}
         """The collections that it has looked at."""
 
@@ -196,6 +200,8 @@ class Run(Generic[V]):
     def end(self) -> None:
         """The function has returned; what it may have kept is no document any more."""
         self._running = False
+        for key in self._passed.difference(document_key(document) for document, _ in self.ops):
+            self._views.forget(key)
 
     def require_running(self) -> None:
         """Raise RuntimeError once the command has ended: a change would be lost, and a value may be another by now."""
@@ -211,6 +217,7 @@ class Run(Generic[V]):
             raise _comes_down(view.document.collection, field or kind)
         self._clock.observe(view.stamp, self._clock.now_ms(self._wall_ms))
         stamp = view.stamp = self._clock.tick(self._wall_ms)
+        self._pass_over(view)
         unsure = view.state.vector.get(self.replica, 0) - view.known.get(self.replica, 0)
         op = rules.prepare(view.state, self.replica, stamp, field, kind, value, unsure, self._over)
         self.touched[view.key] = view
@@ -230,16 +237,30 @@ class Run(Generic[V]):
         """Its state as before the op that was refused: computed anew, with this command's earlier ops."""
         self._views.forget(view.key)
         before = self._views.get(view.document)
+        self._pass_over(before)
         for document, op in self.ops:
             if document == view.document:
                 view.collection.document.apply(before.state, op)
         view.state, view.size = before.state, len(view.collection.document.encode(before.state))
         self._views.put(view)
 
+    def _pass_over(self, view: V) -> None:
+        """Write above the dots that are taken."""
+        if pass_over(view, self.replica, view.unseen.get(self.replica, 0)):
+            self._passed.add(view.key)
+
     def dots(self) -> Iterator[tuple[bytes, Op]]:
         """(document key, op) of all it has made."""
         keys = {view.document: key for key, view in self.touched.items()}
         return ((keys[document], op) for document, op in self.ops)
+
+
+def pass_over(view: View, replica: str, up_to: int) -> bool:
+    """Count a replica's dots up to this one as taken, where those that the state lacks may stay unseen; were there any?"""
+    if not view.state.vector.get(replica, 0) < up_to <= view.unseen.get(replica, 0):
+        return False
+    deletion.without_effect(view.state, replica, up_to)
+    return True
 
 
 def run_declared(command: CommandContract, run: Run[Any], arguments: Mapping[str, Any]) -> Json:

@@ -61,6 +61,8 @@ AT_LEAST: Mapping[str, int] = {
     "a command was sent as one with others": 100,
     "a device was revoked": 60,
     "a device was restricted": 30,
+    "a device was barred": 30,
+    "nothing was seen of a command": 50,
     "a batch came from a device that was shut out": 60,
     "a command came when the permit had ended": 40,
     "a line of the registry was put back": 15,
@@ -98,6 +100,7 @@ def covered(case: Case) -> Counter[str]:
     found["a command was sent more than once"] += case.reference.repeated
     brought = [decision.code == REPEATED for decision in case.reference.decisions.values()]
     found["a command came by two lives and counted once"] += sum(brought)
+    found["nothing was seen of a command"] += len(case.reference.unseen)
     found["a batch came from a device that was shut out"] += case.reference.shut_out
     found["a command came when the permit had ended"] += case.reference.put_off
     found["an edge caught up over holes"] += sum(cut.catching_up for cut in history.cuts)

@@ -57,6 +57,10 @@ class Operator:
         permissions = tuple(right for right in self._enrolled[name].permissions if right != command)
         self._for_a_while(name, length_ms, self._enrolled[name]._replace(permissions=permissions), "restricted")
 
+    def bar(self, name: str, length_ms: int) -> None:
+        """Take all its rights away, so that nothing of what it sends is seen, and give them back later."""
+        self._for_a_while(name, length_ms, self._enrolled[name]._replace(permissions=()), "barred")
+
     def write_over(self, name: str) -> None:
         """A stranger puts a line of his own in a device's place, then a tombstone."""
         if self._world.network.healed:

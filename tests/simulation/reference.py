@@ -123,6 +123,8 @@ class Reference:
         """(replica, partition) -> its chain"""
         self.brought: dict[tuple[str, str], Decision] = {}
         """(life in which it was first written, command id) -> what became of it when a later life brought it first"""
+        self.unseen: set[tuple[str, str]] = set()
+        """(replica, command id) of what was refused with nothing of it seen"""
         self.repeated = 0
         """Commands that came again."""
 
@@ -206,6 +208,8 @@ class Reference:
 
     def _decide(self, item: _Waiting) -> bool:
         command = item.command
+        if self._barred(item):
+            return True
         fresh = [(d, op) for d, op in command.ops if self._document(d).seen.get(op.replica, 0) < op.seq]
         if not fresh:
             self.repeated += 1
@@ -240,6 +244,26 @@ class Reference:
         self._decided(item, verdict, code)
         if command.root and code not in COME_AGAIN:
             self.brought[command.root, command.id] = self.decisions[item.replica, command.id]
+        return True
+
+    def _barred(self, item: _Waiting) -> bool:
+        """Had its device no right to anything when this came first? Then it is refused, and nothing of it is ever seen."""
+        name = item.replica, item.command.id
+        if name in self.unseen:
+            self.repeated += 1
+            return True
+        terms = self._devices[item.replica.rpartition(".")[0]].terms_at(item.append_ms)
+        assert terms is not None, "its batch was taken"
+        if terms.permissions or name in self.decisions:
+            return False
+        first = self._brought_before(item)
+        if first is None:
+            self._decided(item, "rejected", "forbidden")
+            if item.command.root:
+                self.brought[item.command.root, item.command.id] = self.decisions[name]
+        else:
+            self._decided(item, first.verdict, REPEATED)
+        self.unseen.add(name)
         return True
 
     def _brought_before(self, item: _Waiting) -> Decision | None:

@@ -195,8 +195,9 @@ class Reader:
         return topics.state_topic(space.name), partition_of(document.scope, space.partitions)
 
     def _has(self, document: DocumentId, wanted: Mapping[str, int]) -> bool:
-        vector = self._shown.get(document).state.vector
-        return all(vector.get(replica, 0) >= seq for replica, seq in wanted.items())
+        view = self._shown.get(document)
+        vector, unseen = view.state.vector, view.unseen  # of what nothing was seen there is nothing to wait for
+        return all(max(vector.get(replica, 0), unseen.get(replica, 0)) >= seq for replica, seq in wanted.items())
 
     async def _barrier(self, document: DocumentId, place: tuple[str, int], time_left: _Countdown) -> None:
         cloud = self._ends.require_cloud

@@ -35,6 +35,7 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import FOREIGN_DOT, PURGED, Lives
 from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.stamps import Stamps
+from driftlog_edge.store.unseen import covered, unseen_of
 from driftlog_schemas import groups
 from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import DocumentId, parse_document_key
@@ -325,11 +326,21 @@ class States:
                     yield
             if state is None:
                 continue
+            if vector.get(self._writer(landing), 0):
+                highest = max(highest, self._unseen(key, vector, landing))
             # A document that was not held tells nothing of who made its dots.
             if key in landing.held:
                 known = max(highest, landing.held[key])
                 forked |= self.coverage.never_made(landing.space, landing.partition, state.vector, known)
         return tuple(dropped), forked
+
+    def _unseen(self, key: bytes, vector: Vector, landing: _Landing) -> int:
+        """The highest of the writer's own dots that were perhaps never to be seen; they go where readers have a state that covers them."""
+        lives = unseen_of(self._journal, landing.space, landing.partition, key)
+        dots = lives.get(self._writer(landing))
+        if not landing.fresh:
+            landing.writes.update(covered(landing.space, landing.partition, key, lives, vector))
+        return 0 if dots is None else dots.last
 
     def _observe(self, codec: StateCodec, state: DocumentState, at_ms: int) -> None:
         self._stamps.read(at_ms)

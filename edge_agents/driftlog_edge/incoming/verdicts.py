@@ -29,13 +29,15 @@ from driftlog_edge.store.decisions import Decision, decision
 from driftlog_edge.store.generations import begun
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import ended, left_in
-from driftlog_edge.store.lives import AWAY, CROWDED, ENDED, FORKED, PURGED, RETIRED, TAKEN_FULL, Chain
+from driftlog_edge.store.lives import AWAY, CROWDED, ENDED, FORKED, PURGED, RETIRED, TAKEN_FULL, UNSEEN, Chain
 from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.pending import Fate, mark_of
 from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import FIRST, Successions
+from driftlog_edge.store.unseen import passing_over, unseen_of
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
+from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import ChainEntry, ChainRow, Command, CommandOutcome, Verdict
 from driftlog_schemas.row_columns import short_name
 from driftlog_schemas.row_room import has_room, told_by
@@ -47,6 +49,11 @@ RUN_AGAIN = frozenset({"builds_on_refused", PURGED})
 """Codes of rejected commands that are run again, under the same id."""
 DROPPED = "dropped"
 """Code of a command that a person has given up while it waited: its dot is seen only when no earlier one is missing, by a record that nobody knows."""
+_PERHAPS_UNSEEN = frozenset({"forbidden", REPEATED})
+"""Codes of commands of which nothing is seen where the device has no right at all (`store/unseen`). What an earlier life had sent is told as it
+was decided then, whatever the device may do now: so that may have any code."""
+LIFE_OVER = "life_over"
+"""Code of a command that waited for a change which its life will not send any more."""
 NO_RIGHTS = "no_rights"
 GONE = "gone"
 MAYBE_COUNTED = "maybe_counted"
@@ -89,7 +96,7 @@ class Verdicts:
             return
         numbers = [batch.number for batch in self._sealed.of(row.space, row.partition) if batch.number <= row.last]
         entries = {entry.number: entry for entry in row.entries}
-        why = ""
+        why = waits_in_vain = ""
         for number in numbers:
             batch, entry = self._sealed.get(*place, number), entries.get(number)
             if batch is None:  # its life has ended between two steps
@@ -104,14 +111,15 @@ class Verdicts:
                 found, chain, batch = Answered(*place), self._lives.chain(*place), self._sealed.get(*place, number)
                 if row.replica != chain.replica or batch is None:
                     return
-                self._settle(batch, some, named, entry, found)
+                if self._settle(batch, some, named, entry, found):
+                    waits_in_vain = UNSEEN
                 if not left and number > chain.settled:
                     after = replace(chain, settled=number, settled_head=batch.digest, offset=entry.offset)
                     found.writes.update(self._lives.written(row.space, row.partition, after))
                 yield found
             why = next((outcome.code for outcome in entry.outcomes if outcome.code in _FRESH_DOTS), why)
         if row.replica == self._lives.chain(*place).replica:
-            yield self._kept(row, raw, why)
+            yield self._kept(row, raw, why or waits_in_vain)
 
     def _followed(self, row: ChainRow, found: Answered) -> None:
         """The row of the life that is to follow: has it ended the one before? If it is not ours alone, another is drawn."""
@@ -208,9 +216,10 @@ class Verdicts:
         named: Mapping[str, CommandOutcome],
         entry: ChainEntry,
         found: Answered,
-    ) -> None:
-        """These commands of a batch get their verdicts: the named ones theirs, all others are accepted."""
+    ) -> bool:
+        """These commands of a batch get their verdicts: the named ones theirs, all others are accepted. Does one wait for what nobody will send?"""
         gone: set[int] = set()
+        in_vain = False
         deferred: list[int] = []
         why = ""
         # One that had waited was decided by a later record than that of its batch, and perhaps nobody here knew that it did.
@@ -222,9 +231,12 @@ class Verdicts:
                 outcome = together(outcome, command.id)
             if outcome.verdict is Verdict.PARKED:
                 self._say(command, lsn, Status.PARKED, outcome, found)
+                in_vain = in_vain or self._above_unseen(command, found)
                 continue
             gone.add(lsn)
-            if outcome.verdict is Verdict.DEFERRED:
+            if outcome.code == LIFE_OVER and self._above_unseen(command, found):
+                self._runs_again(command, lsn, found)
+            elif outcome.verdict is Verdict.DEFERRED:
                 deferred.append(lsn)
                 why = why or f"{outcome.code}: {outcome.reason}"
                 self._say(command, lsn, Status.PENDING, outcome, found)
@@ -238,6 +250,24 @@ class Verdicts:
             found.writes.update(self._sealed.settling(batch, waiting))
         if not waiting:
             found.closed.append(batch.place)
+        return in_vain
+
+    def _above_unseen(self, command: Command, found: Answered) -> bool:
+        """Does it stand behind a change of ours of which perhaps nothing was seen?"""
+        for document, op in command.ops:
+            lives = unseen_of(self._journal, found.space, found.partition, document_key(document))
+            dots = lives.get(op.replica)
+            if dots is not None and dots.first < op.seq:
+                return True
+        return False
+
+    def _runs_again(self, command: Command, lsn: int, found: Answered) -> None:
+        """It was computed on a change that was refused, and nothing of it was seen."""
+        documents = changed_keys(command)
+        found.again = True
+        found.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
+        found.documents |= documents
+        self._drop(documents, lsn, found)
 
     def _commands(self, batch: Open) -> Iterable[tuple[int, Command, str]]:
         """What waits in a batch, and the id under which the cloud tells of it. Its body says it at once where all of it waits."""
@@ -270,6 +300,10 @@ class Verdicts:
         if refused:
             found.refused |= documents
         if outcome.code == PURGED:  # not seen: no state will ever cover its dots
+            self._drop(documents, lsn, found)
+            return
+        if outcome.code in _PERHAPS_UNSEEN or (refused and command.root):
+            found.writes.update(passing_over(self._journal, found.space, found.partition, command, found.writes))
             self._drop(documents, lsn, found)
             return
         if outcome.code == DROPPED:

@@ -33,10 +33,11 @@ from driftlog_edge.store.command_log import entry_of
 from driftlog_edge.store.handover import Handover, Rest, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, left_in
-from driftlog_edge.store.lives import ENDED, MADE_ANEW, OTHER_DEVICE, RETIRED, Chain
+from driftlog_edge.store.lives import ENDED, MADE_ANEW, OTHER_DEVICE, RETIRED, UNSEEN, Chain
 from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import Successions
+from driftlog_edge.store.unseen import forgotten
 from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.messages import CommandOutcome, Verdict
@@ -58,10 +59,10 @@ class Rebase:
         self._journal = journal
 
     def undecided(self, space: str, partition: int) -> bool:
-        """Are there commands that are in no batch of the chain?"""
-        settled = self._lives.chain(space, partition).settled
+        """Are there commands that are in no batch of the chain, or that wait in it for what nobody will send?"""
+        chain = self._lives.chain(space, partition)
         return any(
-            batch.number > settled for batch in self._outbox.sealed.of(space, partition)
+            batch.number > chain.settled or chain.fork == UNSEEN for batch in self._outbox.sealed.of(space, partition)
         ) or self._outbox.queue.some(space, partition)
 
     def gathered(self, space: str, partition: int, known: Lineage) -> Iterator[Rebased]:
@@ -186,6 +187,9 @@ class Rebase:
         """All have come along. Stage each step before the next is asked for."""
         life = self._lives.newest
         while writes := self._handovers.forgotten(space, partition, AT_ONCE):
+            yield Rebased(life, writes)
+        old = self._handovers.under_way[space, partition].old
+        while writes := forgotten(self._journal, space, partition, old, AT_ONCE):
             yield Rebased(life, writes)
         yield Rebased(life, self._handovers.written(space, partition, None))
 

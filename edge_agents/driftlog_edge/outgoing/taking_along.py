@@ -25,6 +25,7 @@ from driftlog_edge.store.left import Left, ended, leaving
 from driftlog_edge.store.lives import TAKEN_FULL, Life
 from driftlog_edge.store.logged import Logged, changed_keys, encode_logged, logged
 from driftlog_edge.store.pending import Fate, Mark, mark_of
+from driftlog_edge.store.unseen import unseen_of
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput
@@ -123,7 +124,7 @@ class TakingAlong:
         same = found is not None and found.same(given)
         if not same:
             for document, op in command.ops:
-                self._first.setdefault(document_key(document), op.seq)
+                self._not_in_the_chain(document_key(document), op.seq)
         if found is not None:
             self._settle(lsn, command, documents, found, same=same)
         elif why := lost or self._objection(command) or self._left_alone(command):
@@ -133,6 +134,12 @@ class TakingAlong:
             self.review += 1
         else:
             self.taken[lsn] = command, given.release
+
+    def _not_in_the_chain(self, key: bytes, seq: int) -> None:
+        """Neither has it this of our dots nor, perhaps, earlier ones of which nothing was seen."""
+        if key not in self._first:
+            dots = unseen_of(self._journal, self._space, self._partition, key).get(self._old)
+            self._first[key] = seq if dots is None else min(seq, dots.first)
 
     def step(self, life: Life) -> Rebased:
         """As far as it was worked out."""

@@ -43,6 +43,7 @@ EVICTING = b"evicting"
 """Is there in a folder from which something was ever evicted: only there markers are looked for."""
 SALVAGED = b"salvaged"
 """Is there in a folder that was made from a damaged one: commands may be missing from it."""
+UNSEEN = b"unseen/"
 CHANGES = b"watch/"
 """Of what was changed: after all other facts, for the oldest always go, and what goes lies in the way of who scans across it."""
 SHOWN_BY = b"shown"
@@ -189,6 +190,11 @@ def parse_left(key: bytes, space: str, partition: int) -> tuple[str, int, int]:
     """(replica, number, lsn)."""
     replica = key[len(left_prefix(space, partition)) : -_PAIR.size - len(_SEPARATOR)].decode()
     return replica, *_PAIR.unpack(key[-_PAIR.size :])
+
+
+def unseen_key(space: str, partition: int, document: bytes) -> bytes:
+    """Says which dots of ours on a document perhaps no state will ever have; of no document, what such keys of a partition begin with."""
+    return UNSEEN + f"{space}/{partition}/".encode() + document
 
 
 def changes_key(number: int) -> bytes:

@@ -19,6 +19,7 @@ from driftlog_edge.store.generations import Generations
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.logged import logged
 from driftlog_edge.store.pending import Fate, Mark, marks_of
+from driftlog_edge.store.unseen import unseen_of
 from driftlog_schemas import running
 from driftlog_schemas.contract import AppContract, CollectionContract, Json, Undeclared
 from driftlog_schemas.errors import ContractError
@@ -166,6 +167,9 @@ def compute(
         raise Evicted(document)
     state = collection.document.new() if raw is None else _decoded(codecs[collection.name], document, raw)
     view = View(document, key, collection, state, 0 if raw is None else len(raw))
+    for replica, dots in unseen_of(source, *generations.place(*document[:2]), key).items():
+        view.unseen[replica] = dots.last
+        view.known[replica] = max(view.known.get(replica, 0), dots.last)
     for mark in marks:
         view.pending.append(mark.lsn)
         add(view, mark, logged(source, mark.lsn).command, lambda: source.get(Family.META, keys.SALVAGED) is not None)
@@ -198,6 +202,7 @@ def add(view: View, mark: Mark, command: Command, torn: Callable[[], bool] = _wh
             continue
         view.stamp = max(view.stamp, op.hlc)
         if mark.fate is Fate.REFUSED:  # it has no effect, and its dot stays taken
+            running.pass_over(view, op.replica, op.before)
             if state.vector.get(op.replica, 0) < op.seq:
                 rules.see(state, op)
             continue
@@ -209,6 +214,7 @@ def apply_own(view: View, op: Op, torn: Callable[[], bool] = _whole) -> None:
     document that was purged meanwhile: the cloud will say that it came too late.
     """
     rules = view.collection.document
+    running.pass_over(view, op.replica, op.before)
     if op.field != DOCUMENT and op.field not in rules.fields:
         view.state.vector[op.replica] = max(view.state.vector.get(op.replica, 0), op.seq)
         return

@@ -37,7 +37,7 @@ from driftlog_streams.core.parking import Blocker
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache, Unreadable
 from driftlog_streams.core.survey import Step, Survey, survey
-from driftlog_streams.core.taken import GONE, REPEATED
+from driftlog_streams.core.taken import GONE, without_effect
 from driftlog_streams.core.trial import Against, Trial, Watch, leans_on_itself, on_copies, unfounded, unwatched
 
 
@@ -138,7 +138,7 @@ class Decider:
         """Its verdict stands; a crash may have let the row out before the states. Guards are not asked again."""
         if known.verdict is Verdict.DEFERRED:
             return Decision(known)
-        idle = known.code == REPEATED or known.verdict is Verdict.REJECTED
+        idle = without_effect(known)
         steps, fresh, blocker, _, _ = self._survey(arrival, idle)
         if blocker is not None:
             return blocker

@@ -38,6 +38,7 @@ from driftlog_streams.core.refusals import Refusals
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.taken import without_effect
 from driftlog_streams.core.trial import Watch, unwatched
 from driftlog_streams.core.waiting import Waiting
 from driftlog_streams.core.work import Merged, PartitionWork
@@ -224,6 +225,8 @@ class PartitionMerger:
             if known.code == DROPPED:
                 self._wait_again(arrival, entry)
                 continue
+            if entry is not None and link.offset > entry.offset and without_effect(known):
+                continue  # what was seen of it is; its device may have other rights by now, and those are not asked
             outcome, _ = self._merge_command(arrival, known)
             if known.verdict is Verdict.PARKED:
                 row = chain.decided(row, number, outcome or arrival.accepted, self._at.offset)

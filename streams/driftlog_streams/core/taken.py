@@ -38,6 +38,11 @@ _COME_AGAIN = frozenset({"builds_on_refused", "purged", NO_RIGHTS, GONE, MAYBE_C
 """Codes of rejected commands that may come again, under the same id."""
 
 
+def without_effect(outcome: CommandOutcome) -> bool:
+    """Was it refused, or had it come by another life before?"""
+    return outcome.verdict is Verdict.REJECTED or outcome.code == REPEATED
+
+
 def first_word(outcome: CommandOutcome, offset: int) -> Taken:
     """What is kept of a final outcome: of one that was refused, why, for so is whoever brings the command again."""
     return Taken(offset, outcome.verdict, outcome.code if outcome.verdict is Verdict.REJECTED else "")

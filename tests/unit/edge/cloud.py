@@ -50,6 +50,8 @@ class Cloud:
         self.states: dict[DocumentId, DocumentState] = {}
         self.topics: dict[Place, list[Record]] = {}
         self.rejects: dict[str, str] = {}
+        self.forbids: set[str] = set()
+        """ids of commands that are rejected because their device has no right there at all: nothing of them is seen"""
         self.parks: set[str] = set()
         """ids of commands that wait for something"""
         self.rows: dict[tuple[str, int], ChainRow] = {}
@@ -101,7 +103,10 @@ class Cloud:
         row = self.rows.get((life, batch.partition))
         row = row or ChainRow(device, life, batch.space, batch.partition, 0, b"", 1, ())
         if not row.ended:
-            self.publish_row(replace(row, ended="ended", ended_at=offset))
+            entries = row.entries
+            if self.forbids:  # what waits for a change that was refused waits in vain
+                entries = tuple(replace(entry, outcomes=tuple(map(_given_back, entry.outcomes))) for entry in entries)
+            self.publish_row(replace(row, entries=entries, ended="ended", ended_at=offset))
 
     def _logged(self, batch: Batch, sealed: Sealed) -> int:
         """Its offset in the op topic."""
@@ -114,7 +119,10 @@ class Cloud:
         outcomes = []
         for command in batch.commands:
             code = self.rejects.get(command.id, "")
-            if command.id in self.parks:
+            if command.id in self.forbids:
+                outcomes.append(CommandOutcome(command.id, Verdict.REJECTED, "forbidden", "no right"))
+                continue
+            if command.id in self.parks or (self.forbids and self._behind_a_gap(command)):
                 outcomes.append(CommandOutcome(command.id, Verdict.PARKED, "gap", "waits"))
                 continue
             if code in DEFERRALS:
@@ -132,6 +140,18 @@ class Cloud:
         if touched:
             self.publish_group(batch.space, batch.partition, touched, number=offset)
         return tuple(outcomes)
+
+    def _behind_a_gap(self, command: Command) -> bool:
+        """Is a change before it, or one that its writer had seen, not here?"""
+        vectors: dict[DocumentId, dict[str, int]] = {}
+        for document, op in command.ops:
+            state = self.states.get(document)
+            vector = vectors.setdefault(document, {} if state is None else dict(state.vector))
+            missing = [name for name, seq in (op.context or {}).items() if vector.get(name, 0) < seq]
+            if op.before > vector.get(op.replica, 0) or [name for name in missing if name != op.replica]:
+                return True
+            vector[op.replica] = op.seq
+        return False
 
     def release(self, replica: str, command: Command, outcome: CommandOutcome) -> ChainRow:
         """A parked command has come to its end."""
@@ -259,6 +279,12 @@ class Cloud:
 
     def everywhere(self, topic: str) -> list[Record]:
         return [record for (name, _), records in self.topics.items() if name == topic for record in records]
+
+
+def _given_back(outcome: CommandOutcome) -> CommandOutcome:
+    """A parked command of a life that sends nothing any more."""
+    parked = outcome.verdict is Verdict.PARKED
+    return outcome._replace(verdict=Verdict.DEFERRED, code="life_over") if parked else outcome
 
 
 def partition_of_space(space: str, scope: str) -> int:

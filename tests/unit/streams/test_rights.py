@@ -92,6 +92,36 @@ def test_where_there_is_some_right_a_refusal_is_seen_so_that_what_follows_goes_o
     assert shop.value(stock(), "on_hand") == 2
 
 
+def test_what_was_not_seen_is_not_seen_by_a_late_copy_either(shop: Cloud) -> None:
+    """Whether its row still knew the batch hangs on how far a worker had committed: what is merged may not."""
+    permit(shop, "anything")
+    batch = shop.batch(command("made", count(stock(), 1, 1), declared_as="sell"))
+    permit(shop, "receive")
+    shop.devices.lines["store-1"] = device(shop.identities["store-1"], scopes=("s2",))
+    shop.merge_value(batch)
+    shop.fly()
+    assert shop.verdicts() == {"made": "rejected forbidden"}
+
+    permit(shop, "anything", "sell")
+    shop.merge_value(batch)
+    shop.fly()
+    assert shop.verdicts() == {"made": "rejected forbidden"}
+    assert not shop.store
+    shop.merge(command("behind", count(stock(), 1, 2), declared_as="sell"))
+    assert shop.verdicts()["behind"] == "parked gap"
+
+
+def test_read_again_after_a_crash_a_refusal_is_seen_as_it_was(shop: Cloud) -> None:
+    permit(shop, "sell")
+    batch = shop.batch(command("price", change(stock(), "price", "set", 1, 1), declared_as="sell"))
+    shop.merge_value(batch, offset=0)
+    shop.rows.update(shop.seal().partitions[0].rows)  # the row is out, and the states are not
+    shop.new_life()
+    shop.merge_value(batch, offset=0)
+    shop.fly()
+    assert shop.state(stock()).vector == {"store-1.1": 1}
+
+
 # -- how it is declared
 
 

@@ -1,0 +1,81 @@
+"""Dots of ours that are taken and that perhaps no state will ever have: of commands that the cloud refused because the device had no right there.
+
+Of such a command nothing is seen (`forbidden`): it makes no document and grows no vector. Others that are refused count as seen, and the states
+say so. Which it was the answer does not tell, so both are kept here until a state covers them, and neither waits for that: it is
+decided, and shows in no view.
+
+The dots stay taken all the same: the log has them, and where they were seen a second change under one of them would be lost. So what is written next goes above them. Where they were not seen the cloud waits
+for them (it parks what comes behind), and nobody will ever send them: then this life has to end (`lives.UNSEEN`), and what waits there runs again
+under the next. So a device that goes on without the right keeps its life, however often it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from driftlog_crdt import Vector
+from driftlog_edge.ports import Family, Place, Source
+from driftlog_edge.store import keys
+from driftlog_schemas.identity import document_key
+from driftlog_schemas.messages import Command
+
+
+class Unseen(NamedTuple):
+    """Of one life on one document: some of these dots, those at both ends among them."""
+
+    first: int
+    last: int
+
+
+def unseen_of(source: Source, space: str, partition: int, document: bytes) -> dict[str, Unseen]:
+    """By life, those of a document."""
+    return _decoded(source.get(Family.META, keys.unseen_key(space, partition, document)))
+
+
+def passing_over(
+    source: Source, space: str, partition: int, command: Command, writes: Mapping[Place, bytes | None]
+) -> dict[Place, bytes | None]:
+    """The writes that keep the dots of a refused command, besides what `writes` keeps already."""
+    dots: dict[bytes, dict[str, Unseen]] = {}
+    for document, op in command.ops:
+        key = document_key(document)
+        if key not in dots:
+            place = (Family.META, keys.unseen_key(space, partition, key))
+            dots[key] = _decoded(writes[place] if place in writes else source.get(*place))
+        known = dots[key].get(op.replica, Unseen(op.before + 1, op.seq))
+        dots[key][op.replica] = Unseen(min(known.first, op.before + 1), max(known.last, op.seq))
+    return {place: value for key, lives in dots.items() for place, value in _written(space, partition, key, lives)}
+
+
+def covered(
+    space: str, partition: int, document: bytes, lives: Mapping[str, Unseen], vector: Vector
+) -> dict[Place, bytes | None]:
+    """The write by which those go that a state has."""
+    left = {replica: dots for replica, dots in lives.items() if vector.get(replica, 0) < dots.last}
+    return {} if len(left) == len(lives) else dict(_written(space, partition, document, left))
+
+
+def forgotten(source: Source, space: str, partition: int, replica: str, at_most: int) -> dict[Place, bytes | None]:
+    """The writes that forget some of those of a life that is over; none when nothing is left."""
+    found: dict[Place, bytes | None] = {}
+    prefix = keys.unseen_key(space, partition, b"")
+    for key, value in source.scan(Family.META, prefix):
+        lives = _decoded(value)
+        if lives.pop(replica, None) is not None:
+            found.update(_written(space, partition, key[len(prefix) :], lives))
+            if len(found) == at_most:
+                break
+    return found
+
+
+def _written(
+    space: str, partition: int, document: bytes, lives: Mapping[str, Unseen]
+) -> list[tuple[Place, bytes | None]]:
+    value = json.dumps(lives).encode() if lives else None
+    return [((Family.META, keys.unseen_key(space, partition, document)), value)]
+
+
+def _decoded(value: bytes | None) -> dict[str, Unseen]:
+    return {} if value is None else {replica: Unseen(*dots) for replica, dots in json.loads(value).items()}
