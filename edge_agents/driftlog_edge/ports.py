@@ -98,6 +98,8 @@ class Sealed(NamedTuple):
     """What names it in its chain."""
     offset: int = -1
     """Where the log has it, once it is delivered and as far as the client knows."""
+    append_ms: int = 0
+    """When the log took it, by the broker's clock; 0 where nobody says."""
     urgency: int = 0
     """The most urgent class of what is in it (`outgoing/moments`); 0 where nobody knows it any more."""
 

@@ -8,31 +8,22 @@ since it got its name is gone. More than a disk may do: what was deleted or rena
 from __future__ import annotations
 
 import random
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.load.edges import EdgeProcess
+from tests.load.preloaded import preload
 
 SOURCE = Path(__file__).with_name("synced.c")
-COMPILER = "cc"
 
 
 class Power:
     """Feeds one agent, which must not have been started yet. Skips the test where nothing compiles C."""
 
     def __init__(self, edge: EdgeProcess, chance: random.Random) -> None:
-        if shutil.which(COMPILER) is None:
-            pytest.skip("what a disk has synced is told by a library in C, and there is no compiler here")
-        folder = edge.replica.parent
-        library = folder / "synced.so"
-        subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)
         self._edge = edge
-        self._book = folder / "synced.book"
+        self._book = edge.replica.parent / "synced.book"
         self._chance = chance
-        edge.environment |= {"LD_PRELOAD": str(library), "DRIFTLOG_TEST_SYNCED": str(self._book)}
+        preload(edge, SOURCE, {"DRIFTLOG_TEST_SYNCED": str(self._book)})
 
     def cut(self) -> int:
         """Kill the agent and drop what was not synced; how many bytes that were."""

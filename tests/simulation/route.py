@@ -103,7 +103,7 @@ class SimulatedShipping:
 
     def send(self, batch: Sealed) -> None:
         def told(record: LogRecord | None) -> None:
-            placed = batch._replace(offset=record.offset) if record else batch
+            placed = batch._replace(offset=record.offset, append_ms=record.timestamp_ms) if record else batch
             self._loop.call_soon_threadsafe(self._delivered, placed, None if record else "timed out")
 
         if not self._world.network.reachable(self._name):

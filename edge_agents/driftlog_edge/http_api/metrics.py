@@ -29,7 +29,11 @@ def render(agent: EdgeAgent) -> bytes:
     gauge("evictions", "Documents that made room since the start.", status["disk"]["evictions"])
     gauge("refetches", "Documents that were fetched again since the start.", status["disk"]["fetches"])
     gauge("store_damaged", "1 where the store is damaged and only read.", float(agent.damage is not None))
-    gauge("clock_skew_ms", "How far the device's clock is ahead, as the cloud saw it.", status["clock_skew_ms"])
+    gauge(
+        "clock_skew_ms",
+        "How far the device's clock is ahead of the broker's, negative behind it; 0 within 5 minutes.",
+        status["clock_skew_ms"],
+    )
     gauge("unsent_commands", "Own commands not yet sealed into a batch.", status["unsent"])
     gauge("dropped_commands", "Of the class low, not taken since the start for want of room.", status["dropped"])
     gauge("unresolved_conflicts", "Conflicts that nobody has resolved.", status["unresolved_conflicts"])

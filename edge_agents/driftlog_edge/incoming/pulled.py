@@ -30,7 +30,6 @@ class Pulled(NamedTuple):
     """What rows of our chains said"""
     refused: tuple[tuple[str, int, RefusalNotice], ...] = ()
     """(space, partition, why) of batches that were not believed to be ours"""
-    skew_ms: int = 0
     dropped: tuple[int, ...] = ()
     """lsns that are decided and that the confirmed state now has"""
     forked: tuple[tuple[str, int], ...] = ()

@@ -56,7 +56,7 @@ class Receipts:
             for step, answer in enumerate(answers):
                 if timed and not step:
                     answer.writes.update(self._timed(row))
-                yield Pulled(answer.writes, answered=(answer,), skew_ms=row.skew_ms if timed else 0)
+                yield Pulled(answer.writes, answered=(answer,))
         writes: dict[Place, bytes | None] = {}
         if records:
             before = cursor_of(self._journal, topic, partition)

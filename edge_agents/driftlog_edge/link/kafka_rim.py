@@ -16,6 +16,7 @@ from typing import Any, cast
 import structlog
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
     KafkaException,
@@ -34,6 +35,9 @@ from driftlog_schemas.connection import KafkaSettings, kafka_at
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.2
+LEAVE_SECONDS = 5.0
+"""For a client's thread to end. librdkafka waits until a time of day: whoever waits as the clock is set back waits for that much longer, unless something
+comes. Such a thread is left behind, and ends with its client when it is woken."""
 FETCH_BATCH = 500
 AHEAD_SECONDS = 5
 LEAST_FETCHED, MOST_FETCHED = 16 * 1024, 1 << 20
@@ -105,6 +109,7 @@ class Shipping:
     ) -> None:
         self._loop = loop
         self._delivered = delivered
+        self._stop = threading.Event()
         self._producer = Producer(
             {
                 **kafka.client(),
@@ -118,10 +123,9 @@ class Shipping:
                 "socket.keepalive.enable": True,
                 "topic.metadata.refresh.interval.ms": 60_000,
                 "log_level": 0,
-                "error_cb": lambda error: _told(loop, trouble),
+                "error_cb": lambda error: None if self._stop.is_set() else _told(loop, trouble),
             }
         )
-        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="driftlog-ship", daemon=True)
         self._thread.start()
 
@@ -130,7 +134,11 @@ class Shipping:
 
         def report(error: KafkaError | None, message: Message) -> None:
             found = message.offset()
-            placed = batch._replace(offset=-1 if found is None else max(-1, found))
+            kind, append_ms = message.timestamp()
+            placed = batch._replace(
+                offset=-1 if found is None else max(-1, found),
+                append_ms=append_ms if kind == TIMESTAMP_LOG_APPEND_TIME else 0,
+            )
             _told(self._loop, lambda: self._delivered(placed, None if error is None else str(error)))
 
         self._produce(batch.topic, batch.partition, batch.key, batch.value, report)
@@ -161,7 +169,7 @@ class Shipping:
             self._producer.flush(seconds)
         self._producer.purge()
         self._stop.set()
-        self._thread.join()
+        _end(self._thread)
 
 
 class Feed:
@@ -179,6 +187,7 @@ class Feed:
         self._loop = loop
         self._arrived = arrived
         self._positions = positions
+        self._stop = threading.Event()
         self._consumer = Consumer(
             {
                 **kafka.reader(),
@@ -192,10 +201,9 @@ class Feed:
                 "reconnect.backoff.max.ms": 5000,
                 "allow.auto.create.topics": False,
                 "log_level": 0,
-                "error_cb": lambda error: _told(loop, trouble),
+                "error_cb": lambda error: None if self._stop.is_set() else _told(loop, trouble),
             }
         )
-        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="driftlog-pull", daemon=True)
         self._thread.start()
 
@@ -206,7 +214,7 @@ class Feed:
             )
             while not self._stop.is_set():
                 chunks = self._next()
-                if not chunks:
+                if not chunks or self._stop.is_set():
                     continue
                 future = asyncio.run_coroutine_threadsafe(self._arrived(chunks), self._loop)
                 while not self._stop.is_set():
@@ -239,7 +247,13 @@ class Feed:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join()
+        _end(self._thread)
+
+
+def _end(thread: threading.Thread) -> None:
+    thread.join(LEAVE_SECONDS)
+    if thread.is_alive():
+        log.warning("a client's thread does not end and is left behind: was the clock set back?", thread=thread.name)
 
 
 def _ahead(budget: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from driftlog_crdt.hlc import DEFAULT_BOUND_MS
 from driftlog_edge.asking.rerun import Rerun
 from driftlog_edge.incoming.answered import Answered
 from driftlog_edge.incoming.pulled import Pulled
@@ -41,6 +42,7 @@ class Replies:
         self._undelivered = ""
         """Why the log did not take a batch."""
         self.skew_ms = 0
+        """How far this device's clock is ahead of the broker's, as it was when the log last took a batch; negative behind it, 0 within the bound."""
 
     @property
     def problem(self) -> str:
@@ -67,6 +69,9 @@ class Replies:
     def delivered(self, batch: Sealed, now: float) -> None:
         """The log has it."""
         self._undelivered = ""
+        if batch.append_ms:
+            ahead = self._clock.wall_ms() - batch.append_ms
+            self.skew_ms = ahead if abs(ahead) > DEFAULT_BOUND_MS else 0
         self._shipper.delivered(batch, now)
         if self._unanswered_since is None:
             self._unanswered_since = now
@@ -86,7 +91,6 @@ class Replies:
             if self._shipper.refused(space, partition, now):  # else it is an old one, or a forger's
                 self._refusal = f"the cloud refuses this device's batches: {notice.code}: {notice.reason}"
                 log.error("batch refused", code=notice.code, reason=notice.reason)
-        self.skew_ms = pulled.skew_ms or self.skew_ms
 
     def _answered(self, answer: Answered, now: float) -> None:
         for place in answer.closed:

@@ -67,8 +67,8 @@ class Member:
             yield f"is online, and its oldest command has waited {span(waits)}"
         if silent is not None and silent > silent_ms:
             yield f"was not heard of for {span(silent)}"
-        if word.clock_skew_ms > 0:
-            yield f"its clock was {span(word.clock_skew_ms)} ahead when it last wrote"
+        if word.clock_skew_ms:
+            yield f"its clock was {skewed(word.clock_skew_ms)} when it last wrote"
 
 
 def read_heartbeats(kafka: KafkaSettings | str, codecs: RecordCodecs) -> dict[str, Heard]:
@@ -96,6 +96,11 @@ def versions_of(members: Iterable[Member]) -> dict[tuple[str, str], list[str]]:
             for component, version in member.heard.word.versions.items():
                 found.setdefault((component, version), []).append(member.device.device_id)
     return {place: sorted(devices) for place, devices in sorted(found.items())}
+
+
+def skewed(ms: int) -> str:
+    """How wrong a clock is that is not right, for people."""
+    return f"{span(abs(ms))} {'ahead' if ms > 0 else 'behind'}"
 
 
 def span(ms: int) -> str:

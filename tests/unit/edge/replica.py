@@ -183,7 +183,6 @@ class Replica:
             {place: value for step in pulled for place, value in step.writes.items()},
             answered=tuple(answer for step in pulled for answer in step.answered),
             refused=pulled[-1].refused,
-            skew_ms=next((step.skew_ms for step in pulled if step.skew_ms), 0),
             unreadable=pulled[-1].unreadable,
         )
 

@@ -232,12 +232,6 @@ def test_a_refusal_before_the_signature_is_said_and_decides_nothing(replica: Rep
     assert [b.number for b in replica.outbox.sealed.all()] == [1]
 
 
-def test_the_skew_that_the_cloud_saw_is_passed_on(replica: Replica, cloud: Cloud) -> None:
-    told = cloud.publish_row(row(replica, sent_one(replica), skew_ms=900_000))
-
-    assert replica.pull_receipts(cloud.of("retail.receipts", S1), S1).skew_ms == told.skew_ms
-
-
 def test_a_refused_change_has_no_effect_in_the_view_before_its_state_comes(replica: Replica, cloud: Cloud) -> None:
     sent = sent_one(replica)
     replica.do("receive", "later", store="s1", sku="tea", qty=1)

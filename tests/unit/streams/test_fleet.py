@@ -53,6 +53,7 @@ def test_of_a_device_that_is_well_nothing_is_said() -> None:
         ({"pending": 1, "oldest_pending_ms": NOW - 2 * HOUR}, 0, "its oldest command has waited 2.0 h"),
         ({}, 3 * DAY, "was not heard of for 3.0 d"),
         ({"clock_skew_ms": 10 * MINUTE}, 0, "its clock was 10.0 min ahead"),
+        ({"clock_skew_ms": -10 * MINUTE}, 0, "its clock was 10.0 min behind"),
     ],
     ids=lambda value: str(value)[:20],
 )
