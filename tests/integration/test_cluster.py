@@ -93,7 +93,7 @@ def test_topics_apply_keeps_as_many_copies_as_the_cluster_allows(
 def test_nodes_that_are_killed_under_load_lose_nothing_and_stop_nobody(
     cluster: list[EmbeddedBroker], bootstrap: str, load_run: Callable[..., LoadRun], full: bool
 ) -> None:
-    run = load_run(bootstrap, ops_per_batch=10, repeated=0.01)
+    run = load_run(bootstrap, ops_per_batch=10, repeated=0.01, session_timeout=10.0)
     ops = topics.ops_topic(run.space.name)
     copied = [ops, topics.state_topic(run.space.name), topics.receipts_topic(run.space.name)]
     for made in TopicsAdmin(bootstrap).existing(copied).values():

@@ -3,12 +3,16 @@
 Stock Faust reads a changelog one Python record at a time and waits for the exact last offset, which compaction may have removed. Here
 librdkafka reads in blocks from the store's position to the end, and holes count as read. What the records make of the store is decided
 in `core.restoration`.
+
+Going on where a topic was made anew would publish states that lack what the old one had, and nobody would notice. A store that is beyond the
+end tells so; where there is none, an empty state topic beside rows by which something was merged into it (`core.lost_states`). Deleting the store
+mends nothing then: the op topic has to be merged again from its first record.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import structlog
@@ -17,12 +21,13 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
+from driftlog_streams.core import lost_states
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.parked_claims import ParkedClaims
 from driftlog_streams.core.restoration import Recovered, Restoration
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.store_mark import Positions
-from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.reading.op_records import op_records
 from driftlog_streams.reading.topic_reading import to_present_end
@@ -52,15 +57,10 @@ class ChangelogRecovery:
             for partition, found in result.items():
                 ops = TopicPartition(topics.ops_topic(self._rules.name), partition)
                 found.ops_end = consumer.get_watermark_offsets(ops, timeout=15)[1]
-            self._read_states(consumer, stores, result)
-            for partition, store in stores.items():
-                self.restoration.count(store, result[partition])
-                self.restoration.expect_conflicts(store, result[partition])
-            self._read_rows(consumer, stores, result)
-            for partition, store in stores.items():
-                self.restoration.without_removed(store, result[partition])
-            self._read_conflicts(consumer, stores, result)
-            self._read_parked(consumer, stores, result)
+            try:
+                self._read(consumer, stores, result)
+            except TopicMadeAnew as error:
+                raise TopicMadeAnew(str(error), self._begin_anew(consumer, stores)) from error
         except KafkaException as error:
             raise RecoveryFailed(f"the broker does not let us recover {self._rules.name}: {error}") from error
         finally:
@@ -68,6 +68,46 @@ class ChangelogRecovery:
         count = sum(r.records for r in result.values())
         log.info("recovered", partitions=len(stores), records=count, seconds=round(time.monotonic() - began, 2))
         return result
+
+    def _read(self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]) -> None:
+        self._read_states(consumer, stores, result)
+        for partition, store in stores.items():
+            self.restoration.count(store, result[partition])
+            self.restoration.expect_conflicts(store, result[partition])
+        self._read_rows(consumer, stores, result)
+        for partition, store in stores.items():
+            self._require_states(consumer, partition, store, result[partition])
+            self.restoration.without_removed(store, result[partition])
+        self._read_conflicts(consumer, stores, result)
+        self._read_parked(consumer, stores, result)
+
+    def _require_states(self, consumer: Consumer, partition: int, store: PartitionStore, found: Recovered) -> None:
+        """Raises `TopicMadeAnew` where the state topic never had a record, though ops with effect are committed."""
+        topic = TopicPartition(topics.state_topic(self._rules.name), partition)
+        if found.read.states >= 0 or not found.committed or consumer.get_watermark_offsets(topic, timeout=15)[1]:
+            return
+        rows = (self.restoration.row(store, replica) for replica in store.replicas())
+        offsets = lost_states.merged_before(found.committed, (row for row in rows if row is not None))
+        ops = op_records(consumer, topics.ops_topic(self._rules.name), partition, offsets) if offsets else None
+        if ops is not None and any(lost_states.has_effect(record, self._rules) for record in ops.found.values()):
+            raise TopicMadeAnew(
+                f"{topic.topic}[{partition}] is empty, though ops before {found.committed} were merged into it: the topic was made anew"
+            )
+
+    def _begin_anew(self, consumer: Consumer, partitions: Iterable[int]) -> str:
+        """What a person has to do."""
+        ops = topics.ops_topic(self._rules.name)
+        for partition in partitions:
+            first = consumer.get_watermark_offsets(TopicPartition(ops, partition), timeout=15)[0]
+            if first > 0:
+                return (
+                    f"bring the topic back from a backup: the states cannot be made again, for {ops}[{partition}] begins at {first}; "
+                    "keep each worker's --data-dir"
+                )
+        return (
+            f"stop all workers, delete each one's --data-dir, and let them merge all ops again: kafka-consumer-groups "
+            f"--group {self._group_id} --topic {ops} --reset-offsets --to-earliest --execute"
+        )
 
     def _consumer(self) -> Consumer:
         return Consumer(

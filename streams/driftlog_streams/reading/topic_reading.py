@@ -55,8 +55,7 @@ def to_present_end(
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
         if start > high:
             raise TopicMadeAnew(
-                f"the store of {topic}[{partition}] is at {start}, the topic ends at {high}: the topic was made anew",
-                "delete the worker's --data-dir and start again",
+                f"the store of {topic}[{partition}] is at {start}, the topic ends at {high}: the topic was made anew"
             )
         if high > max(start, low):
             ends[partition] = high

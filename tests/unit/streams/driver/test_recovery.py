@@ -11,12 +11,14 @@ from confluent_kafka import KafkaError, KafkaException
 
 from driftlog_crdt import DocumentState
 from driftlog_schemas import groups
-from driftlog_streams.errors import RecoveryFailed
+from driftlog_schemas.messages import Command
+from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
 from driftlog_streams.reading import changelog_reader
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from tests.fake_kafka.clients import Admin
 from tests.unit.streams.cloud import change, count, key, stock
-from tests.unit.streams.driver.life import CONFLICTS, PARKED, RECEIPTS, STATES, Life, Lives
+from tests.unit.streams.driver.fetching import GROUP
+from tests.unit.streams.driver.life import CONFLICTS, OPS, PARKED, RECEIPTS, STATES, Life, Lives
 from tests.unit.streams.driver.test_flights import merging, sell, send
 
 
@@ -187,15 +189,55 @@ async def test_what_waits_for_another_op_is_restored_and_goes_on(lives: Lives) -
     assert third.host._recovered[0].parked == []
 
 
-async def test_a_topic_that_was_made_anew_is_refused_with_its_remedy(lives: Lives) -> None:
-    first = await one_life(lives, 1)
-    lives.broker.partition(STATES).records.clear()
-    lives.broker.partition(STATES).end = 0
-    heir = lives.start("a")
-    heir.host._folder = first.host._folder
-    with pytest.raises(RecoveryFailed, match="made anew") as failed:
+def make_anew(lives: Lives, topic: str) -> None:
+    lives.broker.partition(topic).records.clear()
+    lives.broker.partition(topic).end = 0
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["with its store", "with an emptied folder"])
+async def test_a_state_topic_that_was_made_anew_is_refused_and_its_remedy_brings_every_state_back(
+    lives: Lives, kept: bool
+) -> None:
+    first = await one_life(lives, 1, 2)
+    before = lives.broker.read(STATES)[-1].value
+    make_anew(lives, STATES)
+    heir = lives.start("heir")
+    if kept:
+        heir.host._folder = first.host._folder
+    with pytest.raises(TopicMadeAnew, match="made anew") as failed:
         await heir.own(0)
-    assert "delete" in failed.value.remedy
+    assert f"--group {GROUP} --topic {OPS} --reset-offsets --to-earliest" in failed.value.remedy
+    assert "delete each one's --data-dir" in failed.value.remedy
+    await heir.die()
+
+    lives.broker.committed[GROUP, OPS, 0] = 0
+    sell(lives, 3)
+    again = await merging(lives, "again")
+    await again.quiet()
+    assert before != lives.broker.read(STATES)[-1].value and on_hand(lives, lives.broker.read(STATES)[-1].value) == 15
+
+
+async def test_where_the_first_ops_are_gone_no_remedy_takes_the_stores_away(lives: Lives) -> None:
+    first = await one_life(lives, 1, 2)
+    make_anew(lives, STATES)
+    lives.broker.retain(OPS, 0, 1)
+    heir = lives.start("heir")
+    heir.host._folder = first.host._folder
+    with pytest.raises(TopicMadeAnew) as failed:
+        await heir.own(0)
+    assert "backup" in failed.value.remedy and "keep each worker's --data-dir" in failed.value.remedy
+
+
+async def test_what_had_no_effect_does_not_stop_a_worker_over_an_empty_topic(lives: Lives) -> None:
+    lives.broker.append(OPS, 0, b"stranger", b"noise")
+    lives.broker.append(OPS, 0, b"store-1.1", lives.cloud.batch(Command("nothing", "", stock().scope, 1, ())))
+    send(lives, "early", count(stock(), 3, 2, "store-2.1"), replica="store-2.1")
+    await one_life(lives)
+    assert lives.broker.committed[GROUP, OPS, 0] == 3 and not lives.broker.read(STATES)
+    heir = await merging(lives, "empty")
+    send(lives, "real", count(stock(), 5, 1))
+    await heir.quiet()
+    assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 5
 
 
 async def test_a_broker_that_is_away_fails_the_recovery(lives: Lives) -> None:
