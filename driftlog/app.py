@@ -104,6 +104,7 @@ class Space:
         direction: str = "both",
         evict: str = "normal",
         evict_after: str = "",
+        keep: str = "",
     ) -> Callable[[type[D]], type[D]]:
         """Class decorator: a document family whose `scope` and `id` fields name a document.
 
@@ -117,9 +118,11 @@ class Space:
         `sync`       when what was written on a device leaves it: "now", together every "5m" (any duration), or "on_wifi", over a network that
                      costs nothing. Commands of the classes critical and high never wait; one that touches several collections goes with the
                      most urgent of them
-        `direction`  "both", or "down": devices read it and may not write it, except those that were enrolled with `--may-publish`
         `evict`      which documents make room on a device whose `disk_budget` is used up: those of "first" before "normal" before "last"; "never"
         `evict_after`  "30d": what nobody on the device has used for so long, and nobody has changed, goes before the rest of its class
+        `direction`  "both"; "down": devices read it and may not write it, except those that were enrolled with `--may-publish`; "up": a device
+                     holds of it only what it has written itself
+        `keep`       "7d": for how long it holds that when the cloud has confirmed it, with `direction="up"`; if not given, the agent's `keep_hours`
         """
 
         def declare(cls: type[D]) -> type[D]:
@@ -148,6 +151,7 @@ class Space:
                 direction=direction,
                 evict=evict,
                 evict_after=evict_after,
+                keep=keep,
             )
             return cls
 

@@ -119,6 +119,7 @@ def compile_collection(
     direction: str,
     evict: str,
     evict_after: str,
+    keep: str,
 ) -> CollectionContract:
     """The contract of a declared class; turns its annotations into windows. Raises `DeclarationError`."""
     name = cls.__name__
@@ -127,6 +128,10 @@ def compile_collection(
     _require_choice(name, "history", history, get_args(History))
     _require_choice(name, "direction", direction, get_args(Direction))
     _require_choice(name, "evict", evict, get_args(Evict))
+    if keep and direction != "up":
+        raise DeclarationError(
+            name, f'keep={keep!r} with direction="{direction}"', 'declare direction="up", or leave out keep'
+        )
     if max_bytes < 0:
         raise DeclarationError(name, f"max_bytes={max_bytes}", "give a size in bytes, or 0 for the default")
     if max_bytes > MAX_MAX_BYTES:
@@ -167,6 +172,7 @@ def compile_collection(
         direction=cast(Direction, direction),
         evict=cast(Any, evict),
         evict_after=duration_ms(name, evict_after, "evict_after") / 1000 if evict_after else None,
+        keep=duration_ms(name, keep, "keep") / 1000 if keep else None,
     )
     for n, one in built.items():
         setattr(cls, n, _FieldWindow(n, one))

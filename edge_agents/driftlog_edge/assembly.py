@@ -45,9 +45,11 @@ from driftlog_edge.store.budget import DiskBudget
 from driftlog_edge.store.changes import ANEW, ChangeLog
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.eviction import Eviction
+from driftlog_edge.store.going_up import GoingUp
 from driftlog_edge.store.holdings import Holdings
 from driftlog_edge.store.housekeeping import Housekeeping
 from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.letting_go import LettingGo
 from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.pruning import Pruning
 from driftlog_edge.store.rocks import RocksStore
@@ -168,6 +170,8 @@ def _assembled(
         lambda: registry.publishes,
     )
     _read_again(store, codecs, versions, changes)
+    keep_ms = int(config.keep_hours * 3_600_000)
+    going_up = GoingUp(clock, keep_ms)
     puller = pullers.assembled(
         holdings,
         codecs,
@@ -179,6 +183,7 @@ def _assembled(
         executor.stamps,
         clock,
         identity.device_id,
+        going_up,
         lambda: budget.limit > 0,
     )
     flow = Flow(clock.monotonic, config.link.bytes_per_second)
@@ -266,8 +271,10 @@ def _assembled(
             journal,
             views.backlog,
             lambda: executor.stamps.clock.now_ms(clock.wall_ms()),
-            int(config.keep_hours * 3_600_000),
+            keep_ms,
         ),
+        LettingGo(journal, going_up, lives, clock),
+        views,
         committer,
         store,
         vitals.look,

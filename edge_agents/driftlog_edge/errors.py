@@ -6,6 +6,7 @@
     ├── Unconfirmed     unconfirmed    a scope with commands that the cloud has not confirmed cannot be left
     ├── Deleted         deleted        it was there and is deleted
     ├── Evicted         evicted        it made room for others, and there is no way to fetch it again
+    ├── LetGo           let_go         it only goes up, and was let go here after the cloud had it
     ├── OutboxFull      outbox_full    more is waiting than the outbox may hold
     ├── DiskFull        disk_full      the disk does not take another write
     ├── Stale           stale          a command asked for fresher data than there is
@@ -63,6 +64,12 @@ class Deleted(EdgeError):
     """The document was there and is deleted."""
 
     code = "deleted"
+
+
+class LetGo(EdgeError):
+    """The document only goes up: the cloud has it, and this device has let it go."""
+
+    code = "let_go"
 
 
 class NotReadable(EdgeError):

@@ -20,8 +20,8 @@ from driftlog_schemas.rhythm import NOW
 Json: TypeAlias = Plain
 
 History: TypeAlias = Literal["full", "collapsed"]
-Direction: TypeAlias = Literal["both", "down"]
-"""Which way a collection's documents go: between devices and cloud, or only from the cloud down to devices (see `one_way`)."""
+Direction: TypeAlias = Literal["both", "up", "down"]
+"""Which way a collection's documents go: between devices and cloud, only from the device that writes them up to the cloud, or only down to devices."""
 Evict: TypeAlias = Literal["first", "normal", "last", "never"]
 EVICTED_NEVER: Evict = "never"
 EVICTION_ORDER: tuple[Evict, ...] = ("first", "normal", "last")
@@ -163,6 +163,8 @@ class CollectionContract:
     """When its documents make room on a device whose disk has a budget."""
     evict_after: float | None = None
     """Seconds: what nobody has used for so long goes before the rest of its class."""
+    keep: float | None = None
+    """Of what only goes up: for how many seconds a device keeps what the cloud has confirmed; None for as long as it says itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,12 @@ def _direction(now: Terms, earlier: Terms) -> str:
     later, first = now.get("direction", "both"), earlier.get("direction", "both")
     if later == first or (first, later) == ("down", "both"):
         return ""
-    return f'had direction="{first}" and now has "{later}": what devices wrote before would wait for ever; declare a new collection'
+    why = (
+        "what devices wrote before would wait for ever"
+        if later == "down"
+        else "devices hold all of the one and only their own of the other"
+    )
+    return f'had direction="{first}" and now has "{later}": {why}; declare a new collection'
 
 
 _COMPARED: Sequence[Callable[[Terms, Terms], str]] = (_order, _bounds, _types, _required, _direction)

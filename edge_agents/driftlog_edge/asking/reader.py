@@ -15,18 +15,19 @@ from driftlog_edge.asking.answers import DEFAULT_TIMEOUT, Consistency, Page, Rea
 from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.pages import TURN_BYTES, check_limit
 from driftlog_edge.asking.progress import Progress
-from driftlog_edge.errors import Evicted, NotHeld, NotReadable
+from driftlog_edge.errors import Evicted, LetGo, NotFound, NotHeld, NotReadable
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.ports import Store
 from driftlog_edge.store.catalogue import documents_of
 from driftlog_edge.store.generations import Generations
+from driftlog_edge.store.going_up import known_of
 from driftlog_edge.store.shown import Shown
-from driftlog_edge.store.views import present
+from driftlog_edge.store.views import View, present
 from driftlog_edge.turns import in_turns
 from driftlog_schemas import topics
 from driftlog_schemas.bounds import MAX_ID, MAX_SCOPE
-from driftlog_schemas.contract import AppContract
+from driftlog_schemas.contract import AppContract, Json
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.running import check_name
@@ -174,7 +175,7 @@ class Reader:
 
     def _reading(self, document: DocumentId, session: str) -> Reading:
         view = self._shown.get(document)
-        value = present(view)
+        value = self._present(view)
         place, max_age = self._place(document), view.collection.max_age
         moment = self._freshness.since(place)
         return Reading(
@@ -189,6 +190,24 @@ class Reader:
             conflicts=self._conflicts.of(document),
             session=sessions.extend(session, {view.key.decode(): dict(view.state.vector)}),
         )
+
+    def _present(self, view: View) -> dict[str, Json]:
+        """What is here of it. Raises `NotFound`, `Deleted`, `LetGo`."""
+        try:
+            return present(view)
+        except NotFound as error:
+            if view.collection.direction != "up":
+                raise
+            name, kind = "/".join(view.document), view.collection.name
+            if known_of(self._store, self._generations, view.document) is None:
+                told = (
+                    f"there is no {name} here; {kind} only goes up, so a device holds of it what it has written itself"
+                )
+                raise NotFound(told, "ask the cloud's read model for what others have written") from error
+            raise LetGo(
+                f"{name} was let go: {kind} only goes up, and the cloud has confirmed all that was written here",
+                'ask the cloud\'s read model for it; how long it stays here is keep="..." in the declaration',
+            ) from error
 
     def _place(self, document: DocumentId) -> tuple[str, int]:
         space = self._contract.spaces[self._contract.collection(document.collection).space]

@@ -26,6 +26,7 @@ STATUS = {
     "stale": 409,
     "deleted": 410,
     "evicted": 410,
+    "let_go": 410,
     "wiped": 410,
     "outbox_full": 507,
     "disk_full": 507,

@@ -20,6 +20,7 @@ from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Clock, Record
 from driftlog_edge.store.cursors import cursor_of, moved
 from driftlog_edge.store.generations import serving
+from driftlog_edge.store.going_up import GoingUp
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.views import Views
@@ -112,11 +113,12 @@ def assembled(
     stamps: Stamps,
     clock: Clock,
     device_id: str,
+    going_up: GoingUp,
     traces: Callable[[], bool] = bool,
 ) -> Puller:
     """The parts of the incoming side, each given what it needs. `traces`: see `States`."""
     lives = outbox.lives
-    states = States(views.generations, scopes, codecs, versions, journal, lives, stamps, traces)
+    states = States(views.generations, scopes, codecs, versions, journal, lives, stamps, going_up, traces)
     returns = Returns(states, journal, lives)
     puller = Puller(
         states,

@@ -136,6 +136,7 @@ class Returns:
             space, partition = keys.parse_place(key, keys.GENERATIONS)
             yield from self._settle(space, partition)
             yield from self._remove(space, partition)
+            yield from (Pulled(writes) for writes in self._states.forgotten(space, partition))
 
     def _settle(self, space: str, partition: int) -> Iterator[Pulled | None]:
         """Pending entries that the new rows cover go, and those that were decided before the change and are not in them."""

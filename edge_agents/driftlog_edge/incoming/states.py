@@ -17,7 +17,7 @@ reads it again when it can. The same code fills a fresh generation (`incoming/re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -31,13 +31,14 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.cursors import Cursor
 from driftlog_edge.store.evicted import Marker, Trace, evicted, marker_of, traced
 from driftlog_edge.store.generations import Generations, serving
+from driftlog_edge.store.going_up import GoingUp, Note, gone, learnt, note_of, written
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import FOREIGN_DOT, PURGED, Lives
 from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.unseen import covered, unseen_of
 from driftlog_schemas import groups
-from driftlog_schemas.digests import Versions
+from driftlog_schemas.digests import UNTOLD, Versions
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.sparing import Sparing
 from driftlog_schemas.state_codec import StateCodec
@@ -95,9 +96,11 @@ class States:
         journal: Journal,
         lives: Lives,
         stamps: Stamps,
+        going_up: GoingUp,
         traces: Callable[[], bool] = bool,
     ) -> None:
         """`traces` says whether rows are to be evicted some day, and so traced."""
+        self._going_up = going_up
         self._traces = traces
         self._generations = generations
         self._scopes = scopes
@@ -172,8 +175,10 @@ class States:
     def _held(self, record: Record, document: DocumentId, landing: _Landing) -> None:
         """One record of a scope that is held."""
         codec = self._codecs.get(document.collection)
+        if _by_worker(record):
+            self._going_up.heard(record.timestamp_ms)
         if codec is None:
-            if _by_worker(record):
+            if _by_worker(record) and not self._others(record):
                 landing.writes[Family.UNREAD, landing.row(record.key)] = record.value
             return
         try:
@@ -181,7 +186,55 @@ class States:
         except UNREADABLE as error:
             self._keep(record, document, error, landing)
             return
-        self._take(record, document, codec, incoming, landing)
+        if codec.collection.direction == "up":
+            self._own_only(record, document, codec, incoming, landing)
+        else:
+            self._take(record, document, codec, incoming, landing)
+
+    def _others(self, record: Record) -> bool:
+        """Is it of a newer release's collection that only goes up? Of such a one this device has written nothing."""
+        try:
+            return record.value is not None and self._versions.goes_up(record.value)
+        except UNTOLD:
+            return False
+
+    def _own_only(
+        self,
+        record: Record,
+        document: DocumentId,
+        codec: StateCodec,
+        incoming: DocumentState | None,
+        landing: _Landing,
+    ) -> None:
+        """Of what only goes up a row is kept of a document with changes of ours pending, and of one that has a row, or is deleted until
+        it is purged; where the row went, only its note goes on."""
+        key, space, partition = record.key, landing.space, landing.partition
+        raw = landing.writes.get((Family.META, keys.note_key(space, partition, key)), b"")
+        note = note_of(self._journal, space, partition, key) if raw == b"" else Note.decode(raw) if raw else None
+        pending = next(marks_of(self._journal, key), None) is not None
+        if note is None and not pending:
+            return
+        there = incoming is not None and codec.collection.document.exists(incoming)
+        if pending or not there or (note is not None and note.due_ms):
+            self._take(record, document, codec, incoming, landing)
+        row = (Family.CONFIRMED, landing.row(key))
+        kept = (landing.writes[row] if row in landing.writes else self._journal.get(*row)) is not None
+        state = landing.latest.get(key, incoming)
+        if state is None:
+            purged = groups.parse(record.headers).purged
+            now = None if note is None or (_by_worker(record) and not kept and note.epoch < purged) else note
+        else:
+            due = self._going_up.due(codec.collection, record.timestamp_ms) if kept else note.due_ms if note else 0
+            now = Note(due, landing.generation, learnt(note, state.vector, self._writer(landing)))
+        if now is not None and not kept and now.made != (note or now).made:
+            landing.changed[key] = document
+        if kept or _by_worker(record):
+            landing.writes.update(written(space, partition, key, note, now if kept or (now and now.made) else None))
+
+    def forgotten(self, space: str, partition: int) -> Iterator[dict[Place, bytes | None]]:
+        """The writes that remove notes of documents which the rows that are read, and those that are filled, do not have any more."""
+        generation = serving(self._journal, space, partition)
+        return gone(self._journal, self._scopes, space, partition, generation)
 
     def _keep(self, record: Record, document: DocumentId, error: Exception, landing: _Landing) -> None:
         """A worker's record is one that a newer release can read; anybody else's is noise."""
@@ -234,7 +287,7 @@ class States:
         landing.latest[key] = incoming
         landing.changed[key] = document
         landing.writes[Family.CONFIRMED, row] = value
-        if landing.traced:
+        if landing.traced and codec.collection.direction != "up":  # that leaves by its own way (`store/letting_go`)
             there = whole and incoming is not None
             landing.writes.update(traced(row, Trace(record.offset, record.timestamp_ms) if there else None))
 

@@ -263,8 +263,8 @@ class Rescue:
         for key in _KEPT:
             if (value := self._remains.get(Family.META, key)) is not None:
                 writes[Family.META, key] = value
-        for key, value in self._remains.scan(Family.META, keys.LEFT):
-            writes[Family.META, key] = value
+        for prefix in (keys.LEFT, keys.GOING_UP, keys.DUE):
+            writes.update(((Family.META, key), value) for key, value in self._remains.scan(Family.META, prefix))
         lives = self._lives()
         writes[Family.META, keys.LIVES] = json.dumps([asdict(life) for life in lives]).encode()
         for place, (_, replica) in self._last.items():

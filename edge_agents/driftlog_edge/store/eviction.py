@@ -117,7 +117,7 @@ class Eviction:
     def _candidate(self, row: bytes, size: int) -> Chosen | None:
         document = parse_document_key(keys.document_of_confirmed(row))
         collection = self._collections.get(document.collection)
-        if collection is None or collection.evict == EVICTED_NEVER:
+        if collection is None or collection.evict == EVICTED_NEVER or collection.direction == "up":
             return None
         used = self._uses.last(document, trace_of(self._journal, row))
         age = (self._clock.wall_ms() - used) / 1000

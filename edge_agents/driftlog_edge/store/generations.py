@@ -83,6 +83,13 @@ class Generations:
     def __init__(self, contract: AppContract) -> None:
         self._contract = contract
 
+    def goes_up(self, collection: str) -> bool:
+        """Does it only go up, so that others' documents of it are not here? Of one that is not declared nobody knows."""
+        try:
+            return self._contract.collection(collection).direction == "up"
+        except Undeclared:
+            return False
+
     def place(self, collection: str, scope: str) -> tuple[str, int]:
         """(space, partition). Raises `Undeclared`."""
         space = self._contract.spaces[self._contract.collection(collection).space]

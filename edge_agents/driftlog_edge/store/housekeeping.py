@@ -1,4 +1,4 @@
-"""Runs the passes of `pruning` now and then, between the agent's other work, and gives the disk back what they free.
+"""Runs the passes of `pruning` and `letting_go` now and then, between the agent's other work, and gives the disk back what they free.
 
 RocksDB frees the room of deleted rows when it compacts, which an idle device may never come to do by itself. So after many deletions it is told
 to, in a thread; and when an outage is over and all that waited is merged, for what the queue took.
@@ -14,7 +14,9 @@ import structlog
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.ports import Family, Store
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.letting_go import LettingGo
 from driftlog_edge.store.pruning import Pruning
+from driftlog_edge.store.views import Views
 
 log = structlog.get_logger()
 
@@ -29,6 +31,8 @@ HELD_BACK_BYTES = 8 << 20
 """So much may be held back by entries that are gone, before the disk gets it back when nothing waits."""
 RECLAIM_AFTER = 10_000
 """Deleted rows, until the disk gets them back."""
+RECLAIM_BYTES = 8 << 20
+"""Bytes of rows that were let go, until then."""
 ROWS = (Family.CONFIRMED, Family.UNREAD, Family.CONFLICTS)
 """What a scope that was left leaves room in."""
 
@@ -39,6 +43,8 @@ class Housekeeping:
     def __init__(
         self,
         pruning: Pruning,
+        letting_go: LettingGo,
+        views: Views,
         committer: Committer,
         store: Store,
         look: Callable[[], None],
@@ -46,13 +52,16 @@ class Housekeeping:
     ) -> None:
         """`look` is called before every pass; `drained` says whether no command waits for anything."""
         self._pruning = pruning
+        self._letting_go = letting_go
+        self._views = views
         self._committer = committer
         self._store = store
         self._look = look
         self._drained = drained
         self._deleted = 0
+        self._freed = 0
         self._left = False
-        """Did a scope go from the disk since it was last told to give room back?"""
+        """Did rows go from the disk, of a scope or many, since it was last told to give room back?"""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -88,12 +97,30 @@ class Housekeeping:
                 await self._committer.stage(writes, sync=False)
                 self._deleted += len(writes)
             await asyncio.sleep(0)
+        more = True
+        while more:
+            more = await self._let_go()
         families = (*LOGS, *ROWS) if self._left else LOGS
         if self._left or self._deleted >= RECLAIM_AFTER:
-            self._deleted, self._left = 0, False
+            self._deleted, self._freed, self._left = 0, 0 if self._left else self._freed, False
             await self._reclaim(families)
         elif self._drained() and self._store.held_back(TRANSIENT) >= HELD_BACK_BYTES:
             await self._reclaim(TRANSIENT)
 
     async def _reclaim(self, families: Sequence[Family]) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, families)
+
+    async def _let_go(self) -> bool:
+        """Some of what only goes up and is due; was there any?"""
+        async with self._committer.turn:
+            step = self._letting_go.step()
+            if step is None:
+                return False
+            done = self._committer.stage(step.writes, sync=False)
+            for key in step.documents:
+                self._views.forget(key)
+            await done
+        self._deleted += len(step.writes)
+        self._freed += step.freed
+        self._left |= self._freed >= RECLAIM_BYTES
+        return True

@@ -41,6 +41,10 @@ EVICTED = b"evicted/"
 TRACES = b"trace/"
 EVICTING = b"evicting"
 """Is there in a folder from which something was ever evicted: only there markers are looked for."""
+GOING_UP = b"up/"
+DUE = b"due/"
+NOTES = b"notes"
+"""How many rows of what only goes up went, and whether a life was drawn for it since."""
 SALVAGED = b"salvaged"
 """Is there in a folder that was made from a damaged one: commands may be missing from it."""
 UNSEEN = b"unseen/"
@@ -273,6 +277,31 @@ def parse_digest(key: bytes) -> tuple[str, int, int, str]:
 def healed_key(space: str, partition: int) -> bytes:
     """Says when a partition was last read again because it differed from the cloud's."""
     return HEALED + f"{space}/{partition}".encode()
+
+
+def note_key(space: str, partition: int, document: bytes) -> bytes:
+    """The note of a document that only goes up; without a document what the notes of the partition begin with."""
+    return GOING_UP + space.encode() + _SEPARATOR + _PARTITION.pack(partition) + document
+
+
+def parse_note(key: bytes) -> tuple[str, int, bytes]:
+    """(space, partition, document's own key)."""
+    at = key.index(_SEPARATOR) + 1
+    (partition,) = _PARTITION.unpack_from(key, at)
+    return key[len(GOING_UP) : at - 1].decode(), partition, key[at + _PARTITION.size :]
+
+
+def due_key(due_ms: int, document: bytes) -> bytes:
+    """Says when the row of a document that only goes up may go."""
+    return DUE + _LSN.pack(due_ms) + document
+
+
+def due_of(key: bytes) -> int:
+    return int(_LSN.unpack_from(key, len(DUE))[0])
+
+
+def document_of_due(key: bytes) -> bytes:
+    return key[len(DUE) + LSN_BYTES :]
 
 
 def pack_pair(one: int, other: int) -> bytes:

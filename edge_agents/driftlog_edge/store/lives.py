@@ -50,6 +50,8 @@ MADE_ANEW = "made_anew"
 """The read model was made anew, perhaps from an older copy: what it lacks of our dots is gone, and they may not be used again."""
 SALVAGED = "salvaged"
 """The folder was damaged, and nobody knows all that it had sent."""
+LET_GO = "let_go"
+"""It has written many documents that only go up and that went from here: of a life that is over nothing needs to be remembered for that."""
 KEPT = 16
 """Earlier lives that are remembered, to be told to people."""
 

@@ -16,6 +16,7 @@ from driftlog_edge.store.backlog import Backlog
 from driftlog_edge.store.catalogue import documents_of
 from driftlog_edge.store.evicted import marker_of
 from driftlog_edge.store.generations import Generations
+from driftlog_edge.store.going_up import go_on, known_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.logged import logged
 from driftlog_edge.store.pending import Fate, Mark, marks_of
@@ -113,7 +114,7 @@ class Views:
         raw = self._journal.get(Family.CONFIRMED, row)
         if raw is None:
             assert marker_of(self._journal, row) is None, "what changes wait on is never evicted"
-            return collection.document.new(), 0
+            return _without_row(self._journal, collection, self.generations, parse_document_key(key)), 0
         return self._codecs[collection.name].decode(raw), len(raw)
 
     def confirmed_vector(self, document: DocumentId) -> Vector | None:
@@ -125,7 +126,11 @@ class Views:
                 return None
             if raw is None:
                 marker = marker_of(self._journal, row)
-                return {} if marker is None else marker.vector
+                if marker is not None:
+                    return marker.vector
+                return _without_row(
+                    self._journal, self.collection(document.collection), self.generations, document
+                ).vector
             return _decoded(self._codecs[document.collection], document, raw).vector
         except (Undeclared, NotReadable):
             return None
@@ -165,7 +170,10 @@ def compute(
     raw = source.get(Family.CONFIRMED, row)
     if raw is None and marker_of(source, row) is not None:
         raise Evicted(document)
-    state = collection.document.new() if raw is None else _decoded(codecs[collection.name], document, raw)
+    if raw is None:
+        state = _without_row(source, collection, generations, document)
+    else:
+        state = _decoded(codecs[collection.name], document, raw)
     view = View(document, key, collection, state, 0 if raw is None else len(raw))
     for replica, dots in unseen_of(source, *generations.place(*document[:2]), key).items():
         view.unseen[replica] = dots.last
@@ -176,6 +184,16 @@ def compute(
         if mark.fate is not Fate.UNKNOWN and view.known.get(mark.replica, 0) < mark.seq:
             view.known[mark.replica] = mark.seq
     return view
+
+
+def _without_row(
+    source: Source, collection: CollectionContract, generations: Generations, document: DocumentId
+) -> DocumentState:
+    """A document that the cloud has not sent; or of which, as it only goes up, the row has been let go."""
+    state = collection.document.new()
+    if collection.direction == "up":
+        go_on(state, known_of(source, generations, document))
+    return state
 
 
 def _decoded(codec: StateCodec, document: DocumentId, raw: bytes) -> DocumentState:

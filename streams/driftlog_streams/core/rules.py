@@ -42,6 +42,8 @@ class Collection(NamedTuple):
     """What the declaration demands of an op's value besides what the type does. Raises `BadValue`."""
     timed: Sequence[str] = ()
     """The fields whose conflicts have a deadline; DOCUMENT for a record written as one"""
+    counted: bool = True
+    """Is it part of the digests of scopes? What only goes up is not, for devices do not hold it."""
     asked: bool = True
     """Have guards a say, or the rights of an op's writer?"""
 
@@ -83,6 +85,7 @@ class SpaceRules:
                 policies=_policies(roomy),
                 check=contract.check,
                 timed=[place for place in _places(roomy) if roomy.declared(place).deadline_ms],
+                counted=contract.direction != "up",
                 asked=bool(space.guards.get(name)) or roomy.limited,
             )
 

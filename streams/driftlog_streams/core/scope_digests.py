@@ -70,7 +70,8 @@ class ScopeDigests:
         changes: dict[str, int] = {}
         last: dict[str, int] = {}
         for place, (key, entry, value, version, deleted) in enumerate(states):
-            digest = 0 if deleted or value is None else document_digest(key, version)
+            counts = value is not None and not deleted and entry.collection.counted
+            digest = document_digest(key, version) if counts else 0
             documents.append(digest)
             scope = entry.document[1]
             changes[scope] = changes.get(scope, 0) ^ digest ^ entry.digest

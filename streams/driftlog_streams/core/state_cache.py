@@ -144,7 +144,7 @@ class StateCache:
             raw = self._load(key)
             state, version = _decoded(document, collection, raw)
             entry = Entry(key, document, collection, state, 0 if raw is None else len(raw))
-            if raw is not None and collection.type.exists(state):
+            if raw is not None and collection.counted and collection.type.exists(state):
                 entry.digest = document_digest(key, version)
         self._young[document] = entry
         self._count(entry)

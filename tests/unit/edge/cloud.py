@@ -49,6 +49,8 @@ class Cloud:
         self._records = RecordCodecs(ids)
         self.states: dict[DocumentId, DocumentState] = {}
         self.topics: dict[Place, list[Record]] = {}
+        self.now_ms = EPOCH_MS
+        """When it publishes."""
         self.rejects: dict[str, str] = {}
         self.forbids: set[str] = set()
         """ids of commands that are rejected because their device has no right there at all: nothing of them is seen"""
@@ -235,6 +237,7 @@ class Cloud:
                 for d, state in self.states.items()
                 if d.scope == scope
                 and COLLECTIONS[d.collection].space == space
+                and COLLECTIONS[d.collection].direction != "up"
                 and COLLECTIONS[d.collection].document.exists(state)
             ),
             0,
@@ -268,7 +271,7 @@ class Cloud:
     ) -> Record:
         """Append a record."""
         log = self.topics.setdefault((topic, partition), [])
-        record = Record(len(log), key, value, tuple(headers), EPOCH_MS)
+        record = Record(len(log), key, value, tuple(headers), self.now_ms)
         log.append(record)
         for grown in self.listeners:
             grown()

@@ -19,7 +19,9 @@ from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.outgoing.taking_along import Rebased
 from driftlog_edge.ports import Family, Record, Sealed, Writes
 from driftlog_edge.store.command_log import Entry, entry_of
+from driftlog_edge.store.going_up import GoingUp
 from driftlog_edge.store.journal import Journal, merged
+from driftlog_edge.store.letting_go import LettingGo
 from driftlog_edge.store.lives import Lives, ensure_life
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.views import Views, present
@@ -108,6 +110,7 @@ class Replica:
         self.again = Again(self.executor, self.views, self.outbox, self.journal)
         for writes in unread.read_again(self.store, codecs, versions):
             self.store.write(writes, sync=False)
+        self.going_up = GoingUp(self.clock, keep_ms=7 * 86_400_000)
         self.puller = pullers.assembled(
             scopes,
             codecs,
@@ -119,7 +122,9 @@ class Replica:
             self.executor.stamps,
             self.clock,
             identity.device_id,
+            self.going_up,
         )
+        self.letting_go = LettingGo(self.journal, self.going_up, self.lives, self.clock)
 
     # -- writing
 

@@ -65,6 +65,14 @@ class Meter(Document):
     seen: AddWinsSet[str]
 
 
+@retail.collection(scope="store", id="name", direction="up", keep="1d")
+class Reading(Document):
+    store: str
+    name: str
+    times: Counter
+    note: Register[str] = field(default="", on_conflict="record")
+
+
 @audit.collection(scope="store", id="id")
 class Remark(Document):
     store: str
@@ -92,6 +100,16 @@ def survey(tx: Transaction, store: str, name: str) -> bool:
 def stock_take(tx: Transaction, store: str, sku: str) -> int:
     """What it looks at says nothing of an age."""
     return tx.edit(Stock, store, sku).on_hand.value
+
+
+@retail.command
+def sense(tx: Transaction, store: str, name: str, note: str = "") -> int:
+    """A sensor says something, for the cloud to know."""
+    reading = tx.edit(Reading, store, name)
+    reading.times.increment(1)
+    if note:
+        reading.note.set(note)
+    return reading.times.value
 
 
 @retail.command
