@@ -22,10 +22,10 @@ pytestmark = pytest.mark.broker
 ROOT = Path(__file__).parents[2]
 
 
-async def until(done: Callable[[], bool], what: str) -> None:
+async def until(done: Callable[[], bool], what: str, *agents: EdgeAgent) -> None:
     end = time.monotonic() + 90
     while not done():
-        assert time.monotonic() < end, what
+        assert time.monotonic() < end, (what, [(one.status()["pending"], one.status()["scopes"]) for one in agents])
         await asyncio.sleep(0.1)
 
 
@@ -55,7 +55,12 @@ async def day(cluster: Cluster) -> None:
 
         await till.run("sense", store="s1", name="heat", wait="merged", seconds=60)
         assert (await till.read("Reading", "s1", "heat")).value["times"] == 1
-        await until(lambda: in_step(office) and in_step(till), "both agree with the cloud, whoever holds the reading")
+        await until(
+            lambda: in_step(office) and in_step(till),
+            "both agree with the cloud, whoever holds the reading",
+            office,
+            till,
+        )
         with pytest.raises(NotFound, match="what it has written itself"):
             await office.read("Reading", "s1", "heat", consistency="strong", seconds=60)
         await asyncio.sleep(1.1)  # what is declared: keep="1s"
@@ -66,7 +71,7 @@ async def day(cluster: Cluster) -> None:
         again = await till.run("sense", store="s1", name="heat", wait="merged", seconds=60)
         assert again.status == "merged"
         assert (await till.read("Reading", "s1", "heat", consistency="strong", seconds=60)).value["times"] == 2
-        await until(lambda: in_step(office) and in_step(till), "and still do")
+        await until(lambda: in_step(office) and in_step(till), "and still do", office, till)
         assert office.status()["mismatches"] == till.status()["mismatches"] == 0
 
 

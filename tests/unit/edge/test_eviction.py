@@ -26,6 +26,7 @@ from driftlog_schemas.state_codec import codecs_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import COLLECTIONS, EPOCH_MS, SCOPES, Replica, finished
 from tests.unit.edge.shop import CONTRACT, PARTITIONS
+from tests.unit.edge.test_going_up import sync
 from tests.unit.edge.test_returning import look, read, tidy
 
 S1 = partition_of("s1", PARTITIONS)
@@ -323,3 +324,18 @@ def test_a_partition_that_is_read_again_has_all_of_it_and_leaves_no_marker(
     assert replica.on_hand("tea") == 3 and known(replica).evicted == 0
     tidy(replica)
     assert evicted_keys(replica) == []
+
+
+def test_what_only_goes_up_leaves_by_its_own_way_and_is_never_evicted(
+    replica: Replica, cloud: Cloud, ids: FixedIds
+) -> None:
+    """No marker could fetch it again: records of it are read only where there is a row, or changes of ours are pending."""
+    replica.do("sense", store="s1", name="heat", note="warm")
+    replica.do("receive", store="s1", sku="tea", qty=1)
+    sync(replica, cloud)
+    reading = DocumentId("Reading", "s1", "heat")
+    gone = Room(replica, ids).make()
+    assert "tea" in gone
+    assert "heat" not in gone
+    assert marker(replica, reading) is None
+    assert replica.value("Reading", "s1", "heat")["times"] == 1

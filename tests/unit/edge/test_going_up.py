@@ -123,6 +123,9 @@ def test_what_others_write_is_not_kept_and_the_digests_agree(replica: Replica, c
     cloud.write(COLD, "times", "increment", 5)
     sync(replica, cloud)
     assert rows(replica) == ["Reading/s1/heat"]
+    cloud.write(COLD, DOCUMENT, DELETE, None)
+    sync(replica, cloud)
+    assert rows(replica) == ["Reading/s1/heat"]
     known = digest_of(replica.journal, "retail", S1, serving(replica.journal, "retail", S1), "s1")
     assert known.own == known.told == cloud.digest("retail", "s1") != 0
 

@@ -77,6 +77,10 @@ OPTIONS = [
     (', sync="500ms"', "Doc: sync='500ms' is no rhythm"),
     (', sync="900d"', "Doc: sync='900d' is no rhythm"),
     (", sync=5", "Doc: sync=5 is no rhythm"),
+    (', direction="sideways"', "Doc: direction='sideways' is not known"),
+    (', keep="7d"', "Doc: keep='7d' with direction=\"both\""),
+    (', keep="7d", direction="down"', "Doc: keep='7d' with direction=\"down\""),
+    (', keep="soon", direction="up"', "Doc: keep='soon' is not a duration"),
     (', max_age="0s"', "Doc: max_age='0s' is not a duration"),
     (', unit="record"', "Doc.x: a record written as one holds registers, not a counter"),
 ]

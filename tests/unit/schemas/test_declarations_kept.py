@@ -100,7 +100,17 @@ def test_how_documents_are_merged_and_deleted_is_part_of_it(options: dict[str, s
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "kept"), [("both", "down", False), ("down", "both", True), ("down", "down", True)]
+    ("before", "now", "kept"),
+    [
+        ("both", "down", False),
+        ("down", "both", True),
+        ("down", "down", True),
+        ("both", "up", False),
+        ("up", "both", False),
+        ("up", "down", False),
+        ("down", "up", False),
+        ("up", "up", True),
+    ],
 )
 def test_devices_may_be_let_write_what_only_came_down_and_not_be_stopped(before: str, now: str, kept: bool) -> None:
     fields = {"name": (Register[str], "")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from random import Random
 
@@ -16,7 +17,7 @@ from driftlog_streams.core.flight import Oversized, Stage
 from driftlog_streams.core.restoration import Recovered, Restoration
 from driftlog_streams.core.store_mark import DIGESTS, StoreMark
 from driftlog_streams.core.work import OutRecord
-from tests.unit.streams.cloud import Cloud, change, command, count, key, ledger, stock
+from tests.unit.streams.cloud import SPACE, Cloud, change, command, count, key, ledger, stock
 from tests.unit.streams.test_forgetting import deleted
 from tests.unit.streams.test_forgetting_worlds import World
 from tests.unit.streams.test_forgotten_recovery import Kept
@@ -228,3 +229,19 @@ def test_of_what_nobody_can_read_nothing_is_told_until_it_is_counted(cloud: Clou
     store.states[key(stock("oat"))] = None
     Restoration(cloud.rules).count(store, Recovered())
     assert store.digests == known
+
+
+def test_what_only_goes_up_is_in_no_digest() -> None:
+    """No device holds what others have written of it."""
+    up = dataclasses.replace(SPACE.collections["Ledger"], direction="up")
+    cloud = Cloud(declared_space=dataclasses.replace(SPACE, collections={**SPACE.collections, "Ledger": up}))
+    cloud.merge(command("sold", count(stock(), 1, 1)))
+    cloud.fly()
+    before = told(states(cloud))
+    cloud.merge(command("read", count(ledger(), 1, 1)))
+    cloud.fly()
+    cloud.new_life()
+    cloud.merge(command("again", count(ledger(), 1, 2)))
+    cloud.fly()
+    assert told(states(cloud)) == before == {"s1": counted(cloud, states(cloud)[:1])["s1"]}
+    assert [cloud.rules.versions.digest(r.key, r.value) for r in states(cloud)[1:]] == [0, 0]
