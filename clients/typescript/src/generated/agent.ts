@@ -1383,7 +1383,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `deleted`; `wiped`: the operator had this replica erased */
+            /** @description `deleted`; `let_go`: it only goes up, and the cloud alone has it; `wiped`: the operator had this replica erased */
             410: {
                 headers: {
                     [name: string]: unknown;
