@@ -132,6 +132,11 @@ def compile_collection(
         raise DeclarationError(
             name, f'keep={keep!r} with direction="{direction}"', 'declare direction="up", or leave out keep'
         )
+    if direction == "up" and (evict != "normal" or evict_after):
+        declared = f"evict={evict!r}" if evict != "normal" else f"evict_after={evict_after!r}"
+        raise DeclarationError(
+            name, f'{declared} with direction="up"', 'leave it out: what only goes up leaves after keep="7d"'
+        )
     if max_bytes < 0:
         raise DeclarationError(name, f"max_bytes={max_bytes}", "give a size in bytes, or 0 for the default")
     if max_bytes > MAX_MAX_BYTES:

@@ -273,7 +273,7 @@ def _assembled(
             lambda: executor.stamps.clock.now_ms(clock.wall_ms()),
             keep_ms,
         ),
-        LettingGo(journal, going_up, lives, clock),
+        LettingGo(codecs, journal, going_up, lives, clock),
         views,
         committer,
         store,

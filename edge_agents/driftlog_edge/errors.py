@@ -49,7 +49,7 @@ class NotFound(EdgeError):
 
 
 class NotHeld(EdgeError):
-    """The scope is not one of this replica's: whether there is such a document is not known here."""
+    """The scope is not one of this replica's, or the document only goes up and is others': whether there is such a one is not known here."""
 
     code = "not_held"
 

@@ -12,7 +12,7 @@ import pytest
 from driftlog import EdgeAgent
 from driftlog.testing.cluster import Cluster
 from driftlog.testing.servers import RunningBroker
-from driftlog_edge.errors import LetGo, NotFound
+from driftlog_edge.errors import LetGo, NotHeld
 from driftlog_schemas.contract import OneWay
 from driftlog_schemas.devices import PUBLISH
 from tests.load import one_way
@@ -61,7 +61,7 @@ async def day(cluster: Cluster) -> None:
             office,
             till,
         )
-        with pytest.raises(NotFound, match="what it has written itself"):
+        with pytest.raises(NotHeld, match="what it has written itself"):
             await office.read("Reading", "s1", "heat", consistency="strong", seconds=60)
         await asyncio.sleep(1.1)  # what is declared: keep="1s"
         await till.run("sell", store="s1", sku="tea", wait="merged", seconds=60)

@@ -18,10 +18,10 @@ from driftlog_edge.asking.progress import Progress
 from driftlog_edge.errors import Evicted, LetGo, NotFound, NotHeld, NotReadable
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
-from driftlog_edge.ports import Store
+from driftlog_edge.ports import Family, Store
 from driftlog_edge.store.catalogue import documents_of
 from driftlog_edge.store.generations import Generations
-from driftlog_edge.store.going_up import known_of
+from driftlog_edge.store.going_up import let_go
 from driftlog_edge.store.shown import Shown
 from driftlog_edge.store.views import View, present
 from driftlog_edge.turns import in_turns
@@ -120,7 +120,7 @@ class Reader:
         return self._reading(document, session)
 
     async def page(self, collection: str, scope: str, limit: int, after: str, max_bytes: int | None = None) -> Page:
-        """Documents of one scope in id order, from after `after`; deleted ones, evicted ones and those of a newer release are passed over.
+        """Documents of one scope in id order, from after `after`; those that were deleted, evicted or let go and those of a newer release are passed over.
 
         It ends before a document with which it would be larger than `max_bytes`, as stored; one that is larger alone is a page by itself.
         """
@@ -150,7 +150,7 @@ class Reader:
                     evicted += 1
                     continue
                 turn += view.size
-                if view.collection.document.exists(view.state):
+                if view.collection.document.exists(view.state) and not self._let_go(view):
                     size += view.size
                     if result and max_bytes is not None and size > max_bytes:
                         return Page(result, True, evicted)
@@ -192,29 +192,41 @@ class Reader:
         )
 
     def _present(self, view: View) -> dict[str, Json]:
-        """What is here of it. Raises `NotFound`, `Deleted`, `LetGo`."""
+        """What is here of it. Raises `NotFound`, `Deleted`; `LetGo` or `NotHeld` where it only goes up and nobody here knows what the cloud has."""
+        if self._let_go(view):
+            name, kind = "/".join(view.document), view.collection.name
+            since = "; what was written since is not confirmed yet" if view.pending else ""
+            raise LetGo(
+                f"{name} was let go: {kind} only goes up, and the cloud has confirmed what was written here{since}",
+                'ask the cloud\'s read model for it; how long it stays here is keep="..." in the declaration',
+            )
         try:
             return present(view)
         except NotFound as error:
-            if view.collection.direction != "up":
+            if view.collection.direction != "up" or self._has_row(view):
                 raise
             name, kind = "/".join(view.document), view.collection.name
-            if known_of(self._store, self._generations, view.document) is None:
-                told = (
-                    f"there is no {name} here; {kind} only goes up, so a device holds of it what it has written itself"
-                )
-                raise NotFound(told, "ask the cloud's read model for what others have written") from error
-            raise LetGo(
-                f"{name} was let go: {kind} only goes up, and the cloud has confirmed all that was written here",
-                'ask the cloud\'s read model for it; how long it stays here is keep="..." in the declaration',
+            raise NotHeld(
+                f"{name} is not held here: {kind} only goes up, so a device holds of it what it has written itself",
+                "ask the cloud's read model for what others have written",
             ) from error
+
+    def _let_go(self, view: View) -> bool:
+        return view.collection.direction == "up" and let_go(self._store, self._generations, view.document)
+
+    def _has_row(self, view: View) -> bool:
+        """Has the cloud said what is there?"""
+        return self._store.get(Family.CONFIRMED, self._generations.key(self._store, view.document)) is not None
 
     def _place(self, document: DocumentId) -> tuple[str, int]:
         space = self._contract.spaces[self._contract.collection(document.collection).space]
         return topics.state_topic(space.name), partition_of(document.scope, space.partitions)
 
     def _has(self, document: DocumentId, wanted: Mapping[str, int]) -> bool:
+        """Is all of it here, or never to be?"""
         view = self._shown.get(document)
+        if view.collection.direction == "up" and not self._has_row(view) and (not view.pending or self._let_go(view)):
+            return True  # which the answer says
         vector, unseen = view.state.vector, view.unseen  # of what nothing was seen there is nothing to wait for
         return all(max(vector.get(replica, 0), unseen.get(replica, 0)) >= seq for replica, seq in wanted.items())
 

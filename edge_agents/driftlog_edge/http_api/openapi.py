@@ -86,7 +86,7 @@ FIND = _told({404: "`not_found`"})
 LIST = _told({404: f"`not_held`: of a scope that is not held here; {_UNDECLARED}"})
 READ = _told(
     {
-        404: f"`not_found`; `not_held`: of a scope that is not held here; {_UNDECLARED}",
+        404: f"`not_found`; `not_held`: of a scope that is not held here, or it only goes up and nobody has written it here; {_UNDECLARED}",
         409: "`not_readable`: what is known of it is of a newer release than this agent's",
         410: f"`deleted`; `let_go`: it only goes up, and the cloud alone has it; {_ANY[410]}",
         503: f"`offline`: the answer needs the cloud; {_ANY[503]}",

@@ -30,14 +30,15 @@ from driftlog_edge.ports import Family, Place, Record
 from driftlog_edge.store import keys
 from driftlog_edge.store.cursors import Cursor
 from driftlog_edge.store.evicted import Marker, Trace, evicted, marker_of, traced
-from driftlog_edge.store.generations import Generations, serving
-from driftlog_edge.store.going_up import GoingUp, Note, gone, learnt, note_of, written
+from driftlog_edge.store.generations import Generations, return_of, serving
+from driftlog_edge.store.going_up import STAYS, GoingUp, Note, gone, learnt, note_of, written
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import FOREIGN_DOT, PURGED, Lives
 from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.stamps import Stamps
 from driftlog_edge.store.unseen import covered, unseen_of
 from driftlog_schemas import groups
+from driftlog_schemas.contract import CollectionContract
 from driftlog_schemas.digests import UNTOLD, Versions
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.sparing import Sparing
@@ -70,6 +71,8 @@ class _Landing:
     """lsns that are done"""
     unreadable: int = 0
     traced: bool = False
+    anew: bool = False
+    """Is the topic another one than that which was read?"""
     outlived: bool = False
     """Was a document purged on which changes of ours are pending?"""
 
@@ -124,6 +127,8 @@ class States:
         tally = Tally(self._versions, self._journal, space, partition, generation)
         served = serving(self._journal, space, partition)
         landing = _Landing(space, topic, partition, generation, served, tally, traced=self._traces())
+        under_way = return_of(self._journal, space, partition) if landing.fresh else None
+        landing.anew = under_way is not None and under_way.anew
         for number, record in enumerate(records, 1):
             if number % AT_ONCE == 0:
                 yield
@@ -178,25 +183,43 @@ class States:
         if _by_worker(record):
             self._going_up.heard(record.timestamp_ms)
         if codec is None:
-            if _by_worker(record) and not self._others(record):
+            if _by_worker(record) and not self._others(record, landing):
                 landing.writes[Family.UNREAD, landing.row(record.key)] = record.value
             return
         try:
             incoming = None if record.value is None else codec.decode(record.value)
         except UNREADABLE as error:
-            self._keep(record, document, error, landing)
+            if codec.collection.direction != "up" or self._ours(record.key, landing):
+                self._keep(record, document, error, landing)
             return
         if codec.collection.direction == "up":
             self._own_only(record, document, codec, incoming, landing)
         else:
             self._take(record, document, codec, incoming, landing)
 
-    def _others(self, record: Record) -> bool:
-        """Is it of a newer release's collection that only goes up? Of such a one this device has written nothing."""
+    def _others(self, record: Record, landing: _Landing) -> bool:
+        """Is it of a collection that only goes up, and that this release does not declare, and of a document that no release has written here?"""
         try:
-            return record.value is not None and self._versions.goes_up(record.value)
+            up = record.value is not None and self._versions.goes_up(record.value)
         except UNTOLD:
             return False
+        return up and not self._ours(record.key, landing)
+
+    def _ours(self, key: bytes, landing: _Landing) -> bool:
+        """Has this device written a document that only goes up?"""
+        return self._note(key, landing) is not None or self._waited_for(key, landing)
+
+    def _note(self, key: bytes, landing: _Landing) -> Note | None:
+        place = (Family.META, keys.note_key(landing.space, landing.partition, key))
+        if place not in landing.writes:
+            return note_of(self._journal, landing.space, landing.partition, key)
+        raw = landing.writes[place]
+        return None if raw is None else Note.decode(raw)
+
+    def _waited_for(self, key: bytes, landing: _Landing) -> bool:
+        """Are changes of ours pending on it, or were refused so that perhaps no state will have them?"""
+        pending = next(marks_of(self._journal, key), None) is not None
+        return pending or bool(unseen_of(self._journal, landing.space, landing.partition, key))
 
     def _own_only(
         self,
@@ -207,29 +230,43 @@ class States:
         landing: _Landing,
     ) -> None:
         """Of what only goes up a row is kept of a document with changes of ours pending, and of one that has a row, or is deleted until
-        it is purged; where the row went, only its note goes on."""
+        it is purged; where the row went, only its note goes on. A topic that was made anew may have less than the note says, so there the row
+        comes once more."""
         key, space, partition = record.key, landing.space, landing.partition
-        raw = landing.writes.get((Family.META, keys.note_key(space, partition, key)), b"")
-        note = note_of(self._journal, space, partition, key) if raw == b"" else Note.decode(raw) if raw else None
-        pending = next(marks_of(self._journal, key), None) is not None
+        note, pending = self._note(key, landing), self._waited_for(key, landing)
         if note is None and not pending:
             return
+        if note is not None and incoming is not None and not (note.due_ms or landing.anew or note.known_to(incoming)):
+            return  # somebody's late word
         there = incoming is not None and codec.collection.document.exists(incoming)
-        if pending or not there or (note is not None and note.due_ms):
+        if pending or not there or landing.anew or (note is not None and note.due_ms):
             self._take(record, document, codec, incoming, landing)
         row = (Family.CONFIRMED, landing.row(key))
         kept = (landing.writes[row] if row in landing.writes else self._journal.get(*row)) is not None
-        state = landing.latest.get(key, incoming)
-        if state is None:
-            purged = groups.parse(record.headers).purged
-            now = None if note is None or (_by_worker(record) and not kept and note.epoch < purged) else note
-        else:
-            due = self._going_up.due(codec.collection, record.timestamp_ms) if kept else note.due_ms if note else 0
-            now = Note(due, landing.generation, learnt(note, state.vector, self._writer(landing)))
+        if not kept and not _by_worker(record):
+            return
+        now = self._noted(record, codec.collection, landing.latest.get(key, incoming), note, kept, landing)
         if now is not None and not kept and now.made != (note or now).made:
             landing.changed[key] = document
-        if kept or _by_worker(record):
-            landing.writes.update(written(space, partition, key, note, now if kept or (now and now.made) else None))
+        landing.writes.update(written(space, partition, key, note, now if kept or (now and now.made) else None))
+
+    def _noted(
+        self,
+        record: Record,
+        collection: CollectionContract,
+        state: DocumentState | None,
+        note: Note | None,
+        kept: bool,
+        landing: _Landing,
+    ) -> Note | None:
+        """What is noted when a record has left this state, and perhaps a row of it; None where the document was purged."""
+        if state is None:
+            purged = groups.parse(record.headers).purged
+            return note if kept or (note is not None and note.epoch >= purged) else None
+        due = 0
+        if kept:
+            due = self._going_up.due(collection, record.timestamp_ms) if collection.document.exists(state) else STAYS
+        return Note(due, landing.generation, learnt(note, state.vector, self._writer(landing)))
 
     def forgotten(self, space: str, partition: int) -> Iterator[dict[Place, bytes | None]]:
         """The writes that remove notes of documents which the rows that are read, and those that are filled, do not have any more."""

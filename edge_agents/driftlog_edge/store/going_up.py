@@ -27,6 +27,8 @@ from driftlog_schemas.contract import CollectionContract
 from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
 
 AT_ONCE = 1_000
+STAYS = (1 << 63) - 1
+"""When the row of a document that is deleted may go: never; its purge takes it."""
 
 
 class Note(NamedTuple):
@@ -43,6 +45,13 @@ class Note(NamedTuple):
     def epoch(self) -> int:
         """When the document began; see `epoch_of`."""
         return epoch_of(self.made)
+
+    def known_to(self, state: DocumentState) -> bool:
+        """Has a state all that the note tells? One that has not is older, and of no use."""
+        there = epoch_of(state.vector)
+        return there > self.epoch or (
+            there == self.epoch and all(state.vector.get(name, 0) >= seq for name, seq in self.made.items())
+        )
 
     def encode(self) -> bytes:
         return json.dumps(self).encode()
@@ -105,6 +114,12 @@ def known_of(source: Source, generations: Generations, document: DocumentId) -> 
     """The same by the document's name."""
     place = generations.place(document.collection, document.scope)
     return note_of(source, *place, document_key(document))
+
+
+def let_go(source: Source, generations: Generations, document: DocumentId) -> bool:
+    """Is a document of which this device has written something in the cloud, and its row not here?"""
+    row = (Family.CONFIRMED, generations.key(source, document))
+    return source.get(*row) is None and known_of(source, generations, document) is not None
 
 
 def go_on(state: DocumentState, note: Note | None) -> None:

@@ -124,7 +124,7 @@ class Replica:
             identity.device_id,
             self.going_up,
         )
-        self.letting_go = LettingGo(self.journal, self.going_up, self.lives, self.clock)
+        self.letting_go = LettingGo(codecs, self.journal, self.going_up, self.lives, self.clock)
 
     # -- writing
 

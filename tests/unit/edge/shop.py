@@ -103,8 +103,10 @@ def stock_take(tx: Transaction, store: str, sku: str) -> int:
 
 
 @retail.command
-def sense(tx: Transaction, store: str, name: str, note: str = "") -> int:
-    """A sensor says something, for the cloud to know."""
+def sense(tx: Transaction, store: str, name: str, note: str = "", sku: str = "") -> int:
+    """A sensor says something, for the cloud to know, perhaps of something that came in."""
+    if sku:
+        tx.edit(Stock, store, sku).on_hand.increment(1)
     reading = tx.edit(Reading, store, name)
     reading.times.increment(1)
     if note:

@@ -251,7 +251,7 @@ async def test_a_reader_is_told_what_became_of_it(http: httpx.AsyncClient, agent
     assert "Reading only goes up" in went.json()["detail"]
     assert "read model" in went.json()["remedy"]
     never = await http.get("/v1/documents/Reading/s1/cold")
-    assert (never.status_code, never.json()["code"]) == (404, "not_found")
+    assert (never.status_code, never.json()["code"]) == (404, "not_held")
     assert "what it has written itself" in never.json()["detail"]
     assert (await http.get("/v1/documents/Reading/s1")).json()["documents"] == []
 

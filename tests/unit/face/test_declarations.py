@@ -80,6 +80,8 @@ OPTIONS = [
     (', direction="sideways"', "Doc: direction='sideways' is not known"),
     (', keep="7d"', "Doc: keep='7d' with direction=\"both\""),
     (', keep="7d", direction="down"', "Doc: keep='7d' with direction=\"down\""),
+    (', evict="first", direction="up"', "Doc: evict='first' with direction=\"up\""),
+    (', evict_after="3d", direction="up"', "Doc: evict_after='3d' with direction=\"up\""),
     (', keep="soon", direction="up"', "Doc: keep='soon' is not a duration"),
     (', max_age="0s"', "Doc: max_age='0s' is not a duration"),
     (', unit="record"', "Doc.x: a record written as one holds registers, not a counter"),

@@ -1365,7 +1365,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found`; `not_held`: of a scope that is not held here; `undeclared`: this release has no such command or collection */
+            /** @description `not_found`; `not_held`: of a scope that is not held here, or it only goes up and nobody has written it here; `undeclared`: this release has no such command or collection */
             404: {
                 headers: {
                     [name: string]: unknown;
