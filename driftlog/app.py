@@ -105,6 +105,7 @@ class Space:
         evict: str = "normal",
         evict_after: str = "",
         keep: str = "",
+        offline_limit: str = "",
     ) -> Callable[[type[D]], type[D]]:
         """Class decorator: a document family whose `scope` and `id` fields name a document.
 
@@ -123,6 +124,7 @@ class Space:
         `direction`  "both"; "down": devices read it and may not write it, except those that were enrolled with `--may-publish`; "up": a device
                      holds of it only what it has written itself
         `keep`       "7d": for how long it holds that when the cloud has confirmed it, with `direction="up"`; if not given, the agent's `keep_hours`
+        `offline_limit`  "7d": what was written on a device that was away for longer waits for a person when it comes back, on the device's review list
         """
 
         def declare(cls: type[D]) -> type[D]:
@@ -152,6 +154,7 @@ class Space:
                 evict=evict,
                 evict_after=evict_after,
                 keep=keep,
+                offline_limit=offline_limit,
             )
             return cls
 

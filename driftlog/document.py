@@ -120,6 +120,7 @@ def compile_collection(
     evict: str,
     evict_after: str,
     keep: str,
+    offline_limit: str,
 ) -> CollectionContract:
     """The contract of a declared class; turns its annotations into windows. Raises `DeclarationError`."""
     name = cls.__name__
@@ -178,6 +179,7 @@ def compile_collection(
         evict=cast(Any, evict),
         evict_after=duration_ms(name, evict_after, "evict_after") / 1000 if evict_after else None,
         keep=duration_ms(name, keep, "keep") / 1000 if keep else None,
+        offline_limit=duration_ms(name, offline_limit, "offline_limit") / 1000 if offline_limit else None,
     )
     for n, one in built.items():
         setattr(cls, n, _FieldWindow(n, one))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import httpx
@@ -236,7 +236,7 @@ def conflicts(url: Url = DEFAULT_URL, json: Json = False) -> None:
 def review_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Commands that wait for a person. Example: driftlog edge review list"""
     found = _all(url, "/v1/review", "commands")
-    emit(found, as_json=json, table=lambda: _commands("commands that wait for a person", found))
+    emit(found, as_json=json, table=lambda: _commands("commands that wait for a person", found, by="id"))
 
 
 @review.command("apply")
@@ -258,7 +258,7 @@ def review_drop(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> 
 def deferred_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Commands that the cloud has put off, and what stands behind them. Example: driftlog edge deferred list"""
     found = _all(url, "/v1/deferred", "commands")
-    emit(found, as_json=json, table=lambda: _commands("commands that the cloud has put off", found))
+    emit(found, as_json=json, table=lambda: _commands("commands that the cloud has put off", found, by="id"))
 
 
 @deferred.command("drop")
@@ -296,10 +296,11 @@ def _age(seconds: float | None) -> str:
     return "never in step" if seconds is None else f"age {seconds:.1f} s"
 
 
-def _commands(title: str, found: list[dict[str, Any]]) -> Table:
+def _commands(title: str, found: list[dict[str, Any]], by: Literal["number", "id"] = "number") -> Table:
+    """`by` is what they are called by; an id where a person is to name one."""
     lines = [
         (
-            c["number"],
+            c["command_id"] if by == "id" else c["number"],
             datetime.fromtimestamp(c["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
             c["name"] or "(write)",
             ", ".join(dict.fromkeys(change["document"] for change in c["changes"])),
@@ -308,7 +309,7 @@ def _commands(title: str, found: list[dict[str, Any]]) -> Table:
         )
         for c in found
     ]
-    return rows(title, ("number", "at (UTC)", "command", "documents", "status", "actor"), lines)
+    return rows(title, (by, "at (UTC)", "command", "documents", "status", "actor"), lines)
 
 
 def _waits(command: dict[str, Any]) -> str:

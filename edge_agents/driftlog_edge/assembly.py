@@ -20,6 +20,7 @@ from driftlog_edge.asking.conflict_book import ConflictBook
 from driftlog_edge.asking.deferred import Deferred
 from driftlog_edge.asking.executor import Executor
 from driftlog_edge.asking.op_log import OpLog
+from driftlog_edge.asking.overdue import Overdue
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.reader import Reader
 from driftlog_edge.asking.scope_change import ScopeChange
@@ -242,6 +243,7 @@ def _assembled(
         progress.moved,
         Renewal(Rebase(contract, views, outbox, journal), views, outbox, shipper, journal, records, batches, clock),
         again,
+        Overdue(again, outbox, journal),
         registry,
         identities,
         versions,

@@ -165,6 +165,8 @@ class CollectionContract:
     """Seconds: what nobody has used for so long goes before the rest of its class."""
     keep: float | None = None
     """Of what only goes up: for how many seconds a device keeps what the cloud has confirmed; None for as long as it says itself."""
+    offline_limit: float | None = None
+    """Seconds: what a device writes on it that was away for longer waits for a person; None for no end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,18 @@ def declare(space_name: str, partitions: int = PARTITIONS) -> App:
         meter: str
         turns: Counter
 
+    @space.collection(scope="place", id="offer", offline_limit="3s")
+    class Offer(Document):
+        place: str
+        offer: str
+        price: Register[int] = 0
+
+    @space.command
+    def offer(tx: Transaction, place: str, offer: str, price: int) -> int:
+        """Offer something at a price that who is away for long does not know."""
+        tx.edit(Offer, place, offer).price.set(price)
+        return price
+
     @space.command
     def turn(tx: Transaction, place: str, meter: str) -> int:
         """Count where only the count is of interest."""

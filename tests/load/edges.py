@@ -129,6 +129,14 @@ class EdgeProcess:
         answer = self._client.get(f"/v1/documents/{load_app.COLLECTION}/{scope}/{item}")
         return None if answer.status_code == 404 else dict(answer.raise_for_status().json()["value"])
 
+    def offer(self, scope: str, name: str) -> dict[str, Any]:
+        """The value of an offer as this replica sees it."""
+        return dict(self._json("GET", f"/v1/documents/Offer/{scope}/{name}")["value"])
+
+    def review(self, command_id: str, **decision: bool) -> dict[str, Any]:
+        """Decide about a command on the review list."""
+        return self._json("POST", f"/v1/review/{command_id}", json=decision)
+
     def status(self) -> dict[str, Any]:
         return self._json("GET", "/v1/status")
 

@@ -12,7 +12,7 @@ On the *review list* is what nobody can decide alone (see `outgoing/rebase`); a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 import structlog
@@ -57,14 +57,24 @@ class Again:
 
     # -- what was built on a refused change
 
-    def take_back(self, space: str, partition: int, refused: Iterable[bytes]) -> dict[Place, bytes | None]:
-        """The writes that mark all unsent commands of these documents, and of theirs in turn, to run again. Stage them at once."""
+    def take_back(
+        self,
+        space: str,
+        partition: int,
+        refused: Iterable[bytes],
+        reviewed: Callable[[Command], tuple[str, str] | None] = lambda command: None,
+    ) -> dict[Place, bytes | None]:
+        """The writes that mark all unsent commands of these documents, and of theirs in turn, to run again. Stage them at once.
+
+        Those go to the review list instead for which `reviewed` says why: code and reason.
+        """
         writes: dict[Place, bytes | None] = {}
         todo = list(refused)
         met = set(todo)
         while todo:
-            for mark in list(marks_of(self._journal, todo.pop())):
-                if mark.fate is not Fate.UNKNOWN or (Family.META, keys.again_key(mark.lsn)) in writes:
+            document = todo.pop()
+            for mark in list(marks_of(self._journal, document)):
+                if mark.fate is not Fate.UNKNOWN or (Family.PENDING, keys.pending_key(document, mark.lsn)) in writes:
                     continue
                 taken = self._outbox.queue.withdraw(space, partition, mark.lsn)
                 if not taken:
@@ -72,7 +82,13 @@ class Again:
                 command = logged(self._journal, mark.lsn).command
                 documents = changed_keys(command)
                 writes.update(taken)
-                writes[Family.META, keys.again_key(mark.lsn)] = command.id.encode()
+                if why := reviewed(command):
+                    entry = entry_of(self._journal, command.id)
+                    assert entry is not None, "what waits is in the command log"
+                    writes[Family.COMMANDS, command.id.encode()] = entry.with_status(Status.REVIEW, *why).encode()
+                    writes[Family.META, keys.review_key(mark.lsn)] = command.id.encode()
+                else:
+                    writes[Family.META, keys.again_key(mark.lsn)] = command.id.encode()
                 for key in documents:
                     writes[Family.PENDING, keys.pending_key(key, mark.lsn)] = None
                     self._views.forget(key)

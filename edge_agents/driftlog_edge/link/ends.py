@@ -6,7 +6,7 @@ topic's id: where that is another one than was read, a read waits until the topi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from driftlog_edge.errors import Offline, TimedOut
 from driftlog_edge.incoming.returning import broken
@@ -27,12 +27,15 @@ class Ends:
         freshness: Freshness,
         signal: Signal,
         asker: Callable[[], Asker | None],
+        met: Callable[[], Awaitable[None]],
     ) -> None:
+        """`met` is done when the broker has answered, before anything that was read counts."""
         self._places = places
         self._lookout = lookout
         self._freshness = freshness
         self._signal = signal
         self._asker = asker
+        self._met = met
 
     @property
     def begun(self) -> bool:
@@ -81,6 +84,7 @@ class Ends:
         if asker is not self._asker():
             return False
         self._signal.success()
+        await self._met()
         if found is None:
             return False
         for place in self._places.states:

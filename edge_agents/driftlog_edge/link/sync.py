@@ -18,10 +18,12 @@ from typing import Any
 import structlog
 
 from driftlog_edge.asking.again import Again
+from driftlog_edge.asking.overdue import Overdue
 from driftlog_edge.asking.rerun import Bring, Rerun
 from driftlog_edge.errors import EdgeError
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.incoming.puller import Puller
+from driftlog_edge.link.absence import Absence
 from driftlog_edge.link.clients import Clients
 from driftlog_edge.link.connectivity import Connection, Watchdog
 from driftlog_edge.link.ends import Ends
@@ -73,6 +75,7 @@ class Sync:
         moved: Callable[[], None],
         renewal: Renewal,
         again: Again,
+        overdue: Overdue,
         registry: RegistryLine,
         identities: KeyChange,
         versions: Versions,
@@ -108,7 +111,10 @@ class Sync:
         self.lookout = Lookout(
             self.places, puller.landmarks, self.freshness, committer, clock, lambda: self.clients.asker, op_logs
         )
-        self.ends = Ends(self.places, self.lookout, self.freshness, self.signal, lambda: self.clients.asker)
+        self.absence = Absence(contract, self.places, self.freshness, shipper, overdue, committer, moved)
+        self.ends = Ends(
+            self.places, self.lookout, self.freshness, self.signal, lambda: self.clients.asker, self.absence.met
+        )
         self.clients = Clients(
             route,
             ids,
@@ -261,6 +267,7 @@ class Sync:
 
     def begins(self) -> None:
         """What the connection before had, and the log is not known to have, goes out again."""
+        self.absence.look(offline=False)
         self._shipper.resume()
 
     def begun(self) -> None:
@@ -329,6 +336,7 @@ class Sync:
             if self._shipper.tick(now):
                 self.pump.run()
             self.freshness.tick(now)
+            self.absence.look(offline=self.signal.state is Connection.OFFLINE)
             self._rerun.run()
             self.proof.tick()
             self.signal.tell()

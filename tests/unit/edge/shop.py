@@ -73,11 +73,33 @@ class Reading(Document):
     note: Register[str] = field(default="", on_conflict="record")
 
 
+@retail.collection(scope="store", id="name", offline_limit="7d")
+class Tariff(Document):
+    store: str
+    name: str
+    cents: Register[int] = 0
+    sold: Counter
+
+
 @audit.collection(scope="store", id="id")
 class Remark(Document):
     store: str
     id: str
     text: Register[str] = ""
+
+
+@retail.command
+def tax(tx: Transaction, store: str, name: str, cents: int) -> None:
+    tx.edit(Tariff, store, name).cents.set(cents)
+
+
+@retail.command
+def sell_taxed(tx: Transaction, store: str, sku: str, qty: PositiveInt) -> int:
+    """Sell what is there, and count it for the tariff of today."""
+    stock = tx.edit(Stock, store, sku)
+    stock.on_hand.decrement(qty)
+    tx.edit(Tariff, store, "today").sold.increment(qty)
+    return stock.on_hand.value
 
 
 @retail.command(requires_fresh="1m")

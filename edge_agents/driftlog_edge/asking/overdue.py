@@ -1,0 +1,76 @@
+"""What was written by a device that was away for longer than a collection allows: it goes to the review list, before anything of it is sent.
+
+What changes such a collection waits for a person, whole. Other commands of those documents were computed on it, so they are taken back and run again
+without it, with all that was computed on them in turn (`again`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from driftlog_edge.asking.again import Again
+from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.ports import Family, Place
+from driftlog_edge.store import keys
+from driftlog_edge.store.journal import Journal
+from driftlog_edge.store.logged import changed_keys, logged
+from driftlog_schemas.messages import Command
+
+OFFLINE_TOO_LONG = "offline_too_long"
+"""Code of a command that waits for a person because its device was away for too long."""
+LOOKED_AT = 100
+"""Commands that are looked at without letting others run."""
+_DAY, _HOUR = 86_400, 3_600
+
+
+class Step(NamedTuple):
+    """Some commands that leave the queue; stage `writes` before the next step is asked for."""
+
+    writes: dict[Place, bytes | None]
+    documents: set[bytes]
+    """Those that readers see otherwise by it."""
+    reviewed: int
+
+
+class Overdue:
+    """Looks for such commands in the queue of one replica."""
+
+    def __init__(self, again: Again, outbox: Outbox, journal: Journal) -> None:
+        self._again = again
+        self._outbox = outbox
+        self._journal = journal
+
+    def steps(self, space: str, partition: int, limits: Mapping[str, float], seconds: float) -> Iterator[Step | None]:
+        """What becomes of the commands of a partition whose device was away for so many seconds; `limits` are those that were passed, by collection.
+        None: others may run."""
+
+        def why(command: Command) -> tuple[str, str] | None:
+            name = next((d.collection for d, _ in command.ops if d.collection in limits), None)
+            if name is None:
+                return None
+            allowed, away = _words(limits[name]), _words(seconds)
+            return (
+                OFFLINE_TOO_LONG,
+                f"this device was away for {away}, and {name} allows {allowed}; apply it, or drop it",
+            )
+
+        for number, key in enumerate(self._outbox.queue.keys_of(space, partition), 1):
+            if number % LOOKED_AT == 0:
+                yield None
+            if self._journal.get(Family.OUTBOX, key) is None:
+                continue  # gone with one before it
+            command = logged(self._journal, keys.parse_lsn(key)).command
+            if why(command) is not None:
+                writes = self._again.take_back(space, partition, changed_keys(command), why)
+                documents = {keys.document_of_pending(key) for family, key in writes if family is Family.PENDING}
+                reviewed = sum(family is Family.META and key.startswith(keys.REVIEWS) for family, key in writes)
+                yield Step(writes, documents, reviewed)
+
+
+def _words(seconds: float) -> str:
+    """A time as a person says it, in full days or hours where it is long."""
+    for length, unit in ((_DAY, "d"), (_HOUR, "h")):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
