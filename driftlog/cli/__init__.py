@@ -45,6 +45,11 @@ GROUPS: dict[str, tuple[str, str, str]] = {
     "explain": ("driftlog.cli.explain", "streams", "The history of a document: who, when, what won and why."),
     "verify": ("driftlog.cli.verify", "streams", "Digests of every scope, edge against cloud."),
     "replay": ("driftlog.cli.replay", "streams", "The read model rebuilt from the op topic, and compared; dry runs."),
+    "project": (
+        "driftlog.cli.project",
+        "postgres",
+        "The read model as PostgreSQL tables, exactly once; rebuilt and swapped.",
+    ),
     "doctor": ("driftlog.cli.doctor", "", "What is wrong with this set-up and how to mend it."),
     "bench": ("driftlog.cli.bench", "dev", "The project's benchmarks beside their baselines."),
 }

@@ -71,8 +71,8 @@ def _revealed(value: SecretStr | None, handler: SerializerFunctionWrapHandler, i
     return handler(value)
 
 
-def _secret(field: str, given: SecretStr | None, path: Path | None) -> str:
-    """The secret, wherever it is kept. Raises `BadSetting`."""
+def secret_of(field: str, given: SecretStr | None, path: Path | None) -> str:
+    """The secret, given or in its file; `field` is what the setting of the file is called. Raises `BadSetting`."""
     if given is not None:
         return given.get_secret_value()
     assert path is not None, "validated"
@@ -131,7 +131,7 @@ class KafkaSettings(Table):
 
     def password(self) -> str:
         """Raises `BadSetting`."""
-        return _secret("kafka.sasl_password_file", self.sasl_password, self.sasl_password_file)
+        return secret_of("kafka.sasl_password_file", self.sasl_password, self.sasl_password_file)
 
     def client(self) -> dict[str, Any]:
         """What a client of librdkafka is configured with. Raises `BadSetting`."""
@@ -219,7 +219,7 @@ class RegistrySettings(Table):
         """Name and password. Raises `BadSetting`."""
         if self.username is None:
             return None
-        return self.username, _secret("registry.password_file", self.password, self.password_file)
+        return self.username, secret_of("registry.password_file", self.password, self.password_file)
 
     def tls(self) -> ssl.SSLContext | bool:
         """What the HTTP client verifies with. Raises `BadSetting`."""

@@ -118,6 +118,10 @@ class FramedCodec:
             return False
         return written != self._known_own() and not self._ids.at_hand(written)
 
+    def is_own(self, value: bytes) -> bool:
+        """Was it written in this code's schema? Raises `Undecodable`."""
+        return schema_id_of(value) == self._known_own()
+
     def fits(self, record: dict[str, Any]) -> bool:
         """Could `encode` write it?"""
         return bool(fastavro.validation.validate(record, self._schema, raise_errors=False))

@@ -169,6 +169,16 @@ class StateCodec:
             raise Undecodable(f"a {self.collection.name} row with a value that this release's type does not take")
         return state, memory
 
+    def read_row(self, document: DocumentId, value: bytes) -> dict[str, Any]:
+        """The row as this release declares it, whoever wrote it. Raises `Undecodable`, `UnknownSchema`, `RegistryUnreachable`, `BadEncoding`.
+
+        The columns of another release may lack what is declared here, or have it with another default; the merge's memory has all of it.
+        """
+        if self._codec.is_own(value):
+            return self._codec.decode(value)
+        state, memory = self._decoded(value)
+        return self._row(document, state, memory)
+
     def decode_row(self, value: bytes) -> dict[str, Any]:
         """The row as any Kafka tool sees it."""
         return self._codec.decode(value)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_streams.core.changelog_record import ChangelogRecord
@@ -45,6 +45,23 @@ class ChangelogReader:
         """(topic, partition) -> the first offset that is left. One request. Raises KafkaException."""
         earliest: Any = OffsetSpec.earliest
         return self._asked(places, earliest())
+
+    def topic_id(self, topic: str) -> str:
+        """Which life of the topic this is: one that is made anew has another. One request. Raises KafkaException."""
+        (future,) = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_SECONDS).values()
+        return str(future.result(TIMEOUT_SECONDS).topic_id)
+
+    def milliseconds(self, topic: str, setting: str, otherwise: int) -> int:
+        """A setting of a topic, `otherwise` where the broker does not let us see it. One request. Raises KafkaException."""
+        wanted = [ConfigResource(ResourceType.TOPIC, topic)]
+        (future,) = self._admin.describe_configs(wanted, request_timeout=TIMEOUT_SECONDS).values()
+        try:
+            entry = future.result(TIMEOUT_SECONDS).get(setting)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                return otherwise
+            raise
+        return otherwise if entry is None or entry.value is None else int(entry.value)
 
     def _asked(self, places: Iterable[tuple[str, int]], spec: Any) -> dict[tuple[str, int], int]:
         try:

@@ -1,0 +1,28 @@
+"""What stops a projection, beside what stops a worker (`driftlog_streams.errors`).
+
+WorkerError
+├── SinkAway          the sink does not answer, or cannot take anything now; trying again may help
+├── Superseded        somebody else has moved a partition, or put other tables in the place of ours
+└── PositionLost      the topic does not lead on from where the sink stands: everything must be read again
+"""
+
+from __future__ import annotations
+
+from driftlog_streams.errors import WorkerError
+
+REBUILD = "build it anew beside what readers have: run once with --rebuild"
+
+
+class SinkAway(WorkerError):
+    """Raised before or after a write took effect: nobody knows."""
+
+
+class Superseded(WorkerError):
+    """Nothing was written."""
+
+
+class PositionLost(WorkerError):
+    """Rows may be missing, or may be there that the topic does not know any more."""
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"{fact}: rows may be missing, or be left that are gone", REBUILD)

@@ -1,0 +1,116 @@
+"""The tables once more, from the topic's start, in a schema of their own, which then takes the place of the other: readers have the old ones until then, and the new
+ones from then on. A live projector goes on meanwhile; it notices the change at its next write, whose move names another `build`.
+
+Readers never see less than before: the live positions are held while the new tables catch up with them, for as long as that takes, and then both schemas are renamed
+in one transaction. Renaming takes no lock that a query holds. What was granted on the old tables is granted on the new ones. Views would go on
+reading the old tables, so while there are any the change is refused, before anything is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+from psycopg import sql
+
+from driftlog_streams.errors import SetupProblem
+from driftlog_streams.projections.postgres.database import Database, connect, told
+from driftlog_streams.projections.postgres.names import POSITIONS, shortened
+from driftlog_streams.projections.postgres.settings import PostgresSettings
+
+log = structlog.get_logger()
+
+_VIEWS = """
+SELECT DISTINCT format('%%I.%%I', home.nspname, view.relname)
+FROM pg_depend JOIN pg_rewrite ON pg_rewrite.oid = pg_depend.objid AND pg_depend.classid = 'pg_rewrite'::regclass
+JOIN pg_class view ON view.oid = pg_rewrite.ev_class JOIN pg_namespace home ON home.oid = view.relnamespace
+JOIN pg_class kept ON kept.oid = pg_depend.refobjid AND pg_depend.refclassid = 'pg_class'::regclass
+JOIN pg_namespace place ON place.oid = kept.relnamespace
+WHERE place.nspname = %s AND view.oid <> kept.oid ORDER BY 1
+"""
+_GRANTS = """
+SELECT NULL, granted.privilege_type, CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(granted.grantee)) END, granted.is_grantable
+FROM pg_namespace, aclexplode(nspacl) granted WHERE nspname = %(schema)s AND granted.grantee <> nspowner
+UNION ALL
+SELECT relname, granted.privilege_type, CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(granted.grantee)) END, granted.is_grantable
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, aclexplode(relacl) granted
+WHERE nspname = %(schema)s AND relkind = 'r' AND granted.grantee <> relowner
+"""
+
+
+def shadow_of(schema: str) -> str:
+    """Where the tables are built anew."""
+    return shortened(f"{schema}_rebuild")
+
+
+def _before(schema: str) -> str:
+    return shortened(f"{schema}_before")
+
+
+class Swap:
+    """Puts what was built in the place of what readers have."""
+
+    def __init__(self, settings: PostgresSettings, schema: str) -> None:
+        self._settings, self._schema, self._shadow = settings, schema, shadow_of(schema)
+
+    def begin(self) -> None:
+        """Clear the place of what a rebuild before has left. Raises `SetupProblem` where views read the tables, `SinkAway`."""
+        with connect(self._settings) as connection, told(self._settings):
+            self._require_no_views(connection)
+            connection.execute(_drop(self._shadow))
+
+    def finish(self, topic_id: str, catch_up: Callable[[Mapping[int, int]], None]) -> None:
+        """`catch_up` brings the new tables to the offsets that it is given, or further. Raises what it raises, `SetupProblem`, `SinkAway`."""
+        with connect(self._settings) as connection, told(self._settings):
+            connection.execute(_drop(_before(self._schema)))
+            with connection.transaction():
+                exists = self._exists(connection)
+                if exists:
+                    self._require_no_views(connection)
+                    live = sql.Identifier(self._schema, POSITIONS)
+                    connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(live))
+                    reached = sql.SQL("SELECT partition, next_offset FROM {} WHERE topic_id = %s").format(live)
+                    catch_up(dict(connection.execute(reached, [topic_id]).fetchall()))
+                    self._grant(connection)
+                    connection.execute(_rename(self._schema, _before(self._schema)))
+                connection.execute(_rename(self._shadow, self._schema))
+            log.info("the tables were built anew and are what readers have", schema=self._schema)
+            connection.execute(_drop(_before(self._schema)))
+
+    def _exists(self, connection: Database) -> bool:
+        asked = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = %s"
+        return connection.execute(asked, (self._schema, POSITIONS)).fetchone() is not None
+
+    def _require_no_views(self, connection: Database) -> None:
+        views = [name for (name,) in connection.execute(_VIEWS, [self._schema])]
+        if views:
+            raise SetupProblem(
+                f"views read the tables of schema {self._schema}, and would go on reading the old ones: {', '.join(views[:10])}",
+                "drop them, and create them again afterwards",
+            )
+
+    def _grant(self, connection: Database) -> None:
+        """Whoever could read the old tables can read the new ones that are called the same."""
+        there = {
+            name
+            for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [self._shadow])
+        }
+        for table, privilege, grantee, grantable in connection.execute(_GRANTS, {"schema": self._schema}).fetchall():
+            if table is not None and table not in there:
+                continue
+            what = (
+                sql.SQL("SCHEMA {}").format(sql.Identifier(self._shadow))
+                if table is None
+                else sql.SQL("TABLE {}").format(sql.Identifier(self._shadow, table))
+            )
+            more = " WITH GRANT OPTION" if grantable else ""
+            words = sql.SQL("GRANT {} ON {} TO {}{}")
+            connection.execute(words.format(sql.SQL(privilege), what, sql.SQL(grantee), sql.SQL(more)))
+
+
+def _drop(schema: str) -> sql.Composed:
+    return sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema))
+
+
+def _rename(schema: str, name: str) -> sql.Composed:
+    return sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(schema), sql.Identifier(name))

@@ -1,0 +1,102 @@
+"""Rows into tables: COPY into a staging table, and from there in one statement a collection.
+
+Below the offset up to which a partition was projected before a declaration changed, its records are read a second time, to fill what is new. The tables have the
+outcome of all of them already, so nothing goes back: a record fills a row only where it is the very record that the row was made from. In a table that is
+new the records make rows as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import Connection, sql
+
+from driftlog_streams.projections.postgres.layout import to_sql
+from driftlog_streams.projections.postgres.names import (
+    BOOKKEEPING,
+    CONFLICT_OPEN,
+    OFFSET,
+    UPDATED_AT,
+    column_name,
+    shortened,
+    table_name,
+)
+from driftlog_streams.projections.sink import Row
+from driftlog_streams.projections.tables import Table
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class TableWriter:
+    """One collection, over one connection."""
+
+    def __init__(self, schema: str, table: Table) -> None:
+        self._table = table
+        name = table_name(table.collection)
+        target = sql.Identifier(schema, name)
+        staging = sql.Identifier(shortened(f"staged {name}"))
+        keys = [column_name(table.scope), column_name(table.id)]
+        columns = [*keys, *(column_name(column.name) for column in table.columns), *BOOKKEEPING]
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        values = [column for column in columns if column not in keys]
+        key = sql.SQL(", ").join(map(sql.Identifier, keys))
+        same_key = sql.SQL(" AND ").join(_equal("kept", "staged", one) for one in keys)
+        self._stage = sql.SQL(
+            "CREATE TEMP TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS SELECT {names} FROM {target} WITH NO DATA"
+        ).format(staging=staging, names=names, target=target)
+        self._copy = sql.SQL("COPY {} ({}) FROM STDIN").format(staging, names)
+        self._put = sql.SQL(
+            "INSERT INTO {target} AS kept ({names}) SELECT {names} FROM {staging} ON CONFLICT ({key}) DO UPDATE SET {sets}"
+        ).format(target=target, names=names, staging=staging, key=key, sets=_sets("excluded", values))
+        self._fill = sql.SQL(
+            "UPDATE {target} AS kept SET {sets} FROM {staging} AS staged WHERE {same_key} AND {same_record}"
+        ).format(
+            target=target,
+            sets=_sets("staged", values),
+            staging=staging,
+            same_key=same_key,
+            same_record=_equal("kept", "staged", OFFSET),
+        )
+        self._delete = sql.SQL(
+            "DELETE FROM {target} AS kept USING unnest(%s::text[], %s::text[]) AS gone (scope, id) "
+            "WHERE kept.{scope} = gone.scope AND kept.{id} = gone.id"
+        ).format(target=target, scope=sql.Identifier(keys[0]), id=sql.Identifier(keys[1]))
+        self._clear = sql.SQL("TRUNCATE {}").format(staging)
+        assert values[-3:] == [OFFSET, UPDATED_AT, CONFLICT_OPEN], "the order of `_line`"
+
+    def prepare(self, connection: Connection[Any]) -> None:
+        """Once for each connection."""
+        connection.execute(self._stage)
+
+    def write(self, connection: Connection[Any], rows: Sequence[Row], *, fill: bool) -> None:
+        """Put and delete what these rows say; with `fill` only complete those that were made from the same records. Within the caller's transaction."""
+        there = [row for row in rows if row.values is not None]
+        if there:
+            with connection.cursor() as cursor:
+                with cursor.copy(self._copy) as copy:
+                    for row in there:
+                        copy.write_row(self._line(row))
+                cursor.execute(self._fill if fill else self._put)
+                if fill:  # else nothing comes after it in the transaction
+                    cursor.execute(self._clear)
+        gone = [row.document for row in rows if row.values is None]
+        if gone and not fill:
+            connection.execute(self._delete, ([one.scope for one in gone], [one.id for one in gone]))
+
+    def _line(self, row: Row) -> list[Any]:
+        values: Mapping[str, Any] = row.values or {}
+        fields = [to_sql(column.kind, values[column.name]) for column in self._table.columns]
+        at = _EPOCH + timedelta(milliseconds=row.at_ms)
+        return [row.document.scope, row.document.id, *fields, row.offset, at, row.disputed]
+
+
+def _equal(one: str, other: str, column: str) -> sql.Composed:
+    return sql.SQL("{} = {}").format(sql.Identifier(one, column), sql.Identifier(other, column))
+
+
+def _sets(source: str, columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(column), sql.Identifier(source, column)) for column in columns
+    )

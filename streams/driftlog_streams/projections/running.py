@@ -1,0 +1,96 @@
+"""A projection of one space into PostgreSQL, put together: followed until it is told to stop, brought to the present end, or built anew."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+
+from driftlog_schemas.contract import AppContract, SpaceContract
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_streams.errors import SetupProblem
+from driftlog_streams.projections.following import StateLog
+from driftlog_streams.projections.metrics import ProjectorMetrics
+from driftlog_streams.projections.postgres.rebuild import Swap, shadow_of
+from driftlog_streams.projections.postgres.sink import PostgresSink
+from driftlog_streams.projections.projector import Done, Projector
+from driftlog_streams.projections.records import StateReader
+from driftlog_streams.projections.settings import ProjectorSettings
+from driftlog_streams.telling.health import Health
+
+
+class Projection:
+    """Of one space. One run at a time."""
+
+    def __init__(self, settings: ProjectorSettings, contract: AppContract) -> None:
+        """Raises `SetupProblem` for a space or a partition that is not declared."""
+        self.space = _chosen(contract, settings.space)
+        self.schema = settings.into_schema or self.space.name
+        self.metrics = ProjectorMetrics(self.space.name)
+        self.health = Health()
+        self._settings = settings
+        unknown = [number for number in settings.partitions if not 0 <= number < self.space.partitions]
+        if unknown:
+            raise SetupProblem(
+                f"space {self.space.name} has no partition {unknown[0]}",
+                f"name some of 0 to {self.space.partitions - 1}",
+            )
+        self._all = frozenset(range(self.space.partitions))
+        self._partitions = frozenset(settings.partitions) or self._all
+
+    def follow(self, stop: threading.Event) -> Done:
+        """Until it is told to stop. Raises `PositionLost`, `SetupProblem`."""
+        return self._run(stop, self._partitions, to_end=False)
+
+    def to_end(self, stop: threading.Event) -> Done:
+        """Up to where the topic ends now. Raises `PositionLost`, `SetupProblem`."""
+        return self._run(stop, self._partitions, to_end=True)
+
+    def rebuild(self, stop: threading.Event) -> Done:
+        """All of it anew, beside what readers have, and in its place when it is as far. Raises `SetupProblem`, `SinkAway`."""
+        swap = Swap(self._settings.postgres, self.schema)
+        swap.begin()
+        with closing(self._log()) as log, closing(self._sink(shadow_of(self.schema))) as sink:
+            projector = self._projector(log, sink, self._all)
+            projector.run(stop, log.ends(self._all))
+
+            def catch_up(offsets: Mapping[int, int]) -> None:
+                projector.run(stop, {number: max(at, 0) for number, at in offsets.items()})
+                if stop.is_set():
+                    raise SetupProblem("the rebuild was stopped before it was whole", "run it again")
+
+            swap.finish(log.topic_id(), catch_up)
+            return projector.done
+
+    def _run(self, stop: threading.Event, partitions: frozenset[int], *, to_end: bool) -> Done:
+        with closing(self._log()) as log, closing(self._sink(self.schema)) as sink:
+            projector = self._projector(log, sink, partitions)
+            projector.run(stop, log.ends(partitions) if to_end else None)
+            return projector.done
+
+    def _log(self) -> StateLog:
+        return StateLog(self._settings.kafka, self.space.name)
+
+    def _reader(self) -> StateReader:
+        ids = CachedRegistry(self._settings.registry, self._settings.schema_cache)
+        return StateReader(self.space, ids, self.metrics.skipped.inc)
+
+    def _sink(self, schema: str) -> PostgresSink:
+        reader = self._reader()
+        return PostgresSink(self._settings.postgres, schema, self.space.name, self.space.partitions, reader.tables)
+
+    def _projector(self, log: StateLog, sink: PostgresSink, partitions: frozenset[int]) -> Projector:
+        return Projector(log, self._reader(), sink, partitions, self.metrics, self.health)
+
+
+def _chosen(contract: AppContract, name: str | None) -> SpaceContract:
+    known = ", ".join(contract.spaces) or "none"
+    if name is None and len(contract.spaces) == 1:
+        return next(iter(contract.spaces.values()))
+    if name is None:
+        raise SetupProblem(
+            f"app {contract.name!r} has several spaces: {known}", "name one with --space, one process each"
+        )
+    if name not in contract.spaces:
+        raise SetupProblem(f"app {contract.name!r} declares no space {name!r}; it has {known}", "mend --space")
+    return contract.spaces[name]

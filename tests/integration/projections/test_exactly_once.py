@@ -1,0 +1,272 @@
+"""Exactly once, whatever ends whenever: the projector, a second one, PostgreSQL, the broker's topic."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from driftlog_infra import EmbeddedPostgres
+from driftlog_schemas import topics
+from driftlog_schemas.identity import DocumentId
+from driftlog_streams.projections.errors import Superseded
+from driftlog_streams.projections.postgres.settings import PostgresSettings
+from driftlog_streams.projections.postgres.sink import PostgresSink
+from driftlog_streams.projections.records import StateReader
+from driftlog_streams.projections.sink import Group, Row
+from tests.admin_clients import admin_of
+from tests.integration.projections.shop import (
+    PARTITIONS,
+    Projector,
+    Shop,
+    agree,
+    ask,
+    deliver,
+    following,
+    project,
+    shown_rows,
+    stock,
+    stock_rows,
+)
+from tests.load.waiting import until
+
+KILLS = 8
+ARTICLES = 6
+TOTAL = 600
+
+
+class Busy(threading.Thread):
+    """Moves goods between the articles of each store; the sum in a store stays, in every group."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__()
+        self._shop, self._over = shop, threading.Event()
+        self._random = random.Random(3)
+        self.published = 0
+        self.failed: BaseException | None = None
+        for store in ("s1", "s2", "s3"):
+            deliver(shop, {self._article(store, n): TOTAL // ARTICLES for n in range(ARTICLES)})
+
+    def _article(self, store: str, number: int) -> DocumentId:
+        return stock(f"article-{number}", store)
+
+    def run(self) -> None:
+        try:
+            for turn in itertools.count():
+                if self._over.is_set():
+                    return
+                store = f"s{1 + turn % 3}"
+                one, other = self._random.sample(range(ARTICLES), 2)
+                self._shop.change(self._article(store, one), "on_hand", "decrement", 1)
+                self._shop.change(self._article(store, other), "on_hand", "increment", 1)
+                self._shop.publish(self._article(store, one), self._article(store, other))
+                self.published += 1
+        except BaseException as error:
+            self.failed = error
+            raise
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(60)
+        assert self.failed is None and not self.is_alive()
+
+
+@contextmanager
+def busy(shop: Shop) -> Iterator[Busy]:
+    working = Busy(shop)
+    working.start()
+    try:
+        yield working
+    finally:
+        working.end()
+
+
+def sums(postgres: EmbeddedPostgres, shop: Shop) -> dict[str, int]:
+    return dict(ask(postgres, f'SELECT store, sum(on_hand)::int FROM "{shop.space}".stock GROUP BY store'))
+
+
+def test_killed_at_any_moment_nothing_is_lost_or_done_twice(
+    make_shop: Callable[..., Shop], postgres: EmbeddedPostgres
+) -> None:
+    shop = make_shop()
+    moments = random.Random(5)
+    with busy(shop) as working:
+        projector = Projector(shop, postgres)
+        until(lambda: any(one["event"] == "partitions are projected" for one in projector.told()), "it begins", 90)
+        for _ in range(KILLS):
+            reached = working.published
+            until(lambda: working.published > reached + 5, "goods move", 60)  # noqa: B023 - asked at once
+            time.sleep(moments.random() * 0.7)
+            assert projector.end(signal.SIGKILL) == -signal.SIGKILL
+            assert set(sums(postgres, shop).values()) <= {TOTAL}, "a group is there whole or not at all"
+            projector = Projector(shop, postgres)
+        commits = working.published
+        until(lambda: working.published > commits + 5, "goods move", 60)
+    agree(postgres, shop, projector, 90)
+    assert projector.end() == 0
+    again = project(shop, postgres)
+    assert (again["rows"], again["records"]) == (0, 0), "where it stands was written with the rows"
+
+
+def test_a_second_process_stands_by_and_takes_over(make_shop: Callable[..., Shop], postgres: EmbeddedPostgres) -> None:
+    shop = make_shop()
+    deliver(shop, {stock("tea"): 5})
+    first = Projector(shop, postgres)
+    agree(postgres, shop, first)
+    with following(shop, postgres) as second:
+        until(lambda: _stands_by(second), "the second is there", 60, second.log)
+        deliver(shop, {stock("tea"): 1})
+        agree(postgres, shop, second)
+        assert not _holds(second), "the first one writes"
+        first.end(signal.SIGKILL)
+        deliver(shop, {stock("milk", "s2"): 1})
+        agree(postgres, shop, second)
+        assert _holds(second)
+
+
+def _holds(projector: Projector) -> bool:
+    return any(one["event"] == "partitions are projected" and one["partitions"] for one in projector.told())
+
+
+def _stands_by(projector: Projector) -> bool:
+    return any(one.get("stands_by") == PARTITIONS for one in projector.told())
+
+
+@pytest.fixture
+def sinks(make_shop: Callable[..., Shop], postgres: EmbeddedPostgres) -> Iterator[Callable[[], PostgresSink]]:
+    """Makes sinks of one shop."""
+    shop = make_shop()
+    made: list[PostgresSink] = []
+    space = shop.contract.spaces[shop.space]
+
+    def make() -> PostgresSink:
+        settings = PostgresSettings(url=postgres.url, password_file=postgres.password_file)
+        tables = StateReader(space, shop._ids).tables
+        made.append(PostgresSink(settings, shop.space, shop.space, PARTITIONS, tables))
+        made[-1].open()
+        return made[-1]
+
+    yield make
+    for sink in made:
+        sink.close()
+
+
+def arrival(on_hand: int, start: int, end: int, partition: int = 0) -> Group:
+    values = {"name": "", "price": 0, "on_hand": on_hand, "tags": []}
+    row = Row(stock("tea"), end - 1, 1_790_000_000_000, disputed=False, values=values)
+    return Group(partition, "topic", start, end, (row,))
+
+
+def test_a_writer_that_was_taken_for_dead_moves_nothing(
+    sinks: Callable[[], PostgresSink], postgres: EmbeddedPostgres
+) -> None:
+    frozen, other = sinks(), sinks()
+    assert frozen.claim([0, 1])[0].offset == 0
+    assert other.claim([0, 2]).keys() == {2}, "a partition has one writer"
+    frozen.rows([arrival(1, 0, 5)])
+    assert frozen._connection is not None
+    frozen._connection.execute("SELECT pg_advisory_unlock_all()")  # as if a pooler had lent the session to others
+    assert other.claim([0])[0].offset == 5
+    other.rows([arrival(2, 5, 9)])
+    with pytest.raises(Superseded, match="partition 0 does not stand at 5"):
+        frozen.rows([arrival(3, 0, 7, partition=1), arrival(4, 5, 8)])
+    found = ask(postgres, f'SELECT on_hand FROM "{other.schema}".stock')
+    assert found == [(2,)]
+    assert other.claim([]) == {} and frozen.claim([1])[1].offset == 0, "nothing of a write that is refused is there"
+
+
+def test_a_value_that_postgresql_does_not_take_stops_nothing(
+    sinks: Callable[[], PostgresSink], postgres: EmbeddedPostgres
+) -> None:
+    sink = sinks()
+    sink.claim([0])
+    good = arrival(7, 0, 5)
+    bad = Row(stock("milk"), 3, 0, disputed=False, values={"name": "", "price": 0, "on_hand": 2**64, "tags": []})
+    sink.rows([Group(0, "topic", 0, 5, (bad, *good.rows))])
+    assert ask(postgres, f'SELECT sku, on_hand FROM "{sink.schema}".stock') == [("tea", 7)]
+    assert sink.claim([0])[0].offset == 5
+
+
+def test_postgresql_that_is_killed_is_waited_for(make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop()
+    with EmbeddedPostgres() as own, busy(shop) as working, following(shop, own) as projector:
+        until(lambda: _holds(projector), "it begins", 90, projector.log)
+        for _ in range(3):
+            reached = working.published
+            until(lambda: working.published > reached + 20, "goods move", 60)  # noqa: B023 - asked at once
+            own.kill()
+            until(lambda: working.published > reached + 40, "goods move", 60)  # noqa: B023 - asked at once
+            own.start()
+        working.end()
+        agree(own, shop, projector, 120)
+        assert set(sums(own, shop).values()) == {TOTAL}
+        assert any("begins again" in one["event"] for one in projector.told())
+
+
+def make_anew(shop: Shop) -> None:
+    """The state topic, empty."""
+    admin, name = admin_of(shop.bootstrap), topics.state_topic(shop.space)
+    for future in admin.delete_topics([name]).values():
+        future.result(30)
+    until(lambda: name not in admin.list_topics(timeout=10).topics, "it is gone", 60)
+
+    def made() -> bool:
+        new = NewTopic(name, PARTITIONS, 1, config={"cleanup.policy": "compact"})
+        (future,) = admin.create_topics([new]).values()
+        return future.exception(30) is None
+
+    until(made, "it is there again", 60)
+
+
+def test_a_topic_that_was_made_anew_is_said_and_a_rebuild_heals_it(
+    make_shop: Callable[..., Shop], postgres: EmbeddedPostgres
+) -> None:
+    shop = make_shop()
+    tea, milk = stock("tea"), stock("milk")
+    deliver(shop, {tea: 5, milk: 2})
+    deliver(shop, {tea: 1})
+    project(shop, postgres)
+    before = stock_rows(postgres, shop)
+    make_anew(shop)
+    shop._states.pop(milk)
+    for _ in range(3):  # so the offset that comes next is there again, with something else before it
+        deliver(shop, {tea: 1})
+    stopped = Projector(shop, postgres)
+    assert stopped.wait() == 1
+    line = stopped.log().splitlines()[-1]
+    assert "was made anew" in line and line.endswith("run once with --rebuild"), line
+    assert stock_rows(postgres, shop) == before
+    project(shop, postgres, "--rebuild")
+    assert stock_rows(postgres, shop) == shown_rows(shop)
+    assert project(shop, postgres)["records"] == 0
+
+
+def test_a_topic_that_is_made_anew_meanwhile_stops_it(
+    make_shop: Callable[..., Shop], postgres: EmbeddedPostgres
+) -> None:
+    shop = make_shop()
+    deliver(shop, {stock("tea"): 5})
+    projector = Projector(shop, postgres)
+    agree(postgres, shop, projector)
+    before = stock_rows(postgres, shop)
+    make_anew(shop)
+    deliver(shop, {stock("tea"): 5})
+    deliver(shop, {stock("tea"): 5})
+    assert projector.wait() == 1
+    assert "--rebuild" in projector.log().splitlines()[-1], projector.log()
+    assert stock_rows(postgres, shop) == before
+
+
+def test_nobody_is_let_in_with_a_wrong_password(make_shop: Callable[..., Shop], postgres: EmbeddedPostgres) -> None:
+    refused = Projector(make_shop(), postgres, "--once", DRIFTLOG_POSTGRES__PASSWORD="guessed-it")
+    assert refused.wait() == 1
+    line = refused.log().splitlines()[-1]
+    assert line.startswith("error: PostgreSQL at 127.0.0.1:") and "password authentication failed" in line
+    assert "guessed-it" not in refused.log()
