@@ -121,7 +121,7 @@ class Renewing:
         if ending := renewal.begin(space, partition):
             await self._committer.stage(ending, sync=True)
         await self._end_the_old_one(space, partition)
-        span = renewal.unknown(space, partition)
+        old, span = renewal.ending(space, partition), renewal.unknown(space, partition)
         if span is None:
             known = renewal.known(space, partition, [])
         else:
@@ -129,10 +129,12 @@ class Renewing:
             known = await asyncio.get_running_loop().run_in_executor(self._threads, self._learn, space, partition, span)
             if renewal.unknown(space, partition) != span or not renewal.over(space, partition):
                 raise NotYet("more was written in this folder's name meanwhile")
+        self._require(old, space, partition)
         for step in renewal.gathered(space, partition, known):
             await self._write(space, partition, step)
         in_vain = renewal.in_vain(space, partition)
         async with self._committer.turn:
+            self._require(old, space, partition)
             begun = await in_turns(renewal.begun(space, partition, known))
             if begun is None:
                 raise NotYet("a command was given meanwhile")
@@ -146,6 +148,11 @@ class Renewing:
             replica=begun.life.replica,
             why=begun.life.why,
         )
+
+    def _require(self, old: str, space: str, partition: int) -> None:
+        """Raise `NotYet` if this life has been followed by another meanwhile: what was learnt of it is of no use to that one."""
+        if not old or self._renewal.ending(space, partition) != old:
+            raise NotYet("all that was open is decided meanwhile, and the newest life goes on")
 
     def _learn(self, space: str, partition: int, span: tuple[int, int]) -> Lineage:
         """What the chain holds besides our own batches. Blocking: reading it, and a week of batches to be walked through."""

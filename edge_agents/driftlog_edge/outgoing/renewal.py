@@ -65,6 +65,12 @@ class Renewal:
         """(space, partition) of every chain that cannot go on."""
         return sorted(self._lives.stuck)
 
+    def ending(self, space: str, partition: int) -> str:
+        """The life that cannot go on there; empty where none writes that cannot. One that has nothing undecided any more is simply followed by the
+        newest, with the next command."""
+        chain = self._lives.chain(space, partition)
+        return chain.replica if chain.fork else ""
+
     def early(self, space: str, partition: int) -> bool:
         """Is the partition read again just now? What is taken along is taken onto what the cloud has after that."""
         return return_of(self._journal, space, partition) is not None
@@ -145,13 +151,14 @@ class Renewal:
     def begun(self, space: str, partition: int, known: Lineage) -> Generator[None, None, Rebased | None]:
         """The new life begins, if the old one is over when all is worked out; others may run until then. Stage it at once."""
         row, anew = self._row(space, partition), self._lives.chain(space, partition).fork == MADE_ANEW
+        old = self.ending(space, partition)
         work = self._rebase.begun(
             space,
             partition,
             complete=known.complete,
             offset=-1 if row is None or anew else max(row.offset, *(entry.decided_at for entry in row.entries), -1),
             wall_ms=self._clock.wall_ms(),
-            over=lambda: self.over(space, partition),
+            over=lambda: self.over(space, partition) and self.ending(space, partition) == old,
         )
         begun = yield from work
         if begun is not None:

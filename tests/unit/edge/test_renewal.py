@@ -628,3 +628,22 @@ def test_a_change_of_a_purged_document_runs_again_under_a_new_life(folders: Fold
     settle(replica, cloud)
     assert replica.entry("c").status is Status.MERGED
     assert len(replica.lives.all()) == 2
+
+
+def test_a_life_without_anything_open_is_followed_by_the_newest_with_the_next_command(
+    folders: Folders, cloud: Cloud
+) -> None:
+    replica = folders.open("a")
+    receive(replica, "c1", 1)
+    settle(replica, cloud)
+    old = replica.lives.replica
+    _, writes = replica.lives.begun(replica.clock.ms, "another partition's")
+    replica.journal.stage(writes, sync=True)
+    forked(replica)
+    assert replica.renewal.ending("retail", S1) == old
+    receive(replica, "c2", 1)
+    assert replica.renewal.ending("retail", S1) == ""
+    assert replica.lives.chain("retail", S1).replica == replica.lives.replica != old
+    settle(replica, cloud)
+    assert merged(cloud) == 2
+    assert [life.why for life in replica.lives.all()[1:]] == ["another partition's"]
