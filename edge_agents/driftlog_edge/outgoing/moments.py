@@ -140,6 +140,11 @@ class Moments:
         for urgency in [one for one in self._waiting if _timed(one) and keys.rhythm_of(one) not in kept]:
             self._arrived(urgency)
 
+    def arrived(self, classes: Iterable[int]) -> None:
+        """The moment of these has come, as far as they wait for one."""
+        for urgency in {one for one in classes if _timed(one)}:
+            self._arrived(urgency)
+
     def _arrived(self, urgency: int) -> None:
         self._up_to[urgency] = self._last[urgency]
         self._come[urgency] = self._waiting[urgency]

@@ -165,8 +165,9 @@ class Outbox:
 
     def unsealed_again(self, batch: Open) -> dict[Place, bytes | None]:
         """The writes that put a batch back which will never be taken. Its chain is over: nothing is sealed on it any more."""
-        sizes = {lsn: logged(self._journal, lsn).size for lsn in batch.lsns}
-        return {**self.sealed.settling(batch, ()), **self.queue.put_back(batch.space, batch.partition, sizes)}
+        found = {lsn: logged(self._journal, lsn) for lsn in batch.lsns}
+        commands, sizes = {n: one.command for n, one in found.items()}, {n: one.size for n, one in found.items()}
+        return {**self.sealed.settling(batch, ()), **self.queue.put_back(batch.space, batch.partition, commands, sizes)}
 
     def seal(
         self, apart_from: Collection[tuple[str, int]] = (), most_bytes: int = MAX_COMMAND_BYTES

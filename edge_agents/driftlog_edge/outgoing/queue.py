@@ -16,6 +16,7 @@ from itertools import islice, takewhile
 
 from driftlog_edge.outgoing.held import NEVER, Held
 from driftlog_edge.outgoing.moments import ALL, URGENT, Moments, Waits, class_of, moment_of
+from driftlog_edge.outgoing.together import classes_of
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
@@ -27,7 +28,6 @@ from driftlog_schemas.rhythm import NOW
 AT_ONCE = 250
 """Entries of a class that are looked at before others may run: as many as a batch can hold ops."""
 NO_PARTITION = -1
-_NORMAL = keys.CLASSES.index("normal")
 
 
 class Queue:
@@ -134,13 +134,17 @@ class Queue:
         self.bytes += size
         return writes
 
-    def put_back(self, space: str, partition: int, sizes: Mapping[int, int]) -> dict[Place, bytes | None]:
-        """The writes that put commands (lsn -> size) in whose batch, or whose life, is over."""
+    def put_back(
+        self, space: str, partition: int, commands: Mapping[int, Command], sizes: Mapping[int, int]
+    ) -> dict[Place, bytes | None]:
+        """The writes that put commands (by lsn) in whose batch, or whose life, is over. Their moment has come: they have waited for it before."""
         writes: dict[Place, bytes | None] = {}
-        for lsn, size in sizes.items():
-            key = keys.outbox_key(space, _NORMAL, partition, lsn)
-            value = writes[Family.OUTBOX, key] = keys.pack_number(size)
-            self._counted(key, value, 1, {})
+        classes = classes_of(commands, self._class_of)
+        for lsn, urgency in classes.items():
+            writes[Family.OUTBOX, keys.outbox_key(space, urgency, partition, lsn)] = keys.pack_number(sizes[lsn])
+            self.bytes += sizes[lsn]
+            self.moments.come(urgency, lsn, changed_keys(commands[lsn]))
+        self.moments.arrived(classes.values())
         return writes
 
     def defer(self, space: str, partition: int, lsns: Iterable[int]) -> dict[Place, bytes | None]:
@@ -256,16 +260,17 @@ class Queue:
         space: str,
         partition: int,
         waiting: Mapping[int, bytes],
+        commands: Mapping[int, Command],
         sizes: Mapping[int, int],
         documents: Iterable[bytes],
     ) -> dict[Place, bytes | None]:
-        """The writes by which of these entries (lsn -> key) those of `sizes` wait on, all in one class and so in order, and the others leave.
+        """The writes by which of these entries (lsn -> key) those of `commands` wait on, and the others leave.
         `documents` are all that they change, and nothing else here changes one of those."""
         writes: dict[Place, bytes | None] = {}
         for key in waiting.values():
             writes[Family.OUTBOX, key] = None
             self._counted(key, self._journal.get(Family.OUTBOX, key) or b"", -1, {})
-        writes.update(self.put_back(space, partition, sizes))
+        writes.update(self.put_back(space, partition, commands, sizes))
         for moved in self._moved.values():
             for document in documents:
                 moved.pop(document, None)

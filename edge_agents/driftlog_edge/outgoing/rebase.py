@@ -180,7 +180,10 @@ class Rebase:
         life, writes = self._lives.took(replica, handover.why, len(work.taken), work.review)
         work.writes.update(writes)
         sizes = {lsn: len(work.writes[Family.OPLOG, keys.lsn_key(lsn)] or b"") for lsn in work.taken}
-        work.writes.update(self._outbox.queue.moved_along(space, partition, work.waiting, sizes, work.documents))
+        commands = {lsn: command for lsn, (command, _) in work.taken.items()}
+        work.writes.update(
+            self._outbox.queue.moved_along(space, partition, work.waiting, commands, sizes, work.documents)
+        )
         return work.step(life)
 
     def ended(self, space: str, partition: int) -> Iterator[Rebased]:

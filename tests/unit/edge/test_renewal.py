@@ -630,6 +630,25 @@ def test_a_change_of_a_purged_document_runs_again_under_a_new_life(folders: Fold
     assert len(replica.lives.all()) == 2
 
 
+@pytest.mark.parametrize("sent", [False, True], ids=["not sent", "sent in vain"])
+def test_what_is_taken_along_keeps_its_class_and_its_order(
+    folders: Folders, cloud: Cloud, ids: FixedIds, sent: bool
+) -> None:
+    replica = folders.open("a")
+    replica.do("rename", "low", store="s1", sku="n0", name="pu-erh")
+    for n in range(3):
+        replica.do("receive", f"n{n}", store="s1", sku=f"n{n + 1}", qty=1)
+    receive(replica, "before", 1)
+    replica.do("recall", "urgent", store="s1", sku="tea")
+    if sent:
+        assert replica.ship()
+    forked(replica)
+    end_and_renew(replica, cloud)
+    batches = [BatchCodec(ids).open(batch.value) for batch in replica.ship()]
+    leaves = [command.id for batch in batches for command in decode_body(batch.body).commands]
+    assert leaves == ["before", "urgent", "n0", "n1", "n2", "low"]
+
+
 def test_a_life_without_anything_open_is_followed_by_the_newest_with_the_next_command(
     folders: Folders, cloud: Cloud
 ) -> None:
