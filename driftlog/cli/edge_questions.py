@@ -17,6 +17,7 @@ from driftlog.cli.terminal import Json, emit, facts, fail, moment, out, rows, to
 from driftlog.client.events import Events
 from driftlog.client.place import connect
 from driftlog.client.sending import DEFAULT_URL
+from driftlog_schemas.spans import span
 
 app = typer.Typer()
 
@@ -41,6 +42,7 @@ def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
     found = call("GET", url, "/v1/status")
     flat = {k: v for k, v in found.items() if k != "scopes"}
     flat["disk"] = _disk(found)
+    flat["snapshot"] = _snapshot(found["snapshot"])
     flat |= {f"scope {name}": _scope(facts_) for name, facts_ in found["scopes"].items()}
     emit(found, as_json=json, table=lambda: facts("edge agent", flat))
 
@@ -285,6 +287,14 @@ def _disk(status: dict[str, Any]) -> str:
     if disk["budget_bytes"] is None:
         return f"{used} bytes, no budget"
     return f"WARNING: {disk['warning']}" if disk["warning"] else f"{used} of {disk['budget_bytes']} bytes"
+
+
+def _snapshot(snapshot: dict[str, Any]) -> str:
+    """How long this device may still be away, the warning first."""
+    left = snapshot["needed_in_seconds"]
+    if snapshot["warning"] or left is None:
+        return f"WARNING: {snapshot['warning']}" if snapshot["warning"] else "not read yet, or read again now"
+    return f"needed after {span(round(left * 1000))} more away"
 
 
 def _scope(scope: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
-from driftlog_streams.reading.fleet import Member, fleet_of, read_heartbeats, span, versions_of
+from driftlog_schemas.spans import span
+from driftlog_streams.reading.fleet import Member, fleet_of, read_heartbeats, versions_of
 from driftlog_streams.registry.enrolment import Enrolment
 
 app = typer.Typer(no_args_is_help=True, help="The devices as they say they are. Example: driftlog fleet list")

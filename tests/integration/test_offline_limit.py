@@ -21,6 +21,8 @@ def test_it_waits_until_somebody_applies_it(on_broker: Callable[..., LoadRun], m
     with run.worker("only"), run.edge(0, PLACE) as edge:
         edge.do("offer", place=PLACE, offer="tea", price=1, wait="merged")
         edge.go_offline(True)
+        left = edge.status()["snapshot"]
+        assert 29 * 86_400 < left["needed_in_seconds"] <= 30 * 86_400 and left["warning"] == "", "as the topic says"
         edge.do("offer", place=PLACE, offer="tea", price=2, key="old-price")
         edge.do("offer", place=PLACE, offer="milk", price=3, key="not-wanted")
         edge.do("hit", place=PLACE, item="tea", times=5, key="no-limit")

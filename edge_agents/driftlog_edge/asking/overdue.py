@@ -16,12 +16,12 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_schemas.messages import Command
+from driftlog_schemas.spans import span
 
 OFFLINE_TOO_LONG = "offline_too_long"
 """Code of a command that waits for a person because its device was away for too long."""
 LOOKED_AT = 100
 """Commands that are looked at without letting others run."""
-_DAY, _HOUR = 86_400, 3_600
 
 
 class Step(NamedTuple):
@@ -49,7 +49,7 @@ class Overdue:
             name = next((d.collection for d, _ in command.ops if d.collection in limits), None)
             if name is None:
                 return None
-            allowed, away = _words(limits[name]), _words(seconds)
+            allowed, away = span(round(limits[name] * 1000)), span(round(seconds * 1000))
             return (
                 OFFLINE_TOO_LONG,
                 f"this device was away for {away}, and {name} allows {allowed}; apply it, or drop it",
@@ -66,11 +66,3 @@ class Overdue:
                 documents = {keys.document_of_pending(key) for family, key in writes if family is Family.PENDING}
                 reviewed = sum(family is Family.META and key.startswith(keys.REVIEWS) for family, key in writes)
                 yield Step(writes, documents, reviewed)
-
-
-def _words(seconds: float) -> str:
-    """A time as a person says it, in full days or hours where it is long."""
-    for length, unit in ((_DAY, "d"), (_HOUR, "h")):
-        if seconds >= length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.3g} s"

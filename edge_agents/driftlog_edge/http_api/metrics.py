@@ -40,6 +40,17 @@ def render(agent: EdgeAgent) -> bytes:
     gauge("unreadable_records", "Records from the cloud that nobody here can read.", status["unreadable_records"])
     gauge("digest_mismatches", "Scopes found to differ from the cloud's since the start.", status["mismatches"])
     gauge("differing_scopes", "Scopes that differ from the cloud's now.", len(status["differing"]))
+    gauge(
+        "snapshot_warning",
+        "1 while the cloud will soon have forgotten what this device needs, or has.",
+        float(bool(status["snapshot"]["warning"])),
+    )
+    if status["snapshot"]["needed_in_seconds"] is not None:
+        gauge(
+            "snapshot_needed_in_seconds",
+            "When this device needs a snapshot if it stays away; below zero: it does.",
+            status["snapshot"]["needed_in_seconds"],
+        )
     gauge("saving_power", "1 while only urgent commands leave because the battery is low.", status["power"]["saving"])
     gauge("power_hook_failures", "How often the device did not say how it is fed.", status["power"]["failures"])
     waiting = Gauge("driftlog_edge_waiting", "Commands that wait although there is a way.", ["for"], registry=registry)

@@ -5,7 +5,7 @@ the topics' ids and extents with another client, first of all on each connection
 looks at least every 15 seconds; each strong read looks too. What came in between from another life of a topic is undone, because the partition
 is then read again as a whole.
 
-Whether the replica was away for longer than tombstones are kept is asked once on each connection. Of the times that are known (its age, and when the cursor
+Whether the replica was away for longer than tombstones are kept (`horizon`) is looked at once on each connection. Of the times that are known (its age, and when the cursor
 was last moved) the shortest counts. A clock that went back makes both unknown; then the partition is read again if it has anything new.
 """
 
@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 from driftlog_edge.incoming.landmarks import Landmarks
 from driftlog_edge.link.freshness import Freshness
+from driftlog_edge.link.horizon import Horizon
 from driftlog_edge.link.op_logs import OpLogs
 from driftlog_edge.link.places import Places
 from driftlog_edge.ports import Asker, Clock, Extent
 from driftlog_edge.store.committer import Committer
-from driftlog_schemas import topics
 
 LOOK_SECONDS = 15.0
 TIMEOUT_SECONDS = 3.0
@@ -37,6 +37,7 @@ class Lookout:
         clock: Clock,
         asker: Callable[[], Asker | None],
         op_logs: OpLogs,
+        horizon: Horizon,
     ) -> None:
         self._places = places
         self._landmarks = landmarks
@@ -45,7 +46,7 @@ class Lookout:
         self._clock = clock
         self._asker = asker
         self._op_logs = op_logs
-        self._kept: dict[str, float] = {}
+        self._horizon = horizon
         self._next = 0.0
 
     def due(self, now: float) -> bool:
@@ -69,19 +70,21 @@ class Lookout:
         self._next = self._clock.monotonic() + LOOK_SECONDS
         found = await asker.extents([*self._places.all, *self._places.ops], TIMEOUT_SECONDS)
         self._op_logs.told(found)
+        if beginning:
+            await self._horizon.ask(asker, {place[0] for place in self._places.states}, TIMEOUT_SECONDS)
+        if asker is not self._asker():
+            return {}
         anew = False
         for place, extent in found.items():
             space, kind = self._places.described(place)
-            away = beginning and kind == "state" and await self._away(asker, space, place, extent)
-            if asker is not self._asker():
-                return {}
+            away = beginning and kind == "state" and self._away(space, place, extent)
             follows = self._landmarks.compare(space, kind, place, extent, self._clock.wall_ms(), away=away)
             if follows.writes:
                 await self._committer.stage(follows.writes, sync=False)
             anew |= follows.anew
         return None if anew else found
 
-    async def _away(self, asker: Asker, space: str, place: tuple[str, int], extent: Extent) -> bool:
+    def _away(self, space: str, place: tuple[str, int], extent: Extent) -> bool:
         """May something have been deleted there that the topic does not tell any more?"""
         cursor = self._landmarks.cursor(space, "state", place)
         if not 0 < cursor.offset < extent.end:
@@ -93,8 +96,4 @@ class Lookout:
         if moment is not None and moment.sure and age is not None:
             known.append(age)
         shortest = min(known, default=None)
-        topic = place[0]
-        if topic not in self._kept:
-            told = await asker.tombstones_kept(topic, TIMEOUT_SECONDS)
-            self._kept[topic] = topics.RETENTION_MS / 1000 if told is None else told
-        return shortest is None or shortest >= self._kept[topic]
+        return shortest is None or shortest >= self._horizon.kept(place[0])

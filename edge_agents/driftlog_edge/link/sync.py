@@ -29,6 +29,7 @@ from driftlog_edge.link.connectivity import Connection, Watchdog
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.heart import Heart
+from driftlog_edge.link.horizon import Horizon
 from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.op_logs import OpLogs
@@ -108,8 +109,16 @@ class Sync:
         self.freshness = Freshness(self.places.states, journal, committer, clock)
         self.signal = Signal(clock, self.pump.hurry, lambda: self.problem)
         op_logs = OpLogs(lambda: self.clients.asker)
+        self.horizon = Horizon(self.places, self.freshness, journal, committer)
         self.lookout = Lookout(
-            self.places, puller.landmarks, self.freshness, committer, clock, lambda: self.clients.asker, op_logs
+            self.places,
+            puller.landmarks,
+            self.freshness,
+            committer,
+            clock,
+            lambda: self.clients.asker,
+            op_logs,
+            self.horizon,
         )
         self.absence = Absence(contract, self.places, self.freshness, shipper, overdue, committer, moved)
         self.ends = Ends(
@@ -336,6 +345,7 @@ class Sync:
             if self._shipper.tick(now):
                 self.pump.run()
             self.freshness.tick(now)
+            self.horizon.tick()
             self.absence.look(offline=self.signal.state is Connection.OFFLINE)
             self._rerun.run()
             self.proof.tick()

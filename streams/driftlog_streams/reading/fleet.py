@@ -14,6 +14,7 @@ from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.devices import Device, DeviceStatus
 from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.spans import span
 from driftlog_streams.core.changelog_record import UNTIMED
 from driftlog_streams.reading.lately_heard import heartbeat_in
 from driftlog_streams.reading.skipped import skipping
@@ -101,12 +102,3 @@ def versions_of(members: Iterable[Member]) -> dict[tuple[str, str], list[str]]:
 def skewed(ms: int) -> str:
     """How wrong a clock is that is not right, for people."""
     return f"{span(abs(ms))} {'ahead' if ms > 0 else 'behind'}"
-
-
-def span(ms: int) -> str:
-    """A length of time, for people."""
-    seconds = ms / 1000
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"

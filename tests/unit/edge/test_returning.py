@@ -12,6 +12,7 @@ from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import NotFound
 from driftlog_edge.incoming.landmarks import AWAY
 from driftlog_edge.link.freshness import Freshness
+from driftlog_edge.link.horizon import Horizon
 from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.op_logs import OpLogs
 from driftlog_edge.link.places import Places
@@ -426,7 +427,14 @@ async def test_away_for_longer_than_tombstones_are_kept(
     places = Places(CONTRACT, ["s1"], replica.journal, registry=False)
     freshness = Freshness(places.states, replica.journal, committer, replica.clock)
     lookout = Lookout(
-        places, replica.puller.landmarks, freshness, committer, replica.clock, lambda: asker, OpLogs(lambda: asker)
+        places,
+        replica.puller.landmarks,
+        freshness,
+        committer,
+        replica.clock,
+        lambda: asker,
+        OpLogs(lambda: asker),
+        Horizon(places, freshness, replica.journal, committer),
     )
     assert await lookout.look() is not None, "asked at the beginning only"
     assert (await lookout.look(beginning=True) is None) == returns

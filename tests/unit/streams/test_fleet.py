@@ -8,8 +8,9 @@ import pytest
 
 from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms, enrolled, with_terms
 from driftlog_schemas.messages import Heartbeat
+from driftlog_schemas.spans import span
 from driftlog_streams.core.changelog_record import UNTIMED
-from driftlog_streams.reading.fleet import Heard, Member, fleet_of, span, versions_of
+from driftlog_streams.reading.fleet import Heard, Member, fleet_of, versions_of
 
 NOW = 1_790_000_000_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
