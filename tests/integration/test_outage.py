@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 OUTAGE_SECONDS = 8.0
 """Longer than a session."""
-FULL_SECONDS = 20.0
+FULL_SECONDS = 60.0
 PLACES = ("place-north", "place-south")
 
 
@@ -36,7 +36,7 @@ def test_the_broker_is_away_for_a_while(
         sold[place] += 1
 
     with (
-        run.worker("pool", workers=2) as pool,
+        run.worker("pool", workers=3) as pool,
         run.edge(0, *PLACES) as north,
         run.edge(1, *PLACES) as south,
         run.feeder(10_000_000, records_per_second=100),

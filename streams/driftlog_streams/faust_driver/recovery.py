@@ -105,8 +105,8 @@ class ChangelogRecovery:
                     "keep each worker's --data-dir"
                 )
         return (
-            f"stop all workers, delete each one's --data-dir, and let them merge all ops again: kafka-consumer-groups "
-            f"--group {self._group_id} --topic {ops} --reset-offsets --to-earliest --execute"
+            f"stop all workers; let them merge all ops again: kafka-consumer-groups --group {self._group_id} --topic {ops} "
+            "--reset-offsets --to-earliest --execute; when that is done, and not before, delete each one's --data-dir"
         )
 
     def _consumer(self) -> Consumer:
