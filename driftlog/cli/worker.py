@@ -90,6 +90,14 @@ def worker(
             envvar="DRIFTLOG_WINDOW_MS", help="How long changes gather before they are published; 2 by default."
         ),
     ] = None,
+    standby: Annotated[
+        bool | None,
+        typer.Option(
+            "--standby/--no-standby",
+            envvar="DRIFTLOG_STANDBY",
+            help="Keep the stores of all partitions up to date, so that others' are taken over quickly: more disk and reading; off by default.",
+        ),
+    ] = None,
     metrics_address: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +137,7 @@ def worker(
             wait=wait,
             session_timeout=session_timeout,
             window_ms=window_ms,
+            standby=standby,
             metrics_address=metrics_address,
             cloud_identity=cloud_identity,
             log_level=log_level and log_level.value,

@@ -50,6 +50,8 @@ class WorkerSettings(ConnectionSettings):
     """How long changes gather behind a flight that is under way; at rest they are published at once."""
     cache_mb: int = Field(default=256, ge=1)
     """About how much memory the merged states that are kept decoded may take, per process."""
+    standby: bool = False
+    """Keep the stores of all partitions up to date, so that one is taken over quickly; each worker then reads the whole state topic."""
     metrics_address: Address = None
     """Where `/metrics`, `/healthz` and `/readyz` are served, HOST:PORT or PORT on loopback; each further process on the next port."""
     cloud_identity: Path | None = None

@@ -36,6 +36,7 @@ from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.pump import MergePump
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.faust_driver.settler import Settler
+from driftlog_streams.faust_driver.standby import Standby
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
 from driftlog_streams.reading.changelog_reader import ChangelogReader
@@ -97,6 +98,8 @@ class WorkerHost:
         self._pulse: Pulse | None = None
         self._publisher: Publisher | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._filling = asyncio.Lock()
+        """Held while stores are opened and recovered."""
         self.pump: MergePump | None = None
         self.app = self._faust_app()
 
@@ -210,6 +213,8 @@ class WorkerHost:
                 if self._cloud is not None and self._publisher is not None:
                     tasks.create_task(self._forgetter(pump, self._cloud, self._publisher).run())
                     tasks.create_task(self._settler(pump, self._cloud, self._publisher).run())
+                if self._settings.standby:
+                    tasks.create_task(self.standby(pump).run())
                 tasks.create_task(self._beat(pump))
         except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
             die(failed.exceptions[0])
@@ -234,6 +239,10 @@ class WorkerHost:
         told = BrokerTime(PastReader(kafka, self._rules.name), TopicsAdmin(kafka), publisher)
         return Settler(self._rules, identity, told, publisher, pump.open_stores, pump.forgotten)
 
+    def standby(self, pump: MergePump) -> Standby:
+        """What keeps the stores of the partitions that are not ours."""
+        return Standby(self._recovery, self._rules.space.partitions, pump.open_stores, self._opened, self._filling)
+
     async def _beat(self, pump: MergePump) -> None:
         spin = IdleSpin(BEAT_SECONDS)
         while True:
@@ -253,19 +262,26 @@ class WorkerHost:
         """
         pump = self._working_pump()
         loop = asyncio.get_running_loop()
-        stores = await loop.run_in_executor(None, self._open, partitions, dict(pump.open_stores()))
-        self._recovered = await loop.run_in_executor(None, self._recovery.recover, stores)
-        await pump.admitting.know_devices()
-        pump.assign(stores, self._recovered)
+        async with self._filling:
+            began = time.monotonic()
+            stores = await loop.run_in_executor(None, self._open, partitions, dict(pump.open_stores()))
+            self._recovered = await loop.run_in_executor(None, self._recovery.recover, stores)
+            records = sum(r.records for r in self._recovered.values())
+            log.info("recovered", partitions=len(stores), records=records, seconds=round(time.monotonic() - began, 2))
+            await pump.admitting.know_devices()
+            pump.assign(stores, self._recovered)
         self.health.owned = partitions
         self.metrics.recoveries.inc()
-        self.metrics.recovered.inc(sum(r.records for r in self._recovered.values()))
+        self.metrics.recovered.inc(records)
         log.info("partitions", space=self._rules.name, slot=self._slot, partitions=partitions)
 
     def _open(self, partitions: list[int], opened: Mapping[int, PartitionStore]) -> dict[int, PartitionStore]:
+        return {p: opened.get(p) or self._opened(p) for p in partitions}
+
+    def _opened(self, partition: int) -> PartitionStore:
         if self._store is None:
             self._store = WorkerStore(self._folder / "states")
-        return {p: opened.get(p) or self._store.partition(p) for p in partitions}
+        return self._store.partition(partition)
 
     def position(self, partition: int) -> int | None:
         """How far the partition's states are known: they were read when it was assigned, or are ours."""

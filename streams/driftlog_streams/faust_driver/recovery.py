@@ -11,7 +11,6 @@ mends nothing then: the op topic has to be merged again from its first record.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -46,7 +45,6 @@ class ChangelogRecovery:
 
     def recover(self, stores: Mapping[int, PartitionStore]) -> dict[int, Recovered]:
         """Bring every store to its changelog's present end. Raises `RecoveryFailed`."""
-        began = time.monotonic()
         result = {p: Recovered(store.mark.positions, store.mark.group) for p, store in stores.items()}
         consumer = self._consumer()
         try:
@@ -65,8 +63,6 @@ class ChangelogRecovery:
             raise RecoveryFailed(f"the broker does not let us recover {self._rules.name}: {error}") from error
         finally:
             consumer.close()
-        count = sum(r.records for r in result.values())
-        log.info("recovered", partitions=len(stores), records=count, seconds=round(time.monotonic() - began, 2))
         return result
 
     def _read(self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]) -> None:

@@ -20,6 +20,7 @@ OWED = (f"{WORKER_TESTS}/test_owed_conflicts.py",)
 STORE = (f"{WORKER_TESTS}/test_partition_store.py",)
 DEVICES = (f"{WORKER_TESTS}/test_device_view.py",)
 VOUCHING = (f"{WORKER_TESTS}/test_vouching.py",)
+STANDBY = (f"{WORKER_TESTS}/test_standby.py",)
 CONNECTING = (f"{WORKER_TESTS}/test_reconnecting.py",)
 
 WORKER: tuple[Mistake, ...] = (
@@ -717,9 +718,45 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: what waits is taken over with knowledge that is too old",
         f"{DRIVER}/host.py",
-        "        await pump.admitting.know_devices()\n",
+        "            await pump.admitting.know_devices()\n",
         "",
         VOUCHING,
+    ),
+    # -- stores that are kept, and topics that were made anew
+    Mistake(
+        "worker: a standby round fills what is ours as well",
+        f"{DRIVER}/standby.py",
+        " - set(self._owned())",
+        "",
+        STANDBY,
+    ),
+    Mistake(
+        "worker: a take-over does not wait for the standby round",
+        f"{DRIVER}/host.py",
+        "async with self._filling:",
+        "async with asyncio.Lock():",
+        STANDBY,
+    ),
+    Mistake(
+        "worker: an empty state topic is taken for a new one",
+        f"{DRIVER}/recovery.py",
+        "if ops is not None and any(",
+        "if ops is None and any(",
+        RECOVERY,
+    ),
+    Mistake(
+        "worker: a command that changes nothing stops a worker",
+        f"{CORE}/lost_states.py",
+        "return any(command.ops for command in batch.commands)",
+        "return bool(batch.commands)",
+        RECOVERY,
+    ),
+    Mistake(
+        "worker: what is not committed yet is missed in the state topic",
+        f"{CORE}/lost_states.py",
+        " and entry.offset < committed",
+        "",
+        RECOVERY,
     ),
     # -- connecting
     Mistake(

@@ -240,6 +240,21 @@ async def test_what_had_no_effect_does_not_stop_a_worker_over_an_empty_topic(liv
     assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 5
 
 
+async def test_rows_that_a_crash_let_out_ahead_of_their_states_do_not_stop_the_next_worker(lives: Lives) -> None:
+    lives.broker.append(OPS, 0, b"stranger", b"noise")
+    await one_life(lives)
+    sell(lives, 1)
+    lives.broker.refusing[STATES] = KafkaError.MSG_SIZE_TOO_LARGE
+    first = await merging(lives)
+    await first.until(lambda: bool(lives.deaths))
+    await first.die()
+    lives.broker.refusing.clear()
+    assert lives.broker.read(RECEIPTS) and not lives.broker.read(STATES)
+    heir = await merging(lives, "empty")
+    await heir.quiet()
+    assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 5
+
+
 async def test_a_broker_that_is_away_fails_the_recovery(lives: Lives) -> None:
     await one_life(lives, 1)
     heir = lives.start("empty")
