@@ -52,7 +52,11 @@ def project(
         typer.Option("--rebuild", help="Build the tables anew beside those that readers have, swap them, and end."),
     ] = False,
     wait: Annotated[
-        str | None, typer.Option(envvar="DRIFTLOG_WAIT", help="How long to wait for the broker at start: 30s.")
+        str | None,
+        typer.Option(
+            envvar="DRIFTLOG_WAIT",
+            help="How long to wait for the broker at start, and with --once or --rebuild for whatever is away: 30s.",
+        ),
     ] = None,
     metrics_address: Annotated[
         str | None,

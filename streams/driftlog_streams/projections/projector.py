@@ -1,17 +1,19 @@
 """From the state topic to a sink: claim partitions, follow them from where the sink stands, hand over whole groups. One thread, no state of its own.
 
 Whatever is in the way (a broker, a registry, a sink that is away; somebody else who has moved a partition), everything read is dropped and begins
-again from what the sink says, after a pause that grows to half a minute. What cannot get better by itself (`PositionLost`, `SetupProblem`) ends it.
+again from what the sink says, after a pause that grows to half a minute: for ever where it follows, for a while where it has a goal. What cannot get better by itself (`PositionLost`, `SetupProblem`) ends it.
 
 Two processes may run: each partition is written by who has claimed it, the other stands by.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import structlog
 
@@ -32,6 +34,8 @@ CLAIM_SECONDS = 2.0
 CONFIRM_SECONDS = 600.0
 """How often a position is confirmed at which nothing happens."""
 LONGEST_PAUSE_SECONDS = 30.0
+Goal: TypeAlias = Callable[[], Mapping[int, int]]
+"""Tells for each partition up to which offset it is to be read. Raises `BrokerUnreachable`."""
 PASSING = (BrokerUnreachable, RegistryUnreachable, SinkAway, Superseded)
 
 
@@ -65,19 +69,23 @@ class Projector:
         """How many partitions somebody else writes; None until that was asked in this session."""
         self.done = Done()
 
-    def run(self, stop: threading.Event, until: Mapping[int, int] | None = None) -> None:
-        """Until `stop` is set, or until these partitions were read up to these offsets, and what of it is whole was handed over.
+    def run(self, stop: threading.Event, goal: Goal | None = None, patience_seconds: float = math.inf) -> None:
+        """Until `stop` is set, or until the partitions were read up to the offsets of the goal, and what of it is whole was handed over.
 
-        Raises `PositionLost`, `SetupProblem`.
+        Raises `PositionLost`, `SetupProblem`; and what is in the way, when nothing was handed over for longer than the patience.
         """
-        pause = 0.0
+        pause, since = 0.0, time.monotonic()
         while not stop.is_set():
             commits = self.done.commits
             try:
-                self._session(stop, until)
+                self._session(stop, goal)
                 return
             except PASSING as error:
-                pause = 0.5 if self.done.commits > commits else min(max(pause * 2, 0.5), LONGEST_PAUSE_SECONDS)
+                if self.done.commits > commits:
+                    pause, since = 0.0, time.monotonic()
+                if time.monotonic() - since > patience_seconds:
+                    raise
+                pause = min(max(pause * 2, 0.5), LONGEST_PAUSE_SECONDS)
                 self._trouble(error, pause)
                 self._wait(stop, pause)
         self._health.owned = None
@@ -93,9 +101,10 @@ class Projector:
         while not stop.wait(min(0.5, max(0.0, end - time.monotonic()))) and time.monotonic() < end:
             self._health.beat()
 
-    def _session(self, stop: threading.Event, until: Mapping[int, int] | None) -> None:
+    def _session(self, stop: threading.Event, goal: Goal | None) -> None:
         self._sink.open()
         topic_id = self._log.topic_id()
+        until = None if goal is None else goal()
         self.done.positions, self._stands_by = {}, None
         gathering = Gathering(self._reader, topic_id, {})
         next_claim = next_confirmation = 0.0

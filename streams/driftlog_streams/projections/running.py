@@ -43,7 +43,7 @@ class Projection:
         return self._run(stop, self._partitions, to_end=False)
 
     def to_end(self, stop: threading.Event) -> Done:
-        """Up to where the topic ends now. Raises `PositionLost`, `SetupProblem`."""
+        """Up to where the topic ends now. Raises `PositionLost`, `SetupProblem`, and what is away for longer than it waits."""
         return self._run(stop, self._partitions, to_end=True)
 
     def rebuild(self, stop: threading.Event) -> Done:
@@ -52,10 +52,10 @@ class Projection:
         swap.begin()
         with closing(self._log()) as log, closing(self._sink(shadow_of(self.schema))) as sink:
             projector = self._projector(log, sink, self._all)
-            projector.run(stop, log.ends(self._all))
+            projector.run(stop, lambda: log.ends(self._all), self._settings.wait)
 
             def catch_up(offsets: Mapping[int, int]) -> None:
-                projector.run(stop, {number: max(at, 0) for number, at in offsets.items()})
+                projector.run(stop, lambda: offsets, self._settings.wait)
                 if stop.is_set():
                     raise SetupProblem("the rebuild was stopped before it was whole", "run it again")
 
@@ -65,7 +65,10 @@ class Projection:
     def _run(self, stop: threading.Event, partitions: frozenset[int], *, to_end: bool) -> Done:
         with closing(self._log()) as log, closing(self._sink(self.schema)) as sink:
             projector = self._projector(log, sink, partitions)
-            projector.run(stop, log.ends(partitions) if to_end else None)
+            if to_end:
+                projector.run(stop, lambda: log.ends(partitions), self._settings.wait)
+            else:
+                projector.run(stop)
             return projector.done
 
     def _log(self) -> StateLog:

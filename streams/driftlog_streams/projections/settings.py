@@ -29,7 +29,7 @@ class ProjectorSettings(ConnectionSettings):
     """Which of the space; all, if empty."""
     schema_cache: Path = Path.home() / ".cache" / "driftlog" / "schemas"
     wait: Annotated[float, BeforeValidator(_seconds)] = Field(default=30.0, ge=0)
-    """Seconds to wait for the broker at start; may be written 30s."""
+    """Seconds to wait for the broker at start, and for what is away while it has an end to come to; may be written 30s."""
     metrics_address: Address = None
     """Where `/metrics`, `/healthz` and `/readyz` are served, HOST:PORT or PORT on loopback."""
     log_level: str = "info"

@@ -8,9 +8,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.state_codec import StateCodec
+from driftlog_streams.projections.following import StateLog
+from driftlog_streams.projections.projector import Done
+from driftlog_streams.projections.running import Projection
+from driftlog_streams.projections.settings import ProjectorSettings
+from tests.admin_clients import kept
 from tests.load.ground import lay_topics
 from tests.load.waiting import until
 
@@ -194,12 +201,25 @@ class Projector:
             self.process.stdout.close()
 
 
-def project(shop: Shop, postgres: EmbeddedPostgres, *arguments: str) -> dict[str, Any]:
-    """Run it to the topic's present end, or as the arguments say; what it says it has done."""
-    made = Projector(shop, postgres, "--json", *(arguments or ("--once",)))
-    assert made.wait() == 0, made.log()
-    found: dict[str, Any] = json.loads(made.output)
-    return found
+class _Kept(Projection):
+    """Its clients are never let go of (see `tests.admin_clients`)."""
+
+    def _log(self) -> StateLog:
+        return kept(super()._log())
+
+
+def project(shop: Shop, postgres: EmbeddedPostgres, *, rebuild: bool = False) -> Done:
+    """What the process does, in this one: to the topic's present end, or all of it anew."""
+    settings = ProjectorSettings.load(
+        None,
+        app="shop:app",
+        bootstrap=shop.bootstrap,
+        registry=shop.registry,
+        schema_cache=shop.folder / "schemas",
+        postgres={"url": postgres.url, "password_file": postgres.password_file},
+    )
+    made = _Kept(settings, shop.contract)
+    return made.rebuild(threading.Event()) if rebuild else made.to_end(threading.Event())
 
 
 @contextmanager
@@ -236,8 +256,6 @@ def stock_rows(postgres: EmbeddedPostgres, shop: Shop) -> dict[tuple[str, str], 
 
 def shown_rows(shop: Shop) -> dict[tuple[str, str], dict[str, Any]]:
     """What `stock_rows` should be."""
-    from decimal import Decimal
-
     return {
         key: {**row, "price": Decimal(row["price"]), "tags": sorted(row["tags"])} for key, row in shop.shown().items()
     }

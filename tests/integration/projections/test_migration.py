@@ -63,8 +63,8 @@ def test_an_added_field_is_filled_also_where_it_was_written_before(
     shop.declare(WITH_SHELF)
     done = project(shop, postgres)
     assert column(postgres, shop, "shelf") == {"tea": "top", "milk": "floor"}
-    assert done["records"] == 5, "what was projected before is read again, once"
-    assert project(shop, postgres)["records"] == 0
+    assert done.records == 5, "what was projected before is read again, once"
+    assert project(shop, postgres).records == 0
     shop.change(milk, "shelf", "set", "cellar")
     shop.publish(milk)
     project(shop, postgres)
@@ -110,7 +110,7 @@ def test_a_field_that_is_gone_keeps_its_column_and_comes_back_whole(
     project(shop, postgres)
     assert column(postgres, shop, "name") == {"tea": "Black tea", "milk": ""}
     shop.declare(WITHOUT_NAME)
-    project(shop, postgres, "--rebuild")
+    project(shop, postgres, rebuild=True)
     with pytest.raises(psycopg.errors.UndefinedColumn):
         column(postgres, shop, "name")
 
@@ -153,7 +153,7 @@ def test_another_type_is_refused_until_a_rebuild(make_shop: Callable[..., Shop],
     assert "column size of stock is bigint not null, and is declared as double precision not null now" in refused.log()
     assert refused.log().rstrip().endswith("run once with --rebuild")
     assert column(postgres, shop, "size") == {"tea": 3}
-    project(shop, postgres, "--rebuild")
+    project(shop, postgres, rebuild=True)
     assert column(postgres, shop, "size") == {"tea": 3.0}
 
 
@@ -231,7 +231,7 @@ def test_views_keep_a_rebuild_from_leaving_them_behind(
         assert f"public.{shop.space}_all; drop them, and create them again afterwards" in refused.log()
         assert connection.execute(f'SELECT * FROM "{shop.space}_all"'.encode()).fetchall() == [(Decimal(3),)]
         connection.execute(f'DROP VIEW "{shop.space}_all"'.encode())
-    project(shop, postgres, "--rebuild")
+    project(shop, postgres, rebuild=True)
 
 
 def test_a_declaration_changes_nothing_while_another_projector_writes(

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import httpx
 import pytest
 
 from driftlog_infra import EmbeddedPostgres
+from driftlog_infra.ports import free_port
 from driftlog_schemas import groups
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
 from tests.integration.projections.shop import (
     PARTITIONS,
+    Projector,
     Shop,
     agree,
     ask,
@@ -71,7 +74,7 @@ def test_every_kind_of_field_has_its_type(make_shop: Callable[..., Shop], postgr
     shop.change(bare, "counted", "increment", 0)
     shop.publish(one, bare)
     done = project(shop, postgres)
-    assert (done["rows"], done["space"]) == (2, shop.space)
+    assert done.rows == 2
 
     types = dict(
         ask(
@@ -117,7 +120,7 @@ def test_rows_come_change_and_go_for_good(make_shop: Callable[..., Shop], postgr
         shop.publish(purge=[milk])
         deliver(shop, {coffee: 1})
         agree(postgres, shop, projector)
-    assert project(shop, postgres)["rows"] == 0
+    assert project(shop, postgres).rows == 0
     assert stock_rows(postgres, shop) == shown_rows(shop)
 
 
@@ -142,10 +145,24 @@ def test_a_torn_group_waits_and_a_strangers_record_does_not_count(
     shop.publish(milk, tea, last=False)
     done = project(shop, postgres)
     assert stock_rows(postgres, shop) == before
-    assert done["rows"] == 1
+    assert done.rows == 1
     deliver(shop, {tea: 1})
     project(shop, postgres)
     assert stock_rows(postgres, shop) == shown_rows(shop)
+
+
+def test_it_tells_how_it_is(make_shop: Callable[..., Shop], postgres: EmbeddedPostgres) -> None:
+    shop = make_shop()
+    deliver(shop, {stock("tea"): 5})
+    address = f"127.0.0.1:{free_port()}"
+    with following(shop, postgres, "--metrics-address", address) as projector:
+        agree(postgres, shop, projector)
+        ready = httpx.get(f"http://{address}/readyz", trust_env=False)
+        assert (ready.status_code, ready.json()) == (200, {"ok": True, "partitions": [0, 1, 2, 3]})
+        told = httpx.get(f"http://{address}/metrics", trust_env=False).text
+        for line in ("rows_total", "lag_records"):
+            assert f'driftlog_projector_{line}{{space="{shop.space}"}} ' in told
+        assert f'driftlog_projector_rows_total{{space="{shop.space}"}} 1.0' in told
 
 
 def test_what_was_passed_over_is_told_with_its_address(
@@ -178,8 +195,6 @@ def test_what_was_passed_over_is_told_with_its_address(
 def test_names_that_collide_are_refused(
     make_shop: Callable[..., Shop], postgres: EmbeddedPostgres, source: str, words: str
 ) -> None:
-    from tests.integration.projections.shop import Projector
-
     shop = make_shop(source)
     refused = Projector(shop, postgres, "--once")
     assert refused.wait() == 1

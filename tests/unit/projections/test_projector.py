@@ -46,7 +46,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Projector, "_wait", lambda self, stop, seconds: None)
 
 
-def run(topic: Topic, sink: Any) -> Projector:
+def run(topic: Topic, sink: Any, patience: float = 60.0) -> Projector:
     """To the topic's end."""
     metrics = ProjectorMetrics("retail")
     made = Projector(
@@ -57,7 +57,7 @@ def run(topic: Topic, sink: Any) -> Projector:
         metrics,
         Health(),
     )
-    made.run(threading.Event(), {0: topic.end(0), 1: topic.end(1)})
+    made.run(threading.Event(), lambda: {0: topic.end(0), 1: topic.end(1)}, patience)
     return made
 
 
@@ -155,6 +155,15 @@ def test_a_write_of_which_nobody_knows_is_done_once(topic: Topic, tmp_path: Path
     assert sink.left < 1
     assert on_hand(sink) == {"tea": 9}
     assert done._metrics.troubles._value.get() == 2
+    sink.close()
+
+
+def test_with_an_end_to_come_to_it_waits_no_longer_than_it_was_told(topic: Topic, tmp_path: Path) -> None:
+    topic.put(stock("tea"), row(stock("tea"), 5), 1)
+    sink = Failing(tmp_path / "shop.sqlite", after=False)
+    with pytest.raises(SinkAway, match="the connection is gone"):
+        run(topic, sink, patience=0.0)
+    assert sink.left == 2, "it tried once"
     sink.close()
 
 
