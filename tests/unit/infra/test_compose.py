@@ -18,7 +18,9 @@ from driftlog_edge.config import EdgeConfig
 from driftlog_edge.http_api.access import token_in
 from driftlog_edge.http_api.listening import listen
 from driftlog_infra.ports import free_port
-from driftlog_schemas.settings import PREFIX
+from driftlog_schemas.errors import BadSetting
+from driftlog_schemas.settings import PREFIX, ConnectionSettings
+from driftlog_streams.projections.settings import ProjectorSettings
 from driftlog_streams.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[3]
@@ -32,6 +34,13 @@ SERVICE_KEYS = {
 }  # fmt: skip
 ANOTHER = str.maketrans("0246ts", "1357zz")
 """Makes another value of any that stands there."""
+PROGRAMS: dict[str, type[ConnectionSettings]] = {
+    "worker": WorkerSettings,
+    "edge": EdgeConfig,
+    "console": ConsoleConfig,
+    "project": ProjectorSettings,
+}
+"""Those that are told by the environment, and what reads it."""
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
 
 
@@ -50,6 +59,7 @@ def test_the_promised_parts_are_there() -> None:
         "store-2",
         "console",
         "postgres",
+        "projector",
         "prometheus",
         "grafana",
     } <= SERVICES.keys()
@@ -93,24 +103,30 @@ def test_commands_are_the_projects_own() -> None:
 def test_each_variable_of_a_program_is_a_setting_that_arrives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelt one would be passed over, and the program run on its default."""
     service = SERVICES[name]
-    settings = {"worker": WorkerSettings, "edge": EdgeConfig, "console": ConsoleConfig}.get(
-        service.get("command", [""])[0]
-    )
+    settings = PROGRAMS.get(service.get("command", [""])[0])
     if settings is None:
         return
     for variable, value in service["environment"].items():
         monkeypatch.setenv(variable, value)
-    arrived = repr(settings.load())
+    arrived = settings.load()
     for variable, value in service["environment"].items():
         with monkeypatch.context() as other:
             other.setenv(variable, value.translate(ANOTHER))
-            assert variable == APP or repr(settings.load()) != arrived, f"nothing reads {variable}"
+            assert variable == APP or _loaded(settings) != arrived, f"nothing reads {variable}"
+
+
+def _loaded(settings: type[ConnectionSettings]) -> ConnectionSettings | None:
+    """None where it is read and cannot be used."""
+    try:
+        return settings.load()
+    except BadSetting:
+        return None
 
 
 def test_the_services_that_sign_are_told_where_the_operators_keys_are() -> None:
     for name, service in SERVICES.items():
         for variable in service.get("environment", {}):
-            if variable.startswith(PREFIX) and service.get("command", [""])[0] not in ("worker", "edge", "console"):
+            if variable.startswith(PREFIX) and service.get("command", [""])[0] not in PROGRAMS:
                 assert variable in {APP, "DRIFTLOG_BOOTSTRAP", "DRIFTLOG_REGISTRY", _operator_variable()}, name
 
 
@@ -137,7 +153,9 @@ def test_scraped_ports_tell_without_a_token() -> None:
     """The agents' API asks for one that Prometheus cannot read."""
     scraped = yaml.safe_load((ROOT / "infra/prometheus.yml").read_text())["scrape_configs"]
     targets = [t for job in scraped for group in job["static_configs"] for t in group["targets"]]
-    ours = {name for name, service in SERVICES.items() if service.get("command", [""])[0] in ("worker", "edge")}
+    ours = {
+        name for name, service in SERVICES.items() if service.get("command", [""])[0] in ("worker", "edge", "project")
+    }
     assert {t.split(":")[0] for t in targets} >= ours
     for target in targets:
         name, _, port = target.partition(":")

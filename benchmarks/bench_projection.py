@@ -1,0 +1,143 @@
+"""Documents a second into PostgreSQL: a topic of states projected into empty tables, beside a raw COPY of the same rows into the same table.
+
+The baseline has the rows in memory, as the text that COPY takes, and writes all of them at once: no topic, no Avro, no groups, no position, nothing that could be
+begun again. Ours reads the topic with the process's own parts, in one thread. Both tables have their primary key; the server is the embedded one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from confluent_kafka import Producer
+from psycopg import sql
+
+from benchmarks import cluster
+from benchmarks.case import Case, Ground, Samples, Sides, ratio_at_least
+from benchmarks.cluster import BenchSpace
+from benchmarks.quiet import quiet
+from driftlog_infra import EmbeddedPostgres
+from driftlog_schemas import groups, topics
+from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.state_codec import codecs_of
+from driftlog_streams.projections.following import StateLog
+from driftlog_streams.projections.metrics import ProjectorMetrics
+from driftlog_streams.projections.postgres.settings import PostgresSettings
+from driftlog_streams.projections.postgres.sink import PostgresSink
+from driftlog_streams.projections.projector import Projector
+from driftlog_streams.projections.records import StateReader
+from driftlog_streams.telling.health import Health
+from tests.load.app import COLLECTION, COUNTER
+
+PARTITIONS = 4
+PLACES = 50
+QUICK, USUAL, LARGE = 2_000, 100_000, 1_000_000
+"""Documents."""
+AIM = 0.1
+TABLE = "item"
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A space whose state topic holds the documents."""
+
+    space: BenchSpace
+    documents: int
+    kafka: KafkaSettings
+
+
+@contextmanager
+def _projecting(ground: Ground) -> Iterator[Sides]:
+    quiet()
+    with cluster.servers(ground) as servers, EmbeddedPostgres() as postgres:
+        documents = ground.size(QUICK, USUAL, LARGE)
+        space = servers.space(cluster.fresh_name("projected"), ground.folder, partitions=PARTITIONS, devices=1)
+        ground.say(f"writing {documents} states")
+        _fill(space, servers.bootstrap, documents)
+        filled = Filled(space, documents, KafkaSettings(bootstrap=servers.bootstrap))
+        schemas = (f"round_{number}" for number in itertools.count())
+        last = next(schemas)
+        _projected(filled, postgres, last)
+        rows = _rows(postgres, last)
+        yield Sides(
+            lambda: _projected(filled, postgres, next(schemas)),
+            lambda: _copied(filled, postgres, last, rows),
+            {"documents": documents, "bytes of the rows": len(rows)},
+        )
+
+
+def _fill(space: BenchSpace, bootstrap: str, documents: int) -> None:
+    """As workers do, but for the groups: all of them say that they have merged the one op record that there is."""
+    declared = space.contract.spaces[space.name].collections
+    codec, rules = codecs_of(declared, space.ids)[COLLECTION], declared[COLLECTION].document
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "log_level": 0})
+    for partition in range(PARTITIONS):
+        producer.produce(topics.ops_topic(space.name), b"op", partition=partition)
+    headers = [*groups.headers(0, last=True)]
+    for number in range(documents):
+        document, state = DocumentId(COLLECTION, f"place-{number % PLACES}", f"item-{number:07d}"), rules.new()
+        rules.apply(state, rules.prepare(state, "office.seed", 1 << 16, COUNTER, "increment", number + 1))
+        rules.apply(state, rules.prepare(state, "office.seed", 1 << 16, "label", "set", f"article {number}"))
+        partition = partition_of(document.scope, PARTITIONS)
+        value = codec.encode(document, state)
+        while True:
+            try:
+                producer.produce(
+                    topics.state_topic(space.name), value, document_key(document), partition, headers=headers
+                )
+                break
+            except BufferError:
+                producer.poll(0.1)
+    assert producer.flush(60) == 0, "the broker took all of it"
+
+
+def _projected(filled: Filled, postgres: EmbeddedPostgres, schema: str) -> Samples:
+    """Documents a second, from the first question to the last commit."""
+    space = filled.space.contract.spaces[filled.space.name]
+    settings = PostgresSettings(url=postgres.url, password_file=postgres.password_file)
+    reader = StateReader(space, filled.space.ids)
+    partitions = frozenset(range(PARTITIONS))
+    with (
+        closing(StateLog(filled.kafka, space.name)) as log,
+        closing(PostgresSink(settings, schema, space.name, PARTITIONS, reader.tables)) as sink,
+    ):
+        projector = Projector(log, reader, sink, partitions, ProjectorMetrics(space.name), Health())
+        begun = time.perf_counter()
+        projector.run(threading.Event(), lambda: log.ends(partitions), 60.0)
+        seconds = time.perf_counter() - begun
+    assert projector.done.rows == filled.documents, "all of it is there"
+    return [filled.documents / seconds]
+
+
+def _rows(postgres: EmbeddedPostgres, schema: str) -> bytes:
+    """What stands in the table, as COPY reads it."""
+    with psycopg.connect(postgres.conninfo) as connection:
+        with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(schema, TABLE))) as copy:
+            return b"".join(map(bytes, copy))
+
+
+def _copied(filled: Filled, postgres: EmbeddedPostgres, schema: str, rows: bytes) -> Samples:
+    """Documents a second into another table of the same columns and key."""
+    place = sql.Identifier("copied")
+    with psycopg.connect(postgres.conninfo) as connection:
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(place))
+        like = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)")
+        connection.execute(like.format(place, sql.Identifier(schema, TABLE)))
+        connection.commit()
+        begun = time.perf_counter()
+        with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(place)) as copy:
+            copy.write(rows)
+        connection.commit()
+        return [filled.documents / (time.perf_counter() - begun)]
+
+
+CASES: Sequence[Case] = [
+    Case("rebuild", "documents/s", _projecting, "raw COPY", ratio_at_least(AIM), rounds=3, warm_up=False)
+]
