@@ -21,6 +21,7 @@ class ConsoleConfig(EdgeConfig):
 
     scopes: Annotated[list[str], NoDecode] = Field(default_factory=list)
     """What it shows; without any, every scope that has a document, and new ones as they come."""
+    gathers: bool = True
     http_port: int = Field(default=PORT, ge=0, le=65535)
     http_certificate_file: Path | None = None
     """With it and its key the pages are served over TLS; without, a proxy has to, where other machines reach them."""

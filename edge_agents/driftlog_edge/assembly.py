@@ -42,6 +42,7 @@ from driftlog_edge.outgoing.shipper import Shipper
 from driftlog_edge.ports import Clock, Route, Store
 from driftlog_edge.power.hook import Hook
 from driftlog_edge.settings_change import SettingsChange, check_rhythms, rhythms
+from driftlog_edge.store import gathering
 from driftlog_edge.store.budget import DiskBudget
 from driftlog_edge.store.changes import ANEW, ChangeLog
 from driftlog_edge.store.committer import Committer
@@ -149,10 +150,11 @@ def _assembled(
     }
     changes = _changes(store, json.dumps(releases).encode(), holdings)
     removed = holdings.open(store)
+    _gather(store, contract, config.gathers, clock.wall_ms())
     lives = Lives(journal)
     batches = BatchCodec(ids)
     committer = Committer(journal, store, changes)
-    views = Views(contract, codecs, journal)
+    views = Views(contract, codecs, journal, config.gathers)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
     outbox.set_rhythms(rhythms(config))
     waiting = Waiting(outbox, clock)
@@ -275,7 +277,7 @@ def _assembled(
             lambda: executor.stamps.clock.now_ms(clock.wall_ms()),
             keep_ms,
         ),
-        LettingGo(codecs, journal, going_up, lives, clock),
+        LettingGo(codecs, journal, going_up, lives, clock, config.gathers),
         views,
         committer,
         store,
@@ -336,6 +338,14 @@ def _read_again(store: Store, codecs: Mapping[str, StateCodec], versions: Versio
             changes.write(writes, ANEW)
     except UNWRITABLE as error:  # no reason not to start: the next start reads on
         log.warning("rows that an older release could not read wait for room on the disk", reason=str(error))
+
+
+def _gather(store: Store, contract: AppContract, gathers: bool, wall_ms: int) -> None:
+    if writes := gathering.begun(store, contract, gathers, wall_ms):
+        try:
+            store.write(writes, sync=True)
+        except UNWRITABLE as error:
+            log.warning("to gather waits for room on the disk, and the next start", reason=str(error))
 
 
 def _version() -> str:

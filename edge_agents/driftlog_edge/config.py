@@ -154,6 +154,8 @@ class EdgeConfig(ConnectionSettings):
     """What the store may take on the disk, in bytes or as text with a unit; 0 for all that there is. Near it, confirmed documents make room."""
     keep_hours: float = Field(default=168.0, ge=0)
     """How long a command that is done stays in the logs, and with it the answer to its Idempotency-Key."""
+    gathers: bool = False
+    """Does it hold what only goes up of all devices, and for good, as a console does? Others hold of it what they have written, for a while."""
     batches_in_flight: int = Field(default=16, ge=1, le=1000)
     encryption_key_file: Path | None = None
     """Holds the key that wraps the store's data key; without any of these three the data key lies in the folder as it is."""

@@ -203,7 +203,7 @@ class Reader:
         try:
             return present(view)
         except NotFound as error:
-            if view.collection.direction != "up" or self._has_row(view):
+            if not self._generations.own_only(view.collection.name) or self._has_row(view):
                 raise
             name, kind = "/".join(view.document), view.collection.name
             raise NotHeld(
@@ -212,7 +212,9 @@ class Reader:
             ) from error
 
     def _let_go(self, view: View) -> bool:
-        return view.collection.direction == "up" and let_go(self._store, self._generations, view.document)
+        return self._generations.own_only(view.collection.name) and let_go(
+            self._store, self._generations, view.document
+        )
 
     def _has_row(self, view: View) -> bool:
         """Has the cloud said what is there?"""
@@ -225,7 +227,8 @@ class Reader:
     def _has(self, document: DocumentId, wanted: Mapping[str, int]) -> bool:
         """Is all of it here, or never to be?"""
         view = self._shown.get(document)
-        if view.collection.direction == "up" and not self._has_row(view) and (not view.pending or self._let_go(view)):
+        own = self._generations.own_only(view.collection.name)
+        if own and not self._has_row(view) and (not view.pending or self._let_go(view)):
             return True  # which the answer says
         vector, unseen = view.state.vector, view.unseen  # of what nothing was seen there is nothing to wait for
         return all(max(vector.get(replica, 0), unseen.get(replica, 0)) >= seq for replica, seq in wanted.items())

@@ -65,7 +65,7 @@ class Disputes:
                 self._passed_over(topic, record, error)
                 unreadable += 1
                 continue
-            if conflict.document.scope in self._scopes and not self._generations.goes_up(conflict.document.collection):
+            if conflict.document.scope in self._scopes and not self._generations.own_only(conflict.document.collection):
                 place = (Family.CONFLICTS, record.key)
                 self._tell(conflict, writes[place] if place in writes else self._journal.get(*place))
                 writes[place] = record.value

@@ -186,19 +186,23 @@ class States:
             if _by_worker(record) and not self._others(record, landing):
                 landing.writes[Family.UNREAD, landing.row(record.key)] = record.value
             return
+        ours = codec.collection.direction == "up" and self._ours(record.key, landing)
+        if not ours and self._generations.own_only(document.collection):
+            return
         try:
             incoming = None if record.value is None else codec.decode(record.value)
         except UNREADABLE as error:
-            if codec.collection.direction != "up" or self._ours(record.key, landing):
-                self._keep(record, document, error, landing)
+            self._keep(record, document, error, landing)
             return
-        if codec.collection.direction == "up":
-            self._own_only(record, document, codec, incoming, landing)
+        if ours:
+            self._written_here(record, document, codec, incoming, landing)
         else:
             self._take(record, document, codec, incoming, landing)
 
     def _others(self, record: Record, landing: _Landing) -> bool:
         """Is it of a collection that only goes up, and that this release does not declare, and of a document that no release has written here?"""
+        if self._generations.gathers:
+            return False
         try:
             up = record.value is not None and self._versions.goes_up(record.value)
         except UNTOLD:
@@ -221,7 +225,7 @@ class States:
         pending = next(marks_of(self._journal, key), None) is not None
         return pending or bool(unseen_of(self._journal, landing.space, landing.partition, key))
 
-    def _own_only(
+    def _written_here(
         self,
         record: Record,
         document: DocumentId,
@@ -229,17 +233,16 @@ class States:
         incoming: DocumentState | None,
         landing: _Landing,
     ) -> None:
-        """Of what only goes up a row is kept of a document with changes of ours pending, and of one that has a row, or is deleted until
-        it is purged; where the row went, only its note goes on. A topic that was made anew may have less than the note says, so there the row
-        comes once more."""
+        """A document that only goes up and that this device has written. A row is kept while changes of ours are pending, where there is one
+        already, and of a deletion until it is purged; where the row went, only its note goes on. A topic that was made anew may have less than the note
+        says, so there the row comes once more."""
         key, space, partition = record.key, landing.space, landing.partition
         note, pending = self._note(key, landing), self._waited_for(key, landing)
-        if note is None and not pending:
-            return
-        if note is not None and incoming is not None and not (note.due_ms or landing.anew or note.known_to(incoming)):
+        again = landing.anew or self._generations.gathers
+        if note is not None and incoming is not None and not (note.due_ms or again or note.known_to(incoming)):
             return  # somebody's late word
         there = incoming is not None and codec.collection.document.exists(incoming)
-        if pending or not there or landing.anew or (note is not None and note.due_ms):
+        if pending or not there or again or (note is not None and note.due_ms):
             self._take(record, document, codec, incoming, landing)
         row = (Family.CONFIRMED, landing.row(key))
         kept = (landing.writes[row] if row in landing.writes else self._journal.get(*row)) is not None

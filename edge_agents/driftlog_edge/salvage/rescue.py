@@ -42,7 +42,7 @@ from driftlog_schemas.partitioning import partition_of
 CHANGES_LOST = "changes_lost"
 NOBODY = "nobody.0"
 _NORMAL = keys.CLASSES.index("normal")
-_KEPT = (keys.OFFLINE, keys.HOLDINGS, keys.OBSERVED)
+_KEPT = (keys.OFFLINE, keys.HOLDINGS, keys.OBSERVED, keys.GATHERS)
 """What of `meta` says nothing of a life, a chain or a cursor."""
 _UNREADABLE = (ContractError, ValueError, TypeError, KeyError, IndexError)
 

@@ -80,13 +80,15 @@ def coming(source: Source, space: str, partition: int) -> int:
 class Generations:
     """The rows that are read, of an app's documents."""
 
-    def __init__(self, contract: AppContract) -> None:
+    def __init__(self, contract: AppContract, gathers: bool = False) -> None:
+        """`gathers`: is what only goes up held of all devices (`gathering`)?"""
         self._contract = contract
+        self.gathers = gathers
 
-    def goes_up(self, collection: str) -> bool:
+    def own_only(self, collection: str) -> bool:
         """Does it only go up, so that others' documents of it are not here? Of one that is not declared nobody knows."""
         try:
-            return self._contract.collection(collection).direction == "up"
+            return not self.gathers and self._contract.collection(collection).direction == "up"
         except Undeclared:
             return False
 

@@ -43,8 +43,15 @@ class LettingGo:
     """Passes over the rows that are due."""
 
     def __init__(
-        self, codecs: Mapping[str, StateCodec], journal: Journal, going_up: GoingUp, lives: Lives, clock: Clock
+        self,
+        codecs: Mapping[str, StateCodec],
+        journal: Journal,
+        going_up: GoingUp,
+        lives: Lives,
+        clock: Clock,
+        gathers: bool = False,
     ) -> None:
+        self._gathers = gathers
         self._codecs = codecs
         self._journal = journal
         self._going_up = going_up
@@ -54,7 +61,9 @@ class LettingGo:
         """Up to which note a sweep has come, and how many it has left behind it."""
 
     def step(self) -> Step | None:
-        """Some of what is due; None when nothing is."""
+        """Some of what is due; None when nothing is. Nothing goes from a folder that gathers."""
+        if self._gathers:
+            return None
         return self._rows() or self._notes()
 
     def _rows(self) -> Step | None:

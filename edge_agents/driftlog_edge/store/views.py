@@ -52,11 +52,13 @@ class View(running.View):
 class Views:
     """Views by document, computed from the store."""
 
-    def __init__(self, contract: AppContract, codecs: Mapping[str, StateCodec], journal: Journal) -> None:
+    def __init__(
+        self, contract: AppContract, codecs: Mapping[str, StateCodec], journal: Journal, gathers: bool = False
+    ) -> None:
         self._contract = contract
         self._codecs = codecs
         self._journal = journal
-        self.generations = Generations(contract)
+        self.generations = Generations(contract, gathers)
         self._young: dict[bytes, View] = {}
         self._old: dict[bytes, View] = {}
         self._young_bytes = 0

@@ -12,14 +12,14 @@ import pytest
 from driftlog_crdt import DELETE, DOCUMENT
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.asking import sessions
-from driftlog_edge.errors import Deleted, LetGo, NotFound
+from driftlog_edge.errors import Deleted, LetGo, NotFound, NotHeld
 from driftlog_edge.ports import Family
 from driftlog_edge.salvage.run import salvage
 from driftlog_edge.store import keys
 from driftlog_edge.store.generations import serving
 from driftlog_edge.store.going_up import STAYS, Note, note_of
 from driftlog_schemas import groups
-from driftlog_schemas.contract import AppContract
+from driftlog_schemas.contract import AppContract, InvalidInput
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
@@ -28,6 +28,7 @@ from tests.unit.edge.replica import EPOCH_MS, Replica
 from tests.unit.edge.shop import CONTRACT, app
 from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.test_going_up import COLD, DAY_MS, HEAT, S1, STATE, count, days_pass, gone, let_go, rows, sync
+from tests.unit.edge.test_puller import dispute
 from tests.unit.edge.test_returning import look, read, tidy
 from tests.unit.edge.waiting import until
 
@@ -359,3 +360,41 @@ async def test_a_scope_that_was_left_and_is_held_again_uses_no_dot_twice(agent: 
         await agent.run("sense", store="s1", name=name, wait="merged", seconds=60)
     assert (count(cloud, HEAT), count(cloud, COLD)) == (7, 2)
     assert (await agent.read("Reading", "s1", "cold", consistency="strong", seconds=60)).value["times"] == 2
+
+
+# -- who gathers
+
+
+async def test_who_gathers_holds_what_all_devices_have_written_and_its_conflicts(
+    config: EdgeConfig, cloud: Cloud, ids: FixedIds
+) -> None:
+    """A folder that did not before reads again what had passed it by."""
+    cloud.write(COLD, "times", "increment", 5)
+    dispute_of_cold = dispute(COLD)
+    cloud.publish_conflict(dispute_of_cold)
+    route = CloudRoute(cloud)
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        await let_go_of(agent, cloud)
+        with pytest.raises(NotHeld):
+            await agent.read("Reading", "s1", "cold")
+        assert agent.conflicts() == []
+    gathers = config.model_copy(update={"gathers": True})
+    for _ in range(2):
+        async with EdgeAgent(app, gathers, route=route, ids=ids) as agent:
+            await agent.online()
+            await until(lambda: not agent.status()["read_again"] and agent.conflicts() != [])
+            assert (await agent.read("Reading", "s1", "cold")).value["times"] == 5
+            assert (await agent.read("Reading", "s1", "heat")).value["times"] == count(cloud, HEAT)
+            assert [conflict.id for conflict in agent.conflicts()] == [dispute_of_cold.id]
+            cloud.now_ms += 30 * DAY_MS
+            await agent.run("sense", store="s1", name="heat", wait="merged", seconds=60)
+            cloud.now_ms += 30 * DAY_MS
+            await agent.run("receive", store="s1", sku="tea", qty=1, wait="merged", seconds=60)
+            await agent.tidy()
+            assert (await agent.read("Reading", "s1", "heat")).value["times"] == count(cloud, HEAT)
+            with pytest.raises(NotFound):
+                await agent.read("Reading", "s1", "nobody's")
+            assert agent.status()["mismatches"] == 0
+    with pytest.raises(InvalidInput, match="gathers"):
+        async with EdgeAgent(app, config, route=route, ids=ids):
+            pass
