@@ -13,6 +13,7 @@ from driftlog import EdgeAgent
 from driftlog.testing.cluster import Cluster
 from driftlog.testing.servers import RunningBroker
 from driftlog_edge.errors import LetGo, NotHeld
+from driftlog_edge.store import housekeeping
 from driftlog_schemas.contract import OneWay
 from driftlog_schemas.devices import PUBLISH
 from tests.load import one_way
@@ -73,6 +74,39 @@ async def day(cluster: Cluster) -> None:
         assert (await till.read("Reading", "s1", "heat", consistency="strong", seconds=60)).value["times"] == 2
         await until(lambda: in_step(office) and in_step(till), "and still do", office, till)
         assert office.status()["mismatches"] == till.status()["mismatches"] == 0
+
+
+async def dispute(cluster: Cluster) -> None:
+    """Two devices say different things of one sensor; neither has both sides, and who gathers decides."""
+    tills = [cluster.agent(f"till-{number}", scopes=["s2"]) for number in (1, 2)]
+    gatherer = cluster.agent("gatherer", scopes=["s2"], gathers=True)
+    async with tills[0] as one, tills[1] as two, gatherer as office:
+        await one.run("sense", store="s2", name="heat", unit="C", wait="merged", seconds=60)
+        await two.run("sense", store="s2", name="heat", unit="F", wait="merged", seconds=60)
+        await until(lambda: bool(office.conflicts()), "the conflict", one, two, office)
+        (conflict,) = office.conflicts()
+        assert (await office.read("Reading", "s2", "heat")).value["times"] == 2
+        assert one.conflicts() == two.conflicts() == []
+        await office.resolve(conflict.id, {"unit": "C"})
+        await until(lambda: not office.status()["pending"], "the decision is merged", office)
+        for till in (one, two):
+            await till.run("sense", store="s2", name="heat", wait="merged", seconds=60)
+        for agent in (one, two, office):
+            reading = await agent.read("Reading", "s2", "heat", consistency="strong", seconds=60)
+            assert reading.value["unit"] == "C"
+        await until(lambda: all(map(in_step, (one, two, office))), "all agree with the cloud", one, two, office)
+        assert office.conflicts() == []
+
+
+@pytest.fixture(autouse=True)
+def lets_go_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not by itself, once a minute, between a write and a look at it."""
+    monkeypatch.setattr(housekeeping, "PASS_SECONDS", 3600.0)
+
+
+def test_who_gathers_decides_what_no_device_can(broker: RunningBroker, registry_url: str, tmp_path: Path) -> None:
+    with Cluster(one_way.app, broker.bootstrap, registry_url, tmp_path, ROOT) as cluster:
+        asyncio.run(dispute(cluster))
 
 
 def test_a_day_of_prices_and_readings(broker: RunningBroker, registry_url: str, tmp_path: Path) -> None:

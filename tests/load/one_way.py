@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driftlog import App, Counter, Document, Register, Transaction
+from driftlog import App, Counter, Document, Register, Transaction, field
 
 app = App("oneway")
 space = app.space("oneway", partitions=2)
@@ -20,6 +20,7 @@ class Reading(Document):
     store: str
     name: str
     times: Counter
+    unit: Register[str] = field(default="", on_conflict="review")
 
 
 @space.collection(scope="store", id="sku")
@@ -35,8 +36,11 @@ def say(tx: Transaction, store: str, sku: str, amount: int) -> None:
 
 
 @space.command
-def sense(tx: Transaction, store: str, name: str) -> None:
-    tx.edit(Reading, store, name).times.increment(1)
+def sense(tx: Transaction, store: str, name: str, unit: str = "") -> None:
+    reading = tx.edit(Reading, store, name)
+    reading.times.increment(1)
+    if unit:
+        reading.unit.set(unit)
 
 
 @space.command
