@@ -322,12 +322,25 @@ def _commands(title: str, found: list[dict[str, Any]], by: Literal["number", "id
     return rows(title, (by, "at (UTC)", "command", "documents", "status", "actor"), lines)
 
 
+_WAITS = {
+    "review": "a person",
+    "change": "an earlier change",
+    "cloud": "the cloud to take it",
+    "outbox": "room in the outbox",
+    "life": "a new life of this folder",
+    "release": "a release that declares it",
+    "network": "a way to the cloud",
+}
+"""What the API says in a word."""
+
+
 def _waits(command: dict[str, Any]) -> str:
     """What it waits for, and until when."""
     if not command["waiting_for"]:
         return ""
     until = command["waiting_until"]
-    return f", waits for {command['waiting_for']}" + (f" until {moment(until)}" if until else "")
+    what = _WAITS.get(command["waiting_for"], command["waiting_for"])
+    return f", waits for {what}" + (f" until {moment(until)}" if until else "")
 
 
 def _path(*parts: str) -> str:

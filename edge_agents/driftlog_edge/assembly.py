@@ -30,6 +30,7 @@ from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import UNWRITABLE
 from driftlog_edge.incoming import puller as pullers
 from driftlog_edge.incoming import unread
+from driftlog_edge.link.connectivity import Connection
 from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.refetch import Refetch
 from driftlog_edge.link.registry_line import RegistryLine
@@ -157,7 +158,13 @@ def _assembled(
     views = Views(contract, codecs, journal, config.gathers)
     outbox = Outbox(contract, identity, batches, journal, lives, config.outbox_limit, config.outbox_bytes)
     outbox.set_rhythms(rhythms(config))
-    waiting = Waiting(outbox, clock)
+    waiting = Waiting(
+        outbox,
+        journal,
+        clock,
+        lambda: sync.signal.state is Connection.ONLINE,
+        lambda lsn: shipper.carries(lsn),  # noqa: PLW0108  # it is made below
+    )
     uses = Uses(journal, views.generations, clock)
     registry = RegistryLine(identity, records, journal, clock)
     registry.open(store)

@@ -26,6 +26,7 @@ def test_it_waits_until_somebody_applies_it(on_broker: Callable[..., LoadRun], m
         edge.do("offer", place=PLACE, offer="tea", price=2, key="old-price")
         edge.do("offer", place=PLACE, offer="milk", price=3, key="not-wanted")
         edge.do("hit", place=PLACE, item="tea", times=5, key="no-limit")
+        assert edge.command("no-limit")["waiting_for"] == "network"
         until(lambda: edge.status()["scopes"][PLACE]["age_seconds"] > 3.5, "it is away for too long", 60)
         edge.kill()
         edge.start()
@@ -36,6 +37,7 @@ def test_it_waits_until_somebody_applies_it(on_broker: Callable[..., LoadRun], m
         for key in ("old-price", "not-wanted"):
             told = edge.command(key)
             assert (told["status"], told["code"]) == ("review", "offline_too_long")
+            assert told["waiting_for"] == "review"
         assert edge.offer(PLACE, "tea")["price"] == 1, "what the cloud has"
         monkeypatch.setenv("DRIFTLOG_EDGE_TOKEN_FILE", str(edge.replica / "token"))
         listed = CliRunner().invoke(cli, ["review", "list", "--url", edge.url])

@@ -41,7 +41,8 @@ class Answer:
     code: str = ""
     reason: str = ""
     waiting_for: str = ""
-    """Why it does not leave although there is a way: `power`, `wifi`, or the rhythm of its collection (`5m`)."""
+    """What it waits for that is not decided: `network`, `power`, `wifi`, the rhythm of its collection (`5m`), `cloud`, `change`, `review`, `outbox`,
+    `life` or `release` (see `asking/waiting`)."""
     waiting_until: int | None = None
     """When it leaves at the latest, in epoch milliseconds by the device's clock; None where nobody can tell."""
 

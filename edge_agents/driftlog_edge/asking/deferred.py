@@ -19,6 +19,7 @@ from driftlog_edge.asking.again import Again
 from driftlog_edge.asking.executor import Executed
 from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.pages import COMMANDS_BYTES, check_limit, page_of
+from driftlog_edge.asking.waiting import CLOUD, WaitsFor
 from driftlog_edge.errors import NotFound
 from driftlog_edge.incoming.verdicts import DROPPED
 from driftlog_edge.outgoing.outbox import Outbox
@@ -56,7 +57,7 @@ class Deferred:
         found = logged(self._journal, lsn)
         entry = entry_of(self._journal, found.command.id)
         assert entry is not None, "what waits is in the command log"
-        return Line(lsn, found.command, entry), found.size
+        return Line(lsn, found.command, entry, WaitsFor(CLOUD)), found.size
 
     def drop(self, command_id: str, reason: str) -> Executed:
         """Give one up; stage the writes at once. Raises `NotFound`, `InvalidInput`."""

@@ -15,7 +15,7 @@ from driftlog_edge.asking.waiting import NOTHING, Waiting, WaitsFor
 from driftlog_edge.ports import Family, Store
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
-from driftlog_edge.store.command_log import Entry, Status, entry_of
+from driftlog_edge.store.command_log import Entry, entry_of
 from driftlog_edge.store.logged import decode_logged
 from driftlog_edge.turns import in_turns
 from driftlog_schemas.messages import Command
@@ -82,5 +82,4 @@ class OpLog:
         entry = entry_of(self._store, command.id)
         if entry is None:
             return None  # or it is pruned at this moment
-        waits = NOTHING if entry.status is not Status.PENDING else self._waiting.of(lsn, command.ops[0][0])
-        return Line(lsn, command, entry, waits), len(raw)
+        return Line(lsn, command, entry, self._waiting.of(lsn, entry.status, command.ops[0][0])), len(raw)

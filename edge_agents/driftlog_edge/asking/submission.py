@@ -177,9 +177,9 @@ class Submission:
         """What became of a command. Raises `NotFound`."""
         entry, status = self._status(command_id)
         answer = _answer(command_id, entry, status, session)
-        if status is not Status.PENDING:
+        if status.final or not entry.dots:
             return answer
-        why = self._waiting.of(entry.lsn, _document(entry))
+        why = self._waiting.of(entry.lsn, status, _document(entry))
         return replace(answer, waiting_for=why.what, waiting_until=why.until_ms)
 
     async def _answerable(self, command_id: str) -> None:

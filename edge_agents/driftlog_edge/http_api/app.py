@@ -13,6 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.answers import Consistency, Durability, Wait
 from driftlog_edge.asking.op_log import Line
+from driftlog_edge.asking.waiting import REVIEW, WaitsFor
 from driftlog_edge.asking.watch import Change, Passed
 from driftlog_edge.http_api import bulk, openapi, problems, streams
 from driftlog_edge.http_api.bodies import Bodies
@@ -305,7 +306,7 @@ def _review(api: FastAPI, agent: EdgeAgent) -> None:
         """A page of the commands that wait for a person: what they changed is gone, or they may have been counted already. It ends before `limit`
         where they are large: go by `next`."""
         found, more = await agent.review_page(limit, after)
-        lines = [LineOut.of(Line(r.entry.lsn, r.command, r.entry)) for r in found]
+        lines = [LineOut.of(Line(r.entry.lsn, r.command, r.entry, WaitsFor(REVIEW))) for r in found]
         return WaitingOut(commands=lines, next=lines[-1].number if more else None)
 
     @api.get("/v1/deferred")

@@ -15,8 +15,9 @@ from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict, Version
 
 WAITING_FOR = (
-    "Why a pending command does not leave although there is a way: `power` (the battery is low), `wifi`, or the rhythm of its"
-    " collection, as `5m`."
+    "What a command waits for that is not decided: `network` (a way to the cloud), `power` (the battery is low), `wifi`, the rhythm of its collection as"
+    " `5m`, `cloud` (which has put it off; `code` says why), `change` (an earlier change that the cloud does not have), `review` (a person), `outbox` (room"
+    " in it, to run again), `life` (a new life of the folder), `release` (one that declares what it changes). None once it was sent and waits for its answer."
 )
 WAITING_UNTIL = "When it leaves at the latest, in epoch milliseconds by the device's clock; none where nobody can tell."
 

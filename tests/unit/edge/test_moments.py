@@ -184,7 +184,7 @@ def test_on_a_low_battery_only_urgent_ones_leave(replica: Replica) -> None:
 
 
 def test_whoever_asks_is_told_what_a_command_waits_for_and_until_when(replica: Replica) -> None:
-    clock, waiting = replica.clock, Waiting(replica.outbox, replica.clock)
+    clock, waiting = replica.clock, Waiting(replica.outbox, replica.journal, replica.clock)
     moments = replica.outbox.queue.moments
     moments.metered = True
     for place in ("tea", "meter/1", "meter/2", "photo/1"):
@@ -193,7 +193,7 @@ def test_whoever_asks_is_told_what_a_command_waits_for_and_until_when(replica: R
     def told(place: str) -> WaitsFor:
         entry = replica.entry(place)
         document = replica.views.command(entry.lsn).ops[0][0]
-        return waiting.of(entry.lsn, document)
+        return waiting.of(entry.lsn, entry.status, document)
 
     assert leave(replica, clock.monotonic()) == ["tea"]
     at = clock.wall_ms()

@@ -62,7 +62,7 @@ async def test_it_waits_for_a_person_who_applies_it_or_drops_it(
     assert [one.command.id for one in till.review()] == ["early", "late"]
     for command_id in ("early", "late"):
         answer = till.command(command_id)
-        assert (answer.status, answer.code) == ("review", "offline_too_long")
+        assert (answer.status, answer.code, answer.waiting_for) == ("review", "offline_too_long", "review")
         assert answer.reason == "this device was away for 8.0 d, and Tariff allows 7.0 d; apply it, or drop it"
     with pytest.raises(NotFound):
         await till.read("Tariff", "s1", "a")

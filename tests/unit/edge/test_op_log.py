@@ -18,7 +18,7 @@ from tests.unit.edge.replica import Replica
 
 @pytest.fixture
 def log(replica: Replica) -> OpLog:
-    return OpLog(replica.store, replica.views.backlog, Waiting(replica.outbox, replica.clock))
+    return OpLog(replica.store, replica.views.backlog, Waiting(replica.outbox, replica.journal, replica.clock))
 
 
 def names(lines: list[object]) -> list[str]:
