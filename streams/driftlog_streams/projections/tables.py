@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -84,6 +85,8 @@ def _column(column: Column, collection: CollectionContract) -> TableColumn:
     read: Callable[[Any], Value] = _same
     if kind is Kind.TEXT and column.to_row is not None:
         kind, read = Kind.JSON, json.loads  # a text column that is converted holds JSON (see `columns` of the face)
+    elif kind is Kind.DECIMAL:
+        read = Decimal.normalize  # a row has nine places behind the point, whatever was written
     elif kind is Kind.JSON and column.from_row is not None:
         read = column.from_row
     if optional:

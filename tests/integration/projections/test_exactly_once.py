@@ -183,6 +183,15 @@ def test_a_writer_that_was_taken_for_dead_moves_nothing(
     assert other.claim([]) == {} and frozen.claim([1])[1].offset == 0, "nothing of a write that is refused is there"
 
 
+def test_a_host_that_is_gone_is_noticed_by_the_server(sinks: Callable[[], PostgresSink]) -> None:
+    connection = sinks()._connection
+    assert connection is not None
+    kept = [
+        connection.execute(f"SHOW {name}".encode()).fetchone() for name in ("tcp_keepalives_idle", "tcp_user_timeout")
+    ]
+    assert kept == [("15",), ("30000",)]
+
+
 def test_a_value_that_postgresql_does_not_take_stops_nothing(
     sinks: Callable[[], PostgresSink], postgres: EmbeddedPostgres
 ) -> None:

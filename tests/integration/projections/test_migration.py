@@ -183,6 +183,7 @@ def test_readers_go_on_while_tables_are_built_anew(make_shop: Callable[..., Shop
         ask_as_owner.execute(f'CREATE ROLE "reader_{shop.space}"'.encode())
         ask_as_owner.execute(f'GRANT USAGE ON SCHEMA "{shop.space}" TO "reader_{shop.space}"'.encode())
         ask_as_owner.execute(f'GRANT SELECT ON "{shop.space}".stock TO "reader_{shop.space}"'.encode())
+        ask_as_owner.execute(f'CREATE INDEX mine ON "{shop.space}".stock (on_hand) WHERE on_hand > 0'.encode())
         seen: list[int] = []
         over = threading.Event()
         failed: list[Exception] = []
@@ -214,6 +215,8 @@ def test_readers_go_on_while_tables_are_built_anew(make_shop: Callable[..., Shop
         assert not failed, failed
         assert seen == sorted(seen), "never less than before"
         assert any(one["event"] == "the projection begins again" for one in live.told()), "it goes on in the new tables"
+    indexes = ask(postgres, "SELECT indexdef FROM pg_indexes WHERE schemaname = %s AND indexname = 'mine'", shop.space)
+    assert indexes == [(f"CREATE INDEX mine ON {shop.space}.stock USING btree (on_hand) WHERE (on_hand > 0)",)]
     left = ask(postgres, "SELECT nspname FROM pg_namespace WHERE nspname LIKE %s", f"{shop.space}%")
     assert left == [(shop.space,)]
 
@@ -250,3 +253,20 @@ def test_a_declaration_changes_nothing_while_another_projector_writes(
         assert old.end() == 0
         until(lambda: "the tables change" in new.log(), "it changes them", 90, new.log)
         until(lambda: column(postgres, shop, "shelf") == {"tea": "floor"}, "it goes on", 60, new.log)
+
+
+def test_a_change_waits_for_a_long_query_and_holds_up_no_other(
+    make_shop: Callable[..., Shop], postgres: EmbeddedPostgres
+) -> None:
+    shop = make_shop()
+    deliver(shop, {stock("tea"): 3})
+    project(shop, postgres)
+    shop.declare(WITH_SHELF)
+    with psycopg.connect(postgres.conninfo) as long_query:
+        long_query.execute(f'SELECT * FROM "{shop.space}".stock'.encode())
+        with following(shop, postgres) as waits:
+            until(lambda: "lock timeout" in waits.log(), "it gives up and tries again", 60, waits.log)
+            assert column(postgres, shop, "on_hand") == {"tea": 3}
+            long_query.rollback()
+            until(lambda: "are projected" in waits.log(), "it changes them", 90, waits.log)
+    assert column(postgres, shop, "shelf") == {"tea": "floor"}

@@ -100,6 +100,8 @@ def test_every_kind_of_field_has_its_type(make_shop: Callable[..., Shop], postgr
         *(datetime(2026, 3, 1, 12, tzinfo=UTC), date(2026, 3, 2), "packed", True),
         *({"shelf": "A�\\u0000"}, ["new"], ["2.5"], [3], 9, [1.0, 2.5]),
     )
+    prices = ask(postgres, f'SELECT price::text FROM "{shop.space}".stock_item ORDER BY 1')
+    assert prices == [("1.5",), ("4.25",)]
     (row,) = ask(
         postgres, f"SELECT price, checked, stage, ready, tags, most FROM \"{shop.space}\".stock_item WHERE store = 's2'"
     )

@@ -25,6 +25,13 @@ _KEEPALIVE = {
     "tcp_user_timeout": 30_000,
 }
 """A server that is cut off is noticed within half a minute."""
+_SERVERS_KEEPALIVE = {
+    "tcp_keepalives_idle": 15,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""And so are we by the server, which gives our locks to others then; by itself it would wait for hours."""
 _REFUSED = (
     errors.InvalidPassword,
     errors.InvalidAuthorizationSpecification,
@@ -37,7 +44,10 @@ def connect(settings: PostgresSettings) -> Database:
     """A connection whose every statement is a transaction of its own unless `transaction` is used. Raises `SinkAway`, `SetupProblem`, `BadSetting`."""
     with told(settings):
         given = {**settings.client(), **_KEEPALIVE, "connect_timeout": CONNECT_SECONDS}
-        return psycopg.connect(**given, autocommit=True)
+        connection = psycopg.connect(**given, autocommit=True)
+        for name, value in _SERVERS_KEEPALIVE.items():
+            connection.execute("SELECT set_config(%s, %s, false)", [name, str(value)])
+        return connection
 
 
 _GONE = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)

@@ -2,14 +2,15 @@
 ones from then on. A live projector goes on meanwhile; it notices the change at its next write, whose move names another `build`.
 
 Readers never see less than before: the live positions are held while the new tables catch up with them, for as long as that takes, and then both schemas are renamed
-in one transaction. Renaming takes no lock that a query holds. What was granted on the old tables is granted on the new ones. Views would go on
-reading the old tables, so while there are any the change is refused, before anything is built.
+in one transaction. Renaming takes no lock that a query holds. What was granted on the old tables is granted on the new ones, and the indexes that somebody has made on them
+are made again. Views would go on reading the old tables, so while there are any the change is refused, before anything is built.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import psycopg
 import structlog
 from psycopg import sql
 
@@ -37,6 +38,14 @@ FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, aclexplode(r
 WHERE nspname = %(schema)s AND relkind = 'r' AND granted.grantee <> relowner
 """
 
+_INDEXES = """
+SELECT made.relname, kept.relname, pg_get_indexdef(made.oid), format(' ON %%I.%%I USING ', place.nspname, kept.relname)
+FROM pg_index JOIN pg_class made ON made.oid = indexrelid JOIN pg_class kept ON kept.oid = indrelid
+JOIN pg_namespace place ON place.oid = kept.relnamespace
+WHERE place.nspname = %s AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = made.oid) ORDER BY 1
+"""
+_LOCK_SECONDS = 30
+
 
 def shadow_of(schema: str) -> str:
     """Where the tables are built anew."""
@@ -63,7 +72,9 @@ class Swap:
         """`catch_up` brings the new tables to the offsets that it is given, or further. Raises what it raises, `SetupProblem`, `SinkAway`."""
         with connect(self._settings) as connection, told(self._settings):
             connection.execute(_drop(_before(self._schema)))
+            self._index(connection)
             with connection.transaction():
+                connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{_LOCK_SECONDS}s")))
                 exists = self._exists(connection)
                 if exists:
                     self._require_no_views(connection)
@@ -76,6 +87,24 @@ class Swap:
                 connection.execute(_rename(self._shadow, self._schema))
             log.info("the tables were built anew and are what readers have", schema=self._schema)
             connection.execute(_drop(_before(self._schema)))
+
+    def _index(self, connection: Database) -> None:
+        """Make the indexes of the old tables on the new ones, and let PostgreSQL look at what is in them. One that does not fit any more is left out, and told."""
+        for name, table, text, place in connection.execute(_INDEXES, [self._schema]).fetchall():
+            there = sql.SQL(" ON {} USING ").format(sql.Identifier(self._shadow, table)).as_string(connection)
+            try:
+                connection.execute(text.replace(place, there, 1).encode())
+            except psycopg.ProgrammingError as error:
+                log.warning(
+                    "an index does not fit the new tables and is left out", index=name, table=table, why=str(error)
+                )
+        for table in self._tables(connection):
+            connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(self._shadow, table)))
+
+    def _tables(self, connection: Database) -> list[str]:
+        """Those that were built."""
+        asked = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
+        return [name for (name,) in connection.execute(asked, [self._shadow])]
 
     def _exists(self, connection: Database) -> bool:
         asked = "SELECT FROM pg_tables WHERE schemaname = %s AND tablename = %s"
@@ -91,10 +120,7 @@ class Swap:
 
     def _grant(self, connection: Database) -> None:
         """Whoever could read the old tables can read the new ones that are called the same."""
-        there = {
-            name
-            for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [self._shadow])
-        }
+        there = set(self._tables(connection))
         for table, privilege, grantee, grantable in connection.execute(_GRANTS, {"schema": self._schema}).fetchall():
             if table is not None and table not in there:
                 continue

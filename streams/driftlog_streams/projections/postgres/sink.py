@@ -34,6 +34,8 @@ from driftlog_streams.projections.tables import Table
 
 log = structlog.get_logger()
 
+CHANGE_SECONDS = 5
+"""A change of the tables that does not get its locks for so long is tried again later."""
 NOT_TAKEN = (
     psycopg.DataError,
     psycopg.IntegrityError,
@@ -102,6 +104,8 @@ class PostgresSink:
                 "stop the other projector of this space",
             )
         with connection.transaction():
+            # Who waits for a long query here holds up all readers that come after it.
+            connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{CHANGE_SECONDS}s")))
             self._change(connection)
         connection.execute("SELECT pg_advisory_lock_shared(%s)", [layout])
         connection.execute("SELECT pg_advisory_unlock(%s)", [layout])
