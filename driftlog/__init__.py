@@ -26,6 +26,7 @@ from driftlog.fields import (
     Text,
     field,
 )
+from driftlog.reactions import Emit
 from driftlog.transaction import Transaction
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ __all__ = [
     "Document",
     "EdgeAgent",
     "EdgeConfig",
+    "Emit",
     "Flag",
     "GrowCounter",
     "GrowSet",

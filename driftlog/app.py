@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, ParamSpec, TypeVar, cast, get_type_hints, overload
 
@@ -18,6 +18,7 @@ from pydantic.errors import PydanticUserError
 from driftlog.document import Document, compile_collection
 from driftlog.errors import DeclarationError
 from driftlog.fields.options import duration_ms
+from driftlog.reactions import Emit, compile_reaction
 from driftlog.transaction import Transaction
 from driftlog.values import explain, to_json
 from driftlog_crdt import DocumentState
@@ -29,6 +30,7 @@ from driftlog_schemas.contract import (
     GuardContract,
     InvalidInput,
     Json,
+    ReactionContract,
     SpaceContract,
     Touches,
 )
@@ -76,7 +78,10 @@ class Space:
         self.partitions = partitions
         self._collections: dict[str, CollectionContract] = {}
         self._commands: dict[str, CommandContract] = {}
+        self._functions: dict[str, Callable[..., Any]] = {}
+        """Of each command the function that declares it."""
         self._guards: dict[str, list[GuardContract]] = {}
+        self._reactions: dict[str, list[ReactionContract]] = {}
 
     @property
     def contract(self) -> SpaceContract:
@@ -87,6 +92,7 @@ class Space:
             dict(self._collections),
             dict(self._commands),
             {k: tuple(v) for k, v in self._guards.items()},
+            {k: tuple(v) for k, v in self._reactions.items()},
         )
 
     def collection(
@@ -198,7 +204,7 @@ class Space:
             for space in self._app._spaces.values():
                 if command.name in space._commands:
                     raise DeclarationError(command.name, "is declared twice as a command", "rename one of them")
-            self._commands[command.name] = command
+            self._commands[command.name], self._functions[command.name] = command, function
             return function
 
         return declare if function is None else declare(function)
@@ -221,11 +227,7 @@ class Space:
 
     def guard(self, kind: type[D]) -> Callable[[Callable[[D, D], None]], Callable[[D, D], None]]:
         """Function decorator: a rule `(before, after)` that the cloud checks on the merged state of `kind`."""
-        contract = getattr(kind, "__driftlog__", None)
-        if contract is None or contract.name not in self._collections:
-            raise DeclarationError(
-                getattr(kind, "__name__", repr(kind)), f"is not a collection of space {self.name!r}", "declare it first"
-            )
+        contract = self._declared(kind)
 
         def declare(function: Callable[[D, D], None]) -> Callable[[D, D], None]:
             def check(scope: str, id: str, before: DocumentState, after: DocumentState) -> None:
@@ -236,6 +238,44 @@ class Space:
             return function
 
         return declare
+
+    def on_change(
+        self, kind: type[D], *, name: str = ""
+    ) -> Callable[[Callable[[D | None, D | None], Iterable[Emit] | None]], Callable[..., Iterable[Emit] | None]]:
+        """Function decorator: what follows in the cloud when a document of `kind` has changed, `(before, after)`; None where it is not there.
+
+        It may return or yield `Emit(command, argument=...)`, a command of this space in any scope. Each takes effect once, whatever happens to
+        the workers. `name` (the function's, if not given) is a part of the commands' ids: keep it when the function is renamed. The
+        function should depend on its two documents alone.
+        """
+        contract = self._declared(kind)
+
+        def declare(
+            function: Callable[[D | None, D | None], Iterable[Emit] | None],
+        ) -> Callable[[D | None, D | None], Iterable[Emit] | None]:
+            called = name or getattr(function, "__name__", "reaction")
+            _require_name("reaction", called)
+            if any(called == one.name for declared in self._reactions.values() for one in declared):
+                raise DeclarationError(called, "is declared twice as a reaction", "rename one of them")
+            reaction = compile_reaction(function, called, contract, self._command_name)
+            self._reactions.setdefault(contract.name, []).append(reaction)
+            return function
+
+        return declare
+
+    def _command_name(self, command: Callable[..., Any] | str) -> str | None:
+        """The name under which this space declares it."""
+        if isinstance(command, str):
+            return command if command in self._commands else None
+        return next((name for name, function in self._functions.items() if function is command), None)
+
+    def _declared(self, kind: type[Document]) -> CollectionContract:
+        contract: CollectionContract | None = getattr(kind, "__driftlog__", None)
+        if contract is None or contract.name not in self._collections:
+            raise DeclarationError(
+                getattr(kind, "__name__", repr(kind)), f"is not a collection of space {self.name!r}", "declare it first"
+            )
+        return contract
 
 
 def _compile_command(function: Callable[..., Any], space: str, name: str, priority: str) -> CommandContract:

@@ -21,7 +21,7 @@ import fastavro
 
 from driftlog_crdt import Decision, Op
 from driftlog_crdt.causal import Vector
-from driftlog_schemas import avro_files, bounds, forgetting_codec
+from driftlog_schemas import avro_files, bounds, forgetting_codec, reacting_codec
 from driftlog_schemas.columns_codec import pack, unpack
 from driftlog_schemas.context_table import ContextTable, read_contexts
 from driftlog_schemas.errors import TooBig, Undecodable
@@ -107,7 +107,7 @@ def encode_body(batch: Batch) -> bytes:
         "floor": batch.floor,
         "ends": list(batch.ends),
         "read": batch.read,
-        "forget": None if batch.forget is None else forgetting_codec.encoded(batch.forget),
+        "forget": _said_by_the_cloud(batch),
         "app_version": batch.app_version,
         "document_collection": pack([name(d.collection) for d in documents]),
         "document_scope": pack([scope(d.scope) for d in documents]),
@@ -148,6 +148,13 @@ def encode_body(batch: Batch) -> bytes:
     if len(body) > MAX_BATCH_BYTES:
         raise TooBig(f"a batch of {len(body)} bytes, at most {MAX_BATCH_BYTES}", "write smaller values")
     return body
+
+
+def _said_by_the_cloud(batch: Batch) -> Any:
+    """With the name of its record, where there are two that it could be."""
+    if batch.react is not None:
+        return "driftlog.v1.Reacting", reacting_codec.encoded(batch.react)
+    return None if batch.forget is None else ("driftlog.v1.Forgetting", forgetting_codec.encoded(batch.forget))
 
 
 def _written(commands: Sequence[Command]) -> bytes:
@@ -202,7 +209,10 @@ def decode_body(body: bytes) -> Batch:
         floor=record["floor"],
         ends=tuple(record["ends"]),
         read=record["read"],
-        forget=None if record["forget"] is None else forgetting_codec.decoded(record["forget"]),
+        forget=forgetting_codec.decoded(said)
+        if (said := record["forget"]) is not None and "calls" not in said
+        else None,
+        react=reacting_codec.decoded(said) if said is not None and "calls" in said else None,
     )
 
 
@@ -280,8 +290,11 @@ def _check_bounds(record: dict[str, Any]) -> None:
     bounds.check_numbers("decisions", at, 0, len(record["command_id"]) - 1)
     if at != sorted(set(at)):
         raise bounds.OutOfBounds("decisions", "each command decides once, in order")
-    if record["forget"] is not None:
-        forgetting_codec.check(record["forget"])
+    said = record["forget"]
+    if said is not None and len(said) == len(("name", "record")) and isinstance(said, tuple):
+        said = said[1]
+    if said is not None:
+        (reacting_codec if "calls" in said else forgetting_codec).check(said)
 
 
 def _check_lives(name: str, lives: Sequence[str], replica: str, most: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -200,6 +200,24 @@ class GuardContract:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A command that a reaction calls for."""
+
+    command: str
+    arguments: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionContract:
+    """What the cloud does when a document of a collection has changed."""
+
+    name: str
+    collection: str
+    run: Callable[[str, str, DocumentState | None, DocumentState | None], Iterable[Wanted]]
+    """(scope, id, before, after); None where the document is not there. Whatever it raises is the app's."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpaceContract:
     """Documents that share topics, partition count and causal order."""
 
@@ -209,6 +227,8 @@ class SpaceContract:
     commands: Mapping[str, CommandContract]
     guards: Mapping[str, Sequence[GuardContract]]
     """collection name -> its guards, in declaration order"""
+    reactions: Mapping[str, Sequence[ReactionContract]] = field(default_factory=dict)
+    """collection name -> its reactions, in declaration order"""
 
     @property
     def release(self) -> str:

@@ -16,6 +16,8 @@ ReplicaId = NewType("ReplicaId", str)
 CLOUD = DeviceId("cloud")
 """The device of the workers themselves: what it writes is what a partition forgets."""
 CLOUD_REPLICA = ReplicaId("cloud.forget")
+REACTION_REPLICA = ReplicaId("cloud.reaction")
+"""It writes the commands that reactions call for."""
 OVER_REPLICA = ReplicaId("cloud.over")
 """It writes nothing: under its name stand the lives that are over and have no chain row any more."""
 

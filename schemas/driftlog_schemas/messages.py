@@ -84,6 +84,67 @@ class Forgetting:
     """Replicas that ended below the floor and whose chain rows go."""
 
 
+class Call(NamedTuple):
+    """A command that a reaction calls for; or, without a command's name, a reaction that failed and is to run again."""
+
+    id: str
+    """Of the command: follows from the change and the reaction, so that it is the same however often they are met."""
+    reaction: str
+    command: str
+    arguments: str
+    """JSON text of an object. Of a reaction that failed: its document, before and after."""
+    depth: int
+    """1 where a device made the change; one more than the change's own where a reaction did."""
+    source: int
+    """Partition of the change."""
+    position: int
+    """Grows with the changes of its partition: what is not beyond the last one that was taken is a repetition."""
+    again: bool = False
+    """Had it failed, and has a person sent it again?"""
+
+
+class Failed(NamedTuple):
+    """A call that came to no command."""
+
+    call: int
+    """Among the calls of its record."""
+    code: str
+    reason: str
+
+
+class Ran(NamedTuple):
+    """What became of calls: of those of the record at `offset` from `first` up to `end`. Those that did not fail are the batch's commands."""
+
+    offset: int
+    first: int
+    end: int
+    depths: tuple[int, ...]
+    """Of the batch's commands."""
+    calls: tuple[int, ...]
+    """Which of the record's calls each of them is."""
+    failed: tuple[Failed, ...] = ()
+    more: bool = False
+    """Has the record more calls?"""
+
+
+class Reacting(NamedTuple):
+    """What reactions have called for (the batch has no commands then), or what became of that."""
+
+    calls: tuple[Call, ...] = ()
+    ran: Ran | None = None
+
+
+class Reactions(NamedTuple):
+    """What a partition knows of calls: kept in the row of `cloud.reaction`."""
+
+    taken: Mapping[int, int] = {}
+    """By the partition of their change, the position of the newest call that was taken."""
+    waiting: tuple[tuple[int, int], ...] = ()
+    """Offsets of the records with calls that nothing has become of yet, oldest first, and from which of their calls on."""
+    open: tuple[bytes, ...] = ()
+    """Short names of calls that failed and may be sent again, oldest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The ops of one device for one partition: one Kafka record. `number` is dense per replica and partition, from 1."""
@@ -105,6 +166,8 @@ class Batch:
     """Op offset up to which the writer had applied the partition's states when it wrote the oldest command; -1 for nothing."""
     forget: Forgetting | None = None
     """Only of the cloud's own replica."""
+    react: Reacting | None = None
+    """Only of the cloud's replica for reactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +308,8 @@ class ChainRow:
     """Of commands that were first written by somebody who had not read so far, `taken` does not tell."""
     over: Mapping[bytes, Over] = field(default_factory=dict)
     """Only of `cloud.over`: lives without a row, by the short digest of their name."""
+    reactions: Reactions = field(default_factory=Reactions)
+    """Only of `cloud.reaction`."""
 
 
 @dataclass(frozen=True, slots=True)

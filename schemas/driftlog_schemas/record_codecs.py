@@ -34,10 +34,12 @@ from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.row_columns import (
     pack_entries,
     pack_over,
+    pack_reactions,
     pack_refused,
     pack_taken,
     unpack_entries,
     unpack_over,
+    unpack_reactions,
     unpack_refused,
     unpack_taken,
 )
@@ -76,6 +78,7 @@ class RecordCodecs:
                 "taken": pack_taken(row.taken),
                 "forgot": [forgot._asdict() for forgot in row.forgot],
                 "over": pack_over(row.over),
+                "reactions": pack_reactions(row.reactions),
             }
         )
 
@@ -92,6 +95,7 @@ class RecordCodecs:
             taken=unpack_taken(r.pop("taken")),
             forgot=tuple(Forgot(**forgot) for forgot in r.pop("forgot")),
             over=unpack_over(r.pop("over")),
+            reactions=unpack_reactions(r.pop("reactions")),
             **r,
         )
 

@@ -14,7 +14,7 @@ from driftlog_schemas import bounds
 from driftlog_schemas.batch_codec import DIGEST_BYTES, SHORT_DIGEST_BYTES
 from driftlog_schemas.columns_codec import pack, unpack
 from driftlog_schemas.errors import Undecodable
-from driftlog_schemas.messages import ChainEntry, CommandOutcome, Over, Refused, Taken, Verdict
+from driftlog_schemas.messages import ChainEntry, CommandOutcome, Over, Reactions, Refused, Taken, Verdict
 from driftlog_schemas.row_room import MAX_ENTRIES
 
 _NEVER = -1
@@ -164,6 +164,29 @@ def unpack_over(columns: Mapping[str, Any]) -> dict[bytes, Over]:
             names, lasts, heads, offsets, endings, ended_at, taken_from, removed, strict=True
         )
     }
+
+
+def pack_reactions(known: Reactions) -> dict[str, Any]:
+    """The columns of `ChainRow.reactions`."""
+    sources = sorted(known.taken)
+    return {
+        "sources": sources,
+        "taken": [known.taken[source] for source in sources],
+        "waiting": [offset for offset, _ in known.waiting],
+        "first": [first for _, first in known.waiting],
+        "open": b"".join(known.open),
+    }
+
+
+def unpack_reactions(columns: Mapping[str, Any]) -> Reactions:
+    """Inverse of `pack_reactions`. Raises `Undecodable`."""
+    sources, taken, waiting, first = (columns[name] for name in ("sources", "taken", "waiting", "first"))
+    if len(sources) != len(taken) or len(waiting) != len(first):
+        raise Undecodable("reactions: columns of different lengths")
+    if min((*sources, *taken, *waiting, *first), default=0) < 0:
+        raise Undecodable("reactions: a number below 0")
+    pairs = tuple(zip(waiting, first, strict=True))
+    return Reactions(dict(zip(sources, taken, strict=True)), pairs, tuple(_names(columns["open"], "reactions open")))
 
 
 def _names(ids: bytes, what: str) -> list[bytes]:

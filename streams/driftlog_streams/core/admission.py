@@ -14,9 +14,9 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, batch_digest, decode_body
-from driftlog_schemas.devices import DeviceStatus, Standing
+from driftlog_schemas.devices import EVERYTHING, PUBLISH, DeviceStatus, Standing
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
-from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, is_replica_of
+from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, REACTION_REPLICA, is_replica_of
 from driftlog_schemas.messages import Batch, DocumentOp
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
@@ -102,6 +102,8 @@ def admit(value: bytes | None, append_ms: int, partition: int, rules: SpaceRules
     if standing is None:
         return Refusal("unknown_device", f"device {device_id!r} was not enrolled then", device_id, known=True)
     digest = batch_digest(signed.body)
+    if batch.react is not None:
+        standing = standing._replace(scopes=EVERYTHING, permissions=(*EVERYTHING, *standing.permissions, PUBLISH))
     unknown = strangers(batch, append_ms, rules, devices)
     return _refused(batch, standing, partition, rules) or Admitted(batch, standing, digest, value, unknown)
 
@@ -112,6 +114,8 @@ def _refused(batch: Batch, device: Standing, partition: int, rules: SpaceRules) 
 
     if device.status is not DeviceStatus.ACTIVE:
         return refuse("revoked", f"the device was {device.status.value} before this arrived")
+    if batch.react is not None:
+        return _not_reacting(batch, device, partition, rules, refuse)
     if batch.forget is not None or device.device_id == CLOUD:
         return _not_the_cloud(batch, device, partition, rules, refuse)
     if not is_replica_of(batch.replica, device.device_id):
@@ -135,6 +139,23 @@ def _not_the_cloud(
     if batch.space != rules.name or batch.partition != partition:
         return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")
     return None
+
+
+def _not_reacting(
+    batch: Batch, device: Standing, partition: int, rules: SpaceRules, refuse: Callable[[str, str], Refusal]
+) -> Refusal | None:
+    """What reactions call for, and what becomes of that, only the workers' own device says."""
+    if device.device_id != CLOUD or FORGET not in device.permissions or device.expired:
+        return refuse("forbidden", f"only the workers react; that takes {FORGET!r}, which '*' does not contain")
+    calls = bool(batch.react and batch.react.calls)
+    if batch.forget is not None or batch.replica != REACTION_REPLICA or (calls and batch.commands) or batch.ends:
+        return refuse("malformed", f"{CLOUD} reacts as {REACTION_REPLICA}, and says nothing else with that")
+    ran = None if batch.react is None else batch.react.ran
+    if ran is not None and len(ran.depths) != len(batch.commands):
+        return refuse("malformed", f"{len(batch.commands)} commands with {len(ran.depths)} depths")
+    if batch.space != rules.name or batch.partition != partition:
+        return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")
+    return _malformed(batch, partition, rules, refuse)
 
 
 def _malformed(

@@ -34,10 +34,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
-from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, Notice, Refused, Verdict
+from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, Notice, Reactions, Refused, Verdict
 from driftlog_schemas.row_columns import short_name
 from driftlog_schemas.row_room import has_room, told_by
 
+NO_REACTIONS = Reactions()
 MAX_REFUSED = 1000
 """Rejected commands that a row remembers beyond their entries."""
 
@@ -167,6 +168,7 @@ def entered(
         forgot=() if row is None else row.forgot,
         born_ms=link.append_ms if row is None or not row.born_ms else row.born_ms,
         told=told + told_by((entry,)),
+        reactions=NO_REACTIONS if row is None else row.reactions,
     )
 
 

@@ -54,6 +54,10 @@ class ChainBook:
         """The row is this now."""
         self._line(replica).row = row
 
+    def flying(self, replica: str) -> bool:
+        """Is the row in a flight that has not landed, or about to leave?"""
+        return bool(self._line(replica).flights)
+
     def fly(self, replica: str) -> None:
         """The row leaves with a flight, or is about to."""
         self._line(replica).flights += 1

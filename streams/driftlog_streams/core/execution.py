@@ -11,6 +11,7 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.decision import Decision, Effect
+from driftlog_streams.core.emitting import Emitter
 from driftlog_streams.core.partition import Partition
 from driftlog_streams.core.survey import Step
 from driftlog_streams.core.trial import apply_steps
@@ -20,9 +21,10 @@ from driftlog_streams.core.waiting import Waiting
 class Execution:
     """Of one partition."""
 
-    def __init__(self, partition: Partition, waiting: Waiting) -> None:
+    def __init__(self, partition: Partition, waiting: Waiting, emitter: Emitter) -> None:
         self._at = partition
         self._waiting = waiting
+        self._emitter = emitter
 
     def carry_out(self, arrival: Arrival, decision: Decision) -> CommandOutcome | None:
         """Do it. The outcome, None for plainly accepted: that an op had no effect is known when it was applied."""
@@ -43,6 +45,7 @@ class Execution:
     def _apply(self, arrival: Arrival, decision: Decision) -> Sequence[DocumentId]:
         """Make the command's changes. Where one of them had no effect."""
         steps, trial = decision.steps, decision.trial
+        before = self._emitter.before(steps, tried=trial is not None)
         if trial is None:
             done = apply_steps(arrival, steps, self._at.memory)
         else:
@@ -50,6 +53,7 @@ class Execution:
             for entry, _, _ in steps:
                 entry.state, entry.size = trial.states[entry.key], trial.sizes[entry.key]
         self._changed(steps)
+        self._emitter.changed(arrival, before)
         if done is None:
             return ()
         for conflict in done.ended:

@@ -21,12 +21,13 @@ from driftlog_crdt import AlgebraError
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.forgetting_codec import MAX_OVER as MAX_OVER_AT_ONCE
 from driftlog_schemas.forgetting_codec import MAX_PURGE, MAX_RETIRED, digest_of
-from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA, device_of, parse_document_key
+from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA, REACTION_REPLICA, device_of, parse_document_key
 from driftlog_schemas.messages import Batch, ChainRow, Forgetting
 from driftlog_streams.core.memory import MAX_FORGOT, NOTHING
 from driftlog_streams.core.over import MAX_OVER, may_go
 from driftlog_streams.core.rules import SpaceRules
 
+_OURS = (CLOUD_REPLICA, REACTION_REPLICA)
 MANY = 16
 """Of so many lives without a row one more row may wait for others to go with it: the record that tells of them is written anew each time."""
 
@@ -54,7 +55,7 @@ def plan(
             known_over = len(row.over)
         elif may_go(row, floor):
             ended.append(row.replica)
-        elif row.head and not row.ended and row.offset < floor and row.replica != CLOUD_REPLICA:
+        elif row.head and not row.ended and row.offset < floor and row.replica not in _OURS:
             lives.append(row.replica)
     silent = [replica for replica in lives if replica not in alive]
     retired = {r: device_of(r) if active(device_of(r)) else "" for r in silent[:MAX_RETIRED]}

@@ -8,6 +8,7 @@ or is repeated, its row is written, and what waited is looked at again. Offsets 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -22,10 +23,12 @@ from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal, admit
 from driftlog_streams.core.answers import Answers
 from driftlog_streams.core.arrival import DROPPED, Arrival, arrival_of
+from driftlog_streams.core.calls import Calls
 from driftlog_streams.core.chain import Fit, Link
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.decision import Decider, Decision
 from driftlog_streams.core.disputes import Disputes
+from driftlog_streams.core.emitting import Emitter
 from driftlog_streams.core.enactment import Enactment
 from driftlog_streams.core.execution import Execution
 from driftlog_streams.core.flight import PartitionFlight
@@ -34,6 +37,7 @@ from driftlog_streams.core.net import FATAL, Net
 from driftlog_streams.core.parked_claims import by_its_chain
 from driftlog_streams.core.parking import Blocker, Parking
 from driftlog_streams.core.partition import Partition
+from driftlog_streams.core.reaction_book import ReactionBook
 from driftlog_streams.core.refusals import Refusals
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
@@ -86,7 +90,11 @@ class PartitionMerger:
         """The op offset from which a crash would replay; the rim tells."""
         self.parking = Parking() if parking is None else parking
         self._waiting = Waiting(self.parking, self._decide_again, self._released)
-        self._execution = Execution(self._at, self._waiting)
+        reactions = ReactionBook(self._at)
+        emitter = Emitter(self._at, reactions, watch)
+        self.calls = Calls(self._at, reactions, emitter, watch)
+        """Of reactions, for commands in this partition."""
+        self._execution = Execution(self._at, self._waiting, emitter)
         self.answers = Answers(self._at, self.parking)
         """To what somebody else writes there."""
         self._enactment = Enactment(self._at, self._waiting, self._released)
@@ -143,6 +151,9 @@ class PartitionMerger:
         link = Link(batch, admission.digest, admission.device.device_id, offset, append_ms)
         if self._at.memory.old_news:
             return
+        if batch.react is not None and batch.react.calls:
+            self.calls.take(batch.react.calls, offset, append_ms)
+            return
         row = self._at.book.get(batch.replica)
         where = chain.fit(row, link, self.committed, partial(self._waits, batch.replica))
         if self._at.memory.away(batch) and where not in _REASONS:
@@ -184,9 +195,11 @@ class PartitionMerger:
         )
         if batch.forget is not None:
             row = self._at.memory.with_entry(row, batch.forget, link.offset)
-        urgent = wide or bool(row.entries[-1].outcomes) or bool(row.ended) or batch.forget is not None
+        said = batch.forget is not None or batch.react is not None
+        urgent = wide or bool(row.entries[-1].outcomes) or bool(row.ended) or said
         self._at.write_row(batch.replica, row, urgent=urgent)
         self._enactment.carry_out(batch, link.offset, link.append_ms)
+        self.calls.carried_out(batch, outcomes, link.append_ms)
         self._lives_over(batch)
         self.work.ops += sum([len(c.ops) for c in batch.commands])
 
@@ -231,7 +244,11 @@ class PartitionMerger:
             if known.verdict is Verdict.PARKED:
                 row = chain.decided(row, number, outcome or arrival.accepted, self._at.offset)
                 urgent = True
+        held = self._at.book.get(replica)
+        if held is not None and held.reactions != row.reactions:  # its commands may have been reacted to
+            row = replace(row, reactions=held.reactions)
         self._at.write_row(replica, row, urgent=urgent)
+        self.calls.carried_out(link.batch, () if entry is None else entry.outcomes, link.append_ms)
         self._lives_over(link.batch)
 
     def _lives_over(self, batch: Batch) -> None:

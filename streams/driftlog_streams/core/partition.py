@@ -6,16 +6,18 @@ documents as they were last sealed, the rows as they last left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import repeat
 
 import structlog
 
 from driftlog_crdt import DocumentState, Place
+from driftlog_schemas import topics
 from driftlog_schemas.forgetting_codec import digest_of, digest_of_writes
-from driftlog_schemas.identity import OVER_REPLICA, DocumentId, document_key, parse_document_key
-from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Conflict, Due, Forgot, Over, Verdict
+from driftlog_schemas.identity import CLOUD, OVER_REPLICA, DocumentId, document_key, parse_document_key, scope_prefix
+from driftlog_schemas.messages import Batch, Call, ChainRow, CommandOutcome, Conflict, Due, Forgot, Over, Verdict
+from driftlog_schemas.reacting import calls_bodies
 from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import chain, conflicts, over, taken
 from driftlog_streams.core.arrival import DROPPED, Arrival
@@ -73,7 +75,8 @@ class Partition:
         self._anchor()
         work = self.work
         leaving = self._leaving()
-        part = seal(self.rules, work, self._told(leaving), self._digests, leaving.documents)
+        outcomes = [*self._told(leaving), *self._called()]
+        part = seal(self.rules, work, outcomes, self._digests, leaving.documents)
         part.owing = self.pace.left(leaving)
         work.on_stored, work.digests, work.disputes = self._stored, part.digested.scopes, part.passed.disputes
         dirty, digests = work.dirty, part.digested.documents or repeat(0)
@@ -86,6 +89,18 @@ class Partition:
         self.disputes.left(work.disputes, work.ends)
         self.work = PartitionWork(self.number)
         return part
+
+    def _called(self) -> Iterator[OutRecord]:
+        """The records of what reactions call for, to each partition in the order of the changes."""
+        identity = self.rules.cloud
+        places: dict[int, list[Call]] = {}
+        for place, call in self.work.emitted:
+            places.setdefault(place, []).append(call)
+        for place, calls in places.items():
+            assert identity is not None, "without it no reaction runs"
+            for body in calls_bodies(self.rules.name, place, calls):
+                value = self.rules.batches.seal(body, identity)
+                yield OutRecord(topics.ops_topic(self.rules.name), place, CLOUD.encode(), value)
 
     def _anchor(self) -> None:
         """Let each scope of which documents are purged have a record of this group that stays."""
@@ -316,6 +331,13 @@ class Partition:
             self.write_row(replica, row, urgent=True)
         elif self.book.get(replica) is not None:
             self._remove_row(replica)
+
+    def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
+        """Those of a scope, in id order, deleted ones too."""
+        beginning = scope_prefix(collection, scope)
+        stored = self._digests.keys(beginning) if self._digests is not None else iter(())
+        held = (document_key(document) for document in self.cache.documents(collection, scope))
+        return map(parse_document_key, sorted({*stored, *held}))
 
     def entry_of(self, document: DocumentId) -> Entry | None:
         """A document as merged now; None where it is not declared or not readable here."""

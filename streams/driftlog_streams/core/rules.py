@@ -9,11 +9,12 @@ from typing import NamedTuple, Protocol
 from driftlog_crdt import DOCUMENT, DocumentType, Op
 from driftlog_schemas import avro_files
 from driftlog_schemas.batch_codec import BatchCodec
-from driftlog_schemas.contract import GuardContract, SpaceContract
+from driftlog_schemas.contract import GuardContract, ReactionContract, SpaceContract
 from driftlog_schemas.devices import Device
 from driftlog_schemas.digests import Versions
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import StateCodec
 
 MAX_RECORD_BYTES = 1_000_000
@@ -46,6 +47,7 @@ class Collection(NamedTuple):
     """Is it part of the digests of scopes? What only goes up is not, for devices do not hold it."""
     asked: bool = True
     """Have guards a say, or the rights of an op's writer?"""
+    reactions: Sequence[ReactionContract] = ()
 
     def undeclared(self, op: Op) -> str | None:
         """A field that the op writes and that is not declared here: another release declares it. None if there is no such."""
@@ -61,10 +63,13 @@ class Collection(NamedTuple):
 class SpaceRules:
     """Everything that merging a space needs and that never changes while a worker runs."""
 
-    def __init__(self, space: SpaceContract, ids: SchemaIds) -> None:
+    def __init__(self, space: SpaceContract, ids: SchemaIds, cloud: Identity | None = None) -> None:
+        """`cloud` is the workers' identity: without it reactions do not run."""
         self.space = space
         self._ids = ids
         self.name = space.name
+        self.cloud = cloud
+        self.reacting = cloud is not None and bool(space.reactions)
         self.partitions = space.partitions
         self.batches = BatchCodec(ids)
         self.records = RecordCodecs(ids)
@@ -87,6 +92,7 @@ class SpaceRules:
                 timed=[place for place in _places(roomy) if roomy.declared(place).deadline_ms],
                 counted=contract.direction != "up",
                 asked=bool(space.guards.get(name)) or roomy.limited,
+                reactions=space.reactions.get(name, ()),
             )
 
         self.coming_down = frozenset(name for name, one in space.collections.items() if one.direction == "down")

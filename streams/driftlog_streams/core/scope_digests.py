@@ -55,7 +55,8 @@ class ScopeDigests:
 
     def __init__(self, load: Callable[[str], int | None], keys: Callable[[bytes], Iterator[bytes]]) -> None:
         self._load = load
-        self._keys = keys
+        self.keys = keys
+        """The documents that are stored, by how their key begins."""
         self._flying: dict[str, list[int | None]] = {}
         """Of each scope that is in unfinished flights its digest in them, in their order."""
 
@@ -96,7 +97,7 @@ class ScopeDigests:
     def anchors(self, scope: str, collections: Iterable[str]) -> Iterator[bytes]:
         """Documents of a scope, some of each collection, as the store has them."""
         for name in collections:
-            yield from islice(self._keys(scope_prefix(name, scope)), ANCHORS_TRIED)
+            yield from islice(self.keys(scope_prefix(name, scope)), ANCHORS_TRIED)
 
 
 def _changed(digest: int | None, change: int) -> int | None:

@@ -10,7 +10,7 @@ on every access.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from driftlog_crdt import BadEncoding, DocumentState
@@ -149,6 +149,10 @@ class StateCache:
         self._young[document] = entry
         self._count(entry)
         return entry
+
+    def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
+        """Those of a scope that are held: not all of them may be in the store yet."""
+        return (name for name in {**self._old, **self._young} if (name.collection, name.scope) == (collection, scope))
 
     def make_room(self) -> None:
         """Drop what is over the bound. Between records: who has looked a document up is about to change that very entry."""

@@ -37,6 +37,10 @@ Watch: TypeAlias = Callable[[str, str], AbstractContextManager[None]]
 """Bounds the run of the guard of this name on this command; the rim has a clock for it. What it raises is not the app's to catch."""
 
 
+class Overrun(Exception):
+    """What is watched ran for too long."""
+
+
 def unwatched(guard: str, command: str) -> AbstractContextManager[None]:
     """A guard may run as long as it likes."""
     return nullcontext()

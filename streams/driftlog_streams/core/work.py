@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from driftlog_schemas.messages import ChainRow, Taken
+from driftlog_schemas.messages import Call, ChainRow, Taken
 from driftlog_schemas.tuples import maker
 from driftlog_streams.core.admission import Admission
 from driftlog_streams.core.arrival import Arrival
@@ -89,6 +89,10 @@ class PartitionWork:
     settled: int = 0
     """Conflicts that their deadline has ended."""
     quarantined: int = 0
+    emitted: list[tuple[int, Call]] = field(default_factory=list)
+    """Commands that reactions call for, each with the partition that it goes to."""
+    failed_reactions: int = 0
+    """Reactions, and commands that they have called for, that were set aside."""
     cloned: int = 0
     """New lives that were one too many for their device."""
 

@@ -22,6 +22,7 @@ from typing import NoReturn
 
 import structlog
 
+from driftlog_streams.core.trial import Overrun
 from driftlog_streams.errors import GuardHangs
 from driftlog_streams.faust_driver.sudden_end import die
 
@@ -36,7 +37,7 @@ FILE = "guards-that-hang"
 MAX_KEPT = 1000
 
 
-class GuardOverrun(Exception):
+class GuardOverrun(Overrun):
     """A guard ran for too long."""
 
 

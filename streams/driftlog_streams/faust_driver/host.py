@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -34,6 +33,7 @@ from driftlog_streams.faust_driver.partition_store import PartitionStore, Worker
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.pump import MergePump
+from driftlog_streams.faust_driver.reactor import Reactor
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.faust_driver.settler import Settler
 from driftlog_streams.faust_driver.standby import Standby
@@ -42,7 +42,6 @@ from driftlog_streams.faust_driver.table import CrdtTable
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
-from driftlog_streams.registry.cloud_identity import load_cloud_identity
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
 from driftlog_streams.settings import WorkerSettings
@@ -65,17 +64,6 @@ def group_id(space: str) -> str:
     return topics.merge_group(space)
 
 
-def _cloud_identity(path: Path | None) -> Identity | None:
-    """The workers' own device, where there is one. Raises `IdentityProblem`, `SetupProblem`."""
-    if path is None:
-        log.warning(
-            "nothing is forgotten, and no deadline ends a conflict: this worker has no --cloud-identity"
-            " (`driftlog devices enrol-cloud`)"
-        )
-        return None
-    return load_cloud_identity(path)
-
-
 class WorkerHost:
     """Builds and runs the worker of one space."""
 
@@ -91,7 +79,7 @@ class WorkerHost:
         self._devices = DeviceView(
             settings.kafka, rules.records, root, mend=True, met=lambda root: keep_root(settings.data_dir, root)
         )
-        self._cloud = _cloud_identity(settings.cloud_identity)
+        self._cloud = rules.cloud
         self._recovery = ChangelogRecovery(settings.kafka, group_id(rules.name), rules)
         self._store: WorkerStore | None = None
         self._recovered: dict[int, Recovered] = {}
@@ -213,6 +201,7 @@ class WorkerHost:
                 if self._cloud is not None and self._publisher is not None:
                     tasks.create_task(self._forgetter(pump, self._cloud, self._publisher).run())
                     tasks.create_task(self._settler(pump, self._cloud, self._publisher).run())
+                    tasks.create_task(self._reactor(pump, self._cloud, self._publisher).run())
                 if self._settings.standby:
                     tasks.create_task(self.standby(pump).run())
                 tasks.create_task(self._beat(pump))
@@ -242,6 +231,10 @@ class WorkerHost:
     def standby(self, pump: MergePump) -> Standby:
         """What keeps the stores of the partitions that are not ours."""
         return Standby(self._recovery, self._rules.space.partitions, pump.open_stores, self._opened, self._filling)
+
+    def _reactor(self, pump: MergePump, identity: Identity, publisher: Publisher) -> Reactor:
+        reader = ChangelogReader(self._settings.kafka)
+        return Reactor(self._rules, self._devices, identity, publisher, reader, pump)
 
     async def _beat(self, pump: MergePump) -> None:
         spin = IdleSpin(BEAT_SECONDS)

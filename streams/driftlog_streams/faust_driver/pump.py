@@ -112,6 +112,16 @@ class MergePump:
         """Those that are open now."""
         return self._stores
 
+    @property
+    def mergers(self) -> Mapping[int, PartitionMerger]:
+        """Of the partitions that are ours now."""
+        return self._mergers
+
+    def changed(self, partition: int) -> None:
+        """Something is to leave that no record has caused."""
+        self._gathered.look(self._mergers[partition].work)
+        self._wake.set()
+
     def committed(self, partition: int) -> int:
         """The op offset from which a crash would replay; 0 for a partition that is not ours."""
         merger = self._mergers.get(partition)

@@ -25,6 +25,7 @@ from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import OUTAGE_EXIT, SetupProblem, WorkerError, outage
 from driftlog_streams.process.surroundings import require_room
+from driftlog_streams.registry.cloud_identity import cloud_identity
 from driftlog_streams.settings import WorkerSettings
 from driftlog_streams.telling.logs import configure_logs
 
@@ -88,7 +89,8 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     (chosen,) = chosen_spaces(contract, (space,))
     check_topics(contract, [chosen], settings.kafka, settings.wait)
     ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True)
-    rules = SpaceRules(chosen, ids)
+    cloud = cloud_identity(settings.cloud_identity, reacting=bool(chosen.reactions))
+    rules = SpaceRules(chosen, ids, cloud)
     rules.register()
     spare_the_collector()
     host = WorkerHost(rules, settings, slot)

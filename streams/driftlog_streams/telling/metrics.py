@@ -23,6 +23,10 @@ class WorkerMetrics:
         self.quarantined = counter("quarantined", "Commands and records that could not be decided and were set aside")
         self.cloned = counter("cloned", "New lives that were too many for their device within an hour: a copied key")
         self.settled = counter("settled_conflicts", "Conflicts that nobody had decided before their deadline")
+        self.reactions = counter("reaction_calls", "Commands that reactions have called for, repetitions included")
+        self.failed_reactions = counter(
+            "failed_reactions", "Reactions that failed, and commands they called for that were refused: set aside"
+        )
         self.idle_spins = counter("idle_spins", "Half minutes in which the worker was busy and merged nothing")
         self.flights = counter("flights", "Flights acknowledged")
         self.recovered = counter("recovered_records", "Changelog records read into stores")

@@ -1,0 +1,77 @@
+"""What a partition knows of reactions and their calls: in the row of `cloud.reaction`, which leaves before any state.
+
+*Taken* is, by the partition of the change, how far its calls were taken: they come in its order, so whatever is not beyond that is a repetition.
+*Waiting* are the records with calls that no batch has answered. *Open* are the calls that failed: one of these, and no other,
+may be sent again by a person, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from driftlog_schemas import bounds
+from driftlog_schemas.identity import CLOUD, REACTION_REPLICA
+from driftlog_schemas.messages import Call, ChainRow, Reactions
+from driftlog_schemas.reacting import calls_bodies
+from driftlog_schemas.row_columns import short_name
+from driftlog_streams.core.partition import Partition
+
+MAX_OPEN = 1000
+"""Failed calls that may be sent again; the oldest are given up."""
+NOBODY = Reactions()
+
+
+class ReactionBook:
+    """Of one partition."""
+
+    def __init__(self, partition: Partition) -> None:
+        self._at = partition
+
+    @property
+    def row(self) -> ChainRow | None:
+        """The row as merged now."""
+        return self._at.book.get(REACTION_REPLICA)
+
+    @property
+    def known(self) -> Reactions:
+        """What it says."""
+        row = self.row
+        return NOBODY if row is None else row.reactions
+
+    def put(self, known: Reactions) -> None:
+        """It says this now."""
+        at = self._at
+        row = self.row or ChainRow(CLOUD, REACTION_REPLICA, at.rules.name, at.number, 0, b"", 1, ())
+        if known != row.reactions:
+            at.write_row(
+                REACTION_REPLICA, replace(row, reactions=known, offset=max(row.offset, at.offset)), urgent=True
+            )
+
+    def is_open(self, call: str) -> bool:
+        """Had this call failed, and was it not sent again?"""
+        return short_name(call) in self.known.open
+
+    def close(self, call: str) -> None:
+        """It is not open any more."""
+        known, name = self.known, short_name(call)
+        if name in known.open:
+            self.put(known._replace(open=tuple(one for one in known.open if one != name)))
+
+    def list(self, failed: Iterable[tuple[Call, str, str]], append_ms: int) -> None:
+        """Set these aside, each with code and reason, and let them be sent again."""
+        at = self._at
+        for call, code, reason in failed:
+            names = dict.fromkeys((*self.known.open, short_name(call.id)))
+            self.put(self.known._replace(open=tuple(names)[-MAX_OPEN:]))
+            at.work.failed_reactions += 1
+            identity = at.rules.cloud
+            if identity is None:
+                continue
+            again = call._replace(again=True, position=0)
+            (body,) = calls_bodies(at.rules.name, at.number, [again])
+            record = at.rules.batches.seal(body, identity)
+            reason = bounds.cut(reason, bounds.MAX_REASON)
+            at.work.outcomes.append(
+                at.records.quarantined(record, code, reason, at.offset, append_ms, REACTION_REPLICA, CLOUD)
+            )

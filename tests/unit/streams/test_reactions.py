@@ -1,0 +1,193 @@
+"""Reactions: what follows a change in another partition, once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from driftlog_schemas.messages import Verdict
+from driftlog_streams.core import reaction_book
+from tests.unit.streams import reacting
+from tests.unit.streams.reacting import HERE, THERE, World
+
+
+@pytest.fixture(autouse=True)
+def _sound() -> Iterator[None]:
+    reacting.broken.clear()
+    yield
+    reacting.broken.clear()
+
+
+def test_a_change_here_makes_a_command_there() -> None:
+    world = World()
+    world.transfer("1", 5)
+    world.settle()
+    assert world.stock() == (5, 1)
+    assert world.row(1).reactions.waiting == ()
+    assert world.quarantined == []
+
+
+def test_the_same_change_merged_again_after_any_crash_takes_effect_once() -> None:
+    for seed in range(25):
+        world, chance = World(), random.Random(seed)
+        for number in range(12):
+            world.transfer(str(number), 1 + number)
+        died = world.live(chance, crashes=6)
+        assert died > 0
+        assert world.stock() == (sum(range(1, 13)), 12), f"seed {seed}"
+        assert world.quarantined == []
+
+
+def test_calls_that_come_twice_are_known_by_their_position() -> None:
+    world = World()
+    world.transfer("1", 5)
+    world.settle()
+    calls = world.partitions[1].log[0]
+    world.partitions[1].log.append(calls)
+    world.settle()
+    assert world.stock() == (5, 1)
+
+
+def test_two_owners_that_write_one_batch_are_told_apart_by_the_chain() -> None:
+    world = World()
+    world.transfer("1", 5)
+    world.transfer("2", 7)
+    world.step(0, 2)
+    world.fly(0)
+    world.step(1, 5)
+    world.react(1)
+    world.under_way[1] = 0
+    world.react(1)
+    world.settle()
+    assert world.stock() == (12, 2)
+
+
+def test_a_replay_runs_no_reaction() -> None:
+    world = World()
+    world.transfer("1", 5)
+    world.settle()
+    replay = World(cloud=False)
+    replay.devices = world.devices
+    for partition, lived in zip(replay.partitions, world.partitions, strict=True):
+        partition.log = list(lived.log)
+    for number in range(2):
+        replay.step(number, 50)
+        replay.fly(number)
+    assert [p.states for p in replay.partitions] == [p.states for p in world.partitions]
+    assert [len(p.log) for p in replay.partitions] == [len(p.log) for p in world.partitions]
+
+
+def test_a_reaction_that_raises_is_set_aside_and_stops_nothing() -> None:
+    world = World()
+    reacting.broken.add("goods_arrive")
+    world.transfer("1", 5)
+    world.transfer("2", 6)
+    world.settle()
+    assert world.stock() == (0, 0)
+    assert [(one.code, one.device_id if hasattr(one, "device_id") else "cloud") for one in world.quarantined] == [
+        ("reaction_failed", "cloud")
+    ] * 2
+    assert "reaction goods_arrive: ZeroDivisionError: a defect of the app" in world.quarantined[0].reason
+    reacting.broken.clear()
+    for index in (0, 1, 0, 1, 1):  # a person may send it more than once
+        world.again(index)
+    world.settle()
+    assert world.stock() == (11, 2)
+    assert world.row(0).reactions.open == ()
+
+
+def test_a_reaction_that_still_fails_is_set_aside_again() -> None:
+    world = World()
+    reacting.broken.add("goods_arrive")
+    world.transfer("1", 5)
+    world.settle()
+    world.again()
+    world.settle()
+    assert len(world.quarantined) == 2
+    reacting.broken.clear()
+    world.again()
+    world.settle()
+    assert world.stock() == (5, 1)
+
+
+def test_what_the_command_refuses_is_set_aside_and_may_be_sent_again() -> None:
+    world = World()
+    reacting.broken.add("arrive")
+    world.transfer("1", 5)
+    world.step(0)
+    reacting.broken.clear()  # it is called for ...
+    world.fly(0)
+    assert len(world.partitions[1].log) == 1
+    reacting.broken.add("arrive")  # ... and refused when it runs
+    world.settle()
+    (one,) = world.quarantined
+    assert (one.code, one.partition) == ("reaction_refused", 1)
+    assert "goods_arrive called for arrive: closed: the gate is closed" in one.reason
+    reacting.broken.clear()
+    world.again()
+    world.again()
+    world.settle()
+    assert world.stock() == (5, 1)
+
+
+def test_what_a_guard_refuses_is_told_in_the_row_and_set_aside() -> None:
+    world = World()
+    world.transfer("1", 2_000_000)
+    world.transfer("2", 3)
+    world.settle()
+    assert world.stock() == (3, 1)
+    (one,) = world.quarantined
+    assert (one.code, "full: there is no room" in one.reason) == ("reaction_refused", True)
+    told = [outcome for entry in world.row(1).entries for outcome in entry.outcomes]
+    assert [outcome.verdict for outcome in told] in ([], [Verdict.REJECTED])
+
+
+def test_a_loop_of_reactions_ends() -> None:
+    world = World()
+    world.transfer("loop", 0)
+    world.settle()
+    (one,) = world.quarantined
+    assert one.code == "reaction_depth"
+    assert "8 reactions have followed one from another" in one.reason
+
+
+def test_what_is_open_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reaction_book, "MAX_OPEN", 2)
+    world = World()
+    reacting.broken.add("goods_arrive")
+    for number in range(4):
+        world.transfer(str(number), 1)
+    world.settle()
+    reacting.broken.clear()
+    for index in range(4):
+        world.again(index)
+    world.settle()
+    assert world.stock() == (2, 2), "the newest two"
+
+
+def test_a_reaction_within_its_own_partition() -> None:
+    world = World()
+    world.transfer("1", 5, to=HERE)
+    world.settle()
+    assert world.stock(HERE) == (5, 1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_failures_and_crashes_together(seed: int) -> None:
+    """What failed is listed at least once, and sent again as often as it is listed it takes effect once."""
+    world, chance = World(), random.Random(seed)
+    reacting.broken.add("goods_arrive")
+    for number in range(5):
+        world.transfer(str(number), 1)
+    world.live(chance, crashes=4)
+    assert world.stock() == (0, 0)
+    reacting.broken.clear()
+    listed = len(world.quarantined)
+    for index in range(listed):
+        world.again(index)
+    for number in range(5, 8):
+        world.transfer(str(number), 1, to=THERE)
+    world.live(chance, crashes=4)
+    assert world.stock() == (8, 8)
