@@ -6,7 +6,9 @@ reached the message says which process's log to read and shows its end.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -80,6 +82,12 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, to all that it has started too."""
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def tail(self, lines: int = 8) -> str:
         """The last lines of its log."""

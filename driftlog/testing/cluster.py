@@ -30,12 +30,14 @@ from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_infra.ports import free_port, is_free
 from driftlog_infra.warden import Warden
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.public_key import key_text
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics import plan, wanted_topics
 from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_streams.core.rights import FORGET
 from driftlog_streams.registry.enrolment import Enrolment
 
 READY_SECONDS = 120.0
@@ -117,6 +119,7 @@ class Cluster:
             [
                 *("worker", "--app", self._place, "--bootstrap", self.bootstrap, "--registry", self.registry),
                 *("--data-dir", str(self._folder / "worker"), "--session-timeout", str(SESSION_SECONDS)),
+                *self._cloud(),
                 *("--metrics-address", f"127.0.0.1:{ports[0]}", "--config", str(self._settings())),
             ],
             self._root_folder,
@@ -126,6 +129,22 @@ class Cluster:
         )
         self._worker = worker
         until("the worker to merge", lambda: all(map(_ready, ports)), [worker], READY_SECONDS)
+
+    def kill_worker(self) -> None:
+        """SIGKILL to the worker and all its processes. Start it again with `start_worker`."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+    def _cloud(self) -> list[str]:
+        """The identity that a worker needs to write what reactions call for."""
+        if not any(space.reactions for space in self.contract.spaces.values()):
+            return []
+        identity = self._folder / "cloud.json"
+        if not identity.exists():
+            with Enrolment(self.bootstrap, self._ids, self._operator) as enrolment:
+                enrolment.enrol(CLOUD, identity, (), (FORGET,))
+        return ["--cloud-identity", str(identity)]
 
     def stop_worker(self) -> None:
         """End it in order; agents work on without it."""

@@ -44,6 +44,13 @@ def load_contract(target: str, folder: Path | None = None) -> AppContract:
 
 def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "importlib" not in f.filename]
+    own = [f for f in frames if "importlib" not in f.filename and not f.filename.startswith(_raised_by(error))]
     place = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+
+
+def _raised_by(error: BaseException) -> tuple[str, ...]:
+    """The folder of the package whose error it is: what a declaration does wrong stands where it is written, not where it is found out."""
+    package = sys.modules.get(type(error).__module__.partition(".")[0])
+    file = getattr(package, "__file__", None)
+    return (f"{Path(file).parent}/",) if file else ()

@@ -28,7 +28,7 @@ PARTITIONS = 2
 TILL = "store-1.1"
 
 app = App("depot")
-depot = app.space("depot", partitions=PARTITIONS)
+depot = app.space("retail", partitions=PARTITIONS)
 broken: set[str] = set()
 """What of the app has a defect now."""
 
@@ -85,7 +85,7 @@ def ping_pong(before: Transfer | None, after: Transfer | None) -> Iterator[Emit]
         yield Emit(send, store=after.to.value, number=after.number, to=after.store, qty=after.qty.value + 1)
 
 
-SPACE = app.contract.spaces["depot"]
+SPACE = app.contract.spaces["retail"]
 HERE = next(name for name in map("s{}".format, range(20)) if partition_of(name, PARTITIONS) == 0)
 THERE = next(name for name in map("s{}".format, range(20)) if partition_of(name, PARTITIONS) == 1)
 
@@ -130,7 +130,7 @@ class World:
         made = [DocumentOp(document, Op(TILL, at, NOW_MS << 16, name, "set", value, {})) for name, value, at in ops]
         command = Command(f"send-{number}-{seq}", "send", store, NOW_MS << 16, tuple(made))
         self.number[place] += 1
-        body = encode_body(Batch("depot", place, TILL, self.number[place], (command,), prev=self.head[place], floor=1))
+        body = encode_body(Batch("retail", place, TILL, self.number[place], (command,), prev=self.head[place], floor=1))
         self.head[place] = batch_digest(body)
         self.partitions[place].log.append(self.rules.batches.seal(body, self.identities["store-1"]))
 
@@ -194,14 +194,14 @@ class World:
 
     def _delivered(self, record: OutRecord) -> None:
         partition = self.partitions[record.partition]
-        if record.topic == topics.ops_topic("depot"):
+        if record.topic == topics.ops_topic("retail"):
             assert record.value is not None
             partition.log.append(record.value)
-        elif record.topic == topics.state_topic("depot"):
+        elif record.topic == topics.state_topic("retail"):
             partition.states[record.key] = record.value
-        elif record.topic == topics.receipts_topic("depot"):
+        elif record.topic == topics.receipts_topic("retail"):
             partition.rows[record.key.decode()] = record.value
-        elif record.topic == topics.quarantine_topic("depot") and record.value is not None:
+        elif record.topic == topics.quarantine_topic("retail") and record.value is not None:
             self.quarantined.append(self.rules.records.decode_quarantined(record.value))
 
     def settle(self, limit: int = 2000) -> None:

@@ -70,7 +70,7 @@ class Life:
         self.died: list[BaseException] = []
         self.producers: list[Producer] = []
         settings = WorkerSettings(app="tests:app", data_dir=folder, session_timeout=SESSION_SECONDS, window_ms=0)
-        self.host = host.WorkerHost(SpaceRules(cloud.rules.space, IDS), settings, f"slot-{number}")
+        self.host = host.WorkerHost(SpaceRules(cloud.rules.space, IDS, cloud.rules.cloud), settings, f"slot-{number}")
         self.directory = Directory(cloud)
         self.host._devices = self.directory  # type: ignore[assignment]
         self.host._pulse = Pulse(3600.0)
