@@ -20,7 +20,7 @@ from driftlog_streams.process.slot_hold import SlotHold
 from driftlog_streams.process.supervisor import Supervisor, plans
 from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, run_worker
 from driftlog_streams.process.worker_id import worker_id
-from driftlog_streams.registry.cloud_identity import load_cloud_identity
+from driftlog_streams.registry.cloud_identity import cloud_identity as cloud_identity_of
 from driftlog_streams.settings import WorkerSettings, worker_count
 from driftlog_streams.telling.logs import configure_logs
 
@@ -109,7 +109,8 @@ def worker(
         Path | None,
         typer.Option(
             envvar="DRIFTLOG_CLOUD_IDENTITY",
-            help="Identity by which partitions forget and deadlines end conflicts (`driftlog devices enrol-cloud`); without one neither happens.",
+            help="Identity by which partitions forget, deadlines end conflicts and reactions act (`driftlog devices enrol-cloud`);"
+            " without one neither of the first two happens, and an app with reactions does not start.",
         ),
     ] = None,
     log_level: Annotated[
@@ -144,9 +145,9 @@ def worker(
         )
     except BadSetting as error:
         raise typer.BadParameter(f"{error}; {error.remedy}") from error
-    _require_cloud_identity(settings)
     contract = load_contract(app)
     chosen = chosen_spaces(contract, settings.spaces)
+    _require_cloud_identity(settings, reacting=any(one.reactions for one in chosen))
     counts = processes(settings.workers, {one.name: one.partitions for one in chosen}, usable_cores())
     if not supervise and (len(chosen) > 1 or settings.workers != 1):
         fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
@@ -162,12 +163,12 @@ def worker(
         sys.exit(Supervisor(plans(settings, counts)).run())
 
 
-def _require_cloud_identity(settings: WorkerSettings) -> None:
-    """A wrong file is told before anything is started: a worker's child would die of it again and again."""
-    if settings.cloud_identity is None:
+def _require_cloud_identity(settings: WorkerSettings, *, reacting: bool) -> None:
+    """A wrong file is told before anything is started, and a missing one where it is needed: a worker's child would die of it again and again."""
+    if settings.cloud_identity is None and not reacting:
         return
     try:
-        load_cloud_identity(settings.cloud_identity)
+        cloud_identity_of(settings.cloud_identity, reacting=reacting)
     except (IdentityProblem, SetupProblem) as error:
         fail(f"--cloud-identity: {error}", error.remedy)
 

@@ -57,6 +57,14 @@ def test_a_file_that_is_not_the_workers_identity_stops_a_worker_before_anything_
     assert not (stocked.folder / "driftlog-worker").exists()
 
 
+def test_an_app_with_reactions_needs_the_workers_identity(alone: Shell) -> None:
+    example = Path(__file__).parents[3] / "examples" / "retail" / "transfers.py"
+    (alone.folder / "transfers.py").write_text(example.read_text())
+    ended = alone.run("worker", "--app", "transfers:app", "--wait", "0s")
+    ended.assert_one_line(1, "--cloud-identity", "declares reactions", "enrol-cloud")
+    assert not (alone.folder / "driftlog-worker").exists()
+
+
 @pytest.mark.parametrize("text", ["soon", "30", "-1d", "0d"])
 @pytest.mark.parametrize("command", ["plan", "apply"])
 def test_a_retention_that_is_no_duration_is_told(stocked: Shell, command: str, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,6 +66,30 @@ async def test_what_a_change_calls_for_is_done_elsewhere(lives: Lives, world: Wo
     await life.until(lambda: stock(life)["arrivals"] == 2)
     await life.quiet()
     assert stock(life)["on_hand"] == 11
+
+
+async def test_a_worker_that_is_killed_in_the_middle_again_and_again_does_each_once(
+    lives: Lives, world: World, full: bool
+) -> None:
+    chance, kills, sent = random.Random(5), 100 if full else 20, 0
+    for kill in range(kills):
+        life = lives.start("ab"[kill % 2])
+        await life.own(0, 1)
+        life.read()
+        for number in range(3):
+            send(lives, world, f"{kill}-{number}", kill + number)
+            sent += kill + number
+            await asyncio.sleep(chance.random() * 0.02)
+        if chance.random() < 0.5:
+            await life.consumer.commit()
+        await life.die()
+    last = lives.start("a")
+    await last.own(0, 1)
+    last.read()
+    await last.until(lambda: stock(last)["arrivals"] >= 3 * kills)
+    await last.until(lambda: not any(merger.calls.waits for merger in last.pump.mergers.values()))
+    assert (stock(last)["on_hand"], stock(last)["arrivals"]) == (sent, 3 * kills)
+    assert last.topic(QUARANTINE, 0) == last.topic(QUARANTINE, 1) == []
 
 
 async def test_calls_that_waited_when_their_worker_died_are_read_again(
