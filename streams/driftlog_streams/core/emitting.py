@@ -113,8 +113,12 @@ class Emitter:
         collection = self._at.rules.collections.get(document.collection)
         reactions = () if collection is None else collection.reactions
         reaction = next((one for one in reactions if one.name == call.reaction), None)
-        if collection is None or reaction is None:
+        if collection is None or reaction is None or "lost" in told:
             reason = f"no reaction {call.reaction!r} to {document.collection!r} is declared any more"
+            if "lost" in told:
+                reason = (
+                    "its document was larger than a record may be, and is not kept: call for what should follow by hand"
+                )
             self._book.list([(call, FAILED, reason)], append_ms)
             return
         before, after = (
@@ -176,7 +180,7 @@ class Emitter:
         told = {"document": [*change.document], "before": before, "after": after, "cause": change.cause}
         arguments = _text(told)
         if len(arguments) > MAX_TOLD:  # larger than a record may be: it is listed, and cannot run again
-            arguments = _text({**told, "before": None, "after": None})
+            arguments = _text({**told, "before": None, "after": None, "lost": True})
         call = Call(name, reaction.name, "", arguments, change.depth + 1, self._at.number, 0)
         self._book.list([(call, code, reason)], append_ms)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
 from driftlog_schemas.messages import Verdict
-from driftlog_streams.core import reaction_book
+from driftlog_streams.core import emitting, reaction_book
+from driftlog_streams.core.trial import Overrun
 from tests.unit.streams import reacting
 from tests.unit.streams.reacting import HERE, THERE, World
 
@@ -165,6 +167,40 @@ def test_what_is_open_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         world.again(index)
     world.settle()
     assert world.stock() == (2, 2), "the newest two"
+
+
+def test_a_reaction_that_is_gone_or_whose_document_was_too_large_is_set_aside_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    reacting.broken.add("goods_arrive")
+    world.transfer("1", 5)
+    monkeypatch.setattr(emitting, "MAX_TOLD", 10)
+    world.transfer("2", 5)
+    world.settle()
+    reacting.broken.clear()
+    world.again()
+    world.settle()
+    assert "larger than a record may be" in world.quarantined[-1].reason
+    assert world.stock() == (0, 0)
+
+
+def test_a_reaction_that_runs_for_too_long_is_not_asked_for_ever() -> None:
+    """What ends it is the rim's; here it is ended at once."""
+    world = World()
+
+    def ends(name: str, cause: str) -> NoReturn:
+        asked.append(name)
+        raise Overrun("it did not end")
+
+    asked: list[str] = []
+    world.mergers[0]._execution._emitter._watch = ends
+    for number in range(6):
+        world.transfer(str(number), 1)
+    world.settle()
+    assert asked.count("goods_arrive") == emitting.PATIENCE
+    assert sum("goods_arrive" in one.reason for one in world.quarantined) == 6
+    assert "not run again by this worker" in world.quarantined[-1].reason
 
 
 def test_a_reaction_within_its_own_partition() -> None:
