@@ -27,6 +27,7 @@ from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import (
     Batch,
+    Call,
     ChainEntry,
     ChainRow,
     Command,
@@ -35,6 +36,7 @@ from driftlog_schemas.messages import (
     ConflictStatus,
     DocumentOp,
     Due,
+    Failed,
     Forgetting,
     Forgot,
     Heartbeat,
@@ -42,6 +44,8 @@ from driftlog_schemas.messages import (
     Over,
     ParkedCommand,
     Quarantined,
+    Ran,
+    Reacting,
     RefusalNotice,
     Refused,
     Taken,
@@ -132,6 +136,10 @@ FORGETTING = Forgetting(
     ("store-1.k3f9q2w7",),
 )
 CLOUD_BATCH = Batch("retail", 5, "cloud.forget", 3, (), prev=bytes(range(16)), floor=3, forget=FORGETTING)
+_CALL = Call("reaction-5f0c77aa", "goods_arrive", "arrive", '{"store":"s2"}', 2, 5, 1 << 41, again=True)
+_RAN = Ran(17, 0, 3, (1,), (2,), (Failed(1, "reaction_refused", "closed: the gate is closed"),), more=True)
+CALLS_BATCH = Batch("retail", 5, "cloud.reaction", 0, (), react=Reacting((_CALL,)))
+RAN_BATCH = Batch("retail", 5, "cloud.reaction", 3, (), prev=bytes(range(16)), floor=3, react=Reacting(ran=_RAN))
 CHAIN_ROW = ChainRow(
     "store-1",
     "store-1.k3f9q2w7",
@@ -286,6 +294,8 @@ def _made() -> Mapping[str, Callable[[], bytes]]:
     return {
         "batch_body": lambda: encode_body(BATCH),
         "forgetting_body": lambda: encode_body(CLOUD_BATCH),
+        "calls_body": lambda: encode_body(CALLS_BATCH),
+        "ran_body": lambda: encode_body(RAN_BATCH),
         "signed_batch": lambda: BatchCodec(IDS).seal(encode_body(BATCH), IDENTITY),
         "state_row": lambda: StateCodec(COLLECTION, IDS).encode(TEA, stock_state()),
         "settled_row": lambda: StateCodec(COLLECTION, IDS).encode(TEA, settled_state()),

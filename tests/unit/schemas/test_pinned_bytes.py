@@ -31,6 +31,8 @@ def test_no_pinned_bytes_are_left_unchecked() -> None:
 def test_what_was_pinned_is_still_read() -> None:
     assert decode_body(pinned("batch_body")) == specimens.BATCH
     assert decode_body(pinned("forgetting_body")) == specimens.CLOUD_BATCH
+    assert decode_body(pinned("calls_body")) == specimens.CALLS_BATCH
+    assert decode_body(pinned("ran_body")) == specimens.RAN_BATCH
     assert CODECS.decode_quarantined(pinned("quarantined")) == specimens.QUARANTINED
     assert CODECS.decode_chain_row(pinned("chain_row")) == specimens.CHAIN_ROW
     assert CODECS.decode_refusal_notice(pinned("refusal_notice")) == specimens.NOTICE
