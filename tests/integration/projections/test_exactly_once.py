@@ -10,13 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+import psycopg
 import pytest
 from confluent_kafka.admin import NewTopic
+from psycopg import sql
 
 from driftlog_infra import EmbeddedPostgres
 from driftlog_schemas import topics
 from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.partitioning import partition_of
 from driftlog_streams.projections.errors import Superseded
 from driftlog_streams.projections.postgres.settings import PostgresSettings
 from driftlog_streams.projections.postgres.sink import PostgresSink
@@ -25,6 +29,7 @@ from driftlog_streams.projections.sink import Group, Row
 from tests.admin_clients import admin_of
 from tests.integration.projections.shop import (
     PARTITIONS,
+    STOCK,
     Projector,
     Shop,
     agree,
@@ -39,7 +44,7 @@ from tests.integration.projections.shop import (
 from tests.load.waiting import until
 
 KILLS = 6
-ARTICLES = 6
+ARTICLES = 60
 TOTAL = 600
 
 
@@ -93,6 +98,30 @@ def sums(postgres: EmbeddedPostgres, shop: Shop) -> dict[str, int]:
     return dict(ask(postgres, f'SELECT store, sum(on_hand)::int FROM "{shop.space}".stock GROUP BY store'))
 
 
+def require_one_write(postgres: EmbeddedPostgres, shop: Shop) -> None:
+    """A partition stands right behind the record that its newest row was made from: here every record is a row's."""
+    query = (
+        "SELECT (SELECT jsonb_object_agg(partition, next_offset) FROM {0}._positions WHERE next_offset > 0),"
+        " (SELECT jsonb_object_agg(store, last) FROM (SELECT store, max(_offset) AS last FROM {0}.stock GROUP BY store) found)"
+    )
+    ((stands, last),) = ask(postgres, query.format(f'"{shop.space}"'))
+    newest: dict[str, int] = {}
+    for store, offset in last.items():
+        partition = str(partition_of(store, PARTITIONS))
+        newest[partition] = max(offset + 1, newest.get(partition, 0))
+    assert stands == newest
+
+
+def slow_down(postgres: EmbeddedPostgres, shop: Shop) -> None:
+    """A write takes half of the time, so that many a kill falls into one."""
+    name = sql.Identifier(shop.space, "slowly")
+    body = "CREATE FUNCTION {} () RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN NULL; END'"
+    trigger = "CREATE TRIGGER slowly BEFORE INSERT ON {} FOR EACH STATEMENT EXECUTE FUNCTION {} ()"
+    with psycopg.connect(postgres.conninfo) as connection:
+        connection.execute(sql.SQL(body).format(name))
+        connection.execute(sql.SQL(trigger).format(sql.Identifier(shop.space, "stock"), name))
+
+
 def test_killed_at_any_moment_nothing_is_lost_or_done_twice(
     make_shop: Callable[..., Shop], postgres: EmbeddedPostgres
 ) -> None:
@@ -101,12 +130,14 @@ def test_killed_at_any_moment_nothing_is_lost_or_done_twice(
     with busy(shop) as working:
         projector = Projector(shop, postgres)
         until(lambda: any(one["event"] == "partitions are projected" for one in projector.told()), "it begins", 90)
+        slow_down(postgres, shop)
         for _ in range(KILLS):
             reached = working.published
             until(lambda: working.published > reached + 5, "goods move", 60)  # noqa: B023 - asked at once
             time.sleep(moments.random() * 0.7)
             assert projector.end(signal.SIGKILL) == -signal.SIGKILL
             assert set(sums(postgres, shop).values()) <= {TOTAL}, "a group is there whole or not at all"
+            require_one_write(postgres, shop)
             projector = Projector(shop, postgres)
         commits = working.published
         until(lambda: working.published > commits + 5, "goods move", 60)
@@ -141,15 +172,18 @@ def _stands_by(projector: Projector) -> bool:
 
 
 @pytest.fixture
-def sinks(make_shop: Callable[..., Shop], postgres: EmbeddedPostgres) -> Iterator[Callable[[], PostgresSink]]:
-    """Makes sinks of one shop."""
-    shop = make_shop()
+def shop(make_shop: Callable[..., Shop]) -> Shop:
+    return make_shop()
+
+
+@pytest.fixture
+def sinks(shop: Shop, postgres: EmbeddedPostgres) -> Iterator[Callable[[], PostgresSink]]:
+    """Makes sinks of one shop, as it is declared then."""
     made: list[PostgresSink] = []
-    space = shop.contract.spaces[shop.space]
 
     def make() -> PostgresSink:
         settings = PostgresSettings(url=postgres.url, password_file=postgres.password_file)
-        tables = StateReader(space, shop._ids).tables
+        tables = StateReader(shop.contract.spaces[shop.space], shop._ids).tables
         made.append(PostgresSink(settings, shop.space, shop.space, PARTITIONS, tables))
         made[-1].open()
         return made[-1]
@@ -157,6 +191,17 @@ def sinks(make_shop: Callable[..., Shop], postgres: EmbeddedPostgres) -> Iterato
     yield make
     for sink in made:
         sink.close()
+
+
+@pytest.fixture
+def make_wider(shop: Shop, sinks: Callable[[], PostgresSink]) -> Callable[[], PostgresSink]:
+    """Makes a sink of another release, with a field more."""
+
+    def make() -> PostgresSink:
+        shop.declare(STOCK.replace("on_hand: Counter\n", 'on_hand: Counter\n    shelf: Register[str] = "floor"\n'))
+        return sinks()
+
+    return make
 
 
 def arrival(on_hand: int, start: int, end: int, partition: int = 0) -> Group:
@@ -181,6 +226,31 @@ def test_a_writer_that_was_taken_for_dead_moves_nothing(
     found = ask(postgres, f'SELECT on_hand FROM "{other.schema}".stock')
     assert found == [(2,)]
     assert other.claim([]) == {} and frozen.claim([1])[1].offset == 0, "nothing of a write that is refused is there"
+
+
+def test_what_is_read_again_to_fill_a_column_takes_nothing_back(
+    sinks: Callable[[], PostgresSink], make_wider: Callable[[], PostgresSink], postgres: EmbeddedPostgres
+) -> None:
+    old = sinks()
+    old.claim([0])
+    milk = Row(stock("milk"), 0, 0, disputed=False, values={"name": "", "price": 0, "on_hand": 1, "tags": []})
+    old.rows([Group(0, "topic", 0, 1, (milk,))])
+    old.rows([arrival(5, 1, 2)])
+    old.rows([Group(0, "topic", 2, 5, (replace(milk, offset=3, values=None), *arrival(7, 4, 5).rows))])
+    old.close()
+    wider = make_wider()
+    assert wider.claim([0])[0].offset == 0
+
+    def wide(row: Row, shelf: str) -> Row:
+        return replace(row, values={**(row.values or {}), "shelf": shelf})
+
+    query = f'SELECT sku, on_hand, shelf FROM "{wider.schema}".stock'
+    wider.rows([Group(0, "topic", 0, 2, (wide(milk, "top"), wide(arrival(5, 1, 2).rows[0], "low")))])
+    assert ask(postgres, query) == [("tea", 7, "floor")]
+    wider.rows([Group(0, "topic", 2, 5, (wide(arrival(7, 4, 5).rows[0], "high"),))])
+    assert ask(postgres, query) == [("tea", 7, "high")]
+    wider.rows([Group(0, "topic", 5, 6, (wide(arrival(8, 5, 6).rows[0], "top"),))])
+    assert ask(postgres, query) == [("tea", 8, "top")]
 
 
 def test_a_host_that_is_gone_is_noticed_by_the_server(sinks: Callable[[], PostgresSink]) -> None:
