@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypeAlias
 
 from driftlog_edge.incoming.disputes import Disputes
-from driftlog_edge.incoming.returning import Returns, broken
+from driftlog_edge.incoming.returning import Returns, broken, ends_before
 from driftlog_edge.ports import Extent, Place
 from driftlog_edge.store.cursors import Cursor, cursor_of, moved
 from driftlog_edge.store.generations import written
@@ -44,18 +44,19 @@ class Landmarks:
         return self._returns.cursor(space, place[1]) if kind == "state" else cursor_of(self._journal, *place)
 
     def compare(
-        self, space: str, kind: Kind, place: tuple[str, int], extent: Extent, wall_ms: int, *, away: bool
+        self, space: str, kind: Kind, place: tuple[str, int], extent: Extent, asked_at: int, wall_ms: int, *, away: bool
     ) -> Found:
-        """What follows from what the broker has of a partition; `away` says that deletions may have been missed there."""
+        """What follows from what the broker has of a partition, of which so much was read (`asked_at`) when it was asked; `away` says that deletions may
+        have been missed there."""
         cursor = self.cursor(space, kind, place)
-        why = broken(cursor, extent) or (AWAY if away and kind == "state" else "")
+        why = broken(cursor, extent, asked_at) or (AWAY if away and kind == "state" else "")
         begun = Cursor(0, extent.topic_id)
         if not why:
             if cursor.topic_id == extent.topic_id:
                 return Found({}, anew=False)
             return Found(self._adopted(space, kind, place, cursor, extent.topic_id), anew=False)
         if kind == "state":  # readers keep what they have meanwhile
-            other = extent.topic_id != cursor.topic_id or extent.end < cursor.offset
+            other = extent.topic_id != cursor.topic_id or ends_before(cursor, extent, asked_at)
             return Found(self._returns.begin(space, place[1], extent.topic_id, why, wall_ms, anew=other), anew=True)
         writes = moved(*place, begun)
         if kind == "ops":

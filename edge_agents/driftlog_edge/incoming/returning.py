@@ -39,11 +39,16 @@ AT_ONCE = 2_000
 """Rows, or pending entries, that one write of `tidy` looks at."""
 
 
-def broken(cursor: Cursor, extent: Extent) -> str:
-    """Why a cursor leads nowhere in what the broker has; empty where it leads on."""
+def ends_before(cursor: Cursor, extent: Extent, asked_at: int) -> bool:
+    """Does the topic end before what was read of it when its extent was asked for? What was read since may lie behind an end that is old by now."""
+    return extent.end < min(cursor.offset, asked_at)
+
+
+def broken(cursor: Cursor, extent: Extent, asked_at: int) -> str:
+    """Why a cursor leads nowhere in what the broker has; empty where it leads on. `asked_at` is its offset when the broker was asked."""
     if cursor.topic_id and cursor.topic_id != extent.topic_id:
         return "the topic was made anew"
-    if extent.end < cursor.offset:
+    if ends_before(cursor, extent, asked_at):
         return f"the topic ends at {extent.end}, before what was read of it"
     if 0 < cursor.offset < extent.start:
         return f"the topic begins at {extent.start}, after what was read of it"

@@ -58,13 +58,14 @@ class Ends:
         self._signal.require()
         asker = self._asker()
         assert asker is not None, "the link was waited for"
+        asked_at = self._places.cursor(*place).offset
         try:
             extent = (await asker.extents([place], seconds))[place]
         except Unreachable as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise TimedOut(str(error), "ask again later, or read with consistency=eventual") from error
             raise Offline(str(error), "read with consistency=eventual") from error
-        if broken(self._places.cursor(*place), extent):
+        if broken(self._places.cursor(*place), extent, asked_at):
             self._lookout.hurry()
         return lambda: self._places.shows(place, extent)
 

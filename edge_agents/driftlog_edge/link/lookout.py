@@ -20,6 +20,7 @@ from driftlog_edge.link.op_logs import OpLogs
 from driftlog_edge.link.places import Places
 from driftlog_edge.ports import Asker, Clock, Extent
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.cursors import Cursor
 
 LOOK_SECONDS = 15.0
 TIMEOUT_SECONDS = 3.0
@@ -68,7 +69,11 @@ class Lookout:
         if asker is None:
             return {}
         self._next = self._clock.monotonic() + LOOK_SECONDS
-        found = await asker.extents([*self._places.all, *self._places.ops], TIMEOUT_SECONDS)
+        places = [*self._places.all, *self._places.ops]
+        asked_at = {
+            place: self._cursor(place).offset for place in places
+        }  # reading goes on while the answer is on its way
+        found = await asker.extents(places, TIMEOUT_SECONDS)
         self._op_logs.told(found)
         if beginning:
             await self._horizon.ask(asker, {place[0] for place in self._places.states}, TIMEOUT_SECONDS)
@@ -78,11 +83,16 @@ class Lookout:
         for place, extent in found.items():
             space, kind = self._places.described(place)
             away = beginning and kind == "state" and self._away(space, place, extent)
-            follows = self._landmarks.compare(space, kind, place, extent, self._clock.wall_ms(), away=away)
+            now_ms = self._clock.wall_ms()
+            follows = self._landmarks.compare(space, kind, place, extent, asked_at[place], now_ms, away=away)
             if follows.writes:
                 await self._committer.stage(follows.writes, sync=False)
             anew |= follows.anew
         return None if anew else found
+
+    def _cursor(self, place: tuple[str, int]) -> Cursor:
+        space, kind = self._places.described(place)
+        return self._landmarks.cursor(space, kind, place)
 
     def _away(self, space: str, place: tuple[str, int], extent: Extent) -> bool:
         """May something have been deleted there that the topic does not tell any more?"""

@@ -269,6 +269,13 @@ MENDS: tuple[Mistake, ...] = (
         ("tests/unit/edge/test_puller.py", "tests/unit/edge/test_returning.py"),
     ),
     Mistake(
+        "agent: what was read since the broker was asked lies behind the topic's end",
+        f"{EDGE}/incoming/returning.py",
+        "return extent.end < min(cursor.offset, asked_at)",
+        "return extent.end < cursor.offset",
+        ("tests/unit/edge/test_returning.py",),
+    ),
+    Mistake(
         "worker: what is early talks over it that its writer is away",
         f"{CORE}/chain.py",
         "if code == Fit.EARLY.value and before is not None and before.code == Fit.AWAY.value:",

@@ -66,7 +66,15 @@ def pending(replica: Replica) -> list[bytes]:
 def look(replica: Replica, cloud: Cloud, *, away: bool = False) -> bool:
     """What the agent does at the beginning of a connection; must what comes in begin anew?"""
     extent = Extent(cloud.topic_ids.get(STATE, "first"), cloud.starts.get(PLACE, 0), len(cloud.of(*PLACE)))
-    found = replica.puller.landmarks.compare("retail", "state", PLACE, extent, replica.clock.ms, away=away)
+    found = replica.puller.landmarks.compare(
+        "retail",
+        "state",
+        PLACE,
+        extent,
+        replica.puller.returns.cursor("retail", S1).offset,
+        replica.clock.ms,
+        away=away,
+    )
     replica.journal.stage(found.writes, sync=True)
     replica.commit()
     return found.anew
@@ -195,8 +203,8 @@ def test_a_cursor_that_leads_nowhere_begins_a_return(replica: Replica, cloud: Cl
     read(replica, cloud)
     compare = replica.puller.landmarks.compare
     for good in (Extent("first", 0, 2), Extent("first", 2, 2), Extent("first", 1, 9)):
-        assert compare("retail", "state", PLACE, good, 0, away=False) == ({}, False)
-    found = compare("retail", "state", PLACE, extent, 0, away=False)
+        assert compare("retail", "state", PLACE, good, 2, 0, away=False) == ({}, False)
+    found = compare("retail", "state", PLACE, extent, 2, 0, away=False)
     assert found.anew
     replica.journal.stage(found.writes, sync=False)
     assert why in return_of(replica.journal, "retail", S1).why  # type: ignore[union-attr]
@@ -351,7 +359,7 @@ def test_other_topics_that_are_made_anew_are_read_from_their_start(replica: Repl
     for kind in ("receipts", "conflicts", "ops"):
         place = (f"retail.{kind}", S1)
         for life in ("first", "second"):
-            found = compare("retail", kind, place, Extent(life, 0, 9), 0, away=False)
+            found = compare("retail", kind, place, Extent(life, 0, 9), 0, 0, away=False)
             replica.journal.stage(found.writes, sync=False)
             assert found.anew == (life == "second" and kind != "ops")
         replica.commit()
@@ -390,15 +398,58 @@ class _Asker:
     def __init__(self, kept: float | None) -> None:
         self.kept = kept
         self.end = 2
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Happens while the answer is on its way."""
 
     async def ends(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int]:
         return dict.fromkeys(places, self.end)
 
     async def extents(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], Extent]:
-        return {place: Extent("first", 0, self.end if place == PLACE else 0) for place in places}
+        said = {place: Extent("first", 0, self.end if place == PLACE else 0) for place in places}
+        self.meanwhile()
+        return said
 
     async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
         return self.kept
+
+
+def looking(replica: Replica, asker: _Asker) -> tuple[Lookout, Committer]:
+    committer = Committer(replica.journal, replica.store, ChangeLog(replica.store, "a"))
+    places = Places(CONTRACT, ["s1"], replica.journal, registry=False)
+    freshness = Freshness(places.states, replica.journal, committer, replica.clock)
+    lookout = Lookout(
+        places,
+        replica.puller.landmarks,
+        freshness,
+        committer,
+        replica.clock,
+        lambda: asker,
+        OpLogs(lambda: asker),
+        Horizon(places, freshness, replica.journal, committer),
+    )
+    return lookout, committer
+
+
+async def test_what_is_read_while_an_answer_is_on_its_way_is_no_end_before_it(replica: Replica, cloud: Cloud) -> None:
+    """As it is where a broker dies: the answer is late, and the topic moves on."""
+    cloud.write(TEA, "on_hand", "increment", 1)
+    look(replica, cloud)
+    read(replica, cloud)
+    asker = _Asker(None)
+    asker.end = 1
+    lookout, committer = looking(replica, asker)
+
+    def further() -> None:
+        cloud.write(TEA, "on_hand", "increment", 1)
+        read(replica, cloud)
+
+    asker.meanwhile = further
+    assert await lookout.look() is not None
+    assert return_of(replica.journal, "retail", S1) is None
+    assert await lookout.look() is None, "before it was asked more had been read than there is"
+    assert "ends at 1" in return_of(replica.journal, "retail", S1).why  # type: ignore[union-attr]
+    await committer.drained()
+    committer.close()
 
 
 @pytest.mark.parametrize(
@@ -423,19 +474,7 @@ async def test_away_for_longer_than_tombstones_are_kept(
     replica.clock.ms += int(days * 86_400_000)
     asker = _Asker(kept)
     asker.end = 2 if more else 1
-    committer = Committer(replica.journal, replica.store, ChangeLog(replica.store, "a"))
-    places = Places(CONTRACT, ["s1"], replica.journal, registry=False)
-    freshness = Freshness(places.states, replica.journal, committer, replica.clock)
-    lookout = Lookout(
-        places,
-        replica.puller.landmarks,
-        freshness,
-        committer,
-        replica.clock,
-        lambda: asker,
-        OpLogs(lambda: asker),
-        Horizon(places, freshness, replica.journal, committer),
-    )
+    lookout, committer = looking(replica, asker)
     assert await lookout.look() is not None, "asked at the beginning only"
     assert (await lookout.look(beginning=True) is None) == returns
     assert (return_of(replica.journal, "retail", S1) is not None) == returns
