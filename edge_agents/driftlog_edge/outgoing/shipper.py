@@ -24,6 +24,8 @@ from driftlog_edge.outgoing.resends import BatchPlace, Carried, Resends
 from driftlog_edge.ports import Place, Sealed
 from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES
 
+FLYING_BYTES = 16 << 20
+"""When batches on their way take so much, no other is given to the client: on a fast link the measure of it alone would let it hold any number."""
 AGAIN_SECONDS = 120.0
 REFUSED_SECONDS = 10.0
 STUCK_SECONDS = 1.0
@@ -167,7 +169,9 @@ class Shipper:
     @property
     def _room(self) -> bool:
         """May another batch go?"""
-        return len(self._flying) < self._limit and (self._flow is None or self._flow.room(self._flying_bytes))
+        flying = self._flying_bytes
+        fits = len(self._flying) < self._limit and flying < FLYING_BYTES
+        return fits and (self._flow is None or self._flow.room(flying))
 
     @property
     def _flying_bytes(self) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import pytest
+
+from driftlog_edge.outgoing import shipper
 from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.outgoing.shipper import (
     AGAIN_CAP_SECONDS,
@@ -37,6 +40,21 @@ def test_no_more_is_on_its_way_than_allowed(lives: Callable[..., Replica]) -> No
     replica.shipper.delivered(first[0], now=0.0)
 
     assert numbers(replica) == [3]
+
+
+def test_no_more_bytes_are_on_their_way_than_memory_is_meant_for_them(
+    lives: Callable[..., Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = lives(in_flight=1000)
+    fill(replica, 5)
+    (size,) = {len(batch.value) for batch in replica.ship(1)}
+    monkeypatch.setattr(shipper, "FLYING_BYTES", 2 * size + size // 2)
+    assert numbers(replica) == [2, 3], "one more goes as long as there is any room"
+    replica.shipper.resume()
+    again = replica.ship()
+    assert [batch.number for batch in again] == [1, 2, 3]
+    replica.shipper.delivered(again[0], now=0.0)
+    assert numbers(replica) == [4]
 
 
 def test_what_was_on_its_way_goes_out_again_in_order_before_what_is_new(lives: Callable[..., Replica]) -> None:
