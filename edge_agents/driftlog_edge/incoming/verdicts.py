@@ -302,7 +302,7 @@ class Verdicts:
         if outcome.code == PURGED:  # not seen: no state will ever cover its dots
             self._drop(documents, lsn, found)
             return
-        if outcome.code in _PERHAPS_UNSEEN or (refused and command.root):
+        if perhaps_unseen(outcome, command):
             found.writes.update(passing_over(self._journal, found.space, found.partition, command, found.writes))
             self._drop(documents, lsn, found)
             return
@@ -346,6 +346,11 @@ class Verdicts:
             found.settled.append(command.id)
         elif status is Status.REVIEW:
             found.writes[Family.META, keys.review_key(lsn)] = command.id.encode()
+
+
+def perhaps_unseen(outcome: CommandOutcome, command: Command) -> bool:
+    """May it be that no state will ever have the dots of a command that is decided so?"""
+    return outcome.code in _PERHAPS_UNSEEN or (outcome.verdict is Verdict.REJECTED and bool(command.root))
 
 
 def together(outcome: CommandOutcome, command_id: str) -> CommandOutcome:

@@ -13,7 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
-from driftlog_edge.incoming.verdicts import GONE, MAYBE_COUNTED, NO_RIGHTS, RUN_AGAIN, status_of, together
+from driftlog_edge.incoming.verdicts import (
+    GONE,
+    MAYBE_COUNTED,
+    NO_RIGHTS,
+    RUN_AGAIN,
+    perhaps_unseen,
+    status_of,
+    together,
+)
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, entry_of
@@ -25,7 +33,7 @@ from driftlog_edge.store.left import Left, ended, leaving
 from driftlog_edge.store.lives import TAKEN_FULL, Life
 from driftlog_edge.store.logged import Logged, changed_keys, encode_logged, logged
 from driftlog_edge.store.pending import Fate, Mark, mark_of
-from driftlog_edge.store.unseen import unseen_of
+from driftlog_edge.store.unseen import passing_over, unseen_of
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput
@@ -223,6 +231,10 @@ class TakingAlong:
             self.writes.update(leaving(self._space, self._partition, [Left(self._old, sent.number, lsn, told_as)]))
         self._say(command.id, lsn, status_of(outcome), outcome.code, outcome.reason)
         if not same:  # asked again under its id after the copy: that attempt never was
+            self._forget(lsn, documents)
+            return
+        if perhaps_unseen(outcome, command):
+            self.writes.update(passing_over(self._journal, self._space, self._partition, command, self.writes))
             self._forget(lsn, documents)
             return
         fate = Fate.REFUSED if outcome.verdict is Verdict.REJECTED else Fate.TAKEN

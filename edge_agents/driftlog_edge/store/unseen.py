@@ -18,6 +18,7 @@ from typing import NamedTuple
 from driftlog_crdt import Vector
 from driftlog_edge.ports import Family, Place, Source
 from driftlog_edge.store import keys
+from driftlog_edge.store.pending import marks_of
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Command
 
@@ -58,13 +59,15 @@ def covered(
 
 
 def forgotten(source: Source, space: str, partition: int, replica: str, at_most: int) -> dict[Place, bytes | None]:
-    """The writes that forget some of those of a life that is over; none when nothing is left."""
+    """The writes that forget some of those of a life that is over; none when nothing is left. Where changes of that life still show above them, those need
+    them: then the state that covers both ends it."""
     found: dict[Place, bytes | None] = {}
     prefix = keys.unseen_key(space, partition, b"")
     for key, value in source.scan(Family.META, prefix):
         lives = _decoded(value)
-        if lives.pop(replica, None) is not None:
-            found.update(_written(space, partition, key[len(prefix) :], lives))
+        document = key[len(prefix) :]
+        if lives.pop(replica, None) is not None and all(m.replica != replica for m in marks_of(source, document)):
+            found.update(_written(space, partition, document, lives))
             if len(found) == at_most:
                 break
     return found

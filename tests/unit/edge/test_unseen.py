@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.cursors import cursor_of
-from driftlog_edge.store.lives import UNSEEN
+from driftlog_edge.store.lives import GIVEN_UP, UNSEEN
 from driftlog_edge.store.unseen import unseen_of
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Verdict
@@ -211,6 +212,26 @@ def test_where_it_was_seen_after_all_the_state_ends_it_and_the_life_goes_on(till
     till.settle()
     assert till.dots() == [1, 2, 3, 4]
     assert (till.replica.on_hand("tea"), till.replica.lives.replica) == (13, life)
+
+
+def test_a_new_life_leaves_what_changes_of_the_old_one_still_stand_on(till: Folder) -> None:
+    till.receive("first", 5)
+    till.cloud.rejects["refused"] = "forbidden"
+    till.receive("refused", 100)
+    till.receive("last", 7)
+    till.ship()
+    till.pull("retail.receipts")  # the states are late
+    chain = till.replica.lives.chain("retail", S1)
+    till.replica.journal.stage(till.replica.lives.written("retail", S1, replace(chain, fork=GIVEN_UP)), sync=True)
+    till.replica.commit()
+    till.replica.renew(till.cloud.of("retail.ops", S1))
+    assert till.replica.lives.replica != chain.replica
+    till.restart()
+    assert till.replica.on_hand("tea") == 12
+    till.settle()
+    till.receive("next", 1)
+    till.settle()
+    assert till.replica.on_hand("tea") == 13
 
 
 def test_a_late_copy_that_counts_as_seen_is_no_stranger(till: Folder) -> None:
