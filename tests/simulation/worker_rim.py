@@ -359,7 +359,9 @@ class Host(WorkerHost):
 
     def __init__(self, process: WorkerProcess, devices: DeviceView) -> None:
         self._rules = process.world.rules
-        self._settings = SimpleNamespace(kafka="nowhere", session_timeout=10.0, window_ms=2.0, cache_mb=1)
+        self._settings = SimpleNamespace(
+            kafka="nowhere", session_timeout=10.0, window_ms=2.0, cache_mb=1, standby=False
+        )
         self._folder = Folder(process.name)  # type: ignore[assignment]
         self._slot = process.name
         self.metrics = WorkerMetrics(SPACE.name)
@@ -373,6 +375,7 @@ class Host(WorkerHost):
         self._publisher = None
         self._cloud = process.world.cloud
         self._runner = None
+        self._filling = asyncio.Lock()
         self.pump = None
         self.app = SimpleNamespace(consumer=process.consumer)  # type: ignore[assignment]
 
