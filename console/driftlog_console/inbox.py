@@ -40,9 +40,12 @@ class Inbox:
         self._lists: dict[Which, list[Line]] = {which: [] for which in LISTS}
         self._by_id: dict[str, Line] = {}
         self._of: dict[DocumentId, set[str]] = {}
+        self._came: dict[DocumentId, set[str]] = {}
+        """Conflicts that came in, until the change of their document is told. One that is over when it is first met is in no other index."""
 
     async def follow(self) -> None:
         """Read everything, then what changes; ends with the agent."""
+        self._agent.on_conflict(lambda conflict: self._came.setdefault(conflict.document, set()).add(conflict.id))
         changes = self._agent.watch(last_id=self._agent.watchers.now)
         await self._read()
         async for change in changes:
@@ -104,6 +107,7 @@ class Inbox:
             lines.clear()
         self._by_id.clear()
         self._of.clear()
+        self._came.clear()
         after, more = "", True
         while more:
             found, more = await self._agent.conflict_page(READ_AT_ONCE, after, everything=True)
@@ -115,7 +119,7 @@ class Inbox:
 
     def _look(self, document: DocumentId) -> None:
         """Something of this document has changed: its conflicts may have."""
-        ids = self._of.get(document, set()) | set(self._agent.conflicts_of(document))
+        ids = self._of.get(document, set()) | self._came.pop(document, set()) | set(self._agent.conflicts_of(document))
         if not ids:
             return
         found: list[Conflict] = []

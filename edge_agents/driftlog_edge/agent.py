@@ -9,7 +9,7 @@ network have threads of their own. What the parts do is theirs (`assembly` puts 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -241,6 +241,10 @@ class EdgeAgent(AgentLife):
     def conflicts_of(self, document: DocumentId) -> tuple[str, ...]:
         """The ids of a document's unresolved conflicts."""
         return self._conflicts.of(document)
+
+    def on_conflict(self, told: Callable[[Conflict], None]) -> None:
+        """Call this with each conflict that comes in, before the change of its document is told to watchers. It is not kept yet: read it again then."""
+        self._conflicts.on_pulled(told)
 
     async def resolve(
         self,

@@ -6,7 +6,7 @@ follows what is pulled. It holds those only that are not over, and is read anew 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from driftlog_edge.asking.pages import check_limit, page_of
 from driftlog_edge.errors import NotFound
@@ -28,6 +28,7 @@ class ConflictBook:
         self._records = records
         self._documents: dict[str, DocumentId] | None = None
         self._ids: dict[DocumentId, dict[str, None]] = {}
+        self._told: list[Callable[[Conflict], None]] = []
         journal.on_rollback(self._forget)
 
     def all(self, *, everything: bool = False) -> list[Conflict]:
@@ -65,13 +66,22 @@ class ConflictBook:
     def __len__(self) -> int:
         return len(self._index())
 
+    def on_pulled(self, told: Callable[[Conflict], None]) -> None:
+        """Call this with each conflict that is pulled, also one that is over when it is first met: before the change of its document is told."""
+        self._told.append(told)
+
     def pulled(self, writes: Writes) -> None:
         """These writes are staged; conflicts among them are taken into the index, or out of it."""
-        if self._documents is None:
+        if self._documents is None and not self._told:
             return
         for (family, key), value in writes.items():
             if family is Family.CONFLICTS:
-                self._take(key.decode(), None if value is None else self._records.decode_conflict(value))
+                conflict = None if value is None else self._records.decode_conflict(value)
+                if self._documents is not None:
+                    self._take(key.decode(), conflict)
+                if conflict is not None:
+                    for told in self._told:
+                        told(conflict)
 
     def _index(self) -> Mapping[str, DocumentId]:
         if self._documents is None:

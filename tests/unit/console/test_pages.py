@@ -130,6 +130,16 @@ async def test_a_conflict_moves_from_list_to_list(console: Console, cloud: Cloud
         assert (await anna.get(f"/conflicts/{one.id}")).status_code == 404
 
 
+async def test_a_conflict_that_is_decided_when_it_is_first_met_is_listed_at_once(console: Console) -> None:
+    by = version(390, "store-1.abcdefgh", 9, actor="Zoe")
+    await console.opened(conflict(status=ConflictStatus.RESOLVED, decided_by=by))
+    await console.opened(conflict(TEA, "name", status=ConflictStatus.RECORDED))
+    async with console.client() as anna:
+        decided, settled = [(await anna.get(f"/inbox?which={which}")).text for which in ("decided", "settled")]
+    assert "Stock tea" in decided and "Zoe" in decided
+    assert "Stock tea" in settled
+
+
 def cloud_partition() -> int:
     return partition_of_space("retail", TEA.scope)
 

@@ -46,6 +46,22 @@ def test_it_follows_what_is_pulled(replica: Replica, cloud: Cloud, book: Conflic
         book.get("x1")
 
 
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_each_that_comes_is_told_also_one_that_is_over(
+    replica: Replica, cloud: Cloud, book: ConflictBook, asked_before: bool
+) -> None:
+    told: list[tuple[str, ConflictStatus]] = []
+    book.on_pulled(lambda conflict: told.append((conflict.id, conflict.status)))
+    if asked_before:
+        assert book.of(TEA) == ()
+    replica.pull_conflicts([cloud.publish_conflict(dispute(TEA, ConflictStatus.RESOLVED, "x0"))], S1)
+    replica.pull_conflicts([cloud.publish_conflict(dispute(TEA, conflict_id="x1"))], S1)
+    replica.pull_conflicts([cloud.publish("retail.conflicts", S1, b"x0", None)], S1)
+
+    assert told == [("x0", ConflictStatus.RESOLVED), ("x1", ConflictStatus.OPEN)]
+    assert book.of(TEA) == ("x1",)
+
+
 def test_what_could_not_be_kept_is_not_shown(replica: Replica, cloud: Cloud, book: ConflictBook) -> None:
     assert len(book) == 0
     replica.store.full = True
