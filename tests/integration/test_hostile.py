@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import Producer
 
 from driftlog_schemas import topics
-from driftlog_schemas.messages import SignedBatch
+from driftlog_schemas.messages import ConflictStatus, SignedBatch
+from driftlog_schemas.record_codecs import RecordCodecs
 from tests.integration.conftest import LoadRun
 from tests.integration.test_refusals import PLACE, Mail, row
 from tests.load.app import COUNTER, LABEL
@@ -50,7 +52,7 @@ def test_one_bad_record_never_stops_a_worker(run: LoadRun) -> None:
 
 
 def test_nobody_takes_an_open_conflict_off_the_list(on_broker: Callable[..., LoadRun]) -> None:
-    """By a tombstone or noise over its record: not while it is owned, not while nobody owns it, and not before somebody who begins with nothing."""
+    """By a tombstone over its record, noise, or the word that somebody of whom nobody knows has decided it: not while it is owned, not while nobody owns it, and not before somebody who begins with nothing."""
     run = on_broker()
     mail, topic = Mail(run), topics.conflicts_topic(run.space.name)
     stranger = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
@@ -67,15 +69,23 @@ def test_nobody_takes_an_open_conflict_off_the_list(on_broker: Callable[..., Loa
             mail.send(mail.seal(edge, mail.body(edge, 1, field=LABEL, kind="set", value=label, context={})))
         until(lambda: bool(told()), "a conflict is told", 60)
         (first,) = run.history().conflicts
-        for value in (None, b"noise"):
+        codecs = RecordCodecs(run.ids)
+        open_one = codecs.decode_conflict(first.value or b"")
+        nobodys = replace(open_one.versions[0], replica="nobody.1")
+        forged = codecs.encode_conflict(replace(open_one, status=ConflictStatus.RESOLVED, decided_by=nobodys))
+        for value in (None, b"noise", forged):
             over(first.key, value)
             until(lambda: told()[-1] == first.value, "its owner tells it again", 60)
         worker.kill()
         over(first.key, None)
-    with run.worker("another"):
+    with run.worker("another") as worker:
         until(lambda: told()[-1] == first.value, "the next owner tells it again", 60)
         over(first.key, b"noise")
         until(lambda: told()[-1] == first.value, "and again", 60)
+        worker.kill()
+        over(first.key, forged)
+    with run.worker("third"):
+        until(lambda: told()[-1] == first.value, "and whoever owns it then", 60)
 
 
 # -- what a Kafka client raises, or passes over

@@ -2,8 +2,9 @@
 
 The truth is in the states, so a record is judged by the state of its document: where the place is fought over, the record is what stands
 there now; where it is not, the conflict has ended, and how is known from then (`disputes`). Where that is forgotten it ended by the write that
-stands (a delete leaves none, and then nobody is named). A
-record that names a write which the state has not seen is of somebody who was further than we are: merging that write will say it.
+stands (a delete leaves none, and then nobody is named). A record that names a write which the state has not seen may be of somebody who was further than
+we are, or of nobody. Over a conflict that is open here what stands is told all the same: who invents a write that decides it would
+take it off the list for good, and where there is such a write, merging it tells how it has ended. Where nothing is open it is left alone.
 A tombstone, or what says nothing of the conflict whose name it bears, is judged by who has that conflict (`disputes`).
 """
 
@@ -95,11 +96,11 @@ def _word(rules: SpaceRules, found: Conflict, state_of: StateOf, end: Conflict |
     if collection is None or place.field not in collection.policies:
         return None
     state = state_of(found.document, collection)
-    if state is None or not seen(state, found):
-        return None
-    stands = conflicts.standing(found.document, collection, state, place)
+    stands = None if state is None else conflicts.standing(found.document, collection, state, place)
     if stands is not None:
         return stands
+    if state is None or not seen(state, found):
+        return None
     if end is not None and not later(found, end):
         return end
     if found.status.over:

@@ -251,8 +251,32 @@ def test_only_what_is_open_is_kept_of_conflicts(cloud: Cloud) -> None:
     assert not any(cloud.disputes.values())
 
 
+@pytest.mark.parametrize("status", ConflictStatus)
+@pytest.mark.parametrize(("replica", "seq"), [("nobody.1", 1), ("store-1.1", 9)], ids=["nobody", "somebody further"])
+def test_an_open_conflict_is_told_over_one_that_names_writes_which_are_not_here(
+    cloud: Cloud, status: ConflictStatus, replica: str, seq: int
+) -> None:
+    """Nobody else may ever have them; and if somebody has, our own merging ends the conflict, and tells it."""
+    (opened,) = fought_over(cloud, over=False)
+    found = cloud.conflicts()[0]
+    unseen = replace(found.versions[0], replica=replica, seq=seq)
+    heard = cloud.merger.answers.heard_conflict
+    for forged in (
+        replace(found, status=status, decided_by=unseen),
+        replace(found, status=status, versions=(unseen, found.versions[1])),
+    ):
+        assert heard(found.id.encode(), cloud.rules.records.encode_conflict(forged))
+        cloud.fly()
+        assert [r.value for r in cloud.published if r.topic == CONFLICTS][-1] == opened
+
+    seen = {"store-1.1": 1, "store-2.1": 1}
+    cloud.merge(command("c", change(stock(), "price", "set", 5, 2, context=seen)))
+    cloud.fly()
+    assert cloud.conflicts()[-1].status is ConflictStatus.RESOLVED
+
+
 def test_a_conflict_of_somebody_who_was_further_than_we_are_is_left_to_our_own_merging(cloud: Cloud) -> None:
-    fought_over(cloud, over=False)
+    fought_over(cloud, over=True)
     found = cloud.conflicts()[0]
     ahead = replace(found, versions=(replace(found.versions[0], seq=9), found.versions[1]))
     assert not cloud.merger.answers.heard_conflict(found.id.encode(), cloud.rules.records.encode_conflict(ahead))
