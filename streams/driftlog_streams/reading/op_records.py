@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
-from driftlog_streams.reading.topic_reading import to_present_end
+from driftlog_streams.reading.topic_reading import extent, to_present_end
 
 READ_ON = 1_000
 """So many records that nobody asks for are read sooner than a place is asked for anew."""
@@ -30,7 +30,7 @@ class OpRecords(NamedTuple):
 
 def op_records(consumer: Consumer, topic: str, partition: int, offsets: Iterable[int]) -> OpRecords:
     """Those at these offsets, and the first that there is. Raises KafkaException, `RecoveryFailed`."""
-    first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+    first, end = extent(consumer, topic, partition)
     wanted = {offset for offset in (*offsets, first) if first <= offset < end}
     found: dict[int, ChangelogRecord] = {}
     for start, last in _stretches(sorted(wanted)):

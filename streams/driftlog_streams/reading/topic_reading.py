@@ -20,6 +20,7 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable
@@ -32,6 +33,7 @@ from driftlog_streams.errors import RecoveryFailed, SetupProblem, TopicMadeAnew
 log = structlog.get_logger()
 
 BLOCK = 10_000
+MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 STALL_SECONDS = 30.0
 """Without any progress for so long reading is given up; the supervisor tries again."""
 
@@ -45,6 +47,17 @@ class Block:
     """partition -> the offset that comes next, for partitions that are at their end"""
 
 
+@retry(
+    retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and error.args[0].code() in MOVING),
+    stop=stop_after_delay(15.0),
+    wait=wait_exponential_jitter(0.1, 2.0),
+    reraise=True,
+)
+def extent(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """Where it begins and ends. Where it lies is asked again for a while: just made, or moved, it has no leader yet. Raises KafkaException."""
+    return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+
+
 def to_present_end(
     consumer: Consumer, topic: str, starts: Mapping[int, int], stall_seconds: float = STALL_SECONDS
 ) -> Iterator[Block]:
@@ -52,7 +65,7 @@ def to_present_end(
     ends: dict[int, int] = {}
     assigned = []
     for partition, start in starts.items():
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        low, high = extent(consumer, topic, partition)
         if start > high:
             raise TopicMadeAnew(
                 f"the store of {topic}[{partition}] is at {start}, the topic ends at {high}: the topic was made anew"
@@ -123,7 +136,7 @@ def from_the_first(
     TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
     consumer = _reader(kafka)
     try:
-        low, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        low, end = extent(consumer, topic, partition)
         if low > 0:
             raise SetupProblem(
                 f"{topic}[{partition}] begins at offset {low}: what was before is gone, and with it what became of the rest",

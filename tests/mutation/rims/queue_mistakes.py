@@ -53,8 +53,8 @@ QUEUE: tuple[Mistake, ...] = (
     Mistake(
         "shipper: what is new waits until all that goes again has gone",
         f"{EDGE}/outgoing/shipper.py",
-        "if self._new_first and (sealed",
-        "if False and (sealed",
+        "if self._new_first and (",
+        "if False and (",
         SHIPPER,
     ),
     # -- who needs the cloud waits for it

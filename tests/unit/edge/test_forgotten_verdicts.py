@@ -152,6 +152,7 @@ async def test_the_states_are_read_before_they_are_asked() -> None:
         early=lambda *place: False,
         begin=lambda *place: {},
         over=lambda *place: True,
+        ending=lambda *place: "store-1.one",
         unknown=lambda *place: (0, 1),
     )
     nothing: Any = None

@@ -82,6 +82,7 @@ async def test_no_news_hurry_the_next(monkeypatch: pytest.MonkeyPatch, in_vain: 
         early=lambda *place: False,
         begin=lambda *place: {},
         over=lambda *place: True,
+        ending=lambda *place: "store-1.one",
         unknown=lambda *place: None,
         known=lambda *args: None,
         gathered=lambda *args: [],

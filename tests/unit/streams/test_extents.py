@@ -1,0 +1,34 @@
+"""Where a partition begins and ends, asked of a cluster in which it is just being made or moved."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from driftlog_streams.reading.topic_reading import extent
+
+
+class Asked:
+    """A consumer that is refused with these codes first."""
+
+    def __init__(self, *refusals: int) -> None:
+        self.refusals = [*refusals]
+
+    def get_watermark_offsets(self, place: object, timeout: float) -> tuple[int, int]:
+        if self.refusals:
+            raise KafkaException(KafkaError(self.refusals.pop(0)))
+        return 3, 7
+
+
+def test_who_leads_it_is_asked_again_for_a_while() -> None:
+    asked = Asked(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+    assert extent(cast(Any, asked), "t", 0) == (3, 7)
+
+
+def test_whatever_else_is_wrong_is_said_at_once() -> None:
+    asked = Asked(KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(KafkaException):
+        extent(cast(Any, asked), "t", 0)
+    assert len(asked.refusals) == 1
