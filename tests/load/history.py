@@ -12,6 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_LOG_APPEND_TIME, Consume
 
 from driftlog_schemas import topics
 from driftlog_schemas.record_headers import headers_of
+from driftlog_streams.reading.topic_reading import extent
 
 READ_SECONDS = 120.0
 
@@ -65,7 +66,7 @@ def read_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> lis
     try:
         partitions = sorted(consumer.list_topics(topic, 15).topics[topic].partitions)
         assert partitions, f"there is no topic {topic}"
-        ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 15)[1] for p in partitions}
+        ends = {p: extent(consumer, topic, p)[1] for p in partitions}
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
         records: list[TopicRecord] = []
         open_partitions = {p for p, end in ends.items() if end > 0}

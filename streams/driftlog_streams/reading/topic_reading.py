@@ -33,7 +33,9 @@ from driftlog_streams.errors import RecoveryFailed, SetupProblem, TopicMadeAnew
 log = structlog.get_logger()
 
 BLOCK = 10_000
-MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+MOVING = frozenset(
+    {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION}
+)
 STALL_SECONDS = 30.0
 """Without any progress for so long reading is given up; the supervisor tries again."""
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from driftlog_streams.reading.topic_reading import extent
+from driftlog_streams.reading.topic_reading import MOVING, extent
 
 
 class Asked:
@@ -23,7 +23,7 @@ class Asked:
 
 
 def test_who_leads_it_is_asked_again_for_a_while() -> None:
-    asked = Asked(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+    asked = Asked(*MOVING)
     assert extent(cast(Any, asked), "t", 0) == (3, 7)
 
 
