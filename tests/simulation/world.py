@@ -88,6 +88,8 @@ class World:
 
     settles = False
     """Do deadlines end conflicts (see `settling`)?"""
+    bars = False
+    """Do devices lose every right for a while (see `test_barring`)?"""
     diligence = 16
     """In how many parts of its length a user comes once at the latest."""
 
