@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from driftlog.testing.servers import RunningBroker
+from driftlog.testing.servers import RunningBroker, running_broker
 from driftlog_schemas import topics
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.identity import parse_document_key
@@ -121,6 +121,13 @@ def load_run(registry_url: str, fresh_name: Callable[[str], str], tmp_path: Path
     yield make
     for group in groups:
         group.close()
+
+
+@pytest.fixture(scope="module")
+def apart(request: pytest.FixtureRequest) -> Iterator[RunningBroker]:
+    """A broker for tests whose devices have an operator of their own: who knows no root believes the first that a registry of devices has."""
+    with running_broker(request.config.getoption("--broker")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -104,11 +104,11 @@ def lets_go_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "PASS_SECONDS", 3600.0)
 
 
-def test_who_gathers_decides_what_no_device_can(broker: RunningBroker, registry_url: str, tmp_path: Path) -> None:
-    with Cluster(one_way.app, broker.bootstrap, registry_url, tmp_path, ROOT) as cluster:
+def test_who_gathers_decides_what_no_device_can(apart: RunningBroker, registry_url: str, tmp_path: Path) -> None:
+    with Cluster(one_way.app, apart.bootstrap, registry_url, tmp_path, ROOT) as cluster:
         asyncio.run(dispute(cluster))
 
 
-def test_a_day_of_prices_and_readings(broker: RunningBroker, registry_url: str, tmp_path: Path) -> None:
-    with Cluster(one_way.app, broker.bootstrap, registry_url, tmp_path, ROOT) as cluster:
+def test_a_day_of_prices_and_readings(apart: RunningBroker, registry_url: str, tmp_path: Path) -> None:
+    with Cluster(one_way.app, apart.bootstrap, registry_url, tmp_path, ROOT) as cluster:
         asyncio.run(day(cluster))

@@ -23,12 +23,12 @@ STORES = [f"store-{number}" for number in range(1, 5)]
 SKUS = ["tea", "milk", "rice"]
 
 
-def cluster(broker: RunningBroker, registry_url: str, folder: Path, name: str) -> Cluster:
+def cluster(apart: RunningBroker, registry_url: str, folder: Path, name: str) -> Cluster:
     """With the example's app under a space of its own."""
     text = EXAMPLE.read_text()
     (folder / "app").mkdir()
     (folder / "app" / f"{name}.py").write_text(text.replace('app.space("goods"', f'app.space("{name}"'))
-    return Cluster(f"{name}:app", broker.bootstrap, registry_url, folder, folder / "app")
+    return Cluster(f"{name}:app", apart.bootstrap, registry_url, folder, folder / "app")
 
 
 async def transfers(running: Cluster, kills: int) -> None:
@@ -67,8 +67,8 @@ async def arrived(office: EdgeAgent, counted: Mapping[tuple[str, str], int]) -> 
 
 
 def test_what_leaves_one_store_arrives_in_the_other_once(
-    broker: RunningBroker, registry_url: str, tmp_path: Path, full: bool, fresh_name: Callable[[str], str]
+    apart: RunningBroker, registry_url: str, tmp_path: Path, full: bool, fresh_name: Callable[[str], str]
 ) -> None:
     name = fresh_name("goods").replace("-", "_")
-    with cluster(broker, registry_url, tmp_path, name) as running:
+    with cluster(apart, registry_url, tmp_path, name) as running:
         asyncio.run(transfers(running, KILLS_AT_LENGTH if full else KILLS))

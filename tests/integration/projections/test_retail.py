@@ -26,10 +26,10 @@ def queries() -> list[str]:
 
 
 async def test_the_report_over_all_stores(
-    broker: RunningBroker, registry_url: str, postgres: EmbeddedPostgres, tmp_path: Path
+    apart: RunningBroker, registry_url: str, postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     one, two = (f"store-{uuid.uuid4().hex[:6]}" for _ in range(2))
-    with Cluster("shop:app", broker.bootstrap, registry_url, tmp_path, RETAIL) as cluster:
+    with Cluster("shop:app", apart.bootstrap, registry_url, tmp_path, RETAIL) as cluster:
         async with cluster.agent("till", scopes=[one]) as till, cluster.agent("office", scopes=[one, two]) as office:
             await till.run("receive", store=one, sku="tea", qty=10, name="Green tea", wait="merged", seconds=90)
             await office.run("receive", store=two, sku="tea", qty=4, wait="merged", seconds=90)
