@@ -12,6 +12,7 @@ from typing import Any
 from driftlog_crdt import DocumentState, HybridClock, TooLarge, Vector
 from driftlog_schemas.batch_codec import encode_command
 from driftlog_schemas.contract import AppContract, CollectionContract, Json
+from driftlog_schemas.copied_views import CopiedViews
 from driftlog_schemas.errors import TooBig
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp
@@ -95,7 +96,7 @@ def _as_sent(contract: AppContract, space: str, asked: Asked, run: Run[View], hl
     return command
 
 
-class _Copies:
+class _Copies(CopiedViews):
     """The views of one command: copies of what is held, made when they are looked at."""
 
     def __init__(
@@ -104,19 +105,13 @@ class _Copies:
         held: Mapping[DocumentId, DocumentState],
         known: Callable[[DocumentId], Vector],
     ) -> None:
+        super().__init__()
         self._contract = contract
         self._held = held
         self._known = known
-        self._views: dict[bytes, View] = {}
 
     def collection(self, name: str) -> CollectionContract:
         return self._contract.collection(name)
-
-    def get(self, document: DocumentId) -> View:
-        key = document_key(document)
-        if key not in self._views:
-            self._views[key] = self._copied(document, key)
-        return self._views[key]
 
     def _copied(self, document: DocumentId, key: bytes) -> View:
         collection = self._contract.collection(document.collection)
@@ -125,15 +120,6 @@ class _Copies:
         view = View(document, key, collection, state, size)
         view.known = dict(self._known(document))
         return view
-
-    def put(self, view: View) -> None:
-        self._views[view.key] = view
-
-    def forget(self, key: bytes) -> None:
-        self._views.pop(key, None)
-
-    def grew(self, view: View, size: int) -> None:
-        """There is no bound to what a test holds."""
 
     def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
         return iter(sorted((d for d in self._held if d[:2] == (collection, scope)), key=document_key))

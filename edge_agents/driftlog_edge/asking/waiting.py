@@ -75,14 +75,16 @@ class Waiting:
         place, queue = self._outbox.place_of(document), self._outbox.queue
         if place is None:
             return WaitsFor(RELEASE)
-        if queue.holds_back(lsn, place):
+        urgency = queue.urgency(lsn, place)
+        if urgency is None:
+            return WaitsFor(NETWORK) if not self._online() and self._carries(lsn) else NOTHING
+        if urgency == keys.HELD:
             return WaitsFor(CLOUD)
-        if found := queue.waits(lsn, place, self._clock.monotonic()):
+        if found := queue.moments.why(urgency, lsn, self._clock.monotonic()):
             return WaitsFor(found.what, self._until(found.seconds))
-        unsealed = queue.holds(lsn, place)
-        if unsealed and place in self._outbox.lives.stuck:
+        if place in self._outbox.lives.stuck:
             return WaitsFor(LIFE)
-        return WaitsFor(NETWORK) if not self._online() and (unsealed or self._carries(lsn)) else NOTHING
+        return NOTHING if self._online() else WaitsFor(NETWORK)
 
     def all(self) -> list[tuple[WaitsFor, int]]:
         """Each reason for which commands do not leave although there is a way and the cloud would take them, and for how many it is one."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import islice, takewhile
 
 from driftlog_edge.outgoing.held import NEVER, Held
-from driftlog_edge.outgoing.moments import ALL, URGENT, Moments, Waits, class_of, moment_of
+from driftlog_edge.outgoing.moments import ALL, URGENT, Moments, class_of, moment_of
 from driftlog_edge.outgoing.together import classes_of
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
@@ -221,11 +221,11 @@ class Queue:
         """Does this command still wait? `place` is its (space, partition)."""
         return self._entry(lsn, *place) is not None
 
-    def waits(self, lsn: int, place: tuple[str, int], now: float) -> Waits | None:
-        """Why this command of (space, partition) does not leave although there is a way; None where that is not so."""
-        entry = self._entry(lsn, *place) if self.moments.closed else None
-        urgency = keys.HELD if entry is None else keys.urgency_of(entry[0])
-        return None if urgency == keys.HELD else self.moments.why(urgency, lsn, now)
+    def urgency(self, lsn: int, place: tuple[str, int]) -> int | None:
+        """The class in which this command of (space, partition) waits: `keys.HELD` where it was put off, or stands behind one that was. None where it
+        does not wait."""
+        entry = self._entry(lsn, *place)
+        return None if entry is None else keys.urgency_of(entry[0])
 
     def held_of(self, space: str, partition: int, after: int = 0) -> Iterator[int]:
         """The lsns above `after` that a partition holds back, in order."""

@@ -22,8 +22,9 @@ from driftlog_crdt import AlgebraError, HybridClock
 from driftlog_schemas import bounds
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, MAX_BATCH_OPS, encode_command
 from driftlog_schemas.contract import CollectionContract, InvalidInput, Refused, Undeclared
+from driftlog_schemas.copied_views import CopiedViews
 from driftlog_schemas.errors import TooBig
-from driftlog_schemas.identity import REACTION_REPLICA, DocumentId, document_key
+from driftlog_schemas.identity import REACTION_REPLICA, DocumentId
 from driftlog_schemas.messages import (
     Batch,
     Call,
@@ -271,25 +272,19 @@ class _Done:
         self.views.update(touched)
 
 
-class _Views:
+class _Views(CopiedViews):
     """The documents of a partition as a command sees them: copies of what is merged."""
 
     def __init__(self, partition: Partition, before: Mapping[bytes, View]) -> None:
+        super().__init__()
         self._at = partition
         self._before = before
-        self._views: dict[bytes, View] = {}
 
     def collection(self, name: str) -> CollectionContract:
         declared = self._at.rules.space.collections.get(name)
         if declared is None:
             raise Undeclared("collection", f"{name!r} is not declared in space {self._at.rules.name!r}")
         return declared
-
-    def get(self, document: DocumentId) -> View:
-        key = document_key(document)
-        if key not in self._views:
-            self._views[key] = self._copied(document, key)
-        return self._views[key]
 
     def _copied(self, document: DocumentId, key: bytes) -> View:
         collection = self.collection(document.collection)
@@ -299,15 +294,6 @@ class _Views:
         view = View(document, key, collection, collection.document.copy(state), entry.size)
         view.known = dict(entry.state.vector)
         return view
-
-    def put(self, view: View) -> None:
-        self._views[view.key] = view
-
-    def forget(self, key: bytes) -> None:
-        self._views.pop(key, None)
-
-    def grew(self, view: View, size: int) -> None:
-        """A batch is small, and its copies go with it."""
 
     def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
         return self._at.documents(collection, scope)

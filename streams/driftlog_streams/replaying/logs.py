@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
-from driftlog_streams.reading.topic_reading import to_present_end
+from driftlog_streams.reading.topic_reading import extent, to_present_end
 
-TIMEOUT_SECONDS = 15.0
 QUEUED_KB = 32 << 10
 """What the client fetches ahead."""
 
@@ -37,7 +36,7 @@ class Logs:
     def extent(self, topic: str, partition: int) -> range:
         """The offsets that are there. Raises `BrokerUnreachable`."""
         try:
-            return range(*self._consumer.get_watermark_offsets(TopicPartition(topic, partition), TIMEOUT_SECONDS))
+            return range(*extent(self._consumer, topic, partition))
         except KafkaException as error:
             raise _unreachable(topic, error) from error
 

@@ -92,9 +92,8 @@ async def test_a_worker_that_is_killed_in_the_middle_again_and_again_does_each_o
     assert last.topic(QUARANTINE, 0) == last.topic(QUARANTINE, 1) == []
 
 
-async def test_calls_that_waited_when_their_worker_died_are_read_again(
-    lives: Lives, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def died_before_it_ran(lives: Lives, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that has merged what calls for a command, written the call down, and died with it waiting."""
     idle: Any = lambda *_: SimpleNamespace(run=asyncio.Event().wait)  # noqa: E731
     with monkeypatch.context() as patched:
         patched.setattr(host.WorkerHost, "_reactor", idle)
@@ -105,6 +104,12 @@ async def test_calls_that_waited_when_their_worker_died_are_read_again(
         await first.until(lambda: sum(reacted(lives, world, r) for r in first.topic(OPS, 1)) == 1)
         await first.quiet()
         await first.die()
+
+
+async def test_calls_that_waited_when_their_worker_died_are_read_again(
+    lives: Lives, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await died_before_it_ran(lives, world, monkeypatch)
     second = lives.start("b")
     await second.own(0, 1)
     assert second.pump.mergers[1].calls.missing() == [0], "it is committed, and its row says that it waits"
@@ -117,16 +122,7 @@ async def test_calls_that_waited_when_their_worker_died_are_read_again(
 async def test_a_record_of_calls_that_is_gone_holds_up_nothing(
     lives: Lives, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    idle: Any = lambda *_: SimpleNamespace(run=asyncio.Event().wait)  # noqa: E731
-    with monkeypatch.context() as patched:
-        patched.setattr(host.WorkerHost, "_reactor", idle)
-        first = lives.start("a")
-        await first.own(0, 1)
-        first.read()
-        send(lives, world, "1", 5)
-        await first.until(lambda: sum(reacted(lives, world, r) for r in first.topic(OPS, 1)) == 1)
-        await first.quiet()
-        await first.die()
+    await died_before_it_ran(lives, world, monkeypatch)
     lives.broker.remove(OPS, 1, 0)
     second = lives.start("b")
     await second.own(0, 1)
