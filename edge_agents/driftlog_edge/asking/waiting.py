@@ -70,14 +70,10 @@ class Waiting:
         return self._unsent(lsn, document) if status is Status.PENDING else NOTHING
 
     def _unsent(self, lsn: int, document: DocumentId) -> WaitsFor:
-        if self._journal.get(Family.META, keys.again_key(lsn)) is not None:
-            return WaitsFor(OUTBOX)
         place, queue = self._outbox.place_of(document), self._outbox.queue
-        if place is None:
-            return WaitsFor(RELEASE)
-        urgency = queue.urgency(lsn, place)
-        if urgency is None:
-            return WaitsFor(NETWORK) if not self._online() and self._carries(lsn) else NOTHING
+        urgency = None if place is None else queue.urgency(lsn, place)
+        if place is None or urgency is None:
+            return self._unqueued(lsn, declared=place is not None)
         if urgency == keys.HELD:
             return WaitsFor(CLOUD)
         if found := queue.moments.why(urgency, lsn, self._clock.monotonic()):
@@ -85,6 +81,13 @@ class Waiting:
         if place in self._outbox.lives.stuck:
             return WaitsFor(LIFE)
         return NOTHING if self._online() else WaitsFor(NETWORK)
+
+    def _unqueued(self, lsn: int, *, declared: bool) -> WaitsFor:
+        if self._journal.get(Family.META, keys.again_key(lsn)) is not None:
+            return WaitsFor(OUTBOX)
+        if not declared:
+            return WaitsFor(RELEASE)
+        return WaitsFor(NETWORK) if not self._online() and self._carries(lsn) else NOTHING
 
     def all(self) -> list[tuple[WaitsFor, int]]:
         """Each reason for which commands do not leave although there is a way and the cloud would take them, and for how many it is one."""

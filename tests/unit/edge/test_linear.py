@@ -323,8 +323,8 @@ async def test_a_page_of_the_log_lets_others_run(agent: EdgeAgent, monkeypatch: 
     turns = in_one_turn(monkeypatch, RocksStore, "get")
     assert [line.lsn for line in (await agent.log.last(230)).lines] == list(range(21, 251))
     assert [line.lsn for line in (await agent.log.pending(230)).lines] == list(range(1, 231))
-    # Of each line the change, its entry, and three looks at why it waits.
-    assert max(turns) <= 2 * 5 * READ_AT_ONCE, "the end of one page and the begin of the next are one turn"
+    # Of each line the change, its entry, and one look at what it waits for.
+    assert max(turns) <= 2 * 3 * READ_AT_ONCE, "the end of one page and the begin of the next are one turn"
 
 
 async def test_large_entries_make_a_page_and_a_turn_short(agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
