@@ -96,10 +96,12 @@ def _word(rules: SpaceRules, found: Conflict, state_of: StateOf, end: Conflict |
     if collection is None or place.field not in collection.policies:
         return None
     state = state_of(found.document, collection)
-    stands = None if state is None else conflicts.standing(found.document, collection, state, place)
+    if state is None:
+        return None
+    stands = conflicts.standing(found.document, collection, state, place)
     if stands is not None:
         return stands
-    if state is None or not seen(state, found):
+    if not seen(state, found):
         return None
     if end is not None and not later(found, end):
         return end

@@ -15,11 +15,11 @@ from driftlog_schemas.identity import CLOUD, REACTION_REPLICA
 from driftlog_schemas.messages import Call, ChainRow, Reactions
 from driftlog_schemas.reacting import calls_bodies
 from driftlog_schemas.row_columns import short_name
+from driftlog_streams.core.chain import NO_REACTIONS
 from driftlog_streams.core.partition import Partition
 
 MAX_OPEN = 1000
 """Failed calls that may be sent again; the oldest are given up."""
-NOBODY = Reactions()
 
 
 class ReactionBook:
@@ -37,7 +37,7 @@ class ReactionBook:
     def known(self) -> Reactions:
         """What it says."""
         row = self.row
-        return NOBODY if row is None else row.reactions
+        return NO_REACTIONS if row is None else row.reactions
 
     def put(self, known: Reactions) -> None:
         """It says this now."""
@@ -60,10 +60,10 @@ class ReactionBook:
 
     def list(self, failed: Iterable[tuple[Call, str, str]], append_ms: int) -> None:
         """Set these aside, each with code and reason, and let them be sent again."""
-        at = self._at
+        at, failed = self._at, [*failed]
+        names = dict.fromkeys((*self.known.open, *(short_name(call.id) for call, _, _ in failed)))
+        self.put(self.known._replace(open=tuple(names)[-MAX_OPEN:]))
         for call, code, reason in failed:
-            names = dict.fromkeys((*self.known.open, short_name(call.id)))
-            self.put(self.known._replace(open=tuple(names)[-MAX_OPEN:]))
             at.work.failed_reactions += 1
             identity = at.rules.cloud
             if identity is None:
