@@ -48,7 +48,8 @@ export async function* eventsOf(body: ReadableStream<Uint8Array>, silenceSeconds
   }
 }
 
-async function within<T>(promise: Promise<T>, seconds: number): Promise<T> {
+/** Throws a `TimeoutError` when it takes longer. What was begun goes on. */
+export async function within<T>(promise: Promise<T>, seconds: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {

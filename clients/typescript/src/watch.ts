@@ -1,6 +1,6 @@
 /** Changed documents, one after another, over broken connections and restarts of the agent. */
 import { problem } from "./errors.js";
-import { eventsOf } from "./events.js";
+import { eventsOf, within } from "./events.js";
 import { isOfTheWay, patiently, pauseOf, sleep } from "./patience.js";
 
 export interface DocumentId {
@@ -32,21 +32,31 @@ const PATIENCE_SECONDS = 60;
 
 export type Open = (headers: Record<string, string>, query: URLSearchParams, signal: AbortSignal) => Promise<Response>;
 
-/** Opens the stream with `open`, again and again, each time after the last event. */
-export async function* changes(url: string, open: Open, options: WatchOptions): AsyncGenerator<Change, void, void> {
+/** Opens the stream with `open`, again and again, each time after the last event, and when nothing was heard for `silenceSeconds`. */
+export async function* changes(
+  url: string,
+  open: Open,
+  options: WatchOptions,
+  silenceSeconds = SILENCE_SECONDS,
+): AsyncGenerator<Change, void, void> {
   const { signal, patienceSeconds: seconds = PATIENCE_SECONDS } = options;
   const query = new URLSearchParams();
   if (options.collection) query.set("collection", options.collection);
   if (options.scope) query.set("scope", options.scope);
   let last = options.lastEventId ?? "";
   for (let inVain = 0; ; inVain += 1) {
-    const closing = new AbortController();
-    const closed = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal;
+    let closing = new AbortController();
     const headers = last ? { "Last-Event-ID": last } : {};
-    const response = await patiently({ url, seconds, signal }, () => open(headers, query, closed));
-    if (!response.ok || response.body === null) throw problem(response.status, await response.json().catch(() => undefined));
+    const opened = async (): Promise<Response> => {
+      closing.abort(); // the attempt before this one
+      closing = new AbortController();
+      const closed = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal;
+      return await within(open(headers, query, closed), silenceSeconds);
+    };
     try {
-      for await (const event of eventsOf(response.body, SILENCE_SECONDS)) {
+      const response = await patiently({ url, seconds, signal }, opened);
+      if (!response.ok || response.body === null) throw problem(response.status, await response.json().catch(() => undefined));
+      for await (const event of eventsOf(response.body, silenceSeconds)) {
         inVain = 0;
         last = event.id ?? last;
         if (event.data === undefined) continue;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[3]
 CLIENT = ROOT / "clients/typescript"
 AWAY = ("ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "ECONNREFUSED", "ENETUNREACH")
 """What npm says without a network."""
+SECONDS = 300
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,9 +36,23 @@ pytestmark = [
 
 
 def done(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
-    )
+    """What a command said, also one that does not end: then what it had said until it was stopped is what is needed to know why."""
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            said = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # npm's children would hold the pipes open
+            out, err = process.communicate()
+            raise AssertionError(f"{command} did not end in {SECONDS} s:\n{out[-6000:]}{err[-3000:]}") from None
+    return subprocess.CompletedProcess(command, process.returncode, *said)
 
 
 def driftlog(*arguments: str) -> None:
