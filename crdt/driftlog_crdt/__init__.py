@@ -2,7 +2,19 @@
 
 from driftlog_crdt.add_wins_set import AddWinsSet
 from driftlog_crdt.bounded_counter import BoundedCounter
-from driftlog_crdt.causal import PAST, SETTLER, Dot, Vector, changes_in, concurrent, covers, dominates, epoch_of, joined
+from driftlog_crdt.causal import (
+    PAST,
+    SETTLER,
+    Dot,
+    Vector,
+    changes_in,
+    concurrent,
+    covers,
+    dominates,
+    epoch_of,
+    forgotten_in,
+    joined,
+)
 from driftlog_crdt.collapsing import Collapsing
 from driftlog_crdt.conflicts import Conflict, Place
 from driftlog_crdt.counter import Counter
@@ -100,6 +112,7 @@ __all__ = [
     "differ",
     "dominates",
     "epoch_of",
+    "forgotten_in",
     "joined",
     "version_of",
 ]

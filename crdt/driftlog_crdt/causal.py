@@ -50,8 +50,12 @@ def without_epoch(vector: Vector) -> Vector:
 
 def changes_in(vector: Vector) -> int:
     """How many ops the owner of `vector` has seen."""
-    past = vector.get(PAST, 0)
-    return sum(vector.values()) - past + (past & MOST_FORGOTTEN)
+    return sum(vector.values()) - vector.get(PAST, 0) + forgotten_in(vector)
+
+
+def forgotten_in(vector: Vector) -> int:
+    """How many of these are forgotten by name."""
+    return vector.get(PAST, 0) & MOST_FORGOTTEN
 
 
 def covers(vector: Vector, replica: str, seq: int) -> bool:

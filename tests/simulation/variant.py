@@ -15,7 +15,7 @@ from driftlog_edge.ports import Record, Writes
 from driftlog_edge.store.journal import Journal, Ticket
 from driftlog_schemas.identity import DocumentId
 from driftlog_streams.core.arrival import Arrival
-from driftlog_streams.core.conflict_answers import Known, OwnersWord, StateOf
+from driftlog_streams.core.conflict_answers import Ground, OwnersWord
 from driftlog_streams.core.decision import Decider
 from driftlog_streams.core.flight import Effect, Flight, FlightDeck, Stage
 from driftlog_streams.core.merge import PartitionMerger
@@ -109,7 +109,7 @@ class AcknowledgesFirst(Reordered):
     order = (Stage.ACK, Stage.FIRST, Stage.SECOND, Stage.STORE)
 
 
-def lets_it_stand(rules: SpaceRules, key: bytes, value: bytes | None, state_of: StateOf, known: Known) -> OwnersWord:
+def lets_it_stand(rules: SpaceRules, key: bytes, value: bytes | None, ground: Ground) -> OwnersWord:
     """Planted: whoever wrote a conflict record last had the last word, the owner says nothing to it."""
     return OwnersWord(None, None)
 

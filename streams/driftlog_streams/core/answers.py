@@ -14,7 +14,7 @@ from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSch
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Verdict
 from driftlog_streams.core import chain
-from driftlog_streams.core.conflict_answers import owners_word
+from driftlog_streams.core.conflict_answers import Ground, owners_word
 from driftlog_streams.core.parking import Parking
 from driftlog_streams.core.partition import Partition
 from driftlog_streams.core.rules import Collection
@@ -29,6 +29,7 @@ class Answers:
     def __init__(self, partition: Partition, parking: Parking) -> None:
         self._at = partition
         self._parking = parking
+        self._ground = Ground(self._state_of, partition.disputes, partition.book.get)
 
     def heard(self, key: bytes, value: bytes | None, number: int) -> bool:
         """`value` is the last record of a document in the state topic, of group `number`: unless it has seen all that our state has, ours is
@@ -83,7 +84,7 @@ class Answers:
 
     def heard_conflict(self, key: bytes, value: bytes | None) -> bool:
         """`value` is the last record of a conflict: unless it says what our state says, ours is published. Was that so?"""
-        word, _ = owners_word(self._at.rules, key, value, self._state_of, self._at.disputes)
+        word, _ = owners_word(self._at.rules, key, value, self._ground)
         if word is not None:
             self._at.work.carried.append(
                 OutRecord(topics.conflicts_topic(self._at.rules.name), self._at.number, key, word)

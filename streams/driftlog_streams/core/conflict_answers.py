@@ -16,10 +16,10 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from driftlog_crdt import DEADLINE, DocumentState, covers
+from driftlog_crdt import DEADLINE, DocumentState, Vector, covers, forgotten_in
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, parse_document_key
-from driftlog_schemas.messages import Conflict, ConflictStatus, Version
+from driftlog_schemas.messages import ChainRow, Conflict, ConflictStatus, Version
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.rules import MAX_RECORD_BYTES, Collection, SpaceRules
@@ -40,6 +40,15 @@ class Known(Protocol):
         """The record by which the conflict of this name ended last."""
 
 
+class Ground(NamedTuple):
+    """What the records of a partition's conflicts are judged by."""
+
+    state_of: StateOf
+    known: Known
+    row_of: Callable[[str], ChainRow | None]
+    """The chain row of a replica, also of one that was removed; None where nothing is known of it."""
+
+
 class OwnersWord(NamedTuple):
     """To one record of the conflicts topic."""
 
@@ -49,10 +58,10 @@ class OwnersWord(NamedTuple):
     """The document that has the conflict now; None for none."""
 
 
-def owners_word(rules: SpaceRules, key: bytes, value: bytes | None, state_of: StateOf, known: Known) -> OwnersWord:
+def owners_word(rules: SpaceRules, key: bytes, value: bytes | None, ground: Ground) -> OwnersWord:
     """What the owner says to it. `value` None is a tombstone, or no record at all."""
-    found, end = said(rules, key, value), said(rules, key, known.ended(key))
-    word = _open(rules, key, state_of, known) or end if found is None else _word(rules, found, state_of, end)
+    found, end = said(rules, key, value), said(rules, key, ground.known.ended(key))
+    word = _open(rules, key, ground) or end if found is None else _word(rules, found, ground, end)
     if word is None:
         return OwnersWord(None, None)
     encoded = rules.records.encode_conflict(word)
@@ -78,30 +87,30 @@ def said(rules: SpaceRules, key: bytes, value: bytes | None) -> Conflict | None:
     return found if true else None
 
 
-def _open(rules: SpaceRules, key: bytes, state_of: StateOf, known: Known) -> Conflict | None:
+def _open(rules: SpaceRules, key: bytes, ground: Ground) -> Conflict | None:
     """The conflict of this name, if it is open."""
-    name = known.dispute(key)
+    name = ground.known.dispute(key)
     document = None if name is None else parse_document_key(name)
     collection = None if document is None else rules.collections.get(document.collection)
     if document is None or collection is None:
         return None
-    state = state_of(document, collection)
+    state = ground.state_of(document, collection)
     place = None if state is None else conflicts.names(document, collection, state).get(key)
     return None if state is None or place is None else conflicts.standing(document, collection, state, place)
 
 
-def _word(rules: SpaceRules, found: Conflict, state_of: StateOf, end: Conflict | None) -> Conflict | None:
+def _word(rules: SpaceRules, found: Conflict, ground: Ground, end: Conflict | None) -> Conflict | None:
     collection = rules.collections.get(found.document.collection)
     place = conflicts.place_of(found.field)
     if collection is None or place.field not in collection.policies:
         return None
-    state = state_of(found.document, collection)
+    state = ground.state_of(found.document, collection)
     if state is None:
         return None
     stands = conflicts.standing(found.document, collection, state, place)
     if stands is not None:
         return stands
-    if not seen(state, found):
+    if not seen(state, found, ground):
         return None
     if end is not None and not later(found, end):
         return end
@@ -126,6 +135,17 @@ def _named(conflict: Conflict) -> list[Version]:
     return [*conflict.versions, *([] if conflict.decided_by is None else [conflict.decided_by])]
 
 
-def seen(state: DocumentState, found: Conflict) -> bool:
-    """Has the state all writes that the record names?"""
-    return all(covers(state.vector, version.replica, version.seq) for version in _named(found))
+def seen(state: DocumentState, found: Conflict, ground: Ground) -> bool:
+    """Has the state all writes that the record names? What it has forgotten by name it has."""
+    vector = state.vector
+    return all(
+        covers(vector, version.replica, version.seq) or _forgotten(vector, version, ground) for version in _named(found)
+    )
+
+
+def _forgotten(vector: Vector, version: Version, ground: Ground) -> bool:
+    """Is this a write of a life that is over, and can it be among those that are forgotten by name?"""
+    if version.replica in vector or version.seq > forgotten_in(vector):
+        return False
+    row = ground.row_of(version.replica)
+    return row is not None and bool(row.ended)

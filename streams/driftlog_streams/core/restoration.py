@@ -30,8 +30,9 @@ from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.row_columns import short_name
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.chain import later
+from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.changelog_record import ChangelogRecord
-from driftlog_streams.core.conflict_answers import StateOf, owners_word, said, seen
+from driftlog_streams.core.conflict_answers import Ground, owners_word, said, seen
 from driftlog_streams.core.conflict_answers import later as later_end
 from driftlog_streams.core.digest_counting import DigestCounting
 from driftlog_streams.core.disputes import Disputes
@@ -236,12 +237,14 @@ class Restoration:
         records = [*records]
         last = {record.key: record for record in records}
         found: dict[bytes, set[bytes]] = {}
-        ends = self._ends(store, records, state_of)
+        ends: dict[bytes, bytes] = {}
         known = Disputes(store.dispute, lambda name: ends.get(name) or store.ended(name))
+        ground = Ground(state_of, known, ChainBook(store.row, self._rules.records).get)
+        self._learn_ends(ends, records, ground)
         for key, value, offset, _, _ in last.values():
             recovered.stale_conflicts.pop(key, None)
             recovered.owed.pop(key, None)  # it is compared
-            word, there = owners_word(self._rules, key, value, state_of, known)
+            word, there = owners_word(self._rules, key, value, ground)
             if word is not None:
                 recovered.stale_conflicts[key] = offset, value
             if there is not None and store.dispute(key) is None:
@@ -252,21 +255,19 @@ class Restoration:
         passed = Passed(disputes={**found}, ends=ends)
         store.write((), store.mark.moved(recovered.settled, store.mark.group), passed=passed)
 
-    def _ends(self, store: Changelogged, records: Sequence[ChangelogRecord], state_of: StateOf) -> dict[bytes, bytes]:
-        """How conflicts have ended by these records, as far as that is later than what the store knows."""
-        ends: dict[bytes, bytes] = {}
+    def _learn_ends(self, ends: dict[bytes, bytes], records: Iterable[ChangelogRecord], ground: Ground) -> None:
+        """How conflicts have ended by these records, as far as that is later than what is known."""
         for key, value, _, _, _ in records:
             found = said(self._rules, key, value)
             if found is None or value is None or not found.status.over:
                 continue
             collection = self._rules.collections.get(found.document.collection)
-            state = None if collection is None else state_of(found.document, collection)
-            if state is None or not seen(state, found):
+            state = None if collection is None else ground.state_of(found.document, collection)
+            if state is None or not seen(state, found, ground):
                 continue
-            before = said(self._rules, key, ends.get(key) or store.ended(key))
+            before = said(self._rules, key, ground.known.ended(key))
             if before is None or not later_end(before, found):
                 ends[key] = value
-        return ends
 
     def ended(self, store: Changelogged, recovered: Recovered, read: Positions) -> None:
         """The topics were read so far, though their last records may be gone: holes of compaction are read, too."""
