@@ -10,11 +10,12 @@ import pytest
 from confluent_kafka import Producer
 
 from driftlog_schemas import topics
-from driftlog_schemas.messages import ConflictStatus, SignedBatch
-from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Conflict, ConflictStatus, SignedBatch, Version
+from driftlog_schemas.record_codecs import RecordCodecs, conflict_id
 from tests.integration.conftest import LoadRun
 from tests.integration.test_refusals import PLACE, Mail, row
-from tests.load.app import COUNTER, LABEL
+from tests.load.app import COLLECTION, COUNTER, LABEL
 from tests.load.fleet import identity, replica_of
 from tests.load.hostile import transactions, unreadable_headers
 from tests.load.waiting import until
@@ -86,6 +87,39 @@ def test_nobody_takes_an_open_conflict_off_the_list(on_broker: Callable[..., Loa
         over(first.key, forged)
     with run.worker("third"):
         until(lambda: told()[-1] == first.value, "and whoever owns it then", 60)
+
+
+def test_nobody_puts_a_conflict_on_the_list_that_there_is_not(on_broker: Callable[..., LoadRun]) -> None:
+    """Who can write the topic invents one, of writes that nobody has made: its owner takes it off, and so does the next one."""
+    run = on_broker()
+    mail, codecs = Mail(run), RecordCodecs(run.ids)
+    stranger = Producer({"bootstrap.servers": run.bootstrap, "log_level": 0})
+
+    def invent(id: str) -> bytes:
+        document = DocumentId(COLLECTION, PLACE, id)
+        versions = tuple(Version(f"nobody.{at}", 1, 1 << 40, 1 << 40, f"{at}") for at in (1, 2))
+        name = conflict_id(document, LABEL)
+        found = Conflict(name, document, LABEL, versions, "review", "register", 1, 1, 0, ConflictStatus.OPEN)
+        value = codecs.encode_conflict(found)
+        stranger.produce(topics.conflicts_topic(run.space.name), value, name.encode(), mail.partition)
+        assert stranger.flush(30) == 0
+        return name.encode()
+
+    def closed(*names: bytes) -> bool:
+        last = {record.key: record.value for record in run.history().conflicts}
+        return [last[name] for name in names] == [None] * len(names)
+
+    honest = run.edges[0]
+    with run.worker("only") as worker:
+        mail.send(mail.seal(honest, mail.body(honest, 1)))
+        run.group.await_drained(60)
+        alive = invent("never-written")
+        until(lambda: closed(alive), "its owner closes it", 60)
+        worker.kill()
+    between = invent("never-written-either")
+    mail.send(mail.seal(honest, mail.body(honest, 2)))
+    with run.worker("another"):
+        until(lambda: closed(alive, between), "the next owner closes it", 60)
 
 
 # -- what a Kafka client raises, or passes over

@@ -15,6 +15,7 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Verdict
 from driftlog_streams.core import chain
 from driftlog_streams.core.conflict_answers import Ground, owners_word
+from driftlog_streams.core.conflict_doubts import closing
 from driftlog_streams.core.parking import Parking
 from driftlog_streams.core.partition import Partition
 from driftlog_streams.core.rules import Collection
@@ -86,10 +87,29 @@ class Answers:
         """`value` is the last record of a conflict: unless it says what our state says, ours is published. Was that so?"""
         word, _ = owners_word(self._at.rules, key, value, self._ground)
         if word is not None:
-            self._at.work.carried.append(
-                OutRecord(topics.conflicts_topic(self._at.rules.name), self._at.number, key, word)
-            )
+            self._tell_conflict(key, word)
         return word is not None
+
+    def doubts_conflict(self, key: bytes, value: bytes | None) -> bool:
+        """Does the last record of a conflict name writes that are not here, so that it must be looked at again (see `conflict_doubts`)?"""
+        return closing(self._at.rules, key, value, self._ground) is not None
+
+    def close_conflict(self, key: bytes, value: bytes | None) -> bool:
+        """`value` was doubted, and all is merged that there was when it was read. If its writes are here by now it is judged as ever, and if not it is
+        closed. Was it answered?
+        """
+        if self.heard_conflict(key, value):
+            return True
+        word = closing(self._at.rules, key, value, self._ground)
+        if word is not None:
+            log.warning("a conflict of writes that nobody has", conflict=key.decode(errors="replace"))
+            self._tell_conflict(key, word.value)
+        return word is not None
+
+    def _tell_conflict(self, key: bytes, value: bytes | None) -> None:
+        self._at.work.carried.append(
+            OutRecord(topics.conflicts_topic(self._at.rules.name), self._at.number, key, value)
+        )
 
     def heard_parked(self, key: bytes, value: bytes | None) -> bool:
         """`value` is the last record of a name in the parked topic: unless it says what we know, ours is published, a tombstone for what does

@@ -63,6 +63,11 @@ class ChangelogWatch:
         if left:
             self.unread[partition] = left
 
+    def again(self, partition: int, offsets: range) -> None:
+        """The owner that has just begun must look at these, before all others."""
+        if offsets:
+            self.unread[partition] = offsets
+
     def behind(self, partition: int, end: int) -> bool:
         """Is there something that is not known?"""
         return self._known.get(partition, end) < end

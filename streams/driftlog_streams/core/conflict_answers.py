@@ -4,7 +4,8 @@ The truth is in the states, so a record is judged by the state of its document: 
 there now; where it is not, the conflict has ended, and how is known from then (`disputes`). Where that is forgotten it ended by the write that
 stands (a delete leaves none, and then nobody is named). A record that names a write which the state has not seen may be of somebody who was further than
 we are, or of nobody. Over a conflict that is open here what stands is told all the same: who invents a write that decides it would
-take it off the list for good, and where there is such a write, merging it tells how it has ended. Where nothing is open it is left alone.
+take it off the list for good, and where there is such a write, merging it tells how it has ended. Where nothing is open it is doubted (see
+`conflict_doubts`).
 A tombstone, or what says nothing of the conflict whose name it bears, is judged by who has that conflict (`disputes`).
 """
 
@@ -128,10 +129,11 @@ def later(found: Conflict, end: Conflict) -> bool:
 
 
 def _newest_ms(conflict: Conflict) -> int:
-    return max([version.append_ms for version in _named(conflict)], default=-1)
+    return max([version.append_ms for version in named(conflict)], default=-1)
 
 
-def _named(conflict: Conflict) -> list[Version]:
+def named(conflict: Conflict) -> list[Version]:
+    """All writes that a record names."""
     return [*conflict.versions, *([] if conflict.decided_by is None else [conflict.decided_by])]
 
 
@@ -139,11 +141,11 @@ def seen(state: DocumentState, found: Conflict, ground: Ground) -> bool:
     """Has the state all writes that the record names? What it has forgotten by name it has."""
     vector = state.vector
     return all(
-        covers(vector, version.replica, version.seq) or _forgotten(vector, version, ground) for version in _named(found)
+        covers(vector, version.replica, version.seq) or forgotten(vector, version, ground) for version in named(found)
     )
 
 
-def _forgotten(vector: Vector, version: Version, ground: Ground) -> bool:
+def forgotten(vector: Vector, version: Version, ground: Ground) -> bool:
     """Is this a write of a life that is over, and can it be among those that are forgotten by name?"""
     if version.replica in vector or version.seq > forgotten_in(vector):
         return False

@@ -34,6 +34,7 @@ from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.conflict_answers import Ground, owners_word, said, seen
 from driftlog_streams.core.conflict_answers import later as later_end
+from driftlog_streams.core.conflict_doubts import MAX_DOUBTED, closing
 from driftlog_streams.core.digest_counting import DigestCounting
 from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.open_groups import Tail
@@ -85,6 +86,10 @@ class Recovered:
     stale_conflicts: dict[bytes, tuple[int, bytes | None]] = field(default_factory=dict)
     """conflicts whose last record in the topic is not what the state says, with its offset and value; of those that are read for the first time also
     those that were not met"""
+    doubted: dict[bytes, int] = field(default_factory=dict)
+    """conflicts whose last record in the topic names writes that the states do not have, and its offset (see `conflict_doubts`)"""
+    undoubted: int = -1
+    """Where more of these begin than can be kept: from here on the conflicts must be read again; -1 for nowhere"""
     owed: dict[bytes, tuple[int, bytes, Place]] = field(default_factory=dict)
     """conflicts that had grown, by id, whose record was not met since: the offset of the state that says so, its key, and the place"""
     tail: Tail = field(default_factory=Tail)
@@ -100,6 +105,13 @@ class Recovered:
     ops_end: int = sys.maxsize
     """where the op topic ended when recovery began: what names a record behind that is of no worker"""
 
+    def doubt(self, name: bytes, offset: int) -> None:
+        """The last record of this conflict, there, names writes that the states do not have."""
+        if len(self.doubted) < MAX_DOUBTED:
+            self.doubted[name] = offset
+        else:
+            self.undoubted = offset if self.undoubted < 0 else min(self.undoubted, offset)
+
     @property
     def answers(self) -> bool:
         """Is there somebody else's word to answer?"""
@@ -110,7 +122,8 @@ class Recovered:
         """How far the topics are right, whatever happens before it is answered."""
         owed = [offset for offset, _, _ in self.owed.values()]
         wrong = [*self.stale.values(), *owed] + [self.tail.start] * self.tail.open
-        disputes = [offset for offset, _ in self.stale_conflicts.values()]
+        disputes = [*(offset for offset, _ in self.stale_conflicts.values()), *self.doubted.values()]
+        disputes += [self.undoubted] * (self.undoubted >= 0)
         first = Positions(*(min(o, default=1 << 62) - 1 for o in (wrong, self.stale_rows.values(), disputes)))
         return first.before(self.read)
 
@@ -243,10 +256,13 @@ class Restoration:
         self._learn_ends(ends, records, ground)
         for key, value, offset, _, _ in last.values():
             recovered.stale_conflicts.pop(key, None)
+            recovered.doubted.pop(key, None)
             recovered.owed.pop(key, None)  # it is compared
             word, there = owners_word(self._rules, key, value, ground)
             if word is not None:
                 recovered.stale_conflicts[key] = offset, value
+            elif closing(self._rules, key, value, ground) is not None:
+                recovered.doubt(key, offset)
             if there is not None and store.dispute(key) is None:
                 document = document_key(there)
                 found.setdefault(document, {*store.disputes_of(document)}).add(key)

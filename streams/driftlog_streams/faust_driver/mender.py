@@ -19,6 +19,7 @@ from confluent_kafka import KafkaException
 from driftlog_schemas import groups, topics
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.changelog_watch import ChangelogWatch
+from driftlog_streams.core.conflict_doubts import Doubts
 from driftlog_streams.core.conflict_pace import Owing
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
@@ -63,10 +64,12 @@ class Mender:
         self._mended = mended
         self._state_topic, self._receipts_topic = topics.state_topic(space), topics.receipts_topic(space)
         self._parked_topic, self._ops_topic = topics.parked_topic(space), topics.ops_topic(space)
-        self._changelogs = (self._state_topic, self._receipts_topic, topics.conflicts_topic(space))
+        self._conflicts_topic = topics.conflicts_topic(space)
+        self._changelogs = (self._state_topic, self._receipts_topic, self._conflicts_topic)
         """In the order of `Positions`. What is parked has no position: a recovery reads all of it."""
         self._watches = {topic: ChangelogWatch() for topic in (*self._changelogs, self._parked_topic)}
         self._groups = OpenGroups()
+        self._doubts = Doubts()
         self._mergers: Mapping[int, PartitionMerger] = {}
         self._answers: dict[int, _Answer] = {}
         self._owing: dict[int, deque[tuple[int, Positions]]] = {}
@@ -85,6 +88,10 @@ class Mender:
             for watch, position in zip(self._watches.values(), read, strict=True):
                 watch.own(partition, position + 1)
             self._groups.own(partition, recovered.tail)
+            self._doubts.read(partition, (), recovered.doubted)
+            if recovered.undoubted >= 0:
+                again = range(recovered.undoubted, recovered.read.conflicts + 1)
+                self._watches[self._conflicts_topic].again(partition, again)
             if recovered.answers:
                 self._answering(partition, recovered.settled)
 
@@ -95,6 +102,7 @@ class Mender:
         for watch in self._watches.values():
             watch.forget()
         self._groups.forget()
+        self._doubts.forget()
         self._answers.clear()
         self._owing.clear()
 
@@ -123,6 +131,9 @@ class Mender:
         start = self._groups.start(partition)
         if start is not None:
             known = known.before(known._replace(states=start - 1))
+        doubted = self._doubts.start(partition)
+        if doubted is not None:
+            known = known.before(known._replace(conflicts=doubted - 1))
         answer = self._answers.get(partition)
         if answer is not None:
             known = known.before(answer.settled)
@@ -143,6 +154,8 @@ class Mender:
                 return f"{topic}[{partition}] has records that were not looked at"
         if self._groups.start(partition) is not None:
             return f"partition {partition} has a group that nobody ended"
+        if self._doubts.start(partition) is not None:
+            return f"partition {partition} has a conflict of writes that are not there"
         merger = self._mergers.get(partition)
         return f"partition {partition} has a conflict to tell" if merger is not None and merger.owes else ""
 
@@ -162,6 +175,7 @@ class Mender:
                 await self._check_ends()
                 await self._read()
                 await self._end_groups()
+                await self._close_doubted()
             except (KafkaException, RecoveryFailed, TimeoutError) as error:
                 log.warning("the space's topics cannot be looked at now", error=str(error))
                 await asyncio.sleep(CHECK_SECONDS)
@@ -184,21 +198,27 @@ class Mender:
 
     async def _read(self) -> None:
         for topic, watch in self._watches.items():
-            while watch.unread:
-                epoch = self._epoch
-                partition, offsets = next(iter(watch.unread.items()))
-                offsets = offsets[:AT_ONCE]
-                records = await asyncio.get_running_loop().run_in_executor(
-                    None, self._reader.records, topic, partition, offsets
-                )
+            while (partition := self._unread(topic, watch)) is not None:
+                epoch, offsets = self._epoch, watch.unread[partition][:AT_ONCE]
+                records = await self._records(topic, partition, offsets)
                 if epoch != self._epoch:
                     return
                 self._look_at(topic, partition, offsets, records)
 
+    def _unread(self, topic: str, watch: ChangelogWatch) -> int | None:
+        """A partition in which somebody's records must be looked at; in the conflicts not while too many of them are in doubt."""
+        full = self._doubts.full if topic == self._conflicts_topic else lambda partition: False
+        return next((partition for partition in watch.unread if not full(partition)), None)
+
     def _look_at(self, topic: str, partition: int, offsets: range, records: Sequence[ChangelogRecord]) -> None:
         merger, settled = self._mergers[partition], self.settled(partition)
-        again = sum([self._heard(topic, merger, last) for last in {record.key: record for record in records}.values()])
+        last = {record.key: record for record in records}.values()
+        again = sum([self._heard(topic, merger, record) for record in last])
         self._watches[topic].read(partition, offsets)
+        if topic == self._conflicts_topic:
+            doubts = merger.answers.doubts_conflict
+            doubted = {record.key: record.offset for record in last if passing_over(doubts, record.key, record.value)}
+            self._doubts.read(partition, [record.key for record in last], doubted)
         if topic == self._state_topic:
             self._groups.read(partition, records, merger.merged_to)
         log.warning(
@@ -250,6 +270,36 @@ class Mender:
         if merger.merged_to >= tail.number:
             return False
         if tail.end < 0:
-            place = self._ops_topic, partition
-            tail.end = (await asyncio.get_running_loop().run_in_executor(None, self._reader.ends, [place]))[place]
+            tail.end = await self._ops_end(partition)
         return epoch == self._epoch and tail.end <= min(tail.number, merger.merged_to + 1)
+
+    async def _close_doubted(self) -> None:
+        """Read records of conflicts once more that named writes which were not here, where all is merged that there was when they were read."""
+        epoch, doubts = self._epoch, self._doubts
+        for partition in doubts.waiting():
+            if doubts.unasked(partition):
+                end = await self._ops_end(partition)
+                if epoch != self._epoch:
+                    return
+                doubts.ask(partition, end)
+            while due := doubts.due(partition, self._mergers[partition].merged_to):
+                offsets = range(due[0], due[-1] + 1)[:AT_ONCE]
+                records = await self._records(self._conflicts_topic, partition, offsets)
+                if epoch != self._epoch:
+                    return
+                self._close(partition, offsets, records)
+
+    def _close(self, partition: int, offsets: range, records: Iterable[ChangelogRecord]) -> None:
+        settled, close = self.settled(partition), self._mergers[partition].answers.close_conflict
+        doubted = self._doubts.take(partition, offsets)
+        closed = sum([passing_over(close, r.key, r.value) for r in records if r.offset in doubted])
+        if closed:
+            self._answering(partition, settled)
+            self._mended(closed)
+
+    async def _ops_end(self, partition: int) -> int:
+        place = self._ops_topic, partition
+        return (await asyncio.get_running_loop().run_in_executor(None, self._reader.ends, [place]))[place]
+
+    async def _records(self, topic: str, partition: int, offsets: range) -> Sequence[ChangelogRecord]:
+        return await asyncio.get_running_loop().run_in_executor(None, self._reader.records, topic, partition, offsets)

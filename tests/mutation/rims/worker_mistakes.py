@@ -16,6 +16,7 @@ CLAIMS = (f"{WORKER_TESTS}/test_parked_claims.py",)
 NUMBERS = (f"{WORKER_TESTS}/test_forged_numbers.py",)
 SETTLING = ("tests/unit/streams/test_settling.py",)
 DISPUTES = (f"{WORKER_TESTS}/test_disputes.py",)
+DOUBTS = ("tests/unit/streams/test_conflict_doubts.py", f"{WORKER_TESTS}/test_doubted_conflicts.py")
 OWED = (f"{WORKER_TESTS}/test_owed_conflicts.py",)
 STORE = (f"{WORKER_TESTS}/test_partition_store.py",)
 DEVICES = (f"{WORKER_TESTS}/test_device_view.py",)
@@ -636,6 +637,41 @@ WORKER: tuple[Mistake, ...] = (
         "gone.append(self._prefix + _END + name)",
         "pass",
         STORE,
+    ),
+    Mistake(
+        "doubts: whoever was further is contradicted",
+        f"{CORE}/conflict_doubts.py",
+        "merged_to + 1 < known.ops_end",
+        "False",
+        DOUBTS,
+    ),
+    Mistake(
+        "doubts: a dead owner's are forgotten",
+        f"{CORE}/restoration.py",
+        "*self.doubted.values()]",
+        "]",
+        DOUBTS,
+    ),
+    Mistake(
+        "doubts: what was written while nobody owned the partition stays",
+        f"{DRIVER}/mender.py",
+        "self._doubts.read(partition, (), recovered.doubted)",
+        "pass",
+        DOUBTS,
+    ),
+    Mistake(
+        "doubts: a stranger's many are passed over",
+        f"{DRIVER}/mender.py",
+        "if recovered.undoubted >= 0:",
+        "if False:",
+        DOUBTS,
+    ),
+    Mistake(
+        "doubts: history of what was purged is taken away",
+        f"{CORE}/conflict_doubts.py",
+        "if vector and not epoch_of(vector):",
+        "if True:",
+        DOUBTS,
     ),
     Mistake(
         "worker: a late record of a conflict is left as it is",
