@@ -27,6 +27,8 @@ from driftlog_schemas.rhythm import NOW
 
 AT_ONCE = 250
 """Entries of a class that are looked at before others may run: as many as a batch can hold ops."""
+FIRST_LOOK = 32
+"""Of these at first, then twice as many each time: a batch of commands with many ops takes few entries, and each that is looked at is decrypted."""
 NO_PARTITION = -1
 
 
@@ -206,10 +208,10 @@ class Queue:
 
     def _of_class(self, space: str, urgency: int, partition: int, up_to: int = ALL) -> Iterator[bytes]:
         """Those of one class, in order, as far as this lsn."""
-        prefix, last = keys.outbox_prefix(space, urgency, partition), b""
-        while some := [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, last), AT_ONCE)]:
+        prefix, last, most = keys.outbox_prefix(space, urgency, partition), b"", FIRST_LOOK
+        while some := [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, last), most)]:
             yield from takewhile(lambda key: keys.parse_lsn(key) <= up_to, some)
-            last = some[-1]
+            last, most = some[-1], min(2 * most, AT_ONCE)
             if keys.parse_lsn(last) > up_to:
                 return
 

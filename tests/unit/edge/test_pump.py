@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+import pytest
+
+from driftlog_edge.errors import DiskFull
+from driftlog_edge.outgoing import pump as pump_module
 from driftlog_edge.outgoing.held import PAUSE_SECONDS
 from driftlog_edge.outgoing.outbox import SEALED_OPS
-from driftlog_edge.outgoing.pump import Pump
+from driftlog_edge.outgoing.pump import AHEAD, Pump
 from driftlog_edge.ports import Sealed, Shipping, Writes
 from driftlog_edge.store.committer import Committer
 from driftlog_schemas.registry import SchemaIds
@@ -24,9 +29,12 @@ class AtOnce:
         self.replica, self.cloud, self.now = replica, cloud, now
         self.sent: list[Sealed] = []
 
-    async def stage(self, writes: Writes, *, sync: bool) -> None:
+    def stage(self, writes: Writes, *, sync: bool) -> asyncio.Future[None]:
         self.replica.journal.stage(writes, sync=sync)
         self.replica.commit()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     def send(self, batch: Sealed) -> None:
         self.sent.append(batch)
@@ -34,8 +42,9 @@ class AtOnce:
 
 
 async def test_what_waits_behind_deferred_commands_hides_nothing_that_is_due(
-    lives: Callable[..., Replica], cloud: Cloud, ids: SchemaIds
+    lives: Callable[..., Replica], cloud: Cloud, ids: SchemaIds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pump_module, "AHEAD", 1)  # each is answered before the next is sealed
     replica = lives(scopes=(LOW,))
     cloud.rejects = dict.fromkeys(("unknown", "known"), "undeclared")
     replica.do("fill", "unknown", store=LOW, prefix="x-", count=SEALED_OPS)
@@ -50,6 +59,109 @@ async def test_what_waits_behind_deferred_commands_hides_nothing_that_is_due(
     rim = AtOnce(replica, cloud, PAUSE_SECONDS)
     pump = Pump(replica.shipper, cast(Committer, rim), ids, lambda: cast(Shipping, cast(Any, rim)))
     pump.run()
-    await until(lambda: not replica.shipper.waiting)
+    await until(lambda: len(rim.sent) == 2 and not replica.shipper.waiting)
     assert commands(replica, rim.sent) == ["unknown", "known"]
     assert pump.problem == ""
+
+
+class Slow:
+    """A committer whose disk syncs when it is told to, all that waits at once, and clients that come and go."""
+
+    def __init__(self, replica: Replica, ids: SchemaIds) -> None:
+        self.replica = replica
+        self.staged: list[asyncio.Future[None]] = []
+        self.sent: list[int] = []
+        self.link: object = self
+        self.pump = Pump(replica.shipper, cast(Committer, self), ids, lambda: cast(Shipping, self.link))
+
+    def stage(self, writes: Writes, *, sync: bool) -> asyncio.Future[None]:
+        assert sync, "the cloud may know nothing that the device could forget"
+        self.replica.journal.stage(writes, sync=True)
+        self.staged.append(asyncio.get_running_loop().create_future())
+        return self.staged[-1]
+
+    def send(self, batch: Sealed) -> None:
+        assert not self.replica.journal.waiting, "sent before it was synced"
+        self.sent.append(batch.number)
+
+    def sync(self) -> None:
+        try:
+            self.replica.commit()
+        except DiskFull as error:
+            for future in self.staged:
+                future.set_exception(error)
+        else:
+            for future in self.staged:
+                future.set_result(None)
+        self.staged.clear()
+
+
+@pytest.fixture
+def slow(replica: Replica, ids: SchemaIds) -> Slow:
+    for number in range(AHEAD + 2):
+        replica.do("fill", f"c{number}", store="s1", prefix=f"p{number}-", count=SEALED_OPS)
+    return Slow(replica, ids)
+
+
+async def test_in_a_long_queue_some_batches_share_a_sync_and_none_is_sent_before_it(slow: Slow) -> None:
+    slow.pump.run()
+    await until(lambda: len(slow.staged) == AHEAD)
+    assert slow.sent == []
+    slow.sync()
+    await until(lambda: len(slow.staged) == 2)
+    assert slow.sent == list(range(1, AHEAD + 1))
+    slow.sync()
+    await until(lambda: len(slow.sent) == AHEAD + 2)
+    assert slow.sent == list(range(1, AHEAD + 3))
+
+
+async def test_when_the_disk_refuses_nothing_is_sent_and_all_waits_as_before(slow: Slow) -> None:
+    slow.pump.run()
+    await until(lambda: len(slow.staged) == AHEAD)
+    slow.replica.store.full = True
+    slow.sync()
+    await until(lambda: slow.pump.problem)
+    assert slow.sent == []
+    assert len(slow.replica.outbox.queue) == AHEAD + 2
+
+    slow.replica.store.full = False
+    slow.pump.hurry()
+    await until(lambda: len(slow.staged) == AHEAD)
+    slow.sync()
+    await until(lambda: len(slow.staged) == 2)
+    assert slow.sent == list(range(1, AHEAD + 1))
+    await slow.pump.stop()
+
+
+async def test_what_was_synced_when_the_connection_was_another_goes_out_once_by_the_new_one(slow: Slow) -> None:
+    slow.pump.run()
+    await until(lambda: len(slow.staged) == AHEAD)
+    slow.link = new = Slow(slow.replica, slow.pump._ids)
+    slow.replica.shipper.resume()
+    slow.sync()
+    await until(lambda: len(slow.staged) > 0)
+    slow.sync()
+    await until(lambda: slow.replica.shipper.idle is False and len(new.sent) == AHEAD + 2)
+    assert slow.sent == []
+    assert sorted(new.sent) == list(range(1, AHEAD + 3))
+
+
+async def test_what_cannot_be_sealed_holds_up_nothing_that_is_sealed(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following, found = slow.replica.shipper.next, 0
+
+    def next_but_three() -> Any:
+        nonlocal found
+        found += 1
+        if found > 3:
+            raise DiskFull("the fourth cannot be sealed", "see")
+        return following()
+
+    monkeypatch.setattr(slow.replica.shipper, "next", next_but_three)
+    slow.pump.run()
+    await until(lambda: len(slow.staged) == 3)
+    slow.sync()
+    await until(lambda: slow.pump.problem)
+    assert slow.sent == [1, 2, 3]
+    await slow.pump.stop()
