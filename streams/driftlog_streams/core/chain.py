@@ -263,6 +263,8 @@ def _refused(row: ChainRow | None, floor: int) -> tuple[Mapping[bytes, Refused],
     return dict(kept), cut[-1][1].number + 1
 
 
-def _progress(row: ChainRow) -> tuple[int, bool, int, int]:
-    """What only grows: its newest batch, its end, the commands of it that came later, and how few of its own wait."""
-    return row.offset, bool(row.ended), len(row.taken), -sum([parked(entry) for entry in row.entries])
+def _progress(row: ChainRow) -> tuple[int, bool, int, int, int]:
+    """What only grows: its newest batch, its end, when it came back after it was removed, the commands of it that came later since, and how few of
+    its own wait.
+    """
+    return row.offset, bool(row.ended), row.forgotten, len(row.taken), -sum([parked(entry) for entry in row.entries])

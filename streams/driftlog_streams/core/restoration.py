@@ -197,11 +197,13 @@ class Restoration:
         for key, value, offset, _, _ in records:
             position = max(position, offset)
             replica = key.decode(errors="replace")
+            known = rows[replica] if replica in rows else store.row(replica)
+            if value is None and known is not None:  # a late word of before the row came back, or of nobody: else it goes (`without_removed`)
+                recovered.stale_rows[replica] = offset
             found = self._row(replica, value)
             if found is None or value is None:
                 continue
             recovered.stale_rows.pop(replica, None)
-            known = rows[replica] if replica in rows else store.row(replica)
             stored = self._row(replica, known)
             ahead = found.offset >= recovered.ops_end
             if ahead or (stored is not None and known != value and later(stored, found) is stored):

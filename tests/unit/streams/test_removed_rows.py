@@ -304,16 +304,36 @@ def test_recovery_takes_no_row_that_was_removed_in_whatever_order_they_come(clou
         assert (OLD in recovered.stale_rows) is stale, "the topic is told again that there is none"
 
 
-def test_recovery_keeps_the_row_of_a_copy_that_came_back(cloud: Cloud) -> None:
-    over_and_removed(cloud)
+@pytest.mark.parametrize("ours", ["nothing", "the row as it was removed", "the row as it came back"])
+def test_recovery_keeps_the_row_of_a_copy_that_came_back(cloud: Cloud, ours: str) -> None:
+    over_and_removed(cloud, rooted("promised", count(stock(), 10, 1, NEXT), written=0))
+    before = [value for name, value in receipts(cloud) if name == OLD and value is not None][-1]
     send(cloud, OLD, command("stale", count(stock(), 100, 2, OLD)))
     cloud.fly()
     store, recovered, restoration = Kept(), Recovered(ops_end=100), Restoration(cloud.rules)
+    if ours != "nothing":
+        store.rows[OLD] = before if ours == "the row as it was removed" else cloud.rows[OLD]
     restoration.take_rows(
         store, recovered, [late(cloud, name, value, at) for at, (name, value) in enumerate(receipts(cloud))]
     )
     restoration.without_removed(store, recovered)
     assert store.rows[OLD] == cloud.rows[OLD] is not None
+    assert OLD not in recovered.stale_rows
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["read apart", "read with it"])
+def test_recovery_answers_a_tombstone_that_came_late(cloud: Cloud, apart: bool) -> None:
+    """Of a worker that had removed the row and was cut off until it was there again: edges would have no answer by it."""
+    over_and_removed(cloud)
+    send(cloud, OLD, command("stale", count(stock(), 100, 2, OLD)))
+    cloud.fly()
+    found = [late(cloud, name, value, at) for at, (name, value) in enumerate([*receipts(cloud), (OLD, None)])]
+    store, recovered, restoration = Kept(), Recovered(ops_end=100), Restoration(cloud.rules)
+    for records in (found[:-1], found[-1:]) if apart else (found,):
+        restoration.take_rows(store, recovered, records)
+    restoration.without_removed(store, recovered)
+    assert store.rows[OLD] == cloud.rows[OLD] is not None
+    assert OLD in recovered.stale_rows, "the topic is told again that there is one"
 
 
 def test_the_owner_answers_a_late_row_with_a_tombstone_and_a_strangers_tombstone_with_a_row(cloud: Cloud) -> None:
