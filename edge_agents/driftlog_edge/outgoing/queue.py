@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, takewhile
 
+from driftlog_edge.outgoing.fronts import Fronts
 from driftlog_edge.outgoing.held import NEVER, Held
 from driftlog_edge.outgoing.moments import ALL, URGENT, Moments, class_of, moment_of
 from driftlog_edge.outgoing.together import classes_of
@@ -50,7 +51,9 @@ class Queue:
         """class -> document -> up to which lsn its commands are in that class or a more urgent one, so that none is looked at twice."""
         self._served = (spaces[0], NO_PARTITION)
         """Whose commands were taken last: the next partition is next."""
+        self._fronts = Fronts()
         self.count()
+        journal.on_staged(self._fronts.staged)
         journal.on_given_up(self._given_up)
 
     # -- counted
@@ -70,8 +73,10 @@ class Queue:
         self._moved.clear()
         self.held.forget()
         self.moments.forget()
+        self._fronts.clear()
         for key, value in self._journal.scan(Family.OUTBOX, b""):
             self._counted(key, value, 1, {})
+            self._fronts.come(key)
         self.moments.at_once()
 
     def _counted(self, key: bytes, value: bytes, sign: int, given_up: Writes) -> None:
@@ -98,9 +103,12 @@ class Queue:
     def _given_up(self, writes: Writes) -> None:
         for (family, key), value in writes.items():
             if family is Family.OUTBOX:
-                for found, sign in ((value, -1), (self._journal.get(family, key), 1)):
+                before = self._journal.get(family, key)
+                for found, sign in ((value, -1), (before, 1)):
                     if found is not None:
                         self._counted(key, found, sign, writes)
+                if before is not None:
+                    self._fronts.come(key)
         self._moved.clear()
 
     # -- in
@@ -208,12 +216,24 @@ class Queue:
 
     def _of_class(self, space: str, urgency: int, partition: int, up_to: int = ALL) -> Iterator[bytes]:
         """Those of one class, in order, as far as this lsn."""
-        prefix, last, most = keys.outbox_prefix(space, urgency, partition), b"", FIRST_LOOK
-        while some := [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, last), most)]:
+        most, some = FIRST_LOOK, self._look(space, urgency, partition, FIRST_LOOK)
+        prefix = keys.outbox_prefix(space, urgency, partition)
+        while some:
             yield from takewhile(lambda key: keys.parse_lsn(key) <= up_to, some)
-            last, most = some[-1], min(2 * most, AT_ONCE)
-            if keys.parse_lsn(last) > up_to:
+            if keys.parse_lsn(some[-1]) > up_to:
                 return
+            most = min(2 * most, AT_ONCE)
+            some = [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, some[-1]), most)]
+
+    def _look(self, space: str, urgency: int, partition: int, most: int) -> list[bytes]:
+        """The first entries of a class and partition, `most` of them."""
+        after = self._fronts.begins(space, urgency, partition)
+        if after is None:
+            return []
+        found = self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space, urgency, partition), after)
+        some = [key for key, _ in islice(found, most)]
+        self._fronts.found(space, urgency, partition, keys.parse_lsn(some[0]) if some else None)
+        return some
 
     def some(self, space: str, partition: int) -> bool:
         """Is there an entry of this partition?"""
@@ -344,15 +364,13 @@ class Queue:
     def _of_space(
         self, space: str, urgency: int, after: int, stuck: Collection[tuple[str, int]]
     ) -> tuple[str, int] | None:
-        while True:
-            start = b"" if after == NO_PARTITION else keys.outbox_end(space, urgency, after)
-            found = self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space, urgency), start)
-            key = next((key for key, _ in found), None)
-            if key is None:
-                return None
-            _, _, after, lsn = keys.parse_outbox(key)
-            if (space, after) not in stuck and lsn <= self.moments.up_to(urgency):
-                return space, after
+        for partition in self._fronts.after(space, urgency, after):
+            if (space, partition) in stuck:
+                continue
+            first = self._look(space, urgency, partition, most=1)
+            if first and keys.parse_lsn(first[0]) <= self.moments.up_to(urgency):
+                return space, partition
+        return None
 
     def _of_round(self, space: str, partition: int, most: int = AT_ONCE) -> list[bytes]:
         """What a round under way tries next, in order, `most` of it; with nothing left it is over."""
