@@ -198,7 +198,9 @@ class Restoration:
             position = max(position, offset)
             replica = key.decode(errors="replace")
             known = rows[replica] if replica in rows else store.row(replica)
-            if value is None and known is not None:  # a late word of before the row came back, or of nobody: else it goes (`without_removed`)
+            if (
+                value is None and known is not None
+            ):  # a late word of before the row came back, or of nobody: else it goes (`without_removed`)
                 recovered.stale_rows[replica] = offset
             found = self._row(replica, value)
             if found is None or value is None:
