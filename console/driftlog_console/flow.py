@@ -1,4 +1,4 @@
-"""How far the workers are behind, and whether that grows: asked for by a thread every few seconds, and kept for an hour.
+"""How far the workers are behind, and whether that grows: asked for by a thread every few seconds, and kept for an hour, by minute also on disk.
 
 What is not known is None all the way, which is neither healthy nor 0.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 from confluent_kafka import KafkaException
 
 from driftlog_console.history.view import Place
+from driftlog_console.lag_memory import KEPT_MS, LagMemory, Sample, longest
 from driftlog_streams.errors import WorkerError
 from driftlog_streams.reading.merge_lag import Lag
 
@@ -29,14 +30,6 @@ LEAST_MS = 30_000
 STEADY_SECONDS = 5.0
 
 
-class Sample(NamedTuple):
-    """What was found at a time."""
-
-    at_ms: int
-    lag: Lag
-    seconds: float | None
-
-
 class LagLook(Protocol):
     """Who asks; `LagReader` does."""
 
@@ -44,7 +37,7 @@ class LagLook(Protocol):
 
 
 class FlowView:
-    """`places` are those to look at; `now_ms` a clock, as epoch milliseconds."""
+    """`places` are those to look at; `now_ms` a clock, as epoch milliseconds. It goes on from what `memory` has."""
 
     def __init__(
         self,
@@ -52,9 +45,11 @@ class FlowView:
         places: Callable[[], Iterable[Place]],
         now_ms: Callable[[], int],
         changed: Callable[[], None],
+        memory: LagMemory,
     ) -> None:
         self._reader, self._places, self._now_ms, self._changed = reader, places, now_ms, changed
-        self._samples: dict[Place, deque[Sample]] = {}
+        self._memory = memory
+        self._samples = {place: deque(kept, maxlen=SAMPLES) for place, kept in memory.load(now_ms()).items()}
         self.problem = ""
         """Why the last look failed; empty if it did not."""
         self._closed = threading.Event()
@@ -65,10 +60,12 @@ class FlowView:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; a look that is under way ends by itself."""
+        """Stop, and keep what was found; a look that does not end in time keeps what it finds to itself."""
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
+        if not self._thread.is_alive():
+            self._memory.close()
 
     def try_look(self) -> None:
         """Ask once; what hinders it is in `problem`."""
@@ -78,15 +75,23 @@ class FlowView:
         try:
             for space, partitions in sorted(spaces.items()):
                 for partition, lag in self._reader.look(space, sorted(partitions)).items():
-                    now_ms = self._now_ms()
-                    samples = self._samples.setdefault(Place(space, partition), deque(maxlen=SAMPLES))
-                    samples.append(Sample(now_ms, lag, lag.seconds(now_ms)))
+                    self._take(Place(space, partition), lag)
             self.problem = ""
         except (KafkaException, WorkerError) as error:
             if str(error) != self.problem:
                 log.warning("the lag of the workers cannot be asked for", problem=str(error))
             self.problem = str(error)
         self._changed()
+
+    def _take(self, place: Place, lag: Lag) -> None:
+        now_ms = self._now_ms()
+        samples = self._samples.setdefault(place, deque(maxlen=SAMPLES))
+        while samples and samples[-1].at_ms > now_ms:
+            samples.pop()  # the clock was set back: nothing can be compared with what is yet to come
+        while samples and samples[0].at_ms <= now_ms - KEPT_MS:
+            samples.popleft()
+        samples.append(Sample(now_ms, lag, lag.seconds(now_ms)))
+        self._memory.take(place, samples[-1])
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -98,17 +103,36 @@ class FlowView:
         return tuple(self._samples.get(place, ()))
 
 
+def by_minute(samples: Sequence[Sample]) -> list[Sample | None]:
+    """The longest lag of each minute up to the last sample, the oldest first; None for one in which nobody asked."""
+    if not samples:
+        return []
+    found: dict[int, Sample] = {}
+    for sample in samples:
+        before = found.get(sample.minute)
+        found[sample.minute] = sample if before is None else longest((before, sample))
+    return [found.get(minute) for minute in range(samples[0].minute, samples[-1].minute + 1)]
+
+
 def trend(samples: Sequence[Sample]) -> str:
     """`grows`, `shrinks`, `steady`; empty where there is not enough to tell."""
     known = [sample for sample in samples if sample.seconds is not None]
     if not known or known[-1] is not samples[-1]:
         return ""
     last = known[-1]
-    before = next((s for s in known if s.at_ms >= last.at_ms - COMPARED_MS), last)
-    if last.at_ms - before.at_ms < LEAST_MS:
+    before = _compared(known)
+    if before is None:
         return ""
     assert last.seconds is not None and before.seconds is not None, "only what is known is compared"
     change = last.seconds - before.seconds
     if abs(change) <= max(STEADY_SECONDS, before.seconds / 10):
         return "steady"
     return "grows" if change > 0 else "shrinks"
+
+
+def _compared(known: Sequence[Sample]) -> Sample | None:
+    """What the last one is compared with: what was up to so long ago, or where nobody asked for longer than that, what was found last before."""
+    last_ms = known[-1].at_ms
+    within = [sample for sample in known if last_ms - COMPARED_MS <= sample.at_ms <= last_ms - LEAST_MS]
+    earlier = [sample for sample in known if sample.at_ms < last_ms - COMPARED_MS]
+    return within[0] if within else earlier[-1] if earlier else None

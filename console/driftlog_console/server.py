@@ -24,6 +24,7 @@ from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
 from driftlog_console.history.view import HistoryView, Place
 from driftlog_console.inbox import Inbox
+from driftlog_console.lag_memory import LagMemory
 from driftlog_console.landings import Landings
 from driftlog_console.notices.memory import NoticeMemory
 from driftlog_console.notices.telling import Telling
@@ -104,7 +105,8 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     codecs = RecordCodecs(ids)
     claims = Claims(lambda: agent.identity, fleet, lambda one: write_claim(config.kafka, codecs, one), now_ms)
     history = _history(agent, config, ids, root, changed)
-    flow = FlowView(LagReader(config.kafka), lambda: _places(agent), now_ms, lambda: changed("flow"))
+    lags = LagMemory(config.data_dir)
+    flow = FlowView(LagReader(config.kafka), lambda: _places(agent), now_ms, lambda: changed("flow"), lags)
     telling = _telling(inbox, config)
     following = [asyncio.create_task(work) for work in (inbox.follow(), _documents(agent, signals), groups.follow())]
     if telling is not None:

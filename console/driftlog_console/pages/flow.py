@@ -13,12 +13,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from driftlog_console.asking import TheDesk, Viewer
-from driftlog_console.chart import Chart, chart_of
+from driftlog_console.chart import chart_of
 from driftlog_console.desk import Desk, now_ms
-from driftlog_console.flow import Sample, trend
+from driftlog_console.flow import by_minute, trend
 from driftlog_console.history.following import MINUTE_MS, REFUSED
 from driftlog_console.history.kept import MINUTES
 from driftlog_console.history.view import Place
+from driftlog_console.lag_memory import Sample
 from driftlog_console.people import EVERYTHING, Person
 from driftlog_edge.errors import NotFound
 
@@ -45,16 +46,12 @@ class Behind:
     """One partition."""
 
     place: Place
-    samples: Sequence[Sample]
+    last: Sample | None
+    """What was found last; None where it was never looked at."""
     trend: str
     own_records: int | None
     """What the console itself has not read yet; None where that is not known."""
     own_seconds: float | None
-
-    @property
-    def last(self) -> Sample | None:
-        """What was found last; None where it was never looked at."""
-        return self.samples[-1] if self.samples else None
 
     @property
     def order(self) -> tuple[bool, float]:
@@ -110,6 +107,7 @@ async def _page(
     request: Request, desk: Desk, person: Person, places: Sequence[Place], one: Place | None, hours: Hours, until: Until
 ) -> Response:
     behind = sorted((_behind(desk, place) for place in places), key=lambda found: found.order)
+    minutes = by_minute(desk.flow.samples(one)) if one is not None else []
     end_ms = now_ms() if until is None else until
     pieces = await run_in_threadpool(_pieces, desk, places, hours, end_ms)
     codes: Counter[str] = Counter()
@@ -127,7 +125,8 @@ async def _page(
         codes=ordered,
         rates=chart_of([piece.decided for piece in pieces]),
         refusals={name: chart_of([piece.number(name) for piece in pieces]) for name in ordered},
-        lags={found.place: _lag_chart(found.samples) for found in behind},
+        minutes=minutes,
+        lags=chart_of([None if sample is None else sample.seconds for sample in minutes]),
         hours=hours,
         stretches=STRETCHES,
         end_ms=end_ms,
@@ -163,7 +162,8 @@ def _behind(desk: Desk, place: Place) -> Behind:
     if progress is not None and records is not None:
         at_ms = progress.reached[place].at_ms
         seconds = 0.0 if records == 0 else max(0.0, (now_ms() - at_ms) / 1000) if at_ms else None
-    return Behind(place, samples, trend(samples), records, seconds)
+    last = samples[-1] if samples else None
+    return Behind(place, last, trend(samples), records, seconds)
 
 
 def _pieces(desk: Desk, places: Sequence[Place], hours: int, end_ms: int) -> list[Piece]:
@@ -186,14 +186,6 @@ def _pieces(desk: Desk, places: Sequence[Place], hours: int, end_ms: int) -> lis
         Piece((first + number * minutes) * MINUTE_MS, dict(counts) if first + number * minutes >= floor else None)
         for number, counts in enumerate(found)
     ]
-
-
-def _lag_chart(samples: Sequence[Sample]) -> Chart:
-    """The lag over time, each bar the longest of its stretch."""
-    size = max(1, -(-len(samples) // 60))
-    pieces = [samples[at : at + size] for at in range(0, len(samples), size)]
-    longest = [max((s.seconds for s in piece if s.seconds is not None), default=None) for piece in pieces]
-    return chart_of(longest)
 
 
 def _is_refusal(name: str) -> bool:

@@ -24,6 +24,7 @@ from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
 from driftlog_console.history.view import HistoryView, Place
 from driftlog_console.inbox import Inbox
+from driftlog_console.lag_memory import LagMemory
 from driftlog_console.landings import Landings
 from driftlog_console.people import People, Right
 from driftlog_console.sessions import Sessions
@@ -160,7 +161,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         claims=claims,
         fleet=fleet,  # type: ignore[arg-type]  # stands in for it
         history=history,
-        flow=FlowView(lags, lambda: {Place("retail", 0)}, now_ms, lambda: signals.tell("flow")),
+        flow=FlowView(lags, lambda: {Place("retail", 0)}, now_ms, lambda: signals.tell("flow"), LagMemory(folder)),
         telling=None,
         people=people,
         sessions=Sessions(people, time.monotonic),
@@ -172,6 +173,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     try:
         yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})), log, lags)
     finally:
+        desk.flow.close()
         for task in following:
             task.cancel()
         await asyncio.wait(following)

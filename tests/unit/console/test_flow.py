@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from driftlog_console.app import build
 from driftlog_console.chart import chart_of
-from driftlog_console.flow import SAMPLES, FlowView, Sample, trend
+from driftlog_console.flow import SAMPLES, FlowView, by_minute, trend
 from driftlog_console.gate import Gate
 from driftlog_console.history.view import Place, Progress
+from driftlog_console.lag_memory import FILE, KEPT_MS, LagMemory, Sample
 from driftlog_streams.reading.merge_lag import Lag
 from tests.unit.console.conftest import Console
 from tests.unit.console.op_log import Lags, priced
@@ -54,15 +58,22 @@ def test_a_lag_is_for_how_long_the_first_has_waited() -> None:
         ([(0, 900.0), (400, 10.0), (460, 100.0)], "grows"),
         ([(0, None), (10, 5.0), (70, 60.0)], "grows"),
         ([(0, 5.0), (60, 50.0), (65, None)], ""),
+        ([(0, 5.0), (2000, 50.0)], "grows"),
     ],
 )
 def test_a_trend_is_against_some_minutes_ago_and_not_guessed(known: list[tuple[int, float | None]], told: str) -> None:
     assert trend(samples(*known)) == told
 
 
-def test_samples_are_bounded_and_a_failed_look_keeps_the_older_ones() -> None:
-    lags, now = Lags(), iter(range(10**6))
-    view = FlowView(lags, lambda: [PLACE], lambda: next(now) * 1000, lambda: None)
+def view_at(folder: Path, lags: Lags, times: Iterable[int]) -> FlowView:
+    """One whose clock says these seconds, look by look; the first is asked for when it begins."""
+    now = iter(times)
+    return FlowView(lags, lambda: [PLACE], lambda: next(now) * 1000, lambda: None, LagMemory(folder))
+
+
+def test_samples_are_bounded_and_a_failed_look_keeps_the_older_ones(tmp_path: Path) -> None:
+    lags = Lags()
+    view = view_at(tmp_path, lags, range(10**6))
     for _ in range(SAMPLES + 5):
         view.try_look()
     assert len(view.samples(PLACE)) == SAMPLES
@@ -72,6 +83,64 @@ def test_samples_are_bounded_and_a_failed_look_keeps_the_older_ones() -> None:
     lags.refuses = ""
     view.try_look()
     assert view.problem == ""
+    view.close()
+
+
+def test_a_trend_goes_on_where_the_console_that_ended_has_left_it(tmp_path: Path) -> None:
+    lags = Lags()
+    lags.lag = Lag(100, 60, 0)
+    first = view_at(tmp_path, lags, [0, *range(600, 660, 5)])
+    for _ in range(12):
+        first.try_look()
+    first.close()
+    again = view_at(tmp_path, lags, [900, 900])
+    assert [(s.at_ms, s.lag, s.seconds) for s in again.samples(PLACE)] == [(655_000, lags.lag, 655.0)], "the longest"
+    again.try_look()
+    assert trend(again.samples(PLACE)) == "grows"
+    assert [None if s is None else s.seconds for s in by_minute(again.samples(PLACE))] == [655.0, *[None] * 4, 900.0]
+    again.close()
+
+
+def test_a_console_that_is_killed_loses_the_minute_that_it_was_in(tmp_path: Path) -> None:
+    killed, lags = LagMemory(tmp_path), Lag(9, 3, 0)
+    for at_ms in (0, 59_000, 60_000, 119_000):
+        killed.take(PLACE, Sample(at_ms, lags, at_ms / 1000))
+    assert [s.at_ms for s in LagMemory(tmp_path).load(120_000)[PLACE]] == [59_000]
+
+
+def test_the_memory_is_an_hour_long_and_knows_nothing_of_what_is_to_come(tmp_path: Path) -> None:
+    memory, hour = LagMemory(tmp_path), KEPT_MS // MINUTE
+    for minute in range(3 * hour):
+        memory.take(PLACE, Sample(minute * MINUTE, BEHIND, None))
+    memory.close()
+    rows = sqlite3.connect(tmp_path / FILE).execute("SELECT count(*) FROM lag").fetchone()
+    assert rows == (hour,)
+    again = LagMemory(tmp_path)
+    assert len(again.load(3 * KEPT_MS)[PLACE]) == hour - 1
+    assert again.load(KEPT_MS) == {}, "a clock that was set back"
+    again.take(PLACE, Sample(0, BEHIND, 1.0))
+    again.close()
+    assert [s.at_ms for s in LagMemory(tmp_path).load(3 * KEPT_MS).get(PLACE, [])] == []
+    assert [s.at_ms for s in LagMemory(tmp_path).load(0)[PLACE]] == [0], "what was to come is not kept beside it"
+
+
+def test_a_clock_that_was_set_back_begins_anew(tmp_path: Path) -> None:
+    lags = Lags()
+    view = view_at(tmp_path, lags, [5000, 5000, 5005, 100])
+    for _ in range(3):
+        view.try_look()
+    assert [s.at_ms for s in view.samples(PLACE)] == [100_000]
+    view.close()
+
+
+def test_a_file_that_is_none_costs_the_past_only(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"no database, and long enough to be seen as none" * 9)
+    lags = Lags()
+    view = view_at(tmp_path, lags, [0, 60, 120, 180])
+    for _ in range(3):
+        view.try_look()
+    assert (len(view.samples(PLACE)), view.problem) == (3, "")
+    view.close()
 
 
 def test_what_is_not_known_has_no_bar() -> None:
