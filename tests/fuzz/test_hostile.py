@@ -1,30 +1,32 @@
 """Whatever comes, the next good batch merges: hostile bytes of a stranger, hostile bodies that an enrolled device has signed, hostile apps.
 
 The pipeline is the worker's own, from the record's bytes to the records that it publishes; only the broker is stood in for, and that takes
-no record over its limit, as Kafka does. After every input a good batch of an honest device is merged, sealed and delivered.
+no record over its limit, as Kafka does. After every input a good batch of an honest device is merged, sealed and delivered, and what everybody else
+has is byte for byte what it was. Bytes that no encoder of ours writes are put into bodies by hand.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from driftlog_crdt import Decision, DocumentState, Op, Plain
-from driftlog_schemas import batch_codec
+from driftlog_crdt import Decision, DocumentState, Op, Plain, canonical
+from driftlog_schemas import batch_codec, value_columns
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, encode_body
 from driftlog_schemas.contract import Refused
 from driftlog_schemas.errors import TooBig
-from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
+from driftlog_schemas.identity import CLOUD_REPLICA, DocumentId
+from driftlog_schemas.messages import Batch, Command, DocumentOp, Forgetting, SignedBatch
 from driftlog_streams.core.decision import Decider
 from driftlog_streams.core.parking import Parking
 from driftlog_streams.faust_driver.guard_watch import LIMIT_SECONDS, GuardWatch
-from tests.unit.streams.cloud import NOW_MS, Cloud, command, count, stock
+from tests.fuzz.everybody_else import DECIDED, FIRST, OPEN, PLAIN, SECOND, WAITING, EverybodyElse
+from tests.unit.streams.cloud import NOW_MS, Cloud, command, count, key, stock
 
 BROKER_LIMIT = (1 << 20) - 2048
 """Kafka's default for a record, less the framing of its batch."""
@@ -35,12 +37,26 @@ SETTINGS = settings(
 )
 
 
-def _nested(depth: int) -> Any:
-    value: Any = 1
-    for _ in range(depth):
-        value = [value]
-    return value
+class Raw(NamedTuple):
+    """A value as the text that stands in a body for it, whether or not anybody can read it."""
 
+    text: str
+
+
+UNREADABLE = {
+    "nested a little too deep": Raw("[" * 33 + "1" + "]" * 33),
+    "nested deep": Raw("[" * 5_000 + "1" + "]" * 5_000),
+    "nested objects": Raw('{"a":' * 5_000 + "1" + "}" * 5_000),
+    "nested without end": Raw("[" * 100_000),
+    "a number of 5,001 digits": Raw("1" + "0" * 5_000),
+    "infinity": Raw("[1e999]"),
+    "NaN": Raw("NaN"),
+    "half a surrogate pair": Raw('"\\ud800"'),
+    "half a pair inside": Raw('[{"\\udfff":"\\ud800"}]'),
+    "no JSON": Raw("{"),
+}
+HALF_A_PAIR = "\ue000"
+"""Stands for half a surrogate pair, which takes as many bytes and is none of UTF-8."""
 
 huge = st.sampled_from([1 << 9, 1 << 16, 400_000])
 names = st.one_of(
@@ -51,6 +67,7 @@ names = st.one_of(
     huge.map(lambda n: "x" * n),
     huge.map(lambda n: "\u20ac" * (n // 3)),
     st.just("\x00"),
+    st.just(HALF_A_PAIR),
     st.just("a/b%2Fc"),
 )
 numbers = st.one_of(
@@ -63,13 +80,13 @@ values: st.SearchStrategy[Any] = st.recursive(
         numbers,
         st.floats(),
         st.text(max_size=5),
-        st.just("\ud800"),
+        st.just(HALF_A_PAIR),
         huge.map(lambda n: "v" * n),
     ),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
     max_leaves=6,
 )
-deep = st.sampled_from([31, 33, 300, 5000]).map(_nested)
+raw = st.sampled_from([*UNREADABLE.values(), Raw("[" * 31 + "1" + "]" * 31), Raw("1e308"), Raw('"\\u0000"')])
 kinds = st.one_of(
     st.sampled_from(["increment", "decrement", "set", "add", "remove", "enable", "disable", "delete", "put"]), names
 )
@@ -88,7 +105,7 @@ ops = st.builds(
     st.one_of(st.just(NOW_MS << 16), numbers),
     fields,
     kinds,
-    st.one_of(values, deep),
+    st.one_of(values, raw),
     contexts,
     st.integers(0, 3),
     st.none(),
@@ -108,6 +125,20 @@ commands = st.builds(
     st.one_of(st.none(), decisions),
     st.lists(st.binary(max_size=9), max_size=2).map(tuple),
 )
+lives = st.lists(
+    st.sampled_from([GOOD, FIRST, SECOND, WAITING, BAD, "store-2.2", "cloud.forget"]), unique=True, max_size=3
+)
+forgettings = st.builds(
+    Forgetting,
+    st.integers(-1, 20),
+    st.dictionaries(st.sampled_from([GOOD, FIRST, SECOND, BAD]), st.sampled_from(["", "store-2"]), max_size=2),
+    st.dictionaries(
+        st.sampled_from([key(OPEN), key(DECIDED), key(PLAIN)]), st.binary(min_size=8, max_size=8), max_size=2
+    ),
+    st.lists(st.just(f"{WAITING}/1/waits"), max_size=1).map(tuple),
+    st.just(()),
+    lives.map(lambda names: tuple(name for name in names if name != CLOUD_REPLICA)),
+)
 batches = st.builds(
     Batch,
     st.one_of(st.just("retail"), names),
@@ -118,7 +149,9 @@ batches = st.builds(
     names,
     st.one_of(st.just(b""), st.binary(max_size=40)),
     st.one_of(st.just(1), numbers),
-    st.booleans(),
+    lives.map(tuple),
+    st.integers(-1, 50),
+    st.one_of(st.none(), forgettings),
 )
 
 
@@ -127,10 +160,11 @@ class Broker:
 
     def __init__(self) -> None:
         self.cloud = Cloud(Parking(limit=50))
+        self.others = EverybodyElse(self.cloud)
         self.sold = 0
 
     def goes_on(self) -> None:
-        """What came is dealt with, and the next good batch merges."""
+        """What came is dealt with, the next good batch merges, and everybody else has what they had."""
         self.sold += 1
         self.cloud.merge(command(f"good-{self.sold}", count(stock("good"), 1, self.sold, GOOD)))
         flight = self.cloud.seal()
@@ -143,18 +177,26 @@ class Broker:
         assert self.cloud.value(stock("good"), "on_hand") == self.sold
         assert self.cloud.row(GOOD).last == self.sold
         assert self.cloud.acknowledged == list(range(self.cloud.end))
+        assert self.others.is_what_it_was()
 
 
-def signed(cloud: Cloud, batch: Batch) -> bytes | None:
-    """The batch as a hostile device would sign it: its encoder has no bounds. None where Avro itself cannot write it."""
+def written(batch: Batch) -> bytes | None:
+    """The body as a hostile device would write it: its encoder has no bounds. None where Avro itself cannot write it."""
     with pytest.MonkeyPatch.context() as unbounded:
         unbounded.setattr(batch_codec, "_check_bounds", lambda record: None)
         unbounded.setattr(batch_codec, "MAX_BATCH_BYTES", 8 * MAX_BATCH_BYTES)
+        unbounded.setattr(value_columns, "canonical", lambda v: v.text if isinstance(v, Raw) else canonical(v))
         try:
             body = encode_body(batch)
-        except (TooBig, AssertionError, ValueError, OverflowError, RecursionError, TypeError, UnicodeError):
+        except (TooBig, AssertionError, ValueError, OverflowError, TypeError, UnicodeError):
             return None
-    return cloud.rules.batches.seal(body, cloud.identities["store-2"])
+    return body.replace(HALF_A_PAIR.encode(), "\ud800".encode(errors="surrogatepass"))
+
+
+def signed(cloud: Cloud, batch: Batch) -> bytes | None:
+    """The same as a record."""
+    body = written(batch)
+    return None if body is None else cloud.rules.batches.seal(body, cloud.identities["store-2"])
 
 
 @SETTINGS
@@ -190,6 +232,67 @@ def test_hostile_bodies_well_signed_by_an_enrolled_device(sent: list[Batch]) -> 
         if value is not None:
             broker.cloud.merge_value(value)
     broker.goes_on()
+
+
+@SETTINGS
+@given(st.lists(forgettings, min_size=1, max_size=3))
+def test_what_only_the_cloud_may_say_well_signed_by_an_enrolled_device(said: list[Forgetting]) -> None:
+    """As the next batches of the cloud's own chain."""
+    broker = Broker()
+    last = broker.cloud.row(CLOUD_REPLICA)
+    number, prev = last.last, last.head
+    for forgetting in said:
+        number += 1
+        body = written(Batch("retail", 0, CLOUD_REPLICA, number, (), prev=prev, floor=number, forget=forgetting))
+        assert body is not None
+        prev = batch_codec.batch_digest(body)
+        broker.cloud.merge_value(broker.cloud.rules.batches.seal(body, broker.cloud.identities["store-2"]))
+    broker.goes_on()
+    assert {notice.code for notice in broker.cloud.notices()} <= {"forbidden", "undecodable"}
+
+
+@pytest.mark.parametrize("replica", [FIRST, SECOND, WAITING, "store-3.2"])
+def test_nobody_decides_what_is_in_dispute_in_the_name_of_another_device(replica: str) -> None:
+    """As the next batch of its chain, or of a life that it could have."""
+    broker = Broker()
+    row = broker.cloud.merger._at.book.get(replica)
+    number, prev = (1, b"") if row is None else (row.last + 1, row.head)
+    seen = {FIRST: 1, SECOND: 1}
+    op = Op(replica, seen.get(replica, 0) + 1, NOW_MS << 16, "price", "set", 8, seen)
+    one = Command("c1", "", OPEN.scope, NOW_MS << 16, (DocumentOp(OPEN, op),))
+    sent = signed(broker.cloud, Batch("retail", 0, replica, number, (one,), prev=prev, floor=number))
+    assert sent is not None
+    broker.cloud.merge_value(sent)
+    broker.goes_on()
+    assert [notice.code for notice in broker.cloud.notices()] == ["wrong_replica"]
+
+
+def _one(value: Any, **changed: Any) -> Batch:
+    """A batch of one command that writes this."""
+    op = Op(BAD, 1, NOW_MS << 16, "name", "set", value, {})
+    one = Command("c1", "", "s1", NOW_MS << 16, (DocumentOp(stock("theirs"), op),))
+    return Batch("retail", 0, BAD, 1, (one._replace(**changed),))
+
+
+@pytest.mark.parametrize("value", [*UNREADABLE.values(), HALF_A_PAIR], ids=[*UNREADABLE, "half a pair as text"])
+def test_values_that_no_encoder_of_ours_writes_come_in_and_are_undecodable(value: Any) -> None:
+    broker = Broker()
+    sent = signed(broker.cloud, _one(value))
+    assert sent is not None
+    broker.cloud.merge_value(sent)
+    broker.goes_on()
+    assert [notice.code for notice in broker.cloud.notices()] == ["undecodable"]
+    assert not broker.cloud.state(stock("theirs")).vector
+
+
+@pytest.mark.parametrize("place", ["id", "name", "scope", "actor", "root"])
+def test_names_that_are_no_text_come_in_and_are_undecodable(place: str) -> None:
+    broker = Broker()
+    sent = signed(broker.cloud, _one("good", **{place: HALF_A_PAIR}))
+    assert sent is not None
+    broker.cloud.merge_value(sent)
+    broker.goes_on()
+    assert [notice.code for notice in broker.cloud.notices()] == ["undecodable"]
 
 
 @SETTINGS
@@ -281,6 +384,7 @@ def test_hostile_guards(check: Any, tmp_path: Path) -> None:
     guard = dataclasses.replace(collection.guards[0], check=only_theirs)
     broker.cloud.rules.collections["Stock"] = collection._replace(guards=(guard,))
     merger = broker.cloud.new_life(parking=Parking(limit=50))
+    broker.cloud.restore_parked()
     watch = GuardWatch(tmp_path, 0.05)
     merger._net._decider = Decider(broker.cloud.rules, merger._at.cache, merger._at.memory, watch)
     for seq in (1, 2):
