@@ -16,7 +16,7 @@ from driftlog.errors import DeclarationError
 from driftlog.fields.fingerprint import allowed, fingerprint, terms
 from driftlog.fields.handle import Built, FieldPort
 from driftlog.fields.kinds import build
-from driftlog.fields.options import Options, duration_ms, policy_of
+from driftlog.fields.options import Options, duration_ms, mask_of, policy_of
 from driftlog_crdt import (
     DELETE,
     DOCUMENT,
@@ -30,7 +30,7 @@ from driftlog_crdt import (
     Plain,
 )
 from driftlog_crdt.document import Unit
-from driftlog_schemas.contract import CollectionContract, Direction, DocumentEditor, Evict, History, InvalidInput
+from driftlog_schemas.contract import CollectionContract, Direction, DocumentEditor, Evict, History, InvalidInput, Mask
 from driftlog_schemas.rhythm import REMEDY, rhythm_of
 from driftlog_schemas.state_codec import META
 
@@ -153,6 +153,7 @@ def compile_collection(
                 f"{name}.{field_name}", f"is the {part} but not declared as str", f"write {field_name}: str"
             )
     _require_row_names(name, hints, scope, id)
+    _require_seen(cls, name, scope, id)
     options = {n: _options(cls, n) for n in hints if n not in (scope, id)}
     built = {n: build(f"{name}.{n}", hints[n], given) for n, given in options.items()}
     if not built:
@@ -180,6 +181,7 @@ def compile_collection(
         evict_after=duration_ms(name, evict_after, "evict_after") / 1000 if evict_after else None,
         keep=duration_ms(name, keep, "keep") / 1000 if keep else None,
         offline_limit=duration_ms(name, offline_limit, "offline_limit") / 1000 if offline_limit else None,
+        masked=_masked(name, built, options),
     )
     for n, one in built.items():
         setattr(cls, n, _FieldWindow(n, one))
@@ -196,6 +198,25 @@ def _require_row_names(name: str, hints: Mapping[str, Any], scope: str, id: str)
     for place, text in ((name, name), *((f"{name}.{n}", n) for n in hints)):
         if not text.isascii():
             raise DeclarationError(place, "cannot name a field of a row", "use letters a to z, digits and '_'")
+
+
+def _require_seen(cls: type[Document], name: str, *parts: str) -> None:
+    for part in parts:
+        given = cls.__dict__.get(part)
+        if isinstance(given, Options) and "masked" in given.given():
+            raise DeclarationError(
+                f"{name}.{part}",
+                "cannot be masked: it stands in addresses and in every list",
+                "give documents an id that says nothing, and mask a field beside it",
+            )
+
+
+def _masked(name: str, built: Mapping[str, Built], options: Mapping[str, Options]) -> dict[str, Mask]:
+    found = {
+        n: mask_of(f"{name}.{n}", options[n], text=one.shape.avro in ("string", ["null", "string"]))
+        for n, one in built.items()
+    }
+    return {n: mask for n, mask in found.items() if mask is not None}
 
 
 def _rhythm(name: str, sync: object) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import structlog
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -22,6 +23,7 @@ from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.history.view import HistoryView, Place
 from driftlog_console.inbox import Inbox
 from driftlog_console.landings import Landings
+from driftlog_console.masking import Eyes, masks_of
 from driftlog_console.notices.telling import Telling
 from driftlog_console.people import People, Person, Right
 from driftlog_console.sessions import Sessions
@@ -30,9 +32,13 @@ from driftlog_edge.agent import EdgeAgent
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.partitioning import partition_of
 
+log = structlog.get_logger()
+
 STATIC = Path(__file__).parent / "static"
 OLD_SECONDS = 30.0
 """Data that was not in step with the cloud for so long looks old."""
+LOGGED = 50
+"""So many documents are named where masked values were shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,29 @@ class Desk:
             **around,
             **more,
         )
+        self.note_revealed(request)
         return HTMLResponse(text, status)
+
+    def eyes(self, request: Request, person: Person) -> Eyes:
+        """What this answer may show to the person: the same for all of it, so that the log can say what that was."""
+        found: Eyes | None = getattr(request.state, "eyes", None)
+        if found is None:
+            found = request.state.eyes = Eyes(masks_of(self.agent.contract), person)
+        return found
+
+    def note_revealed(self, request: Request) -> None:
+        """Say in the log whom this answer shows masked values, and of which documents."""
+        eyes: Eyes | None = getattr(request.state, "eyes", None)
+        if eyes is None or not eyes.revealed:
+            return
+        documents = ["/".join(document) for document in eyes.revealed]
+        log.info(
+            "masked values were shown",
+            person=eyes.person.name,
+            page=address_of(request),
+            documents=documents[:LOGGED],
+            more=max(0, len(documents) - LOGGED),
+        )
 
     def place(self, space: str, scope: str) -> Place:
         """Where the changes of a scope are logged."""

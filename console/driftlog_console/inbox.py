@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from driftlog_console.masking import listed, masks_of
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.errors import NotFound
 from driftlog_schemas.identity import DocumentId
@@ -37,6 +38,7 @@ class Inbox:
         self._agent = agent
         self._changed = changed
         self._looked = looked
+        self._masks = masks_of(agent.contract)
         self._lists: dict[Which, list[Line]] = {which: [] for which in LISTS}
         self._by_id: dict[str, Line] = {}
         self._of: dict[DocumentId, set[str]] = {}
@@ -135,7 +137,7 @@ class Inbox:
 
     def _take(self, conflict: Conflict) -> None:
         self._drop(conflict.id)
-        line = line_of(conflict)
+        line = listed(line_of(conflict), self._masks)
         insort(self._lists[list_of(line.status)], line)
         self._by_id[line.id] = line
         self._of.setdefault(line.document, set()).add(line.id)

@@ -1,7 +1,7 @@
 """Who may use the console, and for what.
 
 A person has a name, scopes, and what they may do: *view*, *decide* (conflicts and reviews of these scopes), *operate* (what the cloud has set
-aside). Without more words a person may only view. Who somebody is, a token says; only its digest is kept, in a file of mode 0600 that is read
+aside), *reveal* (see the fields of these scopes that the declaration masks). Without more words a person may only view. Who somebody is, a token says; only its digest is kept, in a file of mode 0600 that is read
 again whenever it changes. So who is taken off the list is out at the next request.
 """
 
@@ -37,6 +37,7 @@ class Right(StrEnum):
     VIEW = "view"
     DECIDE = "decide"
     OPERATE = "operate"
+    REVEAL = "reveal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,9 +124,10 @@ def dotted(conflict: Conflict, name: str) -> Version | None:
     return next((version for version in conflict.versions if dot(version) == name), None)
 
 
-def cards(conflict: Conflict) -> list[Card]:
-    """Its versions, the one that stands first."""
-    parts = _parts([version.value for version in conflict.versions])
+def cards(conflict: Conflict, like: Conflict | None = None) -> list[Card]:
+    """Its versions, the one that stands first. Where values are masked, `like` is the same conflict with those that tell what differs."""
+    told = (conflict if like is None else like).versions
+    parts = _parts([version.value for version in conflict.versions], [version.value for version in told])
     return [_card(conflict, at, cells) for at, cells in enumerate(parts)]
 
 
@@ -154,13 +155,14 @@ def _card(conflict: Conflict, at: int, cells: tuple[Cell, ...]) -> Card:
     )
 
 
-def _parts(values: Sequence[Json]) -> list[tuple[Cell, ...]]:
-    """Each value part by part, where all are records; the parts that differ are marked."""
+def _parts(values: Sequence[Json], like: Sequence[Json]) -> list[tuple[Cell, ...]]:
+    """Each value part by part, where all are records; the parts that differ in `like` are marked."""
     if not all(isinstance(value, dict) for value in values):
         return [(Cell("", shown(value), differs=True),) for value in values]
     records: list[Mapping[str, Any]] = [value for value in values if isinstance(value, dict)]
     names = sorted({name for record in records for name in record})
-    differing = {name for name in names if len({canonical(record.get(name)) for record in records}) > 1}
+    compared = [value for value in like if isinstance(value, dict)]
+    differing = {name for name in names if len({canonical(record.get(name)) for record in compared}) > 1}
     return [tuple(Cell(name, shown(record.get(name)), name in differing) for name in names) for record in records]
 
 

@@ -87,7 +87,10 @@ def console(
 @told
 def add(
     name: Annotated[str, typer.Argument(help="As decisions will say who made them.")],
-    may: Annotated[list[Right] | None, typer.Option(help="view (always), decide, operate; may be repeated.")] = None,
+    may: Annotated[
+        list[Right] | None,
+        typer.Option(help="view (always), decide, operate, reveal (masked fields); may be repeated."),
+    ] = None,
     scope: Annotated[list[str] | None, typer.Option(help="Only this scope; may be repeated.")] = None,
     data_dir: Folder = DEFAULT_FOLDER,
     json: Json = False,

@@ -35,10 +35,12 @@ from driftlog_crdt import FieldType, Op, Plain
 from driftlog_crdt.yjs_edit import read_edit
 from driftlog_schemas.identity import is_life
 
+COMMON = frozenset({"on_conflict", "deadline", "masked"})
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of field. Every kind takes `on_conflict` and `deadline`; `options` are its others."""
+    """One kind of field. Every kind takes the options of `COMMON`; `options` are its others."""
 
     name: str
     build: Callable[[Spec], Built]
@@ -52,9 +54,9 @@ def build(place: str, annotation: Any, options: Options) -> Built:
     if kind is None:
         known = ", ".join(kind.name for kind in KINDS.values())
         raise DeclarationError(place, f"{_shown(annotation)} is not a field type", f"use one of {known}")
-    foreign = sorted(options.given() - kind.options - {"on_conflict", "deadline"})
+    foreign = sorted(options.given() - kind.options - COMMON)
     if foreign:
-        takes = ", ".join(sorted(kind.options)) or "only on_conflict and deadline"
+        takes = ", ".join(sorted(kind.options)) or "only on_conflict, deadline and masked"
         raise DeclarationError(place, f"a {kind.name} has no {foreign[0]}", f"leave it out; it takes {takes}")
     return kind.build(Spec(place, kind.name, get_args(annotation), options))
 

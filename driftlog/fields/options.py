@@ -8,6 +8,7 @@ from dataclasses import fields as dataclass_fields
 from typing import Any, Literal
 
 from driftlog.errors import DeclarationError
+from driftlog_schemas.contract import Mask
 from driftlog_schemas.rhythm import milliseconds
 
 POLICIES = ("silent", "record", "review")
@@ -27,6 +28,7 @@ class Options:
     order: Any = ...
     wins: Any = ...
     merge: Any = ...
+    masked: Any = ...
 
     def given(self) -> set[str]:
         """The names of the options that the declaration gives."""
@@ -49,6 +51,7 @@ def field(
     order: Sequence[Any] = ...,  # type: ignore[assignment]
     wins: Literal["enable", "disable"] = ...,  # type: ignore[assignment]
     merge: Callable[[Any, Any, Any], Any] = ...,  # type: ignore[assignment]
+    masked: bool | Literal["last4"] = ...,  # type: ignore[assignment]
 ) -> Any:
     """Declare more about a field than its type.
 
@@ -59,8 +62,26 @@ def field(
     `order`                    values of a `Ranked`, the weakest first; not needed where its type lists them
     `wins`                     which side of a `Flag` wins: "enable" (the default) or "disable"
     `merge`                    of a `Custom`: a pure function of (base, left, right)
+    `masked`                   True: the console shows its values only to people with the right `reveal`; "last4": of a text, to all others its last
+                               four characters. It changes nothing of what is written, sent or merged, so a release may add it or take it away
     """
-    return Options(default, on_conflict, deadline, lower, upper, initial, holder, order, wins, merge)
+    return Options(default, on_conflict, deadline, lower, upper, initial, holder, order, wins, merge, masked)
+
+
+def mask_of(place: str, options: Options, *, text: bool) -> Mask | None:
+    """How the console masks a field; None for not at all. `text`: are its values texts? Raises `DeclarationError`."""
+    given = options.masked
+    if given is ... or given is False:
+        return None
+    if given is True:
+        return "all"
+    if given != "last4":
+        raise DeclarationError(
+            place, f"masked={given!r} is not known", 'write masked=True, or of a text masked="last4"'
+        )
+    if not text:
+        raise DeclarationError(place, 'is no text, and has no last characters for masked="last4"', "write masked=True")
+    return "last4"
 
 
 def policy_of(place: str, options: Options, *, conflicting: bool, picks: bool) -> tuple[Any, int]:

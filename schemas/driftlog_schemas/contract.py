@@ -26,6 +26,8 @@ Evict: TypeAlias = Literal["first", "normal", "last", "never"]
 EVICTED_NEVER: Evict = "never"
 EVICTION_ORDER: tuple[Evict, ...] = ("first", "normal", "last")
 """Which collections make room on a device's disk before others."""
+Mask: TypeAlias = Literal["all", "last4"]
+"""How values are masked where they are shown: whole, or a text up to its last four characters."""
 
 
 Touches: TypeAlias = Mapping[str, frozenset[str]]
@@ -167,6 +169,8 @@ class CollectionContract:
     """Of what only goes up: for how many seconds a device keeps what the cloud has confirmed; None for as long as it says itself."""
     offline_limit: float | None = None
     """Seconds: what a device writes on it that was away for longer waits for a person; None for no end."""
+    masked: Mapping[str, Mask] = field(default_factory=dict)
+    """Fields whose values the console shows only to people who may see them. Of no meaning for what is written, sent or merged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from driftlog_console import words
-from driftlog_console.asking import Decider, Sent, TheDesk, Viewer, require
+from driftlog_console.asking import Decider, NotAllowed, Sent, TheDesk, Viewer, require
 from driftlog_console.deciding import Overtaken, chosen
 from driftlog_console.desk import Desk, now_ms
 from driftlog_console.people import Person, Right
@@ -42,6 +42,10 @@ async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent, c
     choice, shown, times, reason = sent.text("choice"), sent.text("mark"), sent.number("times"), sent.text("reason")
     try:
         if choice == WRITE:
+            if desk.eyes(request, person).blind(conflict):
+                raise NotAllowed(
+                    f"{person.name} may not see this field, so they may not write another value: choose a version"
+                )
             value = words.typed(sent.text("value"), conflict.winner.value)
         else:
             version = chosen(conflict, choice)
@@ -53,9 +57,11 @@ async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent, c
     except Overtaken as error:
         return _page(request, desk, person, conflict, 409, overtaken=str(error))
     except (InvalidInput, AlgebraError, Refused) as error:
-        return _page(request, desk, person, conflict, 422, problem=str(error), typed=sent.text("value"))
+        problem = desk.eyes(request, person).about(conflict, str(error))
+        return _page(request, desk, person, conflict, 422, problem=problem, typed=sent.text("value"))
     except EdgeError as error:
-        return _page(request, desk, person, conflict, 503, problem=f"{error}; {error.remedy}", typed=sent.text("value"))
+        problem = desk.eyes(request, person).about(conflict, f"{error}; {error.remedy}")
+        return _page(request, desk, person, conflict, 503, problem=problem, typed=sent.text("value"))
     return _seen(conflict_id)
 
 
@@ -83,10 +89,13 @@ def _page(
     problem: str = "",
     typed: str = "",
 ) -> Response:
-    made = desk.deciding.made(conflict)
+    eyes = desk.eyes(request, person)
+    shows, made = eyes.conflict(conflict), eyes.made(conflict, desk.deciding.made(conflict))
+    held = desk.claims.of(conflict)
     more: dict[str, Any] = {
-        "conflict": conflict,
-        "cards": words.cards(conflict),
+        "conflict": shows,
+        "cards": words.cards(shows, like=conflict),
+        "blind": eyes.blind(conflict),
         "mark": mark(conflict),
         "made": made,
         "may_decide": person.may(Right.DECIDE, conflict.document.scope)
@@ -94,7 +103,8 @@ def _page(
         "spread": _spread(desk, conflict),
         "fleet_age": desk.fleet.seen.age("members"),
         "most": MOST_DEVICES,
-        "held": desk.claims.of(conflict),
+        "held": held,
+        "note": "" if held is None else eyes.about(conflict, held.claim.note),
         "no_desk": desk.fleet.claims_problem,
         "others": [
             one.name for one in desk.people.all() if one != person and one.may(Right.DECIDE, conflict.document.scope)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -14,6 +14,7 @@ from driftlog_console.asking import TheDesk, Viewer, require
 from driftlog_console.desk import Desk
 from driftlog_console.history.drawing import Picture, Row, picture_of, rows_of
 from driftlog_console.history.kept import Moment, Past, Reached
+from driftlog_console.masking import Eyes
 from driftlog_console.people import Right
 from driftlog_console.words import address
 from driftlog_edge.errors import Deleted, NotFound
@@ -38,7 +39,7 @@ class Then:
     rows: list[Row]
     picture: Picture
     at: Moment | None
-    """The moment that is looked at; None for now."""
+    """The moment that is looked at, with all its values; None for now."""
     nth: int
     """Its number among those on the page, from 1."""
     before: int | None
@@ -72,6 +73,7 @@ async def listed(
 ) -> Response:
     """A page of one collection in one scope, by id."""
     require(person, Right.VIEW, scope)
+    eyes = desk.eyes(request, person)
     found, more, _ = await desk.agent.bounded_page(collection, scope, limit, after)
     return desk.page(
         request,
@@ -79,7 +81,7 @@ async def listed(
         person,
         collection=collection,
         scope=scope,
-        readings=[reading for _, reading in found],
+        readings=[eyes.reading(DocumentId(collection, scope, reading.id), reading) for _, reading in found],
         following=found[-1][0] if more else "",
         columns=[column.name for column in desk.agent.contract.collection(collection).columns],
         limit=limit,
@@ -104,7 +106,8 @@ async def one(
     """
     require(person, Right.VIEW, scope)
     document = DocumentId(collection, scope, id)
-    then = await run_in_threadpool(_then, desk, document, at, before)
+    eyes = desk.eyes(request, person)
+    then = await run_in_threadpool(_then, desk, eyes, document, at, before)
     if nth is not None and then is not None and then.past.moments:
         chosen = then.past.moments[min(nth, len(then.past.moments)) - 1].offset
         page = "" if before is None else f"before={before}&"
@@ -124,6 +127,10 @@ async def one(
         writers[device] = writers.get(device, 0) + seq
     declared = desk.agent.contract.collection(collection)
     steps = [row.step for row in then.rows] if then else []
+    changed = frozenset[str]()
+    if then is not None and then.at is not None:
+        changed = _changed(then.at.value, reading.value if reading else None)
+        then = replace(then, at=eyes.moment(document, then.at))
     return desk.page(
         request,
         "document.html",
@@ -131,23 +138,23 @@ async def one(
         collection=collection,
         scope=scope,
         id=id,
-        reading=reading,
+        reading=eyes.reading(document, reading) if reading else None,
         deleted=deleted,
         why=why(declared, steps) if before is None else {},
         then=then,
-        changed=_changed(then.at.value, reading.value if reading else None) if then and then.at else frozenset(),
+        changed=changed,
         writers=sorted(writers.items()),
-        conflicts=[desk.agent.conflict(known) for known in (reading.conflicts if reading else ())],
+        conflicts=[eyes.conflict(desk.agent.conflict(known)) for known in (reading.conflicts if reading else ())],
     )
 
 
-def _then(desk: Desk, document: DocumentId, at: int | None, before: int | None) -> Then | None:
+def _then(desk: Desk, eyes: Eyes, document: DocumentId, at: int | None, before: int | None) -> Then | None:
     """None where no history is kept."""
     view = desk.history
     if view is None:
         return None
     space = desk.agent.contract.collection(document.collection).space
-    past = view.page(space, document, MOMENTS, before)
+    past = eyes.past(document, view.page(space, document, MOMENTS, before))
     place, progress = view.place(space, document.scope), view.progress
     looked = None if at is None else view.kept.at(space, document, at)
     if at is not None and looked is None:

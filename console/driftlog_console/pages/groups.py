@@ -14,6 +14,7 @@ from driftlog_console.desk import Desk
 from driftlog_console.group_deciding import STANDING, WRITTEN, TooMany
 from driftlog_console.group_memory import GroupDecision, GroupsProblem, Item, State, Tally
 from driftlog_console.groups import CAUSES, Cause, devices_in, groups_of
+from driftlog_console.masking import Eyes
 from driftlog_console.people import EVERYTHING, Person, Right
 from driftlog_console.words import by, cut, dotted, shown
 from driftlog_edge.errors import NotFound
@@ -96,9 +97,9 @@ async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent) -
 async def decided(request: Request, desk: TheDesk, person: Viewer) -> Response:
     """The last decisions about groups, of conflicts in the scopes that the person sees."""
     found = [(one, desk.groups.memory.tally(one.id, _scopes(person))) for one in desk.groups.memory.last(LAST)]
-    return desk.page(
-        request, "group_decisions.html", person, decisions=[(one, tally) for one, tally in found if tally.all]
-    )
+    eyes = desk.eyes(request, person)
+    decisions = [(one, tally, _reason(eyes, one)) for one, tally in found if tally.all]
+    return desk.page(request, "group_decisions.html", person, decisions=decisions)
 
 
 @router.get("/inbox/groups/decided/{id}")
@@ -150,14 +151,14 @@ def _group(
     problem: str = "",
 ) -> Response:
     lines = desk.inbox.matching(which, wanted, person.sees)
-    times = [line.at_ms for line in lines]
+    eyes, times = desk.eyes(request, person), [line.at_ms for line in lines]
     deadlines = [line.order_ms for line in lines if which == "open" and line.order_ms < NEVER_MS]
     more: dict[str, Any] = {
         "which": which,
         "wanted": wanted.items(),
         "total": len(lines),
         "set": mark_of_all(lines),
-        "examples": [desk.agent.conflict(line.id) for line in lines[:EXAMPLES]],
+        "examples": [eyes.conflict(desk.agent.conflict(line.id)) for line in lines[:EXAMPLES]],
         "devices": devices_in(lines)[:DEVICES],
         "first_ms": min(times, default=0),
         "last_ms": max(times, default=0),
@@ -208,6 +209,7 @@ def _outcome(
     problem: str = "",
 ) -> Response:
     decision, tally = _known(desk, person, id)
+    eyes = desk.eyes(request, person)
     items = desk.groups.memory.page(id, _scopes(person), refused=refused, start=start, limit=limit)
     total = tally.refused if refused else tally.all
     return desk.page(
@@ -219,7 +221,8 @@ def _outcome(
         said=_said(decision.choice),
         wanted=decision.wanted.items(),
         tally=tally,
-        rows=[_row(desk, item) for item in items],
+        rows=[_row(desk, eyes, item) for item in items],
+        reason=_reason(eyes, decision),
         refused=refused,
         total=total,
         start=start,
@@ -231,15 +234,21 @@ def _outcome(
     )
 
 
-def _row(desk: Desk, item: Item) -> Row:
+def _reason(eyes: Eyes, decision: GroupDecision) -> str:
+    """Why it was decided, in the words of who did: those may be about any of its conflicts."""
+    return decision.reason if decision.person == eyes.person.name else eyes.of_anything(decision.reason)
+
+
+def _row(desk: Desk, eyes: Eyes, item: Item) -> Row:
     try:
         conflict = desk.agent.conflict(item.conflict)
     except NotFound:
-        return Row(item, None, item.text)
+        return Row(item, None, eyes.of_anything(item.text))
+    shows = eyes.conflict(conflict)
     if not item.done:
-        return Row(item, conflict, item.text)
-    version = dotted(conflict, item.text)
-    return Row(item, conflict, f"{cut(shown(version.value), 60)}, as {by(version)} set it" if version else "")
+        return Row(item, shows, eyes.about(conflict, item.text))
+    version = dotted(shows, item.text)
+    return Row(item, shows, f"{cut(shown(version.value), 60)}, as {by(version)} set it" if version else "")
 
 
 def _said(choice: str) -> str:

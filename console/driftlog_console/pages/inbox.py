@@ -12,6 +12,7 @@ from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, Viewer, Wan
 from driftlog_console.deciding import Overtaken
 from driftlog_console.desk import Desk
 from driftlog_console.group_deciding import STANDING
+from driftlog_console.masking import Eyes
 from driftlog_console.people import Person, Right
 from driftlog_console.words import by, cut, shown
 from driftlog_crdt import AlgebraError
@@ -66,13 +67,14 @@ async def show(
     limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = PAGE,
 ) -> Response:
     """One of the lists."""
+    eyes = desk.eyes(request, person)
     found = desk.inbox.page(which, wanted, person.sees, limit, after, _looked_after(desk, person, who))
     return desk.page(
         request,
         "inbox.html",
         person,
         which=which,
-        rows=[_row(desk, line) for line in found.lines],
+        rows=[_row(desk, eyes, line) for line in found.lines],
         total=found.total,
         following=found.following,
         wanted=wanted.items(),
@@ -95,9 +97,9 @@ def _looked_after(desk: Desk, person: Person, who: Who) -> Callable[[Line], bool
     return wanted
 
 
-def _row(desk: Desk, line: Line) -> Row:
+def _row(desk: Desk, eyes: Eyes, line: Line) -> Row:
     conflict = desk.agent.conflict(line.id)
-    return Row(line, conflict, desk.claims.of(conflict))
+    return Row(line, eyes.conflict(conflict), desk.claims.of(conflict))
 
 
 @router.post("/inbox")
@@ -108,30 +110,32 @@ async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent) -
         raise BadForm(f"choose 1 to {MOST_AT_ONCE} conflicts")
     if not choice:
         raise BadForm("choose what is to stand")
-    outcomes = [await _one(desk, person, conflict_id, choice, sent) for conflict_id in ids]
+    eyes = desk.eyes(request, person)
+    outcomes = [await _one(desk, eyes, person, conflict_id, choice, sent) for conflict_id in ids]
     return desk.page(request, "outcomes.html", person, outcomes=outcomes)
 
 
-async def _one(desk: Desk, person: Person, conflict_id: str, choice: str, sent: Sent) -> Outcome:
+async def _one(desk: Desk, eyes: Eyes, person: Person, conflict_id: str, choice: str, sent: Sent) -> Outcome:
     conflict = desk.agent.conflict(conflict_id)
+    shows = eyes.conflict(conflict)
     if not person.may(Right.DECIDE, conflict.document.scope):
-        return Outcome(conflict, done=False, text=f"{person.name} may not decide in {conflict.document.scope}")
+        return Outcome(shows, done=False, text=f"{person.name} may not decide in {conflict.document.scope}")
     shown_then, times = sent.text(f"mark-{conflict_id}") or mark(conflict), len(desk.deciding.made(conflict))
     try:
         if choice == STANDING:
             await desk.deciding.keep(conflict, person, shown_then, times, sent.text("reason"))
-            return Outcome(conflict, done=True, text=f"{_told(conflict, 0)} stands")
+            return Outcome(shows, done=True, text=f"{_told(shows, 0)} stands")
         place = next((n for n, v in enumerate(conflict.versions) if device_of(v.replica) == choice), None)
         if place is None:
-            return Outcome(conflict, done=False, text=f"{choice} wrote none of its versions")
+            return Outcome(shows, done=False, text=f"{choice} wrote none of its versions")
         await desk.deciding.decide(
             conflict, conflict.versions[place].value, person, shown_then, times, sent.text("reason")
         )
-        return Outcome(conflict, done=True, text=f"{_told(conflict, place)} stands from now on")
+        return Outcome(shows, done=True, text=f"{_told(shows, place)} stands from now on")
     except Overtaken as error:
-        return Outcome(conflict, done=False, text=f"{error}; look at it")
+        return Outcome(shows, done=False, text=f"{error}; look at it")
     except (InvalidInput, AlgebraError, EdgeError, Refused) as error:
-        return Outcome(conflict, done=False, text=str(error))
+        return Outcome(shows, done=False, text=eyes.about(conflict, str(error)))
 
 
 def _told(conflict: Conflict, place: int) -> str:

@@ -6,11 +6,14 @@ whole.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from driftlog_console.asking import BadForm, NotAllowed, Operator, Sent, TheDesk, Viewer
+from driftlog_console.masking import Eyes
 from driftlog_console.people import EVERYTHING
 from driftlog_edge.errors import NotFound
 from driftlog_edge.http_api.path_parts import Part
@@ -43,7 +46,7 @@ async def thing(request: Request, desk: TheDesk, person: Viewer, space: Part, id
         request,
         "set_aside.html",
         person,
-        one=one,
+        one=_seen(desk.eyes(request, person), one),
         set_aside_age=seen.age("set aside"),
         quarantined=QUARANTINED,
         one_command=ONE_COMMAND,
@@ -86,9 +89,14 @@ def _hindered(one: SetAside, what: str) -> str:
     return ""
 
 
+def _seen(eyes: Eyes, one: SetAside) -> SetAside:
+    """As the person may see it: why it was set aside may repeat a value."""
+    return replace(one, reason=eyes.of_anything(one.reason))
+
+
 async def _page(request: Request, desk: TheDesk, person: Viewer, problem: str = "", status: int = 200) -> Response:
     seen = desk.fleet.seen
-    whole = EVERYTHING in person.scopes
+    whole, eyes = EVERYTHING in person.scopes, desk.eyes(request, person)
     review, more = await desk.agent.review_page(PAGE)
     rejected = [line for line in (await desk.agent.log.last(PAGE)).lines if line.entry.status.value == "rejected"]
     return desk.page(
@@ -98,13 +106,19 @@ async def _page(request: Request, desk: TheDesk, person: Viewer, problem: str = 
         status,
         problem=problem,
         whole=whole,
-        set_aside=list(seen.set_aside or ())[:PAGE] if whole else [],
+        set_aside=[_seen(eyes, one) for one in list(seen.set_aside or ())[:PAGE]] if whole else [],
         set_aside_total=None if seen.set_aside is None else len(seen.set_aside),
         set_aside_age=seen.age("set aside"),
         devices=[m for m in seen.members or () if m.heard is not None and m.heard.word.review],
-        review=[one for one in review if person.sees(one.command.scope)],
+        review=[
+            (one, eyes.of_command(one.command, one.entry.reason)) for one in review if person.sees(one.command.scope)
+        ],
         review_more=more,
-        rejected=[line for line in reversed(rejected) if person.sees(line.command.scope)],
+        rejected=[
+            (line, eyes.of_command(line.command, line.entry.reason))
+            for line in reversed(rejected)
+            if person.sees(line.command.scope)
+        ],
         quarantined=QUARANTINED,
         one_command=ONE_COMMAND,
         fleet_problem=seen.problem,

@@ -52,6 +52,8 @@ class Cloud:
         self.now_ms = EPOCH_MS
         """When it publishes."""
         self.rejects: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
+        """command id -> why it is rejected; without, the code says it"""
         self.forbids: set[str] = set()
         """ids of commands that are rejected because their device has no right there at all: nothing of them is seen"""
         self.parks: set[str] = set()
@@ -136,7 +138,11 @@ class Cloud:
                 self._apply(op, rejected=bool(code) or repeated)
             touched.update(dict.fromkeys(op.document for op in command.ops))
             if code:
-                outcomes.append(CommandOutcome(command.id, Verdict.REJECTED, code, f"{code} says the guard"))
+                outcomes.append(
+                    CommandOutcome(
+                        command.id, Verdict.REJECTED, code, self.reasons.get(command.id, f"{code} says the guard")
+                    )
+                )
             elif repeated:
                 outcomes.append(CommandOutcome(command.id, Verdict.ACCEPTED, "repeated"))
         if touched:

@@ -12,6 +12,8 @@ import pytest
 
 from driftlog import App, Counter, DeclarationError, Document, Ranked, Register, Transaction, field
 from driftlog_crdt import Ranked as RankedType
+from driftlog_schemas.contract import CollectionContract
+from driftlog_schemas.state_codec import state_schema
 
 HEAD = """from __future__ import annotations
 from decimal import Decimal
@@ -51,6 +53,10 @@ LINES = [
     ('x: Ranked[Literal["a", "b"]] = "c"', "Doc.x: the default 'c'"),
     ('x: Flag = field(wins="maybe")', "Doc.x: a flag is won by"),
     ("x: Custom[int]", "Doc.x: has no merge"),
+    ('x: Counter = field(masked="secret")', "Doc.x: masked='secret' is not known"),
+    ('x: Counter = field(masked="last4")', "Doc.x: is no text"),
+    ("x: Counter\n    key: str = field(masked=True)", "Doc.key: cannot be masked: it stands in addresses"),
+    ("x: Counter\n    place: str = field(masked=True)", "Doc.place: cannot be masked"),
     ("x: AddWinsSet[list[int]]", "Doc.x: a set holds texts"),
     ("x: Map[Text]", "Doc.x: a map cannot hold a text"),
     ("x: Map[str]", "Doc.x[...]: str is not a field type"),
@@ -193,6 +199,30 @@ def test_a_command_that_is_not_a_plain_function_is_refused_at_import() -> None:
 
     with pytest.raises(DeclarationError, match=r"hidden.*plain function"):
         space.command(plain)
+
+
+def test_what_is_masked_changes_nothing_of_what_is_written_sent_or_merged() -> None:
+    def patients(**options: Any) -> CollectionContract:
+        space = App("clinic").space("ward", partitions=4)
+        patient = type(
+            "Patient",
+            (Document,),
+            {
+                "__annotations__": {"ward": str, "number": str, "name": Register[str], "visits": Counter},
+                "__module__": __name__,
+                "name": field(default="", **options),
+            },
+        )
+        space.collection(scope="ward", id="number")(patient)
+        contract = space.contract
+        words.append((contract.release, state_schema(contract.collections["Patient"])))
+        return contract.collections["Patient"]
+
+    words: list[tuple[str, str]] = []
+    plain, masked, partly = patients(), patients(masked=True), patients(masked="last4")
+    assert (plain.masked, masked.masked, partly.masked) == ({}, {"name": "all"}, {"name": "last4"})
+    assert patients(masked=False).masked == {}
+    assert set(words) == {words[0]}, "no new schema, no new release"
 
 
 def test_a_release_is_named_by_what_it_lets_its_commands_write() -> None:
