@@ -255,18 +255,20 @@ class Verdicts:
     def _above_unseen(self, command: Command, found: Answered) -> bool:
         """Does it stand behind a change of ours of which perhaps nothing was seen?"""
         for document, op in command.ops:
-            lives = unseen_of(self._journal, found.space, found.partition, document_key(document))
+            lives = unseen_of(self._journal, found.space, found.partition, document_key(document), found.writes)
             dots = lives.get(op.replica)
             if dots is not None and dots.first < op.seq:
                 return True
         return False
 
     def _runs_again(self, command: Command, lsn: int, found: Answered) -> None:
-        """It was computed on a change that was refused, and nothing of it was seen."""
+        """It was computed on a change that was refused, and nothing of it was seen: so is what stands behind it in turn, sent or not."""
         documents = changed_keys(command)
         found.again = True
         found.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
+        found.writes.update(passing_over(self._journal, found.space, found.partition, command, found.writes))
         found.documents |= documents
+        found.refused |= documents
         self._drop(documents, lsn, found)
 
     def _commands(self, batch: Open) -> Iterable[tuple[int, Command, str]]:

@@ -4,15 +4,18 @@ Of such a command nothing is seen (`forbidden`): it makes no document and grows 
 say so. Which it was the answer does not tell, so both are kept here until a state covers them, and neither waits for that: it is
 decided, and shows in no view.
 
-The dots stay taken all the same: the log has them, and where they were seen a second change under one of them would be lost. So what is written next goes above them. Where they were not seen the cloud waits
-for them (it parks what comes behind), and nobody will ever send them: then this life has to end (`lives.UNSEEN`), and what waits there runs again
-under the next. So a device that goes on without the right keeps its life, however often it is refused.
+The dots stay taken all the same: the log has them, and where they were seen a second change under one of them would be lost. So what is
+written next goes above them. Where they were not seen the cloud waits for them (it parks what comes behind), and nobody will ever send them:
+then this life has to end (`lives.UNSEEN`), and what waits there runs again under the next. The dots of that are of the same kind from then
+on, so what stands behind them, perhaps on another document, runs again after it. A device that goes on without the right keeps its life,
+however often it is refused.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from driftlog_crdt import Vector
@@ -30,21 +33,27 @@ class Unseen(NamedTuple):
     last: int
 
 
-def unseen_of(source: Source, space: str, partition: int, document: bytes) -> dict[str, Unseen]:
-    """By life, those of a document."""
-    return _decoded(source.get(Family.META, keys.unseen_key(space, partition, document)))
+def unseen_of(
+    source: Source,
+    space: str,
+    partition: int,
+    document: bytes,
+    writes: Mapping[Place, bytes | None] = MappingProxyType({}),
+) -> dict[str, Unseen]:
+    """By life, those of a document, as they are once `writes` are staged."""
+    place = (Family.META, keys.unseen_key(space, partition, document))
+    return _decoded(writes[place] if place in writes else source.get(*place))
 
 
 def passing_over(
     source: Source, space: str, partition: int, command: Command, writes: Mapping[Place, bytes | None]
 ) -> dict[Place, bytes | None]:
-    """The writes that keep the dots of a refused command, besides what `writes` keeps already."""
+    """The writes that keep the dots of a command that perhaps no state will have, besides what `writes` keeps already."""
     dots: dict[bytes, dict[str, Unseen]] = {}
     for document, op in command.ops:
         key = document_key(document)
         if key not in dots:
-            place = (Family.META, keys.unseen_key(space, partition, key))
-            dots[key] = _decoded(writes[place] if place in writes else source.get(*place))
+            dots[key] = unseen_of(source, space, partition, key, writes)
         known = dots[key].get(op.replica, Unseen(op.before + 1, op.seq))
         dots[key][op.replica] = Unseen(min(known.first, op.before + 1), max(known.last, op.seq))
     return {place: value for key, lives in dots.items() for place, value in _written(space, partition, key, lives)}

@@ -354,7 +354,7 @@ class PartitionMerger:
         strays = dict.fromkeys(name for name in self._named if name not in self.parking)
         self.work.carried += map(self._at.records.released_as, strays)
         self._named.clear()
-        self._at.reach(max(following - 1, 0))
+        self._at.resume(following)
         self.committed = following
         self._net.resume(self._waiting.release)
 

@@ -67,6 +67,11 @@ class Partition:
         self.work.group = self.offset = offset
         self.memory.reach(offset)
 
+    def resume(self, following: int) -> None:
+        """The record at this offset comes next. Where it is the first of all, none is merged; what leaves before it is numbered like it."""
+        self.reach(following - 1)
+        self.work.group = max(following - 1, 0)
+
     # -- flights
 
     def seal(self) -> PartitionFlight:

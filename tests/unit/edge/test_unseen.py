@@ -181,6 +181,31 @@ def test_what_stood_behind_it_when_the_right_came_back_runs_again_on_the_correct
     assert till.replica.on_hand("tea") == 2
 
 
+def test_what_stands_on_a_change_that_runs_again_runs_again_after_it_on_whatever_document(till: Folder) -> None:
+    def sense(command_id: str, note: str, sku: str = "") -> None:
+        till.replica.do("sense", command_id, store="s1", name="door", note=note, sku=sku)
+
+    till.receive("before", 5)
+    till.settle()
+    till.receive("refused", 100, right=False)
+    till.settle()
+    sense("goods", "came in", "tea")  # stands on what was refused
+    sense("later", "went out")  # on that only: of another document, of which nothing was ever refused
+    till.ship()
+    sense("unsent", "shut")
+    till.pull()
+    assert till.status("goods")[0] is till.status("later")[0] is Status.PARKED
+
+    till.settle()
+    assert [till.status(name) for name in ("goods", "later", "unsent")] == [(Status.MERGED, "")] * 3
+    assert till.replica.on_hand("tea") == 6
+    merged = till.cloud.states[DocumentId("Reading", "s1", "door")]
+    assert [c.id for c in till.cloud.batches[-1].commands] == ["goods", "later", "unsent"]
+    kind = till.replica.views.get(DocumentId("Reading", "s1", "door")).collection.document
+    assert (kind.field_value(merged, "times"), kind.field_value(merged, "note")) == (3, "shut")
+    assert not list(till.replica.store.scan(Family.META, keys.UNSEEN)), "and nothing more is kept of it"
+
+
 def test_a_change_that_says_what_its_writer_saw_does_not_wait_for_what_was_never_seen(till: Folder) -> None:
     till.receive("refused", right=False)
     till.settle()

@@ -417,6 +417,32 @@ async def test_a_group_is_ended_only_by_who_has_merged_as_far(cloud: Cloud, monk
     assert mender.settled(0).states == 3
 
 
+async def test_a_group_that_the_first_record_of_all_began_is_ended_when_that_is_merged_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker died in the middle of its first group, with nothing committed: to end that early shows half of a command."""
+    monkeypatch.setattr(mending, "CHECK_SECONDS", 0.01)
+    both = cloud.batch(command("c1", count(stock(), 5, 1), count(stock("coffee"), 5, 1)))
+    cloud.merge_value(both)
+    written = dict(cloud.seal().partitions[0].writes)
+    cloud.new_life()
+    cloud.store[key(stock())] = written[key(stock())]
+    cloud.merger.resume(0)
+    assert cloud.merger.merged_to == -1
+    tail = Tail()
+    tail.take(record(0, 0, last=False))
+    rounds: list[bool] = []
+    mender = mender_of(cloud, Space(), 1, [], tail)
+    mender._quiet = lambda: bool(rounds.append(True)) or True  # type: ignore[func-returns-value]
+    await run_until(mender, lambda: len(rounds) > 4)
+    assert cloud.merger.work.empty
+
+    cloud.merge_value(both, 0)
+    stored(cloud, mender, 1)
+    assert [r.key for r in cloud.published if r.topic == STATES] == [key(stock("coffee"))]
+    assert mender.settled(0).states == 1
+
+
 @pytest.mark.parametrize("last", [False, True])
 async def test_a_number_that_no_op_record_has_is_answered_by_a_group_of_ours(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, last: bool
