@@ -198,10 +198,8 @@ class Restoration:
             position = max(position, offset)
             replica = key.decode(errors="replace")
             known = rows[replica] if replica in rows else store.row(replica)
-            if (
-                value is None and known is not None
-            ):  # a late word of before the row came back, or of nobody: else it goes (`without_removed`)
-                recovered.stale_rows[replica] = offset
+            if value is None and known is not None:
+                recovered.stale_rows[replica] = offset  # a late word, or nobody's: what was removed goes below
             found = self._row(replica, value)
             if found is None or value is None:
                 continue
