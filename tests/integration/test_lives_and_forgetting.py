@@ -21,6 +21,7 @@ from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.integration.conftest import LoadRun
 from tests.integration.sender import Sender
+from tests.load import next_release
 from tests.load.app import COLLECTION
 from tests.load.checker import latest_by_key
 from tests.load.edges import EdgeProcess
@@ -38,15 +39,21 @@ MANY = 450
 
 
 @pytest.fixture
-def run(on_broker: Callable[..., LoadRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadRun]:
-    """A run whose partitions remember for seconds, with one worker that has the cloud's identity."""
+def forgetting(on_broker: Callable[..., LoadRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoadRun:
+    """A run whose partitions remember for seconds, and whose workers get the cloud's identity."""
     made = on_broker()
     remembers(made, RETENTION_MS)
     enrol(made.bootstrap, [cloud_line()], made.ids)
     cloud().save(tmp_path / "cloud.json")
     monkeypatch.setenv("DRIFTLOG_CLOUD_IDENTITY", str(tmp_path / "cloud.json"))
-    with made.worker("only"):
-        yield made
+    return made
+
+
+@pytest.fixture
+def run(forgetting: LoadRun) -> Iterator[LoadRun]:
+    """The same with one worker."""
+    with forgetting.worker("only"):
+        yield forgetting
 
 
 def remembers(run: LoadRun, retention_ms: int) -> None:
@@ -54,6 +61,12 @@ def remembers(run: LoadRun, retention_ms: int) -> None:
     admin = TopicsAdmin(run.bootstrap)
     wanted = topics.space_topics(run.space.name, run.space.partitions, retention_ms)
     admin.apply(topics.plan(wanted, admin.existing([topic.name for topic in wanted])))
+
+
+def next_of(run: LoadRun) -> LoadRun:
+    """The same run with the next release of its app."""
+    space = next_release.declare(run.space.name, run.space.partitions).contract.spaces[run.space.name]
+    return replace(run, place=replace(run.place, app="tests.load.next_release:app"), space=space)
 
 
 def hit(edge: EdgeProcess, item: str, times: int, **options: str) -> dict[str, Any]:
@@ -70,21 +83,25 @@ def counted(run: LoadRun) -> dict[str, object]:
     return {item: row["hits"] for item, row in run.rows(PLACE).items() if item != OTHER.id and row["hits"]}
 
 
-def purged_meanwhile(run: LoadRun) -> None:
-    """Somebody deletes LOST, and it is forgotten; nothing after it, for an agent may take longer to start than this retention."""
+def purged_meanwhile(run: LoadRun, *documents: DocumentId, for_ms: int = 0) -> None:
+    """Somebody deletes these, they are forgotten, and so long passes at least; nothing after it, for an agent may take longer to start than this
+    retention."""
     fleet = [identity(f"{run.space.name}-past", number, seed=13) for number in range(2)]
     enrol(run.bootstrap, map(registered, fleet), run.ids)
     deleter, busy = (Sender(run, device, PLACE) for device in fleet)
-    deleter.send(LOST, 1, delete=True)
-    clock = iter(range(1, 1000))
+    for document in documents:
+        deleter.send(document, 1, delete=True)
+    clock, began = iter(range(1, 1000)), time.monotonic()
 
     def gone() -> bool:
         busy.send(OTHER, next(clock))
         time.sleep(0.5)
-        found = latest_by_key(run.history().state).get(document_key(LOST))
-        return found is not None and found.value is None
+        latest = latest_by_key(run.history().state)
+        found = [latest.get(document_key(document)) for document in documents]
+        forgotten = all(one is not None and one.value is None for one in found)
+        return forgotten and time.monotonic() > began + for_ms / 1000
 
-    until(gone, "the tombstone is forgotten", 90)
+    until(gone, "the tombstones are forgotten", 90)
     remembers(run, topics.RETENTION_MS)
 
 
@@ -98,7 +115,7 @@ def test_a_purge_lies_between_what_was_answered_and_the_way_back(run: LoadRun, c
         hit(edge, "kept", 100, key="on-what-stays")
         hit(edge, "new", 1000, key="on-what-was-never-there")
         edge.kill()
-        purged_meanwhile(run)
+        purged_meanwhile(run, LOST)
         folders = [edge]
         if copies == 2:
             copy = run.edge(0, PLACE, folder="copy")
@@ -136,12 +153,46 @@ def test_a_purge_lies_between_what_was_answered_and_the_way_back(run: LoadRun, c
                 one.close()
 
 
+def test_a_device_that_was_away_for_ninety_days_meets_what_was_deleted_purged_made_again_and_declared_anew(
+    forgetting: LoadRun,
+) -> None:
+    """Partitions remember for thirty days, which take a few seconds here. It comes back with the next release, as all the others have it by then."""
+    run, made = forgetting, DocumentId(COLLECTION, PLACE, "made again")
+    with run.edge(0, PLACE) as edge:
+        with run.worker("only"):
+            for item in ("lost", made.id, "kept"):
+                hit(edge, item, 1, wait="merged")
+            edge.go_offline(True)
+            hit(edge, "lost", 10, key="on-the-deleted")
+            hit(edge, made.id, 100, key="on-the-one-before")
+            hit(edge, "kept", 1000, key="on-what-stays")
+            edge.do("name", place=PLACE, item="kept", label="as it was called then", key="named")
+            edge.do("turn", place=PLACE, meter="gas", key="declared-no-more")
+            edge.kill()
+            purged_meanwhile(run, LOST, made, for_ms=3 * RETENTION_MS)
+        run = next_of(run)
+        maker = identity(f"{run.space.name}-maker", 0, seed=13)
+        enrol(run.bootstrap, [registered(maker)], run.ids)
+        with run.worker("only"), run.edge(0, PLACE) as back:
+            Sender(run, maker, PLACE).send(made, 1)
+            until(lambda: counted(run).get(made.id) == 1, "it is there again", 90)
+            back.go_offline(False)
+            asked = {"on-the-deleted": "gone", "on-the-one-before": "gone", "declared-no-more": "undeclared"}
+            until(lambda: review(back) == asked, "a person is asked", 90, back.tail)
+            for key in ("on-what-stays", "named"):
+                path = f"/v1/commands/{key}"
+                until(lambda: back._json("GET", path)["status"] == "merged", key, 60, back.tail)  # noqa: B023
+            assert counted(run) == {"kept": 1001, made.id: 1}
+            assert run.row(PLACE, "kept")["label"] == "as it was called then"
+            assert back.do("miss", place=PLACE, item="kept", wait="merged")["result"] == 1, "what is declared since"
+
+
 def test_a_new_device_writes_before_its_first_contact_with_a_partition_that_forgets(run: LoadRun) -> None:
     """What it had read is nothing, so it is away, reads, and takes along what it wrote; none of that waits for a person."""
     with run.edge(0, PLACE) as edge:
         hit(edge, "lost", 1, wait="merged")
         hit(edge, "kept", 1, wait="merged")
-    purged_meanwhile(run)
+    purged_meanwhile(run, LOST)
     cut_off = replace(run.place, bootstrap=f"127.0.0.1:{free_port()}")
     with EdgeProcess(cut_off, run.edges[1], [PLACE]) as offline:
         for item, times in (("new", 10), ("kept", 100)):
