@@ -9,27 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, settings
-from schemathesis import Case, HookContext
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import allow_header_conformance, positive_data_acceptance
 
 from driftlog_edge.http_api import build
 from driftlog_edge.http_api.access import LOOPBACK, Access
 from tests.unit.edge.conftest import served
 from tests.unit.edge.shop import CONTRACT
 
-EXAMPLES = settings.default.max_examples // 4
-"""Per operation: 2, 15, 75 or 2,500, as the profile says (see tests/README.md)."""
-EXCLUDED = [
-    not_a_server_error,  # looked at below, more closely
-    positive_data_acceptance,  # what is well-formed may still be refused, and is told why
-    allow_header_conformance,  # POST of a name and GET of an id are two templates of one path
-]
+if TYPE_CHECKING:
+    from schemathesis import Case
+
 TOKEN = "a-token-that-nobody-guesses"
 DURATION = re.compile(r"(\d+(\.\d+)?(ms|s|m|h)?)?\Z")
 
@@ -39,7 +30,7 @@ class _Undisturbed:
 
 
 described = build(_Undisturbed()).openapi()  # type: ignore[arg-type]  # only the contract is looked at
-api = schemathesis.openapi.from_dict(described)
+OPERATIONS = [(method, path) for path, methods in described["paths"].items() for method in methods]
 SERVER_ERRORS = {
     "/v1/commands/change_then_fail": {"failed", "timeout"},  # a defect of the app's own function, and it says so
     "/v1/documents/{collection}/{scope}/{id}": {"offline", "timeout"},
@@ -48,12 +39,6 @@ SERVER_ERRORS = {
     "/v1/offline": {"timeout"},
 } | {path: {"timeout"} for path in described["paths"] if path.startswith("/v1/commands/") and "fail" not in path}
 """What these requests can give reason for: nobody fills the disk, nor comes with too many at once."""
-
-
-@api.hook
-def filter_query(context: HookContext, query: dict[str, Any] | None) -> bool:
-    """A name that a call does not know is no fault."""
-    return set(query or ()) <= {parameter.name for parameter in context.operation.query}
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +55,18 @@ def _held(part: Any) -> None:
             part[name] = "s1"
 
 
-@api.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_an_operation_answers_as_described(case: Case, guarded: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"), OPERATIONS, ids=[f"{method.upper()} {path}" for method, path in OPERATIONS]
+)
+def test_an_operation_answers_as_described(method: str, path: str, guarded: str) -> None:
+    from tests.unit.edge.described_requests import meet
+
+    meet(described, method, path, lambda case: _look_at_the_answer(case, guarded))
+
+
+def _look_at_the_answer(case: Case, guarded: str) -> None:
+    from tests.unit.edge.described_requests import ALWAYS_EXCLUDED, EXCLUDED_FROM_COMMANDS
+
     if "timeout" in {one.name for one in case.operation.query} and DURATION.match(str(case.query.get("timeout", ""))):
         case.query["timeout"] = "20ms"  # a watch does not end else, and offline a merge is not waited for either
     for part in (case.body, case.path_parameters, case.query):
@@ -81,7 +75,7 @@ def test_an_operation_answers_as_described(case: Case, guarded: str) -> None:
         base_url=guarded,
         headers={"Authorization": f"Bearer {TOKEN}"},
         timeout=20,
-        excluded_checks=EXCLUDED if case.path.startswith("/v1/commands/") else EXCLUDED[:2],
+        excluded_checks=EXCLUDED_FROM_COMMANDS if case.path.startswith("/v1/commands/") else ALWAYS_EXCLUDED,
     )
     if answer.status_code >= 500:
         assert answer.json()["code"] in SERVER_ERRORS.get(case.operation.path, ()), answer.text
