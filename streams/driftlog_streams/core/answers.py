@@ -30,7 +30,7 @@ class Answers:
     def __init__(self, partition: Partition, parking: Parking) -> None:
         self._at = partition
         self._parking = parking
-        self._ground = Ground(self._state_of, partition.disputes, partition.book.get)
+        self._ground = Ground(self._state_of, partition.disputes, partition.book.get, self._purged)
 
     def heard(self, key: bytes, value: bytes | None, number: int) -> bool:
         """`value` is the last record of a document in the state topic, of group `number`: unless it has seen all that our state has, ours is
@@ -140,6 +140,9 @@ class Answers:
         except (Undecodable, ValueError) as error:
             log.warning("a parked command is not readable", error=str(error))
             return False
+
+    def _purged(self) -> int:
+        return self._at.memory.purged
 
     def _state_of(self, document: DocumentId, collection: Collection) -> DocumentState | None:
         entry = self._at.entry_of(document)

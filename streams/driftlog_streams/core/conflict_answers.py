@@ -48,6 +48,8 @@ class Ground(NamedTuple):
     known: Known
     row_of: Callable[[str], ChainRow | None]
     """The chain row of a replica, also of one that was removed; None where nothing is known of it."""
+    purged: Callable[[], int]
+    """The offset of the partition's last purge; 0 where nothing was ever purged."""
 
 
 class OwnersWord(NamedTuple):

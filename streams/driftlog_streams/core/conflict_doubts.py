@@ -57,8 +57,8 @@ def _invented(state: DocumentState, version: Version, ground: Ground) -> bool:
     vector = state.vector
     if covers(vector, version.replica, version.seq) or forgotten(vector, version, ground):
         return False
-    if vector and not epoch_of(vector):
-        return True  # it is still the first document of its name
+    if not ground.purged() or (vector and not epoch_of(vector)):
+        return True  # it is still the first document of its name, or never was one
     return version.replica != SETTLER and ground.row_of(version.replica) is None
 
 

@@ -198,10 +198,10 @@ class Restoration:
             position = max(position, offset)
             replica = key.decode(errors="replace")
             known = rows[replica] if replica in rows else store.row(replica)
-            if value is None and known is not None:
-                recovered.stale_rows[replica] = offset  # a late word, or nobody's: what was removed goes below
             found = self._row(replica, value)
             if found is None or value is None:
+                if known is not None:
+                    recovered.stale_rows[replica] = offset  # noise, or a late word: what was removed goes below
                 continue
             recovered.stale_rows.pop(replica, None)
             stored = self._row(replica, known)
@@ -254,7 +254,8 @@ class Restoration:
         found: dict[bytes, set[bytes]] = {}
         ends: dict[bytes, bytes] = {}
         known = Disputes(store.dispute, lambda name: ends.get(name) or store.ended(name))
-        ground = Ground(state_of, known, ChainBook(store.row, self._rules.records).get)
+        purged = max([entry.purged for entry in self._forgot(store)], default=0)
+        ground = Ground(state_of, known, ChainBook(store.row, self._rules.records).get, lambda: purged)
         self._learn_ends(ends, records, ground)
         for key, value, offset, _, _ in last.values():
             recovered.stale_conflicts.pop(key, None)

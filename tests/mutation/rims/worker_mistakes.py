@@ -669,7 +669,7 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "doubts: history of what was purged is taken away",
         f"{CORE}/conflict_doubts.py",
-        "if vector and not epoch_of(vector):",
+        "if not ground.purged() or (vector and not epoch_of(vector)):",
         "if True:",
         DOUBTS,
     ),

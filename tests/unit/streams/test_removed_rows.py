@@ -304,6 +304,23 @@ def test_recovery_takes_no_row_that_was_removed_in_whatever_order_they_come(clou
         assert (OLD in recovered.stale_rows) is stale, "the topic is told again that there is none"
 
 
+@pytest.mark.parametrize("value", [None, b"", b"\x00noise"], ids=["a tombstone", "nothing", "noise"])
+def test_recovery_tells_a_row_again_over_which_somebody_has_written_what_is_none(
+    cloud: Cloud, value: bytes | None
+) -> None:
+    """Compaction would keep only that, and who begins with nothing would not know the life."""
+    send(cloud, OLD, command("first", count(stock(), 5, 1, OLD)))
+    cloud.fly()
+    row = cloud.rows[OLD]
+    store, recovered, restoration = Kept(), Recovered(ops_end=100), Restoration(cloud.rules)
+    restoration.take_rows(store, recovered, [late(cloud, OLD, row, 0), late(cloud, "unknown.1", value, 1)])
+    assert not recovered.stale_rows
+    restoration.take_rows(store, recovered, [late(cloud, OLD, value, 2)])
+    assert store.rows[OLD] == row and recovered.stale_rows == {OLD: 2} and recovered.settled.rows == 1
+    restoration.take_rows(store, recovered, [late(cloud, OLD, row, 3)])
+    assert not recovered.stale_rows
+
+
 @pytest.mark.parametrize("ours", ["nothing", "the row as it was removed", "the row as it came back"])
 def test_recovery_keeps_the_row_of_a_copy_that_came_back(cloud: Cloud, ours: str) -> None:
     over_and_removed(cloud, rooted("promised", count(stock(), 10, 1, NEXT), written=0))
