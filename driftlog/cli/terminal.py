@@ -13,12 +13,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar, cast
 
 import structlog
 import typer
 from confluent_kafka import KafkaException
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -53,6 +53,8 @@ Cache = Annotated[
 
 MOST_IN_A_LINE, MOST_ON_A_PAGE = 2_000, 20_000
 """Characters of one text, where many stand beside each other and where one thing is shown. As data (`--json`) all of it is there."""
+LEAST_OF_A_COLUMN = 7
+"""Characters with its border: what it folds into less is complete, and nobody can read it."""
 DEFAULT_CACHE = Path.home() / ".cache" / "driftlog" / "schemas"
 
 
@@ -152,11 +154,26 @@ def emit(data: Any, *, as_json: bool, table: Callable[[], RenderableType]) -> No
         out.print(table())
 
 
+class _Rows(Table):
+    """A table, or on a terminal too narrow for its columns each row as lines of their own: a column of three characters is read by nobody."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width >= LEAST_OF_A_COLUMN * len(self.columns):
+            yield from super().__rich_console__(console, options)
+            return
+        if self.title:
+            yield Text(str(self.title), style="bold")
+        for cells in zip(*(column.cells for column in self.columns), strict=True):
+            yield Text()
+            for column, cell in zip(self.columns, cells, strict=True):
+                yield Text.assemble((f"{column.header}: ", "bold"), cast(Text, cell), overflow="fold")
+
+
 def rows(title: str, columns: Sequence[str], lines: Iterable[Sequence[object]], limit: int = MOST_IN_A_LINE) -> Table:
     """A plain table. What stands in it is text as it is: brackets in a value are no markup, and nothing drives the terminal. Where the terminal
     is narrow it is folded, never cut: an id that lacks its end is of no use. Only what is longer than any name is.
     """
-    result = Table(title=Text(printable(title)), title_justify="left")
+    result = _Rows(title=Text(printable(title)), title_justify="left")
     for column in columns:
         result.add_column(column, overflow="fold")
     for line in lines:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from rocksdict import Options, Rdict, WriteBatch
 
 from driftlog_schemas.contract import Json
@@ -31,6 +32,8 @@ LONG_VALUE = 32 << 10
 MINUTES = 24 * 60
 """For so long it is known how many commands were decided in each."""
 _NUMBER = 8
+_counts = msgspec.json.Decoder(dict[str, int]).decode
+_STEP = tuple(one.name for one in fields(Step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class KeptHistory:
     def count(self, space: str, partition: int, minute: int, decided: Mapping[str, int]) -> None:
         """So many commands were decided so in this minute, besides those that are counted."""
         key = b"r" + _where(space, partition) + _eight(minute)
-        counts = Counter(json.loads(self._get(key) or b"{}"))
+        counts = Counter(_counts(self._get(key) or b"{}"))
         counts.update(decided)
         self._pending[key] = json.dumps(counts).encode()
 
@@ -215,7 +218,7 @@ class KeptHistory:
         """Minute -> what was decided in it, as counts."""
         start = b"r" + _where(space, partition)
         return {
-            int.from_bytes(key[-_NUMBER:], "big"): json.loads(value)
+            int.from_bytes(key[-_NUMBER:], "big"): _counts(value)
             for key, value in self._scan(start, start + _eight(max(0, since)))
         }
 
@@ -267,13 +270,13 @@ class KeptHistory:
     def _scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         cursor = self._db.iter()
         cursor.seek(max(prefix, start))
-        while cursor.valid() and cursor.key().startswith(prefix):
-            yield cursor.key(), cursor.value()
+        while cursor.valid() and (key := cursor.key()).startswith(prefix):
+            yield key, cursor.value()
             cursor.next()
 
 
 def _encoded(moment: Moment, serial: int) -> bytes:
-    steps = [{**asdict(step), "changes": [list(change) for change in step.changes]} for step in moment.steps]
+    steps = [{name: getattr(step, name) for name in _STEP} for step in moment.steps]
     whole = {"f": serial, "o": moment.offset, "ms": moment.at_ms, "s": steps, "v": moment.value, "k": moment.known}
     value = json.dumps(whole, ensure_ascii=False, separators=(",", ":"))
     return value.encode()

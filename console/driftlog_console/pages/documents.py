@@ -28,6 +28,8 @@ router = APIRouter()
 PAGE = 100
 MOMENTS = 30
 """Of a document's history on one page."""
+DEVICES = 50
+"""So many are named: of those that wrote a document, and of those whose changes a writer had not seen."""
 Offset = Annotated[int | None, Query(ge=0, lt=1 << 63)]
 
 
@@ -143,7 +145,9 @@ async def one(
         why=why(declared, steps) if before is None else {},
         then=then,
         changed=changed,
-        writers=sorted(writers.items()),
+        writers=sorted(writers.items(), key=lambda one: (-one[1], one[0]))[:DEVICES],
+        writers_total=len(writers),
+        most=DEVICES,
         conflicts=[eyes.conflict(desk.agent.conflict(known)) for known in (reading.conflicts if reading else ())],
     )
 

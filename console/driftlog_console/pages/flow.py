@@ -171,7 +171,7 @@ def _pieces(desk: Desk, places: Sequence[Place], hours: int, end_ms: int) -> lis
     minutes = hours * 60 // PIECES
     last = end_ms // MINUTE_MS
     first = last - minutes * PIECES + 1
-    found: list[Counter[str]] = [Counter() for _ in range(PIECES)]
+    found: list[dict[str, int]] = [{} for _ in range(PIECES)]
     view, floor = desk.history, 0
     if view is None:
         return [Piece((first + number * minutes) * MINUTE_MS, None) for number in range(PIECES)]
@@ -181,9 +181,11 @@ def _pieces(desk: Desk, places: Sequence[Place], hours: int, end_ms: int) -> lis
         floor = max(floor, reached.at_ms // MINUTE_MS - MINUTES if reached is not None and known else last + 1)
         for minute, counts in view.kept.minutes(*place, first).items():
             if minute <= last:
-                found[(minute - first) // minutes].update(counts)
+                piece = found[(minute - first) // minutes]
+                for name, count in counts.items():  # a day of many partitions is many minutes
+                    piece[name] = piece.get(name, 0) + count
     return [
-        Piece((first + number * minutes) * MINUTE_MS, dict(counts) if first + number * minutes >= floor else None)
+        Piece((first + number * minutes) * MINUTE_MS, counts if first + number * minutes >= floor else None)
         for number, counts in enumerate(found)
     ]
 

@@ -12,6 +12,7 @@ import pytest
 from driftlog_console.app import build
 from driftlog_console.fleet import Seen
 from driftlog_console.gate import Gate
+from driftlog_console.history.kept import Moment
 from driftlog_console.people import Right
 from driftlog_console.signals import Signals
 from driftlog_console.words import moment
@@ -22,6 +23,7 @@ from driftlog_schemas.messages import ConflictStatus, Heartbeat
 from driftlog_streams.core.net import ONE_COMMAND
 from driftlog_streams.reading.fleet import Heard, Member
 from driftlog_streams.reading.set_aside import PARKED, QUARANTINED, SetAside
+from driftlog_streams.replaying.retelling import Change, Step
 from tests.unit.console.conftest import DAY_MS, OURS, TEA, Console, conflict, version
 from tests.unit.console.op_log import priced
 from tests.unit.console.test_history import PLACE
@@ -401,3 +403,26 @@ async def test_each_thing_that_is_set_aside_has_its_address(console: Console) ->
         assert 'value="drop"' in kept and 'value="retry"' in kept and "&lt;script&gt;" in kept
         assert (await carl.get(path)).status_code == 403
         assert (await olga.get("/waiting/audit/0%3A17")).status_code == 404
+
+
+async def test_of_many_devices_a_document_names_some_and_says_how_many_there_are(console: Console) -> None:
+    at = DocumentId("Ledger", "s1", "monday")
+    for number in range(60):
+        console.cloud.write(at, "sold", "increment", 1, f"till-{number:02d}.k3f7q2w7")
+    console.cloud.write(at, "sold", "increment", 1, "till-59.k3f7q2w7")
+    unseen = {f"unseen-{number:02d}": 1 for number in range(60)}
+    step = Step(3, NOW_MS, "till-1", "till-1.x", "c", "", "", NOW_MS, (Change("sold", "increment", 1, 1),), unseen, "accepted", "", "")  # fmt: skip
+    console.history.kept.take("retail", at, Moment(3, NOW_MS, (step,), {"sold": 1}))
+    console.history.kept.flush()
+    async with console.client() as anna:
+
+        async def page() -> str:
+            return (await anna.get("/documents/Ledger/s1/monday")).text
+
+        async def all_are_there() -> bool:
+            return "Of 60 devices these have made the most changes" in await page()
+
+        await until(all_are_there)
+        text = await page()
+    assert text.count('href="/fleet/till-') == 50 and text.index("till-59") < text.index("till-00")
+    assert text.count("1 change of unseen-") == 50 and "and changes of 10 more devices" in text

@@ -33,3 +33,23 @@ def test_what_does_not_fit_is_folded_and_never_cut(width: int) -> None:
     cells = [line.split("│")[1].strip() for line in shown.splitlines() if line.startswith("│")]
     assert "".join(cells) == name
     assert "…" not in shown
+
+
+@pytest.mark.parametrize("width", [12, 20, 40, 55, 56, 80])
+def test_a_list_of_many_columns_has_all_of_each_row_on_any_terminal(width: int) -> None:
+    columns = ("id", "document", "field", "stands", "against", "status", "decide until", "decided by")
+    values = ("149563a2c453d8e60c3432aa", "Stock/s1/tea", "price", "[b]4", "3", "open", "2026-09-21T14:13:20", "Carl")
+    console = Console(width=width, file=StringIO())
+    console.print(rows("conflicts", columns, [values, values]))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # it is ours
+    assert all(len(line) <= width for line in lines)
+    if width < 56:
+        text = "".join("".join(lines).split())
+        assert all(
+            text.count(f"{name}:{value}".replace(" ", "")) == 2 for name, value in zip(columns, values, strict=True)
+        )
+    else:
+        cells = [line.split("│")[1:-1] for line in lines if line.startswith("│")]
+        assert ["".join(part.strip() for part in parts) for parts in zip(*cells, strict=True)] == [
+            v * 2 for v in values
+        ]
