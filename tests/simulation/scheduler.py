@@ -15,7 +15,7 @@ import heapq
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 EPOCH_MS = 1_750_000_000_000
 """When every world begins: a time like today's, for stamps that look like stamps."""
@@ -28,15 +28,14 @@ class Runaway(AssertionError):
     """The world does not come to rest."""
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Event:
     """Something that will happen. Cancelled ones are passed over."""
 
     at: int
-    number: int
-    label: str = field(compare=False)
-    action: Callable[[], None] = field(compare=False)
-    cancelled: bool = field(default=False, compare=False)
+    label: str
+    action: Callable[[], None]
+    cancelled: bool = False
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -52,7 +51,8 @@ class Scheduler:
         self.events = 0
         self.threads = {threading.get_ident()}
         """Which may put something into the future: the world's own, and those that it lets run one at a time."""
-        self._queue: list[Event] = []
+        self._queue: list[tuple[int, int, Event]] = []
+        """Each with its time and number before it: tuples are compared without a call."""
         self._number = 0
         self._trace = hashlib.blake2b(digest_size=16)
         self.listen: Callable[[int, str], None] | None = None
@@ -63,8 +63,8 @@ class Scheduler:
         assert delay_ms >= 0, "nothing happens in the past"
         assert threading.get_ident() in self.threads, "a real thread would bring its own time and chance into the world"
         self._number += 1
-        event = Event(self.now + delay_ms, self._number, label, action)
-        heapq.heappush(self._queue, event)
+        event = Event(self.now + delay_ms, label, action)
+        heapq.heappush(self._queue, (event.at, self._number, event))
         return event
 
     def at(self, time_ms: int, label: str, action: Callable[[], None]) -> Event:
@@ -73,8 +73,8 @@ class Scheduler:
 
     def run_until(self, time_ms: int) -> None:
         """Let everything happen that is due up to and including `time_ms`. Raises `Runaway`."""
-        while self._queue and self._queue[0].at <= time_ms:
-            event = heapq.heappop(self._queue)
+        while self._queue and self._queue[0][0] <= time_ms:
+            _, _, event = heapq.heappop(self._queue)
             if event.cancelled:
                 continue
             self.now = event.at

@@ -31,7 +31,10 @@ class Thread:
         self._life = life
         self._name = name
         self._work = work
-        self._mine, self._worlds = threading.Semaphore(0), threading.Semaphore(0)
+        self._mine, self._worlds = threading.Lock(), threading.Lock()
+        """Held by who waits for a turn, let go by who gives it away; a semaphore is the same, written in Python."""
+        self._mine.acquire()
+        self._worlds.acquire()
         self._turn = 0
         self._woken = False
         self._over = False

@@ -90,8 +90,8 @@ QUEUE: tuple[Mistake, ...] = (
     Mistake(
         "moments: what waited before a restart waits again",
         f"{EDGE}/outgoing/queue.py",
-        "            self._counted(key, value, 1, {})\n        self.moments.at_once()\n",
-        "            self._counted(key, value, 1, {})\n",
+        "            self._fronts.come(key)\n        self.moments.at_once()\n",
+        "            self._fronts.come(key)\n",
         MOMENTS,
     ),
     Mistake(
