@@ -25,6 +25,10 @@ review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person
 app.add_typer(review, name="review")
 app.add_typer(edge_key.app, name="key")
 app.command("salvage")(salvage.salvage)
+rejected = typer.Typer(
+    no_args_is_help=True, help="Commands that were rejected later. Example: driftlog edge rejected list"
+)
+app.add_typer(rejected, name="rejected")
 deferred = typer.Typer(
     no_args_is_help=True, help="Commands that the cloud has put off. Example: driftlog edge deferred list"
 )
@@ -253,6 +257,22 @@ def review_apply(command_id: str, url: Url = DEFAULT_URL, json: Json = False) ->
 def review_drop(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Give a command up. Example: driftlog edge review drop 3f1c"""
     _review(url, command_id, {"drop": True}, json)
+
+
+@rejected.command("list")
+@told
+def rejected_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Commands that were rejected after they had been answered, and that nobody has looked at. Example: driftlog edge rejected list"""
+    found = _all(url, "/v1/rejected", "commands")
+    emit(found, as_json=json, table=lambda: _commands("rejected, and nobody has looked at them", found, by="id"))
+
+
+@rejected.command("seen")
+@told
+def rejected_seen(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Take a command off the list, for it was looked at. Example: driftlog edge rejected seen 3f1c"""
+    found = call("POST", url, f"/v1/rejected/{_path(command_id)}", json={"seen": True})
+    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code", "reason")}))
 
 
 @deferred.command("list")

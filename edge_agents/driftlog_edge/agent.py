@@ -295,11 +295,26 @@ class EdgeAgent(AgentLife):
 
     async def review_apply(self, command_id: str) -> Answer:
         """Run one of them on what is there now. Raises `NotFound`, and like `run_with`; then it stays on the list."""
-        return await self._submission.take(lambda: self._again.apply(command_id), "disk", DEFAULT_TIMEOUT)
+        return await self._looked_at(lambda: self._again.apply(command_id))
 
     async def review_drop(self, command_id: str) -> Answer:
         """Give one of them up. Raises `NotFound`."""
-        return await self._submission.take(lambda: self._again.drop(command_id), "disk", DEFAULT_TIMEOUT)
+        return await self._looked_at(lambda: self._again.drop(command_id))
+
+    async def rejected_page(self, limit: int = 100, before: int = 0) -> tuple[list[Line], bool]:
+        """Some of the commands that were rejected after they had been answered, and that nobody has looked at: newest first from before that number,
+        and whether there are more."""
+        return await self._rejections.page(limit, before)
+
+    async def rejected_seen(self, command_id: str) -> Answer:
+        """A person has looked at one of them; its answer stays as it is. Raises `NotFound`."""
+        return await self._looked_at(lambda: self._rejections.seen(command_id))
+
+    async def _looked_at(self, act: Callable[[], Executed]) -> Answer:
+        """Do what a person says of one of them, and let the fleet know that it waits no more."""
+        answer = await self._submission.take(act, "disk", DEFAULT_TIMEOUT)
+        self._sync.news()
+        return answer
 
     async def deferred_page(self, limit: int = 100, after: int = 0) -> tuple[list[Line], bool]:
         """Some of the commands that the cloud has put off, or that stand behind one that it has; as `review_page`."""

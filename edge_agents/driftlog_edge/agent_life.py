@@ -89,7 +89,7 @@ class AgentLife:
         self._store, self._committer, self._views = parts.store, parts.committer, parts.views
         self.watchers = Watchers(parts.changes)
         self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
-        self._deferred = parts.deferred
+        self._deferred, self._rejections = parts.deferred, parts.rejections
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
         self._housekeeping, self._rotation = parts.housekeeping, parts.rotation
@@ -212,6 +212,7 @@ class AgentLife:
         """Nothing is answered any more."""
         gone: Any = Erased(self._wiper)
         self.log = self._store = self._committer = self._views = self._executor = self._again = self._deferred = gone
+        self._rejections = gone
         self._submission = self._conflicts = self._reader = self._vitals = gone
         self._sync = self._holdings = self._scope_change = self._housekeeping = self._rotation = gone
         self._settings = self._budget = self._refetch = self.watchers = gone

@@ -23,6 +23,7 @@ from driftlog_edge.asking.op_log import OpLog
 from driftlog_edge.asking.overdue import Overdue
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.reader import Reader
+from driftlog_edge.asking.rejections import Rejections
 from driftlog_edge.asking.scope_change import ScopeChange
 from driftlog_edge.asking.submission import Submission
 from driftlog_edge.asking.waiting import Waiting
@@ -87,6 +88,7 @@ class Parts:
     executor: Executor
     again: Again
     deferred: Deferred
+    rejections: Rejections
     submission: Submission
     conflicts: ConflictBook
     log: OpLog
@@ -302,6 +304,7 @@ def _assembled(
         executor=executor,
         again=again,
         deferred=Deferred(again, outbox, journal),
+        rejections=Rejections(journal),
         submission=Submission(
             store,
             committer,

@@ -10,6 +10,7 @@ from operator import xor
 from typing import Any
 
 from driftlog_edge.asking.conflict_book import ConflictBook
+from driftlog_edge.asking.for_people import MOST_COUNTED, for_people
 from driftlog_edge.asking.waiting import Waiting
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.outgoing.flow import Flow
@@ -32,8 +33,6 @@ from driftlog_schemas.identity import device_of, parse_document_key
 from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import Identity
-
-MOST_COUNTED = 10_000
 
 
 class Vitals:
@@ -128,7 +127,7 @@ class Vitals:
 
     def heartbeat(self, sync: Sync) -> Heartbeat:
         """The same for the fleet, in small."""
-        life = self._lives.newest
+        life, waiting = self._lives.newest, for_people(self._journal)
         return Heartbeat(
             device_id=device_of(self._lives.replica),
             replica=self._lives.replica,
@@ -145,7 +144,9 @@ class Vitals:
             differing=tuple(sync.proof.agreement.differing),
             why=life.why,
             rebased=life.rebased,
-            review=sum(1 for _ in islice(self._journal.scan(Family.META, keys.REVIEWS), MOST_COUNTED)),
+            review=waiting.review,
+            rejected=waiting.rejected,
+            waiting=waiting.told,
         )
 
     def farewell(self, identity: Identity, version: int) -> Farewell:

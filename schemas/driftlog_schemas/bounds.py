@@ -22,6 +22,8 @@ MAX_CONTEXT = 4096
 """Replicas in one context."""
 MAX_PLACES = 10_000
 """Partitions, or scopes in them, that a device says something of."""
+MAX_TOLD = 100
+"""Commands of which a device says that a person should look at them; an agent names fewer."""
 MAX_CODE = 64
 MAX_REASON = 200
 MAX_LONG = (1 << 63) - 1

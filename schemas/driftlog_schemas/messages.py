@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from driftlog_crdt import Decision, Op, Origin, Plain, changes_in
 from driftlog_schemas.identity import DocumentId
@@ -390,6 +390,32 @@ class Conflict:
         return self.versions[0]
 
 
+class WaitingCommand(NamedTuple):
+    """A command at a device that a person should look at."""
+
+    kind: str
+    """`review`: it was answered, and has no effect until a person applies or drops it; `rejected`: it was answered, and refused later"""
+    command_id: str
+    name: str
+    """Empty for a write"""
+    actor: str
+    collection: str
+    """Of the first document that it changed"""
+    scope: str
+    document: str
+    documents: int
+    """How many it changed"""
+    code: str
+    reason: str
+    at_ms: int
+    """When it was given, by the device's own clock"""
+
+
+REVIEW: Final = "review"
+REJECTED: Final = "rejected"
+"""Kinds of a `WaitingCommand`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """What an agent says of itself."""
@@ -417,6 +443,10 @@ class Heartbeat:
     """Commands that its newest life took along from the one before"""
     review: int = 0
     """Commands on its review list: they wait for a person"""
+    rejected: int = 0
+    """Commands that were rejected after they had been answered, and that nobody has looked at; counted up to a bound"""
+    waiting: Sequence[WaitingCommand] = ()
+    """Some of both: the oldest on the review list, and the newest rejected ones"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.json_text import from_json
 from driftlog_schemas.messages import (
+    REJECTED,
+    REVIEW,
     ChainRow,
     Conflict,
     ConflictStatus,
@@ -27,6 +29,7 @@ from driftlog_schemas.messages import (
     Quarantined,
     RefusalNotice,
     Version,
+    WaitingCommand,
 )
 from driftlog_schemas.operator_keys import Certificate, SignedLine
 from driftlog_schemas.public_key import KEY_BYTES
@@ -186,14 +189,15 @@ class RecordCodecs:
         return self._heartbeat.encode(
             {name: getattr(heartbeat, name) for name in Heartbeat.__slots__}
             | {name: dict(getattr(heartbeat, name)) for name in ("versions", "heads", "applied")}
-            | {"differing": list(heartbeat.differing)}
+            | {"differing": list(heartbeat.differing), "waiting": [one._asdict() for one in heartbeat.waiting]}
         )
 
     def decode_heartbeat(self, value: bytes) -> Heartbeat:
         record = self._heartbeat.decode(value)
         with _refused():
             _require_heartbeat(record)
-        return Heartbeat(**{**record, "differing": tuple(record["differing"])})
+        waiting = tuple(WaitingCommand(**one) for one in record["waiting"])
+        return Heartbeat(**{**record, "differing": tuple(record["differing"]), "waiting": waiting})
 
     def encode_farewell(self, farewell: Farewell) -> bytes:
         return self._farewell.encode(farewell._asdict())
@@ -244,10 +248,27 @@ def _require_heartbeat(record: dict[str, Any]) -> None:
         bounds.check_numbers(name, [len(record[name])], 0, bounds.MAX_PLACES)
         bounds.check_texts(name, list(record[name]), 3 * bounds.MAX_SCOPE)
     bounds.check_texts("versions", list(record["versions"].values()), bounds.MAX_NAME)
-    counts = ("pending", "disk_bytes", "mismatches", "rebased", "review")
+    counts = ("pending", "disk_bytes", "mismatches", "rebased", "review", "rejected")
     bounds.check_numbers("count", [record[name] for name in counts], 0, bounds.MAX_LONG)
     bounds.check_numbers("time", [record["sent_ms"], record["oldest_pending_ms"]], 0, bounds.MAX_MS)
     bounds.check_numbers("clock_skew_ms", [record["clock_skew_ms"]], -bounds.MAX_MS, bounds.MAX_MS)
+    bounds.check_numbers("waiting", [len(record["waiting"])], 0, bounds.MAX_TOLD)
+    for one in record["waiting"]:
+        _require_waiting(one)
+
+
+def _require_waiting(record: dict[str, Any]) -> None:
+    if record["kind"] not in (REVIEW, REJECTED):
+        raise bounds.OutOfBounds("kind", f"{record['kind'][:20]!r}, {REVIEW} and {REJECTED} are possible")
+    bounds.check_text("command_id", record["command_id"], bounds.MAX_COMMAND_ID, least=1)
+    for name in ("name", "actor", "collection"):
+        bounds.check_text(name, record[name], bounds.MAX_NAME)
+    bounds.check_text("scope", record["scope"], bounds.MAX_SCOPE)
+    bounds.check_text("document", record["document"], bounds.MAX_ID)
+    bounds.check_text("code", record["code"], bounds.MAX_CODE)
+    bounds.check_text("reason", record["reason"], bounds.MAX_REASON)
+    bounds.check_numbers("documents", [record["documents"]], 0, bounds.MAX_LONG)
+    bounds.check_numbers("time", [record["at_ms"]], 0, bounds.MAX_MS)
 
 
 def _require_claim(record: dict[str, Any]) -> None:

@@ -130,7 +130,11 @@ class Again:
     def _refused(self, command: Command, entry: Entry, code: str, reason: str) -> Executed:
         log.info("a command that ran again was refused", command=command.id, code=code, reason=reason)
         entry = entry.with_status(Status.REJECTED, code, reason)
-        return Executed(command.id, entry, {(Family.COMMANDS, command.id.encode()): entry.encode()})
+        writes: dict[Place, bytes | None] = {
+            (Family.COMMANDS, command.id.encode()): entry.encode(),
+            (Family.META, keys.rejected_key(entry.lsn)): command.id.encode(),
+        }
+        return Executed(command.id, entry, writes)
 
     def once_more(self, command: Command, entry: Entry, read: int | None = None) -> Executed:
         """What was asked, on the view as it is now; `read` as in `Earlier`. Raises like `Executor.run`."""

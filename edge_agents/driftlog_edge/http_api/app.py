@@ -35,6 +35,7 @@ from driftlog_edge.http_api.shapes import (
     ReviewIn,
     ScopesIn,
     ScopesOut,
+    SeenIn,
     SettingsIn,
     SettingsOut,
     WaitingOut,
@@ -92,6 +93,7 @@ def build(agent: EdgeAgent) -> FastAPI:
     _reads(api, agent)
     _conflicts(api, agent)
     _review(api, agent)
+    _rejected(api, agent)
     _operations(api, agent)
     return api
 
@@ -329,6 +331,23 @@ def _review(api: FastAPI, agent: EdgeAgent) -> None:
         """Run it on what is there now (`apply`), or give it up (`drop`)."""
         decide = agent.review_apply if decision.apply else agent.review_drop
         return AnswerOut.of(await decide(command_id))
+
+
+def _rejected(api: FastAPI, agent: EdgeAgent) -> None:
+    @api.get("/v1/rejected")
+    async def list_rejected(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Annotated[int, Query(ge=0, lt=1 << 63)] = 0,
+    ) -> WaitingOut:
+        """A page of the commands that were rejected after they had been answered (`code` and `reason` say why), and that nobody has looked at; newest
+        first. It ends before `limit` where they are large: go by `next`."""
+        lines, more = await agent.rejected_page(limit, after)
+        return WaitingOut(commands=[LineOut.of(line) for line in lines], next=lines[-1].lsn if more else None)
+
+    @api.post("/v1/rejected/{command_id}", responses=openapi.SEEN)
+    async def see_rejected(command_id: Part, decision: SeenIn) -> AnswerOut:
+        """A person has looked at it (`seen`): it goes off the list, and stays rejected."""
+        return AnswerOut.of(await agent.rejected_seen(command_id))
 
 
 def _operations(api: FastAPI, agent: EdgeAgent) -> None:

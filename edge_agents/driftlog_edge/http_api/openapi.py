@@ -104,6 +104,13 @@ DECIDE = _told(
 WITHDRAW = _told(
     {404: "`not_found`: no command that is deferred now", 504: _WRITES[504], 507: "`disk_full`: nothing has changed"}
 )
+SEEN = _told(
+    {
+        404: "`not_found`: no rejected command that nobody has looked at",
+        504: _WRITES[504],
+        507: "`disk_full`: nothing has changed",
+    }
+)
 SET = _told(
     {
         504: "`timeout`: it is under way, and goes on to its end; or one before it is, and nothing has changed: the detail says which"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import Body
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
@@ -114,7 +114,7 @@ class LogOut(BaseModel):
 
 
 class WaitingOut(BaseModel):
-    """Commands that wait for a person or for the cloud, oldest first; `next` is the `after` of the following page, None at the end."""
+    """Commands that wait for a person or for the cloud, in the order of their list; `next` is the `after` of the following page, None at the end."""
 
     commands: list[LineOut]
     next: int | None
@@ -190,6 +190,14 @@ class ReviewIn(BaseModel):
         if self.apply == self.drop:
             raise ValueError('give {"apply": true} or {"drop": true}')
         return self
+
+
+class SeenIn(BaseModel):
+    """That a person has looked at a command."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seen: Literal[True]
 
 
 class DropIn(BaseModel):

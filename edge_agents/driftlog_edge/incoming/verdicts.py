@@ -346,6 +346,8 @@ class Verdicts:
         found.writes[place] = entry.encode()
         if status.final:
             found.settled.append(command.id)
+        if status is Status.REJECTED:
+            found.writes[Family.META, keys.rejected_key(lsn)] = command.id.encode()
         elif status is Status.REVIEW:
             found.writes[Family.META, keys.review_key(lsn)] = command.id.encode()
 

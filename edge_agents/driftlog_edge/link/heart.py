@@ -39,6 +39,10 @@ class Heart:
         """Should one be sent now?"""
         return self._pulse.due(now, connection, saving=saving)
 
+    def news(self) -> None:
+        """Something has changed that people wait for: do not let them wait for the next one."""
+        self._pulse.news()
+
     async def beat(self, now: float) -> None:
         """Send one."""
         self._pulse.sent(now)

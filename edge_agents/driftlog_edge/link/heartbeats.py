@@ -1,4 +1,4 @@
-"""When an agent says of itself how it is: at once when its connection has changed, soon afterwards, and the less often the longer it stays as it is.
+"""When an agent says of itself how it is: at once when its connection or what waits for a person has changed, soon afterwards, and the less often the longer it stays as it is.
 
 On a battery that is low it speaks no more often than on a link that is steady, whatever changes.
 
@@ -43,6 +43,10 @@ class Pulse:
         """One is on its way."""
         self._period = FIRST_SECONDS if self._changed else min(2 * self._period, LONGEST_SECONDS)
         self._sent_at, self._changed, self._flying = now, False, True
+
+    def news(self) -> None:
+        """Something has changed that people wait for."""
+        self._changed = True
 
     def gone(self) -> None:
         """It has arrived, or never will."""

@@ -319,6 +319,8 @@ class Sync:
         """Something that came in is in the store."""
         now = self._clock.monotonic()
         self.replies.pulled(pulled, now)
+        if any(answer.refused for answer in pulled.answered):
+            self._heart.news()
         if pulled.answered:
             self.pump.run()  # what was not taken may go again
         if pulled.forked or pulled.answered:
@@ -329,6 +331,10 @@ class Sync:
         if pulled.answered or self.renewing.due:  # what others write moves only what a new life waits to have read
             self.watchdog.moved(now)
         self._moved()
+
+    def news(self) -> None:
+        """What waits for a person has changed: the fleet is told soon."""
+        self._heart.news()
 
     # -- time
 

@@ -332,6 +332,8 @@ class TakingAlong:
             self.writes[Family.COMMANDS, command_id.encode()] = entry.with_status(status, code, reason).encode()
             if status.final:
                 self.settled.append(command_id)
+            if status is Status.REJECTED:
+                self.writes[Family.META, keys.rejected_key(lsn)] = command_id.encode()
             elif status is Status.REVIEW:
                 self.writes[Family.META, keys.review_key(lsn)] = command_id.encode()
 

@@ -164,7 +164,7 @@ class Rescue:
             entry = Entry(lsn, command.name, "", Status.PENDING, None, dots, command.hlc >> 16)
         if entry.status.final:
             self.report.decided += 1
-            self._put(_kept(command.id, entry), lsn, found)
+            self._put(_kept(command.id, entry) | self._unseen(lsn, entry), lsn, found)
         elif entry.status is Status.REVIEW:
             self._review(lsn, found, entry)
         elif lsn in self._again and entry.asked is not None:
@@ -178,6 +178,12 @@ class Rescue:
             self._review(lsn, found, entry.with_status(Status.REVIEW, MAYBE_COUNTED, why))
         else:
             self._waits(lsn, found, entry, place)
+
+    def _unseen(self, lsn: int, entry: Entry) -> dict[Place, bytes | None]:
+        """What says that nobody has looked at it yet since it was rejected."""
+        key = keys.rejected_key(lsn)
+        mark = self._remains.get(Family.META, key) if entry.status is Status.REJECTED else None
+        return {} if mark is None else {(Family.META, key): mark}
 
     def _waits(self, lsn: int, found: Logged, entry: Entry, place: tuple[str, int]) -> None:
         """It goes out under the next life, unless the cloud has it."""

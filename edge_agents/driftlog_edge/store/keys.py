@@ -11,6 +11,7 @@ _URGENCY = _PARTITION = struct.Struct(">I")
 _ROW = struct.Struct(">II")
 _PAIR = struct.Struct(">QQ")
 LSN_BYTES = _LSN.size
+MAX_LSN = (1 << 64) - 1
 
 CLASSES = ("critical", "high", "normal", "low")
 WAITING = len(CLASSES)
@@ -25,6 +26,7 @@ CHAINS = b"chain/"
 SUCCESSIONS = b"succession/"
 HANDOVERS = b"handover/"
 REVIEWS = b"review/"
+REJECTED = b"rejected/"
 AGAIN = b"again/"
 OBSERVED = b"observed"
 FRESHNESS = b"freshness"
@@ -167,6 +169,16 @@ def row_key(space: str, partition: int) -> bytes:
 
 def review_key(lsn: int) -> bytes:
     return REVIEWS + _LSN.pack(lsn)
+
+
+def rejected_key(lsn: int) -> bytes:
+    """Says that nobody has looked at a rejected command yet; the newest comes first."""
+    return REJECTED + _LSN.pack(MAX_LSN - lsn)
+
+
+def parse_rejected(key: bytes) -> int:
+    """Its lsn."""
+    return MAX_LSN - unpack_number(key[len(REJECTED) :])
 
 
 def again_key(lsn: int) -> bytes:

@@ -18,7 +18,7 @@ from itertools import islice
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
-from driftlog_edge.store.command_log import entry_of
+from driftlog_edge.store.command_log import Status, entry_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.logged import decode_logged
 from driftlog_schemas.messages import Command
@@ -71,6 +71,8 @@ class Pruning:
         if entry is not None and entry.lsn == lsn:  # else it has run again, under a number of its own
             if not entry.status.final:
                 return
+            if entry.status is Status.REJECTED:
+                writes[Family.META, keys.rejected_key(lsn)] = None
             writes[Family.COMMANDS, command.id.encode()] = None
         writes[Family.OPLOG, keys.lsn_key(lsn)] = None
 

@@ -99,8 +99,9 @@ def test_only_what_can_wait_for_the_cloud_or_for_room_says_so() -> None:
         if path.startswith("/v1/commands/") and "post" in operations
     }
     writes = commands | {f"post {document}", "post /v1/conflicts/{id}/resolve", "post /v1/review/{command_id}"}
+    by_people = {"post /v1/deferred/{command_id}", "post /v1/rejected/{command_id}"}
     assert says == {
         "503": {f"get {document}"},
-        "504": writes | {f"get {document}", "put /v1/scopes", "post /v1/offline", "post /v1/deferred/{command_id}"},
-        "507": writes | {"put /v1/scopes", "post /v1/encryption/rotate", "post /v1/deferred/{command_id}"},
+        "504": writes | {f"get {document}", "put /v1/scopes", "post /v1/offline"} | by_people,
+        "507": writes | {"put /v1/scopes", "post /v1/encryption/rotate"} | by_people,
     }

@@ -246,7 +246,7 @@ async def test_large_commands_let_others_run_and_are_answered_in_parts(
     fill = {"name": "fill", "arguments": {"store": "s1", "prefix": "p", "count": 200}}
     ran = in_one_turn(monkeypatch, Executor, "run")
     shaped = in_one_turn(monkeypatch, AnswerOut, "of")
-    found = await given(http, [fill] * 40, durability="os")
+    found = await given(http, [fill] * 40, durability="os", timeout="60s")
     assert [len(one["answer"]["dots"]) for one in found] == [200] * 40
     assert sum(ran) == sum(shaped) == 40
     assert max(ran) <= CHANGES_AT_ONCE // 200 + 1

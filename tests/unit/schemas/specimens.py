@@ -51,6 +51,7 @@ from driftlog_schemas.messages import (
     Taken,
     Verdict,
     Version,
+    WaitingCommand,
 )
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs, conflict_id
@@ -232,6 +233,11 @@ HEARTBEAT = Heartbeat(
     "forked",
     4,
     1,
+    2,
+    (
+        WaitingCommand("review", "c-1", "sell", "Anna", "Stock", "s1", "earl/grey 100%", 2, "gone", "it is gone", T0),
+        WaitingCommand("rejected", "c-2", "", "", "Stock", "s1", "milk", 1, "permission_denied", "may not", T0 + 1),
+    ),
 )
 CLAIM = Claim(
     "7fc2f2abdfddfeb09ee272e6",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ from driftlog_schemas.messages import (
     Taken,
     Verdict,
     Version,
+    WaitingCommand,
 )
 from driftlog_schemas.record_codecs import RecordCodecs, conflict_id
 from driftlog_schemas.registry import FixedIds
@@ -174,10 +176,38 @@ times = st.integers(0, bounds.MAX_MS)
         words,
         counts,
         counts,
+        counts,
+        st.lists(
+            st.builds(
+                WaitingCommand,
+                st.sampled_from(["review", "rejected"]),
+                *[words] * 6,
+                counts,
+                words,
+                words,
+                times,
+            ),
+            max_size=3,
+        ).map(tuple),
     )
 )
 def test_a_heartbeat_comes_back(made: Heartbeat) -> None:
     assert CODECS.decode_heartbeat(CODECS.encode_heartbeat(made)) == made
+
+
+def test_heartbeats_of_an_older_and_a_newer_release_are_read() -> None:
+    """One that says nothing of single commands, and what it reads of one that does."""
+    now = json.loads(avro_files.text("heartbeat"))
+    fields = [field for field in now["fields"] if field["name"] not in ("rejected", "waiting")]
+    older = FramedCodec(json.dumps({**now, "fields": fields}), IDS)
+    newest = Heartbeat("store-1", "store-1.a", 1, "ONLINE", 0, 0, 0, 0, {"agent": "1"}, review=1, waiting=(TOLD,))
+    said = {field["name"]: getattr(newest, field["name"]) for field in fields}
+    said["differing"] = []
+    assert CODECS.decode_heartbeat(older.encode(said)) == dataclasses.replace(newest, waiting=())
+    assert older.decode(CODECS.encode_heartbeat(newest)) == said
+
+
+TOLD = WaitingCommand("review", "c", "sell", "Anna", "Stock", "s1", "tea", 1, "gone", "it is gone", 1)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +218,15 @@ def test_a_heartbeat_comes_back(made: Heartbeat) -> None:
         {"replica": "x" * (bounds.MAX_REPLICA + 1)},
         {"connection": "x" * 1_000_000},
         {"why": "\x00"},
+        {"rejected": -1},
+        {"waiting": (TOLD,) * (bounds.MAX_TOLD + 1)},
+        {"waiting": (TOLD._replace(kind="other"),)},
+        {"waiting": (TOLD._replace(command_id=""),)},
+        {"waiting": (TOLD._replace(command_id="x" * (bounds.MAX_COMMAND_ID + 1)),)},
+        *({"waiting": (TOLD._replace(**{name: "x" * 1_000_000}),)} for name in ("name", "actor", "collection")),
+        *({"waiting": (TOLD._replace(**{name: "x" * 1_000_000}),)} for name in ("scope", "document", "code", "reason")),
+        {"waiting": (TOLD._replace(documents=-1),)},
+        {"waiting": (TOLD._replace(at_ms=bounds.MAX_MS + 1),)},
         {"versions": {"agent": "x" * 1_000_000}},
         {"versions": {f"{n}": "" for n in range(bounds.MAX_PLACES + 1)}},
         {"heads": {"x" * 2_000: 1}},
