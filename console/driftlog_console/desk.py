@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from driftlog_console import words
+from driftlog_console.at_devices import AtDevices
 from driftlog_console.claims import Claims
 from driftlog_console.deciding import Deciding
 from driftlog_console.fleet import FleetView
@@ -53,6 +54,7 @@ class Desk:
     landings: Landings
     claims: Claims
     fleet: FleetView
+    at_devices: AtDevices
     history: HistoryView | None
     """None where no history is kept."""
     flow: FlowView
@@ -65,7 +67,7 @@ class Desk:
 
     def page(self, request: Request, name: str, person: Person | None, status: int = 200, **more: Any) -> HTMLResponse:
         """A whole page. `more` is what its template asks for."""
-        around = {} if person is None else {"as_of": self._as_of(), "waiting": self.inbox.open_in(person.sees)}
+        around = {} if person is None else {"as_of": self._as_of(), "waiting": self.waiting_for(person)}
         text = _pages.get_template(name).render(
             person=person,
             path=request.scope["raw_path"].decode("latin-1"),
@@ -99,6 +101,10 @@ class Desk:
             documents=documents[:LOGGED],
             more=max(0, len(documents) - LOGGED),
         )
+
+    def waiting_for(self, person: Person) -> int:
+        """How much waits for a person in the scopes that this one sees: what the inbox lists."""
+        return self.inbox.open_in(person.sees) + len(self.at_devices.seen_by(person.sees))
 
     def place(self, space: str, scope: str) -> Place:
         """Where the changes of a scope are logged."""

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from driftlog_console.at_devices import said
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import ContractError
@@ -28,6 +29,7 @@ from driftlog_streams.reading.claims import ClaimTail, Held
 from driftlog_streams.reading.fleet import Heard, Member, fleet_of
 from driftlog_streams.reading.lately_heard import HeartbeatTail
 from driftlog_streams.reading.set_aside import SetAside, read_set_aside
+from driftlog_streams.reading.waiting_commands import waiting_in
 from driftlog_streams.registry.device_view import DeviceView
 
 log = structlog.get_logger()
@@ -100,6 +102,7 @@ class FleetView:
         self._changed = changed
         self._copies: Mapping[str, int] = {}
         self._due = {"set aside": 0.0, "copies": 0.0}
+        self._told: object = said(waiting_in(()))
         self._met = False
         self._closed = threading.Event()
         self._again = threading.Event()
@@ -186,5 +189,9 @@ class FleetView:
         before, self.seen = self.seen, Seen(members, set_aside, read_at)
         if members != before.members:
             self._changed("fleet")
+            told = said(waiting_in(members))
+            if told != self._told:
+                self._told = told
+                self._changed("devices")
         if set_aside != before.set_aside:
             self._changed("waiting")

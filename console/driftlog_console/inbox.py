@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from driftlog_console.masking import listed, masks_of
 from driftlog_edge.agent import EdgeAgent
@@ -18,15 +17,6 @@ from driftlog_schemas.messages import Conflict, ConflictStatus
 from driftlog_streams.reading.conflict_lists import LISTS, Filter, Line, Which, line_of, list_of
 
 READ_AT_ONCE = 500
-
-
-class Slice(NamedTuple):
-    """A page of a list."""
-
-    lines: list[Line]
-    following: str
-    """Id to go on after; empty at the end."""
-    total: int
 
 
 class Inbox:
@@ -64,27 +54,16 @@ class Inbox:
         """How many wait for a person, in the scopes that somebody sees."""
         return sum(1 for line in self._lists["open"] if sees(line.document.scope))
 
-    def matching(self, which: Which, wanted: Filter, sees: Callable[[str], bool]) -> list[Line]:
-        """All that a filter takes of one list, in its order."""
-        return [line for line in wanted.taken(self._lists[which]) if sees(line.document.scope)]
-
-    def page(
+    def matching(
         self,
         which: Which,
         wanted: Filter,
         sees: Callable[[str], bool],
-        limit: int,
-        after: str = "",
         also: Callable[[Line], bool] | None = None,
-    ) -> Slice:
-        """A page of one list, of those that `also` takes. An `after` that is not in it any more begins where it was, or at the beginning."""
-        shown = self.matching(which, wanted, sees)
-        if also is not None:
-            shown = [line for line in shown if also(line)]
-        last = self._by_id.get(after)
-        start = bisect_right(shown, last) if last is not None and last.status in LISTS[which] else 0
-        found = shown[start : start + limit]
-        return Slice(found, found[-1].id if start + limit < len(shown) else "", len(shown))
+    ) -> list[Line]:
+        """All that a filter takes of one list, in its order; of those, what `also` takes."""
+        found = [line for line in wanted.taken(self._lists[which]) if sees(line.document.scope)]
+        return found if also is None else [line for line in found if also(line)]
 
     def next_after(self, conflict_id: str, sees: Callable[[str], bool]) -> str:
         """The id of the one that is to be decided after this one; empty if there is none."""

@@ -91,6 +91,13 @@ class Eyes:
         blind = [document for document, _ in command.ops if self._of(document)]
         return _withheld(text) if blind else text
 
+    def at_device(self, document: DocumentId, text: str, *, alone: bool) -> str:
+        """A text about a command that waits at its device and has written this document, alone or with others of its scope that nobody knows here."""
+        blind = bool(self._of(document))
+        if not alone and self._all:
+            blind = not self.person.may(Right.REVEAL, document.scope)
+        return _withheld(text) if blind else text
+
     def of_anything(self, text: str) -> str:
         """A text about nobody knows which documents."""
         return _withheld(text) if self._all and not self.person.may(Right.REVEAL) else text

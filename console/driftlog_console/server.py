@@ -12,6 +12,7 @@ import uvicorn
 from confluent_kafka import KafkaException
 
 from driftlog_console.app import build
+from driftlog_console.at_devices import AtDevices
 from driftlog_console.claims import Claims
 from driftlog_console.config import ConsoleConfig
 from driftlog_console.deciding import Deciding
@@ -125,6 +126,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
             landings=landings,
             claims=claims,
             fleet=fleet,
+            at_devices=AtDevices(lambda: fleet.seen.members),
             history=history,
             flow=flow,
             telling=telling,

@@ -1,10 +1,11 @@
-"""`driftlog fleet list|versions`: the devices as they last said they are, those first that need a person."""
+"""`driftlog fleet list|versions|waiting`: the devices as they last said they are, those first that need a person."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +19,9 @@ from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.spans import span
+from driftlog_streams.reading.conflict_lists import Filter
 from driftlog_streams.reading.fleet import Member, fleet_of, read_heartbeats, versions_of
+from driftlog_streams.reading.waiting_commands import Entry, data_of, taken, waiting_in
 from driftlog_streams.registry.enrolment import Enrolment
 
 app = typer.Typer(no_args_is_help=True, help="The devices as they say they are. Example: driftlog fleet list")
@@ -86,6 +89,52 @@ def versions(
     emit(data, as_json=json, table=lambda: rows("versions", columns, lines))
 
 
+@app.command()
+@told
+@connected
+def waiting(
+    kind: Annotated[
+        Literal["review", "rejected"] | None,
+        typer.Option(help="Those on review lists, or those that were rejected after they had been answered."),
+    ] = None,
+    scope: Annotated[str, typer.Option(help="Of this scope only.")] = "",
+    device: Annotated[str, typer.Option(help="At this device only.")] = "",
+    *,
+    settings: ConnectionSettings,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Commands that wait for a person at a device, and what to type there; with `driftlog conflicts list` all that the console's inbox has.
+
+    As devices have last said, each the oldest of its review list and the newest rejected ones; `more` counts those that it did not name.
+
+    Example: driftlog fleet waiting --kind review --scope s1
+    """
+    found = waiting_in(_members(settings, cache))
+    entries = taken(found.entries, Filter(scope=scope, device=device), kind or "")
+    more = [asdict(u) for u in found.unnamed if kind in (None, u.kind) and device in ("", u.device_id)]
+    left = sum(int(one["count"]) for one in more)
+    rest = f", and {left} more that devices did not name" if left else ""
+    columns = ("kind", "device", "given", "command", "document", "why", "do at the device")
+    title = f"{len(entries)} {'command waits' if len(entries) == 1 else 'commands wait'} for a person{rest}"
+    data = {"commands": [data_of(one) for one in entries], "more": more}
+    emit(data, as_json=json, table=lambda: rows(title, columns, map(_waits, entries)))
+
+
+def _waits(entry: Entry) -> tuple[object, ...]:
+    command = entry.command
+    more = f" and {command.documents - 1} more" if command.documents > 1 else ""
+    return (
+        command.kind,
+        entry.device_id,
+        moment(command.at_ms),
+        f"{command.name or '(write)'} by {command.actor or 'nobody named'}",
+        f"{command.collection}/{command.scope}/{command.document}{more}",
+        f"{command.code}: {command.reason}",
+        ", or ".join(entry.acts),
+    )
+
+
 def _members(settings: ConnectionSettings, cache: Path) -> list[Member]:
     ids = CachedRegistry(settings.registry, cache, register=False)
     with Enrolment(settings.kafka, ids, None, trusted_root(settings)) as enrolment:
@@ -108,6 +157,7 @@ def _data(member: Member, now_ms: int, silent_ms: int) -> dict[str, Any]:
         "pending": word.pending if word else None,
         "oldest_pending": moment(word.oldest_pending_ms) if word and word.pending and word.oldest_pending_ms else None,
         "review": word.review if word else None,
+        "rejected": word.rejected if word else None,
         "clock_skew_ms": word.clock_skew_ms if word else None,
         "disk_bytes": word.disk_bytes if word else None,
         "mismatches": word.mismatches if word else None,

@@ -19,6 +19,7 @@ PLACE = "market"
 def test_it_waits_until_somebody_applies_it(on_broker: Callable[..., LoadRun], monkeypatch: pytest.MonkeyPatch) -> None:
     run = on_broker()
     with run.worker("only"), run.edge(0, PLACE) as edge:
+        edge.do("hit", place=PLACE, item="tea", wait="merged")  # in step before anything must not wait for it
         edge.do("offer", place=PLACE, offer="tea", price=1, wait="merged")
         edge.go_offline(True)
         left = edge.status()["snapshot"]

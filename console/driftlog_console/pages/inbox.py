@@ -8,20 +8,24 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, Viewer, Wanted
+from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, Viewer, Wanted, require
+from driftlog_console.at_devices import KindShown, One, part_of
 from driftlog_console.deciding import Overtaken
-from driftlog_console.desk import Desk
+from driftlog_console.desk import Desk, now_ms
 from driftlog_console.group_deciding import STANDING
 from driftlog_console.masking import Eyes
 from driftlog_console.people import Person, Right
 from driftlog_console.words import by, cut, shown
 from driftlog_crdt import AlgebraError
 from driftlog_edge.errors import EdgeError
+from driftlog_edge.http_api.path_parts import Part
 from driftlog_schemas.contract import InvalidInput, Refused
-from driftlog_schemas.identity import device_of
+from driftlog_schemas.identity import DocumentId, device_of
 from driftlog_schemas.messages import Conflict
+from driftlog_streams.core.changelog_record import UNTIMED
 from driftlog_streams.reading.claims import Held
-from driftlog_streams.reading.conflict_lists import Line, Which, mark
+from driftlog_streams.reading.conflict_lists import Filter, Line, Which, mark
+from driftlog_streams.reading.waiting_commands import KINDS, Entry, Unnamed, taken
 
 router = APIRouter()
 
@@ -39,6 +43,16 @@ class Row(NamedTuple):
     conflict: Conflict
     held: Held | None
     """Who looks after it."""
+
+
+class AtDevice(NamedTuple):
+    """A command that waits at its device."""
+
+    entry: Entry
+    reason: str
+    heard: float | None
+    """Seconds since the device said so; None where nobody can tell."""
+    conflict: None = None
 
 
 class Outcome(NamedTuple):
@@ -65,21 +79,37 @@ async def show(
     who: Who = "",
     after: str = "",
     limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = PAGE,
+    kind: KindShown = "",
 ) -> Response:
-    """One of the lists."""
+    """One of the lists; in the open one also what waits at devices."""
     eyes = desk.eyes(request, person)
-    found = desk.inbox.page(which, wanted, person.sees, limit, after, _looked_after(desk, person, who))
+    lines = desk.inbox.matching(which, wanted, person.sees, _looked_after(desk, person, who))
+    entries = taken(desk.at_devices.seen_by(person.sees), wanted) if which == "open" and who != "me" else []
+    facets = desk.inbox.facets(which, person.sees)
+    counts: dict[str, int] = {"conflict": len(lines)} | {k: sum(e.command.kind == k for e in entries) for k in KINDS}
+    found = part_of(
+        lines if which != "open" or kind in ("", "conflict") else [],
+        [entry for entry in entries if kind in ("", entry.command.kind)],
+        limit,
+        after,
+    )
     return desk.page(
         request,
         "inbox.html",
         person,
         which=which,
-        rows=[_row(desk, eyes, line) for line in found.lines],
+        kind=kind,
+        counts=counts,
+        rows=[_row(desk, eyes, one) for one in found.shown],
+        unnamed=_unnamed(desk, wanted, kind) if which == "open" and not who and not found.following else [],
+        devices_known=desk.at_devices.known,
+        fleet_problem=desk.fleet.seen.problem,
         total=found.total,
         following=found.following,
         wanted=wanted.items(),
         who=who,
-        facets=desk.inbox.facets(which, person.sees),
+        facets=facets | _at_devices(desk, which, person, facets),
+        writers=facets["device"],
         standing=STANDING,
         limit=limit,
     )
@@ -97,9 +127,55 @@ def _looked_after(desk: Desk, person: Person, who: Who) -> Callable[[Line], bool
     return wanted
 
 
-def _row(desk: Desk, eyes: Eyes, line: Line) -> Row:
-    conflict = desk.agent.conflict(line.id)
-    return Row(line, eyes.conflict(conflict), desk.claims.of(conflict))
+def _row(desk: Desk, eyes: Eyes, one: One) -> Row | AtDevice:
+    if isinstance(one, Entry):
+        return at_device(eyes, one)
+    conflict = desk.agent.conflict(one.id)
+    return Row(one, eyes.conflict(conflict), desk.claims.of(conflict))
+
+
+def _at_devices(desk: Desk, which: Which, person: Person, facets: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What the filter can ask for besides, where the list has what waits at devices as well."""
+    entries = desk.at_devices.seen_by(person.sees) if which == "open" else []
+    also = {
+        "collection": {entry.command.collection for entry in entries if entry.command.collection},
+        "scope": {entry.command.scope for entry in entries},
+        "device": {entry.device_id for entry in entries},
+    }
+    return {name: sorted({*facets[name], *values}) for name, values in also.items()}
+
+
+def _unnamed(desk: Desk, wanted: Filter, kind: KindShown) -> list[Unnamed]:
+    """Of which scopes they are is not known: a filter by anything but the device takes none of them."""
+    if wanted.items().keys() - {"device"}:
+        return []
+    return [
+        one for one in desk.at_devices.now().unnamed if kind in ("", one.kind) and wanted.device in ("", one.device_id)
+    ]
+
+
+@router.get("/inbox/devices/{device_id}/{command_id}")
+async def at_a_device(request: Request, desk: TheDesk, person: Viewer, device_id: Part, command_id: Part) -> Response:
+    """One command that waits for a person at its device."""
+    entry = desk.at_devices.entry(device_id, command_id)
+    require(person, Right.VIEW, entry.command.scope)
+    return desk.page(
+        request,
+        "device_command.html",
+        person,
+        row=at_device(desk.eyes(request, person), entry),
+        others=[one for one in desk.at_devices.seen_by(person.sees) if one.device_id == device_id and one != entry],
+        age=desk.fleet.seen.age("members"),
+        fleet_problem=desk.fleet.seen.problem,
+    )
+
+
+def at_device(eyes: Eyes, entry: Entry) -> AtDevice:
+    """What a page says of a command that waits at its device."""
+    heard = None if entry.heard_ms == UNTIMED else max(0.0, (now_ms() - entry.heard_ms) / 1000)
+    told = entry.command
+    document = DocumentId(told.collection, told.scope, told.document)
+    return AtDevice(entry, eyes.at_device(document, told.reason, alone=told.documents == 1), heard)
 
 
 @router.post("/inbox")

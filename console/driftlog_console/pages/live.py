@@ -17,7 +17,7 @@ MOST_STREAMS = 500
 
 @router.get("/live")
 async def live(desk: TheDesk, person: Viewer, since: str = "") -> Response:
-    """What has changed since a page was made (`since`, its mark), then what does: events `conflicts`, `fleet`, `flow`, `groups`, `waiting`, `documents`; `beat` says only that the stream is there."""
+    """What has changed since a page was made (`since`, its mark), then what does: events `conflicts`, `devices`, `fleet`, `flow`, `groups`, `waiting`, `documents`; `beat` says only that the stream is there."""
     if desk.signals.listening >= MOST_STREAMS:
         return PlainTextResponse("too many pages are open; this one is read again by hand\n", 503)
     changes = desk.signals.changes(since)

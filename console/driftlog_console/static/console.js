@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const NAMES = ["conflicts", "fleet", "flow", "groups", "waiting", "documents"];
+  const NAMES = ["conflicts", "devices", "fleet", "flow", "groups", "waiting", "documents"];
   const KEY = "driftlog.shortcuts";
   const broken = document.getElementById("stream");
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from driftlog_console.app import build
+from driftlog_console.at_devices import AtDevices
 from driftlog_console.claims import Claims
 from driftlog_console.deciding import Deciding
 from driftlog_console.desk import Desk, now_ms
@@ -159,6 +160,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         groups=groups,
         landings=landings,
         claims=claims,
+        at_devices=AtDevices(lambda: fleet.seen.members),
         fleet=fleet,  # type: ignore[arg-type]  # stands in for it
         history=history,
         flow=FlowView(lags, lambda: {Place("retail", 0)}, now_ms, lambda: signals.tell("flow"), LagMemory(folder)),

@@ -30,6 +30,7 @@ from driftlog_streams.reading.conflict_lists import Filter, mark_of_all
 from driftlog_streams.reading.merge_lag import Lag
 from tests.unit.console.conftest import Console, conflict, version
 from tests.unit.console.op_log import TEA, priced
+from tests.unit.console.test_at_devices import REJECTED, REVIEW, says
 from tests.unit.console.test_pages import member, quarantined, seen
 from tests.unit.edge.waiting import until
 from tests.unit.streams.cloud import NOW_MS, command, count
@@ -126,6 +127,30 @@ async def test_a_conflict_is_decided_by_keyboard_alone_and_others_see_it(
     await expect(page.get_by_role("heading", name=re.compile("^Decided: 390"))).to_be_visible()
     await page.keyboard.press("n")
     await page.wait_for_url(f"**/conflicts/{other.id}")
+
+
+async def test_what_waits_at_a_device_is_reached_by_keyboard_and_goes_when_it_is_dealt_with(
+    console: Console, browser: Browser, url: str
+) -> None:
+    await console.opened(conflict())
+    console.fleet.seen = seen(says("till-7", REVIEW, REJECTED))
+    page = await signed_in(await browser.new_context(), url, console.people.add("anna", [Right.DECIDE]))
+    assert await page.title() == "(3) To decide · Driftlog"
+    await page.get_by_role("link", name="On review lists 1").press("Enter")
+    await expect(page.get_by_role("link", name="Stock tea")).to_have_count(0)
+    await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+    await page.keyboard.press("j")
+    assert await focused(page) == "Stock milk"
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/inbox/devices/till-7/c-1")
+    await expect(page.get_by_text("driftlog edge review apply c-1")).to_be_visible()
+    await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+    await page.keyboard.press("i")
+    await expect(page.get_by_role("link", name="Stock milk")).to_be_visible()
+    console.fleet.seen = seen(says("till-7", REJECTED))
+    console.desk.signals.tell("devices")
+    await expect(page.get_by_role("link", name="Stock milk")).to_have_count(0)
+    await expect(page.get_by_role("link", name="Price tea and 1 more")).to_be_visible()
 
 
 async def test_who_looks_after_it_is_told_to_open_pages(console: Console, browser: Browser, url: str) -> None:
@@ -240,7 +265,10 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     told(console)
     await console.opened(one, record, conflict(DocumentId("Stock", "s1", "milk"), status=ConflictStatus.RECORDED))
     console.fleet.seen = seen(
-        member("till-7", review=2, clock_skew_ms=90_000), member("truck-1", heard=False), set_aside=(quarantined(),)
+        member("till-7", review=2, clock_skew_ms=90_000),
+        member("truck-1", heard=False),
+        says("kiosk-3", REVIEW, REJECTED, review=2),
+        set_aside=(quarantined(),),
     )
     console.people.add("carol", [Right.DECIDE])
     carol = console.people.named("carol")
@@ -250,7 +278,7 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     group, spread = await decided_together(console), await seen_by_some(console, agent)
     return [
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
-        "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/waiting",
+        "/inbox/devices/kiosk-3/c-1", "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/waiting",
         "/waiting/retail/0%3A17", "/fleet", "/fleet/till-7",
         "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/documents/Stock/s1/tea?at=2", "/flow",
         "/flow/retail/0?hours=6", "/notices", "/nothing",
@@ -314,7 +342,7 @@ async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser
     context = await browser.new_context(viewport={"width": 1100, "height": 640})
     page = await signed_in(context, url, console.people.add("anna", list(Right)))
     names = (
-        "inbox settled decided conflict record groups group group-decided groups-decided decision set-aside thing fleet device documents "
+        "inbox settled decided conflict record waiting-command groups group group-decided groups-decided decision set-aside thing fleet device documents "
         "collection document moment flow partition notices problem sign-in"
     )
     for path, name in zip(paths, names.split(), strict=True):

@@ -20,7 +20,7 @@ from driftlog_console.words import dot
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_schemas.claims import Claim, ClaimKind
 from driftlog_schemas.contract import AppContract
-from driftlog_schemas.messages import Conflict, ConflictStatus
+from driftlog_schemas.messages import Conflict, ConflictStatus, WaitingCommand
 from driftlog_schemas.registry import FixedIds
 from driftlog_streams.reading.claims import Held
 from driftlog_streams.reading.conflict_lists import Filter, line_of
@@ -53,6 +53,8 @@ SECRETS = {
     "why a group was decided": "secret-group-Muster",
     "why one of a group was not decided": "secret-outcome-Muster",
     "why something was set aside": "secret-aside-Muster",
+    "why a command waits at its device": "secret-waits-Muster",
+    "why one of several documents was rejected": "secret-several-Muster",
     "what was decided here": "secret-here-Muster",
     "why that was refused": "secret-guard-Muster",
 }
@@ -130,7 +132,13 @@ async def planted(console: Console) -> Planted:
     note = Claim(one.id, "s1", ClaimKind.CLAIMED, "bob", "bob", at + DAY_MS, s["what is said of a claim"], "x", "k", at)
     console.fleet.claims = {one.id: Held(note, note.until_ms)}
     aside = quarantined(reason=s["why something was set aside"])
-    console.fleet.seen = seen(member("till-7"), set_aside=(aside, replace(aside, id="p", what=PARKED)))
+    waits = WaitingCommand(
+        "review", "c-7", "rename", "Anna", "Stock", "s1", "tea", 1, "no", s["why a command waits at its device"], at
+    )
+    several = s["why one of several documents was rejected"]
+    rejected = waits._replace(kind="rejected", command_id="c-8", collection="Price", documents=2, reason=several)
+    till = member("till-7", review=1, rejected=1, waiting=(waits, rejected))
+    console.fleet.seen = seen(till, set_aside=(aside, replace(aside, id="p", what=PARKED)))
     memory, lines = console.desk.groups.memory, [line_of(one), line_of(others["record"])]
     why = s["why a group was decided"]
     group = memory.add("bob", "open", Filter(), "standing", why, at, at + DAY_MS, lines)
@@ -153,6 +161,7 @@ def addresses(found: Planted) -> dict[str, list[str]]:
     return {
         "/": ["/"],
         "/inbox": [f"/inbox?which={which}" for which in lists] + ["/inbox?who=nobody", "/inbox?field=labels"],
+        "/inbox/devices/{device_id}/{command_id}": ["/inbox/devices/till-7/c-7", "/inbox/devices/till-7/c-8"],
         "/inbox/export": [f"/inbox/export?which={w}&format={f}" for w in lists for f in ("csv", "jsonl")],
         "/inbox/groups": [f"/inbox/groups?by={by}" for by in ("field", "device", "command", "hour", "actor")],
         "/inbox/group": [f"/inbox/group?which={which}" for which in lists] + ["/inbox/group?field=labels"],
