@@ -84,8 +84,13 @@ class ChangelogRecovery:
             return
         rows = (self.restoration.row(store, replica) for replica in store.replicas())
         offsets = lost_states.merged_before(found.committed, (row for row in rows if row is not None))
-        ops = op_records(consumer, topics.ops_topic(self._rules.name), partition, offsets) if offsets else None
-        if ops is not None and any(lost_states.has_effect(record, self._rules) for record in ops.found.values()):
+        found_ops = (
+            op_records(consumer, topics.ops_topic(self._rules.name), partition, offsets).found if offsets else {}
+        )
+        witnesses = [
+            found_ops[offset] for offset in offsets if offset in found_ops
+        ]  # not the topic's first, which is read besides
+        if any(lost_states.has_effect(record, self._rules) for record in witnesses):
             raise TopicMadeAnew(
                 f"{topic.topic}[{partition}] is empty, though ops before {found.committed} were merged into it: the topic was made anew"
             )

@@ -236,25 +236,6 @@ async def test_no_route_shows_what_is_masked_to_who_may_not_see_it_and_each_does
         assert leaks(await told(anna, found)) == [], "what was decided blindly is not told afterwards"
 
 
-async def test_no_route_tells_of_a_scope_to_who_sees_another_and_none_changes_anything_for_who_may_only_look(
-    console: Console,
-) -> None:
-    found = await planted(console)
-    posts = [one for some in sent(found).values() for one in some]
-    async with console.client("mallory", *Right, scopes=("s2",)) as mallory:
-        for address in (address for some in addresses(found).values() for address in some):
-            answer = await mallory.get(address)
-            assert leaks({address: str(answer.headers).encode() + answer.content}) == []
-        for address, fields in posts:
-            answer = await mallory.post(address, data=fields, headers=OURS)
-            assert leaks({address: str(answer.headers).encode() + answer.content}) == []
-    async with console.client("bob") as bob:
-        for address, fields in posts:
-            assert (await bob.post(address, data=fields, headers=OURS)).status_code == 403, address
-    assert [len(console.desk.deciding.made(one)) for one in (found.open, *found.others.values())] == [0] * 5
-    assert console.fleet.written == [] and console.fleet.looked_again == 0
-
-
 async def test_who_may_not_see_a_field_chooses_by_who_wrote_it_and_writes_nothing_else(console: Console) -> None:
     one = named("secret-1", "secret-2")
     await console.opened(one)

@@ -16,7 +16,7 @@ from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
 from driftlog_streams.reading import changelog_reader
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from tests.fake_kafka.clients import Admin
-from tests.unit.streams.cloud import change, count, key, stock
+from tests.unit.streams.cloud import change, count, device, key, stock
 from tests.unit.streams.driver.fetching import GROUP
 from tests.unit.streams.driver.life import CONFLICTS, OPS, PARKED, RECEIPTS, STATES, Life, Lives
 from tests.unit.streams.driver.test_flights import merging, sell, send
@@ -234,6 +234,20 @@ async def test_what_had_no_effect_does_not_stop_a_worker_over_an_empty_topic(liv
     send(lives, "early", count(stock(), 3, 2, "store-2.1"), replica="store-2.1")
     await one_life(lives)
     assert lives.broker.committed[GROUP, OPS, 0] == 3 and not lives.broker.read(STATES)
+    heir = await merging(lives, "empty")
+    send(lives, "real", count(stock(), 5, 1))
+    await heir.quiet()
+    assert on_hand(lives, lives.broker.read(STATES)[-1].value) == 5
+
+
+async def test_a_first_command_that_was_refused_does_not_stop_a_worker_over_an_empty_topic(lives: Lives) -> None:
+    """Its device had no right at all, so nothing of it was seen; another's record was taken since."""
+    lines = lives.cloud.devices.lines
+    lines["store-2"] = device(lives.cloud.identities["store-2"], permissions=())
+    send(lives, "refused", count(stock(), 3, 1, "store-2.1"), replica="store-2.1")
+    lives.broker.append(OPS, 0, b"store-1.1", lives.cloud.batch(Command("nothing", "", stock().scope, 1, ())))
+    await one_life(lives)
+    assert lives.broker.committed[GROUP, OPS, 0] == 2 and not lives.broker.read(STATES)
     heir = await merging(lives, "empty")
     send(lives, "real", count(stock(), 5, 1))
     await heir.quiet()
