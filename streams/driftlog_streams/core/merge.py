@@ -17,7 +17,7 @@ import structlog
 from driftlog_crdt import Place
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
 from driftlog_schemas.errors import Undecodable
-from driftlog_schemas.identity import CLOUD_REPLICA
+from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA
 from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, ParkedCommand, Verdict, parked_name
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal, admit
@@ -299,6 +299,12 @@ class PartitionMerger:
             self._at.write_row(arrival.batch.replica, row, urgent=not plain)
 
     # -- what is in the topic, and what another life has left
+
+    @property
+    def removed_lives(self) -> int:
+        """How many lives are over and have no chain row any more; of more than `over.MAX_OVER` the rows stay."""
+        row = self._at.book.get(OVER_REPLICA)
+        return 0 if row is None else len(row.over)
 
     @property
     def merged_to(self) -> int:

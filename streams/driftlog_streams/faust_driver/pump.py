@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from faust.types import TP
 
+from driftlog_schemas.identity import OVER_REPLICA
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.topics import ops_topic
 from driftlog_streams.core.admission import Admission
@@ -82,6 +83,7 @@ class MergePump:
         self._cache_bytes = cache_bytes
         self.flights = Flights(publisher, pulse, metrics, self)
         self._parked: dict[int, int] = {}
+        self._removed: dict[int, int] = {}
         self._held = HeldBack(rules.batches, self._go_on, die)
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
@@ -104,6 +106,7 @@ class MergePump:
             )
             self._gathered.look(self._mergers[partition].work)
             self._tell_parked(partition)
+            self._tell_removed(partition)
         self.mender.own(self._mergers, recovered)
         self._metrics.partitions.set(len(self._mergers))
         self._wake.set()
@@ -147,6 +150,8 @@ class MergePump:
         self._gathered.left()
         self._metrics.parked.set(0)
         self._parked.clear()
+        self._metrics.removed_lives.set(0)
+        self._removed.clear()
         self._metrics.partitions.set(0)
         self._room.set()
 
@@ -247,6 +252,8 @@ class MergePump:
             store = self._stores[part.partition]
             mark = store.mark.moved(self.mender.settled(part.partition), part.work.group)
             store.write(part.writes, mark, part.rows, part.passed, part.digested.scopes)
+        if any(replica == OVER_REPLICA for replica, _ in part.rows):
+            self._tell_removed(part.partition)
 
     def stored(self, part: PartitionFlight) -> None:
         """What was released leaves its tombstones to the next flight."""
@@ -265,6 +272,10 @@ class MergePump:
     def landed(self) -> None:
         """There is room for another flight."""
         self._wake.set()
+
+    def _tell_removed(self, partition: int) -> None:
+        self._removed[partition] = self._mergers[partition].removed_lives
+        self._metrics.removed_lives.set(max(self._removed.values()))
 
     def _tell_parked(self, partition: int) -> None:
         waiting = len(self._mergers[partition].parking)

@@ -37,6 +37,12 @@ class WorkerMetrics:
         self.partitions = Gauge(
             "driftlog_worker_partitions", "Partitions owned", ["space"], registry=self.registry
         ).labels(space)
+        self.removed_lives = Gauge(
+            "driftlog_worker_removed_lives",
+            "Lives that are over and have no chain row any more, in the owned partition that has most; beyond 10,000 rows stay",
+            ["space"],
+            registry=self.registry,
+        ).labels(space)
         self.flight_seconds = Histogram(
             "driftlog_worker_flight_seconds",
             "From sealed to acknowledged",
