@@ -30,6 +30,7 @@ from driftlog_console.pages import (
     inbox,
     live,
     notices,
+    rules,
     signing_in,
     waiting,
 )
@@ -53,6 +54,7 @@ def build(desk: Desk) -> FastAPI:
         signing_in,
         inbox,
         groups,
+        rules,
         export,
         conflict,
         claiming,

@@ -1,4 +1,4 @@
-"""`driftlog conflicts list|show|export|resolve`: what people have to decide, and what was decided.
+"""`driftlog conflicts list|show|export|rules|resolve`: what people have to decide, and what was decided.
 
 Listing reads the conflict topics; resolving is a write like any other, so it goes through an edge, which has seen all versions.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import json as jsonlib
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -16,6 +15,8 @@ import httpx
 import typer
 from rich.console import Group
 
+from driftlog.cli.conflict_rules import rules
+from driftlog.cli.conflict_topics import read_all
 from driftlog.cli.connected import connected
 from driftlog.cli.terminal import (
     DEFAULT_CACHE,
@@ -32,18 +33,16 @@ from driftlog.cli.terminal import (
 )
 from driftlog.client.place import connect
 from driftlog_crdt import DEADLINE
-from driftlog_schemas.loading import load_contract
 from driftlog_schemas.messages import Conflict, Version
-from driftlog_schemas.record_codecs import RecordCodecs
-from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.reading.conflict_export import Format, as_json, head, line
 from driftlog_streams.reading.conflict_lists import Filter, Which, line_of, list_of
-from driftlog_streams.reading.conflict_reader import read_conflicts
 
 app = typer.Typer(
     no_args_is_help=True, help="What people have to decide. Example: driftlog conflicts list --app shop:app"
 )
+
+app.command()(rules)
 
 EDGE_SECONDS = 30.0
 DEFAULT_EDGE = "http://127.0.0.1:7420"
@@ -63,7 +62,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """Conflicts of an app. Example: driftlog conflicts list --app shop:app --all"""
-    found = [c for c in _read(app, settings, cache) if every or not c.status.over]
+    found = [c for c in read_all(app, settings, cache)[1] if every or not c.status.over]
     lines = [
         (
             c.id,
@@ -93,7 +92,7 @@ def show(
     json: Json = False,
 ) -> None:
     """All versions side by side: what, who, when. Example: driftlog conflicts show 3f2a --app shop:app"""
-    found = [c for c in _read(app, settings, cache) if c.id.startswith(conflict)]
+    found = [c for c in read_all(app, settings, cache)[1] if c.id.startswith(conflict)]
     if len(found) != 1:
         fact = f"{len(found)} conflicts begin with {conflict!r}" if found else f"there is no conflict {conflict!r}"
         fail(fact, "see `driftlog conflicts list --all`")
@@ -127,7 +126,7 @@ def export(
     """
     asked = {"collection": collection, "scope": scope, "field": field, "device": device}
     wanted = Filter.of(asked | {"actor": actor, "command": command, "since": since, "until": until})
-    found = {c.id: c for c in _read(app, settings, cache) if list_of(c.status) == which}
+    found = {c.id: c for c in read_all(app, settings, cache)[1] if list_of(c.status) == which}
     sys.stdout.write(head(format))
     for one in wanted.taken(sorted(map(line_of, found.values()))):
         sys.stdout.write(line(found[one.id], format))
@@ -184,14 +183,6 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # no such user: KeyError up to Python 3.12
         return ""
-
-
-def _read(target: str, settings: ConnectionSettings, cache: Path) -> list[Conflict]:
-    codecs = RecordCodecs(CachedRegistry(settings.registry, cache))
-    result: list[Conflict] = []
-    for space in load_contract(target).spaces.values():
-        result += read_conflicts(settings.kafka, space.name, space.partitions, codecs)
-    return result
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -32,6 +32,7 @@ from tests.unit.console.conftest import Console, conflict, version
 from tests.unit.console.op_log import TEA, priced
 from tests.unit.console.test_at_devices import REJECTED, REVIEW, says
 from tests.unit.console.test_pages import member, quarantined, seen
+from tests.unit.console.test_rules import nearly_always_the_larger
 from tests.unit.edge.waiting import until
 from tests.unit.streams.cloud import NOW_MS, command, count
 
@@ -276,9 +277,11 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     claim = console.desk.claims.made(one, ClaimKind.CLAIMED, carol, "bob", 4, "he knows the shelf")
     console.fleet.claims = {one.id: Held(claim, claim.until_ms)}
     group, spread = await decided_together(console), await seen_by_some(console, agent)
+    await console.opened(*nearly_always_the_larger("sugar", count=40))
     return [
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
-        "/inbox/devices/kiosk-3/c-1", "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/waiting",
+        "/inbox/devices/kiosk-3/c-1", "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/inbox/rules",
+        "/inbox/rule?collection=Stock&field=price&rule=larger", "/waiting",
         "/waiting/retail/0%3A17", "/fleet", "/fleet/till-7",
         "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/documents/Stock/s1/tea?at=2", "/flow",
         "/flow/retail/0?hours=6", "/notices", "/nothing",
@@ -342,8 +345,8 @@ async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser
     context = await browser.new_context(viewport={"width": 1100, "height": 640})
     page = await signed_in(context, url, console.people.add("anna", list(Right)))
     names = (
-        "inbox settled decided conflict record waiting-command groups group group-decided groups-decided decision set-aside thing fleet device documents "
-        "collection document moment flow partition notices problem sign-in"
+        "inbox settled decided conflict record waiting-command groups group group-decided groups-decided decision rules rule set-aside thing fleet device "
+        "documents collection document moment flow partition notices problem sign-in"
     )
     for path, name in zip(paths, names.split(), strict=True):
         await page.goto(url + path)

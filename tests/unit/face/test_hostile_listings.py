@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from driftlog.cli import app, conflicts, devices, doctor, fleet, parked, verify
+from driftlog.cli import app, conflict_topics, devices, doctor, fleet, parked, verify
 from driftlog.cli.terminal import MOST_IN_A_LINE, printable
 from driftlog_schemas.digests import Versions, text_of
 from driftlog_streams.reading.state_digests import StateDigests
@@ -30,6 +30,7 @@ LISTINGS = (
     "fleet versions",
     "conflicts list --app x",
     "conflicts export --app x --which open",
+    "conflicts rules --app x",
     "parked list --app x",
 )
 
@@ -37,7 +38,7 @@ LISTINGS = (
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = cluster_on(Broker(), monkeypatch)
-    modules: list[ModuleType] = [conflicts, devices, doctor, fleet, parked, verify]
+    modules: list[ModuleType] = [conflict_topics, devices, doctor, fleet, parked, verify]
     for module in modules:
         monkeypatch.setattr(module, "CachedRegistry", lambda *place, **options: IDS)
         if hasattr(module, "trusted_root"):
