@@ -118,6 +118,8 @@ class History:
     ops: dict[int, Sequence[LogRecord]] = field(default_factory=dict)
     states: dict[int, Sequence[LogRecord]] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
+    withdrawn: set[str] = field(default_factory=set)
+    """Conflicts of which a tombstone is the last record: nobody has the writes that they name."""
     rows: list[ChainRow] = field(default_factory=list)
     removed: set[tuple[str, int]] = field(default_factory=set)
     """Replicas whose row is gone, with the partition."""

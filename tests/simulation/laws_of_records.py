@@ -33,7 +33,7 @@ def chain_rows_say_what_the_log_says(case: Case) -> Iterator[str]:
 
 def conflicts_are_true(case: Case) -> Iterator[str]:
     """A place has a conflict exactly if differing writes met there; none missed, none false, and its last record is how it ended."""
-    last = {conflict.id: conflict for conflict in case.history.conflicts}
+    last = {one.id: one for one in case.history.conflicts if one.id not in case.history.withdrawn}
     expected = case.reference.conflicts
     for identifier, wanted in expected.items():
         found = last.get(identifier)

@@ -209,7 +209,9 @@ class World:
         history.states = {p: log.history(state_topic(SPACE.name), p) for p in partitions}
         for p in partitions:
             conflicts = log.history(conflicts_topic(SPACE.name), p)
-            history.conflicts += [codecs.decode_conflict(r.value or b"") for r in conflicts]
+            history.conflicts += [codecs.decode_conflict(r.value) for r in conflicts if r.value is not None]
+            last = {r.key: r.value for r in conflicts}
+            history.withdrawn |= {key.decode() for key, value in last.items() if key is not None and value is None}
             receipts = log.history(receipts_topic(SPACE.name), p)
             rows = [(record.key.decode(), record.value) for record in receipts if record.key and b"." in record.key]
             history.rows += [codecs.decode_chain_row(value) for _, value in rows if value is not None]
