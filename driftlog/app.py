@@ -10,11 +10,13 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Literal, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
+from driftlog.app_versions import check_version, compile_floors
 from driftlog.document import Document, compile_collection
 from driftlog.errors import DeclarationError
 from driftlog.fields.options import duration_ms
@@ -48,9 +50,21 @@ PRIORITIES = ("critical", "high", "normal", "low")
 class App:
     """Everything one module declares."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, *, version: str = "", oldest_supported: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Name an app.
+
+        `version`           what its devices call themselves, "2.0": ordered as Python packages are (PEP 440)
+        `oldest_supported`  {"1.4": "2027-03-01"}: from that day (UTC) on the cloud takes nothing of a device with an older version, or with none,
+                            until it is updated. Its agent warns 30 days ahead; nothing is lost. An entry whose day is over stays: what was taken before
+                            it is taken again when the log is replayed.
+        """
         _require_name("App", name)
+        check_version(name, version)
         self.name = name
+        self.version = version
+        self._floors = compile_floors(name, version, oldest_supported)
         self._spaces: dict[str, Space] = {}
 
     def space(self, name: str, *, partitions: int = 64) -> Space:
@@ -66,7 +80,8 @@ class App:
     @property
     def contract(self) -> AppContract:
         """What edge and cloud are given."""
-        return AppContract(self.name, {name: space.contract for name, space in self._spaces.items()})
+        spaces = {name: space.contract for name, space in self._spaces.items()}
+        return AppContract(self.name, spaces, self.version, self._floors)
 
 
 class Space:
@@ -93,6 +108,8 @@ class Space:
             dict(self._commands),
             {k: tuple(v) for k, v in self._guards.items()},
             {k: tuple(v) for k, v in self._reactions.items()},
+            self._app.version,
+            self._app._floors,
         )
 
     def collection(

@@ -47,6 +47,8 @@ def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
     flat = {k: v for k, v in found.items() if k != "scopes"}
     flat["disk"] = _disk(found)
     flat["snapshot"] = _snapshot(found["snapshot"])
+    if support := found.get("support"):  # not of an agent before it
+        flat["support"] = _support(support)
     flat |= {f"scope {name}": _scope(facts_) for name, facts_ in found["scopes"].items()}
     emit(found, as_json=json, table=lambda: facts("edge agent", flat))
 
@@ -315,6 +317,14 @@ def _snapshot(snapshot: dict[str, Any]) -> str:
     if snapshot["warning"] or left is None:
         return f"WARNING: {snapshot['warning']}" if snapshot["warning"] else "not read yet, or read again now"
     return f"needed after {span(round(left * 1000))} more away"
+
+
+def _support(support: dict[str, Any]) -> str:
+    """Until when the cloud takes what this version of the app writes, the warning first."""
+    if support["warning"]:
+        return f"WARNING: {support['warning']}"
+    version = support["version"] or "without a version"
+    return version if support["ends"] is None else f"{version}, until {moment(support['ends'])}"
 
 
 def _scope(scope: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import typer
 from driftlog.cli.connected import connected
 from driftlog.cli.operator import trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, emit, moment, rows, told
+from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -19,8 +20,10 @@ from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.spans import span
+from driftlog_schemas.support import Floor, unmet
+from driftlog_streams.core.changelog_record import UNTIMED
 from driftlog_streams.reading.conflict_lists import Filter
-from driftlog_streams.reading.fleet import Member, fleet_of, read_heartbeats, versions_of
+from driftlog_streams.reading.fleet import Member, app_component, fleet_of, read_heartbeats, versions_of
 from driftlog_streams.reading.waiting_commands import Entry, data_of, taken, waiting_in
 from driftlog_streams.registry.enrolment import Enrolment
 
@@ -67,25 +70,44 @@ def versions(
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,
 ) -> None:
-    """Which release of the agent and of each space's declarations the active devices run.
+    """Which release of the agent, of the app and of each space's declarations the active devices run; of the app also until when it is supported.
 
     Example: driftlog fleet versions --app shop:app
     """
-    ours = {} if target is None else {f"space {n}": s.release for n, s in load_contract(target).spaces.items()}
+    contract = AppContract("", {}) if target is None else load_contract(target)
+    ours = {f"space {n}": s.release for n, s in contract.spaces.items()}
+    if contract.version:
+        ours[app_component(contract.name)] = contract.version
+    members = _members(settings, cache)
+    heard = {m.device.device_id: m.heard.at_ms for m in members if m.heard is not None and m.heard.at_ms != UNTIMED}
+    now_ms = time.time_ns() // 1_000_000
     data: list[dict[str, Any]] = [
         {
             "component": component,
             "version": version,
             "devices": devices,
+            "last_heard": moment(last) if (last := max((heard.get(name, 0) for name in devices), default=0)) else None,
             "of_this_app": ours[component] == version if component in ours else None,
+            "support": _support(version, contract.floors, now_ms)
+            if contract.version and component == app_component(contract.name)
+            else None,
         }
-        for (component, version), devices in versions_of(_members(settings, cache)).items()
+        for (component, version), devices in versions_of(members).items()
     ]
     said = {True: "yes", False: "no", None: ""}
     lines = [
-        (d["component"], d["version"], len(d["devices"]), _some(d["devices"]), said[d["of_this_app"]]) for d in data
+        (
+            d["component"],
+            d["version"] or "none",
+            len(d["devices"]),
+            _some(d["devices"]),
+            d["last_heard"],
+            said[d["of_this_app"]],
+            d["support"] and d["support"]["told"],
+        )
+        for d in data
     ]
-    columns = ("component", "version", "devices", "which", "this app's")
+    columns = ("component", "version", "devices", "which", "last heard", "this app's", "support")
     emit(data, as_json=json, table=lambda: rows("versions", columns, lines))
 
 
@@ -141,6 +163,21 @@ def _members(settings: ConnectionSettings, cache: Path) -> list[Member]:
         devices = [device for device in enrolment.all() if device.device_id != CLOUD]
         cloned = enrolment.signs().cloned
     return fleet_of(devices, read_heartbeats(settings.kafka, RecordCodecs(ids)), cloned)
+
+
+def _support(version: str, floors: tuple[Floor, ...], now_ms: int) -> dict[str, Any]:
+    """Is a version of the app supported, by what `--app` declares and this machine's clock?"""
+    floor = unmet(version, floors)
+    if floor is None:
+        return {"state": "supported", "ends": None, "needs": None, "told": "yes"}
+    left = floor.from_ms - now_ms
+    state, when = ("ending", f"ends in {span(left)}") if left > 0 else ("ended", f"ended {span(-left)} ago")
+    return {
+        "state": state,
+        "ends": moment(floor.from_ms),
+        "needs": floor.version,
+        "told": f"{when}: update to {floor.version}",
+    }
 
 
 def _data(member: Member, now_ms: int, silent_ms: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import ChainRow, Conflict, Quarantined
 from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.support import named
 from driftlog_streams.core.admission import admit
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.flight import PartitionFlight
@@ -134,7 +135,8 @@ class Cloud:
         return space.collections[document.collection].codec.decode(row)
 
     def release(self, space: str) -> str:
-        return self._rules[space].release
+        """What a batch of the newest version of the app says."""
+        return named(self._rules[space].release, self._rules[space].space.version)
 
     def space(self, name: str) -> SpaceContract:
         return self._rules[name].space

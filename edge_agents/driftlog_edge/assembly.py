@@ -229,7 +229,7 @@ def _assembled(
         contract,
         lives,
         holdings,
-        releases,
+        releases | ({f"app {contract.name}": contract.version} if contract.version else {}),
         store,
         rotation,
         journal,

@@ -101,6 +101,7 @@ class Vitals:
             "unreadable_records": sync.unreadable,
             "read_again": sync.read_again,
             "snapshot": sync.horizon.facts(),
+            "support": sync.support.facts(),
             "mismatches": sync.proof.agreement.mismatches,
             "differing": sync.proof.agreement.differing,
             "scopes": {scope: self._scope(scope, sync) for scope in self._scopes},

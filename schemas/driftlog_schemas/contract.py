@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from driftlog_crdt import DELETE, DOCUMENT, DocumentState, DocumentType, Op, Plain
 from driftlog_schemas.evolution import Terms
 from driftlog_schemas.rhythm import NOW
+from driftlog_schemas.support import Floor
 
 Json: TypeAlias = Plain
 
@@ -233,6 +234,10 @@ class SpaceContract:
     """collection name -> its guards, in declaration order"""
     reactions: Mapping[str, Sequence[ReactionContract]] = field(default_factory=dict)
     """collection name -> its reactions, in declaration order"""
+    version: str = ""
+    """Of the app, as it calls itself; empty if it has none."""
+    floors: tuple[Floor, ...] = ()
+    """Which versions its devices must run, and from when on; both rise."""
 
     @property
     def release(self) -> str:
@@ -255,6 +260,10 @@ class AppContract:
 
     name: str
     spaces: Mapping[str, SpaceContract]
+    version: str = ""
+    """As it calls itself; empty if it has none."""
+    floors: tuple[Floor, ...] = ()
+    """Which versions its devices must run, and from when on; both rise."""
 
     def collection(self, name: str) -> CollectionContract:
         """Raises `Undeclared`."""

@@ -155,7 +155,8 @@ class Batch:
     number: int
     commands: tuple[Command, ...]
     app_version: str = ""
-    """`SpaceContract.release` of the app that wrote its commands; empty if it did not say."""
+    """`SpaceContract.release` of the app that wrote its commands, and after an @ the version of the one that sealed it (`support`); empty if it did
+    not say."""
     prev: bytes = b""
     """Digest of the body of batch `number - 1`, as it was signed; empty where there is none."""
     floor: int = 0
@@ -310,6 +311,10 @@ class ChainRow:
     """Only of `cloud.over`: lives without a row, by the short digest of their name."""
     reactions: Reactions = field(default_factory=Reactions)
     """Only of `cloud.reaction`."""
+    oldest_supported: str = ""
+    """The version of the app that its device must run to be supported further; empty where the newest batch was of one that is."""
+    support_ends_ms: int = 0
+    """From when on, in epoch milliseconds by the log's time; it may be over."""
 
 
 @dataclass(frozen=True, slots=True)

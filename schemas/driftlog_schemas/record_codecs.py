@@ -46,6 +46,7 @@ from driftlog_schemas.row_columns import (
     unpack_refused,
     unpack_taken,
 )
+from driftlog_schemas.support import MAX_VERSION
 
 CONFLICT_NAME = 24
 """The characters of a conflict's id, all of them ASCII."""
@@ -295,7 +296,9 @@ def _require_row(record: dict[str, Any]) -> None:
     bounds.check_numbers("number", [record["partition"], record["last"], record["floor"], *numbers], 0, bounds.MAX_LONG)
     offsets = [record[name] for name in ("offset", "ended_at", "forgotten", "taken_from")]
     bounds.check_numbers("offset", offsets, -1, bounds.MAX_LONG)
-    bounds.check_numbers("time", [record[name] for name in ("skew_ms", "append_ms", "born_ms")], 0, bounds.MAX_MS)
+    times = [record[name] for name in ("skew_ms", "append_ms", "born_ms", "support_ends_ms")]
+    bounds.check_numbers("time", times, 0, bounds.MAX_MS)
+    bounds.check_text("oldest_supported", record["oldest_supported"], MAX_VERSION)
 
 
 def _version(version: Version) -> dict[str, Any]:

@@ -51,6 +51,13 @@ def render(agent: EdgeAgent) -> bytes:
             "When this device needs a snapshot if it stays away; below zero: it does.",
             status["snapshot"]["needed_in_seconds"],
         )
+    ends = status["support"]["ends"]
+    if ends is not None:
+        gauge(
+            "support_ends_timestamp_seconds",
+            "When the cloud takes nothing more of this version of the app.",
+            ends / 1000,
+        )
     gauge("saving_power", "1 while only urgent commands leave because the battery is low.", status["power"]["saving"])
     gauge("power_hook_failures", "How often the device did not say how it is fed.", status["power"]["failures"])
     waiting = Gauge("driftlog_edge_waiting", "Commands that wait although there is a way.", ["for"], registry=registry)

@@ -34,6 +34,7 @@ from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.pending import Fate, mark_of
 from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import FIRST, Successions
+from driftlog_edge.store.supported import said
 from driftlog_edge.store.unseen import passing_over, unseen_of
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
@@ -177,6 +178,7 @@ class Verdicts:
         """The row itself, with what it says of the chain as a whole; `why` the chain has forked, if it is known by now."""
         found, chain = Answered(row.space, row.partition), self._lives.chain(row.space, row.partition)
         found.writes[Family.META, keys.row_key(row.space, row.partition)] = raw
+        found.writes.update(said(self._journal, row))
         why = why or self._noticed(row) or _overtaken(row, chain)
         found.told = Told(row.last, max(row.offset, -1 if row.notice is None else row.notice.offset))
         if why and not chain.fork:

@@ -39,6 +39,7 @@ from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.link.renewing import Renewing
 from driftlog_edge.link.replies import Replies
 from driftlog_edge.link.signal import Signal
+from driftlog_edge.link.support_watch import SupportWatch
 from driftlog_edge.link.tasks import Tasks
 from driftlog_edge.link.tidying import Tidying
 from driftlog_edge.outgoing.flow import Bucket
@@ -110,6 +111,7 @@ class Sync:
         self.signal = Signal(clock, self.pump.hurry, lambda: self.problem)
         op_logs = OpLogs(lambda: self.clients.asker)
         self.horizon = Horizon(self.places, self.freshness, journal, committer)
+        self.support = SupportWatch(contract.version, journal, self.broker_ms)
         self.lookout = Lookout(
             self.places,
             puller.landmarks,
@@ -352,6 +354,7 @@ class Sync:
                 self.pump.run()
             self.freshness.tick(now)
             self.horizon.tick()
+            self.support.tick()
             self.absence.look(offline=self.signal.state is Connection.OFFLINE)
             self._rerun.run()
             self.proof.tick()

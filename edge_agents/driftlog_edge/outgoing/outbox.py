@@ -37,6 +37,7 @@ from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.rhythm import NOW
 from driftlog_schemas.signing import Identity
+from driftlog_schemas.support import named
 
 DEFAULT_LIMIT = 1_000_000
 DEFAULT_LIMIT_BYTES = 1 << 30
@@ -227,7 +228,7 @@ class Outbox:
                 chain.replica,
                 number,
                 filling.commands(),
-                filling.release,
+                named(filling.release, self._contract.spaces[space].version),
                 prev=chain.head,
                 floor=self.sealed.floor(space, partition, number),
                 ends=tuple(sorted(filling.roots)),

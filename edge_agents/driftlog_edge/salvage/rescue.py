@@ -38,6 +38,7 @@ from driftlog_schemas.errors import ContractError
 from driftlog_schemas.identity import device_of, document_key, new_life, parse_document_key, replica_id
 from driftlog_schemas.messages import Command
 from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.support import release_of
 
 CHANGES_LOST = "changes_lost"
 NOBODY = "nobody.0"
@@ -122,7 +123,7 @@ class Rescue:
                 entry = self._entry(command.id)
                 lsn = entry.lsn if entry else lsns[number] if len(lsns) == len(batch.commands) else 0
                 if lsn:
-                    raw = encode_logged(command, batch.space, batch.replica, batch.read, batch.app_version)
+                    raw = encode_logged(command, batch.space, batch.replica, batch.read, release_of(batch.app_version))
                     yield lsn, decode_logged(raw)
 
     def _entry(self, command_id: str) -> Entry | None:

@@ -53,6 +53,8 @@ NOTES = b"notes"
 SALVAGED = b"salvaged"
 """Is there in a folder that was made from a damaged one: commands may be missing from it."""
 UNSEEN = b"unseen/"
+SUPPORT = b"support/"
+"""Is there for partitions whose workers say that this app's version will be too old."""
 CHANGES = b"watch/"
 """Of what was changed: after all other facts, for the oldest always go, and what goes lies in the way of who scans across it."""
 SHOWN_BY = b"shown"
@@ -165,6 +167,10 @@ def held_key(space: str, partition: int, name: bytes) -> bytes:
 
 def row_key(space: str, partition: int) -> bytes:
     return f"row/{space}/{partition}".encode()
+
+
+def support_key(space: str, partition: int) -> bytes:
+    return SUPPORT + f"{space}/{partition}".encode()
 
 
 def review_key(lsn: int) -> bytes:

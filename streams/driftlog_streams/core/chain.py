@@ -37,6 +37,7 @@ from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
 from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, Notice, Reactions, Refused, Verdict
 from driftlog_schemas.row_columns import short_name
 from driftlog_schemas.row_room import has_room, told_by
+from driftlog_schemas.support import Floor
 
 NO_REACTIONS = Reactions()
 MAX_REFUSED = 1000
@@ -135,8 +136,9 @@ def entered(
     skew_ms: int,
     committed: int,
     waits: Callable[[ChainEntry], bool] = parked,
+    unmet: Floor | None = None,
 ) -> ChainRow:
-    """The row with this batch as its newest."""
+    """The row with this batch as its newest; `unmet` is what its version of the app does not meet."""
     batch = link.batch
     entry = ChainEntry(batch.number, link.digest[:SHORT_DIGEST_BYTES], link.offset, _told(outcomes))
     kept: tuple[ChainEntry, ...] = ()
@@ -169,6 +171,8 @@ def entered(
         born_ms=link.append_ms if row is None or not row.born_ms else row.born_ms,
         told=told + told_by((entry,)),
         reactions=NO_REACTIONS if row is None else row.reactions,
+        oldest_supported="" if unmet is None else unmet.version,
+        support_ends_ms=0 if unmet is None else unmet.from_ms,
     )
 
 

@@ -9,12 +9,14 @@ there, and what is remembered comes from there alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from driftlog_crdt import DOCUMENT, AlgebraError, Op
 from driftlog_schemas import bounds
 from driftlog_schemas.devices import Standing
 from driftlog_schemas.messages import Command
+from driftlog_schemas.support import VERSION_UNSUPPORTED, release_of, version_of
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.rights import forbidden, heirs, scope_granted, unpublished, untouched
 from driftlog_streams.core.rules import SpaceRules
@@ -52,6 +54,8 @@ class Examiner:
         good = self._names.get(command.name)
         if good is None or arrival.strangers or not scope_granted(command.scope, device):
             return False
+        if self._unsupported(arrival) is not None:
+            return False
         try:
             for document, op in command.ops:
                 checks = good.get((document.collection, op.field, op.kind))
@@ -84,6 +88,9 @@ class Examiner:
         """Why this release, or this permit, leaves a command for later."""
         if arrival.device.expired:
             return "expired", "the device's permit had ended"
+        unsupported = self._unsupported(arrival)
+        if unsupported is not None:
+            return unsupported
         for document, op in arrival.command.ops:
             collection = self._rules.collections.get(document.collection)
             if collection is None:
@@ -93,9 +100,22 @@ class Examiner:
                 return _undeclared(f"field {field!r} of {document.collection}")
         return self._of_another_release(arrival)
 
+    def _unsupported(self, arrival: Arrival) -> Found:
+        """Is its device's version of the app too old, by when the log took it? It is sent again by whichever runs there then."""
+        floor = self._rules.unmet(arrival.batch, arrival.device.device_id)
+        if floor is None or arrival.append_ms < floor.from_ms:
+            return None
+        version = version_of(arrival.batch.app_version)
+        what = f"version {bounds.cut(version, 40)!r} of the app" if version else "an app that names no version"
+        day = datetime.fromtimestamp(floor.from_ms / 1000, UTC).date()
+        return (
+            VERSION_UNSUPPORTED,
+            f"{what} is not supported since {day}: update the device to {floor.version} or newer",
+        )
+
     def _of_another_release(self, arrival: Arrival) -> Found:
         """What another release of the app lets its commands do is not for this one to reject: a worker of that release may come."""
-        if arrival.batch.app_version in ("", self._rules.release):
+        if release_of(arrival.batch.app_version) in ("", self._rules.release):
             return None
         command, rules = arrival.command, self._rules
         against = (

@@ -185,6 +185,9 @@ class PartitionMerger:
                 outcomes.append(outcome)
             wide = wide or (decision is not None and decision.wide)
         newest = max([c.hlc for c in batch.commands], default=0)
+        unmet = self._at.rules.unmet(batch, link.device_id)
+        if unmet is not None and unmet.from_ms <= link.append_ms:
+            self.work.unsupported += 1
         row = chain.entered(
             self._at.book.get(batch.replica),
             link,
@@ -192,6 +195,7 @@ class PartitionMerger:
             _skew(millis(newest), link.append_ms),
             self.committed,
             partial(self._waits, batch.replica),
+            unmet,
         )
         if batch.forget is not None:
             row = self._at.memory.with_entry(row, batch.forget, link.offset)

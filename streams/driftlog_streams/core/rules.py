@@ -12,10 +12,13 @@ from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import GuardContract, ReactionContract, SpaceContract
 from driftlog_schemas.devices import Device
 from driftlog_schemas.digests import Versions
+from driftlog_schemas.identity import CLOUD
+from driftlog_schemas.messages import Batch
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import StateCodec
+from driftlog_schemas.support import Floor, unmet, version_of
 
 MAX_RECORD_BYTES = 1_000_000
 """Key and value of any record of ours: under a broker's default limit, with room for headers and framing."""
@@ -99,6 +102,11 @@ class SpaceRules:
         """Collections that devices may write only with the right to publish."""
         self.giving = frozenset().union(*(one.type.giving for one in self.collections.values()))
         """Kinds of ops that hand a right over to another replica."""
+
+    def unmet(self, batch: Batch, device_id: str) -> Floor | None:
+        """The first floor in time that the version of a batch does not meet. What the cloud writes itself has none to meet."""
+        floors = self.space.floors
+        return unmet(version_of(batch.app_version), floors) if floors and device_id != CLOUD else None
 
     def register(self) -> None:
         """Make every schema that this space writes or reads known. Raises what the registry raises."""

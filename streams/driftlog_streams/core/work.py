@@ -86,6 +86,8 @@ class PartitionWork:
     """Offset of the last op record merged."""
     ops: int = 0
     rejections: int = 0
+    unsupported: int = 0
+    """Batches of a version of the app that is not supported any more."""
     settled: int = 0
     """Conflicts that their deadline has ended."""
     quarantined: int = 0

@@ -90,13 +90,25 @@ def fleet_of(devices: Iterable[Device], heard: Mapping[str, Heard], cloned: Iter
 
 
 def versions_of(members: Iterable[Member]) -> dict[tuple[str, str], list[str]]:
-    """(component, version) -> the active devices that run it, by what each has last said."""
+    """(component, version) -> the active devices that run it, by what each has last said; the version of an app that names none is empty."""
     found: dict[tuple[str, str], list[str]] = {}
     for member in members:
         if member.heard is not None and member.device.latest.status is DeviceStatus.ACTIVE:
-            for component, version in member.heard.word.versions.items():
+            for component, version in _components(member.heard.word):
                 found.setdefault((component, version), []).append(member.device.device_id)
     return {place: sorted(devices) for place, devices in sorted(found.items())}
+
+
+def app_component(name: str) -> str:
+    """As what a heartbeat tells the version of an app."""
+    return f"app {name}"
+
+
+def _components(word: Heartbeat) -> Iterator[tuple[str, str]]:
+    yield from word.versions.items()
+    app = app_component(word.versions.get("app", ""))
+    if "app" in word.versions and app not in word.versions:
+        yield app, ""
 
 
 def skewed(ms: int) -> str:

@@ -22,6 +22,9 @@ class WorkerMetrics:
         self.again = counter("states_again", "States published again over what somebody else had written")
         self.quarantined = counter("quarantined", "Commands and records that could not be decided and were set aside")
         self.cloned = counter("cloned", "New lives that were too many for their device within an hour: a copied key")
+        self.unsupported = counter(
+            "unsupported_batches", "Batches of a version of the app that is not supported any more: put off"
+        )
         self.settled = counter("settled_conflicts", "Conflicts that nobody had decided before their deadline")
         self.reactions = counter("reaction_calls", "Commands that reactions have called for, repetitions included")
         self.failed_reactions = counter(

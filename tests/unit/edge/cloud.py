@@ -34,6 +34,7 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import verify
 from driftlog_schemas.state_codec import codecs_of
+from driftlog_schemas.support import VERSION_UNSUPPORTED, Floor, unmet, version_of
 from tests.unit.edge.replica import COLLECTIONS, EPOCH_MS
 
 Place = tuple[str, int]
@@ -66,6 +67,8 @@ class Cloud:
         self.taken: dict[tuple[str, str], str] = {}
         """(root, command id) -> the life that brought it"""
         self.listeners: list[Callable[[], None]] = []
+        self.floor: Floor | None = None
+        """What it demands of the version of the app; from then on by `now_ms`."""
 
     def merge(self, sealed: Sealed, public_key: bytes | None = None) -> ChainRow:
         """Take a batch if its chain can, publish its group of states and the chain's row."""
@@ -85,7 +88,13 @@ class Cloud:
         self.batches.append(batch)
         for life in batch.ends:
             self._end(life, batch, offset)
-        outcomes = self._outcomes(batch, offset)
+        missed = None if self.floor is None else unmet(version_of(batch.app_version), (self.floor,))
+        if missed is not None and missed.from_ms <= self.now_ms:
+            outcomes = tuple(
+                CommandOutcome(command.id, Verdict.DEFERRED, VERSION_UNSUPPORTED) for command in batch.commands
+            )
+        else:
+            outcomes = self._outcomes(batch, offset)
         kept = () if row is None else row.entries
         entries = (*kept, ChainEntry(batch.number, digest[:8], offset, outcomes))
         return self.publish_row(
@@ -99,6 +108,8 @@ class Cloud:
                 entries[0].number,
                 entries,
                 offset=offset,
+                oldest_supported="" if missed is None else missed.version,
+                support_ends_ms=0 if missed is None else missed.from_ms,
             )
         )
 

@@ -20,6 +20,7 @@ from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api import metrics
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
+from driftlog_schemas.support import Floor
 from driftlog_streams.telling.metrics import WorkerMetrics
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.replica import HandClock
@@ -56,7 +57,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         folder, ids, clock = tmp_path_factory.mktemp("edge"), FixedIds(), HandClock()
         Identity.create("store-1").save(folder / "identity.json")
         config = EdgeConfig(data_dir=folder / "data", identity=folder / "identity.json", scopes=["s1"])
-        async with EdgeAgent(app, config, route=CloudRoute(Cloud(ids)), ids=ids, clock=clock) as agent:
+        cloud = Cloud(ids)
+        cloud.floor = Floor("1.4", cloud.now_ms + 1)
+        async with EdgeAgent(app, config, route=CloudRoute(cloud), ids=ids, clock=clock) as agent:
             await until(lambda: agent.status()["scopes"]["s1"]["synced_at"])
             for _ in range(3):
                 clock.pass_seconds(60)

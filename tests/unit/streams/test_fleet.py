@@ -104,6 +104,18 @@ def test_versions_are_counted_over_active_devices() -> None:
     }
 
 
+def test_an_app_that_names_no_version_is_told_as_such() -> None:
+    heard = {
+        "store-1": Heard(word(versions={"agent": "1", "app": "shop"}), NOW),
+        "store-2": Heard(word(versions={"agent": "1", "app": "shop", "app shop": "1.3"}), NOW),
+    }
+    found = versions_of(fleet_of([device(), device("store-2")], heard, []))
+    assert {place: names for place, names in found.items() if place[0] == "app shop"} == {
+        ("app shop", ""): ["store-1"],
+        ("app shop", "1.3"): ["store-2"],
+    }
+
+
 @pytest.mark.parametrize(("ms", "text"), [(0, "0 s"), (59_000, "59 s"), (90_000, "1.5 min"), (DAY, "1.0 d")])
 def test_a_length_of_time(ms: int, text: str) -> None:
     assert span(ms) == text

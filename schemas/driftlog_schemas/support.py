@@ -1,0 +1,66 @@
+"""Which versions of an app the cloud takes commands of, and from when on no longer.
+
+An app declares floors: from a moment on its devices must run a version, or a newer one. Each batch names the version of the app that sealed it. So
+whether it is taken follows from what it says and from when the log took it, and merging the record again says the same, whichever worker does it.
+
+Versions are ordered as PEP 440 orders them: 1.3 < 1.3.1 < 1.4rc1 < 1.4 < 1.10. What is no version, or none at all, is older than all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from packaging.version import InvalidVersion, Version
+
+MAX_VERSION = 40
+"""Bytes of the text of a version."""
+VERSION_UNSUPPORTED = "version_unsupported"
+"""Code of a command of a version that is too old: deferred until its device is updated."""
+_SEPARATOR = "@"
+"""Between release and version, in what a batch says; neither contains it."""
+
+
+class Floor(NamedTuple):
+    """From `from_ms` on (epoch milliseconds, by the log's time) no older version than this one is supported."""
+
+    version: str
+    from_ms: int
+
+
+def parsed(text: str) -> Version | None:
+    """None for what is no version, or a longer one than an app may declare."""
+    if not text.isascii() or len(text) > MAX_VERSION:
+        return None
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+@lru_cache(1024)
+def unmet(version: str, floors: Sequence[Floor]) -> Floor | None:
+    """The first in time that this version does not meet, whether it counts yet or not; None if there is no such. `floors` rise with time."""
+    known = parsed(version)
+    for floor in floors:
+        least = parsed(floor.version)
+        assert least is not None, "an app declares versions"
+        if known is None or known < least:
+            return floor
+    return None
+
+
+def named(release: str, version: str) -> str:
+    """What a batch says: the release that wrote its commands, and the version of the app that sealed it, if that has one."""
+    return f"{release}{_SEPARATOR}{version}" if version else release
+
+
+def release_of(app_version: str) -> str:
+    """The release in what a batch says."""
+    return app_version.partition(_SEPARATOR)[0]
+
+
+def version_of(app_version: str) -> str:
+    """The version in it; empty if it names none."""
+    return app_version.partition(_SEPARATOR)[2]
