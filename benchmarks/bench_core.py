@@ -25,7 +25,7 @@ from benchmarks.quiet import quiet
 from driftlog_schemas.devices import Device
 from driftlog_schemas.registry import FixedIds
 from driftlog_streams.core.admission import admit
-from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import CacheRoom
 from driftlog_streams.core.trial import unwatched

@@ -10,7 +10,7 @@ from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.decision import Decider, Decision
 from driftlog_streams.core.parking import Blocker
 from driftlog_streams.core.refusals import Refusals
-from driftlog_streams.core.restoration import Restoration
+from driftlog_streams.core.stored_states import StoredStates
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -20,16 +20,16 @@ def counted(world: World) -> list[tuple[str, Any]]:
     """What stands in for the methods that are watched: name and stand-in."""
     core = "driftlog_streams.core"
     return [
-        (f"{core}.restoration.Restoration._joined", _joins(world)),
+        (f"{core}.stored_states.StoredStates._joined", _joins(world)),
         (f"{core}.decision.Decider._as_before", _half_seen(world)),
         (f"{core}.refusals.Refusals.refuse", _refused_forgeries(world)),
     ]
 
 
 def _joins(world: World) -> Any:
-    honest = Restoration._joined
+    honest = StoredStates._joined
 
-    def joined(self: Restoration, key: bytes, value: bytes, stored: bytes | None) -> bytes:
+    def joined(self: StoredStates, key: bytes, value: bytes, stored: bytes | None) -> bytes:
         if stored is not None and stored != value:
             world.history.situation("recovery joined a late state")
         return honest(self, key, value, stored)

@@ -20,14 +20,26 @@ The mark of what is given up stands in the parked record, with the offset of thi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.messages import Batch, CommandOutcome, Forgetting, Forgot, Verdict
-from driftlog_streams.core import chain
+import structlog
+
+from driftlog_schemas.forgetting_codec import digest_of, digest_of_writes
+from driftlog_schemas.identity import OVER_REPLICA, DocumentId
+from driftlog_schemas.messages import Batch, CommandOutcome, Due, Forgetting, Forgot, Over, Verdict
+from driftlog_schemas.row_columns import short_name
+from driftlog_streams.core import chain, conflicts, over
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.decision import Decision
 from driftlog_streams.core.partition import Partition
+from driftlog_streams.core.rules import MAX_STATE_BYTES
 from driftlog_streams.core.waiting import Released, Waiting
+
+log = structlog.get_logger()
+
+
+SETTLING_BYTES = 512
+"""What a settlement takes besides the writes for which it stands, and the vector that its document then keeps twice: about, and not less."""
 
 
 class Enactment:
@@ -50,7 +62,7 @@ class Enactment:
             self._give_up(forgetting.drop, offset)
         for due in forgetting.settle:
             if due.due_ms <= append_ms:
-                self._at.settle(due, append_ms)
+                self._settle(due, append_ms)
 
     def life_over(self, replica: str) -> None:
         """This life has ended, at this record or before. Once more after a crash, it finds what that has not let through."""
@@ -67,18 +79,51 @@ class Enactment:
         parking = self._waiting.parking
         self._at.memory.forgets(here)
         for replica, heir in forgetting.retired.items():
-            self._at.retire(replica, heir, here)
+            self._retire(replica, heir, here)
             # Who had spoken since has not ended; when this is read again, what he said may wait here already.
             if self._at.has_ended(replica):
                 self.life_over(replica)
-        self._at.forget_lives(forgetting.over, here)
+        self._forget_lives(forgetting.over, here)
         for key, seen in forgetting.purge.items():
-            self._at.purge(key, seen, here.offset)
+            self._purge(key, seen, here.offset)
         for arrival in parking.waiting():
             if arrival.read < here.floor:
                 parking.remove(arrival)
                 self._released(arrival, Decision(_too_long(arrival)))
         self._waiting.release()
+
+    def _retire(self, replica: str, heir: str, here: Forgot) -> None:
+        """End a life of which nothing was heard since before the floor. One of which no batch was taken may have been heard of since, for the first
+        time: a record that is read again finds its row.
+        """
+        row = self._at.book.get(replica)
+        if row is not None and row.head and not row.ended and row.offset < here.floor:
+            self._at.write_row(replica, chain.retired(row, here.offset, heir), urgent=True)
+
+    def _forget_lives(self, replicas: Sequence[str], here: Forgot) -> None:
+        """Take the rows away of lives that were over below the floor; what is kept of them leaves first."""
+        self._at.write_taken()
+        known = self._at.book.get(OVER_REPLICA) or over.nobody(self._at.rules.name, self._at.number)
+        gone: dict[str, Over] = {}
+        for replica in replicas:
+            row = self._at.book.held(replica)
+            if row is not None and over.may_go(row, here.floor) and len(known.over) + len(gone) < over.MAX_OVER:
+                gone[replica] = over.rest(row, here.offset)
+        if gone:
+            lives = {**known.over, **{short_name(replica): rest for replica, rest in gone.items()}}
+            self._at.write_row(OVER_REPLICA, replace(known, over=lives, offset=here.offset), urgent=True)
+        for replica in gone:
+            self._at.remove_row(replica)
+
+    def _purge(self, key: bytes, seen: bytes, offset: int) -> None:
+        """Take a tombstone away, if it still is as it was when that was decided."""
+        entry = self._at.entry_at(key)
+        if entry is None or entry.collection.type.exists(entry.state) or digest_of(entry.state.vector) != seen:
+            return
+        entry.state, entry.size, entry.purged = entry.collection.type.new(), 0, offset
+        self._at.work.emptied.add(entry.document.scope)
+        if key not in self._at.work.dirty:
+            self._at.work.changed(entry)
 
     def _give_up(self, names: Sequence[str], offset: int) -> None:
         """Drop these, where they still wait."""
@@ -104,6 +149,26 @@ class Enactment:
         if row is not None:
             at.write_row(arrival.batch.replica, chain.decided(row, arrival.batch.number, outcome, offset), urgent=True)
         return arrival
+
+    def _settle(self, due: Due, append_ms: int) -> None:
+        """Make what stands in a conflict final, if it still is as it was when its deadline was found to have passed."""
+        entry, place = self._at.entry_at(due.key), conflicts.place_of(due.place)
+        if entry is None:
+            return
+        there = entry.collection.type.conflicts_of(entry.state, place.field)
+        if not any((c.field, c.key) == place and digest_of_writes(c.writes) == due.seen for c in there):
+            return
+        if entry.size + SETTLING_BYTES > MAX_STATE_BYTES:
+            log.warning("a conflict is too large to be settled", document="/".join(entry.document), place=due.place)
+            return
+        record = conflicts.settle(entry.document, entry.collection, entry.state, place, append_ms)
+        assert record is not None, "it stands"
+        work = self._at.work
+        entry.size += SETTLING_BYTES
+        if due.key not in work.dirty:
+            work.changed(entry)
+        self._at.ended(record)
+        work.settled += 1
 
 
 def _too_long(arrival: Arrival) -> CommandOutcome:

@@ -1,50 +1,45 @@
 """Merging one record of a partition: an admitted batch in, changed documents and outcomes out. No I/O, no clock, no randomness.
 
-What becomes of a batch its chain says (`chain`), what becomes of a command `decision`, and `execution` does it; here a batch enters its chain
-or is repeated, its row is written, and what waited is looked at again. Offsets number groups; they decide nothing. Around all of it stands a net
-(`net`).
+What becomes of a batch its chain says (`chain`); here it enters its chain or is repeated, command by command (`command_merge`), its row is
+written, and what waited is looked at again. Offsets number groups; they decide nothing. Around all of it stands a net (`net`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 
 from driftlog_crdt import Place
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
-from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA
-from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, CommandOutcome, ParkedCommand, Verdict, parked_name
+from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, ParkedCommand, Verdict, parked_name
 from driftlog_streams.core import chain
-from driftlog_streams.core.admission import Admission, Admitted, Refusal, admit
+from driftlog_streams.core.admission import Admission, Admitted, Refusal
 from driftlog_streams.core.answers import Answers
 from driftlog_streams.core.arrival import DROPPED, Arrival, arrival_of
 from driftlog_streams.core.calls import Calls
 from driftlog_streams.core.chain import Fit, Link
 from driftlog_streams.core.chain_book import ChainBook
-from driftlog_streams.core.decision import Decider, Decision
+from driftlog_streams.core.command_merge import CommandMerge, Told, untold
 from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.emitting import Emitter
 from driftlog_streams.core.enactment import Enactment
-from driftlog_streams.core.execution import Execution
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.life_watch import LifeWatch
-from driftlog_streams.core.net import FATAL, Net
-from driftlog_streams.core.parked_claims import by_its_chain
-from driftlog_streams.core.parking import Blocker, Parking
+from driftlog_streams.core.net import FATAL
+from driftlog_streams.core.parking import Parking
 from driftlog_streams.core.partition import Partition
 from driftlog_streams.core.reaction_book import ReactionBook
+from driftlog_streams.core.readmission import Readmission
 from driftlog_streams.core.refusals import Refusals
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import StateCache
 from driftlog_streams.core.taken import without_effect
 from driftlog_streams.core.trial import Watch, unwatched
-from driftlog_streams.core.waiting import Waiting
 from driftlog_streams.core.work import Merged, PartitionWork
 
 log = structlog.get_logger()
@@ -57,14 +52,6 @@ _REASONS = {
     Fit.RETIRED: "this life was retired",
     Fit.AWAY: "its writer was away for longer than the partition remembers: it reads again, and takes a new life",
 }
-
-
-Told: TypeAlias = Callable[[Arrival, CommandOutcome | None], None]
-"""Hears what becomes of each command, None for plainly accepted; of one that waits once more when it is decided."""
-
-
-def untold(arrival: Arrival, outcome: CommandOutcome | None) -> None:
-    """Nobody but the rows says it."""
 
 
 class PartitionMerger:
@@ -89,23 +76,17 @@ class PartitionMerger:
         self.committed = 0
         """The op offset from which a crash would replay; the rim tells."""
         self.parking = Parking() if parking is None else parking
-        self._waiting = Waiting(self.parking, self._decide_again, self._released)
         reactions = ReactionBook(self._at)
         emitter = Emitter(self._at, reactions, watch)
         self.calls = Calls(self._at, reactions, emitter, watch)
         """Of reactions, for commands in this partition."""
-        self._execution = Execution(self._at, self._waiting, emitter)
+        self._commands = CommandMerge(self._at, self.parking, emitter, watch, told)
+        self._waiting = self._commands.waiting
+        self._net = self._commands.net
+        self._enactment = Enactment(self._at, self._waiting, self._commands.released)
+        self._readmission = Readmission(self._at, self._waiting)
         self.answers = Answers(self._at, self.parking)
         """To what somebody else writes there."""
-        self._enactment = Enactment(self._at, self._waiting, self._released)
-        self._net = Net(self._at, self._decider(watch), self._waiting)
-        self._admitted: dict[tuple[bytes, int], Admission] = {}
-        """What brought the commands that are restored; several may have come together."""
-        self._named: list[bytes] = []
-        """Their names; what does not wait is taken off the list."""
-
-    def _decider(self, watch: Watch) -> Decider:
-        return Decider(self._at.rules, self._at.cache, self._at.memory, watch)
 
     @property
     def work(self) -> PartitionWork:
@@ -179,7 +160,7 @@ class PartitionMerger:
         arrivals = _arrivals(admission, link)
         outcomes, wide = [], False
         for arrival in arrivals:
-            outcome, decision = self._merge_command(arrival, None)
+            outcome, decision = self._commands.merge(arrival, None)
             self._told(arrival, outcome)
             if outcome is not None:
                 outcomes.append(outcome)
@@ -244,7 +225,7 @@ class PartitionMerger:
                 continue
             if entry is not None and link.offset > entry.offset and without_effect(known):
                 continue  # what was seen of it is; its device may have other rights by now, and those are not asked
-            outcome, _ = self._merge_command(arrival, known)
+            outcome, _ = self._commands.merge(arrival, known)
             if known.verdict is Verdict.PARKED:
                 row = chain.decided(row, number, outcome or arrival.accepted, self._at.offset)
                 urgent = True
@@ -264,43 +245,7 @@ class PartitionMerger:
         there is nothing left to do.
         """
         if entry is not None and arrival.offset == entry.offset:
-            self._merge_command(arrival, None)
-
-    # -- one command
-
-    def _merge_command(
-        self, arrival: Arrival, known: CommandOutcome | None
-    ) -> tuple[CommandOutcome | None, Decision | None]:
-        """What became of it, None for plainly accepted, and what was decided, if it was."""
-        if known is not None and known.verdict is Verdict.PARKED:
-            known = None
-        decision = self._net.decide(arrival, known)
-        if isinstance(decision, Decision):
-            return self._execution.carry_out(arrival, decision), decision
-        if not self.parking.add(arrival, decision):
-            full = CommandOutcome(arrival.command.id, Verdict.DEFERRED, "parking_full", "send it again later")
-            return full, None
-        self.work.parked.append(arrival)
-        self.work.outcomes.append(self._at.records.parked(arrival))
-        if known is not None:
-            return known, None
-        reason = f"waits for change {decision.seq} of {decision.replica} to {decision.key.decode()}"
-        return CommandOutcome(arrival.command.id, Verdict.PARKED, "gap", reason), None
-
-    def _decide_again(self, arrival: Arrival) -> Decision | Blocker:
-        """A command that waited. Its row may know what became of it, if a crash has let the row out before the states."""
-        return self._net.decide(arrival, self._at.known(arrival))
-
-    def _released(self, arrival: Arrival, decision: Decision) -> None:
-        known = self._at.known(arrival)
-        outcome = self._execution.carry_out(arrival, decision)
-        self._told(arrival, outcome)
-        self.work.released.append(arrival)
-        row = self._at.book.get(arrival.batch.replica)
-        if row is not None and known is None:
-            row = chain.decided(row, arrival.batch.number, outcome or arrival.accepted, self._at.offset)
-            plain = outcome is None and not decision.wide
-            self._at.write_row(arrival.batch.replica, row, urgent=not plain)
+            self._commands.merge(arrival, None)
 
     # -- what is in the topic, and what another life has left
 
@@ -339,31 +284,15 @@ class PartitionMerger:
         self._at.publish_row_again(replica)
 
     def restore(self, parked: ParkedCommand, devices: Devices) -> None:
-        """A parked command of an earlier life. Call `resume` after the last one. Raises `Undecodable`.
-
-        Who writes the topic gives it no rights: the record that brought it is admitted as it was then.
-        """
-        if min(parked.append_ms, parked.offset) < 0:
-            raise Undecodable(f"came at {parked.append_ms} ms with offset {parked.offset}")
-        place = parked.record, parked.append_ms
-        if place not in self._admitted:
-            self._admitted[place] = admit(*place, self._at.number, self._at.rules, devices)
-        admission = self._admitted[place]
-        if isinstance(admission, Refusal):
-            raise Undecodable(f"{admission.code}: {admission.reason}")
-        batch = admission.batch
-        self._named.append(parked_name(batch.replica, batch.number, parked.command).encode())
-        self._waiting.restore(by_its_chain(parked, admission, self._at.book.get(batch.replica)), admission)
+        """A parked command of an earlier life. Call `resume` after the last one. Raises `Undecodable`."""
+        self._readmission.admit(parked, devices)
 
     def resume(self, following: int) -> None:
         """Restored commands are looked at; `following` is the offset of the record that comes next.
 
         One that waits for nothing had been released, and its tombstone was lost: its row knows what became of it.
         """
-        self._admitted.clear()
-        strays = dict.fromkeys(name for name in self._named if name not in self.parking)
-        self.work.carried += map(self._at.records.released_as, strays)
-        self._named.clear()
+        self._readmission.end()
         self._at.resume(following)
         self.committed = following
         self._net.resume(self._waiting.release)

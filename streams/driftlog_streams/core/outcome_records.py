@@ -1,14 +1,20 @@
-"""What becomes of batches and commands beside their chain row, as records: conflicts, parked and quarantined, refusals."""
+"""What becomes of batches and commands beside their chain row, as records: conflicts, parked and quarantined, refusals, and the calls
+of its reactions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from driftlog_schemas import bounds, topics
+from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.messages import (
+    Call,
     Conflict,
     ParkedCommand,
     Quarantined,
     RefusalNotice,
 )
+from driftlog_schemas.reacting import calls_bodies
 from driftlog_streams.core.admission import Refusal
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.rules import SpaceRules
@@ -19,6 +25,7 @@ class OutcomeRecords:
     """Of one partition."""
 
     def __init__(self, rules: SpaceRules, partition: int) -> None:
+        self._rules = rules
         self._codecs = rules.records
         self._space = rules.name
         self._partition = partition
@@ -63,3 +70,15 @@ class OutcomeRecords:
         )
         encoded = self._codecs.encode_quarantined(record)
         return OutRecord(topics.quarantine_topic(self._space), self._partition, device_id.encode(), encoded)
+
+    def called(self, emitted: Iterable[tuple[int, Call]]) -> Iterator[OutRecord]:
+        """The records of what reactions call for, to each partition in the order of the changes."""
+        identity, space = self._rules.cloud, self._rules.name
+        places: dict[int, list[Call]] = {}
+        for place, call in emitted:
+            places.setdefault(place, []).append(call)
+        for place, calls in places.items():
+            assert identity is not None, "without it no reaction runs"
+            for body in calls_bodies(space, place, calls):
+                value = self._rules.batches.seal(body, identity)
+                yield OutRecord(topics.ops_topic(space), place, CLOUD.encode(), value)

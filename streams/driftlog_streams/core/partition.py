@@ -6,20 +6,17 @@ documents as they were last sealed, the rows as they last left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import repeat
 
 import structlog
 
 from driftlog_crdt import DocumentState, Place
-from driftlog_schemas import topics
-from driftlog_schemas.forgetting_codec import digest_of, digest_of_writes
-from driftlog_schemas.identity import CLOUD, OVER_REPLICA, DocumentId, document_key, parse_document_key, scope_prefix
-from driftlog_schemas.messages import Batch, Call, ChainRow, CommandOutcome, Conflict, Due, Forgot, Over, Verdict
-from driftlog_schemas.reacting import calls_bodies
+from driftlog_schemas.identity import DocumentId, document_key, parse_document_key, scope_prefix
+from driftlog_schemas.messages import Batch, ChainRow, CommandOutcome, Conflict, Verdict
 from driftlog_schemas.row_columns import short_name
-from driftlog_streams.core import chain, conflicts, over, taken
+from driftlog_streams.core import chain, conflicts, taken
 from driftlog_streams.core.arrival import DROPPED, Arrival
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.conflict_pace import ConflictPace, Leaving, Spot
@@ -27,15 +24,12 @@ from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.flight import PartitionFlight, seal
 from driftlog_streams.core.memory import Memory
 from driftlog_streams.core.outcome_records import OutcomeRecords
-from driftlog_streams.core.rules import MAX_STATE_BYTES, SpaceRules
+from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import Entry, StateCache, Unreadable, sealed
 from driftlog_streams.core.work import OutRecord, PartitionWork
 
 log = structlog.get_logger()
-
-SETTLING_BYTES = 512
-"""What a settlement takes besides the writes for which it stands, and the vector that its document then keeps twice: about, and not less."""
 
 
 class Partition:
@@ -76,11 +70,11 @@ class Partition:
 
     def seal(self) -> PartitionFlight:
         """What has gathered, ready to be published; it belongs to one flight now. Whatever is raised, nothing left."""
-        self._write_taken()
+        self.write_taken()
         self._anchor()
         work = self.work
         leaving = self._leaving()
-        outcomes = [*self._told(leaving), *self._called()]
+        outcomes = [*self._told(leaving), *self.records.called(work.emitted)]
         part = seal(self.rules, work, outcomes, self._digests, leaving.documents)
         part.owing = self.pace.left(leaving)
         work.on_stored, work.digests, work.disputes = self._stored, part.digested.scopes, part.passed.disputes
@@ -94,18 +88,6 @@ class Partition:
         self.disputes.left(work.disputes, work.ends)
         self.work = PartitionWork(self.number)
         return part
-
-    def _called(self) -> Iterator[OutRecord]:
-        """The records of what reactions call for, to each partition in the order of the changes."""
-        identity = self.rules.cloud
-        places: dict[int, list[Call]] = {}
-        for place, call in self.work.emitted:
-            places.setdefault(place, []).append(call)
-        for place, calls in places.items():
-            assert identity is not None, "without it no reaction runs"
-            for body in calls_bodies(self.rules.name, place, calls):
-                value = self.rules.batches.seal(body, identity)
-                yield OutRecord(topics.ops_topic(self.rules.name), place, CLOUD.encode(), value)
 
     def _anchor(self) -> None:
         """Let each scope of which documents are purged have a record of this group that stays."""
@@ -178,7 +160,7 @@ class Partition:
         if urgent:
             work.urgent.add(replica)
 
-    def _remove_row(self, replica: str) -> None:
+    def remove_row(self, replica: str) -> None:
         """A replica has no row any more. The tombstone goes behind all rows that were written before."""
         work = self.work
         if replica not in work.rows:
@@ -188,29 +170,6 @@ class Partition:
         work.rows[replica] = None
         self.book.put(replica, None)
         work.urgent.add(replica)
-
-    def forget_lives(self, replicas: Sequence[str], here: Forgot) -> None:
-        """Take the rows away of lives that were over below the floor; what is kept of them leaves first."""
-        self._write_taken()
-        known = self.book.get(OVER_REPLICA) or over.nobody(self.rules.name, self.number)
-        gone: dict[str, Over] = {}
-        for replica in replicas:
-            row = self.book.held(replica)
-            if row is not None and over.may_go(row, here.floor) and len(known.over) + len(gone) < over.MAX_OVER:
-                gone[replica] = over.rest(row, here.offset)
-        if gone:
-            lives = {**known.over, **{short_name(replica): rest for replica, rest in gone.items()}}
-            self.write_row(OVER_REPLICA, replace(known, over=lives, offset=here.offset), urgent=True)
-        for replica in gone:
-            self._remove_row(replica)
-
-    def retire(self, replica: str, heir: str, here: Forgot) -> None:
-        """End a life of which nothing was heard since before the floor. One of which no batch was taken may have been heard of since, for the first
-        time: a record that is read again finds its row.
-        """
-        row = self.book.get(replica)
-        if row is not None and row.head and not row.ended and row.offset < here.floor:
-            self.write_row(replica, chain.retired(row, here.offset, heir), urgent=True)
 
     def has_ended(self, replica: str) -> bool:
         """Is this life over, at this record or before?"""
@@ -256,7 +215,7 @@ class Partition:
             at = max(arrival.offset, arrival.dropped_at)
             known.setdefault(short_name(outcome.command_id), taken.first_word(outcome, at))
 
-    def _write_taken(self) -> None:
+    def write_taken(self) -> None:
         """Once a flight, for a row is copied with each change."""
         for root, fresh in self.work.taken.items():
             row = self.book.get(root)
@@ -272,36 +231,6 @@ class Partition:
         row = self.book.get(batch.replica)
         entry = None if row is None else chain.entry_of(row, batch.number)
         return entry is not None and entry.offset == self.offset
-
-    def purge(self, key: bytes, seen: bytes, offset: int) -> None:
-        """Take a tombstone away, if it still is as it was when that was decided."""
-        entry = self.entry_at(key)
-        if entry is None or entry.collection.type.exists(entry.state) or digest_of(entry.state.vector) != seen:
-            return
-        entry.state, entry.size, entry.purged = entry.collection.type.new(), 0, offset
-        self.work.emptied.add(entry.document.scope)
-        if key not in self.work.dirty:
-            self.work.changed(entry)
-
-    def settle(self, due: Due, append_ms: int) -> None:
-        """Make what stands in a conflict final, if it still is as it was when its deadline was found to have passed."""
-        entry, place = self.entry_at(due.key), conflicts.place_of(due.place)
-        if entry is None:
-            return
-        there = entry.collection.type.conflicts_of(entry.state, place.field)
-        if not any((c.field, c.key) == place and digest_of_writes(c.writes) == due.seen for c in there):
-            return
-        if entry.size + SETTLING_BYTES > MAX_STATE_BYTES:
-            log.warning("a conflict is too large to be settled", document="/".join(entry.document), place=due.place)
-            return
-        record = conflicts.settle(entry.document, entry.collection, entry.state, place, append_ms)
-        assert record is not None, "it stands"
-        work = self.work
-        entry.size += SETTLING_BYTES
-        if due.key not in work.dirty:
-            work.changed(entry)
-        self.ended(record)
-        work.settled += 1
 
     def ended(self, conflict: Conflict) -> None:
         """This conflict has ended, so, in a document that has changed."""
@@ -335,7 +264,7 @@ class Partition:
         if row is not None:
             self.write_row(replica, row, urgent=True)
         elif self.book.get(replica) is not None:
-            self._remove_row(replica)
+            self.remove_row(replica)
 
     def documents(self, collection: str, scope: str) -> Iterator[DocumentId]:
         """Those of a scope, in id order, deleted ones too."""

@@ -25,7 +25,7 @@ from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.net import passing_over
 from driftlog_streams.core.open_groups import OpenGroups, Tail
-from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed
 

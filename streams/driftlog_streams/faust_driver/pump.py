@@ -24,7 +24,7 @@ from driftlog_schemas.topics import ops_topic
 from driftlog_streams.core.admission import Admission
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
-from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import DEFAULT_BYTES, CacheRoom
 from driftlog_streams.core.trial import Watch

@@ -23,7 +23,8 @@ from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSch
 from driftlog_streams.core import lost_states
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.parked_claims import ParkedClaims
-from driftlog_streams.core.restoration import Recovered, Restoration
+from driftlog_streams.core.recovered import Recovered
+from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew

@@ -6,7 +6,7 @@ from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.net import passing_over
-from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import CacheRoom, StateCache

@@ -18,8 +18,9 @@ from driftlog_streams.core.admission import Admission, admit
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.command_merge import Told, untold
 from driftlog_streams.core.flight import PartitionFlight
-from driftlog_streams.core.merge import PartitionMerger, Told, untold
+from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.state_cache import CacheRoom, StateCache, Unreadable
 from driftlog_streams.faust_driver.partition_store import PartitionStore

@@ -798,7 +798,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "recovery: a state from below a floor that the store was beyond comes back",
         f"{CORE}/restoration.py",
-        " or _over(forgot, number)",
+        " or over_by(forgot, number)",
         "",
         ("tests/unit/streams/test_forgotten_recovery.py",),
     ),

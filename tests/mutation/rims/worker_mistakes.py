@@ -647,7 +647,7 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "doubts: a dead owner's are forgotten",
-        f"{CORE}/restoration.py",
+        f"{CORE}/recovered.py",
         "*self.doubted.values()]",
         "]",
         DOUBTS,

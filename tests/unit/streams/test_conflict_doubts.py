@@ -10,10 +10,11 @@ import pytest
 from driftlog_schemas import topics
 from driftlog_schemas.messages import Conflict, ConflictStatus
 from driftlog_schemas.record_codecs import conflict_id
-from driftlog_streams.core import conflict_doubts, restoration
+from driftlog_streams.core import conflict_doubts
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.conflict_doubts import Doubts
-from driftlog_streams.core.restoration import Recovered, Restoration
+from driftlog_streams.core.recovered import Recovered
+from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.faust_driver import mender
 from tests.unit.streams.cloud import Cloud, change, command, stock
 from tests.unit.streams.test_forgotten_recovery import Kept
@@ -182,7 +183,7 @@ def test_recovery_doubts_the_last_record_of_a_name_and_the_mark_stays_before_it(
 def test_recovery_keeps_no_more_doubts_than_have_room_and_says_where_to_go_on(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restoration, "MAX_DOUBTED", 2)
+    monkeypatch.setattr("driftlog_streams.core.recovered.MAX_DOUBTED", 2)
     fought_over(cloud, over=True)
     forged = encoded(cloud, *(phantom(cloud, cloud.conflicts()[0], f"s{at}") for at in range(4)))
     store, recovered = Kept(), Recovered()

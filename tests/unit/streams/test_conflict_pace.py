@@ -12,7 +12,7 @@ from driftlog_schemas import groups, topics
 from driftlog_schemas.messages import ConflictStatus, DocumentOp
 from driftlog_streams.core import conflicts
 from driftlog_streams.core.conflict_pace import MOST_SECONDS, NOTHING_OWED, ConflictPace
-from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.rules import MAX_RECORD_BYTES
 from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.faust_driver.mender import Mender

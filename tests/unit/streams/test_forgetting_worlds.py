@@ -20,7 +20,8 @@ from driftlog_schemas.messages import Batch, DocumentOp, Forgetting, Verdict
 from driftlog_streams.core import memory
 from driftlog_streams.core.flight import Stage
 from driftlog_streams.core.memory import NOTHING, Memory
-from driftlog_streams.core.restoration import Recovered, Restoration
+from driftlog_streams.core.recovered import Recovered
+from driftlog_streams.core.restoration import Restoration
 from tests.unit.streams.cloud import Cloud, command, key, stock
 from tests.unit.streams.test_forgotten_recovery import Kept
 

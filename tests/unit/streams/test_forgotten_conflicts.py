@@ -10,7 +10,8 @@ from driftlog_schemas.messages import ConflictStatus
 from driftlog_streams.core import memory
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.conflict_answers import said
-from driftlog_streams.core.restoration import Recovered, Restoration
+from driftlog_streams.core.recovered import Recovered
+from driftlog_streams.core.restoration import Restoration
 from tests.unit.streams.cloud import Cloud, change, command, key, stock
 from tests.unit.streams.test_forgotten_recovery import Kept
 

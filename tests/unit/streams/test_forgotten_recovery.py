@@ -13,7 +13,8 @@ from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
 from driftlog_schemas.messages import ChainRow, Forgot
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.passed import Passed
-from driftlog_streams.core.restoration import Recovered, Restoration
+from driftlog_streams.core.recovered import Recovered
+from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.core.store_mark import StoreMark
 from tests.unit.streams.cloud import Cloud, key, stock
 

@@ -13,7 +13,7 @@ import pytest
 from faust.types import TP
 
 from driftlog_schemas import topics
-from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.trial import unwatched
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.faust_driver import pump as pump_module

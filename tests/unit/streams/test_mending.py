@@ -16,7 +16,7 @@ from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.changelog_watch import ChangelogWatch
 from driftlog_streams.core.flight import Stage
 from driftlog_streams.core.open_groups import OpenGroups, Tail
-from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver import mender as mending

@@ -194,7 +194,7 @@ def test_a_reaction_that_runs_for_too_long_is_not_asked_for_ever() -> None:
         raise Overrun("it did not end")
 
     asked: list[str] = []
-    world.mergers[0]._execution._emitter._watch = ends
+    world.mergers[0]._commands._execution._emitter._watch = ends
     for number in range(6):
         world.transfer(str(number), 1)
     world.settle()

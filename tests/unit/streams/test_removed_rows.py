@@ -12,7 +12,8 @@ from driftlog_streams.core import forgetting, over
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.flight import Stage
 from driftlog_streams.core.forgetting import plan
-from driftlog_streams.core.restoration import Recovered, Restoration
+from driftlog_streams.core.recovered import Recovered
+from driftlog_streams.core.restoration import Restoration
 from tests.unit.streams.cloud import Cloud, change, command, count, ledger, stock
 from tests.unit.streams.test_forgotten_recovery import Kept
 

@@ -14,7 +14,8 @@ from driftlog_schemas.digests import document_digest
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.flight import Oversized, Stage
-from driftlog_streams.core.restoration import Recovered, Restoration
+from driftlog_streams.core.recovered import Recovered
+from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.core.store_mark import DIGESTS, StoreMark
 from driftlog_streams.core.work import OutRecord
 from tests.unit.streams.cloud import SPACE, Cloud, change, command, count, key, ledger, stock

@@ -14,7 +14,8 @@ from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA
 from driftlog_schemas.messages import Due, Forgetting
 from driftlog_streams.core.admission import Admitted
 from driftlog_streams.core.changelog_record import ChangelogRecord
-from driftlog_streams.core.restoration import Recovered, Restoration
+from driftlog_streams.core.recovered import Recovered
+from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.core.settling import AGAIN_MS
 from driftlog_streams.core.store_mark import StoreMark
 from driftlog_streams.faust_driver import publisher, settler
@@ -192,7 +193,7 @@ async def test_a_new_release_may_move_a_deadline(world: Deadlines) -> None:
 async def test_what_cannot_be_settled_is_not_written_for_ever(
     world: Deadlines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("driftlog_streams.core.partition.MAX_STATE_BYTES", 100)
+    monkeypatch.setattr("driftlog_streams.core.enactment.MAX_STATE_BYTES", 100)
     world.dispute()
     world.pass_time(HOURS_48 + 60)
     assert len(await world.settled()) == 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from driftlog_streams.core.restoration import Recovered
+from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.faust_driver import standby as following
 from driftlog_streams.faust_driver.partition_store import PartitionStore
