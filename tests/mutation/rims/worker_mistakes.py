@@ -776,8 +776,8 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: an empty state topic is taken for a new one",
         f"{DRIVER}/recovery.py",
-        "if ops is not None and any(",
-        "if ops is None and any(",
+        "if any(lost_states.has_effect(",
+        "if not any(lost_states.has_effect(",
         RECOVERY,
     ),
     Mistake(
