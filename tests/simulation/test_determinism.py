@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ SEEDS = (1, 2, 7)
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_same_seed_same_trace_in_another_process(seed: int) -> None:
-    here = simulate(seed).trace_hash
+    here = _trace(seed)
 
     there = _in_a_process(seed, hash_seed="12345")
 
@@ -25,7 +26,13 @@ def test_same_seed_same_trace_in_another_process(seed: int) -> None:
 
 
 def test_another_seed_is_another_world() -> None:
-    assert simulate(1).trace_hash != simulate(2).trace_hash
+    assert _trace(1) != _trace(2)
+
+
+@cache
+def _trace(seed: int) -> str:
+    """Of the world in this process, lived through once."""
+    return simulate(seed).trace_hash
 
 
 def _in_a_process(seed: int, hash_seed: str) -> str:
