@@ -1,19 +1,16 @@
 """The console's routes, and what becomes of their errors.
 
-A route that does not say which right it takes is a defect, with which no console starts: `PUBLIC` names the few that need none.
+A route that does not say which right it takes is a defect: `PUBLIC` names the few that need none, and a test walks over all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from driftlog_console.asking import BadForm, NotAllowed, SignInFirst, asker
@@ -34,7 +31,6 @@ from driftlog_console.pages import (
     signing_in,
     waiting,
 )
-from driftlog_console.people import Right
 from driftlog_edge.errors import EdgeError, NotReady
 from driftlog_edge.http_api.path_parts import ExactNames
 from driftlog_edge.http_api.problems import STATUS
@@ -42,7 +38,6 @@ from driftlog_schemas.contract import InvalidInput, Undeclared
 
 PUBLIC = frozenset({"/sign-in", "/sign-out", "/healthz", "/readyz"})
 """Besides what stands under `/static/`."""
-STATIC_FILES = "/static"
 
 
 def build(desk: Desk) -> FastAPI:
@@ -67,40 +62,9 @@ def build(desk: Desk) -> FastAPI:
     ):
         app.include_router(pages.router)
     _vital(app, desk)
-    app.mount(STATIC_FILES, StaticFiles(directory=STATIC))
+    app.mount("/static", StaticFiles(directory=STATIC))
     _errors(app, desk)
-    for route in routes_of(app):
-        if route.path not in PUBLIC and not rights_of(route):
-            raise RuntimeError(
-                f"the route {route.path} does not say which right it takes; give it a Viewer, Decider or Operator"
-            )
     return app
-
-
-def routes_of(app: FastAPI) -> Iterator[APIRoute]:
-    """All of a console, those of its routers too. Raises RuntimeError for anything else that would answer and asks for no right."""
-    todo: list[BaseRoute] = list(app.routes)
-    while todo:
-        one = todo.pop()
-        inner = getattr(one, "original_router", None)
-        if inner is not None:
-            todo += inner.routes
-        elif isinstance(one, APIRoute):
-            yield one
-        elif not (isinstance(one, Mount) and one.path == STATIC_FILES):
-            raise RuntimeError(f"{one!r} is no route that could say which right it takes")
-
-
-def rights_of(route: APIRoute) -> set[Right]:
-    """Those that it asks for."""
-    found: set[Right] = set()
-    todo = list(route.dependant.dependencies)
-    while todo:
-        one = todo.pop()
-        if (right := getattr(one.call, "right", None)) is not None:
-            found.add(right)
-        todo += one.dependencies
-    return found
 
 
 def _vital(app: FastAPI, desk: Desk) -> None:

@@ -82,7 +82,7 @@ def needs(right: Right) -> Any:
             raise NotAllowed(f"{found.name} may not {right.value} here; that is given by `driftlog console people add`")
         return found
 
-    person.right = right  # type: ignore[attr-defined]  # what `app` looks for in every route
+    person.right = right  # type: ignore[attr-defined]  # what a test over all routes looks for
     return Depends(person)
 
 

@@ -11,7 +11,7 @@ from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.state_codec import META, StateCodec
 from tests.simulation.app import SPACE
 from tests.simulation.history import History
-from tests.simulation.reference import REPEATED, Reference
+from tests.simulation.reference import COME_AGAIN, REPEATED, Reference
 
 
 class Meaningless(Exception):
@@ -36,6 +36,11 @@ class Case:
             ids.id_of(codec.schema)
         self.decisions = {name: d for (_, name), d in self.reference.decisions.items() if d.code != REPEATED}
         """command id -> what became of it; whoever brought it again was told the same"""
+
+    def refused_for_now(self, command_id: str) -> set[str]:
+        """The codes with which lives were refused a command that may come again."""
+        decisions = self.reference.decisions.items()
+        return {d.code for (_, name), d in decisions if name == command_id and d.code in COME_AGAIN}
 
     def row(self, document: DocumentId, value: bytes) -> dict[str, Any]:
         """A state record as any Kafka tool reads it."""

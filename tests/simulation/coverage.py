@@ -61,6 +61,8 @@ AT_LEAST: Mapping[str, int] = {
     "a command was sent as one with others": 100,
     "a device was revoked": 60,
     "a device was restricted": 30,
+    "a device was barred": 30,
+    "nothing was seen of a command": 50,
     "a batch came from a device that was shut out": 60,
     "a command came when the permit had ended": 40,
     "a line of the registry was put back": 15,

@@ -60,6 +60,8 @@ AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8,
 class ForgettingWorld(World):
     """One of them."""
 
+    bars = False
+
     def __init__(self, seed: int, variant: Variant = HONEST) -> None:
         super().__init__(seed, variant)
         self.length_ms = LENGTH_MS

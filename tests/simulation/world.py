@@ -88,8 +88,8 @@ class World:
 
     settles = False
     """Do deadlines end conflicts (see `settling`)?"""
-    bars = False
-    """Do devices lose every right for a while (see `test_barring`)?"""
+    bars = True
+    """Do devices lose every right for a while, so that nothing of what they send is seen?"""
     diligence = 16
     """In how many parts of its length a user comes once at the latest."""
 
