@@ -28,9 +28,14 @@ Source: Shapiro et al. 2011, section 3.3.5 (observed remove), on whole documents
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from driftlog_crdt.causal import Vector, dominates, joined, without_epoch
 from driftlog_crdt.document_state import DocumentState
+from driftlog_crdt.field_type import FieldType
 from driftlog_crdt.ops import Op
+from driftlog_crdt.plain import Plain
 
 Presence = dict[str, int]
 
@@ -60,11 +65,23 @@ def bury(state: DocumentState, op: Op) -> None:
     _remember(state, op)
 
 
-def unsee(state: DocumentState, op: Op, floor: Vector) -> None:
-    """Under update-wins: what `floor` covers is no longer present. The fields have erased it already."""
-    present = without_epoch(state.vector) if state.presence is None else state.presence
-    state.presence = {replica: seq for replica, seq in present.items() if floor.get(replica, 0) < seq}
-    _remember(state, op)
+def observed(state: DocumentState, types: Mapping[str, FieldType[Any]]) -> Plain:
+    """Under update-wins: what a delete says besides the vector that its writer has seen, by field; None for nothing."""
+    seen: dict[str, Plain] = {}
+    for name, field in state.fields.items():
+        mine = types[name].observe(field)
+        if mine is not None:
+            seen[name] = mine
+    return seen or None
+
+
+def erase(state: DocumentState, op: Op, types: Mapping[str, FieldType[Any]]) -> None:
+    """Under update-wins: take away, in place, what the delete's writer had seen."""
+    floor = {**(op.context or {}), op.replica: op.seq}
+    seen: Any = op.value or {}
+    for name, field in state.fields.items():
+        types[name].erase(field, floor, seen.get(name))
+    _unsee(state, op, floor)
 
 
 def keeps(side: DocumentState, other: DocumentState) -> bool:
@@ -92,6 +109,13 @@ def prune(state: DocumentState, floor: Vector) -> bool:
         return False
     state.grave = {}
     return True
+
+
+def _unsee(state: DocumentState, op: Op, floor: Vector) -> None:
+    """What `floor` covers is no longer present. The fields have erased it already."""
+    present = without_epoch(state.vector) if state.presence is None else state.presence
+    state.presence = {replica: seq for replica, seq in present.items() if floor.get(replica, 0) < seq}
+    _remember(state, op)
 
 
 def _remember(state: DocumentState, op: Op) -> None:

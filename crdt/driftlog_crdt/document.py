@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import Any
 
-from driftlog_crdt import deletion, document_codec, forgetting, record, refusals, settling
+from driftlog_crdt import deletion, document_codec, forgetting, overwriting, record, refusals, settling
 from driftlog_crdt.causal import PAST, SETTLER, Vector, changes_in, joined, without_epoch
 from driftlog_crdt.conflicts import Conflict, Place, conflict_of
 from driftlog_crdt.declared import DeletePolicy, Field, OnConflict, Unit
@@ -49,7 +49,7 @@ from driftlog_crdt.dotted import contested
 from driftlog_crdt.errors import AlgebraError, BadOperation, BadValue, TooLarge
 from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
 from driftlog_crdt.hlc import pack
-from driftlog_crdt.ops import DELETE, DOCUMENT, Op
+from driftlog_crdt.ops import DELETE, DOCUMENT, Op, check_dot
 from driftlog_crdt.plain import Plain, canonical
 from driftlog_crdt.takeover import Takeover
 
@@ -126,7 +126,16 @@ class DocumentType:
         if field == DOCUMENT and kind == DELETE:
             if value is not None:
                 raise BadValue(field, f"a delete takes no value, not {value!r}")
-            op = Op(replica, seq, hlc, field, kind, self._observe(state), _seen(state, replica), unsure)
+            op = Op(
+                replica,
+                seq,
+                hlc,
+                field,
+                kind,
+                None if self.on_delete == "delete-wins" else deletion.observed(state, self._types),
+                _seen(state, replica),
+                unsure,
+            )
             self.check(op)
             return op
         if self.unit == "record":
@@ -198,7 +207,7 @@ class DocumentType:
         """Raise `BadOperation`, `BadValue` or `TooLarge` if no state of this type can take `op`."""
         writer, seq, _, name, kind, value, context, _, _, span = op
         if context or seq.__class__ is not int or seq < 1 or span != 1 or writer == PAST:
-            _check_dot(op)
+            check_dot(op)
         if name == DOCUMENT and kind == DELETE:
             self._check_delete(op)
         else:
@@ -299,7 +308,7 @@ class DocumentType:
         if state.made is not None:
             state.made.forget(name)
         if merge.conflicting:
-            applied = _write(merge, field, op)
+            applied = overwriting.write(merge, field, op)
         else:
             merge.apply(field, op)
             applied = APPLIED
@@ -509,11 +518,7 @@ class DocumentType:
         if self.on_delete == "delete-wins":
             deletion.bury(state, op)
         else:
-            floor = {**(op.context or {}), op.replica: op.seq}
-            observed: Any = op.value or {}
-            for name, field in state.fields.items():
-                self._types[name].erase(field, floor, observed.get(name))
-            deletion.unsee(state, op, floor)
+            deletion.erase(state, op, self._types)
         if not before:
             return APPLIED
         left, ended = [], []
@@ -534,16 +539,6 @@ class DocumentType:
     def _standing(self, state: DocumentState, place: Place) -> Sequence[Write]:
         stored = state.fields.get(place.field)
         return NO_WRITES if stored is None else self._types[place.field].standing(stored, place.key)
-
-    def _observe(self, state: DocumentState) -> Plain:
-        if self.on_delete == "delete-wins":
-            return None
-        seen: dict[str, Plain] = {}
-        for name, field in state.fields.items():
-            observed = self._types[name].observe(field)
-            if observed is not None:
-                seen[name] = observed
-        return seen or None
 
     def _check_delete(self, op: Op) -> None:
         if op.context is None:
@@ -575,40 +570,3 @@ class DocumentType:
 
 def _seen(state: DocumentState, replica: str) -> dict[str, int]:
     return {r: s for r, s in state.vector.items() if r != replica}
-
-
-def _write(merge: FieldType[Any], field: Any, op: Op) -> Applied:
-    """Apply an op of a field that can be in conflict."""
-    key = merge.place(op)
-    before = merge.standing(field, key)
-    held = tuple(before) if len(before) > 1 and contested(before) else NO_WRITES
-    settlement = before[0] if len(before) == 1 and before[0].replica == SETTLER else None
-    merge.apply(field, op)
-    after = merge.standing(field, key)
-    if len(after) > 1 and contested(after):
-        return Applied(Outcome.APPLIED, (Place(op.field, key),))
-    if settlement is not None and len(after) == 1 and _overrules(op, settlement):
-        held = settling.settled_by(settlement)
-    if held:
-        return Applied(Outcome.APPLIED, (), (conflict_of(Place(op.field, key), held, merge.rank),))
-    return APPLIED
-
-
-def _overrules(op: Op, settlement: Write) -> bool:
-    """Does a write that replaces a settlement decide what that had decided? Who had seen it and just writes on does not."""
-    decides = op.origin is not None and op.origin.decision is not None
-    return decides or (op.context or {}).get(SETTLER, 0) < settlement.seq
-
-
-def _check_dot(op: Op) -> None:
-    """Raise `BadOperation` unless this is an op's name, and what its writer had seen came before it."""
-    writer, own, _, name, _, _, context, _, _, span = op
-    if writer == PAST:
-        raise BadOperation(name, f"no replica is called {PAST!r}: it stands for those who are over")
-    if type(own) is not int or own < 1:
-        raise BadOperation(name, f"seq {own}: the first op of a replica has seq 1")
-    if type(span) is not int or not 1 <= span <= own:
-        raise BadOperation(name, f"seq {own} takes {span} dots: its own and earlier ones, from 1 up")
-    for replica, seq in (context or {}).items():
-        if type(seq) is not int or seq < 1 or (replica == writer and seq > own - span):
-            raise BadOperation(name, "the context holds more than the op's own predecessor, or no whole number")

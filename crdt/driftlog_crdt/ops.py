@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from driftlog_crdt.causal import Vector
+from driftlog_crdt.causal import PAST, Vector
+from driftlog_crdt.errors import BadOperation
 from driftlog_crdt.plain import Plain
 
 if TYPE_CHECKING:
@@ -70,3 +71,17 @@ class Op(NamedTuple):
     def before(self) -> int:
         """The seq that the writer's last op before this one has; 0 where there is none."""
         return self.seq - self.span
+
+
+def check_dot(op: Op) -> None:
+    """Raise `BadOperation` unless this is an op's name, and what its writer had seen came before it."""
+    writer, own, _, name, _, _, context, _, _, span = op
+    if writer == PAST:
+        raise BadOperation(name, f"no replica is called {PAST!r}: it stands for those who are over")
+    if type(own) is not int or own < 1:
+        raise BadOperation(name, f"seq {own}: the first op of a replica has seq 1")
+    if type(span) is not int or not 1 <= span <= own:
+        raise BadOperation(name, f"seq {own} takes {span} dots: its own and earlier ones, from 1 up")
+    for replica, seq in (context or {}).items():
+        if type(seq) is not int or seq < 1 or (replica == writer and seq > own - span):
+            raise BadOperation(name, "the context holds more than the op's own predecessor, or no whole number")
