@@ -21,7 +21,7 @@ from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.pages import COMMANDS_BYTES, check_limit, page_of
 from driftlog_edge.asking.waiting import CLOUD, WaitsFor
 from driftlog_edge.errors import NotFound
-from driftlog_edge.incoming.verdicts import DROPPED
+from driftlog_edge.incoming.outcome_codes import DROPPED
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys

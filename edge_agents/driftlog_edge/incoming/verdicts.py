@@ -18,56 +18,36 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from driftlog_edge.incoming.answered import Answered, Told
+from driftlog_edge.incoming.command_verdicts import CommandVerdicts
+from driftlog_edge.incoming.outcome_codes import LIFE_OVER, LOST, together
 from driftlog_edge.outgoing.lineage import rejected
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.backlog import Backlog
-from driftlog_edge.store.command_log import FINAL, Status, entry_of
+from driftlog_edge.store.command_log import Status
 from driftlog_edge.store.cursors import cursor_of
-from driftlog_edge.store.decisions import Decision, decision
+from driftlog_edge.store.decisions import decision
 from driftlog_edge.store.generations import begun
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import ended, left_in
 from driftlog_edge.store.lives import AWAY, CROWDED, ENDED, FORKED, PURGED, RETIRED, TAKEN_FULL, UNSEEN, Chain
-from driftlog_edge.store.logged import changed_keys, logged
-from driftlog_edge.store.pending import Fate, mark_of
+from driftlog_edge.store.logged import logged
 from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import FIRST, Successions
 from driftlog_edge.store.supported import said
-from driftlog_edge.store.unseen import passing_over, unseen_of
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import SHORT_DIGEST_BYTES
-from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import ChainEntry, ChainRow, Command, CommandOutcome, Verdict
 from driftlog_schemas.row_columns import short_name
 from driftlog_schemas.row_room import has_room, told_by
 
 AT_ONCE = 100
 """Commands that are decided without letting others run."""
-REPEATED = "repeated"
-RUN_AGAIN = frozenset({"builds_on_refused", PURGED})
-"""Codes of rejected commands that are run again, under the same id."""
-DROPPED = "dropped"
-"""Code of a command that a person has given up while it waited: its dot is seen only when no earlier one is missing, by a record that nobody knows."""
-_PERHAPS_UNSEEN = frozenset({"forbidden", REPEATED})
-"""Codes of commands of which nothing is seen where the device has no right at all (`store/unseen`). What an earlier life had sent is told as it
-was decided then, whatever the device may do now: so that may have any code."""
-LIFE_OVER = "life_over"
-"""Code of a command that waited for a change which its life will not send any more."""
-NO_RIGHTS = "no_rights"
-GONE = "gone"
-MAYBE_COUNTED = "maybe_counted"
-_REVIEWED = frozenset({NO_RIGHTS, GONE, MAYBE_COUNTED})
-"""Codes of rejected commands that were promised under an earlier life: a person decides about them."""
 _FRESH_DOTS = frozenset({PURGED, TAKEN_FULL})
 """Codes of commands that leave a hole in our dots: what comes after them is written anew, under another life."""
 _ENDS = frozenset({FORKED, ENDED, RETIRED, AWAY})
 """Codes of a batch that its replica's chain will never take."""
-LOST = CommandOutcome(
-    "", Verdict.DEFERRED, MAYBE_COUNTED, "the cloud no longer tells what became of it while it was parked"
-)
-_FATES = {Verdict.ACCEPTED: Fate.TAKEN, Verdict.NO_EFFECT: Fate.TAKEN, Verdict.REJECTED: Fate.REFUSED}
 
 
 class Verdicts:
@@ -75,7 +55,7 @@ class Verdicts:
 
     def __init__(self, journal: Journal, outbox: Outbox, backlog: Backlog) -> None:
         self._journal = journal
-        self._backlog = backlog
+        self._effects = CommandVerdicts(journal, backlog)
         self._outbox = outbox
         self._lives = outbox.lives
         self._sealed = outbox.sealed
@@ -150,10 +130,12 @@ class Verdicts:
                 continue
             found.writes.update(ended(row.space, row.partition, left))
             if outcome.verdict is Verdict.DEFERRED:
-                self._given_back(command, left.lsn, outcome, found)
+                self._effects.given_back(command, left.lsn, outcome, found)
             else:
                 at = entry.decided_at if entry else -1
-                self._decide(command, left.lsn, outcome, decision(self._journal, row.space, row.partition, at), found)
+                self._effects.decide(
+                    command, left.lsn, outcome, decision(self._journal, row.space, row.partition, at), found
+                )
 
     def over(self, row: ChainRow) -> Iterator[Answered]:
         """The row that tells which lives have none any more: what was parked in their chains was decided, and how is gone."""
@@ -162,17 +144,9 @@ class Verdicts:
             if short_name(left.replica) in row.over:
                 command = logged(self._journal, left.lsn).command
                 found.writes.update(ended(row.space, row.partition, left))
-                self._given_back(command, left.lsn, LOST, found)
+                self._effects.given_back(command, left.lsn, LOST, found)
         if found.writes:
             yield found
-
-    def _given_back(self, command: Command, lsn: int, outcome: CommandOutcome, found: Answered) -> None:
-        """Nothing of it was seen, and the life whose dots it has sends nothing any more: a person decides."""
-        self._say(command, lsn, Status.REVIEW, outcome, found)
-        documents = changed_keys(command)
-        found.documents |= documents
-        found.refused |= documents
-        self._drop(documents, lsn, found)
 
     def _kept(self, row: ChainRow, raw: bytes, why: str) -> Answered:
         """The row itself, with what it says of the chain as a whole; `why` the chain has forked, if it is known by now."""
@@ -232,18 +206,20 @@ class Verdicts:
             if told_as != command.id:
                 outcome = together(outcome, command.id)
             if outcome.verdict is Verdict.PARKED:
-                self._say(command, lsn, Status.PARKED, outcome, found)
-                in_vain = in_vain or self._above_unseen(command, found)
+                self._effects.say(command, lsn, Status.PARKED, outcome, found)
+                in_vain = in_vain or self._effects.above_unseen(command, found)
                 continue
             gone.add(lsn)
-            if outcome.code == LIFE_OVER and self._above_unseen(command, found):
-                self._runs_again(command, lsn, found)
+            if outcome.code == LIFE_OVER and self._effects.above_unseen(command, found):
+                self._effects.runs_again(command, lsn, found)
             elif outcome.verdict is Verdict.DEFERRED:
                 deferred.append(lsn)
                 why = why or f"{outcome.code}: {outcome.reason}"
-                self._say(command, lsn, Status.PENDING, outcome, found)
+                self._effects.say(command, lsn, Status.PENDING, outcome, found)
             else:
-                self._decide(command, lsn, outcome, unparked if self._was_parked(command) else plain, found)
+                self._effects.decide(
+                    command, lsn, outcome, unparked if self._effects.was_parked(command) else plain, found
+                )
         if deferred:
             found.deferred = why
             found.writes.update(self._outbox.queue.defer(batch.space, batch.partition, deferred))
@@ -253,25 +229,6 @@ class Verdicts:
         if not waiting:
             found.closed.append(batch.place)
         return in_vain
-
-    def _above_unseen(self, command: Command, found: Answered) -> bool:
-        """Does it stand behind a change of ours of which perhaps nothing was seen?"""
-        for document, op in command.ops:
-            lives = unseen_of(self._journal, found.space, found.partition, document_key(document), found.writes)
-            dots = lives.get(op.replica)
-            if dots is not None and dots.first < op.seq:
-                return True
-        return False
-
-    def _runs_again(self, command: Command, lsn: int, found: Answered) -> None:
-        """It was computed on a change that was refused, and nothing of it was seen: so is what stands behind it in turn, sent or not."""
-        documents = changed_keys(command)
-        found.again = True
-        found.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
-        found.writes.update(passing_over(self._journal, found.space, found.partition, command, found.writes))
-        found.documents |= documents
-        found.refused |= documents
-        self._drop(documents, lsn, found)
 
     def _commands(self, batch: Open) -> Iterable[tuple[int, Command, str]]:
         """What waits in a batch, and the id under which the cloud tells of it. Its body says it at once where all of it waits."""
@@ -287,90 +244,6 @@ class Verdicts:
         for lsn in batch.lsns:
             command = logged(self._journal, lsn).command
             yield lsn, command, ids[speakers[lsn]] if lsn in speakers else command.id
-
-    def _was_parked(self, command: Command) -> bool:
-        entry = entry_of(self._journal, command.id)
-        return entry is not None and entry.status is Status.PARKED
-
-    def _decide(self, command: Command, lsn: int, outcome: CommandOutcome, decided: Decision, found: Answered) -> None:
-        refused = outcome.verdict is Verdict.REJECTED
-        if refused and outcome.code in RUN_AGAIN:
-            found.again = True
-            found.writes[Family.META, keys.again_key(lsn)] = command.id.encode()
-        else:
-            self._say(command, lsn, status_of(outcome), outcome, found)
-        documents = changed_keys(command)
-        found.documents |= documents
-        if refused:
-            found.refused |= documents
-        if outcome.code == PURGED:  # not seen: no state will ever cover its dots
-            self._drop(documents, lsn, found)
-            return
-        if perhaps_unseen(outcome, command):
-            found.writes.update(passing_over(self._journal, found.space, found.partition, command, found.writes))
-            self._drop(documents, lsn, found)
-            return
-        if outcome.code == DROPPED:
-            decided = decided._replace(offset=-1)
-        fate = Fate.REFUSED if outcome.code == REPEATED else _FATES[outcome.verdict]
-        if not self._mark(found, documents, lsn, fate, decided) and lsn in self._backlog:
-            found.dropped.append(lsn)
-
-    def _drop(self, documents: Iterable[bytes], lsn: int, found: Answered) -> None:
-        """It is in no view any more."""
-        found.writes.update({(Family.PENDING, keys.pending_key(key, lsn)): None for key in documents})
-        if lsn in self._backlog:  # else the state had come before the verdict, and has all of it
-            found.dropped.append(lsn)
-
-    def _mark(self, found: Answered, documents: Iterable[bytes], lsn: int, fate: Fate, decided: Decision) -> bool:
-        """Keep a decision beside the pending entries of a command; is there one left?"""
-        some = False
-        for key in documents:
-            mark = mark_of(self._journal, key, lsn)
-            if mark is not None:
-                waiting = decided.mark(self._journal, key, mark, fate)
-                some |= waiting is not None
-                found.writes[Family.PENDING, keys.pending_key(key, lsn)] = waiting and waiting.encode()
-        return some
-
-    def _say(self, command: Command, lsn: int, status: Status, outcome: CommandOutcome, found: Answered) -> None:
-        entry = entry_of(self._journal, command.id)
-        if (
-            entry is None
-            or entry.lsn != lsn
-            or entry.status.final
-            or (entry.status, entry.code) == (status, outcome.code)
-        ):
-            return
-        place = (Family.COMMANDS, command.id.encode())
-        plain = status is Status.MERGED  # that another copy has sent it is of no concern to its caller
-        entry = entry.with_status(status) if plain else entry.with_status(status, outcome.code, outcome.reason)
-        found.writes[place] = entry.encode()
-        if status.final:
-            found.settled.append(command.id)
-        if status is Status.REJECTED:
-            found.writes[Family.META, keys.rejected_key(lsn)] = command.id.encode()
-        elif status is Status.REVIEW:
-            found.writes[Family.META, keys.review_key(lsn)] = command.id.encode()
-
-
-def perhaps_unseen(outcome: CommandOutcome, command: Command) -> bool:
-    """May it be that no state will ever have the dots of a command that is decided so?"""
-    return outcome.code in _PERHAPS_UNSEEN or (outcome.verdict is Verdict.REJECTED and bool(command.root))
-
-
-def together(outcome: CommandOutcome, command_id: str) -> CommandOutcome:
-    """What became of a command that was sent with others as one."""
-    reason = outcome.reason and f"{outcome.reason} (sent as one with {outcome.command_id}: the collection is collapsed)"
-    return outcome._replace(command_id=command_id, reason=reason)
-
-
-def status_of(outcome: CommandOutcome) -> Status:
-    """What a verdict makes of a command that is not to be sent again."""
-    if outcome.verdict is Verdict.PARKED:
-        return Status.PARKED
-    refused = outcome.verdict is Verdict.REJECTED
-    return Status.REVIEW if refused and outcome.code in _REVIEWED else FINAL[outcome.verdict]
 
 
 def _overtaken(row: ChainRow, chain: Chain) -> str:

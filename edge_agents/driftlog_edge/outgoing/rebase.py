@@ -23,7 +23,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from driftlog_crdt import PAST, covers
-from driftlog_edge.incoming.verdicts import MAYBE_COUNTED
+from driftlog_edge.incoming.outcome_codes import MAYBE_COUNTED
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.taking_along import Rebased, TakingAlong

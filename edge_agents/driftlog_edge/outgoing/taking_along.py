@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
-from driftlog_edge.incoming.verdicts import (
+from driftlog_edge.incoming.outcome_codes import (
     GONE,
     MAYBE_COUNTED,
     NO_RIGHTS,

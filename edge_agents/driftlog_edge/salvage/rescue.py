@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 from typing import Protocol
 
 from driftlog_edge.errors import StoreDamaged
-from driftlog_edge.incoming.verdicts import MAYBE_COUNTED
+from driftlog_edge.incoming.outcome_codes import MAYBE_COUNTED
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.salvage.report import NAMED, Report, runs
 from driftlog_edge.store import generations, keys

@@ -663,9 +663,9 @@ MENDS: tuple[Mistake, ...] = (
     ),
     Mistake(
         "left: what is given back stays in the view",
-        f"{EDGE}/incoming/verdicts.py",
-        "        self._drop(documents, lsn, found)\n\n    def _kept",
-        "\n    def _kept",
+        f"{EDGE}/incoming/command_verdicts.py",
+        "        self._drop(documents, lsn, found)\n\n    def above_unseen",
+        "\n    def above_unseen",
         LEFT,
     ),
     Mistake(
@@ -825,7 +825,7 @@ MENDS: tuple[Mistake, ...] = (
     ),
     Mistake(
         "edge: the dot of a command that was given up is used again",
-        f"{EDGE}/incoming/verdicts.py",
+        f"{EDGE}/incoming/command_verdicts.py",
         "        if outcome.code == DROPPED:",
         "        if False:",
         ("tests/unit/edge/test_verdicts.py",),
