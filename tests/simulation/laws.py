@@ -14,7 +14,7 @@ from tests.simulation.all_types import BODIES
 from tests.simulation.app import EDGES, SPACE, device_of_node
 from tests.simulation.case import Case, said
 from tests.simulation.meaning import BUILDS_ON_REFUSED
-from tests.simulation.reference import NO_RIGHTS, REPEATED, Decision
+from tests.simulation.reference import GONE, NO_RIGHTS, REPEATED, Decision
 
 REFUSED_AGAIN = frozenset(("rejected", code) for code in ("locked_here", "nothing_there", "out_of_stock", "invalid"))
 """How a command may end on its edge that runs again after what it was built on was refused: the app says no."""
@@ -162,8 +162,8 @@ def _told(case: Case, command_id: str, decision: Decision) -> Iterator[str]:
     nodes = [name for name in case.history.ends if device_of_node(name) == device]
     copied = len(nodes) > 1 or any(device_of_node(r.edge) == device for r in case.history.restored)
     expected = ("merged", "") if decision.verdict == "accepted" else (decision.verdict, decision.code)
-    if decision.code == NO_RIGHTS:
-        expected = "review", NO_RIGHTS
+    if decision.code in (NO_RIGHTS, GONE):
+        expected = "review", decision.code
     for node in nodes:
         status = case.history.ends[node].status.get(command_id)
         if status is None and node != command_id.partition(":")[0]:

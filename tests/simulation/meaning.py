@@ -60,6 +60,17 @@ class Meaning:
             return BUILDS_ON_REFUSED
         return "" if self._stands(event, over, also) else "invalid"
 
+    def finds(self, op: Op, before: Iterable[Op]) -> bool:
+        """Is what an edit of a body stands beside, or takes, there after what was merged and the ops `before` it? Asked of the replay: the model's
+        bodies have no places.
+        """
+        if op.field not in BODIES:
+            return True
+        state = self.kind.copy(self._replayed())
+        for one in before:
+            self.kind.apply(state, one)
+        return self.kind.finds(state, op)
+
     def moot(self, event: Event) -> bool:
         """Has a delete that its writer had not seen won over it?"""
         return self.kind.on_delete == "delete-wins" and not all(saw(event, delete) for delete in self._deletes())
@@ -174,6 +185,9 @@ class Meaning:
 
     def encoded(self, vector: Mapping[str, int] | None = None) -> bytes:
         """The canonical encoding of all its ops, or of just those that `vector` covers."""
+        return self.kind.encode(self._replayed(vector))
+
+    def _replayed(self, vector: Mapping[str, int] | None = None) -> DocumentState:
         covered = [i for i, op in enumerate(self.ops) if vector is None or op.seq <= vector.get(op.replica, 0)]
         count, state = self._replay or (0, self.kind.new())
         if covered != list(range(len(covered))) or count > len(covered):
@@ -184,7 +198,7 @@ class Meaning:
             else:
                 self.kind.apply(state, self.ops[i])
         self._replay = (len(covered), state) if covered == list(range(len(covered))) else None
-        return self.kind.encode(state)
+        return state
 
 
 def _is_delete(event: Event) -> bool:

@@ -29,11 +29,12 @@ from tests.simulation.all_types import BODIES, LOCKABLE, NOWHERE
 from tests.simulation.app import PARTITIONS, SPACE
 from tests.simulation.history import Intent
 from tests.simulation.log import LogRecord
-from tests.simulation.meaning import Meaning
+from tests.simulation.meaning import BUILDS_ON_REFUSED, Meaning
 
 REPEATED = "repeated"
 NO_RIGHTS = "no_rights"
-COME_AGAIN = ("builds_on_refused", "purged", NO_RIGHTS)
+GONE = "gone"
+COME_AGAIN = ("builds_on_refused", "purged", NO_RIGHTS, GONE)
 CLOCK_BOUND_MS = 5 * 60 * 1000
 
 
@@ -230,7 +231,7 @@ class Reference:
                 self._document(document).refuse(op, event, REPEATED)  # it has counted before
             self._decided(item, first.verdict, REPEATED)
             return True
-        code = self._objection(item, meant)
+        code = self._objection(item, meant, [op for _, op in ops])
         verdict = "rejected" if code else "accepted"
         for (document, op), (_, event) in zip(ops, meant, strict=True):
             if verdict == "rejected":
@@ -292,7 +293,7 @@ class Reference:
         arguments = self._intents[one[0]].arguments if one and one[0] in self._intents else {}
         return str(arguments["args"][0]) if arguments.get("place") in BODIES else ""
 
-    def _objection(self, item: _Waiting, meant: Sequence[tuple[DocumentId, Event]]) -> str:
+    def _objection(self, item: _Waiting, meant: Sequence[tuple[DocumentId, Event]], ops: Sequence[Op]) -> str:
         terms = self._devices[item.replica.rpartition(".")[0]].terms_at(item.append_ms)
         assert terms is not None, "its batch was taken"
         command = item.command
@@ -300,9 +301,14 @@ class Reference:
             return "forbidden"
         over = partial(self._is_over, scope=command.scope)
         before: dict[DocumentId, list[Event]] = {}
-        for document, event in meant:
+        earlier: dict[DocumentId, list[Op]] = {}
+        for (document, event), op in zip(meant, ops, strict=True):
             known, also = self._document(document), before.setdefault(document, [])
+            done = earlier.setdefault(document, [])
             against = known.unfounded(event, over, also)
+            if against != BUILDS_ON_REFUSED and command.written is not None and not known.finds(op, done):
+                against = GONE  # a life that brings along what another wrote names what that one has seen
+            done.append(op)
             if not against and event.kind == "transfer" and not known.moot(event) and over(event.value[0]):
                 against = "invalid"  # nobody could use what is given
             if against:
