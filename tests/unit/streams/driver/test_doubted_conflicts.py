@@ -8,7 +8,7 @@ import pytest
 
 from driftlog_schemas.messages import Conflict, ConflictStatus
 from driftlog_schemas.record_codecs import conflict_id
-from driftlog_streams.core import conflict_doubts, restoration
+from driftlog_streams.core import conflict_doubts, recovered
 from driftlog_streams.faust_driver import mender
 from tests.unit.streams.cloud import change, count, stock
 from tests.unit.streams.driver.life import CONFLICTS, OPS, PARKED, RECEIPTS, STATES, Life, Lives
@@ -65,7 +65,7 @@ async def test_however_many_there_are_all_are_closed(
     lives: Lives, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     """A few at a time: there is room for so many only."""
-    for module in (conflict_doubts, restoration):
+    for module in (conflict_doubts, recovered):
         monkeypatch.setattr(module, "MAX_DOUBTED", 2)
     monkeypatch.setattr(mender, "AT_ONCE", 3)
     life, told = await disputed(lives)
