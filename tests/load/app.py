@@ -40,7 +40,7 @@ def declare(space_name: str, partitions: int = PARTITIONS) -> App:
         meter: str
         turns: Counter
 
-    @space.collection(scope="place", id="offer", offline_limit="3s")
+    @space.collection(scope="place", id="offer", offline_limit="20s")
     class Offer(Document):
         place: str
         offer: str

@@ -96,7 +96,7 @@ class Replies:
         for place in answer.closed:
             self._shipper.answered(place)
         if answer.closed:
-            self._refusal = ""
+            self._refusal = self._undelivered = ""  # also of what the log had taken although the client had given it up
             if not self._shipper.holding:
                 self._deferred = ""
             self._unanswered_since = None if self._shipper.settled else now

@@ -26,7 +26,7 @@ def away_for_too_long(edge: EdgeProcess) -> None:
     edge.do("hit", place=PLACE, item="tea", wait="merged")  # it is in step from now on
     edge.go_offline(True)
     edge.do("offer", place=PLACE, offer="tea", price=2, key="old-price")
-    until(lambda: edge.status()["scopes"][PLACE]["age_seconds"] > 3.5, "it is away for too long", 60, edge.tail)
+    until(lambda: edge.status()["scopes"][PLACE]["age_seconds"] > 20.5, "it is away for too long", 60, edge.tail)
     edge.go_offline(False)
     until(lambda: edge.command("old-price")["status"] == "review", "a person is asked", 60, edge.tail)
 
