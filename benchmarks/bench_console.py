@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from benchmarks.case import Case, Ground, Samples, Sides, at_most
 from benchmarks.quiet import quiet
+from driftlog_console.history.by_device import PER_DEVICE, Sent, SentBatch
 from driftlog_console.history.kept import MINUTES, Reached
 from driftlog_console.history.view import Place, Progress
 from driftlog_schemas.identity import DocumentId
@@ -47,6 +48,16 @@ Filled: TypeAlias = Callable[[Console, int], Awaitable[None]]
 async def _conflicts_and_devices(console: Console, count: int) -> None:
     await console.opened(*(conflict(DocumentId("Stock", "s1", f"sku-{number}")) for number in range(count)))
     console.fleet.seen = seen(*(member(f"till-{number}", review=number % 7 == 0) for number in range(count)))
+    kept, now_ms = console.history.kept, time.time_ns() // 1_000_000
+    for offset in range(
+        PER_DEVICE * 2
+    ):  # the last commands of the device whose page is asked for, as many as are listed and more
+        sent = Sent(f"c{offset}", "reprice", "Anna", now_ms, "s1", (("Stock", f"sku-{offset}"),), 0, "accepted", "", "")
+        kept.send("retail", 0, "till-7", SentBatch(offset, now_ms, "till-7.abcdefgh", offset + 1, (sent,)))
+    for number in range(count):  # and one of each device
+        one = Sent("c", "reprice", "Anna", now_ms, "s1", (("Stock", "tea"),), 0, "accepted", "", "")
+        kept.send("retail", 0, f"truck-{number}", SentBatch(number, now_ms, f"truck-{number}.abcdefgh", 1, (one,)))
+    kept.flush()
 
 
 async def _history(console: Console, count: int) -> None:

@@ -19,6 +19,7 @@ from driftlog_console.errors import ConsoleError
 from driftlog_console.pages import (
     claiming,
     conflict,
+    device,
     documents,
     export,
     fleet,
@@ -55,6 +56,7 @@ def build(desk: Desk) -> FastAPI:
         claiming,
         waiting,
         fleet,
+        device,
         flow,
         notices,
         documents,

@@ -88,7 +88,11 @@ class Eyes:
 
     def of_command(self, command: Command, text: str) -> str:
         """A text about what a command has written."""
-        blind = [document for document, _ in command.ops if self._of(document)]
+        return self.of_documents([document for document, _ in command.ops], text)
+
+    def of_documents(self, documents: Iterable[DocumentId], text: str) -> str:
+        """A text about what was written to all these documents."""
+        blind = [document for document in documents if self._of(document)]
         return _withheld(text) if blind else text
 
     def at_device(self, document: DocumentId, text: str, *, alone: bool) -> str:

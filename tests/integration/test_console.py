@@ -61,6 +61,14 @@ def moments(console: ConsoleProcess) -> list[str]:
     return re.findall(r"\?at=(\d+)#value", console.page(f"/documents/Item/{PLACE}/tea"))
 
 
+def listed(console: ConsoleProcess, edge: EdgeProcess, offset: str) -> bool:
+    """Does the device's page have the command that was logged there, and a receipt of its life?"""
+    name = edge.device.device_id
+    page = console.page(f"/fleet/{name}")
+    there = f"/documents/Item/{PLACE}/tea?at={offset}#value" in page
+    return there and 'data-label="Became">accepted' in page and f'data-label="Life">{name}.' in page
+
+
 def claimed(first: ConsoleProcess, second: ConsoleProcess, conflict_id: str) -> None:
     """Say on one console who looks after it: the other one knows, and the first when it has started again."""
     address, told = f"/conflicts/{conflict_id}", "<b>operator</b> looks after it until"
@@ -94,6 +102,7 @@ def test_a_real_conflict_is_decided_by_keyboard_and_seen_on_both_agents(on_broke
             assert "operator" in console.page("/inbox?which=decided")
             until(lambda: len(moments(console)) == 4, "all four changes are in the history", 60)
             newest, *_, oldest = moments(console)
+            until(lambda: listed(console, store, oldest), "the device's page has what it sent, and its receipt", 60)
             assert f"{other}</b>" in console.page(f"/documents/Item/{PLACE}/tea?at={newest}")
             assert "<dt>label</dt><dd>(empty text)" in console.page(f"/documents/Item/{PLACE}/tea?at={oldest}")
             assert console.stop() == 0

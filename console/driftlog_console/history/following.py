@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from driftlog_console.history.by_device import DOCUMENTS, LONG_REASON, Sent, SentBatch
 from driftlog_console.history.kept import LONG_VALUE, MINUTES, KeptHistory, Moment, Reached
 from driftlog_crdt import canonical
 from driftlog_schemas import topics
 from driftlog_schemas.contract import Json, SpaceContract
 from driftlog_schemas.errors import RegistryUnreachable
-from driftlog_schemas.identity import DocumentId
-from driftlog_streams.core.admission import Refusal
+from driftlog_schemas.identity import CLOUD, DocumentId, device_of
+from driftlog_schemas.messages import Batch
+from driftlog_streams.core.admission import Admitted, Refusal
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.rules import Devices, SpaceRules
@@ -63,6 +65,7 @@ class Following:
 
         retelling = Retelling(rules, partition, store, devices, declared, sealed)
         found = cls(space, rules, partition, kept, retelling, reached)
+        kept.devices.begin(space.name, partition, reached.following, reached.at_ms)
         if retelling.following and not reached.cut:
             waiting = map(rules.records.decode_parked, kept.parked(space.name, partition).values())
             found._decide(retelling.resume([one for one in waiting if one.offset < retelling.following]))
@@ -85,6 +88,9 @@ class Following:
             if record.offset >= self.reached.following:
                 self._count(record, told, refused=isinstance(admission, Refusal))
             self._keep(record, told)
+            if isinstance(admission, Admitted):
+                self._keep_for_device(record, admission.batch, told.steps)
+            self._decide(told.decided)
             changed |= told.documents
             self.reached = self.reached._replace(
                 following=max(self.reached.following, record.offset + 1),
@@ -116,11 +122,26 @@ class Following:
             value, known = (None, CUT) if self.reached.cut else self._value(document)
             moment = Moment(record.offset, record.append_ms, tuple(steps), value, known)
             self.kept.take(self.space.name, document, moment)
-        self._decide(told.decided)
+
+    def _keep_for_device(self, record: ChangelogRecord, batch: Batch, steps: Sequence[tuple[DocumentId, Step]]) -> None:
+        by_command: dict[str, list[tuple[DocumentId, Step]]] = {}
+        for document, step in steps:
+            by_command.setdefault(step.command_id, []).append((document, step))
+        device = device_of(batch.replica)
+        if by_command and device != CLOUD:  # that one has no page
+            sent = SentBatch(
+                record.offset, record.append_ms, batch.replica, batch.number, tuple(map(_sent, by_command.values()))
+            )
+            self.kept.send(self.space.name, self.partition, device, sent)
 
     def _decide(self, decided: Sequence[Decided]) -> None:
+        name = self.space.name
         for one in decided:
-            self.kept.decide(self.space.name, one)
+            self.kept.decide(name, one)
+        for device, offset, command_id, outcome in {
+            (d.device, d.offset, d.command_id, d.outcome): None for d in decided
+        }:
+            self.kept.devices.decide(name, self.partition, device, offset, command_id, outcome)
 
     def _value(self, document: DocumentId) -> tuple[Mapping[str, Json] | None, str]:
         declared = self.space.collections[document.collection]
@@ -143,3 +164,20 @@ class Following:
 
 def _counted(verdict: str, code: str) -> str:
     return f"{verdict} {code}" if verdict in ("rejected", "deferred") and code else verdict
+
+
+def _sent(steps: Sequence[tuple[DocumentId, Step]]) -> Sent:
+    """One command, from what it did to each of its documents."""
+    first, step = steps[0]
+    return Sent(
+        command_id=step.command_id,
+        name=step.command,
+        actor=step.actor,
+        clock_ms=step.clock_ms,
+        scope=first.scope,
+        documents=tuple((document.collection, document.id) for document, _ in steps[:DOCUMENTS]),
+        more=max(0, len(steps) - DOCUMENTS),
+        outcome=step.outcome,
+        code=step.code,
+        reason=step.reason[:LONG_REASON],
+    )

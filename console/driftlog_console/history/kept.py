@@ -3,26 +3,26 @@
 A moment is what one record of the op log has done to one document. The last ones of each document are kept, and all together in so many bytes: the
 oldest go first, and it is said up to when they went. What is put here reaches the disk with `flush`, all at once; a page reads what is there.
 
-Keys: `m` + document + number -> moment, `d` + document -> which numbers there are, `f` + serial -> whose moment that was, `p` + place + name ->
-a command that waits, `r` + place + minute -> what was decided then, `o` + place -> how far it goes.
+Keys: `m` + document + number -> moment, `d` + document -> which numbers there are, `p` + place + name -> a command that waits, `r` + place + minute ->
+what was decided then, `o` + place -> how far it goes; and those of devices' commands (`by_device`).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from rocksdict import Options, Rdict, WriteBatch
 
+from driftlog_console.history.by_device import SentBatch, SentByDevice, is_of_device
+from driftlog_console.history.table import Table, eight, number_in, where
 from driftlog_schemas.contract import Json
 from driftlog_schemas.identity import DocumentId, document_key
-from driftlog_streams.errors import StoreFailed
 from driftlog_streams.replaying.retelling import Change, Decided, Step
 
 PER_DOCUMENT = 500
@@ -31,7 +31,6 @@ LONG_VALUE = 32 << 10
 """A value of more characters is not kept at each moment."""
 MINUTES = 24 * 60
 """For so long it is known how many commands were decided in each."""
-_NUMBER = 8
 _counts = msgspec.json.Decoder(dict[str, int]).decode
 _STEP = tuple(one.name for one in fields(Step))
 
@@ -87,15 +86,13 @@ class KeptHistory:
 
     def __init__(self, folder: Path, per_document: int = PER_DOCUMENT, most_bytes: int = MOST_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._db = Rdict(str(folder / "kept"), options=_options())
-        self._per_document, self._most_bytes = per_document, most_bytes
-        self._pending: dict[bytes, bytes | None] = {}
-        self._bytes = self._oldest = self._serial = 0
-        self.discard()
+        self._table = Table(folder / "kept", most_bytes)
+        self._per_document = per_document
+        self.devices = SentByDevice(self._table)
 
     def close(self) -> None:
         """Give the folder free; what was not flushed is forgotten."""
-        self._db.close()
+        self._table.close()
 
     # -- writing
 
@@ -106,20 +103,17 @@ class KeptHistory:
         last = self._at(name, known.following - 1) if known.following > known.first else None
         if last is not None and last.offset >= moment.offset:
             return
-        value = _encoded(moment, self._serial)
-        self._pending[b"m" + name + _eight(known.following)] = value
-        self._pending[b"f" + _eight(self._serial)] = name
-        self._bytes += len(value)
-        self._serial += 1
+        self._table.enter(b"m" + name + eight(known.following), _encoded(moment, self._table.serial), name)
         known = known._replace(following=known.following + 1)
-        self._pending[b"d" + name] = _line(known)
+        self._table.put(b"d" + name, _line(known))
         if known.following - known.first > self._per_document:
             self._drop_first(name)
-        while self._bytes > self._most_bytes and self._oldest < self._serial:
-            owner = self._get(b"f" + _eight(self._oldest))
-            self._oldest += 1
-            if owner is not None:
-                self._drop_first(owner)
+        self._make_room()
+
+    def send(self, space: str, partition: int, device: str, batch: SentBatch) -> None:
+        """The next record of a device in this partition; one that is there already stays."""
+        self.devices.take(space, partition, device, batch)
+        self._make_room()
 
     def decide(self, space: str, decided: Decided) -> None:
         """A step that waited has been decided; where it is kept no more, nothing is."""
@@ -135,68 +129,48 @@ class KeptHistory:
             else step
             for step in moment.steps
         )
-        key = b"m" + name + _eight(place)
-        before = self._get(key)
+        key = b"m" + name + eight(place)
+        before = self._table.get(key)
         assert before is not None, "a moment that was read is there"
-        value = _encoded(replace(moment, steps=steps), json.loads(before)["f"])
-        self._bytes += len(value) - len(before)
-        self._pending[key] = value
+        self._table.change(key, before, _encoded(replace(moment, steps=steps), json.loads(before)["f"]))
 
     def wait(self, space: str, partition: int, name: bytes, parked: bytes | None) -> None:
         """A command waits, or does no more."""
-        self._pending[b"p" + _where(space, partition) + name] = parked
+        self._table.put(b"p" + where(space, partition) + name, parked)
 
     def count(self, space: str, partition: int, minute: int, decided: Mapping[str, int]) -> None:
         """So many commands were decided so in this minute, besides those that are counted."""
-        key = b"r" + _where(space, partition) + _eight(minute)
-        counts = Counter(_counts(self._get(key) or b"{}"))
+        key = b"r" + where(space, partition) + eight(minute)
+        counts = Counter(_counts(self._table.get(key) or b"{}"))
         counts.update(decided)
-        self._pending[key] = json.dumps(counts).encode()
+        self._table.put(key, json.dumps(counts).encode())
 
     def reach(self, space: str, partition: int, reached: Reached) -> None:
         """All is taken up to there."""
-        self._pending[b"o" + _where(space, partition)] = json.dumps(reached).encode()
+        self._table.put(b"o" + where(space, partition), json.dumps(reached).encode())
 
     def forget_minutes(self, space: str, partition: int, before: int) -> None:
         """What was decided earlier than this minute is counted no more."""
-        start = b"r" + _where(space, partition)
-        for key, _ in self._scan(start):
-            if key[-_NUMBER:] >= _eight(before):
+        start = b"r" + where(space, partition)
+        for key, _ in self._table.scan(start):
+            if number_in(key) >= before:
                 return
-            self._pending[key] = None
+            self._table.put(key, None)
 
     def flush(self) -> None:
         """All of it is on disk, or nothing. Raises `StoreFailed`."""
-        if not self._pending:
-            return
-        self._pending[b"!bytes"] = b"%d" % self._bytes
-        self._pending[b"!serials"] = b"%d,%d" % (self._oldest, self._serial)
-        try:
-            batch = WriteBatch(raw_mode=True)
-            for key, value in self._pending.items():
-                if value is None:
-                    batch.delete(key)
-                else:
-                    batch.put(key, value)
-            self._db.write(batch)
-        except Exception as error:  # rocksdict raises plain Exception for everything
-            raise StoreFailed(
-                f"the history cannot be kept: {error}", "look at the disk of the console's folder"
-            ) from error
-        self._pending.clear()
+        self._table.flush()
 
     def discard(self) -> None:
         """Forget what was not flushed."""
-        self._pending.clear()
-        self._bytes = int(self._db.get(b"!bytes") or b"0")
-        self._oldest, self._serial = map(int, (self._db.get(b"!serials") or b"0,0").split(b","))
+        self._table.discard()
 
     # -- reading
 
     def page(self, space: str, document: DocumentId, limit: int, before: int | None = None) -> Past:
         """The last moments, or the last ones before an offset."""
         name = _name(space, document)
-        known = _parsed(self._db.get(b"d" + name))
+        known = _parsed(self._table.stored(b"d" + name))
         end = known.following if before is None else self._place(name, known, before - 1) + 1
         start = max(known.first, end - limit)
         found = [moment for n in range(start, end) if (moment := self._stored(name, n)) is not None]
@@ -205,40 +179,43 @@ class KeptHistory:
     def at(self, space: str, document: DocumentId, offset: int) -> Moment | None:
         """The last moment up to this offset; None where none is kept."""
         name = _name(space, document)
-        known = _parsed(self._db.get(b"d" + name))
+        known = _parsed(self._table.stored(b"d" + name))
         place = self._place(name, known, offset)
         return self._stored(name, place) if place >= known.first else None
 
     def parked(self, space: str, partition: int) -> dict[bytes, bytes]:
         """What waits, by name."""
-        start = b"p" + _where(space, partition)
-        return {key[len(start) :]: value for key, value in self._scan(start)}
+        start = b"p" + where(space, partition)
+        return {key[len(start) :]: value for key, value in self._table.scan(start)}
 
     def minutes(self, space: str, partition: int, since: int) -> dict[int, dict[str, int]]:
         """Minute -> what was decided in it, as counts."""
-        start = b"r" + _where(space, partition)
-        return {
-            int.from_bytes(key[-_NUMBER:], "big"): _counts(value)
-            for key, value in self._scan(start, start + _eight(max(0, since)))
-        }
+        start = b"r" + where(space, partition)
+        return {number_in(key): _counts(value) for key, value in self._table.scan(start, start + eight(max(0, since)))}
 
     def reached(self, space: str, partition: int) -> Reached | None:
         """How far it goes; None where nothing was read yet."""
-        value = self._get(b"o" + _where(space, partition))
+        value = self._table.get(b"o" + where(space, partition))
         return None if value is None else Reached(*json.loads(value))
 
     # --
 
+    def _make_room(self) -> None:
+        for owner in self._table.overfull():
+            if is_of_device(owner):
+                self.devices.drop_first(owner)
+            else:
+                self._drop_first(owner)
+
     def _drop_first(self, name: bytes) -> None:
         known = self._known(name)
-        key = b"m" + name + _eight(known.first)
-        value = self._get(key)
+        key = b"m" + name + eight(known.first)
+        value = self._table.get(key)
         if value is None:
             return
         found = json.loads(value)
-        self._pending[key] = self._pending[b"f" + _eight(found["f"])] = None
-        self._bytes -= len(value)
-        self._pending[b"d" + name] = _line(_Known(known.first + 1, known.following, found["ms"]))
+        self._table.leave(key, value, found["f"])
+        self._table.put(b"d" + name, _line(_Known(known.first + 1, known.following, found["ms"])))
 
     def _place(self, name: bytes, known: _Known, offset: int) -> int:
         """The number of the last moment up to an offset; below the first where there is none."""
@@ -253,26 +230,13 @@ class KeptHistory:
         return low - 1
 
     def _known(self, name: bytes) -> _Known:
-        return _parsed(self._get(b"d" + name))
+        return _parsed(self._table.get(b"d" + name))
 
     def _at(self, name: bytes, number: int) -> Moment | None:
-        return _decoded(self._get(b"m" + name + _eight(number)))
+        return _decoded(self._table.get(b"m" + name + eight(number)))
 
     def _stored(self, name: bytes, number: int) -> Moment | None:
-        return _decoded(self._db.get(b"m" + name + _eight(number)))
-
-    def _get(self, key: bytes) -> bytes | None:
-        if key in self._pending:
-            return self._pending[key]
-        value: bytes | None = self._db.get(key)
-        return value
-
-    def _scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        cursor = self._db.iter()
-        cursor.seek(max(prefix, start))
-        while cursor.valid() and (key := cursor.key()).startswith(prefix):
-            yield key, cursor.value()
-            cursor.next()
+        return _decoded(self._table.stored(b"m" + name + eight(number)))
 
 
 def _encoded(moment: Moment, serial: int) -> bytes:
@@ -300,20 +264,3 @@ def _parsed(value: bytes | None) -> _Known:
 
 def _name(space: str, document: DocumentId) -> bytes:
     return blake2b(space.encode() + b"\x00" + document_key(document), digest_size=16).digest()
-
-
-def _where(space: str, partition: int) -> bytes:
-    return space.encode() + b"\x00" + partition.to_bytes(4, "big")
-
-
-def _eight(number: int) -> bytes:
-    return number.to_bytes(_NUMBER, "big")
-
-
-def _options() -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_write_buffer_size(8 << 20)
-    options.set_max_open_files(100)
-    options.set_keep_log_file_num(2)
-    return options

@@ -18,8 +18,10 @@ from typing import NamedTuple, Protocol
 import structlog
 from confluent_kafka import KafkaException
 
+from driftlog_console.history.by_device import SentLately
 from driftlog_console.history.following import Following
 from driftlog_console.history.kept import MOST_BYTES, PER_DOCUMENT, KeptHistory, Past, Reached
+from driftlog_console.history.receipts import Receipts, receipts_of
 from driftlog_crdt import AlgebraError
 from driftlog_schemas import topics
 from driftlog_schemas.contract import SpaceContract
@@ -128,6 +130,16 @@ class HistoryView:
             return past  # of another release: who stands is not known
         standing = standing_of(rules, document, state)
         return past.with_steps(lambda step: now(step, standing))
+
+    def sent_by(self, device: str) -> SentLately:
+        """A device's last commands, wherever it wrote of what is followed."""
+        return self.kept.devices.lately(device)
+
+    def receipts_of(self, device: str) -> Receipts:
+        """What was taken of a device, of the logs that are merged here."""
+        merged = [place for place, reached in self.progress.reached.items() if not reached.cut]
+        stores = ((self._stores[space].partition(at), self._rules[space].records) for space, at in merged)
+        return receipts_of(device, stores)
 
     # -- the thread
 

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from driftlog_console.asking import TheDesk, Viewer
 from driftlog_console.desk import Desk, now_ms
-from driftlog_edge.errors import NotFound
 from driftlog_streams.reading.fleet import Member
 
 router = APIRouter()
@@ -30,7 +29,7 @@ async def show(
 ) -> Response:
     """A page of the list."""
     seen = desk.fleet.seen
-    rows = sorted((_row(desk, member) for member in seen.members or ()), key=lambda r: (not r["needs"], r["device"]))
+    rows = sorted((row_of(desk, member) for member in seen.members or ()), key=lambda r: (not r["needs"], r["device"]))
     shown = [
         row
         for row in rows
@@ -55,29 +54,7 @@ async def show(
     )
 
 
-@router.get("/fleet/{device_id}")
-async def device(request: Request, desk: TheDesk, person: Viewer, device_id: str) -> Response:
-    """One device: all that it says of itself, and what it wrote that is in a conflict."""
-    seen = desk.fleet.seen
-    member = seen.member(device_id)
-    if member is None:
-        raise NotFound(f"no device {device_id!r} is enrolled, as far as this console knows")
-    lines = [line for line in desk.inbox if device_id in line.devices and person.sees(line.document.scope)]
-    return desk.page(
-        request,
-        "device.html",
-        person,
-        row=_row(desk, member),
-        member=member,
-        word=member.heard.word if member.heard else None,
-        conflicts=sorted(lines)[:PAGE],
-        conflicts_total=len(lines),
-        age=seen.age("members"),
-        fleet_problem=seen.problem,
-    )
-
-
-def _row(desk: Desk, member: Member) -> dict[str, Any]:
+def row_of(desk: Desk, member: Member) -> dict[str, Any]:
     """What the list says of a device. What is not known is None, which is neither healthy nor 0."""
     word = member.heard.word if member.heard else None
     silent = member.silent_ms(now_ms())

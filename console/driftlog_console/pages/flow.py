@@ -80,7 +80,7 @@ class Piece:
 @router.get("/flow")
 async def show(request: Request, desk: TheDesk, person: Viewer, hours: Hours = 1, until: Until = None) -> Response:
     """Every partition of the scopes that somebody sees, and what was decided there up to now or a moment."""
-    places = _places(desk, person)
+    places = places_of(desk, person)
     return await _page(request, desk, person, places, None, hours, until)
 
 
@@ -96,7 +96,7 @@ async def one(
 ) -> Response:
     """One partition."""
     place = Place(space, partition)
-    if place not in _places(desk, person):
+    if place not in places_of(desk, person):
         raise NotFound(
             f"no scope that you see lies in partition {partition} of {space!r}, as far as this console knows"
         )
@@ -143,7 +143,7 @@ async def _page(
     )
 
 
-def _places(desk: Desk, person: Person) -> list[Place]:
+def places_of(desk: Desk, person: Person) -> list[Place]:
     return sorted(
         {
             desk.place(space, scope)

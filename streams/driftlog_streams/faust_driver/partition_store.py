@@ -190,9 +190,9 @@ class PartitionStore:
         """The keys of those."""
         return (key for key, _ in self.documents(beginning))
 
-    def rows(self) -> Iterator[bytes]:
-        """Every chain row."""
-        return (value for _, value in self._scan(self._prefix + _ROWS))
+    def rows(self, beginning: str = "") -> Iterator[bytes]:
+        """Every chain row, or those of the replicas whose names begin so."""
+        return (value for _, value in self._scan(self._prefix + _row_key(beginning)))
 
     def replicas(self) -> Iterator[str]:
         """Whose rows these are."""

@@ -63,7 +63,7 @@ class DocumentHistory:
         return History([now(step, standing) for step in self._steps.values()], state, self._read)
 
     def _decide(self, decided: Sequence[Decided]) -> None:
-        for _, offset, name, outcome in decided:
+        for _, offset, name, outcome, _ in decided:
             if (step := self._steps.get((offset, name))) is not None:
                 self._steps[offset, name] = replace(
                     step, outcome=outcome.verdict.value, code=outcome.code, reason=outcome.reason

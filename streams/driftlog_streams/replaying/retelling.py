@@ -71,6 +71,7 @@ class Decided(NamedTuple):
     offset: int
     command_id: str
     outcome: CommandOutcome
+    device: str
 
 
 class Told(NamedTuple):
@@ -157,8 +158,9 @@ class Retelling:
         found = []
         for key in late:
             arrival, outcome = self._heard.pop(key)
-            documents = dict.fromkeys(document for document, _ in arrival.command.ops)
-            found += [Decided(d, arrival.offset, arrival.command.id, outcome) for d in documents if self._wanted(d)]
+            command, device = arrival.command, device_of(arrival.batch.replica)
+            documents = dict.fromkeys(document for document, _ in command.ops)
+            found += [Decided(d, arrival.offset, command.id, outcome, device) for d in documents if self._wanted(d)]
         return found
 
     def _of(self, batch: Batch) -> Iterator[tuple[Command, DocumentId, list[Op], Mapping[str, int] | None]]:

@@ -269,6 +269,7 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
         member("till-7", review=2, clock_skew_ms=90_000),
         member("truck-1", heard=False),
         says("kiosk-3", REVIEW, REJECTED, review=2),
+        member("store-1"),
         set_aside=(quarantined(),),
     )
     console.people.add("carol", [Right.DECIDE])
@@ -282,7 +283,7 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
         "/inbox/devices/kiosk-3/c-1", "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/inbox/rules",
         "/inbox/rule?collection=Stock&field=price&rule=larger", "/waiting",
-        "/waiting/retail/0%3A17", "/fleet", "/fleet/till-7",
+        "/waiting/retail/0%3A17", "/fleet", "/fleet/till-7", "/fleet/store-1",
         "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/documents/Stock/s1/tea?at=2", "/flow",
         "/flow/retail/0?hours=6", "/notices", "/nothing",
         "/sign-in",
@@ -345,7 +346,7 @@ async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser
     context = await browser.new_context(viewport={"width": 1100, "height": 640})
     page = await signed_in(context, url, console.people.add("anna", list(Right)))
     names = (
-        "inbox settled decided conflict record waiting-command groups group group-decided groups-decided decision rules rule set-aside thing fleet device "
+        "inbox settled decided conflict record waiting-command groups group group-decided groups-decided decision rules rule set-aside thing fleet device device-lately "
         "documents collection document moment flow partition notices problem sign-in"
     )
     for path, name in zip(paths, names.split(), strict=True):

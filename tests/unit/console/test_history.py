@@ -136,7 +136,7 @@ def test_a_full_disk_stops_it_and_it_goes_on_after(
     log.append(command("c2", priced(2, 2, store_1__1=1)))
     with monkeypatch.context() as patch:
         patch.setattr(
-            "driftlog_console.history.kept.WriteBatch.put", lambda *_: (_ for _ in ()).throw(OSError("no space"))
+            "driftlog_console.history.table.WriteBatch.put", lambda *_: (_ for _ in ()).throw(OSError("no space"))
         )
         view.try_look()
     assert "no space" in view.progress.problem

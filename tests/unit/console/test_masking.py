@@ -12,6 +12,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from driftlog_console.history.by_device import Sent, SentBatch
 from driftlog_console.history.kept import Moment, Reached
 from driftlog_console.masking import HIDDEN, WITHHELD, Eyes, listed, masks_of
 from driftlog_console.notices.telling import _told
@@ -41,6 +42,7 @@ SECRETS = {
     "the value then": "secret-then-Muster",
     "what a step wrote": "secret-step-Muster",
     "why a step was refused": "secret-refusal-Muster",
+    "why a device's command was refused": "secret-sent-Muster",
     "what stands": "secret-stands-Muster",
     "what lost": "secret-lost-Muster",
     "what lost somewhere in a record": "secret-record-Muster",
@@ -128,6 +130,19 @@ async def planted(console: Console) -> Planted:
     )  # fmt: skip
     value = {"store": "s1", "sku": "tea", "name": s["the value then"], "price": 1, "on_hand": 77002}
     console.history.kept.take("retail", TEA, Moment(3, at, (step,), value))
+    refused = Sent(
+        "c1",
+        "rename",
+        "Anna",
+        at,
+        "s1",
+        (("Stock", "tea"),),
+        0,
+        "rejected",
+        "no",
+        s["why a device's command was refused"],
+    )
+    console.history.kept.send("retail", 0, "till-7", SentBatch(3, at, "till-7.k3f7q2w7", 1, (refused,)))
     console.history.kept.reach("retail", 0, Reached(4, at))
     console.history.kept.flush()
     note = Claim(one.id, "s1", ClaimKind.CLAIMED, "bob", "bob", at + DAY_MS, s["what is said of a claim"], "x", "k", at)

@@ -30,7 +30,7 @@ from tests.unit.console.test_history import PLACE
 from tests.unit.edge.cloud import Cloud, partition_of_space
 from tests.unit.edge.waiting import until
 from tests.unit.streams.cloud import NOW_MS as NOW_MS_OF_LOG
-from tests.unit.streams.cloud import command
+from tests.unit.streams.cloud import command, count, stock
 
 NOW_MS = time.time_ns() // 1_000_000
 
@@ -371,6 +371,30 @@ async def test_what_is_not_known_of_the_past_is_said(console: Console) -> None:
         assert (
             "cannot be read on at the moment: no broker" in page and "1 records of the log are still to be read" in page
         )
+
+
+async def test_a_device_has_its_last_commands_and_receipts(console: Console) -> None:
+    console.fleet.seen = seen(member("store-1"), member("store-2"))
+    hostile = command("<b>id", count(stock("a/<i>b"), -9, 1), declared_as="<script>")._replace(actor="<u>Anna")
+    async with console.client() as anna, console.client("carl", scopes=("s2",)) as carl:
+        before = (await anna.get("/fleet/store-1")).text
+        assert before.count("that is not the same as none") == 2
+        console.log.append(command("c1", priced(1, 1)), hostile)
+        console.history.look()
+        page = (await anna.get("/fleet/store-1")).text
+        assert "rejected: recount" in page and "sold more than was there" in page
+        assert 'href="/documents/Stock/s1/a%2F%3Ci%3Eb?at=0#value"' in page
+        assert (await anna.get("/documents/Stock/s1/a%2F%3Ci%3Eb?at=0")).status_code == 200
+        assert not [text for text in ("<script>&", "<b>id", "<u>Anna", "<i>b") if text in page]
+        assert "&lt;script&gt;" in page and 'data-label="Life">store-1.1<' in page
+        assert page.count('<caption class="hidden">') == 2
+        none = (await anna.get("/fleet/store-2")).text
+        assert '<p class="empty">None.</p>' in none and '<p class="empty">Nothing.</p>' in none
+        other = (await carl.get("/fleet/store-1")).text
+        assert "2 in scopes that you do not see" in other and "recount" not in other and "Stock" not in other
+    console.app = Gate(build(replace(console.desk, history=None)), frozenset({"127.0.0.1"}))
+    async with console.client("dora") as dora:
+        assert "keeps no history, so it does not know them" in (await dora.get("/fleet/store-1")).text
 
 
 async def test_numbers_of_any_size_are_written_by_the_server(console: Console) -> None:
