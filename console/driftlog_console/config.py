@@ -27,7 +27,7 @@ class ConsoleConfig(EdgeConfig):
     """With it and its key the pages are served over TLS; without, a proxy has to, where other machines reach them."""
     http_key_file: Path | None = None
     undo_seconds: float = Field(default=10.0, ge=0, le=3600)
-    """For how long the decision about a group can be undone: so long nothing of it is decided."""
+    """For how long a decision can be undone, about one conflict or a group: so long nothing of it is decided; 0 for at once."""
     silent_seconds: float = Field(default=86_400.0, gt=0)
     """A device that was not heard of for so long is said to be silent."""
     webhook_url: str | None = Field(default=None, pattern=r"^https?://\S+$")

@@ -3,6 +3,9 @@
 A decision is an ordinary command of the console's device, on behalf of a person. Its id follows from the versions that it decides between, and from how
 often that was decided before. So the same click counts once, also after a restart; of two people who decide at once the second is told what the first
 has chosen; and a version that came after the page was made is seen, not overwritten.
+
+A decision can be held first, so that it can be undone while nobody saw it (see `holding`). Who clicks first has decided: as long as theirs is held nobody
+decides the same conflict here.
 """
 
 from __future__ import annotations
@@ -38,11 +41,34 @@ class Made:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A decision that is held here and nowhere else; nobody has seen anything of it."""
+
+    id: str
+    conflict: str
+    scope: str
+    person: str
+    value: Json
+    keeps: bool
+    """It lets the version stand that stands; then `value` is only shown."""
+    mark: str
+    """Of the versions that the person saw (see `mark`)."""
+    times: int
+    """How often these had been decided."""
+    reason: str
+    made_ms: int
+    due_ms: int
+    """When it is given as a command."""
+
+
 class Deciding:
     """Decides through the console's agent."""
 
     def __init__(self, agent: EdgeAgent) -> None:
         self._agent = agent
+        self.held: dict[str, Asked] = {}
+        """By conflict. They are of this process: values are on no disk but in the replica's store."""
         self._turns = WeakValueDictionary[str, asyncio.Lock]()
         """Of each conflict that is being decided, one after another: who comes second sees what the first has decided."""
 
@@ -56,11 +82,11 @@ class Deciding:
             found.append(made)
         return found
 
-    def made_since(self, shown: str, person: str, since_ms: int) -> Made | None:
-        """What this person was the first to decide between these versions (see `mark`), here and since then; for who cannot know whether they had come
-        to it.
+    def made_since(self, shown: str, person: str, since_ms: int, times: int = 0) -> Made | None:
+        """What this person was the first to decide between these versions (see `mark`) when that had been done so often, here and since then; for who
+        cannot know whether they had come to it.
         """
-        made = self._made(_named(shown, 0))
+        made = self._made(_named(shown, times))
         return made if made is not None and made.actor == person and made.at_ms >= since_ms else None
 
     def _made(self, command_id: str) -> Made | None:
@@ -87,6 +113,14 @@ class Deciding:
         """
         return await self._decide(conflict, {conflict.field: value}, person, shown, times, reason)
 
+    async def hold(self, conflict: Conflict, asked: Asked) -> None:
+        """Keep a decision in `held` instead of making it. Raises like `decide`, by what the field says now."""
+        async with self._turn(conflict):
+            self._require_undecided(conflict, asked.mark, asked.times)
+            values = None if asked.keeps else {conflict.field: asked.value}
+            await self._agent.try_resolve(conflict.id, values, actor=asked.person, how="page", reason=asked.reason)
+            self.held[conflict.id] = asked
+
     async def _decide(
         self,
         conflict: Conflict,
@@ -96,17 +130,25 @@ class Deciding:
         times: int,
         reason: str,
     ) -> Answer:
-        async with self._turns.setdefault(conflict.id, asyncio.Lock()):
-            _require_as_shown(conflict, shown)
-            if times != len(self.made(conflict)):
-                raise Overtaken("somebody has decided in the meantime")
-            if times >= MOST_TIMES:
-                raise InvalidInput(
-                    conflict.field, f"this was decided {MOST_TIMES} times; wait until the cloud has merged that"
-                )
+        async with self._turn(conflict):
+            self._require_undecided(conflict, shown, times)
             command_id = _command_id(conflict, times)
             return await self._agent.resolve(
                 conflict.id, values, command_id=command_id, actor=person.name, how="page", reason=reason.strip()
+            )
+
+    def _turn(self, conflict: Conflict) -> asyncio.Lock:
+        return self._turns.setdefault(conflict.id, asyncio.Lock())
+
+    def _require_undecided(self, conflict: Conflict, shown: str, times: int) -> None:
+        _require_as_shown(conflict, shown)
+        if times != len(self.made(conflict)):
+            raise Overtaken("somebody has decided in the meantime")
+        if (asked := self.held.get(conflict.id)) is not None:
+            raise Overtaken(f"{asked.person} has decided it already, and it can be undone still")
+        if times >= MOST_TIMES:
+            raise InvalidInput(
+                conflict.field, f"this was decided {MOST_TIMES} times; wait until the cloud has merged that"
             )
 
 

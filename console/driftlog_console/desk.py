@@ -22,6 +22,7 @@ from driftlog_console.fleet import FleetView
 from driftlog_console.flow import FlowView
 from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.history.view import HistoryView, Place
+from driftlog_console.holding import Holding
 from driftlog_console.inbox import Inbox
 from driftlog_console.landings import Landings
 from driftlog_console.masking import Eyes, masks_of
@@ -50,6 +51,7 @@ class Desk:
     kafka: KafkaSettings
     inbox: Inbox
     deciding: Deciding
+    holding: Holding
     groups: GroupDeciding
     landings: Landings
     claims: Claims

@@ -18,5 +18,9 @@ class PeopleProblem(ConsoleError):
     """The list of people cannot be used, or what was asked of it makes no sense."""
 
 
+class TooMany(ConsoleError):
+    """More than is decided at once."""
+
+
 class NothingToShow(ConsoleError):
     """No scope was named, and none is known."""

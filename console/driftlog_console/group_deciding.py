@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from driftlog_console.deciding import Deciding, Overtaken
-from driftlog_console.errors import ConsoleError, PeopleProblem
+from driftlog_console.errors import PeopleProblem, TooMany
 from driftlog_console.group_memory import GroupDecision, GroupMemory, GroupsProblem, Item, State
 from driftlog_console.people import People, Person, Right
+from driftlog_console.signals import set_in
 from driftlog_console.words import dot
 from driftlog_crdt import AlgebraError
 from driftlog_edge.agent import EdgeAgent
@@ -37,10 +38,6 @@ MOST_OPEN = 20
 AT_ONCE = 100
 AGAIN_SECONDS = 5.0
 """The disk may have room again."""
-
-
-class TooMany(ConsoleError):
-    """More than is decided at once."""
 
 
 class GroupDeciding:
@@ -112,7 +109,7 @@ class GroupDeciding:
                     await self._moved.wait()
                 elif decision.state is State.RUNNING:
                     await self._run(decision)
-                elif not await self._moves_within(self.seconds_left(decision)):
+                elif not await set_in(self._moved, self.seconds_left(decision)):
                     self.memory.move(decision.id, State.WAITING, State.RUNNING)
                     self._changed()
             except GroupsProblem as error:
@@ -122,14 +119,6 @@ class GroupDeciding:
     def _tell(self) -> None:
         self._moved.set()
         self._changed()
-
-    async def _moves_within(self, seconds: float) -> bool:
-        """Was something asked or undone meanwhile?"""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._moved.wait()
-        except TimeoutError:
-            return False
 
     async def _run(self, decision: GroupDecision) -> None:
         while items := self.memory.todo(decision.id, AT_ONCE):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from driftlog_console.deciding import Made
+from driftlog_console.deciding import Asked, Made
 from driftlog_console.history.kept import Moment, Past
 from driftlog_console.people import Person, Right
 from driftlog_crdt import Plain
@@ -81,6 +81,13 @@ class Eyes:
             )
             for one in made
         ]
+
+    def asked(self, conflict: Conflict, asked: Asked) -> Asked:
+        """What is held of it."""
+        masks, name = self._of_place(conflict.document, conflict.field), conflict.field.partition(".")[0]
+        if not masks:
+            return asked
+        return replace(asked, value=_hidden(name, asked.value, masks), reason=_withheld(asked.reason))
 
     def about(self, conflict: Conflict, text: str) -> str:
         """A text about this conflict that may repeat a value of it."""

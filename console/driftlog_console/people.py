@@ -58,6 +58,10 @@ class Person:
         """Is the scope among theirs?"""
         return EVERYTHING in self.scopes or scope in self.scopes
 
+    def may_undo(self, decider: str) -> bool:
+        """Is a decision of this person theirs to undo, while nobody saw it: their own, or anybody's for who may decide in all scopes?"""
+        return self.may(Right.DECIDE) and (self.name == decider or EVERYTHING in self.scopes)
+
 
 _LINES = TypeAdapter(list[Person])
 

@@ -23,7 +23,9 @@ from driftlog_console.flow import FlowView
 from driftlog_console.gate import Gate
 from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
+from driftlog_console.held_memory import HeldMemory
 from driftlog_console.history.view import HistoryView, Place
+from driftlog_console.holding import Holding
 from driftlog_console.inbox import Inbox
 from driftlog_console.lag_memory import LagMemory
 from driftlog_console.landings import Landings
@@ -103,6 +105,8 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     people, deciding = People(config.data_dir), Deciding(agent)
     memory = GroupMemory(config.data_dir)
     groups = GroupDeciding(memory, agent, deciding, people, config.undo_seconds, now_ms, lambda: signals.tell("groups"))
+    held = HeldMemory(config.data_dir)
+    holding = Holding(held, agent, deciding, people, config.undo_seconds, now_ms, lambda: signals.tell("conflicts"))
     codecs = RecordCodecs(ids)
     claims = Claims(lambda: agent.identity, fleet, lambda one: write_claim(config.kafka, codecs, one), now_ms)
     history = _history(agent, config, ids, root, changed)
@@ -110,6 +114,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     flow = FlowView(LagReader(config.kafka), lambda: _places(agent), now_ms, lambda: changed("flow"), lags)
     telling = _telling(inbox, config)
     following = [asyncio.create_task(work) for work in (inbox.follow(), _documents(agent, signals), groups.follow())]
+    giving = asyncio.create_task(holding.follow())
     if telling is not None:
         following.append(asyncio.create_task(telling.follow()))
     fleet.start()
@@ -122,6 +127,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
             kafka=config.kafka,
             inbox=inbox,
             deciding=deciding,
+            holding=holding,
             groups=groups,
             landings=landings,
             claims=claims,
@@ -137,10 +143,13 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
         )
     finally:
         signals.close()
+        holding.close()
+        await asyncio.wait([giving])  # it gives what is held, to the agent's log
         for task in following:
             task.cancel()
         await asyncio.wait(following)
         memory.close()
+        held.close()
         landings.close()
         if telling is not None:
             telling.memory.close()

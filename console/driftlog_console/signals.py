@@ -64,13 +64,14 @@ class Signals:
                     await asyncio.sleep(PAUSE_SECONDS)
                 elif self._closed:
                     return
-                elif not await _set_in(moved, BEAT_SECONDS):
+                elif not await set_in(moved, BEAT_SECONDS):
                     yield changed
         finally:
             self.listening -= 1
 
 
-async def _set_in(event: asyncio.Event, seconds: float) -> bool:
+async def set_in(event: asyncio.Event, seconds: float) -> bool:
+    """Is it set within so many seconds?"""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()

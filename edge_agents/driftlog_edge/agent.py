@@ -10,6 +10,7 @@ network have threads of their own. What the parts do is theirs (`assembly` puts 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,7 @@ from driftlog_edge.asking.answers import (
     Reading,
     Wait,
 )
-from driftlog_edge.asking.executor import Executed
+from driftlog_edge.asking.executor import Executed, Tried
 from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.watch import Change, Passed
 from driftlog_edge.config import EdgeConfig
@@ -259,6 +260,34 @@ class EdgeAgent(AgentLife):
         """Decide: write `values` (field -> value), or accept what stands. The write has seen all versions and ends the conflict; also one that its
         deadline has ended, as long as nobody else has decided it. `how` says by what means: `page`, `cli` or `api`.
         """
+        decide = self._resolution(conflict_id, values, command_id, actor, how, reason)
+        return await self._submission.take(decide, "disk", DEFAULT_TIMEOUT)
+
+    async def try_resolve(
+        self,
+        conflict_id: str,
+        values: Mapping[str, Json] | None = None,
+        *,
+        actor: str = "",
+        how: str = "api",
+        reason: str = "",
+    ) -> None:
+        """Would `resolve` be taken as things are? Raises like it; nothing has changed either way."""
+        decide = self._resolution(conflict_id, values, "", actor, how, reason, only_tried=True)
+        with suppress(Tried):
+            await self._submission.take(decide, "disk", DEFAULT_TIMEOUT)
+
+    def _resolution(
+        self,
+        conflict_id: str,
+        values: Mapping[str, Json] | None,
+        command_id: str,
+        actor: str,
+        how: str,
+        reason: str,
+        *,
+        only_tried: bool = False,
+    ) -> Callable[[], Executed]:
         conflict = self.conflict(conflict_id)
         if conflict.status is ConflictStatus.RESOLVED:
             raise InvalidInput("id", "this conflict is resolved already")
@@ -270,9 +299,11 @@ class EdgeAgent(AgentLife):
 
         def decide() -> Executed:
             chosen = {conflict.field: self._standing(conflict)} if values is None else values
-            return self._executor.decide(conflict.document, chosen, command_id, actor, decision=decision)
+            return self._executor.decide(
+                conflict.document, chosen, command_id, actor, decision=decision, only_tried=only_tried
+            )
 
-        return await self._submission.take(decide, "disk", DEFAULT_TIMEOUT)
+        return decide
 
     def _standing(self, conflict: Conflict) -> Json:
         """What accepting writes: the winner's value, or what the app's own merge has made of them."""

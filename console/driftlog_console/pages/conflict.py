@@ -1,4 +1,4 @@
-"""One conflict: its versions side by side, and the decision."""
+"""One conflict: its versions side by side, the decision, and its undoing while nobody saw it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from driftlog_console import words
-from driftlog_console.asking import Decider, NotAllowed, Sent, TheDesk, Viewer, require
+from driftlog_console.asking import BadForm, Decider, NotAllowed, Sent, TheDesk, Viewer, require
 from driftlog_console.deciding import Overtaken, chosen
 from driftlog_console.desk import Desk, now_ms
+from driftlog_console.errors import TooMany
+from driftlog_console.held_memory import End, HeldProblem
 from driftlog_console.people import Person, Right
 from driftlog_console.spread import Spread, spread_of
 from driftlog_crdt import AlgebraError
@@ -22,6 +24,7 @@ from driftlog_streams.reading.conflict_lists import mark
 router = APIRouter()
 
 WRITE = "write"
+UNDO = "undo"
 MOST_DEVICES = 50
 """That are named one by one."""
 
@@ -50,18 +53,35 @@ async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent, c
         else:
             version = chosen(conflict, choice)
             if version is conflict.winner:
-                await desk.deciding.keep(conflict, person, shown, times, reason)
+                await desk.holding.keep(conflict, person, shown, times, reason)
                 return _seen(conflict_id)
             value = version.value
-        await desk.deciding.decide(conflict, value, person, shown, times, reason)
+        await desk.holding.decide(conflict, value, person, shown, times, reason)
     except Overtaken as error:
-        return _page(request, desk, person, conflict, 409, overtaken=str(error))
+        return _page(request, desk, person, conflict, 409, overtaken=str(error), typed=sent.text("value"))
     except (InvalidInput, AlgebraError, Refused) as error:
         problem = desk.eyes(request, person).about(conflict, str(error))
         return _page(request, desk, person, conflict, 422, problem=problem, typed=sent.text("value"))
-    except EdgeError as error:
+    except (EdgeError, TooMany, HeldProblem) as error:
         problem = desk.eyes(request, person).about(conflict, f"{error}; {error.remedy}")
         return _page(request, desk, person, conflict, 503, problem=problem, typed=sent.text("value"))
+    return _seen(conflict_id)
+
+
+@router.post("/conflicts/{conflict_id}/undo")
+async def undo(request: Request, desk: TheDesk, person: Decider, sent: Sent, conflict_id: str) -> Response:
+    """Let the decision that is held not be made; nobody has seen it."""
+    conflict = desk.agent.conflict(conflict_id)
+    require(person, Right.DECIDE, conflict.document.scope)
+    if sent.text("do") != UNDO:
+        raise BadForm(f"do: {UNDO}")
+    asked = desk.holding.of(conflict)
+    if asked is not None and not person.may_undo(asked.person):
+        raise NotAllowed(f"only {asked.person}, or who may decide in all scopes, can undo this")
+    try:
+        desk.holding.undo(conflict_id, sent.text("asked"), person)
+    except Overtaken as error:
+        return _page(request, desk, person, conflict, 409, overtaken=str(error))
     return _seen(conflict_id)
 
 
@@ -91,13 +111,18 @@ def _page(
 ) -> Response:
     eyes = desk.eyes(request, person)
     shows, made = eyes.conflict(conflict), eyes.made(conflict, desk.deciding.made(conflict))
-    held = desk.claims.of(conflict)
+    held, asked = desk.claims.of(conflict), desk.holding.of(conflict)
     more: dict[str, Any] = {
         "conflict": shows,
         "cards": words.cards(shows, like=conflict),
         "blind": eyes.blind(conflict),
         "mark": mark(conflict),
         "made": made,
+        "asked": None if asked is None else eyes.asked(conflict, asked),
+        "seconds_left": 0.0 if asked is None else desk.holding.seconds_left(asked),
+        "may_undo": asked is not None and person.may_undo(asked.person),
+        "unsent": desk.holding.unsent(conflict),
+        "End": End,
         "may_decide": person.may(Right.DECIDE, conflict.document.scope)
         and conflict.status is not ConflictStatus.RESOLVED,
         "spread": _spread(desk, conflict),

@@ -11,7 +11,8 @@ from starlette.responses import RedirectResponse, Response
 from driftlog_console.asking import BadForm, Decider, NotAllowed, Sent, TheDesk, Viewer, Wanted
 from driftlog_console.deciding import Overtaken
 from driftlog_console.desk import Desk
-from driftlog_console.group_deciding import STANDING, WRITTEN, TooMany
+from driftlog_console.errors import TooMany
+from driftlog_console.group_deciding import STANDING, WRITTEN
 from driftlog_console.group_memory import GroupDecision, GroupsProblem, Item, State, Tally
 from driftlog_console.groups import CAUSES, Cause, devices_in, groups_of
 from driftlog_console.masking import Eyes
@@ -122,7 +123,7 @@ async def undo(request: Request, desk: TheDesk, person: Decider, sent: Sent, id:
     if sent.text("do") != UNDO:
         raise BadForm(f"do: {UNDO}")
     decision, _ = _known(desk, person, id)
-    if not _may_undo(person, decision):
+    if not person.may_undo(decision.person):
         raise NotAllowed(f"only {decision.person}, or who may decide in all scopes, can undo this")
     try:
         desk.groups.undo(id)
@@ -192,10 +193,6 @@ def _scopes(person: Person) -> Sequence[str] | None:
     return None if EVERYTHING in person.scopes else person.scopes
 
 
-def _may_undo(person: Person, decision: GroupDecision) -> bool:
-    return person.may(Right.DECIDE) and (person.name == decision.person or EVERYTHING in person.scopes)
-
-
 def _outcome(
     request: Request,
     desk: Desk,
@@ -229,7 +226,7 @@ def _outcome(
         limit=limit,
         State=State,
         seconds_left=desk.groups.seconds_left(decision),
-        may_undo=decision.state is State.WAITING and _may_undo(person, decision),
+        may_undo=decision.state is State.WAITING and person.may_undo(decision.person),
         problem=problem,
     )
 

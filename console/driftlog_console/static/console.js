@@ -59,6 +59,7 @@
     j: () => step(1),
     k: () => step(-1),
     w: () => focus(document.getElementById("value")),
+    u: () => focus(document.querySelector("[data-undo]")),
     n: () => go(document.querySelector("[data-next]")),
     i: () => go(document.querySelector(".brand")),
   };

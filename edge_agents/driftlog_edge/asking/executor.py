@@ -53,6 +53,10 @@ class Executed(NamedTuple):
     scope: str = ""
 
 
+class Tried(Exception):
+    """It would be taken as it is; nothing was changed, for it was only tried."""
+
+
 class Earlier(NamedTuple):
     """A command that runs once more under its id: the fingerprint of what was asked, and the life under which it was first written."""
 
@@ -166,8 +170,10 @@ class Executor:
         actor: str = "",
         again: Earlier | None = None,
         decision: Decision | None = None,
+        *,
+        only_tried: bool = False,
     ) -> Executed:
-        """What a person chose for a conflict: place -> value, and by what means and why. Raises like `run`."""
+        """What a person chose for a conflict: place -> value, and by what means and why. Raises like `run`, and `Tried` where it is only tried."""
         collection = self._contract.collection(document.collection)
         mark = again.mark if again else fingerprint("", [document, chosen])
         if not again and (known := self._known(command_id, mark)):
@@ -181,7 +187,17 @@ class Executor:
 
         intent = asked.decide(document, chosen)
         return self._execute(
-            command_id, "", collection.space, collection.priority, mark, actor, apply, intent, again, decision
+            command_id,
+            "",
+            collection.space,
+            collection.priority,
+            mark,
+            actor,
+            apply,
+            intent,
+            again,
+            decision,
+            only_tried=only_tried,
         )
 
     def _on_fresh(self, command: CommandContract, run: Run[View], arguments: Mapping[str, Any], again: bool) -> Json:
@@ -229,6 +245,8 @@ class Executor:
         intent: Json,
         again: Earlier | None,
         decision: Decision | None = None,
+        *,
+        only_tried: bool = False,
     ) -> Executed:
         wall_ms = self._wall.wall_ms()
         clock = self.stamps.clock
@@ -242,10 +260,22 @@ class Executor:
                 assert run.scope is not None
                 self._lives.handovers.require(self._outbox.place(space, run.scope), run.touched)
             return self._log(
-                command_id, name, space, priority, mark, actor, run, result, wall_ms, intent, again, decision
+                command_id,
+                name,
+                space,
+                priority,
+                mark,
+                actor,
+                run,
+                result,
+                wall_ms,
+                intent,
+                again,
+                decision,
+                only_tried=only_tried,
             )
         except BaseException:
-            # Refused, invalid or a defect in the app's function: the views may hold half of it.
+            # Refused, invalid, only tried, or a defect in the app's function: the views may hold some of it.
             clock.last = stamp
             for key in run.touched:
                 self._views.forget(key)
@@ -267,10 +297,14 @@ class Executor:
         intent: Json,
         again: Earlier | None,
         decision: Decision | None,
+        *,
+        only_tried: bool,
     ) -> Executed:
         writes: dict[Place, bytes | None] = {}
         touched = tuple(run.touched)
         if not run.ops:
+            if only_tried:
+                raise Tried
             entry = Entry(0, name, mark, Status.MERGED, result, (), wall_ms)
             writes[Family.COMMANDS, command_id.encode()] = entry.encode()
             writes[Family.META, keys.answered_key(wall_ms, command_id)] = b""
@@ -285,6 +319,8 @@ class Executor:
             logged = encode_logged(command, space, run.replica, read, release, alone=again is not None)
         except TooBig as error:
             raise TooLarge("", f"the command is too big to be sent: {error}") from error
+        if only_tried:
+            raise Tried
         dots = tuple((view_key.decode(), op.replica, op.seq) for view_key, op in run.dots())
         entry = Entry(lsn, name, mark, Status.PENDING, result, dots, wall_ms, asked=intent)
         writes[Family.OPLOG, keys.lsn_key(lsn)] = logged

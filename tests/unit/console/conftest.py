@@ -23,7 +23,9 @@ from driftlog_console.flow import FlowView
 from driftlog_console.gate import Gate
 from driftlog_console.group_deciding import GroupDeciding
 from driftlog_console.group_memory import GroupMemory
+from driftlog_console.held_memory import HeldMemory
 from driftlog_console.history.view import HistoryView, Place
+from driftlog_console.holding import Holding
 from driftlog_console.inbox import Inbox
 from driftlog_console.lag_memory import LagMemory
 from driftlog_console.landings import Landings
@@ -149,6 +151,8 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     deciding, memory, landings = Deciding(agent), GroupMemory(folder), Landings(folder, agent)
     inbox = Inbox(agent, lambda: signals.tell("conflicts"), landings.note)
     groups = GroupDeciding(memory, agent, deciding, people, UNDO_SECONDS, now_ms, lambda: signals.tell("groups"))
+    held = HeldMemory(folder)
+    holding = Holding(held, agent, deciding, people, 0.0, now_ms, lambda: signals.tell("conflicts"))
     claims = Claims(lambda: agent.identity, fleet, fleet.written.append, now_ms)  # type: ignore[arg-type]  # stands in for it
     log, lags = OpLog(), Lags()
     history = history_of(log, folder / "history", lambda: signals.tell("documents"))
@@ -157,6 +161,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         kafka=KafkaSettings(),
         inbox=inbox,
         deciding=deciding,
+        holding=holding,
         groups=groups,
         landings=landings,
         claims=claims,
@@ -171,10 +176,14 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         silent_seconds=3600.0,
     )
     following = [asyncio.create_task(work) for work in (inbox.follow(), groups.follow())]
+    giving = asyncio.create_task(holding.follow())
     await until(lambda: agent.status()["connection"] == "ONLINE")
     try:
         yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})), log, lags)
     finally:
+        holding.close()
+        await giving
+        held.close()
         desk.flow.close()
         for task in following:
             task.cancel()

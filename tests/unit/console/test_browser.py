@@ -130,6 +130,41 @@ async def test_a_conflict_is_decided_by_keyboard_alone_and_others_see_it(
     await page.wait_for_url(f"**/conflicts/{other.id}")
 
 
+async def test_a_decision_is_undone_by_keyboard_while_it_is_held_and_sent_when_that_is_over(
+    console: Console, agent: EdgeAgent, browser: Browser, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holding = console.desk.holding
+    monkeypatch.setattr(holding, "_undo_seconds", 600.0)
+    await agent.run("reprice", store="s1", sku="tea", price=420)
+    one = conflict()
+    await console.opened(one)
+    page = await signed_in(await browser.new_context(), url, console.people.add("anna", [Right.DECIDE]))
+
+    async def taken() -> None:
+        await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+        await page.keyboard.press("2")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="anna wants 390 to stand")).to_be_visible()
+        await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+
+    await page.goto(f"{url}/conflicts/{one.id}")
+    await taken()
+    found = (await Axe().run(page, options=RULES)).response
+    assert (found["violations"], found["incomplete"]) == ([], [])
+    await page.keyboard.press("u")
+    assert await focused(page) == "Undo: keep asking about price"
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="anna had decided, and anna has undone it")).to_be_visible()
+    assert console.desk.deciding.made(one) == []
+
+    await taken()
+    later = now_ms() + 601_000
+    monkeypatch.setattr(holding, "_now_ms", lambda: later)
+    holding._moved.set()
+    await expect(page.get_by_role("heading", name="anna has decided: 390")).to_be_visible()  # told, not asked for
+    await expect(page.get_by_role("button", name="Undo: keep asking about price")).to_have_count(0)
+
+
 async def test_what_waits_at_a_device_is_reached_by_keyboard_and_goes_when_it_is_dealt_with(
     console: Console, browser: Browser, url: str
 ) -> None:

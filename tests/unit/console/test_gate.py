@@ -70,7 +70,7 @@ async def test_who_may_only_look_changes_nothing(console: Console) -> None:
     one = conflict()
     await console.opened(one)
     async with console.client("bob") as bob:
-        for path in ("/inbox", f"/conflicts/{one.id}", "/waiting"):
+        for path in ("/inbox", f"/conflicts/{one.id}", f"/conflicts/{one.id}/undo", "/waiting"):
             answer = await bob.post(path, data={"id": one.id, "choice": "standing"}, headers=OURS)
             assert (answer.status_code, "may not" in answer.text) == (403, True), path
         page = await bob.get(f"/conflicts/{one.id}")

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from driftlog_console.held_memory import FILE
 from driftlog_console.history.by_device import Sent, SentBatch
 from driftlog_console.history.kept import Moment, Reached
 from driftlog_console.masking import HIDDEN, WITHHELD, Eyes, listed, masks_of
@@ -211,6 +212,7 @@ def sent(found: Planted) -> dict[str, list[tuple[str, dict[str, str]]]]:
             (f"/conflicts/{one.id}", {**shown, "choice": "store-2.b2c3d4e5:2"}),
             (f"/conflicts/{other.id}", {"mark": line_of(other).mark, "times": "0", "choice": "b.b2c3d4e5:1"}),
         ],
+        "/conflicts/{conflict_id}/undo": [(f"/conflicts/{one.id}/undo", {"do": "undo", "asked": "x"})],
         "/conflicts/{conflict_id}/claim": [(f"/conflicts/{one.id}/claim", {"do": "claim", "hours": "1"})],
         "/inbox": [("/inbox", {"id": one.id, "choice": "standing"}), ("/inbox", {"id": one.id, "choice": "till-7"})],
         "/inbox/group": [("/inbox/group", {"which": "open", "set": "x", "count": "1", "choice": "standing"})],
@@ -269,6 +271,27 @@ async def test_who_may_not_see_a_field_chooses_by_who_wrote_it_and_writes_nothin
         taken = await anna.post(f"/conflicts/{one.id}", data={**shown, "choice": "store-2.b2c3d4e5:2"}, headers=OURS)
         assert taken.status_code == 303
     assert [made.value for made in console.desk.deciding.made(one)] == ["secret-2"]
+
+
+async def test_a_masked_value_that_is_held_is_on_no_page_of_others_in_no_file_and_in_no_log(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.desk.holding, "_undo_seconds", 600.0)
+    one = named("a", "b")
+    await console.opened(one)
+    form = {"mark": line_of(one).mark, "times": "0", "choice": "write", "value": "secret-held", "reason": "secret-why"}
+    async with console.client("boss", Right.DECIDE, Right.REVEAL) as boss, console.client("anna", Right.DECIDE) as anna:
+        with capture_logs() as lines:
+            assert (await boss.post(f"/conflicts/{one.id}", data=form, headers=OURS)).status_code == 303
+            page = (await anna.get(f"/conflicts/{one.id}")).text
+        assert (f"boss wants {HIDDEN} to stand" in page, WITHHELD in page, "secret" in page) == (True, True, False)
+        assert "boss wants secret-held to stand" in (await boss.get(f"/conflicts/{one.id}")).text
+    assert "secret" not in str(lines)
+    files = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert tmp_path / "data" / FILE in files
+    assert [path for path in files if b"secret-" in path.read_bytes()] == []
+    assert (tmp_path / "data" / FILE).stat().st_mode & 0o077 == 0
+    console.desk.holding.undo(one.id, console.desk.deciding.held[one.id].id, Person("boss", ""))
 
 
 async def test_who_was_shown_what_is_in_the_log(console: Console) -> None:
