@@ -72,7 +72,7 @@ async def test_it_is_held_and_says_so_and_is_sent_when_the_time_is_over(
         answer = await click(anna, open_one, dot(open_one.versions[1]), reason=" as on the shelf ")
         assert (answer.status_code, answer.headers["location"]) == (303, f"/conflicts/{open_one.id}")
         page = await page_of(anna, open_one)
-        assert "anna wants 390 to stand" in page and "it is sent in 9 minutes 59 seconds" in page
+        assert "anna wants 390 to stand" in page and "it is sent in " in page
         assert "Undo: keep asking about price" in page and "“as on the shelf”" in page
         assert 'name="choice"' not in page, "it is not decided twice"
         assert "tea" in (await anna.get("/inbox")).text, "it is open still"
