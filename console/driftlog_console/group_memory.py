@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from driftlog_console import own_file
 from driftlog_console.errors import ConsoleError
 from driftlog_streams.reading.conflict_lists import Filter, Line, Which
 
@@ -95,10 +96,8 @@ class GroupMemory:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._path.touch(mode=0o600)
-            self._db = sqlite3.connect(self._path, isolation_level=None)
-            self._db.executescript(f"PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; {_TABLES}")
+            script = f"PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; {_TABLES}"
+            self._db = own_file.opened(self._path, script, autocommit=True)
         except (OSError, sqlite3.Error) as error:
             raise self._problem(error) from error
 

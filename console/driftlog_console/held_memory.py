@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
+from driftlog_console import own_file
 from driftlog_console.deciding import Asked
 from driftlog_console.errors import ConsoleError
 
@@ -65,10 +66,7 @@ class HeldMemory:
     def __init__(self, folder: Path) -> None:
         path = folder / FILE
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)
-            self._db = sqlite3.connect(path)
-            self._db.executescript(_TABLE)
+            self._db = own_file.opened(path, _TABLE)
             with self._db:
                 self._db.execute("UPDATE held SET ended = ? WHERE ended = ?", (End.LOST, End.NONE))
         except (OSError, sqlite3.Error) as error:

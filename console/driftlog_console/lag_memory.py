@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import structlog
 
+from driftlog_console import own_file
 from driftlog_console.history.view import Place
 from driftlog_streams.reading.merge_lag import Lag
 
@@ -57,12 +58,7 @@ class LagMemory:
         self._problem = ""
         self._db: sqlite3.Connection | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._path.touch(mode=0o600)
-            self._db = sqlite3.connect(
-                self._path, check_same_thread=False
-            )  # one after another: who loads has not begun
-            self._db.executescript(_TABLE)
+            self._db = own_file.opened(self._path, _TABLE, any_thread=True)  # who loads has not begun
         except (OSError, sqlite3.Error) as error:
             self._failed(error)
 

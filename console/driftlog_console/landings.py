@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import structlog
 
+from driftlog_console import own_file
 from driftlog_edge.agent import EdgeAgent
 from driftlog_schemas.messages import Conflict, ConflictStatus
 
@@ -48,12 +49,11 @@ class Landings:
         self._agent = agent
         path = folder / FILE
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)
-            self._db = _opened(str(path))
+            self._db = own_file.opened(path, _TABLE)
         except (OSError, sqlite3.Error) as error:
             log.warning("where decisions landed is not remembered", path=str(path), problem=str(error))
-            self._db = _opened(":memory:")
+            self._db = sqlite3.connect(":memory:")
+            self._db.executescript(_TABLE)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -104,12 +104,6 @@ class Landings:
             log.warning("where decisions landed cannot be read", problem=str(error))
             return None
         return found
-
-
-def _opened(path: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path)
-    db.executescript(_TABLE)
-    return db
 
 
 def _dot(conflict: Conflict) -> str:

@@ -208,6 +208,18 @@ async def running(folder: Path) -> AsyncIterator[Console]:
 
 
 @pytest.fixture
+def log() -> OpLog:
+    return OpLog()
+
+
+@pytest.fixture
+def view(log: OpLog, tmp_path: Path) -> Iterator[HistoryView]:
+    found = history_of(log, tmp_path / "history")
+    yield found
+    found.close()
+
+
+@pytest.fixture
 async def console(agent: EdgeAgent, cloud: Cloud, tmp_path: Path) -> AsyncIterator[Console]:
     """A running one that holds the scopes s1 and s2."""
     async with beside(agent, cloud, tmp_path / "data") as found:

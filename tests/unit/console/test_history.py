@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,18 +20,6 @@ from tests.unit.console.op_log import HOUR_MS, TEA, OpLog, history_of, priced
 from tests.unit.streams.cloud import NOW_MS, change, command, count, stock
 
 PLACE = Place("retail", 0)
-
-
-@pytest.fixture
-def log() -> OpLog:
-    return OpLog()
-
-
-@pytest.fixture
-def view(log: OpLog, tmp_path: Path) -> Iterator[HistoryView]:
-    found = history_of(log, tmp_path / "history")
-    yield found
-    found.close()
 
 
 def moments(view: HistoryView, limit: int = 100, before: int | None = None) -> list[Moment]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,6 @@ from driftlog_console.history.view import HistoryView
 from driftlog_streams.replaying.retelling import NOT_KNOWN, NOT_TAKEN
 from tests.unit.console.op_log import TEA, OpLog, history_of, priced
 from tests.unit.streams.cloud import NOW_MS, command, count, ledger, stock
-
-
-@pytest.fixture
-def log() -> OpLog:
-    return OpLog()
-
-
-@pytest.fixture
-def view(log: OpLog, tmp_path: Path) -> Iterator[HistoryView]:
-    found = history_of(log, tmp_path / "history")
-    yield found
-    found.close()
 
 
 def outcomes(view: HistoryView, device: str = "store-1") -> list[tuple[str, str, str]]:
