@@ -11,6 +11,8 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 # Three with servers, which mostly wait, and one that computes meanwhile. See tests/spread.py.
 SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
+# Real processes on a busy machine meet limits that are a test's own: what fails there once is tried once more, and told. Laws and worlds give one answer.
+AGAIN  := --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks $(addprefix --rerun-exclude-path=tests/,properties simulation fuzz brute_force)
 # Compiled code is kept, whatever the environment says: else each process of a run, and each program that it starts, compiles everything again.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 QUICK  := tests/unit tests/properties tests/fuzz
@@ -46,7 +48,7 @@ test: fetch ## lint, beside every test
 	@$(MAKE) --no-print-directory --jobs=2 lint every-test
 
 every-test: fetch
-	$(PYTEST) $(SPREAD) $(ARGS)
+	$(PYTEST) $(SPREAD) $(AGAIN) $(ARGS)
 
 quick: $(STAMP) ## only the tests that need no server and no patience (a minute)
 	$(PYTEST) -n 2 --dist loadfile --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
