@@ -252,7 +252,7 @@ def keep(tx: Transaction, store: str, sku: str) -> None:
 
 
 @retail.command
-def label(tx: Transaction, store: str, prefix: str, sizes: list[Annotated[int, Field(le=1 << 20)]]) -> None:
+def label(tx: Transaction, store: str, prefix: str, sizes: list[Annotated[int, Field(ge=0, le=1 << 20)]]) -> None:
     """As much text as told, in bounds: what is drawn from the API's description once made texts of 20 GB here."""
     for number, size in enumerate(sizes):
         tx.edit(Stock, store, f"{prefix}{number}").name.set("x" * size)
