@@ -10,6 +10,8 @@ from fastapi import Depends, Request
 from driftlog_console.desk import Desk
 from driftlog_console.people import Person, Right
 from driftlog_console.sessions import COOKIE
+from driftlog_edge.errors import NotFound
+from driftlog_schemas.messages import Conflict
 from driftlog_streams.reading.conflict_lists import Filter
 
 MAX_FORM_BYTES = 256 * 1024
@@ -90,6 +92,15 @@ def require(person: Person, right: Right, scope: str) -> None:
     """Raise `NotAllowed` unless the person may do this in a scope."""
     if not person.may(right, scope):
         raise NotAllowed(f"{person.name} may not {right.value} in scope {scope!r}")
+
+
+def conflict_of(desk: Desk, person: Person, right: Right, conflict_id: str) -> Conflict:
+    """A conflict, about which the person may do this. Raises `NotFound` also where they do not see its scope: ids can be guessed at. Raises `NotAllowed`."""
+    conflict = desk.agent.conflict(conflict_id)
+    if not person.sees(conflict.document.scope):
+        raise NotFound(f"no conflict {conflict_id!r} is known here")
+    require(person, right, conflict.document.scope)
+    return conflict
 
 
 async def form(request: Request) -> Form:

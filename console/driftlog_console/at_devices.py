@@ -62,11 +62,16 @@ class AtDevices:
         self.now()
         found = self._by_id.get(entry_id(device_id, command_id))
         if found is None:
-            raise NotFound(
-                f"{device_id!r} does not say that command {command_id!r} waits for a person, or not any more",
-                "`driftlog edge log` at the device says what became of it",
-            )
+            raise unknown(device_id, command_id)
         return found
+
+
+def unknown(device_id: str, command_id: str) -> NotFound:
+    """What is said of a command that waits nowhere, as far as the one who asks may know."""
+    return NotFound(
+        f"{device_id!r} does not say that command {command_id!r} waits for a person, or not any more",
+        "`driftlog edge log` at the device says what became of it",
+    )
 
 
 def part_of(lines: Sequence[Line], entries: Sequence[Entry], limit: int, after: str) -> Part:

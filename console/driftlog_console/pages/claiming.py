@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, require
+from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, conflict_of
 from driftlog_console.people import Right
 from driftlog_schemas.claims import ClaimKind
 from driftlog_schemas.contract import InvalidInput
@@ -20,8 +20,7 @@ DOES = {"claim": ClaimKind.CLAIMED, "defer": ClaimKind.DEFERRED, "release": Clai
 @router.post("/conflicts/{conflict_id}/claim")
 async def claim(desk: TheDesk, person: Decider, sent: Sent, conflict_id: str) -> Response:
     """Say who looks after it and until when. Whoever may decide still can."""
-    conflict = desk.agent.conflict(conflict_id)
-    require(person, Right.DECIDE, conflict.document.scope)
+    conflict = conflict_of(desk, person, Right.DECIDE, conflict_id)
     kind = DOES.get(sent.text("do"))
     if kind is None:
         raise BadForm(f"do: one of {', '.join(DOES)}")

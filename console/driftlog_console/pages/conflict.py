@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from driftlog_console import words
-from driftlog_console.asking import BadForm, Decider, NotAllowed, Sent, TheDesk, Viewer, require
+from driftlog_console.asking import BadForm, Decider, NotAllowed, Sent, TheDesk, Viewer, conflict_of
 from driftlog_console.deciding import Overtaken, chosen
 from driftlog_console.desk import Desk, now_ms
 from driftlog_console.errors import TooMany
@@ -32,16 +32,14 @@ MOST_DEVICES = 50
 @router.get("/conflicts/{conflict_id}")
 async def show(request: Request, desk: TheDesk, person: Viewer, conflict_id: str) -> Response:
     """All there is to know before a decision, and what became of it after."""
-    conflict = desk.agent.conflict(conflict_id)
-    require(person, Right.VIEW, conflict.document.scope)
+    conflict = conflict_of(desk, person, Right.VIEW, conflict_id)
     return _page(request, desk, person, conflict)
 
 
 @router.post("/conflicts/{conflict_id}")
 async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent, conflict_id: str) -> Response:
     """One of the versions, or a value that a person has typed."""
-    conflict = desk.agent.conflict(conflict_id)
-    require(person, Right.DECIDE, conflict.document.scope)
+    conflict = conflict_of(desk, person, Right.DECIDE, conflict_id)
     choice, shown, times, reason = sent.text("choice"), sent.text("mark"), sent.number("times"), sent.text("reason")
     try:
         if choice == WRITE:
@@ -71,8 +69,7 @@ async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent, c
 @router.post("/conflicts/{conflict_id}/undo")
 async def undo(request: Request, desk: TheDesk, person: Decider, sent: Sent, conflict_id: str) -> Response:
     """Let the decision that is held not be made; nobody has seen it."""
-    conflict = desk.agent.conflict(conflict_id)
-    require(person, Right.DECIDE, conflict.document.scope)
+    conflict = conflict_of(desk, person, Right.DECIDE, conflict_id)
     if sent.text("do") != UNDO:
         raise BadForm(f"do: {UNDO}")
     asked = desk.holding.of(conflict)

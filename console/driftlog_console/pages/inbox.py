@@ -1,4 +1,4 @@
-"""What waits for a decision: lists of conflicts, and deciding several at once."""
+"""What waits for a decision: lists of conflicts, and deciding the chosen ones together."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, Viewer, Wanted, require
-from driftlog_console.at_devices import KindShown, One, part_of
-from driftlog_console.deciding import Overtaken
+from driftlog_console.asking import BadForm, Decider, Sent, TheDesk, Viewer, Wanted, conflict_of
+from driftlog_console.at_devices import KindShown, One, part_of, unknown
 from driftlog_console.desk import Desk, now_ms
-from driftlog_console.group_deciding import STANDING
+from driftlog_console.group_deciding import STANDING, WRITTEN
 from driftlog_console.masking import Eyes
 from driftlog_console.people import Person, Right
-from driftlog_console.words import by, cut, shown
-from driftlog_crdt import AlgebraError
-from driftlog_edge.errors import EdgeError
 from driftlog_edge.http_api.path_parts import Part
-from driftlog_schemas.contract import InvalidInput, Refused
-from driftlog_schemas.identity import DocumentId, device_of
-from driftlog_schemas.messages import Conflict
+from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.messages import Conflict, ConflictStatus
 from driftlog_streams.core.changelog_record import UNTIMED
 from driftlog_streams.reading.claims import Held
-from driftlog_streams.reading.conflict_lists import Filter, Line, Which, mark
+from driftlog_streams.reading.conflict_lists import Filter, Line, Which, line_of, mark, mark_of_all
 from driftlog_streams.reading.waiting_commands import KINDS, Entry, Unnamed, taken
 
 router = APIRouter()
@@ -41,8 +36,12 @@ class Row(NamedTuple):
 
     line: Line
     conflict: Conflict
+    mark: str
+    """Of its versions."""
     held: Held | None
     """Who looks after it."""
+    decided: str
+    """What was decided here about it, of which the cloud has not told yet; empty for nothing."""
 
 
 class AtDevice(NamedTuple):
@@ -53,14 +52,6 @@ class AtDevice(NamedTuple):
     heard: float | None
     """Seconds since the device said so; None where nobody can tell."""
     conflict: None = None
-
-
-class Outcome(NamedTuple):
-    """What became of one of several."""
-
-    conflict: Conflict
-    done: bool
-    text: str
 
 
 @router.get("/")
@@ -111,6 +102,7 @@ async def show(
         facets=facets | _at_devices(desk, which, person, facets),
         writers=facets["device"],
         standing=STANDING,
+        written=WRITTEN,
         limit=limit,
     )
 
@@ -131,7 +123,22 @@ def _row(desk: Desk, eyes: Eyes, one: One) -> Row | AtDevice:
     if isinstance(one, Entry):
         return at_device(eyes, one)
     conflict = desk.agent.conflict(one.id)
-    return Row(one, eyes.conflict(conflict), desk.claims.of(conflict))
+    decided = "" if conflict.status is ConflictStatus.RESOLVED else _decided(desk, conflict)
+    return Row(one, eyes.conflict(conflict), mark(conflict), desk.claims.of(conflict), decided)
+
+
+def _decided(desk: Desk, conflict: Conflict) -> str:
+    """Who has decided it already, so that nobody does it twice."""
+    asked = desk.holding.of(conflict)
+    if asked is not None:
+        return f"{asked.person} has decided it, and it can be undone still"
+    made = desk.deciding.made(conflict)
+    if not made:
+        return ""
+    last = made[-1]
+    if last.answer.status == "rejected":
+        return f"the cloud has refused what {last.actor or 'somebody'} had decided"
+    return f"{last.actor or 'somebody'} has decided it; the cloud has not told of it yet"
 
 
 def _at_devices(desk: Desk, which: Which, person: Person, facets: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -158,7 +165,8 @@ def _unnamed(desk: Desk, wanted: Filter, kind: KindShown) -> list[Unnamed]:
 async def at_a_device(request: Request, desk: TheDesk, person: Viewer, device_id: Part, command_id: Part) -> Response:
     """One command that waits for a person at its device."""
     entry = desk.at_devices.entry(device_id, command_id)
-    require(person, Right.VIEW, entry.command.scope)
+    if not person.sees(entry.command.scope):
+        raise unknown(device_id, command_id)
     return desk.page(
         request,
         "device_command.html",
@@ -180,40 +188,18 @@ def at_device(eyes: Eyes, entry: Entry) -> AtDevice:
 
 @router.post("/inbox")
 async def decide(request: Request, desk: TheDesk, person: Decider, sent: Sent) -> Response:
-    """Decide several: what stands is to stand, or what one device wrote. Each has its own outcome."""
-    ids, choice = list(dict.fromkeys(sent.texts("id"))), sent.text("choice")
+    """Decide the chosen ones together, each as the page had shown it: a group decision, so it can be undone for a while, and each has its outcome."""
+    ids = list(dict.fromkeys(sent.texts("id")))
     if not ids or len(ids) > MOST_AT_ONCE:
         raise BadForm(f"choose 1 to {MOST_AT_ONCE} conflicts")
-    if not choice:
-        raise BadForm("choose what is to stand")
-    eyes = desk.eyes(request, person)
-    outcomes = [await _one(desk, eyes, person, conflict_id, choice, sent) for conflict_id in ids]
-    return desk.page(request, "outcomes.html", person, outcomes=outcomes)
+    lines = [_chosen(desk, person, conflict_id, sent) for conflict_id in ids]
+    choice, reason = sent.text("choice"), sent.text("reason")
+    name = desk.groups.ask(person, "open", Filter(), lines, mark_of_all(lines), choice, reason)
+    return RedirectResponse(f"/inbox/groups/decided/{name}", 303)
 
 
-async def _one(desk: Desk, eyes: Eyes, person: Person, conflict_id: str, choice: str, sent: Sent) -> Outcome:
-    conflict = desk.agent.conflict(conflict_id)
-    shows = eyes.conflict(conflict)
-    if not person.may(Right.DECIDE, conflict.document.scope):
-        return Outcome(shows, done=False, text=f"{person.name} may not decide in {conflict.document.scope}")
-    shown_then, times = sent.text(f"mark-{conflict_id}") or mark(conflict), len(desk.deciding.made(conflict))
-    try:
-        if choice == STANDING:
-            await desk.deciding.keep(conflict, person, shown_then, times, sent.text("reason"))
-            return Outcome(shows, done=True, text=f"{_told(shows, 0)} stands")
-        place = next((n for n, v in enumerate(conflict.versions) if device_of(v.replica) == choice), None)
-        if place is None:
-            return Outcome(shows, done=False, text=f"{choice} wrote none of its versions")
-        await desk.deciding.decide(
-            conflict, conflict.versions[place].value, person, shown_then, times, sent.text("reason")
-        )
-        return Outcome(shows, done=True, text=f"{_told(shows, place)} stands from now on")
-    except Overtaken as error:
-        return Outcome(shows, done=False, text=f"{error}; look at it")
-    except (InvalidInput, AlgebraError, EdgeError, Refused) as error:
-        return Outcome(shows, done=False, text=eyes.about(conflict, str(error)))
-
-
-def _told(conflict: Conflict, place: int) -> str:
-    version = conflict.versions[place]
-    return f"{cut(shown(version.value), 60)}, as {by(version)} set it,"
+def _chosen(desk: Desk, person: Person, conflict_id: str, sent: Sent) -> Line:
+    """A conflict that a form names, with the versions that its page had shown; a program that names none decides between those there are."""
+    conflict = conflict_of(desk, person, Right.DECIDE, conflict_id)
+    line = line_of(conflict)
+    return line._replace(mark=sent.text(f"mark-{conflict_id}") or line.mark)

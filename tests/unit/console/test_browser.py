@@ -18,7 +18,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from driftlog_console.desk import now_ms
 from driftlog_console.group_deciding import STANDING
-from driftlog_console.people import Right
+from driftlog_console.people import Person, Right
 from driftlog_edge import EdgeAgent
 from driftlog_edge.http_api.connections import BoundedProtocol
 from driftlog_infra.ports import free_port
@@ -26,7 +26,7 @@ from driftlog_schemas.claims import ClaimKind
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus
 from driftlog_streams.reading.claims import Held
-from driftlog_streams.reading.conflict_lists import Filter, mark_of_all
+from driftlog_streams.reading.conflict_lists import Filter, mark, mark_of_all
 from driftlog_streams.reading.merge_lag import Lag
 from tests.unit.console.conftest import Console, conflict, version
 from tests.unit.console.op_log import TEA, priced
@@ -189,6 +189,70 @@ async def test_what_waits_at_a_device_is_reached_by_keyboard_and_goes_when_it_is
     await expect(page.get_by_role("link", name="Price tea and 1 more")).to_be_visible()
 
 
+async def test_the_chosen_ones_are_decided_together_by_keyboard_and_undone(
+    console: Console, browser: Browser, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.desk.groups, "_undo_seconds", 600.0)
+    ones = [conflict(DocumentId("Stock", "s1", name)) for name in ("tea", "milk", "rice")]
+    await console.opened(*ones)
+    page = await signed_in(await browser.new_context(), url, console.people.add("anna", [Right.DECIDE]))
+    for name in ("tea", "rice"):
+        await page.get_by_label(f"Choose {name}, price").press("Space")
+    await page.get_by_label("What is to stand").select_option(label="what store-2 wrote")
+    await page.get_by_role("button", name="Decide the chosen ones").press("Enter")
+    await expect(page.get_by_text("Nothing is decided yet")).to_be_visible()
+    await expect(page.get_by_role("link", name="Stock milk")).to_have_count(0)
+    await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+    await page.keyboard.press("u")
+    assert await focused(page) == "Undo: decide none of them"
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Undone: none of 2 was decided")).to_be_visible()
+    assert not any(console.desk.deciding.made(one) for one in ones)
+
+
+async def test_a_rule_is_found_tried_and_left_by_keyboard_alone(console: Console, browser: Browser, url: str) -> None:
+    await console.opened(*nearly_always_the_larger("tea", count=40))
+    page = await signed_in(await browser.new_context(), url, console.people.add("anna"))
+
+    async def by_keys(*keys: str) -> None:
+        await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+        for key in keys:
+            await page.keyboard.press(key)
+
+    await page.get_by_role("link", name="Decided", exact=True).press("Enter")
+    await page.get_by_role("link", name="What people always pick").press("Enter")
+    await page.wait_for_url("**/inbox/rules")
+    await by_keys("j")
+    assert await focused(page) == "The larger number stands"
+    await by_keys("Enter")
+    await page.wait_for_url("**/inbox/rule?*")
+    await by_keys("j", "Enter")  # the first exception
+    await page.wait_for_url("**/conflicts/*")
+    await page.go_back()
+    await by_keys("i")
+    await page.wait_for_url("**/inbox")
+
+
+async def test_a_devices_last_commands_lead_to_the_document_as_it_was_by_keyboard_alone(
+    console: Console, browser: Browser, url: str
+) -> None:
+    told(console)
+    console.fleet.seen = seen(member("store-1"))
+    page = await signed_in(await browser.new_context(), url, console.people.add("anna"))
+
+    async def first_row() -> None:
+        await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+        await page.keyboard.press("j")
+        await page.keyboard.press("Enter")
+
+    await page.get_by_role("link", name="Fleet").press("Enter")
+    await page.wait_for_url("**/fleet")
+    await first_row()
+    await page.wait_for_url("**/fleet/store-1")
+    await first_row()
+    await page.wait_for_url("**/documents/Stock/s1/tea?at=*#value")
+
+
 async def test_who_looks_after_it_is_told_to_open_pages(console: Console, browser: Browser, url: str) -> None:
     one, token = conflict(), console.people.add("anna", [Right.DECIDE])
     await console.opened(one)
@@ -314,15 +378,30 @@ async def shown(console: Console, agent: EdgeAgent) -> list[str]:
     console.fleet.claims = {one.id: Held(claim, claim.until_ms)}
     group, spread = await decided_together(console), await seen_by_some(console, agent)
     await console.opened(*nearly_always_the_larger("sugar", count=40))
+    held, undone = await held_back(console)
     return [
         "/inbox", "/inbox?which=settled", "/inbox?which=decided", f"/conflicts/{one.id}", f"/conflicts/{record.id}",
         "/inbox/devices/kiosk-3/c-1", "/inbox/groups", "/inbox/group?device=till-7", group, "/inbox/groups/decided", spread, "/inbox/rules",
         "/inbox/rule?collection=Stock&field=price&rule=larger", "/waiting",
         "/waiting/retail/0%3A17", "/fleet", "/fleet/till-7", "/fleet/store-1",
         "/documents", "/documents/Stock/s1", "/documents/Stock/s1/tea", "/documents/Stock/s1/tea?at=2", "/flow",
-        "/flow/retail/0?hours=6", "/notices", "/nothing",
+        "/flow/retail/0?hours=6", "/notices", "/nothing", held, undone,
         "/sign-in",
     ]  # fmt: skip
+
+
+async def held_back(console: Console) -> tuple[str, str]:
+    """The page of a decision that is held, and of one that was undone."""
+    anna, holding = Person("anna", "", (Right.DECIDE,)), console.desk.holding
+    ones = [conflict(DocumentId("Stock", "s1", name)) for name in ("honey", "jam")]
+    await console.opened(*ones)
+    holding._undo_seconds = 600.0
+    for one in ones:
+        await holding.decide(one, 405, anna, mark(one), 0, "as on the shelf")
+    undone = holding.of(ones[1])
+    assert undone is not None
+    holding.undo(ones[1].id, undone.id, anna)
+    return f"/conflicts/{ones[0].id}", f"/conflicts/{ones[1].id}"
 
 
 async def decided_together(console: Console) -> str:
@@ -382,7 +461,7 @@ async def test_pictures_of_each_page(console: Console, agent: EdgeAgent, browser
     page = await signed_in(context, url, console.people.add("anna", list(Right)))
     names = (
         "inbox settled decided conflict record waiting-command groups group group-decided groups-decided decision rules rule set-aside thing fleet device device-lately "
-        "documents collection document moment flow partition notices problem sign-in"
+        "documents collection document moment flow partition notices problem held undone sign-in"
     )
     for path, name in zip(paths, names.split(), strict=True):
         await page.goto(url + path)

@@ -150,8 +150,7 @@ async def test_what_makes_no_sense_tells_nobody(
 
 async def test_who_may_not_decide_there_claims_nothing(console: Console, open_one: Conflict) -> None:
     async with console.client("joe") as joe, console.client("eve", Right.DECIDE, scopes=("s2",)) as eve:
-        for client in (joe, eve):
-            assert (await say(client, open_one, "claim")).status_code == 403
+        assert [(await say(one, open_one, "claim")).status_code for one in (joe, eve)] == [403, 404]
         assert "Let them look after it" not in (await joe.get(f"/conflicts/{open_one.id}")).text
     assert console.fleet.written == []
 

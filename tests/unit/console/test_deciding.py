@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from urllib.parse import urlencode
 
@@ -208,6 +209,22 @@ async def test_one_set_of_versions_is_decided_a_bounded_number_of_times(
     assert codes == [303, 303, 422]
 
 
+async def together(console: Console, who: httpx.AsyncClient, choice: str, *marked: tuple[Conflict, str]) -> str:
+    """Choose them in the inbox, which had shown them with these marks; the page of what became of it when it is over."""
+    fields = [("choice", choice), *(("id", one.id) for one, _ in marked), *((f"mark-{one.id}", m) for one, m in marked)]
+    form = OURS | {"content-type": "application/x-www-form-urlencoded"}
+    answer = await who.post("/inbox", content=urlencode(fields), headers=form)
+    assert answer.status_code == 303, answer.text
+    name = answer.headers["location"].rpartition("/")[2]
+    await until(lambda: console.desk.groups.memory.tally(name, None).left == 0)
+    return (await who.get(answer.headers["location"])).text
+
+
+def marks_on(page: str) -> dict[str, str]:
+    """Conflict -> the versions that the inbox shows of it."""
+    return dict(re.findall(r'name="mark-([^"]+)" value="([^"]+)"', page))
+
+
 async def test_several_at_once_have_an_outcome_each(console: Console, agent: EdgeAgent) -> None:
     names = ["tea", "coffee", "cocoa"]
     for name in names:
@@ -221,22 +238,42 @@ async def test_several_at_once_have_an_outcome_each(console: Console, agent: Edg
         version(3, "truck-1.e2f3a4b5"),
     )
     await console.opened(*ones, other)
-    ids = [("id", one.id) for one in (*ones, other)]
     async with console.client("anna", Right.DECIDE) as anna:
-        answer = await anna.post(
-            "/inbox",
-            content=urlencode([*ids, ("choice", "store-2")]),
-            headers=OURS | {"content-type": "application/x-www-form-urlencoded"},
-        )
-        assert "2 of 3 decided" in answer.text
-        assert "store-2 wrote none of its versions" in answer.text
-        again = await anna.post(
-            "/inbox",
-            content=urlencode([*ids, ("choice", "standing")]),
-            headers=OURS | {"content-type": "application/x-www-form-urlencoded"},
-        )
-        assert "3 of 3 decided" in again.text
-    assert [len(console.desk.deciding.made(one)) for one in (*ones, other)] == [2, 2, 1]
+        marks = marks_on((await anna.get("/inbox")).text)
+        shown = [(one, marks[one.id]) for one in (*ones, other)]
+        page = await together(console, anna, "device:store-2", *shown)
+        assert "2 of 3 decided" in page and "store-2 wrote none of its versions" in page
+        assert "anna has decided it; the cloud has not told of it yet" in (await anna.get("/inbox")).text
+        again = await together(console, anna, "standing", *shown)
+        assert "1 of 3 decided" in again and again.count("somebody has decided in the meantime") == 2
+        wrong = await anna.post("/inbox", data={"id": ones[0].id, "choice": "store-2"}, headers=OURS)
+        assert (wrong.status_code, "choose what is to stand" in wrong.text) == (422, True)
+    assert [len(console.desk.deciding.made(one)) for one in (*ones, other)] == [1, 1, 1]
+
+
+async def test_of_the_chosen_ones_a_version_that_came_since_is_not_overwritten(
+    console: Console, agent: EdgeAgent, open_one: Conflict
+) -> None:
+    async with console.client("anna", Right.DECIDE) as anna:
+        shown = marks_on((await anna.get("/inbox")).text)[open_one.id]
+        more = replace(open_one, versions=(*open_one.versions, version(333, "store-3.c2d3e4f5", 9)))
+        await console.opened(more)
+        page = await together(console, anna, "device:store-2", (open_one, shown))
+    assert "0 of 1 decided" in page and "another version came in the meantime" in page
+    assert (console.desk.deciding.made(more), await price(agent)) == ([], 420)
+
+
+async def test_the_chosen_ones_can_be_undone_while_nobody_saw_them(
+    console: Console, open_one: Conflict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.desk.groups, "_undo_seconds", 600.0)
+    async with console.client("anna", Right.DECIDE) as anna:
+        answer = await anna.post("/inbox", data={"id": open_one.id, "choice": "standing"}, headers=OURS)
+        group = answer.headers["location"]
+        assert "Nothing is decided yet" in (await anna.get(group)).text
+        assert (await anna.post(group, data={"do": "undo"}, headers=OURS)).status_code == 303
+        assert "Undone: none of 1 was decided" in (await anna.get(group)).text
+    assert console.desk.deciding.made(open_one) == []
 
 
 async def test_without_a_network_a_decision_is_kept_and_said_to_be(

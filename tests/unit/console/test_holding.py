@@ -138,7 +138,10 @@ async def test_who_comes_second_is_told_and_the_first_may_undo(
         assert f"{held.person} can undo it until then" in page and "Undo:" not in page
         assert (await undo(second, console, open_one)).status_code == 403
         together = await second.post("/inbox", data={"id": open_one.id, "choice": "standing"}, headers=OURS)
-        assert "0 of 1 decided" in together.text, "no other way leads around it"
+        group = together.headers["location"]
+        await until(lambda: console.desk.groups.memory.tally(group.rpartition("/")[2], None).left == 0)
+        assert f"{held.person} has decided it already" in (await second.get(group)).text, "no other way leads around it"
+        assert f"{held.person} has decided it, and it can be undone still" in (await second.get("/inbox")).text
         late = await click(second, open_one, "write", value="8")
         assert (late.status_code, ">8</textarea>" in late.text) == (409, True), "what was typed is there still"
         assert (await undo(first, console, open_one)).status_code == 303
@@ -160,7 +163,7 @@ async def test_undoing_takes_the_right_and_the_decision_that_was_shown(
     ):
         await click(anna, open_one, dot(open_one.versions[1]))
         assert "Undo:" not in await page_of(eve, open_one)
-        assert [(await undo(who, console, open_one)).status_code for who in (eve, carl)] == [403, 403]
+        assert [(await undo(who, console, open_one)).status_code for who in (eve, carl)] == [403, 404]
         burn = await anna.post(f"/conflicts/{open_one.id}/undo", data={"do": "burn"}, headers=OURS)
         assert burn.status_code == 422
         other = await undo(anna, console, open_one, "another")

@@ -214,7 +214,10 @@ def sent(found: Planted) -> dict[str, list[tuple[str, dict[str, str]]]]:
         ],
         "/conflicts/{conflict_id}/undo": [(f"/conflicts/{one.id}/undo", {"do": "undo", "asked": "x"})],
         "/conflicts/{conflict_id}/claim": [(f"/conflicts/{one.id}/claim", {"do": "claim", "hours": "1"})],
-        "/inbox": [("/inbox", {"id": one.id, "choice": "standing"}), ("/inbox", {"id": one.id, "choice": "till-7"})],
+        "/inbox": [
+            ("/inbox", {"id": one.id, "choice": "standing"}),
+            ("/inbox", {"id": one.id, "choice": "device:till-7"}),
+        ],
         "/inbox/group": [("/inbox/group", {"which": "open", "set": "x", "count": "1", "choice": "standing"})],
         "/inbox/groups/decided/{id}": [(f"/inbox/groups/decided/{found.group}", {"do": "undo"})],
         "/waiting": [("/waiting", {"space": "retail", "id": "p", "do": "drop"})],
