@@ -11,7 +11,7 @@ import httpx
 import typer
 from rich.table import Table
 
-from driftlog.cli import edge_key, edge_settings, salvage
+from driftlog.cli import edge_catch_up, edge_key, edge_settings, salvage
 from driftlog.cli.calling import PATIENCE_SECONDS, Url, call
 from driftlog.cli.terminal import Json, emit, facts, fail, moment, out, rows, told
 from driftlog.client.events import Events
@@ -25,6 +25,7 @@ review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person
 app.add_typer(review, name="review")
 app.add_typer(edge_key.app, name="key")
 app.command("salvage")(salvage.salvage)
+app.command("catch-up")(edge_catch_up.catch_up)
 rejected = typer.Typer(
     no_args_is_help=True, help="Commands that were rejected later. Example: driftlog edge rejected list"
 )
@@ -46,6 +47,8 @@ def status(url: Url = DEFAULT_URL, json: Json = False) -> None:
     found = call("GET", url, "/v1/status")
     flat = {k: v for k, v in found.items() if k != "scopes"}
     flat["disk"] = _disk(found)
+    if "catching_up" in found:  # not of an agent before it
+        flat["catching_up"] = edge_catch_up.missing(found) or "in step"
     flat["snapshot"] = _snapshot(found["snapshot"])
     if support := found.get("support"):  # not of an agent before it
         flat["support"] = _support(support)

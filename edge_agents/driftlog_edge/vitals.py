@@ -100,6 +100,7 @@ class Vitals:
             "unresolved_conflicts": len(self._conflicts),
             "unreadable_records": sync.unreadable,
             "read_again": sync.read_again,
+            "catching_up": sync.catching_up.facts(),
             "snapshot": sync.horizon.facts(),
             "support": sync.support.facts(),
             "mismatches": sync.proof.agreement.mismatches,

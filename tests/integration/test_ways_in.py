@@ -124,6 +124,9 @@ def test_a_write_goes_round(shell_of: Callable[..., Shell], fresh_name: Callable
         running.append(shell.start("edge", "run", "--app", app, *agent, log=shell.folder / "edge.log"))
         do = ("edge", "do", "receive", "store=s1", "sku=tea", "qty=4", "--key", "1", "--wait", "merged", "--url", url)
         until(lambda: shell.run(*do).code == 0, "the write is merged", 90, logs)
+        caught_up = shell.run("edge", "catch-up", "--timeout", "60", "--url", url, "--json").data
+        assert caught_up["in_step"] is True
+        assert list(caught_up["scopes"])
         got = shell.run("edge", "get", "Stock", "s1", "tea", "--consistency", "strong", "--url", url, "--json").data
         assert got["value"]["on_hand"] == 4
     finally:

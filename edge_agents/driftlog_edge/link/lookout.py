@@ -49,6 +49,8 @@ class Lookout:
         self._op_logs = op_logs
         self._horizon = horizon
         self._next = 0.0
+        self.extents: dict[tuple[str, int], Extent] = {}
+        """What the broker had of each at the last look; nothing before the first."""
 
     def due(self, now: float) -> bool:
         """Is it time to look again?"""
@@ -75,6 +77,7 @@ class Lookout:
         }  # reading goes on while the answer is on its way
         found = await asker.extents(places, TIMEOUT_SECONDS)
         self._op_logs.told(found)
+        self.extents = found
         if beginning:
             await self._horizon.ask(asker, {place[0] for place in self._places.states}, TIMEOUT_SECONDS)
         if asker is not self._asker():

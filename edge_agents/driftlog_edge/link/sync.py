@@ -24,6 +24,7 @@ from driftlog_edge.errors import EdgeError
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.incoming.puller import Puller
 from driftlog_edge.link.absence import Absence
+from driftlog_edge.link.catching_up import CatchingUp
 from driftlog_edge.link.clients import Clients
 from driftlog_edge.link.connectivity import Connection, Watchdog
 from driftlog_edge.link.ends import Ends
@@ -122,6 +123,7 @@ class Sync:
             op_logs,
             self.horizon,
         )
+        self.catching_up = CatchingUp(self.places, self.lookout, self.freshness, puller.returns)
         self.absence = Absence(contract, self.places, self.freshness, shipper, overdue, committer, moved)
         self.ends = Ends(
             self.places, self.lookout, self.freshness, self.signal, lambda: self.clients.asker, self.absence.met
