@@ -55,11 +55,18 @@ class Partition:
         self.offset = -1
         self.memory = Memory(book)
         self.pace = ConflictPace()
+        self._held: dict[bytes, None] = {}
+        """Documents to publish again once a record is merged: a group that leaves before the first one has no smaller number than it, so it
+        would end what a crash has torn of that one's."""
 
     def reach(self, offset: int) -> None:
         """The record at this offset is the one that is merged now."""
         self.work.group = self.offset = offset
         self.memory.reach(offset)
+        if self._held and offset >= 0:
+            held, self._held = self._held, {}
+            for key in held:
+                self.publish_again(key)
 
     def resume(self, following: int) -> None:
         """The record at this offset comes next. Where it is the first of all, none is merged; what leaves before it is numbered like it."""
@@ -87,6 +94,8 @@ class Partition:
             self._digests.left(work.digests)
         self.disputes.left(work.disputes, work.ends)
         self.work = PartitionWork(self.number)
+        if self._held:  # not all that was answered leaves
+            work.answers, self.work.answers = self.work.answers, work.answers
         return part
 
     def _anchor(self) -> None:
@@ -251,6 +260,10 @@ class Partition:
             entry.purged = entry.purged or self.cache.purged(key)
             if not entry.purged:
                 return False  # nobody has ever written it
+        if self.offset < 0:
+            self._held[key] = None
+            return True
+        if entry.collection.type.blank(entry.state):
             work.emptied.add(entry.document.scope)
         if key not in work.dirty:
             work.changed(entry)

@@ -52,10 +52,11 @@ class ChangelogRecovery:
             for at in consumer.committed(
                 [TopicPartition(topics.ops_topic(self._rules.name), p) for p in stores], timeout=15
             ):
-                result[at.partition].committed = max(at.offset, 0)
+                result[at.partition].committed = at.offset
             for partition, found in result.items():
                 ops = TopicPartition(topics.ops_topic(self._rules.name), partition)
-                found.ops_end = consumer.get_watermark_offsets(ops, timeout=15)[1]
+                begin, found.ops_end = consumer.get_watermark_offsets(ops, timeout=15)
+                found.committed = found.committed if found.committed >= 0 else begin
             try:
                 self._read(consumer, stores, result)
             except TopicMadeAnew as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from driftlog_crdt import Place
 from driftlog_schemas import groups, topics
 from driftlog_schemas.framing import header
 from driftlog_schemas.messages import ConflictStatus
@@ -417,17 +418,23 @@ async def test_a_group_is_ended_only_by_who_has_merged_as_far(cloud: Cloud, monk
     assert mender.settled(0).states == 3
 
 
-async def test_a_group_that_the_first_record_of_all_began_is_ended_when_that_is_merged_again(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker died in the middle of its first group, with nothing committed: to end that early shows half of a command."""
-    monkeypatch.setattr(mending, "CHECK_SECONDS", 0.01)
+def torn_first_group(cloud: Cloud) -> bytes:
+    """The first record of all changes two documents, and a worker died when one of them was out. Another begins, with nothing committed; that record."""
     both = cloud.batch(command("c1", count(stock(), 5, 1), count(stock("coffee"), 5, 1)))
     cloud.merge_value(both)
     written = dict(cloud.seal().partitions[0].writes)
     cloud.new_life()
     cloud.store[key(stock())] = written[key(stock())]
     cloud.merger.resume(0)
+    return both
+
+
+async def test_a_group_that_the_first_record_of_all_began_is_ended_when_that_is_merged_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker died in the middle of its first group, with nothing committed: to end that early shows half of a command."""
+    monkeypatch.setattr(mending, "CHECK_SECONDS", 0.01)
+    both = torn_first_group(cloud)
     assert cloud.merger.merged_to == -1
     tail = Tail()
     tail.take(record(0, 0, last=False))
@@ -441,6 +448,35 @@ async def test_a_group_that_the_first_record_of_all_began_is_ended_when_that_is_
     stored(cloud, mender, 1)
     assert [r.key for r in cloud.published if r.topic == STATES] == [key(stock("coffee"))]
     assert mender.settled(0).states == 1
+
+
+def test_no_answer_ends_the_group_that_the_first_record_of_all_began(cloud: Cloud) -> None:
+    """Half of a command would be seen: what leaves before that record is merged has no smaller number than its group."""
+    both = torn_first_group(cloud)
+    assert cloud.merger.answers.heard(key(stock()), b"noise", -1)
+    cloud.fly()
+    assert [r for r in cloud.published if r.topic == STATES] == []
+
+    cloud.merge_value(both, 0)
+    cloud.fly()
+    group = [r for r in cloud.published if r.topic == STATES]
+    assert {r.key for r in group} == {key(stock()), key(stock("coffee"))}
+    assert [groups.parse(r.headers)[:2] for r in group] == [(0, False), (0, True)]
+
+
+async def test_what_waits_for_the_first_record_holds_the_mark_back(cloud: Cloud) -> None:
+    """A worker that ends before it leaves the answer to the next one."""
+    both = torn_first_group(cloud)
+    mender = mender_of(cloud, Space(), 3, [])
+    mender._watches[STATES].again(0, range(2, 3))
+    mender._look_at(STATES, 0, range(2, 3), [ChangelogRecord(key(stock()), b"noise", 2, ())])
+    cloud.merger.tell_again(key(stock("nowhere")), Place("price", ""))
+    stored(cloud, mender, -1)
+    assert mender.settled(0).states == 1, "something else left"
+
+    cloud.merge_value(both, 0)
+    stored(cloud, mender, 4)
+    assert mender.settled(0).states == 4
 
 
 @pytest.mark.parametrize("last", [False, True])
