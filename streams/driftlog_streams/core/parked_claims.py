@@ -145,6 +145,15 @@ def _given_up(row: ChainRow, number: int, command_id: str) -> bool:
     return refused is not None and refused.number == number and refused.code == DROPPED
 
 
+def _may_have_lost(row: ChainRow, number: int, offset: int) -> bool:
+    """Can something wait of a batch that the row has no entry of? Only where an older release anchored the chain anew above it: ours keeps the entry
+    of whatever waits. Of a life of which no batch was taken, or whose row was removed, nothing does, nor what came behind the first batch that the row has.
+    """
+    if not row.entries or row.forgotten >= 0:
+        return False
+    return number < row.refused_from and offset < row.entries[0].offset
+
+
 def _as_it_came(word: ParkedCommand, ops: OpLog) -> ParkedCommand | None:
     if not 0 <= word.offset < ops.end:
         return None
@@ -162,9 +171,8 @@ def by_its_chain(word: ParkedCommand, admitted: Admitted, row: ChainRow | None) 
     number = admitted.batch.number
     entry = None if row is None else chain.entry_of(row, number)
     if entry is None:
-        known = number if row is None or row.forgotten >= 0 else row.refused_from  # of a removed row nothing waited
         given_up = row is not None and _given_up(row, number, word.command)
-        if number >= known and not given_up:
+        if not (given_up or (row is not None and _may_have_lost(row, number, word.offset))):
             raise Undecodable(f"nothing waits of batch {number} by its chain")
         return replace(word, dropped_at=max(word.dropped_at, 0)) if given_up else word
     if not chain.may_bring(entry, admitted.digest, word.offset):

@@ -204,6 +204,41 @@ def test_what_its_device_has_not_signed_is_not_restored(cloud: Cloud, wrong: str
     assert not cloud.merger.parking and not any(record.value for record in cloud.published)
 
 
+@pytest.mark.parametrize("number", [4, 5])
+def test_of_a_life_of_which_nothing_was_taken_nothing_waits(cloud: Cloud, number: int) -> None:
+    """Its writer had not read up to the floor, and said that it has an answer to all before its fifth batch."""
+    cloud.merge(command("other", count(stock("milk"), 1, 1, "store-2.1")), replica="store-2.1")
+    cloud.forget(1)
+    older = cloud.batch(command("c2", count(stock(), 1, 1)), number=number, floor=number)
+    cloud.merge_value(cloud.batch(command("c2", count(stock(), 1, 1)), number=5, floor=5, read=-1))
+    cloud.fly()
+    row = cloud.row()
+    assert row.notice is not None and row.notice.code == "away" and row.refused_from == 5
+    cloud.new_life()
+    with pytest.raises(Undecodable, match="nothing waits"):
+        cloud.merger.restore(parked(older), cloud.devices)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2])
+def test_below_a_chain_that_an_older_release_has_anchored_anew_only_what_came_before_it_can_wait(
+    cloud: Cloud, offset: int
+) -> None:
+    """It may have left the entry of what waits behind. What came later was none of this chain."""
+    fork = cloud.batch(command("c2", count(stock(), 1, 2)), number=1)
+    cloud.merge(command("other", count(stock("milk"), 1, 1, "store-2.1")), replica="store-2.1")
+    cloud.merge_value(cloud.batch(command("c5", count(ledger(), 1, 1)), number=5, floor=5, prev=b"?" * 16))
+    cloud.fly()
+    assert (cloud.row().floor, cloud.row().refused_from, cloud.row().entries[0].offset) == (5, 5, 1)
+    cloud.new_life()
+    word = replace(parked(fork), offset=offset)
+    if offset < 1:
+        cloud.merger.restore(word, cloud.devices)
+    else:
+        with pytest.raises(Undecodable, match="nothing waits"):
+            cloud.merger.restore(word, cloud.devices)
+    assert len(cloud.merger.parking) == (offset < 1)
+
+
 def test_what_has_come_together_is_restored_each_by_itself(cloud: Cloud) -> None:
     cloud.merge(*(command(f"c{seq}", count(stock(), 1, seq)) for seq in (2, 3, 4)))
     cloud.fly()
