@@ -6,12 +6,14 @@ forgotten. What knows as much is left alone. `core/restoration` does the same fo
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import structlog
 
 from driftlog_crdt import BadEncoding, DocumentState, Vector, dominates, epoch_of
 from driftlog_schemas import topics
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Verdict
 from driftlog_streams.core import chain
 from driftlog_streams.core.conflict_answers import Ground, owners_word
@@ -30,7 +32,11 @@ class Answers:
     def __init__(self, partition: Partition, parking: Parking) -> None:
         self._at = partition
         self._parking = parking
-        self._ground = Ground(self._state_of, partition.disputes, partition.book.get, self._purged)
+        self._ground = Ground(
+            self._state_of, partition.disputes, partition.book.get, self._purged, self._ends_known, self._forgetful
+        )
+        self.late: Container[bytes] = ()
+        """Keys of documents that somebody published while the partition was taken over: the ends of their conflicts may have come later."""
 
     def heard(self, key: bytes, value: bytes | None, number: int) -> bool:
         """`value` is the last record of a document in the state topic, of group `number`: unless it has seen all that our state has, ours is
@@ -143,6 +149,12 @@ class Answers:
 
     def _purged(self) -> int:
         return self._at.memory.purged
+
+    def _ends_known(self, document: DocumentId) -> bool:
+        return document_key(document) not in self.late
+
+    def _forgetful(self) -> bool:
+        return self._at.memory.now.floor >= 0
 
     def _state_of(self, document: DocumentId, collection: Collection) -> DocumentState | None:
         entry = self._at.entry_of(document)

@@ -7,6 +7,8 @@ we are, or of nobody. Over a conflict that is open here what stands is told all 
 take it off the list for good, and where there is such a write, merging it tells how it has ended. Where nothing is open it is doubted (see
 `conflict_doubts`).
 A tombstone, or what says nothing of the conflict whose name it bears, is judged by who has that conflict (`disputes`).
+A record may also name writes that are there and never competed, or say something else of them. Whoever owns the partition has met each conflict
+that ended since; so of what comes later it knows that no such conflict was there, and tells how it ended, or that there is none.
 """
 
 from __future__ import annotations
@@ -50,6 +52,12 @@ class Ground(NamedTuple):
     """The chain row of a replica, also of one that was removed; None where nothing is known of it."""
     purged: Callable[[], int]
     """The offset of the partition's last purge; 0 where nothing was ever purged."""
+    ends_known: Callable[[DocumentId], bool] = lambda document: False
+    """Was every conflict of this document that has ended, and is not forgotten, met by whoever judges: merged, or read when the partition was taken
+    over? Then a record that tells another end is nobody's. Who takes a partition over meets the ends there, and cannot say so.
+    """
+    forgetful: Callable[[], bool] = lambda: True
+    """May the partition have forgotten ends?"""
 
 
 class OwnersWord(NamedTuple):
@@ -115,14 +123,19 @@ def _word(rules: SpaceRules, found: Conflict, ground: Ground, end: Conflict | No
         return stands
     if not seen(state, found, ground):
         return None
-    if end is not None and not later(found, end):
+    if end is not None and (ground.ends_known(found.document) or not later(found, end)):
         return end
-    if found.status.over:
+    if found.status.over or never(found, end, ground):
         return None
     by = conflicts.survivor(collection, state, place)
     settled = by is not None and by.how == DEADLINE
     status = ConflictStatus.SETTLED if settled else ConflictStatus.RESOLVED
     return replace(found, status=status, decided_by=by)
+
+
+def never(found: Conflict, end: Conflict | None, ground: Ground) -> bool:
+    """Nothing competes where the record says it, all writes that it names are here, and how it ended is not known: was there never such a conflict?"""
+    return end is None and not ground.forgetful() and ground.ends_known(found.document)
 
 
 def later(found: Conflict, end: Conflict) -> bool:

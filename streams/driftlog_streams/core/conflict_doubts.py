@@ -4,7 +4,7 @@ Such a record is of somebody who was further than the owner, or of nobody: who c
 ever. The two are told apart by the op log. A write that was ever merged stood there before the record that names it was written. So the record is
 *doubted*: after it was read the owner asks where the op log ends, and merges up to there. What it does not have then nobody has, or it was
 purged. So the record is closed: by how the conflict ended, or with a tombstone where that is not known. Only one that is over and may be of before a
-purge is left: it is history.
+purge is left: it is history. One of writes that are all there, between which there never was such a conflict (`never`), is closed in the same way.
 
 Of the doubted ones only name and offset are kept, and the record is read once more when that is known. While there are too many the topic is not
 read on. Until they are closed the store's mark stays before them, so that the next owner doubts what this one had no time for.
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from driftlog_crdt import SETTLER, DocumentState, covers, epoch_of
 from driftlog_schemas.messages import Version
 from driftlog_streams.core import conflicts
-from driftlog_streams.core.conflict_answers import Ground, forgotten, named, said, seen
+from driftlog_streams.core.conflict_answers import Ground, forgotten, named, never, said, seen
 from driftlog_streams.core.rules import SpaceRules
 
 MAX_DOUBTED = 10_000
@@ -41,11 +41,11 @@ def closing(rules: SpaceRules, key: bytes, value: bytes | None, ground: Ground) 
         return None
     place = conflicts.place_of(found.field)
     state = ground.state_of(found.document, collection) if place.field in collection.policies else None
-    if state is None or seen(state, found, ground):
-        return None
-    if conflicts.standing(found.document, collection, state, place) is not None:
+    if state is None or conflicts.standing(found.document, collection, state, place) is not None:
         return None  # what stands is told at once
     end = ground.known.ended(key)
+    if seen(state, found, ground):
+        return Closing(None) if never(found, said(rules, key, end), ground) else None
     if end is not None:
         return None if end == value else Closing(end)
     history = found.status.over and not any(_invented(state, version, ground) for version in named(found))

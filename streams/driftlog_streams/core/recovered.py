@@ -31,6 +31,8 @@ class Recovered:
     """conflicts whose last record in the topic names writes that the states do not have, and its offset (see `conflict_doubts`)"""
     undoubted: int = -1
     """Where more of these begin than can be kept: from here on the conflicts must be read again; -1 for nowhere"""
+    late: set[bytes] = field(default_factory=set)
+    """documents that somebody published meanwhile"""
     owed: dict[bytes, tuple[int, bytes, Place]] = field(default_factory=dict)
     """conflicts that had grown, by id, whose record was not met since: the offset of the state that says so, its key, and the place"""
     tail: Tail = field(default_factory=Tail)

@@ -291,6 +291,7 @@ class WorkerHost:
         try:
             for partition, records in late.items():
                 store, recovered = self.pump.open_stores()[partition], self._recovered[partition]
+                recovered.late.update(record.key for record in records)
                 self._recovery.restoration.take(store, recovered, records)
                 self._recovery.restoration.count(store, recovered)
             self.pump.assign(dict(self.pump.open_stores()), self._recovered)

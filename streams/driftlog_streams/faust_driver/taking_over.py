@@ -34,7 +34,7 @@ def taken_over(
         digests=ScopeDigests(store.digest, store.keys),
         disputes=Disputes(store.dispute, store.ended),
     )
-    merger.committed = found.committed
+    merger.committed, merger.answers.late = found.committed, found.late
     for parked in found.parked:
         passing_over(merger.restore, parked, devices)
     merger.resume(found.committed)

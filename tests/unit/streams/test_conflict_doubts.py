@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from driftlog_schemas import topics
+from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus
 from driftlog_schemas.record_codecs import conflict_id
 from driftlog_streams.core import conflict_doubts
@@ -71,12 +72,13 @@ def test_how_one_ended_is_told_over_what_is_invented_of_it(cloud: Cloud, status:
 def test_one_that_names_a_write_which_somebody_makes_later_is_judged_by_it(cloud: Cloud) -> None:
     """Whoever guesses the next dot is not left alone because it is there when the doubt ends."""
     fought_over(cloud, over=True)
-    cloud.ends.clear()
+    forgotten(cloud)
     found = cloud.conflicts()[0]
     unseen = replace(found.versions[0], replica="store-1.1", seq=3)
     ((name, value),) = encoded(cloud, replace(found, versions=(unseen, found.versions[1])))
     assert cloud.merger.answers.doubts_conflict(name, value)
-    cloud.merge(command("d", change(stock(), "price", "set", 6, 3, context={"store-1.1": 2, "store-2.1": 1})))
+    later = command("d", change(stock(), "price", "set", 6, 3, context={"store-1.1": 2, "store-2.1": 1}))
+    cloud.merge_value(cloud.batch(later, read=cloud.end - 1))
     assert cloud.merger.answers.close_conflict(name, value)
     told(cloud)
     last = cloud.conflicts()[-1]
@@ -102,9 +104,83 @@ def test_what_is_true_is_not_doubted(cloud: Cloud) -> None:
     cloud.settle(*cloud.overdue(LATE_MS), append_ms=LATE_MS)
     told(cloud)
     assert {one.status for one in cloud.conflicts()} == set(ConflictStatus) - {ConflictStatus.RECORDED}
+    for remembered in (True, False):
+        if not remembered:
+            forgotten(cloud)
+        for name, value in encoded(cloud, *cloud.conflicts()):
+            assert not cloud.merger.answers.doubts_conflict(name, value)
+
+
+def forgotten(cloud: Cloud) -> None:
+    """The partition forgets how conflicts ended."""
+    cloud.forget(cloud.end)
+    cloud.fly()
     cloud.ends.clear()
-    for name, value in encoded(cloud, *cloud.conflicts()):
-        assert not cloud.merger.answers.doubts_conflict(name, value)
+
+
+# -- writes that are there, and never competed
+
+
+def lie(cloud: Cloud, status: ConflictStatus) -> Conflict:
+    """The price of a document was set three times, each by somebody who had seen the time before. Somebody says that the first two competed."""
+    told_of = fought_over(cloud, over=True) and cloud.conflicts()[-1]
+    assert told_of
+    for seq in (1, 2, 3):
+        context = {"store-1.1": seq - 1} if seq > 1 else {}
+        cloud.merge(command(f"oat{seq}", change(stock("oat"), "price", "set", seq, seq, context=context)))
+    document = stock("oat")
+    first, second, third = (
+        replace(told_of.versions[0], replica="store-1.1", seq=seq, value=seq, append_ms=1 << 45) for seq in (1, 2, 3)
+    )
+    return replace(
+        told_of,
+        id=conflict_id(document, "price"),
+        document=document,
+        versions=(first, second),
+        status=status,
+        decided_by=third if status.over else None,
+    )
+
+
+@pytest.mark.parametrize("status", ConflictStatus)
+def test_a_conflict_of_writes_that_never_competed_is_closed_by_its_owner(cloud: Cloud, status: ConflictStatus) -> None:
+    ((name, value),) = encoded(cloud, lie(cloud, status))
+    answers = cloud.merger.answers
+    assert not answers.heard_conflict(name, value) and answers.doubts_conflict(name, value)
+    assert answers.close_conflict(name, value)
+    assert told(cloud)[-1] == (name, None)
+
+
+@pytest.mark.parametrize("status", ConflictStatus)
+def test_who_invents_a_later_end_of_writes_that_are_there_does_not_change_how_it_ended(
+    cloud: Cloud, status: ConflictStatus
+) -> None:
+    """It had been decided; a plain write of later is called the decision, or open again."""
+    _, resolved = fought_over(cloud, over=True)
+    ended = cloud.conflicts()[-1]
+    cloud.merge(command("d", change(stock(), "price", "set", 6, 3, context={"store-1.1": 2, "store-2.1": 1})))
+    assert ended.decided_by is not None
+    plain = replace(ended.decided_by, seq=3, value=6, append_ms=1 << 45, actor="somebody else")
+    forged = replace(ended, status=status, decided_by=plain if status.over else None, versions=(plain, *ended.versions))
+    ((name, value),) = encoded(cloud, forged)
+    assert cloud.merger.answers.heard_conflict(name, value)
+    assert told(cloud)[-1] == (name, resolved)
+
+
+def test_what_somebody_published_while_the_partition_was_taken_over_may_have_ended_conflicts(cloud: Cloud) -> None:
+    """Its record comes behind what was read."""
+    found = lie(cloud, ConflictStatus.RESOLVED)
+    ((name, value),) = encoded(cloud, found)
+    cloud.merger.answers.late = {document_key(found.document)}
+    assert not cloud.merger.answers.heard_conflict(name, value)
+    assert not cloud.merger.answers.doubts_conflict(name, value)
+
+
+def test_where_ends_may_be_forgotten_history_is_left(cloud: Cloud) -> None:
+    ((name, value),) = encoded(cloud, lie(cloud, ConflictStatus.RESOLVED))
+    forgotten(cloud)
+    assert not cloud.merger.answers.heard_conflict(name, value)
+    assert not cloud.merger.answers.doubts_conflict(name, value)
 
 
 @pytest.fixture
