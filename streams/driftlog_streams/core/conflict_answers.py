@@ -125,12 +125,14 @@ def _word(rules: SpaceRules, found: Conflict, ground: Ground, end: Conflict | No
         return None
     if end is not None and (ground.ends_known(found.document) or not later(found, end)):
         return end
-    if found.status.over or never(found, end, ground):
+    if never(found, end, ground):
         return None
+    true = conflicts.as_held(collection, state, place, found)
+    if found.status.over:
+        return None if true == found else true
     by = conflicts.survivor(collection, state, place)
     settled = by is not None and by.how == DEADLINE
-    status = ConflictStatus.SETTLED if settled else ConflictStatus.RESOLVED
-    return replace(found, status=status, decided_by=by)
+    return replace(true, status=ConflictStatus.SETTLED if settled else ConflictStatus.RESOLVED, decided_by=by)
 
 
 def never(found: Conflict, end: Conflict | None, ground: Ground) -> bool:

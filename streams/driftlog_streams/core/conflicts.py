@@ -13,6 +13,7 @@ The one that stands and its first rival are always there; both, and what ends th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from driftlog_crdt import Conflict as Standing
 from driftlog_crdt import DocumentState, Op, Origin, Place, Write, canonical, differ
@@ -109,6 +110,18 @@ def survivor(collection: Collection, state: DocumentState, place: Place) -> Vers
     """The write that stands at a place; None where a delete has left none."""
     writes = collection.type.writes_at(state, place)
     return _version(max(writes, key=collection.type.merge_type(place.field).rank)) if writes else None
+
+
+def as_held(collection: Collection, state: DocumentState, place: Place, conflict: Conflict) -> Conflict:
+    """The record, with what the state holds of those of its writes that stand at its place. Of what was written over it tells what it did."""
+    held = {(write.replica, write.seq): write for write in collection.type.writes_at(state, place)}
+
+    def true(version: Version) -> Version:
+        write = held.get((version.replica, version.seq))
+        return version if write is None or write.origin is None else _version(write)
+
+    by = conflict.decided_by
+    return replace(conflict, versions=tuple(map(true, conflict.versions)), decided_by=None if by is None else true(by))
 
 
 def place_name(field: str, key: str) -> str:

@@ -25,6 +25,7 @@ from driftlog_schemas.errors import ContractError, Undecodable, UnknownSchema
 from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA, DocumentId, document_key
 from driftlog_schemas.messages import ChainRow, Forgot
 from driftlog_schemas.row_columns import short_name
+from driftlog_streams.core import conflicts
 from driftlog_streams.core.chain import later
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.changelog_record import ChangelogRecord
@@ -225,9 +226,11 @@ class Restoration:
             state = None if collection is None else ground.state_of(found.document, collection)
             if state is None or not seen(state, found, ground):
                 continue
+            assert collection is not None, "the state was read"
+            true = conflicts.as_held(collection, state, conflicts.place_of(found.field), found)
             before = said(self._rules, key, ground.known.ended(key))
-            if before is None or not later_end(before, found):
-                ends[key] = value
+            if before is None or not later_end(before, true):
+                ends[key] = value if true == found else self._rules.records.encode_conflict(true)
 
     def ended(self, store: Changelogged, recovered: Recovered, read: Positions) -> None:
         """The topics were read so far, though their last records may be gone: holes of compaction are read, too."""

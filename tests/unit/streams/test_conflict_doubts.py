@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from driftlog_crdt import Place
 from driftlog_schemas import topics
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Conflict, ConflictStatus
@@ -14,6 +15,7 @@ from driftlog_schemas.record_codecs import conflict_id
 from driftlog_streams.core import conflict_doubts
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.conflict_doubts import Doubts
+from driftlog_streams.core.conflicts import survivor
 from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.faust_driver import mender
@@ -129,9 +131,10 @@ def lie(cloud: Cloud, status: ConflictStatus) -> Conflict:
         context = {"store-1.1": seq - 1} if seq > 1 else {}
         cloud.merge(command(f"oat{seq}", change(stock("oat"), "price", "set", seq, seq, context=context)))
     document = stock("oat")
-    first, second, third = (
-        replace(told_of.versions[0], replica="store-1.1", seq=seq, value=seq, append_ms=1 << 45) for seq in (1, 2, 3)
+    first, second = (
+        replace(told_of.versions[0], replica="store-1.1", seq=seq, value=seq, append_ms=1 << 45) for seq in (1, 2)
     )
+    third = survivor(cloud.rules.collections["Stock"], cloud.state(document), Place("price", ""))
     return replace(
         told_of,
         id=conflict_id(document, "price"),
@@ -174,6 +177,25 @@ def test_what_somebody_published_while_the_partition_was_taken_over_may_have_end
     cloud.merger.answers.late = {document_key(found.document)}
     assert not cloud.merger.answers.heard_conflict(name, value)
     assert not cloud.merger.answers.doubts_conflict(name, value)
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_of_a_write_that_stands_nobody_says_another_thing(cloud: Cloud, remembers: bool) -> None:
+    """Also where the next owner is told of it, or ends may be forgotten."""
+    found = lie(cloud, ConflictStatus.RESOLVED)
+    assert found.decided_by is not None
+    forged = replace(found, decided_by=replace(found.decided_by, value=99, actor="the boss"))
+    ((name, value),) = encoded(cloud, forged)
+    cloud.fly()
+    if not remembers:
+        forgotten(cloud)
+        assert cloud.merger.answers.heard_conflict(name, value)
+        assert told(cloud)[-1] == (name, encoded(cloud, found)[0][1])
+    store, recovered = Kept(), Recovered()
+    store.rows, store.states = cloud.rows, dict(cloud.store)
+    Restoration(cloud.rules).take_conflicts(store, recovered, [ChangelogRecord(name, value, 7, ())])
+    assert recovered.stale_conflicts == {name: (7, value)}
+    assert store.ended(name) == encoded(cloud, found)[0][1]
 
 
 def test_where_ends_may_be_forgotten_history_is_left(cloud: Cloud) -> None:

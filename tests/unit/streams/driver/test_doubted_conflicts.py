@@ -96,6 +96,30 @@ async def test_who_dies_before_it_is_closed_leaves_it_to_the_next(lives: Lives) 
     await third.until(lambda: listed(lives) == [told])
 
 
+@pytest.mark.parametrize("status", [ConflictStatus.OPEN, ConflictStatus.RESOLVED])
+async def test_its_owner_closes_a_conflict_of_writes_that_never_competed(lives: Lives, status: ConflictStatus) -> None:
+    """They were made one after the other, at another place."""
+    life, told = await disputed(lives)
+    for seq in (1, 2, 3):
+        op = change(
+            stock("rye"),
+            "price",
+            "set",
+            seq,
+            seq,
+            replica="store-1.1",
+            context={"store-1.1": seq - 1} if seq > 1 else {},
+        )
+        send(lives, f"rye-{seq}", op, replica="store-1.1")
+    await life.quiet()
+    first, second, third = (replace(told.versions[0], replica="store-1.1", seq=seq, value=seq) for seq in (1, 2, 3))
+    name, decided_by = conflict_id(stock("rye"), told.field), third if status.over else None
+    lie = replace(told, id=name, document=stock("rye"), versions=(first, second), status=status, decided_by=decided_by)
+    lives.broker.append(CONFLICTS, 0, name.encode(), lives.cloud.rules.records.encode_conflict(lie))
+    await life.until(lambda: listed(lives) == [told])
+    await life.until(lambda: at_rest(life))
+
+
 @pytest.mark.parametrize("over", [False, True], ids=["open", "resolved"])
 async def test_a_worker_that_was_cut_off_and_was_further_is_not_contradicted(lives: Lives, over: bool) -> None:
     """It had merged, told the conflict, and lost all else that it had done. Who takes over has merged nothing yet."""
