@@ -14,6 +14,7 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ConflictStatus
 from tests.simulation.app import SPACE
 from tests.simulation.case import Case
+from tests.simulation.operator import BARRED
 from tests.simulation.reference import REPEATED
 
 WORLDS = 200
@@ -61,7 +62,7 @@ AT_LEAST: Mapping[str, int] = {
     "a command was sent as one with others": 100,
     "a device was revoked": 60,
     "a device was restricted": 30,
-    "a device was barred": 30,
+    BARRED: 30,
     "nothing was seen of a command": 50,
     "a batch came from a device that was shut out": 60,
     "a command came when the permit had ended": 40,

@@ -39,6 +39,7 @@ from driftlog_streams.reading.past_reader import PastReader
 from tests.simulation.all_types import BODIES, LOCKABLE, words_of
 from tests.simulation.app import EDGES, PARTITIONS, SPACE, device_of_node
 from tests.simulation.history import History
+from tests.simulation.operator import BARRED
 from tests.simulation.scheduler import EPOCH_MS
 from tests.simulation.variant import HONEST, Variant
 from tests.simulation.world import MINUTE_MS, World, identity_of
@@ -53,14 +54,12 @@ LENGTH_MS = 20 * MINUTE_MS
 LOST_SIGHT = "an edge was behind the floor"
 FOUNDED = "texts and lists were founded anew"
 REMOVED = "rows of lives that were over were removed"
-AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8, FOUNDED: 1, REMOVED: 20}
+AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8, FOUNDED: 1, REMOVED: 20, BARRED: 1}
 """In the worlds of a run, also of the shortest; see `test_forgetting`."""
 
 
 class ForgettingWorld(World):
     """One of them."""
-
-    bars = False
 
     def __init__(self, seed: int, variant: Variant = HONEST) -> None:
         super().__init__(seed, variant)
@@ -221,6 +220,7 @@ def covered(world: ForgettingWorld, history: History) -> Counter[str]:
     found["lives were retired"] += sum(row.ended == "retired" for row in last.values())
     behind = {(row.replica, row.partition) for row in history.rows if row.notice and row.notice.code == "away"}
     found[LOST_SIGHT] += len(behind)
+    found[BARRED] += history.situations[BARRED]
     return found
 
 

@@ -151,8 +151,7 @@ def _plan_lines(world: World, name: str) -> None:
         lambda: operator.let_end(name, length(), scheduler.between(0, 9_000), length()),
     )
     _some(world, 1, f"{name} may not sell", lambda: operator.restrict(name, "sell", length()))
-    if world.bars:
-        _some(world, 1, f"{name} may send nothing", lambda: operator.bar(name, length()))
+    _some(world, 1, f"{name} may send nothing", lambda: operator.bar(name, length()))
     _some(world, 1, f"{name} is written over", lambda: operator.write_over(name))
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PARTITION = 0
+BARRED = "a device was barred"
+"""It had lost every right, so nothing of what it sent was seen."""
 
 
 class Operator:

@@ -23,6 +23,7 @@ from tests.simulation import all_types, forgetting
 from tests.simulation.app import SPACE
 from tests.simulation.forgetting import ForgettingWorld, Past, topics_with
 from tests.simulation.history import History
+from tests.simulation.operator import BARRED
 from tests.simulation.variant import HONEST, Variant
 from tests.simulation.world import MINUTE_MS
 
@@ -39,7 +40,7 @@ SETTLED, OVERRULED, REOPENED = (
     "a person decided what a deadline had settled",
     "a settled place was fought over again",
 )
-AT_LEAST = {SETTLED: 8, OVERRULED: 1}
+AT_LEAST = {SETTLED: 8, OVERRULED: 1, BARRED: 1}
 """In the worlds of a run, also of the shortest; see `test_settling`."""
 
 
@@ -140,7 +141,7 @@ def _end(conflict: Conflict) -> tuple[str, ...]:
 
 def covered(history: History) -> Counter[str]:
     """How much of it there was."""
-    found: Counter[str] = Counter()
+    found: Counter[str] = Counter({BARRED: history.situations[BARRED]})
     before: dict[str, Conflict] = {}
     for conflict in history.conflicts:
         was = before.get(conflict.id)

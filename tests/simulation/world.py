@@ -88,8 +88,6 @@ class World:
 
     settles = False
     """Do deadlines end conflicts (see `settling`)?"""
-    bars = True
-    """Do devices lose every right for a while, so that nothing of what they send is seen?"""
     diligence = 16
     """In how many parts of its length a user comes once at the latest."""
 
