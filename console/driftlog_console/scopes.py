@@ -1,4 +1,5 @@
-"""Which scopes there are: those that have a document, by the keys of the state topics. For a console that was not told which ones to show.
+"""Which scopes there are: those that have a document, by the keys of the state topics, of each generation that is or was in force. For a console that was
+not told which ones to show.
 
 Blocking, for a thread; each look reads on.
 """
@@ -7,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.identity import parse_document_key
+from driftlog_schemas.topics import SpaceTopics
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 
 AT_ONCE = 20_000
@@ -22,13 +23,17 @@ class ScopesSeen:
     """See the module. `spaces` are names and their partitions."""
 
     def __init__(self, kafka: KafkaSettings, spaces: Mapping[str, int]) -> None:
-        self._reader = ChangelogReader(kafka)
-        self._next = {
-            (topics.state_topic(space), partition): 0
-            for space, partitions in spaces.items()
-            for partition in range(partitions)
-        }
+        self._reader, self._spaces = ChangelogReader(kafka), dict(spaces)
+        self._next: dict[tuple[str, int], int] = {}
         self._found: set[str] = set()
+        for space in spaces:
+            self.read(space, 1)
+
+    def read(self, space: str, generation: int) -> None:
+        """This generation of a space is in force: its keys count as well."""
+        topic = SpaceTopics(space, generation).state
+        for partition in range(self._spaces[space]):
+            self._next.setdefault((topic, partition), 0)
 
     def look(self) -> list[str]:
         """All that were met so far. Raises KafkaException, `RecoveryFailed`."""

@@ -111,7 +111,13 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     claims = Claims(lambda: agent.identity, fleet, lambda one: write_claim(config.kafka, codecs, one), now_ms)
     history = _history(agent, config, ids, root, changed)
     lags = LagMemory(config.data_dir)
-    flow = FlowView(LagReader(config.kafka), lambda: _places(agent), now_ms, lambda: changed("flow"), lags)
+    flow = FlowView(
+        LagReader(config.kafka, lambda space: agent.generations[space].merged),
+        lambda: _places(agent),
+        now_ms,
+        lambda: changed("flow"),
+        lags,
+    )
     telling = _telling(inbox, config)
     following = [asyncio.create_task(work) for work in (inbox.follow(), _documents(agent, signals), groups.follow())]
     giving = asyncio.create_task(holding.follow())
@@ -216,6 +222,8 @@ async def _widen(agent: EdgeAgent, seen: ScopesSeen) -> None:
     """Hold what is new."""
     while True:
         await asyncio.sleep(SCOPES_SECONDS)
+        for space, in_force in agent.generations.items():
+            seen.read(space, in_force.read)
         try:
             found = await asyncio.to_thread(seen.look)
             if set(found) - set(agent.scopes()):

@@ -168,6 +168,13 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
             if reason == device_lines.UNTIMED
             else "see who may write this topic; let only the operator",
         )
+    for space, now in lines.under_way().items():
+        yield Finding(
+            "wrong",
+            f"space {space}",
+            f"the switch from generation {now.read} of its read model to {now.merged} is not finished: readers get nothing new",
+            f"run `driftlog replay --app ... --space {space} --to-generation {now.merged}`, or {now.read} to take it back",
+        )
     for name in sorted(lines.covered):
         yield Finding(
             "wrong",

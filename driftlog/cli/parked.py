@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from driftlog.cli.connected import connected
+from driftlog.cli.operator import trusted_root
 from driftlog.cli.terminal import (
     DEFAULT_CACHE,
     AppOption,
@@ -29,6 +30,7 @@ from driftlog.cli.terminal import (
 )
 from driftlog_schemas import topics
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.core.arrival import DROPPED
@@ -37,6 +39,7 @@ from driftlog_streams.reading.giving_up import give_up
 from driftlog_streams.reading.set_aside import QUARANTINED, SetAside, read_set_aside, send_again
 from driftlog_streams.reading.set_aside import drop as drop_seen
 from driftlog_streams.registry.cloud_identity import load_cloud_identity
+from driftlog_streams.registry.in_force import generations_now
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -151,7 +154,9 @@ def _give_up(one: SetAside, path: Path | None, settings: ConnectionSettings, cac
             f"{one.id} waits for an earlier change: that it is given up is said in the workers' name",
             "give their identity with --cloud-identity (`driftlog devices enrol-cloud` makes it)",
         )
-    outcome = give_up(settings.kafka, one, load_cloud_identity(path), CachedRegistry(settings.registry, cache))
+    identity, ids = load_cloud_identity(path), CachedRegistry(settings.registry, cache)
+    in_force = generations_now(settings.kafka, RecordCodecs(ids), trusted_root(settings))
+    outcome = give_up(settings.kafka, one, identity, ids, in_force(one.space).merged)
     if outcome is None:
         fail(
             f"the word stands in {topics.ops_topic(one.space)}, and no worker has answered yet",

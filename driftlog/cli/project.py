@@ -10,12 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from driftlog.cli.extras import needs
+from driftlog.cli.operator import trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Bootstrap, Config, Json, Registry, emit, facts, told
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import CachedRegistry
 from driftlog_streams.process.worker import check_topics
 from driftlog_streams.projections.projector import Done
 from driftlog_streams.projections.running import Projection
 from driftlog_streams.projections.settings import ProjectorSettings
+from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.telling.health import serve
 from driftlog_streams.telling.logs import configure_logs
 
@@ -92,9 +96,12 @@ def project(
         **({} if postgres is None else {"postgres": {"url": postgres}}),
     )
     contract = load_contract(app)
-    projection = Projection(settings, contract)
+    codecs = RecordCodecs(CachedRegistry(settings.registry, settings.schema_cache))
+    registered = DeviceView(settings.kafka, codecs, trusted_root(settings))
+    projection = Projection(settings, contract, lambda space: registered.generations(space).read)
     configure_logs(settings.log_level, space=projection.space.name)
-    check_topics(contract, [projection.space], settings.kafka, settings.wait)
+    check_topics([projection.space], settings.kafka, settings.wait)
+    registered.start()
     if settings.metrics_address is not None:
         serve(projection.health, projection.metrics.registry, settings.metrics_address)
     stop = threading.Event()

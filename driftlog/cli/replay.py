@@ -1,6 +1,7 @@
 """`driftlog replay`: the read model once more from the op topic, beside the one that runs; and the same records as another app would judge them.
 
-It writes nothing to any topic and joins no group. What it rebuilds lies in a folder of its own until the command ends.
+It writes nothing to any topic and joins no group, unless it is told to put what it rebuilds in force (`new_generation`). That lies in a folder of its own
+until the command ends.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Group
 from rich.progress import Progress
+from rich.text import Text
 
 from driftlog.cli.connected import connected
-from driftlog.cli.operator import trusted_root
+from driftlog.cli.new_generation import NewGeneration, reached_data
+from driftlog.cli.operator import OperatorPath, trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, err, facts, fail, rows, told
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.identity import parse_document_key
@@ -31,6 +34,8 @@ from driftlog_schemas.state_codec import META
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.registry.device_view import DeviceView
+from driftlog_streams.registry.enrolment import Enrolment
+from driftlog_streams.registry.operator_folder import OperatorFolder, usual_folder
 from driftlog_streams.replaying.comparing import Difference
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.replay import Changed, PartitionReport, Replay, Until
@@ -61,14 +66,47 @@ def replay(
         Path | None, typer.Option("--out", help="Write the rebuilt documents into this file, one JSON line each.")
     ] = None,
     limit: Annotated[int, typer.Option(help="How many differences to list; all are counted.", min=0)] = 100,
+    to_generation: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Put the rebuilt read model in force as this generation: workers and agents switch over. Or go back to an earlier one.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="With --to-generation: also where it differs from what runs, or was left before."),
+    ] = False,
+    wait: Annotated[
+        float, typer.Option(help="With --to-generation: seconds that the workers may take to follow.", min=1)
+    ] = 600,
+    cloud_identity: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="DRIFTLOG_CLOUD_IDENTITY",
+            help="With --to-generation, of an app with reactions: the workers' identity.",
+        ),
+    ] = None,
+    operator: OperatorPath = None,
     json: Json = False,
 ) -> None:
     """Rebuild the read model from the op topic and compare it with the one that runs. Exit 0 where they are the same.
 
     With --diff also what became of each command; given another app, a dry run of it. With --until, as it was then: nothing is compared unless --diff is given.
 
+    With --to-generation it is written into topics of its own and put in force, once it is known to be what runs, or --yes says that the differences are meant.
+
     Example: driftlog replay --app shop:app --diff
+    Example: driftlog replay --app shop:app --to-generation 2
     """
+    if to_generation is not None:
+        if until is not None or diff or write is not None:
+            raise typer.BadParameter(
+                "--to-generation goes with none of --until, --diff and --out: run those by themselves"
+            )
+        found_generation = _Wanted(to_generation, yes, wait, cloud_identity, limit)
+        _put_in_force(_only(_spaces(app, space)), found_generation, settings, cache, operator, json=json)
+        return
     compare = until is None or diff
     end = None if until is None else _until(until)
     spaces = _spaces(app, space)
@@ -77,7 +115,7 @@ def replay(
         ids = Unregistered(CachedRegistry(settings.registry, cache))
         with closing(Logs(settings.kafka)) as logs, _lines(write) as lines:
             for contract in spaces:
-                rules = SpaceRules(contract, ids)
+                rules = SpaceRules(contract, ids, generation=devices.generations(contract.name).read)
                 with closing(WorkerStore(Path(folder) / contract.name)) as stores:
                     replay = Replay(rules, devices, logs, stores, limit)
                     replay.require_whole()
@@ -93,6 +131,65 @@ def replay(
             f" and {sum(one['changed'] for one in found)} commands",
             "see docs/replay.md for what may be the cause",
         )
+
+
+class _Wanted(NamedTuple):
+    generation: int
+    sure: bool
+    wait_seconds: float
+    cloud_identity: Path | None
+    limit: int
+
+
+def _only(spaces: list[SpaceContract]) -> SpaceContract:
+    if len(spaces) != 1:
+        names = ", ".join(one.name for one in spaces)
+        raise typer.BadParameter(f"--to-generation is about one space; name it with --space: {names}")
+    return spaces[0]
+
+
+def _put_in_force(
+    contract: SpaceContract,
+    wanted: _Wanted,
+    settings: ConnectionSettings,
+    cache: Path,
+    operator: Path | None,
+    *,
+    json: bool,
+) -> None:
+    ids = CachedRegistry(settings.registry, cache)
+    key = OperatorFolder(operator or usual_folder()).operator()
+    with Enrolment(settings.kafka, ids, key, trusted_root(settings)) as enrolment:
+        work = NewGeneration(
+            contract,
+            ids,
+            settings,
+            enrolment,
+            wanted.cloud_identity,
+            wanted.limit,
+            wanted.wait_seconds,
+            quiet=json,
+        )
+        found = work.reach(wanted.generation, sure=wanted.sure)
+    data = _data(contract.name, found.reports, wanted.limit, compared=bool(found.reports), judged=False)
+    data |= reached_data(wanted.generation, found)
+    emit({"spaces": [data]}, as_json=json, table=lambda: Group(*_generation_page(data)))
+    if not data["in_force"]:
+        fail(
+            f"{contract.name} differs in {data['differing']} documents when it is rebuilt, and nothing was changed",
+            "see docs/replay.md for what may be the cause; --yes puts it in force as it is",
+        )
+
+
+def _generation_page(data: Mapping[str, Any]) -> Iterator[Any]:
+    if data["compared"]:
+        yield from _page(data)
+    if not data["in_force"]:
+        return
+    said = f"generation {data['generation']} of {data['space']} is in force"
+    if data["made"]:
+        said += f", with {data['documents']} documents and {data['rows']} rows, after generation {data['before']}"
+    yield Text(said)
 
 
 def _spaces(app: str, wanted: str | None) -> list[SpaceContract]:

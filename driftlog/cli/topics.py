@@ -114,7 +114,8 @@ class Planned:
         admin = TopicsAdmin(kafka)
         cluster = admin.cluster()
         factor = replication or (1 if cluster.brokers == 1 else REPLICATION)
-        wanted = replicated(wanted_topics(contract, kept_ms or RETENTION_MS), factor)
+        there = admin.partition_counts()
+        wanted = replicated(wanted_topics(contract, kept_ms or RETENTION_MS, there), factor)
         existing = admin.existing([t.name for t in wanted])
         return cls(admin, cluster, factor, plan(wanted if kept_ms else remembering(wanted, existing), existing))
 

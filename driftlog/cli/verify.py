@@ -10,14 +10,17 @@ import typer
 
 from driftlog.cli.calling import Url, call
 from driftlog.cli.connected import connected
+from driftlog.cli.operator import trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, emit, fail, rows, told
 from driftlog.client.sending import DEFAULT_URL
 from driftlog.verification import verify as compared
-from driftlog_schemas import topics
 from driftlog_schemas.digests import Versions
+from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
+from driftlog_schemas.topics import SpaceTopics
 from driftlog_streams.reading.state_digests import StateDigests
+from driftlog_streams.registry.in_force import generations_now
 
 app = typer.Typer()
 
@@ -37,14 +40,17 @@ def verify(
 
     Exit 0 when all are the same. Example: driftlog verify --url http://127.0.0.1:7420
     """
-    versions = Versions(CachedRegistry(settings.registry, cache))
+    ids = CachedRegistry(settings.registry, cache)
+    versions = Versions(ids)
+    in_force = generations_now(settings.kafka, RecordCodecs(ids), trusted_root(settings))
     with ExitStack() as clients:
         readers: dict[str, StateDigests] = {}
 
         def counted(place: str) -> StateDigests:
             if place not in readers:
                 space, _, partition = place.rpartition("/")
-                reader = StateDigests(settings.kafka, versions, topics.state_topic(space), int(partition))
+                topic = SpaceTopics(space, in_force(space).read).state
+                reader = StateDigests(settings.kafka, versions, topic, int(partition))
                 readers[place] = clients.enter_context(closing(reader))
             return readers[place]
 

@@ -152,7 +152,7 @@ def worker(
     if not supervise and (len(chosen) > 1 or settings.workers != 1):
         fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
     _require_ports(settings, sum(counts.values()))
-    check_topics(contract, chosen, settings.kafka, settings.wait)
+    check_topics(chosen, settings.kafka, settings.wait)
     settings = settings.model_copy(update={"slot": settings.slot or worker_id(settings.data_dir)})
     with SlotHold(settings.data_dir, settings.slot):
         check_schemas(chosen, settings)

@@ -39,6 +39,7 @@ from driftlog_edge.store.views import present
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import MEANS
 from driftlog_schemas.contract import DocumentClass, InvalidInput, Json
+from driftlog_schemas.generations import InForce
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
 
@@ -222,6 +223,11 @@ class EdgeAgent(AgentLife):
         space, partition = self._views.generations.place(document.collection, document.scope)
         cursor = self._sync.places.cursor(topics.state_topic(space), partition)
         return Merged(f"{space}/{partition}", cursor.offset, cursor.topic_id)
+
+    @property
+    def generations(self) -> Mapping[str, InForce]:
+        """Of each space which generations of its read model are in force, as far as the registry was read."""
+        return self._sync.registry.generations
 
     # -- conflicts
 

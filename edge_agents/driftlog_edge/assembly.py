@@ -32,6 +32,7 @@ from driftlog_edge.errors import UNWRITABLE
 from driftlog_edge.incoming import puller as pullers
 from driftlog_edge.incoming import unread
 from driftlog_edge.link.connectivity import Connection
+from driftlog_edge.link.generation_route import GenerationRoute
 from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.refetch import Refetch
 from driftlog_edge.link.registry_line import RegistryLine
@@ -168,8 +169,9 @@ def _assembled(
         lambda lsn: shipper.carries(lsn),  # noqa: PLW0108  # it is made below
     )
     uses = Uses(journal, views.generations, clock)
-    registry = RegistryLine(identity, records, journal, clock)
+    registry = RegistryLine(identity, records, journal, clock, contract.spaces)
     registry.open(store)
+    in_force = GenerationRoute(route, lambda: {space: said.read for space, said in registry.generations.items()})
     executor = Executor(
         contract,
         lives,
@@ -244,7 +246,7 @@ def _assembled(
     sync = Sync(
         contract,
         holdings,
-        route,
+        in_force,
         ids,
         journal,
         committer,
@@ -265,7 +267,9 @@ def _assembled(
         budget.room,
         lambda document, seconds: refetch.bring(document, seconds),  # noqa: PLW0108  # it is made below
     )
-    refetch = Refetch(route, journal, committer, views.generations, versions, clock, sync.signal.require, views.forget)
+    refetch = Refetch(
+        in_force, journal, committer, views.generations, versions, clock, sync.signal.require, views.forget
+    )
     reader = Reader(
         contract,
         holdings,

@@ -13,10 +13,12 @@ between lines.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import NamedTuple
 
 from driftlog_schemas.devices import Device
 from driftlog_schemas.errors import Undecodable, UnknownSchema
+from driftlog_schemas.generations import InForce, ever_in_force, in_force, line_name, names_space, space_named
 from driftlog_schemas.operator_keys import SignedLine
 from driftlog_schemas.record_codecs import RecordCodecs
 
@@ -44,12 +46,12 @@ class Line(NamedTuple):
 class DeviceLines:
     """The lines of one registry. `root` is the pinned public key; None takes the first that is met.
 
-    With `only`, the line of that device alone is kept; of the others no more is looked at than what they tell of operators.
+    With `only`, the lines of these names alone are kept; of the others no more is looked at than what they tell of operators.
     """
 
-    def __init__(self, codecs: RecordCodecs, root: bytes | None = None, only: str = "") -> None:
+    def __init__(self, codecs: RecordCodecs, root: bytes | None = None, only: Collection[str] = ()) -> None:
         self._codecs = codecs
-        self._only = only
+        self._only = frozenset(only)
         self.root = root
         self.pinned = root is not None
         """Was the root given, not met?"""
@@ -75,7 +77,21 @@ class DeviceLines:
 
     def all(self) -> list[Device]:
         """Every device, by name."""
+        return [device for device in self.everything() if not names_space(device.device_id)]
+
+    def everything(self) -> list[Device]:
+        """Every line, by name: those of devices, and those of spaces."""
         return [line.device for _, line in sorted(self._lines.copy().items())]
+
+    def generations(self, space: str) -> InForce:
+        """Which generations of a space are in force."""
+        return in_force(self.find(line_name(space)))
+
+    def under_way(self) -> dict[str, InForce]:
+        """The spaces whose workers are at another generation than its readers."""
+        lines = [line for line in self.everything() if names_space(line.device_id)]
+        said = {space_named(line.device_id): in_force(line) for line in lines}
+        return {space: now for space, now in said.items() if now.merged != now.read}
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -111,7 +127,7 @@ class DeviceLines:
             return UNKNOWN_SCHEMA
         if append_ms is None:
             return UNTIMED
-        others = bool(self._only) and name != self._only
+        others = bool(self._only) and name not in self._only
         if others and not self._news(line):
             return ""
         reason = self._distrust(line, append_ms)
@@ -128,6 +144,8 @@ class DeviceLines:
             return UNKNOWN_SCHEMA
         if device.device_id != name:
             return MISPLACED
+        if names_space(name) and not _says_generations(device):
+            return UNREADABLE
         self._met(line)
         known = self._lines.get(name)
         if known is not None and known.value == value:
@@ -161,3 +179,10 @@ class DeviceLines:
             self.oldest = certificate.oldest
             for name in [n for n, known in self._lines.items() if known.generation < self.oldest]:
                 del self._lines[name]
+
+
+def _says_generations(line: Device) -> bool:
+    try:
+        return bool(in_force(line) and ever_in_force(line))
+    except ValueError:
+        return False

@@ -7,7 +7,8 @@ way to another count is a new generation of the space, filled by replay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from driftlog_schemas.contract import AppContract
@@ -17,6 +18,7 @@ HEARTBEATS = "driftlog.heartbeats"
 DESK = "driftlog.desk"
 """Who looks after which conflict; consoles write and read it."""
 SHARED_PARTITIONS = 1
+_RECEIPTS = re.compile(r"(.+)\.receipts(?:\.g[0-9]+)?")
 
 DAY_MS = 24 * 60 * 60 * 1000
 OPS_RETENTION_MS = 5 * 365 * DAY_MS
@@ -48,21 +50,30 @@ def ops_topic(space: str) -> str:
 
 
 def space_of_receipts(topic: str) -> str:
-    """The space whose receipts a topic holds; empty for any other topic."""
-    return topic.removesuffix(".receipts") if topic.endswith(".receipts") else ""
-
-
-def merge_group(space: str) -> str:
-    """The consumer group of the workers that merge a space."""
-    return f"driftlog-merge-{space}"
+    """The space whose receipts a topic holds, of any generation; empty for any other topic."""
+    found = _RECEIPTS.fullmatch(topic)
+    return "" if found is None else found[1]
 
 
 def state_topic(space: str) -> str:
+    """That of the first generation; `SpaceTopics` knows the others."""
     return f"{space}.state"
 
 
 def receipts_topic(space: str) -> str:
+    """That of the first generation; `SpaceTopics` knows the others."""
     return f"{space}.receipts"
+
+
+def of_generation(name: str, generation: int) -> str:
+    """What a later generation has in the place of this topic or group of the first one."""
+    return name if generation == 1 else f"{name}.g{generation}"
+
+
+def generations_among(topics: Iterable[str], space: str) -> list[int]:
+    """The later generations of a space that have topics among these, the oldest first."""
+    own = re.compile(rf"{re.escape(space)}\.(?:state|receipts)\.g([0-9]+)")
+    return sorted({int(found[1]) for topic in topics if (found := own.fullmatch(topic))})
 
 
 def conflicts_topic(space: str) -> str:
@@ -75,6 +86,46 @@ def parked_topic(space: str) -> str:
 
 def quarantine_topic(space: str) -> str:
     return f"{space}.quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceTopics:
+    """The topics of one space, as one generation of its read model has them; and the consumer group of the workers that merge it.
+
+    Each generation has its own states, receipts and group. The rest a space has once: conflicts and what is parked mend themselves by the states and rows
+    of whoever owns the partition.
+    """
+
+    space: str
+    generation: int = 1
+
+    @property
+    def ops(self) -> str:
+        return ops_topic(self.space)
+
+    @property
+    def state(self) -> str:
+        return of_generation(state_topic(self.space), self.generation)
+
+    @property
+    def receipts(self) -> str:
+        return of_generation(receipts_topic(self.space), self.generation)
+
+    @property
+    def conflicts(self) -> str:
+        return conflicts_topic(self.space)
+
+    @property
+    def parked(self) -> str:
+        return parked_topic(self.space)
+
+    @property
+    def quarantine(self) -> str:
+        return quarantine_topic(self.space)
+
+    @property
+    def group(self) -> str:
+        return of_generation(f"driftlog-merge-{self.space}", self.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +171,10 @@ class Plan:
         return not (self.create or self.alter or self.refuse)
 
 
-def space_topics(space: str, partitions: int, retention_ms: int = RETENTION_MS) -> list[Topic]:
-    """The topics of one space, whose partitions remember so long."""
+def space_topics(
+    space: str, partitions: int, retention_ms: int = RETENTION_MS, generations: Sequence[int] = (1,)
+) -> list[Topic]:
+    """The topics of one space, with these generations of its read model; its partitions remember so long."""
     compact = {"cleanup.policy": "compact"}
     size = {"max.message.bytes": str(1 << 20)}
     return [
@@ -135,12 +188,7 @@ def space_topics(space: str, partitions: int, retention_ms: int = RETENTION_MS) 
                 **size,
             },
         ),
-        Topic(
-            state_topic(space),
-            partitions,
-            {**compact, LAG: str(RECENT_MS), RETENTION: str(retention_ms), **size},
-        ),
-        Topic(receipts_topic(space), partitions, {**compact, LAG: str(RECENT_MS), **size}),
+        *(topic for one in generations for topic in generation_topics(space, partitions, one, retention_ms)),
         Topic(conflicts_topic(space), partitions, compact),
         # a stranger's tombstone is found, and answered, by a worker that was away for so long
         Topic(parked_topic(space), partitions, {**compact, RETENTION: str(RETENTION_MS), **size}),
@@ -150,6 +198,18 @@ def space_topics(space: str, partitions: int, retention_ms: int = RETENTION_MS) 
             {"cleanup.policy": "delete", "retention.ms": str(QUARANTINE_RETENTION_MS), **size},
         ),
     ]
+
+
+def generation_topics(
+    space: str, partitions: int, generation: int, retention_ms: int = RETENTION_MS
+) -> tuple[Topic, Topic]:
+    """Those that each generation has for itself: states and receipts."""
+    named = SpaceTopics(space, generation)
+    settings = {"cleanup.policy": "compact", LAG: str(RECENT_MS), "max.message.bytes": str(1 << 20)}
+    return (
+        Topic(named.state, partitions, {**settings, RETENTION: str(retention_ms)}),
+        Topic(named.receipts, partitions, settings),
+    )
 
 
 def devices_topic() -> Topic:
@@ -178,11 +238,14 @@ def desk_topic() -> Topic:
     return Topic(DESK, SHARED_PARTITIONS, settings)
 
 
-def wanted_topics(contract: AppContract, retention_ms: int = RETENTION_MS) -> list[Topic]:
-    """All topics that an app needs."""
+def wanted_topics(
+    contract: AppContract, retention_ms: int = RETENTION_MS, existing: Collection[str] = ()
+) -> list[Topic]:
+    """All topics that an app needs. Of a space whose later generations are among the `existing` topics also those of them."""
     topics = [devices_topic(), heartbeats_topic(), desk_topic()]
     for space in contract.spaces.values():
-        topics += space_topics(space.name, space.partitions, retention_ms)
+        generations = [1, *generations_among(existing, space.name)]
+        topics += space_topics(space.name, space.partitions, retention_ms, generations)
     return topics
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple, TypeVar
 
@@ -140,6 +140,15 @@ class TopicsAdmin:
             for resource, future in self._admin.incremental_alter_configs(resources).items():
                 self._result(future, f"the settings of topic {resource.name}")
 
+    def remove(self, names: Sequence[str]) -> None:
+        """Delete topics, those of them that are there; returns when the cluster shows them no more. Raises `TopicProblem`, `BrokerUnreachable`."""
+        there = [name for name in names if name in self.partition_counts()]
+        if not there:
+            return
+        for name, future in self._admin.delete_topics(there, operation_timeout=self._timeout).items():
+            self._result(future, f"to delete topic {name}", unless="UNKNOWN_TOPIC_OR_PART")
+        self._wait_until(lambda: not self.partition_counts().keys() & {*there}, f"topics do not go: {', '.join(there)}")
+
     def _result(self, future: Future[T], what: str, unless: str = "") -> T | None:
         """What the broker answered; None for the refusal named by `unless`. Raises `TopicProblem`."""
         try:
@@ -155,9 +164,13 @@ class TopicsAdmin:
             ) from error
 
     def _wait_for(self, topics: Sequence[Topic]) -> None:
-        end = time.monotonic() + self._timeout
         names = {t.name for t in topics}
-        while not names <= self.partition_counts().keys():
+        fact = f"created topics do not appear: {', '.join(sorted(names))}"
+        self._wait_until(lambda: names <= self.partition_counts().keys(), fact)
+
+    def _wait_until(self, done: Callable[[], bool], fact: str) -> None:
+        end = time.monotonic() + self._timeout
+        while not done():
             if time.monotonic() > end:
-                raise TopicProblem(f"created topics do not appear: {', '.join(sorted(names))}", "see the broker's log")
+                raise TopicProblem(fact, "see the broker's log")
             time.sleep(0.1)

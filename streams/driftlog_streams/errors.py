@@ -9,6 +9,7 @@ WorkerError
 ├── StoreLocked       another process holds the data folder
 ├── GuardHangs        a guard of the app cannot be ended
 ├── StoreFailed       the store of the states gave nothing or took nothing
+├── GenerationOver    another generation of the read model is in force
 └── SetupProblem      something that the worker needs is not there: one line, exit 1
 """
 
@@ -58,6 +59,10 @@ class StoreFailed(WorkerError):
 
 class GuardHangs(WorkerError):
     """The app's code holds the process up, whatever interrupts it."""
+
+
+class GenerationOver(WorkerError):
+    """Another generation of the read model is in force: to be started again is all it takes."""
 
 
 class SetupProblem(WorkerError):

@@ -22,7 +22,7 @@ from faust.types import TP
 
 from driftlog_schemas.topics import state_topic
 from driftlog_streams.core.changelog_record import ChangelogRecord
-from driftlog_streams.faust_driver.host import WorkerHost, group_id
+from driftlog_streams.faust_driver.host import WorkerHost
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.telling.health import Health
@@ -172,7 +172,7 @@ class Recovery(ChangelogRecovery):
     """Production's, reading the simulated log."""
 
     def __init__(self, process: WorkerProcess) -> None:
-        super().__init__("nowhere", group_id(SPACE.name), process.world.rules)
+        super().__init__("nowhere", process.world.rules)
         self._world = process.world
 
     def _consumer(self) -> Any:

@@ -1,4 +1,4 @@
-"""What the operator says of this device, as its own line in the device registry tells it.
+"""What the operator says of this device, as its own line in the device registry tells it, and of the spaces that it holds, as theirs do.
 
 The agent reads the topic like any other, with a cursor, and believes what a worker would believe: lines that the operator signed, under
 the root that enrolment pinned in the identity file, the highest version, and none older than one that was seen before, over restarts too.
@@ -6,20 +6,21 @@ Without a pinned root nothing is believed, so nothing is read. Lines of other de
 
 Nothing is decided here about a command; the cloud does that. The line says why it will: the permit ends soon or has ended, the key is not the
 newest, the device was revoked. When it changes, what the cloud had put off is sent again, from the moment on in which the change counts.
+The line of a space says which generation of its read model is in force (`generation_route` goes there).
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from driftlog_edge.errors import UNWRITABLE
-from driftlog_edge.ports import Clock, Family, Place, Record, Store
+from driftlog_edge.ports import Clock, Family, Place, Record, Store, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.cursors import cursor_of, moved
 from driftlog_edge.store.journal import Journal
@@ -27,6 +28,7 @@ from driftlog_schemas import topics
 from driftlog_schemas.device_lines import UNKNOWN_SCHEMA, DeviceLines, Line
 from driftlog_schemas.devices import NOTICE_MS, PUBLISH, Device, DeviceStatus, Terms
 from driftlog_schemas.errors import RegistryUnreachable
+from driftlog_schemas.generations import InForce, line_name, names_space
 from driftlog_schemas.operator_keys import DAY_MS
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.signing import Identity
@@ -44,15 +46,21 @@ _STATE = (Family.META, keys.REGISTRY)
 class RegistryLine:
     """The line of one device. `open` it first; `learn` verifies and may block, so it runs in a thread, one call at a time."""
 
-    def __init__(self, identity: Identity, records: RecordCodecs, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, identity: Identity, records: RecordCodecs, journal: Journal, clock: Clock, spaces: Iterable[str] = ()
+    ) -> None:
         self._identity = identity
         self._journal = journal
         self._clock = clock
-        self._lines = DeviceLines(records, identity.root, only=identity.device_id)
+        self._spaces = tuple(spaces)
+        names = [identity.device_id, *map(line_name, self._spaces)]
+        self._lines = DeviceLines(records, identity.root, only=names)
         self._append_ms = 0
         """When the line that stands was said, by the broker."""
-        self._unread: tuple[bytes, int] | None = None
-        """What an earlier start has kept, while no schema registry tells how to read it."""
+        self._unread: dict[str, tuple[bytes, int]] = {}
+        """The lines that an earlier start has kept, with when they were said, while no schema registry tells how to read them."""
+        self._space_times: dict[str, int] = {}
+        """When the line of a space was said, by its name."""
         self._complete = False
         """Was the topic read to its end since the start?"""
         self._release_at: float | None = None
@@ -74,6 +82,11 @@ class RegistryLine:
         return self._lines.line(self._identity.device_id)
 
     @property
+    def generations(self) -> Mapping[str, InForce]:
+        """Which generations of each space are in force."""
+        return {space: self._lines.generations(space) for space in self._spaces}
+
+    @property
     def publishes(self) -> bool:
         """May the device write what only comes down, as far as is known here? The cloud decides."""
         device = self.device
@@ -91,18 +104,27 @@ class RegistryLine:
         raw = store.get(*_STATE)
         kept = {} if raw is None else json.loads(raw)
         if (kept.get("device"), kept.get("root")) != self._believed():
-            try:
-                store.write({_STATE: None, (Family.META, keys.cursor_key(*PLACE)): None}, sync=True)
-            except UNWRITABLE as error:
-                log.warning("the device registry is not read anew yet", reason=str(error))
+            self._read_anew(store, {_STATE: None, (Family.META, keys.cursor_key(*PLACE)): None})
             return
         self._lines.oldest = kept["oldest"]
+        spaces = kept.get("spaces", {})
+        if not spaces.keys() >= {*self._spaces}:  # nobody has looked for the lines of these
+            self._read_anew(store, {(Family.META, keys.cursor_key(*PLACE)): None})
         if kept["line"]:
-            self._unread = (base64.b64decode(kept["line"]), kept["append_ms"])
-            try:
-                self._take_up()
-            except RegistryUnreachable as error:  # tried again before anything is learnt
-                log.warning("what the device registry said cannot be read yet", reason=str(error))
+            self._unread[self._identity.device_id] = (base64.b64decode(kept["line"]), kept["append_ms"])
+        for space, line in spaces.items():
+            if line is not None and space in self._spaces:
+                self._unread[line_name(space)] = (base64.b64decode(line["line"]), line["append_ms"])
+        try:
+            self._take_up()
+        except RegistryUnreachable as error:  # tried again before anything is learnt
+            log.warning("what the device registry said cannot be read yet", reason=str(error))
+
+    def _read_anew(self, store: Store, writes: Writes) -> None:
+        try:
+            store.write(writes, sync=True)
+        except UNWRITABLE as error:
+            log.warning("the device registry is not read anew yet", reason=str(error))
 
     def sign_with(self, identity: Identity) -> None:
         """The device has another key: what was refused for the old one goes out again."""
@@ -114,10 +136,13 @@ class RegistryLine:
         self._take_up()
         own = self._identity.device_id.encode()
         for record in records:
-            before = self.line
+            before, name = self.line, record.key.decode(errors="replace")
+            known = self._lines.line(name)
             why = self._lines.take(record.key, record.value, record.timestamp_ms if record.appended else None)
-            if why and record.key == own:
+            if why and (record.key == own or names_space(name)):
                 self._not_believed(why=why, offset=record.offset)
+            if names_space(name) and self._lines.line(name) is not known:
+                self._space_times[name] = record.timestamp_ms
             if self.line is not before and self.line is not None:
                 self._changed(self.line.device, record.timestamp_ms)
 
@@ -128,7 +153,7 @@ class RegistryLine:
             cursor = cursor_of(self._journal, *PLACE)
             writes.update(moved(*PLACE, cursor._replace(offset=records[-1].offset + 1)))
         state = self._state()
-        if self._unread is None and self._journal.get(*_STATE) != state:
+        if not self._unread and self._journal.get(*_STATE) != state:
             writes[_STATE] = state
         return writes
 
@@ -144,11 +169,13 @@ class RegistryLine:
         return True
 
     def _take_up(self) -> None:
-        if self._unread is not None:
-            value, self._append_ms = self._unread
-            why = self._lines.take(self._identity.device_id.encode(), value, self._append_ms)
-            if why != UNKNOWN_SCHEMA:  # that the registry may still learn; until then what was kept stays kept
-                self._unread = None
+        for name, (value, append_ms) in list(self._unread.items()):
+            if names_space(name):
+                self._space_times[name] = append_ms
+            else:
+                self._append_ms = append_ms
+            if self._lines.take(name.encode(), value, append_ms) != UNKNOWN_SCHEMA:
+                del self._unread[name]  # else the registry may still learn it; until then what was kept stays kept
 
     def _changed(self, device: Device, append_ms: int) -> None:
         self._append_ms = append_ms
@@ -169,8 +196,15 @@ class RegistryLine:
                 "oldest": self._lines.oldest,
                 "append_ms": self._append_ms,
                 "line": "" if line is None else base64.b64encode(line.value).decode(),
+                "spaces": {space: self._kept(line_name(space)) for space in self._spaces},
             }
         ).encode()
+
+    def _kept(self, name: str) -> dict[str, Any] | None:
+        line = self._lines.line(name)
+        if line is None:
+            return None
+        return {"line": base64.b64encode(line.value).decode(), "append_ms": self._space_times[name]}
 
     # -- telling
 

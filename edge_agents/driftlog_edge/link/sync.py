@@ -29,6 +29,7 @@ from driftlog_edge.link.clients import Clients
 from driftlog_edge.link.connectivity import Connection, Watchdog
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
+from driftlog_edge.link.generation_route import GenerationRoute
 from driftlog_edge.link.heart import Heart
 from driftlog_edge.link.horizon import Horizon
 from driftlog_edge.link.key_change import KeyChange
@@ -47,7 +48,7 @@ from driftlog_edge.outgoing.flow import Bucket
 from driftlog_edge.outgoing.pump import Pump
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
-from driftlog_edge.ports import Clock, Family, Route, Sealed
+from driftlog_edge.ports import Clock, Family, Sealed
 from driftlog_edge.power.hook import Hook
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
@@ -68,7 +69,7 @@ class Sync:
         self,
         contract: AppContract,
         scopes: Collection[str],
-        route: Route,
+        route: GenerationRoute,
         ids: SchemaIds,
         journal: Journal,
         committer: Committer,
@@ -97,6 +98,7 @@ class Sync:
         self._clock = clock
         self._moved = moved
         self._wiped = wiped
+        self._route = route
         self.power = power
         self._tasks = Tasks()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="driftlog-link")
@@ -349,6 +351,9 @@ class Sync:
             if self.registry.wiped:
                 self._wiped()
             self.identities.look(self.broker_ms())
+            if self._route.outdated and not self.signal.connectivity.forced and not self.clients.changing.locked():
+                log.info("another generation of the read model is in force")
+                await self.clients.reconnect()
             if self.registry.release_due(now):
                 self._shipper.at_once(now)
             self._shipper.allow(saving=self.power.saving, metered=self.power.now.metered is True)

@@ -11,7 +11,6 @@ from collections.abc import Container
 import structlog
 
 from driftlog_crdt import BadEncoding, DocumentState, Vector, dominates, epoch_of
-from driftlog_schemas import topics
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Verdict
@@ -113,9 +112,7 @@ class Answers:
         return word is not None
 
     def _tell_conflict(self, key: bytes, value: bytes | None) -> None:
-        self._at.work.carried.append(
-            OutRecord(topics.conflicts_topic(self._at.rules.name), self._at.number, key, value)
-        )
+        self._at.work.carried.append(OutRecord(self._at.rules.topics.conflicts, self._at.number, key, value))
 
     def heard_parked(self, key: bytes, value: bytes | None) -> bool:
         """`value` is the last record of a name in the parked topic: unless it says what we know, ours is published, a tombstone for what does

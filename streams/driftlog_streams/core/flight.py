@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
-from driftlog_schemas import groups, topics
+from driftlog_schemas import groups
 from driftlog_streams.core.conflict_pace import NOTHING_OWED, Owing
 from driftlog_streams.core.conflicts import first_due, names
 from driftlog_streams.core.passed import Passed
@@ -122,7 +122,7 @@ def seal(
 
     `owed` are keys of documents of which a conflict is not told as it stands.
     """
-    receipts = topics.receipts_topic(rules.name)
+    receipts = rules.topics.receipts
     outcomes, group = [*work.carried, *work.outcomes, *conflicts], _encoded(work)
     digested = NO_DIGESTS if digests is None else digests.after(group)
     due = {
@@ -132,7 +132,7 @@ def seal(
     }
     disputes = _disputes(work, group)
     fought = {key for key, found in disputes.items() if found}
-    states = _group(topics.state_topic(rules.name), work, group, digested.marks, owed, due, fought)
+    states = _group(rules.topics.state, work, group, digested.marks, owed, due, fought)
     writes = [(key, value) for key, _, value, _, _ in group]
     passed = Passed(
         {key: work.group for key, _, value, _, deleted in group if deleted and value is not None},

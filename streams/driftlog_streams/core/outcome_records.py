@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from driftlog_schemas import bounds, topics
+from driftlog_schemas import bounds
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.messages import (
     Call,
@@ -27,25 +27,25 @@ class OutcomeRecords:
     def __init__(self, rules: SpaceRules, partition: int) -> None:
         self._rules = rules
         self._codecs = rules.records
-        self._space = rules.name
+        self._topics = rules.topics
         self._partition = partition
 
     def refusal(self, refusal: Refusal, offset: int, append_ms: int) -> OutRecord:
         """The answer to a batch that cannot be known to come from the replica it names."""
         notice = RefusalNotice(refusal.device_id, refusal.code, refusal.reason, offset, append_ms)
         value = self._codecs.encode_refusal_notice(notice)
-        return OutRecord(topics.receipts_topic(self._space), self._partition, refusal.device_id.encode(), value)
+        return OutRecord(self._topics.receipts, self._partition, refusal.device_id.encode(), value)
 
     def conflict(self, conflict: Conflict) -> OutRecord:
         """A conflict that was opened or ended."""
         value = self._codecs.encode_conflict(conflict)
-        return OutRecord(topics.conflicts_topic(self._space), self._partition, conflict.id.encode(), value)
+        return OutRecord(self._topics.conflicts, self._partition, conflict.id.encode(), value)
 
     def parked(self, arrival: Arrival) -> OutRecord:
         """A command that waits, with what its merge will need."""
         waits = ParkedCommand(arrival.append_ms, arrival.offset, arrival.command.id, arrival.value, arrival.dropped_at)
         value = self._codecs.encode_parked(waits)
-        return OutRecord(topics.parked_topic(self._space), self._partition, arrival.key, value)
+        return OutRecord(self._topics.parked, self._partition, arrival.key, value)
 
     def released(self, arrival: Arrival) -> OutRecord:
         """The tombstone of a command that waits no longer."""
@@ -53,7 +53,7 @@ class OutcomeRecords:
 
     def released_as(self, key: bytes) -> OutRecord:
         """The same by its name."""
-        return OutRecord(topics.parked_topic(self._space), self._partition, key, None)
+        return OutRecord(self._topics.parked, self._partition, key, None)
 
     def quarantined(
         self, value: bytes, code: str, reason: str, offset: int, append_ms: int, replica: str = "", device_id: str = ""
@@ -69,7 +69,7 @@ class OutcomeRecords:
             record=value,
         )
         encoded = self._codecs.encode_quarantined(record)
-        return OutRecord(topics.quarantine_topic(self._space), self._partition, device_id.encode(), encoded)
+        return OutRecord(self._topics.quarantine, self._partition, device_id.encode(), encoded)
 
     def called(self, emitted: Iterable[tuple[int, Call]]) -> Iterator[OutRecord]:
         """The records of what reactions call for, to each partition in the order of the changes."""
@@ -81,4 +81,4 @@ class OutcomeRecords:
             assert identity is not None, "without it no reaction runs"
             for body in calls_bodies(space, place, calls):
                 value = self._rules.batches.seal(body, identity)
-                yield OutRecord(topics.ops_topic(space), place, CLOUD.encode(), value)
+                yield OutRecord(self._topics.ops, place, CLOUD.encode(), value)

@@ -19,6 +19,7 @@ from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.state_codec import StateCodec
 from driftlog_schemas.support import Floor, unmet, version_of
+from driftlog_schemas.topics import SpaceTopics
 
 MAX_RECORD_BYTES = 1_000_000
 """Key and value of any record of ours: under a broker's default limit, with room for headers and framing."""
@@ -66,11 +67,14 @@ class Collection(NamedTuple):
 class SpaceRules:
     """Everything that merging a space needs and that never changes while a worker runs."""
 
-    def __init__(self, space: SpaceContract, ids: SchemaIds, cloud: Identity | None = None) -> None:
-        """`cloud` is the workers' identity: without it reactions do not run."""
+    def __init__(
+        self, space: SpaceContract, ids: SchemaIds, cloud: Identity | None = None, generation: int = 1
+    ) -> None:
+        """`cloud` is the workers' identity: without it reactions do not run. `generation` is that of the read model that they make."""
         self.space = space
         self._ids = ids
         self.name = space.name
+        self.topics = SpaceTopics(space.name, generation)
         self.cloud = cloud
         self.reacting = cloud is not None and bool(space.reactions)
         self.partitions = space.partitions

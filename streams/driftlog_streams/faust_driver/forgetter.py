@@ -102,7 +102,7 @@ class Forgetter:
 
     def _asked(self, partitions: list[int]) -> _Then:
         """How it was as long ago as tombstones are kept, by the topic's own setting."""
-        name = topics.state_topic(self._rules.name)
+        name = self._rules.topics.state
         found = self._admin.existing([name, topics.HEARTBEATS])
         retention_ms = int(found[name].settings.get(topics.RETENTION, topics.RETENTION_MS))
         self._seconds = min(MOST_SECONDS, max(LEAST_SECONDS, retention_ms / 1000 / LOOKS))
@@ -135,7 +135,7 @@ class Forgetter:
     def _write(self, partition: int, known: ChainRow | None, forgetting: Forgetting) -> None:
         batch = next_batch(known, self._rules.name, partition, forgetting)
         value = self._rules.batches.seal(encode_body(batch), self._identity)
-        record = OutRecord(topics.ops_topic(self._rules.name), partition, CLOUD.encode(), value)
+        record = OutRecord(self._rules.topics.ops, partition, CLOUD.encode(), value)
         said = {"floor": forgetting.floor, "purged": len(forgetting.purge), "retired": len(forgetting.retired)}
         self._publisher.publish(
             [record],

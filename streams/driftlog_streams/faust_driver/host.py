@@ -18,12 +18,13 @@ from typing import Any
 import structlog
 from yarl import URL
 
-from driftlog_schemas import topics
 from driftlog_schemas.signing import Identity
+from driftlog_schemas.topics import of_generation
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.errors import OUTAGE_EXIT, GenerationOver
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
 from driftlog_streams.faust_driver.broker_time import BrokerTime
 from driftlog_streams.faust_driver.forgetter import Forgetter
@@ -43,7 +44,6 @@ from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
 from driftlog_streams.registry.device_view import DeviceView
-from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
 from driftlog_streams.settings import WorkerSettings
 from driftlog_streams.telling.health import BEAT_SECONDS, Health
 from driftlog_streams.telling.idle_spin import IdleSpin
@@ -59,15 +59,11 @@ LONGEST_TAKE_OVER_SECONDS = 24 * 3600.0
 """A member that reads nothing for longer leaves the group. Whether one stands still is `Pulse`'s and health's to notice."""
 
 
-def group_id(space: str) -> str:
-    """The consumer group that merges a space."""
-    return topics.merge_group(space)
-
-
 class WorkerHost:
     """Builds and runs the worker of one space."""
 
-    def __init__(self, rules: SpaceRules, settings: WorkerSettings, slot: str) -> None:
+    def __init__(self, rules: SpaceRules, settings: WorkerSettings, slot: str, devices: DeviceView) -> None:
+        """`devices` was read to its end: by it the generation of `rules` is in force."""
         self._rules = rules
         self._settings = settings
         self._folder = settings.data_dir / rules.name / slot
@@ -75,12 +71,9 @@ class WorkerHost:
         self._slot = slot
         self.metrics = WorkerMetrics(rules.name)
         self.health = Health()
-        root = given_root(settings.trust.root) or kept_root(settings.data_dir)
-        self._devices = DeviceView(
-            settings.kafka, rules.records, root, mend=True, met=lambda root: keep_root(settings.data_dir, root)
-        )
+        self._devices = devices
         self._cloud = rules.cloud
-        self._recovery = ChangelogRecovery(settings.kafka, group_id(rules.name), rules)
+        self._recovery = ChangelogRecovery(settings.kafka, rules)
         self._store: WorkerStore | None = None
         self._recovered: dict[int, Recovered] = {}
         self._pulse: Pulse | None = None
@@ -93,8 +86,7 @@ class WorkerHost:
 
     def run(self) -> None:
         """Until SIGTERM. Does not return: Faust's worker exits the process."""
-        self._devices.start()
-        log.info("devices known", count=len(self._devices))
+        log.info("devices known", count=len(self._devices), generation=self._rules.topics.generation)
         (self._folder / "worker.pid").write_text(str(os.getpid()))
         self._pulse = Pulse(self._settings.session_timeout - 2 * HEARTBEAT_SECONDS)
         worker: Any = PromptWorker(
@@ -110,9 +102,9 @@ class WorkerHost:
         worker.execute_from_commandline()
 
     def _faust_app(self) -> FaustApp:
-        settings, space = self._settings, self._rules.space
+        settings, space, topics = self._settings, self._rules.space, self._rules.topics
         app = FaustApp(
-            group_id(space.name),
+            topics.group,
             broker=[URL(f"kafka://{address}") for address in settings.kafka.bootstrap.split(",")],
             broker_credentials=broker_credentials(settings.kafka),
             store="memory://",
@@ -124,7 +116,7 @@ class WorkerHost:
             key_serializer="raw",
             value_serializer="raw",
             consumer_auto_offset_reset="earliest",
-            consumer_group_instance_id=f"{group_id(space.name)}-{self._slot}",
+            consumer_group_instance_id=f"{topics.group}-{self._slot}",
             broker_session_timeout=settings.session_timeout,
             broker_heartbeat_interval=HEARTBEAT_SECONDS,
             broker_commit_interval=1.0,
@@ -138,10 +130,10 @@ class WorkerHost:
             Table=CrdtTable,
         )
         source = app.topic(
-            topics.ops_topic(space.name), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
+            topics.ops, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
             partitions=space.partitions,
         )  # fmt: skip
-        CrdtTable.state_topic = topics.state_topic(space.name)
+        CrdtTable.state_topic = topics.state
         table: Any = app.Table("state", key_type=bytes, value_type=bytes, partitions=space.partitions)
         table.host = self
 
@@ -185,13 +177,13 @@ class WorkerHost:
                 self._settings.cache_mb << 20,
             )
             consumer: Any = self.app.consumer
-            consumer.manual.add(topics.ops_topic(self._rules.name))
+            consumer.manual.add(self._rules.topics.ops)
             self.pump.consumer = consumer
             self._runner = loop.create_task(self._run_pump(self.pump))
         return self.pump
 
     def _require_times(self) -> None:
-        TopicsAdmin(self._settings.kafka).require_times([topics.ops_topic(self._rules.name)])
+        TopicsAdmin(self._settings.kafka).require_times([self._rules.topics.ops])
 
     async def _run_pump(self, pump: MergePump) -> None:
         try:
@@ -214,7 +206,7 @@ class WorkerHost:
             self._rules,
             self._devices,
             identity,
-            PastReader(kafka, self._rules.name),
+            PastReader(kafka, self._rules.topics),
             LatelyHeard(kafka, self._rules.records, lambda device: self._devices.find(device) is not None),
             TopicsAdmin(kafka),
             publisher,
@@ -225,7 +217,7 @@ class WorkerHost:
 
     def _settler(self, pump: MergePump, identity: Identity, publisher: Publisher) -> Settler:
         kafka = self._settings.kafka
-        told = BrokerTime(PastReader(kafka, self._rules.name), TopicsAdmin(kafka), publisher)
+        told = BrokerTime(PastReader(kafka, self._rules.topics), TopicsAdmin(kafka), publisher)
         return Settler(self._rules, identity, told, publisher, pump.open_stores, pump.forgotten)
 
     def standby(self, pump: MergePump) -> Standby:
@@ -240,11 +232,21 @@ class WorkerHost:
         spin = IdleSpin(BEAT_SECONDS)
         while True:
             self.health.beat()
+            self._require_generation()
             spent = spin.beat(time.process_time(), pump.taken)
             if spent is not None and self.health.owned is not None:
                 log.warning("busy without anything to do: does a client reconnect without pause?", cpu_seconds=spent)
                 self.metrics.idle_spins.inc()
             await asyncio.sleep(BEAT_SECONDS)
+
+    def _require_generation(self) -> None:
+        """Whoever merges another generation than the one in force is read by nobody: the next life begins in that one."""
+        own, name = self._rules.topics.generation, self._rules.name
+        merged = self._devices.generations(name).merged
+        if merged != own:
+            die(
+                GenerationOver(f"the operator has put generation {merged} of {name} in force, after {own}"), OUTAGE_EXIT
+            )
 
     # -- assignments
 
@@ -273,7 +275,7 @@ class WorkerHost:
 
     def _opened(self, partition: int) -> PartitionStore:
         if self._store is None:
-            self._store = WorkerStore(self._folder / "states")
+            self._store = WorkerStore(self._folder / of_generation("states", self._rules.topics.generation))
         return self._store.partition(partition)
 
     def position(self, partition: int) -> int | None:

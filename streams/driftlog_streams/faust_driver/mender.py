@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol
 import structlog
 from confluent_kafka import KafkaException
 
-from driftlog_schemas import groups, topics
+from driftlog_schemas import groups
+from driftlog_schemas.topics import SpaceTopics
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.changelog_watch import ChangelogWatch
 from driftlog_streams.core.conflict_doubts import Doubts
@@ -58,13 +59,14 @@ class Mender:
     `quiet` says whether nothing of ours is on its way; `mended` is told how many records go out again.
     """
 
-    def __init__(self, space: str, reader: Reader, quiet: Callable[[], bool], mended: Callable[[int], None]) -> None:
+    def __init__(
+        self, topics: SpaceTopics, reader: Reader, quiet: Callable[[], bool], mended: Callable[[int], None]
+    ) -> None:
         self._reader = reader
         self._quiet = quiet
         self._mended = mended
-        self._state_topic, self._receipts_topic = topics.state_topic(space), topics.receipts_topic(space)
-        self._parked_topic, self._ops_topic = topics.parked_topic(space), topics.ops_topic(space)
-        self._conflicts_topic = topics.conflicts_topic(space)
+        self._state_topic, self._receipts_topic = topics.state, topics.receipts
+        self._parked_topic, self._ops_topic, self._conflicts_topic = topics.parked, topics.ops, topics.conflicts
         self._changelogs = (self._state_topic, self._receipts_topic, self._conflicts_topic)
         """In the order of `Positions`. What is parked has no position: a recovery reads all of it."""
         self._watches = {topic: ChangelogWatch() for topic in (*self._changelogs, self._parked_topic)}

@@ -87,7 +87,7 @@ class MergePump:
         self._held = HeldBack(rules.batches, self._go_on, die)
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
-        self.mender = Mender(rules.name, reader, quiet=lambda: not len(self.flights), mended=self._mended)
+        self.mender = Mender(rules.topics, reader, quiet=lambda: not len(self.flights), mended=self._mended)
         self.taken = 0
         """Records that were merged in this life."""
         self.consumer: Any = None

@@ -17,7 +17,6 @@ from functools import partial
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_streams.core import lost_states
@@ -38,9 +37,9 @@ log = structlog.get_logger()
 class ChangelogRecovery:
     """Recovers partitions of one space. Blocking: run it off the event loop."""
 
-    def __init__(self, kafka: KafkaSettings | str, group_id: str, rules: SpaceRules) -> None:
+    def __init__(self, kafka: KafkaSettings | str, rules: SpaceRules) -> None:
         self._kafka = kafka_at(kafka)
-        self._group_id = group_id
+        self._group_id = rules.topics.group
         self._rules = rules
         self.restoration = Restoration(rules)
 
@@ -49,12 +48,10 @@ class ChangelogRecovery:
         result = {p: Recovered(store.mark.positions, store.mark.group) for p, store in stores.items()}
         consumer = self._consumer()
         try:
-            for at in consumer.committed(
-                [TopicPartition(topics.ops_topic(self._rules.name), p) for p in stores], timeout=15
-            ):
+            for at in consumer.committed([TopicPartition(self._rules.topics.ops, p) for p in stores], timeout=15):
                 result[at.partition].committed = at.offset
             for partition, found in result.items():
-                ops = TopicPartition(topics.ops_topic(self._rules.name), partition)
+                ops = TopicPartition(self._rules.topics.ops, partition)
                 begin, found.ops_end = consumer.get_watermark_offsets(ops, timeout=15)
                 found.committed = found.committed if found.committed >= 0 else begin
             try:
@@ -81,14 +78,12 @@ class ChangelogRecovery:
 
     def _require_states(self, consumer: Consumer, partition: int, store: PartitionStore, found: Recovered) -> None:
         """Raises `TopicMadeAnew` where the state topic never had a record, though ops with effect are committed."""
-        topic = TopicPartition(topics.state_topic(self._rules.name), partition)
+        topic = TopicPartition(self._rules.topics.state, partition)
         if found.read.states >= 0 or not found.committed or consumer.get_watermark_offsets(topic, timeout=15)[1]:
             return
         rows = (self.restoration.row(store, replica) for replica in store.replicas())
         offsets = lost_states.merged_before(found.committed, (row for row in rows if row is not None))
-        found_ops = (
-            op_records(consumer, topics.ops_topic(self._rules.name), partition, offsets).found if offsets else {}
-        )
+        found_ops = op_records(consumer, self._rules.topics.ops, partition, offsets).found if offsets else {}
         witnesses = [
             found_ops[offset] for offset in offsets if offset in found_ops
         ]  # not the topic's first, which is read besides
@@ -99,7 +94,7 @@ class ChangelogRecovery:
 
     def _begin_anew(self, consumer: Consumer, partitions: Iterable[int]) -> str:
         """What a person has to do."""
-        ops = topics.ops_topic(self._rules.name)
+        ops = self._rules.topics.ops
         for partition in partitions:
             first = consumer.get_watermark_offsets(TopicPartition(ops, partition), timeout=15)[0]
             if first > 0:
@@ -129,7 +124,7 @@ class ChangelogRecovery:
     def _read_states(
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
     ) -> None:
-        topic = topics.state_topic(self._rules.name)
+        topic = self._rules.topics.state
         starts = {p: found.read.states + 1 for p, found in result.items()}
         for block in to_present_end(consumer, topic, starts):
             for partition, records in block.records.items():
@@ -140,7 +135,7 @@ class ChangelogRecovery:
     def _read_rows(
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
     ) -> None:
-        topic = topics.receipts_topic(self._rules.name)
+        topic = self._rules.topics.receipts
         starts = {p: found.read.rows + 1 for p, found in result.items()}
         for block in to_present_end(consumer, topic, starts):
             for partition, records in block.records.items():
@@ -151,7 +146,7 @@ class ChangelogRecovery:
     def _read_conflicts(
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
     ) -> None:
-        topic = topics.conflicts_topic(self._rules.name)
+        topic = self._rules.topics.conflicts
         starts = {p: found.read.conflicts + 1 for p, found in result.items()}
         for block in to_present_end(consumer, topic, starts):
             for partition, records in block.records.items():
@@ -163,7 +158,7 @@ class ChangelogRecovery:
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]
     ) -> None:
         """All of it, after the rows."""
-        topic = topics.parked_topic(self._rules.name)
+        topic = self._rules.topics.parked
         waiting = {p: ParkedClaims(partial(self.restoration.row, stores[p])) for p in result}
         for block in to_present_end(consumer, topic, dict.fromkeys(result, 0)):
             for partition, records in block.records.items():
@@ -173,7 +168,7 @@ class ChangelogRecovery:
                 result[partition].parked_read = position - 1
         for partition, claims in waiting.items():
             if offsets := claims.offsets():
-                ops = op_records(consumer, topics.ops_topic(self._rules.name), partition, offsets)
+                ops = op_records(consumer, self._rules.topics.ops, partition, offsets)
                 result[partition].parked, result[partition].spoiled = claims.believed(ops)
 
     def _take_parked(self, claims: ParkedClaims, record: ChangelogRecord) -> None:

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from driftlog_schemas import topics
@@ -21,11 +22,14 @@ from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import AppContract, SpaceContract
 from driftlog_schemas.errors import BrokerUnreachable, ContractError, RegistryUnreachable
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import OUTAGE_EXIT, SetupProblem, WorkerError, outage
 from driftlog_streams.process.surroundings import require_room
 from driftlog_streams.registry.cloud_identity import cloud_identity
+from driftlog_streams.registry.device_view import DeviceView
+from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
 from driftlog_streams.settings import WorkerSettings
 from driftlog_streams.telling.logs import configure_logs
 
@@ -45,10 +49,13 @@ def chosen_spaces(contract: AppContract, names: tuple[str, ...]) -> list[SpaceCo
     return spaces
 
 
-def check_topics(contract: AppContract, spaces: list[SpaceContract], kafka: KafkaSettings | str, wait: float) -> None:
-    """Raise what `TopicsAdmin.require` raises; a silent broker is waited for."""
-    names = {t.name for s in spaces for t in topics.space_topics(s.name, s.partitions)} | {topics.DEVICES}
-    wanted = [t for t in topics.wanted_topics(contract) if t.name in names]
+def check_topics(spaces: Sequence[SpaceContract], kafka: KafkaSettings | str, wait: float) -> None:
+    """The device registry, and what these spaces have whichever generation is in force: raise what `TopicsAdmin.require` raises.
+
+    A silent broker is waited for.
+    """
+    every = [t for s in spaces for t in topics.space_topics(s.name, s.partitions, generations=())]
+    wanted = [topics.devices_topic(), *every]
     end = time.monotonic() + wait
     while True:
         try:
@@ -87,16 +94,27 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     require_room(settings.data_dir)
     contract = load_contract(settings.app)
     (chosen,) = chosen_spaces(contract, (space,))
-    check_topics(contract, [chosen], settings.kafka, settings.wait)
+    check_topics([chosen], settings.kafka, settings.wait)
     ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True)
     cloud = cloud_identity(settings.cloud_identity, reacting=bool(chosen.reactions))
-    rules = SpaceRules(chosen, ids, cloud)
+    devices = known_devices(settings, RecordCodecs(ids))
+    generation = devices.generations(space).merged
+    TopicsAdmin(settings.kafka).require(topics.generation_topics(space, chosen.partitions, generation))
+    rules = SpaceRules(chosen, ids, cloud, generation)
     rules.register()
     spare_the_collector()
-    host = WorkerHost(rules, settings, slot)
+    host = WorkerHost(rules, settings, slot, devices)
     if settings.metrics_address:
         serve(host.health, host.metrics.registry, settings.metrics_address)
     host.run()
+
+
+def known_devices(settings: WorkerSettings, codecs: RecordCodecs) -> DeviceView:
+    """The device registry, read to its present end, and followed from there. Raises `DevicesUnknown`, `BadSetting`."""
+    root = given_root(settings.trust.root) or kept_root(settings.data_dir)
+    view = DeviceView(settings.kafka, codecs, root, mend=True, met=lambda root: keep_root(settings.data_dir, root))
+    view.start()
+    return view
 
 
 def spare_the_collector() -> None:

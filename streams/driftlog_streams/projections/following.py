@@ -6,7 +6,7 @@ A client that consumes does not say that its topic was deleted and made again: i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
@@ -33,9 +33,11 @@ QUEUED_KB = 32 << 10
 class StateLog:
     """The state topic of one space. Not to be used by two threads at once. Everything raises `BrokerUnreachable`."""
 
-    def __init__(self, kafka: KafkaSettings, space: str) -> None:
-        self.topic = topics.state_topic(space)
-        self._ops = topics.ops_topic(space)
+    def __init__(self, kafka: KafkaSettings, space: str, in_force: Callable[[], int] = lambda: 1) -> None:
+        """`in_force` says which generation of the space is read; the one of this moment is followed."""
+        self._in_force, self._generation = in_force, in_force()
+        self._space = topics.SpaceTopics(space, self._generation)
+        self.topic, self._ops = self._space.state, self._space.ops
         self._asker = ChangelogReader(kafka)
         self._ops_ends: dict[int, int] = {}
         self._begun: Mapping[int, int] = {}
@@ -94,7 +96,11 @@ class StateLog:
             self._consumer.assign([TopicPartition(self.topic, number, at) for number, at in offsets.items()])
 
     def read(self, seconds: float) -> list[StateRecord]:
-        """What comes within this time. Raises `PositionLost` as well."""
+        """What comes within this time. Raises `PositionLost` as well, also where another generation is in force by now."""
+        if self._in_force() != self._generation:
+            raise PositionLost(
+                f"generation {self._in_force()} of {self._space.space} is in force, and {self.topic} was followed"
+            )
         with self._told():
             return [
                 self._record(message) for message in self._consumer.consume(BLOCK, seconds) if self._is_record(message)

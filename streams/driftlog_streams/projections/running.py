@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from driftlog_schemas.contract import AppContract, SpaceContract
@@ -22,8 +22,11 @@ from driftlog_streams.telling.health import Health
 class Projection:
     """Of one space. One run at a time."""
 
-    def __init__(self, settings: ProjectorSettings, contract: AppContract) -> None:
-        """Raises `SetupProblem` for a space or a partition that is not declared."""
+    def __init__(
+        self, settings: ProjectorSettings, contract: AppContract, in_force: Callable[[str], int] = lambda space: 1
+    ) -> None:
+        """`in_force` says which generation of a space is read. Raises `SetupProblem` for a space or a partition that is not declared."""
+        self._in_force = in_force
         self.space = _chosen(contract, settings.space)
         self.schema = settings.into_schema or self.space.name
         self.metrics = ProjectorMetrics(self.space.name)
@@ -72,7 +75,7 @@ class Projection:
             return projector.done
 
     def _log(self) -> StateLog:
-        return StateLog(self._settings.kafka, self.space.name)
+        return StateLog(self._settings.kafka, self.space.name, lambda: self._in_force(self.space.name))
 
     def _reader(self) -> StateReader:
         ids = CachedRegistry(self._settings.registry, self._settings.schema_cache)

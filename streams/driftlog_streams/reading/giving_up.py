@@ -40,9 +40,9 @@ class _Word(NamedTuple):
 class _Answers:
     """What the receipts of one partition say of the cloud's replica and of another one."""
 
-    def __init__(self, kafka: KafkaSettings | str, one: SetAside, codecs: RecordCodecs) -> None:
+    def __init__(self, kafka: KafkaSettings | str, one: SetAside, codecs: RecordCodecs, generation: int) -> None:
         self._reader = ChangelogReader(kafka)
-        self._place = topics.receipts_topic(one.space), one.partition
+        self._place = topics.SpaceTopics(one.space, generation).receipts, one.partition
         self._one = one
         self._codecs = codecs
         self._next = 0
@@ -89,13 +89,20 @@ class _Answers:
 
 
 def give_up(
-    kafka: KafkaSettings | str, one: SetAside, identity: Identity, ids: SchemaIds, seconds: float = ANSWER_SECONDS
+    kafka: KafkaSettings | str,
+    one: SetAside,
+    identity: Identity,
+    ids: SchemaIds,
+    generation: int,
+    seconds: float = ANSWER_SECONDS,
 ) -> CommandOutcome | None:
     """Say that a command that waits is dropped; what became of it, None where no worker has answered yet.
 
+    `generation` is the one that the workers merge.
+
     Raises `DeliveryFailed`, `SetupProblem` where the identity may not say so.
     """
-    answers, word = _Answers(kafka, one, RecordCodecs(ids)), None
+    answers, word = _Answers(kafka, one, RecordCodecs(ids), generation), None
     deadline = time.monotonic() + seconds
     while True:
         answers.read()

@@ -5,7 +5,7 @@ Blocking; not to be used by two threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
@@ -42,19 +42,22 @@ class Lag(NamedTuple):
 class LagReader:
     """See the module."""
 
-    def __init__(self, kafka: KafkaSettings | str) -> None:
+    def __init__(self, kafka: KafkaSettings | str, merged: Callable[[str], int] = lambda space: 1) -> None:
+        """`merged` says which generation of a space the workers merge."""
+        self._merged = merged
         self._settings = {**kafka_at(kafka).reader(), "enable.auto.commit": False, "log_level": 0}
         self._askers: dict[str, Consumer] = {}
-        """Space -> a consumer that asks for its group's commits, and never joins it."""
+        """Group -> a consumer that asks for its commits, and never joins it."""
         self._reader = ChangelogReader(kafka)
 
     def look(self, space: str, partitions: Iterable[int]) -> Mapping[int, Lag]:
         """Each partition of a space. Raises KafkaException, `RecoveryFailed`."""
         topic = topics.ops_topic(space)
         places = [TopicPartition(topic, partition) for partition in partitions]
-        asker = self._askers.get(space)
+        group = topics.SpaceTopics(space, self._merged(space)).group
+        asker = self._askers.get(group)
         if asker is None:
-            asker = self._askers[space] = Consumer({**self._settings, "group.id": topics.merge_group(space)})
+            asker = self._askers[group] = Consumer({**self._settings, "group.id": group})
         confirmed = {at.partition: at.offset for at in asker.committed(places, timeout=TIMEOUT_SECONDS)}
         ends = self._reader.ends([(topic, place.partition) for place in places])
         return {

@@ -13,8 +13,9 @@ from typing import Any
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from driftlog_schemas import groups, topics
+from driftlog_schemas import groups
 from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.topics import HEARTBEATS, SpaceTopics
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 
 TIMEOUT_SECONDS = 10.0
@@ -25,17 +26,17 @@ FIRST_LOOK = 256
 class PastReader:
     """Of one space."""
 
-    def __init__(self, kafka: KafkaSettings | str, space: str) -> None:
+    def __init__(self, kafka: KafkaSettings | str, topics: SpaceTopics) -> None:
         client = kafka_at(kafka).client()
         self._admin = AdminClient({**client, "log_level": 0})
         self._reader = ChangelogReader(kafka)
-        self._ops, self._states = topics.ops_topic(space), topics.state_topic(space)
+        self._ops, self._states = topics.ops, topics.state
 
     def now(self, partitions: Iterable[int], *, heartbeats: bool) -> int:
         """The broker's time, as far as records tell it; -1 for none. `heartbeats` says whether those have it. Raises KafkaException."""
         places = [TopicPartition(self._ops, partition) for partition in partitions]
         if heartbeats:
-            places.append(TopicPartition(topics.HEARTBEATS, 0))
+            places.append(TopicPartition(HEARTBEATS, 0))
         newest: Any = OffsetSpec.max_timestamp  # untyped there
         return max([at.timestamp for at in self._asked(places, newest()).values()], default=-1)
 

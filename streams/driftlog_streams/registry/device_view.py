@@ -24,6 +24,7 @@ from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.device_lines import UNKNOWN_SCHEMA, DeviceLines
 from driftlog_schemas.devices import NOTICE_MS, Device
 from driftlog_schemas.errors import RegistryUnreachable
+from driftlog_schemas.generations import InForce
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.errors import DevicesUnknown
 
@@ -129,6 +130,14 @@ class DeviceView:
     def all(self) -> list[Device]:
         """Every device, by name."""
         return self.lines.all()
+
+    def everything(self) -> list[Device]:
+        """Every line, by name: those of devices, and those of spaces."""
+        return self.lines.everything()
+
+    def generations(self, space: str) -> InForce:
+        """Which generations of a space are in force."""
+        return self.lines.generations(space)
 
     def __len__(self) -> int:
         return len(self.lines)

@@ -33,6 +33,7 @@ from driftlog_schemas.devices import (
     with_terms,
 )
 from driftlog_schemas.farewell import Farewell
+from driftlog_schemas.generations import InForce, ever_in_force, in_force, line_name, switched
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -161,7 +162,7 @@ class Enrolment:
         now = self._now_ms()
         final = OperatorKey.create(root, now, generation)
         interim = OperatorKey(final.key, root.certify(final.certificate.public, generation, now, oldest=lines.oldest))
-        devices = self.view.all()
+        devices = self.view.everything()
         self._operator = interim
         self._send([_again(device) for device in devices])
         keep(final)
@@ -169,6 +170,17 @@ class Enrolment:
         if devices:  # one line with the final certificate ends all operators before
             self._send([_again(_again(devices[0]))])
         return final
+
+    def generations(self, space: str) -> tuple[InForce, frozenset[int]]:
+        """Which generations of a space are in force, and which ever were."""
+        known = self.view.find(line_name(space))
+        return in_force(known), ever_in_force(known)
+
+    def switch(self, space: str, to: InForce) -> None:
+        """These generations of a space are in force from now on. Raises `SetupProblem`."""
+        known = self.view.find(line_name(space))
+        if in_force(known) != to:
+            self._publish(switched(known, space, to, self._now_ms()))
 
     def find(self, device_id: str) -> Device:
         """Raises `SetupProblem` if it is not enrolled."""

@@ -19,9 +19,11 @@ from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.command_merge import Told, untold
+from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.rules import Devices, SpaceRules
+from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import CacheRoom, StateCache, Unreadable
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 
@@ -49,7 +51,15 @@ class Rebuild:
         self._sealed = sealed
         self._cache = StateCache(store.get, CacheRoom(cache_bytes), store.purged)
         self._book = ChainBook(store.row, rules.records)
-        self._merger = PartitionMerger(rules, partition, self._cache, self._book, told=told)
+        self._merger = PartitionMerger(
+            rules,
+            partition,
+            self._cache,
+            self._book,
+            told=told,
+            digests=ScopeDigests(store.digest, store.keys),
+            disputes=Disputes(store.dispute, store.ended),
+        )
         self.records = self.ops = 0
 
     @property
@@ -105,6 +115,6 @@ class Rebuild:
         self.ops += part.work.ops
         self._sealed(part)
         mark = self._store.mark._replace(group=self._merger.merged_to)
-        self._store.write(part.writes, mark, part.rows, part.passed)
+        self._store.write(part.writes, mark, part.rows, part.passed, part.digested.scopes)
         part.work.stored()
         self._merger.committed = self._merger.merged_to + 1

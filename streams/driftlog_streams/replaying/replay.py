@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from driftlog_schemas import topics
 from driftlog_schemas.messages import ChainRow, CommandOutcome, Verdict
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain_book import ChainBook
@@ -97,7 +96,7 @@ class Replay:
 
     def require_whole(self) -> None:
         """Raise `NotWhole` unless every op record that there ever was is there."""
-        topic = topics.ops_topic(self._rules.name)
+        topic = self._rules.topics.ops
         for partition in range(self._rules.partitions):
             there = self._logs.extent(topic, partition)
             if there.start:
@@ -107,21 +106,29 @@ class Replay:
                 )
 
     def replay(
-        self, partition: int, until: Until | None, progress: Progress, *, compare: bool, verdicts: bool
+        self,
+        partition: int,
+        until: Until | None,
+        progress: Progress,
+        *,
+        compare: bool,
+        verdicts: bool,
+        committed: int = 0,
     ) -> PartitionReport:
         """Rebuild a partition up to where the read model runs now, or until then, and say where the two differ.
 
-        `compare` their documents, and the `verdicts` on its commands.
+        `compare` their documents, and the `verdicts` on its commands. `committed` is the op offset before which all had been merged at some moment
+        before the call: what the model does not have of that it has lost.
         """
         report = PartitionReport(partition)
-        space, ops = self._rules.name, topics.ops_topic(self._rules.name)
+        ops = self._rules.topics.ops
         running = self._running(partition)
         end = len(self._logs.extent(ops, partition))
         if compare:
             model = Running(running, end)
-            for block in self._logs.blocks(topics.state_topic(space), partition):
+            for block in self._logs.blocks(self._rules.topics.state, partition):
                 model.take(block)
-            until = Until(offset=model.group) if until is None else until
+            until = Until(offset=max(model.group, committed - 1)) if until is None else until
         told = self._comparison(partition, report) if verdicts else lambda arrival, outcome: None
         rebuild = Rebuild(self._rules, partition, self.rebuilt(partition), self._devices, told)
         for record in self._records(ops, partition, until):
@@ -149,7 +156,7 @@ class Replay:
     def _comparison(self, partition: int, report: PartitionReport) -> Callable[[Arrival, CommandOutcome | None], None]:
         """Holds what becomes of each command against what its chain row says."""
         running = self._running(partition)
-        for block in self._logs.blocks(topics.receipts_topic(self._rules.name), partition):
+        for block in self._logs.blocks(self._rules.topics.receipts, partition):
             rows = [(r.key.decode(errors="replace"), r.value) for r in block if r.value is not None and b"." in r.key]
             running.write((), running.mark, rows)
         book = ChainBook(running.row, self._rules.records)

@@ -149,7 +149,7 @@ def test_what_is_due_leaves_although_what_was_merged_is_taken_back(parcel: Write
 def test_a_store_stays_before_what_is_owed(parcel: Writers) -> None:
     """Its next life reads the state again that says so."""
     cloud = parcel.cloud
-    mender = Mender("retail", Space(), quiet=lambda: True, mended=lambda count: None)
+    mender = Mender(topics.SpaceTopics("retail"), Space(), quiet=lambda: True, mended=lambda count: None)
     mender.own({0: cloud.merger}, {0: Recovered()})
     places = dict.fromkeys((STATES, CONFLICTS, topics.receipts_topic("retail")), -1)
     settled: deque[Positions] = deque(maxlen=2)

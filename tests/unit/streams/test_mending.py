@@ -348,7 +348,7 @@ async def run_until(mender: Mender, fact: Callable[[], bool]) -> None:
 
 
 def mender_of(cloud: Cloud, space: Space, following: int, told: list[int], tail: Tail | None = None) -> Mender:
-    mender = Mender("retail", space, quiet=lambda: True, mended=told.append)
+    mender = Mender(topics.SpaceTopics("retail"), space, quiet=lambda: True, mended=told.append)
     found = Recovered(read=Positions(following - 1), tail=tail or Tail())
     mender.own({0: cloud.merger}, {0: found})
     return mender

@@ -18,6 +18,7 @@ from faust.types import TP
 
 from driftlog_schemas import topics
 from driftlog_schemas.devices import Device
+from driftlog_schemas.generations import FIRST, InForce
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver import flights, host, overrides, publisher, pump, recovery, table
 from driftlog_streams.faust_driver.pulse import Pulse
@@ -52,6 +53,10 @@ class Directory:
         self.late: dict[str, Device] = {}
         self.caught_up = 0
         self.vouches = True
+        self.in_force = FIRST
+
+    def generations(self, space: str) -> InForce:
+        return self.in_force
 
     def find(self, device_id: str) -> Device | None:
         return self.lines.get(device_id)
@@ -70,9 +75,9 @@ class Life:
         self.died: list[BaseException] = []
         self.producers: list[Producer] = []
         settings = WorkerSettings(app="tests:app", data_dir=folder, session_timeout=SESSION_SECONDS, window_ms=0)
-        self.host = host.WorkerHost(SpaceRules(cloud.rules.space, IDS, cloud.rules.cloud), settings, f"slot-{number}")
         self.directory = Directory(cloud)
-        self.host._devices = self.directory  # type: ignore[assignment]
+        rules = SpaceRules(cloud.rules.space, IDS, cloud.rules.cloud)
+        self.host = host.WorkerHost(rules, settings, f"slot-{number}", self.directory)  # type: ignore[arg-type]
         self.host._pulse = Pulse(3600.0)
         self.consumer, self.fetching = consumer_on(broker, OPS, self.host.app)
         self.host.app.consumer = self.consumer

@@ -59,7 +59,7 @@ class World:
             rules,
             self.cloud.devices,
             self.cloud.identities[CLOUD],
-            PastReader("nowhere", "retail"),
+            PastReader("nowhere", topics.SpaceTopics("retail")),
             LatelyHeard("nowhere", rules.records, lambda device: self.cloud.devices.find(device) is not None),
             self.topics,  # type: ignore[arg-type]
             self.publisher,

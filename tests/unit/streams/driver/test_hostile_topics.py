@@ -71,7 +71,7 @@ def test_who_is_alive_is_heard(cluster: Cluster, seed: int) -> None:
         broker.pass_seconds(10)
         with capture_logs() as said:
             assert "store-1.1" in heard.since(START_MS)
-            found = PastReader("nowhere", "retail").floors([0], broker.now_ms)
+            found = PastReader("nowhere", topics.SpaceTopics("retail")).floors([0], broker.now_ms)
         assert found.keys() <= {0} and all(
             -1 <= floor < broker.partition(topics.ops_topic("retail")).end + 1 for floor in found.values()
         )

@@ -38,7 +38,9 @@ class Deadlines(World):
     def __init__(self, broker: Broker, folder: Path) -> None:
         super().__init__(broker, folder)
         self.seconds = 0.0
-        told = BrokerTime(PastReader("nowhere", "retail"), self.topics, self.publisher, lambda: self.seconds)  # type: ignore[arg-type]
+        told = BrokerTime(
+            PastReader("nowhere", topics.SpaceTopics("retail")), self.topics, self.publisher, lambda: self.seconds
+        )  # type: ignore[arg-type]
         self.settler = Settler(
             self.cloud.rules,
             self.cloud.identities[CLOUD],

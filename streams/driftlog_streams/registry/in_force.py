@@ -1,0 +1,22 @@
+"""Which generation of a space's read model whoever reads it now must read: the word of the device registry, read to its present end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.generations import InForce
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_streams.registry.device_view import DeviceView
+
+SECONDS = 30.0
+
+
+def generations_now(kafka: KafkaSettings | str, codecs: RecordCodecs, root: bytes | None) -> Callable[[str], InForce]:
+    """Says it of each space. Raises `DevicesUnknown`."""
+    view = DeviceView(kafka, codecs, root)
+    try:
+        view.start(SECONDS)
+    finally:
+        view.close()
+    return view.generations
