@@ -12,15 +12,17 @@ from collections.abc import Generator, Mapping
 from itertools import islice
 
 from driftlog_crdt import Vector
+from driftlog_edge.incoming.landing import Landing
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
 from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.pending import Fate, marks_of
+from driftlog_edge.store.unseen import covered, unseen_of
 
 AT_ONCE = 100
-"""Entries that are looked at without letting others run."""
+"""Entries that are looked at, or writes that are made, without letting others run."""
 
 
 class Coverage:
@@ -29,6 +31,32 @@ class Coverage:
     def __init__(self, journal: Journal, lives: Lives) -> None:
         self._journal = journal
         self._lives = lives
+
+    def told(self, landing: Landing) -> Generator[None, None, tuple[tuple[int, ...], bool]]:
+        """What the states say of our own dots: lsns that are done, and whether somebody else makes such dots."""
+        dropped = landing.dropped
+        forked, done = False, len(landing.writes)
+        for key, state in landing.latest.items():
+            vector = {} if state is None else state.vector
+            if landing.fresh:  # readers still see the old rows, with what is pending over them
+                highest = self.highest_made(key, self._writer(landing))
+            else:
+                group = landing.groups[key]
+                highest = yield from self.drop_covered(
+                    key, vector, group, self._writer(landing), landing.writes, dropped
+                )
+                if len(landing.writes) - done >= AT_ONCE:
+                    done = len(landing.writes)
+                    yield
+            if state is None:
+                continue
+            if vector.get(self._writer(landing), 0):
+                highest = max(highest, self._unseen(key, vector, landing))
+            # A document that was not held tells nothing of who made its dots.
+            if key in landing.held:
+                known = max(highest, landing.held[key])
+                forked |= self.never_made(landing.space, landing.partition, state.vector, known)
+        return tuple(dropped), forked
 
     def drop_covered(
         self,
@@ -73,3 +101,14 @@ class Coverage:
         """Does a state hold a dot of the life that writes there which this folder never made?"""
         chain = self._lives.chain(space, partition)
         return not chain.fork and vector.get(chain.replica, 0) > highest
+
+    def _unseen(self, key: bytes, vector: Vector, landing: Landing) -> int:
+        """The highest of the writer's own dots that were perhaps never to be seen; they go where readers have a state that covers them."""
+        lives = unseen_of(self._journal, landing.space, landing.partition, key)
+        dots = lives.get(self._writer(landing))
+        if not landing.fresh:
+            landing.writes.update(covered(landing.space, landing.partition, key, lives, vector))
+        return 0 if dots is None else dots.last
+
+    def _writer(self, landing: Landing) -> str:
+        return self._lives.writing(landing.space, landing.partition)

@@ -141,7 +141,7 @@ class Returns:
             space, partition = keys.parse_place(key, keys.GENERATIONS)
             yield from self._settle(space, partition)
             yield from self._remove(space, partition)
-            yield from (Pulled(writes) for writes in self._states.forgotten(space, partition))
+            yield from (Pulled(writes) for writes in self._states.only_up.forgotten(space, partition))
 
     def _settle(self, space: str, partition: int) -> Iterator[Pulled | None]:
         """Pending entries that the new rows cover go, and those that were decided before the change and are not in them."""
@@ -157,7 +157,7 @@ class Returns:
                 return
             writes: dict[Place, bytes | None] = {}
             dropped: dict[int, None] = {}
-            writer = self._lives.chain(space, partition).replica
+            writer = self._lives.writing(space, partition)
             for key in documents:
                 vector = self._states.vector(key, space, partition)
                 if vector is not None:

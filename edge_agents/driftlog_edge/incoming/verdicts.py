@@ -68,7 +68,7 @@ class Verdicts:
         between them. A batch is settled when the last of its commands is; the last step of all keeps the row.
         """
         place = (row.space, row.partition)
-        if row.replica != self._lives.chain(*place).replica:
+        if row.replica != self._lives.writing(*place):
             found = Answered(*place)
             self._followed(row, found)
             self._left(row, found)
@@ -99,7 +99,7 @@ class Verdicts:
                     found.writes.update(self._lives.written(row.space, row.partition, after))
                 yield found
             why = next((outcome.code for outcome in entry.outcomes if outcome.code in _FRESH_DOTS), why)
-        if row.replica == self._lives.chain(*place).replica:
+        if row.replica == self._lives.writing(*place):
             yield self._kept(row, raw, why or waits_in_vain)
 
     def _followed(self, row: ChainRow, found: Answered) -> None:
@@ -113,7 +113,7 @@ class Verdicts:
 
     def writes_there(self, row: ChainRow) -> bool:
         """Is this the row of the life that writes there now?"""
-        return row.replica == self._lives.chain(row.space, row.partition).replica
+        return row.replica == self._lives.writing(row.space, row.partition)
 
     def _left(self, row: ChainRow, found: Answered) -> None:
         """The row of a life that is over: what was parked in its chain may have come to its end."""

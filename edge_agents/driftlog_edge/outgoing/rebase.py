@@ -155,7 +155,7 @@ class Rebase:
             lsn = keys.parse_lsn(key)
             if lsn <= handover.last:
                 command = logged(self._journal, lsn).command
-                if command.ops[0].op.replica != self._lives.chain(space, partition).replica:
+                if command.ops[0].op.replica != self._lives.writing(space, partition):
                     rest.add(lsn, key, changed_keys(command))
         self._handovers.rest[space, partition] = rest
 
@@ -166,7 +166,7 @@ class Rebase:
         handover, rest = self._handovers.under_way[place], self._handovers.rest.get(place)
         if rest is None:
             return Rebased(self._lives.newest)
-        replica = self._lives.chain(space, partition).replica
+        replica = self._lives.writing(space, partition)
         found = yield from rest.some(AT_ONCE)
         if not found:
             return None

@@ -99,7 +99,7 @@ class LettingGo:
         if raw is None or vector is None:
             writes.update(written(space, partition, key, note, note._replace(due_ms=now + AGAIN_MS)))
             return 0
-        made = learnt(None, vector, self._lives.chain(space, partition).replica)
+        made = learnt(None, vector, self._lives.writing(space, partition))
         writes.update(written(space, partition, key, note, note._replace(due_ms=0, made=made)))
         writes[Family.CONFIRMED, row] = None
         return len(row) + len(raw)

@@ -175,6 +175,10 @@ class Lives:
             known = self._chains[key] = raw, Chain.decode(raw)
         return known[1]
 
+    def writing(self, space: str, partition: int) -> str:
+        """The life that writes in a partition now."""
+        return self.chain(space, partition).replica
+
     def writer(self, space: str, partition: int) -> Writer:
         """Who writes the next command of a partition."""
         chain, newest = self.chain(space, partition), self.replica
