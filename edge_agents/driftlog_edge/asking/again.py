@@ -19,7 +19,8 @@ import structlog
 
 from driftlog_crdt import AlgebraError
 from driftlog_edge.asking import asked
-from driftlog_edge.asking.executor import Earlier, Executed, Executor
+from driftlog_edge.asking.executor import Executed, Executor
+from driftlog_edge.asking.intent import Earlier
 from driftlog_edge.asking.pages import COMMANDS_BYTES, check_limit, page_of
 from driftlog_edge.errors import NotFound
 from driftlog_edge.outgoing.outbox import Outbox

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from driftlog_crdt import Decision, TooLarge
 from driftlog_edge.asking import asked
+from driftlog_edge.asking.intent import Earlier, Intent
 from driftlog_edge.errors import Stale
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.outgoing.outbox import Outbox
@@ -55,16 +56,6 @@ class Executed(NamedTuple):
 
 class Tried(Exception):
     """It would be taken as it is; nothing was changed, for it was only tried."""
-
-
-class Earlier(NamedTuple):
-    """A command that runs once more under its id: the fingerprint of what was asked, and the life under which it was first written."""
-
-    mark: str
-    life: str
-    read: int | None = None
-    """Up to which op offset its writer had read then; None where a person has it run now. By that the cloud knows what another copy of the
-    folder may have sent, when it has forgotten what that was."""
 
 
 class Executor:
@@ -122,17 +113,8 @@ class Executor:
         if not again and (known := self._known(command_id, mark)):
             return known
         checked = command.validate(arguments)
-        return self._execute(
-            command_id,
-            name,
-            command.space,
-            command.priority,
-            mark,
-            actor,
-            lambda run: self._on_fresh(command, run, checked, again is not None),
-            asked.run(arguments),
-            again,
-        )
+        intent = Intent(command_id, name, command.space, command.priority, actor, mark, asked.run(arguments), again)
+        return self._execute(intent, lambda run: self._on_fresh(command, run, checked, again is not None))
 
     def write(
         self,
@@ -159,8 +141,9 @@ class Executor:
                 collection.mutate(editor, field, op, args)
             return None
 
-        intent = asked.write(document, changes)
-        return self._execute(command_id, "", collection.space, collection.priority, mark, actor, apply, intent, again)
+        what = asked.write(document, changes)
+        intent = Intent(command_id, "", collection.space, collection.priority, actor, mark, what, again)
+        return self._execute(intent, apply)
 
     def decide(
         self,
@@ -185,20 +168,9 @@ class Executor:
                 collection.decide(editor, place, value)
             return None
 
-        intent = asked.decide(document, chosen)
-        return self._execute(
-            command_id,
-            "",
-            collection.space,
-            collection.priority,
-            mark,
-            actor,
-            apply,
-            intent,
-            again,
-            decision,
-            only_tried=only_tried,
-        )
+        what = asked.decide(document, chosen)
+        intent = Intent(command_id, "", collection.space, collection.priority, actor, mark, what, again, decision)
+        return self._execute(intent, apply, only_tried=only_tried)
 
     def _on_fresh(self, command: CommandContract, run: Run[View], arguments: Mapping[str, Any], again: bool) -> Json:
         """Run it. What was answered once runs again on whatever there is: it has been refused enough."""
@@ -233,47 +205,26 @@ class Executor:
             require_same(entry.fingerprint, mark)
         return Executed(command_id, entry, None)
 
-    def _execute(
-        self,
-        command_id: str,
-        name: str,
-        space: str,
-        priority: str,
-        mark: str,
-        actor: str,
-        function: Callable[[Run[View]], Json],
-        intent: Json,
-        again: Earlier | None,
-        decision: Decision | None = None,
-        *,
-        only_tried: bool = False,
-    ) -> Executed:
-        wall_ms = self._wall.wall_ms()
+    def _execute(self, intent: Intent, function: Callable[[Run[View]], Json], *, only_tried: bool = False) -> Executed:
         clock = self.stamps.clock
         stamp = clock.last
-        command_id = command_id or str(uuid.uuid4())
-        run = Run(self._views, space, self._writer, clock, wall_ms, self._scopes, command_id, actor, self._publishes)
+        run = Run(
+            self._views,
+            intent.space,
+            self._writer,
+            clock,
+            self._wall.wall_ms(),
+            self._scopes,
+            intent.command_id or str(uuid.uuid4()),
+            intent.actor,
+            self._publishes,
+        )
         try:
             result = function(run)
-            if run.ops:
-                self._outbox.require_room(priority, answered=again is not None)
-                assert run.scope is not None
-                self._lives.handovers.require(self._outbox.place(space, run.scope), run.touched)
-            return self._log(
-                command_id,
-                name,
-                space,
-                priority,
-                mark,
-                actor,
-                run,
-                result,
-                wall_ms,
-                intent,
-                again,
-                decision,
-                only_tried=only_tried,
-            )
+            logged = self._logged(intent, run) if run.ops else b""
+            if only_tried:
+                raise Tried
+            return self._written(intent, run, result, logged) if run.ops else _without_effect(intent, run, result)
         except BaseException:
             # Refused, invalid, only tried, or a defect in the app's function: the views may hold some of it.
             clock.last = stamp
@@ -283,60 +234,43 @@ class Executor:
         finally:
             run.end()
 
-    def _log(
-        self,
-        command_id: str,
-        name: str,
-        space: str,
-        priority: str,
-        mark: str,
-        actor: str,
-        run: Run[View],
-        result: Json,
-        wall_ms: int,
-        intent: Json,
-        again: Earlier | None,
-        decision: Decision | None,
-        *,
-        only_tried: bool,
-    ) -> Executed:
-        writes: dict[Place, bytes | None] = {}
-        touched = tuple(run.touched)
-        if not run.ops:
-            if only_tried:
-                raise Tried
-            entry = Entry(0, name, mark, Status.MERGED, result, (), wall_ms)
-            writes[Family.COMMANDS, command_id.encode()] = entry.encode()
-            writes[Family.META, keys.answered_key(wall_ms, command_id)] = b""
-            return Executed(command_id, entry, writes)
+    def _logged(self, intent: Intent, run: Run[View]) -> bytes:
+        """The op log's entry, if the command may be written at all."""
+        space, again = intent.space, intent.again
+        self._outbox.require_room(intent.priority, answered=again is not None)
         assert run.scope is not None
-        lsn = self._last_lsn + 1
-        command = Command(command_id, name, run.scope, self.stamps.clock.last, tuple(run.ops), actor, decision=decision)
+        self._lives.handovers.require(self._outbox.place(space, run.scope), run.touched)
+        stamp, ops = self.stamps.clock.last, tuple(run.ops)
+        command = Command(run.command_id, intent.name, run.scope, stamp, ops, run.actor, decision=intent.decision)
         if again:
             command = command.first_written(again.life, run.replica, again.read)
         try:
             read, release = self._read(space, run.scope), self._releases[space]
-            logged = encode_logged(command, space, run.replica, read, release, alone=again is not None)
+            return encode_logged(command, space, run.replica, read, release, alone=again is not None)
         except TooBig as error:
             raise TooLarge("", f"the command is too big to be sent: {error}") from error
-        if only_tried:
-            raise Tried
+
+    def _written(self, intent: Intent, run: Run[View], result: Json, logged: bytes) -> Executed:
+        """The write set, and the views and the backlog as they are with it."""
+        assert run.scope is not None
+        writes: dict[Place, bytes | None] = {}
+        lsn, space, touched = self._last_lsn + 1, intent.space, tuple(run.touched)
         dots = tuple((view_key.decode(), op.replica, op.seq) for view_key, op in run.dots())
-        entry = Entry(lsn, name, mark, Status.PENDING, result, dots, wall_ms, asked=intent)
+        entry = Entry(lsn, intent.name, intent.mark, Status.PENDING, result, dots, run.now_ms, asked=intent.asked)
         writes[Family.OPLOG, keys.lsn_key(lsn)] = logged
-        writes[Family.COMMANDS, command_id.encode()] = entry.encode()
+        writes[Family.COMMANDS, run.command_id.encode()] = entry.encode()
         for key, view in run.touched.items():
-            mark_there = Mark(lsn, Fate.UNKNOWN, run.replica, view.state.vector[run.replica])
-            writes[Family.PENDING, keys.pending_key(key, lsn)] = mark_there.encode()
+            mark = Mark(lsn, Fate.UNKNOWN, run.replica, view.state.vector[run.replica])
+            writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
         writes[Family.META, keys.CLOCK] = keys.pack_pair(self.stamps.clock.last, lsn)
         writes.update(self._lives.taking(*self._outbox.place(space, run.scope), run.replica))
-        writes.update(self._outbox.entry(space, run.scope, priority, lsn, len(logged), touched))
+        writes.update(self._outbox.entry(space, run.scope, intent.priority, lsn, len(logged), touched))
         for view in run.touched.values():
             view.pending.append(lsn)
             self._views.grew(view, PENDING_BYTES)
         self._last_lsn = lsn
         self._views.backlog.added(lsn)
-        return Executed(command_id, entry, writes, touched, run.scope)
+        return Executed(run.command_id, entry, writes, touched, run.scope)
 
     def _read(self, space: str, scope: str) -> int:
         """Up to which group this replica has the read model that the command saw."""
@@ -345,3 +279,13 @@ class Executor:
 
     def _writer(self, space: str, scope: str) -> Writer:
         return self._lives.writer(*self._outbox.place(space, scope))
+
+
+def _without_effect(intent: Intent, run: Run[View], result: Json) -> Executed:
+    """It changes nothing: it is answered, and that is kept for as long as its id is."""
+    entry = Entry(0, intent.name, intent.mark, Status.MERGED, result, (), run.now_ms)
+    writes: dict[Place, bytes | None] = {
+        (Family.COMMANDS, run.command_id.encode()): entry.encode(),
+        (Family.META, keys.answered_key(run.now_ms, run.command_id)): b"",
+    }
+    return Executed(run.command_id, entry, writes)

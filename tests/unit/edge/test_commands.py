@@ -9,7 +9,7 @@ import pytest
 
 from driftlog import InvalidInput, Refused
 from driftlog_crdt import TooLarge
-from driftlog_edge.asking.executor import Earlier
+from driftlog_edge.asking.intent import Earlier
 from driftlog_edge.errors import Deleted, DiskFull, NotFound, OutboxFull
 from driftlog_edge.ports import Family
 from driftlog_edge.store.command_log import Status, entry_of

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from driftlog_edge import Call, EdgeAgent, EdgeConfig
-from driftlog_edge.asking.executor import Earlier
+from driftlog_edge.asking.intent import Earlier
 from driftlog_edge.errors import Stale
 from driftlog_edge.http_api import build
 from driftlog_schemas.contract import Refused
