@@ -50,7 +50,9 @@ class Deferred:
         return await in_turns(page_of(self._scan, self._line, limit, after, COMMANDS_BYTES))
 
     def _scan(self, after: int) -> Iterator[tuple[int, bytes | None]]:
-        queues = [self._outbox.queue.held_of(*place, after) for place in list(self._outbox.queue.held.partitions)]
+        queues = [
+            self._outbox.queue.entries.held_lsns(*place, after) for place in list(self._outbox.queue.held.partitions)
+        ]
         return ((lsn, self._journal.get(Family.OPLOG, keys.lsn_key(lsn))) for lsn in heapq.merge(*queues))
 
     def _line(self, lsn: int, raw: bytes | None) -> tuple[Line, int]:
@@ -80,7 +82,7 @@ class Deferred:
             found = logged(self._journal, entry.lsn)
             for space in self._outbox.spaces:
                 place = self._outbox.place(space, found.command.scope)
-                if self._outbox.queue.holds_back(entry.lsn, place):
+                if self._outbox.queue.entries.holds_back(entry.lsn, place):
                     return entry, found, place
         raise NotFound(
             f"command {command_id!r} is not deferred now",

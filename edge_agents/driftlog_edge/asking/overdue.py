@@ -55,7 +55,7 @@ class Overdue:
                 f"this device was away for {away}, and {name} allows {allowed}; apply it, or drop it",
             )
 
-        for number, key in enumerate(self._outbox.queue.keys_of(space, partition), 1):
+        for number, key in enumerate(self._outbox.queue.entries.of_partition(space, partition), 1):
             if number % LOOKED_AT == 0:
                 yield None
             if self._journal.get(Family.OUTBOX, key) is None:

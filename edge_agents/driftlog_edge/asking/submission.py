@@ -207,7 +207,7 @@ class Submission:
     def _unsealed(self, entry: Entry) -> bool:
         place = self._outbox.place_of(_document(entry))
         # of a collection that this release does not declare: it waits for one that does
-        return place is None or self._outbox.queue.holds(entry.lsn, place)
+        return place is None or self._outbox.queue.entries.holds(entry.lsn, place)
 
 
 class _Order:

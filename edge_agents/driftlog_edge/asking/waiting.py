@@ -71,7 +71,7 @@ class Waiting:
 
     def _unsent(self, lsn: int, document: DocumentId) -> WaitsFor:
         place, queue = self._outbox.place_of(document), self._outbox.queue
-        urgency = None if place is None else queue.urgency(lsn, place)
+        urgency = None if place is None else queue.entries.urgency(lsn, place)
         if place is None or urgency is None:
             return self._unqueued(lsn, declared=place is not None)
         if urgency == keys.HELD:

@@ -12,10 +12,11 @@ from dataclasses import replace
 from itertools import islice
 
 from driftlog_edge.errors import OutboxFull
+from driftlog_edge.outgoing.entries import AT_ONCE
 from driftlog_edge.outgoing.filling import Filling
 from driftlog_edge.outgoing.forecast import Load
 from driftlog_edge.outgoing.moments import class_of
-from driftlog_edge.outgoing.queue import AT_ONCE, Queue
+from driftlog_edge.outgoing.queue import Queue
 from driftlog_edge.ports import Place, Sealed
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import entry_of
@@ -118,7 +119,7 @@ class Outbox:
     def why_held(self) -> str:
         """Why the cloud has deferred the first of what is held, as the command log has it."""
         for place in self.queue.held.partitions:
-            for lsn in islice(self.queue.held_of(*place), LOOK_AT):
+            for lsn in islice(self.queue.entries.held_lsns(*place), LOOK_AT):
                 entry = entry_of(self._journal, logged(self._journal, lsn).command.id)
                 if entry is not None and entry.code:
                     return f"{entry.code}: {entry.reason}"
@@ -178,7 +179,7 @@ class Outbox:
         Partitions of `apart_from` have no turn. It is no larger than `most_bytes` unless one command alone is.
         """
         self.passing = False
-        place = self.queue.next(self.lives.stuck.union(apart_from))
+        place = self.queue.schedule.next(self.lives.stuck.union(apart_from))
         if place is None:
             return None
         found, tried = self._sealed_of(place, min(most_bytes, MAX_COMMAND_BYTES))
@@ -207,11 +208,11 @@ class Outbox:
     def _fill(self, filling: Filling, place: tuple[str, int], most: int) -> int:
         """Put in what goes next, `most` commands as they are sent; to which lsn of the held ones it has come."""
         tried = 0
-        for key in self.queue.of_partition(*place):
+        for key in self.queue.schedule.of_partition(*place):
             lsn = keys.parse_lsn(key)
             found = logged(self._journal, lsn)
             held = keys.urgency_of(key) == keys.HELD
-            if not (held and self.queue.passes(place, lsn, found.command)):
+            if not (held and self.queue.schedule.passes(place, lsn, found.command)):
                 if filling.count == most or not filling.takes(key, found):
                     break
                 filling.put(key, found)

@@ -3,20 +3,19 @@
 Order within a document always holds. A command of an urgent class takes the earlier unsent commands of its documents along
 into its class, and theirs in turn, so that within a class the order of lsns is an order that every document agrees with. What the
 cloud has deferred is held back for a while in a class of its own (`outgoing/held`), with all that comes behind it on its documents; the rest goes on.
-Which of the other classes may leave is said by `outgoing/moments`.
+Which of the other classes may leave is said by `outgoing/moments`, and whose turn it is by `outgoing/schedule`.
 
-Within a class partitions take turns, so that none starves another. Spaces and partitions stand in every key by name: a release which
-declares more of them finds its queue as it was.
+Spaces and partitions stand in every key by name: a release which declares more of them finds its queue as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, takewhile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from driftlog_edge.outgoing.fronts import Fronts
-from driftlog_edge.outgoing.held import NEVER, Held
-from driftlog_edge.outgoing.moments import ALL, URGENT, Moments, class_of, moment_of
+from driftlog_edge.outgoing.entries import Entries
+from driftlog_edge.outgoing.held import Held
+from driftlog_edge.outgoing.moments import URGENT, Moments, class_of, moment_of
+from driftlog_edge.outgoing.schedule import Schedule
 from driftlog_edge.outgoing.together import classes_of
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
@@ -26,19 +25,12 @@ from driftlog_edge.store.pending import marks_of
 from driftlog_schemas.messages import Command
 from driftlog_schemas.rhythm import NOW
 
-AT_ONCE = 250
-"""Entries of a class that are looked at before others may run: as many as a batch can hold ops."""
-FIRST_LOOK = 32
-"""Of these at first, then twice as many each time: a batch of commands with many ops takes few entries, and each that is looked at is decrypted."""
-NO_PARTITION = -1
-
 
 class Queue:
     """The unsealed commands of one replica. `spaces` are those of its app, in order."""
 
     def __init__(self, spaces: Sequence[str], journal: Journal, class_of: Callable[[Command], int]) -> None:
         """`class_of` says where a command belongs by what is declared, wherever it waits."""
-        self._spaces = spaces
         self._journal = journal
         self._class_of = class_of
         self.moments = Moments()
@@ -49,11 +41,9 @@ class Queue:
         """What they take in the op log."""
         self._moved: dict[int, dict[bytes, int]] = {}
         """class -> document -> up to which lsn its commands are in that class or a more urgent one, so that none is looked at twice."""
-        self._served = (spaces[0], NO_PARTITION)
-        """Whose commands were taken last: the next partition is next."""
-        self._fronts = Fronts()
+        self.entries = Entries(journal, self.moments)
+        self.schedule = Schedule(spaces, self.entries, self.moments, self.held, class_of)
         self.count()
-        journal.on_staged(self._fronts.staged)
         journal.on_given_up(self._given_up)
 
     # -- counted
@@ -73,10 +63,10 @@ class Queue:
         self._moved.clear()
         self.held.forget()
         self.moments.forget()
-        self._fronts.clear()
-        for key, value in self._journal.scan(Family.OUTBOX, b""):
+        self.entries.fronts.clear()
+        for key, value in self.entries.all():
             self._counted(key, value, 1, {})
-            self._fronts.come(key)
+            self.entries.fronts.come(key)
         self.moments.at_once()
 
     def _counted(self, key: bytes, value: bytes, sign: int, given_up: Writes) -> None:
@@ -108,7 +98,7 @@ class Queue:
                     if found is not None:
                         self._counted(key, found, sign, writes)
                 if before is not None:
-                    self._fronts.come(key)
+                    self.entries.fronts.come(key)
         self._moved.clear()
 
     # -- in
@@ -207,71 +197,11 @@ class Queue:
                     todo += own - met
                     met |= own
 
-    # -- looked up
-
-    def keys_of(self, space: str, partition: int) -> Iterator[bytes]:
-        """The entries of one partition, of all classes; looked up some at a time, so that others may run between."""
-        for urgency in (*self.moments.classes, keys.HELD):
-            yield from self._of_class(space, urgency, partition)
-
-    def _of_class(self, space: str, urgency: int, partition: int, up_to: int = ALL) -> Iterator[bytes]:
-        """Those of one class, in order, as far as this lsn."""
-        most, some = FIRST_LOOK, self._look(space, urgency, partition, FIRST_LOOK)
-        prefix = keys.outbox_prefix(space, urgency, partition)
-        while some:
-            yield from takewhile(lambda key: keys.parse_lsn(key) <= up_to, some)
-            if keys.parse_lsn(some[-1]) > up_to:
-                return
-            most = min(2 * most, AT_ONCE)
-            some = [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, some[-1]), most)]
-
-    def _look(self, space: str, urgency: int, partition: int, most: int) -> list[bytes]:
-        """The first entries of a class and partition, `most` of them."""
-        after = self._fronts.begins(space, urgency, partition)
-        if after is None:
-            return []
-        found = self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space, urgency, partition), after)
-        some = [key for key, _ in islice(found, most)]
-        self._fronts.found(space, urgency, partition, keys.parse_lsn(some[0]) if some else None)
-        return some
-
-    def some(self, space: str, partition: int) -> bool:
-        """Is there an entry of this partition?"""
-        return next(self.keys_of(space, partition), None) is not None
-
-    def holds(self, lsn: int, place: tuple[str, int]) -> bool:
-        """Does this command still wait? `place` is its (space, partition)."""
-        return self._entry(lsn, *place) is not None
-
-    def urgency(self, lsn: int, place: tuple[str, int]) -> int | None:
-        """The class in which this command of (space, partition) waits: `keys.HELD` where it was put off, or stands behind one that was. None where it
-        does not wait."""
-        entry = self._entry(lsn, *place)
-        return None if entry is None else keys.urgency_of(entry[0])
-
-    def held_of(self, space: str, partition: int, after: int = 0) -> Iterator[int]:
-        """The lsns above `after` that a partition holds back, in order."""
-        start = keys.outbox_key(space, keys.HELD, partition, after) if after else b""
-        found = self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space, keys.HELD, partition), start)
-        return (keys.parse_lsn(key) for key, _ in found)
-
-    def holds_back(self, lsn: int, place: tuple[str, int]) -> bool:
-        """Was this command put off, or does it stand behind one that was?"""
-        return self._journal.get(Family.OUTBOX, keys.outbox_key(place[0], keys.HELD, place[1], lsn)) is not None
-
-    def _entry(self, lsn: int, space: str, partition: int) -> tuple[bytes, bytes] | None:
-        for urgency in (*self.moments.classes, keys.HELD):
-            key = keys.outbox_key(space, urgency, partition, lsn)
-            value = self._journal.get(Family.OUTBOX, key)
-            if value is not None:
-                return key, value
-        return None
-
     # -- out
 
     def withdraw(self, space: str, partition: int, lsn: int) -> dict[Place, bytes | None]:
         """The writes that take one command out; none if it does not wait."""
-        entry = self._entry(lsn, space, partition)
+        entry = self.entries.of_command(lsn, space, partition)
         if entry is None:
             return {}
         self._counted(*entry, -1, {})
@@ -302,7 +232,7 @@ class Queue:
         self, space: str, partition: int, commands: Mapping[bytes, Command], size: int
     ) -> dict[Place, bytes | None]:
         """The writes that take these (entry -> command) out, to be sealed; `size` is theirs in the op log."""
-        self._served = (space, partition)
+        self.schedule.served(space, partition)
         self.bytes -= size
         for key, command in commands.items():
             if keys.urgency_of(key) == keys.HELD:
@@ -312,73 +242,3 @@ class Queue:
         if not len(self):
             self._moved.clear()
         return {(Family.OUTBOX, key): None for key in commands}
-
-    # -- whose turn it is
-
-    def next(self, stuck: Collection[tuple[str, int]]) -> tuple[str, int] | None:
-        """(space, partition) of the next batch: of the most urgent class, the next in turn that is not stuck; what is held comes last."""
-        for urgency in self.moments.open:
-            for space, after in self._turns():
-                found = self._of_space(space, urgency, after, stuck)
-                if found is not None:
-                    return found
-        return next(
-            (place for place in sorted(self.held.rounds.keys() - set(stuck)) if self._of_round(*place, most=1)), None
-        )
-
-    def of_partition(self, space: str, partition: int) -> Iterator[bytes]:
-        """What may go into the next batch, in order. What was held goes first: it has waited longest."""
-        if (space, partition) in self.held.rounds:
-            yield from self._of_round(space, partition)
-        for urgency in self.moments.open:
-            yield from self._of_class(space, urgency, partition, self.moments.up_to(urgency))
-
-    def passes(self, place: tuple[str, int], lsn: int, command: Command) -> bool:
-        """Does the round under way leave this held command where it is: behind one that stays, or because it may not leave now?"""
-        documents, now = changed_keys(command), self.held.rounds[place]
-        if now.passes(documents):
-            return True
-        urgency = self._class_of(command)
-        until = NEVER if self.moments.shut(urgency) else self.held.moment(place, moment_of(urgency))
-        if until is None or self.held.goes_along(place, lsn):
-            return False
-        now.keep(documents, until)
-        return True
-
-    def leaves(self, place: tuple[str, int]) -> bool:
-        """Does something wait in this partition that may leave now?"""
-        space, partition = place
-        return place in self.held.rounds or any(
-            next(self._of_class(space, urgency, partition, self.moments.up_to(urgency)), None) is not None
-            for urgency in self.moments.open
-        )
-
-    def _turns(self) -> Iterator[tuple[str, int]]:
-        """(space, partition after which to look): once round, from the partition that was served last."""
-        last_space, last_partition = self._served
-        at = self._spaces.index(last_space)
-        yield last_space, last_partition
-        for space in (*self._spaces[at + 1 :], *self._spaces[: at + 1]):
-            yield space, NO_PARTITION
-
-    def _of_space(
-        self, space: str, urgency: int, after: int, stuck: Collection[tuple[str, int]]
-    ) -> tuple[str, int] | None:
-        for partition in self._fronts.after(space, urgency, after):
-            if (space, partition) in stuck:
-                continue
-            first = self._look(space, urgency, partition, most=1)
-            if first and keys.parse_lsn(first[0]) <= self.moments.up_to(urgency):
-                return space, partition
-        return None
-
-    def _of_round(self, space: str, partition: int, most: int = AT_ONCE) -> list[bytes]:
-        """What a round under way tries next, in order, `most` of it; with nothing left it is over."""
-        now = self.held.rounds[space, partition]
-        prefix = keys.outbox_prefix(space, keys.HELD, partition)
-        after = keys.outbox_key(space, keys.HELD, partition, now.tried) if now.tried else b""
-        entries = islice(self._journal.scan(Family.OUTBOX, prefix, after), most)
-        found = [key for key, _ in entries if keys.parse_lsn(key) <= now.end]
-        if not found:
-            self.held.over((space, partition))
-        return found

@@ -63,7 +63,7 @@ class Rebase:
         chain = self._lives.chain(space, partition)
         return any(
             batch.number > chain.settled or chain.fork == UNSEEN for batch in self._outbox.sealed.of(space, partition)
-        ) or self._outbox.queue.some(space, partition)
+        ) or self._outbox.queue.entries.some(space, partition)
 
     def gathered(self, space: str, partition: int, known: Lineage) -> Iterator[Rebased]:
         """Before the new life begins: back into the queue what was sealed, and written down what the chain holds of ours. Stage each step
@@ -149,7 +149,7 @@ class Rebase:
     def survey(self, space: str, partition: int) -> Iterator[None]:
         """Find out what has not come along yet; others may run between."""
         handover, rest = self._handovers.under_way[space, partition], Rest()
-        for number, key in enumerate(self._outbox.queue.keys_of(space, partition)):
+        for number, key in enumerate(self._outbox.queue.entries.of_partition(space, partition)):
             if number % AT_ONCE == AT_ONCE - 1:
                 yield
             lsn = keys.parse_lsn(key)

@@ -296,7 +296,7 @@ class Shipper:
         self._kept = frozenset(
             place
             for place in self._resend.partitions
-            if queue.moments.shut(most_urgent.get(place, 0)) and not queue.leaves(place)
+            if queue.moments.shut(most_urgent.get(place, 0)) and not queue.schedule.leaves(place)
         )
 
     def tick(self, now: float) -> bool:

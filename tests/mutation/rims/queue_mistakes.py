@@ -46,7 +46,7 @@ QUEUE: tuple[Mistake, ...] = (
     Mistake(
         "outbox: the lowest partition goes first, always",
         f"{EDGE}/outgoing/queue.py",
-        "        self._served = (space, partition)\n",
+        "        self.schedule.served(space, partition)\n",
         "",
         OUTBOX,
     ),
@@ -90,8 +90,8 @@ QUEUE: tuple[Mistake, ...] = (
     Mistake(
         "moments: what waited before a restart waits again",
         f"{EDGE}/outgoing/queue.py",
-        "            self._fronts.come(key)\n        self.moments.at_once()\n",
-        "            self._fronts.come(key)\n",
+        "            self.entries.fronts.come(key)\n        self.moments.at_once()\n",
+        "            self.entries.fronts.come(key)\n",
         MOMENTS,
     ),
     Mistake(
@@ -263,15 +263,15 @@ QUEUE: tuple[Mistake, ...] = (
     # -- what is tried again has its rhythm, too
     Mistake(
         "held: power and network are asked the first time only",
-        f"{EDGE}/outgoing/queue.py",
-        "until = NEVER if self.moments.shut(urgency) else self",
+        f"{EDGE}/outgoing/schedule.py",
+        "until = NEVER if self._moments.shut(urgency) else self",
         "until = self",
         HELD_MOMENTS,
     ),
     Mistake(
         "held: nothing urgent takes along what stays",
-        f"{EDGE}/outgoing/queue.py",
-        "if until is None or self.held.goes_along(place, lsn):",
+        f"{EDGE}/outgoing/schedule.py",
+        "if until is None or self._held.goes_along(place, lsn):",
         "if until is None:",
         HELD_MOMENTS,
     ),
@@ -292,14 +292,14 @@ QUEUE: tuple[Mistake, ...] = (
     Mistake(
         "shipper: what goes again asks neither power nor network",
         f"{EDGE}/outgoing/shipper.py",
-        "if queue.moments.shut(most_urgent.get(place, 0)) and not queue.leaves(place)",
+        "if queue.moments.shut(most_urgent.get(place, 0)) and not queue.schedule.leaves(place)",
         "if False",
         HELD_MOMENTS,
     ),
     Mistake(
         "shipper: what goes again stays although something urgent stands behind it",
         f"{EDGE}/outgoing/shipper.py",
-        "shut(most_urgent.get(place, 0)) and not queue.leaves(place)",
+        "shut(most_urgent.get(place, 0)) and not queue.schedule.leaves(place)",
         "shut(most_urgent.get(place, 0))",
         HELD_MOMENTS,
     ),

@@ -157,7 +157,6 @@ async def test_after_a_restart_the_problem_says_why_before_the_cloud_does(
 
 
 @pytest.mark.usefixtures("patient")
-@pytest.mark.usefixtures("patient")
 async def test_what_a_full_disk_makes_impossible_is_described_and_nothing_else(
     http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,10 +169,10 @@ async def test_what_a_full_disk_makes_impossible_is_described_and_nothing_else(
 
     monkeypatch.setattr(RocksStore, "write", write)
     paths = (await http.get("/openapi.json")).json()["paths"]
-    asked = {
+    asked = {  # what is deferred first: a write that fails behind it has it tried again, and then it cannot be given up
+        ("post", "/v1/deferred/{command_id}"): ("/v1/deferred/gone", {"reason": "x"}),
         ("post", "/v1/commands/receive"): ("/v1/commands/receive", {**TEA, "qty": 1}),
         ("post", "/v1/documents/{collection}/{scope}/{id}"): ("/v1/documents/Stock/s1/tea", [{"op": "delete"}]),
-        ("post", "/v1/deferred/{command_id}"): ("/v1/deferred/gone", {"reason": "x"}),
         ("post", "/v1/offline"): ("/v1/offline", {"offline": True}),
         ("put", "/v1/scopes"): ("/v1/scopes", {"scopes": ["s1", "s2", "s3"]}),
         ("get", "/v1/log"): ("/v1/log", None),

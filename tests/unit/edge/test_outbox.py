@@ -351,11 +351,11 @@ def test_a_number_that_no_batch_has_holds_nothing(replica: Replica) -> None:
 def test_a_command_is_held_until_it_is_sealed(replica: Replica) -> None:
     lsn = replica.do("receive", store="s1", sku="tea", qty=1).entry.lsn
     place = ("retail", partition_of("s1", PARTITIONS))
-    assert replica.outbox.queue.holds(lsn, place)
+    assert replica.outbox.queue.entries.holds(lsn, place)
 
     (sent,) = replica.ship()
 
-    assert not replica.outbox.queue.holds(lsn, place)
+    assert not replica.outbox.queue.entries.holds(lsn, place)
     assert replica.outbox.sealed.all() == [Open("retail", sent.partition, 1, sent.digest, (lsn,))]
     assert list(replica.store.scan(Family.OUTBOX, b"")) == []
 
