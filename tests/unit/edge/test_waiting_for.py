@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from driftlog.cli import edge_questions
+from driftlog.cli import edge_lists
 from driftlog_edge import EdgeAgent
 from driftlog_edge.asking.waiting import NOTHING, Waiting, WaitsFor
 from driftlog_edge.http_api import build
@@ -114,6 +114,6 @@ async def test_it_is_told_over_http_in_the_status_and_in_the_log_until_it_is_dec
 
 
 def test_the_command_line_says_it_in_words() -> None:
-    said = edge_questions._waits({"waiting_for": "network", "waiting_until": None})
+    said = edge_lists.waits({"waiting_for": "network", "waiting_until": None})
     assert said == ", waits for a way to the cloud"
-    assert edge_questions._waits({"waiting_for": None, "waiting_until": None}) == ""
+    assert edge_lists.waits({"waiting_for": None, "waiting_until": None}) == ""

@@ -1,0 +1,84 @@
+"""What waits for a person, or for a look of one: the review list, what was rejected, what the cloud has put off."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from driftlog.cli.calling import Url, call
+from driftlog.cli.edge_lists import all_of, commands_table, path
+from driftlog.cli.terminal import Json, emit, facts, told
+from driftlog.client.sending import DEFAULT_URL
+
+review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person. Example: driftlog edge review list")
+rejected = typer.Typer(
+    no_args_is_help=True, help="Commands that were rejected later. Example: driftlog edge rejected list"
+)
+deferred = typer.Typer(
+    no_args_is_help=True, help="Commands that the cloud has put off. Example: driftlog edge deferred list"
+)
+
+
+@review.command("list")
+@told
+def review_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Commands that wait for a person. Example: driftlog edge review list"""
+    found = all_of(url, "/v1/review", "commands")
+    emit(found, as_json=json, table=lambda: commands_table("commands that wait for a person", found, by="id"))
+
+
+@review.command("apply")
+@told
+def review_apply(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Run a command on what is there now. Example: driftlog edge review apply 3f1c"""
+    _review(url, command_id, {"apply": True}, json)
+
+
+@review.command("drop")
+@told
+def review_drop(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Give a command up. Example: driftlog edge review drop 3f1c"""
+    _review(url, command_id, {"drop": True}, json)
+
+
+@rejected.command("list")
+@told
+def rejected_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Commands that were rejected after they had been answered, and that nobody has looked at. Example: driftlog edge rejected list"""
+    found = all_of(url, "/v1/rejected", "commands")
+    emit(found, as_json=json, table=lambda: commands_table("rejected, and nobody has looked at them", found, by="id"))
+
+
+@rejected.command("seen")
+@told
+def rejected_seen(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Take a command off the list, for it was looked at. Example: driftlog edge rejected seen 3f1c"""
+    found = call("POST", url, f"/v1/rejected/{path(command_id)}", json={"seen": True})
+    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code", "reason")}))
+
+
+@deferred.command("list")
+@told
+def deferred_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Commands that the cloud has put off, and what stands behind them. Example: driftlog edge deferred list"""
+    found = all_of(url, "/v1/deferred", "commands")
+    emit(found, as_json=json, table=lambda: commands_table("commands that the cloud has put off", found, by="id"))
+
+
+@deferred.command("drop")
+@told
+def deferred_drop(
+    command_id: str,
+    reason: Annotated[str, typer.Option(help="Why; kept with the command.")],
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Give a command up; what stands behind it goes on. Example: driftlog edge deferred drop 3f1c --reason 'field is gone'"""
+    found = call("POST", url, f"/v1/deferred/{path(command_id)}", json={"reason": reason})
+    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code", "reason")}))
+
+
+def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) -> None:
+    found = call("POST", url, f"/v1/review/{path(command_id)}", json=decision)
+    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code")}))
