@@ -613,7 +613,7 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "disputes: an ordinary write is named as the decider",
         f"{CORE}/conflict_answers.py",
-        "if end is not None and not later(found, end):",
+        "if end is not None and (ground.ends_known(found.document) or not later(found, end)):",
         "if False:",
         SETTLING,
     ),
