@@ -22,4 +22,4 @@ def test_every_world_whose_commands_wait_is_lawful(pool: ProcessPoolExecutor, fu
         if violations:
             wrong[seed] = violations[:5]
     assert wrong == {}
-    assert met.keys() >= {*REASONS, BARRED}
+    assert met.keys() >= ({*REASONS, BARRED} if full else REASONS)

@@ -13,6 +13,7 @@ RECOVERY = (f"{WORKER_TESTS}/test_recovery.py",)
 MENDING = ("tests/unit/streams/test_mending.py",)
 PACE = ("tests/unit/streams/test_conflict_pace.py",)
 CLAIMS = (f"{WORKER_TESTS}/test_parked_claims.py",)
+PARKING = ("tests/unit/streams/test_parking.py",)
 NUMBERS = (f"{WORKER_TESTS}/test_forged_numbers.py",)
 SETTLING = ("tests/unit/streams/test_settling.py",)
 DISPUTES = (f"{WORKER_TESTS}/test_disputes.py",)
@@ -616,6 +617,62 @@ WORKER: tuple[Mistake, ...] = (
         "if end is not None and (ground.ends_known(found.document) or not later(found, end)):",
         "if False:",
         SETTLING,
+    ),
+    Mistake(
+        "disputes: a later end that somebody has invented is believed",
+        f"{CORE}/conflict_answers.py",
+        "(ground.ends_known(found.document) or not later(found, end))",
+        "not later(found, end)",
+        DOUBTS,
+    ),
+    Mistake(
+        "disputes: a conflict of writes that never competed stands",
+        f"{CORE}/conflict_answers.py",
+        "end is None and not ground.forgetful() and ground.ends_known(found.document)",
+        "False",
+        DOUBTS,
+    ),
+    Mistake(
+        "disputes: an end that came while the partition was taken over is called invented",
+        f"{CORE}/answers.py",
+        "return document_key(document) not in self.late",
+        "return True",
+        DOUBTS,
+    ),
+    Mistake(
+        "disputes: what is said of a write that stands is believed",
+        f"{CORE}/conflicts.py",
+        "return version if write is None or write.origin is None else _version(write)",
+        "return version",
+        DOUBTS,
+    ),
+    Mistake(
+        "disputes: who takes a partition over learns what is said of a write that stands",
+        f"{CORE}/restoration.py",
+        "value if true == found else self._rules.records.encode_conflict(true)",
+        "value",
+        DOUBTS,
+    ),
+    Mistake(
+        "answers: one that leaves before the first record ends a torn group",
+        f"{CORE}/partition.py",
+        "if self.offset < 0:",
+        "if False:",
+        MENDING,
+    ),
+    Mistake(
+        "answers: the mark does not wait for what the first record holds back",
+        f"{CORE}/partition.py",
+        "if self._held:  # not all that was answered leaves",
+        "if False:",
+        MENDING,
+    ),
+    Mistake(
+        "worker: what came behind the first batch that a row has is taken for what waits",
+        f"{CORE}/parked_claims.py",
+        "return number < row.refused_from and offset < row.entries[0].offset",
+        "return number < row.refused_from",
+        PARKING,
     ),
     Mistake(
         "disputes: an end on its way to the store is not known",
