@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from fastapi import APIRouter, Query, Request
@@ -44,6 +44,17 @@ class Row(NamedTuple):
     """What was decided here about it, of which the cloud has not told yet; empty for nothing."""
 
 
+class Chosen(NamedTuple):
+    """What a filter takes of a list."""
+
+    lines: Sequence[Line]
+    entries: Sequence[Entry]
+    unnamed: Sequence[Unnamed]
+    """What devices have not named."""
+    counts: Mapping[str, int]
+    """Kind -> how many there are, also of those that are not shown."""
+
+
 class AtDevice(NamedTuple):
     """A command that waits at its device."""
 
@@ -74,25 +85,18 @@ async def show(
 ) -> Response:
     """One of the lists; in the open one also what waits at devices."""
     eyes = desk.eyes(request, person)
-    lines = desk.inbox.matching(which, wanted, person.sees, _looked_after(desk, person, who))
-    entries = taken(desk.at_devices.seen_by(person.sees), wanted) if which == "open" and who != "me" else []
+    chosen = chosen_by(desk, person, which, wanted, who, kind)
     facets = desk.inbox.facets(which, person.sees)
-    counts: dict[str, int] = {"conflict": len(lines)} | {k: sum(e.command.kind == k for e in entries) for k in KINDS}
-    found = part_of(
-        lines if which != "open" or kind in ("", "conflict") else [],
-        [entry for entry in entries if kind in ("", entry.command.kind)],
-        limit,
-        after,
-    )
+    found = part_of(chosen.lines, chosen.entries, limit, after)
     return desk.page(
         request,
         "inbox.html",
         person,
         which=which,
         kind=kind,
-        counts=counts,
+        counts=chosen.counts,
         rows=[_row(desk, eyes, one) for one in found.shown],
-        unnamed=_unnamed(desk, wanted, kind) if which == "open" and not who and not found.following else [],
+        unnamed=[] if found.following else chosen.unnamed,
         devices_known=desk.at_devices.known,
         fleet_problem=desk.fleet.seen.problem,
         total=found.total,
@@ -104,6 +108,18 @@ async def show(
         standing=STANDING,
         written=WRITTEN,
         limit=limit,
+    )
+
+
+def chosen_by(desk: Desk, person: Person, which: Which, wanted: Filter, who: Who, kind: KindShown) -> Chosen:
+    """All that a person sees of a list with this filter; in the open one also what waits at devices."""
+    lines = desk.inbox.matching(which, wanted, person.sees, _looked_after(desk, person, who))
+    entries = taken(desk.at_devices.seen_by(person.sees), wanted) if which == "open" and who != "me" else []
+    return Chosen(
+        lines if which != "open" or kind in ("", "conflict") else [],
+        [entry for entry in entries if kind in ("", entry.command.kind)],
+        _unnamed(desk, wanted, kind) if which == "open" and not who else [],
+        {"conflict": len(lines)} | {k: sum(e.command.kind == k for e in entries) for k in KINDS},
     )
 
 

@@ -1,4 +1,4 @@
-"""Conflicts and what was decided about them for other programs: JSON, JSON lines, and CSV for a spreadsheet.
+"""Conflicts and what was decided about them for other programs, and commands that wait at devices: JSON, JSON lines, and CSV for a spreadsheet.
 
 CSV is opened by spreadsheets, and printed on terminals, and a text in it may have been written by anybody: what one would take for a formula begins
 with an apostrophe, and what would drive the other is shown as its code.
@@ -15,14 +15,18 @@ from typing import Any, Literal, TypeAlias
 from driftlog_crdt import canonical
 from driftlog_schemas.identity import device_of
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
+from driftlog_streams.core.changelog_record import UNTIMED
+from driftlog_streams.reading.waiting_commands import Entry, Unnamed, data_of
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 MEDIA: dict[Format, str] = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
-RULE, DEADLINE = "rule", "deadline"
+RULE, DEADLINE, WAITS = "rule", "deadline", "waits"
 COLUMNS = (
     "id", "collection", "scope", "document", "field", "status", "value", "how", "actor", "device", "reason", "decided",
-    "command_id", "stood", "against", "rule", "opened", "detected", "deadline",
+    "command_id", "stood", "against", "rule", "opened", "detected", "deadline", "kind", "code", "count",
 )  # fmt: skip
+CONFLICT = "conflict"
+"""The kind of what is no command at a device."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -67,7 +71,58 @@ def head(kind: Format) -> str:
 
 def line(conflict: Conflict, kind: Format) -> str:
     """One conflict, with the end of its line."""
-    return _csv(_row(conflict)) if kind == "csv" else json.dumps(as_json(conflict), default=str) + "\n"
+    return _csv(_row(conflict)) if kind == "csv" else _json({"kind": CONFLICT, **as_json(conflict)})
+
+
+def command_line(entry: Entry, reason: str, kind: Format) -> str:
+    """One command that waits at its device, `reason` why it does, with the end of its line."""
+    told = entry.command
+    if kind == "jsonl":
+        return _json(
+            {
+                **data_of(entry),
+                "reason": reason,
+                "given": _time(told.at_ms),
+                "heard": _heard(entry.heard_ms),
+                "count": 1,
+            }
+        )
+    return _csv(
+        (
+            *(
+                entry.id,
+                told.collection,
+                told.scope,
+                told.document,
+                "",
+                WAITS,
+                "",
+                "",
+                told.actor,
+                entry.device_id,
+                reason,
+                None,
+            ),
+            *(told.command_id, "", "", "", _time(told.at_ms), _heard(entry.heard_ms), None, told.kind, told.code, 1),
+        )
+    )
+
+
+def unnamed_line(one: Unnamed, kind: Format) -> str:
+    """Commands of one kind that wait at a device and that it has not named: how many, with the end of the line."""
+    if kind == "jsonl":
+        told = {"device_id": one.device_id, "kind": one.kind, "command_id": None, "count": one.count}
+        return _json({**told, "heard": _heard(one.heard_ms)})
+    cells = dict.fromkeys(COLUMNS) | {"status": WAITS, "device": one.device_id, "kind": one.kind, "count": one.count}
+    return _csv(tuple((cells | {"detected": _heard(one.heard_ms)}).values()))
+
+
+def _json(told: dict[str, Any]) -> str:
+    return json.dumps(told, default=str) + "\n"
+
+
+def _heard(ms: int) -> str | None:
+    return None if ms == UNTIMED else _time(ms)
 
 
 def _row(conflict: Conflict) -> tuple[object, ...]:
@@ -92,6 +147,9 @@ def _row(conflict: Conflict) -> tuple[object, ...]:
         _time(conflict.opened_ms),
         _time(conflict.detected_ms),
         _time(conflict.deadline_ms),
+        CONFLICT,
+        "",
+        1,
     )
 
 

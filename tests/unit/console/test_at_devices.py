@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -126,3 +128,39 @@ async def test_a_device_that_tells_nothing_new_is_worked_out_once(console: Conso
     assert console.desk.at_devices.now() is first
     console.fleet.seen = Seen(())
     assert console.desk.at_devices.now().entries == ()
+
+
+async def test_all_that_waits_is_exported_with_the_filter_that_is_shown(console: Console) -> None:
+    one = conflict(deadline_ms=NOW_MS + 2 * DAY_MS)
+    await console.opened(one)
+    formula = REJECTED._replace(reason='=cmd|"x"')
+    console.fleet.seen = seen(says("till-7", REVIEW, review=3), says("truck-1", formula))
+    async with console.client() as anna, console.client("carl", scopes=("s2",)) as carl:
+        page = (await anna.get("/inbox?device=till-7")).text
+        path = re.findall(r'href="(/inbox/export[^"]+jsonl[^"]*)"', page)[0].replace("&amp;", "&")
+        told = [json.loads(text) for text in (await anna.get(path)).text.splitlines()]
+        assert [(t["kind"], t.get("command_id"), t.get("count")) for t in told] == [
+            ("review", "c-1", 1),
+            ("conflict", None, None),
+            ("review", None, 2),
+        ]
+        assert (told[0]["device_id"], told[0]["actor"], told[0]["code"], told[0]["reason"]) == (
+            "till-7",
+            "Anna",
+            "gone",
+            "it is gone",
+        )
+        assert told[0]["acts"] == ["driftlog edge review apply c-1", "driftlog edge review drop c-1"]
+        answer = await anna.get("/inbox/export?which=open&kind=rejected")
+        (row,) = csv.DictReader(answer.text.splitlines())
+        assert (row["kind"], row["device"], row["document"], row["code"]) == ("rejected", "truck-1", "tea", "forbidden")
+        assert (row["reason"], row["status"], row["how"], row["stood"]) == ('\'=cmd|"x"', "waits", "", "")
+        rows = list(csv.DictReader((await anna.get("/inbox/export?which=open")).text.splitlines()))
+        assert [(row["kind"], row["count"]) for row in rows] == [
+            ("review", "1"),
+            ("conflict", "1"),
+            ("rejected", "1"),
+            ("review", "2"),
+        ]
+        assert (await anna.get("/inbox/export?which=open&who=me&format=jsonl")).text == ""
+        assert "c-1" not in (await carl.get("/inbox/export?which=open&format=jsonl")).text
