@@ -21,7 +21,7 @@ from driftlog_schemas.framing import header
 from driftlog_schemas.messages import ConflictStatus, Heartbeat, Quarantined
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
-from driftlog_streams.reading import births, changelog_reader, past_reader, state_digests, topic_reading
+from driftlog_streams.reading import births, changelog_reader, past_reader, plain_reader, topic_reading
 from driftlog_streams.registry import device_view, enrolment
 from tests.fake_kafka.broker import START_MS, Broker
 from tests.fake_kafka.clients import Admin, Consumer, Producer
@@ -162,7 +162,7 @@ class Topics:
 
 def cluster_on(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """A cluster on a broker in memory, which is what readers find."""
-    for module in (device_view, topic_reading, changelog_reader, state_digests):
+    for module in (device_view, plain_reader):
         monkeypatch.setattr(module, "Consumer", lambda config: Consumer(broker, config))
     for module in (topic_reading, births, enrolment):
         monkeypatch.setattr(module, "TopicsAdmin", Topics)

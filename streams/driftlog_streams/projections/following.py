@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from driftlog_schemas import groups, topics
 from driftlog_schemas.connection import KafkaSettings
@@ -21,6 +21,7 @@ from driftlog_streams.projections.errors import PositionLost
 from driftlog_streams.projections.records import StateRecord
 from driftlog_streams.projections.sink import Position
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.reading.plain_reader import plain_reader
 
 log = structlog.get_logger()
 
@@ -41,16 +42,10 @@ class StateLog:
         self._asker = ChangelogReader(kafka)
         self._ops_ends: dict[int, int] = {}
         self._begun: Mapping[int, int] = {}
-        self._consumer = Consumer(
-            {
-                **kafka.reader(),
-                "group.id": "driftlog-projector",  # never joined, nothing committed
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "fetch.wait.max.ms": 50,
-                "queued.max.messages.kbytes": QUEUED_KB,
-                "log_level": 0,
-            }
+        self._consumer = plain_reader(
+            kafka,
+            "driftlog-projector",
+            {"auto.offset.reset": "error", "enable.partition.eof": False, "queued.max.messages.kbytes": QUEUED_KB},
         )
 
     def close(self) -> None:

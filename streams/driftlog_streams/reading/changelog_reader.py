@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.topic_reading import to_present_end
 
 TIMEOUT_SECONDS = 10.0
@@ -23,18 +24,10 @@ class ChangelogReader:
     """Not to be used by two threads at once."""
 
     def __init__(self, kafka: KafkaSettings | str) -> None:
-        reached = kafka_at(kafka)
-        settings = {
-            **reached.reader(),
-            "group.id": "driftlog-changelog-reader",  # never joined, nothing committed
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-            "fetch.wait.max.ms": 20,
-            "log_level": 0,
-        }
-        self._admin = AdminClient({**reached.client(), "log_level": 0})
-        self._consumer = Consumer(settings)
+        self._admin = AdminClient({**kafka_at(kafka).client(), "log_level": 0})
+        self._consumer = plain_reader(
+            kafka, "driftlog-changelog-reader", {"auto.offset.reset": "error", "fetch.wait.max.ms": 20}
+        )
 
     def ends(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """(topic, partition) -> the offset that comes next. One request. Raises KafkaException."""

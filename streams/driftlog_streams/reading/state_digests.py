@@ -10,12 +10,13 @@ from collections import deque
 from typing import cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.digests import UNTOLD, Versions
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.identity import parse_document_key
+from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.skipped import Skipped, skipping
 
 log = structlog.get_logger()
@@ -37,17 +38,7 @@ class StateDigests:
         self._ahead: deque[Message] = deque()
         """What came with the rest, and is behind the position."""
         self._documents: dict[bytes, int] = {}
-        self._consumer = Consumer(
-            {
-                **kafka_at(kafka).reader(),
-                "group.id": "driftlog-reader",  # never joined, nothing committed
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 50,
-                "log_level": 0,
-            }
-        )
+        self._consumer = plain_reader(kafka, "driftlog-reader")
         self._consumer.assign([TopicPartition(topic, partition, 0)])
 
     def close(self) -> None:

@@ -22,13 +22,14 @@ from confluent_kafka import (
 )
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
-from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.record_headers import headers_of
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed, SetupProblem, TopicMadeAnew
+from driftlog_streams.reading.plain_reader import plain_reader
 
 log = structlog.get_logger()
 
@@ -116,7 +117,7 @@ def _append_ms(message: Message) -> int:
 def whole_topic(kafka: KafkaSettings | str, topic: str, partitions: int) -> Iterator[tuple[int, ChangelogRecord]]:
     """Each record with its partition, from the beginning to the present end. Raises `TopicProblem`, `BrokerUnreachable`."""
     TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
-    consumer = _reader(kafka)
+    consumer = plain_reader(kafka, "driftlog-reader")
     try:
         for block in to_present_end(consumer, topic, dict.fromkeys(range(partitions), 0)):
             for partition, records in block.records.items():
@@ -136,7 +137,7 @@ def from_the_first(
     Raises `TopicProblem`, `BrokerUnreachable`; `SetupProblem` where the first records are gone.
     """
     TopicsAdmin(kafka, timeout=5.0).require([Topic(topic, partitions, {})])
-    consumer = _reader(kafka)
+    consumer = plain_reader(kafka, "driftlog-reader")
     try:
         low, end = extent(consumer, topic, partition)
         if low > 0:
@@ -151,17 +152,3 @@ def from_the_first(
         raise BrokerUnreachable(f"{topic} cannot be read: {error}", "check the broker's log") from error
     finally:
         consumer.close()
-
-
-def _reader(kafka: KafkaSettings | str) -> Consumer:
-    return Consumer(
-        {
-            **kafka_at(kafka).reader(),
-            "group.id": "driftlog-reader",  # never joined, nothing committed
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 50,
-            "log_level": 0,
-        }
-    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import KafkaException
 
-from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.topic_reading import extent, to_present_end
 
 QUEUED_KB = 32 << 10
@@ -20,18 +21,7 @@ class Logs:
     """Not to be used by two threads at once."""
 
     def __init__(self, kafka: KafkaSettings | str) -> None:
-        self._consumer = Consumer(
-            {
-                **kafka_at(kafka).reader(),
-                "group.id": "driftlog-replay",  # never joined, nothing committed
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 50,
-                "queued.max.messages.kbytes": QUEUED_KB,
-                "log_level": 0,
-            }
-        )
+        self._consumer = plain_reader(kafka, "driftlog-replay", {"queued.max.messages.kbytes": QUEUED_KB})
 
     def extent(self, topic: str, partition: int) -> range:
         """The offsets that are there. Raises `BrokerUnreachable`."""

@@ -159,7 +159,7 @@ def test_a_log_without_its_beginning_is_refused(log: Log, monkeypatch: pytest.Mo
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr("driftlog_streams.reading.topic_reading._reader", lambda kafka: Consumer())
+    monkeypatch.setattr("driftlog_streams.reading.topic_reading.plain_reader", lambda kafka, name: Consumer())
     monkeypatch.setattr("driftlog_streams.reading.topic_reading.TopicsAdmin.require", lambda *_: None)
     with pytest.raises(SetupProblem, match="begins at offset 7"):
         module.read_history("nowhere:1", log.cloud.rules, TEA, log.cloud.devices)

@@ -22,7 +22,7 @@ from driftlog_schemas.generations import FIRST, InForce
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver import flights, host, overrides, publisher, pump, recovery, table
 from driftlog_streams.faust_driver.pulse import Pulse
-from driftlog_streams.reading import changelog_reader
+from driftlog_streams.reading import changelog_reader, plain_reader
 from driftlog_streams.registry import device_view
 from driftlog_streams.settings import WorkerSettings
 from tests.fake_kafka.broker import Broker, Stored
@@ -176,7 +176,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> list[BaseExcept
         monkeypatch.setattr(module, "die", die)
     for writer in (publisher, device_view):
         monkeypatch.setattr(writer, "Producer", lambda config: Producer(broker, config))
-    for reader in (recovery, changelog_reader, device_view):
+    for reader in (recovery, plain_reader, device_view):
         monkeypatch.setattr(reader, "Consumer", lambda config: Consumer(broker, config))
     monkeypatch.setattr(changelog_reader, "AdminClient", lambda config: Admin(broker, config))
     return deaths
