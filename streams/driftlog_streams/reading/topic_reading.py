@@ -53,7 +53,7 @@ class Block:
 @retry(
     retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and error.args[0].code() in MOVING),
     stop=stop_after_delay(15.0),
-    wait=wait_exponential_jitter(0.1, 2.0),
+    wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
     reraise=True,
 )
 def extent(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
