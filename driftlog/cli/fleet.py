@@ -23,7 +23,14 @@ from driftlog_schemas.spans import span
 from driftlog_schemas.support import Floor, unmet
 from driftlog_streams.core.changelog_record import UNTIMED
 from driftlog_streams.reading.conflict_lists import Filter
-from driftlog_streams.reading.fleet import Member, app_component, fleet_of, read_heartbeats, versions_of
+from driftlog_streams.reading.fleet import (
+    Member,
+    app_component,
+    fleet_of,
+    read_heartbeats,
+    space_component,
+    versions_of,
+)
 from driftlog_streams.reading.waiting_commands import Entry, data_of, taken, waiting_in
 from driftlog_streams.registry.enrolment import Enrolment
 
@@ -75,7 +82,7 @@ def versions(
     Example: driftlog fleet versions --app shop:app
     """
     contract = AppContract("", {}) if target is None else load_contract(target)
-    ours = {f"space {n}": s.release for n, s in contract.spaces.items()}
+    ours = {space_component(n): s.release for n, s in contract.spaces.items()}
     if contract.version:
         ours[app_component(contract.name)] = contract.version
     members = _members(settings, cache)

@@ -18,6 +18,8 @@ MAX_VERSION = 40
 """Bytes of the text of a version."""
 VERSION_UNSUPPORTED = "version_unsupported"
 """Code of a command of a version that is too old: deferred until its device is updated."""
+WARNED_FROM_MS = 30 * 86_400_000
+"""So long before the end of its support people are told of a version."""
 _SEPARATOR = "@"
 """Between release and version, in what a batch says; neither contains it."""
 

@@ -391,6 +391,10 @@ class Host(WorkerHost):
 
         return settler(self._process.world, self._process.changelog, publisher, pump)
 
+    def _fleet_watch(self, pump: Any) -> Any:
+        """Nothing is decided by it."""
+        return SimpleNamespace(run=asyncio.Event().wait)
+
     def _reactor(self, pump: Any, identity: Any, publisher: Any) -> Any:
         """Nothing in a world reacts; `unit/streams/test_reactions` has one in which something does."""
         return SimpleNamespace(run=asyncio.Event().wait)

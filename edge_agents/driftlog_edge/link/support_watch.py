@@ -11,11 +11,11 @@ import structlog
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.supported import first_unmet
 from driftlog_schemas.spans import span
+from driftlog_schemas.support import WARNED_FROM_MS
 
 log = structlog.get_logger()
 
 DAY_MS = 86_400_000
-WARNED_FROM_MS = 30 * DAY_MS
 
 
 class SupportWatch:

@@ -27,6 +27,7 @@ from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.errors import OUTAGE_EXIT, GenerationOver
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
 from driftlog_streams.faust_driver.broker_time import BrokerTime
+from driftlog_streams.faust_driver.fleet_watch import FleetWatch
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.faust_driver.guard_watch import GuardWatch
 from driftlog_streams.faust_driver.overrides import FaustApp, PromptWorker
@@ -41,6 +42,7 @@ from driftlog_streams.faust_driver.standby import Standby
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.reading.device_versions import DeviceVersions
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
 from driftlog_streams.registry.device_view import DeviceView
@@ -196,6 +198,7 @@ class WorkerHost:
                     tasks.create_task(self._reactor(pump, self._cloud, self._publisher).run())
                 if self._settings.standby:
                     tasks.create_task(self.standby(pump).run())
+                tasks.create_task(self._fleet_watch(pump).run())
                 tasks.create_task(self._beat(pump))
         except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
             die(failed.exceptions[0])
@@ -219,6 +222,14 @@ class WorkerHost:
         kafka = self._settings.kafka
         told = BrokerTime(PastReader(kafka, self._rules.topics), TopicsAdmin(kafka), publisher)
         return Settler(self._rules, identity, told, publisher, pump.open_stores, pump.forgotten)
+
+    def _fleet_watch(self, pump: MergePump) -> FleetWatch:
+        kafka, rules = self._settings.kafka, self._rules
+
+        def listen() -> DeviceVersions:
+            return DeviceVersions(kafka, rules.records, rules.name, self._devices.find)
+
+        return FleetWatch(rules.space, listen, self.metrics, pump.open_stores)
 
     def standby(self, pump: MergePump) -> Standby:
         """What keeps the stores of the partitions that are not ours."""

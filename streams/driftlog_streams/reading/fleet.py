@@ -104,6 +104,16 @@ def app_component(name: str) -> str:
     return f"app {name}"
 
 
+def space_component(name: str) -> str:
+    """As what a heartbeat tells the release of a space's declarations."""
+    return f"space {name}"
+
+
+def app_version(word: Heartbeat) -> str:
+    """Of the app that a device runs; empty if it names none."""
+    return word.versions.get(app_component(word.versions.get("app", "")), "")
+
+
 def _components(word: Heartbeat) -> Iterator[tuple[str, str]]:
     yield from word.versions.items()
     app = app_component(word.versions.get("app", ""))

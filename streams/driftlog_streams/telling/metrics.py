@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class GaugeBy:
+    """A gauge with a value for each of a few words; whoever sets it sees to it that there are few."""
+
+    def __init__(self, name: str, text: str, space: str, label: str, registry: CollectorRegistry) -> None:
+        self._gauge = Gauge(name, text, ["space", label], registry=registry)
+        self._space = space
+        self._told: frozenset[str] = frozenset()
+
+    def set(self, values: Mapping[str, float]) -> None:
+        """These and no others from now on. Who asks meanwhile misses none that stays."""
+        for word, value in values.items():
+            self._gauge.labels(self._space, word).set(value)
+        for word in self._told - values.keys():
+            self._gauge.remove(self._space, word)
+        self._told = frozenset(values)
 
 
 class WorkerMetrics:
@@ -46,6 +65,20 @@ class WorkerMetrics:
             ["space"],
             registry=self.registry,
         ).labels(space)
+        self.devices = GaugeBy(
+            "driftlog_worker_devices",
+            "Active devices by the version of the app that they have last said; told by the owner of partition 0",
+            space,
+            "version",
+            self.registry,
+        )
+        self.support_ends = GaugeBy(
+            "driftlog_worker_support_ends_timestamp_seconds",
+            "When a version that devices run loses support, or has lost it",
+            space,
+            "version",
+            self.registry,
+        )
         self.flight_seconds = Histogram(
             "driftlog_worker_flight_seconds",
             "From sealed to acknowledged",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -91,6 +92,7 @@ def test_a_device_goes_back_and_forth_and_one_that_is_too_old_waits(
         assert edge.read(PLACE, ITEM)["value"]["hits"] == 4, "what it wrote is seen here"
         name = edge.device.device_id
         until(lambda: supported(shell, name) == ("1.9", "ended"), "the fleet tells of it", PATIENCE, edge.tail)
+        until(lambda: warned(merging) == ("1.9", 1, "2.0"), "the worker knows of it", PATIENCE, merging.tail)
 
         edge = device.runs(NEWER)
         says(edge, hits=4, tags=["offline", "online"])
@@ -104,6 +106,13 @@ def test_a_device_goes_back_and_forth_and_one_that_is_too_old_waits(
 def well(status: dict[str, Any]) -> bool:
     support = status["support"]
     return (support["needs"], support["warning"], status["problem"]) == (None, "", "")
+
+
+def warned(worker: WorkerProcess) -> tuple[str, int, str] | None:
+    """What a worker's log has last said of the fleet: the version, how many devices run it, and which is needed."""
+    told = [line for line in worker.log.read_text().splitlines() if "loses support" in line]
+    lines = [json.loads(line[line.index("{") :]) for line in told]  # what ran before may have left its cursor's codes
+    return (lines[-1]["version"], lines[-1]["devices"], lines[-1]["needs"]) if lines else None
 
 
 def supported(shell: Shell, device: str) -> tuple[str, str] | None:

@@ -69,7 +69,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
             await agent.run("receive", store="s1", sku="tea", qty=1)
             return metrics.render(agent)
 
-    worker = generate_latest(WorkerMetrics("retail").registry)
+    working = WorkerMetrics("retail")
+    for by_version in (working.devices, working.support_ends):
+        by_version.set({"1.3": 1})
+    worker = generate_latest(working.registry)
     found: dict[str, set[str]] = {}
     for text in (worker.decode(), asyncio.run(edge()).decode()):
         for family in text_string_to_metric_families(text):

@@ -1,0 +1,111 @@
+"""Tells Prometheus and the log which versions of the app the fleet runs, and until when each of them is supported.
+
+One worker of a space does it, the owner of its first partition, for all read the same heartbeats. Nothing is decided by it: what is taken of a device hangs on
+its batches (`core.examination`). So this machine's clock will do to tell how much time is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+
+import structlog
+from confluent_kafka import KafkaException
+
+from driftlog_schemas.contract import SpaceContract
+from driftlog_schemas.errors import ContractError
+from driftlog_schemas.spans import span
+from driftlog_schemas.support import WARNED_FROM_MS, unmet
+from driftlog_streams.errors import RecoveryFailed
+from driftlog_streams.reading.device_versions import DeviceVersions
+from driftlog_streams.telling.metrics import WorkerMetrics
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 30.0
+ASK_SECONDS = 1.0
+"""How often one who does not tell looks whether it is to."""
+TELLER = 0
+"""The partition whose owner tells."""
+MOST_VERSIONS = 20
+"""So many are told apart, those that most devices run; the others are counted together."""
+OTHERS, NONE = "others", "none"
+_DAY_MS = 86_400_000
+
+
+class FleetWatch:
+    """Of one space in one process. `listen` begins to read heartbeats, `owned` gives the partitions of this worker."""
+
+    def __init__(
+        self,
+        space: SpaceContract,
+        listen: Callable[[], DeviceVersions],
+        metrics: WorkerMetrics,
+        owned: Callable[[], Collection[int]],
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._space = space
+        self._listen = listen
+        self._metrics = metrics
+        self._owned = owned
+        self._wall_ms = wall_ms
+        self._versions: DeviceVersions | None = None
+        self._said: dict[str, int] = {}
+        """version -> how many days were left when the log said so"""
+        self._trouble = ""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_SECONDS if TELLER in self._owned() else ASK_SECONDS)
+
+    async def look(self) -> None:
+        """Read on and tell; nothing if the first partition is somebody else's."""
+        if TELLER not in self._owned():
+            self._tell(Counter())
+            return
+        try:
+            counted = await asyncio.get_running_loop().run_in_executor(None, self._counted)
+        except (KafkaException, RecoveryFailed, ContractError, TimeoutError) as error:
+            if str(error) != self._trouble:
+                log.warning("the fleet's versions cannot be told", error=str(error))
+            self._trouble = str(error)
+            return
+        self._trouble = ""
+        if TELLER in self._owned():
+            self._tell(counted)
+
+    def _counted(self) -> Counter[str]:
+        if self._versions is None:
+            self._versions = self._listen()
+        self._versions.look()
+        return self._versions.counted()
+
+    def _tell(self, counted: Counter[str]) -> None:
+        devices: Counter[str] = Counter()
+        ends: dict[str, float] = {}
+        for place, (version, count) in enumerate(counted.most_common()):
+            name = (version or NONE) if place < MOST_VERSIONS else OTHERS
+            devices[name] += count
+            floor = unmet(version, self._space.floors)
+            if floor is not None:
+                ends[name] = min(floor.from_ms / 1000, ends.get(name, float("inf")))
+                self._warn(version, count, floor.version, floor.from_ms)
+        self._metrics.devices.set(devices)
+        self._metrics.support_ends.set(ends)
+        self._said = {version: days for version, days in self._said.items() if version in counted}
+
+    def _warn(self, version: str, devices: int, needs: str, ends_ms: int) -> None:
+        """Once for each day that is left, and once when it is over."""
+        left = ends_ms - self._wall_ms()
+        days = max(-1, left // _DAY_MS)
+        if left > WARNED_FROM_MS or self._said.get(version) == days:
+            return
+        self._said[version] = days
+        when = f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
+        log.warning(
+            "devices run a version that loses support", version=version or NONE, devices=devices, ends=when, needs=needs
+        )
