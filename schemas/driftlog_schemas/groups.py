@@ -1,5 +1,5 @@
 """The headers of a state record: which group it belongs to, whether it ends it, by what a document went, what its scope is then, and
-whether it has conflicts, whether they are told, and when the first of them must be decided.
+whether it has conflicts, whether they are told, and when the first of them must be decided; at a group's end also which versions of the app are supported.
 
 They stand in headers because they depend on how the worker cut its work, while the value depends on the ops only. Anybody's
 tool may write to a topic, so reading a mark never fails.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from driftlog_schemas import bounds
+from driftlog_schemas.support import Floor, told
 
 GROUP = "driftlog.group"
 LAST = "driftlog.last"
@@ -20,6 +21,7 @@ DIGEST = "driftlog.digest"
 OWED = "driftlog.owed"
 DUE = "driftlog.due"
 DISPUTED = "driftlog.disputed"
+SUPPORT = "driftlog.support"
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
@@ -40,6 +42,8 @@ class GroupMark(NamedTuple):
     """The first deadline of a conflict of the document; 0 for none."""
     disputed: bool = False
     """The document has a conflict that somebody is told of."""
+    support: bytes = b""
+    """Of the last record of a group: what its worker says of the versions of the app (`support.heard`)."""
 
 
 FOREIGN = GroupMark(-1, last=True)
@@ -80,9 +84,14 @@ def disputed() -> tuple[str, bytes]:
     return DISPUTED, b"1"
 
 
+def support(floors: Sequence[Floor]) -> list[tuple[str, bytes]]:
+    """The further header of a group's last record; none where the app supports all its versions."""
+    return [(SUPPORT, told(floors))] if floors else []
+
+
 def parse(record_headers: Headers | None) -> GroupMark:
     """The mark of a record. A record without one, or with one that no worker writes, is a group of its own."""
-    number, last, gone, scope, owes, deadline, fought = -1, False, 0, None, False, 0, False
+    number, last, gone, scope, owes, deadline, fought, supported = -1, False, 0, None, False, 0, False, b""
     for name, value in record_headers or ():
         if name == GROUP and value and _is_number(value):
             number = int(value)
@@ -98,7 +107,9 @@ def parse(record_headers: Headers | None) -> GroupMark:
             deadline = int(value)
         elif name == DISPUTED:
             fought = value == b"1"
-    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope, owes, deadline, fought)
+        elif name == SUPPORT:
+            supported = value or b""
+    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope, owes, deadline, fought, supported)
 
 
 class Cut:

@@ -23,6 +23,7 @@ from driftlog_edge.store.generations import serving
 from driftlog_edge.store.going_up import GoingUp
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.stamps import Stamps
+from driftlog_edge.store.supported import announced
 from driftlog_edge.store.views import Views
 from driftlog_schemas.digests import Versions
 from driftlog_schemas.identity import document_key
@@ -62,6 +63,13 @@ class Puller:
 
         It stops after every few records, so that others may run; what they do is in what it returns. Stage that at once.
         """
+        pulled = yield from self._read(space, topic, partition, records, at_end=at_end)
+        pulled.writes.update(announced(self._journal, space, partition, records))
+        return pulled
+
+    def _read(
+        self, space: str, topic: str, partition: int, records: Sequence[Record], *, at_end: bool
+    ) -> Generator[None, None, Pulled]:
         wall_ms = self._clock.wall_ms()
         under_way = self.returns.of(space, partition)
         if under_way is not None:

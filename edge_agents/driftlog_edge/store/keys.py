@@ -55,6 +55,8 @@ SALVAGED = b"salvaged"
 UNSEEN = b"unseen/"
 SUPPORT = b"support/"
 """Is there for partitions whose workers say that this app's version will be too old."""
+FLOORS = b"floors/"
+"""Is there for partitions whose workers name versions of the app that are supported no longer, or soon no longer."""
 CHANGES = b"watch/"
 """Of what was changed: after all other facts, for the oldest always go, and what goes lies in the way of who scans across it."""
 SHOWN_BY = b"shown"
@@ -171,6 +173,10 @@ def row_key(space: str, partition: int) -> bytes:
 
 def support_key(space: str, partition: int) -> bytes:
     return SUPPORT + f"{space}/{partition}".encode()
+
+
+def floors_key(space: str, partition: int) -> bytes:
+    return FLOORS + f"{space}/{partition}".encode()
 
 
 def review_key(lsn: int) -> bytes:

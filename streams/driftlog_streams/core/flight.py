@@ -132,7 +132,7 @@ def seal(
     }
     disputes = _disputes(work, group)
     fought = {key for key, found in disputes.items() if found}
-    states = _group(rules.topics.state, work, group, digested.marks, owed, due, fought)
+    states = _group(rules.topics.state, work, group, digested.marks, owed, due, fought, rules.supported)
     writes = [(key, value) for key, _, value, _, _ in group]
     passed = Passed(
         {key: work.group for key, _, value, _, deleted in group if deleted and value is not None},
@@ -185,6 +185,7 @@ def _group(
     owed: Container[bytes],
     due: Mapping[bytes, int],
     fought: Container[bytes],
+    supported: Marks,
 ) -> list[OutRecord]:
     """The records of a group of states."""
     records: list[OutRecord] = []
@@ -192,7 +193,7 @@ def _group(
     plain: Marks = groups.headers(work.group, last=False) if group else ()
     partition, end = work.partition, len(group) - 1
     for place, (key, entry, value, _, _) in enumerate(group):
-        marks = plain if place < end else groups.headers(work.group, last=True)
+        marks = plain if place < end else [*groups.headers(work.group, last=True), *supported]
         if value is None:
             marks = [*marks, groups.purged(entry.purged)]
         if place in digests:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from driftlog_crdt import DOCUMENT, DocumentType, Op
-from driftlog_schemas import avro_files
+from driftlog_schemas import avro_files, groups
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import GuardContract, ReactionContract, SpaceContract
 from driftlog_schemas.devices import Device
@@ -104,6 +104,8 @@ class SpaceRules:
 
         self.coming_down = frozenset(name for name, one in space.collections.items() if one.direction == "down")
         """Collections that devices may write only with the right to publish."""
+        self.supported = groups.support(space.floors)
+        """Says at the end of each group which versions of the app are supported."""
         self.giving = frozenset().union(*(one.type.giving for one in self.collections.values()))
         """Kinds of ops that hand a right over to another replica."""
 

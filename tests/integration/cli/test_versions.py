@@ -99,6 +99,11 @@ def test_a_device_goes_back_and_forth_and_one_that_is_too_old_waits(
         until(lambda: edge.command("refused")["status"] == "merged", "it is merged", PATIENCE, edge.tail)
         until(lambda: well(edge.status()), "nothing is wrong any more", PATIENCE, edge.tail)
         until(lambda: supported(shell, name) == ("2.0", "supported"), "the fleet tells of it", PATIENCE, edge.tail)
+
+        reading = Device(run, 1)
+        ends.callback(reading.close)
+        reader = reading.runs(OLDER)
+        until(lambda: reader.status()["support"]["needs"] == "2.0", "who only reads is told", PATIENCE, reader.tail)
     ended = shell.run("fleet", "versions", "--app", "later:app")
     assert ended.code == 0 and "support" in ended.out, ended
 

@@ -68,7 +68,7 @@ class Cloud:
         """(root, command id) -> the life that brought it"""
         self.listeners: list[Callable[[], None]] = []
         self.floor: Floor | None = None
-        """What it demands of the version of the app; from then on by `now_ms`."""
+        """What it demands of the version of the app, as groups say; from then on by `now_ms`."""
 
     def merge(self, sealed: Sealed, public_key: bytes | None = None) -> ChainRow:
         """Take a batch if its chain can, publish its group of states and the chain's row."""
@@ -240,6 +240,7 @@ class Cloud:
                 [
                     *groups.headers(number, last=document is documents[-1]),
                     *([groups.digest(self.digest(space, document.scope))] if last[document.scope] is document else []),
+                    *(groups.support((self.floor,)) if self.floor and document is documents[-1] else []),
                 ],
             )
             for document in documents

@@ -14,7 +14,10 @@ from driftlog.cli import edge_questions
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api import metrics
 from driftlog_edge.link.support_watch import SupportWatch
-from driftlog_edge.store.supported import said
+from driftlog_edge.ports import Record
+from driftlog_edge.store.supported import announced, first_unmet, said
+from driftlog_schemas import groups
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.support import Floor
@@ -25,6 +28,7 @@ from tests.unit.edge.waiting import until
 
 DAY = 86_400
 TEA = {"store": "s1", "sku": "tea"}
+TEA_DOCUMENT = DocumentId("Stock", "s1", "tea")
 
 
 @pytest.fixture
@@ -75,6 +79,45 @@ async def test_it_warns_in_the_last_thirty_days_and_after_them_over_starts_until
             assert bool(agent.status()["support"]["warning"]) is warned
             versions = agent.status()["versions"]
             assert versions.get("app shop", "") == version
+
+
+async def test_a_device_that_only_reads_is_warned_as_well(agents: Callable[[str], EdgeAgent], cloud: Cloud) -> None:
+    cloud.floor = Floor("1.4", EPOCH_MS + 12 * DAY * 1000)
+    cloud.write(TEA_DOCUMENT, "on_hand", "increment", 1)
+    wanted = "support for version 1.3 ends in 12.0 d, on 2026-10-03: update it to 1.4 or newer"
+    async with agents("1.3") as agent:
+        await until(lambda: agent.status()["support"]["warning"] == wanted)
+        await agent.offline()
+    async with agents("1.3") as agent:
+        assert agent.status()["support"]["warning"] == wanted, "it is known without a network"
+    async with agents("1.4") as agent:
+        assert agent.status()["support"]["needs"] is None
+    async with agents("1.3") as agent:
+        await agent.online()
+        cloud.floor = None
+        cloud.write(TEA_DOCUMENT, "on_hand", "increment", 1)
+        await until(lambda: agent.status()["support"]["needs"] is None)
+
+
+def test_the_newest_group_that_has_ended_counts(lives: Callable[..., Replica]) -> None:
+    journal = lives().journal
+    ends = {
+        version: [*groups.headers(7, last=True), *groups.support((Floor(version, 1),))] for version in ("1.4", "2.0")
+    }
+
+    def hear(*headers: list[tuple[str, bytes]]) -> str | None:
+        records = [Record(at, b"k", b"v", tuple(one), 0) for at, one in enumerate(headers)]
+        journal.stage(announced(journal, "retail", 0, records), sync=False)
+        floor = first_unmet(journal, "1.0")
+        return None if floor is None else floor.version
+
+    assert hear(ends["2.0"], ends["1.4"]) == "1.4"
+    assert hear(ends["2.0"], groups.headers(8, last=False)) == "2.0", "what follows has not ended"
+    assert hear(groups.headers(8, last=False)) == "2.0"
+    assert hear([("driftlog.support", b"3.0=1")]) == "2.0", "of no group, so no worker's"
+    assert hear([*groups.headers(9, last=True), ("driftlog.support", b"\xff=1,4.0=x,5.0=2")]) == "5.0"
+    assert hear(groups.headers(9, last=True)) is None, "the app supports all its versions"
+    assert announced(journal, "retail", 0, [Record(9, b"k", b"v", tuple(groups.headers(9, last=True)), 0)]) == {}
 
 
 async def test_what_is_refused_for_its_version_waits_and_leaves_once_the_app_is_updated(

@@ -11,7 +11,18 @@ from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
-from driftlog_schemas.support import MAX_VERSION, Floor, named, parsed, release_of, unmet, version_of
+from driftlog_schemas.support import (
+    MAX_VERSION,
+    MOST_TOLD,
+    Floor,
+    heard,
+    named,
+    parsed,
+    release_of,
+    told,
+    unmet,
+    version_of,
+)
 
 FLOORS = (Floor("1.4", 1000), Floor("2.0", 2000))
 
@@ -62,3 +73,31 @@ def test_a_row_of_a_worker_before_it_says_nothing_of_versions() -> None:
     plain = FramedCodec(avro_files.text("chain_row"), ids).decode(codecs.encode_chain_row(row))
     older = FramedCodec(json.dumps(schema), ids).encode(plain)
     assert codecs.decode_chain_row(older) == row
+
+
+def test_readers_are_told_the_newest_floors() -> None:
+    assert heard(told(FLOORS)) == FLOORS
+    assert told(()) == b"" and heard(b"") == ()
+    many = [Floor(f"{number}!1.{'9' * (MAX_VERSION - 7)}+a", number) for number in range(10, 30)]
+    assert heard(told(many)) == tuple(many[-MOST_TOLD:])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff=1",
+        b"1.4",
+        b"1.4=",
+        b"1.4=-1",
+        b"1.4=x",
+        b"1.4=99999999999999999999",
+        "1.4=\u0661".encode(),
+        b"=1",
+        b"1.4=1," * 200,
+    ],
+    ids=str,
+)
+def test_what_a_stranger_says_of_versions_is_passed_over(text: bytes) -> None:
+    assert heard(text) == ()
+    if len(text) < 40:
+        assert heard(b"1.4=1000," + text) == FLOORS[:1]

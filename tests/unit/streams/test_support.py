@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
+from driftlog_schemas import groups, topics
 from driftlog_schemas.identity import CLOUD, REACTION_REPLICA
 from driftlog_schemas.messages import Batch, Command
-from driftlog_schemas.support import Floor, named
+from driftlog_schemas.support import Floor, heard, named
 from driftlog_streams.core.rules import SpaceRules
 from tests.unit.streams.cloud import IDS, NOW_MS, SPACE, Cloud, change, command, count, stock
 from tests.unit.streams.reacting import depot
@@ -102,3 +103,18 @@ def test_what_reactions_call_for_has_no_floor() -> None:
     batch = Batch("retail", 0, REACTION_REPLICA, 1, (), rules.release)
     assert rules.unmet(batch, CLOUD) is None
     assert rules.unmet(dataclasses.replace(batch, replica="store-1.1"), "store-1") == FLOOR
+
+
+def test_each_group_says_at_its_end_which_versions_are_supported(strict: Cloud) -> None:
+    """For whoever only reads: no batch of theirs is ever answered."""
+    at(strict, "1.4", command("c1", count(stock(), 1, 1)), command("c2", count(stock("oat"), 1, 1)))
+    strict.fly()
+    marks = [groups.parse(r.headers) for r in strict.published if r.topic == topics.state_topic("retail")]
+    assert [(mark.last, heard(mark.support)) for mark in marks] == [(False, ()), (True, (FLOOR,))]
+
+
+def test_an_app_that_supports_all_its_versions_says_nothing() -> None:
+    cloud = Cloud()
+    at(cloud, "1.4", command("c", count(stock(), 1, 1)))
+    cloud.fly()
+    assert not [r for r in cloud.published if groups.SUPPORT in dict(r.headers)]
