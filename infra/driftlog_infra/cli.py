@@ -54,6 +54,12 @@ RegistryPort = Annotated[
         envvar="DRIFTLOG_REGISTRY_PORT", min=0, max=65535, help="Registry port, default 8081; 0 = a free one."
     ),
 ]
+PostgresPort = Annotated[
+    int | None,
+    typer.Option(
+        envvar="DRIFTLOG_POSTGRES_PORT", min=0, max=65535, help="PostgreSQL's port, default 5432; 0 = a free one."
+    ),
+]
 _WATCH_SECONDS = 0.5
 
 
@@ -93,6 +99,8 @@ def up(
     registry_port: RegistryPort = None,
     nodes: Nodes = None,
     no_registry: Annotated[bool, typer.Option("--no-registry", help="Start the broker only.")] = False,
+    postgres: Annotated[bool, typer.Option("--postgres", help="A PostgreSQL too, for `driftlog project`.")] = False,
+    postgres_port: PostgresPort = None,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Keep nothing: temporary data, in the foreground, gone at the end.")
     ] = False,
@@ -102,14 +110,24 @@ def up(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C, then stop.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Start the broker and the registry; return when both answer."""
+    """Start the broker and the registry, and with --postgres a PostgreSQL; return when all answer."""
+    if postgres_port is not None and not postgres:
+        raise typer.BadParameter("--postgres-port says where a PostgreSQL listens; add --postgres")
     if ephemeral and data is not None:
         raise typer.BadParameter("ephemeral servers have no data folder; leave out one of --data and --ephemeral")
     folder = None if ephemeral else (data or local.default_folder()).absolute()
     detached = not (ephemeral or foreground)
     with _one_line():
         wanted = every = local.servers(
-            folder, port, registry_port, detached=detached, secure=secure, nodes=nodes, registry=not no_registry
+            folder,
+            port,
+            registry_port,
+            detached=detached,
+            secure=secure,
+            nodes=nodes,
+            registry=not no_registry,
+            postgres=postgres,
+            postgres_port=postgres_port,
         )
         if folder is not None and detached:
             wanted = local.lacking(every)
@@ -125,7 +143,7 @@ def up(
 
 @broker_app.command(epilog="Example: driftlog broker down --data ./broker-data")
 def down(data: Data = None, as_json: Json = False) -> None:
-    """Stop the broker and the registry of a data folder; the data stays."""
+    """Stop the servers of a data folder; the data stays."""
     folder = (data or local.default_folder()).absolute()
     with _one_line():
         ended = local.down(folder)
@@ -140,7 +158,8 @@ def status(data: Data = None, as_json: Json = False) -> None:
     """Tell what runs on a data folder. Exit code 1 if a server is there and does not answer."""
     found = local.status((data or local.default_folder()).absolute())
     _show(found, as_json)
-    for name, server in (*(("broker", node) for node in found.nodes), ("registry", found.registry)):
+    others = {"registry": found.registry} | ({"PostgreSQL": found.postgres} if found.postgres is not None else {})
+    for name, server in (*(("broker", node) for node in found.nodes), *others.items()):
         if server.holder is not None and not server.answers:
             typer.echo(
                 f"error: the {name} (process {server.holder.pid}) does not answer; "
@@ -209,11 +228,19 @@ def _show(found: local.Found, as_json: bool) -> None:
             "nodes": [_facts(node) for node in found.nodes],
             "registry": _facts(found.registry),
         }
+        if found.postgres is not None:
+            facts["postgres"] = {**_facts(found.postgres), "password_file": str(found.password_file)}
         typer.echo(json.dumps(facts))
     else:
         for node in found.nodes:
             typer.echo(f"bootstrap  {_text(node)}")
-        typer.echo(f"registry   {_text(found.registry)}\ndata       {data or 'temporary'}")
+        typer.echo(f"registry   {_text(found.registry)}")
+        if found.postgres is not None:
+            typer.echo(f"postgres   {_text(found.postgres)}")
+            typer.echo(
+                f"password   {found.password_file}  (DRIFTLOG_POSTGRES__PASSWORD, or password_file in a settings file)"
+            )
+        typer.echo(f"data       {data or 'temporary'}")
         if found.settings is not None:
             typer.echo(f"settings   {found.settings}  (give it to other commands: --config, or DRIFTLOG_CONFIG)")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A developer's servers over one data folder: a broker of one or more nodes, and a registry; started together, found again, stopped together.
+"""A developer's servers over one data folder: a broker of one or more nodes, a registry, and a PostgreSQL if asked for; started together, found again, stopped together.
 
 `up` changes nothing unless it can finish: folder and ports are looked at before anything starts, and when one of the
 servers fails the others are stopped again. Where only one of them has died, only that one is started, on the port that it had. What is running is read from the folder's claims (see `claim`); there is no
@@ -20,6 +20,7 @@ from driftlog_infra.claim import Holder, busy, holder, latest_holder
 from driftlog_infra.errors import StartFailed
 from driftlog_infra.membership import drawn, members, node_folders
 from driftlog_infra.ports import require_free
+from driftlog_infra.postgres import EmbeddedPostgres
 from driftlog_infra.process import end_process
 from driftlog_infra.registry import EmbeddedRegistry
 from driftlog_infra.security import Security
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 BROKER_PORT = 9092
 REGISTRY_PORT = 8081
+POSTGRES_PORT = 5432
 _MEETING_SECONDS = 30.0
 _ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.1
@@ -63,6 +65,10 @@ class Found:
     nodes: Sequence[ServerStatus]
     """The broker's, one or more."""
     registry: ServerStatus
+    postgres: ServerStatus | None = None
+    """None where there is none and never was."""
+    password_file: Path | None = None
+    """Of PostgreSQL's user."""
     settings: Path | None = None
     """Of secured servers: the file to give to other commands."""
 
@@ -114,6 +120,8 @@ def servers(
     secure: bool = False,
     nodes: int | None = None,
     registry: bool = True,
+    postgres: bool = False,
+    postgres_port: int | None = None,
 ) -> list[EmbeddedServer]:
     """The servers to run; `folder=None` for ephemeral ones, a port of None for the usual one, `nodes=None` for as many as the folder has.
 
@@ -134,12 +142,23 @@ def servers(
     if secure or security.exists:
         for broker in brokers:
             broker.security = security
-    if not registry:
-        return [*brokers]
-    return [
-        *brokers,
-        EmbeddedRegistry(folder and folder / "registry", at.registry, detached=detached, security=brokers[0].security),
-    ]
+    found: list[EmbeddedServer] = [*brokers]
+    if registry:
+        part = folder and folder / "registry"
+        found.append(EmbeddedRegistry(part, at.registry, detached=detached, security=brokers[0].security))
+    if postgres:
+        part = folder and folder / "postgres"
+        at_port = _postgres_port(part, postgres_port)
+        found.append(EmbeddedPostgres(part, at_port, detached=detached, security=brokers[0].security))
+    return found
+
+
+def _postgres_port(part: Path | None, chosen: int | None) -> int:
+    """The one asked for, else that of the one which runs, or has run last there, else the usual one."""
+    if chosen is not None:
+        return chosen
+    last = part and latest_holder(part)
+    return (last.port if last else 0) or POSTGRES_PORT
 
 
 def lacking(wanted: Sequence[EmbeddedServer]) -> list[EmbeddedServer]:
@@ -202,7 +221,7 @@ def down(folder: Path) -> list[Holder]:
         FolderBusy: a program is just starting one; it is not ours to end.
         StopFailed: a server did not end.
     """
-    ended = _end([folder / "registry"])
+    ended = _end([folder / "registry", folder / "postgres"])
     return ended + _end(node_folders(folder))
 
 
@@ -223,27 +242,42 @@ def status(folder: Path) -> Found:
         folder,
         [_ask(EmbeddedBroker, node, security) for node in node_folders(folder)],
         _ask(EmbeddedRegistry, folder / "registry", security),
+        *_told_of(folder / "postgres", security),
         None if security is None else security.settings_file,
     )
+
+
+def _told_of(part: Path, security: Security | None) -> tuple[ServerStatus | None, Path | None]:
+    """PostgreSQL and its password."""
+    if not part.exists():
+        return None, None
+    return _ask(EmbeddedPostgres, part, security), EmbeddedPostgres(part).password_file
 
 
 def status_of(running: Sequence[EmbeddedServer], folder: Path | None) -> Found:
     """The same for servers of this process."""
     nodes, registry = [], ServerStatus(None, answers=False)
+    postgres, password_file = None, None
     for server in running:
         asked = ServerStatus(holder(server.folder), server.answers())
         if isinstance(server, EmbeddedBroker):
             nodes.append(asked)
+        elif isinstance(server, EmbeddedPostgres):
+            postgres, password_file = asked, server.password_file
         else:
             registry = asked
     security = running[0].security
-    return Found(folder, nodes, registry, None if security is None else security.settings_file)
+    settings = None if security is None else security.settings_file
+    return Found(folder, nodes, registry, postgres, password_file, settings)
 
 
 def write_settings(found: Found) -> None:
     """Leave the settings file for everything that talks to secured servers."""
     if found.settings is not None and found.bootstrap is not None:
-        Security(found.settings.parent).write_settings(found.bootstrap, found.registry.address)
+        postgres = {}
+        if found.postgres is not None and found.postgres.address is not None:
+            postgres = {"url": found.postgres.address, "password_file": str(found.password_file)}
+        Security(found.settings.parent).write_settings(found.bootstrap, found.registry.address, postgres)
 
 
 def _ask(kind: type[EmbeddedServer], folder: Path, security: Security | None) -> ServerStatus:

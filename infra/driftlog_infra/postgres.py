@@ -3,6 +3,8 @@
 Whoever may log in to a PostgreSQL as its owner may run programs as that user, so on a machine with several users "loopback only" is no protection.
 Root may not run it at all: see `servant`. A data folder is made under another name and renamed whole, as Kafka's.
 
+With `security` it speaks TLS, and lets nobody in without it.
+
 The server is stopped by SIGINT, which ends the sessions that there are; SIGTERM would wait for them. After SIGKILL its other processes end by themselves
 within a moment, and hold the folder until then.
 """
@@ -14,6 +16,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import time
@@ -25,6 +28,7 @@ from driftlog_infra import artifacts
 from driftlog_infra.errors import StartFailed
 from driftlog_infra.ports import LOOPBACK
 from driftlog_infra.process import STOP_SECONDS
+from driftlog_infra.security import Security, write_private
 from driftlog_infra.servant import Servant
 from driftlog_infra.server import EmbeddedServer
 
@@ -36,6 +40,10 @@ _INIT_SECONDS = 60.0
 _ANSWER_SECONDS = 1.0
 _PROTOCOL = 196_608
 """Version 3.0 of PostgreSQL's protocol."""
+_TLS_REQUEST = struct.pack("!ii", 8, 80_877_103)
+_TLS_GRANTED = b"S"
+_ASKS_PASSWORD = b"R"
+_ONLY_TLS = f"hostssl all all {LOOPBACK}/32 scram-sha-256\n"
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -71,7 +79,8 @@ class EmbeddedPostgres(EmbeddedServer):
     def conninfo(self) -> str:
         """All that a client needs, the password too."""
         password = self.password_file.read_text()
-        return f"postgresql://{USER}:{password}@{self.authority}/{DATABASE}"
+        tls = "" if self.security is None else f"?sslmode=verify-full&sslrootcert={self.security.authority}"
+        return f"postgresql://{USER}:{password}@{self.authority}/{DATABASE}{tls}"
 
     @property
     def address(self) -> str:
@@ -90,6 +99,8 @@ class EmbeddedPostgres(EmbeddedServer):
         if not data.exists():
             self._initialize(home, servant, data)
         settings = {**_SETTINGS, "port": self.port, "fsync": "off" if self.ephemeral else "on"}
+        if self.security is not None:
+            settings |= self._secured(self.security, servant)
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return _run_by(servant, [str(home / "bin" / "postgres"), "-D", str(data), *options])
 
@@ -126,6 +137,18 @@ class EmbeddedPostgres(EmbeddedServer):
             raise StartFailed(f"PostgreSQL could not make {data}: {output[-1][:300]}", "choose another folder")
         draft.rename(data)
 
+    def _secured(self, security: Security, servant: Servant | None) -> dict[str, str]:
+        """Settings for TLS, and nothing but TLS. The certificate lies where whoever runs the server may read it, and nobody else."""
+        security.ensure()
+        certificate, key, access = (self.folder / name for name in ("server.crt", "server.key", "pg_hba.conf"))
+        write_private(certificate, security.certificate.read_bytes())
+        write_private(key, security.key.read_bytes())
+        write_private(access, _ONLY_TLS.encode())
+        if servant is not None:
+            for path in (certificate, key, access):
+                servant.own(path)
+        return {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key), "hba_file": str(access)}
+
     def kill(self) -> None:
         """SIGKILL, as a power cut would; returns when its other processes are gone too."""
         others = _children(self.pid)
@@ -139,11 +162,21 @@ class EmbeddedPostgres(EmbeddedServer):
         words = b"".join(f"{word}\0".encode() for word in ("user", USER, "database", DATABASE)) + b"\0"
         hello = struct.pack("!ii", 8 + len(words), _PROTOCOL) + words
         try:
-            with socket.create_connection((LOOPBACK, self.port), _ANSWER_SECONDS) as caller:
+            with socket.create_connection((LOOPBACK, self.port), _ANSWER_SECONDS) as plain, self._met(plain) as caller:
                 caller.sendall(hello)
-                return caller.recv(1) == b"R"
+                return caller.recv(1) == _ASKS_PASSWORD
         except OSError:  # not listening yet; whoever asks again bounds how long
             return False
+
+    def _met(self, plain: socket.socket) -> socket.socket:
+        """The connection, inside TLS where that is asked for. Raises OSError."""
+        if self.security is None:
+            return plain
+        plain.sendall(_TLS_REQUEST)
+        if plain.recv(1) != _TLS_GRANTED:
+            raise ConnectionRefusedError("no TLS there")
+        context = ssl.create_default_context(cafile=str(self.security.authority))
+        return context.wrap_socket(plain, server_hostname=LOOPBACK)
 
 
 def _run_by(servant: Servant | None, command: list[str]) -> list[str]:

@@ -16,9 +16,12 @@ import json
 import os
 import secrets
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -79,7 +82,7 @@ class Security:
         with self._lock:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not self.exists:
-                _write(self.password_file, secrets.token_urlsafe(24).encode())
+                write_private(self.password_file, secrets.token_urlsafe(24).encode())
                 self._make_authority()
             if not self._issued:
                 self._issue()
@@ -100,15 +103,21 @@ class Security:
         """How a client reaches the registry there."""
         return RegistrySettings(url=url, ca_file=self.authority)
 
-    def write_settings(self, bootstrap: str, registry_url: str | None) -> Path:
-        """The settings file for everything that talks to these servers."""
-        tables = {"kafka": self.kafka(bootstrap).model_dump(mode="json", exclude_none=True)}
+    def write_settings(
+        self, bootstrap: str, registry_url: str | None, postgres: Mapping[str, str] = MappingProxyType({})
+    ) -> Path:
+        """The settings file for everything that talks to these servers; `postgres` is the table of that name."""
+        tables: dict[str, Mapping[str, Any]] = {
+            "kafka": self.kafka(bootstrap).model_dump(mode="json", exclude_none=True)
+        }
         if registry_url is not None:
             tables["registry"] = self.registry(registry_url).model_dump(mode="json", exclude_none=True)
+        if postgres:
+            tables["postgres"] = {**postgres, "ca_file": str(self.authority)}
         lines = []
         for table, values in tables.items():
             lines += [f"[{table}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items()), ""]
-        _write(self.settings_file, "\n".join(lines).encode())
+        write_private(self.settings_file, "\n".join(lines).encode())
         return self.settings_file
 
     def _make_authority(self) -> None:
@@ -125,8 +134,8 @@ class Security:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
-        _write(self.folder / "ca.key", _private(key))
-        _write(self.authority, made.public_bytes(serialization.Encoding.PEM))
+        write_private(self.folder / "ca.key", _private(key))
+        write_private(self.authority, made.public_bytes(serialization.Encoding.PEM))
 
     def _issue(self) -> None:
         authority = x509.load_pem_x509_certificate(self.authority.read_bytes())
@@ -147,9 +156,9 @@ class Security:
             .sign(signer, hashes.SHA256())
         )
         certificate = made.public_bytes(serialization.Encoding.PEM)
-        _write(self.key, _private(key))
-        _write(self.certificate, certificate)
-        _write(self.keystore, _private(key) + certificate)
+        write_private(self.key, _private(key))
+        write_private(self.certificate, certificate)
+        write_private(self.keystore, _private(key) + certificate)
 
 
 def _named(text: str) -> x509.Name:
@@ -177,7 +186,7 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Only the owner reads it, from its first byte on."""
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)

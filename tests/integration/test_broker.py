@@ -8,11 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import NewTopic
@@ -40,6 +43,16 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "data"
     cli("down", "--data", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that every user may come to: root runs PostgreSQL as another one, who may not enter pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="driftlog-servers-", ignore_cleanup_errors=True) as made:
+        Path(made).chmod(0o755)
+        folder = Path(made) / "data"
+        yield folder
+        cli("down", "--data", str(folder))
 
 
 def produce(bootstrap: str, topic: str, *values: bytes) -> None:
@@ -309,3 +322,31 @@ def is_unclaimed(folder: Path) -> bool:
     except FolderBusy:
         return False
     return True
+
+
+def test_a_postgres_comes_with_them_secured_as_they_are_and_is_found_again(reachable: Path) -> None:
+    ports = ("--port", "0", "--no-registry", "--postgres", "--postgres-port", "0", "--secure")
+    started = cli("up", "--data", str(reachable), *ports, "--json")
+    assert started.returncode == 0, started.stderr
+    told = json.loads(started.stdout)
+    url, password = told["postgres"]["address"], Path(told["postgres"]["password_file"])
+    table = tomllib.loads(Path(told["settings"]).read_text())["postgres"]
+    assert (table["url"], table["password_file"]) == (url, str(password))
+    with psycopg.connect(url, password=password.read_text(), sslmode="verify-full", sslrootcert=table["ca_file"]) as it:
+        it.execute("CREATE TABLE kept (n int)")
+    assert "postgres   postgresql://driftlog@127.0.0.1" in cli("status", "--data", str(reachable)).stdout
+    os.kill(told["postgres"]["pid"], signal.SIGKILL)
+    assert wait_until(
+        lambda: json.loads(cli("status", "--data", str(reachable), "--json").stdout)["postgres"]["pid"] is None
+    )
+    again = json.loads(cli("up", "--data", str(reachable), "--no-registry", "--postgres", "--json").stdout)
+    assert again["postgres"]["address"] == url and again["broker"]["pid"] == told["broker"]["pid"]
+    with psycopg.connect(url, password=password.read_text(), sslmode="require") as it:
+        assert it.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    assert cli("down", "--data", str(reachable)).returncode == 0
+    assert json.loads(cli("status", "--data", str(reachable), "--json").stdout)["postgres"]["running"] is False
+
+
+def test_a_port_for_a_postgres_that_is_not_asked_for_is_wrong_usage(folder: Path) -> None:
+    refused = cli("up", "--data", str(folder), "--postgres-port", "5433")
+    assert refused.returncode == 2 and "--postgres" in refused.stderr

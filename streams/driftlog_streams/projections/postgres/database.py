@@ -14,6 +14,27 @@ from driftlog_streams.errors import SetupProblem
 from driftlog_streams.projections.errors import SinkAway, Superseded
 from driftlog_streams.projections.postgres.settings import PostgresSettings
 
+CHECK_USER = "check user, password, database and what the user may do there"
+_NOT_LET_IN = (
+    ("authentication failed", CHECK_USER),
+    ("no password supplied", CHECK_USER),
+    (
+        "no encryption",
+        "it lets nobody in without TLS: name its authority as postgres.ca_file, or set postgres.tls to require",
+    ),
+    ("does not support SSL", 'turn on ssl there; postgres.tls = "disable" goes without, on a network that you trust'),
+    ("certificate verify failed", "postgres.ca_file must hold the authority that has signed the server's certificate"),
+    (
+        "does not match host name",
+        "connect by a name that the server's certificate has, or set postgres.tls to verify-ca",
+    ),
+    ("root certificate file", "name the file of the server's authority as postgres.ca_file"),
+    ("certificate required", "give postgres.certificate_file and postgres.key_file: it wants to know who we are"),
+    ("certificate file", "check postgres.certificate_file"),
+    ("private key file", "check postgres.key_file: it must be there, for its owner only"),
+)
+"""What libpq says of a server that does not let us in, and never will of itself; the first that fits."""
+
 Database: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
 CONNECT_SECONDS = 10
@@ -59,14 +80,13 @@ def told(settings: PostgresSettings) -> Iterator[None]:
     try:
         yield
     except _REFUSED as error:
-        raise _refusal(settings, error) from error
+        raise SetupProblem(f"PostgreSQL at {settings.shown} refuses: {_line(error)}", CHECK_USER) from error
     except _GONE as error:
         raise Superseded(f"somebody has taken the tables away: {_line(error)}") from error
     except (psycopg.OperationalError, errors.ReadOnlySqlTransaction) as error:
-        if "authentication failed" in str(error) or "no password supplied" in str(
-            error
-        ):  # while connecting libpq names no code
-            raise _refusal(settings, error) from error
+        remedy = _remedy(_line(error))
+        if remedy is not None:
+            raise SetupProblem(f"PostgreSQL at {settings.shown} refuses: {_line(error)}", remedy) from error
         raise SinkAway(f"PostgreSQL at {settings.shown} does not take it: {_line(error)}", "see its log") from error
     except psycopg.InterfaceError as error:  # the connection is closed
         raise SinkAway(
@@ -74,11 +94,9 @@ def told(settings: PostgresSettings) -> Iterator[None]:
         ) from error
 
 
-def _refusal(settings: PostgresSettings, error: psycopg.Error) -> SetupProblem:
-    return SetupProblem(
-        f"PostgreSQL at {settings.shown} refuses: {_line(error)}",
-        "check user, password, database and what the user may do there",
-    )
+def _remedy(line: str) -> str | None:
+    """What to do about a connection that was not made; None where the server is only away. libpq names no codes while it connects."""
+    return next((remedy for words, remedy in _NOT_LET_IN if words in line), None)
 
 
 def _line(error: psycopg.Error) -> str:
