@@ -14,13 +14,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from driftlog.cli.schemas import register_all
 from driftlog.demo.processes import Child, DemoFailed, until
 from driftlog.demo.shops import Shop
 from driftlog_infra import EmbeddedBroker, EmbeddedRegistry
 from driftlog_infra.ports import free_port
+from driftlog_infra.server import EmbeddedServer
 from driftlog_infra.signals import undisturbed
 from driftlog_infra.warden import Warden
 from driftlog_schemas.contract import AppContract
@@ -31,6 +32,8 @@ from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import plan, wanted_topics
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.registry.enrolment import Enrolment
+
+S = TypeVar("S", bound=EmbeddedServer)
 
 APP = "shop:app"
 STORES = ("store-1", "store-2")
@@ -84,7 +87,7 @@ class Cast:
             self._warden.dismiss()
 
     def _open(self) -> None:
-        shutil.copy(_example() / "shop.py", self.folder / "shop.py")
+        shutil.copy(example() / "shop.py", self.folder / "shop.py")
         self.contract = load_contract(APP, self.folder)
         self._say("starting Apache Kafka and the schema registry")
         broker, registry = EmbeddedBroker(), EmbeddedRegistry()
@@ -124,6 +127,18 @@ class Cast:
         self._stack.callback(child.stop)
         return child
 
+    def run(self, name: str, *arguments: str, seconds: float, **environment: str) -> None:
+        """A process that ends by itself. Raises `DemoFailed` where it does not, or not well."""
+        child = Child(name, arguments, self.folder, self.logs / f"{name}.log", self._warden, environment)
+        self._stack.callback(child.stop)
+        child.require_end(seconds)
+
+    def more(self, server: S) -> S:
+        """A server more, started; it ends with the rest. Raises `InfraError`."""
+        self._stack.callback(server.close)
+        server.start(quiet=False)
+        return server
+
     def _start_edge(self, name: str) -> None:
         port, replica = free_port(), self.folder / f"{name}.replica"
         config = {
@@ -140,7 +155,8 @@ class Cast:
         self.shops[name] = Shop(name, f"http://127.0.0.1:{port}", replica / "token", child)
 
 
-def _example() -> Path:
+def example() -> Path:
+    """The folder of the retail example. Raises `DemoFailed` where it is not installed."""
     for folder in _EXAMPLES:
         if (folder / "shop.py").exists():
             return folder

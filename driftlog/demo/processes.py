@@ -69,6 +69,17 @@ class Child:
         if code is not None:
             raise DemoFailed(f"{self.name} ended with code {code}: {self.tail()}", f"see {self.log}")
 
+    def require_end(self, seconds: float) -> None:
+        """Wait until it has ended. Raises `DemoFailed` where it does not end in time, or not well."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise DemoFailed(
+                f"{self.name} did not end within {seconds:.0f} s: {self.tail()}", f"see {self.log}"
+            ) from error
+        if code:
+            raise DemoFailed(f"{self.name} ended with code {code}: {self.tail()}", f"see {self.log}")
+
     def ask_to_stop(self) -> None:
         """SIGTERM, without waiting."""
         if self._process.poll() is None:

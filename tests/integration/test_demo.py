@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -54,6 +56,14 @@ class Demo:
 
 
 @pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that every user may come to: root runs PostgreSQL as another one, who may not enter pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="driftlog-demo-test-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "temporary").mkdir()
     return tmp_path / "temporary"
@@ -74,9 +84,11 @@ def test_a_demo_that_is_ended_leaves_nothing(folder: Path, tmp_path: Path, numbe
     until(lambda: not list(folder.iterdir()), "its folder is empty", 90, lambda: str(list(folder.rglob("*"))))
 
 
-def test_a_day_that_is_kept_open_shows_its_conflict_and_leaves_nothing_either(folder: Path, tmp_path: Path) -> None:
+def test_a_day_that_is_kept_open_ends_in_sql_shows_its_conflict_and_leaves_nothing_either(
+    reachable: Path, tmp_path: Path
+) -> None:
     with (tmp_path / "out").open("wb") as out:
-        demo = Demo(folder, out, "--json", "--console")
+        demo = Demo(reachable, out, "--json", "--console", "--sql")
         with demo.process as process:
             until(lambda: "Ctrl-C ends it" in demo.told(), "the console is there", 240, demo.told)
             url, token = (found[1] for found in re.finditer(r"(?:is at|sign in with) (\S+)", demo.told()))
@@ -87,8 +99,11 @@ def test_a_day_that_is_kept_open_shows_its_conflict_and_leaves_nothing_either(fo
             assert process.wait(90) == 0, demo.told()
     day, _ = json.JSONDecoder().raw_decode(demo.told(), demo.told().index("{\n"))
     assert day["agree"] is True
+    stores, _, undecided, _ = day["sql"]
+    assert [row[:3] for row in stores["rows"]] == [["store-1", 2, "51"], ["store-2", 1, "24"]]
+    assert [row[:2] for row in undecided["rows"]] == [["store-1", "tea"]]
     assert demo.commands() == []
-    assert list(folder.iterdir()) == []
+    assert list(reachable.iterdir()) == []
 
 
 def test_a_demo_that_fails_keeps_its_logs_and_no_key(folder: Path, tmp_path: Path) -> None:

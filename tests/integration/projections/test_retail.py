@@ -11,18 +11,13 @@ from typing import Any
 
 import psycopg
 
+from driftlog.demo.books import report
 from driftlog.testing.cluster import Cluster
 from driftlog.testing.servers import RunningBroker
 from driftlog_infra import EmbeddedPostgres
 from tests.load.waiting import until
 
 RETAIL = Path(__file__).parents[3] / "examples" / "retail"
-
-
-def queries() -> list[str]:
-    """The report's statements, without what is said of them."""
-    text = "\n".join(line for line in (RETAIL / "report.sql").read_text().splitlines() if not line.startswith("--"))
-    return [statement.strip() for statement in text.split(";") if statement.strip()]
 
 
 async def test_the_report_over_all_stores(
@@ -75,7 +70,7 @@ def _projected(
         )
         assert done.returncode == 0, done.stderr
         with psycopg.connect(postgres.conninfo) as connection:
-            answers[:] = [connection.execute(query.encode()).fetchall() for query in queries()]
+            answers[:] = [connection.execute(query.encode()).fetchall() for _, query in report(RETAIL / "report.sql")]
         return any(row[0] == stores[0] for row in answers[2])
 
     until(there, "the conflict is in the report", 90, lambda: str(answers))
