@@ -18,8 +18,9 @@ A command runs here by the code with which an agent runs it, and writes meet as 
 from __future__ import annotations
 
 from driftlog.testing.memory import Done
+from driftlog.testing.reacting import Called, react
 from driftlog.testing.replica import Replica, exchange, guard, replica
 from driftlog.testing.simulation import simulate
 from driftlog.testing.story import Rejected, Result
 
-__all__ = ["Done", "Rejected", "Replica", "Result", "exchange", "guard", "replica", "simulate"]
+__all__ = ["Called", "Done", "Rejected", "Replica", "Result", "exchange", "guard", "react", "replica", "simulate"]

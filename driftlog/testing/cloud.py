@@ -12,18 +12,22 @@ from typing import NamedTuple, TypeAlias
 
 from driftlog_crdt import DocumentState
 from driftlog_schemas import topics
+from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.contract import AppContract, SpaceContract
-from driftlog_schemas.devices import Device
-from driftlog_schemas.identity import DocumentId, parse_document_key
+from driftlog_schemas.devices import Device, DeviceKey, enrolled
+from driftlog_schemas.identity import CLOUD, DocumentId, parse_document_key
 from driftlog_schemas.messages import ChainRow, Conflict, Quarantined
 from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
 from driftlog_schemas.support import named
 from driftlog_streams.core.admission import admit
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.flight import PartitionFlight
 from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.rights import FORGET
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache
+from driftlog_streams.core.work import OutRecord
 
 Place: TypeAlias = tuple[str, int]
 """Space and partition."""
@@ -47,13 +51,14 @@ class Group:
 
 
 class Devices:
-    """The device registry."""
+    """The device registry; `cloud` is the workers' own line."""
 
-    def __init__(self, lines: Mapping[str, Device]) -> None:
+    def __init__(self, lines: Mapping[str, Device], cloud: Device | None) -> None:
         self._lines = lines
+        self._cloud = cloud
 
     def find(self, device_id: str) -> Device | None:
-        return self._lines.get(device_id)
+        return self._cloud if device_id == CLOUD else self._lines.get(device_id)
 
 
 @dataclass
@@ -68,6 +73,10 @@ class Partition:
     groups: list[Group] = field(default_factory=list)
     conflicts: dict[str, Conflict] = field(default_factory=dict)
     quarantined: list[Quarantined] = field(default_factory=list)
+    called: list[OutRecord] = field(default_factory=list)
+    """What reactions have called for, on its way to the logs of partitions."""
+    written: int = 0
+    """The number of the newest batch of `cloud.reaction` here."""
 
     def __post_init__(self) -> None:
         self._store: dict[bytes, bytes | None] = {}
@@ -87,6 +96,18 @@ class Partition:
         self._merger.merge(admission, self.merged, append_ms)
         self.merged += 1
 
+    def react(self, append_ms: int) -> int:
+        """Write what the oldest calls that wait come to, unless what was written last is not merged yet; how many commands that are."""
+        calls, identity = self._merger.calls, self.rules.cloud
+        if identity is None or not calls.waits or calls.last < self.written:
+            return 0
+        batch = calls.due(append_ms)
+        if batch is None:
+            return 0
+        self.written = batch.number
+        self.log.append(Appended(self.rules.batches.seal(encode_body(batch), identity), append_ms))
+        return max(1, len(batch.commands))
+
     def publish(self) -> Group:
         """One flight, all the way."""
         part = self._merger.seal()
@@ -104,7 +125,9 @@ class Partition:
         for record in (*part.outcomes, *part.states):
             if record.value is None:
                 continue
-            if record.topic == topics.state_topic(space):
+            if record.topic == topics.ops_topic(space):
+                self.called.append(record)
+            elif record.topic == topics.state_topic(space):
                 documents[parse_document_key(record.key)] = record.value
             elif record.topic == topics.conflicts_topic(space):
                 self.conflicts[record.key.decode()] = codecs.decode_conflict(record.value)
@@ -119,8 +142,12 @@ class Cloud:
 
     def __init__(self, contract: AppContract, devices: Mapping[str, Device]) -> None:
         self.ids = FixedIds()
-        self._devices = Devices(devices)
-        self._rules = {name: SpaceRules(space, self.ids) for name, space in contract.spaces.items()}
+        identity = Identity.create(CLOUD) if any(space.reactions for space in contract.spaces.values()) else None
+        line = None
+        if identity is not None:
+            line = enrolled(CLOUD, DeviceKey(identity.key_id, identity.public_key, 1), (), (FORGET,))
+        self._devices = Devices(devices, line)
+        self._rules = {name: SpaceRules(space, self.ids, identity) for name, space in contract.spaces.items()}
         self.partitions: dict[Place, Partition] = {}
 
     def at(self, place: Place) -> Partition:
@@ -129,10 +156,24 @@ class Cloud:
             self.partitions[place] = Partition(self._rules[place[0]], place[1], self._devices)
         return self.partitions[place]
 
+    def publish(self, place: Place, append_ms: int) -> Group:
+        """A flight of a partition; what its reactions call for is in the logs then."""
+        partition = self.at(place)
+        group = partition.publish()
+        for record in partition.called:
+            assert record.value is not None, "a record of an op log"
+            self.at((place[0], record.partition)).log.append(Appended(record.value, append_ms))
+        partition.called.clear()
+        return group
+
     def state(self, document: DocumentId, row: bytes) -> DocumentState:
         """What a published row says."""
         space = next(rules for rules in self._rules.values() if document.collection in rules.collections)
         return space.collections[document.collection].codec.decode(row)
+
+    def opened(self, record: bytes) -> bytes:
+        """The body of a signed batch."""
+        return BatchCodec(self.ids).open(record).body
 
     def release(self, space: str) -> str:
         """What a batch of the newest version of the app says."""

@@ -6,6 +6,7 @@ Nothing is between the algebra and the app: no disk, no signature, and no time b
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from driftlog.document import Document
@@ -32,6 +33,8 @@ class Replica:
         self._states: dict[DocumentId, DocumentState] = {}
         self._clock = HybridClock()
         self._log: dict[str, Done] = {}
+        self._reacted: set[str] = set()
+        """Ids of commands on which reactions ran here (`reacting`)."""
 
     def run(self, command: str, /, *, command_id: str = "", actor: str = "", **arguments: Any) -> Done:
         """Run a declared command. Raises what it raises: `Refused`, `InvalidInput`; then nothing has changed."""
@@ -43,9 +46,15 @@ class Replica:
         if command_id in self._log:
             require_same(self._log[command_id].asked, asked)
             return self._log[command_id]
+        done, states = self._ran(Asked(command, arguments, command_id, actor))
+        self._keep(done, states)
+        return done
+
+    def _ran(self, asked: Asked) -> tuple[Done, Mapping[DocumentId, DocumentState]]:
+        """A command and the documents that it changes, as they are after it; nothing of it is kept."""
         ran = execute(
             self._contract,
-            Asked(command, arguments, command_id, actor),
+            asked,
             self._states,
             self._vector,
             self.name,
@@ -53,10 +62,12 @@ class Replica:
             next(_time),
             lambda: self._may_publish,
         )
-        done = Done(command, command_id, ran.result, () if ran.sent is None else ran.sent.ops, asked)
-        self._states.update(ran.states)
-        self._log[command_id] = done
-        return done
+        ops = () if ran.sent is None else ran.sent.ops
+        return Done(asked.name, asked.command_id, ran.result, ops, fingerprint(asked.name, asked.arguments)), ran.states
+
+    def _keep(self, done: Done, states: Mapping[DocumentId, DocumentState]) -> None:
+        self._states.update(states)
+        self._log[done.command_id] = done
 
     def _vector(self, document: DocumentId) -> Vector:
         held = self._states.get(document)
@@ -78,8 +89,7 @@ class Replica:
         """Merge another replica's command. Raises ValueError if something it builds on has not come yet."""
         if done.command_id in self._log:
             return
-        self._states.update(self._merged(done))
-        self._log[done.command_id] = done
+        self._keep(done, self._merged(done))
 
     def _merged(self, done: Done) -> dict[DocumentId, DocumentState]:
         states: dict[DocumentId, DocumentState] = {}

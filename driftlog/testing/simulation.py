@@ -9,6 +9,7 @@ Where replicas can differ at all is in the app's own code: a `merge` that is not
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -19,10 +20,12 @@ from driftlog.testing.drawing import Draw, chosen
 from driftlog.testing.memory import Asked, Ran
 from driftlog.testing.story import Event, Problem, Rejected, Result, called, listed
 from driftlog_crdt import AlgebraError, DocumentState
+from driftlog_schemas.batch_codec import decode_body
 from driftlog_schemas.contract import AppContract, Declared, InvalidInput, Json, OneWay, Refused, Undeclared
 from driftlog_schemas.devices import EVERYTHING, PUBLISH, DeviceKey, enrolled
 from driftlog_schemas.identity import DocumentId, device_id
-from driftlog_schemas.messages import Verdict
+from driftlog_schemas.messages import Quarantined, Verdict
+from driftlog_streams.core.call_running import REFUSED
 
 CLOUD = "cloud"
 EPOCH_MS = 1_800_000_000_000
@@ -163,14 +166,23 @@ class _World:
     def _merge(self, device: Device) -> None:
         waiting = [place for place, partition in self._cloud.partitions.items() if partition.waits]
         if waiting:
-            self._work_off(self._random.choice(waiting), self._random.randint(1, 4))
+            place = self._random.choice(waiting)
+            self._work_off(place, self._random.randint(1, 4))
+            self._react(place)
+
+    def _react(self, place: Place) -> bool:
+        """The workers write what reactions have called for there; did they?"""
+        written = self._cloud.at(place).react(self._now_ms)
+        if written:
+            self._tell(CLOUD, f"writes {written} commands that reactions have called for")
+        return bool(written)
 
     def _work_off(self, place: Place, records: int) -> None:
         partition = self._cloud.at(place)
         while partition.waits and records:
             partition.merge()
             records -= 1
-        group = partition.publish()
+        group = self._cloud.publish(place, self._now_ms)
         self._tell(CLOUD, f"has merged {listed(group.documents)}", *group.documents)
         for document, row in group.documents.items():
             self._ask_invariants(document, self._cloud.state(document, row))
@@ -251,7 +263,8 @@ class _World:
         waiting = [(place, one) for place, one in self._cloud.partitions.items() if one.waits]
         for place, partition in waiting:
             self._work_off(place, len(partition.log))
-        return bool(waiting)
+        written = [self._react(place) for place in list(self._cloud.partitions)]
+        return bool(waiting) or any(written)
 
     def judge(self) -> None:
         """What there is in the end, and what of it should not be."""
@@ -270,7 +283,27 @@ class _World:
                     )
         for partition in partitions:
             for kept in partition.quarantined:
-                self._problem(f"a batch of {kept.replica} could not be merged: {kept.code} {kept.reason}")
+                self._set_aside(kept)
+
+    def _set_aside(self, kept: Quarantined) -> None:
+        """What a person would see in `driftlog parked list`. That a command was refused which a reaction called for may be as the app means it."""
+        if kept.code != REFUSED:
+            self._problem(f"a batch of {kept.replica} could not be merged: {kept.code} {kept.reason}")
+            return
+        body = decode_body(self._cloud.opened(kept.record))
+        assert body.react is not None, "the workers' own word"
+        call = body.react.calls[0]
+        self.result.rejected.append(
+            Rejected(
+                f"reaction:{call.reaction}",
+                CLOUD,
+                call.command,
+                call.id,
+                json.loads(call.arguments),
+                kept.code,
+                kept.reason,
+            )
+        )
 
     def _shown(self, states: Mapping[DocumentId, DocumentState]) -> dict[DocumentId, dict[str, Json]]:
         shown = {}

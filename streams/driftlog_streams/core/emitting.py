@@ -99,7 +99,7 @@ class Emitter:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  # the app's own: whatever it is, the merge goes on
-            code = TOO_DEEP if isinstance(error, _TooDeep) else FAILED
+            code = TOO_DEEP if isinstance(error, TooDeep) else FAILED
             told = f"{type(error).__name__}: {error}" if code == FAILED else str(error)
             self._set_aside(reaction, change, name, code, f"reaction {reaction.name}: {told}", append_ms)
             return
@@ -132,17 +132,9 @@ class Emitter:
         """What it calls for, each with the partition that it goes to. Raises whatever the app raises."""
         if self._slow[reaction.name] >= PATIENCE:
             raise TimeoutError("it has run for too long before, and is not run again by this worker; mend it")
-        document = change.document
         try:
             with self._watch(reaction.name, call_id(reaction.name, change)):
-                run = reaction.run(document.scope, document.id, change.before, change.after)
-                wanted = list(islice(run, MAX_CALLS + 1))
-                if len(wanted) > MAX_CALLS:
-                    raise InvalidInput(reaction.name, f"calls for more than {MAX_CALLS} commands; call for fewer")
-                if wanted and change.depth >= MAX_DEPTH:
-                    raise _TooDeep(
-                        f"{MAX_DEPTH} reactions have followed one from another; break the loop, or send it again"
-                    )
+                wanted = wanted_after(reaction, change)
                 places = [self._place_of(one) for one in wanted]
         except Overrun:
             self._slow[reaction.name] += 1
@@ -156,8 +148,6 @@ class Emitter:
         """The partition of its command."""
         rules = self._at.rules
         command = rules.commands[wanted.command]
-        if len(_text(wanted.arguments).encode()) > MAX_ARGUMENTS:
-            raise InvalidInput(wanted.command, f"has arguments of more than {MAX_ARGUMENTS} bytes")
         scope = scope_of(command, command.validate(wanted.arguments))
         check_name("scope", scope, bounds.MAX_SCOPE)
         return partition_of(scope, rules.partitions)
@@ -185,8 +175,22 @@ class Emitter:
         self._book.list([(call, code, reason)], append_ms)
 
 
-class _TooDeep(Exception):
+class TooDeep(Exception):
     """Too many reactions have followed one from another."""
+
+
+def wanted_after(reaction: ReactionContract, change: Change) -> list[Wanted]:
+    """What a reaction calls for. Raises `TooDeep`, `InvalidInput` where that is too much, and whatever the app raises."""
+    run = reaction.run(change.document.scope, change.document.id, change.before, change.after)
+    wanted = list(islice(run, MAX_CALLS + 1))
+    if len(wanted) > MAX_CALLS:
+        raise InvalidInput(reaction.name, f"calls for more than {MAX_CALLS} commands; call for fewer")
+    for one in wanted:
+        if len(_text(one.arguments).encode()) > MAX_ARGUMENTS:
+            raise InvalidInput(one.command, f"has arguments of more than {MAX_ARGUMENTS} bytes")
+    if wanted and change.depth >= MAX_DEPTH:
+        raise TooDeep(f"{MAX_DEPTH} reactions have followed one from another; break the loop, or send it again")
+    return wanted
 
 
 class _Scope(BaseException):
