@@ -178,6 +178,9 @@ class Recovery(ChangelogRecovery):
     def _consumer(self) -> Any:
         return Reading(self._world)
 
+    def _topic_ids(self) -> str:
+        return "one life"
+
 
 class Changelog:
     """`ChangelogReader`."""

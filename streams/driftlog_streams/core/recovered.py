@@ -43,6 +43,8 @@ class Recovered:
     """names of which the last record in the parked topic is no true word"""
     parked_read: int = -1
     """how far the parked topic was read"""
+    anew: bool = False
+    """The topics are not those that the store was filled from: each record is joined with what the store has."""
     records: int = 0
     committed: int = 0
     ops_end: int = sys.maxsize

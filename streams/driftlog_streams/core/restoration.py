@@ -77,6 +77,14 @@ class Restoration:
         self._counting = DigestCounting(rules)
         self._states = StoredStates(rules)
 
+    def begin_anew(self, store: Changelogged, recovered: Recovered) -> None:
+        """The topics are not those that the store was filled from. They are read from their start, and what they lack of ours is published once more:
+        nobody knows from what they were filled.
+        """
+        recovered.anew = True
+        recovered.stale.update(dict.fromkeys((key for key, _ in store.documents()), 0))
+        recovered.stale_rows.update(dict.fromkeys(store.replicas(), 0))
+
     def take(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Put state records of one partition into its store."""
         states: dict[bytes, bytes | None] = {}
@@ -103,13 +111,13 @@ class Restoration:
             if mark.owed:
                 owing[key] = offset
             (fought.add if mark.disputed else fought.discard)(key)
-            if number < highest:
+            if number < highest or recovered.anew:
                 known = states[key] if key in states else store.get(key)
                 gone = 0 if known is not None else passed.gone.get(key) or store.purged(key) or over_by(forgot, number)
                 kept = self._states.of_two(key, value, mark, known, gone)
                 if kept != value:
                     recovered.stale[key] = begin
-                value, mark = kept, mark._replace(number=highest, purged=gone or mark.purged)
+                value, mark = kept, mark._replace(number=max(number, highest), purged=gone or mark.purged)
             highest = max(highest, number)
             states[key] = value
             passed.take(key, value, mark, partial(self._states.deleted, key))

@@ -55,6 +55,10 @@ class StoreMark(NamedTuple):
     def positions(self) -> Positions:
         return Positions(self.position, self.rows, self.conflicts)
 
+    def anew(self) -> StoreMark:
+        """Of the same states and rows, with all topics to be read from their start."""
+        return self._replace(position=-1, rows=-1, conflicts=-1)
+
     def moved(self, to: Positions, group: int) -> StoreMark:
         """With all records up to there in."""
         assert to.states >= self.position, f"a store never goes back: {self.position} -> {to.states}"

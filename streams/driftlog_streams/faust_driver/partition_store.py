@@ -50,6 +50,8 @@ _ENDED = b"\x00ended/"
 """+ group number + that name: what may be forgotten, lowest first"""
 _DIGEST = b"\x00digest/"
 """+ scope: the digest of its documents; empty where it is unknown"""
+_TOPICS = b"\x00topics"
+"""The ids of the topics that it was filled from"""
 """No document key begins with a zero byte."""
 
 
@@ -77,6 +79,17 @@ class PartitionStore:
         self._write = WriteOptions()
         self._prefix = number.to_bytes(4, "big")
         self.mark = StoreMark.decode(self._value(_META))
+        self.topics = (self._value(_TOPICS) or b"").decode()
+        """The ids of the topics that it is filled from, as one text; empty for a new store, and for one of a release that did not ask."""
+
+    def follow(self, topics: str, mark: StoreMark) -> None:
+        """From now on it is filled from these topics, from there on."""
+        batch = WriteBatch(raw_mode=True)
+        batch.put(self._prefix + _TOPICS, topics.encode())
+        batch.put(self._prefix + _META, mark.encode())
+        with _told("takes nothing"):
+            self._db.write(batch, self._write)
+        self.topics, self.mark = topics, mark
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a document's last stored state record."""

@@ -7,6 +7,9 @@ in `core.restoration`.
 Going on where a topic was made anew would publish states that lack what the old one had, and nobody would notice. A store that is beyond the
 end tells so; where there is none, an empty state topic beside rows by which something was merged into it (`core.lost_states`). Deleting the store
 mends nothing then: the op topic has to be merged again from its first record.
+
+A topic that was made anew and filled again, beyond where a store had come that was away meanwhile, tells by its id. Then store and topic are joined: each may
+have what the other lacks.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
 from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.op_records import op_records
 from driftlog_streams.reading.topic_reading import to_present_end
 
@@ -42,12 +46,16 @@ class ChangelogRecovery:
         self._group_id = rules.topics.group
         self._rules = rules
         self.restoration = Restoration(rules)
+        self._asker: ChangelogReader | None = None
 
     def recover(self, stores: Mapping[int, PartitionStore]) -> dict[int, Recovered]:
         """Bring every store to its changelog's present end. Raises `RecoveryFailed`."""
-        result = {p: Recovered(store.mark.positions, store.mark.group) for p, store in stores.items()}
         consumer = self._consumer()
         try:
+            again = self._met(consumer, stores)
+            result = {p: Recovered(store.mark.positions, store.mark.group) for p, store in stores.items()}
+            for partition in again:
+                self.restoration.begin_anew(stores[partition], result[partition])
             for at in consumer.committed([TopicPartition(self._rules.topics.ops, p) for p in stores], timeout=15):
                 result[at.partition].committed = at.offset
             for partition, found in result.items():
@@ -64,6 +72,35 @@ class ChangelogRecovery:
             consumer.close()
         return result
 
+    def _met(self, consumer: Consumer, stores: Mapping[int, PartitionStore]) -> list[int]:
+        """The partitions whose topics must be read from their start, though there is a store: they are not those that it was filled from.
+
+        Where it is beyond the end of them it is left as it is: whoever reads says so.
+        """
+        topics, again = self._topic_ids(), []
+        for partition, store in stores.items():
+            if store.topics in ("", topics):
+                if store.topics != topics:
+                    store.follow(topics, store.mark)
+            elif consumer.get_watermark_offsets(self._states(partition), timeout=15)[1] > store.mark.position:
+                log.warning(
+                    "the topics are not those that the store was filled from: they are joined", partition=partition
+                )
+                store.follow(topics, store.mark.anew())
+            if store.mark.position < 0 and next(iter(store.documents()), None) is not None:
+                again.append(partition)  # or it was not answered yet when its worker died
+        return again
+
+    def _topic_ids(self) -> str:
+        """Which lives of its changelogs these are, as one text. Raises KafkaException."""
+        topics = self._rules.topics
+        if self._asker is None:
+            self._asker = ChangelogReader(self._kafka)
+        return " ".join(self._asker.topic_ids([topics.state, topics.receipts, topics.conflicts]))
+
+    def _states(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._rules.topics.state, partition)
+
     def _read(self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]) -> None:
         self._read_states(consumer, stores, result)
         for partition, store in stores.items():
@@ -78,7 +115,7 @@ class ChangelogRecovery:
 
     def _require_states(self, consumer: Consumer, partition: int, store: PartitionStore, found: Recovered) -> None:
         """Raises `TopicMadeAnew` where the state topic never had a record, though ops with effect are committed."""
-        topic = TopicPartition(self._rules.topics.state, partition)
+        topic = self._states(partition)
         if found.read.states >= 0 or not found.committed or consumer.get_watermark_offsets(topic, timeout=15)[1]:
             return
         rows = (self.restoration.row(store, replica) for replica in store.replicas())

@@ -6,7 +6,7 @@ one waits for librdkafka's threads, and once in a while one of those is not woke
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -41,8 +41,13 @@ class ChangelogReader:
 
     def topic_id(self, topic: str) -> str:
         """Which life of the topic this is: one that is made anew has another. One request. Raises KafkaException."""
-        (future,) = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_SECONDS).values()
-        return str(future.result(TIMEOUT_SECONDS).topic_id)
+        (found,) = self.topic_ids([topic])
+        return found
+
+    def topic_ids(self, names: Sequence[str]) -> list[str]:
+        """The same of several, in order. One request. Raises KafkaException."""
+        asked = self._admin.describe_topics(TopicCollection([*names]), request_timeout=TIMEOUT_SECONDS)
+        return [str(asked[name].result(TIMEOUT_SECONDS).topic_id) for name in names]
 
     def milliseconds(self, topic: str, setting: str, otherwise: int) -> int:
         """A setting of a topic, `otherwise` where the broker does not let us see it. One request. Raises KafkaException."""

@@ -15,11 +15,12 @@ from driftlog_schemas.messages import Command
 from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
 from driftlog_streams.reading import changelog_reader
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from tests.fake_kafka.broker import Stored
 from tests.fake_kafka.clients import Admin
 from tests.unit.streams.cloud import change, count, device, key, stock
 from tests.unit.streams.driver.fetching import GROUP
 from tests.unit.streams.driver.life import CONFLICTS, OPS, PARKED, RECEIPTS, STATES, Life, Lives
-from tests.unit.streams.driver.test_flights import merging, sell, send
+from tests.unit.streams.driver.test_flights import merging, on_disk, sell, send
 
 
 def held(lives: Lives, value: bytes | None) -> DocumentState:
@@ -381,3 +382,72 @@ def _changelog_event(record: Any) -> Any:
             key=record.key, value=record.value, offset=record.offset, headers=list(record.headers), partition=0
         )
     )
+
+
+# -- a topic that was made anew and filled again
+
+
+def fill_again(lives: Lives, *states: Stored) -> None:
+    """The state topic was deleted and made again while its worker was away, and has these, and more of others."""
+    make_anew(lives, STATES)
+    lives.broker.topic_ids[STATES] = "second"
+    for state in states:
+        lives.broker.append(STATES, 0, state.key, state.value, state.headers)
+    for _ in range(10):
+        lives.broker.append(STATES, 0, b"Stock/s1/gone", None, groups.headers(0, last=True))
+
+
+async def same_folder(lives: Lives, first: Life) -> Life:
+    heir = lives.start("a")
+    heir.host._folder = first.host._folder
+    await heir.own(0)
+    return heir
+
+
+async def test_a_store_that_was_away_while_its_topic_was_made_anew_and_filled_again_has_both(lives: Lives) -> None:
+    """By its offsets alone nothing tells: the new topic is longer. Going on behind what the store had would pass over a newer state for good."""
+    send(lives, "only here", count(stock("oat"), 2, 1))
+    first = await one_life(lives, 1, 2)
+    await one_life(lives, 3, folder="b")
+    newest = lives.broker.read(STATES)[-1]
+    fill_again(lives, newest)
+
+    heir = await same_folder(lives, first)
+    store = heir.pump.open_stores()[0]
+    assert on_hand(lives, store.get(key(stock()))) == 15, "what only the topic has"
+    heir.read()
+    sell(lives, 4)
+    await heir.quiet()
+    told = {record.key: record.value for record in lives.broker.read(STATES) if record.value}
+    assert on_hand(lives, told[key(stock())]) == 20
+    assert on_hand(lives, told[key(stock("oat"))]) == 2, "what only the store had is published again"
+    await heir.die()
+
+    again = await same_folder(lives, first)
+    assert again.host._recovered[0].records == 0, "it goes on where it was"
+
+
+async def test_a_worker_that_dies_before_it_has_answered_joins_them_again(lives: Lives) -> None:
+    send(lives, "only here", count(stock("oat"), 2, 1))
+    first = await one_life(lives, 1, 2)
+    await one_life(lives, 3, folder="b")
+    fill_again(lives, lives.broker.read(STATES)[-1])
+
+    killed = await same_folder(lives, first)
+    await killed.die()
+    heir = await same_folder(lives, first)
+    heir.read()
+    sell(lives, 4)
+    await heir.quiet()
+    told = {record.key: record.value for record in lives.broker.read(STATES) if record.value}
+    assert (on_hand(lives, told[key(stock())]), on_hand(lives, told[key(stock("oat"))])) == (20, 2)
+
+
+async def test_a_store_that_does_not_know_its_topics_learns_them_and_reads_on(lives: Lives) -> None:
+    """It is of a release that did not ask."""
+    first = await one_life(lives, 1, 2)
+    with on_disk(first) as store:
+        store.follow("", store.mark)
+    heir = await same_folder(lives, first)
+    assert heir.host._recovered[0].records == 0
+    assert heir.pump.open_stores()[0].topics == "first first first"
