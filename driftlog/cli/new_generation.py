@@ -19,13 +19,12 @@ from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.generations import InForce
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.settings import ConnectionSettings
-from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import SpaceTopics
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.partition_store import WorkerStore
-from driftlog_streams.registry.cloud_identity import load_cloud_identity
 from driftlog_streams.registry.enrolment import Enrolment
+from driftlog_streams.replaying import open_calls
 from driftlog_streams.replaying.commits import Commits
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.publication import Delivery, Written, publish, require_written
@@ -60,7 +59,6 @@ class NewGeneration:
         ids: SchemaIds,
         settings: ConnectionSettings,
         enrolment: Enrolment,
-        cloud_identity: Path | None,
         limit: int,
         wait_seconds: float,
         *,
@@ -69,7 +67,6 @@ class NewGeneration:
         """`limit` bounds how many differences are listed, `wait_seconds` how long the workers may take to follow. `quiet` shows no bar."""
         self._contract, self._ids, self._enrolment = contract, ids, enrolment
         self._kafka, self._limit, self._wait, self._quiet = settings.kafka, limit, wait_seconds, quiet
-        self._cloud = _reacting(contract, cloud_identity)
         self._admin = TopicsAdmin(settings.kafka)
         self._commits = Commits(settings.kafka, contract.partitions)
 
@@ -99,7 +96,7 @@ class NewGeneration:
     ) -> tuple[list[PartitionReport], list[Written]] | Refused:
         """Rebuild, compare, write, read back, and say where its workers begin. Nothing of it is in force then."""
         count = self._contract.partitions
-        then = SpaceRules(self._contract, self._ids, self._cloud, running.generation)
+        then = SpaceRules(self._contract, self._ids, generation=running.generation)
         with TemporaryDirectory(prefix="driftlog-generation-") as folder:
             with closing(WorkerStore(Path(folder) / "states")) as stores:
                 replay = Replay(then, self._enrolment.view, logs, stores, self._limit)
@@ -112,12 +109,13 @@ class NewGeneration:
                     ]
                 if not sure and any(report.differing for report in reports):
                     return Refused(reports)
-                rules = SpaceRules(self._contract, self._ids, self._cloud, wanted)
+                rules = SpaceRules(self._contract, self._ids, generation=wanted)
                 lay_topics(self._admin, logs, running, wanted, count)
                 written, delivery = [], Delivery(self._kafka)
                 with self._bar("writing", count) as told:
                     for number in range(count):
                         store = replay.rebuilt(number)
+                        open_calls.take_over(then, logs, number, store)
                         written.append(publish(rules, number, store, delivery.deliver))
                         require_written(rules, logs, number, store, stores.partition(2 * count + number))
                         told(number, 1, 1)
@@ -154,18 +152,6 @@ class NewGeneration:
         with Progress(console=err, transient=True, disable=self._quiet or not err.is_terminal) as bar:
             task = bar.add_task(what, total=None)
             yield lambda behind: bar.update(task, description=f"{what}: {behind} op records behind")
-
-
-def _reacting(contract: SpaceContract, path: Path | None) -> Identity | None:
-    """The rows of a space with reactions say which of them failed, so they are run once more; what they call for stands in the op log already."""
-    if not contract.reactions:
-        return None
-    if path is None:
-        fail(
-            f"space {contract.name} declares reactions (`on_change`), and their rows are part of what is rebuilt",
-            "give the workers' identity with --cloud-identity",
-        )
-    return load_cloud_identity(path)
 
 
 def reached_data(wanted: int, found: Reached | Refused) -> dict[str, Any]:

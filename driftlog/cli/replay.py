@@ -80,13 +80,6 @@ def replay(
     wait: Annotated[
         float, typer.Option(help="With --to-generation: seconds that the workers may take to follow.", min=1)
     ] = 600,
-    cloud_identity: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="DRIFTLOG_CLOUD_IDENTITY",
-            help="With --to-generation, of an app with reactions: the workers' identity.",
-        ),
-    ] = None,
     operator: OperatorPath = None,
     json: Json = False,
 ) -> None:
@@ -104,8 +97,8 @@ def replay(
             raise typer.BadParameter(
                 "--to-generation goes with none of --until, --diff and --out: run those by themselves"
             )
-        found_generation = _Wanted(to_generation, yes, wait, cloud_identity, limit)
-        _put_in_force(_only(_spaces(app, space)), found_generation, settings, cache, operator, json=json)
+        wanted = _Wanted(to_generation, yes, wait, limit)
+        _put_in_force(_only(_spaces(app, space)), wanted, settings, cache, operator, json=json)
         return
     compare = until is None or diff
     end = None if until is None else _until(until)
@@ -122,7 +115,8 @@ def replay(
                     reports = _each(replay, rules, end, compare=compare, verdicts=diff, quiet=json)
                     if lines is not None:
                         _write(replay, rules, lines)
-                found.append(_data(contract.name, reports, limit, compared=compare, judged=diff))
+                generation = {"generation": rules.topics.generation}
+                found.append(generation | _data(contract.name, reports, limit, compared=compare, judged=diff))
     emit({"spaces": found}, as_json=json, table=lambda: Group(*(part for one in found for part in _page(one))))
     wrong = [one["space"] for one in found if one["differing"] or one["changed"]]
     if wrong:
@@ -137,7 +131,6 @@ class _Wanted(NamedTuple):
     generation: int
     sure: bool
     wait_seconds: float
-    cloud_identity: Path | None
     limit: int
 
 
@@ -165,7 +158,6 @@ def _put_in_force(
             ids,
             settings,
             enrolment,
-            wanted.cloud_identity,
             wanted.limit,
             wanted.wait_seconds,
             quiet=json,

@@ -15,10 +15,13 @@ from confluent_kafka import Producer
 from driftlog.testing.servers import RunningBroker
 from driftlog_infra import EmbeddedBroker
 from driftlog_schemas import topics
+from driftlog_schemas.generations import InForce
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.signing import Identity
+from driftlog_streams.registry.enrolment import Enrolment
+from driftlog_streams.registry.operator_folder import OperatorFolder
 from tests.integration.cli.shell import MODULE, Shell
 from tests.load.fleet import operator
 
@@ -131,11 +134,21 @@ def test_a_strangers_operator_changes_nothing(apart: Shell, tmp_path: Path) -> N
     assert (line["status"], line["version"]) == ("active", enrolled["version"])
 
 
-def test_the_next_operator_takes_over_and_the_last_one_is_over(apart: Shell, tmp_path: Path) -> None:
+def put_in_force(apart: Shell, tmp_path: Path, broker: EmbeddedBroker, registry_url: str) -> None:
+    """A later generation of the read model, by the operator's word."""
+    ids = CachedRegistry(registry_url, tmp_path / "schema-cache")
+    with Enrolment(broker.bootstrap, ids, OperatorFolder(tmp_path / "keys").operator()) as enrolment:
+        enrolment.switch("apart", InForce(2, 2))
+
+
+def test_the_next_operator_takes_over_and_the_last_one_is_over(
+    apart: Shell, tmp_path: Path, restartable_broker: EmbeddedBroker, registry_url: str
+) -> None:
     first = apart.run("devices", "enrol", "store-1", "--json")
     assert "made an operator's key" in first.err
     shutil.copytree(tmp_path / "keys", tmp_path / "stolen")
     before = apart.run("operator", "show", "--json").data
+    put_in_force(apart, tmp_path, restartable_broker, registry_url)
     rotated = apart.run("operator", "rotate", "--json").data
     assert (rotated["root"], rotated["generation"]) == (before["root"], 2)
     assert apart.run("devices", "show", "store-1", "--json").data["keys"] == first.data["keys"]
@@ -143,6 +156,9 @@ def test_the_next_operator_takes_over_and_the_last_one_is_over(apart: Shell, tmp
     stolen.assert_failed(1, "is not believed", "retired_operator")
     assert not (apart.folder / "store-2.json").exists()
     assert apart.run("devices", "enrol", "store-3").code == 0
+    kept = apart.run("replay", "--app", f"{MODULE}:app", "--to-generation", "2", "--json").data["spaces"][0]
+    assert kept["in_force"] and not kept["made"], "what he had put in force for a space is signed again as well"
+    assert {line["device_id"] for line in apart.run("devices", "list", "--json").data} == {"store-1", "store-3"}
 
 
 @pytest.mark.parametrize(("word", "status"), [("revoke", "revoked"), ("wipe", "wipe")])

@@ -93,6 +93,17 @@ def _set(run: LoadRun, topic: str, policy: str) -> None:
         future.result(15)
 
 
+def killed(shell: Shell, folder: Path, when: Callable[[], bool], what: str) -> None:
+    """The command is ended by SIGKILL at some moment."""
+    log = folder / "torn.log"
+    torn = shell.start("replay", *APP, "--to-generation", "2", "--yes", log=log)
+    try:
+        until(when, what, 120, log.read_text)
+    finally:
+        torn.send_signal(signal.SIGKILL)
+        torn.wait()
+
+
 def shown(edge: EdgeProcess) -> dict[str, int]:
     page = edge.client().get(f"/v1/documents/Item/{PLACE}").json()["documents"]
     return {each["value"]["item"]: each["value"]["hits"] for each in page}
@@ -131,16 +142,22 @@ def test_a_damaged_read_model_is_made_once_more_and_everybody_goes_over_to_it(
             assert told(meant)["differing"] > len(ITEMS) and not told(meant)["in_force"]
             assert second.state not in admin.partition_counts()
 
-            torn = shell.start("replay", *APP, "--to-generation", "2", "--yes", log=tmp_path / "torn.log")
-            until(lambda: second.state in admin.partition_counts(), "its topics are there", 60)
-            torn.send_signal(signal.SIGKILL)
-            torn.wait()
+            killed(shell, tmp_path, lambda: second.state in admin.partition_counts(), "its topics are there")
             north.do("hit", place=PLACE, item=ITEMS[1], wait="merged")  # nothing of it is in force
             hits[ITEMS[1]] += 1
+            south.go_offline(True)
+            south.do("hit", place=PLACE, item=ITEMS[3])
+            hits[ITEMS[3]] += 1
 
-            done = to(shell, 2, "--yes")
+            killed(
+                shell, tmp_path, lambda: "put generation 2 of" in worker.log.read_text(), "the workers are sent over"
+            )
+            elsewhere = to(shell, 3)
+            elsewhere.assert_failed(1, "from generation 1 to 2 is not finished")
+            done = to(shell, 2)
             assert done.code == 0, (done, worker.tail())
-            assert told(done)["in_force"] and told(done)["documents"] > len(ITEMS)
+            assert told(done)["in_force"] and not told(done)["made"], "it goes on where it was cut off"
+            south.go_offline(False)
             before = extents(run, first.state)
             for edge in (north, south):
                 until(lambda edge=edge: shown(edge) == hits, "it shows all", 90, edge.tail)  # type: ignore[misc]

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
 
+from driftlog_schemas.identity import REACTION_REPLICA
 from driftlog_schemas.messages import Verdict
 from driftlog_streams.core import emitting, reaction_book
+from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.trial import Overrun
+from driftlog_streams.faust_driver.partition_store import WorkerStore
+from driftlog_streams.replaying.open_calls import take_over
+from driftlog_streams.replaying.rebuild import Rebuild
 from tests.unit.streams import reacting
+from tests.unit.streams.cloud import IDS, NOW_MS
 from tests.unit.streams.reacting import HERE, THERE, World
 
 
@@ -227,3 +236,35 @@ def test_failures_and_crashes_together(seed: int) -> None:
         world.transfer(str(number), 1, to=THERE)
     world.live(chance, crashes=4)
     assert world.stock() == (8, 8)
+
+
+def test_a_new_generation_knows_which_calls_may_be_sent_again(tmp_path: Path) -> None:
+    """The app that failed is mended by then, so no replay would find it out; and what was sent again since is as it was where the generation ends."""
+    world = World()
+    reacting.broken.add("goods_arrive")
+    world.transfer("1", 5)
+    world.transfer("2", 7)
+    world.settle()
+    reacting.broken.clear()
+    ends = len(world.partitions[0].log)
+    rows = [world.partitions[0].rows[REACTION_REPLICA]]
+    known = world.row(0).reactions
+    assert len(known.open) == 2
+    world.again()
+    world.settle()
+    rows.append(world.partitions[0].rows[REACTION_REPLICA])
+    assert len(world.row(0).reactions.open) == 1
+
+    stores = WorkerStore(tmp_path / "stores")
+    rules, store = SpaceRules(reacting.SPACE, IDS), stores.partition(0)
+    rebuilt = Rebuild(rules, 0, store, world.devices)
+    for offset, value in enumerate(world.partitions[0].log[:ends]):
+        rebuilt.take(ChangelogRecord(b"", value, offset, (), NOW_MS))
+    rebuilt.end()
+    key = REACTION_REPLICA.encode()
+    records = [ChangelogRecord(key, value, at, ()) for at, value in enumerate((*rows, b"noise", None))]
+    topic = SimpleNamespace(blocks=lambda topic, partition: [records])
+    take_over(rules, topic, 0, store)  # type: ignore[arg-type]
+    made = rules.records.decode_chain_row(store.row(REACTION_REPLICA) or b"")
+    assert made.reactions == known
+    stores.close()

@@ -70,13 +70,14 @@ class Directory:
 class Life:
     """From start to death."""
 
-    def __init__(self, broker: Broker, cloud: Cloud, folder: Path, number: int) -> None:
+    def __init__(self, broker: Broker, cloud: Cloud, folder: Path, number: int, generation: int = 1) -> None:
         self.broker = broker
         self.died: list[BaseException] = []
         self.producers: list[Producer] = []
         settings = WorkerSettings(app="tests:app", data_dir=folder, session_timeout=SESSION_SECONDS, window_ms=0)
         self.directory = Directory(cloud)
-        rules = SpaceRules(cloud.rules.space, IDS, cloud.rules.cloud)
+        rules = SpaceRules(cloud.rules.space, IDS, cloud.rules.cloud, generation)
+        self.directory.in_force = InForce(generation, generation)
         self.host = host.WorkerHost(rules, settings, f"slot-{number}", self.directory)  # type: ignore[arg-type]
         self.host._pulse = Pulse(3600.0)
         self.consumer, self.fetching = consumer_on(broker, OPS, self.host.app)
@@ -192,8 +193,8 @@ class Lives:
         self._folder = folder
         self._all: list[Life] = []
 
-    def start(self, folder: str = "a") -> Life:
-        life = Life(self.broker, self.cloud, self._folder / folder, len(self._all))
+    def start(self, folder: str = "a", generation: int = 1) -> Life:
+        life = Life(self.broker, self.cloud, self._folder / folder, len(self._all), generation)
         life.died = self.deaths
         self._all.append(life)
         return life
