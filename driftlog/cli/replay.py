@@ -24,6 +24,7 @@ from driftlog.cli.new_generation import NewGeneration, reached_data
 from driftlog.cli.operator import OperatorPath, trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, err, facts, fail, rows, told
 from driftlog_schemas.contract import SpaceContract
+from driftlog_schemas.errors import UnknownSchema
 from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.messages import CommandOutcome
@@ -151,6 +152,13 @@ def _put_in_force(
     json: bool,
 ) -> None:
     ids = CachedRegistry(settings.registry, cache)
+    try:
+        SpaceRules(contract, ids).register()
+    except UnknownSchema as error:
+        fail(
+            f"a schema of {contract.name} is not registered, so nobody could read what is written: {error}",
+            "put the app into service first (`driftlog topics apply`); what it would change `driftlog replay --diff` says",
+        )
     key = OperatorFolder(operator or usual_folder()).operator()
     with Enrolment(settings.kafka, ids, key, trusted_root(settings)) as enrolment:
         work = NewGeneration(

@@ -6,7 +6,7 @@ in `core.restoration`.
 
 Going on where a topic was made anew would publish states that lack what the old one had, and nobody would notice. A store that is beyond the
 end tells so; where there is none, an empty state topic beside rows by which something was merged into it (`core.lost_states`). Deleting the store
-mends nothing then: the op topic has to be merged again from its first record.
+mends nothing then: the op topic has to be merged again from its first record, by these workers or into a new generation.
 
 A topic that was made anew and filled again, beyond where a store had come that was away meanwhile, tells by its id. Then store and topic are joined: each may
 have what the other lacks.
@@ -140,7 +140,8 @@ class ChangelogRecovery:
                     "keep each worker's --data-dir"
                 )
         return (
-            f"stop all workers; let them merge all ops again: kafka-consumer-groups --group {self._group_id} --topic {ops} "
+            "make the read model once more in topics of its own (`driftlog replay --to-generation`, see docs/replay.md);"
+            f" or stop all workers, and let them merge all ops again: kafka-consumer-groups --group {self._group_id} --topic {ops} "
             "--reset-offsets --to-earliest --execute; when that is done, and not before, delete each one's --data-dir"
         )
 
