@@ -15,7 +15,7 @@ from driftlog_streams.projections.following import StateLog
 class Client:
     """A consumer, or who asks for ends: there is nothing."""
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: Any, **__: Any) -> None:
         self.asked: list[Any] = []
 
     def consume(self, limit: int, seconds: float) -> list[Any]:
@@ -26,7 +26,7 @@ class Client:
 
 
 def test_another_generation_ends_it_and_the_next_run_follows_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "Consumer", Client)
+    monkeypatch.setattr(following, "plain_reader", Client)
     monkeypatch.setattr(following, "ChangelogReader", Client)
     now = {"retail": 1}
     log = StateLog(KafkaSettings(), "retail", lambda: now["retail"])
