@@ -38,7 +38,7 @@ class ConsoleProcess:
             *("--bootstrap", place.bootstrap, "--registry", place.registry_url),
             *(part for scope in scopes for part in ("--scope", scope)),
         ]
-        self._environment = {
+        self.environment = {
             **os.environ,
             load_app.SPACE_VARIABLE: place.space,
             load_app.PARTITIONS_VARIABLE: str(place.partitions),
@@ -49,7 +49,7 @@ class ConsoleProcess:
         """Start it; returns when it is ready."""
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                self._command, cwd=CHECKOUT, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                self._command, cwd=CHECKOUT, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         until(self._ready, "the console is ready", START_SECONDS, self.tail)
         return self
@@ -68,17 +68,23 @@ class ConsoleProcess:
         """The first person's, who may do everything."""
         return (self.data / FIRST_TOKEN).read_text().strip()
 
-    def page(self, path: str) -> str:
-        """A page as the first person sees it. Raises AssertionError with the problem in it."""
-        headers = {"authorization": f"Bearer {self.token}", "accept": "text/html"}
+    def page(self, path: str, token: str = "") -> str:
+        """A page as somebody sees it, the first person if nobody is named. Raises AssertionError with the problem in it."""
+        headers = {"authorization": f"Bearer {token or self.token}", "accept": "text/html"}
         answer = httpx.get(self.url + path, headers=headers, timeout=30, trust_env=False)
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         return answer.text
 
-    def send(self, path: str, **form: str) -> httpx.Response:
-        """A form of a page, from the first person."""
-        headers = {"authorization": f"Bearer {self.token}"}
+    def send(self, path: str, token: str = "", **form: str) -> httpx.Response:
+        """A form of a page, from the first person if nobody is named."""
+        headers = {"authorization": f"Bearer {token or self.token}"}
         return httpx.post(self.url + path, data=form, headers=headers, timeout=30, trust_env=False)
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

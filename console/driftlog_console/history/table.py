@@ -29,8 +29,13 @@ class Table:
         self.discard()
 
     def close(self) -> None:
-        """Give the folder free; what was not flushed is forgotten."""
-        self._db.close()
+        """Give the folder free; what was not flushed is forgotten. Raises `StoreFailed`; it is closed all the same."""
+        try:
+            self._db.close()
+        except Exception as error:  # rocksdict raises plain Exception for everything
+            raise StoreFailed(
+                f"the history was closed as it is: {error}", "look at the disk of the console's folder"
+            ) from error
 
     def get(self, key: bytes) -> bytes | None:
         """As it was put last."""

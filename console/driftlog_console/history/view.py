@@ -31,7 +31,7 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import SchemaIds
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.rules import Devices, SpaceRules
-from driftlog_streams.errors import WorkerError
+from driftlog_streams.errors import StoreFailed, WorkerError
 from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.replaying.history import now, standing_of
 
@@ -248,6 +248,8 @@ class HistoryView:
         self._following: dict[Place, Following] = {}
 
     def _shut(self) -> None:
-        self.kept.close()
-        for store in self._stores.values():
-            store.close()
+        for close in (self.kept.close, *(store.close for store in self._stores.values())):
+            try:
+                close()
+            except StoreFailed as error:  # on a full disk; what it has written is there when it is opened again
+                log.warning("the history is closed", problem=str(error))

@@ -67,8 +67,9 @@ class WorkerStore:
         return PartitionStore(self._db, number)
 
     def close(self) -> None:
-        """Give the folder free."""
-        self._db.close()
+        """Give the folder free. Raises `StoreFailed` where not all could be put away; it is closed all the same, and the log on the disk has the rest."""
+        with _told("was closed as it is"):
+            self._db.close()
 
 
 class PartitionStore:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rocksdict import Rdict
 
 from driftlog_console.history.drawing import picture_of, rows_of
 from driftlog_console.history.following import CUT, TOO_LONG
@@ -131,6 +132,27 @@ def test_a_full_disk_stops_it_and_it_goes_on_after(
     view.try_look()
     assert view.progress.problem == ""
     assert [m.value and m.value["price"] for m in moments(view)] == [1, 2]
+
+
+def test_a_disk_that_is_full_at_the_end_keeps_nothing_from_being_closed(
+    log: OpLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append(command("1", priced(380, 1)))
+    view = history_of(log, tmp_path / "history")
+    view.look()
+    real = Rdict.close
+
+    def full(db: Rdict) -> None:
+        real(db)
+        raise Exception("IO error: No space left on device")  # as RocksDB's binding says it
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rdict, "close", full)
+        view.close()
+    again = history_of(log, tmp_path / "history")
+    again.look()
+    assert [moment.offset for moment in again.page("retail", TEA, 9).moments] == [0]
+    again.close()
 
 
 def test_a_registry_that_is_away_makes_nobody_a_stranger(
