@@ -24,6 +24,7 @@ from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_streams.errors import WorkerError
+from driftlog_streams.reading.backlog import LEAST_MS
 from driftlog_streams.reading.births import cloned_devices
 from driftlog_streams.reading.claims import ClaimTail, Held
 from driftlog_streams.reading.fleet import Heard, Member, fleet_of
@@ -69,13 +70,21 @@ class Hearing(HeartbeatTail):
         super().__init__(kafka, codecs)
         self._known = known
         self.heard: dict[str, Heard] = {}
+        self.before: dict[str, Heartbeat] = {}
+        """An earlier one of each, far enough away to tell a pace."""
 
     def take(self, heartbeat: Heartbeat, at_ms: int) -> None:
-        if self._known(heartbeat.device_id):
-            self.heard[heartbeat.device_id] = Heard(heartbeat, at_ms)
+        device = heartbeat.device_id
+        if not self._known(device):
+            return
+        last = self.heard.get(device)
+        if last is not None and heartbeat.sent_ms - last.word.sent_ms >= LEAST_MS:
+            self.before[device] = last.word
+        self.heard[device] = Heard(heartbeat, at_ms)
 
     def anew(self) -> None:
         self.heard.clear()
+        self.before.clear()
 
 
 class FleetView:
@@ -185,7 +194,7 @@ class FleetView:
             ]
             self._due["set aside"], read_at["set aside"] = now + SET_ASIDE_SECONDS, now
         enrolled = [device for device in devices.all() if device.device_id != CLOUD]
-        members = fleet_of(enrolled, tail.heard, self._copies)
+        members = fleet_of(enrolled, tail.heard, self._copies, tail.before)
         before, self.seen = self.seen, Seen(members, set_aside, read_at)
         if members != before.members:
             self._changed("fleet")

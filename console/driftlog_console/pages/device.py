@@ -19,10 +19,15 @@ from driftlog_console.history.view import HistoryView, Place
 from driftlog_console.masking import Eyes
 from driftlog_console.pages.fleet import PAGE, row_of
 from driftlog_console.pages.flow import places_of
+from driftlog_console.people import EVERYTHING
+from driftlog_console.seeing import narrowed, sees
 from driftlog_edge.errors import NotFound
 from driftlog_schemas.messages import ChainRow, Verdict
 
 router = APIRouter()
+
+NO_REFUSAL = frozenset({"accepted", "no_effect", "not_known", Verdict.PARKED.value})
+"""What became of a command, where it was not refused."""
 
 
 class Told(NamedTuple):
@@ -40,6 +45,17 @@ class Taken(NamedTuple):
     """How many commands of it wait."""
     reason: str
     """Why its newest batch that was not taken was not, as the person may read it."""
+
+
+class Refusal(NamedTuple):
+    """What the cloud has last not taken of a device, a command or a whole batch."""
+
+    at_ms: int
+    """When the log took it."""
+    what: str
+    code: str
+    reason: str
+    """As the person may read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +84,31 @@ class Lately:
     problem: str
     most: int = PER_DEVICE
 
+    @property
+    def last_refusal(self) -> Refusal | None:
+        """The newest of what is listed; None where nothing is."""
+        commands = [
+            Refusal(line.batch.logged_ms, line.sent.name or "a write", line.sent.code or line.sent.outcome, reason)
+            for line, reason in self.commands
+            if line.sent.outcome not in NO_REFUSAL
+        ]
+        batches = [
+            Refusal(row.append_ms, f"batch {row.notice.number} of {row.replica}", row.notice.code, reason)
+            for row, _, reason in self.receipts
+            if row.notice
+        ]
+        return max((*commands, *batches), default=None)
+
 
 @router.get("/fleet/{device_id}")
 async def show(request: Request, desk: TheDesk, person: Viewer, device_id: str) -> Response:
     """One device."""
     seen = desk.fleet.seen
     member = seen.member(device_id)
-    if member is None:
+    if member is None or not sees(person, member):
         raise NotFound(f"no device {device_id!r} is enrolled, as far as this console knows")
+    member, scopes = narrowed(member, person), member.device.latest.scopes
+    shown = [scope for scope in scopes if scope == EVERYTHING or person.sees(scope)]
     eyes = desk.eyes(request, person)
     lately = None
     if desk.history is not None:
@@ -87,6 +120,8 @@ async def show(request: Request, desk: TheDesk, person: Viewer, device_id: str) 
         person,
         row=row_of(desk, member),
         member=member,
+        scopes=shown,
+        scopes_hidden=len(scopes) - len(shown),
         word=member.heard.word if member.heard else None,
         conflicts=sorted(lines)[:PAGE],
         conflicts_total=len(lines),

@@ -9,6 +9,8 @@ from starlette.responses import Response
 
 from driftlog_console.asking import TheDesk, Viewer
 from driftlog_console.desk import Desk, now_ms
+from driftlog_console.seeing import seen_members
+from driftlog_streams.reading.backlog import outlook
 from driftlog_streams.reading.fleet import Member
 
 router = APIRouter()
@@ -29,7 +31,8 @@ async def show(
 ) -> Response:
     """A page of the list."""
     seen = desk.fleet.seen
-    rows = sorted((row_of(desk, member) for member in seen.members or ()), key=lambda r: (not r["needs"], r["device"]))
+    members = seen_members(seen.members or (), person)
+    rows = sorted((row_of(desk, member) for member in members), key=lambda r: (not r["needs"], r["device"]))
     shown = [
         row
         for row in rows
@@ -67,6 +70,7 @@ def row_of(desk: Desk, member: Member) -> dict[str, Any]:
         "ever": member.heard is not None,
         "pending": word.pending if word else None,
         "oldest": max(0.0, (word.sent_ms - word.oldest_pending_ms) / 1000) if word is not None and oldest else None,
+        "outlook": None if word is None else outlook(member.before, word),
         "review": word.review if word else None,
         "skew_ms": word.clock_skew_ms if word else None,
         "differing": list(word.differing) if word else None,

@@ -13,7 +13,8 @@ from driftlog_console.at_devices import KindShown, One, part_of, unknown
 from driftlog_console.desk import Desk, now_ms
 from driftlog_console.group_deciding import STANDING, WRITTEN
 from driftlog_console.masking import Eyes
-from driftlog_console.people import Person, Right
+from driftlog_console.people import EVERYTHING, Person, Right
+from driftlog_console.seeing import sees
 from driftlog_edge.http_api.path_parts import Part
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import Conflict, ConflictStatus
@@ -118,7 +119,7 @@ def chosen_by(desk: Desk, person: Person, which: Which, wanted: Filter, who: Who
     return Chosen(
         lines if which != "open" or kind in ("", "conflict") else [],
         [entry for entry in entries if kind in ("", entry.command.kind)],
-        _unnamed(desk, wanted, kind) if which == "open" and not who else [],
+        _unnamed(desk, person, wanted, kind) if which == "open" and not who else [],
         {"conflict": len(lines)} | {k: sum(e.command.kind == k for e in entries) for k in KINDS},
     )
 
@@ -168,13 +169,17 @@ def _at_devices(desk: Desk, which: Which, person: Person, facets: dict[str, list
     return {name: sorted({*facets[name], *values}) for name, values in also.items()}
 
 
-def _unnamed(desk: Desk, wanted: Filter, kind: KindShown) -> list[Unnamed]:
-    """Of which scopes they are is not known: a filter by anything but the device takes none of them."""
+def _unnamed(desk: Desk, person: Person, wanted: Filter, kind: KindShown) -> list[Unnamed]:
+    """Of devices that the person sees. Of which scopes they are is not known: a filter by anything but the device takes none of them."""
     if wanted.items().keys() - {"device"}:
         return []
-    return [
+    found = [
         one for one in desk.at_devices.now().unnamed if kind in ("", one.kind) and wanted.device in ("", one.device_id)
     ]
+    if not found or EVERYTHING in person.scopes:
+        return found
+    devices = {one.device.device_id for one in desk.fleet.seen.members or () if sees(person, one)}
+    return [one for one in found if one.device_id in devices]
 
 
 @router.get("/inbox/devices/{device_id}/{command_id}")

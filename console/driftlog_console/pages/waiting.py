@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from driftlog_console.asking import BadForm, NotAllowed, Operator, Sent, TheDesk, Viewer
 from driftlog_console.masking import Eyes
 from driftlog_console.people import EVERYTHING
+from driftlog_console.seeing import seen_members
 from driftlog_edge.errors import NotFound
 from driftlog_edge.http_api.path_parts import Part
 from driftlog_streams.core.net import ONE_COMMAND
@@ -109,7 +110,7 @@ async def _page(request: Request, desk: TheDesk, person: Viewer, problem: str = 
         set_aside=[_seen(eyes, one) for one in list(seen.set_aside or ())[:PAGE]] if whole else [],
         set_aside_total=None if seen.set_aside is None else len(seen.set_aside),
         set_aside_age=seen.age("set aside"),
-        devices=[m for m in seen.members or () if m.heard is not None and m.heard.word.review],
+        devices=[m for m in seen_members(seen.members or (), person) if m.heard is not None and m.heard.word.review],
         review=[
             (one, eyes.of_command(one.command, one.entry.reason)) for one in review if person.sees(one.command.scope)
         ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
@@ -41,6 +42,8 @@ class Member:
     heard: Heard | None = None
     """None: never."""
     cloned: bool = False
+    before: Heartbeat | None = None
+    """An earlier word of it, from which `outlook` tells where its backlog goes; None where none is known."""
 
     def silent_ms(self, now_ms: int) -> int | None:
         """For how long nothing was heard; None where nobody can tell."""
@@ -83,10 +86,15 @@ def read_heartbeats(kafka: KafkaSettings | str, codecs: RecordCodecs) -> dict[st
     return found
 
 
-def fleet_of(devices: Iterable[Device], heard: Mapping[str, Heard], cloned: Iterable[str]) -> list[Member]:
+def fleet_of(
+    devices: Iterable[Device],
+    heard: Mapping[str, Heard],
+    cloned: Iterable[str],
+    before: Mapping[str, Heartbeat] = MappingProxyType({}),
+) -> list[Member]:
     """Each device that is enrolled; what others say of themselves is nobody's."""
     copies = frozenset(cloned)
-    return [Member(d, heard.get(d.device_id), d.device_id in copies) for d in devices]
+    return [Member(d, heard.get(d.device_id), d.device_id in copies, before.get(d.device_id)) for d in devices]
 
 
 def versions_of(members: Iterable[Member]) -> dict[tuple[str, str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -212,6 +213,62 @@ async def test_the_fleet_shows_first_what_needs_a_person(console: Console) -> No
         assert (await anna.get("/fleet/nobody")).status_code == 404
 
 
+async def test_a_backlog_says_where_it_goes(console: Console) -> None:
+    def then(pending: int, seconds: int, **more: Any) -> Heartbeat:
+        heard = member("x", pending=pending, replica="a.abcdefgh", sent_ms=NOW_MS - seconds * 1000, **more).heard
+        assert heard is not None
+        return heard.word
+
+    def told(name: str, pending: int, before: Heartbeat) -> Member:
+        return replace(member(name, pending=pending, replica="a.abcdefgh"), before=before)
+
+    console.fleet.seen = seen(
+        told("falls", 30, then(90, 120)),
+        told("grows", 90, then(30, 120)),
+        told("stays", 30, then(30, 120)),
+        told("too-near", 30, then(90, 1)),
+        told("set-back", 30, then(90, -120)),
+        replace(member("another-life", pending=30), before=then(90, 120)),
+        told("empty", 0, then(90, 120)),
+        member("new", pending=30),
+    )
+    async with console.client() as anna:
+        page = (await anna.get("/fleet")).text
+        rows = dict(re.findall(r'data-open>([^<]+)<.*?data-label="Not confirmed">(.*?)</td>', page, re.S))
+        words = {name: re.sub(r"<[^>]+>", "", text) for name, text in rows.items()}
+        assert words == {
+            "falls": "30; at this pace none is left in 1 minute",
+            "grows": "90; grows by 1800 an hour",
+            "stays": "30; does not fall",
+            "empty": "0",
+            **dict.fromkeys(("too-near", "set-back", "another-life", "new"), "30"),
+        }
+        assert "none is left in 1 minute" in (await anna.get("/fleet/falls")).text
+
+
+async def test_of_the_fleet_somebody_sees_the_devices_of_their_scopes(console: Console) -> None:
+    def of(name: str, *scopes: str, **word: Any) -> Member:
+        found = member(name, **word)
+        return replace(found, device=replace(found.device, terms=(found.device.latest._replace(scopes=scopes),)))
+
+    differing = ("retail/0/s1", "retail/0/s2")
+    both = of("both", "s1", "s2", differing=differing, mismatches=2)
+    console.fleet.seen = seen(of("ours", "s1"), of("theirs", "s2", review=3), both, of("all", "*"))
+    async with console.client("bob", scopes=("s1",)) as bob, console.client("boss") as boss:
+        page = (await bob.get("/fleet")).text
+        assert re.findall(r"data-open>([^<]+)<", page) == ["both", "all", "ours"]
+        assert "3 devices, 1 of them needs a person" in page and "s2" not in page
+        page = (await bob.get("/fleet/both")).text
+        assert "retail/0/s1" in page and "s2" not in page and "and 1 scope that you do not see" in page
+        hidden, nothing = await bob.get("/fleet/theirs"), await bob.get("/fleet/nobody")
+        assert (hidden.status_code, hidden.text.replace("theirs", "nobody")) == (404, nothing.text)
+        for path in ("/waiting", "/inbox", "/inbox/export?which=open"):
+            assert "theirs" not in (await bob.get(path)).text, path
+            assert "theirs" in (await boss.get(path)).text, path
+        assert "retail/0/s2" in (await boss.get("/fleet/both")).text
+        assert re.findall(r"data-open>([^<]+)<", (await boss.get("/fleet")).text) == ["both", "theirs", "all", "ours"]
+
+
 async def test_a_device_has_its_conflicts(console: Console) -> None:
     console.fleet.seen = seen(member("till-7"), member("truck-1"))
     await console.opened(conflict())
@@ -382,6 +439,8 @@ async def test_a_device_has_its_last_commands_and_receipts(console: Console) -> 
         console.log.append(command("c1", priced(1, 1)), hostile)
         console.history.look()
         page = (await anna.get("/fleet/store-1")).text
+        last = page.split("<dt>Last error</dt>")[1].split("</dd>")[0]
+        assert "&lt;script&gt; was not taken: recount" in last and "sold more than was there" in last
         assert "rejected: recount" in page and "sold more than was there" in page
         assert 'href="/documents/Stock/s1/a%2F%3Ci%3Eb?at=0#value"' in page
         assert (await anna.get("/documents/Stock/s1/a%2F%3Ci%3Eb?at=0")).status_code == 200
@@ -389,6 +448,7 @@ async def test_a_device_has_its_last_commands_and_receipts(console: Console) -> 
         assert "&lt;script&gt;" in page and 'data-label="Life">store-1.1<' in page
         assert page.count('<caption class="hidden">') == 2
         none = (await anna.get("/fleet/store-2")).text
+        assert "none among what is listed here" in none
         assert '<p class="empty">None.</p>' in none and '<p class="empty">Nothing.</p>' in none
         other = (await carl.get("/fleet/store-1")).text
         assert "2 in scopes that you do not see" in other and "recount" not in other and "Stock" not in other
