@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from driftlog_crdt import AlgebraError, version_of
 from driftlog_schemas.declarations import TERMS
@@ -25,6 +23,7 @@ from driftlog_schemas.state_codec import META
 from driftlog_schemas.writer_schema import NoSchema, writer_schema
 
 DIGEST_BYTES = 8
+MOST_WRITERS = 1000
 
 
 def document_digest(key: bytes, version: bytes) -> int:
@@ -43,15 +42,22 @@ class Versions:
 
     def __init__(self, ids: SchemaIds) -> None:
         self._ids = ids
+        self._writers: dict[int, _Writer] = {}
+        """By schema id: a recovery asks for each record, and there are a few ids."""
 
     def digest(self, key: bytes, value: bytes | None) -> int:
         """What a record adds to its scope's digest; nothing where there is none.
 
         Raises `Undecodable`, `UnknownSchema` for what is no row of ours, `RegistryUnreachable`.
         """
-        if value is None or self.goes_up(value):
+        if value is None:
             return 0
-        meta = self._meta(value)
+        writer = self._writer(value)
+        if writer.goes_up:
+            return 0
+        meta = decode_plain(writer.schema, value, HEADER_BYTES).get(META)
+        if not isinstance(meta, dict):
+            raise Undecodable(f"a row without {META}")
         try:
             version, deleted = version_of(meta["merge"]), meta["deleted"]
         except (AlgebraError, LookupError, TypeError) as error:
@@ -60,31 +66,34 @@ class Versions:
 
     def goes_up(self, value: bytes) -> bool:
         """Is it a row of a collection that only goes up, as its writer has declared it? Raises like `digest`."""
-        return _goes_up(self._ids.schema_of(schema_id_of(value)))
+        return self._writer(value).goes_up
 
-    def _meta(self, value: bytes) -> Mapping[str, Any]:
-        row = decode_plain(_schema(self._ids.schema_of(schema_id_of(value))), value, HEADER_BYTES)
-        meta = row.get(META)
-        if not isinstance(meta, dict):
-            raise Undecodable(f"a row without {META}")
-        return meta
+    def _writer(self, value: bytes) -> _Writer:
+        schema_id = schema_id_of(value)
+        found = self._writers.get(schema_id)
+        if found is None:
+            found = _writer(self._ids.schema_of(schema_id))
+            if len(self._writers) < MOST_WRITERS:  # anybody may write ids
+                self._writers[schema_id] = found
+        return found
 
 
 UNTOLD = (Undecodable, UnknownSchema)
 """What `Versions` raises of a record whose version nobody can tell."""
 
 
-@lru_cache(maxsize=1000)
-def _goes_up(text: str) -> bool:
-    _schema(text)  # of a text that is no schema nothing is told
-    found = json.loads(text)
-    terms = found.get(TERMS) if isinstance(found, dict) else None
-    return isinstance(terms, dict) and terms.get("direction") == "up"
+class _Writer(NamedTuple):
+    """What a schema says of the rows that are written by it."""
+
+    schema: Any
+    goes_up: bool
 
 
-@lru_cache(maxsize=1000)
-def _schema(text: str) -> Any:
+def _writer(text: str) -> _Writer:
     try:
-        return writer_schema(text)[1]
+        schema = writer_schema(text)[1]
     except NoSchema as error:
         raise Undecodable(f"not a record's schema in Avro: {error}") from error
+    found = json.loads(text)
+    terms = found.get(TERMS) if isinstance(found, dict) else None
+    return _Writer(schema, isinstance(terms, dict) and terms.get("direction") == "up")

@@ -93,18 +93,18 @@ def parse(record_headers: Headers | None) -> GroupMark:
     """The mark of a record. A record without one, or with one that no worker writes, is a group of its own."""
     number, last, gone, scope, owes, deadline, fought, supported = -1, False, 0, None, False, 0, False, b""
     for name, value in record_headers or ():
-        if name == GROUP and value and _is_number(value):
-            number = int(value)
+        if name == GROUP:
+            number = _number(value, number)
         elif name == LAST:
             last = value == b"1"
-        elif name == PURGED and value and _is_number(value):
-            gone = int(value)
+        elif name == PURGED:
+            gone = _number(value, gone)
         elif name == DIGEST and value and _DIGEST.fullmatch(value):
             scope = int(value, 16)
         elif name == OWED:
             owes = value == b"1"
-        elif name == DUE and value and _is_number(value):
-            deadline = int(value)
+        elif name == DUE:
+            deadline = _number(value, deadline)
         elif name == DISPUTED:
             fought = value == b"1"
         elif name == SUPPORT:
@@ -139,6 +139,9 @@ class Cut:
         return True
 
 
-def _is_number(text: bytes) -> bool:
-    """Is it one that Kafka may count to?"""
-    return text.isdigit() and len(text) < 20 and int(text) <= bounds.MAX_LONG
+def _number(text: bytes | None, otherwise: int) -> int:
+    """The number that stands there, if it is one that Kafka may count to."""
+    if not text or not text.isdigit() or len(text) >= 20:
+        return otherwise
+    found = int(text)
+    return found if found <= bounds.MAX_LONG else otherwise

@@ -45,7 +45,8 @@ class DigestCounting:
             if scope is None:
                 continue
             known = digests[scope] if scope in digests else store.digest(scope)
-            before, after = self._digest(key, store.get(key)), self._digest(key, value)
+            stored = store.get(key)
+            before, after = 0 if stored is None else self._digest(key, stored), self._digest(key, value)
             digests[scope] = None if known is None or before is None or after is None else known ^ before ^ after
         return digests
 

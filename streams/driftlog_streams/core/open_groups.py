@@ -49,13 +49,12 @@ class Tail:
         """What a group's end must reach."""
         return max(self._cut.highest, self._doubted)
 
-    def take(self, record: ChangelogRecord, merged_to: int = sys.maxsize) -> int:
-        """The next record, where the owner has merged as far as that; the offset at which the cut begins that it belongs to."""
+    def take(self, record: ChangelogRecord, mark: groups.GroupMark, merged_to: int = sys.maxsize) -> int:
+        """The next record and its mark, where the owner has merged as far as that; the offset at which the cut begins that it belongs to."""
         if not self.open:
             self.start = record.offset
             self.keys.clear()
         self.keys.append(record.key)
-        mark = groups.parse(record.headers)
         self._cut.take(mark)
         if mark.number > merged_to:
             self._doubted, self.end = max(self._doubted, mark.number), -1
@@ -84,7 +83,7 @@ class OpenGroups:
         tail = self._tails.get(partition) or Tail()
         last = -1
         for record in records:
-            tail.take(record, merged_to)
+            tail.take(record, groups.parse(record.headers), merged_to)
             last = record.offset
         self._keep(partition, tail)
         offset, number = self._ended.get(partition, (-1, -1))

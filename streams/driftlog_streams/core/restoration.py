@@ -98,8 +98,8 @@ class Restoration:
             if offset <= position:
                 continue
             position = offset
-            begin = recovered.tail.take(record)
             mark = groups.parse(headers)
+            begin = recovered.tail.take(record, mark)
             number = mark.number
             if not 0 <= number < recovered.ops_end:
                 log.warning(

@@ -406,7 +406,8 @@ async def test_a_group_is_ended_only_by_who_has_merged_as_far(cloud: Cloud, monk
     monkeypatch.setattr(mending, "CHECK_SECONDS", 0.01)
     two_states(cloud)
     tail = Tail()
-    tail.take(record(2, 2, last=False))
+    torn = record(2, 2, last=False)
+    tail.take(torn, groups.parse(torn.headers))
     rounds: list[bool] = []
     mender = mender_of(cloud, Space(), 3, [], tail)
     mender._quiet = lambda: bool(rounds.append(True)) or True  # type: ignore[func-returns-value]
@@ -437,7 +438,8 @@ async def test_a_group_that_the_first_record_of_all_began_is_ended_when_that_is_
     both = torn_first_group(cloud)
     assert cloud.merger.merged_to == -1
     tail = Tail()
-    tail.take(record(0, 0, last=False))
+    torn = record(0, 0, last=False)
+    tail.take(torn, groups.parse(torn.headers))
     rounds: list[bool] = []
     mender = mender_of(cloud, Space(), 1, [], tail)
     mender._quiet = lambda: bool(rounds.append(True)) or True  # type: ignore[func-returns-value]
