@@ -13,7 +13,7 @@ from driftlog import EdgeAgent
 from driftlog.testing.cluster import Cluster
 from driftlog.testing.servers import RunningBroker
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(3600)]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "retail" / "transfers.py"
 KILLS, KILLS_AT_LENGTH = 3, 100
