@@ -3,6 +3,9 @@
 One thread, and only its own processor time, so the figure is steady on a machine that others use. Records are made beforehand; a flight is sealed every
 2,000 ops of a partition and written to RocksDB, and cyclic garbage is looked for as seldom as in a worker, for both sides. The baseline (`plain_loop`) reads, merges and stores the same ops and promises
 nothing of what Driftlog promises: it is the bare ground that Python gives. The facts say how the time of ours is shared out.
+
+In the cases `held/...` every document is there beforehand, counted once, as in a worker that was just recovered: each op then meets one that must be fetched
+from the store unless it was met lately. In the others documents come with the ops.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import gc
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -20,19 +23,24 @@ from typing import Any
 from rocksdict import WriteBatch
 
 from benchmarks.case import Case, Ground, Samples, Sides, ratio_at_most
-from benchmarks.plain_loop import PlainMerge, open_store, plain_record
+from benchmarks.enrolled import Enrolled
+from benchmarks.plain_loop import PlainMerge, open_store, plain_encoded, plain_record
 from benchmarks.quiet import quiet
-from driftlog_schemas.devices import Device
+from driftlog_schemas import groups
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from driftlog_streams.core.admission import admit
+from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
 from driftlog_streams.core.recovered import Recovered
+from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import CacheRoom
 from driftlog_streams.core.trial import unwatched
 from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.faust_driver.taking_over import taken_over
 from driftlog_streams.process.worker import spare_the_collector
-from tests.load.app import declare
+from tests.load.app import COUNTER, declare
 from tests.load.fleet import Fleet
 from tests.load.workload import LoadRecord, Shape, Workload
 
@@ -43,28 +51,16 @@ CACHE_BYTES = 256 << 20
 OPS = {1: 4_000, 100: 60_000}
 """A round, by ops a batch."""
 QUICK = 20
+QUICK_KEYS = 5_000
+SEED = "office.seed"
+HELD_AT_ONCE = 10_000
 ROUNDS = 5
-
-
-class _Registry:
-    """`rules.Devices`: everybody is enrolled."""
-
-    vouches = True
-
-    def __init__(self, lines: Sequence[Device]) -> None:
-        self._lines = {line.device_id: line for line in lines}
-
-    def find(self, device_id: str) -> Device | None:
-        return self._lines.get(device_id)
-
-    def catch_up(self) -> None:
-        """Nothing ever changes."""
 
 
 class _Worker:
     """The core of a worker: all that happens between a record from the broker and the records to it."""
 
-    def __init__(self, ground: Ground, rules: SpaceRules, devices: _Registry) -> None:
+    def __init__(self, ground: Ground, rules: SpaceRules, devices: Enrolled) -> None:
         self._rules = rules
         self._devices = devices
         room = CacheRoom(CACHE_BYTES)
@@ -77,6 +73,28 @@ class _Worker:
         self._offsets: Counter[int] = Counter()
         self.spent: Counter[str] = Counter()
         self.ops = 0
+
+    def hold(self, documents: Iterable[DocumentId]) -> None:
+        """Put these into the stores, as recovery would."""
+        restoration = Restoration(self._rules)
+        found = {number: Recovered(ops_end=1) for number in self._stores}
+        gathered: dict[int, list[ChangelogRecord]] = {number: [] for number in self._stores}
+
+        def taken(number: int) -> None:
+            restoration.take(self._stores[number], found[number], gathered[number])
+            gathered[number] = []
+
+        headers = groups.headers(0, last=True)
+        for offset, document in enumerate(documents):
+            collection, number = self._rules.collections[document.collection], partition_of(document.scope, PARTITIONS)
+            state = collection.type.new()
+            collection.type.apply(state, collection.type.prepare(state, SEED, 1 << 16, COUNTER, "increment", 1))
+            value = collection.codec.encode(document, state)
+            gathered[number].append(ChangelogRecord(document_key(document), value, offset, headers, UNTIMED))
+            if len(gathered[number]) >= HELD_AT_ONCE:
+                taken(number)
+        for number in gathered:
+            taken(number)
 
     def round(self, records: Sequence[LoadRecord]) -> Samples:
         """Microseconds an op."""
@@ -127,6 +145,15 @@ class _Plain:
         self._database = open_store(ground.folder / "plain")
         self._merge = PlainMerge(self._database)
 
+    def hold(self, documents: Iterable[DocumentId]) -> None:
+        """Put these into the store."""
+        op = {"seq": 1, "clock": 1, "value": 1}
+        for number, document in enumerate(documents, 1):
+            self._merge.take(plain_encoded({"replica": SEED, "ops": [{**op, "key": document_key(document).decode()}]}))
+            if number % HELD_AT_ONCE == 0:
+                self._write()
+        self._write()
+
     def round(self, values: Sequence[bytes], ops: int) -> Samples:
         """Microseconds an op."""
         begun, gathered = time.thread_time(), 0
@@ -150,14 +177,16 @@ class _Plain:
 
 
 @contextmanager
-def _merging(keys: int, ops_per_batch: int, ground: Ground) -> Iterator[Sides]:
+def _merging(keys: int, ops_per_batch: int, held: bool, ground: Ground) -> Iterator[Sides]:
     quiet()
+    keys = min(keys, QUICK_KEYS) if ground.quick else keys
     ids, fleet = FixedIds(), Fleet.of("core", DEVICES, seed=7)
     rules = SpaceRules(declare("core", PARTITIONS).contract.spaces["core"], ids)
     shape = Shape("core", PARTITIONS, keys, ops_per_batch=ops_per_batch, counters=0.9, looks=0.95)
-    stream = Workload(shape, fleet, ids, start_ms=time.time_ns() // 1_000_000, keep=False).records(sys.maxsize)
+    workload = Workload(shape, fleet, ids, start_ms=time.time_ns() // 1_000_000, keep=False)
+    stream = workload.records(sys.maxsize)
     count = max(1, OPS[ops_per_batch] // ops_per_batch // (QUICK if ground.quick else 1))
-    worker, plain = _Worker(ground, rules, _Registry(fleet.registry())), _Plain(ground)
+    worker, plain = _Worker(ground, rules, Enrolled(fleet.registry())), _Plain(ground)
     records: list[LoadRecord] = []
     facts: dict[str, Any] = {"ops a round": count * ops_per_batch}
     thresholds = gc.get_threshold()
@@ -175,6 +204,10 @@ def _merging(keys: int, ops_per_batch: int, ground: Ground) -> Iterator[Sides]:
         return plain.round(values, count * ops_per_batch)
 
     try:
+        if held:
+            ground.say(f"putting {keys} documents into both stores")
+            worker.hold(workload.documents())
+            plain.hold(workload.documents())
         yield Sides(ours, baseline, facts)
     finally:
         gc.set_threshold(*thresholds)
@@ -183,11 +216,11 @@ def _merging(keys: int, ops_per_batch: int, ground: Ground) -> Iterator[Sides]:
         plain.close()
 
 
-def _case(keys: int, ops_per_batch: int, aim: float | None) -> Case:
+def _case(keys: int, ops_per_batch: int, aim: float | None, *, held: bool = False) -> Case:
     return Case(
-        f"keys={keys}/batch={ops_per_batch}",
+        f"{'held/' if held else ''}keys={keys}/batch={ops_per_batch}",
         "us/op",
-        partial(_merging, keys, ops_per_batch),
+        partial(_merging, keys, ops_per_batch, held),
         "plain loop",
         None if aim is None else ratio_at_most(aim),
         rounds=ROUNDS,
@@ -198,4 +231,5 @@ CASES: Sequence[Case] = [
     _case(5_000, 100, 2.6),
     _case(200_000, 100, 1.4),
     _case(5_000, 1, None),
+    *(_case(keys, 100, None, held=True) for keys in (5_000, 200_000, 1_000_000)),
 ]

@@ -14,19 +14,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from confluent_kafka import Producer
 from psycopg import sql
 
 from benchmarks import cluster
 from benchmarks.case import Case, Ground, Samples, Sides, ratio_at_least
 from benchmarks.cluster import BenchSpace
 from benchmarks.quiet import quiet
+from benchmarks.states import merged
 from driftlog_infra import EmbeddedPostgres
-from driftlog_schemas import groups, topics
 from driftlog_schemas.connection import KafkaSettings
-from driftlog_schemas.identity import DocumentId, document_key
-from driftlog_schemas.partitioning import partition_of
-from driftlog_schemas.state_codec import codecs_of
 from driftlog_streams.projections.following import StateLog
 from driftlog_streams.projections.metrics import ProjectorMetrics
 from driftlog_streams.projections.postgres.settings import PostgresSettings
@@ -34,10 +30,8 @@ from driftlog_streams.projections.postgres.sink import PostgresSink
 from driftlog_streams.projections.projector import Projector
 from driftlog_streams.projections.records import StateReader
 from driftlog_streams.telling.health import Health
-from tests.load.app import COLLECTION, COUNTER
 
 PARTITIONS = 4
-PLACES = 50
 QUICK, USUAL, LARGE = 2_000, 100_000, 1_000_000
 """Documents."""
 AIM = 0.1
@@ -60,7 +54,7 @@ def _projecting(ground: Ground) -> Iterator[Sides]:
         documents = ground.size(QUICK, USUAL, LARGE)
         space = servers.space(cluster.fresh_name("projected"), ground.folder, partitions=PARTITIONS, devices=1)
         ground.say(f"writing {documents} states")
-        _fill(space, servers.bootstrap, documents)
+        merged(space, documents)
         filled = Filled(space, documents, KafkaSettings(bootstrap=servers.bootstrap))
         schemas = (f"round_{number}" for number in itertools.count())
         last = next(schemas)
@@ -71,31 +65,6 @@ def _projecting(ground: Ground) -> Iterator[Sides]:
             lambda: _copied(filled, postgres, last, rows),
             {"documents": documents, "bytes of the rows": len(rows)},
         )
-
-
-def _fill(space: BenchSpace, bootstrap: str, documents: int) -> None:
-    """As workers do, but for the groups: all of them say that they have merged the one op record that there is."""
-    declared = space.contract.spaces[space.name].collections
-    codec, rules = codecs_of(declared, space.ids)[COLLECTION], declared[COLLECTION].document
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "log_level": 0})
-    for partition in range(PARTITIONS):
-        producer.produce(topics.ops_topic(space.name), b"op", partition=partition)
-    headers = [*groups.headers(0, last=True)]
-    for number in range(documents):
-        document, state = DocumentId(COLLECTION, f"place-{number % PLACES}", f"item-{number:07d}"), rules.new()
-        rules.apply(state, rules.prepare(state, "office.seed", 1 << 16, COUNTER, "increment", number + 1))
-        rules.apply(state, rules.prepare(state, "office.seed", 1 << 16, "label", "set", f"article {number}"))
-        partition = partition_of(document.scope, PARTITIONS)
-        value = codec.encode(document, state)
-        while True:
-            try:
-                producer.produce(
-                    topics.state_topic(space.name), value, document_key(document), partition, headers=headers
-                )
-                break
-            except BufferError:
-                producer.poll(0.1)
-    assert producer.flush(60) == 0, "the broker took all of it"
 
 
 def _projected(filled: Filled, postgres: EmbeddedPostgres, schema: str) -> Samples:

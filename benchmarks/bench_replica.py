@@ -26,21 +26,22 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from benchmarks import cluster
 from benchmarks.case import Aim, Case, Ground, Samples, Sides, Skipped, at_most, ratio_at_least, ratio_at_most
 from benchmarks.cluster import BenchSpace, Cluster
 from benchmarks.longest import longest_step
 from benchmarks.quiet import quiet
+from benchmarks.states import published
+from driftlog_crdt import DocumentState
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.collector import spare
 from driftlog_edge.errors import NotReady
 from driftlog_edge.http_api.app import build
-from driftlog_schemas import groups, topics
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas import topics
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
-from driftlog_schemas.state_codec import codecs_of
 from tests.load.app import COLLECTION, COUNTER, declare
 from tests.load.workers import WorkerPlace
 
@@ -109,7 +110,7 @@ class Spaces:
         identity = folder / "identity.json"
         member.save(identity)
         self.ground.say(f"writing {documents} states")
-        _fill(space, self.servers.bootstrap, documents)
+        published(space, _counted(space, documents), group=1)
         return Filled(space, documents, self.servers.bootstrap, identity)
 
 
@@ -125,25 +126,13 @@ def _spaces(ground: Ground) -> Spaces:
     return ground.shared
 
 
-def _fill(space: BenchSpace, bootstrap: str, documents: int) -> None:
-    declared = space.contract.spaces[space.name].collections
-    codec, rules = codecs_of(declared, space.ids)[COLLECTION], declared[COLLECTION].document
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "log_level": 0})
+def _counted(space: BenchSpace, documents: int) -> Iterator[tuple[DocumentId, DocumentState]]:
+    rules = space.contract.spaces[space.name].collections[COLLECTION].document
     for number in range(documents):
-        document, state = DocumentId(COLLECTION, PLACE, f"item-{number:06d}"), rules.new()
-        op = rules.prepare(state, "office.seed", time.time_ns() // 1_000_000 << 16, COUNTER, "increment", number + 1)
-        rules.apply(state, op)
-        key, value = document_key(document), codec.encode(document, state)
-        while True:
-            try:
-                headers = list(groups.headers(number, last=True))
-                producer.produce(
-                    topics.state_topic(space.name), value, key, partition_of(PLACE, PARTITIONS), headers=headers
-                )  # type: ignore[arg-type]
-                break
-            except BufferError:
-                producer.poll(0.1)
-    producer.flush(60)
+        state = rules.new()
+        hlc = time.time_ns() // 1_000_000 << 16
+        rules.apply(state, rules.prepare(state, "office.seed", hlc, COUNTER, "increment", number + 1))
+        yield DocumentId(COLLECTION, PLACE, f"item-{number:06d}"), state
 
 
 def _rss() -> float:

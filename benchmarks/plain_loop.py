@@ -63,7 +63,12 @@ def plain_record(signed: SignedBatch) -> bytes:
         for command in batch.commands
         for document, op in command.ops
     ]
-    return _encoded(RECORD, {"replica": batch.replica, "ops": ops})
+    return plain_encoded({"replica": batch.replica, "ops": ops})
+
+
+def plain_encoded(record: dict[str, Any]) -> bytes:
+    """A record of `RECORD`."""
+    return _encoded(RECORD, record)
 
 
 class PlainMerge:

@@ -112,6 +112,10 @@ class Workload:
         """Make no more; what was held back still comes."""
         self._stopped = True
 
+    def documents(self) -> Iterator[DocumentId]:
+        """All that it may ever write."""
+        return (document for scopes in self._documents for documents in scopes for document in documents)
+
     @property
     def made(self) -> int:
         """How many ops there are so far."""
