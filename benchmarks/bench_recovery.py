@@ -23,7 +23,6 @@ from benchmarks.quiet import quiet
 from benchmarks.states import merged
 from driftlog_schemas import topics
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.faust_driver.host import group_id
 from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.process.worker import spare_the_collector
@@ -46,7 +45,7 @@ def _recovering(clock: Callable[[], float], ground: Ground) -> Iterator[Sides]:
     merged(space, documents)
     spare_the_collector()
     rules = SpaceRules(space.contract.spaces[space.name], space.ids)
-    recovery = ChangelogRecovery(space.place.bootstrap, group_id(space.name), rules)
+    recovery = ChangelogRecovery(space.place.bootstrap, rules)
     folders = (ground.folder / f"stores-{number}" for number in itertools.count())
 
     def ours() -> Samples:
