@@ -9,19 +9,17 @@ The rules of what comes along, and as what, are those of `outgoing/rebase`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from driftlog_crdt import PAST, AlgebraError, BadOperation, DocumentState, Op, Takeover, Vector, epoch_of
+from driftlog_crdt import PAST, Op, Takeover
 from driftlog_edge.incoming.outcome_codes import (
-    GONE,
     MAYBE_COUNTED,
-    NO_RIGHTS,
     RUN_AGAIN,
     perhaps_unseen,
     status_of,
     together,
 )
+from driftlog_edge.outgoing.objections import Objections
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, entry_of
@@ -30,19 +28,16 @@ from driftlog_edge.store.decisions import decision
 from driftlog_edge.store.handover import Handover, Handovers, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, ended, leaving
-from driftlog_edge.store.lives import TAKEN_FULL, Life
+from driftlog_edge.store.lives import Life
 from driftlog_edge.store.logged import Logged, changed_keys, encode_logged, logged
 from driftlog_edge.store.pending import Fate, Mark, mark_of
 from driftlog_edge.store.unseen import passing_over, unseen_of
 from driftlog_edge.store.views import Views
 from driftlog_schemas import topics
-from driftlog_schemas.contract import AppContract, CollectionContract, InvalidInput
-from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.identity import document_key
 from driftlog_schemas.messages import Command, DocumentOp, Verdict
 
-FORGOTTEN = "forgotten"
-UNDECLARED = "undeclared"
-STANDS_ON_REVIEW = "stands_on_review"
 SLICE = 20
 """Commands that are looked at without letting others run."""
 
@@ -77,18 +72,13 @@ class TakingAlong:
         self._journal = journal
         self._views = views
         self._contract = contract
+        self._objections = Objections(journal, views, contract, handover, stranger)
         self._space, self._partition = space, partition
         self.handover = handover
         self._old = handover.old
         self._read = cursor_of(journal, topics.state_topic(space), partition).group
         """What the new life has read: its contexts name what is there now."""
         self._handovers = handovers
-        self._stranger = stranger
-        """The life of another device that the folder was given to; it has none of the rights of this one."""
-        self._states: dict[bytes, tuple[DocumentState, int]] = {}
-        """What the cloud has merged into a document, and its size in bytes."""
-        self._left: dict[bytes, Takeover] = {}
-        """What goes to a person, of each document."""
         self._first: dict[bytes, int] = {}
         """The lowest of our seqs on a document that the chain does not have"""
         self.waiting: dict[int, bytes] = {}
@@ -135,8 +125,8 @@ class TakingAlong:
                 self._not_in_the_chain(document_key(document), op.seq)
         if found is not None:
             self._settle(lsn, command, documents, found, same=same)
-        elif why := lost or self._objection(command) or self._left_alone(command):
-            self._leave(command)
+        elif why := lost or self._objections.to(command):
+            self._objections.leave(command)
             self._forget(lsn, documents)
             self._say(command.id, lsn, Status.REVIEW, *why)
             self.review += 1
@@ -187,7 +177,7 @@ class TakingAlong:
             ops = []
             for document, op in command.ops:
                 key = document_key(document)
-                last[key] = last.get(key) or self._states[key][0].vector.get(replica, 0)
+                last[key] = last.get(key) or self._objections.seen(key).get(replica, 0)
                 last[key] += 1
                 rules = self._contract.collection(document.collection).document
                 known = op.seq - 1 - op.unsure if op.replica == self._old else 0
@@ -211,7 +201,7 @@ class TakingAlong:
 
         `known`: up to which of them it had what became of them. That is more than ours where another copy wrote under the same name.
         """
-        context, vector = op.context, self._states[key][0].vector
+        context, vector = op.context, self._objections.seen(key)
         settled = max(self._first[key] - 1, min(known, vector.get(self._old, 0)))
         past = vector.get(PAST, 0)
         if context is not None and settled:
@@ -273,59 +263,6 @@ class TakingAlong:
             self.writes[Family.PENDING, keys.pending_key(key, lsn)] = None
         self.done.append(lsn)
 
-    def _objection(self, command: Command) -> tuple[str, str] | None:
-        """Why a person must decide: (code, reason)."""
-        entry = entry_of(self._journal, command.id)
-        if entry is not None and entry.code == TAKEN_FULL:
-            return TAKEN_FULL, "another copy of this folder may have sent it; the cloud cannot remember so many"
-        seen = []
-        for document, op in command.ops:
-            try:
-                collection = self._contract.collection(document.collection)
-                collection.document.check(op)
-            except (InvalidInput, AlgebraError) as error:
-                return UNDECLARED, str(error)
-            key = document_key(document)
-            state, size = self._state(collection, key)
-            if op.context and not size:
-                return GONE, f"{'/'.join(document)} is no longer there"
-            if why := _outlived(collection, document, op, state.vector):
-                return why
-            if self._stranger and (why := self._unentitled(collection, state, op)):
-                return why
-            forgotten = PAST in state.vector and self._old not in state.vector
-            seen.append(forgotten or state.vector.get(self._old, 0) >= op.seq)
-        if not self.handover.complete and all(seen):
-            return MAYBE_COUNTED, "another copy of this folder may have sent it; the log no longer tells"
-        return None
-
-    def _leave(self, command: Command) -> None:
-        """It goes to a person, and with it what it has made."""
-        for document, op in command.ops:
-            with suppress(InvalidInput, AlgebraError):  # of what is not declared nothing comes along
-                rules = self._contract.collection(document.collection).document
-                rules.leave(op, self._left.setdefault(document_key(document), Takeover(self._old, "")))
-
-    def _left_alone(self, command: Command) -> tuple[str, str] | None:
-        """Why a command that edits what an earlier one has made goes where that went: without it the edit would have no effect."""
-        for document, op in command.ops:
-            left = self._left.get(document_key(document))
-            if left is not None and self._contract.collection(document.collection).document.stands_on_left(op, left):
-                return STANDS_ON_REVIEW, "what it edits was made by a command that waits for a person"
-        return None
-
-    def _state(self, collection: CollectionContract, key: bytes) -> tuple[DocumentState, int]:
-        if key not in self._states:
-            self._states[key] = self._views.confirmed(collection, key)
-        return self._states[key]
-
-    def _unentitled(self, collection: CollectionContract, state: DocumentState, op: Op) -> tuple[str, str] | None:
-        try:
-            collection.document.permit(state, op._replace(replica=self._stranger))
-        except BadOperation as error:
-            return NO_RIGHTS, str(error)
-        return None
-
     def _say(self, command_id: str, lsn: int, status: Status, code: str, reason: str) -> None:
         entry = entry_of(self._journal, command_id)
         if entry is not None and entry.lsn == lsn:
@@ -341,14 +278,3 @@ class TakingAlong:
 def _as_first_written(found: Logged) -> Command:
     """With what its writer had read then, over any number of lives."""
     return found.command._replace(written=found.first_read)
-
-
-def _outlived(collection: CollectionContract, document: DocumentId, op: Op, vector: Vector) -> tuple[str, str] | None:
-    """Why an op on what has been forgotten in part since it was written is for a person to decide."""
-    if op.context is None or vector.get(PAST, 0) <= op.context.get(PAST, 0):
-        return None
-    if epoch_of(vector) > epoch_of(op.context):
-        return GONE, f"the {'/'.join(document)} that it was written on is no longer there"
-    if collection.document.takes_away(op):
-        return FORGOTTEN, f"what it takes away of {'/'.join(document)} may have changed and been forgotten since"
-    return None

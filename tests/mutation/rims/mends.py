@@ -250,7 +250,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "renewal: dots that another copy has used under the same new life are used again",
         f"{EDGE}/outgoing/taking_along.py",
-        "last.get(key) or self._states[key][0].vector.get(replica, 0)",
+        "last.get(key) or self._objections.seen(key).get(replica, 0)",
         "last.get(key, 0)",
         RENEWAL,
     ),
@@ -684,7 +684,7 @@ MENDS: tuple[Mistake, ...] = (
     ),
     Mistake(
         "rebase: another device spends what this one had",
-        f"{EDGE}/outgoing/taking_along.py",
+        f"{EDGE}/outgoing/objections.py",
         "if self._stranger and (why",
         "if False and (why",
         LEFT,
