@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from driftlog.document import Document
 from driftlog.errors import DeclarationError
 from driftlog.values import to_json
 from driftlog_crdt import DocumentState
 from driftlog_schemas.contract import CollectionContract, InvalidInput, ReactionContract, Wanted
-
-if TYPE_CHECKING:
-    from driftlog.app import D
-
-ReactionFunction: TypeAlias = "Callable[[D | None, D | None], Iterable[Emit] | None]"
 
 
 class Emit:

@@ -133,11 +133,6 @@ def bare(annotation: Any) -> Any:
     return bare(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
 
 
-def strict(annotation: Any) -> Any:
-    """The same type, but a number is no text and no bool is a number."""
-    return _refine(annotation, {int: (Strict(),), bool: (Strict(),), float: (Strict(), _FINITE)})
-
-
 def storable(annotation: Any) -> Any:
     """The same type, limited to what a row can hold."""
     return _refine(

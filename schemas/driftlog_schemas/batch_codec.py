@@ -248,19 +248,11 @@ class BatchCodec:
 
 
 def encode_command(command: Command, space: str, replica: str, app_version: str = "") -> bytes:
-    """One command alone, as op logs and parking keep it, with its writer's release of the app. Raises `TooBig` for what could not be sealed."""
+    """One command as it would be sealed alone, with its writer's release of the app. Raises `TooBig` for what could not be."""
     body = encode_body(Batch(space, 0, replica, 0, (command,), app_version))
     if len(body) > MAX_COMMAND_BYTES:
         raise TooBig(f"a command of {len(body)} bytes, at most {MAX_COMMAND_BYTES}", "write smaller values")
     return body
-
-
-def decode_command(data: bytes) -> tuple[Command, str]:
-    """The command, and its writer's release of the app. Raises `Undecodable`."""
-    batch = decode_body(data)
-    if len(batch.commands) != 1:
-        raise Undecodable(f"{len(batch.commands)} commands where one was kept")
-    return batch.commands[0], batch.app_version
 
 
 def _check_bounds(record: dict[str, Any]) -> None:

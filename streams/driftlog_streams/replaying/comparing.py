@@ -17,7 +17,7 @@ from driftlog_schemas.state_codec import META
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 
-ABSENT, UNREADABLE, MEMORY = "absent", "not readable", "merge memory"
+UNREADABLE, MEMORY = "not readable", "merge memory"
 
 
 @dataclass(frozen=True, slots=True)

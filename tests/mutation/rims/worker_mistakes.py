@@ -380,8 +380,8 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: a zombie's late state is put over the newer one",
         f"{CORE}/restoration.py",
-        "            if number < highest:",
-        "            if False:",
+        "            if number < highest or recovered.anew:",
+        "            if recovered.anew:",
         RECOVERY,
     ),
     Mistake(
