@@ -27,6 +27,8 @@ router = APIRouter()
 
 PAGE = 50
 MOST_AT_ONCE = 500
+MOST_CHOICES = 200
+"""That a filter lists; where there are more, one is typed."""
 
 
 Who: TypeAlias = Literal["", "me", "nobody"]
@@ -105,7 +107,8 @@ async def show(
         wanted=wanted.items(),
         who=who,
         facets=facets | _at_devices(desk, which, person, facets),
-        writers=facets["device"],
+        writers=sorted({device for one in found.shown if isinstance(one, Line) for device in one.devices}),
+        most_choices=MOST_CHOICES,
         standing=STANDING,
         written=WRITTEN,
         limit=limit,

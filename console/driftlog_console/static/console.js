@@ -4,6 +4,8 @@
 
 (() => {
   const NAMES = ["conflicts", "devices", "fleet", "flow", "groups", "waiting", "documents"];
+  const LEAST_WAIT_MS = 1000;
+  const MOST_WAIT_MS = 60000;
   const KEY = "driftlog.shortcuts";
   const broken = document.getElementById("stream");
 
@@ -12,29 +14,41 @@
   const tell = (name) => document.body.dispatchEvent(new CustomEvent("driftlog:" + name));
   const all = () => NAMES.forEach(tell);
 
+  let stream;
   let lost = false;
-  // What has changed between the making of this page and the opening of the stream is told first.
-  const stream = new EventSource("/live?since=" + encodeURIComponent(document.body.dataset.since));
-  stream.onopen = () => {
-    broken.hidden = true;
-    if (lost) all();
-    lost = false;
+  let wait = LEAST_WAIT_MS;
+  const listen = () => {
+    // What has changed between the making of this page and the opening of the stream is told first.
+    stream = new EventSource("/live?since=" + encodeURIComponent(document.body.dataset.since));
+    stream.onopen = () => {
+      broken.hidden = true;
+      wait = LEAST_WAIT_MS;
+      if (lost) all();
+      lost = false;
+    };
+    stream.onerror = () => {
+      lost = true;
+      broken.hidden = false;
+      // A browser tries again by itself where a connection is lost, and gives up at an answer that is no stream, as a proxy's is while the console starts.
+      if (stream.readyState !== EventSource.CLOSED) return;
+      setTimeout(listen, wait);
+      wait = Math.min(2 * wait, MOST_WAIT_MS);
+    };
+    NAMES.forEach((name) => stream.addEventListener(name, () => tell(name)));
   };
-  stream.onerror = () => {
-    lost = true;
-    broken.hidden = false;
-  };
-  NAMES.forEach((name) => stream.addEventListener(name, () => tell(name)));
+  listen();
   document.addEventListener("visibilitychange", () => document.hidden || all());
   window.addEventListener("pagehide", () => stream.close());
   window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 
+  const typed = (part) =>
+    [...part.querySelectorAll("textarea, input:not([type=checkbox]):not([type=hidden])")].some((one) => one.value !== one.defaultValue);
   document.body.addEventListener("htmx:before:swap", (event) => {
     const part = document.getElementById("live");
     const chosen = part && part.querySelector("input[type=checkbox]:checked");
     const active = document.activeElement;
     const writes = active && active.matches("textarea, input:not([type=checkbox]), select") && part && part.contains(active);
-    if (chosen || writes) {
+    if (chosen || writes || (part && typed(part))) {
       event.preventDefault();
       document.getElementById("said").textContent = "Something has changed since; read the page again when you are done.";
       broken.hidden = false;

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright, expect
 
 from driftlog_console.desk import now_ms
 from driftlog_console.group_deciding import STANDING
@@ -297,12 +297,45 @@ async def test_what_somebody_is_choosing_is_not_swapped_away(console: Console, b
     await expect(page.get_by_role("link", name="Stock milk")).to_be_visible()
 
 
+async def test_what_somebody_has_typed_is_not_swapped_away(console: Console, browser: Browser, url: str) -> None:
+    one = conflict()
+    await console.opened(one)
+    page = await signed_in(await browser.new_context(), url, console.people.add("anna", [Right.DECIDE]))
+    await page.goto(f"{url}/conflicts/{one.id}")
+    await expect(page.get_by_label("Single-key shortcuts")).to_be_checked()
+    reason = page.get_by_label("Why, if you want to say").first
+    await reason.fill("as on the shelf")
+    await page.keyboard.press("Tab")  # on to the button
+    button = await focused(page)
+    await console.opened(replace(one, versions=(*one.versions, version(333, "store-3.c2d3e4f5", 9))))
+    await expect(page.get_by_role("status")).to_contain_text("Something has changed")
+    await expect(reason).to_have_value("as on the shelf")
+    assert await focused(page) == button
+    await expect(page.locator("article.card")).to_have_count(2)
+    await reason.fill("")
+    await reason.blur()
+    console.desk.signals.tell("conflicts")
+    await expect(page.locator("article.card")).to_have_count(3)
+
+
 async def test_a_broken_stream_is_seen_and_what_was_missed_is_read(
     console: Console, browser: Browser, url: str
 ) -> None:
     context = await browser.new_context()
     page = await signed_in(context, url, console.people.add("anna"))
     await expect(page.locator("#stream")).to_be_hidden()
+
+    async def away(route: Route) -> None:
+        await route.fulfill(status=503, body="as a proxy says it while the console starts")
+
+    await page.route("**/live*", away)
+    await page.reload()
+    await expect(page.locator("#stream")).to_be_visible()
+    await console.opened(conflict())
+    await page.unroute("**/live*", away)
+    await expect(page.get_by_role("link", name="Stock tea")).to_be_visible()
+    await expect(page.locator("#stream")).to_be_hidden()
+
     await context.set_offline(True)
     console.desk.signals.close()  # the server ends the stream
     await expect(page.locator("#stream")).to_be_visible()

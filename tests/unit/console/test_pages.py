@@ -120,6 +120,25 @@ async def test_a_filter_shows_what_it_says(console: Console) -> None:
         assert (await anna.get("/inbox?limit=0")).status_code == 422
 
 
+async def test_a_filter_of_many_devices_is_typed_and_the_page_stays_small(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_console.pages.inbox.MOST_CHOICES", 4)
+    ones = [
+        conflict(DocumentId("Stock", "s1", f"sku-{n}"), "price", version(1, f"till-{n}.a2b3c4d5"), version(2), deadline_ms=NOW_MS + n)
+        for n in range(5)
+    ]  # fmt: skip
+    await console.opened(*ones)
+    async with console.client("anna", Right.DECIDE) as anna:
+        page = (await anna.get("/inbox?limit=2&device=till-7")).text
+        assert '<input name="device" value="till-7" placeholder="one of 6">' in page and '<select name="scope">' in page
+        assert [name for name in ("till-0", "till-1", "till-2", "till-7") if f"what {name} wrote" in page] == [
+            "till-0",
+            "till-1",
+            "till-7",
+        ], "of the rows that are on the page"
+
+
 async def test_a_conflict_moves_from_list_to_list(console: Console, cloud: Cloud) -> None:
     one = conflict()
     await console.opened(one)
