@@ -75,6 +75,8 @@ class User:
         name = (
             chance.choice(("work",) * 14 + ("lock",)) if chance.random() < 0.5 else chance.choice(list(SPACE.commands))
         )
+        if self._world.errands and chance.random() < 0.5:
+            name = chance.choice(self._world.errands)
         arguments: dict[str, Any] = {"store": chance.choice(self._node.scopes), "sku": chance.choice(SKUS)}
         match name:
             case "receive" | "sell":

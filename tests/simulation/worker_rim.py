@@ -399,8 +399,11 @@ class Host(WorkerHost):
         return SimpleNamespace(run=asyncio.Event().wait)
 
     def _reactor(self, pump: Any, identity: Any, publisher: Any) -> Any:
-        """Nothing in a world reacts; `unit/streams/test_reactions` has one in which something does."""
-        return SimpleNamespace(run=asyncio.Event().wait)
+        if not self._process.world.reacts:
+            return SimpleNamespace(run=asyncio.Event().wait)
+        from tests.simulation.reacting import reactor_of
+
+        return reactor_of(self._process.world, self._process.changelog, self._devices, publisher, pump)
 
 
 def _message(record: LogRecord, generation: int) -> Any:

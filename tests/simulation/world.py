@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -88,6 +88,10 @@ class World:
 
     settles = False
     """Do deadlines end conflicts (see `settling`)?"""
+    reacts = False
+    """Does something react (see `reacting`)?"""
+    errands: Sequence[str] = ()
+    """Commands that users want half of the time."""
     diligence = 16
     """In how many parts of its length a user comes once at the latest."""
 
