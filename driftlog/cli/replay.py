@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,6 @@ from rich.progress import Progress
 from rich.text import Text
 
 from driftlog.cli.connected import connected
-from driftlog.cli.new_generation import NewGeneration, reached_data
 from driftlog.cli.operator import OperatorPath, trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, err, facts, fail, rows, told
 from driftlog_schemas.contract import SpaceContract
@@ -39,7 +38,9 @@ from driftlog_streams.registry.enrolment import Enrolment
 from driftlog_streams.registry.operator_folder import OperatorFolder, usual_folder
 from driftlog_streams.replaying.comparing import Difference
 from driftlog_streams.replaying.logs import Logs
+from driftlog_streams.replaying.new_generation import NewGeneration, Reached, Refused
 from driftlog_streams.replaying.replay import Changed, PartitionReport, Replay, Until
+from driftlog_streams.replaying.switching import Way
 from driftlog_streams.replaying.unregistered import Unregistered
 
 app = typer.Typer()
@@ -161,24 +162,40 @@ def _put_in_force(
         )
     key = OperatorFolder(operator or usual_folder()).operator()
     with Enrolment(settings.kafka, ids, key, trusted_root(settings)) as enrolment:
-        work = NewGeneration(
-            contract,
-            ids,
-            settings,
-            enrolment,
-            wanted.limit,
-            wanted.wait_seconds,
-            quiet=json,
-        )
-        found = work.reach(wanted.generation, sure=wanted.sure)
+        with _told_of(contract.name, quiet=json) as told:
+            work = NewGeneration(contract, ids, settings.kafka, enrolment, wanted.limit, wanted.wait_seconds, told)
+            found = work.reach(wanted.generation, sure=wanted.sure)
     data = _data(contract.name, found.reports, wanted.limit, compared=bool(found.reports), judged=False)
-    data |= reached_data(wanted.generation, found)
+    data |= _reached(wanted.generation, found)
     emit({"spaces": [data]}, as_json=json, table=lambda: Group(*_generation_page(data)))
     if not data["in_force"]:
         fail(
             f"{contract.name} differs in {data['differing']} documents when it is rebuilt, and nothing was changed",
             "see docs/replay.md for what may be the cause; --yes puts it in force as it is",
         )
+
+
+@contextmanager
+def _told_of(space: str, *, quiet: bool) -> Iterator[Callable[[str, float, float], None]]:
+    """A bar on the terminal."""
+    with Progress(console=err, transient=True, disable=quiet or not err.is_terminal) as bar:
+        task = bar.add_task(space, total=None)
+        yield lambda what, done, total: bar.update(
+            task, description=f"{space}: {what}", completed=done, total=total or None
+        )
+
+
+def _reached(wanted: int, found: Reached | Refused) -> dict[str, Any]:
+    if isinstance(found, Refused):
+        return {"generation": wanted, "in_force": False}
+    return {
+        "generation": wanted,
+        "in_force": True,
+        "before": found.before.read,
+        "made": found.way is Way.MAKE,
+        "documents": sum(one.documents for one in found.written),
+        "rows": sum(one.rows for one in found.written),
+    }
 
 
 def _generation_page(data: Mapping[str, Any]) -> Iterator[Any]:

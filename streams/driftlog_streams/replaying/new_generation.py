@@ -1,27 +1,25 @@
-"""`driftlog replay --to-generation N`: the rebuilt read model in topics of its own, put in force in the place of the one that runs.
+"""The rebuilt read model in topics of its own, put in force in the place of the one that runs: all the steps in their order.
 
-What it does in which order, and what is left where it is cut off, is `driftlog_streams.replaying.switching`'s; here it is said.
+Nothing is in force before the operator's first line, so whatever ends this before leaves topics that nobody reads. What each step is about `switching`,
+`publication` and `open_calls` say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from rich.progress import Progress
-
-from driftlog.cli.terminal import err, fail
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.generations import InForce
 from driftlog_schemas.registry import SchemaIds
-from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.topics import SpaceTopics
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.errors import SetupProblem
 from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.registry.enrolment import Enrolment
 from driftlog_streams.replaying import open_calls
@@ -50,25 +48,32 @@ class Refused:
     reports: list[PartitionReport]
 
 
+Told = Callable[[str, float, float], None]
+"""What is done now, and how much of it is done of how much; 0 of 0 where nobody can tell."""
+
+
+def untold(what: str, done: float, total: float) -> None:
+    """Nobody is told."""
+
+
 class NewGeneration:
-    """Of one space."""
+    """Of one space. `enrolment` has the operator's key."""
 
     def __init__(
         self,
         contract: SpaceContract,
         ids: SchemaIds,
-        settings: ConnectionSettings,
+        kafka: KafkaSettings,
         enrolment: Enrolment,
         limit: int,
         wait_seconds: float,
-        *,
-        quiet: bool,
+        told: Told = untold,
     ) -> None:
-        """`limit` bounds how many differences are listed, `wait_seconds` how long the workers may take to follow. `quiet` shows no bar."""
+        """`limit` bounds how many differences are listed, `wait_seconds` how long the workers may take to follow."""
         self._contract, self._ids, self._enrolment = contract, ids, enrolment
-        self._kafka, self._limit, self._wait, self._quiet = settings.kafka, limit, wait_seconds, quiet
-        self._admin = TopicsAdmin(settings.kafka)
-        self._commits = Commits(settings.kafka, contract.partitions)
+        self._kafka, self._limit, self._wait, self._told = kafka, limit, wait_seconds, told
+        self._admin = TopicsAdmin(kafka)
+        self._commits = Commits(kafka, contract.partitions)
 
     def reach(self, wanted: int, *, sure: bool) -> Reached | Refused:
         """Have this generation in force; `sure`, though it differs from the one that runs, or was left before.
@@ -102,23 +107,21 @@ class NewGeneration:
                 replay = Replay(then, self._enrolment.view, logs, stores, self._limit)
                 replay.require_whole()
                 committed = self._commits.read(running)
-                with self._bar("rebuilding", count) as told:
-                    reports = [
-                        replay.replay(number, None, told, compare=True, verdicts=False, committed=committed[number])
-                        for number in range(count)
-                    ]
+                reports = [
+                    replay.replay(number, None, self._merged, compare=True, verdicts=False, committed=committed[number])
+                    for number in range(count)
+                ]
                 if not sure and any(report.differing for report in reports):
                     return Refused(reports)
                 rules = SpaceRules(self._contract, self._ids, generation=wanted)
                 lay_topics(self._admin, logs, running, wanted, count)
                 written, delivery = [], Delivery(self._kafka)
-                with self._bar("writing", count) as told:
-                    for number in range(count):
-                        store = replay.rebuilt(number)
-                        open_calls.take_over(then, logs, number, store)
-                        written.append(publish(rules, number, store, delivery.deliver))
-                        require_written(rules, logs, number, store, stores.partition(2 * count + number))
-                        told(number, 1, 1)
+                for number in range(count):
+                    self._told("writing", number, count)
+                    store = replay.rebuilt(number)
+                    open_calls.take_over(then, logs, number, store)
+                    written.append(publish(rules, number, store, delivery.deliver))
+                    require_written(rules, logs, number, store, stores.partition(2 * count + number))
         self._commits.begin(rules.topics, {report.partition: report.merged_to + 1 for report in reports})
         return reports, written
 
@@ -126,7 +129,7 @@ class NewGeneration:
         """An earlier generation can be put in force again."""
         require_leading_on(self._admin, logs, to, self._contract.partitions, self._commits.read(to))
         if not sure and now.read != to.generation:
-            fail(
+            raise SetupProblem(
                 f"generation {to.generation} was in force before {now.read}, and is as it was left: its workers merge what came since",
                 "give --yes to go back to it",
             )
@@ -135,34 +138,12 @@ class NewGeneration:
         name = self._contract.name
         self._enrolment.switch(name, InForce(wanted, now.read))
         left = now.merged if now.merged != wanted else now.read
-        with self._waiting(f"the workers follow to generation {wanted}") as told:
-            if left != wanted:
-                follow_over(self._commits, SpaceTopics(name, left), SpaceTopics(name, wanted), self._wait, told)
+        if left != wanted:
+            follow_over(self._commits, SpaceTopics(name, left), SpaceTopics(name, wanted), self._wait, self._behind)
         self._enrolment.switch(name, InForce(wanted, wanted))
 
-    @contextmanager
-    def _bar(self, what: str, total: int) -> Iterator[Callable[[int, int, int], None]]:
-        """Tell it the partition, and how much of it is done of how much."""
-        with Progress(console=err, transient=True, disable=self._quiet or not err.is_terminal) as bar:
-            task = bar.add_task(f"{self._contract.name}: {what}", total=total)
-            yield lambda number, done, all: bar.update(task, completed=number + (done / all if all else 1))
+    def _merged(self, partition: int, done: int, total: int) -> None:
+        self._told("rebuilding", partition + (done / total if total else 1), self._contract.partitions)
 
-    @contextmanager
-    def _waiting(self, what: str) -> Iterator[Callable[[int], None]]:
-        with Progress(console=err, transient=True, disable=self._quiet or not err.is_terminal) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda behind: bar.update(task, description=f"{what}: {behind} op records behind")
-
-
-def reached_data(wanted: int, found: Reached | Refused) -> dict[str, Any]:
-    """For `--json`, beside what a replay tells."""
-    if isinstance(found, Refused):
-        return {"generation": wanted, "in_force": False}
-    return {
-        "generation": wanted,
-        "in_force": True,
-        "before": found.before.read,
-        "made": found.way is Way.MAKE,
-        "documents": sum(one.documents for one in found.written),
-        "rows": sum(one.rows for one in found.written),
-    }
+    def _behind(self, records: int) -> None:
+        self._told(f"the workers follow, {records} op records behind", 0, 0)

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import typer
 
-from driftlog.cli import new_generation
-from driftlog.cli.new_generation import NewGeneration, Reached, Refused, reached_data
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.generations import InForce
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.topics import SpaceTopics
 from driftlog_streams.errors import SetupProblem
+from driftlog_streams.replaying import new_generation
+from driftlog_streams.replaying.new_generation import NewGeneration, Reached, Refused
 from driftlog_streams.replaying.publication import Written
 from driftlog_streams.replaying.replay import PartitionReport
 from driftlog_streams.replaying.switching import Way
@@ -90,8 +90,7 @@ class World:
 
     def reach(self, wanted: int, *, sure: bool = False) -> Reached | Refused:
         self.steps.clear()
-        settings = SimpleNamespace(kafka=None)
-        work = NewGeneration(SPACE, FixedIds(), settings, self, 10, 1, quiet=True)  # type: ignore[arg-type]
+        work = NewGeneration(SPACE, FixedIds(), KafkaSettings(), self, 10, 1)  # type: ignore[arg-type]
         return work.reach(wanted, sure=sure)
 
 
@@ -110,9 +109,7 @@ def test_it_is_in_force_when_it_is_whole_and_its_workers_know_where_to_begin(wor
     assert world.steps == [*MADE, BEGUN, *SWITCHED]
     assert world.began == {0: 7, 1: 0}
     assert isinstance(found, Reached) and found.way is Way.MAKE
-    assert reached_data(2, found) == {
-        "generation": 2, "in_force": True, "before": 1, "made": True, "documents": 6, "rows": 4,
-    }  # fmt: skip
+    assert found.written == [Written(3, 2)] * 2 and found.before == InForce(1, 1)
     assert isinstance(world.reach(2), Reached) and world.steps == []
 
 
@@ -156,17 +153,14 @@ def test_what_differs_is_put_in_force_where_that_is_meant_and_only_then(world: W
     found = world.reach(2)
     assert isinstance(found, Refused) and [one.differing for one in found.reports] == [4, 4]
     assert world.steps == ["whole", "rebuilt", "rebuilt"] and world.now == InForce()
-    assert reached_data(2, found) == {"generation": 2, "in_force": False}
     assert isinstance(world.reach(2, sure=True), Reached)
     assert world.now == InForce(2, 2)
 
 
-def test_an_earlier_one_is_put_in_force_as_it_was_left_where_that_is_meant(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_earlier_one_is_put_in_force_as_it_was_left_where_that_is_meant(world: World) -> None:
     world.now, world.ever = InForce(2, 2), {1, 2}
-    with pytest.raises(typer.Exit):
+    with pytest.raises(SetupProblem, match="was in force before 2") as refused:
         world.reach(1)
-    assert "give --yes" in capsys.readouterr().err and world.now == InForce(2, 2)
+    assert "--yes" in refused.value.remedy and world.now == InForce(2, 2)
     world.reach(1, sure=True)
     assert world.steps == ["leads on", "merge 1, read 2", "workers follow", "merge 1, read 1"]
