@@ -17,7 +17,7 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.support import Floor
 from driftlog_streams.faust_driver import fleet_watch
 from driftlog_streams.faust_driver.fleet_watch import FleetWatch
-from driftlog_streams.reading import changelog_reader
+from driftlog_streams.reading import changelog_reader, plain_reader
 from driftlog_streams.reading.device_versions import DeviceVersions
 from driftlog_streams.telling.metrics import WorkerMetrics
 from tests.fake_kafka.broker import START_MS, Broker
@@ -63,7 +63,7 @@ class Fleet:
 
 @pytest.fixture
 def fleet(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    monkeypatch.setattr(changelog_reader, "Consumer", lambda config: Consumer(broker, config))
+    monkeypatch.setattr(plain_reader, "Consumer", lambda config: Consumer(broker, config))
     monkeypatch.setattr(changelog_reader, "AdminClient", lambda config: Admin(broker, config))
     found = Fleet(broker)
     found.enrol("a", "b", "c", "d")
