@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
@@ -17,6 +18,7 @@ from driftlog_console.history.view import Place
 from driftlog_console.lag_memory import KEPT_MS, LagMemory, Sample, longest
 from driftlog_streams.errors import WorkerError
 from driftlog_streams.reading.merge_lag import Lag
+from driftlog_streams.reading.workers import Worker
 
 log = structlog.get_logger()
 
@@ -36,6 +38,12 @@ class LagLook(Protocol):
     def look(self, space: str, partitions: Iterable[int]) -> Mapping[int, Lag]: ...
 
 
+class WorkerLook(Protocol):
+    """Who asks who they are; `WorkerReader` does."""
+
+    def look(self, space: str) -> Sequence[Worker]: ...
+
+
 class FlowView:
     """`places` are those to look at; `now_ms` a clock, as epoch milliseconds. It goes on from what `memory` has."""
 
@@ -46,10 +54,16 @@ class FlowView:
         now_ms: Callable[[], int],
         changed: Callable[[], None],
         memory: LagMemory,
+        workers: WorkerLook,
     ) -> None:
         self._reader, self._places, self._now_ms, self._changed = reader, places, now_ms, changed
         self._memory = memory
         self._samples = {place: deque(kept, maxlen=SAMPLES) for place, kept in memory.load(now_ms()).items()}
+        self._workers = workers
+        self.workers: Mapping[str, Sequence[Worker]] = MappingProxyType({})
+        """Space -> its workers; a space that was not asked for yet is not there."""
+        self.workers_problem = ""
+        """Why they could not be asked for last; empty if they could."""
         self.problem = ""
         """Why the last look failed; empty if it did not."""
         self._closed = threading.Event()
@@ -81,7 +95,15 @@ class FlowView:
             if str(error) != self.problem:
                 log.warning("the lag of the workers cannot be asked for", problem=str(error))
             self.problem = str(error)
+        self._look_at_workers(sorted(spaces))
         self._changed()
+
+    def _look_at_workers(self, spaces: Iterable[str]) -> None:
+        try:
+            self.workers = {space: self._workers.look(space) for space in spaces}
+            self.workers_problem = ""
+        except KafkaException as error:
+            self.workers_problem = str(error)
 
     def _take(self, place: Place, lag: Lag) -> None:
         now_ms = self._now_ms()

@@ -51,6 +51,7 @@ from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.claims import write_claim
 from driftlog_streams.reading.merge_lag import LagReader
+from driftlog_streams.reading.workers import WorkerReader
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root
 
@@ -111,12 +112,17 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     claims = Claims(lambda: agent.identity, fleet, lambda one: write_claim(config.kafka, codecs, one), now_ms)
     history = _history(agent, config, ids, root, changed)
     lags = LagMemory(config.data_dir)
+
+    def merged(space: str) -> int:
+        return agent.generations[space].merged
+
     flow = FlowView(
-        LagReader(config.kafka, lambda space: agent.generations[space].merged),
+        LagReader(config.kafka, merged),
         lambda: _places(agent),
         now_ms,
         lambda: changed("flow"),
         lags,
+        WorkerReader(config.kafka, merged),
     )
     telling = _telling(inbox, config)
     following = [asyncio.create_task(work) for work in (inbox.follow(), _documents(agent, signals), groups.follow())]

@@ -102,15 +102,18 @@ def test_a_real_conflict_is_decided_by_keyboard_and_seen_on_both_agents(on_broke
             assert "operator" in console.page("/inbox?which=decided")
             until(lambda: len(moments(console)) == 4, "all four changes are in the history", 60)
             newest, *_, oldest = moments(console)
+            until(lambda: ">only " in console.page("/fleet"), "the fleet has the worker", 60, console.tail)
+            assert "No worker has" not in console.page("/fleet")
             until(lambda: listed(console, store, oldest), "the device's page has what it sent, and its receipt", 60)
             assert f"{other}</b>" in console.page(f"/documents/Item/{PLACE}/tea?at={newest}")
             assert "<dt>label</dt><dd>(empty text)" in console.page(f"/documents/Item/{PLACE}/tea?at={oldest}")
+            run.group.await_drained(60)
+            assert worker.stop() == 0
+            until(lambda: "No worker has partitions 0" in console.page("/fleet"), "that nobody merges is said", 60)
             assert console.stop() == 0
         with ConsoleProcess(run.place, run.edges[2]) as again:  # what it has read it still knows
             assert moments(again)[-1] == oldest
             assert again.stop() == 0
-        run.group.await_drained(60)
-        assert worker.stop() == 0
     found = run.judge(others=4)
     assert found.good, found
 

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Container, Sequence
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from driftlog_console.asking import TheDesk, Viewer
 from driftlog_console.desk import Desk, now_ms
+from driftlog_console.flow import trend
+from driftlog_console.history.view import Place
+from driftlog_console.pages.flow import places_of
+from driftlog_console.people import Person
 from driftlog_console.seeing import seen_members
 from driftlog_streams.reading.backlog import outlook
 from driftlog_streams.reading.fleet import Member
+from driftlog_streams.reading.workers import Worker, unowned
 
 router = APIRouter()
 
+
+class Merging(NamedTuple):
+    """A worker, as the page shows it."""
+
+    space: str
+    worker: Worker
+    behind: float | None
+    """Seconds, of the partition that is furthest behind; None where that is not known."""
+    grows: bool
+
+
+class Unowned(NamedTuple):
+    """Partitions of a space that no worker owns: nothing of them is merged."""
+
+    space: str
+    partitions: Sequence[int]
+
+
 PAGE = 100
+NAMED = 20
+"""Partitions that are named one by one."""
 
 
 @router.get("/fleet")
@@ -53,8 +79,35 @@ async def show(
         age=seen.age("members"),
         fleet_problem=seen.problem,
         wanted={"needs": needs, "connection": connection, "name": name},
+        workers=_workers(desk, person),
+        unowned=_unowned(desk),
+        not_asked=sorted(desk.agent.contract.spaces.keys() - desk.flow.workers.keys()),
+        workers_problem=desk.flow.workers_problem,
+        named=NAMED,
         connections=sorted({row["connection"] for row in rows if row["connection"]}),
     )
+
+
+def _workers(desk: Desk, person: Person) -> list[Merging]:
+    """Those first that are the furthest behind, by the partitions of which the person sees a scope."""
+    places = frozenset(places_of(desk, person))
+    found = [
+        _merging(desk, space, worker, places) for space, workers in desk.flow.workers.items() for worker in workers
+    ]
+    return sorted(found, key=lambda one: (-(one.behind or 0.0), one.space, one.worker.name))
+
+
+def _merging(desk: Desk, space: str, worker: Worker, places: Container[Place]) -> Merging:
+    owned = [Place(space, partition) for partition in worker.partitions]
+    samples = [found for place in owned if place in places and (found := desk.flow.samples(place))]
+    known = [one[-1].seconds for one in samples if one[-1].seconds is not None]
+    return Merging(space, worker, max(known, default=None), any(trend(one) == "grows" for one in samples))
+
+
+def _unowned(desk: Desk) -> list[Unowned]:
+    spaces = desk.agent.contract.spaces
+    found = [Unowned(space, unowned(workers, spaces[space].partitions)) for space, workers in desk.flow.workers.items()]
+    return [one for one in found if one.partitions]
 
 
 def row_of(desk: Desk, member: Member) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from driftlog_schemas.record_codecs import conflict_id
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from driftlog_streams.reading.claims import Held
-from tests.unit.console.op_log import Lags, OpLog, history_of
+from tests.unit.console.op_log import Lags, OpLog, Workers, history_of
 from tests.unit.edge import conftest as edge
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import app
@@ -111,7 +111,9 @@ class Console:
     log: OpLog
     """What the history is made of: of a space of one partition, whose documents are named as those of the app."""
     lags: Lags
-    """What the broker says of the workers, when it is asked."""
+    """What the broker says of how far the workers are, when it is asked."""
+    workers: Workers
+    """And of who they are."""
 
     @property
     def history(self) -> HistoryView:
@@ -154,7 +156,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     held = HeldMemory(folder)
     holding = Holding(held, agent, deciding, people, 0.0, now_ms, lambda: signals.tell("conflicts"))
     claims = Claims(lambda: agent.identity, fleet, fleet.written.append, now_ms)  # type: ignore[arg-type]  # stands in for it
-    log, lags = OpLog(), Lags()
+    log, lags, workers = OpLog(), Lags(), Workers()
     history = history_of(log, folder / "history", lambda: signals.tell("documents"))
     desk = Desk(
         agent=agent,
@@ -168,7 +170,9 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
         at_devices=AtDevices(lambda: fleet.seen.members),
         fleet=fleet,  # type: ignore[arg-type]  # stands in for it
         history=history,
-        flow=FlowView(lags, lambda: {Place("retail", 0)}, now_ms, lambda: signals.tell("flow"), LagMemory(folder)),
+        flow=FlowView(
+            lags, lambda: {Place("retail", 0)}, now_ms, lambda: signals.tell("flow"), LagMemory(folder), workers
+        ),
         telling=None,
         people=people,
         sessions=Sessions(people, time.monotonic),
@@ -179,7 +183,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     giving = asyncio.create_task(holding.follow())
     await until(lambda: agent.status()["connection"] == "ONLINE")
     try:
-        yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})), log, lags)
+        yield Console(desk, cloud, people, fleet, Gate(build(desk), frozenset({"127.0.0.1"})), log, lags, workers)
     finally:
         holding.close()
         await giving

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import KafkaException
+
 from driftlog_console.history.view import HistoryView
 from driftlog_schemas.devices import Device
 from driftlog_schemas.messages import Command, DocumentOp
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.merge_lag import Lag
+from driftlog_streams.reading.workers import Worker
 from tests.unit.streams.cloud import IDS, NOW_MS, SPACE, Cloud, change, stock
 
 TEA = stock()
@@ -74,6 +77,19 @@ class Lags:
         if self.refuses:
             raise RecoveryFailed(self.refuses)
         return dict.fromkeys(partitions, self.lag)
+
+
+class Workers:
+    """Which there are; a test says it."""
+
+    def __init__(self) -> None:
+        self.found: list[Worker] = []
+        self.refuses = ""
+
+    def look(self, space: str) -> list[Worker]:
+        if self.refuses:
+            raise KafkaException(self.refuses)
+        return self.found
 
 
 def history_of(log: OpLog, folder: Path, changed: Callable[[], None] = lambda: None, **bounds: int) -> HistoryView:

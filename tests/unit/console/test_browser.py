@@ -28,6 +28,7 @@ from driftlog_schemas.messages import ConflictStatus
 from driftlog_streams.reading.claims import Held
 from driftlog_streams.reading.conflict_lists import Filter, mark, mark_of_all
 from driftlog_streams.reading.merge_lag import Lag
+from driftlog_streams.reading.workers import Worker
 from tests.unit.console.conftest import Console, conflict, version
 from tests.unit.console.op_log import TEA, priced
 from tests.unit.console.test_at_devices import REJECTED, REVIEW, says
@@ -382,6 +383,7 @@ def told(console: Console) -> None:
     log.append(command("7", count(TEA, 1, 3, "store-2.1")), replica="store-2.1", at_ms=start_ms + 31 * hour + 2)
     console.history.look()
     console.lags.lag = Lag(6, 2, now_ms() - 95_000)
+    console.workers.found = [Worker("cellar-1", "10.0.0.7", (0, 2)), Worker("cellar-2", "10.0.0.8", (1,))]
     console.desk.flow.try_look()
 
 

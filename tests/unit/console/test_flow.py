@@ -17,8 +17,9 @@ from driftlog_console.gate import Gate
 from driftlog_console.history.view import Place, Progress
 from driftlog_console.lag_memory import FILE, KEPT_MS, LagMemory, Sample
 from driftlog_streams.reading.merge_lag import Lag
-from tests.unit.console.conftest import Console
-from tests.unit.console.op_log import Lags, priced
+from driftlog_streams.reading.workers import Worker
+from tests.unit.console.conftest import Console, now_ms
+from tests.unit.console.op_log import Lags, Workers, priced
 from tests.unit.console.test_pages import quarantined, seen
 from tests.unit.streams.cloud import NOW_MS, command, count, stock
 
@@ -68,7 +69,7 @@ def test_a_trend_is_against_some_minutes_ago_and_not_guessed(known: list[tuple[i
 def view_at(folder: Path, lags: Lags, times: Iterable[int]) -> FlowView:
     """One whose clock says these seconds, look by look; the first is asked for when it begins."""
     now = iter(times)
-    return FlowView(lags, lambda: [PLACE], lambda: next(now) * 1000, lambda: None, LagMemory(folder))
+    return FlowView(lags, lambda: [PLACE], lambda: next(now) * 1000, lambda: None, LagMemory(folder), Workers())
 
 
 def test_samples_are_bounded_and_a_failed_look_keeps_the_older_ones(tmp_path: Path) -> None:
@@ -236,3 +237,30 @@ async def test_who_sees_some_scopes_sees_their_partitions_only(
         assert f'/flow/retail/{at["s1"]}"' not in (await carl.get("/flow")).text
         assert "you see some scopes only" in (await carl.get("/flow")).text
         assert "1 thing is parked or quarantined" in (await anna.get("/flow")).text
+
+
+async def test_every_worker_is_listed_with_what_it_owns_and_what_nobody_owns_is_said(console: Console) -> None:
+    flow, partitions = console.desk.flow, console.desk.agent.contract.spaces["retail"].partitions
+    async with console.client() as anna:
+        assert (
+            "Of audit, retail they were not asked for yet: that is not the same as none"
+            in (await anna.get("/fleet")).text
+        )
+        console.lags.lag = Lag(6, 2, now_ms() - 95_000)
+        rest = tuple(range(1, partitions))
+        console.workers.found = [Worker("w-1", "10.0.0.7", (0,)), Worker("<b>", "h", rest), Worker("spare", "h", ())]
+        flow.try_look()
+        page = (await anna.get("/fleet")).text
+        assert "w-1" in page and "10.0.0.7" in page and "1 minute" in page and "none: it stands by" in page
+        assert "No worker has" not in page and "&lt;b&gt;" in page and "Of audit they were not asked" in page
+        console.workers.found = [Worker("w-1", "10.0.0.7", rest)]
+        flow.try_look()
+        assert "No worker has partition 0 of retail" in (await anna.get("/fleet")).text
+        console.workers.refuses = "not authorized"
+        flow.try_look()
+        page = (await anna.get("/fleet")).text
+        assert "not authorized. What is shown is older" in page and "w-1" in page
+        console.workers.found, console.workers.refuses = [], ""
+        flow.try_look()
+        page = (await anna.get("/fleet")).text
+        assert "No worker has partitions 0, 1" in page and "w-1" not in page
