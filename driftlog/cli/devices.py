@@ -6,13 +6,13 @@ device counts a few seconds later, so that every worker has heard of it by then.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from driftlog.cli import device_facts
 from driftlog.cli.connected import connected
 from driftlog.cli.operator import OperatorPath, operator_key, trusted_root
 from driftlog.cli.terminal import (
@@ -27,7 +27,7 @@ from driftlog.cli.terminal import (
     told,
 )
 from driftlog_schemas.contract import AppContract
-from driftlog_schemas.devices import PUBLISH, Device, DeviceStatus
+from driftlog_schemas.devices import PUBLISH, DeviceStatus
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
@@ -35,13 +35,12 @@ from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.rhythm import milliseconds
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.core.rights import DIRECT, FORGET
-from driftlog_streams.registry.enrolment import Enrolment, Signs
+from driftlog_streams.registry.enrolment import Enrolment
 
 app = typer.Typer(
     no_args_is_help=True, help="Who may write. Example: driftlog devices enrol store-1 --out store-1.json"
 )
 
-_NONE = Signs()
 DeviceArgument = Annotated[str, typer.Argument(help="Name of the device: letters, digits, '-' or '_'.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Where the identity file goes; default: DEVICE.json.")]
 KeepKeys = Annotated[bool, typer.Option("--keep-keys", help="Let the keys of before go on counting.")]
@@ -99,7 +98,11 @@ def enrol(
         said += f"\nit may write whole spaces: {', '.join(unbound)} declare nothing that they touch"
     elif target is None and set(permissions) != {DIRECT}:
         said += "\nwhere a command declares nothing that it touches it may write the whole space; with --app it is said which do"
-    emit({**_data(line), "identity": str(out), "unbound_commands": unbound}, as_json=json, table=lambda: said)
+    emit(
+        {**device_facts.data(line), "identity": str(out), "unbound_commands": unbound},
+        as_json=json,
+        table=lambda: said,
+    )
 
 
 @app.command("enrol-cloud")
@@ -121,7 +124,7 @@ def enrol_cloud(
     with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         line = enrolment.enrol(CLOUD, identity, (), (FORGET,), keep_keys=keep_keys)
     said = f"the workers' identity is {identity}: give it to them with --cloud-identity, and keep it secret"
-    emit({**_data(line), "identity": str(identity)}, as_json=json, table=lambda: said)
+    emit({**device_facts.data(line), "identity": str(identity)}, as_json=json, table=lambda: said)
 
 
 @app.command("rotate-key")
@@ -145,7 +148,7 @@ def rotate_key(
     with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         line = enrolment.rotate_key(device, target, keep_keys=keep_keys)
     said = f"{line.device_id} has a new key; its identity is {target}: keep it secret"
-    emit({**_data(line), "identity": str(target)}, as_json=json, table=lambda: said)
+    emit({**device_facts.data(line), "identity": str(target)}, as_json=json, table=lambda: said)
 
 
 @app.command()
@@ -167,7 +170,7 @@ def renew(
     with _enrolment(settings, cache, operator_key(operator)) as enrolment:
         line = enrolment.renew(device, _ms("--valid", valid), _ms("--grace", grace) if grace else None)
     said = f"{line.device_id} may write until {moment(line.latest.not_after_ms)}"
-    emit(_data(line), as_json=json, table=lambda: said)
+    emit(device_facts.data(line), as_json=json, table=lambda: said)
 
 
 @app.command("list")
@@ -188,16 +191,16 @@ def list_(
     lines = [
         (
             d.device_id,
-            _status(d, signs),
+            device_facts.status(d, signs),
             ", ".join(d.latest.scopes),
             ", ".join(d.latest.permissions),
-            _end(d),
+            device_facts.end(d),
             "cloned" if d.device_id in signs.cloned else "",
         )
         for d in devices
     ]
     columns = ("device", "status", "scopes", "permissions", "until", "look at")
-    emit([_data(d, signs) for d in devices], as_json=json, table=lambda: rows("devices", columns, lines))
+    emit([device_facts.data(d, signs) for d in devices], as_json=json, table=lambda: rows("devices", columns, lines))
 
 
 @app.command()
@@ -213,7 +216,7 @@ def show(
     """One device, with the history of its keys and terms. Example: driftlog devices show store-1"""
     with _enrolment(settings, cache) as enrolment:
         line, signs = enrolment.find(device), enrolment.signs()
-    data = _data(line, signs)
+    data = device_facts.data(line, signs)
     emit(data, as_json=json, table=lambda: facts(line.device_id, data))
 
 
@@ -268,7 +271,7 @@ def _enrolment(settings: ConnectionSettings, cache: Path, operator: OperatorKey 
 def _set(enrolment: Enrolment, device: str, status: DeviceStatus, json: bool) -> None:
     line = enrolment.set_status(device, status)
     said = f"{line.device_id} is {status.value} since {moment(line.latest.from_ms)}"
-    emit(_data(line), as_json=json, table=lambda: said)
+    emit(device_facts.data(line), as_json=json, table=lambda: said)
 
 
 def _ms(option: str, text: str) -> int:
@@ -276,54 +279,3 @@ def _ms(option: str, text: str) -> int:
     if text and not found:
         raise typer.BadParameter(f"{option} {text}: write for example 365d or 12h")
     return found
-
-
-def _end(device: Device) -> str:
-    return moment(device.latest.not_after_ms) if device.latest.not_after_ms else ""
-
-
-def _status(device: Device, signs: Signs) -> str:
-    """`wiped` once a replica with a key that counts has said that it is gone."""
-    latest = device.latest.status
-    current = {key.key_id for key in device.keys if not key.until_ms}
-    farewells = signs.farewells.get(device.device_id, ())
-    done = latest is DeviceStatus.WIPE and any(farewell.key_id in current for farewell in farewells)
-    return "wiped" if done else latest.value
-
-
-def _data(device: Device, signs: Signs = _NONE) -> dict[str, Any]:
-    latest, now = device.latest, time.time_ns() // 1_000_000
-    return {
-        "device_id": device.device_id,
-        "version": device.version,
-        "status": _status(device, signs),
-        "status_since": moment(latest.from_ms),
-        "enrolled": moment(device.terms[0].from_ms),
-        "scopes": list(latest.scopes),
-        "permissions": list(latest.permissions),
-        "not_after": _end(device) or None,
-        "keys": sorted(key.key_id for key in device.keys if key.counts_at(now)),
-        "wiped": [
-            {"key_id": f.key_id, "replica": f.replica, "unconfirmed_commands_lost": f.lost, "at": moment(f.said_ms)}
-            for f in signs.farewells.get(device.device_id, ())
-        ],
-        "cloned": moment(signs.cloned[device.device_id]) if device.device_id in signs.cloned else None,
-        "key_history": [
-            {
-                "key_id": key.key_id,
-                "from": moment(key.from_ms),
-                "until": moment(key.until_ms) if key.until_ms else None,
-            }
-            for key in device.keys
-        ],
-        "terms": [
-            {
-                "from": moment(terms.from_ms),
-                "status": terms.status.value,
-                "scopes": list(terms.scopes),
-                "permissions": list(terms.permissions),
-                "not_after": moment(terms.not_after_ms) if terms.not_after_ms else None,
-            }
-            for terms in device.terms
-        ],
-    }
