@@ -139,7 +139,7 @@ class DocumentType:
             self.check(op)
             return op
         if self.unit == "record":
-            value = record.put_value(self.name, self.fields, self.values(state), hlc, field, kind, value)
+            value = record.put_value(self.name, self.fields, self.values(state), field, kind, value)
             field, kind = DOCUMENT, record.PUT
         merge = self._type(field)
         stored = state.fields.get(field)

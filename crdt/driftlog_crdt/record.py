@@ -86,7 +86,6 @@ def put_value(
     document: str,
     fields: Mapping[str, Field],
     seen: dict[str, Plain],
-    hlc: int,
     field: str,
     kind: str,
     value: Plain,

@@ -27,9 +27,14 @@ PUBLISH = "_publish"
 
 
 class DeviceStatus(Enum):
+    """What the operator says of a device."""
+
     ACTIVE = "active"
+    """It may write, on its terms."""
     REVOKED = "revoked"
+    """Nothing more of it is taken."""
     WIPE = "wipe"
+    """Revoked, and it erases its key and its replica when it hears of it."""
 
 
 class DeviceKey(NamedTuple):

@@ -348,6 +348,8 @@ class Version:
 
 
 class ConflictStatus(Enum):
+    """How far a conflict is."""
+
     OPEN = "open"
     """Waits for a person; the default stands meanwhile."""
     RECORDED = "recorded"

@@ -28,7 +28,7 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import GIVEN_UP
-from driftlog_edge.store.logged import Logged, changed_keys, logged
+from driftlog_edge.store.logged import Logged, changed_keys, decode_logged, logged
 from driftlog_edge.turns import in_turns
 from driftlog_schemas.bounds import MAX_REASON
 from driftlog_schemas.running import check_name
@@ -56,7 +56,8 @@ class Deferred:
         return ((lsn, self._journal.get(Family.OPLOG, keys.lsn_key(lsn))) for lsn in heapq.merge(*queues))
 
     def _line(self, lsn: int, raw: bytes | None) -> tuple[Line, int]:
-        found = logged(self._journal, lsn)
+        assert raw is not None, f"command {lsn} waits but is not in the op log"
+        found = decode_logged(raw)
         entry = entry_of(self._journal, found.command.id)
         assert entry is not None, "what waits is in the command log"
         return Line(lsn, found.command, entry, WaitsFor(CLOUD)), found.size

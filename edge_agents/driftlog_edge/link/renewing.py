@@ -190,7 +190,7 @@ class Renewing:
 
     def _stage(self, space: str, partition: int, step: Rebased) -> asyncio.Future[None]:
         written = self._committer.stage(step.writes, sync=True)
-        self._renewal.staged(space, partition, step)
+        self._renewal.staged(step)
         return written
 
     async def _done(self, written: asyncio.Future[None]) -> None:

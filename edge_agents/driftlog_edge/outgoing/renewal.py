@@ -178,7 +178,7 @@ class Renewal:
         """What is written when all have come along, as `gathered`."""
         return self._rebase.ended(space, partition)
 
-    def staged(self, space: str, partition: int, rebased: Rebased) -> None:
+    def staged(self, rebased: Rebased) -> None:
         """The writes are staged: what is remembered of the old life goes."""
         for key in rebased.documents:
             self._views.forget(key)

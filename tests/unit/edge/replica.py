@@ -230,7 +230,7 @@ class Replica:
     def renewed(self, partition: int, step: Rebased, space: str = "retail") -> None:
         """One step of a renewal, durably."""
         self.journal.stage(step.writes, sync=True)
-        self.renewal.staged(space, partition, step)
+        self.renewal.staged(step)
         self.commit()
 
     def next_taken_along(self, partition: int, space: str = "retail") -> Rebased | None:

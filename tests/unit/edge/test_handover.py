@@ -278,7 +278,7 @@ def test_a_step_that_the_disk_refuses_is_taken_again(
     second = replica.next_taken_along(S1)
     assert second is not None
     replica.journal.stage(second.writes, sync=True)
-    replica.renewal.staged("retail", S1, second)
+    replica.renewal.staged(second)
     replica.journal.failed(RuntimeError("the disk"))
     assert replica.renewal.under_way("retail", S1)
     replica.take_along(S1)
