@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutation.rims.mistake import EDGE, Mistake
 
-AGENT = ("tests/unit/edge/test_agent.py",)
+CONSISTENCY = ("tests/unit/edge/test_consistency.py",)
 COLLAPSED = ("tests/unit/edge/test_collapsed.py",)
 COMMANDS = ("tests/unit/edge/test_commands.py",)
 INTAKE = ("tests/unit/edge/rim/test_intake.py",)
@@ -15,6 +15,7 @@ FLOW = ("tests/unit/edge/test_flow.py",)
 MOMENTS = ("tests/unit/edge/test_moments.py",)
 POWER = ("tests/unit/edge/test_power.py",)
 SETTINGS = ("tests/unit/edge/test_settings_change.py",)
+HEALTH = ("tests/unit/edge/test_health.py",)
 LINEAR = ("tests/unit/edge/test_linear.py",)
 OUTBOX = ("tests/unit/edge/test_outbox.py",)
 PRUNING = ("tests/unit/edge/test_pruning.py",)
@@ -27,21 +28,21 @@ QUEUE: tuple[Mistake, ...] = (
         f"{EDGE}/link/sync.py",
         "waiting = self._shipper.waiting or not self._shipper.idle",
         "waiting = not self._shipper.idle",
-        AGENT,
+        HEALTH,
     ),
     Mistake(
         "watchdog: what others write moves the own queue",
         f"{EDGE}/link/sync.py",
         "if pulled.answered or self.renewing.due:",
         "if True:",
-        AGENT,
+        HEALTH,
     ),
     Mistake(
         "watchdog: a queue that stands still is told and left standing",
         f"{EDGE}/link/sync.py",
         "self.watchdog.moved(now)\n                await self.clients.reconnect()",
         "self.watchdog.moved(now)",
-        AGENT,
+        HEALTH,
     ),
     Mistake(
         "outbox: the lowest partition goes first, always",
@@ -63,14 +64,14 @@ QUEUE: tuple[Mistake, ...] = (
         f"{EDGE}/asking/reader.py",
         'await self._progress.until(lambda: self._ends.begun, time_left(), "the link has begun anew", check=cloud)',
         "pass",
-        AGENT,
+        CONSISTENCY,
     ),
     Mistake(
         "reads: before the broker's first word there is no way to the cloud",
         f"{EDGE}/link/signal.py",
         "if self.state is Connection.OFFLINE and not self._untried:",
         "if self.state is Connection.OFFLINE:",
-        AGENT,
+        CONSISTENCY,
     ),
     # -- what may wait waits, and no longer
     Mistake(

@@ -18,6 +18,9 @@ from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api import build
 from driftlog_edge.http_api.access import Access, Doorkeeper
 from driftlog_edge.http_api.connections import BoundedProtocol
+from driftlog_edge.link import clients as clients_module
+from driftlog_edge.link import signal as signal_module
+from driftlog_edge.link import sync as sync_module
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
@@ -134,3 +137,16 @@ def served(folder: Path, access: Access) -> Iterator[str]:
     server[0].should_exit = True
     thread.join(60)
     structlog.configure(**before)
+
+
+@pytest.fixture
+def quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens now and then happens at once."""
+    monkeypatch.setattr(sync_module, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(signal_module, "PROBE_SOON_SECONDS", 0.01)
+    monkeypatch.setattr(signal_module, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(clients_module, "backoff", lambda *args: 0.01)
+    monkeypatch.setattr(signal_module, "backoff", lambda *args: 0.01)
+    monkeypatch.setattr("driftlog_edge.outgoing.pump.backoff", lambda *args: 0.01)
+    monkeypatch.setattr("driftlog_edge.link.connectivity.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("driftlog_edge.link.connectivity.GIVE_UP_SECONDS", 0.0)

@@ -17,6 +17,11 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def online(agent: EdgeAgent) -> None:
+    """Return when it has a way to the cloud."""
+    await until(lambda: agent.status()["connection"] == "ONLINE")
+
+
 async def pages(agent: EdgeAgent, kind: type[DocumentClass], scope: str, ids: list[str]) -> bool:
     """Are these the documents of the scope?"""
     return [id for id, _ in await agent.page(kind, scope, 1000)] == ids
