@@ -19,7 +19,7 @@ from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.topics import HEARTBEATS
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import Stock, app
-from tests.unit.edge.waiting import online, until
+from tests.unit.edge.waiting import online, pages, until
 
 TEA = DocumentId("Stock", "s1", "tea")
 
@@ -259,6 +259,10 @@ async def test_what_others_write_does_not_move_the_own_queue(
     monkeypatch.setattr(agent._sync.watchdog, "moved", lambda now: moves.append("moved"))
     cloud.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 3)
     await until(lambda: agent.page(Stock, "s1"))
+    cloud.write(
+        DocumentId("Stock", "s1", "rum"), "on_hand", "increment", 3
+    )  # by when it is there the first is dealt with
+    await until(lambda: pages(agent, Stock, "s1", ["rum", "tea"]))
     assert moves == []
     await agent.run("receive", store="s1", sku="tea", qty=1, wait="merged", seconds=10)
     assert moves
