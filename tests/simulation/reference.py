@@ -124,6 +124,8 @@ class Reference:
         """(replica, partition) -> its chain"""
         self.brought: dict[tuple[str, str], Decision] = {}
         """(life in which it was first written, command id) -> what became of it when a later life brought it first"""
+        self.stranded: set[tuple[str, str]] = set()
+        """(replica, command id) of what waited when its life ended, and is put off: so says its row, however often the batch comes again"""
         self.unseen: set[tuple[str, str]] = set()
         """(replica, command id) of what was refused with nothing of it seen"""
         self.repeated = 0
@@ -164,6 +166,7 @@ class Reference:
             ]
             if first:
                 del waiting[life, command_id]
+                self.stranded.add((life, command_id))
                 self.put_off += 1
                 self._strand(waiting)
                 return
@@ -250,7 +253,7 @@ class Reference:
     def _barred(self, item: _Waiting) -> bool:
         """Had its device no right to anything when this came first? Then it is refused, and nothing of it is ever seen."""
         name = item.replica, item.command.id
-        if name in self.unseen:
+        if name in self.unseen or name in self.stranded:
             self.repeated += 1
             return True
         terms = self._devices[item.replica.rpartition(".")[0]].terms_at(item.append_ms)
