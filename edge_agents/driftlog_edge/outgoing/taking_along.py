@@ -136,7 +136,7 @@ class TakingAlong:
     def _not_in_the_chain(self, key: bytes, seq: int) -> None:
         """Neither has it this of our dots nor, perhaps, earlier ones of which nothing was seen."""
         if key not in self._first:
-            dots = unseen_of(self._journal, self._space, self._partition, key).get(self._old)
+            dots = unseen_of(self._journal, self._space, self._partition, key, self.writes).get(self._old)
             self._first[key] = seq if dots is None else min(seq, dots.first)
 
     def step(self, life: Life) -> Rebased:

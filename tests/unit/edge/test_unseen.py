@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,29 @@ def test_a_change_that_says_what_its_writer_saw_does_not_wait_for_what_was_never
     till.replica.do("reprice", "again", store="s1", sku="tea", price=130)
     till.settle()
     assert till.replica.value("Stock", "s1", "tea")["price"] == 130
+
+
+def test_what_a_new_life_brings_does_not_wait_for_what_another_copy_of_the_folder_had_sent_in_vain(
+    till: Folder, tmp_path: Path, identity: Identity, ids: FixedIds
+) -> None:
+    """That it was refused the new life learns in the step in which what stands behind it comes along."""
+    till.receive("before", 5)
+    till.settle()
+    life = till.replica.lives.replica
+    till.receive("refused", right=False)
+    till.replica.close()
+    shutil.copytree(tmp_path / "till", tmp_path / "copy")
+    copy = Folder(tmp_path / "copy", identity, ids, till.cloud)
+    copy.ship()
+    copy.replica.close()
+    till.restart()
+    till.replica.do("reprice", "price", store="s1", sku="tea", price=120)
+    till.settle()
+
+    brought = till.cloud.batches[-1].commands[-1]
+    assert (brought.id, brought.root, brought.ops[0].op.context) == ("price", life, {life: 1})
+    assert (till.status("refused"), till.status("price")) == ((Status.REJECTED, "forbidden"), (Status.MERGED, ""))
+    assert till.replica.value("Stock", "s1", "tea")["price"] == 120
 
 
 def test_where_it_was_seen_after_all_the_state_ends_it_and_the_life_goes_on(till: Folder) -> None:
