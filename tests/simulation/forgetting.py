@@ -54,12 +54,14 @@ LENGTH_MS = 20 * MINUTE_MS
 LOST_SIGHT = "an edge was behind the floor"
 FOUNDED = "texts and lists were founded anew"
 REMOVED = "rows of lives that were over were removed"
-AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8, FOUNDED: 1, REMOVED: 20, BARRED: 1}
+AT_LEAST = {"documents were purged": 8, "lives were retired": 60, LOST_SIGHT: 8, FOUNDED: 1, REMOVED: 20, BARRED: 15}
 """In the worlds of a run, also of the shortest; see `test_forgetting`."""
 
 
 class ForgettingWorld(World):
     """One of them."""
+
+    bars = 2
 
     def __init__(self, seed: int, variant: Variant = HONEST) -> None:
         super().__init__(seed, variant)

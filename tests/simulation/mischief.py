@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from driftlog_crdt import Op
@@ -88,6 +89,10 @@ def plan(world: World) -> None:
             _some(world, 4, f"compact {topic}", lambda t=topic: world.log.compact(t))
     if faults.forgeries:
         _some(world, 2, "forgery", lambda: forge(world))
+    for name in EDGES:
+        for _ in range(world.bars):
+            at = scheduler.between(1_000, world.length_ms)
+            scheduler.after(at, f"{name} may send nothing", lambda n=name: world.operator.bar(n, _for_long(world)))
 
 
 def clone(world: World, edge: EdgeNode) -> None:
@@ -138,21 +143,21 @@ def _plan_cuts(world: World, node: str) -> None:
 
 def _plan_lines(world: World, name: str) -> None:
     """What the operator says of a device while it is in the field, and what a stranger does."""
-    scheduler, operator = world.scheduler, world.operator
-
-    def length() -> int:
-        return scheduler.between(1_000, max(30_000, world.length_ms // 6))
-
+    operator, length = world.operator, partial(_for_long, world)
     _some(world, 2, f"{name} is shut out", lambda: operator.shut_out(name, length()))
     _some(
         world,
         1,
         f"{name} has a permit",
-        lambda: operator.let_end(name, length(), scheduler.between(0, 9_000), length()),
+        lambda: operator.let_end(name, length(), world.scheduler.between(0, 9_000), length()),
     )
     _some(world, 1, f"{name} may not sell", lambda: operator.restrict(name, "sell", length()))
     _some(world, 1, f"{name} may send nothing", lambda: operator.bar(name, length()))
     _some(world, 1, f"{name} is written over", lambda: operator.write_over(name))
+
+
+def _for_long(world: World) -> int:
+    return world.scheduler.between(1_000, max(30_000, world.length_ms // 6))
 
 
 def forge(world: World) -> None:

@@ -11,6 +11,8 @@ from tests.simulation.operator import BARRED
 from tests.simulation.waiting import REASONS, lived
 
 WORLDS, FULL = 4, 40
+AT_LEAST = 12
+"""So often, in the worlds of a run, a device lost all its rights."""
 
 
 @pytest.mark.slow
@@ -22,4 +24,4 @@ def test_every_world_whose_commands_wait_is_lawful(pool: ProcessPoolExecutor, fu
         if violations:
             wrong[seed] = violations[:5]
     assert wrong == {}
-    assert met.keys() >= ({*REASONS, BARRED} if full else REASONS)
+    assert met.keys() >= REASONS and met[BARRED] >= AT_LEAST

@@ -26,6 +26,8 @@ CHANGES = 12
 class WaitingWorld(World):
     """What it draws besides comes from another source than the world's own, so that the world of a seed stays as it is."""
 
+    bars = 2
+
     rhythms = MappingProxyType({"Ledger": "20s", "Note": "on_wifi", "Board": "90s"})
 
     def _run(self) -> History:

@@ -92,6 +92,8 @@ class World:
     """Does something react (see `reacting`)?"""
     errands: Sequence[str] = ()
     """Commands that users want half of the time."""
+    bars = 0
+    """How often each device loses every right, besides what is drawn of that: nothing of what it sends then is seen."""
     diligence = 16
     """In how many parts of its length a user comes once at the latest."""
 
