@@ -231,9 +231,9 @@ class Verdicts:
         return in_vain
 
     def _commands(self, batch: Open) -> Iterable[tuple[int, Command, str]]:
-        """What waits in a batch, and the id under which the cloud tells of it. Its body says it at once where all of it waits."""
+        """What waits in a batch, and the id under which the cloud tells of it. Its body says it at once where all of it waits and each was sent by itself."""
         whole = self._sealed.batch(batch)
-        if whole is not None and len(whole.commands) == len(batch.lsns):
+        if whole is not None and not batch.speakers and len(whole.commands) == len(batch.lsns):
             ids = [command.id for command in whole.commands]
             return zip(batch.lsns, whole.commands, ids, strict=True)
         return self._from_the_log(batch)

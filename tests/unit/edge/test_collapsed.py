@@ -267,6 +267,26 @@ def test_what_was_parked_is_told_together(folders: Folders, cloud: Cloud) -> Non
     assert reading(replica) == 3
 
 
+def test_what_was_parked_is_not_taken_for_what_came_with_it_and_is_as_many(folders: Folders, cloud: Cloud) -> None:
+    """Three commands wait that were sent as one; the batch had one before it and one behind it."""
+    replica = folders.open("a")
+    measure(replica, "before", 10, "one")
+    for number in range(3):
+        measure(replica, f"c{number}")
+    measure(replica, "behind", 20, "other")
+    cloud.parks.add("c2")
+    replica.commit()
+    ship(replica, cloud)
+    pull(replica, cloud)
+    sent = {command.id: command for command in cloud.batches[-1].commands}
+    assert sent.keys() == {"before", "c2", "behind"}
+    cloud.release(replica.lives.replica, sent["c2"], CommandOutcome("c2", Verdict.REJECTED, "recount", "too many"))
+    settle(replica, cloud)
+    assert {replica.entry(f"c{n}").status for n in range(3)} == {Status.REJECTED}
+    assert {replica.entry(name).status for name in ("before", "behind")} == {Status.MERGED}
+    assert not replica.views.backlog
+
+
 def test_what_an_earlier_life_left_parked_is_told_together(folders: Folders, cloud: Cloud) -> None:
     replica = folders.open("a")
     for number in range(3):
