@@ -39,6 +39,21 @@ EDGES: tuple[Mistake, ...] = (
         "return False",
         HELD,
     ),
+    # -- verdicts
+    Mistake(
+        "verdicts: as many as the batch has are taken for those that it has, though some were sent as one",
+        f"{EDGE}/incoming/verdicts.py",
+        "not batch.speakers and ",
+        "",
+        ("tests/unit/edge/test_collapsed.py",),
+    ),
+    Mistake(
+        "renewal: what another copy had sent in vain is named as seen",
+        f"{EDGE}/outgoing/taking_along.py",
+        "self._partition, key, self.writes).get(self._old)",
+        "self._partition, key).get(self._old)",
+        ("tests/unit/edge/test_unseen.py",),
+    ),
     # -- the edge's clients
     Mistake(
         "edge: acknowledged by the leader alone",
