@@ -49,6 +49,9 @@ AT_LEAST = {CALLED: 120, AGAIN: 3}
 class ReactingWorld(ForgettingWorld):
     """One of them; nothing is forgotten in it."""
 
+    bars = 0
+    """What is drawn besides is enough: of devices that are barred nothing is called for."""
+
     reacts = True
     errands = ("receive", "sell", "sell")
     diligence = 32
