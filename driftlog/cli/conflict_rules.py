@@ -25,7 +25,7 @@ from driftlog.cli.terminal import (
 )
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.settings import ConnectionSettings
-from driftlog_streams.reading.conflict_export import as_json
+from driftlog_streams.reading.conflict_export import as_json, exact
 from driftlog_streams.reading.conflict_rules import LEAST, SHARE, Judged, RuleName, Studied, Tried, study
 from driftlog_streams.reading.rule_declarations import WORDS, change_of
 
@@ -90,7 +90,7 @@ def _tried(studied: Studied, tried: Tried, contract: AppContract) -> dict[str, A
         "field": studied.field,
         "rule": tried.rule,
         "in_words": WORDS[tried.rule],
-        "order": list(tried.order),
+        "order": exact(list(tried.order)),
         "decisions": len(tried.judged),
         "agreeing": tried.agreeing,
         "exceptions": [one.conflict.id for one in tried.exceptions],
@@ -101,7 +101,7 @@ def _tried(studied: Studied, tried: Tried, contract: AppContract) -> dict[str, A
 
 
 def _judged(judged: Judged) -> dict[str, Any]:
-    chosen = None if judged.chosen is None else {"value": judged.chosen.value, "replica": judged.chosen.replica}
+    chosen = None if judged.chosen is None else {"value": exact(judged.chosen.value), "replica": judged.chosen.replica}
     return {"conflict": as_json(judged.conflict), "chosen": chosen, "agrees": judged.agrees}
 
 

@@ -12,7 +12,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
-from driftlog_crdt import canonical
+from driftlog_crdt import Plain, canonical
 from driftlog_schemas.identity import device_of
 from driftlog_schemas.messages import Conflict, ConflictStatus, Version
 from driftlog_streams.core.changelog_record import UNTIMED
@@ -27,11 +27,12 @@ COLUMNS = (
 )  # fmt: skip
 CONFLICT = "conflict"
 """The kind of what is no command at a device."""
+MOST_EXACT = (1 << 53) - 1
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_json(conflict: Conflict) -> dict[str, Any]:
-    """All that there is to say of it. Times are ISO 8601 in UTC, None where there is none."""
+    """All that there is to say of it. Times are ISO 8601 in UTC, None where there is none; values as `exact` has them."""
     by = conflict.decided_by
     return {
         "id": conflict.id,
@@ -50,6 +51,21 @@ def as_json(conflict: Conflict) -> dict[str, Any]:
         "how": how(conflict),
         "decided_by": None if by is None else _version(by),
     }
+
+
+def exact(value: Plain) -> Plain:
+    """The same for JSON: whole numbers beyond 2^53, which many a reader of it rounds, are text."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return value if abs(value) <= MOST_EXACT else str(value)
+        case list() | tuple():
+            return [exact(one) for one in value]
+        case dict():
+            return {name: exact(one) for name, one in value.items()}
+        case _:
+            return value
 
 
 def how(conflict: Conflict) -> str:
@@ -183,7 +199,7 @@ def _number(text: str) -> bool:
 
 def _version(version: Version) -> dict[str, Any]:
     return {
-        "value": version.value,
+        "value": exact(version.value),
         "replica": version.replica,
         "seq": version.seq,
         "time": _time(version.hlc >> 16),

@@ -312,6 +312,17 @@ async def test_a_list_is_exported_as_it_is_shown(console: Console, outage: Seque
             ("coffee", "rule"),
             ("cocoa", "deadline"),
         }
+        large = version({"a": [2**60 + 1, 2**53 - 1], "b": True}), version(-(2**53), "b.b2c3d4e5")
+        await console.opened(conflict(DocumentId("Stock", "s1", "gold"), "", *large))
+        (gold,) = [
+            told
+            for told in map(json.loads, (await anna.get("/inbox/export?which=open&format=jsonl")).text.splitlines())
+            if told["document"] == "gold"
+        ]
+        assert [one["value"] for one in gold["versions"]] == [
+            {"a": [str(2**60 + 1), 2**53 - 1], "b": True},
+            str(-(2**53)),
+        ]
         few = (await anna.get("/inbox/export?which=settled&format=jsonl&device=nobody")).text
         assert few == ""
         assert (await anna.get("/inbox/export?format=xml")).status_code == 422
