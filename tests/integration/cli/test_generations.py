@@ -154,6 +154,9 @@ def test_a_damaged_read_model_is_made_once_more_and_everybody_goes_over_to_it(
             )
             elsewhere = to(shell, 3)
             elsewhere.assert_failed(1, "from generation 1 to 2 is not finished")
+            looked = shell.run("doctor", *APP, "--json")
+            found = [one for one in json.loads(looked.out) if one["what"] == f"space {run.space.name}"]
+            assert len(found) == 1 and "is not finished" in found[0]["fact"], looked
             done = to(shell, 2)
             assert done.code == 0, (done, worker.tail())
             assert told(done)["in_force"] and not told(done)["made"], "it goes on where it was cut off"
