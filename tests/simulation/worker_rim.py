@@ -395,7 +395,10 @@ class Host(WorkerHost):
         return settler(self._process.world, self._process.changelog, publisher, pump)
 
     def _fleet_watch(self, pump: Any) -> Any:
-        """Nothing is decided by it."""
+        """Nothing is decided by it, nor by the next."""
+        return SimpleNamespace(run=asyncio.Event().wait)
+
+    def _owned_watch(self, pump: Any) -> Any:
         return SimpleNamespace(run=asyncio.Event().wait)
 
     def _reactor(self, pump: Any, identity: Any, publisher: Any) -> Any:

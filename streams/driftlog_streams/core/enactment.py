@@ -144,7 +144,7 @@ class Enactment:
         outcome = arrival.given_up(offset)
         assert outcome is not None
         at.keep_decided(arrival, outcome)
-        work.rejections += 1
+        work.rejected[outcome.code] += 1
         row = at.book.get(arrival.batch.replica)
         if row is not None:
             at.write_row(arrival.batch.replica, chain.decided(row, arrival.batch.number, outcome, offset), urgent=True)

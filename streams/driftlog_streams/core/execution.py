@@ -37,7 +37,7 @@ class Execution:
         elif effect is Effect.SEE:
             self._see(decision.steps)
         if outcome is not None and outcome.verdict is Verdict.REJECTED and arrival.dropped_at < 0:
-            self._at.work.rejections += 1
+            self._at.work.rejected[outcome.code] += 1
         if arrival.command.root:
             self._at.keep_decided(arrival, outcome or arrival.accepted)
         return outcome

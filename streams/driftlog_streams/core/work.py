@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -85,7 +86,8 @@ class PartitionWork:
     group: int = -1
     """Offset of the last op record merged."""
     ops: int = 0
-    rejections: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    """Commands that were rejected, by code."""
     unsupported: int = 0
     """Batches of a version of the app that is not supported any more."""
     settled: int = 0

@@ -1,4 +1,4 @@
-"""Tells Prometheus and the log which versions of the app the fleet runs, and until when each of them is supported.
+"""Tells Prometheus and the log which versions of the app the fleet runs, until when each of them is supported, and how long ago devices were heard.
 
 One worker of a space does it, the owner of its first partition, for all read the same heartbeats. Nothing is decided by it: what is taken of a device hangs on
 its batches (`core.examination`). So this machine's clock will do to tell how much time is left.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 from confluent_kafka import KafkaException
@@ -18,9 +18,10 @@ from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.spans import span
 from driftlog_schemas.support import WARNED_FROM_MS, unmet
+from driftlog_streams.core.changelog_record import UNTIMED
 from driftlog_streams.errors import RecoveryFailed
-from driftlog_streams.reading.device_versions import DeviceVersions
-from driftlog_streams.telling.metrics import WorkerMetrics
+from driftlog_streams.reading.device_words import DeviceWords, Word
+from driftlog_streams.telling.metrics import OTHERS, WorkerMetrics
 
 log = structlog.get_logger()
 
@@ -31,8 +32,11 @@ TELLER = 0
 """The partition whose owner tells."""
 MOST_VERSIONS = 20
 """So many are told apart, those that most devices run; the others are counted together."""
-OTHERS, NONE = "others", "none"
-_DAY_MS = 86_400_000
+NONE = "none"
+_HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
+WITHIN = {"10m": _HOUR_MS // 6, "1h": _HOUR_MS, "1d": _DAY_MS, "7d": 7 * _DAY_MS, "30d": 30 * _DAY_MS}
+"""A device that is online is heard every five minutes at the latest."""
+LONGER, UNKNOWN = "longer", "unknown"
 
 
 class FleetWatch:
@@ -41,7 +45,7 @@ class FleetWatch:
     def __init__(
         self,
         space: SpaceContract,
-        listen: Callable[[], DeviceVersions],
+        listen: Callable[[], DeviceWords],
         metrics: WorkerMetrics,
         owned: Callable[[], Collection[int]],
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -51,7 +55,7 @@ class FleetWatch:
         self._metrics = metrics
         self._owned = owned
         self._wall_ms = wall_ms
-        self._versions: DeviceVersions | None = None
+        self._words: DeviceWords | None = None
         self._said: dict[str, int] = {}
         """version -> how many days were left when the log said so"""
         self._trouble = ""
@@ -65,10 +69,10 @@ class FleetWatch:
     async def look(self) -> None:
         """Read on and tell; nothing if the first partition is somebody else's."""
         if TELLER not in self._owned():
-            self._tell(Counter())
+            self._tell([])
             return
         try:
-            counted = await asyncio.get_running_loop().run_in_executor(None, self._counted)
+            words = await asyncio.get_running_loop().run_in_executor(None, self._heard)
         except (KafkaException, RecoveryFailed, ContractError, TimeoutError) as error:
             if str(error) != self._trouble:
                 log.warning("the fleet's versions cannot be told", error=str(error))
@@ -76,15 +80,28 @@ class FleetWatch:
             return
         self._trouble = ""
         if TELLER in self._owned():
-            self._tell(counted)
+            self._tell(words)
 
-    def _counted(self) -> Counter[str]:
-        if self._versions is None:
-            self._versions = self._listen()
-        self._versions.look()
-        return self._versions.counted()
+    def _heard(self) -> list[Word]:
+        if self._words is None:
+            self._words = self._listen()
+        self._words.look()
+        return self._words.last()
 
-    def _tell(self, counted: Counter[str]) -> None:
+    def _tell(self, words: Sequence[Word]) -> None:
+        counted = Counter(word.version for word in words)
+        self._tell_versions(counted)
+        self._metrics.heard.set(Counter(self._since(word) for word in words))
+        self._said = {version: days for version, days in self._said.items() if version in counted}
+
+    def _since(self, word: Word) -> str:
+        """Within which time a device was heard last."""
+        if word.at_ms == UNTIMED:
+            return UNKNOWN
+        ago_ms = self._wall_ms() - word.at_ms
+        return next((name for name, within_ms in WITHIN.items() if ago_ms <= within_ms), LONGER)
+
+    def _tell_versions(self, counted: Counter[str]) -> None:
         devices: Counter[str] = Counter()
         ends: dict[str, float] = {}
         for place, (version, count) in enumerate(counted.most_common()):
@@ -96,7 +113,6 @@ class FleetWatch:
                 self._warn(version, count, floor.version, floor.from_ms)
         self._metrics.devices.set(devices)
         self._metrics.support_ends.set(ends)
-        self._said = {version: days for version, days in self._said.items() if version in counted}
 
     def _warn(self, version: str, devices: int, needs: str, ends_ms: int) -> None:
         """Once for each day that is left, and once when it is over."""

@@ -71,6 +71,8 @@ class Flights:
         self._metrics.quarantined.inc(sum(p.work.quarantined for p in parts))
         self._metrics.cloned.inc(sum(p.work.cloned for p in parts))
         self._metrics.unsupported.inc(sum(p.work.unsupported for p in parts))
+        for part in parts:
+            self._metrics.rejections.add(part.work.rejected)
         self._metrics.settled.inc(sum(p.work.settled for p in parts))
         self._metrics.reactions.inc(sum(len(p.work.emitted) for p in parts))
         self._metrics.failed_reactions.inc(sum(p.work.failed_reactions for p in parts))

@@ -31,6 +31,7 @@ from driftlog_streams.faust_driver.fleet_watch import FleetWatch
 from driftlog_streams.faust_driver.forgetter import Forgetter
 from driftlog_streams.faust_driver.guard_watch import GuardWatch
 from driftlog_streams.faust_driver.overrides import FaustApp, PromptWorker
+from driftlog_streams.faust_driver.owned_watch import OwnedWatch
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pulse import Pulse
@@ -42,7 +43,7 @@ from driftlog_streams.faust_driver.standby import Standby
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
 from driftlog_streams.reading.changelog_reader import ChangelogReader
-from driftlog_streams.reading.device_versions import DeviceVersions
+from driftlog_streams.reading.device_words import DeviceWords
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
 from driftlog_streams.registry.device_view import DeviceView
@@ -199,6 +200,7 @@ class WorkerHost:
                 if self._settings.standby:
                     tasks.create_task(self.standby(pump).run())
                 tasks.create_task(self._fleet_watch(pump).run())
+                tasks.create_task(self._owned_watch(pump).run())
                 tasks.create_task(self._beat(pump))
         except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
             die(failed.exceptions[0])
@@ -226,10 +228,20 @@ class WorkerHost:
     def _fleet_watch(self, pump: MergePump) -> FleetWatch:
         kafka, rules = self._settings.kafka, self._rules
 
-        def listen() -> DeviceVersions:
-            return DeviceVersions(kafka, rules.records, rules.name, self._devices.find)
+        def listen() -> DeviceWords:
+            return DeviceWords(kafka, rules.records, rules.name, self._devices.find)
 
         return FleetWatch(rules.space, listen, self.metrics, pump.open_stores)
+
+    def _owned_watch(self, pump: MergePump) -> OwnedWatch:
+        return OwnedWatch(
+            self._rules.topics.ops,
+            ChangelogReader(self._settings.kafka),
+            pump.open_stores,
+            pump.committed,
+            lambda: 0 if self._store is None else self._store.size,
+            self.metrics,
+        )
 
     def standby(self, pump: MergePump) -> Standby:
         """What keeps the stores of the partitions that are not ours."""

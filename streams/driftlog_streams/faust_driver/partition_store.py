@@ -53,6 +53,7 @@ _DIGEST = b"\x00digest/"
 _TOPICS = b"\x00topics"
 """The ids of the topics that it was filled from"""
 """No document key begins with a zero byte."""
+_SIZES = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
 
 
 class WorkerStore:
@@ -65,6 +66,12 @@ class WorkerStore:
     def partition(self, number: int) -> PartitionStore:
         """The store of one partition, as it was left."""
         return PartitionStore(self._db, number)
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk and in write buffers, as RocksDB keeps account of them. Raises `StoreFailed`."""
+        with _told("cannot be read"):
+            return sum(self._db.property_int_value(name) or 0 for name in _SIZES)
 
     def close(self) -> None:
         """Give the folder free. Raises `StoreFailed` where not all could be put away; it is closed all the same, and the log on the disk has the rest."""

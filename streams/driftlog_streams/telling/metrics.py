@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+MOST_WORDS = 50
+OTHERS = "others"
+
 
 class GaugeBy:
     """A gauge with a value for each of a few words; whoever sets it sees to it that there are few."""
@@ -22,6 +25,22 @@ class GaugeBy:
         for word in self._told - values.keys():
             self._gauge.remove(self._space, word)
         self._told = frozenset(values)
+
+
+class CounterBy:
+    """A counter for each of the words that are met; those beyond `MOST_WORDS` are counted as `others`."""
+
+    def __init__(self, name: str, text: str, space: str, label: str, registry: CollectorRegistry) -> None:
+        self._counter = Counter(name, text, ["space", label], registry=registry)
+        self._space = space
+        self._met: set[str] = set()
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """So many more of each."""
+        for word, count in counts.items():
+            if len(self._met) < MOST_WORDS:
+                self._met.add(word)
+            self._counter.labels(self._space, word if word in self._met else OTHERS).inc(count)
 
 
 class WorkerMetrics:
@@ -44,6 +63,9 @@ class WorkerMetrics:
         self.unsupported = counter(
             "unsupported_batches", "Batches of a version of the app that is not supported any more: put off"
         )
+        self.rejections = CounterBy(
+            "driftlog_worker_rejections", "Commands that were rejected, by code", space, "code", self.registry
+        )
         self.settled = counter("settled_conflicts", "Conflicts that nobody had decided before their deadline")
         self.reactions = counter("reaction_calls", "Commands that reactions have called for, repetitions included")
         self.failed_reactions = counter(
@@ -53,23 +75,37 @@ class WorkerMetrics:
         self.flights = counter("flights", "Flights acknowledged")
         self.recovered = counter("recovered_records", "Changelog records read into stores")
         self.recoveries = counter("recoveries", "Assignments recovered")
-        self.parked = Gauge("driftlog_worker_parked", "Commands parked now", ["space"], registry=self.registry).labels(
-            space
-        )
-        self.partitions = Gauge(
-            "driftlog_worker_partitions", "Partitions owned", ["space"], registry=self.registry
-        ).labels(space)
-        self.removed_lives = Gauge(
-            "driftlog_worker_removed_lives",
+
+        def gauge(name: str, text: str) -> Gauge:
+            made = Gauge(f"driftlog_worker_{name}", text, ["space"], registry=self.registry)
+            return made.labels(space)
+
+        self.parked = gauge("parked", "Commands parked now")
+        self.partitions = gauge("partitions", "Partitions owned")
+        self.removed_lives = gauge(
+            "removed_lives",
             "Lives that are over and have no chain row any more, in the owned partition that has most; beyond 10,000 rows stay",
-            ["space"],
-            registry=self.registry,
-        ).labels(space)
+        )
+        self.lag = gauge("lag_records", "Op records of the owned partitions that are not merged and acknowledged yet")
+        self.open_conflicts = gauge("open_conflicts", "Conflicts in the owned partitions that nobody has decided")
+        self.overdue_conflicts = gauge(
+            "overdue_conflicts", "Documents of the owned partitions with a conflict whose deadline is over for a minute"
+        )
+        self.store_bytes = gauge(
+            "store_bytes", "What the states of this worker take on its disk and in its write buffers"
+        )
         self.devices = GaugeBy(
             "driftlog_worker_devices",
             "Active devices by the version of the app that they have last said; told by the owner of partition 0",
             space,
             "version",
+            self.registry,
+        )
+        self.heard = GaugeBy(
+            "driftlog_worker_devices_heard",
+            "Active devices by within which time they were heard last, each counted once; told by the owner of partition 0",
+            space,
+            "within",
             self.registry,
         )
         self.support_ends = GaugeBy(

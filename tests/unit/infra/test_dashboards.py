@@ -70,8 +70,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
             return metrics.render(agent)
 
     working = WorkerMetrics("retail")
-    for by_version in (working.devices, working.support_ends):
-        by_version.set({"1.3": 1})
+    for gauge in (working.devices, working.support_ends, working.heard):
+        gauge.set({"1.3": 1})
+    working.rejections.add({"out_of_stock": 1})
     worker = generate_latest(working.registry)
     found: dict[str, set[str]] = {}
     for text in (worker.decode(), asyncio.run(edge()).decode()):

@@ -18,7 +18,7 @@ from driftlog_schemas.support import Floor
 from driftlog_streams.faust_driver import fleet_watch
 from driftlog_streams.faust_driver.fleet_watch import FleetWatch
 from driftlog_streams.reading import changelog_reader, plain_reader
-from driftlog_streams.reading.device_versions import DeviceVersions
+from driftlog_streams.reading.device_words import DeviceWords
 from driftlog_streams.telling.metrics import WorkerMetrics
 from tests.fake_kafka.broker import START_MS, Broker
 from tests.fake_kafka.clients import Admin, Consumer
@@ -27,6 +27,7 @@ from tests.unit.streams.cloud import IDS, SPACE
 DAY_MS = 86_400_000
 FLOORS = (Floor("1.4", START_MS + 10 * DAY_MS), Floor("2.0", START_MS + 100 * DAY_MS))
 NEEDED = dataclasses.replace(SPACE, version="2.0", floors=FLOORS)
+HEARD = "driftlog_worker_devices_heard"
 DEVICES, ENDS = "driftlog_worker_devices", "driftlog_worker_support_ends_timestamp_seconds"
 
 
@@ -38,7 +39,7 @@ class Fleet:
         self.metrics, self._codecs = WorkerMetrics(space.name), RecordCodecs(IDS)
         self.watch = FleetWatch(
             space,
-            lambda: DeviceVersions("nowhere", self._codecs, space.name, self.devices.get),
+            lambda: DeviceWords("nowhere", self._codecs, space.name, self.devices.get),
             self.metrics,
             lambda: self.owned,
             lambda: self.now_ms,
@@ -55,10 +56,10 @@ class Fleet:
         word = Heartbeat(device, f"{device}.1", 1, "ONLINE", 0, 0, 0, 0, versions)
         self.broker.append(topics.HEARTBEATS, 0, (under or device).encode(), self._codecs.encode_heartbeat(word))
 
-    def told(self, name: str) -> dict[str, float]:
-        """Version -> value of a gauge."""
+    def told(self, name: str, label: str = "version") -> dict[str, float]:
+        """Value of a gauge by a label, the version where no other is named."""
         families = text_string_to_metric_families(generate_latest(self.metrics.registry).decode())
-        return {s.labels["version"]: s.value for f in families if f.name == name for s in f.samples}
+        return {s.labels[label]: s.value for f in families if f.name == name for s in f.samples}
 
 
 @pytest.fixture
@@ -82,6 +83,19 @@ async def test_it_counts_devices_by_version_and_tells_until_when_each_is_support
     await fleet.watch.look()
     assert fleet.told(DEVICES) == {"1.4": 1, "2.0": 3}, "a version that nobody runs any more is told no more"
     assert fleet.told(ENDS) == {"1.4": late}
+
+
+async def test_it_tells_how_long_ago_devices_were_heard(fleet: Fleet) -> None:
+    for device in "abcd":
+        fleet.says(device, "2.0")
+        fleet.broker.pass_seconds(3000)
+    fleet.says("a", "2.0")
+    fleet.now_ms = fleet.broker.now_ms
+    await fleet.watch.look()
+    assert fleet.told(HEARD, "within") == {"10m": 1, "1h": 1, "1d": 2}
+    fleet.now_ms += 31 * DAY_MS
+    await fleet.watch.look()
+    assert fleet.told(HEARD, "within") == {"longer": 4}
 
 
 async def test_only_enrolled_active_devices_of_the_space_count(fleet: Fleet) -> None:
@@ -159,7 +173,7 @@ async def test_what_cannot_be_read_is_said_once_and_what_was_told_stands(
         def refuse(reader: object) -> None:
             raise TimeoutError("no answer")
 
-        away.setattr(DeviceVersions, "look", refuse)
+        away.setattr(DeviceWords, "look", refuse)
         for _ in range(3):
             await fleet.watch.look()
     assert [line["error"] for line in logs] == ["no answer"]
