@@ -45,7 +45,7 @@ def register(app: AppOption, registry: Registry = None, config: Config = None, j
 
 def all_schemas(contract: AppContract) -> list[str]:
     """The texts of every record type that an app uses."""
-    texts = [avro_files.text(name) for name in avro_files.RECORDS if name != "batch_body"]
+    texts = [avro_files.text(name) for name in avro_files.REGISTERED]
     for space in contract.spaces.values():
         texts += [state_schema(collection) for collection in space.collections.values()]
     return texts

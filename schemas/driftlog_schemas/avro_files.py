@@ -26,6 +26,8 @@ RECORDS = (
     "parked_command",
     "quarantined",
 )
+REGISTERED = tuple(name for name in RECORDS if name != "batch_body")
+"""Those that a topic holds by themselves, and that a registry must know; a batch's body travels within the signed batch."""
 
 
 @cache

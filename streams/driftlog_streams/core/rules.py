@@ -116,7 +116,7 @@ class SpaceRules:
 
     def register(self) -> None:
         """Make every schema that this space writes or reads known. Raises what the registry raises."""
-        for name in avro_files.RECORDS:
+        for name in avro_files.REGISTERED:
             self._ids.id_of(avro_files.text(name))
         for collection in self.collections.values():
             self._ids.id_of(collection.codec.schema)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from driftlog.cli.schemas import all_schemas
 from driftlog_schemas import groups, topics
+from driftlog_schemas.contract import AppContract
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_schemas.registry import FixedIds
 from driftlog_streams.core.changelog_record import ChangelogRecord
@@ -163,6 +165,18 @@ def test_a_row_that_has_forgotten_says_so(log: Log) -> None:
     assert kept.floor == 3
     assert recorded(kept, 1, "a") == CommandOutcome("a", Verdict.ACCEPTED)
     assert recorded(kept, 2, "no") == CommandOutcome("no", Verdict.REJECTED, "recount")
+
+
+def test_a_worker_needs_no_schema_that_was_not_applied_before_it() -> None:
+    asked: list[str] = []
+
+    class Registry(FixedIds):
+        def id_of(self, text: str) -> int:
+            asked.append(text)
+            return super().id_of(text)
+
+    SpaceRules(SPACE, Registry()).register()
+    assert set(asked) == set(all_schemas(AppContract("shop", {SPACE.name: SPACE})))
 
 
 def test_what_another_app_would_write_is_registered_nowhere() -> None:
