@@ -56,9 +56,9 @@ class LoadRun:
         """A worker of this run, not yet started."""
         return WorkerProcess(self.place, slot, workers, files)
 
-    def host(self, name: str) -> WorkerHost:
-        """The same on a host of its own, with every default."""
-        return WorkerHost(self.place, name)
+    def host(self, name: str, **settings: str) -> WorkerHost:
+        """The same on a host of its own, with every default but these."""
+        return WorkerHost(self.place, name, **settings)
 
     def edge(self, number: int, *scopes: str, folder: str = "") -> EdgeProcess:
         """The agent of the run's device `number`, not yet started, in the device's folder or another."""

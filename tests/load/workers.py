@@ -168,9 +168,11 @@ class WorkerProcess:
 
 
 class WorkerHost(WorkerProcess):
-    """A worker on a host of its own: it is told by its environment where things are, and nothing that the others are not."""
+    """A worker on a host of its own: it is told by its environment where things are, and nothing that the others are not. `settings` as in
+    `WorkerSettings`, by name.
+    """
 
-    def __init__(self, place: WorkerPlace, name: str) -> None:
+    def __init__(self, place: WorkerPlace, name: str, **settings: str) -> None:
         super().__init__(place, name)
         self._command = [sys.executable, "-m", "driftlog", "worker"]
         self._folder = place.folder / name
@@ -183,6 +185,7 @@ class WorkerHost(WorkerProcess):
             "DRIFTLOG_REGISTRY": place.registry_url,
             "DRIFTLOG_SESSION_TIMEOUT": str(place.session_timeout),
             "DRIFTLOG_METRICS_ADDRESS": str(port),
+            **{f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()},
         }
 
 

@@ -245,7 +245,8 @@ class WorkerHost:
 
     def standby(self, pump: MergePump) -> Standby:
         """What keeps the stores of the partitions that are not ours."""
-        return Standby(self._recovery, self._rules.space.partitions, pump.open_stores, self._opened, self._filling)
+        partitions, taken = self._rules.space.partitions, self.metrics.kept_up.inc
+        return Standby(self._recovery, partitions, pump.open_stores, self._opened, self._filling, taken)
 
     def _reactor(self, pump: MergePump, identity: Identity, publisher: Publisher) -> Reactor:
         reader = ChangelogReader(self._settings.kafka)

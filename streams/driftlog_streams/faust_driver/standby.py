@@ -26,7 +26,7 @@ AT_ONCE = 8
 
 
 class Standby:
-    """Of one space in one process. `busy` is held while stores are opened and filled, by whomever."""
+    """Of one space in one process. `busy` is held while stores are opened and filled, by whomever. `taken` is told how many states came into them."""
 
     def __init__(
         self,
@@ -35,12 +35,14 @@ class Standby:
         owned: Callable[[], Collection[int]],
         opened: Callable[[int], PartitionStore],
         busy: asyncio.Lock,
+        taken: Callable[[int], object] = lambda records: None,
     ) -> None:
         self._recovery = recovery
         self._partitions = partitions
         self._owned = owned
         self._opened = opened
         self._busy = busy
+        self._taken = taken
 
     async def run(self) -> None:
         """Follow for ever. A broker that is away is tried again with the next round."""
@@ -59,4 +61,5 @@ class Standby:
                 others = set(range(first, min(first + AT_ONCE, self._partitions))) - set(self._owned())
                 if others:
                     stores = {partition: self._opened(partition) for partition in sorted(others)}
-                    await loop.run_in_executor(None, self._recovery.recover, stores)
+                    found = await loop.run_in_executor(None, self._recovery.recover, stores)
+                    self._taken(sum(recovered.records for recovered in found.values()))

@@ -73,7 +73,10 @@ class WorkerMetrics:
         )
         self.idle_spins = counter("idle_spins", "Half minutes in which the worker was busy and merged nothing")
         self.flights = counter("flights", "Flights acknowledged")
-        self.recovered = counter("recovered_records", "Changelog records read into stores")
+        self.recovered = counter(
+            "recovered_records", "State records read into stores of partitions that were taken over"
+        )
+        self.kept_up = counter("standby_records", "State records read into stores of partitions that others own")
         self.recoveries = counter("recoveries", "Assignments recovered")
 
         def gauge(name: str, text: str) -> Gauge:

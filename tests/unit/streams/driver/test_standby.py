@@ -35,6 +35,7 @@ async def test_a_take_over_reads_only_what_came_since_the_last_round(lives: Live
     assert held(other) is None
     await other.host.standby(other.pump).follow()
     assert held(other) == lives.broker.read(STATES)[-1].value
+    assert other.host.metrics.kept_up._value.get() == len(lives.broker.read(STATES))
 
     send(lives, "later", count(stock(), 5, 3))
     await owner.quiet()
