@@ -18,7 +18,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 QUICK  := tests/unit tests/properties tests/fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fetch demo test every-test quick deeper nightly mutants mistakes lint format faults bench typescript quix docs lock lock-servers clean distclean
+.PHONY: help setup fetch demo test every-test test-containers quick deeper nightly mutants mistakes lint format faults bench typescript quix docs lock lock-servers clean distclean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ test: fetch ## lint, beside every test
 
 every-test: fetch
 	$(PYTEST) $(SPREAD) $(AGAIN) $(ARGS)
+
+test-containers: $(STAMP) ## the tests with a broker on Apache Kafka and on Redpanda in containers; says so where no Docker runs
+	@docker info >/dev/null 2>&1 || { echo "skipped: Docker does not answer; start it, or let \`make test\` run them on the embedded Kafka"; exit 0; }; \
+	for broker in kafka redpanda; do $(PYTEST) $(SPREAD) $(AGAIN) -m broker --broker=$$broker $(ARGS) || exit 1; done
 
 quick: $(STAMP) ## only the tests that need no server and no patience (a minute)
 	$(PYTEST) -n 2 --dist loadfile --hypothesis-profile=quick -m "not broker and not slow" $(QUICK) $(ARGS)
