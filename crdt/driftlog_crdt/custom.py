@@ -110,7 +110,12 @@ class Custom(WritesField):
 
     def renamed(self, kind: str, value: Any, taking: Takeover) -> Plain:
         written, sights = value
-        return [written, [[base, [_taken_over(dot, taking) for dot in dots], depth] for base, dots, depth in sights]]
+        moved: list[Plain] = []
+        for base, dots, depth in sights:
+            names = [_taken_over(dot, taking) for dot in dots]
+            if None not in names:
+                moved.append([base, names, depth])
+        return [written, moved or [[self.default, [], 0]]]
 
     def _sight(self, writes: Writes) -> Sight:
         nothing: Vector = {}
@@ -222,9 +227,13 @@ def _read_dot(plain: Plain) -> Dot | None:
 
 
 def _taken_over(dot: Any, taking: Takeover) -> Plain:
-    """A write that an op names, where it was taken over too."""
+    """A write that an op names, as the new life names it; None for one that nobody will ever see."""
     replica, seq = dot
-    return [taking.new, taking.seqs[seq]] if replica == taking.old and seq in taking.seqs else dot
+    if replica != taking.old:
+        return dot  # type: ignore[no-any-return]
+    if seq in taking.seqs:
+        return [taking.new, taking.seqs[seq]]
+    return dot if seq <= taking.settled else None
 
 
 def _plain(sight: Sight) -> Plain:

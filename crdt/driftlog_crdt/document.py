@@ -164,7 +164,7 @@ class DocumentType:
     def renamed(self, op: Op, seq: int, taking: Takeover) -> Op:
         """The op as the new life writes it under `seq`; its context stays the caller's business.
 
-        Give the same `taking` for all ops of a document, in order.
+        Give the same `taking` for all ops of a document, in order, with `settled` as it is for this op.
         """
         value: Plain = op.value
         if op.field != DOCUMENT:

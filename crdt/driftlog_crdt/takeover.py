@@ -6,7 +6,7 @@ Most ops mean the same whoever writes them. Some name their writer in their valu
 |---|---|
 | an edit of a text or a list | the clocks of its writer's elements |
 | an erase of a counter | how much its writer had counted up to it, what stays with the old life and what comes along |
-| a write of a custom field | the writes of its own that its writer saw |
+| a write of a custom field | the writes of its own that its writer saw; of those nobody else will see nothing is named any more |
 
 So the ops of a document are taken over in their order, and a `Takeover` remembers what has come along so far, and what was left behind: an edit
 that stands beside nothing else than that is of no use without it.
@@ -36,6 +36,8 @@ class Takeover:
     new: str
     seqs: dict[int, int] = field(default_factory=dict)
     """old seq -> new seq, of the whole document"""
+    settled: int = 0
+    """Up to this seq the old life's ops are named by their old names; a later one that does not come along nobody will ever see"""
     run: Run | None = None
     """The elements of this body that come along, and that an edit means which names the old life's; None until an edit shows it."""
     sums: list[int] = field(default_factory=lambda: [0, 0])
@@ -46,9 +48,9 @@ class Takeover:
 
     def part(self, name: str) -> Takeover:
         """Of a field, or of a key in a map."""
-        if name not in self.parts:
-            self.parts[name] = Takeover(self.old, self.new, self.seqs)
-        return self.parts[name]
+        found = self.parts.setdefault(name, Takeover(self.old, self.new, self.seqs))
+        found.settled = self.settled
+        return found
 
     def has_left(self, clock: int, length: int = 1) -> bool:
         """Are all these elements among those that were left behind?"""

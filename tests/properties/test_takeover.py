@@ -11,6 +11,7 @@ from driftlog_crdt import (
     DOCUMENT,
     BadOperation,
     BadValue,
+    Custom,
     DocumentState,
     DocumentType,
     Field,
@@ -91,3 +92,24 @@ def test_an_edit_made_beside_what_a_copy_wrote_under_the_old_name_stands_there(l
     text = str(document.field_value(read, "notes"))
     assert len(text) == len("before,") + len(ours) + len(theirs) + len("aftermore")
     assert text.index(theirs + "aftermore" if lengths[0] != lengths[1] else theirs) > 0
+
+
+@pytest.mark.parametrize("settled", [0, 1, 2])
+def test_a_write_of_a_custom_field_names_nothing_that_nobody_else_will_see(settled: int) -> None:
+    document = DocumentType("Cart", {"total": Field(Custom(lambda base, left, right: left + right - base, default=0))})
+    promised = document.new()
+    for value in (5, 6):
+        document.apply(promised, document.prepare(promised, OTHER, value, "total", "set", value))
+        document.apply(promised, document.prepare(promised, OLD, value, "total", "set", 10 * value))
+    document.apply(promised, document.prepare(promised, OTHER, 8, "total", "set", 80))
+    op = document.prepare(promised, OLD, 9, "total", "set", 90)
+    assert [OLD, 2] in [dot for _, dots, _ in op.value[1] for dot in dots]
+
+    taking = Takeover(OLD, NEW, settled=settled)
+    renamed = document.renamed(op, 1, taking)
+    renamed = renamed._replace(context={**(op.context or {}), **({OLD: settled} if settled else {})})
+    document.check(renamed)
+    value, sights = renamed.value
+    kept = [sight for sight in op.value[1] if all(name != OLD or seq <= settled for name, seq in sight[1])]
+    assert (value, sights) == (90, kept or [[0, [], 0]])
+    assert (settled < 2) == (len(sights) < len(op.value[1]))

@@ -180,9 +180,10 @@ class TakingAlong:
                 last[key] = last.get(key) or self._objections.seen(key).get(replica, 0)
                 last[key] += 1
                 rules = self._contract.collection(document.collection).document
-                known = op.seq - 1 - op.unsure if op.replica == self._old else 0
-                op = rules.renamed(op, last[key], taking.setdefault(key, Takeover(op.replica, replica)))
-                ops.append(DocumentOp(document, self._placed(op, key, known)))
+                over = taking.setdefault(key, Takeover(op.replica, replica))
+                over.settled = self._settled(op, key)
+                op = rules.renamed(op, last[key], over)
+                ops.append(DocumentOp(document, self._placed(op, key, over.settled)))
                 mark = Mark(lsn, Fate.UNKNOWN, replica, last[key])
                 self.writes[Family.PENDING, keys.pending_key(key, lsn)] = mark.encode()
             first = command.root or self._old
@@ -196,13 +197,16 @@ class TakingAlong:
                 entry = entry.with_status(Status.PENDING)._replace(dots=dots)
                 self.writes[Family.COMMANDS, command.id.encode()] = entry.encode()
 
-    def _placed(self, op: Op, key: bytes, known: int) -> Op:
-        """The op with the old life's dots that the chain has named among what its writer had seen, less who was forgotten since.
-
-        `known`: up to which of them it had what became of them. That is more than ours where another copy wrote under the same name.
+    def _settled(self, op: Op, key: bytes) -> int:
+        """Up to which of the old life's dots an op's writer had what became of them: the chain has those, by the new life's word, too. They are more
+        than ours where another copy wrote under the same name.
         """
+        known = op.seq - 1 - op.unsure if op.replica == self._old else 0
+        return max(self._first[key] - 1, min(known, self._objections.seen(key).get(self._old, 0)))
+
+    def _placed(self, op: Op, key: bytes, settled: int) -> Op:
+        """The op with the old life's dots that the chain has named among what its writer had seen, less who was forgotten since."""
         context, vector = op.context, self._objections.seen(key)
-        settled = max(self._first[key] - 1, min(known, vector.get(self._old, 0)))
         past = vector.get(PAST, 0)
         if context is not None and settled:
             context = {**context, self._old: settled}
