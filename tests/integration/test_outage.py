@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from types import TracebackType
 from typing import Any, Self
 
 import pytest
@@ -100,8 +101,10 @@ class Shop:
             self._running = running.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._running.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.__exit__(kind, error, trace)  # a feeder is not waited for where something has failed
 
 
 def ended(pool: WorkerProcess, offset: int) -> list[dict[str, Any]]:
