@@ -21,10 +21,9 @@ from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.replica import COLLECTIONS
 from tests.unit.edge.shop import PARTITIONS, Ledger, Stock, app
-from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.waiting import until
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 STATE = ("retail.state", partition_of("s1", PARTITIONS))
 TEA, OAT = DocumentId("Stock", "s1", "tea"), DocumentId("Stock", "s1", "oat")

@@ -28,11 +28,10 @@ from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.conftest import served
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.test_again import S1, merge_all, refuse, to_review
-from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.test_pruning import prune
 from tests.unit.edge.waiting import until
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 
 def told(replica: Replica) -> list[tuple[str, str, str]]:

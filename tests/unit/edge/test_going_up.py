@@ -23,9 +23,8 @@ from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import EPOCH_MS, Replica, finished
 from tests.unit.edge.shop import CONTRACT, PARTITIONS
-from tests.unit.edge.test_agent import quick_ticks
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 S1 = partition_of("s1", PARTITIONS)
 STATE = "retail.state"

@@ -19,11 +19,10 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud, CloudRoute, _CloudFeed
 from tests.unit.edge.shop import PARTITIONS, Stock, app
-from tests.unit.edge.test_agent import online, quick_ticks
 from tests.unit.edge.test_http import problem
-from tests.unit.edge.waiting import until
+from tests.unit.edge.waiting import online, until
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 ELSEWHERE = next(f"n{i}" for i in range(100) if partition_of(f"n{i}", PARTITIONS) != partition_of("s1", PARTITIONS))
 """A scope that is not in the partition of s1."""

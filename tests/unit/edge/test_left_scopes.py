@@ -19,12 +19,12 @@ from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.identity import DocumentId
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import Ledger, Stock
-from tests.unit.edge.test_agent import online, quick_ticks
 from tests.unit.edge.test_puller import dispute
 from tests.unit.edge.test_scopes import NEIGHBOUR, lives, read_all, there, without
-from tests.unit.edge.waiting import pages, until
+from tests.unit.edge.waiting import online, pages, until
 
-__all__ = ["lives", "quick_ticks"]
+__all__ = ["lives"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 
 def of(scope: str, agent: EdgeAgent) -> list[tuple[Family, bytes]]:

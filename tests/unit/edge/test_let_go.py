@@ -26,13 +26,12 @@ from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.replica import EPOCH_MS, Replica
 from tests.unit.edge.shop import CONTRACT, app
-from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.test_going_up import COLD, DAY_MS, HEAT, S1, STATE, count, days_pass, gone, let_go, rows, sync
 from tests.unit.edge.test_puller import dispute
 from tests.unit.edge.test_returning import look, read, tidy
 from tests.unit.edge.waiting import until
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 
 def older() -> AppContract:

@@ -19,10 +19,9 @@ from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.shop import PARTITIONS
-from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.waiting import until
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 S1 = partition_of("s1", PARTITIONS)
 WEEK_MS = 7 * 24 * 3_600_000

@@ -36,11 +36,10 @@ from driftlog_schemas.state_codec import StateCodec
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.replica import Replica, finished
 from tests.unit.edge.shop import CONTRACT, PARTITIONS, Stock
-from tests.unit.edge.test_agent import online, quick_ticks
 from tests.unit.edge.test_puller import exchange
-from tests.unit.edge.waiting import pages, until
+from tests.unit.edge.waiting import online, pages, until
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 S1 = partition_of("s1", PARTITIONS)
 STATE, PLACE = "retail.state", ("retail.state", S1)

@@ -21,11 +21,10 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import CONTRACT, PARTITIONS, Ledger, Stock
-from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.test_http import problem
 from tests.unit.edge.waiting import pages, until
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 NEIGHBOUR = next(f"n{i}" for i in range(100) if partition_of(f"n{i}", PARTITIONS) == partition_of("s1", PARTITIONS))
 """A scope in the partition of s1."""

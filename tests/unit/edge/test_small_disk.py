@@ -16,11 +16,11 @@ from driftlog_schemas.signing import Identity
 from tests.small_disk import fill, small_disk
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import Ledger, Stock, app
-from tests.unit.edge.test_agent import quick_ticks
 from tests.unit.edge.test_scopes import lives, read_all, there, without
 from tests.unit.edge.waiting import until
 
-__all__ = ["lives", "quick_ticks", "small_disk"]
+__all__ = ["lives", "small_disk"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 
 @pytest.fixture

@@ -16,10 +16,9 @@ from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.topics import HEARTBEATS
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import PARTITIONS, app
-from tests.unit.edge.test_agent import online, quick_ticks
-from tests.unit.edge.waiting import until
+from tests.unit.edge.waiting import online, until
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 HOME = f"retail/{partition_of('s1', PARTITIONS)}"
 Lines = list[dict[str, object]]

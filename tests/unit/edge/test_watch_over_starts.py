@@ -19,11 +19,10 @@ from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.registry import FixedIds
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import CONTRACT
-from tests.unit.edge.test_agent import online, quick_ticks
 from tests.unit.edge.test_returning import STATE, made_anew
-from tests.unit.edge.waiting import until
+from tests.unit.edge.waiting import online, until
 
-__all__ = ["quick_ticks"]
+pytestmark = pytest.mark.usefixtures("quick_ticks")
 TEA, COFFEE = DocumentId("Stock", "s1", "tea"), DocumentId("Stock", "s1", "coffee")
 
 
