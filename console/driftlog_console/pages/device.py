@@ -23,6 +23,7 @@ from driftlog_console.people import EVERYTHING
 from driftlog_console.seeing import narrowed, sees
 from driftlog_edge.errors import NotFound
 from driftlog_schemas.messages import ChainRow, Verdict
+from driftlog_streams.reading.conflict_lists import LISTS
 
 router = APIRouter()
 
@@ -123,7 +124,7 @@ async def show(request: Request, desk: TheDesk, person: Viewer, device_id: str) 
         scopes=shown,
         scopes_hidden=len(scopes) - len(shown),
         word=member.heard.word if member.heard else None,
-        conflicts=sorted(lines)[:PAGE],
+        conflicts=sorted(lines, key=lambda line: (line.status not in LISTS["open"], line))[:PAGE],
         conflicts_total=len(lines),
         age=seen.age("members"),
         fleet_problem=seen.problem,

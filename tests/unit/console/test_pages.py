@@ -14,6 +14,7 @@ from driftlog_console.app import build
 from driftlog_console.fleet import Seen
 from driftlog_console.gate import Gate
 from driftlog_console.history.kept import Moment
+from driftlog_console.pages.fleet import PAGE
 from driftlog_console.people import Right
 from driftlog_console.signals import Signals
 from driftlog_console.words import moment
@@ -288,11 +289,15 @@ async def test_of_the_fleet_somebody_sees_the_devices_of_their_scopes(console: C
         assert re.findall(r"data-open>([^<]+)<", (await boss.get("/fleet")).text) == ["both", "theirs", "all", "ours"]
 
 
-async def test_a_device_has_its_conflicts(console: Console) -> None:
+async def test_a_device_has_its_conflicts_the_open_ones_first(console: Console) -> None:
     console.fleet.seen = seen(member("till-7"), member("truck-1"))
-    await console.opened(conflict())
+    decided = [
+        conflict(DocumentId("Stock", "s1", f"old-{number}"), status=ConflictStatus.RESOLVED) for number in range(PAGE)
+    ]
+    await console.opened(*decided, conflict())
     async with console.client() as anna:
-        assert "Stock tea" in (await anna.get("/fleet/till-7")).text
+        page = (await anna.get("/fleet/till-7")).text
+        assert f"{PAGE + 1} in all" in page and page.index("Stock tea") < page.index("Stock old-")
         assert "Stock tea" not in (await anna.get("/fleet/truck-1")).text
 
 
