@@ -52,7 +52,7 @@ class Block:
 
 @retry(
     retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and error.args[0].code() in MOVING),
-    stop=stop_after_delay(15.0),
+    stop=stop_after_delay(30.0),  # one answer may take half of it
     wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
     reraise=True,
 )

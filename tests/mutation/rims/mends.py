@@ -145,7 +145,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "renewal: what was read of a copy under the same name is not among what its reader had seen",
         f"{EDGE}/outgoing/taking_along.py",
-        "max(self._first[key] - 1, min(known, vector.get(self._old, 0)))",
+        "max(self._first[key] - 1, min(known, self._objections.seen(key).get(self._old, 0)))",
         "self._first[key] - 1",
         RENEWAL,
     ),
@@ -222,8 +222,15 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "rebase: a custom field names writes of a dead life",
         "crdt/driftlog_crdt/custom.py",
-        "if replica == taking.old and seq in taking.seqs else dot",
-        "if False else dot",
+        "if seq in taking.seqs:",
+        "if False:",
+        ("tests/properties/test_takeover.py",),
+    ),
+    Mistake(
+        "rebase: a custom field names writes that nobody else will ever see",
+        "crdt/driftlog_crdt/custom.py",
+        "return dot if seq <= taking.settled else None",
+        "return dot",
         ("tests/properties/test_takeover.py",),
     ),
     Mistake(
