@@ -113,3 +113,14 @@ def test_a_write_of_a_custom_field_names_nothing_that_nobody_else_will_see(settl
     kept = [sight for sight in op.value[1] if all(name != OLD or seq <= settled for name, seq in sight[1])]
     assert (value, sights) == (90, kept or [[0, [], 0]])
     assert (settled < 2) == (len(sights) < len(op.value[1]))
+
+
+def test_a_write_of_a_custom_field_names_what_came_along_before_it() -> None:
+    document = DocumentType("Cart", {"total": Field(Custom(lambda base, left, right: left + right - base, default=0))})
+    promised, taking = document.new(), Takeover(OLD, NEW)
+    document.apply(promised, first := document.prepare(promised, OLD, 1, "total", "set", 10))
+    document.apply(promised, second := document.prepare(promised, OLD, 2, "total", "set", 20))
+    named = [[dot for _, dots, _ in op.value[1] for dot in dots] for op in (first, second)]
+    assert named == [[], [[OLD, 1]]]
+    along = [document.renamed(op, seq, taking) for seq, op in enumerate((first, second), 7)]
+    assert [[dot for _, dots, _ in op.value[1] for dot in dots] for op in along] == [[], [[NEW, 7]]]
