@@ -22,6 +22,7 @@ from driftlog_streams.core.changelog_record import UNTIMED
 from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.device_words import DeviceWords, Word
 from driftlog_streams.telling.metrics import OTHERS, WorkerMetrics
+from driftlog_streams.telling.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class FleetWatch:
         self._words: DeviceWords | None = None
         self._said: dict[str, int] = {}
         """version -> how many days were left when the log said so"""
-        self._trouble = ""
+        self._trouble = Trouble(log, "the fleet's versions cannot be told")
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -74,11 +75,9 @@ class FleetWatch:
         try:
             words = await asyncio.get_running_loop().run_in_executor(None, self._heard)
         except (KafkaException, RecoveryFailed, ContractError, TimeoutError) as error:
-            if str(error) != self._trouble:
-                log.warning("the fleet's versions cannot be told", error=str(error))
-            self._trouble = str(error)
+            self._trouble.met(error)
             return
-        self._trouble = ""
+        self._trouble.over()
         if TELLER in self._owned():
             self._tell(words)
 

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 
 from driftlog_streams.errors import StoreFailed
 from driftlog_streams.telling.metrics import WorkerMetrics
+from driftlog_streams.telling.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -59,7 +60,7 @@ class OwnedWatch:
         self._store_bytes = store_bytes
         self._metrics = metrics
         self._wall_ms = wall_ms
-        self._trouble = ""
+        self._trouble = Trouble(log, "how the partitions stand cannot be told")
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -74,11 +75,9 @@ class OwnedWatch:
         try:
             await asyncio.get_running_loop().run_in_executor(None, self._tell, stores, committed)
         except (KafkaException, StoreFailed, TimeoutError) as error:
-            if str(error) != self._trouble:
-                log.warning("how the partitions stand cannot be told", error=str(error))
-            self._trouble = str(error)
+            self._trouble.met(error)
         else:
-            self._trouble = ""
+            self._trouble.over()
 
     def _tell(self, stores: Mapping[int, Store], committed: Mapping[int, int]) -> None:
         metrics, late_ms = self._metrics, self._wall_ms() - LATE_MS
