@@ -103,24 +103,23 @@ def command_line(entry: Entry, reason: str, kind: Format) -> str:
                 "count": 1,
             }
         )
-    return _csv(
-        (
-            *(
-                entry.id,
-                told.collection,
-                told.scope,
-                told.document,
-                "",
-                WAITS,
-                "",
-                "",
-                told.actor,
-                entry.device_id,
-                reason,
-                None,
-            ),
-            *(told.command_id, "", "", "", _time(told.at_ms), _heard(entry.heard_ms), None, told.kind, told.code, 1),
-        )
+    return _csv_of(
+        {
+            "id": entry.id,
+            "collection": told.collection,
+            "scope": told.scope,
+            "document": told.document,
+            "status": WAITS,
+            "actor": told.actor,
+            "device": entry.device_id,
+            "reason": reason,
+            "command_id": told.command_id,
+            "opened": _time(told.at_ms),
+            "detected": _heard(entry.heard_ms),
+            "kind": told.kind,
+            "code": told.code,
+            "count": 1,
+        }
     )
 
 
@@ -129,8 +128,8 @@ def unnamed_line(one: Unnamed, kind: Format) -> str:
     if kind == "jsonl":
         told = {"device_id": one.device_id, "kind": one.kind, "command_id": None, "count": one.count}
         return _json({**told, "heard": _heard(one.heard_ms)})
-    cells = dict.fromkeys(COLUMNS) | {"status": WAITS, "device": one.device_id, "kind": one.kind, "count": one.count}
-    return _csv(tuple((cells | {"detected": _heard(one.heard_ms)}).values()))
+    cells = {"status": WAITS, "device": one.device_id, "kind": one.kind, "count": one.count}
+    return _csv_of({**cells, "detected": _heard(one.heard_ms)})
 
 
 def _json(told: dict[str, Any]) -> str:
@@ -182,6 +181,11 @@ def _csv(cells: tuple[object, ...]) -> str:
     out = io.StringIO()
     csv.writer(out).writerow([_harmless(cell) for cell in cells])
     return out.getvalue()
+
+
+def _csv_of(told: dict[str, object]) -> str:
+    """A line by its columns; those that are not named are empty."""
+    return _csv(tuple((dict.fromkeys(COLUMNS) | told).values()))
 
 
 def _harmless(cell: object) -> str:
