@@ -102,26 +102,28 @@ class NewGeneration:
         """Rebuild, compare, write, read back, and say where its workers begin. Nothing of it is in force then."""
         count = self._contract.partitions
         then = SpaceRules(self._contract, self._ids, generation=running.generation)
-        with TemporaryDirectory(prefix="driftlog-generation-") as folder:
-            with closing(WorkerStore(Path(folder) / "states")) as stores:
-                replay = Replay(then, self._enrolment.view, logs, stores, self._limit)
-                replay.require_whole()
-                committed = self._commits.read(running)
-                reports = [
-                    replay.replay(number, None, self._merged, compare=True, verdicts=False, committed=committed[number])
-                    for number in range(count)
-                ]
-                if not sure and any(report.differing for report in reports):
-                    return Refused(reports)
-                rules = SpaceRules(self._contract, self._ids, generation=wanted)
-                lay_topics(self._admin, logs, running, wanted, count)
-                written, delivery = [], Delivery(self._kafka)
-                for number in range(count):
-                    self._told("writing", number, count)
-                    store = replay.rebuilt(number)
-                    open_calls.take_over(then, logs, number, store)
-                    written.append(publish(rules, number, store, delivery.deliver))
-                    require_written(rules, logs, number, store, stores.partition(2 * count + number))
+        with (
+            TemporaryDirectory(prefix="driftlog-generation-") as folder,
+            closing(WorkerStore(Path(folder) / "states")) as stores,
+        ):
+            replay = Replay(then, self._enrolment.view, logs, stores, self._limit)
+            replay.require_whole()
+            committed = self._commits.read(running)
+            reports = [
+                replay.replay(number, None, self._merged, compare=True, verdicts=False, committed=committed[number])
+                for number in range(count)
+            ]
+            if not sure and any(report.differing for report in reports):
+                return Refused(reports)
+            rules = SpaceRules(self._contract, self._ids, generation=wanted)
+            lay_topics(self._admin, logs, running, wanted, count)
+            written, delivery = [], Delivery(self._kafka)
+            for number in range(count):
+                self._told("writing", number, count)
+                store = replay.rebuilt(number)
+                open_calls.take_over(then, logs, number, store)
+                written.append(publish(rules, number, store, delivery.deliver))
+                require_written(rules, logs, number, store, stores.partition(2 * count + number))
         self._commits.begin(rules.topics, {report.partition: report.merged_to + 1 for report in reports})
         return reports, written
 
