@@ -9,6 +9,7 @@ import pytest
 
 from driftlog.testing.servers import RunningBroker
 from tests.integration.cli.shell import Shell
+from tests.integration.conftest import LoadRun
 
 
 @pytest.fixture
@@ -40,6 +41,19 @@ def shell(place: Path, tmp_path: Path, broker: RunningBroker, registry_url: str)
         registry=registry_url,
         edge_url="http://127.0.0.1:1",
         schema_cache=str(tmp_path / "schema-cache"),
+    )
+
+
+@pytest.fixture
+def beside(place: Path, tmp_path: Path, broker: RunningBroker, registry_url: str) -> Callable[[LoadRun], Shell]:
+    """A shell beside a run: the same app, the same servers."""
+    return lambda run: Shell(
+        place,
+        bootstrap=broker.bootstrap,
+        registry=registry_url,
+        schema_cache=str(tmp_path / "schema-cache"),
+        load_space=run.space.name,
+        load_partitions=str(run.space.partitions),
     )
 
 

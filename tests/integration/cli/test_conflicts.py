@@ -17,28 +17,11 @@ pytestmark = pytest.mark.broker
 APP = ("--app", "tests.load.app:app")
 
 
-@pytest.fixture
-def of_run(place: Any, broker: RunningBroker, registry_url: str, tmp_path: Any) -> Callable[[LoadRun], Shell]:
-    """A shell beside a run: the same app, the same servers."""
-
-    def made(run: LoadRun) -> Shell:
-        return Shell(
-            place,
-            bootstrap=broker.bootstrap,
-            registry=registry_url,
-            schema_cache=str(tmp_path / "schema-cache"),
-            load_space=run.space.name,
-            load_partitions=str(run.space.partitions),
-        )
-
-    return made
-
-
 def test_a_conflict_is_listed_shown_and_resolved(
-    on_broker: Callable[..., LoadRun], of_run: Callable[[LoadRun], Shell]
+    on_broker: Callable[..., LoadRun], beside: Callable[[LoadRun], Shell]
 ) -> None:
     run = on_broker()
-    shell = of_run(run)
+    shell = beside(run)
     with run.worker("only") as worker, run.edge(0, "hall") as north, run.edge(1, "hall") as south:
         for edge, label in ((north, "by north"), (south, "by south")):
             edge.go_offline(True)
@@ -100,7 +83,7 @@ def test_a_conflict_is_listed_shown_and_resolved(
 
 
 def test_noise_in_the_topic_does_not_hide_a_conflict(
-    on_broker: Callable[..., LoadRun], of_run: Callable[[LoadRun], Shell], broker: RunningBroker
+    on_broker: Callable[..., LoadRun], beside: Callable[[LoadRun], Shell], broker: RunningBroker
 ) -> None:
     from confluent_kafka import Producer
 
@@ -109,7 +92,7 @@ def test_noise_in_the_topic_does_not_hide_a_conflict(
     from tests.unit.schemas.specimens import CONFLICT
 
     run = on_broker()
-    shell = of_run(run)
+    shell = beside(run)
     producer = Producer({"bootstrap.servers": broker.bootstrap, "log_level": 0})
     topic = topics.conflicts_topic(run.space.name)
     for key, value in (

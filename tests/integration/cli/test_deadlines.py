@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from driftlog.testing.servers import RunningBroker
 from driftlog_crdt import SETTLER
 from tests.integration.cli.shell import Shell
 from tests.integration.conftest import LoadRun
@@ -35,16 +34,9 @@ def run(on_broker: Callable[..., LoadRun], tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_deadline_ends_a_conflict_and_a_person_may_overrule_it(
-    run: LoadRun, place: Any, broker: RunningBroker, registry_url: str, tmp_path: Path
+    run: LoadRun, beside: Callable[[LoadRun], Shell], tmp_path: Path
 ) -> None:
-    shell = Shell(
-        place,
-        bootstrap=broker.bootstrap,
-        registry=registry_url,
-        schema_cache=str(tmp_path / "schema-cache"),
-        load_space=run.space.name,
-        load_partitions=str(run.space.partitions),
-    )
+    shell = beside(run)
 
     def conflicts() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = shell.run("conflicts", "list", *APP, "--all", "--json").data

@@ -14,7 +14,6 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from driftlog.testing.servers import RunningBroker
 from driftlog_schemas.topics import SpaceTopics
 from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.admin_clients import admin_of
@@ -41,18 +40,9 @@ def run(on_broker: Callable[..., LoadRun]) -> LoadRun:
 
 
 @pytest.fixture
-def shell(
-    run: LoadRun, place: Path, broker: RunningBroker, registry_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Shell:
+def shell(run: LoadRun, beside: Callable[[LoadRun], Shell], monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]))
-    return Shell(
-        place,
-        bootstrap=broker.bootstrap,
-        registry=registry_url,
-        schema_cache=str(tmp_path / "schema-cache"),
-        load_space=run.space.name,
-        load_partitions=str(run.space.partitions),
-    )
+    return beside(run)
 
 
 def to(shell: Shell, generation: int, *options: str) -> Ended:

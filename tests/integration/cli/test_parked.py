@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -33,7 +32,7 @@ def run(on_broker: Callable[..., LoadRun]) -> LoadRun:
 
 
 @pytest.fixture
-def shell(run: LoadRun, place: Any, broker: RunningBroker, registry_url: str, tmp_path: Any) -> Shell:
+def shell(run: LoadRun, beside: Callable[[LoadRun], Shell], broker: RunningBroker) -> Shell:
     space, codecs = run.space.name, RecordCodecs(run.ids)
     body = encode_body(Batch(space, 0, "store-1.a", 2, (command("waits", count(stock(), 1, 2, "store-1.a")),)))
     record = BatchCodec(run.ids).seal(body, Identity.create("store-1"))
@@ -60,14 +59,7 @@ def shell(run: LoadRun, place: Any, broker: RunningBroker, registry_url: str, tm
     ):
         producer.produce(topic, value, key, partition)
     assert producer.flush(30) == 0
-    return Shell(
-        place,
-        bootstrap=broker.bootstrap,
-        registry=registry_url,
-        schema_cache=str(tmp_path / "schema-cache"),
-        load_space=space,
-        load_partitions=str(run.space.partitions),
-    )
+    return beside(run)
 
 
 def test_what_is_set_aside_is_listed_and_shown(shell: Shell) -> None:

@@ -11,7 +11,6 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from driftlog.testing.servers import RunningBroker
 from driftlog_schemas import groups, topics
 from driftlog_schemas.partitioning import partition_of
 from tests.integration.cli.shell import Ended, Shell
@@ -32,17 +31,10 @@ def report(ended: Ended) -> dict[str, Any]:
 
 
 def test_the_read_model_is_rebuilt_compared_and_tried_with_another_app(
-    on_broker: Callable[..., LoadRun], place: Any, broker: RunningBroker, registry_url: str, tmp_path: Path
+    on_broker: Callable[..., LoadRun], beside: Callable[[LoadRun], Shell], tmp_path: Path
 ) -> None:
     run = on_broker()
-    shell = Shell(
-        place,
-        bootstrap=broker.bootstrap,
-        registry=registry_url,
-        schema_cache=str(tmp_path / "schema-cache"),
-        load_space=run.space.name,
-        load_partitions=str(run.space.partitions),
-    )
+    shell = beside(run)
     with run.worker("only") as worker, run.edge(0, "hall") as north, run.edge(1, "hall") as south:
         with run.feeder(OPS, records_per_second=200):
             pass  # it ends when all of them are delivered

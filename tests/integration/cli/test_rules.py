@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from driftlog.testing.servers import RunningBroker
 from tests.integration.cli.shell import Shell
 from tests.integration.conftest import LoadRun
 from tests.load.waiting import until
@@ -22,18 +20,11 @@ DECISIONS = 10
 
 
 def test_what_people_always_picked_is_proposed_and_tried(
-    on_broker: Callable[..., LoadRun], place: Any, broker: RunningBroker, registry_url: str, tmp_path: Path
+    on_broker: Callable[..., LoadRun], beside: Callable[[LoadRun], Shell]
 ) -> None:
     run = on_broker()
     run.place = replace(run.place, app="tests.load.deadlines:app")
-    shell = Shell(
-        place,
-        bootstrap=broker.bootstrap,
-        registry=registry_url,
-        schema_cache=str(tmp_path / "schema-cache"),
-        load_space=run.space.name,
-        load_partitions=str(run.space.partitions),
-    )
+    shell = beside(run)
     with run.worker("only") as worker, run.edge(0, "hall") as north, run.edge(1, "hall") as south:
         for edge, label in ((north, "by north"), (south, "by south")):
             edge.go_offline(True)
