@@ -33,6 +33,7 @@ from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.op_records import op_records
+from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.topic_reading import to_present_end
 
 log = structlog.get_logger()
@@ -146,18 +147,8 @@ class ChangelogRecovery:
         )
 
     def _consumer(self) -> Consumer:
-        return Consumer(
-            {
-                **self._kafka.reader(),
-                "group.id": self._group_id,  # to ask for its commits; it never joins
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 50,
-                "check.crcs": True,
-                "enable.partition.eof": True,
-                "log_level": 3,
-            }
-        )
+        """Asks for the group's commits, too."""
+        return plain_reader(self._kafka, self._group_id, {"check.crcs": True, "log_level": 3})
 
     def _read_states(
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]

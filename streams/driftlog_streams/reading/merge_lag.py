@@ -11,8 +11,9 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, TopicPartition
 
 from driftlog_schemas import topics
-from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_schemas.connection import KafkaSettings
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.reading.plain_reader import plain_reader
 
 TIMEOUT_SECONDS = 10.0
 
@@ -45,7 +46,7 @@ class LagReader:
     def __init__(self, kafka: KafkaSettings | str, merged: Callable[[str], int] = lambda space: 1) -> None:
         """`merged` says which generation of a space the workers merge."""
         self._merged = merged
-        self._settings = {**kafka_at(kafka).reader(), "enable.auto.commit": False, "log_level": 0}
+        self._kafka = kafka
         self._askers: dict[str, Consumer] = {}
         """Group -> a consumer that asks for its commits, and never joins it."""
         self._reader = ChangelogReader(kafka)
@@ -57,7 +58,7 @@ class LagReader:
         group = topics.SpaceTopics(space, self._merged(space)).group
         asker = self._askers.get(group)
         if asker is None:
-            asker = self._askers[group] = Consumer({**self._settings, "group.id": group})
+            asker = self._askers[group] = plain_reader(self._kafka, group)
         confirmed = {at.partition: at.offset for at in asker.committed(places, timeout=TIMEOUT_SECONDS)}
         ends = self._reader.ends([(topic, place.partition) for place in places])
         return {

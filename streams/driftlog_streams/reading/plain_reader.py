@@ -17,7 +17,7 @@ def plain_reader(
 ) -> Consumer:
     """It tells where a partition ends, and begins at the start where an offset is not there, unless `settings`, by the client's own names, say otherwise.
 
-    `name` is what a broker's log calls it. Raises `BadSetting`.
+    `name` is what a broker's log calls it, or the group whose commits it asks for. Raises `BadSetting`.
     """
     return Consumer(
         {

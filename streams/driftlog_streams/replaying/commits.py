@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.topics import SpaceTopics
+from driftlog_streams.reading.plain_reader import plain_reader
 
 TIMEOUT_SECONDS = 15.0
 
@@ -24,10 +25,9 @@ class Commits:
 
     def read(self, topics: SpaceTopics) -> dict[int, int]:
         """Partition -> the op offset before which all is merged; 0 where the group has confirmed nothing. Raises `BrokerUnreachable`."""
-        settings = {**self._kafka.reader(), "group.id": topics.group, "enable.auto.commit": False, "log_level": 0}
         places = [TopicPartition(topics.ops, number) for number in range(self._partitions)]
         try:
-            with closing(Consumer(settings)) as asker:
+            with closing(plain_reader(self._kafka, topics.group)) as asker:
                 found = asker.committed(places, timeout=TIMEOUT_SECONDS)
         except KafkaException as error:
             raise _unreachable(f"the commits of group {topics.group} cannot be read", error) from error

@@ -487,7 +487,7 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: recovery commits for the group",
-        f"{DRIVER}/recovery.py",
+        "streams/driftlog_streams/reading/plain_reader.py",
         '"enable.auto.commit": False,\n',
         "",
         RECOVERY,

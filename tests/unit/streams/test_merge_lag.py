@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from driftlog_streams.reading import merge_lag
+from driftlog_streams.reading import merge_lag, plain_reader
 from driftlog_streams.reading.merge_lag import Lag, LagReader
 
 COMMITTED = {"driftlog-merge-retail": 9, "driftlog-merge-retail.g2": 4}
@@ -34,7 +34,7 @@ class Topics:
 
 
 def test_the_group_of_the_generation_that_is_merged_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge_lag, "Consumer", Asker)
+    monkeypatch.setattr(plain_reader, "Consumer", Asker)
     monkeypatch.setattr(merge_lag, "ChangelogReader", Topics)
     merged = {"retail": 1}
     reader = LagReader("nowhere", lambda space: merged[space])

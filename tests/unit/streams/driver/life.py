@@ -20,7 +20,7 @@ from driftlog_schemas import topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.generations import FIRST, InForce
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.faust_driver import flights, host, overrides, publisher, pump, recovery, table
+from driftlog_streams.faust_driver import flights, host, overrides, publisher, pump, table
 from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.reading import changelog_reader, plain_reader
 from driftlog_streams.registry import device_view
@@ -177,7 +177,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, broker: Broker) -> list[BaseExcept
         monkeypatch.setattr(module, "die", die)
     for writer in (publisher, device_view):
         monkeypatch.setattr(writer, "Producer", lambda config: Producer(broker, config))
-    for reader in (recovery, plain_reader, device_view):
+    for reader in (plain_reader, device_view):
         monkeypatch.setattr(reader, "Consumer", lambda config: Consumer(broker, config))
     monkeypatch.setattr(changelog_reader, "AdminClient", lambda config: Admin(broker, config))
     return deaths
