@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +14,13 @@ import typer
 
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, told
-from driftlog_schemas.errors import BadSetting, IdentityProblem
+from driftlog_schemas.errors import BadSetting, BrokerUnreachable, IdentityProblem, RegistryUnreachable
 from driftlog_schemas.loading import load_contract
-from driftlog_streams.errors import SetupProblem
+from driftlog_streams.errors import Exit, SetupProblem
 from driftlog_streams.process.cores import processes, usable_cores
 from driftlog_streams.process.slot_hold import SlotHold
 from driftlog_streams.process.supervisor import Supervisor, plans
-from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, run_worker
+from driftlog_streams.process.worker import check_schemas, check_topics, chosen_spaces, work
 from driftlog_streams.process.worker_id import worker_id
 from driftlog_streams.registry.cloud_identity import cloud_identity as cloud_identity_of
 from driftlog_streams.settings import WorkerSettings, worker_count
@@ -123,6 +125,8 @@ def worker(
     """Merge what devices send, until SIGTERM.
 
     Example: driftlog worker --app shop:app --bootstrap 127.0.0.1:9092 --workers auto
+
+    Exit codes: 0 stopped as told, 1 a person has to mend something, 2 wrong usage, 75 nobody answered in --wait (see docs/exit_codes.md).
     """
     needs("streams", "`driftlog worker`")
     try:
@@ -152,15 +156,26 @@ def worker(
     if not supervise and (len(chosen) > 1 or settings.workers != 1):
         fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
     _require_ports(settings, sum(counts.values()))
-    check_topics(chosen, settings.kafka, settings.wait)
+    with _outage_told():
+        check_topics(chosen, settings.kafka, settings.wait)
     settings = settings.model_copy(update={"slot": settings.slot or worker_id(settings.data_dir)})
     with SlotHold(settings.data_dir, settings.slot):
-        check_schemas(chosen, settings)
+        with _outage_told():
+            check_schemas(chosen, settings)
         if not supervise:
-            run_worker(settings, chosen[0].name, settings.slot)
+            work(settings, chosen[0].name, settings.slot)
             return
         configure_logs(settings.log_level, slot=settings.slot)
         sys.exit(Supervisor(plans(settings, counts)).run())
+
+
+@contextmanager
+def _outage_told() -> Iterator[None]:
+    """Whoever starts this again must be able to tell that nobody answered from a setting that is wrong."""
+    try:
+        yield
+    except (BrokerUnreachable, RegistryUnreachable) as error:
+        fail(str(error), error.remedy, Exit.OUTAGE)
 
 
 def _require_cloud_identity(settings: WorkerSettings, *, reacting: bool) -> None:

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
+from driftlog_schemas.silence import nobody_answers
 from driftlog_schemas.topics import APPEND_TIME, TIMES, Plan, Topic
 
 T = TypeVar("T")
@@ -123,7 +124,7 @@ class TopicsAdmin:
             for rehearsal in (True, False):
                 made = self._admin.create_topics(new, operation_timeout=self._timeout, validate_only=rehearsal)
                 for name, future in made.items():
-                    self._result(future, f"topic {name}", unless="TOPIC_ALREADY_EXISTS")
+                    self._result(future, f"to make topic {name}", unless="TOPIC_ALREADY_EXISTS")
             self._wait_for(plan.create)
         resources = [
             ConfigResource(
@@ -138,7 +139,7 @@ class TopicsAdmin:
         ]
         if resources:
             for resource, future in self._admin.incremental_alter_configs(resources).items():
-                self._result(future, f"the settings of topic {resource.name}")
+                self._result(future, f"to change the settings of topic {resource.name}")
 
     def remove(self, names: Sequence[str]) -> None:
         """Delete topics, those of them that are there; returns when the cluster shows them no more. Raises `TopicProblem`, `BrokerUnreachable`."""
@@ -150,18 +151,23 @@ class TopicsAdmin:
         self._wait_until(lambda: not self.partition_counts().keys() & {*there}, f"topics do not go: {', '.join(there)}")
 
     def _result(self, future: Future[T], what: str, unless: str = "") -> T | None:
-        """What the broker answered; None for the refusal named by `unless`. Raises `TopicProblem`."""
+        """What the broker answered; None for the refusal named by `unless`. Raises `TopicProblem`, `BrokerUnreachable`."""
         try:
             return future.result(self._timeout)
         except KafkaException as error:
             refusal: KafkaError = error.args[0]
             if refusal.name() == unless:
                 return None
+            if nobody_answers(error):  # no refusal: it went away after it had said which topics there are
+                raise self._silent(what) from error
             raise TopicProblem(f"the broker refuses {what}: {refusal.str()}", "see the broker's log") from error
         except TimeoutError as error:
-            raise BrokerUnreachable(
-                f"the broker at {self._bootstrap} does not answer about {what}", "see the broker's log"
-            ) from error
+            raise self._silent(what) from error
+
+    def _silent(self, what: str) -> BrokerUnreachable:
+        return BrokerUnreachable(
+            f"the broker at {self._bootstrap} does not answer when it is asked {what}", "see the broker's log"
+        )
 
     def _wait_for(self, topics: Sequence[Topic]) -> None:
         names = {t.name for t in topics}

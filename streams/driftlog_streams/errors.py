@@ -10,15 +10,42 @@ WorkerError
 ├── GuardHangs        a guard of the app cannot be ended
 ├── StoreFailed       the store of the states gave nothing or took nothing
 ├── GenerationOver    another generation of the read model is in force
-└── SetupProblem      something that the worker needs is not there: one line, exit 1
+├── Frozen            the process stood still for longer than its membership is safe
+└── SetupProblem      something that the worker needs is not there: one line
+
+By its exit code a process says which of them it was, to its supervisor and to whoever runs it (`Exit`, docs/exit_codes.md).
 """
 
 from __future__ import annotations
 
-from driftlog_schemas.errors import BrokerUnreachable, RegistryUnreachable
+from enum import IntEnum
 
-OUTAGE_EXIT = 75
-"""A worker's exit code where `outage` is why it ends."""
+from confluent_kafka import KafkaException
+
+from driftlog_schemas.errors import BrokerUnreachable, ContractError, RegistryUnreachable
+from driftlog_schemas.silence import nobody_answers
+
+
+class Exit(IntEnum):
+    """How a worker process has ended. A number keeps its meaning: restart policies name it."""
+
+    STOPPED = 0
+    """as it was told to"""
+    SETUP = 1
+    """what it needs is missing, wrong or gone, and a person has to mend it"""
+    LAW = 70
+    """to go on would have broken a law, or something failed that nobody foresaw"""
+    OUTAGE = 75
+    """the broker or the registry did not answer in time"""
+    FROZEN = 79
+    """it stood still for longer than its membership is safe"""
+    GENERATION = 80
+    """another generation of the read model is in force, and the next process merges that"""
+
+    @property
+    def counts(self) -> bool:
+        """Does it say anything about the worker? Then too many of them in a row are the end of its supervisor, too."""
+        return self in (Exit.SETUP, Exit.LAW)
 
 
 class WorkerError(RuntimeError):
@@ -65,11 +92,28 @@ class GenerationOver(WorkerError):
     """Another generation of the read model is in force: to be started again is all it takes."""
 
 
+class Frozen(WorkerError):
+    """The process did not run for longer than its membership is safe."""
+
+
 class SetupProblem(WorkerError):
     """A worker cannot start like this."""
 
 
+def exit_of(error: BaseException) -> Exit:
+    """How the process ends for this error."""
+    if outage(error):
+        return Exit.OUTAGE
+    if isinstance(error, Frozen):
+        return Exit.FROZEN
+    if isinstance(error, GenerationOver):
+        return Exit.GENERATION
+    return Exit.SETUP if isinstance(error, (ContractError, SetupProblem, StoreLocked, TopicMadeAnew)) else Exit.LAW
+
+
 def outage(error: BaseException) -> bool:
     """Is it something around the worker that does not answer? That says nothing about the worker, however often it happens."""
+    if isinstance(error, KafkaException):
+        return nobody_answers(error)
     away = (DeliveryFailed, DevicesUnknown, RecoveryFailed, BrokerUnreachable, RegistryUnreachable)
-    return isinstance(error, away) and not isinstance(error, TopicMadeAnew)
+    return isinstance(error, (*away, ConnectionError, TimeoutError)) and not isinstance(error, TopicMadeAnew)

@@ -24,7 +24,7 @@ from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.errors import OUTAGE_EXIT, GenerationOver
+from driftlog_streams.errors import GenerationOver
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
 from driftlog_streams.faust_driver.broker_time import BrokerTime
 from driftlog_streams.faust_driver.fleet_watch import FleetWatch
@@ -102,7 +102,10 @@ class WorkerHost:
             logging_config=library_logs(),
         )
         logging.disable(logging.DEBUG)
-        worker.execute_from_commandline()
+        try:
+            worker.work()
+        except Exception as error:  # noqa: BLE001  # else it would be told by nothing but the exit code 1
+            die(error)
 
     def _faust_app(self) -> FaustApp:
         settings, space, topics = self._settings, self._rules.space, self._rules.topics
@@ -268,9 +271,7 @@ class WorkerHost:
         own, name = self._rules.topics.generation, self._rules.name
         merged = self._devices.generations(name).merged
         if merged != own:
-            die(
-                GenerationOver(f"the operator has put generation {merged} of {name} in force, after {own}"), OUTAGE_EXIT
-            )
+            die(GenerationOver(f"the operator has put generation {merged} of {name} in force, after {own}"))
 
     # -- assignments
 

@@ -325,6 +325,16 @@ class PromptWorker(faust.Worker):
         super().__init__(app, **options)
         self._idle = idle
 
+    def work(self) -> None:
+        """Until it is told to stop; then the process exits with 0. Raises what Faust has given up for, which Faust only logs."""
+        try:
+            self.execute_from_commandline()
+        except SystemExit as ended:
+            gave_up = self.crash_reason or ended.__context__
+            if ended.code and gave_up is not None:
+                raise gave_up from None
+            raise
+
     def _schedule_shutdown(self, signal: Any) -> None:
         if self._idle():
             leave()

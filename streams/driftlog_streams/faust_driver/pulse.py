@@ -10,14 +10,10 @@ from __future__ import annotations
 import threading
 import time
 
+from driftlog_streams.errors import Frozen
 from driftlog_streams.faust_driver.sudden_end import die
 
-FROZEN_EXIT = 75
 TICK_SECONDS = 0.2
-
-
-class Frozen(RuntimeError):
-    """The process did not run for longer than its membership is safe."""
 
 
 class Pulse:
@@ -32,7 +28,7 @@ class Pulse:
         """Call before every publishing."""
         missing = time.monotonic() - self._last
         if missing > self._limit:
-            die(Frozen(f"stood still for {missing:.1f} s, its partitions may belong to another worker"), FROZEN_EXIT)
+            die(Frozen(f"stood still for {missing:.1f} s, its partitions may belong to another worker"))
 
     def _beat(self) -> None:
         while True:

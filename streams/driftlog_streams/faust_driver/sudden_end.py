@@ -11,26 +11,37 @@ import sys
 from typing import NoReturn
 
 import structlog
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from driftlog_streams.errors import OUTAGE_EXIT, outage
+from driftlog_schemas.errors import ContractError
+from driftlog_streams.errors import Exit, WorkerError, exit_of
 
 log = structlog.get_logger()
 
-FATAL_EXIT = 70
 
-
-def die(error: BaseException, code: int = FATAL_EXIT) -> NoReturn:
+def die(error: BaseException) -> NoReturn:
     """Say why and end the process, now."""
-    code = OUTAGE_EXIT if outage(error) else code
-    remedy = getattr(error, "remedy", "")
-    log.critical("worker ends", reason=f"{type(error).__name__}: {error}", remedy=remedy, exit_code=code)
+    code = Exit.OUTAGE if _nobody_answers(error) else exit_of(error)
+    foreseen = isinstance(error, (ContractError, WorkerError))
+    log.critical(
+        "worker ends",
+        reason=f"{type(error).__name__}: {error}",
+        remedy=getattr(error, "remedy", ""),
+        exit_code=int(code),
+        exc_info=None if foreseen else error,
+    )
     _exit(code)
+
+
+def _nobody_answers(error: BaseException) -> bool:
+    """Does Faust's client say so? What is of the group's membership is not of that kind."""
+    return isinstance(error, KafkaTimeoutError) or (isinstance(error, KafkaError) and error.retriable)
 
 
 def leave() -> NoReturn:
     """End the process, now, as it was asked to."""
     log.info("worker stops", reason="it was told to, and owns no partition")
-    _exit(0)
+    _exit(Exit.STOPPED)
 
 
 def _exit(code: int) -> NoReturn:

@@ -4,7 +4,7 @@ A worker ends itself whenever going on would break a law (see `faust_driver.sudd
 Each child is one process for one space and slot. A child that ended by itself is started again after a backoff with
 full jitter; one that has run well for a while starts with a clean record. When a child fails too often in a row, what it
 cannot do will not mend by itself: the supervisor ends the others and exits with 1. What it fails of while its `surroundings`
-are in trouble counts nothing, nor does what it says itself was somebody else's silence (`errors.outage`): that may be over before we look.
+are in trouble counts nothing, nor does what was not its fault by its own word (`errors.Exit`): the trouble may be over before we look.
 
 SIGTERM or SIGINT is passed on; whoever is not gone after `STOP_SECONDS` is killed. Children die with a killed parent (see `worker`).
 """
@@ -25,7 +25,7 @@ from types import FrameType
 import structlog
 
 from driftlog_schemas.connection import REVEAL
-from driftlog_streams.errors import OUTAGE_EXIT
+from driftlog_streams.errors import Exit
 from driftlog_streams.process.surroundings import trouble
 from driftlog_streams.settings import WorkerSettings
 
@@ -108,7 +108,8 @@ class Child:
         trouble = self._trouble(self.plan.settings)
         if now - self._started_at > GOOD_SECONDS:
             self.failures = self._ends = 0
-        self.failures += not trouble and code != OUTAGE_EXIT
+        end = _end(code)
+        self.failures += not trouble and (end is None or end.counts)
         self._ends = min(self._ends + 1, MAX_FAILURES)
         pause = random.uniform(0, min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (self._ends - 1)))
         self._next_start = now + pause
@@ -117,6 +118,7 @@ class Child:
             space=self.plan.space,
             slot=self.plan.slot,
             code=code,
+            why=f"signal {-code}" if code < 0 else "unknown" if end is None else end.name.lower(),
             failures=self.failures,
             trouble=trouble,
             next_start_seconds=round(pause, 1),
@@ -126,6 +128,11 @@ class Child:
     @property
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+
+def _end(code: int) -> Exit | None:
+    """What an exit code says; None for one that no worker ends with: a signal, or another's."""
+    return Exit(code) if code in {*Exit} else None
 
 
 class Supervisor:
@@ -141,17 +148,17 @@ class Supervisor:
         self._stopping = threading.Event()
 
     def run(self) -> int:
-        """The exit code: 0 after a signal, 1 after giving up."""
+        """The exit code: `Exit.STOPPED` after a signal, `Exit.SETUP` after giving up."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._on_signal)
-        code = 0
+        code = Exit.STOPPED
         while not self._stopping.is_set():
             now = time.monotonic()
             hopeless = [child for child in self._children if not child.tend(now)]
             if hopeless:
                 plan = hopeless[0].plan
                 log.error("giving up", space=plan.space, slot=plan.slot, failures=hopeless[0].failures)
-                code = 1
+                code = Exit.SETUP
                 break
             self._stopping.wait(POLL_SECONDS)
         return max(code, self._stop())
@@ -160,7 +167,7 @@ class Supervisor:
         self._stopping.set()
 
     def _stop(self) -> int:
-        """End all children; 1 if one had to be killed."""
+        """End all children; not 0 if one had to be killed."""
         for child in self._children:
             if child.running and child.process is not None:
                 child.process.send_signal(signal.SIGTERM)

@@ -25,7 +25,7 @@ from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.errors import OUTAGE_EXIT, SetupProblem, WorkerError, outage
+from driftlog_streams.errors import Exit, SetupProblem, WorkerError, exit_of
 from driftlog_streams.process.surroundings import require_room
 from driftlog_streams.registry.cloud_identity import cloud_identity
 from driftlog_streams.registry.device_view import DeviceView
@@ -33,7 +33,6 @@ from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
 from driftlog_streams.settings import WorkerSettings
 from driftlog_streams.telling.logs import configure_logs
 
-SETUP_EXIT = 1
 _PR_SET_PDEATHSIG = 1
 
 
@@ -109,6 +108,19 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     host.run()
 
 
+def work(settings: WorkerSettings, space: str, slot: str) -> None:
+    """`run_worker` as all that a process does: its exit code says how it has ended (`errors.Exit`), and its last line why."""
+    from driftlog_streams.faust_driver.sudden_end import die
+
+    try:
+        run_worker(settings, space, slot)
+    except (ContractError, WorkerError) as error:
+        print(f"worker {space}/{slot}: {error}; {error.remedy}", file=sys.stderr)  # noqa: T201
+        sys.exit(exit_of(error))
+    except Exception as error:  # noqa: BLE001  # nobody foresaw it; Python's own exit code would call it a missing setting
+        die(error)
+
+
 def known_devices(settings: WorkerSettings, codecs: RecordCodecs) -> DeviceView:
     """The device registry, read to its present end, and followed from there. Raises `DevicesUnknown`, `BadSetting`."""
     root = given_root(settings.trust.root) or kept_root(settings.data_dir)
@@ -134,12 +146,12 @@ def die_with_parent(parent: int) -> None:
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
-        os._exit(SETUP_EXIT)
+        os._exit(Exit.STOPPED)
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)
-        os._exit(SETUP_EXIT)
+        os._exit(Exit.STOPPED)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
@@ -150,11 +162,7 @@ def main() -> None:
     die_with_parent(int(parent))
     settings = WorkerSettings.model_validate_json(sys.stdin.read())
     sys.path.insert(0, str(Path.cwd()))
-    try:
-        run_worker(settings, space, slot)
-    except (ContractError, WorkerError) as error:
-        print(f"worker {space}/{slot}: {error}; {error.remedy}", file=sys.stderr)  # noqa: T201
-        sys.exit(OUTAGE_EXIT if outage(error) else SETUP_EXIT)
+    work(settings, space, slot)
 
 
 if __name__ == "__main__":

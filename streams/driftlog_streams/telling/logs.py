@@ -24,6 +24,7 @@ def configure_logs(level: str, **facts: str) -> None:
             lambda logger, name, event: {**facts, "pid": os.getpid(), **event},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
             structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"])
             if for_people
             else structlog.processors.JSONRenderer(default=str),

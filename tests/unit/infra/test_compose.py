@@ -51,6 +51,13 @@ def dependencies(service: dict[str, Any]) -> dict[str, str]:
     return {name: rule["condition"] for name, rule in named.items()}
 
 
+def test_what_runs_for_long_is_started_again_however_often_it_ends() -> None:
+    policies = {name: service["restart"] for name, service in SERVICES.items() if "build" in service}
+    once = {name for name, policy in policies.items() if policy == "no"}
+    assert {policy for name, policy in policies.items() if name not in once} == {"unless-stopped"}
+    assert {"worker", "store-1", "store-2", "console", "projector"} == policies.keys() - once
+
+
 def test_the_promised_parts_are_there() -> None:
     assert {
         "redpanda",

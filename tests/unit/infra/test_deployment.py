@@ -21,6 +21,7 @@ from driftlog.cli import GROUPS
 from driftlog.client import sending
 from driftlog.client.place import Place, TokenAuth
 from driftlog_edge.config import EdgeConfig
+from driftlog_edge.errors import Wiped
 from driftlog_streams.settings import WorkerSettings
 
 INFRA = Path(__file__).parents[3] / "infra"
@@ -268,6 +269,13 @@ def test_the_unit_runs_a_command_of_ours_on_settings_that_exist() -> None:
     variables = [value.partition("=")[0] for name, value in unit() if name == "Environment"]
     ours = [name for name in variables if name.startswith("DRIFTLOG_")]
     assert ours and [name for name in ours if name not in OPTIONS and not is_setting(name, EdgeConfig)] == []
+
+
+def test_the_unit_starts_it_again_but_where_that_is_of_no_use() -> None:
+    lines = dict(unit())
+    assert lines["Restart"] == "always"
+    assert {int(code) for code in lines["RestartPreventExitStatus"].split()} == {2, Wiped.exit_code}
+    assert ("StartLimitIntervalSec", "0") in unit()
 
 
 def test_the_unit_passes_systemds_own_check(tmp_path: Path) -> None:

@@ -10,13 +10,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, UnknownMemberIdError
+from confluent_kafka import KafkaError, KafkaException
 
 from driftlog_infra.ports import free_port
-from driftlog_schemas.errors import BadSetting, BrokerUnreachable, RegistryUnreachable
+from driftlog_schemas.errors import BadSetting, BrokerUnreachable, RegistryUnreachable, TopicProblem
 from driftlog_streams.errors import (
-    OUTAGE_EXIT,
     DeliveryFailed,
     DevicesUnknown,
+    Exit,
+    Frozen,
+    GenerationOver,
     OrderBroken,
     RecoveryFailed,
     SetupProblem,
@@ -68,24 +72,41 @@ def test_what_fails_during_an_outage_counts_nothing() -> None:
     assert starts(lambda end: "no broker answers" if end <= 100 else "") == 100 + MAX_FAILURES
 
 
-def test_an_outage_that_is_over_when_we_look_counts_nothing() -> None:
-    assert starts(lambda end: "", lambda start: OUTAGE_EXIT if start <= 100 else 70) == 100 + MAX_FAILURES
+@pytest.mark.parametrize("code", [Exit.OUTAGE, Exit.FROZEN, Exit.GENERATION])
+def test_what_was_not_its_fault_counts_nothing_though_it_is_over_when_we_look(code: Exit) -> None:
+    assert starts(lambda end: "", lambda start: code if start <= 100 else 70) == 100 + MAX_FAILURES
+
+
+@pytest.mark.parametrize("code", [Exit.SETUP, Exit.LAW, -9, 3])
+def test_any_other_end_counts(code: int) -> None:
+    assert starts(lambda end: "", lambda start: code) == MAX_FAILURES
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (DeliveryFailed("a partition without leader"), OUTAGE_EXIT),
-        (DevicesUnknown("no answer"), OUTAGE_EXIT),
-        (RecoveryFailed("gives nothing"), OUTAGE_EXIT),
-        (RegistryUnreachable("answers 503"), OUTAGE_EXIT),
-        (BrokerUnreachable("no answer"), OUTAGE_EXIT),
-        (TopicMadeAnew("ends before the store"), 70),
-        (OrderBroken("ops are lost"), 70),
-        (KeyError("a defect"), 70),
+        (DeliveryFailed("a partition without leader"), Exit.OUTAGE),
+        (DevicesUnknown("no answer"), Exit.OUTAGE),
+        (RecoveryFailed("gives nothing"), Exit.OUTAGE),
+        (RegistryUnreachable("answers 503"), Exit.OUTAGE),
+        (BrokerUnreachable("no answer"), Exit.OUTAGE),
+        (KafkaException(KafkaError(KafkaError._TRANSPORT)), Exit.OUTAGE),
+        (KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)), Exit.OUTAGE),
+        (KafkaConnectionError("Unable to bootstrap"), Exit.OUTAGE),
+        (KafkaTimeoutError(), Exit.OUTAGE),
+        (ConnectionResetError(), Exit.OUTAGE),
+        (Frozen("stood still for 30 s"), Exit.FROZEN),
+        (GenerationOver("generation 2 is in force"), Exit.GENERATION),
+        (KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), Exit.LAW),
+        (UnknownMemberIdError(), Exit.LAW),
+        (TopicMadeAnew("ends before the store"), Exit.SETUP),
+        (TopicProblem("keeps its writers' times"), Exit.SETUP),
+        (OrderBroken("ops are lost"), Exit.LAW),
+        (KeyError("a defect"), Exit.LAW),
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(int(value)),
 )
-def test_a_worker_says_by_its_exit_code_whether_others_were_away(
+def test_a_worker_says_by_its_exit_code_why_it_ends(
     monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
     ends: list[int] = []

@@ -13,9 +13,9 @@ import pytest
 
 from driftlog_crdt import DocumentState
 from driftlog_streams.core.decision import Decider
+from driftlog_streams.errors import Exit
 from driftlog_streams.faust_driver import guard_watch
 from driftlog_streams.faust_driver.guard_watch import LIMIT_SECONDS, GuardOverrun, GuardWatch
-from driftlog_streams.faust_driver.sudden_end import FATAL_EXIT
 from tests.unit.streams.cloud import Cloud, change, command, count, stock
 
 
@@ -99,7 +99,7 @@ def test_one_that_swallows_every_interrupt_ends_the_process_which_says_why_and_i
     ended = subprocess.run(
         [sys.executable, "-c", STUBBORN, str(tmp_path)], capture_output=True, timeout=60, check=False
     )
-    assert ended.returncode == FATAL_EXIT
+    assert ended.returncode == Exit.LAW
     assert b"stubborn" in ended.stdout + ended.stderr and b"store-1.1/1/bad" in ended.stdout + ended.stderr
 
     asked: list[str] = []

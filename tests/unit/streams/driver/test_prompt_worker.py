@@ -1,11 +1,14 @@
-"""A worker that is told to stop ends at once while it owns nothing, and by Faust's own way while it does."""
+"""A worker that is told to stop ends at once while it owns nothing, and by Faust's own way while it does. One that Faust gives up says why."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Iterator
 
 import faust
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from driftlog_streams.faust_driver import overrides
 from driftlog_streams.faust_driver.overrides import FaustApp, PromptWorker
@@ -39,3 +42,40 @@ def test_what_it_owns_decides_at_the_moment_of_the_signal(ways: list[str]) -> No
     owned = []
     worker._on_sigterm()
     assert ways == ["at once", "at once", "drained"]
+
+
+class Falling(FaustApp):
+    """Its client cannot connect, or is lost after the start."""
+
+    at_once = True
+
+    async def on_start(self) -> None:
+        if self.at_once:
+            raise KafkaConnectionError("Unable to bootstrap")
+        self.add_future(self._fall())
+
+    async def on_started(self) -> None:
+        return None
+
+    async def _fall(self) -> None:
+        raise KafkaConnectionError("the coordinator is gone")
+
+
+@pytest.mark.parametrize(("at_once", "reason"), [(True, "Unable to bootstrap"), (False, "the coordinator is gone")])
+def test_what_faust_gives_up_for_is_raised_and_no_bare_exit_code(at_once: bool, reason: str) -> None:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app = Falling("falling", store="memory://", web_enabled=False, loop=loop)
+    app.at_once = at_once
+    worker = PromptWorker(
+        app,
+        lambda: True,
+        loglevel="CRITICAL",
+        quiet=True,
+        redirect_stdouts=False,
+        loop=loop,
+        stdout=sys.__stdout__,
+        stderr=sys.__stderr__,
+    )
+    with pytest.raises(KafkaConnectionError, match=reason):
+        worker.work()
