@@ -33,12 +33,17 @@ class Family:
     def __init__(self) -> None:
         self._entries: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []
+        self.size = 0
+        """In bytes."""
 
     def get(self, key: bytes) -> bytes | None:
         return self._entries.get(key)
 
     def put(self, key: bytes, value: bytes | None) -> None:
-        known = key in self._entries
+        before = self._entries.get(key)
+        known = before is not None
+        self.size -= len(key) + len(before) if before is not None else 0
+        self.size += len(key) + len(value) if value is not None else 0
         if value is None:
             if known:
                 del self._entries[key]
@@ -64,14 +69,11 @@ class Family:
         twin = Family()
         twin._entries = dict(self._entries)
         twin._keys = self._keys[:]
+        twin.size = self.size
         return twin
 
     def __len__(self) -> int:
         return len(self._keys)
-
-    @property
-    def size(self) -> int:
-        return sum(len(k) + len(v) for k, v in self._entries.items())
 
 
 class Disk:

@@ -20,7 +20,7 @@ from tests.simulation.app import PARTITIONS, device_of_node
 from tests.simulation.clock import DeviceClock
 from tests.simulation.disk import Disk
 from tests.simulation.edge_process import PULLED, EdgeProcess
-from tests.simulation.history import Answer, Cut, EdgeEnd, Intent, Known, Restored
+from tests.simulation.history import Answer, Cut, EdgeEnd, Intent, Known, Read, Restored
 from tests.simulation.user import User
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class EdgeNode:
         self.disk = Disk(world.scheduler, name)
         self.clock = DeviceClock.drawn(world.scheduler) if world.faults.clocks else DeviceClock(world.scheduler)
         self.process: EdgeProcess | None = None
+        self.budget = 0
+        """Of its disk, in bytes; 0 for none."""
+        self._shown: dict[DocumentId, Mapping[str, int]] = {}
+        """What readers can see of confirmed documents since the agent started."""
         self.boots = 1
         """How often the device was switched on."""
         self._backup: tuple[int, Any] | None = None
@@ -52,7 +56,8 @@ class EdgeNode:
         world.scheduler.note(f"{self.name} starts")
         now = world.scheduler.now
         world.history.known.append(Known(now, self.name, frozenset(process.commands())))
-        world.history.cuts.append(Cut(now, self.name, False, process.vectors(), restart=True))
+        self._shown = process.vectors()
+        world.history.cuts.append(Cut(now, self.name, False, dict(self._shown), restart=True))
         process.begin()
 
     def wake(self, topic: str, partition: int) -> None:
@@ -75,7 +80,12 @@ class EdgeNode:
 
     def showed(self, vectors: Mapping[DocumentId, Mapping[str, int]], *, catching_up: bool) -> None:
         """Readers see something new."""
+        self._shown.update(vectors)
         self.world.history.cuts.append(Cut(self.world.scheduler.now, self.name, catching_up, vectors))
+
+    def told(self, read: Read) -> None:
+        """A reader was answered."""
+        self.world.history.reads.append(read._replace(shown=self._shown.get(read.document, {})))
 
     # -- faults
 

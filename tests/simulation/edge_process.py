@@ -18,15 +18,16 @@ from driftlog_edge.ports import Family
 from driftlog_edge.power.reading import Power
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry
+from driftlog_edge.store.evicted import Marker
 from driftlog_edge.store.generations import serving
 from driftlog_schemas.contract import InvalidInput, Refused
-from driftlog_schemas.identity import DocumentId, document_key, parse_document_key
+from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.state_codec import META, codecs_of
 from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
 from tests.simulation.app import PARTITIONS, SPACE, device_of_node
 from tests.simulation.disk_store import DiskStore
-from tests.simulation.history import Cut, EdgeEnd, Intent
+from tests.simulation.history import Cut, EdgeEnd, Intent, Promise, Read
 from tests.simulation.life import Life
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.route import SimulatedRoute
@@ -97,6 +98,7 @@ class EdgeProcess:
             identity=Path(device_of_node(node.name)),
             scopes=list(node.scopes),
             batches_in_flight=IN_FLIGHT,
+            disk_budget=node.budget,
             sync=dict(world.rhythms),
         )
         self._agent = Agent(world.contract, config, route=self.route, ids=world.ids, clock=Wall(node), saw=self._saw)
@@ -117,6 +119,8 @@ class EdgeProcess:
             self._node.died("could not start on a full disk")
             return
         self.started = True
+        if self._node.budget != self._agent.config.disk_budget:  # it changed while this one was starting
+            self.squeeze()
         for intent in self._waiting:
             self.ask(intent)
         if self._world.faults.rough_route:
@@ -144,6 +148,11 @@ class EdgeProcess:
         waited = [str(one["for"]) for one in self._agent.status()["waiting"]]
         self._agent.set_power(power)
         return waited
+
+    def squeeze(self) -> None:
+        """Go by the disk's budget as it is now."""
+        if self.started:
+            self._loop.call_soon(self._agent.change_settings, {"disk_budget": self._node.budget})
 
     def wake(self) -> None:
         """A topic has grown."""
@@ -173,6 +182,43 @@ class EdgeProcess:
         else:
             node.answered(intent, self.replica)
 
+    # -- reads
+
+    def read(self, document: DocumentId, promise: Promise) -> None:
+        """Somebody wants to see a document; what is told goes to the history."""
+        if self.started:
+            self._loop.create_task(self._read(document, promise))
+
+    async def _read(self, document: DocumentId, promise: Promise) -> None:
+        node, asked_ms = self._node, self._world.scheduler.now
+        code, vector, merged = "", None, None
+        try:
+            reading = await self._agent.read(
+                document.collection,
+                document.scope,
+                document.id,
+                consistency="strong" if promise.strong else "eventual",
+                max_age=promise.max_age,
+            )
+        except EdgeError as error:
+            code = error.code
+        else:
+            vector = reading.version
+            if not reading.pending:
+                rules = SPACE.collections[document.collection].document
+                merged = rules.encode(reading.document.state)
+        node.told(Read(asked_ms, self._world.scheduler.now, node.name, document, promise, code, vector, merged))
+
+    def evicted(self) -> dict[DocumentId, Marker]:
+        """What stands in the place of rows that made room, of those that readers are shown."""
+        found = {}
+        for partition in self._node.partitions:
+            shown = keys.confirmed_prefix(SPACE.name, partition, serving(self._store, SPACE.name, partition))
+            for key, value in self._store.scan(Family.META, keys.evicted_key(shown)):
+                row = key[len(keys.EVICTED) :]
+                found[parse_document_key(keys.document_of_confirmed(row))] = Marker.decode(value)
+        return found
+
     @property
     def replica(self) -> str:
         """The name of the folder's life."""
@@ -195,14 +241,15 @@ class EdgeProcess:
         self._node.showed(vectors, catching_up=at < self._consistent_from[partition])
 
     def _vector(self, document: DocumentId) -> dict[str, int]:
-        state, _ = self._agent._views.confirmed(SPACE.collections[document.collection], document_key(document))
-        return dict(state.vector)
+        return dict(self._agent._views.confirmed_vector(document) or {})
 
     # -- what the judge wants to know
 
     def vectors(self) -> dict[DocumentId, Mapping[str, int]]:
-        """Of all confirmed documents, as they are on disk."""
-        found = {}
+        """Of all confirmed documents, as they are on disk, and of those that made room."""
+        found: dict[DocumentId, Mapping[str, int]] = {
+            document: dict(marker.vector) for document, marker in self.evicted().items()
+        }
         for partition in self._node.partitions:
             shown = keys.confirmed_prefix(SPACE.name, partition, serving(self._store, SPACE.name, partition))
             for key, value in self._store.scan(Family.CONFIRMED, shown):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId
@@ -58,6 +59,31 @@ class Cut:
     """All that the agent's disk held when it started: from here on it counts anew."""
 
 
+class Promise(NamedTuple):
+    """What a reader wants to be sure of."""
+
+    strong: bool = False
+    max_age: float | None = None
+    """In seconds."""
+
+
+class Read(NamedTuple):
+    """What an edge told of a document."""
+
+    asked_ms: int
+    at_ms: int
+    edge: str
+    document: DocumentId
+    promise: Promise
+    code: str
+    """Why there was nothing to be told; else empty."""
+    vector: Mapping[str, int] | None
+    merged: bytes | None
+    """The merge encoding of what was told, where no change of that edge waited on it."""
+    shown: Mapping[str, int] = MappingProxyType({})
+    """What this life of the edge had shown of it before."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreWrite:
     """A worker's store took a state; `published` is the end offset of the state topic's partition at that moment."""
@@ -108,6 +134,7 @@ class History:
     """(time, edge, command id, code): said no on the edge; no effect anywhere"""
     known: list[Known] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
     restored: list[Restored] = field(default_factory=list)
     store_writes: list[StoreWrite] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)

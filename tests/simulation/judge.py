@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from driftlog_crdt import AlgebraError
-from tests.simulation import laws, laws_of_records, laws_of_states
+from tests.simulation import laws, laws_of_reads, laws_of_records, laws_of_states
 from tests.simulation.case import Case, Meaningless
 from tests.simulation.history import History
 
@@ -50,6 +50,9 @@ LAWS: dict[str, Callable[[Case], Iterator[str]]] = {
         laws_of_records.chain_rows_say_what_the_log_says,
         laws_of_records.conflicts_are_true,
         laws_of_states.the_store_is_never_ahead,
+        laws_of_reads.what_was_shown_stays,
+        laws_of_reads.a_read_is_as_fresh_as_it_was_promised,
+        laws_of_reads.what_is_read_is_what_its_vector_says,
     )
 }
 

@@ -1,0 +1,49 @@
+"""The laws hold where devices are small, and often enough for that to mean something; what is planted there is found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from types import ModuleType
+
+import pytest
+
+from tests.simulation import small_disks
+from tests.simulation.variant import Variant
+
+KINDS = (small_disks,)
+WORLDS, FULL = 3, 30
+AT_MOST = 30
+"""Some worlds are calm: so many are lived through until all was met."""
+WITHIN = 20
+"""Seeds in which every planted bug must show."""
+
+
+def _name(value: ModuleType | Variant) -> str:
+    return value.name if isinstance(value, Variant) else value.__name__.rpartition(".")[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS, ids=_name)
+def test_every_world_of_such_devices_is_lawful(kind: ModuleType, pool: ProcessPoolExecutor, full: bool) -> None:
+    met: Counter[str] = Counter()
+    wrong = {}
+    lived_through = 0
+    while lived_through < (FULL if full else WORLDS) or (kind.missing(met) and lived_through < AT_MOST):
+        worlds = range(lived_through, lived_through + WORLDS)
+        for seed, (violations, found) in zip(worlds, pool.map(kind.lived, worlds), strict=True):
+            met.update(found)
+            if violations:
+                wrong[seed] = violations[:5]
+        lived_through += WORLDS
+    assert wrong == {}
+    assert kind.missing(met) == [], met
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "planted"), [(kind, planted) for kind in KINDS for planted in kind.PLANTED], ids=_name
+)
+def test_what_is_planted_in_such_devices_is_found(kind: ModuleType, planted: Variant) -> None:
+    seeds = [planted.shows, *range(WITHIN)]
+    assert any(kind.lived(seed, planted)[0] for seed in seeds), f"{planted.name} was not found in {WITHIN} worlds"
