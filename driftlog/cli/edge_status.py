@@ -18,6 +18,8 @@ def shown(found: dict[str, Any]) -> dict[str, Any]:
     flat["snapshot"] = _snapshot(found["snapshot"])
     if support := found.get("support"):  # not of an agent before it
         flat["support"] = _support(support)
+    if "generations" in found:  # not of an agent before it
+        flat["generations"] = ", ".join(_generation(space, facts) for space, facts in found["generations"].items())
     return flat | {f"scope {name}": _scope(facts) for name, facts in found["scopes"].items()}
 
 
@@ -43,6 +45,13 @@ def _support(support: dict[str, Any]) -> str:
         return f"WARNING: {support['warning']}"
     version = support["version"] or "without a version"
     return version if support["ends"] is None else f"{version}, until {moment(support['ends'])}"
+
+
+def _generation(space: str, facts: dict[str, int]) -> str:
+    """Which one is read, and what is under way."""
+    followed, read, merged = facts["followed"], facts["read"], facts["merged"]
+    going = f", and {read} from the next connection on" if followed != read else ""
+    return f"{space} {followed}{going}" + (f", workers merge {merged}" if merged != read else "")
 
 
 def _scope(scope: dict[str, Any]) -> str:

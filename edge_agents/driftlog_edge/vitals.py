@@ -101,6 +101,7 @@ class Vitals:
             "unreadable_records": sync.unreadable,
             "read_again": sync.read_again,
             "catching_up": sync.catching_up.facts(),
+            "generations": sync.generations(),
             "snapshot": sync.horizon.facts(),
             "support": sync.support.facts(),
             "mismatches": sync.proof.agreement.mismatches,

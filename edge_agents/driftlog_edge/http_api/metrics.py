@@ -75,6 +75,11 @@ def render(agent: EdgeAgent) -> bytes:
     connection = Gauge("driftlog_edge_connection", "1 for the present state.", ["state"], registry=registry)
     for state in Connection:
         connection.labels(state.value).set(1.0 if status["connection"] == state.value else 0.0)
+    generation = Gauge(
+        "driftlog_edge_generation", "Which generation of a space's read model is read.", ["space"], registry=registry
+    )
+    for space, facts in status["generations"].items():
+        generation.labels(space).set(facts["followed"])
     age = Gauge("driftlog_edge_scope_age_seconds", "Since when a scope is not in step.", ["scope"], registry=registry)
     for scope, facts in status["scopes"].items():
         if facts["age_seconds"] is not None:

@@ -28,6 +28,11 @@ class GenerationRoute:
         self._names = _names(self._followed)
 
     @property
+    def followed(self) -> Mapping[str, int]:
+        """Of each space the generation that this connection reads, or the last one has read."""
+        return self._followed
+
+    @property
     def outdated(self) -> bool:
         """Is another generation in force than the one of this connection?"""
         return self._followed != self._read()

@@ -342,6 +342,14 @@ class Sync:
         """What waits for a person has changed: the fleet is told soon."""
         self._heart.news()
 
+    def generations(self) -> dict[str, dict[str, int]]:
+        """What `/v1/status` says of the generations of each space's read model."""
+        followed = self._route.followed
+        return {
+            space: {"followed": followed[space], "read": said.read, "merged": said.merged}
+            for space, said in self.registry.generations.items()
+        }
+
     # -- time
 
     async def _tick(self) -> None:

@@ -74,6 +74,8 @@ class WorkerHost:
         self._slot = slot
         self.metrics = WorkerMetrics(rules.name)
         self.health = Health()
+        self.health.generation = rules.topics.generation
+        self.metrics.generation.set(rules.topics.generation)
         self._devices = devices
         self._cloud = rules.cloud
         self._recovery = ChangelogRecovery(settings.kafka, rules)

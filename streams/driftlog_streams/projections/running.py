@@ -75,6 +75,7 @@ class Projection:
             return projector.done
 
     def _log(self) -> StateLog:
+        self.health.generation = self._in_force(self.space.name)
         return StateLog(self._settings.kafka, self.space.name, lambda: self._in_force(self.space.name))
 
     def _reader(self) -> StateReader:

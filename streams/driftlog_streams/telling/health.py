@@ -34,6 +34,8 @@ class Health:
         self._beaten_at = now()
         self.owned: list[int] | None = None
         """The recovered partitions; None while they are not known."""
+        self.generation: int | None = None
+        """Of the read model: which one it works on; None while that is not known."""
 
     def beat(self) -> None:
         """The event loop turns."""
@@ -47,7 +49,7 @@ class Health:
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Does it work?"""
         owned = self.owned
-        return owned is not None and self.live()[0], {"partitions": owned}
+        return owned is not None and self.live()[0], {"partitions": owned, "generation": self.generation}
 
 
 def serve(health: Health, registry: CollectorRegistry, address: tuple[str, int]) -> None:

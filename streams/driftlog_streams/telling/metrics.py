@@ -85,6 +85,7 @@ class WorkerMetrics:
 
         self.parked = gauge("parked", "Commands parked now")
         self.partitions = gauge("partitions", "Partitions owned")
+        self.generation = gauge("generation", "Which generation of the read model is merged here")
         self.removed_lives = gauge(
             "removed_lives",
             "Lives that are over and have no chain row any more, in the owned partition that has most; beyond 10,000 rows stay",

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from driftlog.cli import edge_status
 from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.http_api import metrics
 from driftlog_edge.link import registry_line as module
 from driftlog_edge.link import sync as sync_module
 from driftlog_edge.link.generation_route import GenerationRoute
@@ -116,11 +118,14 @@ async def test_an_agent_follows_the_operators_word_there_and_back(
         publish(cloud, switch(InForce(2, 1)))
         await until(lambda: agent.generations["retail"] == InForce(2, 1))
         await shows(agent, 1)
+        assert agent.status()["generations"]["retail"] == {"followed": 1, "read": 1, "merged": 2}
         assert followed(route) >= {STATE, RECEIPTS}, "the workers go first"
 
         publish(cloud, switch(InForce(2, 1), InForce(2, 2)))
         await shows(agent, 11)
         assert followed(route) == {SECOND.state, SECOND.receipts, SECOND.conflicts}
+        assert agent.status()["generations"]["retail"] == {"followed": 2, "read": 2, "merged": 2}
+        assert b'driftlog_edge_generation{space="retail"} 2.0' in metrics.render(agent)
         await received(agent, "c2")
         await shows(agent, 12)
         workers.generation = 1
@@ -144,6 +149,20 @@ async def test_a_strangers_word_sends_nobody_anywhere(
         await until(lambda: agent.status()["registered"] is not None)
         assert agent.generations == dict.fromkeys(SPACES, FIRST)
         assert followed(route) >= {STATE, RECEIPTS}
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({"followed": 1, "read": 1, "merged": 1}, "retail 1"),
+        ({"followed": 1, "read": 1, "merged": 2}, "retail 1, workers merge 2"),
+        ({"followed": 1, "read": 2, "merged": 2}, "retail 1, and 2 from the next connection on"),
+    ],
+)
+def test_the_status_of_the_command_line_says_which_is_read(facts: dict[str, int], shown: str) -> None:
+    disk, snapshot = {"budget_bytes": None, "warning": ""}, {"needed_in_seconds": None, "warning": ""}
+    status = {"scopes": {}, "disk": disk, "disk_bytes": 1, "snapshot": snapshot, "generations": {"retail": facts}}
+    assert edge_status.shown(status)["generations"] == shown
 
 
 # -- what a folder remembers

@@ -65,7 +65,9 @@ def test_it_is_ready_while_its_partitions_are_known(api: httpx.Client, health: H
     health.owned = []
     assert api.get("/readyz").status_code == 200
     health.owned = [2, 5]
-    assert api.get("/readyz").json() == {"ok": True, "partitions": [2, 5]}
+    assert api.get("/readyz").json() == {"ok": True, "partitions": [2, 5], "generation": None}
+    health.generation = 2
+    assert api.get("/readyz").json()["generation"] == 2
     clock.now += SILENT_SECONDS + 1
     assert api.get("/readyz").status_code == 503
 
