@@ -75,7 +75,7 @@ format: $(STAMP) ## put every file into shape
 
 nightly: fetch ## everything in its whole length, the algebra's laws with 10,000 examples each, every small history (hours)
 	$(PYTEST) $(SPREAD) --full $(ARGS)
-	$(PYTEST) tests/properties --hypothesis-profile=nightly --timeout=3600 $(ARGS)
+	$(PYTEST) tests/properties tests/fuzz --hypothesis-profile=nightly --timeout=3600 $(ARGS)
 	$(PYTEST) tests/brute_force --every-history --book=.histories --timeout=7200 $(ARGS)
 
 mutants: $(STAMP) ## break the algebra in every place, one at a time: which law notices? (an hour and more)

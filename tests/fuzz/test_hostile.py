@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from driftlog_crdt import Decision, DocumentState, Op, Plain, canonical
@@ -32,9 +32,6 @@ BROKER_LIMIT = (1 << 20) - 2048
 """Kafka's default for a record, less the framing of its batch."""
 GOOD = "store-1.1"
 BAD = "store-2.1"
-SETTINGS = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
 
 
 class Raw(NamedTuple):
@@ -199,7 +196,6 @@ def signed(cloud: Cloud, batch: Batch) -> bytes | None:
     return None if body is None else cloud.rules.batches.seal(body, cloud.identities["store-2"])
 
 
-@SETTINGS
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=200)), max_size=5), st.data())
 def test_hostile_bytes_of_a_stranger(noise: list[bytes | None], data: st.DataObject) -> None:
     broker = Broker()
@@ -214,7 +210,6 @@ def test_hostile_bytes_of_a_stranger(noise: list[bytes | None], data: st.DataObj
     broker.goes_on()
 
 
-@SETTINGS
 @given(names, names, st.binary(max_size=64))
 def test_hostile_envelopes(device_id: str, key_id: str, signature: bytes) -> None:
     broker = Broker()
@@ -223,7 +218,6 @@ def test_hostile_envelopes(device_id: str, key_id: str, signature: bytes) -> Non
     broker.goes_on()
 
 
-@SETTINGS
 @given(st.lists(batches, min_size=1, max_size=3))
 def test_hostile_bodies_well_signed_by_an_enrolled_device(sent: list[Batch]) -> None:
     broker = Broker()
@@ -234,7 +228,6 @@ def test_hostile_bodies_well_signed_by_an_enrolled_device(sent: list[Batch]) -> 
     broker.goes_on()
 
 
-@SETTINGS
 @given(st.lists(forgettings, min_size=1, max_size=3))
 def test_what_only_the_cloud_may_say_well_signed_by_an_enrolled_device(said: list[Forgetting]) -> None:
     """As the next batches of the cloud's own chain."""
@@ -295,7 +288,6 @@ def test_names_that_are_no_text_come_in_and_are_undecodable(place: str) -> None:
     assert [notice.code for notice in broker.cloud.notices()] == ["undecodable"]
 
 
-@SETTINGS
 @given(
     st.lists(
         st.tuples(st.sampled_from(["increment", "decrement"]), st.sampled_from([1, 2**62, 2**63 - 1, 10**90])),
