@@ -13,6 +13,7 @@ they mostly wait. What only computes is niced, so that real processes meet their
 from __future__ import annotations
 
 import gc
+import inspect
 import math
 import os
 import time
@@ -84,6 +85,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServersApart
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
+        _draw_no_more_than_the_profile(item)
         unit = item.path.is_relative_to(_UNIT)  # what is called a broker there is `fake_kafka`
         if isinstance(item, pytest.Function) and _SERVER_FIXTURES & set(item.fixturenames) and not unit:
             item.add_marker(pytest.mark.broker)
@@ -91,6 +93,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[_WAITING] = waiting = {item.path for item in items if item.get_closest_marker("broker")}
         long = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: (item.path not in waiting, item.path not in long))
+
+
+def _draw_no_more_than_the_profile(item: pytest.Item) -> None:
+    """A number of examples that a test names itself is meant for the deep runs."""
+    test = getattr(item, "obj", None)
+    if getattr(test, "is_hypothesis_test", False) and inspect.isfunction(test):
+        own = (
+            test._hypothesis_internal_use_settings
+        )  # a test is decorated with settings once: there is no public way to give it others
+        most = settings.default.max_examples
+        if own.max_examples > most:
+            test._hypothesis_internal_use_settings = settings(own, max_examples=most)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
