@@ -49,6 +49,7 @@ from driftlog_edge.store import gathering
 from driftlog_edge.store.budget import DiskBudget
 from driftlog_edge.store.changes import ANEW, ChangeLog
 from driftlog_edge.store.committer import Committer
+from driftlog_edge.store.counts import settle
 from driftlog_edge.store.eviction import Eviction
 from driftlog_edge.store.going_up import GoingUp
 from driftlog_edge.store.holdings import Holdings
@@ -144,6 +145,7 @@ def _assembled(
 ) -> Parts:
     codecs = codecs_of({n: c for s in contract.spaces.values() for n, c in s.collections.items()}, ids)
     records, versions = RecordCodecs(ids), Versions(ids)
+    settle(store, contract)
     ensure_life(store, identity.device_id, clock.wall_ms())
     journal = Journal(store)
     holdings = Holdings(contract, config.scopes, journal, records)

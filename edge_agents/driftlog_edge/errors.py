@@ -14,6 +14,7 @@
     ├── TimedOut        timeout        not in the time given; a write stands, its status can be asked
     ├── Wiped           wiped          the operator had this replica erased
     ├── StoreBusy       busy           another process holds the data folder
+    ├── OtherPartitions other_partitions the app declares another partition count than that with which the folder was written
     ├── KeyUnusable     key_unusable   the keys that the store is encrypted with cannot be had
     └── StoreFailed     store_failed   RocksDB cannot go on
         ├── Damaged                    a value is not what was written there
@@ -151,6 +152,12 @@ class StoreBusy(EdgeError):
     """Another process holds the data folder."""
 
     code = "busy"
+
+
+class OtherPartitions(EdgeError):
+    """The app declares another number of partitions of a space than that with which the data folder was written."""
+
+    code = "other_partitions"
 
 
 class StoreFailed(EdgeError):

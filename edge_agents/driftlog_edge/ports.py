@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -159,6 +159,10 @@ class Asker(Protocol):
 
     async def extents(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], Extent]:
         """What it has of the partitions now, each end before its topic's id was looked at. Raises `Unreachable`."""
+        ...
+
+    async def partitions(self, names: Collection[str], seconds: float) -> dict[str, int]:
+        """How many partitions each of these topics has. Raises `Unreachable`."""
         ...
 
     async def tombstones_kept(self, topic: str, seconds: float) -> float | None:

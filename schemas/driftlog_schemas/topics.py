@@ -1,8 +1,8 @@
 """The topics of an app: their names, their settings, and what would have to change.
 
 `plan` is a pure function of what is wanted and what is there. It creates and alters; it never deletes, and it refuses what
-would lose data or order: the partition count of a space never changes, because a scope's history lives in one partition. The
-way to another count is a new generation of the space, filled by replay.
+would lose data or order: the partition count of a space never changes, because a scope's history lives in one partition, and agents keep what
+they hold by it.
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ def plan(wanted: Sequence[Topic], existing: Mapping[str, Topic]) -> Plan:
                 Refusal(
                     topic.name,
                     f"has {found.partitions} partitions, the app declares {topic.partitions}; scopes would move and lose their order",
-                    f"declare partitions={found.partitions}, or start a new generation of the space under a new name and replay into it",
+                    f"declare partitions={found.partitions}; another count takes a space with another name",
                 )
             )
         else:

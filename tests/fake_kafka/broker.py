@@ -73,6 +73,8 @@ class Broker:
         self.now_ms = START_MS
         self.topic_ids: dict[str, str] = {}
         """topic -> which life of it this is"""
+        self.spread = range(10)
+        """The partitions of every topic, as it describes them."""
         self.missing: set[str] = set()
         """Topics that are not there."""
         self.settings: dict[str, str] = {}

@@ -307,7 +307,7 @@ class Admin:
             if name in self._broker.missing:
                 answers[name].set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
             else:
-                answers[name].set_result(_Described(self._broker.topic_ids.get(name, "first")))
+                answers[name].set_result(_Described(self._broker.topic_ids.get(name, "first"), self._broker.spread))
         return answers
 
     def describe_configs(self, asked: Sequence[Any], request_timeout: float = 0) -> dict[Any, Future[Any]]:
@@ -318,6 +318,7 @@ class Admin:
 
 class _Described(NamedTuple):
     topic_id: str
+    partitions: Sequence[int]
 
 
 class _Setting(NamedTuple):

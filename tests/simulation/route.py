@@ -7,7 +7,7 @@ still arrive); the feed delivers what there is, waits until it was worked off, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from driftlog_edge.ports import Chunk, Extent, Record, Sealed, Unreachable
@@ -209,6 +209,10 @@ class SimulatedAsker:
     async def extents(self, places: Sequence[Place], seconds: float) -> dict[Place, Extent]:
         ends = await self.ends(places, seconds)
         return {place: Extent("", 0, ends[place]) for place in places}
+
+    async def partitions(self, names: Collection[str], seconds: float) -> dict[str, int]:
+        await self.ends((), seconds)
+        return {name: self._world.log.partitions(name) for name in names}
 
     async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
         return self._world.retention_ms / 1000 or None

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from driftlog_edge.errors import Offline, TimedOut
 from driftlog_edge.incoming.returning import broken
+from driftlog_edge.link.count_check import CountCheck
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.places import Places
@@ -28,6 +29,7 @@ class Ends:
         signal: Signal,
         asker: Callable[[], Asker | None],
         met: Callable[[], Awaitable[None]],
+        counts: CountCheck,
     ) -> None:
         """`met` is done when the broker has answered, before anything that was read counts."""
         self._places = places
@@ -36,6 +38,7 @@ class Ends:
         self._signal = signal
         self._asker = asker
         self._met = met
+        self._counts = counts
 
     @property
     def begun(self) -> bool:
@@ -77,6 +80,8 @@ class Ends:
         """
         asker, asked = self._asker(), self._freshness.now()
         try:
+            if beginning and asker is not None:
+                await self._counts.ask(asker)
             found = await self._lookout.look(beginning=beginning)
         except Unreachable as error:
             if asker is self._asker():

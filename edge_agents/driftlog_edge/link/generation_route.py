@@ -10,7 +10,7 @@ It is told once for each connection, when the first question of that is asked: w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from driftlog_edge.ports import Asker, Chunk, Extent, Feed, Record, Route, Sealed, Shipping
@@ -92,6 +92,11 @@ class _Asker:
         there = {self._there(place): place for place in places}
         found = await self._asker.extents(list(there), seconds)
         return {there[place]: extent for place, extent in found.items()}
+
+    async def partitions(self, names: Collection[str], seconds: float) -> dict[str, int]:
+        there = {self._names.get(name, name): name for name in names}
+        found = await self._asker.partitions(there.keys(), seconds)
+        return {there[name]: count for name, count in found.items()}
 
     async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
         return await self._asker.tombstones_kept(self._names.get(topic, topic), seconds)

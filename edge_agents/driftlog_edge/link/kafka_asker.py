@@ -14,12 +14,12 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, TopicDescription
 
 from driftlog_edge.ports import Extent, Unreachable
 from driftlog_schemas import topics
@@ -65,6 +65,10 @@ class KafkaAsker:
     async def extents(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], Extent]:
         return await self._asked(lambda: self._extents(places), seconds)
 
+    async def partitions(self, names: Collection[str], seconds: float) -> dict[str, int]:
+        found = await self._asked(lambda: self._described(sorted(names)), seconds)
+        return {name: len(topic.partitions) for name, topic in found.items()}
+
     async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
         try:
             told = await self._asked(lambda: self._setting(topic, topics.RETENTION), seconds)
@@ -107,13 +111,13 @@ class KafkaAsker:
     async def _extents(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Extent]:
         names = sorted({topic for topic, _ in places})
         # First they are looked for: the offsets of a topic that is not there the client asks in vain, or for ever.
-        await self._topic_ids(names)
+        await self._described(names)
         starts, ends = await asyncio.gather(self._offsets(places, _EARLIEST), self._offsets(places, _LATEST))
         # The ids come last: who finds one unchanged knows that the ends were this topic's.
-        ids = await self._topic_ids(names)
-        return {place: Extent(ids[place[0]], starts[place], ends[place]) for place in places}
+        found = await self._described(names)
+        return {place: Extent(str(found[place[0]].topic_id), starts[place], ends[place]) for place in places}
 
-    async def _topic_ids(self, names: list[str]) -> dict[str, str]:
+    async def _described(self, names: list[str]) -> dict[str, TopicDescription]:
         """Raises `Unreachable` with the names of those that are not there."""
         asked = self._client.describe_topics(TopicCollection(names), request_timeout=REQUEST_SECONDS)
         futures = [asyncio.wrap_future(future) for future in asked.values()]
@@ -121,7 +125,7 @@ class KafkaAsker:
         if missing := [name for name, answer in zip(asked, answers, strict=True) if _unknown(answer)]:
             raise Unreachable(f"topics are not there ({', '.join(missing)}): make them with `driftlog topics apply`")
         found = await asyncio.gather(*futures)
-        return {name: str(topic.topic_id) for name, topic in zip(asked, found, strict=True)}
+        return dict(zip(asked, found, strict=True))
 
     async def _setting(self, topic: str, name: str) -> str | None:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)

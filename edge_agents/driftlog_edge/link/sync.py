@@ -27,6 +27,7 @@ from driftlog_edge.link.absence import Absence
 from driftlog_edge.link.catching_up import CatchingUp
 from driftlog_edge.link.clients import Clients
 from driftlog_edge.link.connectivity import Connection, Watchdog
+from driftlog_edge.link.count_check import CountCheck
 from driftlog_edge.link.ends import Ends
 from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.generation_route import GenerationRoute
@@ -48,7 +49,7 @@ from driftlog_edge.outgoing.flow import Bucket
 from driftlog_edge.outgoing.pump import Pump
 from driftlog_edge.outgoing.renewal import Renewal
 from driftlog_edge.outgoing.shipper import Shipper
-from driftlog_edge.ports import Clock, Family, Sealed
+from driftlog_edge.ports import Clock, Family, Sealed, Shipping
 from driftlog_edge.power.hook import Hook
 from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
@@ -105,11 +106,12 @@ class Sync:
         """For what blocks, each call with an end: nobody else's waiting keeps the link from closing."""
         self.unreadable = 0
         """Records that were passed over because nobody here can read them."""
-        self.pump = Pump(shipper, committer, ids, lambda: self.clients.shipping)
+        self.pump = Pump(shipper, committer, ids, lambda: self._way_out)
         self.watchdog = Watchdog()
         self.registry = registry
         self.identities = identities
         self.places = Places(contract, scopes, journal, registry=registry.followed)
+        self.counts = CountCheck(contract, self.places, journal, committer)
         self.freshness = Freshness(self.places.states, journal, committer, clock)
         self.signal = Signal(clock, self.pump.hurry, lambda: self.problem)
         op_logs = OpLogs(lambda: self.clients.asker)
@@ -128,7 +130,13 @@ class Sync:
         self.catching_up = CatchingUp(self.places, self.lookout, self.freshness, puller.returns)
         self.absence = Absence(contract, self.places, self.freshness, shipper, overdue, committer, moved)
         self.ends = Ends(
-            self.places, self.lookout, self.freshness, self.signal, lambda: self.clients.asker, self.absence.met
+            self.places,
+            self.lookout,
+            self.freshness,
+            self.signal,
+            lambda: self.clients.asker,
+            self.absence.met,
+            self.counts,
         )
         self.clients = Clients(
             route,
@@ -163,7 +171,7 @@ class Sync:
             renewal,
             committer,
             route,
-            lambda: self.clients.shipping,
+            lambda: self._way_out,
             lambda: self.clients.asker,
             self.places.position,
             identities.identity.device_id,
@@ -208,6 +216,11 @@ class Sync:
     def broker_ms(self) -> int:
         """The broker's time, as far as it is known here."""
         return self._clock.wall_ms() - self.replies.skew_ms
+
+    @property
+    def _way_out(self) -> Shipping | None:
+        """By which batches leave, if they may."""
+        return self.clients.shipping if self.counts.passed else None
 
     @property
     def idle(self) -> bool:
@@ -312,7 +325,11 @@ class Sync:
 
     async def look(self, *, beginning: bool) -> bool:
         """What has the broker?"""
-        return await self.ends.look(beginning=beginning)
+        waited = not self.counts.passed
+        good = await self.ends.look(beginning=beginning)
+        if waited and self.counts.passed:
+            self.begun()
+        return good
 
     def in_step(self, topic: str, partition: int) -> None:
         """A partition of states was read to its end."""

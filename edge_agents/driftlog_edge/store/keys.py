@@ -23,6 +23,7 @@ HELD = (1 << 32) - 1
 CLOCK = b"clock"
 LIVES = b"lives"
 CHAINS = b"chain/"
+COUNTS = b"counts"
 SUCCESSIONS = b"succession/"
 HANDOVERS = b"handover/"
 REVIEWS = b"review/"
@@ -85,9 +86,14 @@ def document_of_pending(key: bytes) -> bytes:
     return key[: -LSN_BYTES - len(_SEPARATOR)]
 
 
+def space_prefix(space: str) -> bytes:
+    """What the keys of a space begin with in the outbox, among what is sealed and among the rows."""
+    return space.encode() + _SEPARATOR
+
+
 def outbox_prefix(space: str, urgency: int | None = None, partition: int | None = None) -> bytes:
     """What the outbox entries of a space begin with: all, those of a class, or those of a class and partition."""
-    prefix = space.encode() + _SEPARATOR
+    prefix = space_prefix(space)
     if urgency is not None:
         prefix += _URGENCY.pack(urgency)
     if partition is not None:
@@ -126,7 +132,7 @@ def rhythm_of(urgency: int) -> int:
 
 
 def sealed_prefix(space: str, partition: int) -> bytes:
-    return space.encode() + _SEPARATOR + _PARTITION.pack(partition)
+    return space_prefix(space) + _PARTITION.pack(partition)
 
 
 def sealed_key(space: str, partition: int, number: int) -> bytes:
@@ -249,7 +255,7 @@ def return_key(space: str, partition: int) -> bytes:
 
 def confirmed_prefix(space: str, partition: int, generation: int | None = None) -> bytes:
     """What the rows of a partition begin with, or those of one generation."""
-    prefix = space.encode() + _SEPARATOR + _PARTITION.pack(partition)
+    prefix = space_prefix(space) + _PARTITION.pack(partition)
     return prefix if generation is None else prefix + _PARTITION.pack(generation)
 
 

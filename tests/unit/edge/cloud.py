@@ -6,7 +6,7 @@ It merges with the real algebra and writes real records; what it leaves out is w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import xor
@@ -36,6 +36,7 @@ from driftlog_schemas.signing import verify
 from driftlog_schemas.state_codec import codecs_of
 from driftlog_schemas.support import VERSION_UNSUPPORTED, Floor, unmet, version_of
 from tests.unit.edge.replica import COLLECTIONS, EPOCH_MS
+from tests.unit.edge.shop import CONTRACT
 
 Place = tuple[str, int]
 DEFERRALS = frozenset({"undeclared", "quarantined", "expired", "parking_full"})
@@ -63,6 +64,8 @@ class Cloud:
         self.batches: list[Batch] = []
         self.topic_ids: dict[str, str] = {}
         self.starts: dict[Place, int] = {}
+        self.partitions: dict[str, int] = {}
+        """topic -> how many it has, where that is not what the app declares"""
         self.tombstones_kept: float | None = None
         self.taken: dict[tuple[str, str], str] = {}
         """(root, command id) -> the life that brought it"""
@@ -310,7 +313,6 @@ def _given_back(outcome: CommandOutcome) -> CommandOutcome:
 
 def partition_of_space(space: str, scope: str) -> int:
     from driftlog_schemas.partitioning import partition_of
-    from tests.unit.edge.shop import CONTRACT
 
     return partition_of(scope, CONTRACT.spaces[space].partitions)
 
@@ -327,6 +329,9 @@ class CloudRoute:
         self.connections = 0
         self.looked_up: list[dict[bytes, int]] = []
         """Which records were read again, and from where."""
+        self.answering = True
+        """Does the broker say what it has?"""
+        self.asked_counts = 0
         self.asked = 0
         self.looked = 0
         """How often the ends were asked for, and how often a feed has delivered."""
@@ -443,6 +448,13 @@ class _CloudAsker:
             place: Extent(cloud.topic_ids.get(place[0], "first"), cloud.starts.get(place, 0), ends[place])
             for place in places
         }
+
+    async def partitions(self, names: Collection[str], seconds: float) -> dict[str, int]:
+        self._route.asked_counts += 1
+        if not (self._route.up and self._route.answering):
+            raise Unreachable("the broker does not answer")
+        found, declared = self._route.cloud.partitions, {name: one.partitions for name, one in CONTRACT.spaces.items()}
+        return {name: found.get(name) or declared[name.partition(".")[0]] for name in names}
 
     async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
         return self._route.cloud.tombstones_kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import pytest
@@ -408,6 +408,9 @@ class _Asker:
         said = {place: Extent("first", 0, self.end if place == PLACE else 0) for place in places}
         self.meanwhile()
         return said
+
+    async def partitions(self, names: Collection[str], seconds: float) -> dict[str, int]:
+        raise AssertionError("a lookout does not ask it")
 
     async def tombstones_kept(self, topic: str, seconds: float) -> float | None:
         return self.kept

@@ -48,6 +48,15 @@ async def test_topics_that_are_not_there_are_named(broker: Broker) -> None:
         await KafkaRoute("nowhere").ask().extents([STATES, ("retail.ops", 0), ("retail.receipts", 0)], 5.0)
 
 
+async def test_it_says_how_many_partitions_topics_have(broker: Broker) -> None:
+    broker.spread = range(7)
+    asker = KafkaRoute("nowhere").ask()
+    assert await asker.partitions(["retail.ops", "retail.state"], 5.0) == {"retail.ops": 7, "retail.state": 7}
+    broker.missing.add("retail.ops")
+    with pytest.raises(Unreachable, match=r"\(retail.ops\).*driftlog topics apply"):
+        await asker.partitions(["retail.ops", "retail.state"], 5.0)
+
+
 async def test_how_long_tombstones_are_kept_is_the_topics_own_setting(broker: Broker) -> None:
     asker = KafkaRoute("nowhere").ask()
     assert await asker.tombstones_kept("retail.state", 5.0) is None
