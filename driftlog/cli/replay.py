@@ -31,6 +31,7 @@ from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.state_codec import META
+from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.partition_store import WorkerStore
 from driftlog_streams.registry.device_view import DeviceView
@@ -40,7 +41,7 @@ from driftlog_streams.replaying.comparing import Difference
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.new_generation import NewGeneration, Reached, Refused
 from driftlog_streams.replaying.replay import Changed, PartitionReport, Replay, Until
-from driftlog_streams.replaying.switching import Way
+from driftlog_streams.replaying.switching import Way, require_declared
 from driftlog_streams.replaying.unregistered import Unregistered
 
 app = typer.Typer()
@@ -111,6 +112,7 @@ def replay(
         with closing(Logs(settings.kafka)) as logs, _lines(write) as lines:
             for contract in spaces:
                 rules = SpaceRules(contract, ids, generation=devices.generations(contract.name).read)
+                require_declared(TopicsAdmin(settings.kafka), rules.topics, rules.partitions)
                 with closing(WorkerStore(Path(folder) / contract.name)) as stores:
                     replay = Replay(rules, devices, logs, stores, limit)
                     replay.require_whole()

@@ -65,7 +65,7 @@ class AgentLife:
     # -- life
 
     async def __aenter__(self) -> Self:
-        """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`; a cloud that is not there is no error.
+        """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`, `OtherPartitions`; a cloud that is not there is no error.
 
         A store that is damaged is served as far as it can be read, and keeps off the network: what it would say there rests on what is lost. A replica that was to be wiped is no error either: that goes on, and every answer is `Wiped`.
         """

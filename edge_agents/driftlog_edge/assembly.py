@@ -117,7 +117,7 @@ def assemble(
     wiped: Callable[[], None],
     wrapping: Sequence[WrappingKey],
 ) -> Parts:
-    """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`, `InvalidInput` for a setting of what the app does not declare."""
+    """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`, `OtherPartitions`, `InvalidInput` for a setting of what the app does not declare."""
     check_rhythms(config, {name for space in contract.spaces.values() for name in space.collections})
     identity = Identity.load(config.identity)
     if ids is None:

@@ -43,7 +43,7 @@ from driftlog_schemas.support import release_of
 CHANGES_LOST = "changes_lost"
 NOBODY = "nobody.0"
 _NORMAL = keys.CLASSES.index("normal")
-_KEPT = (keys.OFFLINE, keys.HOLDINGS, keys.OBSERVED, keys.GATHERS)
+_KEPT = (keys.OFFLINE, keys.HOLDINGS, keys.OBSERVED, keys.GATHERS, keys.COUNTS)
 """What of `meta` says nothing of a life, a chain or a cursor."""
 _UNREADABLE = (ContractError, ValueError, TypeError, KeyError, IndexError)
 

@@ -11,6 +11,7 @@ from driftlog_edge.ports import Place
 from driftlog_edge.salvage.remains import Remains
 from driftlog_edge.salvage.report import Report
 from driftlog_edge.salvage.rescue import Rescue
+from driftlog_edge.store.counts import counts_of, require_same
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.wrapping import WrappingKey
 from driftlog_edge.system_clock import SystemClock
@@ -35,6 +36,7 @@ def salvage(
         NotFound, StoreBusy, KeyUnusable, StoreDamaged: nothing can be salvaged.
         StoreFailed, DiskFull: `to` is no place for it.
         Wiped: the folder was to be erased.
+        OtherPartitions: it was written with another partition count than the app declares.
     """
     if order_in(folder) is not None:
         raise Wiped(f"{folder} was to be erased by its operator's order", "nothing is to be salvaged")
@@ -43,6 +45,7 @@ def salvage(
     making, scratch = to.with_name(f"{to.name}.salvaging"), to.with_name(f"{to.name}.remains")
     shutil.rmtree(making, ignore_errors=True)
     with Remains(folder, scratch, wrapping) as remains:
+        require_same(counts_of(remains), contract)
         about, done = remains.estimate, 0
         waiting: dict[Place, bytes | None] = {}
         store = RocksStore(making, wrapping)

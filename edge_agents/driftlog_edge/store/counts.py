@@ -14,12 +14,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from driftlog_edge.errors import UNWRITABLE, OtherPartitions
-from driftlog_edge.ports import Family, Place, Source, Store
+from driftlog_edge.ports import Family, Place, Store
 from driftlog_edge.store import keys
 from driftlog_edge.store.lives import Chain
 from driftlog_edge.store.logged import logged
@@ -34,6 +34,12 @@ AT_ONCE = 1_000
 _PLACE = (Family.META, keys.COUNTS)
 
 
+class Readable(Protocol):
+    """What a folder holds, or what is left of one."""
+
+    def get(self, family: Family, key: bytes) -> bytes | None: ...
+
+
 class Count(NamedTuple):
     """Of one space."""
 
@@ -43,10 +49,18 @@ class Count(NamedTuple):
     """Was the cloud met, and had it as many?"""
 
 
-def counts_of(source: Source) -> dict[str, Count]:
+def counts_of(source: Readable) -> dict[str, Count]:
     """By space; none of a space that this folder was never opened with."""
     raw = source.get(*_PLACE)
     return {} if raw is None else {space: Count(*plain) for space, plain in json.loads(raw).items()}
+
+
+def require_same(known: Mapping[str, Count], contract: AppContract) -> None:
+    """Raise `OtherPartitions` for the first space of which the app declares another count than a folder knows."""
+    for space in contract.spaces.values():
+        count = known.get(space.name, Count(0))
+        if count.partitions not in (0, space.partitions):
+            raise _other(space, count)
 
 
 def written(counts: Mapping[str, Count]) -> dict[Place, bytes | None]:
@@ -79,13 +93,12 @@ def settle(store: Store, contract: AppContract) -> None:
 def _require_movable(store: Store, space: SpaceContract, known: Count | None) -> None:
     """Raise `OtherPartitions` unless nobody but this folder can know where its scopes lie."""
     if known is None:
-        if found := _count_denied(store, space):
-            raise _other(space, f"with another number: {found}")
+        _require_rows(store, space)
         return
     chains = {replace(chain, offset=-1) for chain in map(Chain.decode, _chains(store, space.name).values())}
     sent = any(chain.number for chain in chains) or _row(store, space.name) is not None
     if known.met or sent or len(chains) > 1:
-        raise _other(space, f"with {known.partitions or 'some other number of'} partitions of it")
+        raise _other(space, known)
 
 
 def _row(store: Store, space: str) -> bytes | None:
@@ -98,22 +111,25 @@ def _chains(store: Store, space: str) -> dict[bytes, bytes]:
     return {key: raw for key, raw in found if keys.parse_place(key, keys.CHAINS)[0] == space}
 
 
-def _other(space: SpaceContract, how: str) -> OtherPartitions:
+def _other(space: SpaceContract, known: Count) -> OtherPartitions:
+    return _refused(space, f"with {known.partitions or 'another number of'} partitions of it")
+
+
+def _refused(space: SpaceContract, how: str) -> OtherPartitions:
     return OtherPartitions(
         f"the app declares {space.partitions} partitions of space {space.name}, and this folder was written {how}; nothing is changed",
         "declare what the topics have (`driftlog topics plan` shows it), or begin with an empty data_dir once all that waits here is sent",
     )
 
 
-def _count_denied(store: Store, space: SpaceContract) -> str:
-    """What shows that a folder of a release that kept no count was written with another one; empty where nothing does."""
+def _require_rows(store: Store, space: SpaceContract) -> None:
+    """Raise `OtherPartitions` where the rows of a folder, of a release that kept no count, lie by another one."""
     key = _row(store, space.name)
     if key is None:
-        return ""
+        return
     scope, partition = parse_document_key(keys.document_of_confirmed(key)).scope, keys.parse_confirmed(key)[1]
-    if partition == partition_of(scope, space.partitions):
-        return ""
-    return f"scope {scope} lies in partition {partition} there"
+    if partition != partition_of(scope, space.partitions):
+        raise _refused(space, f"with another number: scope {scope} lies in partition {partition} there")
 
 
 def _move(store: Store, space: SpaceContract, known: dict[str, Count]) -> None:

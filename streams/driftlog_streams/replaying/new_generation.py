@@ -27,7 +27,14 @@ from driftlog_streams.replaying.commits import Commits
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.publication import Delivery, Written, publish, require_written
 from driftlog_streams.replaying.replay import PartitionReport, Replay
-from driftlog_streams.replaying.switching import Way, follow_over, lay_topics, require_leading_on, way_to
+from driftlog_streams.replaying.switching import (
+    Way,
+    follow_over,
+    lay_topics,
+    require_declared,
+    require_leading_on,
+    way_to,
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class NewGeneration:
         """
         name = self._contract.name
         now, ever = self._enrolment.generations(name)
+        require_declared(self._admin, SpaceTopics(name, now.read), self._contract.partitions)
         way = way_to(wanted, now, ever)
         done = Reached(now, way, [], [])
         with closing(Logs(self._kafka)) as logs:

@@ -95,6 +95,14 @@ def _like(old: Topic | None, new: Topic) -> Topic:
     return replace(new, settings={**new.settings, **kept}, replication=old.replication)
 
 
+def require_declared(admin: TopicsAdmin, running: SpaceTopics, partitions: int) -> None:
+    """Raise `TopicProblem` unless what runs has as many partitions as the app declares.
+
+    With another count each batch would be refused as one of another partition: what is rebuilt would be empty, and differ in everything.
+    """
+    admin.require([Topic(name, partitions, {}) for name in (running.ops, running.state, running.receipts)])
+
+
 def require_leading_on(
     admin: TopicsAdmin, logs: Logs, to: SpaceTopics, partitions: int, commits: Mapping[int, int]
 ) -> None:

@@ -7,7 +7,7 @@ import copy
 import json
 import shutil
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from driftlog.cli import app as cli
 from driftlog_edge import EdgeAgent, EdgeConfig
-from driftlog_edge.errors import KeyUnusable, NotFound, StoreFailed
+from driftlog_edge.errors import KeyUnusable, NotFound, OtherPartitions, StoreFailed
 from driftlog_edge.ports import Family
 from driftlog_edge.salvage.log_entries import entries
 from driftlog_edge.salvage.remains import readable
@@ -165,6 +165,15 @@ def test_without_the_data_key_it_says_so(lived: Lived, tmp_path: Path) -> None:
     folder = copied(lived.folder / "data", tmp_path / "old", lambda folder: (folder / key_file.NAME).unlink())
     with pytest.raises(KeyUnusable, match="nobody can read"):
         salvage(CONTRACT, folder, tmp_path / "new", ())
+    assert names_in(tmp_path) == ["old"]
+
+
+def test_by_another_partition_count_nothing_is_salvaged(lived: Lived, tmp_path: Path) -> None:
+    """The new folder would have each chain in the place of another one."""
+    folder = copied(lived.folder / "data", tmp_path / "old", lambda folder: None)
+    retail = replace(CONTRACT.spaces["retail"], partitions=9)
+    with pytest.raises(OtherPartitions, match=r"declares 9 partitions of space retail.* with 4 partitions"):
+        salvage(replace(CONTRACT, spaces={**CONTRACT.spaces, "retail": retail}), folder, tmp_path / "new", ())
     assert names_in(tmp_path) == ["old"]
 
 

@@ -30,6 +30,7 @@ class World:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[str] = []
+        self.compared = False
         self.cut_at = ""
         self.differing = 0
         self.now, self.ever = InForce(), {1}
@@ -40,6 +41,7 @@ class World:
             "Commits": lambda kafka, partitions: self,
             "Replay": lambda *_: self,
             "Delivery": lambda kafka: SimpleNamespace(deliver=None),
+            "require_declared": self._declared,
             "lay_topics": self._step("topics"),
             "publish": self._step("written", Written(3, 2)),
             "require_written": self._step("read back"),
@@ -51,12 +53,17 @@ class World:
 
     def _step(self, name: str, result: Any = None) -> Callable[..., Any]:
         def done(*_: Any) -> Any:
+            assert self.compared, "first of all the partition counts are compared"
             if name == self.cut_at:
                 raise Cut
             self.steps.append(name)
             return result
 
         return done
+
+    def _declared(self, admin: None, running: SpaceTopics, partitions: int) -> None:
+        assert (running, partitions) == (SpaceTopics("retail", self.now.read), SPACE.partitions)
+        self.compared = True
 
     # -- as commits, as a replay, as the registry
 
@@ -90,6 +97,7 @@ class World:
 
     def reach(self, wanted: int, *, sure: bool = False) -> Reached | Refused:
         self.steps.clear()
+        self.compared = False
         work = NewGeneration(SPACE, FixedIds(), KafkaSettings(), self, 10, 1)  # type: ignore[arg-type]
         return work.reach(wanted, sure=sure)
 

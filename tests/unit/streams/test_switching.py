@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from driftlog_streams.replaying.switching import (
     Way,
     follow_over,
     lay_topics,
+    require_declared,
     require_leading_on,
     way_to,
 )
@@ -83,6 +85,8 @@ class Cluster:
         for topic in wanted:
             if topic.name not in self.topics:
                 raise TopicProblem(f"topic {topic.name} does not exist", "")
+            if self.topics[topic.name].partitions != topic.partitions:
+                raise TopicProblem(f"topic {topic.name} has another partition count", "")
 
     def extent(self, topic: str, partition: int) -> range:
         return range(self.begins, 10) if topic == FIRST.ops or topic in self.filled else range(0)
@@ -90,6 +94,15 @@ class Cluster:
 
 def laid(cluster: Cluster, wanted: int = 2) -> SpaceTopics:
     return lay_topics(cluster, cluster, FIRST, wanted, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("topic", [FIRST.ops, FIRST.state, FIRST.receipts])
+def test_nothing_is_rebuilt_by_another_count_than_that_of_what_runs(topic: str) -> None:
+    cluster = Cluster()
+    require_declared(cluster, FIRST, 2)  # type: ignore[arg-type]
+    cluster.topics[topic] = replace(cluster.topics[topic], partitions=3)
+    with pytest.raises(TopicProblem, match=f"{topic} has another partition count"):
+        require_declared(cluster, FIRST, 2)  # type: ignore[arg-type]
 
 
 def test_its_topics_are_made_as_those_that_run() -> None:
