@@ -203,7 +203,7 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: offsets are asked of topics that are not there",
         f"{EDGE}/link/kafka_asker.py",
-        "        await self._topic_ids(names)\n        starts",
+        "        await self._described(names)\n        starts",
         "        starts",
         ASKING,
     ),

@@ -509,7 +509,7 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "outbox: partitions by a number that a release can shift",
         f"{EDGE}/store/keys.py",
-        "    prefix = space.encode() + _SEPARATOR\n    if urgency",
+        "    prefix = space_prefix(space)\n    if urgency",
         "    prefix = bytes([len(space)]) + _SEPARATOR\n    if urgency",
         ("tests/unit/edge/test_outbox.py",),
     ),

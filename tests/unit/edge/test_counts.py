@@ -17,6 +17,7 @@ from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.shop import CONTRACT, PARTITIONS, Stock
 from tests.unit.edge.waiting import online, until
@@ -153,6 +154,7 @@ async def test_cut_off_while_it_moves_it_goes_on_with_whatever_is_declared_then(
     assert lying(config) == {PARTITIONS, OTHER}, "some by either count"
     async with opened(OTHER) as agent:
         assert [await on_hand(agent, scope) for scope in SCOPES] == [3, 3]
+    assert lying(config) == {OTHER}
     async with opened(PARTITIONS) as agent:
         await until(lambda: agent.status()["pending"] == 0)
         assert [merged(cloud, scope) for scope in SCOPES] == [3, 3]
@@ -178,7 +180,7 @@ async def test_a_folder_that_has_met_the_cloud_is_not_opened_with_another_count(
 
 @pytest.mark.parametrize("pending", [0, 1])
 async def test_a_folder_of_a_release_that_kept_no_count_is_known_by_its_rows(
-    opened: Opened, config: EdgeConfig, pending: int
+    opened: Opened, route: CloudRoute, config: EdgeConfig, pending: int
 ) -> None:
     async with opened(PARTITIONS) as agent:
         await sold(agent)
@@ -193,9 +195,32 @@ async def test_a_folder_of_a_release_that_kept_no_count_is_known_by_its_rows(
         async with opened(OTHER):
             pass
     assert kept(config) == before
+    route.up = False
+    async with opened(PARTITIONS):
+        pass
+    with pytest.raises(
+        OtherPartitions, match=f"was written with {PARTITIONS} partitions"
+    ):  # it was never met since, and was before
+        async with opened(OTHER):
+            pass
+    route.up = True
     async with opened(PARTITIONS) as agent:
         await agent.online()
         await until(lambda: agent.status()["pending"] == 0)
+
+
+async def test_what_is_moved_stays_under_the_life_that_wrote_it(
+    opened: Opened, cloud: Cloud, config: EdgeConfig
+) -> None:
+    """The folder was given to another device meanwhile, which takes it along under its own name."""
+    async with opened(OTHER) as agent:
+        await sold(agent)
+    Identity.create("store-2").save(config.identity.with_name("other.json"))
+    config.identity.with_name("other.json").replace(config.identity)
+    async with opened(PARTITIONS) as agent:
+        await until(lambda: agent.status()["pending"] == 0)
+    assert [merged(cloud, scope) for scope in SCOPES] == [3, 3]
+    assert {batch.replica.partition(".")[0] for batch in cloud.batches} == {"store-2"}
 
 
 async def test_nothing_leaves_a_new_folder_before_the_counts_were_compared(opened: Opened, route: CloudRoute) -> None:
