@@ -75,12 +75,10 @@ def test_the_read_model_is_rebuilt_compared_and_tried_with_another_app(
         assert lines and all(line["collection"] == "Item" for line in lines)
         shell.run("replay", *APP, "--until", "soon").assert_one_line(2, "--until soon")
         shell.run("replay", *APP, "--space", "other").assert_one_line(2, "--space other")
-        other = shell.declare(run.space.name, partitions=run.space.partitions + 1)
+        declared = run.space.partitions + 1
         for words in ((), ("--to-generation", "2", "--yes")):
-            refused = shell.run("replay", "--app", other, *words)
-            refused.assert_one_line(
-                1, f"{run.space.partitions} partitions, the app declares {run.space.partitions + 1}"
-            )
+            refused = shell.run("replay", *APP, *words, load_partitions=str(declared))
+            refused.assert_one_line(1, f"{run.space.partitions} partitions, the app declares {declared}")
         assert shape(run) == before, "nothing is put in force by another count"
         assert worker.stop() == 0
 
