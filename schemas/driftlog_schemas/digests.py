@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from driftlog_crdt import AlgebraError, version_of
+from driftlog_schemas.avro_steps import Step, behind, number, steps_of
 from driftlog_schemas.declarations import TERMS
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.framing import HEADER_BYTES, decode_plain, schema_id_of
@@ -42,8 +44,8 @@ class Versions:
 
     def __init__(self, ids: SchemaIds) -> None:
         self._ids = ids
-        self._writers: dict[int, _Writer] = {}
-        """By schema id: a recovery asks for each record, and there are a few ids."""
+        self._writers: dict[bytes, _Writer] = {}
+        """By the bytes that name a schema: a recovery asks for each record, and there are a few."""
 
     def digest(self, key: bytes, value: bytes | None) -> int:
         """What a record adds to its scope's digest; nothing where there is none.
@@ -52,14 +54,11 @@ class Versions:
         """
         if value is None:
             return 0
-        writer = self._writer(value)
+        writer = self._writers.get(value[:HEADER_BYTES]) or self._writer(value)
         if writer.goes_up:
             return 0
-        meta = decode_plain(writer.schema, value, HEADER_BYTES).get(META)
-        if not isinstance(meta, dict):
-            raise Undecodable(f"a row without {META}")
         try:
-            version, deleted = version_of(meta["merge"]), meta["deleted"]
+            version, deleted = _stepped_to(value, writer) or _read(value, writer)
         except (AlgebraError, LookupError, TypeError) as error:
             raise Undecodable(f"a row whose version cannot be read: {error}") from error
         return 0 if deleted else document_digest(key, version)
@@ -69,12 +68,12 @@ class Versions:
         return self._writer(value).goes_up
 
     def _writer(self, value: bytes) -> _Writer:
-        schema_id = schema_id_of(value)
-        found = self._writers.get(schema_id)
+        name = value[:HEADER_BYTES]
+        found = self._writers.get(name)
         if found is None:
-            found = _writer(self._ids.schema_of(schema_id))
+            found = _writer(self._ids.schema_of(schema_id_of(value)))
             if len(self._writers) < MOST_WRITERS:  # anybody may write ids
-                self._writers[schema_id] = found
+                self._writers[name] = found
         return found
 
 
@@ -87,6 +86,8 @@ class _Writer(NamedTuple):
 
     schema: Any
     goes_up: bool
+    columns: Sequence[Step] | None
+    """How to step over what stands before the merge's own memory; None where the row has to be read for it."""
 
 
 def _writer(text: str) -> _Writer:
@@ -96,4 +97,39 @@ def _writer(text: str) -> _Writer:
         raise Undecodable(f"not a record's schema in Avro: {error}") from error
     found = json.loads(text)
     terms = found.get(TERMS) if isinstance(found, dict) else None
-    return _Writer(schema, isinstance(terms, dict) and terms.get("direction") == "up")
+    return _Writer(schema, isinstance(terms, dict) and terms.get("direction") == "up", _columns(schema))
+
+
+_MEMORY = [("deleted", "boolean"), ("merge", "bytes")]
+"""What stands in the last column of a row, as every release writes it."""
+
+
+def _columns(schema: Any) -> Sequence[Step] | None:
+    *columns, last = schema["fields"] or [{"name": "", "type": ""}]
+    kind = last["type"]
+    if last["name"] != META or not isinstance(kind, dict) or kind["type"] != "record":
+        return None
+    if [(field["name"], field["type"]) for field in kind["fields"]] != _MEMORY:
+        return None
+    return steps_of([column["type"] for column in columns])
+
+
+def _stepped_to(value: bytes, writer: _Writer) -> tuple[bytes, bool] | None:
+    """The version in a row and whether its document is deleted, without reading the columns; None where the row is not quite so, and has to be read."""
+    if writer.columns is None:
+        return None
+    try:
+        place = behind(value, HEADER_BYTES, writer.columns)
+        size, at = number(value, place + 1)
+        deleted = value[place]
+    except (IndexError, ValueError):
+        return None
+    return (version_of(value[at:]), deleted == 1) if deleted <= 1 and at + size == len(value) else None
+
+
+def _read(value: bytes, writer: _Writer) -> tuple[bytes, bool]:
+    """The same, whatever the row is. Raises `Undecodable`, AlgebraError, LookupError, TypeError."""
+    meta = decode_plain(writer.schema, value, HEADER_BYTES).get(META)
+    if not isinstance(meta, dict):
+        raise Undecodable(f"a row without {META}")
+    return version_of(meta["merge"]), meta["deleted"]

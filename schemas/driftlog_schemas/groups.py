@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from driftlog_schemas import bounds
 from driftlog_schemas.support import Floor, told
+from driftlog_schemas.tuples import maker
 
 GROUP = "driftlog.group"
 LAST = "driftlog.last"
@@ -45,6 +46,8 @@ class GroupMark(NamedTuple):
     support: bytes = b""
     """Of the last record of a group: what its worker says of the versions of the app (`support.heard`)."""
 
+
+_mark = maker(GroupMark)
 
 FOREIGN = GroupMark(-1, last=True)
 """The mark of a record that no worker wrote."""
@@ -109,7 +112,7 @@ def parse(record_headers: Headers | None) -> GroupMark:
             fought = value == b"1"
         elif name == SUPPORT:
             supported = value or b""
-    return FOREIGN if number < 0 else GroupMark(number, last, gone, scope, owes, deadline, fought, supported)
+    return FOREIGN if number < 0 else _mark((number, last, gone, scope, owes, deadline, fought, supported))
 
 
 class Cut:

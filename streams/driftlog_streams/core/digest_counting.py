@@ -7,6 +7,7 @@ recovery counts the scope's documents; so it does for all scopes of a store that
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Protocol
 
 import structlog
@@ -39,14 +40,16 @@ class DigestCounting:
 
     def changed(self, store: Digested, states: Mapping[bytes, bytes | None]) -> dict[str, int | None]:
         """The digests once these are in the store; nothing where it has to be counted anyway."""
+        if store.mark.digests != DIGESTS:
+            return {}
         digests: dict[str, int | None] = {}
-        for key, value in states.items() if store.mark.digests == DIGESTS else ():
+        for key, value in states.items():
             scope = _scope(key)
             if scope is None:
                 continue
             known = digests[scope] if scope in digests else store.digest(scope)
-            stored = store.get(key)
-            before, after = 0 if stored is None else self._digest(key, stored), self._digest(key, value)
+            stored, after = store.get(key), self._digest(key, value)
+            before = 0 if stored is None else self._digest(key, stored)
             digests[scope] = None if known is None or before is None or after is None else known ^ before ^ after
         return digests
 
@@ -71,6 +74,17 @@ class DigestCounting:
 
 
 def _scope(key: bytes) -> str | None:
+    beginning, _, name = key.rpartition(b"/")
+    return _scope_of(beginning) if name.isascii() else _parsed(key)
+
+
+@lru_cache(maxsize=1 << 12)
+def _scope_of(beginning: bytes) -> str | None:
+    """Documents of one scope come one after the other, and their keys begin alike."""
+    return _parsed(beginning + b"/")
+
+
+def _parsed(key: bytes) -> str | None:
     try:
         return parse_document_key(key).scope
     except ValueError:

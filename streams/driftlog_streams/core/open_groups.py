@@ -60,6 +60,10 @@ class Tail:
             self._doubted, self.end = max(self._doubted, mark.number), -1
         return self.start
 
+    def more(self, keys: Iterable[bytes]) -> None:
+        """The next records, which bear what the last one bore and end nothing."""
+        self.keys.extend(keys)
+
 
 class OpenGroups:
     """The tails of the owned partitions that are open."""

@@ -33,12 +33,21 @@ class Passed:
     ends: Mapping[bytes, bytes] = field(default_factory=dict)
     """name of a conflict's record -> that record, of a conflict that has ended"""
 
-    def take(self, key: bytes, value: bytes | None, mark: GroupMark, deleted: Callable[[bytes], bool]) -> None:
+    def take(self, key: bytes, value: bytes | None, mark: GroupMark, deleted: Callable[[bytes, bytes], bool]) -> None:
         """A state record as it goes into a store."""
         self.dead.pop(key, None)
         if mark.due_ms:
             self.due[key] = mark.due_ms
         if value is None:
             self.gone[key] = mark.purged or mark.number
-        elif _MARK in value and deleted(value):
+        elif _MARK in value and deleted(key, value):
             self.dead[key] = mark.number
+
+    def take_there(self, states: Mapping[bytes, bytes], number: int, deleted: Callable[[bytes, bytes], bool]) -> None:
+        """State records of one group as they go into a store: each of another document, none without a value or with a deadline."""
+        if self.dead:
+            for key in states:
+                self.dead.pop(key, None)
+        for key in [key for key, value in states.items() if _MARK in value]:
+            if deleted(key, states[key]):
+                self.dead[key] = number

@@ -14,13 +14,11 @@ the store's mark stays before them (`recovered`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Protocol
 
 import structlog
 
 from driftlog_crdt import AlgebraError, DocumentState
-from driftlog_schemas import groups
 from driftlog_schemas.errors import ContractError, Undecodable, UnknownSchema
 from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA, DocumentId, document_key
 from driftlog_schemas.messages import ChainRow, Forgot
@@ -38,7 +36,8 @@ from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.rules import Collection, SpaceRules
 from driftlog_streams.core.store_mark import DIGESTS, Positions, StoreMark
-from driftlog_streams.core.stored_states import StoredStates, over_by
+from driftlog_streams.core.stored_states import StoredStates
+from driftlog_streams.core.taken_states import TakenStates
 
 log = structlog.get_logger()
 
@@ -87,49 +86,17 @@ class Restoration:
 
     def take(self, store: Changelogged, recovered: Recovered, records: Iterable[ChangelogRecord]) -> None:
         """Put state records of one partition into its store."""
-        states: dict[bytes, bytes | None] = {}
-        owing: dict[bytes, int] = {}
-        fought: set[bytes] = set()
-        passed = Passed()
-        highest, position = store.mark.group, recovered.read.states
         forgot = [entry for entry in self._forgot(store) if entry.offset <= recovered.had]
-        for record in records:
-            key, value, offset, headers, _ = record
-            if offset <= position:
-                continue
-            position = offset
-            mark = groups.parse(headers)
-            begin = recovered.tail.take(record, mark)
-            number = mark.number
-            if not 0 <= number < recovered.ops_end:
-                log.warning(
-                    "a state that no worker wrote is passed over", key=key.decode(errors="replace"), offset=offset
-                )
-                recovered.stale[key] = begin
-                continue
-            recovered.stale.pop(key, None)
-            if mark.owed:
-                owing[key] = offset
-            (fought.add if mark.disputed else fought.discard)(key)
-            if number < highest or recovered.anew:
-                known = states[key] if key in states else store.get(key)
-                gone = 0 if known is not None else passed.gone.get(key) or store.purged(key) or over_by(forgot, number)
-                kept = self._states.of_two(key, value, mark, known, gone)
-                if kept != value:
-                    recovered.stale[key] = begin
-                value, mark = kept, mark._replace(number=max(number, highest), purged=gone or mark.purged)
-            highest = max(highest, number)
-            states[key] = value
-            passed.take(key, value, mark, partial(self._states.deleted, key))
-            recovered.records += 1
-        for key, offset in owing.items():
+        taken = TakenStates(self._states, store, recovered, store.mark.group, forgot)
+        taken.take(records)
+        states, passed = taken.states, taken.passed
+        for key, offset in taken.owing.items():
             recovered.owed.update(self._states.owed(key, states[key], offset))
         if next(iter(store.disputes()), None) is not None:
             passed.disputes.update(dict.fromkeys(states, ()))
-        passed.disputes.update({key: self._states.names(key, states[key]) for key in fought})
-        recovered.read = recovered.read._replace(states=position)
+        passed.disputes.update({key: self._states.names(key, states[key]) for key in taken.fought})
         digests = self._counting.changed(store, states)
-        store.write(states.items(), store.mark.moved(recovered.settled, highest), passed=passed, digests=digests)
+        store.write(states.items(), store.mark.moved(recovered.settled, taken.highest), passed=passed, digests=digests)
 
     def count(self, store: Changelogged, recovered: Recovered) -> None:
         """All states are taken: count the digests that are unknown. Which conflicts are open a store of an older release learns from their topic."""

@@ -7,8 +7,10 @@ broker says so.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import methodcaller
 from typing import cast
 
 import structlog
@@ -24,21 +26,24 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import BrokerUnreachable
-from driftlog_schemas.record_headers import headers_of
+from driftlog_schemas.record_headers import headers_of_each
 from driftlog_schemas.topics import Topic
 from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_schemas.tuples import maker
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed, SetupProblem, TopicMadeAnew
 from driftlog_streams.reading.plain_reader import plain_reader
 
 log = structlog.get_logger()
 
-BLOCK = 10_000
+BLOCK = 10000
 MOVING = frozenset(
     {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION}
 )
 STALL_SECONDS = 30.0
 """Without any progress for so long reading is given up; the supervisor tries again."""
+_partition = methodcaller("partition")
+_record = maker(ChangelogRecord)
 
 
 @dataclass(slots=True)
@@ -79,39 +84,45 @@ def to_present_end(
     consumer.assign(assigned)
     moved = time.monotonic()
     while ends:
-        records: dict[int, list[ChangelogRecord]] = {}
-        read_to: dict[int, int] = {}
-        for message in consumer.consume(BLOCK, 0.1):
-            error = message.error()
-            partition, offset = cast(int, message.partition()), cast(int, message.offset())
-            if error is None:
-                found = ChangelogRecord(
-                    message.key() or b"",
-                    message.value(),
-                    offset,
-                    headers_of(message),
-                    _append_ms(message),
-                )
-                records.setdefault(partition, []).append(found)
-                if partition in ends and offset + 1 >= ends[partition]:
-                    read_to[partition] = offset + 1
-            elif error.code() == KafkaError._PARTITION_EOF:
-                if partition in ends:  # compaction may have left a hole before the end
-                    read_to[partition] = max(ends[partition], offset)
-            else:
-                log.warning("recovery", error=str(error))
-        for partition in read_to:
+        messages = consumer.consume(BLOCK, 0.1)
+        good = [message for message in messages if message.error() is None]
+        block = Block({}, {})
+        for partition, run in groupby(good, key=_partition):
+            block.records.setdefault(partition, []).extend(_records([*run]))
+        for partition, records in block.records.items():
+            if partition in ends and records[-1].offset + 1 >= ends[partition]:
+                block.read_to[partition] = records[-1].offset + 1
+        for message in messages if len(good) < len(messages) else ():
+            _take_error(message, ends, block)
+        for partition in block.read_to:
             del ends[partition]
-        if records or read_to:
+        if block.records or block.read_to:
             moved = time.monotonic()
-            yield Block(records, read_to)
+            yield block
         elif time.monotonic() - moved > stall_seconds:
             raise RecoveryFailed(f"{topic} gives nothing for {stall_seconds:.0f} s before its end")
 
 
-def _append_ms(message: Message) -> int:
-    kind, at_ms = message.timestamp()
-    return at_ms if kind == TIMESTAMP_LOG_APPEND_TIME else UNTIMED
+def _take_error(message: Message, ends: Mapping[int, int], block: Block) -> None:
+    """What is no record: the end of a partition, before which compaction may have left a hole, or a trouble of the client's."""
+    error, partition = message.error(), cast(int, message.partition())
+    if error is None:
+        return
+    if error.code() != KafkaError._PARTITION_EOF:
+        log.warning("recovery", error=str(error))
+    elif partition in ends:
+        end = max(ends[partition], cast(int, message.offset()))
+        block.read_to[partition] = max(end, block.read_to.get(partition, end))
+
+
+def _records(messages: Sequence[Message]) -> list[ChangelogRecord]:
+    """By columns: a recovery reads hundreds of thousands, and a function for each would cost as much as the client's own object."""
+    keys = [message.key() or b"" for message in messages]
+    values = [message.value() for message in messages]
+    offsets = [message.offset() for message in messages]
+    stamps = [message.timestamp() for message in messages]
+    times = [at_ms if kind == TIMESTAMP_LOG_APPEND_TIME else UNTIMED for kind, at_ms in stamps]
+    return [*map(_record, zip(keys, values, offsets, headers_of_each(messages), times, strict=True))]
 
 
 def whole_topic(kafka: KafkaSettings | str, topic: str, partitions: int) -> Iterator[tuple[int, ChangelogRecord]]:

@@ -8,6 +8,7 @@ SHIPPING = ("tests/unit/edge/rim/test_shipping.py",)
 ASKING = ("tests/unit/edge/rim/test_asker.py",)
 FEED = ("tests/unit/edge/rim/test_feed.py",)
 HELD = ("tests/unit/edge/test_held.py", "tests/unit/edge/test_pump.py")
+STEPS = ("tests/unit/schemas/test_avro_steps.py",)
 
 EDGES: tuple[Mistake, ...] = (
     # -- what the cloud has deferred
@@ -282,6 +283,20 @@ EDGES: tuple[Mistake, ...] = (
         '+ b"\\x00" + version',
         '+ b"\\x00"',
         ("tests/unit/edge/test_puller.py",),
+    ),
+    Mistake(
+        "both: stepping over a column counts a text's bytes twice",
+        f"{SCHEMAS}/avro_steps.py",
+        "at += 1 + (length >> 1)",
+        "at += 1 + length",
+        STEPS,
+    ),
+    Mistake(
+        "both: of a row with something behind it a version is told",
+        f"{SCHEMAS}/digests.py",
+        "if deleted <= 1 and at + size == len(value) else None",
+        "if deleted <= 1 else None",
+        STEPS,
     ),
     Mistake(
         "both: a partition by mask, right for powers of two only",

@@ -804,8 +804,8 @@ MENDS: tuple[Mistake, ...] = (
     ),
     Mistake(
         "recovery: a state from below a floor that the store was beyond comes back",
-        f"{CORE}/restoration.py",
-        " or over_by(forgot, number)",
+        f"{CORE}/taken_states.py",
+        " or over_by(self.forgot, number)",
         "",
         ("tests/unit/streams/test_forgotten_recovery.py",),
     ),

@@ -10,6 +10,7 @@ COMMITS = (f"{WORKER_TESTS}/test_commit_position.py",)
 GATE = (f"{WORKER_TESTS}/test_order_gate.py",)
 FLIGHTS = (f"{WORKER_TESTS}/test_flights.py",)
 RECOVERY = (f"{WORKER_TESTS}/test_recovery.py",)
+TAKEN = ("tests/unit/streams/test_taken_states.py",)
 MENDING = ("tests/unit/streams/test_mending.py",)
 PACE = ("tests/unit/streams/test_conflict_pace.py",)
 CLAIMS = (f"{WORKER_TESTS}/test_parked_claims.py",)
@@ -379,15 +380,43 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: a zombie's late state is put over the newer one",
-        f"{CORE}/restoration.py",
-        "            if number < highest or recovered.anew:",
-        "            if recovered.anew:",
+        f"{CORE}/taken_states.py",
+        "        if number < self.highest or recovered.anew:",
+        "        if recovered.anew:",
         RECOVERY,
     ),
     Mistake(
+        "worker: a run of a zombie's late states is put over newer ones",
+        f"{CORE}/taken_states.py",
+        "self.highest <= mark.number < self.recovered.ops_end and not self.recovered.anew",
+        "0 <= mark.number < self.recovered.ops_end",
+        TAKEN,
+    ),
+    Mistake(
+        "worker: what is told of a run is not told of each of its documents",
+        f"{CORE}/taken_states.py",
+        "return news and not (mark.last or mark.owed or mark.disputed or mark.due_ms)",
+        "return news",
+        TAKEN,
+    ),
+    Mistake(
+        "worker: a run leaves a document among those that are to be published again",
+        f"{CORE}/taken_states.py",
+        "                recovered.stale.pop(key, None)\n        self.fought",
+        "                pass\n        self.fought",
+        TAKEN,
+    ),
+    Mistake(
+        "worker: a document of a run that is there again is still listed as deleted",
+        f"{CORE}/passed.py",
+        "        if self.dead:\n            for key in states:\n                self.dead.pop(key, None)\n",
+        "",
+        TAKEN,
+    ),
+    Mistake(
         "worker: a joined state is not published again",
-        f"{CORE}/restoration.py",
-        "                if kept != value:\n                    recovered.stale[key] = begin\n",
+        f"{CORE}/taken_states.py",
+        "            if kept != value:\n                recovered.stale[key] = begin\n",
         "",
         RECOVERY,
     ),
@@ -400,7 +429,7 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: a foreign state is taken",
-        f"{CORE}/restoration.py",
+        f"{CORE}/taken_states.py",
         "if not 0 <= number < recovered.ops_end:",
         "if False:",
         RECOVERY,
@@ -443,8 +472,8 @@ WORKER: tuple[Mistake, ...] = (
     Mistake(
         "worker: holes before the end are waited for",
         f"{READING}/topic_reading.py",
-        "elif error.code() == KafkaError._PARTITION_EOF:",
-        "elif False:",
+        "    if error.code() != KafkaError._PARTITION_EOF:",
+        "    if True:",
         RECOVERY,
     ),
     Mistake(
@@ -515,7 +544,7 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: recovery takes a number that no op record has",
-        f"{CORE}/restoration.py",
+        f"{CORE}/taken_states.py",
         "if not 0 <= number < recovered.ops_end:",
         "if number < 0:",
         NUMBERS,
@@ -550,7 +579,7 @@ WORKER: tuple[Mistake, ...] = (
     ),
     Mistake(
         "worker: what another life owed is told by nobody",
-        f"{CORE}/restoration.py",
+        f"{CORE}/taken_states.py",
         "if mark.owed:",
         "if False:",
         OWED,
