@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from driftlog_schemas import bounds
@@ -94,8 +95,14 @@ def support(floors: Sequence[Floor]) -> list[tuple[str, bytes]]:
 
 def parse(record_headers: Headers | None) -> GroupMark:
     """The mark of a record. A record without one, or with one that no worker writes, is a group of its own."""
+    if not record_headers:
+        return FOREIGN
+    return _parsed(record_headers) if isinstance(record_headers, tuple) else _parse(record_headers)
+
+
+def _parse(record_headers: Headers) -> GroupMark:
     number, last, gone, scope, owes, deadline, fought, supported = -1, False, 0, None, False, 0, False, b""
-    for name, value in record_headers or ():
+    for name, value in record_headers:
         if name == GROUP:
             number = _number(value, number)
         elif name == LAST:
@@ -113,6 +120,10 @@ def parse(record_headers: Headers | None) -> GroupMark:
         elif name == SUPPORT:
             supported = value or b""
     return FOREIGN if number < 0 else _mark((number, last, gone, scope, owes, deadline, fought, supported))
+
+
+_parsed = lru_cache(maxsize=1024)(_parse)
+"""Several ask for the mark of one record, one after the other, and records of one group have like headers."""
 
 
 class Cut:

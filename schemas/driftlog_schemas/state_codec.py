@@ -149,6 +149,17 @@ class StateCodec:
         state, memory = self._decoded(value)
         return state, version_of(memory)
 
+    def is_own(self, value: bytes) -> bool:
+        """Was the row written in this code's schema? Raises `Undecodable`."""
+        return self._codec.is_own(value)
+
+    def decode_counted(self, value: bytes) -> tuple[DocumentState, bytes, bool]:
+        """Of a row of our own schema: the merge state, the version of which its digest is made (`digests`), and does it say that the document
+        is deleted? Raises `Undecodable`, `BadEncoding`."""
+        row = self._codec.decode(value)
+        memory = self._merge(row)
+        return self.collection.document.decode(memory), version_of(memory), row[META]["deleted"]
+
     def _decoded(self, value: bytes) -> tuple[DocumentState, bytes]:
         try:
             memory = self._merge(self._codec.decode(value))

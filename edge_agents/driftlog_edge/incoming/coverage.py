@@ -35,28 +35,33 @@ class Coverage:
     def told(self, landing: Landing) -> Generator[None, None, tuple[tuple[int, ...], bool]]:
         """What the states say of our own dots: lsns that are done, and whether somebody else makes such dots."""
         dropped = landing.dropped
-        forked, done = False, len(landing.writes)
+        forked, done, waiting = False, len(landing.writes), self._waiting(landing)
         for key, state in landing.latest.items():
-            vector = {} if state is None else state.vector
+            vector, highest = {} if state is None else state.vector, 0
             if landing.fresh:  # readers still see the old rows, with what is pending over them
-                highest = self.highest_made(key, self._writer(landing))
-            else:
+                highest = self.highest_made(key, landing.writer) if waiting else 0
+            elif waiting:
                 group = landing.groups[key]
-                highest = yield from self.drop_covered(
-                    key, vector, group, self._writer(landing), landing.writes, dropped
-                )
+                highest = yield from self.drop_covered(key, vector, group, landing.writer, landing.writes, dropped)
+                landing.writer = self._lives.writing(landing.space, landing.partition)
                 if len(landing.writes) - done >= AT_ONCE:
                     done = len(landing.writes)
                     yield
+                    waiting = self._waiting(landing)
             if state is None:
                 continue
-            if vector.get(self._writer(landing), 0):
+            if vector.get(landing.writer, 0):
                 highest = max(highest, self._unseen(key, vector, landing))
             # A document that was not held tells nothing of who made its dots.
             if key in landing.held:
                 known = max(highest, landing.held[key])
                 forked |= self.never_made(landing.space, landing.partition, state.vector, known)
         return tuple(dropped), forked
+
+    def _waiting(self, landing: Landing) -> bool:
+        """Is anything pending at all? As a rule nothing is, and then no document needs to be asked about. Others may have run before this."""
+        landing.writer = self._lives.writing(landing.space, landing.partition)
+        return next(self._journal.scan(Family.PENDING, b""), None) is not None
 
     def drop_covered(
         self,
@@ -105,10 +110,7 @@ class Coverage:
     def _unseen(self, key: bytes, vector: Vector, landing: Landing) -> int:
         """The highest of the writer's own dots that were perhaps never to be seen; they go where readers have a state that covers them."""
         lives = unseen_of(self._journal, landing.space, landing.partition, key)
-        dots = lives.get(self._writer(landing))
+        dots = lives.get(landing.writer)
         if not landing.fresh:
             landing.writes.update(covered(landing.space, landing.partition, key, lives, vector))
         return 0 if dots is None else dots.last
-
-    def _writer(self, landing: Landing) -> str:
-        return self._lives.writing(landing.space, landing.partition)

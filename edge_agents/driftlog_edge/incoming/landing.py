@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from driftlog_crdt import DocumentState
+from driftlog_edge.incoming.rows import Rows
 from driftlog_edge.incoming.tally import Tally
 from driftlog_edge.ports import Place, Record
 from driftlog_edge.store import keys
@@ -21,8 +22,10 @@ class Landing:
     partition: int
     generation: int
     served: int
+    rows: Rows
     tally: Tally
-    writes: dict[Place, bytes | None] = field(default_factory=dict)
+    writer: str
+    """The life that writes in the partition; look again where others have run."""
     latest: dict[bytes, DocumentState | None] = field(default_factory=dict)
     groups: dict[bytes, int] = field(default_factory=dict)
     """The group of the newest record of a document."""
@@ -37,6 +40,13 @@ class Landing:
     """Is the topic another one than that which was read?"""
     outlived: bool = False
     """Was a document purged on which changes of ours are pending?"""
+    belongs: set[tuple[str, str]] = field(default_factory=set)
+    """(collection, scope) of which was found that they lie here."""
+
+    @property
+    def writes(self) -> dict[Place, bytes | None]:
+        """What was made so far."""
+        return self.rows.writes
 
     @property
     def fresh(self) -> bool:
@@ -45,7 +55,7 @@ class Landing:
 
     def row(self, key: bytes) -> bytes:
         """Where a document's row goes."""
-        return keys.confirmed_prefix(self.space, self.partition, self.generation) + key
+        return self.rows.key(key)
 
     def served_row(self, key: bytes) -> bytes:
         """Where readers find it."""

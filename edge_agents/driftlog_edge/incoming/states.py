@@ -27,6 +27,7 @@ from driftlog_edge.incoming.coverage import Coverage
 from driftlog_edge.incoming.landing import Landing, by_worker
 from driftlog_edge.incoming.only_up import OnlyUp
 from driftlog_edge.incoming.pulled import UNREADABLE, PassedOver, Pulled
+from driftlog_edge.incoming.rows import Rows
 from driftlog_edge.incoming.tally import Tally
 from driftlog_edge.ports import Family, Record
 from driftlog_edge.store import keys
@@ -39,7 +40,7 @@ from driftlog_edge.store.lives import FOREIGN_DOT, PURGED, Lives
 from driftlog_edge.store.pending import marks_of
 from driftlog_edge.store.stamps import Stamps
 from driftlog_schemas import groups
-from driftlog_schemas.digests import Versions
+from driftlog_schemas.digests import Versions, document_digest
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.sparing import Sparing
 from driftlog_schemas.state_codec import StateCodec
@@ -87,14 +88,16 @@ class States:
 
         It stops after every few records, so that others may run; what they do is in what it returns. Stage that at once.
         """
-        tally = Tally(self._versions, self._journal, space, partition, generation)
-        served = serving(self._journal, space, partition)
-        landing = Landing(space, topic, partition, generation, served, tally, traced=self._traces())
+        rows = Rows(self._journal, space, partition, generation)
+        tally = Tally(self._versions, self._journal, rows, space, partition, generation)
+        served, writer = serving(self._journal, space, partition), self._lives.writing(space, partition)
+        landing = Landing(space, topic, partition, generation, served, rows, tally, writer, traced=self._traces())
         under_way = return_of(self._journal, space, partition) if landing.fresh else None
         landing.anew = under_way is not None and under_way.anew
         for number, record in enumerate(records, 1):
             if number % AT_ONCE == 0:
                 yield
+                landing.writer = self._lives.writing(space, partition)
             self._land(record, landing)
         landing.writes.update(tally.writes())
         dropped, foreign = yield from self.coverage.told(landing)
@@ -130,7 +133,7 @@ class States:
             document = parse_document_key(record.key)
             if document.scope not in self._scopes:
                 return
-            self._generations.require_here(record.key, document, landing.space, landing.partition)
+            self._require_here(record.key, document, landing)
         except ValueError as error:
             self._passed_over(landing.topic, record, error)
             landing.unreadable += 1
@@ -138,7 +141,14 @@ class States:
         row = landing.row(record.key)
         landing.tally.before(record.key, row)
         self._held(record, document, landing)
-        landing.tally.after(record, row, document.scope, landing.writes)
+        landing.tally.after(record, row, document.scope)
+
+    def _require_here(self, key: bytes, document: DocumentId, landing: Landing) -> None:
+        """Raise ValueError unless the document lies here, under this key."""
+        whose = (document.collection, document.scope)
+        if b"%" in key or whose not in landing.belongs:  # without an escape a key can be written in one way only
+            self._generations.require_here(key, document, landing.space, landing.partition)
+            landing.belongs.add(whose)
 
     def _held(self, record: Record, document: DocumentId, landing: Landing) -> None:
         """One record of a scope that is held."""
@@ -149,11 +159,13 @@ class States:
             if by_worker(record) and not self.only_up.of_others(record, landing):
                 landing.writes[Family.UNREAD, landing.row(record.key)] = record.value
             return
-        ours = codec.collection.direction == "up" and self.only_up.ours(record.key, landing)
-        if not ours and self._generations.own_only(document.collection):
-            return
+        ours = False
+        if codec.collection.direction == "up":
+            ours = self.only_up.ours(record.key, landing)
+            if not ours and self._generations.own_only(document.collection):
+                return
         try:
-            incoming = None if record.value is None else codec.decode(record.value)
+            incoming = None if record.value is None else self._decoded(record.key, record.value, codec, landing)
         except UNREADABLE as error:
             self._keep(record, document, error, landing)
             return
@@ -201,11 +213,11 @@ class States:
         """A state, or a purge, that can be read."""
         key, row, value = record.key, landing.row(record.key), record.value
         landing.groups[key] = groups.parse(record.headers).number
-        if (Family.UNREAD, row) in landing.writes or self._journal.get(Family.UNREAD, row) is not None:
+        if landing.rows.unread(row) is not None:
             landing.writes[Family.UNREAD, row] = None  # the topic's newer word can be read
             landing.changed[key] = document
         before, whole = self._before(key, codec, landing), True
-        marker = marker_of(self._journal, row, landing.writes)
+        marker = landing.rows.marker(row)
         if marker is not None:
             self._absent(record, document, codec, incoming, marker, landing)
             return
@@ -248,7 +260,7 @@ class States:
         right within seconds, and until then what was evicted stands."""
         key, row = record.key, landing.row(record.key)
         if not landing.fresh and key not in landing.latest:
-            landing.held[key] = marker.vector.get(self._lives.writing(landing.space, landing.partition), 0)
+            landing.held[key] = marker.vector.get(landing.writer, 0)
         if incoming is None:
             mark = groups.parse(record.headers)
             if mark.number < 0 or epoch_of(marker.vector) >= mark.purged:
@@ -272,20 +284,29 @@ class States:
         """What the generation holds of a document."""
         if key in landing.latest:
             return landing.latest[key]
-        before = self._confirmed(landing.row(key), codec)
-        shown = self._confirmed(landing.served_row(key), codec) if landing.fresh else before
+        before = shown = self._confirmed(key, landing.rows.confirmed(landing.row(key)), codec, landing)
+        if landing.fresh:
+            served = self._journal.get(Family.CONFIRMED, landing.served_row(key))
+            shown = self._confirmed(key, served, codec, landing)
         if shown is not None:
-            landing.held[key] = shown.vector.get(self._lives.writing(landing.space, landing.partition), 0)
+            landing.held[key] = shown.vector.get(landing.writer, 0)
         return before
 
-    def _confirmed(self, row: bytes, codec: StateCodec) -> DocumentState | None:
-        raw = self._journal.get(Family.CONFIRMED, row)
+    def _confirmed(self, key: bytes, raw: bytes | None, codec: StateCodec, landing: Landing) -> DocumentState | None:
         try:
-            return None if raw is None else codec.decode(raw)
+            return None if raw is None else self._decoded(key, raw, codec, landing)
         except (
             UNREADABLE
         ):  # a newer release wrote it before this one was started again: what comes now stands in its place
             return None
+
+    def _decoded(self, key: bytes, value: bytes, codec: StateCodec, landing: Landing) -> DocumentState:
+        """A row's state; what it adds to its scope is told with it. Raises as `StateCodec.decode`."""
+        if codec.collection.direction == "up" or not codec.is_own(value):  # its writer's schema says whether it counts
+            return codec.decode(value)
+        state, version, deleted = codec.decode_counted(value)
+        landing.tally.tell(key, value, 0 if deleted else document_digest(key, version))
+        return state
 
     def _purges(self, record: Record, codec: StateCodec, before: DocumentState, landing: Landing) -> bool:
         """Does a record without a value take the document from here? What we have pending on it is written anew then."""

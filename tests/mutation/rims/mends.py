@@ -869,8 +869,8 @@ MENDS: tuple[Mistake, ...] = (
     Mistake(
         "edge: what cannot be read does not count",
         f"{EDGE}/incoming/tally.py",
-        "for place in ((Family.UNREAD, row), (Family.CONFIRMED, row)):",
-        "for place in ((Family.CONFIRMED, row),):",
+        "for raw in (rows.unread(row), rows.confirmed(row)):",
+        "for raw in (rows.confirmed(row),):",
         SCOPES,
     ),
 )

@@ -381,6 +381,7 @@ def test_a_row_that_is_read_after_an_upgrade_covers_what_was_pending_under_it(
     cloud.merge(sealed)
     with monkeypatch.context() as older:
         older.setattr(StateCodec, "decode", newer)
+        older.setattr(StateCodec, "decode_counted", newer)
         replica.pull_states(cloud.of(*PLACE), S1)
     replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
     assert len(replica.views.backlog) == 1
