@@ -42,6 +42,8 @@ FETCH_BATCH = 500
 AHEAD_SECONDS = 5
 LEAST_FETCHED, MOST_FETCHED = 16 * 1024, 1 << 20
 """Bytes that are asked for at once, where there is a budget. A record that is larger comes all the same."""
+FETCHED_KIB = 4 * 1024
+"""What was fetched and not read yet, where there is none: some fetches ahead. The client's own bound is 64 MiB, which an agent that catches up fills."""
 
 
 class KafkaRoute:
@@ -259,7 +261,7 @@ def _end(thread: threading.Thread) -> None:
 def _ahead(budget: int) -> dict[str, int]:
     """No more is fetched ahead than a budget allows in a few seconds: the client would fill its queue at whatever pace the link has."""
     if not budget:
-        return {}
+        return {"queued.max.messages.kbytes": FETCHED_KIB}
     size = max(LEAST_FETCHED, min(budget * AHEAD_SECONDS, MOST_FETCHED))
     return {
         "fetch.max.bytes": size,

@@ -34,6 +34,8 @@ _BLOCK = 32 << 10
 _HEAD = struct.Struct("<IHB")
 _BLOCK_IN_CACHE = 8 << 10
 """About what a block of rows takes there; an estimate by which the cache is laid out."""
+_FILTER_BITS = 10
+"""A key, of the filter by which a file is asked whether it has one: most rows that come in are looked for in vain. One in a hundred is read for nothing."""
 _LAST_KIND = 4
 """The kinds that are written here are whole, first, middle, last. RocksDB never comes to an end of a log that seems to end within one of the
 kinds above them."""
@@ -209,6 +211,9 @@ def _options(
     options.set_target_file_size_base(sizes.file)
     table = BlockBasedOptions()
     table.set_block_cache(cache)
+    table.set_cache_index_and_filter_blocks(True)  # else they grow with the rows, outside of any bound
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    table.set_bloom_filter(_FILTER_BITS, False)
     options.set_block_based_table_factory(table)
     return options
 

@@ -15,24 +15,26 @@ class Sizes(NamedTuple):
 
     log: int = 64 * _MIB
     """Of the write-ahead logs together."""
-    buffer: int = 16 * _MIB
-    """Of a family's rows that are in no file yet."""
+    buffer: int = 4 * _MIB
+    """Of a family's rows that are in no file yet; RocksDB holds as many again while it writes them to one."""
     file: int = 64 * _MIB
     """Of one file of rows: while files are merged, those that go and those that come are there together."""
-    buffers: int = 64 * _MIB
+    buffers: int = 16 * _MIB
     """Of those of all families together, in memory."""
-    cache: int = 32 * _MIB
-    """Of blocks that were read, for all families together, in memory."""
+    cache: int = 16 * _MIB
+    """Of blocks that were read, with the indices and filters of the files, for all families together, in memory."""
     told: int = 4 * _MIB
     """Of a log in which RocksDB tells what it does."""
 
 
 DEFAULT = Sizes()
+MOST_BUFFER = 16 * _MIB
+"""Of one family, whoever gives all of them more."""
 
 
 def sizes_of(budget: int = 0, buffers: int = DEFAULT.buffers, cache: int = DEFAULT.cache) -> Sizes:
     """With so much memory, what fits into a budget of the disk; 0 for none."""
-    most = DEFAULT._replace(buffer=min(DEFAULT.buffer, buffers // 4), buffers=buffers, cache=cache)
+    most = DEFAULT._replace(buffer=min(MOST_BUFFER, buffers // 4), buffers=buffers, cache=cache)
     if not budget:
         return most
     return most._replace(
