@@ -87,6 +87,11 @@ def parse_document_key(key: bytes) -> DocumentId:
     return DocumentId(*[part.replace("%2F", "/").replace("%25", "%") for part in parts])
 
 
+def collection_prefix(collection: str) -> bytes:
+    """What the keys of a collection's documents begin with."""
+    return document_key(DocumentId(collection, "", ""))[:-1]
+
+
 def scope_prefix(collection: str, scope: str) -> bytes:
     """What the keys of a collection's documents in one scope begin with."""
     return document_key(DocumentId(collection, scope, ""))

@@ -6,7 +6,8 @@ without it, with all that was computed on them in turn (`again`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from driftlog_edge.asking.again import Again
@@ -15,6 +16,7 @@ from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.logged import changed_keys, logged
+from driftlog_schemas.identity import collection_prefix
 from driftlog_schemas.messages import Command
 from driftlog_schemas.spans import span
 
@@ -55,14 +57,25 @@ class Overdue:
                 f"this device was away for {away}, and {name} allows {allowed}; apply it, or drop it",
             )
 
-        for number, key in enumerate(self._outbox.queue.entries.of_partition(space, partition), 1):
-            if number % LOOKED_AT == 0:
+        for lsn in self._pending_on(limits):
+            if lsn is None:
                 yield None
-            if self._journal.get(Family.OUTBOX, key) is None:
-                continue  # gone with one before it
-            command = logged(self._journal, keys.parse_lsn(key)).command
+                continue
+            if not self._outbox.queue.entries.holds(lsn, (space, partition)):
+                continue  # sealed, of another partition, or gone with one before it
+            command = logged(self._journal, lsn).command
             if why(command) is not None:
                 writes = self._again.take_back(space, partition, changed_keys(command), why)
                 documents = {keys.document_of_pending(key) for family, key in writes if family is Family.PENDING}
                 reviewed = sum(family is Family.META and key.startswith(keys.REVIEWS) for family, key in writes)
                 yield Step(writes, documents, reviewed)
+
+    def _pending_on(self, collections: Iterable[str]) -> Iterator[int | None]:
+        """The commands that are pending on documents of these collections, found by the documents' keys: the rest of a long queue is not looked at. None:
+        others may run."""
+        for collection in collections:
+            prefix, after = collection_prefix(collection), b""
+            while some := list(islice(self._journal.scan(Family.PENDING, prefix, after), LOOKED_AT)):
+                after = some[-1][0]
+                yield from (keys.parse_lsn(key) for key, _ in some)
+                yield None

@@ -56,6 +56,12 @@ class Absence:
         self._overdue = overdue
         self._committer = committer
         self._moved = moved
+        self._reviewing = asyncio.Lock()
+
+    @property
+    def reviewing(self) -> bool:
+        """Is it being found out what goes to a person? Where that is much it takes its time, and nothing is sent before."""
+        return self._reviewing.locked()
 
     def look(self, *, offline: bool) -> None:
         """Is a limit reached by now? `offline`: it is known that there is no way."""
@@ -63,11 +69,15 @@ class Absence:
             self._shipper.shut(frozenset(self._limited() if offline else self._away()))
 
     async def met(self) -> None:
-        """The broker answers: what was written too far from it goes to a person.
+        """The broker answers: what was written too far from it goes to a person. Who asks meanwhile waits, for two reviews would share the pace of one.
 
         Raises:
             DiskFull, StoreFailed: what is left is kept back until the next time.
         """
+        async with self._reviewing:
+            await self._review_all()
+
+    async def _review_all(self) -> None:
         for place, seconds in self._away().items():
             over = {name: limit for name, limit in self._limits[place[0]].items() if seconds > limit}
             if count := await self._review(place, over, seconds):

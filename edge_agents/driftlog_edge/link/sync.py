@@ -396,8 +396,8 @@ class Sync:
             if self._heart.due(now, self.signal.state, saving=self.power.saving):
                 self._tasks.begin(self._heart.beat(now))
             waiting = self._shipper.waiting or not self._shipper.idle
-            if self.signal.state is not Connection.ONLINE or self._shipper.spent:
-                self.watchdog.moved(now)  # what waits for a way or for its share of it does not stand still
+            if self.signal.state is not Connection.ONLINE or self._shipper.spent or self.absence.reviewing:
+                self.watchdog.moved(now)  # what waits for a way, its share of it, or a review does not stand still
             elif self.watchdog.stalled(int(waiting), now):
                 log.error("the queue does not move; the client starts anew", problem=self.problem)
                 self.watchdog.moved(now)

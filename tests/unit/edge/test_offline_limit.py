@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,11 +12,13 @@ import pytest
 from driftlog import App, Counter, Document
 from driftlog.errors import DeclarationError
 from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_edge.asking import overdue
 from driftlog_edge.errors import DiskFull, NotFound
 from driftlog_edge.link.absence import Absence
 from driftlog_edge.link.freshness import Freshness
-from driftlog_edge.ports import Writes
+from driftlog_edge.ports import Source, Writes
 from driftlog_edge.store import keys
+from driftlog_edge.store.logged import Logged, logged
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
@@ -204,6 +207,56 @@ async def test_who_was_never_in_step_was_not_away(
         await agent.online()
         await until(lambda: agent.command("first").status == "merged")
     assert came(cloud) == ["first"]
+
+
+def test_a_long_queue_of_what_has_no_limit_is_not_looked_through(
+    lives: Callable[..., Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent before it is known what waits for a person: that must not take the longer the more there is to send."""
+    replica = lives()
+    for number in range(150):
+        replica.do("receive", store="s1", sku=f"tea {number}", qty=1)
+    replica.do("tax", "late", store="s1", name="a", cents=5)
+    seen: list[str] = []
+
+    def looked_at(source: Source, lsn: int) -> Logged:
+        found = logged(source, lsn)
+        seen.append(found.command.id)
+        return found
+
+    monkeypatch.setattr(overdue, "logged", looked_at)
+    steps = overdue.Overdue(replica.again, replica.outbox, replica.journal).steps(
+        "retail", partition_of("s1", PARTITIONS), {"Tariff": DAY}, 2 * DAY
+    )
+    assert sum(step.reviewed for step in steps if step is not None) == 1
+    assert seen == ["late"]
+
+
+async def test_two_reviews_do_not_run_beside_each_other(clock: HandClock) -> None:
+    """A connection that begins anew meanwhile asks once more; reviews that share the pace of one might never end."""
+    under_way, most = 0, 0
+
+    def steps(*_: object) -> Iterator[None]:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        for _ in range(3):
+            yield None
+        under_way -= 1
+
+    state = ("retail.state", 1)
+    places = SimpleNamespace(states=[state], topics={state[0]: ("retail", "state")})
+    journal, rest = SimpleNamespace(get=lambda family, key: None), cast("Any", None)
+    freshness = Freshness([state], cast("Any", journal), rest, clock)
+    freshness.in_step(state, freshness.now())
+    clock.pass_seconds(8 * DAY)
+    review = cast("Any", SimpleNamespace(steps=steps))
+    absence = Absence(app.contract, cast("Any", places), freshness, rest, review, rest, rest)
+    both = asyncio.gather(absence.met(), absence.met())
+    await asyncio.sleep(0)
+    assert absence.reviewing, "so the queue that waits for it does not pass for one that stands still"
+    await both
+    assert (most, under_way, absence.reviewing) == (1, 0, False)
 
 
 @pytest.mark.parametrize("limit", ["soon", "-1d", 7])
