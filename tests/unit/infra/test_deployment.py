@@ -6,10 +6,12 @@ are rendered too, and what comes out is given to the settings.
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ OPTIONS = {"DRIFTLOG_CONFIG", "DRIFTLOG_APP"}
 """Variables of options that every command has, and that are no settings."""
 HELM = shutil.which("helm")
 KUBERNETES = "1.31.0"
+KUBECONFORM = shutil.which("kubeconform")
 ANALYZE = shutil.which("systemd-analyze")
 
 PLAIN = {"app": "shop:app", "kafka.bootstrap": "kafka:9092", "registry.url": "http://registry:8081"}
@@ -165,8 +168,8 @@ def test_values_and_templates_know_the_same_names() -> None:
 # -- the chart, rendered
 
 
-def rendered(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """kind -> what the chart makes."""
+def render(values: Mapping[str, str]) -> str:
+    """What the chart makes."""
     if HELM is None:
         pytest.skip("helm is not installed")
     given = [word for name, value in values.items() for word in ("--set-string", f"{name}={value}")]
@@ -179,7 +182,12 @@ def rendered(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     )
     if done.returncode:
         raise ValueError(done.stderr)
-    return {made["kind"]: made for made in yaml.safe_load_all(done.stdout) if made}
+    return done.stdout
+
+
+def rendered(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The same, by kind."""
+    return {made["kind"]: made for made in yaml.safe_load_all(render(values)) if made}
 
 
 def test_the_chart_passes_helms_own_check() -> None:
@@ -223,6 +231,52 @@ def test_what_the_chart_makes_runs_as_it_is_told(
 def test_what_is_missing_is_named(missing: str) -> None:
     with pytest.raises(ValueError, match=f"{missing} is missing"):
         rendered({name: value for name, value in SECURED.items() if name != missing})
+
+
+# -- both, by the schemas of Kubernetes
+
+KINDS = {
+    "statefulset-apps-v1": "io.k8s.api.apps.v1.StatefulSet",
+    "service-v1": "io.k8s.api.core.v1.Service",
+    "serviceaccount-v1": "io.k8s.api.core.v1.ServiceAccount",
+    "poddisruptionbudget-policy-v1": "io.k8s.api.policy.v1.PodDisruptionBudget",
+}
+"""As kubeconform calls the schema of a kind, and as Kubernetes does."""
+
+
+@pytest.fixture(scope="module")
+def conforms(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], None]:
+    """Asserts that a file's text is what the API server takes: every field is known, and of its type."""
+    if KUBECONFORM is None:
+        pytest.skip("kubeconform is not installed (go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0)")
+    package = importlib.util.find_spec("kubernetes_validate")
+    if package is None or package.origin is None:
+        pytest.skip("the schemas of Kubernetes are not at hand (pip install kubernetes-validate)")
+    folder = Path(package.origin).parent / "kubernetes-json-schema" / f"v{KUBERNETES}-local-strict"
+    text = (folder / "_definitions.json").read_text().replace("#/$defs/", "#/definitions/")
+    known, schemas = json.loads(text)["$defs"], tmp_path_factory.mktemp("schemas")
+    for file, kind in KINDS.items():
+        assert kind in known
+        (schemas / f"{file}.json").write_text(json.dumps({"$ref": f"#/definitions/{kind}", "definitions": known}))
+    command = [KUBECONFORM, "-strict", "-schema-location", f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"]
+
+    def check(made: str) -> None:
+        done = subprocess.run(command, input=made, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return check
+
+
+@pytest.mark.parametrize("values", [PLAIN, SECURED], ids=["plain", "secured"])
+def test_what_the_chart_makes_is_what_kubernetes_takes(values: dict[str, str], conforms: Callable[[str], None]) -> None:
+    made = render(values)
+    conforms(made)
+    with pytest.raises(AssertionError, match="replicaz"):
+        conforms(made.replace("replicas:", "replicaz:"))
+
+
+def test_the_pod_with_an_agent_is_what_kubernetes_takes(conforms: Callable[[str], None]) -> None:
+    conforms((INFRA / "helm" / "examples" / "agent-sidecar.yaml").read_text())
 
 
 # -- the pod with an agent
