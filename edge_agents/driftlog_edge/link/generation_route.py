@@ -10,12 +10,14 @@ It is told once for each connection, when the first question of that is asked: w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from driftlog_edge.ports import Asker, Chunk, Extent, Feed, Record, Route, Sealed, Shipping
 from driftlog_schemas import topics
 from driftlog_schemas.topics import SpaceTopics
+
+_T = TypeVar("_T")
 
 
 class GenerationRoute:
@@ -89,9 +91,7 @@ class _Asker:
         self._asker, self._names = asker, names
 
     async def extents(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], Extent]:
-        there = {self._there(place): place for place in places}
-        found = await self._asker.extents(list(there), seconds)
-        return {there[place]: extent for place, extent in found.items()}
+        return await self._renamed(self._asker.extents, places, seconds)
 
     async def partitions(self, names: Collection[str], seconds: float) -> dict[str, int]:
         there = {self._names.get(name, name): name for name in names}
@@ -102,12 +102,16 @@ class _Asker:
         return await self._asker.tombstones_kept(self._names.get(topic, topic), seconds)
 
     async def ends(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int]:
-        there = {self._there(place): place for place in places}
-        found = await self._asker.ends(list(there), seconds)
-        return {there[place]: end for place, end in found.items()}
+        return await self._renamed(self._asker.ends, places, seconds)
 
-    def _there(self, place: tuple[str, int]) -> tuple[str, int]:
-        return self._names.get(place[0], place[0]), place[1]
+    async def _renamed(
+        self,
+        ask: Callable[[Sequence[tuple[str, int]], float], Awaitable[dict[tuple[str, int], _T]]],
+        places: Sequence[tuple[str, int]],
+        seconds: float,
+    ) -> dict[tuple[str, int], _T]:
+        there = {(self._names.get(topic, topic), partition): (topic, partition) for topic, partition in places}
+        return {there[place]: said for place, said in (await ask(list(there), seconds)).items()}
 
 
 def _names(generations: Mapping[str, int]) -> dict[str, str]:

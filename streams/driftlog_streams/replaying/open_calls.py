@@ -18,6 +18,8 @@ from driftlog_streams.replaying.logs import Logs
 
 def take_over(rules: SpaceRules, logs: Logs, partition: int, rebuilt: PartitionStore) -> None:
     """Let the rebuilt row of reactions name the open calls that the row of the generation of `rules` does. Raises `BrokerUnreachable`."""
+    if not rules.space.reactions and rebuilt.row(REACTION_REPLICA) is None:
+        return  # nothing ever called, so nothing is open
     known = _row_at(rules, logs, partition, rebuilt.mark.group)
     if known is None:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn
@@ -267,4 +268,12 @@ def test_a_new_generation_knows_which_calls_may_be_sent_again(tmp_path: Path) ->
     take_over(rules, topic, 0, store)  # type: ignore[arg-type]
     made = rules.records.decode_chain_row(store.row(REACTION_REPLICA) or b"")
     assert made.reactions == known
+    stores.close()
+
+
+def test_where_nothing_ever_called_no_topic_is_read_for_open_calls(tmp_path: Path) -> None:
+    stores = WorkerStore(tmp_path / "stores")
+    never = SimpleNamespace(blocks=lambda topic, partition: pytest.fail("it was read"))
+    take_over(SpaceRules(replace(reacting.SPACE, reactions={}), IDS), never, 0, stores.partition(0))  # type: ignore[arg-type]
+    assert next(iter(stores.partition(0).replicas()), None) is None
     stores.close()
