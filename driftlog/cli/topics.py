@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from driftlog.cli.renumber import renumber
 from driftlog.cli.schemas import register_all, require_compatible
 from driftlog.cli.terminal import (
     AppOption,
@@ -92,6 +93,9 @@ def apply_command(
     made.admin.apply(made.plan)
     register_all(contract, settings.registry)
     emit(made.data(), as_json=json, table=made.table)
+
+
+app.command("renumber")(renumber)
 
 
 @dataclass(frozen=True)

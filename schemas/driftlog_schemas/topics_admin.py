@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -149,6 +149,14 @@ class TopicsAdmin:
         for name, future in self._admin.delete_topics(there, operation_timeout=self._timeout).items():
             self._result(future, f"to delete topic {name}", unless="UNKNOWN_TOPIC_OR_PART")
         self._wait_until(lambda: not self.partition_counts().keys() & {*there}, f"topics do not go: {', '.join(there)}")
+
+    def forget_before(self, topic: str, offsets: Mapping[int, int]) -> None:
+        """Delete what a topic has before these offsets of its partitions, which then begin there. Raises `TopicProblem`, `BrokerUnreachable`."""
+        asked = self._admin.delete_records(
+            [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        )
+        for place, future in asked.items():
+            self._result(future, f"to delete what {topic}[{place.partition}] has before {place.offset}")
 
     def _result(self, future: Future[T], what: str, unless: str = "") -> T | None:
         """What the broker answered; None for the refusal named by `unless`. Raises `TopicProblem`, `BrokerUnreachable`."""

@@ -6,6 +6,8 @@ WorkerError
 ├── DevicesUnknown    the device registry could not be read to its end
 ├── RecoveryFailed    the changelog could not be read to its end
 │   └── TopicMadeAnew it ends before the store that was made of it
+│       └── LogMadeAnew   the op topic counts anew
+├── TopicReplaced     a topic was made anew under a worker that runs
 ├── StoreLocked       another process holds the data folder
 ├── GuardHangs        a guard of the app cannot be ended
 ├── StoreFailed       the store of the states gave nothing or took nothing
@@ -74,6 +76,14 @@ class RecoveryFailed(WorkerError):
 
 class TopicMadeAnew(RecoveryFailed):
     """A topic ends before the store that was made of it."""
+
+
+class LogMadeAnew(TopicMadeAnew):
+    """The op topic is not the one that the states were merged from: its numbers say something else."""
+
+
+class TopicReplaced(WorkerError):
+    """A topic of the space has another id than when its partitions were taken over: the next process finds out what that means."""
 
 
 class StoreLocked(WorkerError):

@@ -66,10 +66,11 @@ def read_topic(bootstrap: str, topic: str, seconds: float = READ_SECONDS) -> lis
     try:
         partitions = sorted(consumer.list_topics(topic, 15).topics[topic].partitions)
         assert partitions, f"there is no topic {topic}"
-        ends = {p: extent(consumer, topic, p)[1] for p in partitions}
+        extents = {p: extent(consumer, topic, p) for p in partitions}
+        ends = {p: end for p, (_, end) in extents.items()}
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
         records: list[TopicRecord] = []
-        open_partitions = {p for p, end in ends.items() if end > 0}
+        open_partitions = {p for p, (first, end) in extents.items() if first < end}
         give_up = time.monotonic() + seconds
         while open_partitions:
             if time.monotonic() > give_up:

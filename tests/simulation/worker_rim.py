@@ -178,8 +178,8 @@ class Recovery(ChangelogRecovery):
     def _consumer(self) -> Any:
         return Reading(self._world)
 
-    def _topic_ids(self) -> str:
-        return "one life"
+    def _topic_ids(self) -> tuple[str, str]:
+        return "one life", "one log"
 
 
 class Changelog:
@@ -399,6 +399,9 @@ class Host(WorkerHost):
         return SimpleNamespace(run=asyncio.Event().wait)
 
     def _owned_watch(self, pump: Any) -> Any:
+        return SimpleNamespace(run=asyncio.Event().wait)
+
+    def _topic_watch(self) -> Any:
         return SimpleNamespace(run=asyncio.Event().wait)
 
     def _reactor(self, pump: Any, identity: Any, publisher: Any) -> Any:

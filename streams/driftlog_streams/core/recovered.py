@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, field
 
 from driftlog_crdt import Place
-from driftlog_schemas.messages import ParkedCommand
+from driftlog_schemas.messages import ChainRow, ParkedCommand
 from driftlog_streams.core.conflict_doubts import MAX_DOUBTED
 from driftlog_streams.core.open_groups import Tail
 from driftlog_streams.core.store_mark import NOTHING, Positions
@@ -24,6 +24,8 @@ class Recovered:
     """documents whose last record in the topic is behind the store, and where their cut begins: to be published again"""
     stale_rows: dict[str, int] = field(default_factory=dict)
     """replicas whose last row in the topic is behind the store, and its offset"""
+    ahead: list[ChainRow] = field(default_factory=list)
+    """rows that tell of records behind the end of the op topic"""
     stale_conflicts: dict[bytes, tuple[int, bytes | None]] = field(default_factory=dict)
     """conflicts whose last record in the topic is not what the state says, with its offset and value; of those that are read for the first time also
     those that were not met"""

@@ -35,6 +35,7 @@ from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.passed import Passed
 from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.rules import Collection, SpaceRules
+from driftlog_streams.core.same_log import WITNESSES
 from driftlog_streams.core.store_mark import DIGESTS, Positions, StoreMark
 from driftlog_streams.core.stored_states import StoredStates
 from driftlog_streams.core.taken_states import TakenStates
@@ -123,6 +124,8 @@ class Restoration:
             recovered.stale_rows.pop(replica, None)
             stored = self._row(replica, known)
             ahead = found.offset >= recovered.ops_end
+            if ahead and len(recovered.ahead) < WITNESSES:
+                recovered.ahead.append(found)
             if ahead or (stored is not None and known != value and later(stored, found) is stored):
                 recovered.stale_rows[replica] = offset
                 continue

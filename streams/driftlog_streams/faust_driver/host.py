@@ -37,11 +37,12 @@ from driftlog_streams.faust_driver.publisher import Publisher
 from driftlog_streams.faust_driver.pulse import Pulse
 from driftlog_streams.faust_driver.pump import MergePump
 from driftlog_streams.faust_driver.reactor import Reactor
-from driftlog_streams.faust_driver.recovery import ChangelogRecovery
+from driftlog_streams.faust_driver.recovery import ChangelogRecovery, topic_lives
 from driftlog_streams.faust_driver.settler import Settler
 from driftlog_streams.faust_driver.standby import Standby
 from driftlog_streams.faust_driver.sudden_end import die
 from driftlog_streams.faust_driver.table import CrdtTable
+from driftlog_streams.faust_driver.topic_watch import TopicWatch
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.device_words import DeviceWords
 from driftlog_streams.reading.lately_heard import LatelyHeard
@@ -206,6 +207,7 @@ class WorkerHost:
                     tasks.create_task(self.standby(pump).run())
                 tasks.create_task(self._fleet_watch(pump).run())
                 tasks.create_task(self._owned_watch(pump).run())
+                tasks.create_task(self._topic_watch().run())
                 tasks.create_task(self._beat(pump))
         except ExceptionGroup as failed:  # a flight that cannot go on must stop everything
             die(failed.exceptions[0])
@@ -247,6 +249,10 @@ class WorkerHost:
             lambda: 0 if self._store is None else self._store.size,
             self.metrics,
         )
+
+    def _topic_watch(self) -> TopicWatch:
+        asker, topics = ChangelogReader(self._settings.kafka), self._rules.topics
+        return TopicWatch(lambda: self._recovery.topic_ids, lambda: topic_lives(asker, topics))
 
     def standby(self, pump: MergePump) -> Standby:
         """What keeps the stores of the partitions that are not ours."""

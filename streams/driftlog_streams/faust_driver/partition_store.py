@@ -52,6 +52,8 @@ _DIGEST = b"\x00digest/"
 """+ scope: the digest of its documents; empty where it is unknown"""
 _TOPICS = b"\x00topics"
 """The ids of the topics that it was filled from"""
+_LOG = b"\x00log"
+"""The id of the op topic by which all is numbered"""
 """No document key begins with a zero byte."""
 _SIZES = ("rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
 
@@ -89,6 +91,8 @@ class PartitionStore:
         self.mark = StoreMark.decode(self._value(_META))
         self.topics = (self._value(_TOPICS) or b"").decode()
         """The ids of the topics that it is filled from, as one text; empty for a new store, and for one of a release that did not ask."""
+        self.log = (self._value(_LOG) or b"").decode()
+        """The id of the op topic by whose offsets all is numbered; empty likewise."""
 
     def follow(self, topics: str, mark: StoreMark) -> None:
         """From now on it is filled from these topics, from there on."""
@@ -98,6 +102,14 @@ class PartitionStore:
         with _told("takes nothing"):
             self._db.write(batch, self._write)
         self.topics, self.mark = topics, mark
+
+    def count_by(self, log: str) -> None:
+        """All in it is numbered by this op topic."""
+        batch = WriteBatch(raw_mode=True)
+        batch.put(self._prefix + _LOG, log.encode())
+        with _told("takes nothing"):
+            self._db.write(batch, self._write)
+        self.log = log
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a document's last stored state record."""

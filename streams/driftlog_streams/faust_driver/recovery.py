@@ -9,7 +9,7 @@ end tells so; where there is none, an empty state topic beside rows by which som
 mends nothing then: the op topic has to be merged again from its first record, by these workers or into a new generation.
 
 A topic that was made anew and filled again, beyond where a store had come that was away meanwhile, tells by its id. Then store and topic are joined: each may
-have what the other lacks.
+have what the other lacks. An op topic that was made anew nobody goes on in (`core.same_log`) before it leads on behind the old one (`replaying.renumbering`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
-from driftlog_streams.core import lost_states
+from driftlog_schemas.messages import ChainRow
+from driftlog_schemas.topics import SpaceTopics
+from driftlog_streams.core import lost_states, same_log
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.parked_claims import ParkedClaims
 from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.restoration import Restoration
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.store_mark import Positions
-from driftlog_streams.errors import RecoveryFailed, TopicMadeAnew
+from driftlog_streams.errors import LogMadeAnew, RecoveryFailed, TopicMadeAnew
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.op_records import op_records
@@ -37,6 +39,12 @@ from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.topic_reading import to_present_end
 
 log = structlog.get_logger()
+
+
+def topic_lives(asker: ChangelogReader, topics: SpaceTopics) -> tuple[str, str]:
+    """Which lives of a space's changelogs these are, as one text, and which one of its op topic. Raises KafkaException."""
+    *changelogs, log_id = asker.topic_ids([topics.state, topics.receipts, topics.conflicts, topics.ops])
+    return " ".join(changelogs), log_id
 
 
 class ChangelogRecovery:
@@ -48,6 +56,8 @@ class ChangelogRecovery:
         self._rules = rules
         self.restoration = Restoration(rules)
         self._asker: ChangelogReader | None = None
+        self.topic_ids: tuple[str, str] | None = None
+        """The lives of the changelogs, as one text, and that of the op topic, when partitions were recovered last; None before."""
 
     def recover(self, stores: Mapping[int, PartitionStore]) -> dict[int, Recovered]:
         """Bring every store to its changelog's present end. Raises `RecoveryFailed`."""
@@ -62,10 +72,15 @@ class ChangelogRecovery:
             for partition, found in result.items():
                 ops = TopicPartition(self._rules.topics.ops, partition)
                 begin, found.ops_end = consumer.get_watermark_offsets(ops, timeout=15)
+                if 0 <= found.committed <= found.ops_end and not stores[partition].log:
+                    self._count_on(stores[partition])  # the topic's end takes the commits with it
                 found.committed = found.committed if found.committed >= 0 else begin
+                self._require_log(consumer, partition, stores[partition], [])
             try:
                 self._read(consumer, stores, result)
             except TopicMadeAnew as error:
+                if isinstance(error, LogMadeAnew):
+                    raise
                 raise TopicMadeAnew(str(error), self._begin_anew(consumer, stores)) from error
         except KafkaException as error:
             raise RecoveryFailed(f"the broker does not let us recover {self._rules.name}: {error}") from error
@@ -78,7 +93,8 @@ class ChangelogRecovery:
 
         Where it is beyond the end of them it is left as it is: whoever reads says so.
         """
-        topics, again = self._topic_ids(), []
+        self.topic_ids = self._topic_ids()
+        topics, again = self.topic_ids[0], []
         for partition, store in stores.items():
             if store.topics in ("", topics):
                 if store.topics != topics:
@@ -92,12 +108,35 @@ class ChangelogRecovery:
                 again.append(partition)  # or it was not answered yet when its worker died
         return again
 
-    def _topic_ids(self) -> str:
-        """Which lives of its changelogs these are, as one text. Raises KafkaException."""
-        topics = self._rules.topics
+    def _topic_ids(self) -> tuple[str, str]:
+        """Which lives of the changelogs these are, as one text, and which one of the op topic. Raises KafkaException."""
         if self._asker is None:
             self._asker = ChangelogReader(self._kafka)
-        return " ".join(self._asker.topic_ids([topics.state, topics.receipts, topics.conflicts]))
+        return topic_lives(self._asker, self._rules.topics)
+
+    def _count_on(self, store: PartitionStore) -> None:
+        """What is in the store was merged from the op topic that there is now."""
+        assert self.topic_ids is not None, "it was asked first"
+        if store.log != self.topic_ids[1]:
+            store.count_by(self.topic_ids[1])
+
+    def _require_log(
+        self, consumer: Consumer, partition: int, store: PartitionStore, ahead: Iterable[ChainRow]
+    ) -> None:
+        """Raises `LogMadeAnew` where the op topic is not the one that the rows of the store, and those ahead of it, were merged from."""
+        assert self.topic_ids is not None, "it was asked first"
+        if store.log == self.topic_ids[1]:
+            return
+        rows = (self.restoration.row(store, replica) for replica in store.replicas())
+        told = same_log.witnesses((*(row for row in rows if row is not None), *ahead))
+        topic = self._rules.topics.ops
+        ops = op_records(consumer, topic, partition, told) if told else None
+        if ops is not None and same_log.is_another(told, ops.first, ops.found, self._rules):
+            raise LogMadeAnew(
+                f"{topic}[{partition}] has nothing of what was merged up to op {max(told)}: the topic was made anew",
+                "bring it back from a backup with the offsets that it had; or, if it is gone for good, stop all workers and let it count on behind"
+                " the old one: `driftlog topics renumber` (docs/lost_topics.md). Devices send again what was not merged",
+            )
 
     def _states(self, partition: int) -> TopicPartition:
         return TopicPartition(self._rules.topics.state, partition)
@@ -109,6 +148,8 @@ class ChangelogRecovery:
             self.restoration.expect_conflicts(store, result[partition])
         self._read_rows(consumer, stores, result)
         for partition, store in stores.items():
+            self._require_log(consumer, partition, store, result[partition].ahead)
+            self._count_on(store)
             self._require_states(consumer, partition, store, result[partition])
             self.restoration.without_removed(store, result[partition])
         self._read_conflicts(consumer, stores, result)

@@ -1,0 +1,85 @@
+"""`driftlog topics renumber`: an op topic that was made anew goes on counting behind the one that was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from driftlog.cli.connected import connected
+from driftlog.cli.extras import needs
+from driftlog.cli.operator import trusted_root
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, fail, rows, told
+from driftlog_schemas.loading import load_contract
+from driftlog_schemas.record_codecs import RecordCodecs
+from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.settings import ConnectionSettings
+
+if TYPE_CHECKING:
+    from driftlog_streams.replaying.renumbering import Gap
+
+
+@told
+@connected
+def renumber(
+    app: AppOption,
+    *,
+    settings: ConnectionSettings,
+    space: Annotated[
+        str | None, typer.Option(help="The space whose op topic was lost; the only one by default.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only said what would be done.")] = False,
+    cache: Cache = DEFAULT_CACHE,
+    json: Json = False,
+) -> None:
+    """Let an op topic that was deleted and made again count on behind what was merged from the old one. All workers must be stopped.
+
+    What devices had sent and no worker has merged they send again by themselves. Nothing is done to partitions whose log is the one that was merged.
+
+    Example: driftlog topics renumber --app shop:app --space retail --yes
+    """
+    needs("streams", "`driftlog topics renumber`")
+    from driftlog_streams.core.rules import SpaceRules
+    from driftlog_streams.registry.in_force import generations_now
+    from driftlog_streams.replaying.logs import Logs
+    from driftlog_streams.replaying.renumbering import Renumbering
+
+    spaces = load_contract(app).spaces
+    name = space if space is not None else next(iter(spaces)) if len(spaces) == 1 else ""
+    if name not in spaces:
+        raise typer.BadParameter(f"name one of the app's spaces with --space: {', '.join(spaces)}")
+    ids = CachedRegistry(settings.registry, cache)
+    generation = generations_now(settings.kafka, RecordCodecs(ids), trusted_root(settings))(name).merged
+    rules = SpaceRules(spaces[name], ids, generation=generation)
+    with closing(Logs(settings.kafka)) as logs:
+        renumbering = Renumbering(settings.kafka, rules, logs)
+        gaps = renumbering.gaps()
+        if yes:
+            renumbering.carry_out(gaps)
+    done = yes and bool(gaps)
+    emit(
+        {"space": name, "done": done, "partitions": _data(gaps)},
+        as_json=json,
+        table=lambda: _table(rules.topics.ops, gaps),
+    )
+    if gaps and not yes:
+        fail(
+            f"nothing was changed: {len(gaps)} partitions of {rules.topics.ops} would begin behind what was lost",
+            "stop all workers, then say --yes; or bring the topic back from a backup",
+        )
+
+
+def _data(gaps: Sequence[Gap]) -> list[dict[str, Any]]:
+    return [
+        {"partition": g.partition, "begins": g.begins, "ends": g.ends, "highest": g.highest, "goes_on_at": g.goes_on_at}
+        for g in gaps
+    ]
+
+
+def _table(topic: str, gaps: Sequence[Gap]) -> Any:
+    if not gaps:
+        return f"nothing to do: each partition of {topic} has, or begins behind, what was merged from it"
+    lines = [(g.partition, g.begins, g.ends, g.highest, g.goes_on_at) for g in gaps]
+    return rows(topic, ("partition", "begins", "ends", "highest that is told of", "goes on at"), lines)
