@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,44 +12,14 @@ from driftlog_schemas.topics import ops_topic, receipts_topic
 from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.integration.cli.shell import Shell
 from tests.integration.conftest import LoadRun
+from tests.integration.sales import PLACE, Sales, require_known_everywhere, selling, sold
 from tests.load.checker import latest_by_key
-from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
 from tests.load.workers import WorkerProcess
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 APP = "tests.load.app:app"
-PLACE = "here"
-
-
-class Sales:
-    """One agent sells without a pause until it is told to stop."""
-
-    def __init__(self, edge: EdgeProcess, item: str) -> None:
-        self.edge, self.item, self.count = edge, item, 0
-        self._over = threading.Event()
-        self._failed: list[AssertionError] = []
-        self._thread = threading.Thread(target=self._sell, name=f"sales of {item}")
-        self._thread.start()
-
-    def _sell(self) -> None:
-        try:
-            while not self._over.wait(0.1):
-                self.edge.do("hit", place=PLACE, item=self.item)
-                self.count += 1
-        except AssertionError as error:  # told where it is waited for
-            self._failed.append(error)
-
-    def more(self, count: int = 5) -> None:
-        """Wait until so many more are sold."""
-        goal = self.count + count
-        until(lambda: self.count >= goal or bool(self._failed), f"{self.item} is sold", 60, self.edge.tail)
-        assert not self._failed, self._failed
-
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join()
 
 
 @contextmanager
@@ -60,17 +29,6 @@ def merged(run: LoadRun, worker: WorkerProcess) -> Iterator[dict[bytes, bytes | 
         pass
     run.group.await_drained(explain=worker.tail)
     yield others(run)
-
-
-@contextmanager
-def selling(run: LoadRun) -> Iterator[list[Sales]]:
-    """Two agents that hold the place, each with an item of its own."""
-    with ExitStack() as running:
-        sales = []
-        for number, item in enumerate(("tea", "oat")):
-            sales.append(Sales(running.enter_context(run.edge(number, PLACE)), item))
-            running.callback(sales[-1].stop)
-        yield sales
 
 
 def make_anew(run: LoadRun, shell: Shell, topic: str) -> None:
@@ -86,21 +44,14 @@ def others(run: LoadRun) -> dict[bytes, bytes | None]:
 
 def exact(run: LoadRun, sales: list[Sales], before: dict[bytes, bytes | None], worker: WorkerProcess) -> None:
     """Nobody sells any more: all of it is in the read model, once, at each agent too, and what else there was is as it was."""
-    for one in sales:
-        one.stop()
-    sold = {one.item: one.count for one in sales}
-    for one in sales:
-        one.edge.await_quiet()
+    counts = sold(sales)
     until(
-        lambda: {item: run.row(PLACE, item)["hits"] for item in sold} == sold,
-        f"the read model has {sold}",
+        lambda: {item: run.row(PLACE, item)["hits"] for item in counts} == counts,
+        f"the read model has {counts}",
         120,
         lambda: f"{run.rows(PLACE)}{worker.tail()}",
     )
-    for one in sales:
-        for item, count in sold.items():
-            until(lambda: one.edge.read(PLACE, item)["value"]["hits"] == count, f"{count} {item}", 90, one.edge.tail)  # noqa: B023
-        assert one.edge._json("GET", "/v1/review")["commands"] == [], "nothing is left to a person"
+    require_known_everywhere(sales, counts)
     assert before and others(run) == before
 
 
