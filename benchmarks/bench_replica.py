@@ -310,7 +310,7 @@ def _case(
 
 CASES: Sequence[Case] = [
     _case("bootstrap", "documents/s", _bootstrapping, "raw consume", ratio_at_least(0.03)),
-    _case("bootstrap/processor", "us a document", _bootstrapping_by_processor, "raw consume", ratio_at_most(30)),
+    _case("bootstrap/processor", "us a document", _bootstrapping_by_processor, "raw consume", ratio_at_most(60)),
     _case("rss/idle", "MiB", partial(_remembering, False), "imported, not run", ratio_at_most(2.0)),
     _case("rss/documents", "MiB", partial(_remembering, True), "imported, not run", at_most(160, "MiB")),
     _case("step", "ms", _stepping, "nothing to read", at_most(50, "ms")),

@@ -59,6 +59,7 @@ _NO_CONTEXT = -1
 _NOW = -2
 """Written by the life that sends it."""
 
+_OP_PARTS = len(Op._fields)
 _op_of, _document_op_of, _document_of, _command_of = maker(Op), maker(DocumentOp), maker(DocumentId), maker(Command)
 
 
@@ -78,16 +79,13 @@ def encode_body(batch: Batch) -> bytes:
     documents: dict[DocumentId, int] = {}
     changes: dict[tuple[str, str], int] = {}
     contexts, values = ContextTable(), ValueColumns()
-    op_document, op_seq, op_span, op_hlc, op_change, op_context, op_unsure = [], [], [], [], [], [], []
-    for document, (replica, seq, hlc, field, kind, value, context, unsure, _, span) in pairs:
-        assert replica == batch.replica, "a batch carries the ops of one replica"
-        op_document.append(documents.setdefault(document, len(documents)))
-        op_seq.append(seq)
-        op_span.append(span)
-        op_hlc.append(hlc)
-        op_change.append(changes.setdefault((field, kind), len(changes)))
-        op_context.append(_NO_CONTEXT if context is None else contexts.index(context))
-        op_unsure.append(unsure)
+    columns: Iterable[tuple[Any, ...]] = zip(*(op for _, op in pairs), strict=True) if pairs else repeat((), _OP_PARTS)
+    replicas, op_seq, op_hlc, fields, kinds, op_value, seen, op_unsure, _, op_span = columns
+    assert {batch.replica}.issuperset(replicas), "a batch carries the ops of one replica"
+    op_document = [documents.setdefault(document, len(documents)) for document, _ in pairs]
+    op_change = [changes.setdefault(change, len(changes)) for change in zip(fields, kinds, strict=True)]
+    op_context = [_NO_CONTEXT if context is None else contexts.index(context) for context in seen]
+    for value in op_value:
         values.add(value)
 
     def name(text: str) -> int:

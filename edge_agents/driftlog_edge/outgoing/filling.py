@@ -117,8 +117,9 @@ class Filling:
         else:
             there = _Sent([found.command], [lsn], found.size, len(found.command.ops))
             self._sent.append(there)
-            for changed in {changed for changed, _ in found.command.ops}:
-                self._rows.pop(document_key(changed), None)
+            if self._rows:
+                for changed in {changed for changed, _ in found.command.ops}:
+                    self._rows.pop(document_key(changed), None)
             if document is not None:
                 self._begin(there, document)
         self._count(there, 1)

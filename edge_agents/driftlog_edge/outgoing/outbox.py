@@ -246,10 +246,11 @@ class Outbox:
 
     def _urgency(self, filling: Filling) -> int:
         """The most urgent class of what goes in; of what was held by what is declared."""
-        return min(
-            self.class_of(command) if keys.urgency_of(key) == keys.HELD else keys.urgency_of(key)
-            for key, command in filling.given.items()
-        )
+        classes = {keys.urgency_of(key) for key in filling.given}
+        if keys.HELD in classes:
+            held = (command for key, command in filling.given.items() if keys.urgency_of(key) == keys.HELD)
+            classes = classes - {keys.HELD} | {self.class_of(command) for command in held}
+        return min(classes)
 
     def reseal(self, batch: Open) -> Sealed:
         """The same batch again, byte for byte; signed with the key that the device has now."""

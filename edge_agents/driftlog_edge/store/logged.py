@@ -22,10 +22,13 @@ from driftlog_schemas.batch_codec import encode_command
 from driftlog_schemas.errors import TooBig, Undecodable
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp
+from driftlog_schemas.tuples import maker
 
 _FORM = b"\x02"
 SURELY_FITS = 16 << 10
 """A command of so many bytes fits into a batch of `MAX_BATCH_BYTES`, in which it takes four times as much at the very most."""
+
+_op_of, _document_op_of, _document_of = maker(Op), maker(DocumentOp), maker(DocumentId)
 
 
 class Logged(NamedTuple):
@@ -77,8 +80,15 @@ def decode_logged(raw: bytes) -> Logged:
         )
         decision = None if decided is None else Decision(*decided)
         ops = tuple(
-            DocumentOp(DocumentId(collection, scope, key), Op(replica, seq, at, field, kind, value, context, unsure))
-            for collection, key, seq, at, field, kind, value, context, unsure in plain_ops
+            [
+                _document_op_of(
+                    (
+                        _document_of((collection, scope, key)),
+                        _op_of((replica, seq, at, field, kind, value, context, unsure, None, 1)),
+                    )
+                )
+                for collection, key, seq, at, field, kind, value, context, unsure in plain_ops
+            ]
         )
     except (ValueError, TypeError) as error:
         raise Undecodable(f"a command of the op log that cannot be read: {error}") from error

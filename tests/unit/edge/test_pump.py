@@ -115,7 +115,10 @@ async def test_in_a_long_queue_some_batches_share_a_sync_and_none_is_sent_before
     assert slow.sent == list(range(1, AHEAD + 3))
 
 
-async def test_when_the_disk_refuses_nothing_is_sent_and_all_waits_as_before(slow: Slow) -> None:
+async def test_when_the_disk_refuses_nothing_is_sent_and_all_waits_as_before(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump_module, "backoff", lambda *_: 3600.0)  # no other attempt before this has looked
     slow.pump.run()
     await until(lambda: len(slow.staged) == AHEAD)
     slow.replica.store.full = True
