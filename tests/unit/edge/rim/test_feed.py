@@ -51,9 +51,9 @@ async def gathered() -> Gathered:
 async def follow(broker: Broker, gathered: Gathered) -> AsyncIterator[Callable[..., Feed]]:
     made: list[Feed] = []
 
-    def follow(positions: Mapping[tuple[str, int], int]) -> Feed:
+    def follow(positions: Mapping[tuple[str, int], int], budget: int = 0) -> Feed:
         loop = asyncio.get_running_loop()
-        made.append(KafkaRoute("nowhere").follow(loop, positions, gathered.arrived, lambda: None))
+        made.append(KafkaRoute("nowhere", lambda: budget).follow(loop, positions, gathered.arrived, lambda: None))
         return made[-1]
 
     yield follow
@@ -170,3 +170,10 @@ async def test_an_agent_is_in_no_group(broker: Broker, gathered: Gathered, follo
     await until(lambda: gathered.ended(STATES))
     await asyncio.get_running_loop().run_in_executor(None, feed.close)
     assert broker.committed == {}
+
+
+@pytest.mark.parametrize("budget", [0, 1_000], ids=["any pace", "a budget"])
+async def test_little_is_fetched_ahead_of_what_is_read(follow: Callable[..., Feed], budget: int) -> None:
+    """The client's own bound is more than an idle agent takes, and one that catches up fills it."""
+    feed: Any = follow({STATES: 0}, budget)
+    assert 0 < feed._consumer.config["queued.max.messages.kbytes"] <= 4 * 1024
