@@ -35,7 +35,7 @@ class Sales:
     def more(self, count: int = 5) -> None:
         """Wait until so many more are sold."""
         goal = self.count + count
-        until(lambda: self.count >= goal or bool(self._failed), f"{self.item} is sold", 60, self.edge.tail)
+        until(lambda: self.count >= goal or bool(self._failed), f"{self.item} is sold", 120, self.edge.tail)
         assert not self._failed, self._failed
 
     def stop(self) -> None:

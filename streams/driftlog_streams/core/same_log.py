@@ -25,8 +25,8 @@ WITNESSES = 16
 
 def witnesses(rows: Iterable[ChainRow]) -> dict[int, bytes]:
     """Offset -> how the digest of the batch there begins, as rows tell it."""
-    told = ((row.offset, row.head[:SHORT_DIGEST_BYTES]) for row in rows if row.offset >= 0 and row.head)
-    return dict(heapq.nlargest(WITNESSES, told))
+    newest = (row.entries[-1] for row in rows if row.entries)
+    return dict(heapq.nlargest(WITNESSES, ((entry.offset, entry.digest) for entry in newest)))
 
 
 def is_another(told: Mapping[int, bytes], first: int, found: Mapping[int, ChangelogRecord], rules: SpaceRules) -> bool:

@@ -23,12 +23,17 @@ APP = "tests.load.app:app"
 
 
 @contextmanager
-def merged(run: LoadRun, worker: WorkerProcess) -> Iterator[dict[bytes, bytes | None]]:
-    """What devices have sent that are gone since."""
+def at_work(run: LoadRun, worker: WorkerProcess) -> Iterator[tuple[dict[bytes, bytes | None], list[Sales]]]:
+    """What devices have sent that are gone since is merged, and agents sell beside it."""
     with run.feeder(300, records_per_second=100):
         pass
     run.group.await_drained(explain=worker.tail)
-    yield others(run)
+    before = others(run)
+    with selling(run) as sales:
+        for one in sales:
+            one.more()
+        until(lambda: bool(run.rows(PLACE)), "something is merged", 120, worker.tail)
+        yield before, sales
 
 
 def make_anew(run: LoadRun, shell: Shell, topic: str) -> None:
@@ -60,12 +65,9 @@ def test_a_lost_op_topic_counts_on_behind_the_old_one_and_nothing_of_it_is_lost(
 ) -> None:
     run = on_broker(ops_per_batch=5)
     shell, topic = beside(run), ops_topic(run.space.name)
-    with run.worker("keeper") as worker, merged(run, worker) as before, selling(run) as sales:
-        for one in sales:
-            one.more()
-        until(lambda: bool(run.rows(PLACE)), "something is merged", 60, worker.tail)
+    with run.worker("keeper") as worker, at_work(run, worker) as (before, sales):
         make_anew(run, shell, topic)
-        until(lambda: "driftlog topics renumber" in worker.log.read_text(), "it says what to do", 90, worker.tail)
+        until(lambda: "driftlog topics renumber" in worker.log.read_text(), "it says what to do", 180, worker.tail)
         for one in sales:
             one.more()
         worker.stop()
@@ -86,12 +88,9 @@ def test_receipts_that_were_made_anew_are_filled_again_by_workers_that_run(
     on_broker: Callable[..., LoadRun], beside: Callable[[LoadRun], Shell]
 ) -> None:
     run = on_broker(ops_per_batch=5)
-    with run.worker("keeper") as worker, merged(run, worker) as before, selling(run) as sales:
-        for one in sales:
-            one.more()
-        until(lambda: bool(run.rows(PLACE)), "something is merged", 60, worker.tail)
+    with run.worker("keeper") as worker, at_work(run, worker) as (before, sales):
         make_anew(run, beside(run), receipts_topic(run.space.name))
-        until(lambda: "they are joined" in worker.log.read_text(), "a worker notices", 90, worker.tail)
+        until(lambda: "they are joined" in worker.log.read_text(), "a worker notices", 180, worker.tail)
         for one in sales:
             one.more()
         exact(run, sales, before, worker)

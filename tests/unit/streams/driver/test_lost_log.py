@@ -98,8 +98,23 @@ async def test_a_strangers_row_ahead_of_the_log_stops_nobody(lives: Lives) -> No
     """It names a batch that there never was; another row tells the truth."""
     await one_life(lives, 1, 2)
     row = lives.cloud.rules.records.decode_chain_row(lives.broker.read(RECEIPTS)[-1].value or b"")
-    forged = replace(row, replica="store-9.1", device_id="store-9", offset=7_000)
+    entry = replace(row.entries[-1], offset=7_000)
+    forged = replace(row, replica="store-9.1", device_id="store-9", offset=7_000, entries=(*row.entries[:-1], entry))
     lives.broker.append(RECEIPTS, 0, b"store-9.1", lives.cloud.rules.records.encode_chain_row(forged))
+    lives.broker.committed.pop((GROUP, OPS, 0))
+    heir = lives.start("empty")
+    await heir.own(0)
+    assert heir.pump.open_stores()[0].get(key(stock())) is not None
+
+
+async def test_a_row_that_something_else_has_moved_on_is_judged_by_its_newest_batch(lives: Lives) -> None:
+    """That of reactions tells of calls behind its newest batch."""
+    await one_life(lives, 1, 2)
+    last = lives.broker.read(RECEIPTS)[-1]
+    row = lives.cloud.rules.records.decode_chain_row(last.value or b"")
+    moved = lives.cloud.rules.records.encode_chain_row(replace(row, offset=row.offset + 1))
+    lives.broker.append(OPS, 0, b"", b"")
+    lives.broker.append(RECEIPTS, 0, last.key, moved)
     lives.broker.committed.pop((GROUP, OPS, 0))
     heir = lives.start("empty")
     await heir.own(0)
