@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from driftlog_edge import Call
 from driftlog_edge.errors import DiskFull, EdgeError, NotFound, NotHeld, Offline, Stale, TimedOut
 from driftlog_edge.http_api.access import Access
 from driftlog_infra.ports import free_port
+from driftlog_infra.security import Security
 from driftlog_schemas.contract import InvalidInput, Refused, Undeclared
 from driftlog_schemas.identity import DocumentId
 from tests.unit.edge.conftest import served
@@ -192,6 +196,34 @@ def test_without_an_agent_there_is_an_end_and_a_command_may_be_given_again(clien
         with pytest.raises(Unreachable) as writes:
             waited(nobody.run_with("receive", {}, seconds=0.2, command_id="mine"))
         assert writes.value.command_id == "mine" and "mine" in writes.value.remedy
+
+
+@pytest.fixture
+def strangers_url(tmp_path: Path) -> Iterator[str]:
+    """A server with TLS, whose certificate nobody knows who issued."""
+    security = Security(tmp_path)
+    security.ensure()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(security.certificate, security.key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        serving.start()
+        yield f"https://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        serving.join()
+
+
+def test_over_https_a_strangers_certificate_is_not_believed(strangers_url: str) -> None:
+    with Client(strangers_url) as client, pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        client._http.get("/healthz")
+
+    async def ask() -> None:
+        async with AsyncClient(strangers_url) as client:
+            await client._http.get("/healthz")
+
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        asyncio.run(ask())
 
 
 def test_a_token_that_is_wrong_is_told(tmp_path: Path) -> None:

@@ -125,6 +125,11 @@ def test_what_is_no_certificate_is_named(here: Path, field: str) -> None:
         settings.tls()
 
 
+@pytest.mark.parametrize("url", ["https://registry", "HTTPS://registry", "http://registry"])
+def test_a_registry_is_verified_wherever_it_has_tls(url: str) -> None:
+    assert RegistrySettings(url=url).tls() is (url != "http://registry")
+
+
 def test_no_secret_is_shown_anywhere(here: Path) -> None:
     kafka = KafkaSettings(**SASL)
     registry = RegistrySettings(url=f"http://ann:{SECRET}@registry:1/api")
