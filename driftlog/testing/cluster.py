@@ -205,6 +205,6 @@ def _free_ports(count: int) -> list[int]:
 
 def _ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False, verify=False).is_success
     except httpx.TransportError:
         return False

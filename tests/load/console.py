@@ -59,7 +59,7 @@ class ConsoleProcess:
         if self._process.poll() is not None:
             raise RuntimeError(f"the console ended by itself:{self.tail()}")
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False, verify=False).status_code == 200
         except httpx.TransportError:  # not listening yet
             return False
 
@@ -71,14 +71,14 @@ class ConsoleProcess:
     def page(self, path: str, token: str = "") -> str:
         """A page as somebody sees it, the first person if nobody is named. Raises AssertionError with the problem in it."""
         headers = {"authorization": f"Bearer {token or self.token}", "accept": "text/html"}
-        answer = httpx.get(self.url + path, headers=headers, timeout=30, trust_env=False)
+        answer = httpx.get(self.url + path, headers=headers, timeout=30, trust_env=False, verify=False)
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         return answer.text
 
     def send(self, path: str, token: str = "", **form: str) -> httpx.Response:
         """A form of a page, from the first person if nobody is named."""
         headers = {"authorization": f"Bearer {token or self.token}"}
-        return httpx.post(self.url + path, data=form, headers=headers, timeout=30, trust_env=False)
+        return httpx.post(self.url + path, data=form, headers=headers, timeout=30, trust_env=False, verify=False)
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""

@@ -110,7 +110,7 @@ class EdgeProcess:
 
     def client(self, timeout: float = CALL_SECONDS) -> httpx.Client:
         """A client of its own, for who calls from another thread."""
-        return httpx.Client(base_url=self.url, auth=self.auth, timeout=timeout, trust_env=False)
+        return httpx.Client(base_url=self.url, auth=self.auth, timeout=timeout, trust_env=False, verify=False)
 
     def do(self, command: str, *, key: str = "", wait: str = "disk", **arguments: object) -> dict[str, Any]:
         """Run a command. Raises AssertionError with the problem in it."""

@@ -78,9 +78,9 @@ async def _answers(config: EdgeConfig) -> bool:
 
 def client(config: EdgeConfig, **options: Any) -> httpx.AsyncClient:
     if config.http_socket is not None:
-        transport = httpx.AsyncHTTPTransport(uds=str(config.http_socket))
+        transport = httpx.AsyncHTTPTransport(uds=str(config.http_socket), verify=False)
         return httpx.AsyncClient(transport=transport, base_url="http://edge", **options)
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{config.http_port}", trust_env=False, **options)
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{config.http_port}", trust_env=False, verify=False, **options)
 
 
 @pytest.fixture
