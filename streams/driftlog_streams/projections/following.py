@@ -6,9 +6,8 @@ A client that consumes does not say that its topic was deleted and made again: i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -16,7 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from driftlog_schemas import groups, topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import BrokerUnreachable
-from driftlog_schemas.record_headers import headers_of
+from driftlog_schemas.record_headers import headers_of_each
+from driftlog_schemas.tuples import maker
 from driftlog_streams.projections.errors import PositionLost
 from driftlog_streams.projections.records import StateRecord
 from driftlog_streams.projections.sink import Position
@@ -29,6 +29,7 @@ BLOCK = 10_000
 """Records at once."""
 QUEUED_KB = 32 << 10
 """What the client fetches ahead."""
+_record = maker(StateRecord)
 
 
 class StateLog:
@@ -97,9 +98,7 @@ class StateLog:
                 f"generation {self._in_force()} of {self._space.space} is in force, and {self.topic} was followed"
             )
         with self._told():
-            return [
-                self._record(message) for message in self._consumer.consume(BLOCK, seconds) if self._is_record(message)
-            ]
+            return _records([one for one in self._consumer.consume(BLOCK, seconds) if self._is_record(one)])
 
     def has_read(self, until: Mapping[int, int]) -> bool:
         """Were these partitions followed and read up to there? Holes that compaction left count as read."""
@@ -138,17 +137,6 @@ class StateLog:
         log.warning("the state topic is read", error=str(error))
         return False
 
-    def _record(self, message: Message) -> StateRecord:
-        _, at_ms = message.timestamp()
-        return StateRecord(
-            cast(int, message.partition()),
-            cast(int, message.offset()),
-            message.key() or b"",
-            message.value(),
-            groups.parse(headers_of(message)),
-            at_ms,
-        )
-
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
@@ -157,3 +145,14 @@ class StateLog:
             raise BrokerUnreachable(
                 f"{self.topic} cannot be read: {error}", "check --bootstrap, and the broker's log"
             ) from error
+
+
+def _records(messages: Sequence[Message]) -> list[StateRecord]:
+    """By columns, which costs half of one by one."""
+    partitions = [message.partition() for message in messages]
+    offsets = [message.offset() for message in messages]
+    keys = [message.key() or b"" for message in messages]
+    values = [message.value() for message in messages]
+    marks = [groups.parse(tuple(headers)) for headers in headers_of_each(messages)]
+    times = [message.timestamp()[1] for message in messages]
+    return [*map(_record, zip(partitions, offsets, keys, values, marks, times, strict=True))]

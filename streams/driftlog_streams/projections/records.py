@@ -22,6 +22,7 @@ from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.sparing import Sparing
 from driftlog_schemas.state_codec import META, StateCodec
+from driftlog_schemas.tuples import maker
 from driftlog_streams.projections.sink import Row
 from driftlog_streams.projections.tables import Table, table_of
 
@@ -42,6 +43,19 @@ class StateRecord(NamedTuple):
     at_ms: int
 
 
+MOST_PLACES = 1 << 14
+"""Of so many scopes it is known that their keys are written well."""
+
+
+class _Place(NamedTuple):
+    collection: str
+    scope: str
+    partition: int
+
+
+_document, _row = maker(DocumentId), maker(Row)
+
+
 class StateReader:
     """Of one space. `skipped` is told of each record that is passed over."""
 
@@ -49,6 +63,11 @@ class StateReader:
         self._space = space
         self._codecs = {name: StateCodec(one, ids) for name, one in space.collections.items()}
         self.tables: Mapping[str, Table] = {name: table_of(one) for name, one in space.collections.items()}
+        self._columns = {
+            name: [(column.name, column.read) for column in table.columns] for name, table in self.tables.items()
+        }
+        self._places: dict[bytes, _Place] = {}
+        """By how a scope's keys begin, as they were found good."""
         self._skipped = skipped
         self._tell = Sparing(log, "a record is passed over")
 
@@ -61,11 +80,11 @@ class StateReader:
             row = self._codecs[document.collection].read_row(document, record.value)
             if row[META]["deleted"]:
                 return self._gone(record, document)
-            values = {column.name: column.read(row[column.name]) for column in self.tables[document.collection].columns}
+            values = {name: read(row[name]) for name, read in self._columns[document.collection]}
         except UNREADABLE as error:
             self.pass_over(record, str(error))
             return None
-        return Row(document, record.offset, record.at_ms, record.mark.disputed or record.mark.owed, values)
+        return _row((document, record.offset, record.at_ms, record.mark.disputed or record.mark.owed, values))
 
     def pass_over(self, record: StateRecord, why: str) -> None:
         """Tell of a record that is not taken."""
@@ -74,6 +93,10 @@ class StateReader:
 
     def _document(self, record: StateRecord) -> DocumentId:
         """Raises ValueError for a record that is not where its document's is."""
+        beginning, _, name = record.key.rpartition(b"/")
+        place = self._places.get(beginning)
+        if place is not None and place.partition == record.partition and b"%" not in name:
+            return _document((place.collection, place.scope, name.decode()))
         document = parse_document_key(record.key)
         if document_key(document) != record.key:
             raise ValueError("that is not how the key of this document is written")
@@ -81,6 +104,9 @@ class StateReader:
             raise ValueError(f"collection {document.collection} is not declared in this release")
         if partition_of(document.scope, self._space.partitions) != record.partition:
             raise ValueError(f"the documents of scope {document.scope} lie in another partition")
+        if len(self._places) >= MOST_PLACES:
+            self._places.clear()
+        self._places[beginning] = _Place(document.collection, document.scope, record.partition)
         return document
 
     def _gone(self, record: StateRecord, document: DocumentId) -> Row:

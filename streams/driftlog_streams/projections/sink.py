@@ -39,8 +39,7 @@ class Position(NamedTuple):
 START = Position(0, "", 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What the newest record of a document says. `values` is None where there is no such document any more."""
 
     document: DocumentId

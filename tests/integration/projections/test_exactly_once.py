@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import psycopg
 import pytest
@@ -236,13 +235,13 @@ def test_what_is_read_again_to_fill_a_column_takes_nothing_back(
     milk = Row(stock("milk"), 0, 0, disputed=False, values={"name": "", "price": 0, "on_hand": 1, "tags": []})
     old.rows([Group(0, "topic", 0, 1, (milk,))])
     old.rows([arrival(5, 1, 2)])
-    old.rows([Group(0, "topic", 2, 5, (replace(milk, offset=3, values=None), *arrival(7, 4, 5).rows))])
+    old.rows([Group(0, "topic", 2, 5, (milk._replace(offset=3, values=None), *arrival(7, 4, 5).rows))])
     old.close()
     wider = make_wider()
     assert wider.claim([0])[0].offset == 0
 
     def wide(row: Row, shelf: str) -> Row:
-        return replace(row, values={**(row.values or {}), "shelf": shelf})
+        return row._replace(values={**(row.values or {}), "shelf": shelf})
 
     query = f'SELECT sku, on_hand, shelf FROM "{wider.schema}".stock'
     wider.rows([Group(0, "topic", 0, 2, (wide(milk, "top"), wide(arrival(5, 1, 2).rows[0], "low")))])

@@ -36,6 +36,7 @@ class Mistake(NamedTuple):
 
 DRIVER = "streams/driftlog_streams/faust_driver"
 READING = "streams/driftlog_streams/reading"
+PROJECTIONS = "streams/driftlog_streams/projections"
 CORE = "streams/driftlog_streams/core"
 EDGE = "edge_agents/driftlog_edge"
 SCHEMAS = "schemas/driftlog_schemas"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutation.rims.mistake import CORE, DRIVER, READING, REGISTRY, Mistake
+from tests.mutation.rims.mistake import CORE, DRIVER, PROJECTIONS, READING, REGISTRY, Mistake
 
 WORKER_TESTS = "tests/unit/streams/driver"
 PUBLISHER = (f"{WORKER_TESTS}/test_publisher.py",)
@@ -10,6 +10,7 @@ COMMITS = (f"{WORKER_TESTS}/test_commit_position.py",)
 GATE = (f"{WORKER_TESTS}/test_order_gate.py",)
 FLIGHTS = (f"{WORKER_TESTS}/test_flights.py",)
 RECOVERY = (f"{WORKER_TESTS}/test_recovery.py",)
+PROJECTOR = ("tests/unit/projections/test_projector.py",)
 TAKEN = ("tests/unit/streams/test_taken_states.py",)
 MENDING = ("tests/unit/streams/test_mending.py",)
 PACE = ("tests/unit/streams/test_conflict_pace.py",)
@@ -313,6 +314,21 @@ WORKER: tuple[Mistake, ...] = (
         "            except Exception as error:  # noqa: BLE001  # Faust would restart the agent past this record\n                die(error)",
         "            finally:\n                pass",
         FLIGHTS,
+    ),
+    # -- projections
+    Mistake(
+        "projection: what was found good in one partition is believed in another",
+        f"{PROJECTIONS}/records.py",
+        "place.partition == record.partition and ",
+        "",
+        PROJECTOR,
+    ),
+    Mistake(
+        "projection: of a known scope a key is believed however it is written",
+        f"{PROJECTIONS}/records.py",
+        ' and b"%" not in name',
+        "",
+        PROJECTOR,
     ),
     # -- recovery
     Mistake(

@@ -15,11 +15,12 @@ from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.identity import document_key
 from driftlog_schemas.partitioning import partition_of
 from driftlog_streams.projections import projector as module
+from driftlog_streams.projections import records
 from driftlog_streams.projections.errors import PositionLost, SinkAway
 from driftlog_streams.projections.gathering import Gathering
 from driftlog_streams.projections.metrics import ProjectorMetrics
 from driftlog_streams.projections.projector import Projector
-from driftlog_streams.projections.records import StateReader
+from driftlog_streams.projections.records import StateReader, StateRecord
 from driftlog_streams.projections.sink import Group
 from driftlog_streams.telling.health import Health
 from tests.unit.projections.sqlite_sink import SqliteSink
@@ -111,12 +112,30 @@ def test_a_strangers_record_counts_nowhere(topic: Topic, sink: SqliteSink) -> No
     topic.put_raw(HERE, key, forged, groups.GroupMark(OPS_END, last=True))
     topic.put_raw(1 - HERE, key, forged, groups.GroupMark(1, last=True))
     topic.put_raw(HERE, b"Stock/s1/tea%41", forged, groups.GroupMark(1, last=True))
+    topic.put_raw(HERE, b"Stock/s1/\xff", forged, groups.GroupMark(1, last=True))
     topic.put_raw(HERE, b"Nothing/s1/tea", forged, groups.GroupMark(1, last=True))
     topic.put_raw(HERE, key, forged[:-3], groups.GroupMark(2, last=True))
     done = run(topic, sink)
     assert on_hand(sink) == {"tea": 5}
-    assert done._metrics.skipped._value.get() == 7
+    assert done._metrics.skipped._value.get() == 8
     assert done.done.positions == {HERE: topic.end(HERE), 1 - HERE: topic.end(1 - HERE)}, "none is read for ever"
+
+
+def test_a_scopes_document_is_believed_in_its_own_partition_only() -> None:
+    reader, mark = StateReader(SPACE, IDS), groups.GroupMark(1, last=True)
+    tea, milk = stock("tea"), stock("milk")
+    asked = [(HERE, tea), (1 - HERE, milk), (HERE, milk)]
+    made = [reader.row(StateRecord(at, 0, document_key(one), row(one, 1), mark, 0)) for at, one in asked]
+    assert [one and one.document for one in made] == [tea, None, milk]
+
+
+def test_of_many_scopes_not_all_are_remembered(topic: Topic, sink: SqliteSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MOST_PLACES", 2)
+    scopes = [f"s{number}" for number in range(7)]
+    for place, scope in enumerate([*scopes, *scopes]):
+        topic.put(stock(scope, scope), row(stock(scope, scope), 1 + place), place)
+    run(topic, sink)
+    assert on_hand(sink) == {scope: 8 + at for at, scope in enumerate(scopes)}
 
 
 def test_a_group_without_end_is_bounded(topic: Topic) -> None:

@@ -13,7 +13,7 @@ The changes are one transaction, made while nobody else writes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -73,10 +73,14 @@ def _whole_type(column: TableColumn) -> str:
     return column_type(column) + ("" if column.optional else _NOT_NULL)
 
 
+_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Made once: `dumps` makes one for each text."""
+
+
 def as_json(value: Value) -> str:
     """The text of a `JSON` column."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if "\\u0000" not in text else json.dumps(_without_nul(value), ensure_ascii=False, separators=(",", ":"))
+    text = _json_text(value)
+    return text if "\\u0000" not in text else _json_text(_without_nul(value))
 
 
 def _without_nul(value: Any) -> Any:
@@ -89,14 +93,14 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def to_sql(kind: Kind, value: Value) -> Any:
-    """As psycopg takes it."""
-    if value is None:
-        return None
-    if kind is Kind.TEXT:
-        text = str(value)
-        return text.translate(NO_NUL) if "\0" in text else text
-    return as_json(value) if kind is Kind.JSON else value
+def to_sql(kind: Kind) -> Callable[[Any], Any] | None:
+    """How a value that is not None becomes what psycopg takes; None where it does as it is."""
+    return {Kind.TEXT: _as_text, Kind.JSON: as_json}.get(kind)
+
+
+def _as_text(value: Value) -> str:
+    text = str(value)
+    return text.translate(NO_NUL) if "\0" in text else text
 
 
 def create_table(schema: str, table: Table) -> sql.Composed:
@@ -128,7 +132,9 @@ def _definition(column: TableColumn) -> sql.Composed:
 
 
 def _literal(column: TableColumn) -> sql.Composable:
-    value = to_sql(column.kind, column.default)
+    convert, value = to_sql(column.kind), column.default
+    if convert is not None and value is not None:
+        value = convert(value)
     if isinstance(value, Decimal | datetime | date):
         value = str(value)
     return sql.Literal(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from psycopg import Connection, sql
@@ -33,7 +34,7 @@ class TableWriter:
     """One collection, over one connection."""
 
     def __init__(self, schema: str, table: Table) -> None:
-        self._table = table
+        self._columns = [(column.name, to_sql(column.kind)) for column in table.columns]
         name = table_name(table.collection)
         target = sql.Identifier(schema, name)
         staging = sql.Identifier(shortened(f"staged {name}"))
@@ -87,9 +88,18 @@ class TableWriter:
 
     def _line(self, row: Row) -> list[Any]:
         values: Mapping[str, Any] = row.values or {}
-        fields = [to_sql(column.kind, values[column.name]) for column in self._table.columns]
-        at = _EPOCH + timedelta(milliseconds=row.at_ms)
-        return [row.document.scope, row.document.id, *fields, row.offset, at, row.disputed]
+        line: list[Any] = [row.document.scope, row.document.id]
+        for name, convert in self._columns:
+            value = values[name]
+            line.append(value if convert is None or value is None else convert(value))
+        line += (row.offset, _moment(row.at_ms), row.disputed)
+        return line
+
+
+@lru_cache(maxsize=1 << 12)
+def _moment(at_ms: int) -> datetime:
+    """Records are published many at a time."""
+    return _EPOCH + timedelta(milliseconds=at_ms)
 
 
 def _equal(one: str, other: str, column: str) -> sql.Composed:
