@@ -22,6 +22,13 @@ COUNTS: tuple[Mistake, ...] = (
         COUNTED,
     ),
     Mistake(
+        "counts: those of another generation's topics are asked",
+        f"{EDGE}/link/generation_route.py",
+        "there = {self._names.get(name, name): name for name in names}",
+        "there = {name: name for name in names}",
+        ("tests/unit/edge/test_generation_route.py",),
+    ),
+    Mistake(
         "counts: what a folder has agreed with the cloud is moved",
         f"{EDGE}/store/counts.py",
         "if known.met or sent",

@@ -233,6 +233,10 @@ async def test_what_one_connection_asks_is_all_of_one_generation(cloud: Cloud) -
     assert not route.outdated
     assert set(await later.extents(places, 1)) == set(places)
     assert set(await later.ends(places, 1)) == set(places)
+    cloud.partitions[SECOND.state] = 9
+    names = [topic for topic, _ in places]
+    assert await asker.partitions(names, 1) == dict.fromkeys(names, PARTITIONS)
+    assert await later.partitions(names, 1) == {STATE: 9, places[1][0]: PARTITIONS}
     assert asked == [{STATE, places[1][0]}, {SECOND.state, places[1][0]}]
 
 
