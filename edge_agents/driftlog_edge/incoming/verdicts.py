@@ -110,6 +110,8 @@ class Verdicts:
             return
         ours = (row.last, row.head, row.ended) == (FIRST, succession.digest, "")
         found.writes.update(self._successions.answered(*place, succession, row.offset if ours else None))
+        if not ours:
+            found.writes[Family.META, keys.COMMON] = succession.replica.encode()
 
     def writes_there(self, row: ChainRow) -> bool:
         """Is this the row of the life that writes there now?"""

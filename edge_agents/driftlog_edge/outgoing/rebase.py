@@ -124,7 +124,7 @@ class Rebase:
             work.writes.update(self._outbox.sealed.settling(batch, ()))
         succession = self._successions.get(space, partition)
         if succession is None:
-            life, writes = self._lives.begun(wall_ms, chain.fork, review=work.review)
+            life, writes = self._lives.following(chain, wall_ms, work.review)
             following = Chain(life.replica, over=chain.ended if chain.fork in (ENDED, RETIRED) else chain.over)
         else:
             following = replace(succession.chain(), over=chain.ended)

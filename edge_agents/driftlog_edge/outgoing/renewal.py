@@ -78,11 +78,11 @@ class Renewal:
     # -- the end of the old life
 
     def begin(self, space: str, partition: int) -> dict[Place, bytes | None]:
-        """The writes that draw the life which follows and seal its first batch; none where that is done or not needed."""
+        """The writes that begin the life which follows and seal its first batch; none where that is done or not needed."""
         if self.over(space, partition) or self._successions.get(space, partition) is not None:
             return {}
         chain = self._lives.chain(space, partition)
-        life, writes = self._lives.begun(self._clock.wall_ms(), chain.fork)
+        life, writes = self._lives.following(chain, self._clock.wall_ms())
         batch = Batch(space, partition, life.replica, FIRST, (), floor=FIRST, ends=(chain.replica,))
         writes.update(self._successions.written(space, partition, Succession(life.replica, encode_body(batch))))
         return writes

@@ -52,6 +52,8 @@ SALVAGED = "salvaged"
 """The folder was damaged, and nobody knows all that it had sent."""
 LET_GO = "let_go"
 """It has written many documents that only go up and that went from here: of a life that is over nothing needs to be remembered for that."""
+SHARED = frozenset({MADE_ANEW, AWAY, RETIRED})
+"""What ends the lives of many partitions at once, by the cloud's doing: one new life follows in all of them."""
 KEPT = 16
 """Earlier lives that are remembered, to be told to people."""
 
@@ -152,6 +154,18 @@ class Lives:
         lives = self.all()
         life = Life(replica_id(device_of(lives[-1].replica), self._draw()), wall_ms, why, rebased, review)
         return life, {(Family.META, keys.LIVES): _encoded([*lives, life][-KEPT:])}
+
+    def following(self, chain: Chain, wall_ms: int, review: int = 0) -> tuple[Life, dict[Place, bytes | None]]:
+        """The life that follows that of a chain which cannot go on, and the write that begins it.
+
+        Where the cloud ends the lives of many partitions for one reason, the first one draws a life and the others take it up: a device with
+        a life of its own in each would look like one whose folder is copied (`driftlog_streams.core.life_watch`).
+        """
+        newest = self.newest
+        common = self._journal.get(Family.META, keys.COMMON) == newest.replica.encode()
+        if chain.fork in SHARED and newest.why == chain.fork and newest.replica != chain.replica and not common:
+            return self.took(newest.replica, chain.fork, 0, review)
+        return self.begun(wall_ms, chain.fork, review=review)
 
     def took(self, replica: str, why: str, rebased: int, review: int) -> tuple[Life, dict[Place, bytes | None]]:
         """A life that has taken commands along, and the write that remembers how many, if it is one of the last."""

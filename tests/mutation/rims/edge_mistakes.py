@@ -7,6 +7,7 @@ from tests.mutation.rims.mistake import EDGE, SCHEMAS, Mistake
 SHIPPING = ("tests/unit/edge/rim/test_shipping.py",)
 ASKING = ("tests/unit/edge/rim/test_asker.py",)
 FEED = ("tests/unit/edge/rim/test_feed.py",)
+SHARED_LIVES = ("tests/unit/edge/test_shared_lives.py",)
 HELD = ("tests/unit/edge/test_held.py", "tests/unit/edge/test_pump.py")
 STEPS = ("tests/unit/schemas/test_avro_steps.py",)
 
@@ -54,6 +55,34 @@ EDGES: tuple[Mistake, ...] = (
         "self._partition, key, self.writes).get(self._old)",
         "self._partition, key).get(self._old)",
         ("tests/unit/edge/test_unseen.py",),
+    ),
+    Mistake(
+        "renewal: a life of its own follows in each partition",
+        f"{EDGE}/store/lives.py",
+        "if chain.fork in SHARED and",
+        "if False and",
+        SHARED_LIVES,
+    ),
+    Mistake(
+        "renewal: a life follows that ended for another reason",
+        f"{EDGE}/store/lives.py",
+        "newest.why == chain.fork and ",
+        "",
+        SHARED_LIVES,
+    ),
+    Mistake(
+        "renewal: a life follows itself",
+        f"{EDGE}/store/lives.py",
+        "newest.replica != chain.replica and ",
+        "",
+        SHARED_LIVES,
+    ),
+    Mistake(
+        "renewal: a life follows that somebody else speaks for",
+        f"{EDGE}/store/lives.py",
+        " and not common:",
+        ":",
+        SHARED_LIVES,
     ),
     # -- the edge's clients
     Mistake(
