@@ -127,12 +127,12 @@ class DropsRows(States):
 
 PLANTED = (
     Variant("dedupe by offset", merger=MergesByOffset),
-    Variant("state before outcomes", deck=PublishesStatesFirst, shows=6),
+    Variant("state before outcomes", deck=PublishesStatesFirst, shows=1),
     Variant("worker acks before the write", deck=AcknowledgesFirst, shows=1),
     Variant(
         "admits what it no longer vouches for",
         planted=(("driftlog_streams.registry.device_view.DeviceView.vouches", True),),
-        shows=15,
+        shows=8,
     ),
     Variant(
         "a conflict of somebody else stands",
