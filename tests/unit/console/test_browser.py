@@ -51,7 +51,10 @@ QUIET = [
 ]
 SCREENS_VARIABLE = "DRIFTLOG_SCREENS"
 SCREENS = os.environ.get(SCREENS_VARIABLE)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine: apt install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine: apt install chromium"),
+]
 RULES = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]},
     "resultTypes": ["violations", "incomplete"],  # of each rule that a page keeps one place, not all of them

@@ -37,6 +37,7 @@ class BoundedCloud(Cloud):
         return super().merge(sealed, public_key)
 
 
+@pytest.mark.slow
 async def test_it_goes_on_under_a_new_life_and_each_command_counts_once(
     config: EdgeConfig, ids: FixedIds, monkeypatch: pytest.MonkeyPatch
 ) -> None:

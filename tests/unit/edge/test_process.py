@@ -69,6 +69,7 @@ def test_told_to_stop_it_ends_well_and_has_everything(tmp_path: Path, number: si
 KILLS, PER_LIFE = 3, 20
 
 
+@pytest.mark.slow
 def test_a_client_goes_on_over_kills_of_its_agent_and_each_command_counts_once(tmp_path: Path) -> None:
     """What got no answer it gives again under the same id; a watch goes on after what it was told last."""
     Identity.create("store-1").save(tmp_path / "id.json")

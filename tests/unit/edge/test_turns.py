@@ -105,6 +105,7 @@ async def taken_back(folder: Path, work: Work, commands: int, documents: int, *,
         assert (agent.status()["replica"] != agent.status()["lives"][0]["replica"]) is over
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", [False, True], ids=["sent", "taken into a new life"])
 @pytest.mark.parametrize("documents", [10, 250])
 async def test_a_queue_is_taken_back_in_short_turns_and_costs_the_same_for_each_command(

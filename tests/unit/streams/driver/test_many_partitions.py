@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.unit.streams.driver import many_partitions
 
 PARTITIONS, FILES = 400, 1_024
 
 
+@pytest.mark.slow
 def test_a_worker_with_hundreds_of_partitions_is_far_from_the_limit(tmp_path: Path) -> None:
     command = [sys.executable, "-m", many_partitions.__name__, str(tmp_path), str(PARTITIONS), str(FILES)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
