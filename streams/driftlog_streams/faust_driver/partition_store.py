@@ -338,7 +338,7 @@ def _open(folder: Path) -> Rdict:
     end = time.monotonic() + OPEN_SECONDS
     while True:
         try:
-            return Rdict(str(folder), options=_options())
+            return Rdict(str(folder), options=store_options())
         except Exception as error:  # rocksdict raises plain Exception for everything
             if "lock" not in str(error).lower():
                 raise
@@ -349,7 +349,8 @@ def _open(folder: Path) -> Rdict:
             time.sleep(0.2)
 
 
-def _options() -> Options:
+def store_options() -> Options:
+    """How RocksDB is set up for a worker's store."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_write_buffer_size(16 << 20)
