@@ -27,6 +27,7 @@ from tests.integration.projections.shop import (
     stock,
     stock_rows,
 )
+from tests.load.waiting import until
 
 EVERYTHING = """
 @space.collection(scope="store", id="number")
@@ -159,12 +160,18 @@ def test_it_tells_how_it_is(make_shop: Callable[..., Shop], postgres: EmbeddedPo
     address = f"127.0.0.1:{free_port()}"
     with following(shop, postgres, "--metrics-address", address) as projector:
         agree(postgres, shop, projector)
-        ready = httpx.get(f"http://{address}/readyz", trust_env=False)
-        assert (ready.status_code, ready.json()) == (200, {"ok": True, "partitions": [0, 1, 2, 3]})
-        told = httpx.get(f"http://{address}/metrics", trust_env=False).text
-        for line in ("rows_total", "lag_records"):
-            assert f'driftlog_projector_{line}{{space="{shop.space}"}} ' in told
-        assert f'driftlog_projector_rows_total{{space="{shop.space}"}} 1.0' in told
+
+        def got(path: str) -> httpx.Response:
+            return httpx.get(f"http://{address}/{path}", trust_env=False)
+
+        def ready() -> bool:
+            answer = got("readyz")
+            return (answer.status_code, answer.json()) == (200, {"ok": True, "partitions": [0, 1, 2, 3]})
+
+        until(ready, "it is ready with all partitions", 60, projector.log)
+        counted = f'driftlog_projector_rows_total{{space="{shop.space}"}} 1.0'  # behind the write that shows it
+        until(lambda: counted in got("metrics").text, "the row is counted", 60, projector.log)
+        assert f'driftlog_projector_lag_records{{space="{shop.space}"}} ' in got("metrics").text
 
 
 def test_what_was_passed_over_is_told_with_its_address(
