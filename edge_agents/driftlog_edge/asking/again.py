@@ -24,6 +24,7 @@ from driftlog_edge.asking.intent import Earlier
 from driftlog_edge.asking.pages import COMMANDS_BYTES, check_limit, page_of
 from driftlog_edge.errors import NotFound
 from driftlog_edge.outgoing.outbox import Outbox
+from driftlog_edge.outgoing.stood_on import stood_on
 from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry, Status, entry_of
@@ -64,18 +65,26 @@ class Again:
         partition: int,
         refused: Iterable[bytes],
         reviewed: Callable[[Command], tuple[str, str] | None] = lambda command: None,
+        staying: set[int] | None = None,
     ) -> dict[Place, bytes | None]:
         """The writes that mark all unsent commands of these documents, and of theirs in turn, to run again. Stage them at once.
 
-        Those go to the review list instead for which `reviewed` says why: code and reason.
+        Those go to the review list instead for which `reviewed` says why: code and reason. Those stay that the cloud has put off while what was
+        written behind them is on its way to it, for that waits there for their changes; `staying` is told their lsns.
         """
+        refused = list(refused)
+        stay = stood_on(self._journal, self._outbox.queue.entries, space, partition, refused)
+        if staying is not None:
+            staying |= stay
         writes: dict[Place, bytes | None] = {}
         todo = list(refused)
         met = set(todo)
         while todo:
             document = todo.pop()
             for mark in list(marks_of(self._journal, document)):
-                if mark.fate is not Fate.UNKNOWN or (Family.PENDING, keys.pending_key(document, mark.lsn)) in writes:
+                if mark.fate is not Fate.UNKNOWN or mark.lsn in stay:
+                    continue
+                if (Family.PENDING, keys.pending_key(document, mark.lsn)) in writes:
                     continue
                 taken = self._outbox.queue.withdraw(space, partition, mark.lsn)
                 if not taken:

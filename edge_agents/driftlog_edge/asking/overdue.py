@@ -2,6 +2,9 @@
 
 What changes such a collection waits for a person, whole. Other commands of those documents were computed on it, so they are taken back and run again
 without it, with all that was computed on them in turn (`again`).
+
+What the cloud has put off, and what waits since with something sealed behind it on the same document, goes as ever: the log may have that, and it is merged only
+behind this.
 """
 
 from __future__ import annotations
@@ -57,15 +60,18 @@ class Overdue:
                 f"this device was away for {away}, and {name} allows {allowed}; apply it, or drop it",
             )
 
+        staying: set[int] = set()
         for lsn in self._pending_on(limits):
             if lsn is None:
                 yield None
                 continue
-            if not self._outbox.queue.entries.holds(lsn, (space, partition)):
+            if lsn in staying or not self._outbox.queue.entries.holds(lsn, (space, partition)):
                 continue  # sealed, of another partition, or gone with one before it
             command = logged(self._journal, lsn).command
             if why(command) is not None:
-                writes = self._again.take_back(space, partition, changed_keys(command), why)
+                writes = self._again.take_back(space, partition, changed_keys(command), why, staying)
+                if not writes:
+                    continue
                 documents = {keys.document_of_pending(key) for family, key in writes if family is Family.PENDING}
                 reviewed = sum(family is Family.META and key.startswith(keys.REVIEWS) for family, key in writes)
                 yield Step(writes, documents, reviewed)

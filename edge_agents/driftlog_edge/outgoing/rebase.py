@@ -23,13 +23,13 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from driftlog_crdt import PAST, covers
-from driftlog_edge.incoming.outcome_codes import MAYBE_COUNTED
+from driftlog_edge.incoming.outcome_codes import MAYBE_COUNTED, status_of
 from driftlog_edge.outgoing.lineage import Lineage
 from driftlog_edge.outgoing.outbox import Outbox
 from driftlog_edge.outgoing.taking_along import Rebased, TakingAlong
-from driftlog_edge.ports import Family
+from driftlog_edge.ports import Family, Place
 from driftlog_edge.store import keys
-from driftlog_edge.store.command_log import entry_of
+from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.handover import Handover, Rest, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, left_in
@@ -42,6 +42,7 @@ from driftlog_edge.store.views import Views
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.messages import CommandOutcome, Verdict
 
+MERGED = (Verdict.ACCEPTED, Verdict.NO_EFFECT)
 AT_ONCE = 100
 """Commands that are taken along in one write, where what they change lets them be parted."""
 
@@ -59,11 +60,28 @@ class Rebase:
         self._journal = journal
 
     def undecided(self, space: str, partition: int) -> bool:
-        """Are there commands that are in no batch of the chain, or that wait in it for what nobody will send?"""
+        """Are there commands that are in no batch of the chain, that wait in it for what nobody will send, or that another copy may have sent after a person had
+        applied them there?"""
         chain = self._lives.chain(space, partition)
-        return any(
-            batch.number > chain.settled or chain.fork == UNSEEN for batch in self._outbox.sealed.of(space, partition)
-        ) or self._outbox.queue.entries.some(space, partition)
+        return (
+            any(
+                batch.number > chain.settled or chain.fork == UNSEEN
+                for batch in self._outbox.sealed.of(space, partition)
+            )
+            or self._outbox.queue.entries.some(space, partition)
+            or self._reviewed(space, partition, chain.replica)
+        )
+
+    def _reviewed(self, space: str, partition: int, replica: str) -> bool:
+        """Does something wait for a person there that was written under this name?"""
+        for key, _ in self._journal.scan(Family.META, keys.REVIEWS):
+            lsn = keys.parse_lsn(key)
+            if self._journal.get(Family.OPLOG, keys.lsn_key(lsn)) is None:
+                continue
+            document, op = logged(self._journal, lsn).command.ops[0]
+            if op.replica == replica and self._outbox.place_of(document) == (space, partition):
+                return True
+        return False
 
     def gathered(self, space: str, partition: int, known: Lineage) -> Iterator[Rebased]:
         """Before the new life begins: back into the queue what was sealed, and written down what the chain holds of ours. Stage each step
@@ -76,11 +94,14 @@ class Rebase:
         decided: dict[str, Sent | None] = {}
         for number, (name, sent) in enumerate(known.commands.items(), 1):
             command = sent.command
-            if command.stands_for or entry_of(self._journal, command.id) is not None:
+            entry = entry_of(self._journal, command.id)
+            if command.stands_for or entry is not None:
                 if command.id not in decided:
                     decided[command.id] = self._decided(sent)
                 if (found := decided[command.id]) is not None:
                     step.writes.update(self._handovers.held(space, partition, chain.replica, name, found.alone(name)))
+                    if entry is not None and found.told and found.outcome.verdict in MERGED:
+                        step.writes.update(_counted(entry, found.outcome))
             if number % AT_ONCE == 0:
                 yield step
                 step = Rebased(life)
@@ -201,3 +222,13 @@ class Rebase:
         return TakingAlong(
             self._journal, self._views, self._contract, space, partition, self._handovers, handover, stranger
         )
+
+
+def _counted(entry: Entry, outcome: CommandOutcome) -> dict[Place, bytes | None]:
+    """The writes by which nobody has to decide about it any more: a person has applied it on another copy of the folder, and it is merged."""
+    if entry.status is not Status.REVIEW:
+        return {}
+    return {
+        (Family.COMMANDS, outcome.command_id.encode()): entry.with_status(status_of(outcome)).encode(),
+        (Family.META, keys.review_key(entry.lsn)): None,
+    }

@@ -18,6 +18,7 @@ from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Status, entry_of
+from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
@@ -210,3 +211,26 @@ def test_a_person_sees_what_waits_and_decides_over_http_and_on_the_command_line(
         again = http.post("/v1/review/two", json={"apply": True})
         assert (again.status_code, again.json()["code"]) == (404, "not_found")
         assert command_line("apply", "four").exit_code == 1
+
+
+def test_what_was_put_off_stays_while_something_behind_it_is_on_its_way(replica: Replica, cloud: Cloud) -> None:
+    """Its dot comes, or what was sealed behind it would wait for ever."""
+    cloud.rejects["first"] = "undeclared"
+    replica.do("receive", "first", store="s1", sku="tea", qty=1)
+    (first,) = replica.ship()
+    replica.do("receive", "second", store="s1", sku="tea", qty=2)
+    (second,) = replica.ship()
+    cloud.merge(first)
+    replica.pull_receipts(cloud.of("retail.receipts", S1), S1)
+    replica.do("receive", "third", store="s1", sku="tea", qty=4)
+    staying: set[int] = set()
+    writes = replica.again.take_back("retail", S1, [b"Stock/s1/tea"], lambda command: ("why", "so"), staying)
+    replica.journal.stage(writes, sync=True)
+
+    assert staying == {replica.entry("first").lsn}
+    assert [one.command.id for one in replica.again.review()] == ["third"], "nothing that is sealed stands on that"
+    del cloud.rejects["first"]
+    cloud.merge(second)
+    replica.outbox.queue.held.release()
+    merge_all(replica, cloud)
+    assert cloud.states[DocumentId("Stock", "s1", "tea")].vector == {replica.lives.replica: 1}
