@@ -64,7 +64,8 @@ class Callers:
                 await self._start_again(strike)
                 items = dict(self.commands)
                 for key, answer in old:
-                    assert await self._call(client, key, items[key]) == answer, f"{key} was answered otherwise before"
+                    found = await self._answer(client, key, items[key])
+                    assert found == answer, f"{key} was answered otherwise before"
 
     async def _start_again(self, strike: Callable[[], object]) -> None:
         if self.chance.random() < STARTS_CUT_SHORT:
@@ -76,13 +77,17 @@ class Callers:
     async def _work(self, client: httpx.AsyncClient, queue: list[tuple[str, str]]) -> None:
         while queue:
             key, item = queue.pop()
-            while key not in self.answered:
-                try:
-                    self.answered[key] = await self._call(client, key, item)
-                    self.moved.set()
-                except httpx.TransportError:
-                    self.unanswered += 1
-                    await asyncio.sleep(PAUSE_SECONDS)
+            self.answered[key] = await self._answer(client, key, item)
+            self.moved.set()
+
+    async def _answer(self, client: httpx.AsyncClient, key: str, item: str) -> int:
+        """Call until there is one; for how long the whole run says."""
+        while True:
+            try:
+                return await self._call(client, key, item)
+            except httpx.TransportError:
+                self.unanswered += 1
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def _call(self, client: httpx.AsyncClient, key: str, item: str) -> int:
         """One call; raises httpx.TransportError when there is no answer."""
