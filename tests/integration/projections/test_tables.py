@@ -166,7 +166,10 @@ def test_it_tells_how_it_is(make_shop: Callable[..., Shop], postgres: EmbeddedPo
 
         def ready() -> bool:
             answer = got("readyz")
-            return (answer.status_code, answer.json()) == (200, {"ok": True, "partitions": [0, 1, 2, 3]})
+            return (answer.status_code, answer.json()) == (
+                200,
+                {"ok": True, "partitions": [0, 1, 2, 3], "generation": 1},
+            )
 
         until(ready, "it is ready with all partitions", 60, projector.log)
         counted = f'driftlog_projector_rows_total{{space="{shop.space}"}} 1.0'  # behind the write that shows it
