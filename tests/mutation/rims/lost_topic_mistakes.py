@@ -23,6 +23,13 @@ LOST_TOPICS: tuple[Mistake, ...] = (
         LOST,
     ),
     Mistake(
+        "worker: a row alone makes the log of a new space another one",
+        f"{DRIVER}/recovery.py",
+        "if self._was_merged_into(store, result[partition]):",
+        "if True:",
+        LOST,
+    ),
+    Mistake(
         "worker: a commit behind the log's end is one of this log",
         f"{DRIVER}/recovery.py",
         "if 0 <= found.committed <= found.ops_end and not",

@@ -107,6 +107,23 @@ async def test_a_strangers_row_ahead_of_the_log_stops_nobody(lives: Lives) -> No
     assert heir.pump.open_stores()[0].get(key(stock())) is not None
 
 
+async def test_a_strangers_row_stops_nobody_where_nothing_was_merged(lives: Lives) -> None:
+    """There is no other row yet that could tell the truth."""
+    await one_life(lives, 1)
+    row = lives.cloud.rules.records.decode_chain_row(lives.broker.read(RECEIPTS)[-1].value or b"")
+    lose(lives)
+    for topic in (STATES, RECEIPTS):
+        make_anew(lives, topic)
+    forged = replace(row, offset=7_000, entries=(replace(row.entries[-1], offset=7_000),))
+    lives.broker.append(RECEIPTS, 0, row.replica.encode(), lives.cloud.rules.records.encode_chain_row(forged))
+    heir = lives.start("empty")
+    await heir.own(0)
+    heir.read()
+    send(lives, "new", count(stock("oat"), 1, 1, "store-2.1"), replica="store-2.1")
+    await heir.quiet()
+    assert lives.broker.read(STATES)[-1].key == key(stock("oat"))
+
+
 async def test_a_row_that_something_else_has_moved_on_is_judged_by_its_newest_batch(lives: Lives) -> None:
     """That of reactions tells of calls behind its newest batch."""
     await one_life(lives, 1, 2)
