@@ -100,7 +100,7 @@ class Rebase:
                     decided[command.id] = self._decided(sent)
                 if (found := decided[command.id]) is not None:
                     step.writes.update(self._handovers.held(space, partition, chain.replica, name, found.alone(name)))
-                    if entry is not None and found.told and found.outcome.verdict in MERGED:
+                    if entry is not None and found.outcome.verdict in MERGED:
                         step.writes.update(_counted(entry, found.outcome))
             if number % AT_ONCE == 0:
                 yield step
