@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from driftlog_crdt import AlgebraError
 from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.asking.again import Reviewed
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import DiskFull, EdgeError, TimedOut
 from driftlog_edge.incoming.pulled import Pulled
@@ -27,7 +28,7 @@ from driftlog_schemas.state_codec import META, codecs_of
 from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
 from tests.simulation.app import PARTITIONS, SPACE, device_of_node
 from tests.simulation.disk_store import DiskStore
-from tests.simulation.history import Cut, EdgeEnd, Intent, Promise, Read
+from tests.simulation.history import Cut, Decided, EdgeEnd, Intent, Promise, Read
 from tests.simulation.life import Life
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.route import SimulatedRoute
@@ -181,6 +182,26 @@ class EdgeProcess:
             node.refused(intent, type(error).__name__)
         else:
             node.answered(intent, self.replica)
+
+    # -- what waits for a person
+
+    def review(self) -> list[Reviewed]:
+        """What is on the list."""
+        return self._agent.review() if self.started else []
+
+    def decide(self, command_id: str, *, apply: bool) -> None:
+        """A person applies one of them, or drops it; what comes of it goes to the history."""
+        self._loop.create_task(self._decide(command_id, apply))
+
+    async def _decide(self, command_id: str, apply: bool) -> None:
+        decided, node = self._agent.review_apply if apply else self._agent.review_drop, self._node
+        try:
+            await decided(command_id)
+        except (DiskFull, Refused, InvalidInput, AlgebraError, EdgeError) as error:  # it stays where it is
+            node.world.scheduler.note(f"{node.name} could not decide {command_id}: {error}")
+        else:
+            decision = Decided(node.world.scheduler.now, node.name, command_id, apply)
+            node.world.history.decided.append(decision)
 
     # -- reads
 

@@ -59,6 +59,25 @@ class Cut:
     """All that the agent's disk held when it started: from here on it counts anew."""
 
 
+class Listed(NamedTuple):
+    """A person saw a command on the review list of an edge."""
+
+    at_ms: int
+    edge: str
+    command_id: str
+    code: str
+
+
+class Decided(NamedTuple):
+    """A person's word on such a command was taken."""
+
+    at_ms: int
+    edge: str
+    command_id: str
+    applied: bool
+    """Else it was dropped."""
+
+
 class Promise(NamedTuple):
     """What a reader wants to be sure of."""
 
@@ -135,6 +154,10 @@ class History:
     known: list[Known] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    listed: list[Listed] = field(default_factory=list)
+    decided: list[Decided] = field(default_factory=list)
+    dropping: set[str] = field(default_factory=set)
+    """Commands that a person has dropped somewhere, whether that was answered or not."""
     restored: list[Restored] = field(default_factory=list)
     store_writes: list[StoreWrite] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)

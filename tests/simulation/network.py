@@ -48,6 +48,10 @@ class Network:
         self.cut(node, now, now + length_ms)
         return True
 
+    def cuts(self, node: str) -> Sequence[tuple[int, int]]:
+        """When the link is down, or was: start and end of each, as planned."""
+        return self._cuts.get(node, [])
+
     def heal(self) -> None:
         """End all cuts, now and for good."""
         self.healed = True

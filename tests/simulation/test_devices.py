@@ -1,4 +1,4 @@
-"""The laws hold where devices are small, and often enough for that to mean something; what is planted there is found."""
+"""The laws hold where devices are small or away for too long, and often enough for that to mean something; what is planted there is found."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import ModuleType
 
 import pytest
 
-from tests.simulation import small_disks
+from tests.simulation import away, small_disks
 from tests.simulation.variant import Variant
 
-KINDS = (small_disks,)
+KINDS = (small_disks, away)
 WORLDS, FULL = 3, 30
 AT_MOST = 30
 """Some worlds are calm: so many are lived through until all was met."""
