@@ -9,8 +9,8 @@ as a whole. So a sequence is as long as what it shows, and what happened in the 
     old  a-b-c-d-e   (b, d deleted)     an insert between b and c is put where YATA has it in the old order;
     new  A---C---E                      in the new one it stands between what is shown on both sides: A and C
 
-Why all views agree: whoever names old elements has seen no others but his own. Among these the old order decides, as it did on his screen;
-the others of his time had not met. In the new order an edit stands where everything that anybody has seen beside it demands, and that place
+Why all views agree: whoever names old elements has seen no others but his own, and such as came late like his. Among these the old order decides, as it
+did on his screen; the others of his time had not met. In the new order an edit stands where everything that anybody has seen beside it demands, and that place
 does not depend on what else has come. So no two elements are ever seen in two orders (the strong list specification, tested). A delete takes
 the new elements in the place of the old ones.
 
@@ -63,11 +63,10 @@ class Foundation:
         return Foundation(self.at, self.founder, self.until, self._copied()) if self.shared else self
 
     def knows(self, edit: Edit) -> bool:
-        """Was this insert written on the old order? Whoever saw the new one names nothing old, for it is not there."""
-        if not self.order.ready(_run(edit)):
-            return False
-        others = [one for one in (edit.left, edit.right) if one is not None and one[0] != edit.client]
-        return not others or any(map(self._old, others))
+        """Has it a place in the old order: is it its writer's next one there, between what is there? Whoever saw the new one names nothing old, for it is
+        not there; between two that others have put there it may stand as well, which is the same place in both.
+        """
+        return self.order.ready(_run(edit))
 
     def place(self, edit: Edit) -> tuple[Id | None, Id | None]:
         """Take an insert that it knows; between what it stands under the new names."""
