@@ -7,11 +7,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import Progress
 
 from driftlog.cli.connected import connected
 from driftlog.cli.extras import needs
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, fail, rows, told
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, err, fail, rows, told
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
@@ -57,7 +58,10 @@ def renumber(
         renumbering = Renumbering(settings.kafka, rules, logs)
         gaps = renumbering.gaps()
         if yes:
-            renumbering.carry_out(gaps)
+            with Progress(console=err, transient=True, disable=json or not err.is_terminal) as bar:
+                between = sum(max(0, gap.goes_on_at - gap.ends) for gap in gaps)
+                task = bar.add_task(f"filling {rules.topics.ops}", total=between)
+                renumbering.carry_out(gaps, lambda written: bar.advance(task, written))
     done = yes and bool(gaps)
     emit(
         {"space": name, "done": done, "partitions": _data(gaps)},
