@@ -166,7 +166,7 @@ async def test_the_disk_gets_back_what_a_queue_took_when_all_of_it_is_merged(
     drained = store.disk_bytes()
     assert drained > 2 * waiting, "on its way it takes more"
     await agent.tidy()
-    assert store.held_back(TRANSIENT) < 10_000
+    assert store.held_back(TRANSIENT) < 20_000, "what is left are the tables' own filters and indices"
     assert store.disk_bytes() < drained - 1_800_000
     assert agent.command((await agent.run("receive", store="s1", sku="sku-1", qty=1)).command_id).status == "pending"
     monkeypatch.setattr(RocksStore, "reclaim", lambda *_: pytest.fail("there is nothing to give back"))
