@@ -48,8 +48,7 @@ class CountCheck:
         self._require(await asker.partitions(names, SECONDS), names)
         self._denied = False
         if not self._met:
-            # whatever is sealed afterwards is synced, and this lies before it in the same log
-            await self._committer.stage(written({**counts_of(self._journal), **self._declared}), sync=False)
+            await self._committer.stage(written({**counts_of(self._journal), **self._declared}), sync=True)
             self._met = True
 
     def _require(self, found: dict[str, int], names: dict[str, str]) -> None:

@@ -115,6 +115,9 @@ async def test_a_command_or_at_least_its_sending_waits_for_the_disk(
     monkeypatch.setattr(RocksStore, "write", write)
     route.merging = False
     async with EdgeAgent(app, config.model_copy(update={"durability": durability}), route=route, ids=ids) as agent:
+        await until(
+            lambda: agent.status()["connection"] == "ONLINE"
+        )  # that the cloud was met is synced, once in a folder's life
         await agent.run("receive", durability=of_the_command, store="s1", sku="tea", qty=1)
         await until(lambda: route.sent)
 
