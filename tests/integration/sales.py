@@ -56,12 +56,12 @@ def selling(run: LoadRun) -> Iterator[list[Sales]]:
         yield sales
 
 
-def sold(sales: Sequence[Sales]) -> dict[str, int]:
+def sold(sales: Sequence[Sales], seconds: float = 90.0) -> dict[str, int]:
     """Nobody sells any more; what each has sold, when nothing of it is pending."""
     for one in sales:
         one.stop()
     for one in sales:
-        one.edge.await_quiet()
+        one.edge.await_quiet(seconds)
     return {one.item: one.count for one in sales}
 
 
