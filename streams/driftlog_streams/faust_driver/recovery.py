@@ -24,7 +24,7 @@ from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.topics import SpaceTopics
-from driftlog_streams.core import lost_states, same_log
+from driftlog_streams.core import lost_states
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.parked_claims import ParkedClaims
 from driftlog_streams.core.recovered import Recovered
@@ -34,7 +34,7 @@ from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import LogMadeAnew, RecoveryFailed, TopicMadeAnew
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.reading.changelog_reader import ChangelogReader
-from driftlog_streams.reading.op_records import op_records
+from driftlog_streams.reading.op_records import op_records, told_by_another_log
 from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.topic_reading import to_present_end
 
@@ -133,12 +133,11 @@ class ChangelogRecovery:
         if store.log == self.topic_ids[1]:
             return
         rows = (self.restoration.row(store, replica) for replica in store.replicas())
-        told = same_log.witnesses((*(row for row in rows if row is not None), *ahead))
-        topic = self._rules.topics.ops
-        ops = op_records(consumer, topic, partition, told) if told else None
-        if ops is not None and same_log.is_another(told, ops.first, ops.found, self._rules):
+        told = (*(row for row in rows if row is not None), *ahead)
+        highest = told_by_another_log(consumer, self._rules, partition, told)
+        if highest is not None:
             raise LogMadeAnew(
-                f"{topic}[{partition}] has nothing of what was merged up to op {max(told)}: the topic was made anew",
+                f"{self._rules.topics.ops}[{partition}] has nothing of what was merged up to op {highest}: the topic was made anew",
                 "bring it back from a backup with the offsets that it had; or, if it is gone for good, stop all workers and let it count on behind"
                 " the old one: `driftlog topics renumber` (docs/lost_topics.md). Devices send again what was not merged",
             )

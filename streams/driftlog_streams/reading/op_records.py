@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer
 
+from driftlog_schemas.messages import ChainRow
+from driftlog_streams.core import same_log
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
+from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.reading.topic_reading import extent, to_present_end
 
 READ_ON = 1_000
@@ -40,6 +43,17 @@ def op_records(consumer: Consumer, topic: str, partition: int, offsets: Iterable
             if records and records[-1].offset >= last:
                 break
     return OpRecords(found, first, end)
+
+
+def told_by_another_log(consumer: Consumer, rules: SpaceRules, partition: int, rows: Iterable[ChainRow]) -> int | None:
+    """The highest op that these rows tell of, where the op log is another one than that which they were merged from (`core.same_log`); None where it is
+    that one. Raises KafkaException, `RecoveryFailed`.
+    """
+    told = same_log.witnesses(rows)
+    if not told:
+        return None
+    ops = op_records(consumer, rules.topics.ops, partition, told)
+    return max(told) if same_log.is_another(told, ops.first, ops.found, rules) else None
 
 
 def _stretches(offsets: list[int]) -> Iterator[tuple[int, int]]:

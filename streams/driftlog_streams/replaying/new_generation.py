@@ -90,9 +90,10 @@ class NewGeneration:
         name = self._contract.name
         now, ever = self._enrolment.generations(name)
         way = way_to(wanted, now, ever)
-        if way is not Way.NOTHING:
-            require_declared(self._admin, SpaceTopics(name, now.read), self._contract.partitions)
         done = Reached(now, way, [], [])
+        if way is Way.NOTHING:
+            return done
+        require_declared(self._admin, SpaceTopics(name, now.read), self._contract.partitions)
         with closing(Logs(self._kafka)) as logs:
             if way is Way.MAKE:
                 found = self._make(logs, SpaceTopics(name, now.read), wanted, sure=sure)
@@ -101,8 +102,7 @@ class NewGeneration:
                 done = Reached(now, way, *found)
             elif way is Way.RETURN:
                 self._return(logs, SpaceTopics(name, wanted), now, sure=sure)
-        if way is not Way.NOTHING:
-            self._switch(now, wanted)
+        self._switch(now, wanted)
         return done
 
     def _make(

@@ -21,11 +21,10 @@ from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import BrokerUnreachable, Undecodable, UnknownSchema
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.topics_admin import TopicsAdmin
-from driftlog_streams.core import same_log
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import RecoveryFailed, SetupProblem
-from driftlog_streams.reading.op_records import op_records
+from driftlog_streams.reading.op_records import told_by_another_log
 from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.replaying.commits import Commits
 from driftlog_streams.replaying.logs import Logs
@@ -73,17 +72,13 @@ class Renumbering:
         return found
 
     def _is_another(self, consumer: Consumer, partition: int, rows: Iterable[ChainRow]) -> bool:
-        told = same_log.witnesses(rows)
-        if not told:
-            return False
         try:
-            ops = op_records(consumer, self._rules.topics.ops, partition, told)
+            return told_by_another_log(consumer, self._rules, partition, rows) is not None
         except (KafkaException, RecoveryFailed) as error:
             raise BrokerUnreachable(
                 f"{self._rules.topics.ops}[{partition}] cannot be read: {error}",
                 "see the broker's log, then run the command again",
             ) from error
-        return same_log.is_another(told, ops.first, ops.found, self._rules)
 
     def _rows(self, partition: int) -> Iterator[ChainRow]:
         latest: dict[bytes, bytes | None] = {}
