@@ -35,7 +35,8 @@ class Coverage:
     def told(self, landing: Landing) -> Generator[None, None, tuple[tuple[int, ...], bool]]:
         """What the states say of our own dots: lsns that are done, and whether somebody else makes such dots."""
         dropped = landing.dropped
-        forked, done, waiting = False, len(landing.writes), self._waiting(landing)
+        forked, done = False, len(landing.writes)
+        landing.writer, waiting = self._writer(landing), self._waiting()  # others may have run before this
         for key, state in landing.latest.items():
             vector, highest = {} if state is None else state.vector, 0
             if landing.fresh:  # readers still see the old rows, with what is pending over them
@@ -43,11 +44,11 @@ class Coverage:
             elif waiting:
                 group = landing.groups[key]
                 highest = yield from self.drop_covered(key, vector, group, landing.writer, landing.writes, dropped)
-                landing.writer = self._lives.writing(landing.space, landing.partition)
                 if len(landing.writes) - done >= AT_ONCE:
                     done = len(landing.writes)
                     yield
-                    waiting = self._waiting(landing)
+                    waiting = self._waiting()
+                landing.writer = self._writer(landing)
             if state is None:
                 continue
             if vector.get(landing.writer, 0):
@@ -58,9 +59,8 @@ class Coverage:
                 forked |= self.never_made(landing.space, landing.partition, state.vector, known)
         return tuple(dropped), forked
 
-    def _waiting(self, landing: Landing) -> bool:
-        """Is anything pending at all? As a rule nothing is, and then no document needs to be asked about. Others may have run before this."""
-        landing.writer = self._lives.writing(landing.space, landing.partition)
+    def _waiting(self) -> bool:
+        """Is anything pending at all? As a rule nothing is, and then no document needs to be asked about."""
         return next(self._journal.scan(Family.PENDING, b""), None) is not None
 
     def drop_covered(
@@ -114,3 +114,6 @@ class Coverage:
         if not landing.fresh:
             landing.writes.update(covered(landing.space, landing.partition, key, lives, vector))
         return 0 if dots is None else dots.last
+
+    def _writer(self, landing: Landing) -> str:
+        return self._lives.writing(landing.space, landing.partition)
