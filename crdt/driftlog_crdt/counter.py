@@ -136,14 +136,15 @@ class Counter(FieldType[CounterState]):
 
     def renamed(self, kind: str, value: Any, taking: Takeover) -> Plain:
         if kind:
-            taking.sums[kind == "decrement"] += value
+            taking.counts(kind == "decrement", value)
             return value  # type: ignore[no-any-return]
-        if value is None or taking.old not in value:
-            return value
-        counted = value[taking.old]
-        along = [min(came, all_of_it) for came, all_of_it in zip(taking.sums, counted, strict=True)]
-        stays = [all_of_it - came for came, all_of_it in zip(along, counted, strict=True)]
-        return {**value, taking.old: stays, taking.new: along}
+        erased = dict(value or {})
+        if taking.old in erased:
+            stays = [max(0, counted - came) for came, counted in zip(taking.seen_sums, erased[taking.old], strict=True)]
+            erased[taking.old] = stays
+        if any(taking.sums):
+            erased[taking.new] = [*taking.sums]
+        return erased or None
 
     def check_observed(self, observed: Plain, field: str) -> None:
         if observed is None:

@@ -109,6 +109,8 @@ class Custom(WritesField):
         return [value, [_plain(sight) for sight in [*distinct.values()][:MAX_SIGHTS]]]
 
     def renamed(self, kind: str, value: Any, taking: Takeover) -> Plain:
+        if not kind:
+            return value  # type: ignore[no-any-return]
         written, sights = value
         moved: list[Plain] = []
         for base, dots, depth in sights:
@@ -229,11 +231,9 @@ def _read_dot(plain: Plain) -> Dot | None:
 def _taken_over(dot: Any, taking: Takeover) -> Plain:
     """A write that an op names, as the new life names it; None for one that nobody will ever see."""
     replica, seq = dot
-    if replica != taking.old:
+    if replica != taking.old or seq <= taking.settled:
         return dot  # type: ignore[no-any-return]
-    if seq in taking.seqs:
-        return [taking.new, taking.seqs[seq]]
-    return dot if seq <= taking.settled else None
+    return [taking.new, taking.seqs[seq]] if seq in taking.seqs else None
 
 
 def _plain(sight: Sight) -> Plain:

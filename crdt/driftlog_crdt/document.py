@@ -47,7 +47,7 @@ from driftlog_crdt.document_state import (
 )
 from driftlog_crdt.dotted import contested
 from driftlog_crdt.errors import AlgebraError, BadOperation, BadValue, TooLarge
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Write
+from driftlog_crdt.field_type import NO_WRITES, FieldType, Write, erased_anew
 from driftlog_crdt.hlc import pack
 from driftlog_crdt.ops import DELETE, DOCUMENT, Op, check_dot
 from driftlog_crdt.plain import Plain, canonical
@@ -167,12 +167,13 @@ class DocumentType:
         Give the same `taking` for all ops of a document, in order, with `settled` as it is for this op.
         """
         value: Plain = op.value
+        taking.seq = op.seq
         if op.field != DOCUMENT:
             value = self._type(op.field).renamed(op.kind, value, taking.part(op.field))
         elif op.kind == DELETE:
-            if isinstance(value, dict):
-                value = {name: self._type(name).renamed("", seen, taking.part(name)) for name, seen in value.items()}
-            if self.on_delete == "delete-wins":
+            if self.on_delete == "update-wins":
+                value = erased_anew(value, taking, self._type)
+            else:
                 taking.parts.clear()  # what comes after it begins anew
         taking.seqs[op.seq] = seq
         return op._replace(replica=taking.new, seq=seq, value=value)

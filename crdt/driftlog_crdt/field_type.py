@@ -21,7 +21,7 @@ Source: the `riak_dt` behaviour (new, value, update, merge, equal, to_binary) fo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 
 from driftlog_crdt.causal import Dot, Vector, dominates
@@ -288,3 +288,14 @@ def combined(earlier: Op, later: Op, value: Plain) -> Op | None:
         return None
     known = min(earlier.seq - 1 - earlier.unsure, later.seq - 1 - later.unsure)
     return later._replace(value=value, unsure=later.seq - 1 - known)
+
+
+def erased_anew(observed: Plain, taking: Takeover, type_of: Callable[[str], FieldType[Any]]) -> Plain:
+    """What an erase of many parts says under a new life, by part: of those that it names, and of those of which something came along."""
+    seen: Any = observed or {}
+    found: dict[str, Plain] = {}
+    for name in sorted({*seen, *taking.parts}):
+        said = type_of(name).renamed("", seen.get(name), taking.part(name))
+        if said is not None:
+            found[name] = said
+    return found or None

@@ -36,7 +36,7 @@ from typing import Any, TypeAlias
 
 from driftlog_crdt.causal import Vector
 from driftlog_crdt.errors import BadEncoding, BadValue
-from driftlog_crdt.field_type import NO_WRITES, FieldType, Siblings, Write
+from driftlog_crdt.field_type import NO_WRITES, FieldType, Siblings, Write, erased_anew
 from driftlog_crdt.ops import Op
 from driftlog_crdt.plain import Plain, check_plain
 from driftlog_crdt.takeover import Takeover
@@ -91,7 +91,7 @@ class Map(FieldType[Entries]):
 
     def renamed(self, kind: str, value: Any, taking: Takeover) -> Plain:
         if not kind:
-            return value and {key: self.of.renamed("", seen, taking.part(key)) for key, seen in value.items()}
+            return erased_anew(value, taking, lambda key: self.of)
         key, inner = value
         return [key, self.of.renamed("" if kind == REMOVE else kind, inner, taking.part(key))]
 

@@ -49,7 +49,7 @@ from driftlog_crdt.plain import Plain
 from driftlog_crdt.sequence_state import SequenceState, load
 from driftlog_crdt.takeover import Takeover
 from driftlog_crdt.yjs_client import client_of, founder_of
-from driftlog_crdt.yjs_edit import Edit, filled, renamed
+from driftlog_crdt.yjs_edit import Edit, Range, delete_of, filled, renamed
 
 FEW = 16
 
@@ -151,13 +151,13 @@ class Sequence(FieldType[SequenceState]):
         return op.kind == "delete" or self.takes_effect(state, op)
 
     def renamed(self, kind: str, value: Plain, taking: Takeover) -> Plain:
+        old, new = client_of(taking.old), client_of(taking.new)
+        if not kind:
+            return _erased_anew(value, taking, old, new)
         update, edit = edit_in(value)
-        client = client_of(taking.old)
-        if edit.length and edit.client == client:
+        if edit.length and edit.client == old:
             taking.inserts(edit.clock, edit.length)
-        if taking.run is None:
-            return value
-        return carried(renamed(update, client, client_of(taking.new), taking.run))
+        return value if taking.run is None else carried(renamed(update, old, new, taking.run))
 
     def leave(self, kind: str, value: Plain, taking: Takeover) -> None:
         edit = edit_in(value)[1]
@@ -262,6 +262,19 @@ class Sequence(FieldType[SequenceState]):
         update, edit = edit_in(observed)
         if state.held(edit.gone)[1]:
             state.merge(update, edit)
+
+
+def _erased_anew(observed: Plain, taking: Takeover, old: int, new: int) -> Plain:
+    """What an erase names under the new life: what its writer saw, and all that came along before it."""
+    gone: list[Range] = []
+    if observed is not None:
+        update = edit_in(observed)[0]
+        if taking.run is not None:
+            update = renamed(update, old, new, taking.run)
+        gone = [part for part in edit_in(carried(update))[1].gone if part.client != new]
+    if taking.brought:
+        gone.append(Range(new, 0, taking.brought))
+    return carried(delete_of(sorted(gone))) if gone else None
 
 
 def _decoded(data: bytes, clocks: Mapping[int, int]) -> Foundation:

@@ -10,10 +10,15 @@ Most ops mean the same whoever writes them. Some name their writer in their valu
 
 So the ops of a document are taken over in their order, and a `Takeover` remembers what has come along so far, and what was left behind: an edit
 that stands beside nothing else than that is of no use without it.
+
+Two copies of a folder may write under one name. Once a writer has read what the other copy wrote under a dot of its own, its view shows that, and hides
+what itself wrote there: a name means the other's op then (see `Takeover.settled`). What it wrote comes along all the same, and an erase, which takes all
+that its writer did before, takes that too.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,19 +42,30 @@ class Takeover:
     seqs: dict[int, int] = field(default_factory=dict)
     """old seq -> new seq, of the whole document"""
     settled: int = 0
-    """Up to this seq the old life's ops are named by their old names; a later one that does not come along nobody will ever see"""
+    """Up to this seq the old life's ops are named by their old names; a later one that does not come along nobody will ever see. It never falls
+    from one op to the next."""
+    seq: int = 0
+    """Of the op that is taken over now, under its old name."""
     run: Run | None = None
-    """The elements of this body that come along, and that an edit means which names the old life's; None until an edit shows it."""
+    """The elements of this body that come along, and that an edit means which names the old life's; None where it means none of them."""
+    brought: int = 0
+    """How many elements of this body come along, whoever saw them."""
     sums: list[int] = field(default_factory=lambda: [0, 0])
     """What comes along of a counter: up, down."""
+    seen_sums: list[int] = field(default_factory=lambda: [0, 0])
+    """What of it the writer saw in its sums under the old name."""
     left: list[tuple[int, int]] = field(default_factory=list)
     """(clock, length) of elements in a row whose insert does not come along: it waits for a person."""
     parts: dict[str, Takeover] = field(default_factory=dict)
+    _counts: deque[tuple[int, int, int]] = field(default_factory=deque)
+    """(old seq, side, amount) of what is in `seen_sums`"""
 
     def part(self, name: str) -> Takeover:
         """Of a field, or of a key in a map."""
         found = self.parts.setdefault(name, Takeover(self.old, self.new, self.seqs))
-        found.settled = self.settled
+        found.seq = self.seq
+        if found.settled < self.settled:
+            found._hide(self.settled)
         return found
 
     def has_left(self, clock: int, length: int = 1) -> bool:
@@ -65,5 +81,23 @@ class Takeover:
         """
         run = self.run
         if run is None or clock != run.since + run.length:
-            run = Run(clock, 0 if run is None else run.at + run.length)
+            run = Run(clock, self.brought)
         self.run = run._replace(length=run.length + length)
+        self.brought += length
+
+    def counts(self, side: int, amount: int) -> None:
+        """An op of the old life counts so much, up (0) or down (1)."""
+        self.sums[side] += amount
+        self.seen_sums[side] += amount
+        self._counts.append((self.seq, side, amount))
+
+    def _hide(self, settled: int) -> None:
+        """The writer has read what a copy wrote under its dots, up to this one: it saw none of its own there any more.
+
+        Elements go by clocks. Once the copy's have moved them, a later insert of its own had no place in its view either.
+        """
+        self.settled = settled
+        self.run = None
+        while self._counts and self._counts[0][0] <= settled:
+            _, side, amount = self._counts.popleft()
+            self.seen_sums[side] -= amount

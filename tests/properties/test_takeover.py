@@ -22,18 +22,28 @@ from driftlog_crdt import (
 )
 from tests.properties.cases import DOCUMENTS, case_of, documents
 
+ERASABLE = {name: fields for name, fields in DOCUMENTS.items() if fields != ["bounded_counter"]}
 OLD, NEW, OTHER = "a.old", "a.new", "b.one"
 
 
-def write(document: DocumentType, state: DocumentState, replica: str, data: st.DataObject) -> Op | None:
-    """One more op of this replica, applied; None where there is nothing to do."""
+def write(
+    document: DocumentType,
+    state: DocumentState,
+    replica: str,
+    data: st.DataObject,
+    unsure: int = 0,
+    takes: bool = True,
+) -> Op | None:
+    """One more op of this replica, applied; None where there is nothing to do. `takes`: it may take away what it names."""
     field, kind, value = DOCUMENT, DELETE, None
-    if data.draw(st.integers(0, 9)):
+    if data.draw(st.integers(0 if takes else 1, 9)):
         field = data.draw(st.sampled_from(list(document.fields)))
         case = case_of(field)
         kind, value = case.fit(document.field_value(state, field), data.draw(case.intents))
+    if not takes and kind in ("delete", "remove"):
+        return None
     try:
-        op = document.prepare(state, replica, data.draw(st.integers(0, 3)), field, kind, value)
+        op = document.prepare(state, replica, data.draw(st.integers(0, 3)), field, kind, value, unsure)
     except (BadOperation, BadValue):
         return None
     assert document.apply(state, op).outcome is Outcome.APPLIED
@@ -92,6 +102,50 @@ def test_an_edit_made_beside_what_a_copy_wrote_under_the_old_name_stands_there(l
     text = str(document.field_value(read, "notes"))
     assert len(text) == len("before,") + len(ours) + len(theirs) + len("aftermore")
     assert text.index(theirs + "aftermore" if lengths[0] != lengths[1] else theirs) > 0
+
+
+@pytest.mark.parametrize("names", [*ERASABLE.values()], ids=[*ERASABLE])
+@given(data=st.data())
+def test_a_delete_takes_what_its_writer_did_also_where_a_copy_wrote_under_its_name(
+    names: list[str], data: st.DataObject
+) -> None:
+    """Its view shows what the copy wrote under those dots, and hides what itself wrote there; both go. (What it took away before it had read the
+    copy's writes hides those of the same name, too: these stay.)
+    """
+    document = data.draw(documents(names).filter(lambda document: document.on_delete == "update-wins"))
+    before = document.new()
+    for replica in data.draw(st.lists(st.sampled_from([OLD, OTHER]), max_size=4)):
+        write(document, before, replica, data)
+    mine, read = document.copy(before), document.copy(before)
+    waiting: list[Op] = []
+    for _ in range(data.draw(st.integers(0, 4))):
+        op = write(document, mine, OLD, data, unsure=len(waiting), takes=False)
+        if op is not None:
+            waiting.append(op)
+    for _ in range(data.draw(st.integers(0, 4))):
+        write(document, read, OLD, data)
+    view = document.copy(read)
+    for op in waiting:
+        document.apply(view, op)
+    pending = view.vector.get(OLD, 0) - read.vector.get(OLD, 0)
+    for _ in range(data.draw(st.integers(0, 3))):
+        op = write(document, view, OLD, data, unsure=pending)
+        if op is not None:
+            waiting.append(op)
+            pending += 1
+    waiting.append(document.prepare(view, OLD, 4, DOCUMENT, DELETE, None, unsure=pending))
+
+    taking = Takeover(OLD, NEW)
+    first = before.vector.get(OLD, 0)
+    for seq, op in enumerate(waiting, 1):
+        taking.settled = max(first, min(op.seq - 1 - op.unsure, read.vector.get(OLD, 0)))
+        renamed = document.renamed(op, seq, taking)
+        if op.context is not None and taking.settled:
+            renamed = renamed._replace(context={**op.context, OLD: taking.settled})
+        document.check(renamed)
+        document.apply(read, renamed)
+    assert not document.exists(read), document.values(read)
+    assert document.values(read) == document.values(document.new())
 
 
 @pytest.mark.parametrize("settled", [0, 1, 2])
