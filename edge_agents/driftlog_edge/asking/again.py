@@ -32,6 +32,7 @@ from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import TAKEN_FULL
 from driftlog_edge.store.logged import changed_keys, decode_logged, logged
 from driftlog_edge.store.pending import Fate, marks_of
+from driftlog_edge.store.unseen import withdrawn
 from driftlog_edge.store.views import Views
 from driftlog_edge.turns import in_turns
 from driftlog_schemas.contract import InvalidInput, OneWay, Refused
@@ -92,6 +93,7 @@ class Again:
                 command = logged(self._journal, mark.lsn).command
                 documents = changed_keys(command)
                 writes.update(taken)
+                writes.update(withdrawn(self._journal, space, partition, command, writes))
                 if why := reviewed(command):
                     entry = entry_of(self._journal, command.id)
                     assert entry is not None, "what waits is in the command log"

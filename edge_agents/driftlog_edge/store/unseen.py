@@ -59,6 +59,22 @@ def passing_over(
     return {place: value for key, lives in dots.items() for place, value in _written(space, partition, key, lives)}
 
 
+def withdrawn(
+    source: Source, space: str, partition: int, command: Command, writes: Mapping[Place, bytes | None]
+) -> dict[Place, bytes | None]:
+    """The writes for a command that is not sent under its dots, although later ones of its life are taken: it will run again above those, and nobody
+    will send what is below. Nothing where no later ones are taken, for then it takes the same ones again.
+    """
+    dots: dict[bytes, dict[str, Unseen]] = {}
+    for document, op in command.ops:
+        key = document_key(document)
+        lives = dots.get(key) or unseen_of(source, space, partition, key, writes)
+        known = lives.get(op.replica)
+        if known is not None and op.before + 1 < known.first:
+            dots[key] = {**lives, op.replica: known._replace(first=op.before + 1)}
+    return {place: value for key, lives in dots.items() for place, value in _written(space, partition, key, lives)}
+
+
 def covered(
     space: str, partition: int, document: bytes, lives: Mapping[str, Unseen], vector: Vector
 ) -> dict[Place, bytes | None]:

@@ -218,6 +218,28 @@ def test_a_change_that_says_what_its_writer_saw_does_not_wait_for_what_was_never
     assert till.replica.value("Stock", "s1", "tea")["price"] == 130
 
 
+def test_a_new_life_does_not_wait_for_what_was_put_off_and_came_again_above_what_was_never_seen(till: Folder) -> None:
+    """What came behind "late", which was put off, was refused unseen: so "late" runs again above that, and nobody will send its first dot."""
+    till.receive("before", 5)
+    till.settle()
+    life = till.replica.lives.replica
+    till.cloud.rejects["late"] = "undeclared"
+    till.replica.do("reprice", "late", store="s1", sku="tea", price=120)
+    till.ship()
+    till.receive("refused", right=False)
+    till.ship()
+    till.pull()
+    assert till.kept == {life: (2, 3)}
+    assert till.replica.entry("late").dots[0][1:] == (life, 4)
+    till.cloud.rejects.clear()
+    till.replica.do("reprice", "again", store="s1", sku="tea", price=130)
+    till.receive("back", 7)
+    till.settle()
+    assert [till.status(name) for name in ("late", "again", "back")] == [(Status.MERGED, "")] * 3
+    assert till.replica.value("Stock", "s1", "tea")["price"] == 130
+    assert till.replica.on_hand("tea") == 12
+
+
 def test_what_a_new_life_brings_does_not_wait_for_what_another_copy_of_the_folder_had_sent_in_vain(
     till: Folder, tmp_path: Path, identity: Identity, ids: FixedIds
 ) -> None:
