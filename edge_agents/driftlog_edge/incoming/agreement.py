@@ -1,8 +1,8 @@
 """Does what is here agree with the cloud? An empty queue is not proof: the digests of every scope are compared.
 
 Compared is where a partition was read to its end: then each scope's own digest must be what the newest record of the scope says that it is. What
-differs for a while only (a worker that had frozen wrote late, and its owner answers within seconds) is let pass. What stands is a mismatch: it is counted,
-told, and healed by reading the partition again into fresh rows (`returning`). Not more often than every `APART_MS`, which a restart does not shorten:
+differs for a while only (a worker that had frozen wrote late, and its owner answers within seconds) is let pass; while nothing is read (no network, a
+full disk), nobody knows whether it is for a while. What stands is a mismatch: it is counted, told, and healed by reading the partition again into fresh rows (`returning`). Not more often than every `APART_MS`, which a restart does not shorten:
 where reading again does not help, people must look, and a loop would only hide it.
 """
 
@@ -53,6 +53,8 @@ class Agreement:
         self._touched: dict[Where, set[str]] = {}
         """What has changed since it was compared, of the partitions that were compared once."""
         self._differ: dict[tuple[str, int, str], _Difference] = {}
+        self._followed: set[Where] = set()
+        """What was read to its end since reading began, and is read on."""
         self.mismatches = 0
         """Scopes that were found to differ, since the agent started."""
 
@@ -73,6 +75,14 @@ class Agreement:
 
     def in_step(self, space: str, partition: int, now: float) -> None:
         """The partition was read to its end: compare."""
+        self._followed.add((space, partition))
+        self._compare(space, partition, now)
+
+    def stopped(self) -> None:
+        """Nothing is read from now on; where reading begins again it comes to the end first."""
+        self._followed.clear()
+
+    def _compare(self, space: str, partition: int, now: float) -> None:
         if self._returns.of(space, partition) is not None:
             return
         generation = serving(self._journal, space, partition)
@@ -93,14 +103,18 @@ class Agreement:
     def looked_at(self, space: str, partition: int, now: float) -> None:
         """Digests were found wrong and are right now: compare, unless the partition is still to be read to its end."""
         if (space, partition) in self._touched:
-            self.in_step(space, partition, now)
+            self._compare(space, partition, now)
 
     def due(self, now: float, wall_ms: int) -> bool:
         """Is there something to count or to heal?"""
         return any(
-            now - known.since >= GRACE_SECONDS and (not known.counted or self._may_heal(space, partition, wall_ms))
+            self._stands(space, partition, known, now)
+            and (not known.counted or self._may_heal(space, partition, wall_ms))
             for (space, partition, _), known in self._differ.items()
         )
+
+    def _stands(self, space: str, partition: int, difference: _Difference, now: float) -> bool:
+        return (space, partition) in self._followed and now - difference.since >= GRACE_SECONDS
 
     def heal(self, now: float, wall_ms: int) -> dict[Place, bytes | None]:
         """Count what has stood long enough; the writes with which partitions begin to be read again for it."""
@@ -108,7 +122,7 @@ class Agreement:
         for (space, partition, scope), difference in list(self._differ.items()):
             if scope not in self._scopes:
                 del self._differ[space, partition, scope]
-            elif now - difference.since >= GRACE_SECONDS:
+            elif self._stands(space, partition, difference, now):
                 stands.setdefault((space, partition), []).append(scope)
                 self._count(space, partition, scope, difference)
         writes: dict[Place, bytes | None] = {}

@@ -71,6 +71,10 @@ class Heard(Protocol):
         """The replica was at the end of a partition of states."""
         ...
 
+    def stopped(self) -> None:
+        """Nothing comes in until the next connection follows."""
+        ...
+
 
 class Clients:
     """Of one agent, on its loop."""
@@ -190,6 +194,7 @@ class Clients:
         loop = asyncio.get_running_loop()
         if intake is not None:
             intake.close()
+            self._heard.stopped()
         if feed is not None:
             await loop.run_in_executor(self._threads, feed.close)
         if shipping is not None:
@@ -227,6 +232,7 @@ class Clients:
         finally:  # a defect goes on up to where it is seen, but the replica is not left behind for ever
             if not kept and intake is self._intake:
                 intake.close()
+                self._heard.stopped()
                 self._failures += 1
                 pause = min(BEGIN_ANEW_CAP_SECONDS, backoff(self._failures, random.random))
                 self._tasks.begin(self._begin_anew(pause))

@@ -338,6 +338,10 @@ class Sync:
         self.proof.in_step(topic, partition)
         self._moved()
 
+    def stopped(self) -> None:
+        """Nothing comes in until the next connection follows."""
+        self.proof.agreement.stopped()
+
     def pulled(self, pulled: Pulled) -> None:
         """Something that came in is in the store."""
         now = self._clock.monotonic()

@@ -114,6 +114,25 @@ def test_what_stays_different_is_told_and_not_read_again_before_its_time(filled:
     assert again.heal(GRACE_SECONDS, filled.clock.ms + APART_MS)
 
 
+def test_while_nothing_is_read_nobody_knows_whether_a_difference_stands(replica: Replica, cloud: Cloud) -> None:
+    """A worker's record was lost and its successor sends it again; between the two the disk was full here, or the network away."""
+    replica.do("receive", "c1", store="s1", sku="tea", qty=1)
+    replica.do("receive", "c2", store="s1", sku="oat", qty=2)
+    for sealed in replica.ship():
+        cloud.merge(sealed)
+    records = cloud.of(STATES, S1)
+    replica.pull_states(records[1:], S1)
+    compare(replica)
+    agreement(replica).stopped()
+    assert not agreement(replica).due(1e6, replica.clock.ms) and not heal(replica, 1e6)
+    agreement(replica).looked_at("retail", S1, 1e6)
+    assert not agreement(replica).due(1e6, replica.clock.ms), "that the rows were counted says nothing of the cloud"
+    assert agreement(replica).mismatches == 0
+
+    compare(replica, 2e6)
+    assert heal(replica, 2e6) and agreement(replica).mismatches == 1, "it was read on to the end, and it stood"
+
+
 def test_a_late_group_is_no_difference_and_what_it_says_is_outdated(replica: Replica, cloud: Cloud) -> None:
     cloud.write(TEA, "on_hand", "increment", 7)
     late = cloud.of(STATES, S1)[0]
