@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import accumulate, repeat
 from typing import Any, TypeVar
 
@@ -23,11 +23,12 @@ from driftlog_crdt import Decision, Op
 from driftlog_crdt.causal import Vector
 from driftlog_schemas import avro_files, bounds, forgetting_codec, reacting_codec
 from driftlog_schemas.columns_codec import pack, unpack
-from driftlog_schemas.context_table import ContextTable, read_contexts
+from driftlog_schemas.context_table import NO_CONTEXT, ContextTable, read_contexts
 from driftlog_schemas.errors import TooBig, Undecodable
 from driftlog_schemas.framing import FramedCodec, decode_plain
 from driftlog_schemas.identity import DocumentId, device_of, is_replica_of
 from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
+from driftlog_schemas.op_columns import ColumnCommand, in_columns, together
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.tuples import maker
@@ -49,18 +50,27 @@ SHORT_DIGEST_BYTES = 8
 """As much of it as a chain row keeps of each batch."""
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 _FORMAT_BYTES = b"\x06"
 """`format` stands first and Avro writes 3 as 6, so this byte alone tells a body of ours."""
 _BODY = avro_files.parsed("batch_body")
 _COMMON = ("names", "scopes", "replicas")
 """Texts that come again in batch after batch and stay in thousands of documents: each is kept once, and found there without a look at it."""
-_NO_CONTEXT = -1
 _NOW = -2
 """Written by the life that sends it."""
 
-_OP_PARTS = len(Op._fields)
 _op_of, _document_op_of, _document_of, _command_of = maker(Op), maker(DocumentOp), maker(DocumentId), maker(Command)
+
+
+class _Table(dict[K, int]):
+    """What repeats, each once, by its place."""
+
+    def places(self, items: Sequence[K]) -> list[int]:
+        """The place of each."""
+        for item in dict.fromkeys(items):
+            self.setdefault(item, len(self))
+        return [*map(self.__getitem__, items)]
 
 
 def batch_digest(body: bytes) -> bytes:
@@ -70,31 +80,21 @@ def batch_digest(body: bytes) -> bytes:
 
 def encode_body(batch: Batch) -> bytes:
     """The bytes that are signed. Raises `TooBig` over 500 ops, 900 KiB or a bound of `bounds`."""
-    pairs = [pair for command in batch.commands for pair in command.ops]
-    if len(pairs) > MAX_BATCH_OPS:
-        raise TooBig(f"{len(pairs)} ops in a batch, at most {MAX_BATCH_OPS}", "split the command")
-    names: dict[str, int] = {}
-    roots: dict[str, int] = {"": 0}
-    scopes: dict[str, int] = {}
-    documents: dict[DocumentId, int] = {}
-    changes: dict[tuple[str, str], int] = {}
+    return encode_columns(batch, [in_columns(command, batch.replica) for command in batch.commands])
+
+
+def encode_columns(batch: Batch, commands: Sequence[ColumnCommand]) -> bytes:
+    """The same of a batch with these commands, whatever stands in `batch.commands`; their ops are those of its replica."""
+    ops = together([command.ops for command in commands])
+    if len(ops.seqs) > MAX_BATCH_OPS:
+        raise TooBig(f"{len(ops.seqs)} ops in a batch, at most {MAX_BATCH_OPS}", "split the command")
+    names, scopes, roots = _Table[str](), _Table[str](), _Table({"": 0})
+    documents, changes = _Table[tuple[str, str, str]](), _Table[tuple[str, str]]()
     contexts, values = ContextTable(), ValueColumns()
-    columns: Iterable[tuple[Any, ...]] = zip(*(op for _, op in pairs), strict=True) if pairs else repeat((), _OP_PARTS)
-    replicas, op_seq, op_hlc, fields, kinds, op_value, seen, op_unsure, _, op_span = columns
-    assert {batch.replica}.issuperset(replicas), "a batch carries the ops of one replica"
-    op_document = [documents.setdefault(document, len(documents)) for document, _ in pairs]
-    op_change = [changes.setdefault(change, len(changes)) for change in zip(fields, kinds, strict=True)]
-    op_context = [_NO_CONTEXT if context is None else contexts.index(context) for context in seen]
-    for value in op_value:
-        values.add(value)
-
-    def name(text: str) -> int:
-        return names.setdefault(text, len(names))
-
-    def scope(text: str) -> int:
-        return scopes.setdefault(text, len(scopes))
-
-    commands = batch.commands
+    op_document = documents.places(ops.documents)
+    op_change = changes.places([*zip(ops.fields, ops.kinds, strict=True)])
+    op_context = contexts.places(ops.contexts)
+    values.add_all(ops.values)
     record: dict[str, Any] = {
         "format": FORMAT,
         "space": batch.space,
@@ -107,32 +107,32 @@ def encode_body(batch: Batch) -> bytes:
         "read": batch.read,
         "forget": _said_by_the_cloud(batch),
         "app_version": batch.app_version,
-        "document_collection": pack([name(d.collection) for d in documents]),
-        "document_scope": pack([scope(d.scope) for d in documents]),
-        "document_id": [d.id for d in documents],
+        "document_collection": pack(names.places([collection for collection, _, _ in documents])),
+        "document_scope": pack(scopes.places([scope for _, scope, _ in documents])),
+        "document_id": [id for _, _, id in documents],
         "changes": len(changes),
-        "change_field": pack([name(field) for field, _ in changes]),
-        "change_kind": pack([name(kind) for _, kind in changes]),
+        "change_field": pack(names.places([field for field, _ in changes])),
+        "change_kind": pack(names.places([kind for _, kind in changes])),
         "command_id": [c.id for c in commands],
-        "command_name": pack([name(c.name) for c in commands]),
-        "command_scope": pack([scope(c.scope) for c in commands]),
+        "command_name": pack(names.places([c.name for c in commands])),
+        "command_scope": pack(scopes.places([c.scope for c in commands])),
         "command_hlc": pack([c.hlc for c in commands]),
-        "command_actor": pack([name(c.actor) for c in commands]),
-        "command_root": pack([roots.setdefault(c.root, len(roots)) for c in commands]),
+        "command_actor": pack(names.places([c.actor for c in commands])),
+        "command_root": pack(roots.places([c.root for c in commands])),
         "roots": list(roots)[1:],
         "command_written": _written(commands),
         "decisions": _decided(commands),
         **_stands_for(commands),
-        "command_ops": pack([len(c.ops) for c in commands]),
+        "command_ops": pack([len(c.ops.seqs) for c in commands]),
         "names": list(names),
         "scopes": list(scopes),
         "op_document": pack(op_document),
-        "op_seq": pack(op_seq),
-        "op_span": pack(op_span) if any(span != 1 for span in op_span) else b"",
-        "op_hlc": pack(op_hlc),
+        "op_seq": pack(ops.seqs),
+        "op_span": pack(ops.spans) if set(ops.spans) - {1} else b"",
+        "op_hlc": pack(ops.hlcs),
         "op_change": pack(op_change),
         "op_context": pack(op_context),
-        "op_unsure": pack(op_unsure),
+        "op_unsure": pack(ops.unsures),
         **contexts.columns(),
         **values.columns(),
     }
@@ -155,7 +155,7 @@ def _said_by_the_cloud(batch: Batch) -> Any:
     return None if batch.forget is None else ("driftlog.v1.Forgetting", forgetting_codec.encoded(batch.forget))
 
 
-def _written(commands: Sequence[Command]) -> bytes:
+def _written(commands: Sequence[ColumnCommand]) -> bytes:
     """No bytes where none was taken along, as nearly always."""
     written = {c.written for c in commands}
     if written <= {None}:
@@ -163,7 +163,7 @@ def _written(commands: Sequence[Command]) -> bytes:
     return pack([_NOW if c.written is None else c.written for c in commands])
 
 
-def _decided(commands: Sequence[Command]) -> list[dict[str, Any]]:
+def _decided(commands: Sequence[ColumnCommand]) -> list[dict[str, Any]]:
     return [
         {"command": at, "how": c.decision.how, "reason": c.decision.reason}
         for at, c in enumerate(commands)
@@ -171,7 +171,7 @@ def _decided(commands: Sequence[Command]) -> list[dict[str, Any]]:
     ]
 
 
-def _stands_for(commands: Sequence[Command]) -> dict[str, bytes]:
+def _stands_for(commands: Sequence[ColumnCommand]) -> dict[str, bytes]:
     """No bytes where each stands for itself alone."""
     counts = [len(c.stands_for) for c in commands]
     names = b"".join([name for c in commands for name in c.stands_for])
@@ -299,7 +299,7 @@ def _check_lives(name: str, lives: Sequence[str], replica: str, most: int) -> No
 
 def _ops(record: dict[str, Any], count: int) -> tuple[DocumentOp, ...]:
     contexts: list[Vector | None] = [*read_contexts(record, count), None]  # the last one for -1
-    places = unpack(record["op_context"], count, "op_context", _NO_CONTEXT, len(contexts) - 2)
+    places = unpack(record["op_context"], count, "op_context", NO_CONTEXT, len(contexts) - 2)
     fields, kinds = _changes(record, count)
     changes = unpack(record["op_change"], count, "op_change", 0, len(fields) - 1)
     seqs = unpack(record["op_seq"], count, "op_seq", 1)

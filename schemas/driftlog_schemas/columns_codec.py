@@ -26,11 +26,13 @@ def pack(numbers: Sequence[int]) -> bytes:
     """The bytes of a column; none for no numbers."""
     if not numbers:
         return b""
+    base = numbers[0]
+    if numbers.count(base) == len(numbers):  # as most columns are, and found sooner than two bounds
+        assert LEAST <= base <= MOST, "a column holds numbers of 64 bit"
+        return b"\x00" + varint(base)
     base = min(numbers)
     largest = max(numbers) - base
     assert base >= LEAST and base + largest <= MOST, "a column holds numbers of 64 bit"
-    if not largest:
-        return b"\x00" + varint(base)
     width = 1 if largest < 1 << 8 else 2 if largest < 1 << 16 else 4 if largest < 1 << 32 else 8
     column = array(_CODES[width], [n - base for n in numbers] if base else numbers)
     if _SWAP:

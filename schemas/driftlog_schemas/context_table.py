@@ -7,6 +7,7 @@ much more than was sent, so its sum is bounded on both sides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from driftlog_crdt.causal import Vector
@@ -16,6 +17,10 @@ from driftlog_schemas.errors import TooBig, Undecodable
 
 MAX_ENTRIES = 1 << 18
 """Of all contexts of a batch together, as vectors."""
+
+
+NO_CONTEXT = -1
+"""Stands where an op has none."""
 
 
 class ContextTable:
@@ -30,6 +35,12 @@ class ContextTable:
         self._sizes: list[int] = []
         self._changed: list[int] = []
         self._seqs: list[int] = []
+
+    def places(self, contexts: Sequence[Vector | None]) -> list[int]:
+        """The number of each, and what stands where there is none. Raises `TooBig`."""
+        if contexts.count(None) == len(contexts):  # commuting ops have none
+            return [NO_CONTEXT] * len(contexts)
+        return [NO_CONTEXT if context is None else self.index(context) for context in contexts]
 
     def index(self, context: Vector) -> int:
         """Its number. Raises `TooBig`."""

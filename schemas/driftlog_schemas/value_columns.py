@@ -8,7 +8,7 @@ are three.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from driftlog_crdt import Plain, canonical
@@ -33,8 +33,16 @@ class ValueColumns:
         self._doubles: list[float] = []
         self._json: list[str] = []
 
-    def add(self, value: Plain) -> None:
-        """The next op's."""
+    def add_all(self, values: Sequence[Plain]) -> None:
+        """Those of the next ops. Most batches carry numbers only, and those are looked at together."""
+        if set(map(type, values)) == {int} and _in_bounds(values):  # type: ignore[arg-type]  # they are numbers
+            self._forms += bytes((_NUMBER,)) * len(values)
+            self._numbers += values  # type: ignore[arg-type]
+            return
+        for value in values:
+            self._add(value)
+
+    def _add(self, value: Plain) -> None:
         kind = value.__class__
         if kind is int and LEAST <= value <= MOST:  # type: ignore[operator]  # is a number
             self._forms.append(_NUMBER)
@@ -62,6 +70,10 @@ class ValueColumns:
             "doubles": struct.pack(f"<{len(self._doubles)}d", *self._doubles),
             "json": self._json,
         }
+
+
+def _in_bounds(numbers: Sequence[int]) -> bool:
+    return min(numbers) >= LEAST and max(numbers) <= MOST
 
 
 def read_values(record: dict[str, Any], count: int) -> list[Plain]:

@@ -22,11 +22,12 @@ from dataclasses import dataclass, field
 
 from driftlog_crdt import AlgebraError, Collapsing
 from driftlog_edge.store import keys
-from driftlog_edge.store.logged import Logged
+from driftlog_edge.store.logged import ToSeal
 from driftlog_schemas.batch_codec import MAX_COMMAND_BYTES, MAX_ENDS, MAX_STOOD_FOR, SHORT_DIGEST_BYTES
 from driftlog_schemas.contract import AppContract, Undeclared
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp
+from driftlog_schemas.op_columns import ColumnCommand, in_columns
 from driftlog_schemas.row_columns import short_name
 
 
@@ -34,28 +35,32 @@ from driftlog_schemas.row_columns import short_name
 class _Sent:
     """A command as it will be sent: one that was given, or several."""
 
-    given: list[Command]
+    first: ColumnCommand
+    """As it was given."""
     lsns: list[int]
     largest: int
     """Bytes that the largest of them takes in the log."""
     ops: int
+    given: list[Command] = field(default_factory=list)
+    """Of a collection that is collapsed: all that were given, the first among them."""
     row: Collapsing | None = None
-    """Of a collection that is collapsed: what is left of their ops."""
+    """And what is left of their ops."""
 
     @property
     def size(self) -> int:
-        if len(self.given) == 1:
+        if len(self.lsns) == 1:
             return self.largest
-        return self.largest * self.ops + SHORT_DIGEST_BYTES * len(self.given)
+        return self.largest * self.ops + SHORT_DIGEST_BYTES * len(self.lsns)
 
-    def command(self) -> Command:
-        """As it is sent."""
+    def command(self, replica: str) -> ColumnCommand:
+        """As it is sent, by its writer."""
+        if self.row is None or len(self.lsns) == 1:
+            return self.first
         last = self.given[-1]
-        if self.row is None or len(self.given) == 1:
-            return last
         document = last.ops[0].document
         ops = tuple(DocumentOp(document, op) for op in self.row.ops())
-        return last._replace(ops=ops, stands_for=tuple(short_name(command.id) for command in self.given[:-1]))
+        names = tuple(short_name(command.id) for command in self.given[:-1])
+        return in_columns(last._replace(ops=ops, stands_for=names), replica)
 
 
 @dataclass(slots=True)
@@ -68,16 +73,20 @@ class Filling:
     most_bytes: int = MAX_COMMAND_BYTES
     join: bool = True
     """May commands be sent as one?"""
-    given: dict[bytes, Command] = field(default_factory=dict)
+    given: dict[bytes, ToSeal] = field(default_factory=dict)
     """What goes in, by its entry in the queue."""
     logged_bytes: int = 0
     """What that takes in the log."""
     release: str = ""
+    replica: str = ""
+    """Who has written them: one life."""
     read: int = 0
     roots: set[str] = field(default_factory=set)
     _sent: list[_Sent] = field(default_factory=list)
     _rows: dict[bytes, _Sent] = field(default_factory=dict)
     """By document: what its next command may be sent with."""
+    _whole: set[str] = field(default_factory=set)
+    """Collections that were met and of which each command is sent as it is."""
     _ops: int = 0
     _size: int = 0
 
@@ -86,85 +95,94 @@ class Filling:
         """Of the commands as they are sent."""
         return len(self._sent)
 
-    def takes(self, key: bytes, found: Logged) -> bool:
-        """Is there room for it beside what is in here? There is for any one command, and what joins another costs a name: to send it later, by
-        itself, would cost a slow link more.
+    def put(self, key: bytes, found: ToSeal) -> bool:
+        """The next command, of this entry of the queue, if there is room for it beside what is in here: nothing has changed if there is none.
+
+        There is for any one command, and what joins another costs a name: to send it later, by itself, would cost a slow link more. What its writer
+        had read when it was first written is said under another life only.
         """
-        most = self.most_bytes if self._joined(key, found)[1] is None else MAX_COMMAND_BYTES
-        roots = self.roots | ({found.command.root} - {""})
-        return not self.given or (
-            self._ops + len(found.command.ops) <= self.most_ops
-            and self._size + found.size <= most
-            and len(roots) <= MAX_ENDS
+        single = self._single(key, found)
+        there = None if single is None else self._goes_with(single)
+        if self.given and not self._takes(found, joins=there is not None):
+            return False
+        sent, lsn = found.sent, keys.parse_lsn(key)
+        if not sent.root and sent.written is not None:
+            sent = sent._replace(written=None)
+            single = None if single is None else single._replace(written=None)
+        if sent.root:
+            self.roots.add(sent.root)
+        self.read = min(self.read, found.read) if self.given else found.read
+        self.release, self.replica = found.release, found.replica
+        self.logged_bytes += found.size
+        self.given[key] = found
+        if there is not None and single is not None:
+            self._count(there, -1)
+            _add(there, single, lsn, found.size)
+        else:
+            there = self._begin(sent, lsn, found.size, single)
+        self._count(there, 1)
+        return True
+
+    def _takes(self, found: ToSeal, *, joins: bool) -> bool:
+        root = found.sent.root
+        return (
+            self._ops + len(found.sent.ops.seqs) <= self.most_ops
+            and self._size + found.size <= (MAX_COMMAND_BYTES if joins else self.most_bytes)
             and found.release == self.release
+            and found.replica == self.replica
+            and (not root or root in self.roots or len(self.roots) < MAX_ENDS)
             and len(self.given) - len(self._sent) < MAX_STOOD_FOR
         )
 
-    def put(self, key: bytes, found: Logged) -> None:
-        """The next command, of this entry of the queue; it `takes` it. What its writer had read when it was first written is said under another life only."""
-        if not found.command.root and found.command.written is not None:
-            found = found._replace(command=found.command._replace(written=None))
-        self.roots |= {found.command.root} - {""}
-        self.read = min(self.read, found.read) if self.given else found.read
-        self.release = found.release
-        self.logged_bytes += found.size
-        self.given[key] = found.command
-        lsn = keys.parse_lsn(key)
-        document, there = self._joined(key, found)
-        if there is not None:
-            self._count(there, -1)
-            _add(there, found.command, lsn, found.size)
-        else:
-            there = _Sent([found.command], [lsn], found.size, len(found.command.ops))
-            self._sent.append(there)
-            if self._rows:
-                for changed in {changed for changed, _ in found.command.ops}:
-                    self._rows.pop(document_key(changed), None)
-            if document is not None:
-                self._begin(there, document)
-        self._count(there, 1)
-
-    def commands(self) -> tuple[Command, ...]:
+    def commands(self) -> list[ColumnCommand]:
         """As they are sent."""
-        return tuple(sent.command() for sent in self._sent)
+        return [sent.command(self.replica) for sent in self._sent]
 
     def speakers(self) -> Sequence[tuple[int, int]]:
         """(lsn of a command, that of the one which stands for it)."""
         return [(lsn, sent.lsns[-1]) for sent in self._sent for lsn in sent.lsns[:-1]]
 
-    def _joined(self, key: bytes, found: Logged) -> tuple[DocumentId | None, _Sent | None]:
-        """The document on which a command may be sent with others, and with what it is."""
-        if not self.join or found.alone or keys.urgency_of(key) == keys.HELD:
-            return None, None
-        document = self._collapsed(found.command)
-        there = None if document is None else self._rows.get(document_key(document))
-        return document, there if there is not None and _goes_on(there, found.command) else None
+    def _single(self, key: bytes, found: ToSeal) -> Command | None:
+        """The command, if it changes one document only and may be sent with others there."""
+        collection, scope, id = found.sent.ops.documents[0]
+        if collection in self._whole or not self.join or found.alone or keys.urgency_of(key) == keys.HELD:
+            return None
+        document = DocumentId(collection, scope, id)
+        try:
+            declared = self.contract.collection(collection)
+            if declared.history != "collapsed":
+                self._whole.add(collection)
+                return None
+            command = found.command
+            alike = command.decision is None and all(changed == document for changed, _ in command.ops)
+            return command if alike and all(declared.document.spot(op) is not None for _, op in command.ops) else None
+        except (Undeclared, AlgebraError):
+            return None
 
     def _count(self, sent: _Sent, sign: int) -> None:
         self._ops += sign * sent.ops
         self._size += sign * sent.size
 
-    def _begin(self, sent: _Sent, document: DocumentId) -> None:
-        ops = sent.given[0].ops
-        sent.row = Collapsing(self.contract.collection(document.collection).document, ops[0].op.before)
-        for _, op in ops:
-            sent.row.add(op)
-        self._rows[document_key(document)] = sent
+    def _begin(self, sent: ColumnCommand, lsn: int, size: int, single: Command | None) -> _Sent:
+        """One that goes with no other so far."""
+        there = _Sent(sent, [lsn], size, len(sent.ops.seqs))
+        self._sent.append(there)
+        if self._rows:
+            for changed in set(sent.ops.documents):
+                self._rows.pop(document_key(DocumentId(*changed)), None)
+        if single is not None:
+            document, first = single.ops[0]
+            there.given = [single]
+            there.row = Collapsing(self.contract.collection(document.collection).document, first.before)
+            for _, op in single.ops:
+                there.row.add(op)
+            self._rows[document_key(document)] = there
+        return there
 
-    def _collapsed(self, command: Command) -> DocumentId | None:
-        """The one document that a command changes, if such commands may be joined there."""
-        document = command.ops[0].document
-        try:
-            collection = self.contract.collection(document.collection)
-            if (
-                command.decision is not None
-                or collection.history != "collapsed"
-                or any(changed != document for changed, _ in command.ops)
-            ):
-                return None
-            return None if any(collection.document.spot(op) is None for _, op in command.ops) else document
-        except (Undeclared, AlgebraError):
-            return None
+    def _goes_with(self, command: Command) -> _Sent | None:
+        """With what a command is sent that changes one document only; None where that begins with it."""
+        there = self._rows.get(document_key(command.ops[0].document))
+        return there if there is not None and _goes_on(there, command) else None
 
 
 def _goes_on(sent: _Sent, command: Command) -> bool:

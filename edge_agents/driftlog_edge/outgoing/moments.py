@@ -14,7 +14,7 @@ their moment has come.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from driftlog_edge.store import keys
@@ -78,6 +78,15 @@ class Moments:
         self._last[urgency] = max(lsn, self._last.get(urgency, 0))
         if lsn <= self._up_to.get(urgency, 0):
             self._come[urgency] += sign
+
+    def left(self, gone: Mapping[int, Sequence[int]]) -> None:
+        """These commands (class -> lsns) are in their class no longer."""
+        for urgency, lsns in gone.items():
+            if _timed(urgency):
+                for lsn in lsns:
+                    self.count(urgency, lsn, -1)
+            else:
+                self.count(urgency, lsns[-1], -len(lsns))
 
     def come(self, urgency: int, lsn: int, documents: Iterable[bytes]) -> None:
         """A command with these documents is in this class from now on."""

@@ -22,14 +22,14 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import entry_of
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.lives import Lives
-from driftlog_edge.store.logged import logged
+from driftlog_edge.store.logged import logged, to_seal
 from driftlog_edge.store.sealed import Open, SealedBatches
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import (
     MAX_COMMAND_BYTES,
     BatchCodec,
     batch_digest,
-    encode_body,
+    encode_columns,
 )
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import TooBig
@@ -210,32 +210,31 @@ class Outbox:
         tried = 0
         for key in self.queue.schedule.of_partition(*place):
             lsn = keys.parse_lsn(key)
-            found = logged(self._journal, lsn)
+            found = to_seal(self._journal, lsn)
             held = keys.urgency_of(key) == keys.HELD
-            if not (held and self.queue.schedule.passes(place, lsn, found.command)):
-                if filling.count == most or not filling.takes(key, found):
-                    break
-                filling.put(key, found)
+            passed = held and self.queue.schedule.passes(place, lsn, found.command)
+            if not passed and (filling.count == most or not filling.put(key, found)):
+                break
             tried = lsn if held else tried
         return tried
 
     def _sealed(self, space: str, partition: int, filling: Filling) -> tuple[Sealed, dict[Place, bytes | None]]:
         chain = self.lives.chain(space, partition)
         number = chain.number + 1
-        body = encode_body(
-            Batch(
-                space,
-                partition,
-                chain.replica,
-                number,
-                filling.commands(),
-                named(filling.release, self._contract.spaces[space].version),
-                prev=chain.head,
-                floor=self.sealed.floor(space, partition, number),
-                ends=tuple(sorted(filling.roots)),
-                read=filling.read,
-            )
+        assert filling.replica == chain.replica, "a partition goes on under the life whose commands wait in it"
+        head = Batch(
+            space,
+            partition,
+            chain.replica,
+            number,
+            (),
+            named(filling.release, self._contract.spaces[space].version),
+            prev=chain.head,
+            floor=self.sealed.floor(space, partition, number),
+            ends=tuple(sorted(filling.roots)),
+            read=filling.read,
         )
+        body = encode_columns(head, filling.commands())
         lsns = tuple(keys.parse_lsn(key) for key in filling.given)
         batch = Open(space, partition, number, batch_digest(body), lsns, tuple(filling.speakers()))
         sealed = self._signed(batch, body)._replace(urgency=self._urgency(filling))
@@ -248,8 +247,8 @@ class Outbox:
         """The most urgent class of what goes in; of what was held by what is declared."""
         classes = {keys.urgency_of(key) for key in filling.given}
         if keys.HELD in classes:
-            held = (command for key, command in filling.given.items() if keys.urgency_of(key) == keys.HELD)
-            classes = classes - {keys.HELD} | {self.class_of(command) for command in held}
+            held = (found for key, found in filling.given.items() if keys.urgency_of(key) == keys.HELD)
+            classes = classes - {keys.HELD} | {self.class_of(found.command) for found in held}
         return min(classes)
 
     def reseal(self, batch: Open) -> Sealed:

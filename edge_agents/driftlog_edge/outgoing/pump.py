@@ -1,8 +1,8 @@
 """Sealed batches on their way out, one after another, as far as the way is free.
 
 A batch is sent only after the write that sealed it is synced, and with it every command it carries, whatever durability those had: an op
-or a number that the cloud has but the device forgot would let the device use it again. In a long queue some are sealed one after another and synced
-together: else each would wait for a sync of its own, which takes longer than sealing it. What fails is tried again after a while that grows to five
+or a number that the cloud has but the device forgot would let the device use it again. In a long queue the next ones are sealed while the disk syncs the
+ones before, and those share the sync that follows: else each would wait for a sync of its own, which takes longer than sealing it. What fails is tried again after a while that grows to five
 minutes: the store may have no space, the registry may not be there for the first batch, the client may have no room.
 """
 
@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import NamedTuple
 
 import structlog
 
@@ -26,7 +29,15 @@ from driftlog_schemas.registry import SchemaIds
 
 log = structlog.get_logger()
 AHEAD = 8
-"""Batches that may wait for one sync: what turns critical meanwhile leaves behind them."""
+"""Batches that may be sealed and not sent: what turns critical meanwhile leaves behind them."""
+
+
+class _Ahead(NamedTuple):
+    """A batch that is sealed and not sent."""
+
+    batch: Sealed
+    synced: asyncio.Future[None] | None
+    """The write that sealed it; None of what was sealed before."""
 
 
 class Pump:
@@ -86,36 +97,57 @@ class Pump:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, self._ids.id_of, avro_files.text("signed_batch"))
             self._envelope_known = True
-        shipping = self._shipping()
-        run: list[Sealed] = []
+        shipping, ahead = self._shipping(), deque[_Ahead]()
         try:
-            await self._seal(run)
-            if not run:
-                await asyncio.sleep(0)  # others run before the next step
-                return self._shipper.passing
-            while run and shipping is not None and self._shipping() is shipping:
-                shipping.send(run[0])
-                del run[0]
+            found = shipping is not None and await self._move(ahead, shipping)
+            await _synced(ahead)
+        except (ContractError, EdgeError, Unreachable):
+            await _synced(ahead)
+            raise
         finally:
-            for batch in run:  # those that no client has, also where the connection is another by now
+            for batch, _ in ahead:  # those that no client has, also where the connection is another by now
                 self._shipper.failed(batch)
+        if not found:
+            await asyncio.sleep(0)  # others run before the next step
+        return found or self._shipper.passing
+
+    async def _move(self, ahead: deque[_Ahead], shipping: Shipping) -> bool:
+        """Seal and send until nothing more can go by this client; was there anything? What is sealed is in `ahead` until the client has it."""
+        found, more = False, True
+        while self._shipping() is shipping:
+            while ahead and (ahead[0].synced is None or ahead[0].synced.done()):
+                batch, synced = ahead[0]
+                if synced is not None:
+                    synced.result()
+                shipping.send(batch)
+                del ahead[0]
+            if more and len(ahead) < AHEAD:
+                more = self._seal(ahead)
+                found |= more
+                await asyncio.sleep(0)  # others run before the next is sealed
+            elif ahead:
+                await _synced(islice(ahead, 1))
+                more = True  # what was delivered meanwhile has made room
+            else:
+                break
+        return found
+
+    def _seal(self, ahead: deque[_Ahead]) -> bool:
+        """Add the next batch; was there one?"""
+        try:
+            found = self._shipper.next()
+        except (ContractError, EdgeError):
+            if not ahead:
+                raise
+            return False  # what is sealed goes first; then the next look meets the same again
+        if found is None:
+            return False
+        batch, writes = found
+        ahead.append(_Ahead(batch, self._committer.stage(writes, sync=True) if writes else None))
         return True
 
-    async def _seal(self, run: list[Sealed]) -> None:
-        """Add the next batches to `run`, in order; return when all are synced. They are in it from when they are sealed."""
-        synced: list[asyncio.Future[None]] = []
-        while len(run) < AHEAD:
-            try:
-                found = self._shipper.next()
-            except (ContractError, EdgeError):
-                if not run:
-                    raise
-                break  # what is sealed goes first; the next look meets the same again
-            if found is None:
-                break
-            batch, writes = found
-            run.append(batch)
-            if writes:
-                synced.append(self._committer.stage(writes, sync=True))
-            await asyncio.sleep(0)  # others run before the next is sealed
-        await asyncio.gather(*synced)
+
+async def _synced(ahead: Iterable[_Ahead]) -> None:
+    """Return when the disk has them, or has refused them: until then none may go, nor go again."""
+    if waiting := [synced for _, synced in ahead if synced is not None and not synced.done()]:
+        await asyncio.wait(waiting)

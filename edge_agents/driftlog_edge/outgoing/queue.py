@@ -20,7 +20,7 @@ from driftlog_edge.outgoing.together import classes_of
 from driftlog_edge.ports import Family, Place, Writes
 from driftlog_edge.store import keys
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.logged import changed_keys, decode_logged, logged
+from driftlog_edge.store.logged import ToSeal, changed_keys, decode_logged, logged
 from driftlog_edge.store.pending import marks_of
 from driftlog_schemas.messages import Command
 from driftlog_schemas.rhythm import NOW
@@ -229,16 +229,19 @@ class Queue:
         return writes
 
     def taken(
-        self, space: str, partition: int, commands: Mapping[bytes, Command], size: int
+        self, space: str, partition: int, commands: Mapping[bytes, ToSeal], size: int
     ) -> dict[Place, bytes | None]:
         """The writes that take these (entry -> command) out, to be sealed; `size` is theirs in the op log."""
         self.schedule.served(space, partition)
         self.bytes -= size
-        for key, command in commands.items():
-            if keys.urgency_of(key) == keys.HELD:
-                self._hold((space, partition), keys.parse_lsn(key), command, -1)
+        gone: dict[int, list[int]] = {}
+        for key, found in commands.items():
+            urgency, _, lsn = keys.parse_outbox(key)[1:]
+            if urgency == keys.HELD:
+                self._hold((space, partition), lsn, found.command, -1)
             else:
-                self.moments.count(keys.urgency_of(key), keys.parse_lsn(key), -1)
+                gone.setdefault(urgency, []).append(lsn)
+        self.moments.left(gone)
         if not len(self):
             self._moved.clear()
         return {(Family.OUTBOX, key): None for key in commands}

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from driftlog_edge.ports import Family, Place, Store
 from driftlog_edge.store import keys
@@ -91,8 +91,8 @@ class Chain:
     """Earlier lives that the cloud knows to have ended here, the last ones: what rights they had left are this one's."""
 
     def encode(self) -> bytes:
-        plain = asdict(self) | {"head": self.head.hex(), "settled_head": self.settled_head.hex()}
-        return json.dumps(plain).encode()
+        plain = {name: getattr(self, name) for name in _PARTS}
+        return json.dumps(plain | {"head": self.head.hex(), "settled_head": self.settled_head.hex()}).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Chain:
@@ -105,6 +105,9 @@ class Chain:
     def ended(self) -> tuple[str, ...]:
         """`over` for the life that follows this one, when the cloud knows that this one is over too."""
         return (*self.over, self.replica)[-KEPT:]
+
+
+_PARTS = tuple(part.name for part in fields(Chain))
 
 
 class Lives:
@@ -215,7 +218,9 @@ class Lives:
             self._over.add((space, partition))
         else:
             self._over.discard((space, partition))
-        return {(Family.META, keys.chain_key(space, partition)): chain.encode()}
+        key, raw = keys.chain_key(space, partition), chain.encode()
+        self._chains[key] = raw, chain
+        return {(Family.META, key): raw}
 
     def forked(self) -> list[tuple[str, int, Chain]]:
         """(space, partition, chain) of every chain that cannot go on."""

@@ -10,7 +10,7 @@ fits into any batch; a large one is sealed once to see.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -22,6 +22,7 @@ from driftlog_schemas.batch_codec import encode_command
 from driftlog_schemas.errors import TooBig, Undecodable
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Command, DocumentOp
+from driftlog_schemas.op_columns import ColumnCommand, of_rows
 from driftlog_schemas.tuples import maker
 
 _FORM = b"\x02"
@@ -50,6 +51,26 @@ class Logged(NamedTuple):
         return self.read if self.command.written is None else self.command.written
 
 
+class ToSeal(NamedTuple):
+    """A command of the op log for a batch: its ops are in columns, and none is made an object."""
+
+    sent: ColumnCommand
+    size: int
+    read: int
+    release: str
+    alone: bool
+    """These as `Logged` has them."""
+    replica: str
+    """The writer of its ops."""
+    raw: bytes
+    """What the log has."""
+
+    @property
+    def command(self) -> Command:
+        """With its ops, for whom it must be looked into."""
+        return decode_logged(self.raw).command
+
+
 def encode_logged(command: Command, space: str, replica: str, read: int, release: str, *, alone: bool = False) -> bytes:
     """Raises `TooBig`."""
     try:
@@ -72,12 +93,8 @@ def encode_logged(command: Command, space: str, replica: str, read: int, release
 
 def decode_logged(raw: bytes) -> Logged:
     """Inverse of `encode_logged`. Raises `Undecodable`."""
-    if raw[:1] != _FORM:
-        raise Undecodable("a command of the op log in a form that is not known here", "start the newer release again")
     try:
-        read, release, alone, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops = from_json(
-            raw[1:]
-        )
+        read, release, alone, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops = _parts(raw)
         decision = None if decided is None else Decision(*decided)
         ops = tuple(
             [
@@ -91,15 +108,45 @@ def decode_logged(raw: bytes) -> Logged:
             ]
         )
     except (ValueError, TypeError) as error:
-        raise Undecodable(f"a command of the op log that cannot be read: {error}") from error
+        raise _unreadable(error) from error
     return Logged(Command(id, name, scope, hlc, ops, actor, root, written, decision), len(raw), read, release, alone)
+
+
+def decode_to_seal(raw: bytes) -> ToSeal:
+    """The same for who seals it. Raises `Undecodable`."""
+    try:
+        read, release, alone, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops = _parts(raw)
+        decision = None if decided is None else Decision(*decided)
+        sent = ColumnCommand(id, name, scope, hlc, of_rows(scope, plain_ops), actor, root, written, decision)
+    except (ValueError, TypeError) as error:
+        raise _unreadable(error) from error
+    return ToSeal(sent, len(raw), read, release, alone, replica, raw)
+
+
+def _unreadable(error: Exception) -> Undecodable:
+    return Undecodable(f"a command of the op log that cannot be read: {error}")
+
+
+def _parts(raw: bytes) -> Any:
+    if raw[:1] != _FORM:
+        raise Undecodable("a command of the op log in a form that is not known here", "start the newer release again")
+    return from_json(raw[1:])
 
 
 def logged(source: Source, lsn: int) -> Logged:
     """A command of the op log."""
+    return decode_logged(_raw(source, lsn))
+
+
+def to_seal(source: Source, lsn: int) -> ToSeal:
+    """The same for who seals it."""
+    return decode_to_seal(_raw(source, lsn))
+
+
+def _raw(source: Source, lsn: int) -> bytes:
     raw = source.get(Family.OPLOG, keys.lsn_key(lsn))
     assert raw is not None, f"command {lsn} is referred to but is not in the op log"
-    return decode_logged(raw)
+    return raw
 
 
 def changed_keys(command: Command) -> set[bytes]:

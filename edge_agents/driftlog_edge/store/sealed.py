@@ -59,6 +59,8 @@ class SealedBatches:
         self._journal = journal
         self.commands = self.bytes = 0
         """How many commands wait for a verdict, and what the bodies take that hold them."""
+        self._lowest: dict[tuple[str, int], int] = {}
+        """By partition: no open batch has a lower number. What is closed would lie in the way of who looks from the beginning."""
         for batch in self.all():
             self._counted(batch, 1)
         journal.on_given_up(self._given_up)
@@ -73,6 +75,9 @@ class SealedBatches:
                 for found, sign in ((value, -1), (self._journal.get(family, key), 1)):
                     if found is not None:
                         self._counted(Open.decode(key, found), sign)
+                space, partition, number = keys.parse_sealed(key)
+                if number < self._lowest.get((space, partition), 0):  # it is open again
+                    self._lowest[space, partition] = number
 
     def all(self) -> list[Open]:
         """Every open batch, in order of number within its partition."""
@@ -92,8 +97,13 @@ class SealedBatches:
         return None if value is None else Open.decode(key, value)
 
     def floor(self, space: str, partition: int, number: int) -> int:
-        """The lowest open number of a partition; `number` if none is open."""
-        return next((batch.number for batch in self.of(space, partition)), number)
+        """The lowest open number of a partition; `number`, the next one, if none is open."""
+        lowest = self._lowest.get((space, partition), 1)
+        after = keys.sealed_key(space, partition, lowest - 1)
+        found = self._journal.scan(Family.SEALED, keys.sealed_prefix(space, partition), after)
+        open_ = next((keys.parse_sealed(key)[2] for key, _ in found), number)
+        self._lowest[space, partition] = open_
+        return open_
 
     def body(self, batch: Open) -> bytes:
         """Its bytes as they were signed."""

@@ -9,6 +9,8 @@ ASKING = ("tests/unit/edge/rim/test_asker.py",)
 FEED = ("tests/unit/edge/rim/test_feed.py",)
 SHARED_LIVES = ("tests/unit/edge/test_shared_lives.py",)
 HELD = ("tests/unit/edge/test_held.py", "tests/unit/edge/test_pump.py")
+PUMP = ("tests/unit/edge/test_pump.py",)
+SEALED = ("tests/unit/edge/test_sealed_batches.py",)
 STEPS = ("tests/unit/schemas/test_avro_steps.py",)
 
 EDGES: tuple[Mistake, ...] = (
@@ -37,9 +39,44 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "pump: it stops where it only passed by",
         f"{EDGE}/outgoing/pump.py",
-        "return self._shipper.passing",
-        "return False",
+        "return found or self._shipper.passing",
+        "return found",
         HELD,
+    ),
+    Mistake(
+        "pump: a batch is sent before the write that sealed it is synced",
+        f"{EDGE}/outgoing/pump.py",
+        "(ahead[0].synced is None or ahead[0].synced.done())",
+        "True",
+        PUMP,
+    ),
+    Mistake(
+        "pump: any number is sealed while the disk syncs",
+        f"{EDGE}/outgoing/pump.py",
+        "if more and len(ahead) < AHEAD:",
+        "if more:",
+        PUMP,
+    ),
+    Mistake(
+        "pump: what the client gives up goes again before it is synced",
+        f"{EDGE}/outgoing/pump.py",
+        "        except (ContractError, EdgeError, Unreachable):\n            await _synced(ahead)\n            raise\n",
+        "",
+        PUMP,
+    ),
+    Mistake(
+        "pump: where the connection is another, what is not synced goes again at once",
+        f"{EDGE}/outgoing/pump.py",
+        "self._move(ahead, shipping)\n            await _synced(ahead)\n",
+        "self._move(ahead, shipping)\n",
+        PUMP,
+    ),
+    Mistake(
+        "sealed: the lowest open batch is looked for behind what was open before a failed write",
+        f"{EDGE}/store/sealed.py",
+        "if number < self._lowest.get((space, partition), 0):",
+        "if False:",
+        SEALED,
     ),
     # -- verdicts
     Mistake(

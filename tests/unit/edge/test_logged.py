@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from driftlog_crdt import Op, canonical
-from driftlog_edge.store.logged import SURELY_FITS, Logged, decode_logged, encode_logged
-from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, encode_body, encode_command
+from driftlog_edge.store.logged import SURELY_FITS, Logged, decode_logged, decode_to_seal, encode_logged
+from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, encode_body, encode_columns, encode_command
 from driftlog_schemas.bounds import MAX_COMMAND_ID, MAX_CONTEXT, MAX_ID, MAX_NAME, MAX_REPLICA, MAX_SCOPE
 from driftlog_schemas.errors import TooBig, Undecodable
 from driftlog_schemas.identity import DocumentId
@@ -50,6 +53,20 @@ def test_a_command_comes_back_as_it_was(command: Command) -> None:
     assert canonical(kept) == canonical([[op.value, op.seq, op.hlc] for _, op in command.ops]), (
         "1, 1.0 and True are three"
     )
+
+
+@given(st.lists(given_commands, min_size=1, max_size=4))
+def test_what_goes_into_a_batch_in_columns_is_what_goes_in_with_its_ops(commands: list[Command]) -> None:
+    commands = [in_one_scope(command) for command in commands]
+    logged = [encode_logged(command, "retail", REPLICA, 7, "1.0", alone=True) for command in commands]
+    batch = Batch("retail", 0, REPLICA, 1, tuple(decode_logged(raw).command for raw in logged), "1.0")
+
+    found = [decode_to_seal(raw) for raw in logged]
+
+    assert encode_columns(replace(batch, commands=()), [one.sent for one in found]) == encode_body(batch)
+    for raw, one in zip(logged, found, strict=True):
+        assert (one.command, *one[1:5]) == decode_logged(raw)
+        assert one.replica == REPLICA
 
 
 LONG = {
@@ -102,17 +119,23 @@ def test_what_is_not_tried_fits_whatever_it_holds() -> None:
 @pytest.mark.parametrize(
     "raw", [b"", b"\x00", b"\x01", b"\x02[]", b"\x01{", b"\x01[]", b"\x01[0,1,2]", b"\x01" + b"[" * 9000, b"\x01null"]
 )
-def test_other_bytes_are_no_command(raw: bytes) -> None:
+@pytest.mark.parametrize("decode", [decode_logged, decode_to_seal])
+def test_other_bytes_are_no_command(raw: bytes, decode: Callable[[bytes], object]) -> None:
     with pytest.raises(Undecodable):
-        decode_logged(raw)
+        decode(raw)
 
 
-def test_every_cut_and_every_form_but_its_own_is_refused() -> None:
+@pytest.mark.parametrize("decode", [decode_logged, decode_to_seal])
+def test_every_cut_and_every_form_but_its_own_is_refused(decode: Callable[[bytes], object]) -> None:
     raw = encoded(SET)
     for end in range(len(raw)):
         with pytest.raises(Undecodable):
-            decode_logged(raw[:end])
+            decode(raw[:end])
     for form in range(256):
         if form != raw[0]:
             with pytest.raises(Undecodable):
-                decode_logged(bytes((form,)) + raw[1:])
+                decode(bytes((form,)) + raw[1:])
+    one_part_less = raw.replace(b",2]]", b"]]")
+    assert one_part_less != raw
+    with pytest.raises(Undecodable):
+        decode(one_part_less)

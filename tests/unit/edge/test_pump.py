@@ -13,13 +13,18 @@ from driftlog_edge.outgoing import pump as pump_module
 from driftlog_edge.outgoing.held import PAUSE_SECONDS
 from driftlog_edge.outgoing.outbox import SEALED_OPS
 from driftlog_edge.outgoing.pump import AHEAD, Pump
-from driftlog_edge.ports import Sealed, Shipping, Writes
+from driftlog_edge.ports import Family, Sealed, Shipping, Unreachable, Writes
+from driftlog_edge.store import keys
 from driftlog_edge.store.committer import Committer
+from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import SchemaIds
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import Replica
+from tests.unit.edge.shop import PARTITIONS
 from tests.unit.edge.test_held import LOW, answer, commands
 from tests.unit.edge.waiting import until
+
+S1 = partition_of("s1", PARTITIONS)
 
 
 class AtOnce:
@@ -71,18 +76,35 @@ class Slow:
         self.replica = replica
         self.staged: list[asyncio.Future[None]] = []
         self.sent: list[int] = []
+        self.refuses = False
+        """Does the client not take the next one?"""
         self.link: object = self
         self.pump = Pump(replica.shipper, cast(Committer, self), ids, lambda: cast(Shipping, self.link))
 
     def stage(self, writes: Writes, *, sync: bool) -> asyncio.Future[None]:
         assert sync, "the cloud may know nothing that the device could forget"
         self.replica.journal.stage(writes, sync=True)
-        self.staged.append(asyncio.get_running_loop().create_future())
-        return self.staged[-1]
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda done: done.exception())  # looked at, as the committer's are
+        self.staged.append(future)
+        return future
 
     def send(self, batch: Sealed) -> None:
-        assert not self.replica.journal.waiting, "sent before it was synced"
+        written = self.replica.journal.durable.get(
+            Family.SEALED, keys.sealed_key("retail", batch.partition, batch.number)
+        )
+        assert written is not None, "sent before it was synced"
+        if self.refuses:
+            self.refuses = False
+            raise Unreachable("the client takes no record")
         self.sent.append(batch.number)
+
+    def sync_one(self) -> None:
+        """The disk has the first of what waits, and no more."""
+        group = self.replica.journal.take(limit=1)
+        self.replica.store.write(group[0].writes, sync=True)
+        self.replica.journal.written(group)
+        self.staged.pop(0).set_result(None)
 
     def sync(self) -> None:
         try:
@@ -115,6 +137,53 @@ async def test_in_a_long_queue_some_batches_share_a_sync_and_none_is_sent_before
     assert slow.sent == list(range(1, AHEAD + 3))
 
 
+async def test_the_next_are_sealed_while_the_disk_syncs_and_no_more_than_so_many(slow: Slow) -> None:
+    slow.pump.run()
+    await until(lambda: len(slow.staged) == AHEAD)
+    for sent in (1, 2):
+        slow.sync_one()
+        await until(lambda: len(slow.staged) == AHEAD)  # in the place of the one that left
+        assert slow.sent == list(range(1, sent + 1))
+    await slow.pump.stop()
+
+
+async def test_what_a_client_does_not_take_goes_again_only_when_the_disk_has_it(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump_module, "backoff", lambda *_: 0.0)
+    slow.pump.run()
+    await until(lambda: len(slow.staged) == AHEAD)
+    slow.refuses = True
+    slow.sync_one()
+    for _ in range(10):
+        await asyncio.sleep(0)  # it would try again by now
+    assert slow.sent == [] and not slow.refuses
+    await until(lambda: slow.sync() or len(slow.sent) == AHEAD + 2)
+    assert sorted(slow.sent) == list(range(1, AHEAD + 3))
+
+
+async def test_a_death_in_the_middle_of_a_shared_sync_leaves_each_command_in_one_batch(
+    lives: Callable[..., Replica], ids: SchemaIds
+) -> None:
+    replica = lives()
+    for number in range(AHEAD):
+        replica.do("fill", f"c{number}", store="s1", prefix=f"p{number}-", count=SEALED_OPS)
+    slow = Slow(replica, ids)
+    slow.pump.run()
+    await until(lambda: len(slow.staged) == AHEAD)
+    for _ in range(3):
+        slow.sync_one()
+    await until(lambda: slow.sent == [1, 2, 3])
+    kept = [replica.outbox.sealed.get("retail", S1, number) for number in slow.sent]
+    await slow.pump.stop()
+
+    after = lives()
+    assert [after.outbox.sealed.get("retail", S1, number) for number in (1, 2, 3, 4)] == [*kept, None]
+    sent = after.ship()
+    assert sorted(batch.number for batch in sent) == list(range(1, AHEAD + 1))
+    assert sorted(lsn for batch in sent for lsn in batch.lsns) == list(range(1, AHEAD + 1))
+
+
 async def test_when_the_disk_refuses_nothing_is_sent_and_all_waits_as_before(
     slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,10 +210,10 @@ async def test_what_was_synced_when_the_connection_was_another_goes_out_once_by_
     await until(lambda: len(slow.staged) == AHEAD)
     slow.link = new = Slow(slow.replica, slow.pump._ids)
     slow.replica.shipper.resume()
-    slow.sync()
-    await until(lambda: len(slow.staged) > 0)
-    slow.sync()
-    await until(lambda: slow.replica.shipper.idle is False and len(new.sent) == AHEAD + 2)
+    slow.sync_one()
+    for _ in range(10):
+        await asyncio.sleep(0)  # the new one would be given what is not synced by now
+    await until(lambda: slow.sync() or len(new.sent) == AHEAD + 2)
     assert slow.sent == []
     assert sorted(new.sent) == list(range(1, AHEAD + 3))
 
