@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import driftlog
-from driftlog.cli import terminal
+from driftlog.cli import logs, terminal
 from driftlog.cli.terminal import UsageError
 
 GROUPS: dict[str, tuple[str, str, str]] = {
@@ -107,12 +107,12 @@ def _root(
 
 def main() -> None:
     """Entry point of the `driftlog` command."""
-    terminal.configure_logs()
+    logs.configure_logs()
     try:
         code = app(prog_name="driftlog", standalone_mode=False)
     except UsageError as error:
         sys.exit(terminal.misused(error))
     except typer.Abort:
-        terminal.err.print("aborted")
+        terminal.say("aborted")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -20,8 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 import driftlog
+from driftlog.cli.drawing import emit, err
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import Json, emit, err, fail, told
+from driftlog.cli.terminal import Json, fail, told
 
 if TYPE_CHECKING:
     from benchmarks.row import Spread

@@ -11,18 +11,9 @@ from rich.text import Text
 
 from driftlog.cli.conflict_topics import read_all
 from driftlog.cli.connected import connected
-from driftlog.cli.terminal import (
-    DEFAULT_CACHE,
-    MOST_ON_A_PAGE,
-    AppOption,
-    Cache,
-    Json,
-    emit,
-    fail,
-    printable,
-    rows,
-    told,
-)
+from driftlog.cli.drawing import emit, rows
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
+from driftlog.cli.texts import MOST_ON_A_PAGE, printable
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.reading.conflict_export import as_json, exact

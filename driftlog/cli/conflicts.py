@@ -18,19 +18,9 @@ from rich.console import Group
 from driftlog.cli.conflict_rules import rules
 from driftlog.cli.conflict_topics import read_all
 from driftlog.cli.connected import connected
-from driftlog.cli.terminal import (
-    DEFAULT_CACHE,
-    AppOption,
-    Cache,
-    Json,
-    emit,
-    facts,
-    fail,
-    moment,
-    out,
-    rows,
-    told,
-)
+from driftlog.cli.drawing import emit, facts, out, rows
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
+from driftlog.cli.texts import moment
 from driftlog.client.place import connect
 from driftlog_crdt import DEADLINE
 from driftlog_schemas.messages import Conflict, Version

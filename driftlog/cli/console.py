@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from driftlog.cli.drawing import emit, err, rows
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import Bootstrap, Config, Json, Registry, emit, err, rows, told
+from driftlog.cli.terminal import Bootstrap, Config, Json, Registry, told
 from driftlog_console.people import EVERYTHING, People, Person, Right
 from driftlog_schemas.loading import load_contract
 

@@ -11,8 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from driftlog.cli.drawing import emit, err, out
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import Json, emit, err, fail, out, told
+from driftlog.cli.terminal import Json, fail, told
 from driftlog.demo.books import Answer, at_hand, close_books
 from driftlog.demo.cast import Cast
 from driftlog.demo.open_house import keep_open, open_console

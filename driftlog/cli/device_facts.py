@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from driftlog.cli.terminal import moment
+from driftlog.cli.texts import moment
 from driftlog_schemas.devices import Device, DeviceStatus
 from driftlog_streams.registry.enrolment import Signs
 

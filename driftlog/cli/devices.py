@@ -14,18 +14,10 @@ import typer
 
 from driftlog.cli import device_facts
 from driftlog.cli.connected import connected
+from driftlog.cli.drawing import emit, facts, rows
 from driftlog.cli.operator import OperatorPath, operator_key, trusted_root
-from driftlog.cli.terminal import (
-    DEFAULT_CACHE,
-    Cache,
-    Json,
-    emit,
-    facts,
-    fail,
-    moment,
-    rows,
-    told,
-)
+from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, fail, told
+from driftlog.cli.texts import moment
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.devices import PUBLISH, DeviceStatus
 from driftlog_schemas.identity import CLOUD

@@ -16,8 +16,10 @@ from typing import Annotated, NamedTuple
 import typer
 
 from driftlog.cli.connected import connected
+from driftlog.cli.drawing import emit, rows
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import Json, emit, moment, rows, told
+from driftlog.cli.terminal import Json, told
+from driftlog.cli.texts import moment
 from driftlog.cli.topics import Planned
 from driftlog_schemas import avro_files, device_lines, topics
 from driftlog_schemas.contract import AppContract

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from driftlog.agent_notes import noted
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, out, told
+from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, told
 from driftlog_schemas.connection import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
@@ -128,7 +128,7 @@ def openapi(
         to.write_text(text)
     except OSError as error:
         fail(f"{to} cannot be written: {error.strerror}", "give another --out")
-    out.print(f"wrote {to}")
+    typer.echo(f"wrote {to}")
 
 
 @app.command()
@@ -166,4 +166,4 @@ def init(
         fail(f"{out_file} is there already", "give another with --out, or edit that one")
     except OSError as error:
         fail(f"{out_file} cannot be written: {error.strerror}", "give another with --out")
-    out.print(f"{out_file} is written; run it: driftlog edge run --app MODULE:APP --config {out_file}", markup=False)
+    typer.echo(f"{out_file} is written; run it: driftlog edge run --app MODULE:APP --config {out_file}")

@@ -9,7 +9,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from driftlog.cli.calling import Url, call
-from driftlog.cli.terminal import Json, emit, err, facts, fail, told
+from driftlog.cli.drawing import emit, err, facts
+from driftlog.cli.terminal import Json, fail, told
 from driftlog.client.sending import DEFAULT_URL
 
 LOOK_SECONDS = 0.5

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from driftlog.cli.calling import Url, call
-from driftlog.cli.terminal import Json, emit, facts, fail, moment, told
+from driftlog.cli.drawing import emit, facts
+from driftlog.cli.terminal import Json, fail, told
+from driftlog.cli.texts import moment
 from driftlog.client.sending import DEFAULT_URL
 
 app = typer.Typer(

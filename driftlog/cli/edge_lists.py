@@ -9,7 +9,8 @@ from urllib.parse import quote
 from rich.table import Table
 
 from driftlog.cli.calling import call
-from driftlog.cli.terminal import moment, rows
+from driftlog.cli.drawing import rows
+from driftlog.cli.texts import moment
 
 
 def path(*parts: str) -> str:

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from driftlog.cli.calling import Url, call
+from driftlog.cli.drawing import emit, facts
 from driftlog.cli.edge_lists import all_of, commands_table, path
-from driftlog.cli.terminal import Json, emit, facts, told
+from driftlog.cli.terminal import Json, told
 from driftlog.client.sending import DEFAULT_URL
 
 review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person. Example: driftlog edge review list")

@@ -10,8 +10,9 @@ import typer
 
 from driftlog.cli import edge_arguments, edge_catch_up, edge_key, edge_people, edge_settings, edge_status, salvage
 from driftlog.cli.calling import PATIENCE_SECONDS, Url, call
+from driftlog.cli.drawing import emit, facts, out, rows
 from driftlog.cli.edge_lists import all_of, commands_table, path
-from driftlog.cli.terminal import Json, emit, facts, fail, out, rows, told
+from driftlog.cli.terminal import Json, fail, told
 from driftlog.client.events import Events
 from driftlog.client.place import connect
 from driftlog.client.sending import DEFAULT_URL

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from driftlog.cli.calling import Url, call
-from driftlog.cli.terminal import Json, emit, facts, told
+from driftlog.cli.drawing import emit, facts
+from driftlog.cli.terminal import Json, told
 from driftlog.client.sending import DEFAULT_URL
 
 app = typer.Typer(no_args_is_help=True, help="Settings of a running agent. Example: driftlog edge settings get")

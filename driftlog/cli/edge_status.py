@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from driftlog.cli import edge_catch_up
-from driftlog.cli.terminal import moment
+from driftlog.cli.texts import moment
 from driftlog_schemas.spans import span
 
 

@@ -11,8 +11,10 @@ from rich.console import Group
 from rich.progress import Progress
 
 from driftlog.cli.connected import connected
+from driftlog.cli.drawing import emit, err, facts, rows
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, err, facts, fail, moment, rows, told
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
+from driftlog.cli.texts import moment
 from driftlog_schemas.contract import CollectionContract
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.loading import load_contract

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from driftlog.cli.connected import connected
+from driftlog.cli.drawing import emit, rows
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, emit, moment, rows, told
+from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, told
+from driftlog.cli.texts import moment
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract

@@ -9,16 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from driftlog.cli.connected import connected
-from driftlog.cli.terminal import (
-    DEFAULT_CACHE,
-    Cache,
-    Json,
-    emit,
-    err,
-    facts,
-    moment,
-    told,
-)
+from driftlog.cli.drawing import emit, err, facts
+from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, told
+from driftlog.cli.texts import moment
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.public_key import key_text
 from driftlog_schemas.registry import CachedRegistry

@@ -14,20 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from driftlog.cli.connected import connected
+from driftlog.cli.drawing import emit, facts, out, rows
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import (
-    DEFAULT_CACHE,
-    AppOption,
-    Cache,
-    Json,
-    emit,
-    facts,
-    fail,
-    moment,
-    out,
-    rows,
-    told,
-)
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
+from driftlog.cli.texts import moment
 from driftlog_schemas import topics
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from driftlog.cli.drawing import emit, facts
 from driftlog.cli.extras import needs
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Bootstrap, Config, Json, Registry, emit, facts, told
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Bootstrap, Config, Json, Registry, told
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry

@@ -10,9 +10,10 @@ import typer
 from rich.progress import Progress
 
 from driftlog.cli.connected import connected
+from driftlog.cli.drawing import emit, err, rows
 from driftlog.cli.extras import needs
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, err, fail, rows, told
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry

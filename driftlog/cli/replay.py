@@ -20,8 +20,9 @@ from rich.progress import Progress
 from rich.text import Text
 
 from driftlog.cli.connected import connected
+from driftlog.cli.drawing import emit, err, facts, rows
 from driftlog.cli.operator import OperatorPath, trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, err, facts, fail, rows, told
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.errors import UnknownSchema
 from driftlog_schemas.identity import parse_document_key

@@ -11,8 +11,9 @@ from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from driftlog.cli.drawing import emit, err, facts, rows
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import AppOption, Config, Json, emit, err, facts, rows, told
+from driftlog.cli.terminal import AppOption, Config, Json, told
 from driftlog_schemas.loading import load_contract
 
 if TYPE_CHECKING:

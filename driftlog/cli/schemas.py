@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import typer
 
-from driftlog.cli.terminal import AppOption, Config, Json, Registry, emit, fail, rows, told
+from driftlog.cli.drawing import emit, rows
+from driftlog.cli.terminal import AppOption, Config, Json, Registry, fail, told
 from driftlog_schemas import avro_files
 from driftlog_schemas.connection import RegistrySettings
 from driftlog_schemas.contract import AppContract

@@ -8,19 +8,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from driftlog.cli.drawing import emit, rows
 from driftlog.cli.renumber import renumber
 from driftlog.cli.schemas import register_all, require_compatible
-from driftlog.cli.terminal import (
-    AppOption,
-    Bootstrap,
-    Config,
-    Json,
-    Registry,
-    emit,
-    fail,
-    rows,
-    told,
-)
+from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, fail, told
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract

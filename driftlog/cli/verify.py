@@ -10,8 +10,9 @@ import typer
 
 from driftlog.cli.calling import Url, call
 from driftlog.cli.connected import connected
+from driftlog.cli.drawing import emit, rows
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, emit, fail, rows, told
+from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, fail, told
 from driftlog.client.sending import DEFAULT_URL
 from driftlog.verification import verify as compared
 from driftlog_schemas.digests import Versions

@@ -12,6 +12,7 @@ from driftlog_edge.http_api.bodies import Bodies
 from driftlog_edge.http_api.direct import DirectRoute, each_once
 from driftlog_edge.http_api.path_parts import ExactNames
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.left_out import without
 
 
 class _Nobody:
@@ -41,6 +42,8 @@ def build(agent: EdgeAgent) -> FastAPI:
     openapi.install(api, agent.contract)
     api.add_middleware(Bodies)
     api.add_middleware(ExactNames)
-    for routes in (writing, bulk, reading, watching, deciding, operating):
-        routes.install(api, agent)
+    # The framework looks whether what a route takes is a model of pydantic's first version, and imports that version to tell.
+    with without("pydantic.v1"):
+        for routes in (writing, bulk, reading, watching, deciding, operating):
+            routes.install(api, agent)
     return api

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.code_pages import give_back
 from driftlog_edge.collector import spare
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.errors import EdgeError
@@ -103,6 +104,7 @@ async def serve(
             # A folder that is erased gets no new token, and there is nothing to keep from anybody.
             access = Access() if agent.gone else _access(config)
             api = build(agent)
+            give_back()
             with nullcontext() if config.http_socket is not None else during(listener.getsockname()[1]):
                 hung_up = None if reread is None else partial(_read_again, agent, reread)
                 server = Server(settings_of(Doorkeeper(api, access)), hung_up=hung_up)

@@ -7,7 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from driftlog.cli.terminal import moment, rows
+from driftlog.cli.drawing import rows
+from driftlog.cli.texts import moment
 
 
 @pytest.mark.parametrize(
