@@ -1,24 +1,21 @@
-"""`driftlog edge`: run an agent, prepare one, and talk to one that runs.
+"""`driftlog edge`: run an agent (`edge_run`), prepare one, and talk to one that runs.
 
-A process that runs an agent keeps what it has imported, for months and on small devices. So the commands that ask an agent, with
-their HTTP client, are in a module of their own, loaded when one of them is called.
+The commands that ask an agent, with their HTTP client, are in a module of their own, loaded when one of them is called.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json as jsonlib
 import sys
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from driftlog.agent_notes import noted
 from driftlog.cli.extras import needs
-from driftlog.cli.terminal import AppOption, Bootstrap, Config, Registry, fail, told
+from driftlog.cli.terminal import Bootstrap, Registry, fail, told
 from driftlog_schemas.connection import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
@@ -56,54 +53,13 @@ _SETTINGS = {
 _KEY_LINE = '# encryption_key_file = "edge.key"  # wraps the folder\'s data key; made by `driftlog edge key new`'
 
 
-@app.command()
-@told
-def run(
-    app: AppOption,
-    config: Config = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the replica.")] = None,
-    identity: Annotated[Path | None, typer.Option(help="Identity file from `driftlog devices enrol`.")] = None,
-    bootstrap: Bootstrap = None,
-    registry: Registry = None,
-    scope: Annotated[list[str] | None, typer.Option(help="Scope to hold; may be repeated.")] = None,
-    http_port: Annotated[int | None, typer.Option(help="Port of the API on loopback.")] = None,
-    durability: Annotated[str | None, typer.Option(help="disk (fsync before the answer) or os.")] = None,
-    metrics_address: Annotated[
-        str | None,
-        typer.Option(help="HOST:PORT, or PORT on loopback, of /metrics, /healthz and /readyz, for whoever asks."),
-    ] = None,
-    encryption_key_file: Annotated[
-        Path | None, typer.Option(help="File with the key that wraps the folder's data key.")
-    ] = None,
-) -> None:
-    """Run an agent until it is told to stop. Example: driftlog edge run --app shop:app --config edge.toml
-
-    On SIGHUP it reads the file again: what may change while it runs is changed, and the log names what may not.
-    """
+@app.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def run(context: typer.Context) -> None:
+    """Run an agent until it is told to stop. Example: driftlog edge run --app shop:app --config edge.toml"""
     needs("edge", "`driftlog edge run`")
-    from driftlog_edge import EdgeConfig
-    from driftlog_edge.http_api.access import TOKEN_FILE
-    from driftlog_edge.http_api.server import serve
+    from driftlog.cli import edge_run
 
-    contract = load_contract(app)
-    load = partial(
-        EdgeConfig.load,
-        config,
-        data_dir=data_dir,
-        identity=identity,
-        bootstrap=bootstrap,
-        registry=registry,
-        scopes=scope,
-        http_port=http_port,
-        durability=durability,
-        metrics_address=metrics_address,
-        encryption_key_file=encryption_key_file,
-    )
-    settings = load()
-    # Where there is no file, and where a terminal is closed, being hung up on is the end.
-    reread = None if config is None or sys.stderr.isatty() else load
-    token_file = settings.http_token_file or settings.data_dir / TOKEN_FILE
-    asyncio.run(serve(contract, settings, lambda port: noted(port, token_file), reread))
+    raise typer.Exit(edge_run.main(context.args))
 
 
 @app.command()

@@ -10,10 +10,8 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 
-from driftlog.cli import terminal
-
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "edge": ("fastapi", "httptools", "prometheus_client", "rocksdict", "sse_starlette", "uvicorn"),
+    "edge": ("click", "fastapi", "httptools", "prometheus_client", "rocksdict", "sse_starlette", "uvicorn"),
     "streams": ("aiokafka", "cramjam", "faust", "mode", "prometheus_client", "rocksdict"),
     "console": ("jinja2",),
     "postgres": ("prometheus_client", "psycopg"),
@@ -25,6 +23,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 def needs(extras: str, who: str) -> None:
     """End with one line unless every library of these extras (joined by commas) can be imported."""
     if lacking := missing(*extras.split(",")):
+        from driftlog.cli import terminal  # a process that has what it needs may be one that runs for months
+
         terminal.fail(f"{who} needs {lacking}, which is not installed", f'pip install "driftlog[{extras}]"')
 
 

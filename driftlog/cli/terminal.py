@@ -7,18 +7,14 @@ fact, then the next step) when it failed, with 2 and one line for wrong usage. A
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
-from confluent_kafka import KafkaException
 
-from driftlog.cli.texts import printable
-from driftlog.errors import DeclarationError
-from driftlog_crdt import AlgebraError
-from driftlog_schemas.contract import InvalidInput, Refused
-from driftlog_schemas.errors import ContractError
+from driftlog.cli.failures import Failure, failure_of, misuse
+from driftlog.cli.texts import no_text, printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,8 +47,7 @@ def say(line: str) -> None:
 
 def fail(fact: str, remedy: str = "", code: int = 1) -> NoReturn:
     """End with one line on standard error, and exit code 1 where no other is known for it."""
-    line = " ".join(fact.split())
-    say(f"error: {line}" + (f"; {remedy}" if remedy else ""))
+    say(Failure(fact, remedy).line)
     raise typer.Exit(code)
 
 
@@ -61,9 +56,7 @@ def misused(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return 2
-    line = " ".join(error.format_message().split()).rstrip(".")
-    command = error.ctx.command_path if error.ctx is not None else "driftlog"
-    say(f"error: {line}; see `{command} --help`")
+    say(misuse(error))
     return 2
 
 
@@ -72,26 +65,14 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        _require_text(kwargs)
+        if (wrong := no_text(kwargs)) is not None:
+            raise typer.BadParameter(wrong[1], param_hint=repr(wrong[0]))
         try:
             return function(*args, **kwargs)
-        except (ContractError, DeclarationError, InvalidInput, Refused, AlgebraError) as error:
-            fail(str(error), getattr(error, "remedy", ""))
-        except KafkaException as error:
-            fail(f"the Kafka broker refuses: {error.args[0]}", "see the broker's log")
-        except RuntimeError as error:  # component trees carry a remedy; anything else is a defect and stays loud
-            remedy = getattr(error, "remedy", None)
-            if remedy is None:
+        except Exception as error:
+            failure = failure_of(error)
+            if failure is None:
                 raise
-            fail(str(error), remedy, getattr(error, "exit_code", 1))
+            fail(*failure)
 
     return wrapped
-
-
-def _require_text(typed: Mapping[str, object]) -> None:
-    """A shell hands over any bytes; those that are no UTF-8 Python keeps as halves of surrogate pairs, which nobody can be sent. A path may
-    be of any bytes."""
-    for name, given in typed.items():
-        for value in given if isinstance(given, list) else [given]:
-            if isinstance(value, str) and not value.isascii() and value.encode(errors="ignore").decode() != value:
-                raise typer.BadParameter(f"{value!a} is no UTF-8 text", param_hint=repr(name))

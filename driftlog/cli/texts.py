@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 MOST_IN_A_LINE, MOST_ON_A_PAGE = 2_000, 20_000
@@ -22,3 +23,13 @@ def printable(text: str, limit: int = MOST_IN_A_LINE) -> str:
     if shown.isprintable():
         return shown
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in shown)
+
+
+def no_text(typed: Mapping[str, object]) -> tuple[str, str] | None:
+    """The first of these, by name, that is no text. A shell hands over any bytes; those that are no UTF-8 Python keeps as halves of surrogate pairs,
+    which nobody can be sent. A path may be of any bytes."""
+    for name, given in typed.items():
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(value, str) and not value.isascii() and value.encode(errors="ignore").decode() != value:
+                return name, f"{value!a} is no UTF-8 text"
+    return None

@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from driftlog import App
-from driftlog.cli import app as cli
+from driftlog.cli.root import app as cli
 from driftlog.fields.handle import FieldHandle
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from driftlog.cli import GROUPS, main
+from driftlog.cli import main
+from driftlog.cli.root import GROUPS
 
 LONGEST_SECONDS = 180.0
 COLUMNS = "200"

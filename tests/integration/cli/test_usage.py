@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from driftlog.cli import GROUPS, app
+from driftlog.cli.root import GROUPS, app
 from tests.integration.cli.shell import Shell
 
 WITHOUT_DATA = {"broker fetch", "conflicts export", "edge init", "edge openapi", "edge run", "worker"}

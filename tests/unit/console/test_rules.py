@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from driftlog.cli import app as cli
 from driftlog.cli import conflict_rules
+from driftlog.cli.root import app as cli
 from driftlog_console.masking import HIDDEN
 from driftlog_console.people import Right
 from driftlog_schemas.contract import AppContract

@@ -30,7 +30,8 @@ UNUSED_BY_COMMAND = {
     "rich": "nothing is drawn, and the log's tracebacks are text",
     "pygments": "rich's",
     "attr": "rich's",
-    "driftlog.cli.edge_questions": "an agent asks no agent",
+    "typer": "its options are read with click, which the HTTP server brings along",
+    "driftlog.cli.root": "all other commands",
 }
 """The same of an agent in a process of its own; in an application's, it is the application that says which of them are there."""
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from driftlog.cli import app as cli
+from driftlog.cli.root import app as cli
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.errors import KeyUnusable, NotFound, OtherPartitions, StoreFailed
 from driftlog_edge.ports import Family

@@ -10,7 +10,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from driftlog.cli import app as cli
+from driftlog.cli.root import app as cli
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api.access import Access
 from driftlog_schemas.contract import InvalidInput

@@ -17,8 +17,9 @@ from benchmarks.case import Case, Ground, Sides, Skipped, at_most, ratio_at_leas
 from benchmarks.rounds import measure
 from benchmarks.row import Row, Spread, quantile
 from benchmarks.suite import discover, select
-from driftlog.cli import app, bench
+from driftlog.cli import bench
 from driftlog.cli.extras import installed
+from driftlog.cli.root import app
 
 run = CliRunner()
 

@@ -14,7 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from driftlog.cli import app, conflict_topics, devices, doctor, fleet, parked, verify
+from driftlog.cli import conflict_topics, devices, doctor, fleet, parked, verify
+from driftlog.cli.root import app
 from driftlog.cli.texts import MOST_IN_A_LINE, printable
 from driftlog_schemas.digests import Versions, text_of
 from driftlog_streams.reading.state_digests import StateDigests

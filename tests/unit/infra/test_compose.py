@@ -11,8 +11,8 @@ import pytest
 import yaml
 from typer.models import OptionInfo
 
-from driftlog.cli import GROUPS
 from driftlog.cli.operator import OperatorPath
+from driftlog.cli.root import GROUPS
 from driftlog_console.config import ConsoleConfig
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.http_api.access import token_in

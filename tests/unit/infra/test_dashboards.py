@@ -15,7 +15,7 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from driftlog.cli import GROUPS
+from driftlog.cli.root import GROUPS
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.http_api import metrics
 from driftlog_schemas.registry import FixedIds

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from driftlog.cli import GROUPS
+from driftlog.cli.root import GROUPS
 from driftlog.client import sending
 from driftlog.client.place import Place, TokenAuth
 from driftlog_edge.config import EdgeConfig
