@@ -32,6 +32,8 @@ class Taken(NamedTuple):
     """Processor time until it serves."""
     rss: float
     """MiB, a moment later."""
+    own: float
+    """MiB of that which no file has: what memory must be there for."""
 
 
 def edge_run(replica: Path, identity: Path, scope: str) -> list[str]:
@@ -65,7 +67,7 @@ def taken(arguments: Sequence[str], cache: Path, environment: Mapping[str, str] 
             _until_noted(notes, process)
         worked = cpu_seconds([process.pid])
         time.sleep(SETTLE_SECONDS)
-        return Taken(worked, resident(process.pid))
+        return Taken(worked, resident(process.pid), resident(process.pid, "RssAnon"))
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE_SECONDS)

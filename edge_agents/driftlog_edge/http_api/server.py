@@ -30,6 +30,8 @@ from driftlog_schemas.errors import BadSetting
 
 log = structlog.get_logger()
 
+STARTING_SECONDS = 0.5
+"""From serving on, until the first look for the cloud is over, too."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -104,10 +106,11 @@ async def serve(
             # A folder that is erased gets no new token, and there is nothing to keep from anybody.
             access = Access() if agent.gone else _access(config)
             api = build(agent)
-            give_back()
-            with nullcontext() if config.http_socket is not None else during(listener.getsockname()[1]):
-                hung_up = None if reread is None else partial(_read_again, agent, reread)
-                server = Server(settings_of(Doorkeeper(api, access)), hung_up=hung_up)
+            hung_up = None if reread is None else partial(_read_again, agent, reread)
+            server = Server(settings_of(Doorkeeper(api, access)), hung_up=hung_up)
+            serving = nullcontext() if config.http_socket is not None else during(listener.getsockname()[1])
+            with server.capture_signals(), serving:  # who is told that it serves may tell it to end
+                asyncio.get_running_loop().call_later(STARTING_SECONDS, give_back)
                 leaving = asyncio.create_task(_leave(agent, server))
                 async with _told(api, beside):
                     await server.serve(sockets=[listener])
