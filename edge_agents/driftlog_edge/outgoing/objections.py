@@ -69,7 +69,7 @@ class Objections:
                 return UNDECLARED, str(error)
             key = document_key(document)
             state, size = self._state(collection, key)
-            if op.context and not size:
+            if op.context and not size and not self._views.generations.own_only(document.collection):
                 return GONE, f"{'/'.join(document)} is no longer there"
             if why := _outlived(collection, document, op, state.vector):
                 return why

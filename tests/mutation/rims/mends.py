@@ -704,6 +704,13 @@ MENDS: tuple[Mistake, ...] = (
         LEFT,
     ),
     Mistake(
+        "rebase: what was let go is taken for purged",
+        f"{EDGE}/outgoing/objections.py",
+        " and not self._views.generations.own_only(document.collection)",
+        "",
+        ("tests/unit/edge/test_going_up.py",),
+    ),
+    Mistake(
         "rebase: another device spends what this one had",
         f"{EDGE}/outgoing/objections.py",
         "if self._stranger and (why",

@@ -23,7 +23,9 @@ from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import EPOCH_MS, Replica, finished
 from tests.unit.edge.shop import CONTRACT, PARTITIONS
+from tests.unit.edge.test_renewal import Folders, folders, receive, settle
 
+__all__ = ["folders"]
 pytestmark = pytest.mark.usefixtures("quick_ticks")
 
 S1 = partition_of("s1", PARTITIONS)
@@ -238,6 +240,35 @@ def test_notes_are_bounded_by_a_new_life(
     assert count(cloud, again) == 2
     assert let_go(replica) == 0
     assert replica.lives.all()[-2].replica == first, "one life, not one for each pass"
+
+
+def restored(folders: Folders, cloud: Cloud, name: str, to: str) -> Replica:
+    """A backup of a folder, made before that went on."""
+    folders.copy(name, to)
+    replica = folders.open(name)
+    receive(replica, f"since {to}", 1)
+    settle(replica, cloud)
+    return folders.open(to)
+
+
+def test_what_was_let_go_is_not_taken_for_purged_when_another_life_takes_its_changes_along(
+    folders: Folders, cloud: Cloud
+) -> None:
+    replica = folders.open("a")
+    replica.do("sense", store="s1", name="heat", note="warm")
+    settle(replica, cloud)
+    days_pass(replica, cloud, 2)
+    assert let_go(replica)
+    replica = restored(folders, cloud, "a", "b")
+    receive(replica, "under a life that has never written heat", 1)
+    settle(replica, cloud)
+    replica = restored(folders, cloud, "b", "c")
+    replica.do("sense", "later", store="s1", name="heat", note="cold")
+    settle(replica, cloud)
+    assert replica.lives.newest.rebased == 1
+    assert replica.entry("later").status.value == "merged", replica.entry("later")
+    assert count(cloud) == 2
+    assert cloud.states[HEAT].fields
 
 
 async def test_a_reader_is_told_what_became_of_it(http: httpx.AsyncClient, agent: EdgeAgent, cloud: Cloud) -> None:
