@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from driftlog_crdt import AlgebraError, DocumentState
+from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_schemas.registry import FixedIds
@@ -19,10 +20,11 @@ class Meaningless(Exception):
 
 
 class Case:
-    """A history with its meaning, worked out once for all laws."""
+    """A history with its meaning, worked out once for all laws; `space` as the agents of that world had it declared."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, space: SpaceContract = SPACE) -> None:
         self.history = history
+        self.space = space
         ids = FixedIds()
         self.reference = Reference(history.devices, history.intents, ids)
         try:
@@ -31,11 +33,15 @@ class Case:
             self.reference.settle()
         except (AssertionError, AlgebraError) as error:  # dots that were given out twice, for instance
             raise Meaningless(str(error)) from error
-        self._codecs = {name: StateCodec(c, ids) for name, c in SPACE.collections.items()}
+        self._codecs = {name: StateCodec(c, ids) for name, c in space.collections.items()}
         for codec in self._codecs.values():
             ids.id_of(codec.schema)
         self.decisions = {name: d for (_, name), d in self.reference.decisions.items() if d.code != REPEATED}
         """command id -> what became of it; whoever brought it again was told the same"""
+
+    def only_goes_up(self, document: DocumentId) -> bool:
+        """Does a device hold of its collection what it has written itself, for a time?"""
+        return self.space.collections[document.collection].direction == "up"
 
     def refused_for_now(self, command_id: str) -> set[str]:
         """The codes with which lives were refused a command that may come again."""

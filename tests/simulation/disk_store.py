@@ -44,4 +44,7 @@ class DiskStore:
     def held_back(self, families: Iterable[Family]) -> int:
         return 0
 
+    def superseded(self, family: Family) -> tuple[int, int]:
+        return 0, 0
+
     def close(self) -> None: ...

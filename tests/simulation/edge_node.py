@@ -83,6 +83,11 @@ class EdgeNode:
         self._shown.update(vectors)
         self.world.history.cuts.append(Cut(self.world.scheduler.now, self.name, catching_up, vectors))
 
+    def left(self, document: DocumentId) -> None:
+        """Readers see nothing of it any more."""
+        self._shown.pop(document, None)
+        self.world.history.cuts.append(Cut(self.world.scheduler.now, self.name, False, {}, left=frozenset({document})))
+
     def told(self, read: Read) -> None:
         """A reader was answered."""
         self.world.history.reads.append(read._replace(shown=self._shown.get(read.document, {})))

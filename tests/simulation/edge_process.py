@@ -93,7 +93,8 @@ class EdgeProcess:
         world.loops.append(self._loop)
         self.route = SimulatedRoute(world, self.life, node.name, self._reads_from)
         self._store = DiskStore(node.disk)
-        self._codecs = codecs_of(dict(SPACE.collections), world.ids)
+        self._collections = world.contract.spaces[SPACE.name].collections
+        self._codecs = codecs_of(dict(self._collections), world.ids)
         config = EdgeConfig(
             data_dir=Path(node.name),
             identity=Path(device_of_node(node.name)),
@@ -258,11 +259,17 @@ class EdgeProcess:
             )
         self._serving[partition] = generation
         at = self._agent._sync.places.position(STATE, partition) - 1
-        vectors = {document: self._vector(document) for document in pulled.changed}
+        vectors = {document: self._vector(document) for document in pulled.changed if not self._let_go(document)}
         self._node.showed(vectors, catching_up=at < self._consistent_from[partition])
 
     def _vector(self, document: DocumentId) -> dict[str, int]:
         return dict(self._agent._views.confirmed_vector(document) or {})
+
+    def _let_go(self, document: DocumentId) -> bool:
+        """Is it of what only goes up, and not here: so readers are shown nothing of it?"""
+        views = self._agent._views
+        up = self._collections[document.collection].direction == "up"
+        return up and self._store.get(Family.CONFIRMED, views.generations.key(self._store, document)) is None
 
     # -- what the judge wants to know
 
@@ -277,6 +284,14 @@ class EdgeProcess:
                 document = parse_document_key(keys.document_of_confirmed(key))
                 found[document] = dict(self._codecs[document.collection].decode(value).vector)
         return found
+
+    def overdue(self, before_ms: int) -> list[DocumentId]:
+        """What only goes up and should have gone before that time, by the cloud's clock; nothing where this life has not heard of that time."""
+        letting_go = self._agent._housekeeping._letting_go
+        if letting_go._going_up.now_ms() < before_ms:
+            return []
+        due = [key for key, _ in self._store.scan(Family.META, keys.DUE) if keys.due_of(key) < before_ms]
+        return [parse_document_key(keys.document_of_due(key)) for key in due]
 
     def commands(self) -> dict[str, Entry]:
         """The command log as it is on disk."""

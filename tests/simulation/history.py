@@ -57,6 +57,8 @@ class Cut:
     vectors: Mapping[DocumentId, Mapping[str, int]]
     restart: bool = False
     """All that the agent's disk held when it started: from here on it counts anew."""
+    left: frozenset[DocumentId] = frozenset()
+    """What only goes up and has left: readers are told that, and what comes of it later counts anew."""
 
 
 class Listed(NamedTuple):

@@ -112,6 +112,8 @@ def a_command_is_atomic(case: Case) -> Iterator[str]:
         if cut.restart:
             shown[cut.edge] = {}
         view = shown[cut.edge]
+        for document in cut.left:
+            view.pop(document, None)
         for document, vector in cut.vectors.items():
             before = view.get(document, {})
             if any(vector.get(r, 0) < s for r, s in before.items()):

@@ -8,10 +8,10 @@ from types import ModuleType
 
 import pytest
 
-from tests.simulation import away, small_disks
+from tests.simulation import away, one_way, small_disks
 from tests.simulation.variant import Variant
 
-KINDS = (small_disks, away)
+KINDS = (small_disks, away, one_way)
 WORLDS, FULL = 3, 30
 AT_MOST = 30
 """Some worlds are calm: so many are lived through until all was met."""

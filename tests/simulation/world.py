@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from driftlog_schemas.devices import Device, DeviceKey, enrolled
+from driftlog_schemas.devices import PUBLISH, Device, DeviceKey, enrolled
 from driftlog_schemas.operator_keys import RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
@@ -97,6 +97,8 @@ class World:
     diligence = 16
     """In how many parts of its length a user comes once at the latest."""
 
+    publishers: Sequence[str] = ()
+    """Devices that may write what only comes down (see `one_way`)."""
     rhythms: Mapping[str, str] = MappingProxyType({})
     """Collections whose commands wait on a device (see `waiting`)."""
 
@@ -139,6 +141,13 @@ class World:
         self.workers = [WorkerNode(self, f"worker-{i}") for i in (1, 2)]
         self.edges = {name: EdgeNode(self, name, scopes) for name, scopes in EDGES.items()}
 
+    def _enrolled(self, name: str, identity: Identity) -> Device:
+        permissions = [c for c in SPACE.commands if c not in FORBIDDEN.get(name, ())]
+        if name in self.publishers:
+            permissions.append(PUBLISH)
+        key = DeviceKey(identity.key_id, identity.public_key, EPOCH_MS)
+        return enrolled(name, key, tuple(EDGES[name]), tuple(permissions))
+
     def worker(self, name: str) -> WorkerNode:
         """By its name."""
         return next(worker for worker in self.workers if worker.name == name)
@@ -162,7 +171,7 @@ class World:
         from tests.simulation import mischief
 
         scheduler, history = self.scheduler, self.history
-        self.operator.enrol({name: _enrolled(name, identity) for name, identity in self.identities.items()})
+        self.operator.enrol({name: self._enrolled(name, identity) for name, identity in self.identities.items()})
         for worker in self.workers:
             scheduler.after(scheduler.between(0, 2_000), f"{worker.name} start", worker.start)
         for edge in self.edges.values():
@@ -232,13 +241,6 @@ class World:
 def identity_of(seed: int, name: str, root: RootKey) -> Identity:
     secret = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=32).digest()
     return Identity(name, "k1", Ed25519PrivateKey.from_private_bytes(secret), root.public)
-
-
-def _enrolled(name: str, identity: Identity) -> Device:
-    permissions = [c for c in SPACE.commands if c not in FORBIDDEN.get(name, ())]
-    return enrolled(
-        name, DeviceKey(identity.key_id, identity.public_key, EPOCH_MS), tuple(EDGES[name]), tuple(permissions)
-    )
 
 
 def simulate(seed: int, variant: Variant = HONEST, listen: Callable[[int, str], None] | None = None) -> History:
