@@ -51,6 +51,10 @@ class Store(Source, Protocol):
         """How many bytes of the disk their files and the write-ahead log take, whatever of that is still there to be read."""
         ...
 
+    def superseded(self, family: Family) -> tuple[int, int]:
+        """How many bytes of its files `reclaim` would give back, of how many; as far as it can be told without reading them."""
+        ...
+
     def write(self, writes: Writes, *, sync: bool) -> None:
         """All of it or nothing; with `sync`, durable when it returns. Raises `DiskFull`, `StoreFailed`."""
         ...

@@ -1,7 +1,9 @@
 """Runs the passes of `pruning` and `letting_go` now and then, between the agent's other work, and gives the disk back what they free.
 
 RocksDB frees the room of deleted rows when it compacts, which an idle device may never come to do by itself. So after many deletions it is told
-to, in a thread; and when an outage is over and all that waited is merged, for what the queue took.
+to, in a thread; and when an outage is over and all that waited is merged, for what the queue took. That lay there as batches, which are gone, and as what each
+command had asked, of which only the answer stays. Where such a family is to be written anew, at least half of it goes: so that costs no more than what
+was written to it, however long the history is.
 """
 
 from __future__ import annotations
@@ -104,8 +106,19 @@ class Housekeeping:
         if self._left or self._deleted >= RECLAIM_AFTER:
             self._deleted, self._freed, self._left = 0, 0 if self._left else self._freed, False
             await self._reclaim(families)
-        elif self._drained() and self._store.held_back(TRANSIENT) >= HELD_BACK_BYTES:
+        elif self._drained():
+            await self._reclaim_the_queue()
+
+    async def _reclaim_the_queue(self) -> None:
+        """What an outage has left on the disk, now that nothing waits."""
+        if self._store.held_back(TRANSIENT) >= HELD_BACK_BYTES:
             await self._reclaim(TRANSIENT)
+        if left := [family for family in LOGS if self._mostly_superseded(family)]:
+            await self._reclaim(left)
+
+    def _mostly_superseded(self, family: Family) -> bool:
+        goes, total = self._store.superseded(family)
+        return goes >= HELD_BACK_BYTES and 2 * goes >= total
 
     async def _reclaim(self, families: Sequence[Family]) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, families)

@@ -40,7 +40,7 @@ from driftlog_edge.system_clock import SystemClock
 
 log = structlog.get_logger()
 
-_TABLES = "rocksdb.total-sst-files-size"
+_TABLES, _LIVE = "rocksdb.total-sst-files-size", "rocksdb.estimate-live-data-size"
 ROOM_BYTES = 16 << 20
 """How much must be free before a database that could not be opened to be written is tried again."""
 AT_ONCE, AT_ONCE_BYTES = 64, 256 << 10
@@ -211,6 +211,14 @@ class RocksStore:
         opened = self._opened.families
         tables = (opened[family].property_int_value(_TABLES) or 0 for family in set(families) & opened.keys())
         return sum(tables) + self._file_bytes(".log")
+
+    def superseded(self, family: Family) -> tuple[int, int]:
+        """See `ports.Store`."""
+        rows = self._opened.families.get(family)
+        if rows is None:
+            return 0, 0
+        total = rows.property_int_value(_TABLES) or 0
+        return max(0, total - (rows.property_int_value(_LIVE) or 0)), total
 
     def _failed(self, error: Exception) -> Exception:
         """What RocksDB said, as one of ours. Where that is damage, nothing is written from now on."""

@@ -174,6 +174,42 @@ async def test_the_disk_gets_back_what_a_queue_took_when_all_of_it_is_merged(
     await agent.tidy()
 
 
+async def test_what_commands_had_asked_is_given_back_when_they_are_decided(
+    agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.store.housekeeping.HELD_BACK_BYTES", 100_000)
+    store = agent._store
+    await agent.offline()
+    for number in range(100):
+        name = os.urandom(1_500).hex()
+        await agent.run("rename", command_id=f"c{number}", store="s1", sku="tea", name=name, durability="os")
+    store.reclaim((Family.BODIES,))  # all that is in memory is put into files, as the queue grows
+    assert store.superseded(Family.COMMANDS)[0] == 0
+    await agent.online()
+    await until(lambda: agent.status()["pending"] == 0)
+    await agent.tidy()
+    goes, total = store.superseded(Family.COMMANDS)
+    assert (goes, total < 100_000) == (0, True), (goes, total)
+    assert agent.command("c0").status == "merged"
+
+
+async def test_a_long_history_is_not_written_anew_for_a_short_outage(
+    agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.store.housekeeping.HELD_BACK_BYTES", 100_000)
+    reclaimed: list[Family] = []
+    monkeypatch.setattr(RocksStore, "held_back", lambda *_: 0)
+    monkeypatch.setattr(RocksStore, "reclaim", lambda _, families: reclaimed.extend(families))
+    for goes, total, worth in ((100_000, 200_001, False), (99_999, 99_999, False), (100_000, 200_000, True)):
+        monkeypatch.setattr(
+            RocksStore,
+            "superseded",
+            lambda _, family: (goes, total) if family is Family.COMMANDS else (0, 0),  # noqa: B023
+        )
+        await agent.tidy()
+        assert reclaimed == [Family.COMMANDS] * worth
+
+
 def test_what_was_deleted_takes_no_disk_after_reclaiming(replica: Replica) -> None:
     """Neither in the tables nor in the write-ahead log, which another family may hold back."""
     empty = replica.store.disk_bytes()
