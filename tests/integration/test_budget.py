@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,10 @@ PLACE = "market"
 BUDGET = 16 << 20
 ITEMS, LABEL_BYTES, AT_ONCE = 500, 48_000, 20
 """Half as much again as the budget, incompressible."""
+QUEUED, QUEUED_BYTES = 1_500, 10_000
+"""Commands that wait, and about what each takes."""
+OVERHEAD = 4 << 20
+"""RocksDB's own files, and what it has not put away yet."""
 
 
 @pytest.fixture
@@ -24,15 +29,20 @@ def run(on_broker: Callable[..., LoadRun]) -> Iterator[LoadRun]:
     """With items of which each has a label of its own."""
     run = on_broker()
     with run.worker("only"), run.edge(0, PLACE) as writer:
-        for first in range(0, ITEMS, AT_ONCE):
-            calls = [
-                {"name": "name", "arguments": {"place": PLACE, "item": item, "label": label(item)}}
-                for item in map(name, range(first, first + AT_ONCE))
-            ]
-            outcomes = writer.client().post("/v1/commands", json=calls).raise_for_status().json()
-            assert {outcome["status"] for outcome in outcomes} == {200}, outcomes
-        writer.await_quiet()
+        name_items(writer, ITEMS)
         yield run
+
+
+def name_items(writer: EdgeProcess, items: int) -> None:
+    """So many get their labels, and the cloud has them."""
+    for first in range(0, items, AT_ONCE):
+        calls = [
+            {"name": "name", "arguments": {"place": PLACE, "item": item, "label": label(item)}}
+            for item in map(name, range(first, min(first + AT_ONCE, items)))
+        ]
+        outcomes = writer.client().post("/v1/commands", json=calls).raise_for_status().json()
+        assert {outcome["status"] for outcome in outcomes} == {200}, outcomes
+    writer.await_quiet()
 
 
 def name(number: int) -> str:
@@ -65,7 +75,8 @@ def test_it_evicts_fetches_again_and_loses_nothing_that_is_not_sent(run: LoadRun
     small.environment["DRIFTLOG_DISK_BUDGET"] = "16 MiB"
     with small:
         until(lambda: small.status()["scopes"][PLACE]["synced_at"], "it has read all", 120, small.tail)
-        until(lambda: small.status()["disk_bytes"] < BUDGET, "it is within its budget", 60, small.tail)
+        until(lambda: small.disk_usage() < BUDGET, "the disk has its room back", 60, small.tail)
+        assert small.status()["disk_bytes"] < BUDGET
         there = here(small)
         assert evicted(small) == ITEMS - len(there) > ITEMS // 4, small.status()
         gone = [item for item in map(name, range(ITEMS)) if item not in there]
@@ -92,3 +103,26 @@ def test_it_evicts_fetches_again_and_loses_nothing_that_is_not_sent(run: LoadRun
         assert small.status()["mismatches"] == 0
         assert small.stop() == 0, small.tail()
     assert run.row(PLACE, gone[0])["hits"] == 7 and run.row(PLACE, "new")["hits"] == 3
+
+
+def test_the_disk_has_back_what_a_queue_took_when_it_is_drained(on_broker: Callable[..., LoadRun]) -> None:
+    """One document is named again and again. What waits lies there as commands, as batches, and both in the write-ahead log; the commands stay to be asked
+    for, the rest goes."""
+    run = on_broker()
+    run.place = replace(run.place, app="tests.load.struck:app")  # it looks after its disk without a pause
+    edge = run.edge(0, PLACE)
+    with run.worker("only"), edge:
+        edge.go_offline(True)
+        empty = edge.disk_usage()
+        for first in range(0, QUEUED, 100):
+            labels = [random.Random(number).randbytes(QUEUED_BYTES // 2).hex() for number in range(first, first + 100)]
+            calls = [{"name": "name", "arguments": {"place": PLACE, "item": "tea", "label": one}} for one in labels]
+            edge.client().post("/v1/commands", json=calls).raise_for_status()
+        stays = empty + QUEUED * QUEUED_BYTES + OVERHEAD
+        queued = edge.disk_usage()
+        assert queued > stays, "the log has it once more"
+        edge.go_offline(False)
+        edge.await_quiet()
+        assert run.row(PLACE, "tea")["label"] == labels[-1]
+        until(lambda: edge.disk_usage() < stays, "the disk has the rest back", 60, edge.tail)
+        assert edge.status()["disk_bytes"] == pytest.approx(edge.disk_usage(), rel=0.1)

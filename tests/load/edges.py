@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,11 @@ class EdgeProcess:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def killed(self) -> bool:
+        """Did SIGKILL end it?"""
+        return self._process is not None and self._process.poll() == -signal.SIGKILL
+
     def answers(self) -> bool:
         """Does its API answer? Raises RuntimeError if the process has ended."""
         if not self.running:
@@ -105,6 +111,12 @@ class EdgeProcess:
     def tail(self, lines: int = 15) -> str:
         """The end of its log."""
         return "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def disk_usage(self) -> int:
+        """The bytes that its store takes on the disk, as `du` counts them: in blocks, also those that no file has come to use yet."""
+        command = ["du", "--summarize", "--block-size=1", str(self.replica)]
+        counted = subprocess.run(command, check=False, capture_output=True, text=True)  # a file may go meanwhile
+        return int(counted.stdout.split()[0])
 
     # -- what an application asks
 

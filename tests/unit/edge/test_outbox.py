@@ -375,11 +375,16 @@ def test_no_partition_starves_another(lives: Callable[..., Replica], identity: I
     assert sent == [["many-0"], ["one"], ["many-1"], ["many-2"]]
 
 
-def test_a_critical_command_behind_ten_thousand_leaves_in_the_next_batch_with_its_documents_earlier_ones(
-    replica: Replica, identity: Identity, ids: FixedIds
+BEHIND, FULL = 10_000, 100_000
+"""Commands that wait already when a critical one comes, and at full depth."""
+
+
+def test_a_critical_command_behind_many_leaves_in_the_next_batch_with_its_documents_earlier_ones(
+    replica: Replica, identity: Identity, ids: FixedIds, full: bool
 ) -> None:
-    ours = {0: "first", 5_000: "second", 9_999: "third"}
-    for number in range(10_000):
+    many = FULL if full else BEHIND
+    ours = {0: "first", many // 2: "second", many - 1: "third"}
+    for number in range(many):
         sku = "tea" if number in ours else f"sku-{number % 100}"
         replica.run("receive", ours.get(number, f"c{number}"), store="s1", sku=sku, qty=1)
     replica.run("recall", "now", store="s1", sku="tea")
