@@ -27,7 +27,9 @@ def call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:
     except (ValueError, TypeError):
         found = {}
     if answer.is_error and "code" in found:
-        fail(f"{found['code']}: {found.get('detail')}", found.get("remedy", ""))
+        detail, field = str(found.get("detail")), str(found.get("field", ""))
+        named = detail if not field or detail.startswith(f"{field}:") else f"{field}: {detail}"
+        fail(f"{found['code']}: {named}", found.get("remedy", ""))
     if answer.is_error or not found:
         fail(f"what answers at {url} is no edge agent ({answer.status_code})", "check --url")
     return found

@@ -85,7 +85,8 @@ class SettingsChange:
             for name, fields in TABLES.items()
         }
         before = self.config
-        config = before.model_copy(update={**tables, "sync": found.sync, "log_level": found.log_level})
+        whole = {name: getattr(found, name) for name in CHANGEABLE if name not in TABLES}
+        config = before.model_copy(update={**tables, **whole})
         if fixed := _differing(config, found):
             log.warning("settings that do not change while the agent runs", settings=fixed, remedy="start it anew")
         self.config = config
@@ -119,9 +120,11 @@ class SettingsChange:
         try:
             config = EdgeConfig(**wanted)
         except ValidationError as error:
-            refusal = bad(error)
-            field, _, why = str(refusal).removeprefix("setting ").partition(": ")
-            raise InvalidInput(field, f"{why}; {refusal.remedy}") from error
+            field, _, why = str(bad(error)).removeprefix("setting ").partition(": ")
+            remedy = (
+                error.errors(include_url=False)[0].get("ctx", {}).get("remedy")
+            )  # else it is one for who starts an agent
+            raise InvalidInput(field, f"{why}; {remedy}" if remedy else why) from error
         check_rhythms(config, self._declared)
         return config
 

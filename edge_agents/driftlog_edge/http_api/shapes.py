@@ -236,7 +236,7 @@ class PowerOut(Power):
 SettingsIn: TypeAlias = Annotated[
     dict[str, Any],
     Body(
-        description="Tables `power`, `link` and `sync` with what changes in them, and `log_level`. A null in `sync` is as the app declares it.",
+        description="Tables `power`, `link` and `sync` with what changes in them, `disk_budget` and `log_level`. A null in `sync` is as the app declares it.",
         examples=[
             {"power": {"low_battery_percent": 20}, "link": {"bytes_per_second": 10000}, "sync": {"Meter": "10m"}}
         ],
@@ -250,6 +250,7 @@ class SettingsOut(BaseModel):
     power: dict[str, float] = Field(description="low_battery_percent, every_seconds")
     link: LinkSettings
     sync: dict[str, str] = Field(description="Of every collection when its commands leave: now, a duration, on_wifi.")
+    disk_budget: int = Field(description="Bytes; 0 for all that there is.")
     log_level: str
 
 

@@ -86,11 +86,17 @@ def process(tmp_path: Path) -> Iterator[Process]:
 def test_what_may_change_changes_and_what_may_not_is_named(process: Process) -> None:
     before = process.settings()
     process.api.put("/v1/settings", json={"link": {"bytes_per_second": 7}}).raise_for_status()
-    process.write('log_level = "debug"\n[sync]\nStock = "5m"\n[power]\nlow_battery_percent = 50\n')
+    process.write(
+        'log_level = "debug"\ndisk_budget = "1 GiB"\n[sync]\nStock = "5m"\n[power]\nlow_battery_percent = 50\n'
+    )
     changed = process.hang_up("settings read again")["changed"]
-    assert set(changed) == {"log_level", "sync", "power.low_battery_percent", "link.bytes_per_second"}
+    assert set(changed) == {
+        *("log_level", "sync", "disk_budget"),
+        *("power.low_battery_percent", "link.bytes_per_second"),
+    }
     after = process.settings()
     assert (after["sync"]["Stock"], after["log_level"], after["power"]["low_battery_percent"]) == ("5m", "debug", 50)
+    assert (before["disk_budget"], after["disk_budget"]) == (0, 1 << 30)
     assert after["link"] == before["link"], "what a call had said, the file does not say"
 
     process.write("outbox_limit = 5\n", port=1)

@@ -115,6 +115,11 @@ def test_from_the_command_line(tmp_path_factory: pytest.TempPathFactory) -> None
         assert json.loads(power.stdout)["saving"] is True
         kept = run(cli, ["edge", "power", "--unmetered", "--url", url, "--json"])
         assert json.loads(kept.stdout)["told"] == {"mains": False, "battery_percent": 12, "metered": False}
-        assert run(cli, ["edge", "settings", "set", "link.bytes=1", "--url", url]).exit_code == 1
+        room = run(cli, ["edge", "settings", "set", "disk_budget=64MiB", "--url", url, "--json"])
+        assert json.loads(room.stdout)["disk_budget"] == 64 << 20
+        for wrong in ("link.bytes=1", "link.bytes_per_second=fast", "disk_budget=5", "sync.Stok=5m"):
+            refused = run(cli, ["edge", "settings", "set", wrong, "--url", url])
+            assert refused.exit_code == 1
+            assert f"invalid: {wrong.partition('=')[0]}: " in refused.stderr, "which one it is"
         assert run(cli, ["edge", "settings", "set", "link", "--url", url]).exit_code == 2
         assert run(cli, ["edge", "settings", "set", "log_level=info", "log_level.x=1", "--url", url]).exit_code == 2

@@ -967,6 +967,11 @@ export interface components {
             sync: {
                 [key: string]: string;
             };
+            /**
+             * Disk Budget
+             * @description Bytes; 0 for all that there is.
+             */
+            disk_budget: number;
             /** Log Level */
             log_level: string;
         };
