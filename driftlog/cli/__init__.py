@@ -11,8 +11,10 @@ import sys
 
 def main() -> None:
     """Entry point of the `driftlog` command."""
+    from driftlog.cli import logs  # first: it decides how structlog is imported
     from driftlog.cli.extras import missing
 
+    logs.configure_logs()
     if sys.argv[1:3] == ["edge", "run"] and missing("edge") is None:
         from driftlog.cli import edge_run
 

@@ -16,7 +16,6 @@ from typing import Any
 import click
 
 from driftlog.agent_notes import noted
-from driftlog.cli import logs
 from driftlog.cli.failures import failure_of, misuse
 from driftlog.cli.texts import no_text, printable
 from driftlog_edge import EdgeConfig
@@ -29,7 +28,6 @@ _FILE = click.Path(path_type=Path)
 
 def main(arguments: Sequence[str]) -> int:
     """Run an agent until it is told to stop; the exit code."""
-    logs.configure_logs()
     try:
         command.main(list(arguments), prog_name="driftlog edge run", standalone_mode=False)
     except click.ClickException as error:

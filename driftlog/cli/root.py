@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import driftlog
-from driftlog.cli import logs, terminal
+from driftlog.cli import terminal
 from driftlog.cli.terminal import UsageError
 
 GROUPS: dict[str, tuple[str, str, str]] = {
@@ -107,7 +107,6 @@ def _root(
 
 def main() -> None:
     """Run the command that was typed."""
-    logs.configure_logs()
     try:
         code = app(prog_name="driftlog", standalone_mode=False)
     except UsageError as error:
