@@ -15,6 +15,7 @@ from driftlog.cli.edge import app as cli
 from driftlog.client.events import Events
 from driftlog_edge import EdgeConfig
 from driftlog_schemas.signing import Identity
+from tests.load.waiting import until
 
 
 @pytest.fixture
@@ -49,6 +50,11 @@ def test_a_log_of_many_pages_is_shown_in_order_and_as_much_of_it_as_was_asked_fo
 ) -> None:
     for number in range(5):
         edge("do", "receive", "store=s1", "sku=tea", "qty=1", "--key", f"page-{number}")
+
+    def settled() -> bool:
+        return all(line["status"] == "merged" for line in data(edge("log", "--json")))
+
+    until(settled, "the cloud has answered all", 60)
     whole = data(edge("log", "--json"))
     numbers = [line["number"] for line in whole]
     assert numbers == list(range(1, len(whole) + 1)) and len(whole) >= 5
