@@ -2,7 +2,7 @@
 
 RocksDB frees the room of deleted rows when it compacts, which an idle device may never come to do by itself. So after many deletions it is told
 to, in a thread; and when an outage is over and all that waited is merged, for what the queue took. That lay there as batches, which are gone, and as what each
-command had asked, of which only the answer stays. Where such a family is to be written anew, at least half of it goes: so that costs no more than what
+command had asked, of which only the answer stays. A family is written anew only where at least a quarter of it goes: so what that costs is bounded by what
 was written to it, however long the history is.
 """
 
@@ -31,6 +31,8 @@ TRANSIENT = (Family.PENDING, Family.OUTBOX, Family.SEALED, Family.BODIES)
 """Those of them that are empty when nothing waits."""
 HELD_BACK_BYTES = 8 << 20
 """So much may be held back by entries that are gone, before the disk gets it back when nothing waits."""
+REWRITTEN_PER_FREED = 4
+"""So many bytes of a family are written anew, at most, for one that the disk gets back. RocksDB estimates that, and often too low."""
 RECLAIM_AFTER = 10_000
 """Deleted rows, until the disk gets them back."""
 RECLAIM_BYTES = 8 << 20
@@ -113,12 +115,12 @@ class Housekeeping:
         """What an outage has left on the disk, now that nothing waits."""
         if self._store.held_back(TRANSIENT) >= HELD_BACK_BYTES:
             await self._reclaim(TRANSIENT)
-        if left := [family for family in LOGS if self._mostly_superseded(family)]:
+        if left := [family for family in LOGS if self._worth_it(family)]:
             await self._reclaim(left)
 
-    def _mostly_superseded(self, family: Family) -> bool:
+    def _worth_it(self, family: Family) -> bool:
         goes, total = self._store.superseded(family)
-        return goes >= HELD_BACK_BYTES and 2 * goes >= total
+        return goes >= HELD_BACK_BYTES and goes * REWRITTEN_PER_FREED >= total
 
     async def _reclaim(self, families: Sequence[Family]) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._store.reclaim, families)

@@ -200,7 +200,7 @@ async def test_a_long_history_is_not_written_anew_for_a_short_outage(
     reclaimed: list[Family] = []
     monkeypatch.setattr(RocksStore, "held_back", lambda *_: 0)
     monkeypatch.setattr(RocksStore, "reclaim", lambda _, families: reclaimed.extend(families))
-    for goes, total, worth in ((100_000, 200_001, False), (99_999, 99_999, False), (100_000, 200_000, True)):
+    for goes, total, worth in ((100_000, 400_001, False), (99_999, 99_999, False), (100_000, 400_000, True)):
         monkeypatch.setattr(
             RocksStore,
             "superseded",
