@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from driftlog.cli.calling import Url, call
 from driftlog.cli.drawing import emit, facts
 from driftlog.cli.edge_lists import all_of, commands_table, path
-from driftlog.cli.terminal import Json, told
+from driftlog.cli.terminal import Json, fail, told
 from driftlog.client.sending import DEFAULT_URL
+
+Id: TypeAlias = Annotated[str, typer.Argument(help="The command's id, or as much of its beginning as names it.")]
 
 review = typer.Typer(no_args_is_help=True, help="Commands that wait for a person. Example: driftlog edge review list")
 rejected = typer.Typer(
@@ -31,14 +33,14 @@ def review_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
 
 @review.command("apply")
 @told
-def review_apply(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
+def review_apply(command_id: Id, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Run a command on what is there now. Example: driftlog edge review apply 3f1c"""
     _review(url, command_id, {"apply": True}, json)
 
 
 @review.command("drop")
 @told
-def review_drop(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
+def review_drop(command_id: Id, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Give a command up. Example: driftlog edge review drop 3f1c"""
     _review(url, command_id, {"drop": True}, json)
 
@@ -53,10 +55,14 @@ def rejected_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
 
 @rejected.command("seen")
 @told
-def rejected_seen(command_id: str, url: Url = DEFAULT_URL, json: Json = False) -> None:
+def rejected_seen(command_id: Id, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Take a command off the list, for it was looked at. Example: driftlog edge rejected seen 3f1c"""
-    found = call("POST", url, f"/v1/rejected/{path(command_id)}", json={"seen": True})
-    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code", "reason")}))
+    found = _decided(url, "rejected", command_id, {"seen": True})
+    emit(
+        found,
+        as_json=json,
+        table=lambda: facts(found["command_id"], {k: found[k] for k in ("status", "code", "reason")}),
+    )
 
 
 @deferred.command("list")
@@ -70,16 +76,29 @@ def deferred_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
 @deferred.command("drop")
 @told
 def deferred_drop(
-    command_id: str,
+    command_id: Id,
     reason: Annotated[str, typer.Option(help="Why; kept with the command.")],
     url: Url = DEFAULT_URL,
     json: Json = False,
 ) -> None:
     """Give a command up; what stands behind it goes on. Example: driftlog edge deferred drop 3f1c --reason 'field is gone'"""
-    found = call("POST", url, f"/v1/deferred/{path(command_id)}", json={"reason": reason})
-    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code", "reason")}))
+    found = _decided(url, "deferred", command_id, {"reason": reason})
+    emit(
+        found,
+        as_json=json,
+        table=lambda: facts(found["command_id"], {k: found[k] for k in ("status", "code", "reason")}),
+    )
 
 
 def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) -> None:
-    found = call("POST", url, f"/v1/review/{path(command_id)}", json=decision)
-    emit(found, as_json=json, table=lambda: facts(command_id, {k: found[k] for k in ("status", "code")}))
+    found = _decided(url, "review", command_id, decision)
+    emit(found, as_json=json, table=lambda: facts(found["command_id"], {k: found[k] for k in ("status", "code")}))
+
+
+def _decided(url: str, which: str, begins: str, decision: dict[str, Any]) -> dict[str, Any]:
+    """What the agent says to a decision about a command of one of its lists, of which the id or its beginning was given."""
+    found = [one["command_id"] for one in all_of(url, f"/v1/{which}", "commands")]
+    meant = [begins] if begins in found else [one for one in found if one.startswith(begins)]
+    if len(meant) > 1:
+        fail(f"{len(meant)} commands of that list begin with {begins!r}", "give more of the id")
+    return call("POST", url, f"/v1/{which}/{path(*meant or [begins])}", json=decision)

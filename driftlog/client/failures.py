@@ -38,6 +38,7 @@ def failure(told: Mapping[str, Any]) -> Exception:
     """The error of a problem body."""
     code, detail, remedy = str(told.get("code", "")), str(told.get("detail", "")), str(told.get("remedy", ""))
     field = str(told.get("field", ""))
+    detail = detail.removeprefix(f"{field}: ") if field else detail  # the error says it by itself
     match code:
         case "refused":
             app_code = str(told.get("app_code", ""))

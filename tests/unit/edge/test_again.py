@@ -199,12 +199,14 @@ def test_a_person_sees_what_waits_and_decides_over_http_and_on_the_command_line(
             assert json.loads(command_line("list", "--json").stdout) == listed
 
         assert http.post("/v1/review/one", json={"apply": True}).json()["result"] == 10
-        applied = command_line("apply", "three/3", "--json")
+        several = command_line("apply", "t", "--json")
+        assert (several.exit_code, "2 commands of that list begin with 't'" in several.stderr) == (1, True)
+        applied = command_line("apply", "three", "--json")
         assert json.loads(applied.stdout)["result"] == 1010, "on what is there now"
         assert waiting() == ["two", "four"]
         dropped = http.post("/v1/review/two", json={"drop": True}).json()
         assert (dropped["status"], dropped["code"]) == ("rejected", "dropped")
-        assert "rejected" in command_line("drop", "four").stdout
+        assert "rejected" in command_line("drop", "f").stdout
         assert waiting() == []
 
         assert http.get("/v1/documents/Stock/s1/tea").json()["value"]["on_hand"] == 1010

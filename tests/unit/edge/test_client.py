@@ -115,7 +115,7 @@ def test_what_is_refused_is_the_same_error_as_in_the_agent(edge: Any) -> None:
     assert refused.value.code == "out_of_stock"
     with pytest.raises(InvalidInput) as invalid:
         edge.run("receive", store="s1", sku="tea", qty=-1)
-    assert invalid.value.field == "qty"
+    assert invalid.value.field == "qty" and str(invalid.value).count("qty") == 1
     with pytest.raises(Undeclared):
         edge.run("no_such")
     with pytest.raises(TooLarge):
