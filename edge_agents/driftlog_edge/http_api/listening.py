@@ -24,6 +24,9 @@ from driftlog_edge.http_api.access import LOOPBACK
 from driftlog_schemas.errors import BadSetting
 
 BACKLOG = 128
+UNREAD_BYTES = 128 << 10
+"""What the system keeps for who asked and does not read; it takes twice that for its own use. Without a bound it is megabytes on loopback, for each
+of those who listen, and an agent may have hundreds."""
 PROBE_SECONDS = 1.0
 LOCK_SECONDS = 5.0
 LOOK_SECONDS = 0.02
@@ -59,6 +62,7 @@ def bound(host: str, port: int, remedy: str) -> socket.socket:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)  # its connections inherit it
         listener.bind(address)
     except OSError as error:
         if listener is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Annotated
 
 from fastapi import FastAPI, Header, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from driftlog_edge.agent import EdgeAgent
-from driftlog_edge.asking.watch import Change, Passed
+from driftlog_edge.asking.watch import RECENT, Change, Passed
 from driftlog_edge.http_api import openapi
 from driftlog_edge.http_api.durations import seconds
 
@@ -50,16 +51,17 @@ def install(api: FastAPI, agent: EdgeAgent) -> None:
             async for (
                 some
             ) in found:  # sent as one: what each of them would cost by itself, many watchers could not be given
-                yield b"".join(_told(event).encode() for event in some)
+                yield b"".join(map(_told, some))
 
         return EventSourceResponse(events(), send_timeout=DEAF_SECONDS)
 
 
-def _told(event: Change | Passed) -> ServerSentEvent:
+@lru_cache(maxsize=RECENT)  # all who watch are told the same, at about the same time
+def _told(event: Change | Passed) -> bytes:
     if isinstance(event, Passed):
-        return ServerSentEvent(id=event.id)
+        return ServerSentEvent(id=event.id).encode()
     if event.document is None:
-        return ServerSentEvent(data="{}", event="resync", id=event.id)
+        return ServerSentEvent(data="{}", event="resync", id=event.id).encode()
     collection, scope, id = event.document
     text = json.dumps({"collection": collection, "scope": scope, "id": id})
-    return ServerSentEvent(data=text, event="change", id=event.id)
+    return ServerSentEvent(data=text, event="change", id=event.id).encode()
