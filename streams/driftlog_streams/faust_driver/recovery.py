@@ -34,6 +34,7 @@ from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import LogMadeAnew, RecoveryFailed, TopicMadeAnew
 from driftlog_streams.faust_driver.partition_store import PartitionStore
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.reading.group_commits import committed
 from driftlog_streams.reading.op_records import op_records, told_by_another_log
 from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.topic_reading import to_present_end
@@ -67,8 +68,9 @@ class ChangelogRecovery:
             result = {p: Recovered(store.mark.positions, store.mark.group) for p, store in stores.items()}
             for partition in again:
                 self.restoration.begin_anew(stores[partition], result[partition])
-            for at in consumer.committed([TopicPartition(self._rules.topics.ops, p) for p in stores], timeout=15):
-                result[at.partition].committed = at.offset
+            places = [TopicPartition(self._rules.topics.ops, p) for p in stores]
+            for partition, offset in committed(consumer, places).items():
+                result[partition].committed = offset
             for partition, found in result.items():
                 ops = TopicPartition(self._rules.topics.ops, partition)
                 begin, found.ops_end = consumer.get_watermark_offsets(ops, timeout=15)

@@ -13,9 +13,8 @@ from confluent_kafka import Consumer, TopicPartition
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_streams.reading.changelog_reader import ChangelogReader
+from driftlog_streams.reading.group_commits import committed
 from driftlog_streams.reading.plain_reader import plain_reader
-
-TIMEOUT_SECONDS = 10.0
 
 
 class Lag(NamedTuple):
@@ -59,7 +58,7 @@ class LagReader:
         asker = self._askers.get(group)
         if asker is None:
             asker = self._askers[group] = plain_reader(self._kafka, group)
-        confirmed = {at.partition: at.offset for at in asker.committed(places, timeout=TIMEOUT_SECONDS)}
+        confirmed = committed(asker, places)
         ends = self._reader.ends([(topic, place.partition) for place in places])
         return {
             place.partition: self._lag(topic, place.partition, confirmed.get(place.partition, -1), ends)

@@ -71,7 +71,7 @@ class Delivery:
         if left or failures:
             raise DeliveryFailed(
                 f"the broker did not take {left or len(failures)} of {len(records)} records: {', '.join(failures[:1]) or 'no answer'}",
-                "see the broker's log, then run the command again: it begins the generation anew",
+                "see the broker's log, then run the command again",
             )
 
 
