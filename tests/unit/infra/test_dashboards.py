@@ -84,21 +84,24 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(("place", "text"), list(expressions()), ids=[place for place, _ in expressions()])
 def test_it_asks_for_what_is_told(place: str, text: str, told: dict[str, set[str]]) -> None:
-    asked = list(_selectors(promql_parser.parse(text)))
+    asked = _selectors(promql_parser.parse(text))
     assert asked, "an expression about nothing"
     for name, labels in asked:
         assert name in told, f"{place}: nobody tells {name}"
         assert labels <= told[name] | TARGET, f"{place}: {name} has no {labels - told[name]}"
 
 
-def _selectors(node: Any) -> Iterator[tuple[str, set[str]]]:
+def _selectors(node: Any) -> list[tuple[str, set[str]]]:
     """(series, labels it is selected by) of every selector below."""
-    text = str(node)
-    for name, inside in re.findall(
-        r"\b([a-z_][a-z0-9_]*)(?:\{([^}]*)\})?(?=[\[\s)]|$)", re.sub(r'"[^"]*"', '""', text)
-    ):
-        if name.startswith(("driftlog_", "up")):
-            yield name, set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", inside))
+    found: list[tuple[str, set[str]]] = []
+
+    def look(part: Any) -> None:
+        selector = part.vector_selector if isinstance(part, promql_parser.MatrixSelector) else part
+        if isinstance(selector, promql_parser.VectorSelector):
+            found.append((selector.name or "", {matcher.name for matcher in selector.matchers.matchers}))
+
+    promql_parser.walk(node, look)
+    return found
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
