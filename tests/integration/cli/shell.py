@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from driftlog_streams.registry.operator_folder import OperatorFolder
-from tests.integration.cli.copies import COLUMNS, copies
+from tests.integration.cli.copies import COLUMNS, LONGEST_SECONDS, copies
 from tests.load.fleet import operator
+from tests.load.workers import CHECKOUT
 
 MODULE = "corner_shop"
 APP = """
@@ -145,6 +147,20 @@ class Shell:
                 stdout=out,
                 stderr=out,
             )
+
+    def killed(self, step: str, moment: str, number: int, *words: str) -> None:
+        """It ends by SIGKILL `before` or `after` this call of a step of it (see `killed_at`)."""
+        path = os.pathsep.join([str(CHECKOUT), *filter(None, [self._environment.get("PYTHONPATH")])])
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.integration.cli.killed_at", step, moment, str(number), *words],
+            cwd=self.folder,
+            env=self._environment | {"PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
+        assert ended.returncode == -signal.SIGKILL, (step, moment, number, ended)
 
     def contents(self) -> dict[str, bytes]:
         """Every file below the folder that a person would see, to tell whether anything changed."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.topics import ops_topic, receipts_topic
 from driftlog_schemas.topics_admin import TopicsAdmin
-from tests.integration.cli.shell import Shell
+from tests.integration.cli.shell import Ended, Shell
 from tests.integration.conftest import LoadRun
 from tests.integration.sales import PLACE, Sales, require_known_everywhere, selling, sold
 from tests.load.checker import latest_by_key
@@ -82,6 +84,66 @@ def test_a_lost_op_topic_counts_on_behind_the_old_one_and_nothing_of_it_is_lost(
                 one.more()
             exact(run, sales, before, worker)
             assert worker.stop() == 0
+
+
+CUT_OFF = (
+    ("driftlog_streams.replaying.renumbering:Commits.begin", "before", 1),
+    ("driftlog_streams.replaying.renumbering:Commits.begin", "after", 1),
+    ("driftlog_streams.replaying.renumbering:Delivery.deliver", "after", 1),
+    ("driftlog_streams.replaying.renumbering:TopicsAdmin.forget_before", "before", 1),
+)
+"""After it has looked, after the commits, after one of two partitions is filled, and after both are."""
+
+
+def test_what_was_cut_off_at_any_step_is_gone_on_with_and_no_worker_goes_on_before_it_is_done(
+    on_broker: Callable[..., LoadRun], beside: Callable[[LoadRun], Shell]
+) -> None:
+    run = on_broker(partitions=2, ops_per_batch=5)
+    shell, topic = beside(run), ops_topic(run.space.name)
+    words = ("topics", "renumber", "--app", APP, "--json")
+    with run.worker("keeper") as worker, at_work(run, worker) as (before, sales):
+        assert worker.stop() == 0
+        make_anew(run, shell, topic)
+        wanted = {one["partition"]: one["goes_on_at"] for one in _gaps(shell.run(*words))}
+        assert set(wanted) == {0, 1}
+        for step, moment, number in CUT_OFF:
+            shell.killed(step, moment, number, *words, "--yes")
+            for one in sales:
+                one.more()
+            left = {one["partition"]: one["goes_on_at"] for one in _gaps(shell.run(*words))}
+            assert left == wanted, (step, moment)
+        with worker:
+            until(
+                lambda: "driftlog topics renumber" in worker.log.read_text(), "it waits for the rest", 180, worker.tail
+            )
+            worker.stop()
+        done = _once_nobody_is_a_member(shell, *words, "--yes")
+        assert done["done"] and {one["partition"]: one["goes_on_at"] for one in done["partitions"]} == wanted
+        assert shell.run(*words, "--yes").data["partitions"] == []
+        with worker:
+            for one in sales:
+                one.more()
+            exact(run, sales, before, worker)
+            assert worker.stop() == 0
+
+
+def _once_nobody_is_a_member(shell: Shell, *words: str) -> dict[str, Any]:
+    """A worker that ended at once is one until its session is over; till then the command says so, and does nothing."""
+    tries: list[Ended] = []
+
+    def through() -> bool:
+        tries.append(shell.run(*words))
+        if tries[-1].code:
+            tries[-1].assert_failed(1, "has members", "stop all workers", "run the command again")
+        return tries[-1].code == 0
+
+    until(through, "the group has no member", 60, lambda: str(tries[-1]))
+    return dict(tries[-1].data)
+
+
+def _gaps(looked: Ended) -> list[dict[str, int]]:
+    looked.assert_failed(1, "nothing was changed")
+    return list(json.loads(looked.out)["partitions"])
 
 
 def test_receipts_that_were_made_anew_are_filled_again_by_workers_that_run(
