@@ -16,9 +16,9 @@ from typer.core import TyperGroup
 
 from driftlog.cli.extras import needs
 from driftlog.cli.terminal import Bootstrap, Registry, fail, told
-from driftlog_schemas.connection import DEFAULT_BOOTSTRAP, DEFAULT_REGISTRY
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.settings import ConnectionSettings
 
 
 class _WithQuestions(TyperGroup):
@@ -103,12 +103,13 @@ def init(
     """Write the settings of an agent. Example: driftlog edge init --identity store-1.json --scope s1"""
     if not identity.exists():
         fail(f"there is no identity file {identity}", "make one: driftlog devices enrol NAME --out FILE")
+    cluster = ConnectionSettings.load(bootstrap=bootstrap, registry=registry)
     settings = {
         "data_dir": str(data_dir or identity.with_suffix(".replica")),
         "identity": str(identity),
         "scopes": scope,
-        "bootstrap": bootstrap or DEFAULT_BOOTSTRAP,
-        "registry": registry or DEFAULT_REGISTRY,
+        "bootstrap": cluster.kafka.bootstrap,
+        "registry": cluster.registry.url,
         "http_port": http_port,
     }
     lines = [

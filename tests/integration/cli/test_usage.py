@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,6 +85,13 @@ def test_a_group_called_with_nothing_lists_its_commands(group: str) -> None:
     assert all(name in said for name in names)
 
 
+@pytest.mark.parametrize("group", [group for group in GROUPED if "..." not in GROUPS.get(group, ("", "", "..."))[2]])
+def test_what_a_group_says_of_itself_names_all_that_it_can_do(group: str) -> None:
+    said = GROUPS[group][2].rpartition(": ")[2].removesuffix(".").split(", ")
+    names = [words.rpartition(" ")[2] for words in COMMANDS if words.rpartition(" ")[0] == group]
+    assert sorted(said) == sorted(names)
+
+
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_shows_an_example_and_gives_data(words: str) -> None:
     said = " ".join(CliRunner().invoke(app, [*words.split(), "--help"], terminal_width=300).output.split())
@@ -93,3 +101,13 @@ def test_every_command_shows_an_example_and_gives_data(words: str) -> None:
 
 def test_the_walk_finds_what_is_known_to_be_there() -> None:
     assert {"devices rotate-key", "operator rotate", "edge review drop", "doctor", "bench"} <= set(COMMANDS)
+
+
+def test_the_settings_of_an_agent_have_the_addresses_that_the_environment_has(alone: Shell) -> None:
+    (alone.folder / "store-1.json").write_text("{}")
+    words = ("edge", "init", "--identity", "store-1.json", "--scope", "s1")
+    alone.run(*words).assert_done()
+    made = tomllib.loads((alone.folder / "edge.toml").read_text())
+    assert (made["bootstrap"], made["registry"]) == ("127.0.0.1:1", "http://127.0.0.1:1")
+    alone.run(*words, "--out", "other.toml", "--bootstrap", "kafka:9092").assert_done()
+    assert tomllib.loads((alone.folder / "other.toml").read_text())["bootstrap"] == "kafka:9092"
