@@ -39,6 +39,10 @@ class Source(Protocol):
         """Entries whose key begins with `prefix` and is greater than `after`, in key order."""
         ...
 
+    def scan_keys(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[bytes]:
+        """Their keys alone: no value is decrypted for it."""
+        ...
+
 
 class Store(Source, Protocol):
     """Ordered, durable, atomic."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from driftlog_crdt import Decision, Plain
 from driftlog_crdt.causal import Vector
 from driftlog_schemas.messages import Command
+from driftlog_schemas.tuples import maker
 
 
 class OpColumns(NamedTuple):
@@ -45,6 +46,9 @@ class ColumnCommand(NamedTuple):
     stands_for: tuple[bytes, ...] = ()
 
 
+_columns_of = maker(OpColumns)
+
+
 def in_columns(command: Command, replica: str) -> ColumnCommand:
     """The same command; its ops are those of `replica`."""
     id, name, scope, hlc, _, actor, root, written, decision, stands_for = command
@@ -71,7 +75,7 @@ def of_rows(scope: str, rows: Sequence[Sequence[Any]]) -> OpColumns:
     parts: Iterable[tuple[Any, ...]] = zip(*rows, strict=True)
     collections, ids, seqs, hlcs, fields, kinds, values, contexts, unsures = parts
     documents = tuple(zip(collections, repeat(scope), ids, strict=False))
-    return OpColumns(documents, seqs, hlcs, fields, kinds, values, contexts, unsures, (1,) * len(rows))
+    return _columns_of((documents, seqs, hlcs, fields, kinds, values, contexts, unsures, (1,) * len(rows)))
 
 
 def together(columns: Sequence[OpColumns]) -> OpColumns:

@@ -30,6 +30,9 @@ class DiskStore:
             if key > after:
                 yield key, value
 
+    def scan_keys(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[bytes]:
+        return (key for key, _ in self.scan(family, prefix, after))
+
     def write(self, writes: Writes, *, sync: bool) -> None:
         try:
             self._disk.write([Put(family.value, key, value) for (family, key), value in writes.items()], sync=sync)

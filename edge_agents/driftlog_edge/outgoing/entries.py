@@ -17,7 +17,7 @@ from driftlog_edge.store.journal import Journal
 AT_ONCE = 250
 """Entries of a class that are looked at before others may run: as many as a batch can hold ops."""
 FIRST_LOOK = 32
-"""Of these at first, then twice as many each time: a batch of commands with many ops takes few entries, and each that is looked at is decrypted."""
+"""Of these at first, then twice as many each time: a batch of commands with many ops takes few entries."""
 
 
 class Entries:
@@ -74,23 +74,22 @@ class Entries:
             if keys.parse_lsn(some[-1]) > up_to:
                 return
             most = min(2 * most, AT_ONCE)
-            some = [key for key, _ in islice(self._journal.scan(Family.OUTBOX, prefix, some[-1]), most)]
+            some = [*islice(self._journal.scan_keys(Family.OUTBOX, prefix, some[-1]), most)]
 
     def first(self, space: str, urgency: int, partition: int, most: int) -> list[bytes]:
         """The first keys of a class of a partition, `most` of them."""
         after = self.fronts.begins(space, urgency, partition)
         if after is None:
             return []
-        found = self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space, urgency, partition), after)
-        some = [key for key, _ in islice(found, most)]
+        found = self._journal.scan_keys(Family.OUTBOX, keys.outbox_prefix(space, urgency, partition), after)
+        some = [*islice(found, most)]
         self.fronts.found(space, urgency, partition, keys.parse_lsn(some[0]) if some else None)
         return some
 
     def held(self, space: str, partition: int, after: int = 0) -> Iterator[bytes]:
         """The keys of what a partition holds back, above the lsn `after`, in order."""
         start = keys.outbox_key(space, keys.HELD, partition, after) if after else b""
-        found = self._journal.scan(Family.OUTBOX, keys.outbox_prefix(space, keys.HELD, partition), start)
-        return (key for key, _ in found)
+        return self._journal.scan_keys(Family.OUTBOX, keys.outbox_prefix(space, keys.HELD, partition), start)
 
     def held_lsns(self, space: str, partition: int, after: int = 0) -> Iterator[int]:
         """The same by their lsns."""

@@ -121,6 +121,14 @@ class Journal:
         over, below = self._over.keys(family, prefix, after), self._store.scan(family, prefix, after)
         yield from laid_over(over, below, lambda key: self.get(family, key)) if over else below
 
+    def scan_keys(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[bytes]:
+        """Like `Store.scan_keys`, with the waiting writes. Do not stage while iterating."""
+        over, below = self._over.keys(family, prefix, after), self._store.scan_keys(family, prefix, after)
+        if not over:
+            return below
+        entries = laid_over(over, ((key, b"") for key in below), lambda key: self.get(family, key))
+        return (key for key, _ in entries)
+
     def stage(
         self,
         writes: Writes,

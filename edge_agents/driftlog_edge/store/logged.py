@@ -71,6 +71,9 @@ class ToSeal(NamedTuple):
         return decode_logged(self.raw).command
 
 
+_sent_of, _to_seal_of = maker(ColumnCommand), maker(ToSeal)
+
+
 def encode_logged(command: Command, space: str, replica: str, read: int, release: str, *, alone: bool = False) -> bytes:
     """Raises `TooBig`."""
     try:
@@ -117,10 +120,11 @@ def decode_to_seal(raw: bytes) -> ToSeal:
     try:
         read, release, alone, replica, id, name, scope, hlc, actor, root, written, decided, plain_ops = _parts(raw)
         decision = None if decided is None else Decision(*decided)
-        sent = ColumnCommand(id, name, scope, hlc, of_rows(scope, plain_ops), actor, root, written, decision)
+        ops = of_rows(scope, plain_ops)
+        sent = _sent_of((id, name, scope, hlc, ops, actor, root, written, decision, ()))
     except (ValueError, TypeError) as error:
         raise _unreadable(error) from error
-    return ToSeal(sent, len(raw), read, release, alone, replica, raw)
+    return _to_seal_of((sent, len(raw), read, release, alone, replica, raw))
 
 
 def _unreadable(error: Exception) -> Undecodable:

@@ -89,7 +89,15 @@ class RocksStore:
         return None if sealed is None else self.keys.cipher.open(family, key, sealed)
 
     def scan(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        entries = self._values(family, prefix, after)
+        return self._synced(self._values(family, prefix, after), family, prefix, after)
+
+    def scan_keys(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[bytes]:
+        return (key for key, _ in self._synced(self._sealed(family, prefix, after), family, prefix, after))
+
+    def _synced(
+        self, entries: Iterator[tuple[bytes, bytes]], family: Family, prefix: bytes, after: bytes
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Of these entries what is synced, and what was there before what is not."""
         first = next(entries, None)  # from here on they are those of one moment
         before = self._before
         found = chain(() if first is None else (first,), entries)
@@ -100,10 +108,14 @@ class RocksStore:
             yield from laid_over(keys, found, lambda key: before.get(family, key))
 
     def _values(self, family: Family, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key, sealed in self._entries(family, after + b"\x00" if after >= prefix and after else prefix):
-            if not key.startswith(prefix):
-                return
+        for key, sealed in self._sealed(family, prefix, after):
             yield key, self.keys.cipher.open(family, key, sealed)
+
+    def _sealed(self, family: Family, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for entry in self._entries(family, after + b"\x00" if after >= prefix and after else prefix):
+            if not entry[0].startswith(prefix):
+                return
+            yield entry
 
     def _entries(self, family: Family, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         """As they lie there, to the end of the family. The library ends where the next cannot be read, without a word, so that is asked."""

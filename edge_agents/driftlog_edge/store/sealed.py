@@ -100,8 +100,8 @@ class SealedBatches:
         """The lowest open number of a partition; `number`, the next one, if none is open."""
         lowest = self._lowest.get((space, partition), 1)
         after = keys.sealed_key(space, partition, lowest - 1)
-        found = self._journal.scan(Family.SEALED, keys.sealed_prefix(space, partition), after)
-        open_ = next((keys.parse_sealed(key)[2] for key, _ in found), number)
+        found = self._journal.scan_keys(Family.SEALED, keys.sealed_prefix(space, partition), after)
+        open_ = next((keys.parse_sealed(key)[2] for key in found), number)
         self._lowest[space, partition] = open_
         return open_
 

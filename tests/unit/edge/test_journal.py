@@ -158,6 +158,9 @@ class Memory:
             if f is family and key.startswith(prefix) and (key > after or not after):
                 yield key, self.data[f, key]
 
+    def scan_keys(self, family: Family, prefix: bytes, after: bytes = b"") -> Iterator[bytes]:
+        return (key for key, _ in self.scan(family, prefix, after))
+
     def write(self, writes: Writes, *, sync: bool) -> None:
         for place, value in writes.items():
             if value is None:
@@ -192,6 +195,8 @@ def test_a_journal_reads_like_the_store_that_it_will_become(
     store.write(merged(group)[0], sync=False)
     journal.written(group)
 
-    assert list(journal.scan(META, prefix, after)) == list(future.scan(META, prefix, after))
+    found = list(future.scan(META, prefix, after))
+    assert list(journal.scan(META, prefix, after)) == found
+    assert list(journal.scan_keys(META, prefix, after)) == [key for key, _ in found]
     for _, key in set(store.data) | set(future.data):
         assert journal.get(META, key) == future.get(META, key)

@@ -48,19 +48,25 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     count("driftlog_edge.store.logged.from_json", "commands decoded")
     count("driftlog_edge.store.sealed.decode_body", "bodies decoded")
-    scan, get = RocksStore.scan, RocksStore.get
+    get = RocksStore.get
 
-    def scanning(self: RocksStore, *args: Any) -> Iterator[tuple[bytes, bytes]]:
-        counted["scans"] += 1
-        for found in scan(self, *args):
-            counted["entries read"] += 1
-            yield found
+    def scanning(name: str) -> None:
+        honest = getattr(RocksStore, name)
+
+        def counting(*args: Any) -> Iterator[Any]:
+            counted["scans"] += 1
+            for found in honest(*args):
+                counted["entries read"] += 1
+                yield found
+
+        monkeypatch.setattr(RocksStore, name, counting)
 
     def getting(self: RocksStore, family: Family, key: bytes) -> bytes | None:
         counted["entries read"] += 1
         return get(self, family, key)
 
-    monkeypatch.setattr(RocksStore, "scan", scanning)
+    for name in ("scan", "scan_keys"):
+        scanning(name)
     monkeypatch.setattr(RocksStore, "get", getting)
     return counted
 

@@ -17,7 +17,6 @@ import pytest
 
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.outgoing.outbox import SEALED_OPS
-from driftlog_edge.ports import Family
 from driftlog_edge.store import logged
 from driftlog_edge.store.lives import FORKED
 from driftlog_edge.store.rocks import RocksStore
@@ -71,14 +70,19 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
 
     count(logged, "from_json", "commands decoded")
     count(RocksStore, "get", "entries read")
-    scan = RocksStore.scan
 
-    def scanning(self: RocksStore, family: Family, *args: Any) -> Iterator[tuple[bytes, bytes]]:
-        for found in scan(self, family, *args):
-            counted.did("entries read")
-            yield found
+    def count_each(name: str) -> None:
+        honest = getattr(RocksStore, name)
 
-    monkeypatch.setattr(RocksStore, "scan", scanning)
+        def counting(*args: Any) -> Iterator[Any]:
+            for found in honest(*args):
+                counted.did("entries read")
+                yield found
+
+        monkeypatch.setattr(RocksStore, name, counting)
+
+    for name in ("scan", "scan_keys"):
+        count_each(name)
     return counted
 
 

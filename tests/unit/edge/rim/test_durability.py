@@ -79,6 +79,8 @@ def seen(store: RocksStore) -> dict[bytes, bytes]:
     names = [key for _, key in {**BEFORE, **WRITTEN}]
     assert {key: value for key in names if (value := store.get(META, key)) is not None} == scanned
     assert list(store.scan(META, b"c", b"changes")) == [found for found in scanned.items() if found[0] == b"comes"]
+    assert list(store.scan_keys(META, b"")) == list(scanned)
+    assert list(store.scan_keys(META, b"c", b"changes")) == [key for key in scanned if key == b"comes"]
     return scanned
 
 
