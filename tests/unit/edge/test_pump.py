@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from driftlog_edge.errors import DiskFull
+from driftlog_edge.outgoing import outbox as outbox_module
 from driftlog_edge.outgoing import pump as pump_module
 from driftlog_edge.outgoing.held import PAUSE_SECONDS
 from driftlog_edge.outgoing.outbox import SEALED_OPS
@@ -119,9 +120,16 @@ class Slow:
 
 
 @pytest.fixture
-def slow(replica: Replica, ids: SchemaIds) -> Slow:
+def small(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The ops that a batch has here."""
+    monkeypatch.setattr(outbox_module, "SEALED_OPS", 5)
+    return outbox_module.SEALED_OPS
+
+
+@pytest.fixture
+def slow(replica: Replica, ids: SchemaIds, small: int) -> Slow:
     for number in range(AHEAD + 2):
-        replica.do("fill", f"c{number}", store="s1", prefix=f"p{number}-", count=SEALED_OPS)
+        replica.do("fill", f"c{number}", store="s1", prefix=f"p{number}-", count=small)
     return Slow(replica, ids)
 
 
@@ -163,11 +171,11 @@ async def test_what_a_client_does_not_take_goes_again_only_when_the_disk_has_it(
 
 
 async def test_a_death_in_the_middle_of_a_shared_sync_leaves_each_command_in_one_batch(
-    lives: Callable[..., Replica], ids: SchemaIds
+    lives: Callable[..., Replica], ids: SchemaIds, small: int
 ) -> None:
     replica = lives()
     for number in range(AHEAD):
-        replica.do("fill", f"c{number}", store="s1", prefix=f"p{number}-", count=SEALED_OPS)
+        replica.do("fill", f"c{number}", store="s1", prefix=f"p{number}-", count=small)
     slow = Slow(replica, ids)
     slow.pump.run()
     await until(lambda: len(slow.staged) == AHEAD)
@@ -203,6 +211,26 @@ async def test_when_the_disk_refuses_nothing_is_sent_and_all_waits_as_before(
     await until(lambda: len(slow.staged) == 2)
     assert slow.sent == list(range(1, AHEAD + 1))
     await slow.pump.stop()
+
+
+async def test_a_disk_that_fills_in_the_middle_takes_back_only_what_it_does_not_have(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pump_module, "backoff", lambda *_: 3600.0)
+    slow.pump.run()
+    await until(lambda: len(slow.staged) == AHEAD)
+    slow.sync_one()
+    await until(lambda: len(slow.staged) == AHEAD)
+    slow.replica.store.full = True
+    slow.sync()
+    await until(lambda: slow.pump.problem)
+    assert slow.sent == [1]
+    assert len(slow.replica.outbox.queue) == AHEAD + 1
+
+    slow.replica.store.full = False
+    slow.pump.hurry()
+    await until(lambda: slow.sync() or len(slow.sent) == AHEAD + 2)
+    assert slow.sent == list(range(1, AHEAD + 3))
 
 
 async def test_what_was_synced_when_the_connection_was_another_goes_out_once_by_the_new_one(slow: Slow) -> None:
