@@ -18,10 +18,6 @@ import click
 from driftlog.agent_notes import noted
 from driftlog.cli.failures import failure_of, misuse
 from driftlog.cli.texts import no_text, printable
-from driftlog_edge import EdgeConfig
-from driftlog_edge.http_api.access import TOKEN_FILE
-from driftlog_edge.http_api.server import serve
-from driftlog_schemas.loading import load_contract
 
 _FILE = click.Path(path_type=Path)
 
@@ -75,6 +71,12 @@ def command(app: str, config: Path | None, scopes: Sequence[str], **given: Any) 
     typed = {"app": app, "scopes": scopes, **given}
     if (wrong := no_text(typed)) is not None:
         raise click.BadParameter(wrong[1], param_hint=repr(wrong[0]))
+    # Who only asks for help, or has typed something wrong, need not wait for an agent's libraries.
+    from driftlog_edge import EdgeConfig
+    from driftlog_edge.http_api.access import TOKEN_FILE
+    from driftlog_edge.http_api.server import serve
+    from driftlog_schemas.loading import load_contract
+
     contract = load_contract(app)
     load = partial(EdgeConfig.load, config, scopes=list(scopes) or None, **given)
     settings = load()
