@@ -37,7 +37,7 @@ from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.group_commits import committed
 from driftlog_streams.reading.op_records import op_records, told_by_another_log
 from driftlog_streams.reading.plain_reader import plain_reader
-from driftlog_streams.reading.topic_reading import to_present_end
+from driftlog_streams.reading.topic_reading import extent, to_present_end
 
 log = structlog.get_logger()
 
@@ -72,8 +72,7 @@ class ChangelogRecovery:
             for partition, offset in committed(consumer, places).items():
                 result[partition].committed = offset
             for partition, found in result.items():
-                ops = TopicPartition(self._rules.topics.ops, partition)
-                begin, found.ops_end = consumer.get_watermark_offsets(ops, timeout=15)
+                begin, found.ops_end = extent(consumer, self._rules.topics.ops, partition)
                 if 0 <= found.committed <= found.ops_end and not stores[partition].log:
                     self._count_on(stores[partition])  # the topic's end takes the commits with it
                 found.committed = found.committed if found.committed >= 0 else begin
@@ -101,7 +100,7 @@ class ChangelogRecovery:
             if store.topics in ("", topics):
                 if store.topics != topics:
                     store.follow(topics, store.mark)
-            elif consumer.get_watermark_offsets(self._states(partition), timeout=15)[1] > store.mark.position:
+            elif extent(consumer, self._rules.topics.state, partition)[1] > store.mark.position:
                 log.warning(
                     "the topics are not those that the store was filled from: they are joined", partition=partition
                 )
@@ -144,9 +143,6 @@ class ChangelogRecovery:
                 " the old one: `driftlog topics renumber` (docs/lost_topics.md). Devices send again what was not merged",
             )
 
-    def _states(self, partition: int) -> TopicPartition:
-        return TopicPartition(self._rules.topics.state, partition)
-
     def _read(self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]) -> None:
         self._read_states(consumer, stores, result)
         for partition, store in stores.items():
@@ -164,8 +160,8 @@ class ChangelogRecovery:
 
     def _require_states(self, consumer: Consumer, partition: int, store: PartitionStore, found: Recovered) -> None:
         """Raises `TopicMadeAnew` where the state topic never had a record, though ops with effect are committed."""
-        topic = self._states(partition)
-        if found.read.states >= 0 or not found.committed or consumer.get_watermark_offsets(topic, timeout=15)[1]:
+        states = self._rules.topics.state
+        if found.read.states >= 0 or not found.committed or extent(consumer, states, partition)[1]:
             return
         rows = (self.restoration.row(store, replica) for replica in store.replicas())
         offsets = lost_states.merged_before(found.committed, (row for row in rows if row is not None))
@@ -175,14 +171,14 @@ class ChangelogRecovery:
         ]  # not the topic's first, which is read besides
         if any(lost_states.has_effect(record, self._rules) for record in witnesses):
             raise TopicMadeAnew(
-                f"{topic.topic}[{partition}] is empty, though ops before {found.committed} were merged into it: the topic was made anew"
+                f"{states}[{partition}] is empty, though ops before {found.committed} were merged into it: the topic was made anew"
             )
 
     def _begin_anew(self, consumer: Consumer, partitions: Iterable[int]) -> str:
         """What a person has to do."""
         ops = self._rules.topics.ops
         for partition in partitions:
-            first = consumer.get_watermark_offsets(TopicPartition(ops, partition), timeout=15)[0]
+            first, _ = extent(consumer, ops, partition)
             if first > 0:
                 return (
                     f"bring the topic back from a backup: the states cannot be made again, for {ops}[{partition}] begins at {first}; "

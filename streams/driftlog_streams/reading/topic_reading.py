@@ -38,7 +38,14 @@ log = structlog.get_logger()
 
 BLOCK = 10000
 MOVING = frozenset(
-    {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._UNKNOWN_PARTITION}
+    {
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,  # it has come back, or another leads, and the client has not heard of it
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
 )
 STALL_SECONDS = 30.0
 """Without any progress for so long reading is given up; the supervisor tries again."""
