@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
+from tenacity import wait_none
 
 from driftlog_streams.reading.topic_reading import MOVING, extent
 
@@ -22,7 +23,8 @@ class Asked:
         return 3, 7
 
 
-def test_who_leads_it_is_asked_again_for_a_while() -> None:
+def test_who_leads_it_is_asked_again_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cast(Any, extent).retry, "wait", wait_none())
     asked = Asked(*MOVING)
     assert extent(cast(Any, asked), "t", 0) == (3, 7)
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from tenacity import wait_none
 
 from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.topics import SpaceTopics
@@ -66,7 +67,8 @@ def asked(group: Group) -> dict[int, int]:
     return committed(cast(Any, group), PLACES)
 
 
-def test_it_is_asked_again_while_nobody_coordinates_the_group() -> None:
+def test_it_is_asked_again_while_nobody_coordinates_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cast(Any, committed).retry, "wait", wait_none())
     assert asked(Group(*MOVING)) == {0: 7, 1: -1001}
 
 
