@@ -2,8 +2,7 @@
 the office may write them. Everything else goes wrong meanwhile.
 
 Beside the laws of every world: nothing leaves a device that the cloud has not had for as long as was declared, or on which something waits; what may leave
-does; a write on what only comes down is refused on the device, and is nowhere. Folders are set back, but not copied: what
-several copies of one make of what only goes up is not judged here.
+does; a write on what only comes down is refused on the device, and is nowhere.
 """
 
 from __future__ import annotations
@@ -66,7 +65,6 @@ class OneWayWorld(World):
 
     def __init__(self, seed: int, variant: Variant = HONEST) -> None:
         super().__init__(seed, variant)
-        self.faults = replace(self.faults, clones=False)
         self.keep_ms = self.length_ms // SHARE
         self.contract = one_way(self.contract, self.keep_ms / 1000)
         self.rules = SpaceRules(self.contract.spaces[SPACE.name], self.ids)
