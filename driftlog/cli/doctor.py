@@ -1,6 +1,7 @@
 """`driftlog doctor`: what is wrong with this set-up, and how to mend it.
 
-It looks at what a program would find when it starts: the cluster, its topics, the schema registry, the device registry and whom it believes.
+It looks at what a program would find when it starts: the cluster, its topics, the schema registry, the device registry and whom it believes; and
+whether what was sent has somebody who merges it.
 Each finding has a fact and a way out. What stops work or loses data is *wrong* and ends with exit code 1; what merely should be known is
 a *note*. A check whose ground is missing (no broker: no topics) is left out, not guessed.
 """
@@ -21,6 +22,7 @@ from driftlog.cli.operator import trusted_root
 from driftlog.cli.terminal import Json, told
 from driftlog.cli.texts import moment
 from driftlog.cli.topics import Planned
+from driftlog.cli.unmerged import unmerged
 from driftlog_schemas import avro_files, device_lines, topics
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import BrokerUnreachable, ContractError
@@ -36,6 +38,7 @@ from driftlog_streams.core.life_watch import MAX_LIVES
 from driftlog_streams.errors import WorkerError
 from driftlog_streams.reading.births import cloned_devices
 from driftlog_streams.registry.device_view import DeviceView
+from driftlog_streams.registry.in_force import generations_now
 
 app = typer.Typer(no_args_is_help=False)
 
@@ -96,6 +99,8 @@ def findings(settings: ConnectionSettings, contract: AppContract | None) -> Iter
         yield Finding("wrong", topics.DEVICES, "the topic does not exist", "run `driftlog topics apply --app ...`")
     elif registry_answers:
         yield from _devices(settings)
+        if contract is not None:
+            yield from _merging(settings, contract)
 
 
 def _registry(settings: ConnectionSettings) -> Iterator[Finding]:
@@ -138,6 +143,27 @@ def _topics(settings: ConnectionSettings, contract: AppContract) -> Iterator[Fin
             yield Finding("wrong", change.topic, f"{name} is {have or 'unset'}, it must be {want}", apply)
     for left in made.plan.leave:
         yield Finding("wrong", left.topic, left.fact, left.remedy)
+
+
+def _merging(settings: ConnectionSettings, contract: AppContract) -> Iterator[Finding]:
+    there = TopicsAdmin(settings.kafka).partition_counts()
+    laid = [s for s in contract.spaces.values() if there.get(topics.ops_topic(s.name)) == s.partitions]
+    with tempfile.TemporaryDirectory() as cache:
+        codecs = RecordCodecs(CachedRegistry(settings.registry, Path(cache)))
+        try:
+            in_force = generations_now(settings.kafka, codecs, trusted_root(settings))
+            found = {s.name: unmerged(settings.kafka, s, lambda name: in_force(name).merged) for s in laid}
+        except (BrokerUnreachable, WorkerError) as error:
+            yield Finding("wrong", "workers", str(error), error.remedy)
+            return
+    for name, waiting in found.items():
+        if waiting.records:
+            yield Finding(
+                "wrong",
+                f"workers of {name}",
+                f"{waiting.records} op records wait in partitions that no worker owns: {', '.join(map(str, waiting.partitions))}",
+                "start one: `driftlog worker --app ...`; or see the last `worker ends` in their logs, which says what to do",
+            )
 
 
 def _devices(settings: ConnectionSettings) -> Iterator[Finding]:

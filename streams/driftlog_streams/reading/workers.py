@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, MemberDescription
 
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings, kafka_at
+from driftlog_streams.reading.group_commits import while_it_moves
 
 TIMEOUT_SECONDS = 10.0
 
@@ -34,14 +35,18 @@ class WorkerReader:
     def look(self, space: str) -> list[Worker]:
         """The workers of a space, by name; none where its group has no member or was never there. Raises KafkaException."""
         group = topics.SpaceTopics(space, self._merged(space)).group
-        asked = self._admin.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS)[group]
         try:
-            members = asked.result().members
+            members = self._members(group)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
                 raise
             members = []
         return sorted(_worker(member, group, topics.ops_topic(space)) for member in members)
+
+    @while_it_moves
+    def _members(self, group: str) -> list[MemberDescription]:
+        asked = self._admin.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS)[group]
+        return list(asked.result().members)
 
 
 def unowned(workers: Iterable[Worker], partitions: int) -> list[int]:

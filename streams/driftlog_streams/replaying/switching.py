@@ -114,7 +114,7 @@ def require_leading_on(
             raise SetupProblem(
                 f"generation {to.generation} ends before op {commits[number]} of {to.ops}[{number}], and the log begins at"
                 f" {there.start}: what lies between is gone",
-                "make a new generation instead",
+                "stay with the one that is in force: a new one is made from the first op record, which is gone as well",
             )
 
 

@@ -71,6 +71,18 @@ def test_what_is_wrong_is_named(patient: Shell, restartable_broker: EmbeddedBrok
     refused.assert_one_line(1, "ward.ops keeps its writers' times", "driftlog topics apply")
 
 
+def test_what_nobody_merges_is_named_with_where_to_look(patient: Shell, restartable_broker: EmbeddedBroker) -> None:
+    patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
+    patient.run("devices", "enrol", "store-1").assert_done()
+    producer = Producer({"bootstrap.servers": restartable_broker.bootstrap, "log_level": 0})
+    for _ in range(3):
+        producer.produce("ward.ops", b"anything", partition=1)
+    assert producer.flush(30) == 0
+    found = examined(patient, 1)["workers of ward"]
+    assert (found["level"], found["fact"]) == ("wrong", "3 op records wait in partitions that no worker owns: 1")
+    assert "driftlog worker" in found["remedy"] and "worker ends" in found["remedy"]
+
+
 def test_a_root_that_is_not_pinned_is_a_note(patient: Shell) -> None:
     patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
     patient.run("devices", "enrol", "store-1").assert_done()

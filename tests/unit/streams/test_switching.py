@@ -137,8 +137,9 @@ def test_one_goes_back_while_the_log_has_what_follows() -> None:
     commits = {0: 4, 1: 0}
     require_leading_on(cluster, cluster, FIRST, 2, commits)  # type: ignore[arg-type]
     cluster.begins = 3
-    with pytest.raises(SetupProblem, match=r"retail\.ops\[1\], and the log begins at 3"):
+    with pytest.raises(SetupProblem, match=r"retail\.ops\[1\], and the log begins at 3") as refused:
         require_leading_on(cluster, cluster, FIRST, 2, commits)  # type: ignore[arg-type]
+    assert "stay with the one that is in force" in refused.value.remedy, "none can be made of what is left of the log"
     with pytest.raises(TopicProblem, match=r"retail\.state\.g2 does not exist"):
         require_leading_on(cluster, cluster, SECOND, 2, commits)  # type: ignore[arg-type]
 
