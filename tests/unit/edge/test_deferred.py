@@ -24,7 +24,7 @@ from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.conftest import served
 from tests.unit.edge.replica import Replica
 from tests.unit.edge.shop import PARTITIONS, app
-from tests.unit.edge.waiting import until
+from tests.unit.edge.waiting import rests, until
 
 S1 = partition_of("s1", PARTITIONS)
 TEA = {"store": "s1", "sku": "tea"}
@@ -43,14 +43,6 @@ def dots_of(cloud: Cloud) -> Counter[tuple[object, ...]]:
 
 def held(agent: EdgeAgent) -> int:
     return agent._sync._shipper.holding
-
-
-def rests(agent: EdgeAgent) -> bool:
-    """Is something put off on the disk, and not asked again before its pause is over?"""
-    entries = agent._sync._journal.durable.scan(Family.OUTBOX, b"")
-    queue = agent._sync._shipper._outbox.queue
-    on_disk = any(keys.parse_outbox(key)[1] == keys.HELD for key, _ in entries)
-    return on_disk and bool(queue.held._pauses) and not queue.held.rounds
 
 
 @pytest.fixture

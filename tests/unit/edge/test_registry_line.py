@@ -22,7 +22,7 @@ from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.replica import EPOCH_MS, HandClock, Replica
 from tests.unit.edge.shop import app
-from tests.unit.edge.waiting import until
+from tests.unit.edge.waiting import rests, until
 
 ROOT, STRANGER = RootKey.create(), RootKey.create()
 OPERATOR = OperatorKey.create(ROOT, EPOCH_MS)
@@ -259,6 +259,7 @@ async def test_a_renewed_permit_sends_at_once_what_had_expired(
         await agent.run("receive", command_id="c1", store="s1", sku="tea", qty=5)
         await until(lambda: agent.command("c1").code == "expired")
         await until(lambda: "the permit ended" in agent.status()["problem"])
+        await until(lambda: rests(agent))
         assert agent.status()["registered"]["permit_ends"] == EPOCH_MS - 1
         del cloud.rejects["c1"]
         publish(cloud, said(ended, from_ms=EPOCH_MS + NOTICE_MS, not_after_ms=EPOCH_MS + 90 * DAY_MS))

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable
 
 from driftlog_edge.agent import EdgeAgent
+from driftlog_edge.ports import Family
+from driftlog_edge.store import keys
 from driftlog_schemas.contract import DocumentClass
 
 
@@ -29,3 +31,11 @@ async def pages(agent: EdgeAgent, kind: type[DocumentClass], scope: str, ids: li
 
 async def _holds(found: object) -> object:
     return await found if inspect.isawaitable(found) else found
+
+
+def rests(agent: EdgeAgent) -> bool:
+    """Is something put off on the disk, and not asked again before its pause is over?"""
+    entries = agent._sync._journal.durable.scan(Family.OUTBOX, b"")
+    queue = agent._sync._shipper._outbox.queue
+    on_disk = any(keys.parse_outbox(key)[1] == keys.HELD for key, _ in entries)
+    return on_disk and bool(queue.held._pauses) and not queue.held.rounds
