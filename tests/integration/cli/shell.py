@@ -154,7 +154,7 @@ class Shell:
         ended = subprocess.run(
             [sys.executable, "-m", "tests.integration.cli.killed_at", step, moment, str(number), *words],
             cwd=self.folder,
-            env=self._environment | {"PYTHONPATH": path},
+            env=self._environment | {"PYTHONPATH": path, "TMPDIR": str(self.folder)},  # it cannot clean up
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LONGEST_SECONDS,
