@@ -5,14 +5,16 @@ around each that is asked for. An agent that waits needs a small part of them. T
 give them back loses nothing: it maps what is needed again, mostly without reading, and where memory is short it takes what nobody has mapped
 before all else.
 
-Never given back: what can be written, and what this process has a copy of its own of (addresses that the loader has filled in).
+Never given back: what can be written, and what this process has a copy of its own of (addresses that the loader has filled in). While another thread loads a
+library, the kernel shows all of it as code for a moment, before the loader lays what it fills in over it. So it is looked twice, and only what was there both
+times is given back.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 MADV_DONTNEED = 4
@@ -28,8 +30,14 @@ def give_back(maps: Path = Path("/proc/self/smaps")) -> None:
         return
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for begin, end in clean(maps.read_text().splitlines()):
+    for begin, end in stable(maps.read_text):
         madvise(begin, end - begin, MADV_DONTNEED)  # refused where the pages are locked in memory, as somebody wished
+
+
+def stable(look: Callable[[], str]) -> list[tuple[int, int]]:
+    """The `clean` mappings of two looks that are in both."""
+    before = set(clean(look().splitlines()))
+    return [mapping for mapping in clean(look().splitlines()) if mapping in before]
 
 
 def clean(lines: Iterable[str]) -> Iterator[tuple[int, int]]:

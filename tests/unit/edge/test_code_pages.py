@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from driftlog_edge.code_pages import clean, give_back
+from driftlog_edge.code_pages import clean, give_back, stable
 
 MAPPINGS = """\
 55d0c8e00000-55d0c8e21000 rw-p 00000000 00:00 0                          [heap]
@@ -38,6 +38,20 @@ Anonymous:             0 kB
 def test_only_what_is_as_in_its_file_and_stays_so_is_given_back() -> None:
     found = list(clean(MAPPINGS.splitlines()))
     assert found == [(0x7F1A00000000, 0x7F1A00010000), (0x7F1A00018000, 0x7F1A00020000)]
+
+
+LOADING = """\
+7f1a00030000-7f1a00060000 r--p 00000000 08:01 4245                       /usr/lib/libloading.so
+Rss:                   4 kB
+Anonymous:             0 kB
+"""
+
+
+@pytest.mark.parametrize("loading", [0, 1])
+def test_what_the_loader_is_about_to_lay_over_is_not_given_back(loading: int) -> None:
+    looks = [MAPPINGS, MAPPINGS]
+    looks[loading] += LOADING
+    assert stable(iter(looks).__next__) == list(clean(MAPPINGS.splitlines()))
 
 
 IN_A_PROCESS = """
