@@ -43,7 +43,8 @@ def explain(
 ) -> None:
     """Every change of a document as the op log has it, and what came of it.
 
-    The document's partition is merged once more by the workers' own rules, from the first record of its log; nothing is written.
+    The document's partition is merged once more by the workers' own rules, from the first record of its log; nothing is written. So it tells also
+    what comes of changes that no worker has merged yet.
     Example: driftlog explain Stock store-1 tea --app shop:app
     """
     contract = load_contract(app)
