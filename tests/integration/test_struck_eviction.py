@@ -44,8 +44,7 @@ class Struck:
 
     def start(self, budget: int) -> None:
         """A life that nothing strikes."""
-        self.edge.environment.pop(STRIKE_VARIABLE, None)
-        self.edge.environment["DRIFTLOG_DISK_BUDGET"] = str(budget)
+        self.edge.environment |= {STRIKE_VARIABLE: "", "DRIFTLOG_DISK_BUDGET": str(budget)}
         self.edge.start()
 
     def die_at(self, step: Step, provoke: Callable[[], object] = lambda: None) -> None:

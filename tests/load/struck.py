@@ -1,6 +1,7 @@
 """The app under load in an agent that looks after a small disk without a pause, and is killed at a step of its own: nobody outside meets a moment so exactly.
 
-`DRIFTLOG_TEST_STRIKE` names the step; without it the agent lives on. SIGKILL is what a kill from outside would be: nothing is closed, flushed or told.
+`DRIFTLOG_TEST_STRIKE` names the step; where it is empty the agent lives on, and where there is none this is the plain app, as for the process of the test.
+SIGKILL is what a kill from outside would be: nothing is closed, flushed or told.
 """
 
 from __future__ import annotations
@@ -97,11 +98,17 @@ def strike_at(step: Step) -> None:
         setattr(kind, name, lambda self, *given, _instead=instead, **named: _instead(self, *given, **named))
 
 
-config.LEAST_BUDGET = 1 << 20
-budget.LOOK_SECONDS = 0.2
-budget.AT_ONCE = AT_ONCE
-housekeeping.PASS_SECONDS = 0.5
-if step := os.environ.get(STRIKE_VARIABLE):
-    strike_at(Step(step))
+def look_after_a_small_disk() -> None:
+    """Have this process's agent make room at once, in several writes."""
+    config.LEAST_BUDGET = 1 << 20
+    budget.LOOK_SECONDS = 0.2
+    budget.AT_ONCE = AT_ONCE
+    housekeeping.PASS_SECONDS = 0.5
+
+
+if (step := os.environ.get(STRIKE_VARIABLE)) is not None:
+    look_after_a_small_disk()
+    if step:
+        strike_at(Step(step))
 
 app = of_this_run(declare)
