@@ -72,31 +72,12 @@ _HOMES = {
     "driftlog.app": ("App", "Space"),
     "driftlog.document": ("Document",),
     "driftlog.errors": ("DeclarationError", "InvalidInput", "Refused"),
-    "driftlog.fields": (
-        "AddWinsSet",
-        "BoundedCounter",
-        "Counter",
-        "Custom",
-        "Flag",
-        "GrowCounter",
-        "GrowSet",
-        "List",
-        "Map",
-        "Max",
-        "Min",
-        "MultiValue",
-        "Ranked",
-        "Register",
-        "RemoveWinsSet",
-        "Text",
-        "field",
-    ),
     "driftlog.reactions": ("Emit",),
     "driftlog.transaction": ("Transaction",),
     "driftlog.client": ("AsyncClient", "Client"),
     "driftlog_edge": ("EdgeAgent", "EdgeConfig"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_HOME = dict.fromkeys(__all__, "driftlog.fields") | {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

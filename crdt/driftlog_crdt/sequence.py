@@ -49,7 +49,7 @@ from driftlog_crdt.plain import Plain
 from driftlog_crdt.sequence_state import SequenceState, load
 from driftlog_crdt.takeover import Takeover
 from driftlog_crdt.yjs_client import client_of, founder_of
-from driftlog_crdt.yjs_edit import Edit, Range, delete_of, filled, renamed
+from driftlog_crdt.yjs_edit import Edit, Range, delete_of, filled, read_edit, renamed
 
 FEW = 16
 
@@ -268,10 +268,10 @@ def _erased_anew(observed: Plain, taking: Takeover, old: int, new: int) -> Plain
     """What an erase names under the new life: what its writer saw, and all that came along before it."""
     gone: list[Range] = []
     if observed is not None:
-        update = edit_in(observed)[0]
+        update, edit = edit_in(observed)
         if taking.run is not None:
-            update = renamed(update, old, new, taking.run)
-        gone = [part for part in edit_in(carried(update))[1].gone if part.client != new]
+            edit = read_edit(renamed(update, old, new, taking.run))
+        gone = [part for part in edit.gone if part.client != new]
     if taking.brought:
         gone.append(Range(new, 0, taking.brought))
     return carried(delete_of(sorted(gone))) if gone else None

@@ -35,14 +35,14 @@ def review_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
 @told
 def review_apply(command_id: Id, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Run a command on what is there now. Example: driftlog edge review apply 3f1c"""
-    _review(url, command_id, {"apply": True}, json)
+    _decide(url, "review", command_id, {"apply": True}, json, "status", "code")
 
 
 @review.command("drop")
 @told
 def review_drop(command_id: Id, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Give a command up. Example: driftlog edge review drop 3f1c"""
-    _review(url, command_id, {"drop": True}, json)
+    _decide(url, "review", command_id, {"drop": True}, json, "status", "code")
 
 
 @rejected.command("list")
@@ -57,12 +57,7 @@ def rejected_list(url: Url = DEFAULT_URL, json: Json = False) -> None:
 @told
 def rejected_seen(command_id: Id, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Take a command off the list, for it was looked at. Example: driftlog edge rejected seen 3f1c"""
-    found = _decided(url, "rejected", command_id, {"seen": True})
-    emit(
-        found,
-        as_json=json,
-        table=lambda: facts(found["command_id"], {k: found[k] for k in ("status", "code", "reason")}),
-    )
+    _decide(url, "rejected", command_id, {"seen": True}, json, "status", "code", "reason")
 
 
 @deferred.command("list")
@@ -82,23 +77,14 @@ def deferred_drop(
     json: Json = False,
 ) -> None:
     """Give a command up; what stands behind it goes on. Example: driftlog edge deferred drop 3f1c --reason 'field is gone'"""
-    found = _decided(url, "deferred", command_id, {"reason": reason})
-    emit(
-        found,
-        as_json=json,
-        table=lambda: facts(found["command_id"], {k: found[k] for k in ("status", "code", "reason")}),
-    )
+    _decide(url, "deferred", command_id, {"reason": reason}, json, "status", "code", "reason")
 
 
-def _review(url: str, command_id: str, decision: dict[str, bool], json: bool) -> None:
-    found = _decided(url, "review", command_id, decision)
-    emit(found, as_json=json, table=lambda: facts(found["command_id"], {k: found[k] for k in ("status", "code")}))
-
-
-def _decided(url: str, which: str, begins: str, decision: dict[str, Any]) -> dict[str, Any]:
-    """What the agent says to a decision about a command of one of its lists, of which the id or its beginning was given."""
-    found = [one["command_id"] for one in all_of(url, f"/v1/{which}", "commands")]
-    meant = [begins] if begins in found else [one for one in found if one.startswith(begins)]
+def _decide(url: str, which: str, begins: str, decision: dict[str, Any], json: bool, *told: str) -> None:
+    """Decide about a command of one of the agent's lists, of which the id or its beginning was given; these facts of its answer are told."""
+    listed = [one["command_id"] for one in all_of(url, f"/v1/{which}", "commands")]
+    meant = [begins] if begins in listed else [one for one in listed if one.startswith(begins)]
     if len(meant) > 1:
         fail(f"{len(meant)} commands of that list begin with {begins!r}", "give more of the id")
-    return call("POST", url, f"/v1/{which}/{path(*meant or [begins])}", json=decision)
+    found = call("POST", url, f"/v1/{which}/{path(*meant or [begins])}", json=decision)
+    emit(found, as_json=json, table=lambda: facts(found["command_id"], {k: found[k] for k in told}))

@@ -14,11 +14,11 @@ however often it is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from driftlog_crdt import Vector
+from driftlog_crdt import Op, Vector
 from driftlog_edge.ports import Family, Place, Source
 from driftlog_edge.store import keys
 from driftlog_edge.store.pending import marks_of
@@ -49,14 +49,12 @@ def passing_over(
     source: Source, space: str, partition: int, command: Command, writes: Mapping[Place, bytes | None]
 ) -> dict[Place, bytes | None]:
     """The writes that keep the dots of a command that perhaps no state will have, besides what `writes` keeps already."""
-    dots: dict[bytes, dict[str, Unseen]] = {}
-    for document, op in command.ops:
-        key = document_key(document)
-        if key not in dots:
-            dots[key] = unseen_of(source, space, partition, key, writes)
-        known = dots[key].get(op.replica, Unseen(op.before + 1, op.seq))
-        dots[key][op.replica] = Unseen(min(known.first, op.before + 1), max(known.last, op.seq))
-    return {place: value for key, lives in dots.items() for place, value in _written(space, partition, key, lives)}
+
+    def kept(op: Op, known: Unseen | None) -> Unseen:
+        first, last = (op.before + 1, op.seq) if known is None else known
+        return Unseen(min(first, op.before + 1), max(last, op.seq))
+
+    return _for_each(source, space, partition, command, writes, kept)
 
 
 def withdrawn(
@@ -65,13 +63,29 @@ def withdrawn(
     """The writes for a command that is not sent under its dots, although later ones of its life are taken: it will run again above those, and nobody
     will send what is below. Nothing where no later ones are taken, for then it takes the same ones again.
     """
+
+    def reaching_down(op: Op, known: Unseen | None) -> Unseen | None:
+        return None if known is None or known.first <= op.before + 1 else known._replace(first=op.before + 1)
+
+    return _for_each(source, space, partition, command, writes, reaching_down)
+
+
+def _for_each(
+    source: Source,
+    space: str,
+    partition: int,
+    command: Command,
+    writes: Mapping[Place, bytes | None],
+    kept: Callable[[Op, Unseen | None], Unseen | None],
+) -> dict[Place, bytes | None]:
+    """The writes with which what is known of the writer of each op becomes what `kept` makes of it; where that is None it is left as it is."""
     dots: dict[bytes, dict[str, Unseen]] = {}
     for document, op in command.ops:
         key = document_key(document)
         lives = dots.get(key) or unseen_of(source, space, partition, key, writes)
-        known = lives.get(op.replica)
-        if known is not None and op.before + 1 < known.first:
-            dots[key] = {**lives, op.replica: known._replace(first=op.before + 1)}
+        found = kept(op, lives.get(op.replica))
+        if found is not None:
+            dots[key] = {**lives, op.replica: found}
     return {place: value for key, lives in dots.items() for place, value in _written(space, partition, key, lives)}
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from driftlog_streams.reading.asking_again import while_refused_with
 
 MOVING = frozenset(
     {
@@ -23,17 +24,7 @@ MOVING = frozenset(
 TIMEOUT_SECONDS = 15.0
 
 
-def coordinator_moves(error: BaseException) -> bool:
-    """Is it that nobody coordinates the group at this moment?"""
-    return isinstance(error, KafkaException) and error.args[0].code() in MOVING
-
-
-while_it_moves = retry(
-    retry=retry_if_exception(coordinator_moves),
-    stop=stop_after_delay(30.0),  # as for a partition without a leader
-    wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
-    reraise=True,
-)
+while_it_moves = while_refused_with(MOVING)
 """Asks again for a while where nobody coordinates the group."""
 
 

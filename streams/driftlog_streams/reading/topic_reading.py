@@ -22,7 +22,6 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import BrokerUnreachable
@@ -32,6 +31,7 @@ from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_schemas.tuples import maker
 from driftlog_streams.core.changelog_record import UNTIMED, ChangelogRecord
 from driftlog_streams.errors import RecoveryFailed, SetupProblem, TopicMadeAnew
+from driftlog_streams.reading.asking_again import while_refused_with
 from driftlog_streams.reading.plain_reader import plain_reader
 
 log = structlog.get_logger()
@@ -62,12 +62,7 @@ class Block:
     """partition -> the offset that comes next, for partitions that are at their end"""
 
 
-@retry(
-    retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and error.args[0].code() in MOVING),
-    stop=stop_after_delay(30.0),  # one answer may take half of it
-    wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
-    reraise=True,
-)
+@while_refused_with(MOVING)
 def extent(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
     """Where it begins and ends. Where it lies is asked again for a while: just made, or moved, it has no leader yet. Raises KafkaException."""
     return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
