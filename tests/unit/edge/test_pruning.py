@@ -148,6 +148,13 @@ async def test_the_agent_gives_the_disk_back(agent: EdgeAgent, monkeypatch: pyte
     assert (await agent.read("Stock", "s1", "tea")).value["on_hand"] == 3
 
 
+async def give_names(agent: EdgeAgent, count: int) -> None:
+    """Commands c0, c1, ..., of 3,000 characters each that nothing makes shorter."""
+    for number in range(count):
+        name = os.urandom(1_500).hex()
+        await agent.run("rename", command_id=f"c{number}", store="s1", sku=f"sku-{number}", name=name, durability="os")
+
+
 async def test_the_disk_gets_back_what_a_queue_took_when_all_of_it_is_merged(
     agent: EdgeAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,9 +162,7 @@ async def test_the_disk_gets_back_what_a_queue_took_when_all_of_it_is_merged(
     monkeypatch.setattr("driftlog_edge.store.housekeeping.HELD_BACK_BYTES", 100_000)
     store = agent._store
     await agent.offline()
-    for number in range(300):
-        name = os.urandom(1_500).hex()
-        await agent.run("rename", store="s1", sku=f"sku-{number}", name=name, durability="os")
+    await give_names(agent, 300)
     await agent.tidy()
     waiting = store.disk_bytes()
     assert waiting > 900_000 and store.held_back(TRANSIENT) > 900_000, "nothing is given back while it waits"
@@ -180,9 +185,7 @@ async def test_what_commands_had_asked_is_given_back_when_they_are_decided(
     monkeypatch.setattr("driftlog_edge.store.housekeeping.HELD_BACK_BYTES", 100_000)
     store = agent._store
     await agent.offline()
-    for number in range(100):
-        name = os.urandom(1_500).hex()
-        await agent.run("rename", command_id=f"c{number}", store="s1", sku="tea", name=name, durability="os")
+    await give_names(agent, 100)
     store.reclaim((Family.BODIES,))  # all that is in memory is put into files, as the queue grows
     assert store.superseded(Family.COMMANDS)[0] == 0
     await agent.online()
