@@ -4,6 +4,9 @@ The folder is claimed by `flock` on one file, and the server process inherits th
 the server however it ends; there is no stale lock. In the file stands who holds it (pid, start time, address), for
 `status`, `down` and for whoever is refused: first the program that is about to start a server, then the server. What
 stands there is only believed while that very process lives: after a crash it is a left-over and says nothing.
+
+What a server has started inherits the lock as well, and holds it a moment longer than a server that was killed. So a lock
+whose holder is gone is waited for.
 """
 
 from __future__ import annotations
@@ -11,13 +14,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from driftlog_infra.errors import FolderBusy, FolderUnusable
-from driftlog_infra.process import is_alive, start_time
+from driftlog_infra.process import STOP_SECONDS, is_alive, start_time
 
+_POLL_SECONDS = 0.05
 _WIDTH = 1024  # one padded write of one size, so that a reader never sees half of it
 
 
@@ -67,11 +72,22 @@ class Claim:
                 f"cannot use data folder {folder}: {error.strerror}", "choose another folder with --data"
             ) from error
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            self._lock(folder)
+        except BaseException:
             os.close(self.fd)
-            raise busy(folder) from error
+            raise
         self.sign(Holder(os.getpid(), start_time(os.getpid()) or "", server=False))
+
+    def _lock(self, folder: Path) -> None:
+        """At once where nobody holds it or somebody who lives; what a holder that is gone has left is given time to end."""
+        end = time.monotonic() + STOP_SECONDS
+        while True:
+            try:
+                return fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if holder(folder) or time.monotonic() > end:
+                    raise busy(folder) from error
+            time.sleep(_POLL_SECONDS)
 
     def sign(self, by: Holder) -> None:
         """Write down who holds the folder now."""

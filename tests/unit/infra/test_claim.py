@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,37 @@ def test_holder_is_what_was_signed_while_it_lives(tmp_path: Path) -> None:
         assert holder(tmp_path) == signed
         server.kill()
     assert holder(tmp_path) is None
+    claim.release()
+
+
+def test_what_a_killed_server_has_started_is_waited_for(tmp_path: Path) -> None:
+    claim = Claim(tmp_path)
+    with subprocess.Popen(["sleep", "60"]) as server:
+        claim.sign(Holder.of_server(server.pid))
+        server.kill()
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=(claim.fd,)) as started,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        claim.release()
+        again = pool.submit(Claim, tmp_path)
+        with pytest.raises(TimeoutError):
+            again.result(0.2)
+        assert started.stdin is not None
+        started.stdin.close()
+        again.result(60).withdraw()
+
+
+def test_what_a_killed_server_has_started_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Claim(tmp_path)
+    with subprocess.Popen(["sleep", "60"]) as server:
+        claim.sign(Holder.of_server(server.pid))
+        server.kill()
+    monkeypatch.setattr("driftlog_infra.claim.STOP_SECONDS", 0.1)
+    with pytest.raises(FolderBusy, match="another process"):
+        Claim(tmp_path)
     claim.release()
 
 
