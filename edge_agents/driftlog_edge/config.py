@@ -32,6 +32,8 @@ def _split(value: str | None) -> str | None:
     return value
 
 
+OF_OTHERS = frozenset({"postgres"})
+"""Tables of a settings file that every program is given, and that say nothing to an agent."""
 KEY_SOURCES = ("encryption_key_file", "encryption_key", "encryption_key_command")
 
 
@@ -166,6 +168,11 @@ class EdgeConfig(ConnectionSettings):
     """How long that may take."""
     encryption_key_days: float = Field(default=365.0, ge=0)
     """How old a data key gets before another takes its place; 0 for ever."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ours(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in given.items() if name not in OF_OTHERS}
 
     @field_validator("scopes", "http_hosts", mode="before")
     @classmethod

@@ -41,33 +41,42 @@ KEPT_UNREAD = 100
 """Records of an unknown schema that are tried again while nothing else is to be read."""
 DISBELIEVED_SECONDS = 60.0
 """How often at most it is said that records are not believed; anybody may write them."""
+MOST_CAUSES = 1_000
+"""So many causes are told at most: whoever writes records that nobody believes may give each another name."""
 _PARTITION = 0
 
 
 class _Disbelieved:
-    """Counts records that are not believed, and says so now and then."""
+    """Says of records that are not believed each cause once: the reason, and the device that they name."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._said_at = time.monotonic()
+        self._said_at = -DISBELIEVED_SECONDS
+        self._causes: set[tuple[str, str]] = set()
         self._unsaid: Counter[str] = Counter()
         self._last = "", -1
 
     def tell(self, why: str, device: str, offset: int) -> None:
-        """One more. The line has what came since the last line, by reason, and this one as a specimen."""
+        """One more. The next line has the causes that are new since the last one, by reason, and the newest of them as a specimen."""
         with self._lock:
+            if (why, device) in self._causes or len(self._causes) == MOST_CAUSES:
+                return
+            self._causes.add((why, device))
             self._unsaid[why] += 1
             self._last = device, offset
-        if time.monotonic() - self._said_at >= DISBELIEVED_SECONDS:
-            self.say()
 
-    def say(self) -> None:
-        """Say what was not said yet, if anything."""
+    def say(self, *, sparingly: bool = False) -> None:
+        """Say what was not said yet, if anything; `sparingly` where the last line is long enough ago."""
+        if sparingly and time.monotonic() - self._said_at < DISBELIEVED_SECONDS:
+            return
         with self._lock:
             counts, (device, offset) = dict(self._unsaid), self._last
             self._unsaid.clear()
+            more = {"others": "are not told any more"} if len(self._causes) == MOST_CAUSES else {}
         if counts:
-            log.warning("records of the device registry are not believed", counts=counts, device=device, offset=offset)
+            log.warning(
+                "records of the device registry are not believed", devices=counts, device=device, offset=offset, **more
+            )
             self._said_at = time.monotonic()
 
 
@@ -190,6 +199,7 @@ class DeviceView:
                 log.warning("device registry", error=str(error))
             else:
                 self._mend()
+            self._disbelieved.say(sparingly=True)
 
     def _mend(self) -> None:
         now = time.monotonic()

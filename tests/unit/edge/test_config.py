@@ -34,6 +34,14 @@ def test_the_file_is_over_the_defaults(toml: Path) -> None:
     assert (config.http_port, config.durability, config.data_dir) == (1111, "disk", Path("/from/file"))
 
 
+def test_a_file_that_projectors_are_given_too_is_an_agents_as_well(toml: Path) -> None:
+    toml.write_text(f'{GOOD}[postgres]\nurl = "postgresql://db/shop"\n')
+    assert EdgeConfig.load(toml).http_port == 1111
+    toml.write_text(f'{GOOD}[postgrse]\nurl = "postgresql://db/shop"\n')
+    with pytest.raises(BadSetting, match="postgrse"):
+        EdgeConfig.load(toml)
+
+
 def test_the_environment_is_over_the_file(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTLOG_HTTP_PORT", "2222")
     config = EdgeConfig.load(toml)

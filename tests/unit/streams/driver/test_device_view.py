@@ -192,22 +192,55 @@ class WriterIds(FixedIds):
         return super().id_of(text + " ")
 
 
-def test_a_wall_of_noise_in_the_registry_is_counted_and_not_told_record_by_record(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """The warnings."""
+    lines: list[dict[str, object]] = []
+    monkeypatch.setattr(device_view.log, "warning", lambda event, **facts: lines.append({"event": event, **facts}))
+    return lines
+
+
+def test_each_cause_why_a_record_is_not_believed_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, said: list[dict[str, object]]
 ) -> None:
-    said: list[dict[str, object]] = []
-    monkeypatch.setattr(device_view.log, "warning", lambda event, **facts: said.append({"event": event, **facts}))
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(device_view, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=lambda seconds: None))
     told = device_view._Disbelieved()
     for offset in range(1000):
-        told.tell("foreign" if offset % 2 else "unsigned", "store-1", offset)
+        told.tell("foreign" if offset % 2 else "unsigned", f"store-{offset % 4}", offset)
     assert not said
     told.say()  # all that there was is read
-    assert [line["counts"] for line in said] == [{"foreign": 500, "unsigned": 500}]
-    told.tell("unsigned", "store-1", 1000)
+    assert [line["devices"] for line in said] == [{"foreign": 2, "unsigned": 2}]
+    told.tell("unsigned", "store-0", 1000)
+    told.tell("foreign", "store-9", 1001)
+    told.say(sparingly=True)
+    assert len(said) == 1
     clock.now += device_view.DISBELIEVED_SECONDS
-    told.tell("foreign", "store-1", 1001)
-    assert said[1]["counts"] == {"foreign": 1, "unsigned": 1} and said[1]["offset"] == 1001
+    told.say(sparingly=True)
+    assert said[1]["devices"] == {"foreign": 1} and (said[1]["device"], said[1]["offset"]) == ("store-9", 1001)
     told.say()
     assert len(said) == 2
+
+
+def test_whoever_makes_names_up_is_not_told_of_without_end(said: list[dict[str, object]]) -> None:
+    told = device_view._Disbelieved()
+    for offset in range(2 * device_view.MOST_CAUSES):
+        told.tell("foreign", f"store-{offset}", offset)
+    told.say()
+    told.tell("unsigned", "another", 0)
+    told.say()
+    assert [line["devices"] for line in said] == [{"foreign": device_view.MOST_CAUSES}] and "others" in said[0]
+
+
+def test_one_record_that_is_not_believed_is_told_though_no_other_comes(
+    broker: Broker,
+    started: Callable[[], DeviceView],
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[dict[str, object]],
+) -> None:
+    monkeypatch.setattr(device_view, "CHECK_SECONDS", 0.01)
+    started()
+    for _ in range(3):
+        broker.append(topics.DEVICES, 0, b"noise", b"\x00\x01noise")
+    until(lambda: bool(said))
+    assert said[0]["device"] == "noise"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from collections.abc import Iterator
 
@@ -67,6 +68,7 @@ def test_what_faust_gives_up_for_is_raised_and_no_bare_exit_code(at_once: bool, 
     asyncio.set_event_loop(loop)
     app = Falling("falling", store="memory://", web_enabled=False, loop=loop)
     app.at_once = at_once
+    said = io.StringIO()
     worker = PromptWorker(
         app,
         lambda: True,
@@ -74,8 +76,9 @@ def test_what_faust_gives_up_for_is_raised_and_no_bare_exit_code(at_once: bool, 
         quiet=True,
         redirect_stdouts=False,
         loop=loop,
-        stdout=sys.__stdout__,
+        stdout=said,
         stderr=sys.__stderr__,
     )
     with pytest.raises(KafkaConnectionError, match=reason):
         worker.work()
+    assert said.getvalue() == "", "what is said there goes between the lines of the log"
