@@ -323,7 +323,9 @@ class PromptWorker(faust.Worker):
 
     def __init__(self, app: FaustApp, idle: Callable[[], bool], **options: Any) -> None:
         super().__init__(app, **options)
-        self.spinner = None  # it hides a terminal's cursor, also where there is none, in front of the first line of the log
+        self.spinner = (
+            None  # it hides a terminal's cursor, also where there is none, in front of the first line of the log
+        )
         self._idle = idle
 
     def work(self) -> None:

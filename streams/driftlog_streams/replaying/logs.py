@@ -30,10 +30,10 @@ class Logs:
         except KafkaException as error:
             raise _unreachable(topic, error) from error
 
-    def blocks(self, topic: str, partition: int) -> Iterator[list[ChangelogRecord]]:
-        """All records up to the present end. Raises `BrokerUnreachable`."""
+    def blocks(self, topic: str, partition: int, start: int = 0) -> Iterator[list[ChangelogRecord]]:
+        """All records from `start` up to the present end. Raises `BrokerUnreachable`."""
         try:
-            for block in to_present_end(self._consumer, topic, {partition: 0}):
+            for block in to_present_end(self._consumer, topic, {partition: start}):
                 yield block.records.get(partition, [])
         except (KafkaException, RecoveryFailed) as error:
             raise _unreachable(topic, error) from error

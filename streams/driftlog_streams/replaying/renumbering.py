@@ -4,8 +4,11 @@ All that was made of the old one is numbered by its offsets, so the new one must
 beginning; but it can be filled with records without a meaning, and these be deleted: then it stands as one of which retention has taken all up to there, which
 everybody knows how to read. What was written into it before is deleted as well: devices send again whatever no row has answered.
 
+Devices go on writing meanwhile, so some of what is filled in may come to lie behind that number. The log then begins behind the last of it.
+
 Steps, each of which may be done twice, so that an attempt that was cut off is only begun again: the group's commits (which fails while workers run), the
-filling, the deletion. In between no worker goes on in it, for it has nothing of what the rows name (`core.same_log`).
+filling, the commits once more where the log begins later, the deletion. In between no worker goes on in it, for it has nothing of what the rows name
+(`core.same_log`).
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ class Gap(NamedTuple):
 
     @property
     def goes_on_at(self) -> int:
-        """Where the log is to begin. What devices have already written behind that stays."""
+        """Where the log is to begin, at the earliest. What devices have already written behind that stays."""
         return self.highest + 1
 
 
@@ -116,11 +119,22 @@ class Renumbering:
         if not gaps:
             return
         topics = self._rules.topics
-        self._commits.begin(topics, {gap.partition: gap.goes_on_at for gap in gaps})
+        wanted = {gap.partition: gap.goes_on_at for gap in gaps}
+        self._commits.begin(topics, wanted)
         delivery = Delivery(self._kafka)
-        for gap in gaps:
-            for start in range(gap.ends, gap.goes_on_at, AT_ONCE):
-                count = min(AT_ONCE, gap.goes_on_at - start)
-                delivery.deliver([OutRecord(topics.ops, gap.partition, b"", None)] * count)
+        for partition, goes_on_at in wanted.items():
+            while (lacking := goes_on_at - self._logs.extent(topics.ops, partition).stop) > 0:
+                count = min(AT_ONCE, lacking)
+                delivery.deliver([OutRecord(topics.ops, partition, b"", None)] * count)
                 progress(count)
-        TopicsAdmin(self._kafka).forget_before(topics.ops, {gap.partition: gap.goes_on_at for gap in gaps})
+        begins = {partition: self._behind_filling(partition, goes_on_at) for partition, goes_on_at in wanted.items()}
+        if begins != wanted:
+            self._commits.begin(topics, begins)
+        TopicsAdmin(self._kafka).forget_before(topics.ops, begins)
+
+    def _behind_filling(self, partition: int, goes_on_at: int) -> int:
+        """The first place from which on everything has been written by a device. What lies before it devices send again."""
+        begins = goes_on_at
+        for block in self._logs.blocks(self._rules.topics.ops, partition, goes_on_at):
+            begins = max((record.offset + 1 for record in block if record.value is None), default=begins)
+        return begins
