@@ -7,7 +7,6 @@ until the command ends.
 from __future__ import annotations
 
 import json as jsonlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -42,6 +41,7 @@ from driftlog_streams.replaying.comparing import Difference
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.new_generation import NewGeneration, Reached, Refused
 from driftlog_streams.replaying.replay import Changed, PartitionReport, Replay, Until
+from driftlog_streams.replaying.scratch import scratch
 from driftlog_streams.replaying.switching import Way, require_declared
 from driftlog_streams.replaying.unregistered import Unregistered
 
@@ -108,13 +108,13 @@ def replay(
     end = None if until is None else _until(until)
     spaces = _spaces(app, space)
     found: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="driftlog-replay-") as folder, _devices(settings, cache) as devices:
+    with scratch("replay") as folder, _devices(settings, cache) as devices:
         ids = Unregistered(CachedRegistry(settings.registry, cache))
         with closing(Logs(settings.kafka)) as logs, _lines(write) as lines:
             for contract in spaces:
                 rules = SpaceRules(contract, ids, generation=devices.generations(contract.name).read)
                 require_declared(TopicsAdmin(settings.kafka), rules.topics, rules.partitions)
-                with closing(WorkerStore(Path(folder) / contract.name)) as stores:
+                with closing(WorkerStore(folder / contract.name)) as stores:
                     replay = Replay(rules, devices, logs, stores, limit)
                     replay.require_whole()
                     reports = _each(replay, rules, end, compare=compare, verdicts=diff, quiet=json)

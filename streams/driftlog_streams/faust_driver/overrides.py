@@ -323,9 +323,7 @@ class PromptWorker(faust.Worker):
 
     def __init__(self, app: FaustApp, idle: Callable[[], bool], **options: Any) -> None:
         super().__init__(app, **options)
-        self.spinner = (
-            None  # it hides a terminal's cursor, also where there is none, in front of the first line of the log
-        )
+        self.spinner = None  # it writes a terminal's codes between the lines of a log
         self._idle = idle
 
     def work(self) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from driftlog_crdt import DOCUMENT, DocumentState, Place
 from driftlog_schemas import topics
@@ -22,6 +20,7 @@ from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.reading.topic_reading import from_the_first
 from driftlog_streams.replaying.retelling import Decided, Retelling, Step
+from driftlog_streams.replaying.scratch import scratch
 
 STANDS, BESIDE = "stands", "beside"
 """A write that a reader sees now, and one that nobody had seen who wrote it and that has lost to it by the field's rule."""
@@ -114,8 +113,8 @@ def who(step: Step) -> str:
 @contextmanager
 def temporary_store() -> Iterator[PartitionStore]:
     """A database that goes when it is not needed any more: a partition may hold more than the memory."""
-    with TemporaryDirectory(prefix="driftlog-history-") as folder:
-        store = WorkerStore(Path(folder) / "states")
+    with scratch("history") as folder:
+        store = WorkerStore(folder / "states")
         try:
             yield store.partition(0)
         finally:

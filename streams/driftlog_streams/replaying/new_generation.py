@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import SpaceContract
@@ -27,6 +25,7 @@ from driftlog_streams.replaying.commits import Commits
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.publication import Delivery, Written, publish, require_written
 from driftlog_streams.replaying.replay import PartitionReport, Replay
+from driftlog_streams.replaying.scratch import scratch
 from driftlog_streams.replaying.switching import (
     Way,
     follow_over,
@@ -112,8 +111,8 @@ class NewGeneration:
         count = self._contract.partitions
         then = SpaceRules(self._contract, self._ids, generation=running.generation)
         with (
-            TemporaryDirectory(prefix="driftlog-generation-") as folder,
-            closing(WorkerStore(Path(folder) / "states")) as stores,
+            scratch("generation") as folder,
+            closing(WorkerStore(folder / "states")) as stores,
         ):
             replay = Replay(then, self._enrolment.view, logs, stores, self._limit)
             replay.require_whole()
