@@ -11,6 +11,7 @@ so many are being freed, the client that there is stays and finds its way by its
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import queue
 import threading
 import time
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=BaseException)
 LAST_WORDS_SECONDS = 1.0
 MOST_FREED_AT_ONCE = 4
 """So many clients beside the one in use, each with some threads of its own; in an outage of a week too."""
@@ -84,17 +86,16 @@ class KafkaAsker:
                 try:
                     return await question()
                 except KafkaException as error:
-                    if _forbidden(error):
+                    if _forbidden(error) or not self._begin_anew():
                         raise
-                    if not self._begin_anew():
-                        raise
-                    return await question()
+                    _cut(error)
+                return await question()
         except TimeoutError as error:
             raise Unreachable("the broker does not answer") from error
         except KafkaException as error:
             if not _forbidden(error):
                 self._begin_anew()
-            raise Unreachable(_told(error)) from error
+            raise Unreachable(_told(error)) from _cut(error)
 
     def _begin_anew(self) -> bool:
         """Ask with a new client. False when too many of those before cannot be freed: then this one stays."""
@@ -120,7 +121,7 @@ class KafkaAsker:
     async def _described(self, names: list[str]) -> dict[str, TopicDescription]:
         """Raises `Unreachable` with the names of those that are not there."""
         asked = self._client.describe_topics(TopicCollection(names), request_timeout=REQUEST_SECONDS)
-        futures = [asyncio.wrap_future(future) for future in asked.values()]
+        futures = [_answer(future) for future in asked.values()]
         answers = await asyncio.gather(*futures, return_exceptions=True)
         if missing := [name for name, answer in zip(asked, answers, strict=True) if _unknown(answer)]:
             raise Unreachable(f"topics are not there ({', '.join(missing)}): make them with `driftlog topics apply`")
@@ -130,13 +131,13 @@ class KafkaAsker:
     async def _setting(self, topic: str, name: str) -> str | None:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         (future,) = self._client.describe_configs([resource], request_timeout=REQUEST_SECONDS).values()
-        entry = (await asyncio.wrap_future(future)).get(name)
+        entry = (await _answer(future)).get(name)
         return None if entry is None else entry.value
 
     async def _offsets(self, places: Sequence[tuple[str, int]], where: OffsetSpec) -> dict[tuple[str, int], int]:
         wanted = {TopicPartition(*place): where for place in places}
         asked = self._client.list_offsets(wanted, request_timeout=REQUEST_SECONDS)
-        found = await asyncio.gather(*(asyncio.wrap_future(future) for future in asked.values()))
+        found = await asyncio.gather(*map(_answer, asked.values()))
         return {(tp.topic, tp.partition): end.offset for tp, end in zip(asked, found, strict=True)}
 
 
@@ -190,6 +191,22 @@ class _Keeper:
 
 
 _keeper = _Keeper()
+
+
+def _answer(future: concurrent.futures.Future[_T]) -> asyncio.Future[_T]:
+    """To be waited for on the loop. An error that comes when nobody waits any more makes no circle either."""
+    future.add_done_callback(_cut_error)
+    return asyncio.wrap_future(future)
+
+
+def _cut_error(future: concurrent.futures.Future[_T]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        _cut(error)
+
+
+def _cut(error: _E) -> _E:
+    """Without the frames that it came through. They hold the futures that hold it, and without a broker each question would leave such a circle behind."""
+    return error.with_traceback(None)
 
 
 def _forbidden(error: BaseException | None) -> bool:

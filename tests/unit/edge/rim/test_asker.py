@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
@@ -151,3 +153,35 @@ async def test_one_that_cannot_be_freed_does_not_keep_the_next_ones(monkeypatch:
         await asked(asker, 1)
         await until(lambda n=n: clients.freed >= 2 * n - 1)  # type: ignore[misc]
     stuck.release.set()
+
+
+# -- what an outage leaves behind
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Nothing is freed but what nobody refers to any more."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("patience", [30.0, 0.01], ids=["answered", "given up before the error comes"])
+async def test_without_a_broker_a_question_leaves_no_circle_for_the_collector(
+    patience: float, uncollected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that is away for a month asks every few seconds, and has so little else to do that the collector seldom looks."""
+    monkeypatch.setattr(kafka_asker, "REQUEST_SECONDS", 0.1)
+    asker = KafkaAsker(KafkaSettings(bootstrap="127.0.0.1:1"))
+
+    def left() -> int:
+        return sum(isinstance(one, Future) for one in gc.get_objects())
+
+    before = left()
+    for _ in range(3):
+        with pytest.raises(Unreachable):
+            await asker.extents([STATES, OTHER], patience)
+        with pytest.raises(Unreachable):
+            await asker.tombstones_kept("retail.state", patience)
+    await until(lambda: left() <= before)
