@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from driftlog.cli.calling import Url, call
+from driftlog.cli.calling import Url, call, call_if_found
 from driftlog.cli.drawing import emit, facts
 from driftlog.cli.edge_lists import all_of, commands_table, path
 from driftlog.cli.terminal import Json, fail, told
@@ -80,11 +80,22 @@ def deferred_drop(
     _decide(url, "deferred", command_id, {"reason": reason}, json, "status", "code", "reason")
 
 
-def _decide(url: str, which: str, begins: str, decision: dict[str, Any], json: bool, *told: str) -> None:
-    """Decide about a command of one of the agent's lists, of which the id or its beginning was given; these facts of its answer are told."""
-    listed = [one["command_id"] for one in all_of(url, f"/v1/{which}", "commands")]
-    meant = [begins] if begins in listed else [one for one in listed if one.startswith(begins)]
-    if len(meant) > 1:
-        fail(f"{len(meant)} commands of that list begin with {begins!r}", "give more of the id")
-    found = call("POST", url, f"/v1/{which}/{path(*meant or [begins])}", json=decision)
-    emit(found, as_json=json, table=lambda: facts(found["command_id"], {k: found[k] for k in told}))
+def _decide(url: str, which: str, given: str, decision: dict[str, Any], json: bool, *told: str) -> None:
+    """Decide about a command of one of the agent's lists, of which the id or its beginning was given; these facts of its answer are told.
+
+    The list may be long, so it is read only where no command of it is called just so.
+    """
+    if not given:
+        fail("no id was given", f"see `driftlog edge {which} list`")
+    found = call_if_found("POST", url, _place(which, given), json=decision)
+    if found is None:
+        meant = [id for one in all_of(url, f"/v1/{which}", "commands") if (id := one["command_id"]).startswith(given)]
+        if len(meant) > 1:
+            fail(f"{len(meant)} commands of that list begin with {given!r}", "give more of the id")
+        found = call("POST", url, _place(which, meant[0] if meant else given), json=decision)
+    shown = found
+    emit(shown, as_json=json, table=lambda: facts(shown["command_id"], {k: shown[k] for k in told}))
+
+
+def _place(which: str, command_id: str) -> str:
+    return f"/v1/{which}/{path(command_id)}"

@@ -199,6 +199,8 @@ def test_a_person_sees_what_waits_and_decides_over_http_and_on_the_command_line(
             assert json.loads(command_line("list", "--json").stdout) == listed
 
         assert http.post("/v1/review/one", json={"apply": True}).json()["result"] == 10
+        nameless = command_line("drop", "")
+        assert (nameless.exit_code, "no id was given" in nameless.stderr) == (1, True)
         several = command_line("apply", "t", "--json")
         assert (several.exit_code, "2 commands of that list begin with 't'" in several.stderr) == (1, True)
         applied = command_line("apply", "three", "--json")
@@ -206,7 +208,9 @@ def test_a_person_sees_what_waits_and_decides_over_http_and_on_the_command_line(
         assert waiting() == ["two", "four"]
         dropped = http.post("/v1/review/two", json={"drop": True}).json()
         assert (dropped["status"], dropped["code"]) == ("rejected", "dropped")
-        assert "rejected" in command_line("drop", "f").stdout
+        with monkeypatch.context() as whole:
+            whole.setattr("driftlog.cli.edge_people.all_of", lambda *_: pytest.fail("a whole id needs no list"))
+            assert "rejected" in command_line("drop", "four").stdout
         assert waiting() == []
 
         assert http.get("/v1/documents/Stock/s1/tea").json()["value"]["on_hand"] == 1010
