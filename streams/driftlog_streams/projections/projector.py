@@ -92,6 +92,7 @@ class Projector:
 
     def _trouble(self, error: Exception, pause: float) -> None:
         self._health.owned = None
+        self._metrics.partitions.set(0)
         self._metrics.troubles.inc()
         self._metrics.last_error.set_to_current_time()
         log.warning("the projection begins again", why=str(error), kind=type(error).__name__, pause_seconds=pause)

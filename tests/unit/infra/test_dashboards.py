@@ -21,6 +21,7 @@ from driftlog_edge.http_api import metrics
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.support import Floor
+from driftlog_streams.projections.metrics import ProjectorMetrics
 from driftlog_streams.telling.metrics import WorkerMetrics
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.replica import HandClock
@@ -51,7 +52,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """series -> its labels, of a worker and of an agent that has written, and was cut off."""
+    """series -> its labels, of a worker, of a projector, and of an agent that has written, and was cut off."""
 
     async def edge() -> bytes:
         folder, ids, clock = tmp_path_factory.mktemp("edge"), FixedIds(), HandClock()
@@ -73,9 +74,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     for gauge in (working.devices, working.support_ends, working.heard):
         gauge.set({"1.3": 1})
     working.rejections.add({"out_of_stock": 1})
-    worker = generate_latest(working.registry)
+    cloud = [generate_latest(registry) for registry in (working.registry, ProjectorMetrics("retail").registry)]
     found: dict[str, set[str]] = {}
-    for text in (worker.decode(), asyncio.run(edge()).decode()):
+    for text in (*map(bytes.decode, cloud), asyncio.run(edge()).decode()):
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels)
@@ -144,6 +145,7 @@ def test_every_number_that_is_told_is_on_the_dashboard(told: dict[str, set[str]]
         "driftlog_edge_unsent_commands",
         "driftlog_edge_unreadable_records",
         "driftlog_edge_outbox_commands_per_hour",
+        "driftlog_projector_last_error_timestamp_seconds",
     }
     names = {re.sub(r"_(created|sum|count|bucket)$", "", name) for name in told if name.startswith("driftlog_")} - aside
     names = {name for name in names if not name.endswith("_created")}

@@ -165,7 +165,13 @@ class Failing(SqliteSink):
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_write_of_which_nobody_knows_is_done_once(topic: Topic, tmp_path: Path, after: bool) -> None:
+def test_a_write_of_which_nobody_knows_is_done_once(
+    topic: Topic, tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile: list[float] = []
+    monkeypatch.setattr(
+        Projector, "_wait", lambda self, stop, seconds: meanwhile.append(self._metrics.partitions._value.get())
+    )
     topic.block = 1
     for number in range(10):
         topic.put(stock("tea"), row(stock("tea"), number), number)
@@ -174,6 +180,7 @@ def test_a_write_of_which_nobody_knows_is_done_once(topic: Topic, tmp_path: Path
     assert sink.left < 1
     assert on_hand(sink) == {"tea": 9}
     assert done._metrics.troubles._value.get() == 2
+    assert meanwhile == [0, 0] and done._metrics.partitions._value.get() == 2, "who waits writes no partition"
     sink.close()
 
 
