@@ -75,7 +75,7 @@ def create(bootstrap: str, topic: str) -> None:
         future.result(15)
 
 
-def wait_until(fact: Callable[[], bool], seconds: float = 15) -> bool:
+def wait_until(fact: Callable[[], bool], seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while not fact() and time.monotonic() < end:
         time.sleep(0.1)
