@@ -21,6 +21,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_streams.core.work import OutRecord
+from driftlog_streams.telling.client_log import ERRORS_TOLD
 
 QUEUE_MESSAGES = 200_000
 
@@ -58,7 +59,7 @@ class Publisher:
                 "batch.num.messages": 20_000,
                 "message.max.bytes": 1 << 20,
                 "compression.type": "zstd",
-                "log_level": 3,
+                **ERRORS_TOLD,
             }
         )
         self._closed = False

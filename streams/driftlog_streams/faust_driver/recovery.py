@@ -38,6 +38,7 @@ from driftlog_streams.reading.group_commits import committed
 from driftlog_streams.reading.op_records import op_records, told_by_another_log
 from driftlog_streams.reading.plain_reader import plain_reader
 from driftlog_streams.reading.topic_reading import extent, to_present_end
+from driftlog_streams.telling.client_log import ERRORS_TOLD
 
 log = structlog.get_logger()
 
@@ -192,7 +193,7 @@ class ChangelogRecovery:
 
     def _consumer(self) -> Consumer:
         """Asks for the group's commits, too."""
-        return plain_reader(self._kafka, self._group_id, {"check.crcs": True, "log_level": 3})
+        return plain_reader(self._kafka, self._group_id, {"check.crcs": True, **ERRORS_TOLD})
 
     def _read_states(
         self, consumer: Consumer, stores: Mapping[int, PartitionStore], result: dict[int, Recovered]

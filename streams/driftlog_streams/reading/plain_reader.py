@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from confluent_kafka import Consumer
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 
-_AS_IT_IS: Mapping[str, str | int | bool] = MappingProxyType({})
+_AS_IT_IS: Mapping[str, Any] = MappingProxyType({})
 
 
-def plain_reader(
-    kafka: KafkaSettings | str, name: str, settings: Mapping[str, str | int | bool] = _AS_IT_IS
-) -> Consumer:
+def plain_reader(kafka: KafkaSettings | str, name: str, settings: Mapping[str, Any] = _AS_IT_IS) -> Consumer:
     """It tells where a partition ends, and begins at the start where an offset is not there, unless `settings`, by the client's own names, say otherwise.
 
     `name` is what a broker's log calls it, or the group whose commits it asks for. Raises `BadSetting`.

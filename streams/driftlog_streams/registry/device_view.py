@@ -27,6 +27,7 @@ from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.generations import InForce
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.errors import DevicesUnknown
+from driftlog_streams.telling.client_log import ERRORS_TOLD
 
 log = structlog.get_logger()
 
@@ -113,12 +114,11 @@ class DeviceView:
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 100,
             "enable.partition.eof": True,
-            "log_level": 3,
         }
-        self._consumer = Consumer(config)
-        self._asker = Consumer(config)
+        self._consumer = Consumer({**config, **ERRORS_TOLD})
+        self._asker = Consumer({**config, "log_level": 0})
         """Asking for the end would wait for ever on the handle that another thread polls."""
-        self._producer = Producer({**settings.client(), "acks": "all", "log_level": 3}) if mend else None
+        self._producer = Producer({**settings.client(), "acks": "all", **ERRORS_TOLD}) if mend else None
         self._threads = [
             threading.Thread(target=self._tail, name="device-view", daemon=True),
             threading.Thread(target=self._check, name="device-view-check", daemon=True),

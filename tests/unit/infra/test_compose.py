@@ -29,8 +29,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 APP = "DRIFTLOG_APP"
 """An option of every command."""
 SERVICE_KEYS = {
-    "build", "command", "depends_on", "entrypoint", "environment", "healthcheck", "image", "ports", "restart",
-    "stop_grace_period", "volumes",
+    "build", "cap_drop", "command", "depends_on", "entrypoint", "environment", "healthcheck", "image", "ports",
+    "read_only", "restart", "security_opt", "stop_grace_period", "tmpfs", "volumes",
 }  # fmt: skip
 ANOTHER = str.maketrans("0246ts", "1357zz")
 """Makes another value of any that stands there."""
@@ -85,6 +85,17 @@ def test_service_uses_what_exists(name: str) -> None:
     for port in service.get("ports", []):
         assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
     assert all(isinstance(value, str) for value in service.get("environment", {}).values())
+
+
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" in service])
+def test_a_service_of_ours_writes_into_volumes_only_and_there_it_may(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True and service["tmpfs"] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+    made = re.search(r"install -d -o driftlog (.*)", (ROOT / "infra/images/Dockerfile").read_text())
+    assert made is not None
+    laid_over = {mount.split(":")[1] for mount in service.get("volumes", [])}
+    assert laid_over <= set(made[1].split()), "a volume over a folder that is not there is root's"
 
 
 @pytest.mark.parametrize("name", SERVICES)
