@@ -208,6 +208,10 @@ class Route(Protocol):
         """A client for questions."""
         ...
 
+    def rest(self) -> None:
+        """Off the network, as far as nothing else is: no question comes before the next `ask`."""
+        ...
+
     def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
         """Put one record into partition 0 and wait until the broker has it. Blocking. Raises `Unreachable`."""
         ...

@@ -66,6 +66,22 @@ def test_what_may_wait_waits_for_its_moment_or_for_power_and_what_is_urgent_does
         assert edge.status()["link"]["bytes_per_second"] > 0
 
 
+def test_who_was_told_to_stay_off_the_network_is_off_it(on_broker: Callable[..., LoadRun]) -> None:
+    """No client stays connected, or goes on trying: where a network costs something or must not be used, that counts."""
+    run = on_broker()
+    with Link(run.bootstrap) as link, run.worker("only"):
+        with EdgeProcess(replace(run.place, bootstrap=link.bootstrap), run.edges[0], (PLACE,)) as edge:
+            edge.do("hit", place=PLACE, item="tea", wait="merged")
+            edge.go_offline(True)
+            until(lambda: not link.open, "it has left", 60, edge.tail)
+            before = link.connections
+            edge.do("hit", place=PLACE, item="tea")
+            assert edge.status()["connection"] == "OFFLINE"
+            assert link.connections == before
+            edge.go_offline(False)
+            edge.await_quiet()
+
+
 def test_a_link_that_flaps_is_used_and_not_stormed(on_broker: Callable[..., LoadRun], full: bool) -> None:
     run = on_broker()
     flaps, merged = 30 if full else 5, []

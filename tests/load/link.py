@@ -58,6 +58,12 @@ class Link:
         self._lock = threading.Lock()
         self._listen()
 
+    @property
+    def open(self) -> bool:
+        """Is anybody connected?"""
+        with self._lock:
+            return bool(self._open)
+
     def cut_at(self, moment: Moment, topic: str) -> threading.Event:
         """Cut by itself when the next batch for the topic is so far; the event tells when that was."""
         self._trap = trap = _Trap(topic.encode(), moment)

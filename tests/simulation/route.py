@@ -62,6 +62,9 @@ class SimulatedRoute:
     def ask(self) -> SimulatedAsker:
         return SimulatedAsker(self._world, self._name)
 
+    def rest(self) -> None:
+        """Nothing asks here by itself."""
+
     def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
         raise AssertionError("no device is wiped in this world")
 

@@ -199,6 +199,8 @@ class Clients:
             await loop.run_in_executor(self._threads, feed.close)
         if shipping is not None:
             await loop.run_in_executor(self._threads, shipping.close, FAREWELL_SECONDS if online else 0.0)
+        if forced:
+            self._route.rest()
 
     def look(self) -> None:
         """Ask what the broker has, unless that is under way."""

@@ -69,6 +69,9 @@ class GenerationRoute:
         asker = self._route.ask()
         return _Asker(asker, self._names) if self._names else asker
 
+    def rest(self) -> None:
+        self._route.rest()
+
     def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
         self._route.deliver(topic, key, value, seconds)
 

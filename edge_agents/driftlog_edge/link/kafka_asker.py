@@ -33,6 +33,9 @@ _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=BaseException)
 LAST_WORDS_SECONDS = 1.0
+HEED_SECONDS = 5.0
+"""How often each client's own words are taken. Nobody needs them, for a question has an answer of its own; but the client keeps each until it is taken, and
+without a broker it has one for each attempt to connect."""
 MOST_FREED_AT_ONCE = 4
 """So many clients beside the one in use, each with some threads of its own; in an outage of a week too."""
 REQUEST_SECONDS = 30.0
@@ -44,7 +47,8 @@ class KafkaAsker:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
-        self._client = self._connected()
+        self._connection: AdminClient | None = self._connected()
+        """None when it has left."""
         self._told = False
         """Was it said that this client stays?"""
 
@@ -60,6 +64,19 @@ class KafkaAsker:
         )
         _keeper.hold(client)
         return client
+
+    def leave(self) -> bool:
+        """Be off the network, and ask nothing more; False where the client cannot be freed now, and stays."""
+        if not _keeper.let_go(self._client):
+            return False
+        self._connection = None
+        return True
+
+    @property
+    def _client(self) -> AdminClient:
+        if self._connection is None:
+            raise Unreachable("the agent has left the network meanwhile")
+        return self._connection
 
     async def ends(self, places: Sequence[tuple[str, int]], seconds: float) -> dict[tuple[str, int], int]:
         return await self._asked(lambda: self._offsets(places, _LATEST), seconds)
@@ -106,7 +123,7 @@ class KafkaAsker:
                 )
             self._told = True
             return False
-        self._client, self._told = self._connected(), False
+        self._connection, self._told = self._connected(), False
         return True
 
     async def _extents(self, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Extent]:
@@ -142,7 +159,7 @@ class KafkaAsker:
 
 
 class _Keeper:
-    """Holds every client, and frees those that are let go, each in a thread that nobody waits for.
+    """Holds every client, hears what it says, and frees those that are let go, each in a thread that nobody waits for.
 
     Freeing one waits for librdkafka's threads, and once in some hundred times one of those is not woken (seen with 2.16). Whoever frees it then
     stands for ever: not the loop, nor the end of the process, nor the next one. What stands so is never more than `MOST_FREED_AT_ONCE`.
@@ -173,7 +190,11 @@ class _Keeper:
     def _run(self) -> None:
         held: set[AdminClient] = set()
         while True:
-            client, wanted = self._news.get()
+            try:
+                client, wanted = self._news.get(timeout=HEED_SECONDS)
+            except queue.Empty:
+                _heed(held)
+                continue
             if wanted:
                 held.add(client)
                 del client
@@ -188,6 +209,11 @@ class _Keeper:
         last.clear()
         with self._lock:
             self._freeing -= 1
+
+
+def _heed(clients: Collection[AdminClient]) -> None:
+    for client in clients:
+        client.poll(0)
 
 
 _keeper = _Keeper()

@@ -78,6 +78,10 @@ class KafkaRoute:
             self._asker = KafkaAsker(self._kafka)
         return self._asker
 
+    def rest(self) -> None:
+        if self._asker is not None and self._asker.leave():
+            self._asker = None
+
     def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
         told: list[str | None] = []
         producer = Producer(
@@ -111,7 +115,8 @@ class Shipping:
     ) -> None:
         self._loop = loop
         self._delivered = delivered
-        self._stop = threading.Event()
+        self._stop = stop = threading.Event()
+        # What a client calls must not hold what holds the client.
         self._producer = Producer(
             {
                 **kafka.client(),
@@ -125,7 +130,7 @@ class Shipping:
                 "socket.keepalive.enable": True,
                 "topic.metadata.refresh.interval.ms": 60_000,
                 "log_level": 0,
-                "error_cb": lambda error: None if self._stop.is_set() else _told(loop, trouble),
+                "error_cb": lambda error: None if stop.is_set() else _told(loop, trouble),
             }
         )
         self._thread = threading.Thread(target=self._poll, name="driftlog-ship", daemon=True)
@@ -158,18 +163,21 @@ class Shipping:
     ) -> None:
         try:
             self._producer.produce(topic, value, key, partition, on_delivery=report)
-        except (KafkaException, BufferError) as error:
+        except (KafkaException, BufferError, RuntimeError) as error:  # the last: it is closed
             raise Unreachable(f"the client takes no record: {error}") from error
 
     def _poll(self) -> None:
-        while not self._stop.is_set():
-            self._producer.poll(POLL_SECONDS)
+        try:
+            while not self._stop.is_set():
+                self._producer.poll(POLL_SECONDS)
+        finally:  # until it is closed it stays connected, with threads of its own
+            self._producer.purge()
+            self._producer.close()
 
     def close(self, seconds: float = 0.0) -> None:
-        """Give what is on its way `seconds` to arrive, then drop it."""
+        """Give what is on its way `seconds` to arrive, then drop it, and leave the network."""
         if seconds:
             self._producer.flush(seconds)
-        self._producer.purge()
         self._stop.set()
         _end(self._thread)
 
@@ -189,7 +197,7 @@ class Feed:
         self._loop = loop
         self._arrived = arrived
         self._positions = positions
-        self._stop = threading.Event()
+        self._stop = stop = threading.Event()
         self._consumer = Consumer(
             {
                 **kafka.reader(),
@@ -203,7 +211,7 @@ class Feed:
                 "reconnect.backoff.max.ms": 5000,
                 "allow.auto.create.topics": False,
                 "log_level": 0,
-                "error_cb": lambda error: None if self._stop.is_set() else _told(loop, trouble),
+                "error_cb": lambda error: None if stop.is_set() else _told(loop, trouble),
             }
         )
         self._thread = threading.Thread(target=self._run, name="driftlog-pull", daemon=True)

@@ -361,6 +361,9 @@ class CloudRoute:
     def ask(self) -> _CloudAsker:
         return _CloudAsker(self)
 
+    def rest(self) -> None:
+        """Nothing asks here by itself."""
+
     def deliver(self, topic: str, key: bytes, value: bytes, seconds: float) -> None:
         if not self.up:
             raise Unreachable("the broker does not answer")

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 import pytest
 import structlog
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from driftlog_edge.link import kafka_asker
 from driftlog_edge.link.kafka_asker import KafkaAsker
@@ -110,15 +111,22 @@ class Client:
         failed.set_exception(KafkaException(KafkaError(KafkaError._TRANSPORT)))
         return dict.fromkeys(wanted, failed)
 
+    def poll(self, timeout: float) -> int:
+        return 0
+
     def __del__(self) -> None:
         self._clients.release.wait()
         self._clients.freed += 1
 
 
-def asker_of(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> KafkaAsker:
+def used(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_asker, "AdminClient", clients.make)
     monkeypatch.setattr(kafka_asker, "LAST_WORDS_SECONDS", 0.0)
     monkeypatch.setattr(kafka_asker, "_keeper", kafka_asker._Keeper())
+
+
+def asker_of(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> KafkaAsker:
+    used(clients, monkeypatch)
     return KafkaAsker(KafkaSettings(bootstrap="nowhere"))
 
 
@@ -155,7 +163,51 @@ async def test_one_that_cannot_be_freed_does_not_keep_the_next_ones(monkeypatch:
     stuck.release.set()
 
 
+async def test_off_the_network_there_is_no_client_until_the_next_connection_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clients = Clients(stuck=False)
+    used(clients, monkeypatch)
+    route = KafkaRoute("nowhere")
+    asker = route.ask()
+    assert route.ask() is asker
+    route.rest()
+    await until(lambda: clients.freed == clients.made == 1)
+    with pytest.raises(Unreachable, match="left the network"):
+        await asker.ends([STATES], 5.0)
+    assert clients.made == 1, "who asks on does not bring it back"
+    assert route.ask() is not asker
+    assert clients.made == 2
+
+
+async def test_a_client_that_cannot_be_freed_now_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = Clients(stuck=True)
+    await asked(asker_of(clients, monkeypatch), 50)
+    route = KafkaRoute("nowhere")
+    asker = route.ask()
+    route.rest()
+    assert route.ask() is asker
+    clients.release.set()
+
+
 # -- what an outage leaves behind
+
+
+async def test_what_a_client_says_is_taken_though_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps each failed attempt to connect until then: in an outage of a week, a hundred megabytes."""
+    taken: list[int] = []
+
+    class Client(AdminClient):
+        def poll(self, timeout: float) -> int:
+            taken.append(super().poll(timeout))
+            return taken[-1]
+
+    monkeypatch.setattr(kafka_asker, "AdminClient", Client)
+    monkeypatch.setattr(kafka_asker, "HEED_SECONDS", 0.01)
+    monkeypatch.setattr(kafka_asker, "_keeper", kafka_asker._Keeper())
+    asker = KafkaAsker(KafkaSettings(bootstrap="127.0.0.1:1"))
+    await until(lambda: sum(taken) > 0)
+    assert asker.leave()
 
 
 @pytest.fixture

@@ -152,3 +152,14 @@ async def test_a_heartbeat_is_gone_whether_or_not_it_arrived(
     assert told.batches == []
     expected = [] if refused else [(b"store-1", b"alive")]
     assert [(r.key, r.value) for r in broker.read("driftlog.heartbeats")] == expected
+
+
+async def test_what_is_closed_has_left_the_network(told: Told) -> None:
+    """The real client, at a port where nobody listens."""
+    shipping = KafkaRoute("127.0.0.1:1").ship(asyncio.get_running_loop(), told.delivered, told.trouble)
+    shipping.send(sealed(1))
+    await asyncio.to_thread(shipping.close)
+    await until(lambda: told.batches)
+    assert [number for number, error in told.batches if error] == [1], "what was not delivered is told"
+    with pytest.raises(Unreachable, match="closed"):
+        shipping.send(sealed(2))
