@@ -5,16 +5,15 @@ from __future__ import annotations
 import json as jsonlib
 from typing import Annotated, Any
 
-import httpx
 import typer
 
 from driftlog.cli import edge_arguments, edge_catch_up, edge_key, edge_people, edge_settings, edge_status, salvage
 from driftlog.cli.calling import PATIENCE_SECONDS, Url, call
 from driftlog.cli.drawing import emit, facts, out, rows
 from driftlog.cli.edge_lists import all_of, commands_table, path
-from driftlog.cli.terminal import Json, fail, told
-from driftlog.client.events import Events
-from driftlog.client.place import connect
+from driftlog.cli.terminal import Json, told
+from driftlog.cli.texts import printable
+from driftlog.client import Client
 from driftlog.client.sending import DEFAULT_URL
 
 app = typer.Typer()
@@ -117,36 +116,18 @@ def watch(
 ) -> None:
     """Print changed documents as they change, until interrupted. Example: driftlog edge watch --scope store-1
 
-    With --json one line per event, its id in it; `--since ID` takes up after it.
+    It goes on over a restart of the agent. With --json one line per event, with its `event_id`; `--since ID` takes up after it.
     """
-    try:
-        with (
-            connect(url, timeout=None) as agent,
-            agent.stream(
-                "GET",
-                "/v1/watch",
-                params={"collection": collection, "scope": scope},
-                headers={"Last-Event-ID": since} if since else {},
-            ) as answer,
-        ):
-            if answer.is_error:
-                fail(
-                    f"the agent at {url} refuses to be watched ({answer.status_code})", "check --collection and --scope"
-                )
-            events = Events()
-            for line in answer.iter_lines():
-                event = events.take(line)
-                if event is None or "data" not in event:
-                    continue
-                document = jsonlib.loads(event["data"])
-                if json:
-                    out.print(jsonlib.dumps({"id": event["id"], "event": event["event"], **document}), markup=False)
-                elif document:
-                    out.print("/".join(document.values()), markup=False)
-                else:
-                    out.print("(some changes were missed: read everything again)", markup=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        fail(f"no agent answers at {url}: {error}", "start one with `driftlog edge run`, or check --url")
+    call("GET", url, "/v1/status")  # where no agent is at all nobody waits for one
+    with Client(url) as agent:
+        for change in agent.watch(collection, scope, since):
+            document = change.document
+            if json:
+                event = {"event": "change" if document else "resync", "event_id": change.id}
+                typer.echo(jsonlib.dumps(event | (document._asdict() if document else {})))
+            else:
+                line = "/".join(document) if document else "(some changes were missed: read everything again)"
+                out.print(printable(line), markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
 from driftlog.cli.edge import app as cli
-from driftlog.client.events import Events
+from driftlog.client import Client
 from driftlog_edge import EdgeConfig
+from driftlog_edge.asking.watch import Change
 from driftlog_schemas.signing import Identity
 from tests.load.waiting import until
 
@@ -102,6 +103,35 @@ def test_the_data_key_is_shown_and_replaced(url: str) -> None:
     assert "rotating" in key("rotate").stdout
 
 
+def test_a_watch_tells_each_change_with_the_id_to_take_up_after(edge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Client.watch
+
+    def as_if_interrupted(*given: Any) -> Iterator[Change]:
+        for change in whole(*given):
+            yield change
+            if change.document is None or change.document.id == "cup":
+                return
+
+    monkeypatch.setattr(Client, "watch", as_if_interrupted)
+
+    def watch(*options: str) -> list[dict[str, str]]:
+        return [json.loads(line) for line in edge("watch", *options, "--json").stdout.splitlines()]
+
+    (resync,) = watch("--since", "of another folder")
+    assert resync == {"event": "resync", "event_id": resync["event_id"]}
+    assert "read everything again" in edge("watch", "--since", "of another folder").stdout
+    for sku in ("[1]", "cup"):
+        edge("do", "receive", "store=s1", f"sku={sku}", "qty=1")
+    first, *rest = watch("--collection", "Stock", "--scope", "s1", "--since", resync["event_id"])
+    stock = {"event": "change", "collection": "Stock", "scope": "s1"}
+    assert first == {**stock, "id": "[1]", "event_id": first["event_id"]}
+    assert rest[-1] == {**stock, "id": "cup", "event_id": rest[-1]["event_id"]}
+    assert watch("--since", first["event_id"]) == rest
+    assert edge("watch", "--since", first["event_id"]).stdout.splitlines() == [
+        f"Stock/s1/{told['id']}" for told in rest
+    ]
+
+
 def test_scopes_are_shown_and_changed(edge: Any) -> None:
     assert data(edge("scopes", "--json")) == {"scopes": ["s1", "s2"]}
     assert data(edge("scopes", "--add", "s3", "--add", "s1", "--json")) == {"scopes": ["s1", "s2", "s3"]}
@@ -147,18 +177,6 @@ def test_offline_pending_online_status(edge: Any, monkeypatch: pytest.MonkeyPatc
     status = data(edge("status", "--json"))
     assert (status["device_id"], status["replica"]) == ("store-1", status["lives"][-1]["replica"])
     assert status["replica"] in edge("status").stdout
-
-
-def test_watch_takes_up_after_an_event_and_prints_a_line_for_each(url: str) -> None:
-    """The stream has no end, so this listens as the command does, and stops after two."""
-    httpx.post(f"{url}/v1/commands/receive", json={"store": "s1", "sku": "watched", "qty": 1})
-    headers = {"Last-Event-ID": "another-life-1"}
-    with httpx.stream("GET", f"{url}/v1/watch", headers=headers, timeout=20) as stream:
-        reading = Events()
-        events = (event for event in map(reading.take, stream.iter_lines()) if event)
-        assert next(events)["event"] == "resync"
-        httpx.post(f"{url}/v1/commands/receive", json={"store": "s1", "sku": "watched", "qty": 1})
-        assert json.loads(next(events)["data"]) == {"collection": "Stock", "scope": "s1", "id": "watched"}
 
 
 def test_brackets_in_a_value_are_no_markup(edge: Any) -> None:
