@@ -157,8 +157,15 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: a full client is an error of its own",
         f"{EDGE}/link/kafka_rim.py",
-        'except (KafkaException, BufferError) as error:\n            raise Unreachable(f"the client',
-        'except KafkaException as error:\n            raise Unreachable(f"the client',
+        "except (KafkaException, BufferError, RuntimeError) as error:",
+        "except (KafkaException, RuntimeError) as error:",
+        SHIPPING,
+    ),
+    Mistake(
+        "edge: a client that was closed stays connected",
+        f"{EDGE}/link/kafka_rim.py",
+        "            self._producer.purge()\n            self._producer.close()\n",
+        "            self._producer.purge()\n",
         SHIPPING,
     ),
     Mistake(
@@ -279,6 +286,27 @@ EDGES: tuple[Mistake, ...] = (
         f"{EDGE}/link/kafka_asker.py",
         "asyncio.timeout(seconds)",
         "asyncio.timeout(None)",
+        ASKING,
+    ),
+    Mistake(
+        "edge: what the asking client says is kept for ever",
+        f"{EDGE}/link/kafka_asker.py",
+        "        client.poll(0)\n",
+        "        pass\n",
+        ASKING,
+    ),
+    Mistake(
+        "edge: the asking client stays on the network",
+        f"{EDGE}/link/kafka_rim.py",
+        "if self._asker is not None and self._asker.leave():",
+        "if self._asker is None:",
+        ASKING,
+    ),
+    Mistake(
+        "edge: who asks on brings the asking client back",
+        f"{EDGE}/link/kafka_asker.py",
+        "        self._connection = None\n",
+        "",
         ASKING,
     ),
     Mistake(
