@@ -18,13 +18,14 @@ from typing import Any
 import structlog
 from yarl import URL
 
+from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import of_generation
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.rules import SpaceRules
-from driftlog_streams.errors import GenerationOver
+from driftlog_streams.errors import GenerationOver, SetupProblem
 from driftlog_streams.faust_driver.broker_credentials import broker_credentials
 from driftlog_streams.faust_driver.broker_time import BrokerTime
 from driftlog_streams.faust_driver.fleet_watch import FleetWatch
@@ -47,6 +48,7 @@ from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.device_words import DeviceWords
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
+from driftlog_streams.registry.cloud_identity import KeyWatch
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.settings import WorkerSettings
 from driftlog_streams.telling.health import BEAT_SECONDS, Health
@@ -79,6 +81,7 @@ class WorkerHost:
         self.metrics.generation.set(rules.topics.generation)
         self._devices = devices
         self._cloud = rules.cloud
+        self._key_watch = None if rules.cloud is None else KeyWatch(rules.cloud, reacting=rules.reacting)
         self._recovery = ChangelogRecovery(settings.kafka, rules)
         self._store: WorkerStore | None = None
         self._recovered: dict[int, Recovered] = {}
@@ -268,6 +271,7 @@ class WorkerHost:
         while True:
             self.health.beat()
             self._require_generation()
+            self._require_key()
             spent = spin.beat(time.process_time(), pump.taken)
             if spent is not None and self.health.owned is not None:
                 log.warning("busy without anything to do: does a client reconnect without pause?", cpu_seconds=spent)
@@ -280,6 +284,14 @@ class WorkerHost:
         merged = self._devices.generations(name).merged
         if merged != own:
             die(GenerationOver(f"the operator has put generation {merged} of {name} in force, after {own}"))
+
+    def _require_key(self) -> None:
+        """Before its end comes: what is signed after that is refused."""
+        if self._key_watch is not None:
+            try:
+                self._key_watch.require(self._devices.find(CLOUD))
+            except SetupProblem as error:
+                die(error)
 
     # -- assignments
 

@@ -21,13 +21,14 @@ from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import AppContract, SpaceContract
 from driftlog_schemas.errors import BrokerUnreachable, ContractError, RegistryUnreachable
+from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.errors import Exit, SetupProblem, WorkerError, exit_of
 from driftlog_streams.process.surroundings import require_room
-from driftlog_streams.registry.cloud_identity import cloud_identity
+from driftlog_streams.registry.cloud_identity import KeyWatch, cloud_identity
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.registry.pinning import given_root, keep_root, kept_root
 from driftlog_streams.settings import WorkerSettings
@@ -97,6 +98,8 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     ids = CachedRegistry(settings.registry, settings.data_dir / "schemas", register=True)
     cloud = cloud_identity(settings.cloud_identity, reacting=bool(chosen.reactions))
     devices = known_devices(settings, RecordCodecs(ids))
+    if cloud is not None and chosen.reactions:
+        KeyWatch(cloud, reacting=True).require(devices.find(CLOUD))
     generation = devices.generations(space).merged
     TopicsAdmin(settings.kafka).require(topics.generation_topics(space, chosen.partitions, generation))
     rules = SpaceRules(chosen, ids, cloud, generation)
