@@ -7,7 +7,8 @@ device, whose key it takes. What is quarantined can be given to the workers agai
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ from driftlog.cli.operator import trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
 from driftlog.cli.texts import moment
 from driftlog_schemas import topics
+from driftlog_schemas.batch_codec import BatchCodec
+from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
@@ -29,7 +32,8 @@ from driftlog_streams.reading.giving_up import give_up
 from driftlog_streams.reading.set_aside import QUARANTINED, SetAside, read_set_aside, send_again
 from driftlog_streams.reading.set_aside import drop as drop_seen
 from driftlog_streams.registry.cloud_identity import load_cloud_identity
-from driftlog_streams.registry.in_force import generations_now
+from driftlog_streams.registry.in_force import devices_now, generations_now
+from driftlog_streams.registry.sending_again import ended_key, signed_anew
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,7 +42,10 @@ app = typer.Typer(
 )
 CloudIdentity = Annotated[
     Path | None,
-    typer.Option(envvar="DRIFTLOG_CLOUD_IDENTITY", help="Identity of the workers, to give up a command that waits."),
+    typer.Option(
+        envvar="DRIFTLOG_CLOUD_IDENTITY",
+        help="Identity of the workers: to give up a command that waits, or to sign anew what they had signed.",
+    ),
 ]
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `driftlog parked list` has it.")]
 
@@ -83,6 +90,7 @@ def show(
 def retry(
     id: Id,
     app: AppOption,
+    cloud_identity: CloudIdentity = None,
     *,
     settings: ConnectionSettings,
     cache: Cache = DEFAULT_CACHE,
@@ -93,7 +101,10 @@ def retry(
     For records of which nothing was taken: a schema that nobody could name, a batch that failed whole. A command that was quarantined by
     itself cannot be retried from here: its device was told, keeps it, and sends it again in another batch.
 
+    What workers have signed, a failed reaction, by a key that has ended since is signed anew, with the identity that they have now.
+
     Example: driftlog parked retry 0:1742 --app shop:app
+    Example: driftlog parked retry 0:1742 --app shop:app --cloud-identity cloud.json
     """
     one = _one(id, app, settings, cache)
     if one.what != QUARANTINED:
@@ -103,7 +114,7 @@ def retry(
             f"{id} is a command whose batch was taken: the same record again would change nothing",
             "its device keeps it and sends it again by itself; mend what the reason names, then `parked drop` it from this list",
         )
-    send_again(settings.kafka, one)
+    send_again(settings.kafka, _that_counts(one, cloud_identity, settings, cache))
     if json:
         emit({"id": one.id, "space": one.space, "partition": one.partition}, as_json=True, table=lambda: "")
     else:
@@ -136,6 +147,26 @@ def drop(
         return
     drop_seen(settings.kafka, one)
     emit({"id": one.id, "space": one.space}, as_json=json, table=lambda: f"{one.id} is off the list")
+
+
+def _that_counts(one: SetAside, path: Path | None, settings: ConnectionSettings, cache: Path) -> SetAside:
+    """The same, signed by a key that counts now."""
+    ids = CachedRegistry(settings.registry, cache)
+    batches, devices = BatchCodec(ids), devices_now(settings.kafka, RecordCodecs(ids), trusted_root(settings))
+    key = ended_key(one.record, batches, devices, time.time_ns() // 1_000_000)
+    if not key:
+        return one
+    if one.device_id != CLOUD:
+        fail(
+            f"{one.id} would be refused: key {key!r} of {one.device_id!r} has ended",
+            "the device keeps what it has written, and sends it again under its new key; then `parked drop` it from this list",
+        )
+    if path is None:
+        fail(
+            f"{one.id} would be refused: the workers' key {key!r}, which has signed it, has ended",
+            "give the identity that they have now with --cloud-identity: it is signed anew",
+        )
+    return replace(one, record=signed_anew(one.record, batches, devices, load_cloud_identity(path)))
 
 
 def _give_up(one: SetAside, path: Path | None, settings: ConnectionSettings, cache: Path, json: bool) -> None:

@@ -76,8 +76,9 @@ def read_set_aside(kafka: KafkaSettings | str, space: str, partitions: int, ids:
 
 
 def send_again(kafka: KafkaSettings | str, one: SetAside) -> None:
-    """Give a record of the quarantine to the op topic again. Raises `DeliveryFailed`."""
+    """Give a record of the quarantine to the op topic again, and take it off the list: what fails again is set aside again. Raises `DeliveryFailed`."""
     produce(kafka, topics.ops_topic(one.space), one.partition, one.device_id, one.record)
+    drop(kafka, one)
 
 
 def drop(kafka: KafkaSettings | str, one: SetAside) -> None:

@@ -86,6 +86,7 @@ def test_a_quarantined_record_comes_again_as_it_was(shell: Shell, run: LoadRun, 
     found = consumer.consume(1, 20)
     consumer.close()
     assert [(message.key(), message.value()) for message in found] == [(b"store-2", RECORD)]
+    assert [one["id"] for one in shell.run("parked", "list", *APP, "--json").data] == [WAITS]
 
 
 def test_what_a_person_has_seen_leaves_the_list_and_what_waits_does_not(shell: Shell) -> None:
