@@ -51,6 +51,7 @@ DIRECTORY = Directory({CLOUD: turned(WORKERS, WORKERS_NOW), "store-1": turned(TI
         (BATCHES.seal(BODY, Identity.create("nobody")), ""),
         (b"no batch at all", ""),
     ],
+    ids=["workers", "till", "now", "stranger", "nobody", "noise"],
 )
 def test_whose_key_has_ended_is_known_before_it_is_sent(record: bytes, key: str) -> None:
     assert ended_key(record, BATCHES, DIRECTORY, LATER) == key
