@@ -19,6 +19,7 @@ from typing import NamedTuple
 from driftlog_schemas.devices import Device
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.generations import InForce, ever_in_force, in_force, line_name, names_space, space_named
+from driftlog_schemas.moves import Moved, moved
 from driftlog_schemas.operator_keys import SignedLine
 from driftlog_schemas.record_codecs import RecordCodecs
 
@@ -86,6 +87,10 @@ class DeviceLines:
     def generations(self, space: str) -> InForce:
         """Which generations of a space are in force."""
         return in_force(self.find(line_name(space)))
+
+    def moved(self, space: str) -> Moved | None:
+        """Where a space, by its name on the wire, goes on with another number of partitions; None while it has not moved."""
+        return moved(self.find(line_name(space)))
 
     def under_way(self) -> dict[str, InForce]:
         """The spaces whose workers are at another generation than its readers."""
@@ -183,6 +188,7 @@ class DeviceLines:
 
 def _says_generations(line: Device) -> bool:
     try:
+        moved(line)
         return bool(in_force(line) and ever_in_force(line))
     except ValueError:
         return False
