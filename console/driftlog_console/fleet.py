@@ -19,7 +19,7 @@ from driftlog_console.at_devices import said
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.errors import ContractError
-from driftlog_schemas.identity import CLOUD
+from driftlog_schemas.identity import NO_DEVICES
 from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -193,7 +193,7 @@ class FleetView:
                 for one in read_set_aside(self._kafka, space, partitions, self._ids)
             ]
             self._due["set aside"], read_at["set aside"] = now + SET_ASIDE_SECONDS, now
-        enrolled = [device for device in devices.all() if device.device_id != CLOUD]
+        enrolled = [device for device in devices.all() if device.device_id not in NO_DEVICES]
         members = fleet_of(enrolled, tail.heard, self._copies, tail.before)
         before, self.seen = self.seen, Seen(members, set_aside, read_at)
         if members != before.members:

@@ -20,7 +20,7 @@ from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, fail, told
 from driftlog.cli.texts import moment
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.devices import PUBLISH, DeviceStatus
-from driftlog_schemas.identity import CLOUD
+from driftlog_schemas.identity import CLOSER, CLOUD
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.registry import CachedRegistry
@@ -79,6 +79,8 @@ def enrol(
     """
     if device == CLOUD:
         fail(f"the name {CLOUD!r} is the workers' own", "see `driftlog devices enrol-cloud`, or choose another name")
+    if device == CLOSER:
+        fail(f"the name {CLOSER!r} is that by which op logs are closed", "choose another name")
     out = identity or Path(f"{device}.json")
     unbound = None if target is None else _unbound(load_contract(target), permission)
     permissions = tuple(permission or ("*",))

@@ -15,7 +15,7 @@ from driftlog.cli.operator import trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, Cache, Json, told
 from driftlog.cli.texts import moment
 from driftlog_schemas.contract import AppContract
-from driftlog_schemas.identity import CLOUD
+from driftlog_schemas.identity import NO_DEVICES
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
@@ -169,7 +169,7 @@ def _waits(entry: Entry) -> tuple[object, ...]:
 def _members(settings: ConnectionSettings, cache: Path) -> list[Member]:
     ids = CachedRegistry(settings.registry, cache, register=False)
     with Enrolment(settings.kafka, ids, None, trusted_root(settings)) as enrolment:
-        devices = [device for device in enrolment.all() if device.device_id != CLOUD]
+        devices = [device for device in enrolment.all() if device.device_id not in NO_DEVICES]
         cloned = enrolment.signs().cloned
     return fleet_of(devices, read_heartbeats(settings.kafka, RecordCodecs(ids)), cloned)
 

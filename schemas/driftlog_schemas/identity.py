@@ -18,6 +18,12 @@ CLOUD = DeviceId("cloud")
 CLOUD_REPLICA = ReplicaId("cloud.forget")
 REACTION_REPLICA = ReplicaId("cloud.reaction")
 """It writes the commands that reactions call for."""
+CLOSER = DeviceId("driftlog-closing")
+"""The device by which an operator closes a space's op log. It writes nothing else."""
+CLOSING_REPLICA = ReplicaId("driftlog-closing.end")
+"""Its one batch in each partition: nothing behind it is merged."""
+NO_DEVICES = frozenset({CLOUD, CLOSER})
+"""Names that no device of a user has."""
 OVER_REPLICA = ReplicaId("cloud.over")
 """It writes nothing: under its name stand the lives that are over and have no chain row any more."""
 
@@ -61,7 +67,7 @@ def is_replica_of(replica: str, device: str) -> bool:
 def is_life(replica: str) -> bool:
     """Can a device's life be called so? The workers' own is nobody's."""
     device, _, life = replica.rpartition(".")
-    return device != CLOUD and bool(_DEVICE.match(device)) and bool(_LIFE.match(life))
+    return device not in NO_DEVICES and bool(_DEVICE.match(device)) and bool(_LIFE.match(life))
 
 
 def device_of(replica: str) -> DeviceId:

@@ -16,11 +16,11 @@ from typing import NamedTuple, TypeAlias
 from driftlog_schemas.batch_codec import MAX_BATCH_BYTES, batch_digest, decode_body
 from driftlog_schemas.devices import EVERYTHING, PUBLISH, DeviceStatus, Standing
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
-from driftlog_schemas.identity import CLOUD, CLOUD_REPLICA, REACTION_REPLICA, is_replica_of
+from driftlog_schemas.identity import CLOSER, CLOSING_REPLICA, CLOUD, CLOUD_REPLICA, REACTION_REPLICA, is_replica_of
 from driftlog_schemas.messages import Batch, DocumentOp
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.signing import verify
-from driftlog_streams.core.rights import FORGET, strangers
+from driftlog_streams.core.rights import CLOSE, FORGET, strangers
 from driftlog_streams.core.rules import Devices, SpaceRules
 
 MAX_RECORD_BYTES = MAX_BATCH_BYTES + 4096
@@ -114,6 +114,8 @@ def _refused(batch: Batch, device: Standing, partition: int, rules: SpaceRules) 
 
     if device.status is not DeviceStatus.ACTIVE:
         return refuse("revoked", f"the device was {device.status.value} before this arrived")
+    if device.device_id == CLOSER:
+        return _not_closing(batch, device, partition, rules, refuse)
     if batch.react is not None:
         return _not_reacting(batch, device, partition, rules, refuse)
     if batch.forget is not None or device.device_id == CLOUD:
@@ -136,6 +138,20 @@ def _not_the_cloud(
         )
     if batch.forget is None or batch.commands or batch.replica != CLOUD_REPLICA:
         return refuse("malformed", f"{CLOUD} writes only what a partition forgets")
+    if batch.space != rules.name or batch.partition != partition:
+        return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")
+    return None
+
+
+def _not_closing(
+    batch: Batch, device: Standing, partition: int, rules: SpaceRules, refuse: Callable[[str, str], Refusal]
+) -> Refusal | None:
+    """That a log ends only the device says that an operator has made for it, and it says nothing else."""
+    if CLOSE not in device.permissions or device.expired:
+        return refuse("forbidden", f"the device may not close a log; that takes {CLOSE!r}, which '*' does not contain")
+    says_more = batch.commands or batch.ends or batch.forget is not None or batch.react is not None
+    if batch.replica != CLOSING_REPLICA or batch.number != 1 or says_more:
+        return refuse("malformed", f"{CLOSER} writes only that a log ends")
     if batch.space != rules.name or batch.partition != partition:
         return refuse("wrong_partition", f"made for {batch.space}/{batch.partition}, found in {rules.name}/{partition}")
     return None

@@ -14,7 +14,7 @@ import structlog
 
 from driftlog_crdt import Place
 from driftlog_crdt.hlc import DEFAULT_BOUND_MS, millis
-from driftlog_schemas.identity import CLOUD_REPLICA, OVER_REPLICA
+from driftlog_schemas.identity import CLOSING_REPLICA, CLOUD_REPLICA, OVER_REPLICA
 from driftlog_schemas.messages import Batch, ChainEntry, ChainRow, ParkedCommand, Verdict, parked_name
 from driftlog_streams.core import chain
 from driftlog_streams.core.admission import Admission, Admitted, Refusal
@@ -23,6 +23,7 @@ from driftlog_streams.core.arrival import DROPPED, Arrival, arrival_of
 from driftlog_streams.core.calls import Calls
 from driftlog_streams.core.chain import Fit, Link
 from driftlog_streams.core.chain_book import ChainBook
+from driftlog_streams.core.closing import Closing
 from driftlog_streams.core.command_merge import CommandMerge, Told, untold
 from driftlog_streams.core.disputes import Disputes
 from driftlog_streams.core.emitting import Emitter
@@ -84,6 +85,7 @@ class PartitionMerger:
         self._waiting = self._commands.waiting
         self._net = self._commands.net
         self._enactment = Enactment(self._at, self._waiting, self._commands.released)
+        self._closing = Closing(self._at, self.parking, self._commands.released)
         self._readmission = Readmission(self._at, self._waiting)
         self.answers = Answers(self._at, self.parking)
         """To what somebody else writes there."""
@@ -124,6 +126,8 @@ class PartitionMerger:
 
     def _take(self, record: Merged) -> None:
         admission, offset, append_ms, _ = record
+        if self._closing.over_at(offset):
+            return
         self._at.reach(offset)
         if isinstance(admission, Refusal):
             self._refusals.refuse(admission, offset, append_ms)
@@ -131,6 +135,9 @@ class PartitionMerger:
         batch = admission.batch
         link = Link(batch, admission.digest, admission.device.device_id, offset, append_ms)
         if self._at.memory.old_news:
+            return
+        if batch.replica == CLOSING_REPLICA:
+            self._closing.close(link)
             return
         if batch.react is not None and batch.react.calls:
             self.calls.take(batch.react.calls, offset, append_ms)
@@ -254,6 +261,11 @@ class PartitionMerger:
         """How many lives are over and have no chain row any more; of more than `over.MAX_OVER` the rows stay."""
         row = self._at.book.get(OVER_REPLICA)
         return 0 if row is None else len(row.over)
+
+    @property
+    def ended_at(self) -> int | None:
+        """The offset of the op record that has closed the log; None while it goes on."""
+        return self._closing.ended_at
 
     @property
     def merged_to(self) -> int:

@@ -26,6 +26,8 @@ FORGET = "_forget"
 """The permission to make a partition forget; `*` does not contain it, and it is a right to no document."""
 
 
+CLOSE = "_close"
+"""The permission to close an op log for good; likewise."""
 NOBODY: frozenset[str] = frozenset()
 
 
@@ -75,7 +77,7 @@ def has_a_right(collection: str, scope: str, rights: Rights, rules: SpaceRules) 
     if collection in rules.coming_down and PUBLISH not in rights.permissions:
         return False
     for permission in rights.permissions:
-        if permission in (FORGET, PUBLISH):
+        if permission in (FORGET, PUBLISH, CLOSE):
             continue
         contract = rules.commands.get(permission)
         if contract is None or contract.touches is None or collection in contract.touches:
