@@ -21,6 +21,7 @@ from driftlog_schemas.contract import CollectionContract, Column
 from driftlog_schemas.errors import Undecodable
 from driftlog_schemas.framing import FramedCodec
 from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.moves import declared_name
 from driftlog_schemas.registry import SchemaIds
 
 META = "_driftlog"
@@ -80,8 +81,8 @@ def _column(column: Column) -> dict[str, Any]:
 
 
 def namespace(space: str) -> str:
-    """The Avro namespace of a space's rows; Avro knows no hyphen in a name, topics do."""
-    return f"driftlog.{space.replace('-', '__')}"
+    """The Avro namespace of a space's rows, wherever it has moved; Avro knows no hyphen in a name, topics do."""
+    return f"driftlog.{declared_name(space).replace('-', '__')}"
 
 
 class StateCodec:

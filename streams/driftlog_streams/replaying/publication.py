@@ -20,6 +20,7 @@ from driftlog_streams.core.merge import PartitionMerger
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.scope_digests import ScopeDigests
 from driftlog_streams.core.state_cache import CacheRoom, StateCache
+from driftlog_streams.core.stored_states import StoredStates
 from driftlog_streams.core.work import OutRecord
 from driftlog_streams.errors import DeliveryFailed
 from driftlog_streams.faust_driver.partition_store import PartitionStore
@@ -81,8 +82,13 @@ def publish(
     store: PartitionStore,
     deliver: Callable[[Sequence[OutRecord]], None],
     progress: Callable[[int], None] = lambda written: None,
+    *,
+    conflicts: bool = False,
 ) -> Written:
-    """Publish what a store holds into the generation of `rules`. Raises what `deliver` raises."""
+    """Publish what a store holds into the generation of `rules`, and where its space has no `conflicts` yet also those that are open.
+
+    Raises what `deliver` raises.
+    """
     cache = StateCache(store.get, CacheRoom(AT_ONCE_BYTES), store.purged)
     merger = PartitionMerger(
         rules,
@@ -108,8 +114,11 @@ def publish(
         rows += 1
         if len(merger.work.rows) >= AT_ONCE:
             leave()
-    for key, _ in store.documents():
+    states = StoredStates(rules)
+    for key, value in store.documents():
         documents += merger.publish_again(key)
+        for _, (_, _, place) in states.owed(key, value, 0) if conflicts else ():
+            merger.tell_again(key, place)
         if len(merger.work.dirty) >= AT_ONCE or merger.work.size >= AT_ONCE_BYTES:
             leave()
     leave()
@@ -123,7 +132,7 @@ def require_written(
 
     Raises `DeliveryFailed` where they are not the same, `BrokerUnreachable`.
     """
-    model = Running(scratch, len(logs.extent(rules.topics.ops, partition)))
+    model = Running(scratch, logs.extent(rules.topics.ops, partition).stop)
     for block in logs.blocks(rules.topics.state, partition):
         model.take(block)
     for block in logs.blocks(rules.topics.receipts, partition):
