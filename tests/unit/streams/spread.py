@@ -154,7 +154,7 @@ class World:
         self.documents = spread(
             made.rules, self.closed, made.stores, known, begins, lambda name: name not in self.inactive
         )
-        after = Side(space, self.cloud, self._stores, 20, begins)
+        self.made, after = made, Side(space, self.cloud, self._stores, 20, begins)
         for number in range(AFTER):
             publish(made.rules, number, made.stores[number], self.published.extend, conflicts=True)
             self._recover(after, number)

@@ -77,7 +77,7 @@ def test_every_document_is_there_once_as_it_was_in_the_partition_of_its_scope(
         for scope in SCOPES:
             if partition_of(scope, AFTER) == number:
                 before = world.before.stores[world.before.place(scope)].digest(scope)
-                assert store.digest(scope) == before, "so agents that hold it need not read it again for that"
+                assert world.made.stores[number].digest(scope) == store.digest(scope) == before, "agents compare by it"
     assert sum(1 for store in after.stores for _ in store.documents()) == len(there)
 
 
@@ -123,6 +123,34 @@ def test_a_command_that_another_copy_of_the_folder_had_brought_counts_once(world
     after.send(late, new, replica="store-1.3")
     assert after.said == {"promised": "accepted repeated", "never sent": "accepted"}
     assert after.value(stock(scope), "on_hand") == 3
+
+
+def test_all_partitions_tell_what_they_know_of_a_life(world: World) -> None:
+    first, second = once_in(0), once_in(1)
+    for name, scope in (("one", first), ("two", second)):
+        world.before.send(sell(scope, f"begins {name}", 1))
+        brought = moved_along(name, count(stock(scope), 1, 1, "store-1.2"), written=0)
+        world.before.send(brought, replica="store-1.2", ends=("store-1.1",))
+    after = world.move()
+    for name, scope in (("one", first), ("two", second)):
+        again = moved_along(name, count(stock(scope), 1, 1, "store-1.3"), written=after.begins - 1)
+        after.send(again, replica="store-1.3")
+    assert after.said == {"one": "accepted repeated", "two": "accepted repeated"}
+
+
+def test_who_had_not_read_that_the_row_of_a_life_went_is_told_so(world: World) -> None:
+    scope = once_in(0)
+    world.before.send(sell(scope, "first", 1))
+    brought = moved_along("brought", count(stock(scope), 1, 1, "store-1.2"), written=0)
+    at = world.before.send(brought, replica="store-1.2", ends=("store-1.1",))
+    world.before.forget(0, at + 1)
+    removed = world.before.send(replica=CLOUD_REPLICA, at=0, forget=Forgetting(at + 1, over=("store-1.1",)))
+    after = world.move()
+    assert gathered(world.before.rules, world.closed).since == (removed, 0, 0)
+    again = moved_along("brought", count(stock(scope), 1, 1, "store-1.3"), written=at)
+    new = moved_along("new", count(stock(scope), 1, 2, "store-1.3"), written=after.begins - 1)
+    after.send(again, new, replica="store-1.3")
+    assert after.said == {"brought": "rejected maybe_counted", "new": "accepted"}
 
 
 def test_where_more_had_come_than_a_row_keeps_a_person_decides(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
