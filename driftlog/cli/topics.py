@@ -10,6 +10,7 @@ from rich.table import Table
 
 from driftlog.cli.drawing import emit, rows
 from driftlog.cli.renumber import renumber
+from driftlog.cli.repartition import repartition
 from driftlog.cli.schemas import register_all, require_compatible
 from driftlog.cli.terminal import AppOption, Bootstrap, Config, Json, Registry, fail, told
 from driftlog_schemas.connection import KafkaSettings
@@ -87,6 +88,7 @@ def apply_command(
 
 
 app.command("renumber")(renumber)
+app.command("repartition")(repartition)
 
 
 @dataclass(frozen=True)

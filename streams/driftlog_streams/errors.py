@@ -42,7 +42,7 @@ class Exit(IntEnum):
     FROZEN = 79
     """it stood still for longer than its membership is safe"""
     GENERATION = 80
-    """another generation of the read model is in force, and the next process merges that"""
+    """another generation of the read model is in force, or the space goes on in other topics, and the next process merges that"""
 
     @property
     def counts(self) -> bool:
@@ -99,7 +99,7 @@ class GuardHangs(WorkerError):
 
 
 class GenerationOver(WorkerError):
-    """Another generation of the read model is in force: to be started again is all it takes."""
+    """Another generation of the read model is in force, or the space goes on in other topics: to be started again is all it takes."""
 
 
 class Frozen(WorkerError):

@@ -281,6 +281,8 @@ class WorkerHost:
     def _require_generation(self) -> None:
         """Whoever merges another generation than the one in force is read by nobody: the next life begins in that one."""
         own, name = self._rules.topics.generation, self._rules.name
+        if (moved := self._devices.moved(name)) is not None:
+            die(GenerationOver(f"{name} goes on with {moved.partitions} partitions in other topics"))
         merged = self._devices.generations(name).merged
         if merged != own:
             die(GenerationOver(f"the operator has put generation {merged} of {name} in force, after {own}"))

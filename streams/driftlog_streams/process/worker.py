@@ -23,6 +23,7 @@ from driftlog_schemas.contract import AppContract, SpaceContract
 from driftlog_schemas.errors import BrokerUnreachable, ContractError, RegistryUnreachable
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.moves import present
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.topics_admin import TopicsAdmin
@@ -100,8 +101,10 @@ def run_worker(settings: WorkerSettings, space: str, slot: str) -> None:
     devices = known_devices(settings, RecordCodecs(ids))
     if cloud is not None and chosen.reactions:
         KeyWatch(cloud, reacting=True).require(devices.find(CLOUD))
-    generation = devices.generations(space).merged
-    TopicsAdmin(settings.kafka).require(topics.generation_topics(space, chosen.partitions, generation))
+    chosen = present(chosen, devices.moved)
+    generation = devices.generations(chosen.name).merged
+    own = topics.space_topics(chosen.name, chosen.partitions, generations=(generation,))
+    TopicsAdmin(settings.kafka).require(own)
     rules = SpaceRules(chosen, ids, cloud, generation)
     rules.register()
     spare_the_collector()

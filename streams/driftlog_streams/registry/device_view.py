@@ -25,6 +25,7 @@ from driftlog_schemas.device_lines import UNKNOWN_SCHEMA, DeviceLines
 from driftlog_schemas.devices import NOTICE_MS, Device
 from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_schemas.generations import InForce
+from driftlog_schemas.moves import Moved
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_streams.errors import DevicesUnknown
 from driftlog_streams.telling.client_log import ERRORS_TOLD
@@ -147,6 +148,10 @@ class DeviceView:
     def generations(self, space: str) -> InForce:
         """Which generations of a space are in force."""
         return self.lines.generations(space)
+
+    def moved(self, space: str) -> Moved | None:
+        """Where a space, by its name on the wire, goes on with another number of partitions; None while it has not moved."""
+        return self.lines.moved(space)
 
     def __len__(self) -> int:
         return len(self.lines)

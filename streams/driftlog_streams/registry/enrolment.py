@@ -33,7 +33,8 @@ from driftlog_schemas.devices import (
     with_terms,
 )
 from driftlog_schemas.farewell import Farewell
-from driftlog_schemas.generations import InForce, ever_in_force, in_force, line_name, switched
+from driftlog_schemas.generations import FIRST, InForce, ever_in_force, in_force, line_name, switched
+from driftlog_schemas.moves import Moved, moved, moving
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -177,10 +178,22 @@ class Enrolment:
         return in_force(known), ever_in_force(known)
 
     def switch(self, space: str, to: InForce) -> None:
-        """These generations of a space are in force from now on. Raises `SetupProblem`."""
+        """These generations of a space are in force from now on. Raises `SetupProblem`, also where the space has moved to other topics."""
         known = self.view.find(line_name(space))
+        self._require_here(known, space)
         if in_force(known) != to:
             self._publish(switched(known, space, to, self._now_ms()))
+
+    def move(self, space: str, to: Moved) -> None:
+        """A space, by its name on the wire, goes on there from now on. Raises `SetupProblem` where it has moved already."""
+        known = self.view.find(line_name(space)) or switched(None, space, FIRST, self._now_ms())
+        self._require_here(known, space)
+        self._publish(moving(known, to, self._now_ms()))
+
+    @staticmethod
+    def _require_here(known: Device | None, space: str) -> None:
+        if (to := moved(known)) is not None:
+            raise SetupProblem(f"{space} has moved to {to.partitions} partitions, and its old topics are closed", "")
 
     def find(self, device_id: str) -> Device:
         """Raises `SetupProblem` if it is not enrolled."""

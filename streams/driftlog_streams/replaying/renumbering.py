@@ -13,7 +13,7 @@ filling, the commits once more where the log begins later, the deletion. In betw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -138,3 +138,19 @@ class Renumbering:
         for block in self._logs.blocks(self._rules.topics.ops, partition, goes_on_at):
             begins = max((record.offset + 1 for record in block if record.value is None), default=begins)
         return begins
+
+
+def begin_at(
+    kafka: KafkaSettings | str, topic: str, places: Mapping[int, range], progress: Callable[[int], None]
+) -> None:
+    """Let partitions of a topic begin where their ranges stop, which begin where they end now: they are filled up to there, and emptied.
+
+    Raises `DeliveryFailed`, `TopicProblem`, `BrokerUnreachable`.
+    """
+    delivery = Delivery(kafka)
+    for partition, left in places.items():
+        for start in left[::AT_ONCE]:
+            count = min(AT_ONCE, left.stop - start)
+            delivery.deliver([OutRecord(topic, partition, b"", None)] * count)
+            progress(count)
+    TopicsAdmin(kafka).forget_before(topic, {partition: left.stop for partition, left in places.items()})

@@ -43,6 +43,22 @@ class _Pages:
         self._states, self._digests, self._size = {}, {}, 0
 
 
+def readable(rules: SpaceRules, store: PartitionStore) -> int:
+    """How many documents a store has.
+
+    Raises `SetupProblem` where one is of a collection, or in a form, that these rules cannot read: it could not be published.
+    """
+    states, count = StoredStates(rules), 0
+    for key, value in store.documents():
+        if states.decoded(key, value) is None:
+            raise SetupProblem(
+                f"{key.decode(errors='replace')} cannot be read by this release of the app, so it could not come along",
+                "declare its collection as it was, or delete the document, and begin again",
+            )
+        count += 1
+    return count
+
+
 def spread(
     rules: SpaceRules,
     before: Sequence[Closed],
@@ -53,19 +69,14 @@ def spread(
 ) -> int:
     """Fill the empty `targets`, one for each partition of the successor that `rules` are of; how many documents there are.
 
-    Raises `SetupProblem` where a document is of a collection, or in a form, that these rules cannot read: it could not be published.
+    Raises `SetupProblem` as `readable` does.
     """
     pages = [_Pages(store, begins - 1) for store in targets]
-    states = StoredStates(rules)
     documents = 0
     for store, _ in before:
         scope: str | None = None
+        readable(rules, store)
         for key, value in store.documents():
-            if states.decoded(key, value) is None:
-                raise SetupProblem(
-                    f"{key.decode(errors='replace')} cannot be read by this release of the app, so it could not come along",
-                    "declare its collection as it was, or delete the document, and begin again",
-                )
             document = parse_document_key(key)
             page = pages[partition_of(document.scope, rules.partitions)]
             if document.scope != scope:

@@ -72,7 +72,7 @@ def lay_topics(admin: TopicsAdmin, logs: Logs, running: SpaceTopics, wanted: int
         admin.remove([named.state, named.receipts])
     there = admin.existing([running.state, running.receipts])
     made = [
-        _like(there.get(old), new)
+        like(there.get(old), new)
         for old, new in zip(
             (running.state, running.receipts), generation_topics(running.space, partitions, wanted), strict=True
         )
@@ -87,7 +87,7 @@ def lay_topics(admin: TopicsAdmin, logs: Logs, running: SpaceTopics, wanted: int
     return named
 
 
-def _like(old: Topic | None, new: Topic) -> Topic:
+def like(old: Topic | None, new: Topic) -> Topic:
     """The new topic with what was set for the old one."""
     if old is None:
         return new

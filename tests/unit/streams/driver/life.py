@@ -19,6 +19,7 @@ from faust.types import TP
 from driftlog_schemas import topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.generations import FIRST, InForce
+from driftlog_schemas.moves import Moved
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver import flights, host, overrides, publisher, pump, table
 from driftlog_streams.faust_driver.pulse import Pulse
@@ -54,9 +55,13 @@ class Directory:
         self.caught_up = 0
         self.vouches = True
         self.in_force = FIRST
+        self.elsewhere: Moved | None = None
 
     def generations(self, space: str) -> InForce:
         return self.in_force
+
+    def moved(self, space: str) -> Moved | None:
+        return self.elsewhere
 
     def find(self, device_id: str) -> Device | None:
         return self.lines.get(device_id)

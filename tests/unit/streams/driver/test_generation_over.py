@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driftlog_schemas.generations import InForce
+from driftlog_schemas.moves import Moved
 from driftlog_streams.errors import GenerationOver
 from driftlog_streams.faust_driver import host
 from tests.unit.streams.driver.life import STATES, Lives
@@ -24,3 +25,14 @@ async def test_a_worker_ends_when_workers_are_to_merge_another_generation(
     await life.until(lambda: bool(life.died))
     (reason,) = life.died
     assert isinstance(reason, GenerationOver) and "generation 2 of retail in force, after 1" in str(reason)
+
+
+async def test_a_worker_ends_when_its_space_goes_on_in_other_topics(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "BEAT_SECONDS", 0.01)
+    life = await merging(lives)
+    life.directory.elsewhere = Moved(2, 7, 9, (0,))
+    await life.until(lambda: bool(life.died))
+    (reason,) = life.died
+    assert isinstance(reason, GenerationOver) and "retail goes on with 7 partitions" in str(reason)

@@ -1,0 +1,226 @@
+"""A space goes on with another number of partitions: all the steps in their order.
+
+1. Everything is read as a worker reads it that takes all partitions over, so that nothing is closed that could not be laid anew.
+2. The log of each partition is closed by a record of its own (`core.closing`). From the first of them on there is no way back: what comes behind it waits at
+   its device until the last step is done.
+3. When the workers have confirmed all up to these, the rest is read.
+4. The successor's topics are made, and its op topic counts on behind all old ones.
+5. Documents, lives and conflicts are written there (`spreading`, `predecessors`, `conflict_history`), read back and compared.
+6. Its group is told where to begin, and the operator's line says that the space goes on there (`driftlog_schemas.moves`).
+
+Cut off anywhere, the next attempt goes on: closed logs stay closed at the same record, and topics that no line tells of are made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Self
+
+from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.contract import SpaceContract
+from driftlog_schemas.devices import DeviceStatus
+from driftlog_schemas.identity import CLOSING_REPLICA
+from driftlog_schemas.moves import MAX_PARTITIONS, Moved, number_of, present
+from driftlog_schemas.registry import SchemaIds
+from driftlog_schemas.topics import Plan, space_topics
+from driftlog_schemas.topics_admin import TopicsAdmin
+from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.errors import SetupProblem
+from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
+from driftlog_streams.faust_driver.recovery import ChangelogRecovery
+from driftlog_streams.registry.enrolment import Enrolment
+from driftlog_streams.replaying.closing_logs import close_logs, closing_identity, wait_confirmed
+from driftlog_streams.replaying.commits import Commits
+from driftlog_streams.replaying.conflict_history import copy_conflicts
+from driftlog_streams.replaying.logs import Logs
+from driftlog_streams.replaying.predecessors import Closed, gathered
+from driftlog_streams.replaying.publication import Delivery, publish, require_written
+from driftlog_streams.replaying.renumbering import MOST, begin_at
+from driftlog_streams.replaying.spreading import readable, spread
+from driftlog_streams.replaying.switching import like, require_declared
+
+Told = Callable[[str, float, float], None]
+"""What is done now, and how much of it is done of how much; 0 of 0 where nobody can tell."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What goes along when a space is given another number of partitions."""
+
+    documents: int
+    lives: int
+    begins: int
+    """The number of the successor's first op record, if nothing more comes."""
+    closed: tuple[int, ...]
+    """Partitions whose logs an attempt before has closed: there is no way back."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """Where the space goes on."""
+
+    space: str
+    moved: Moved
+    documents: int
+
+
+class Repartitioning:
+    """Of one space, as it is now. A context manager: what is read lies in a folder that goes with it."""
+
+    def __init__(
+        self,
+        contract: SpaceContract,
+        ids: SchemaIds,
+        kafka: KafkaSettings,
+        enrolment: Enrolment,
+        wait_seconds: float,
+        told: Told = lambda what, done, total: None,
+    ) -> None:
+        """`enrolment` has the operator's key; `wait_seconds` is how long the workers may take to confirm what was closed."""
+        self._contract, self._ids, self._kafka, self._enrolment = contract, ids, kafka, enrolment
+        self._wait, self._told = wait_seconds, told
+        self._admin = TopicsAdmin(kafka)
+        self._commits = Commits(kafka, contract.partitions)
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Raises `SetupProblem` where the space cannot move as it is now."""
+        now, _ = self._enrolment.generations(self._contract.name)
+        if now.merged != now.read:
+            raise SetupProblem(
+                f"the switch of {self._contract.name} from generation {now.read} to {now.merged} is not finished",
+                f"finish it with `driftlog replay --to-generation {now.merged}`",
+            )
+        if self._contract.reactions:
+            raise SetupProblem(
+                f"{self._contract.name} has reactions, and calls that are under way between its partitions would be lost",
+                "another partition count takes a space with another name",
+            )
+        self._rules = SpaceRules(self._contract, self._ids, generation=now.read)
+        self._recovery = ChangelogRecovery(self._kafka, self._rules)
+        folder = self._opened.enter_context(TemporaryDirectory(prefix="driftlog-repartition-"))
+        self._folder = Path(folder)
+        self._stores = self._opened.enter_context(closing(WorkerStore(self._folder / "states")))
+        self._logs = self._opened.enter_context(closing(Logs(self._kafka)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def outlook(self, partitions: int) -> Outlook:
+        """Read all there is; nothing is changed.
+
+        Raises:
+            SetupProblem: the space cannot go on with so many.
+            TopicProblem, BrokerUnreachable, RecoveryFailed
+        """
+        name, count = self._contract.name, self._contract.partitions
+        if not 0 < partitions <= MAX_PARTITIONS or partitions == count:
+            raise SetupProblem(
+                f"{name} has {count} partitions, and cannot be given {partitions}",
+                f"give another number, from 1 to {MAX_PARTITIONS}",
+            )
+        require_declared(self._admin, self._rules.topics, count)
+        begins = self._begins()
+        if begins > MOST:
+            raise SetupProblem(
+                f"a log of {name} has {begins:,} records, and a successor counts on behind it: that is done up to {MOST:,}",
+                "another partition count takes a space with another name",
+            )
+        stores = self._recovered()
+        documents = sum(readable(self._rules, store) for store in stores)
+        known = gathered(self._rules, [Closed(store, begins - 1) for store in stores])
+        closed = [number for number, store in enumerate(stores) if store.row(CLOSING_REPLICA) is not None]
+        return Outlook(documents, len(known.lives), begins, tuple(closed))
+
+    def carry_out(self, partitions: int, now_ms: int) -> Done:
+        """Do it, or go on with an attempt that was cut off.
+
+        Raises:
+            SetupProblem: see `outlook`; or the workers do not confirm what was closed.
+            TopicProblem, BrokerUnreachable, RecoveryFailed, DeliveryFailed
+        """
+        closed = self.outlook(partitions).closed
+        left = [number for number in range(self._contract.partitions) if number not in closed]
+        delivery = Delivery(self._kafka)
+        if left:
+            close_logs(self._rules, left, closing_identity(self._enrolment, self._folder, now_ms), delivery)
+        wait_confirmed(self._rules, self._commits, self._logs, self._wait, self._behind)
+        return self._move(partitions, now_ms, delivery)
+
+    def _move(self, partitions: int, now_ms: int, delivery: Delivery) -> Done:
+        before = [self._closed(number, store) for number, store in enumerate(self._recovered())]
+        known = gathered(self._rules, before)
+        begins = self._begins()
+        name = self._contract.name
+        moved = Moved(number_of(name) + 1, partitions, begins, known.since)
+        after = SpaceRules(present(self._contract, lambda one: moved if one == name else None), self._ids)
+        self._lay_topics(after)
+        self._begin(after, begins)
+        copy_conflicts(self._rules, after, self._logs, delivery.deliver)
+        first = self._contract.partitions
+        targets = [self._stores.partition(first + number) for number in range(partitions)]
+        documents = spread(after, before, targets, known, begins, lambda device: self._active(device, now_ms))
+        for number, store in enumerate(targets):
+            self._told("writing", number, partitions)
+            publish(after, number, store, delivery.deliver, conflicts=True)
+            require_written(after, self._logs, number, store, self._stores.partition(first + partitions + number))
+        Commits(self._kafka, partitions).begin(after.topics, dict.fromkeys(range(partitions), begins))
+        self._enrolment.move(name, moved)
+        return Done(after.name, moved, documents)
+
+    def _recovered(self) -> list[PartitionStore]:
+        """What a worker has that takes all partitions over."""
+        self._told("reading", 0, 0)
+        stores = {number: self._stores.partition(number) for number in range(self._contract.partitions)}
+        self._recovery.recover(stores)
+        return list(stores.values())
+
+    def _closed(self, number: int, store: PartitionStore) -> Closed:
+        row = store.row(CLOSING_REPLICA)
+        if row is None:
+            raise SetupProblem(
+                f"the workers have confirmed the end of {self._rules.topics.ops}[{number}], and have not taken it for one",
+                "let all workers be of a release that knows of it, then run the command again",
+            )
+        return Closed(store, self._rules.records.decode_chain_row(row).offset)
+
+    def _begins(self) -> int:
+        """A number that is higher than all that were given out, and than the one that all is numbered with that is laid anew."""
+        ops = self._rules.topics.ops
+        return 1 + max(self._logs.extent(ops, number).stop for number in range(self._contract.partitions))
+
+    def _lay_topics(self, after: SpaceRules) -> None:
+        """The successor's, empty, as those that run are. What an attempt before has left is deleted."""
+        name, partitions = self._contract.name, self._contract.partitions
+        running = [one.name for one in space_topics(name, partitions, generations=(self._rules.topics.generation,))]
+        wanted = space_topics(after.name, after.partitions)
+        self._admin.remove([topic.name for topic in wanted])
+        there = self._admin.existing(running)
+        made = [like(there.get(old), new) for old, new in zip(running, wanted, strict=True)]
+        self._admin.apply(Plan(made, (), ()))
+
+    def _begin(self, after: SpaceRules, begins: int) -> None:
+        filled = 0
+
+        def told(count: int) -> None:
+            nonlocal filled
+            filled += count
+            self._told("numbering", filled, begins * after.partitions)
+
+        begin_at(self._kafka, after.topics.ops, {number: range(begins) for number in range(after.partitions)}, told)
+
+    def _active(self, device_id: str, now_ms: int) -> bool:
+        """May a device still write?"""
+        device = self._enrolment.view.find(device_id)
+        return device is not None and device.latest.status is DeviceStatus.ACTIVE and not device.latest.ended_at(now_ms)
+
+    def _behind(self, records: int) -> None:
+        self._told(f"the workers are {records} op records before the end", 0, 0)
