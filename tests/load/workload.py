@@ -50,6 +50,8 @@ class Shape:
     repeated: float = 0.0
     """Share of records that come once more."""
     seed: int = 1
+    read: int = -1
+    """Up to which op record of its partition each device says that it has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ class Workload:
                 "",
                 self._heads.get(place, b""),
                 floor,
+                read=shape.read,
             )
         )
         self._heads[place] = batch_digest(body)
