@@ -28,6 +28,7 @@ from driftlog_schemas.contract import AppContract
 from driftlog_schemas.errors import BrokerUnreachable, ContractError
 from driftlog_schemas.identity import CLOUD
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.moves import declared_name
 from driftlog_schemas.operator_keys import WARN_MS
 from driftlog_schemas.public_key import key_text
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -202,6 +203,13 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
             f"space {space}",
             f"the switch from generation {now.read} of its read model to {now.merged} is not finished: readers get nothing new",
             f"run `driftlog replay --app ... --space {space} --to-generation {now.merged}`, or {now.read} to take it back",
+        )
+    for space, count in lines.moving().items():
+        yield Finding(
+            "wrong",
+            f"space {space}",
+            f"it is being given {count} partitions, and that is not finished: what devices write waits with them",
+            f"run `driftlog topics repartition --app ... --space {declared_name(space)} --partitions {count} --yes`, which goes on",
         )
     for name in sorted(lines.covered):
         yield Finding(

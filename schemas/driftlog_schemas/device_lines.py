@@ -19,7 +19,7 @@ from typing import NamedTuple
 from driftlog_schemas.devices import Device
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.generations import InForce, ever_in_force, in_force, line_name, names_space, space_named
-from driftlog_schemas.moves import Moved, moved
+from driftlog_schemas.moves import Moved, announced, moved
 from driftlog_schemas.operator_keys import SignedLine
 from driftlog_schemas.record_codecs import RecordCodecs
 
@@ -97,6 +97,11 @@ class DeviceLines:
         lines = [line for line in self.everything() if names_space(line.device_id)]
         said = {space_named(line.device_id): in_force(line) for line in lines}
         return {space: now for space, now in said.items() if now.merged != now.read}
+
+    def moving(self) -> dict[str, int]:
+        """The spaces that are being given another number of partitions, and which."""
+        lines = [line for line in self.everything() if names_space(line.device_id)]
+        return {space_named(line.device_id): count for line in lines if (count := announced(line)) is not None}
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -189,6 +194,7 @@ class DeviceLines:
 def _says_generations(line: Device) -> bool:
     try:
         moved(line)
+        announced(line)
         return bool(in_force(line) and ever_in_force(line))
     except ValueError:
         return False

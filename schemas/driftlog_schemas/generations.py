@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from driftlog_schemas.devices import Device, DeviceStatus, Terms
-from driftlog_schemas.moves import moved
+from driftlog_schemas.moves import announced, moved
 
 _PREFIX = "space:"
 _MERGED, _READ = "_merged:", "_read:"
@@ -57,9 +57,9 @@ def ever_in_force(line: Device | None) -> frozenset[int]:
 
 
 def switched(known: Device | None, space: str, to: InForce, now_ms: int) -> Device:
-    """The next version of a space's line, with these generations in force. Raises ValueError where the space has moved: its topics are closed."""
-    if moved(known) is not None:
-        raise ValueError(f"{space} has moved to other topics, and none of its generations can be put in force any more")
+    """The next version of a space's line, with these generations in force. Raises ValueError where the space has moved, or is about to: its topics are closed."""
+    if moved(known) is not None or announced(known) is not None:
+        raise ValueError(f"{space} goes on in other topics, and none of its generations can be put in force any more")
     earlier = () if known is None else known.terms
     from_ms = max([now_ms, *(terms.from_ms + 1 for terms in earlier)])
     permissions = (f"{_MERGED}{to.merged}", f"{_READ}{to.read}")

@@ -21,7 +21,7 @@ from driftlog_schemas.devices import Device, DeviceStatus, Terms
 FIRST = 1
 """Which of its topics a space begins with, those that are called like it."""
 MAX_PARTITIONS = 10_000
-_MOVED = "_moved:"
+_MOVED, _MOVING = "_moved:", "_moving:"
 _MARK = ".p"
 
 
@@ -74,13 +74,36 @@ def moved(line: Device | None) -> Moved | None:
     return found
 
 
+def announced(line: Device | None) -> int | None:
+    """How many partitions a space is about to be given by its line: its logs may be closed already. None for no such thing.
+
+    Raises ValueError where the line says something that cannot be.
+    """
+    said = [] if line is None else [one for one in line.latest.permissions if one.startswith(_MOVING)]
+    if not said:
+        return None
+    count = int(said[0].removeprefix(_MOVING)) if len(said) == 1 else 0
+    if not 0 < count <= MAX_PARTITIONS:
+        raise ValueError(f"a space cannot be given so many partitions: {said}")
+    return count
+
+
+def announcing(line: Device, partitions: int, now_ms: int) -> Device:
+    """The next version of a space's line, by which it is about to be given so many. Raises ValueError where it has moved already."""
+    return _saying(line, f"{_MOVING}{partitions}", now_ms)
+
+
 def moving(line: Device, to: Moved, now_ms: int) -> Device:
     """The next version of a space's line, by which it goes on there. Raises ValueError where it has moved already."""
-    if (before := moved(line)) is not None and before != to:
+    return _saying(line, to.encode(), now_ms)
+
+
+def _saying(line: Device, word: str, now_ms: int) -> Device:
+    if (before := moved(line)) is not None and before.encode() != word:
         raise ValueError(f"{line.device_id} has moved to {before.partitions} partitions")
     latest = line.latest
-    kept = tuple(one for one in latest.permissions if not one.startswith(_MOVED))
-    terms = Terms(max(now_ms, latest.from_ms + 1), DeviceStatus.ACTIVE, latest.scopes, (*kept, to.encode()))
+    kept = tuple(one for one in latest.permissions if not one.startswith((_MOVED, _MOVING)))
+    terms = Terms(max(now_ms, latest.from_ms + 1), DeviceStatus.ACTIVE, latest.scopes, (*kept, word))
     return replace(line, version=line.version + 1, terms=(*line.terms, terms))
 
 

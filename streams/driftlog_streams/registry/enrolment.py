@@ -34,7 +34,7 @@ from driftlog_schemas.devices import (
 )
 from driftlog_schemas.farewell import Farewell
 from driftlog_schemas.generations import FIRST, InForce, ever_in_force, in_force, line_name, switched
-from driftlog_schemas.moves import Moved, moved, moving
+from driftlog_schemas.moves import Moved, announced, announcing, moved, moving
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -181,14 +181,29 @@ class Enrolment:
         """These generations of a space are in force from now on. Raises `SetupProblem`, also where the space has moved to other topics."""
         known = self.view.find(line_name(space))
         self._require_here(known, space)
+        if (count := announced(known)) is not None:
+            raise SetupProblem(
+                f"{space} is being given {count} partitions, and its logs may be closed",
+                f"finish that: `driftlog topics repartition --partitions {count} --yes`",
+            )
         if in_force(known) != to:
             self._publish(switched(known, space, to, self._now_ms()))
 
+    def announce(self, space: str, partitions: int) -> None:
+        """A space, by its name on the wire, is about to be given so many partitions. Raises `SetupProblem` where it has moved already."""
+        known = self._line_of(space)
+        if announced(known) != partitions:
+            self._publish(announcing(known, partitions, self._now_ms()))
+
     def move(self, space: str, to: Moved) -> None:
         """A space, by its name on the wire, goes on there from now on. Raises `SetupProblem` where it has moved already."""
+        self._publish(moving(self._line_of(space), to, self._now_ms()))
+
+    def _line_of(self, space: str) -> Device:
+        """That of a space which has not moved."""
         known = self.view.find(line_name(space)) or switched(None, space, FIRST, self._now_ms())
         self._require_here(known, space)
-        self._publish(moving(known, to, self._now_ms()))
+        return known
 
     @staticmethod
     def _require_here(known: Device | None, space: str) -> None:

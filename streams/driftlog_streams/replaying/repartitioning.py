@@ -1,8 +1,8 @@
 """A space goes on with another number of partitions: all the steps in their order.
 
 1. Everything is read as a worker reads it that takes all partitions over, so that nothing is closed that could not be laid anew.
-2. The log of each partition is closed by a record of its own (`core.closing`). From the first of them on there is no way back: what comes behind it waits at
-   its device until the last step is done.
+2. The operator's line says that it begins; then the log of each partition is closed by a record of its own (`core.closing`). From the first of them on there is no
+   way back: what comes behind it waits at its device until the last step is done.
 3. When the workers have confirmed all up to these, the rest is read.
 4. The successor's topics are made, and its op topic counts on behind all old ones.
 5. Documents, lives and conflicts are written there (`spreading`, `predecessors`, `conflict_history`), read back and compared.
@@ -150,6 +150,7 @@ class Repartitioning:
         closed = self.outlook(partitions).closed
         left = [number for number in range(self._contract.partitions) if number not in closed]
         delivery = Delivery(self._kafka)
+        self._enrolment.announce(self._contract.name, partitions)
         if left:
             close_logs(self._rules, left, closing_identity(self._enrolment, self._folder, now_ms), delivery)
         wait_confirmed(self._rules, self._commits, self._logs, self._wait, self._behind)

@@ -10,7 +10,18 @@ from driftlog_schemas import device_lines
 from driftlog_schemas.device_lines import DeviceLines
 from driftlog_schemas.devices import Device
 from driftlog_schemas.generations import InForce, ever_in_force, in_force, switched
-from driftlog_schemas.moves import Moved, declared_name, following_name, moved, moving, number_of, present, present_app
+from driftlog_schemas.moves import (
+    Moved,
+    announced,
+    announcing,
+    declared_name,
+    following_name,
+    moved,
+    moving,
+    number_of,
+    present,
+    present_app,
+)
 from driftlog_schemas.topics import SpaceTopics
 from tests.unit.edge.shop import app
 from tests.unit.schemas.test_device_lines import NOW, read, signed
@@ -35,8 +46,21 @@ def test_a_space_moves_once() -> None:
     said = moving(line(), TO, NOW)
     with pytest.raises(ValueError, match="has moved"):
         moving(said, TO._replace(partitions=9), NOW)
-    with pytest.raises(ValueError, match="has moved to other topics"):
+    with pytest.raises(ValueError, match="goes on in other topics"):
         switched(said, "retail", InForce(4, 3), NOW)
+
+
+def test_what_is_about_to_be_is_said_before_it_is_done() -> None:
+    soon = announcing(line(), 7, NOW)
+    assert announced(soon) == 7 and moved(soon) is None and announced(line()) is announced(None) is None
+    assert read(signed(soon)).moving() == {"retail": 7} and read(signed(line())).moving() == {}
+    assert announced(announcing(soon, 9, NOW)) == 9, "nothing is laid yet"
+    with pytest.raises(ValueError, match="goes on in other topics"):
+        switched(soon, "retail", InForce(4, 3), NOW)
+    done = moving(soon, TO, NOW)
+    assert announced(done) is None and moved(done) == TO and read(signed(done)).moving() == {}
+    with pytest.raises(ValueError, match="has moved"):
+        announcing(done, 7, NOW)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +75,8 @@ def test_a_space_moves_once() -> None:
         "_moved:2:7:41",
         "_moved:2:7:x:0",
         "_moved:2:7:41:",
+        "_moving:0",
+        "_moving:x",
     ],
 )
 def test_a_line_that_names_no_place_changes_nothing(said: str) -> None:
@@ -66,6 +92,9 @@ def test_two_places_are_none() -> None:
     twice = (*good.latest.permissions, TO._replace(number=3).encode())
     bad = replace(good, version=5, terms=(good.latest._replace(permissions=twice),))
     assert read(signed(good), signed(bad)).moved("retail") == TO
+    twice = (*good.latest.permissions, "_moving:3", "_moving:4")
+    bad = replace(good, version=5, terms=(good.latest._replace(permissions=twice),))
+    assert read(signed(good), signed(bad)).moving() == {}
 
 
 def test_all_topics_of_a_moved_space_are_its_own() -> None:
