@@ -1,0 +1,249 @@
+"""The steps to another number of partitions, in their order: nothing is closed that could not be laid anew, and whatever cuts it off, the same command goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.generations import InForce
+from driftlog_schemas.identity import CLOSER, CLOSING_REPLICA
+from driftlog_schemas.messages import ChainRow
+from driftlog_schemas.moves import Moved
+from driftlog_schemas.signing import Identity
+from driftlog_schemas.topics import SpaceTopics
+from driftlog_streams.errors import SetupProblem
+from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.replaying import closing_logs, repartitioning
+from driftlog_streams.replaying.closing_logs import wait_confirmed
+from driftlog_streams.replaying.publication import Written
+from driftlog_streams.replaying.repartitioning import Done, Outlook, Repartitioning
+from tests.unit.streams.cloud import IDS, NOW_MS, SPACE, Cloud, command, count, stock
+
+COUNT = replace(SPACE, partitions=2)
+
+
+class Cut(Exception):
+    """It ends here."""
+
+
+class World:
+    """Every part that touches a broker, and in which order they were asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steps: list[str] = []
+        self.cut_at = ""
+        self.now = InForce()
+        self.ends = [7, 4]
+        self.closed: dict[int, int] = {}
+        self.answers = True
+        """Do the workers take the end of a log for one?"""
+        self.moved: Moved | None = None
+        self.began: dict[int, int] = {}
+        self.view = SimpleNamespace(find=lambda device: None)
+        self._cloud = Cloud()
+        for name, stand_in in {
+            "TopicsAdmin": lambda kafka: SimpleNamespace(
+                remove=self._step("old topics go"), existing=lambda names: {}, apply=self._step("topics")
+            ),
+            "Logs": lambda kafka: SimpleNamespace(
+                close=lambda: None, extent=lambda topic, number: range(self.ends[number])
+            ),
+            "Commits": lambda kafka, partitions: self,
+            "ChangelogRecovery": lambda kafka, rules: SimpleNamespace(recover=self._recovered),
+            "Delivery": lambda kafka: SimpleNamespace(deliver=None),
+            "require_declared": self._step("as declared"),
+            "closing_identity": lambda *_: Identity.create(CLOSER),
+            "close_logs": self._closes,
+            "wait_confirmed": self._step("confirmed"),
+            "begin_at": self._numbers,
+            "copy_conflicts": self._step("conflicts"),
+            "publish": self._step("written", Written(1, 1)),
+            "require_written": self._step("read back"),
+        }.items():
+            monkeypatch.setattr(repartitioning, name, stand_in)
+
+    def _step(self, name: str, result: Any = None) -> Callable[..., Any]:
+        def done(*_: Any, **__: Any) -> Any:
+            if name == self.cut_at:
+                raise Cut
+            if self.steps[-1:] != [name]:
+                self.steps.append(name)
+            return result
+
+        return done
+
+    def _recovered(self, stores: dict[int, PartitionStore]) -> None:
+        self._step("read")()
+        for number, store in stores.items():
+            if number in self.closed and self.answers:
+                row = ChainRow(
+                    CLOSER, CLOSING_REPLICA, "retail", number, 1, b"x" * 16, 1, (), offset=self.closed[number]
+                )
+                store.write((), store.mark, [(CLOSING_REPLICA, self._cloud.rules.records.encode_chain_row(row))])
+
+    def _closes(self, rules: Any, partitions: Sequence[int], *_: Any) -> None:
+        for number in partitions:
+            self._step(f"closed {number}")()
+            self.closed[number] = self.ends[number]
+            self.ends[number] += 3  # somebody goes on writing
+
+    def _numbers(self, kafka: Any, topic: str, places: dict[int, range], told: Any) -> None:
+        self._step("numbered")()
+        assert topic == "retail.p2.ops" and places == dict.fromkeys(range(3), range(max(self.ends) + 1))
+
+    # -- as commits, as the registry
+
+    def begin(self, topics: SpaceTopics, offsets: dict[int, int]) -> None:
+        self._step(f"{topics.group} begins")()
+        self.began = offsets
+
+    def generations(self, space: str) -> tuple[InForce, frozenset[int]]:
+        return self.now, frozenset({1})
+
+    def announce(self, space: str, partitions: int) -> None:
+        self._step(f"{space} is about to have {partitions}")()
+
+    def move(self, space: str, to: Moved) -> None:
+        self._step(f"{space} moves")()
+        self.moved = to
+
+    def work(self, **changes: Any) -> Repartitioning:
+        self.steps.clear()
+        return Repartitioning(replace(COUNT, **changes), IDS, KafkaSettings(), self, 1)  # type: ignore[arg-type]
+
+    def carry_out(self, partitions: int = 3) -> Done:
+        with self.work() as work:
+            return work.carry_out(partitions, NOW_MS)
+
+
+LOOKED = ["as declared", "read", "retail is about to have 3"]
+CLOSED = ["closed 0", "closed 1", "confirmed", "read"]
+LAID = ["old topics go", "topics", "numbered", "conflicts", *["written", "read back"] * 3]
+SAID = ["driftlog-merge-retail.p2 begins", "retail moves"]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    yield World(monkeypatch)
+
+
+def test_all_is_there_and_its_workers_know_where_to_begin_before_it_counts(world: World) -> None:
+    done = world.carry_out()
+    assert world.steps == [*LOOKED, *CLOSED, *LAID, *SAID]
+    assert done.space == "retail.p2" and done.moved == world.moved == Moved(2, 3, 11, (0, 0))
+    assert world.began == {0: 11, 1: 11, 2: 11}
+
+
+@pytest.mark.parametrize("cut_at", [*LOOKED, *CLOSED[:3], *dict.fromkeys(LAID), *SAID])
+def test_cut_off_anywhere_the_same_command_goes_on(world: World, cut_at: str) -> None:
+    world.cut_at = cut_at
+    with pytest.raises(Cut):
+        world.carry_out()
+    assert world.moved is None
+    closed, world.cut_at = dict(world.closed), ""
+    world.carry_out()
+    left = [step for step in CLOSED if step not in {f"closed {number}" for number in closed}]
+    assert world.steps == [*LOOKED, *left, *LAID, *SAID]
+    assert world.moved is not None and closed.items() <= world.closed.items(), "no log is closed twice"
+
+
+def test_to_look_changes_nothing(world: World) -> None:
+    with world.work() as work:
+        assert work.outlook(3) == Outlook(0, 0, 8, ())
+    assert world.steps == LOOKED[:2]
+    world.closed[1] = 3
+    with world.work() as work:
+        assert work.outlook(3).closed == (1,)
+
+
+@pytest.mark.parametrize("partitions", [2, 0, -1, 10_001])
+def test_it_is_another_number(world: World, partitions: int) -> None:
+    with pytest.raises(SetupProblem, match=f"has 2 partitions, and cannot be given {partitions}"):
+        world.carry_out(partitions)
+    assert world.steps == []
+
+
+def test_what_could_not_come_along_keeps_all_logs_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repartitioning, "MOST", 7)
+    with pytest.raises(SetupProblem, match="counts on behind it: that is done up to 7"):
+        world.carry_out()
+    monkeypatch.undo()
+    assert not world.closed
+
+
+def test_a_document_that_nobody_can_read_keeps_all_logs_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noise(stores: dict[int, PartitionStore]) -> None:
+        stores[1].write([(b"Unheard/s/1", b"x")], stores[1].mark)
+
+    monkeypatch.setattr(repartitioning, "ChangelogRecovery", lambda *_: SimpleNamespace(recover=noise))
+    with pytest.raises(SetupProblem, match="Unheard/s/1 cannot be read"):
+        world.carry_out()
+    assert not world.closed
+
+
+def test_a_space_with_reactions_or_between_generations_stays(world: World) -> None:
+    with pytest.raises(SetupProblem, match="has reactions"), world.work(reactions={"Stock": ["x"]}):
+        pass
+    world.now = InForce(3, 2)
+    with pytest.raises(SetupProblem, match="from generation 2 to 3 is not finished"), world.work():
+        pass
+
+
+def test_workers_that_know_of_no_end_are_noticed(world: World) -> None:
+    world.answers = False
+    with pytest.raises(SetupProblem, match="have not taken it for one"):
+        world.carry_out()
+    assert world.moved is None and "topics" not in world.steps
+
+
+def test_the_workers_must_confirm_all_that_was_there_when_it_was_closed() -> None:
+    said = iter([{0: 5}, {0: 7, 1: 2}, {0: 9, 1: 4}])
+    logs = SimpleNamespace(extent=lambda topic, number: range([7, 4][number]))
+    told: list[int] = []
+    rules: Any = SimpleNamespace(name="retail", partitions=2, topics=SpaceTopics("retail"))
+    commits: Any = SimpleNamespace(read=lambda topics: next(said))
+    wait_confirmed(rules, commits, logs, 9, told.append, lambda: 0.0, lambda seconds: None)  # type: ignore[arg-type]
+    assert told == [6, 2]
+
+
+def test_workers_that_do_not_run_are_told_of() -> None:
+    clock = iter(range(100))
+    logs: Any = SimpleNamespace(extent=lambda topic, number: range(4))
+    rules: Any = SimpleNamespace(name="retail", partitions=2, topics=SpaceTopics("retail"))
+    commits: Any = SimpleNamespace(read=lambda topics: {0: 4, 1: 1})
+    with pytest.raises(SetupProblem, match="closed, and its workers are 3 op records before their end"):
+        wait_confirmed(rules, commits, logs, 5, clock=lambda: float(next(clock)), pause=lambda seconds: None)
+
+
+def test_who_was_shut_out_may_not_close_logs_at_once(tmp_path: Path) -> None:
+    cloud = Cloud()
+    from driftlog_schemas.devices import DeviceStatus
+    from tests.unit.streams.cloud import device
+
+    class Registry:
+        def enrol(self, name: str, out: Path, *terms: Any) -> Any:
+            identity = Identity.create(name)
+            identity.save(out)
+            status = DeviceStatus.REVOKED if revoked else DeviceStatus.ACTIVE
+            return device(identity, scopes=(), permissions=("_close",), status=status)
+
+    revoked = True
+    registry: Any = Registry()
+    with pytest.raises(SetupProblem, match="only in a few seconds"):
+        closing_logs.closing_identity(registry, tmp_path, NOW_MS)
+    revoked = False
+    (tmp_path / f"{CLOSER}.json").unlink()
+    found = closing_logs.closing_identity(registry, tmp_path, NOW_MS)
+    records: list[Any] = []
+    closing_logs.close_logs(cloud.rules, [0], found, SimpleNamespace(deliver=records.extend))  # type: ignore[arg-type]
+    cloud.identities[CLOSER] = found
+    cloud.devices.lines[CLOSER] = device(found, scopes=(), permissions=("_close",))
+    cloud.merge_value(records[0].value)
+    cloud.merge(command("behind", count(stock(), 1, 1)))
+    assert cloud.merger.ended_at == 0 and not cloud.state(stock()).vector
