@@ -13,11 +13,11 @@ from rich.progress import Progress
 from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, err, facts, rows
 from driftlog.cli.operator import trusted_root
+from driftlog.cli.present import present_contract
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
 from driftlog.cli.texts import moment
 from driftlog_schemas.contract import CollectionContract
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.loading import load_contract
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_streams.core.rules import SpaceRules
@@ -47,7 +47,7 @@ def explain(
     what comes of changes that no worker has merged yet.
     Example: driftlog explain Stock store-1 tea --app shop:app
     """
-    contract = load_contract(app)
+    contract = present_contract(app, settings, cache)
     declared = contract.collection(collection)
     document = DocumentId(collection, scope, id)
     ids = CachedRegistry(settings.registry, cache)

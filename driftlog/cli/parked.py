@@ -17,12 +17,12 @@ import typer
 from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, facts, out, rows
 from driftlog.cli.operator import trusted_root
+from driftlog.cli.present import present_contract
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
 from driftlog.cli.texts import moment
 from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.identity import CLOUD
-from driftlog_schemas.loading import load_contract
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
@@ -194,7 +194,7 @@ def _give_up(one: SetAside, path: Path | None, settings: ConnectionSettings, cac
 def _read(target: str, settings: ConnectionSettings, cache: Path) -> list[SetAside]:
     ids = CachedRegistry(settings.registry, cache)
     result: list[SetAside] = []
-    for space in load_contract(target).spaces.values():
+    for space in present_contract(target, settings, cache).spaces.values():
         result += read_set_aside(settings.kafka, space.name, space.partitions, ids)
     return result
 

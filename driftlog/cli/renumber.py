@@ -15,6 +15,7 @@ from driftlog.cli.extras import needs
 from driftlog.cli.operator import trusted_root
 from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
 from driftlog_schemas.loading import load_contract
+from driftlog_schemas.moves import present
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
@@ -44,7 +45,7 @@ def renumber(
     """
     needs("streams", "`driftlog topics renumber`")
     from driftlog_streams.core.rules import SpaceRules
-    from driftlog_streams.registry.in_force import generations_now
+    from driftlog_streams.registry.in_force import devices_now
     from driftlog_streams.replaying.logs import Logs
     from driftlog_streams.replaying.renumbering import Renumbering
 
@@ -53,8 +54,9 @@ def renumber(
     if name not in spaces:
         raise typer.BadParameter(f"name one of the app's spaces with --space: {', '.join(spaces)}")
     ids = CachedRegistry(settings.registry, cache)
-    generation = generations_now(settings.kafka, RecordCodecs(ids), trusted_root(settings))(name).merged
-    rules = SpaceRules(spaces[name], ids, generation=generation)
+    lines = devices_now(settings.kafka, RecordCodecs(ids), trusted_root(settings))
+    now = present(spaces[name], lines.moved)
+    rules = SpaceRules(now, ids, generation=lines.generations(now.name).merged)
     with closing(Logs(settings.kafka)) as logs:
         renumbering = Renumbering(settings.kafka, rules, logs)
         gaps = renumbering.gaps()

@@ -27,6 +27,7 @@ from driftlog_schemas.errors import UnknownSchema
 from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.messages import CommandOutcome
+from driftlog_schemas.moves import present
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
@@ -111,7 +112,7 @@ def replay(
     with scratch("replay") as folder, _devices(settings, cache) as devices:
         ids = Unregistered(CachedRegistry(settings.registry, cache))
         with closing(Logs(settings.kafka)) as logs, _lines(write) as lines:
-            for contract in spaces:
+            for contract in [present(declared, devices.moved) for declared in spaces]:
                 rules = SpaceRules(contract, ids, generation=devices.generations(contract.name).read)
                 require_declared(TopicsAdmin(settings.kafka), rules.topics, rules.partitions)
                 with closing(WorkerStore(folder / contract.name)) as stores:
@@ -166,7 +167,8 @@ def _put_in_force(
     key = OperatorFolder(operator or usual_folder()).operator()
     with Enrolment(settings.kafka, ids, key, trusted_root(settings)) as enrolment:
         with _told_of(contract.name, quiet=json) as told:
-            work = NewGeneration(contract, ids, settings.kafka, enrolment, wanted.limit, wanted.wait_seconds, told)
+            now = present(contract, enrolment.view.moved)
+            work = NewGeneration(now, ids, settings.kafka, enrolment, wanted.limit, wanted.wait_seconds, told)
             found = work.reach(wanted.generation, sure=wanted.sure)
     data = _data(contract.name, found.reports, wanted.limit, compared=bool(found.reports), judged=False)
     data |= _reached(wanted.generation, found)

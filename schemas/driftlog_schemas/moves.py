@@ -22,7 +22,8 @@ FIRST = 1
 """Which of its topics a space begins with, those that are called like it."""
 MAX_PARTITIONS = 10_000
 _MOVED, _MOVING = "_moved:", "_moving:"
-_MARK = ".p"
+MARK = ".p"
+"""Between the declared name of a space that has moved and the number of its topics; no declared name has a dot."""
 
 
 class Moved(NamedTuple):
@@ -44,17 +45,17 @@ class Moved(NamedTuple):
 def following_name(space: str, number: int) -> str:
     """What a space is called on the wire in its topics of this number."""
     declared = declared_name(space)
-    return declared if number == FIRST else f"{declared}{_MARK}{number}"
+    return declared if number == FIRST else f"{declared}{MARK}{number}"
 
 
 def declared_name(space: str) -> str:
     """What the app calls a space that is called so on the wire."""
-    return space.partition(_MARK)[0]
+    return space.partition(MARK)[0]
 
 
 def number_of(space: str) -> int:
     """Which of its topics a space has under this name. Raises ValueError where nothing can be called so."""
-    number = space.partition(_MARK)[2]
+    number = space.partition(MARK)[2]
     return int(number) if number else FIRST
 
 

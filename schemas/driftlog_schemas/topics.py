@@ -1,17 +1,19 @@
 """The topics of an app: their names, their settings, and what would have to change.
 
 `plan` is a pure function of what is wanted and what is there. It creates and alters; it never deletes, and it refuses what
-would lose data or order: the partition count of a space never changes, because a scope's history lives in one partition, and agents keep what
-they hold by it.
+would lose data or order: the partition count of a topic never changes, because a scope's history lives in one partition, and agents keep what
+they hold by it. A space that is given another one goes on in other topics (`moves`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.moves import MARK, number_of
 
 DEVICES = "driftlog.devices"
 HEARTBEATS = "driftlog.heartbeats"
@@ -74,6 +76,17 @@ def generations_among(topics: Iterable[str], space: str) -> list[int]:
     """The later generations of a space that have topics among these, the oldest first."""
     own = re.compile(rf"{re.escape(space)}\.(?:state|receipts)\.g([0-9]+)")
     return sorted({int(found[1]) for topic in topics if (found := own.fullmatch(topic))})
+
+
+def laid(space: str, partitions: int, existing: Mapping[str, int]) -> list[tuple[str, int]]:
+    """What a space is called on the wire in all topics that it has had, and by how many partitions: as declared, and where it has moved since.
+
+    `existing` says how many partitions each topic of the cluster has. Of a space that has moved a new declaration says nothing of what was before.
+    """
+    own = re.compile(rf"({re.escape(space)}{re.escape(MARK)}[0-9]+)\.ops")
+    moved = [(found[1], count) for topic, count in existing.items() if (found := own.fullmatch(topic))]
+    before = existing.get(ops_topic(space), partitions) if moved else partitions
+    return [(space, before), *sorted(moved, key=lambda one: number_of(one[0]))]
 
 
 def conflicts_topic(space: str) -> str:
@@ -239,13 +252,14 @@ def desk_topic() -> Topic:
 
 
 def wanted_topics(
-    contract: AppContract, retention_ms: int = RETENTION_MS, existing: Collection[str] = ()
+    contract: AppContract, retention_ms: int = RETENTION_MS, existing: Mapping[str, int] = MappingProxyType({})
 ) -> list[Topic]:
-    """All topics that an app needs. Of a space whose later generations are among the `existing` topics also those of them."""
+    """All topics that an app needs. Of a space whose later generations are among the `existing` topics, and of one that has moved, also those of them."""
     topics = [devices_topic(), heartbeats_topic(), desk_topic()]
     for space in contract.spaces.values():
-        generations = [1, *generations_among(existing, space.name)]
-        topics += space_topics(space.name, space.partitions, retention_ms, generations)
+        for name, partitions in laid(space.name, space.partitions, existing):
+            generations = [1, *generations_among(existing, name)]
+            topics += space_topics(name, partitions, retention_ms, generations)
     return topics
 
 
@@ -284,7 +298,7 @@ def plan(wanted: Sequence[Topic], existing: Mapping[str, Topic]) -> Plan:
                 Refusal(
                     topic.name,
                     f"has {found.partitions} partitions, the app declares {topic.partitions}; scopes would move and lose their order",
-                    f"declare partitions={found.partitions}; another count takes a space with another name",
+                    f"declare partitions={found.partitions}, or give the space another count: `driftlog topics repartition`",
                 )
             )
         else:

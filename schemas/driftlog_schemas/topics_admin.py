@@ -97,7 +97,7 @@ class TopicsAdmin:
             if found != topic.partitions:
                 raise TopicProblem(
                     f"topic {topic.name} has {found} partitions, the app declares {topic.partitions}",
-                    f"declare partitions={found}; another count takes a space with another name",
+                    f"declare partitions={found}, or give the space another count: `driftlog topics repartition`",
                 )
 
         self.require_times([topic.name for topic in wanted if topic.settings.get(TIMES) == APPEND_TIME])

@@ -55,12 +55,14 @@ def check_topics(spaces: Sequence[SpaceContract], kafka: KafkaSettings | str, wa
 
     A silent broker is waited for.
     """
-    every = [t for s in spaces for t in topics.space_topics(s.name, s.partitions, generations=())]
-    wanted = [topics.devices_topic(), *every]
     end = time.monotonic() + wait
     while True:
         try:
-            TopicsAdmin(kafka, timeout=max(1.0, min(5.0, wait))).require(wanted)
+            admin = TopicsAdmin(kafka, timeout=max(1.0, min(5.0, wait)))
+            there = admin.partition_counts()
+            own = [one for space in spaces for one in topics.laid(space.name, space.partitions, there)]
+            every = [topic for name, count in own for topic in topics.space_topics(name, count, generations=())]
+            admin.require([topics.devices_topic(), *every])
             return
         except BrokerUnreachable as error:
             if time.monotonic() > end:

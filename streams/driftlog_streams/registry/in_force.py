@@ -19,7 +19,7 @@ def generations_now(kafka: KafkaSettings | str, codecs: RecordCodecs, root: byte
 
 
 def devices_now(kafka: KafkaSettings | str, codecs: RecordCodecs, root: bytes | None) -> DeviceLines:
-    """The lines of all devices. Raises `DevicesUnknown`."""
+    """The lines of the registry, of devices and of spaces. Raises `DevicesUnknown`."""
     view = DeviceView(kafka, codecs, root)
     try:
         view.start(SECONDS)

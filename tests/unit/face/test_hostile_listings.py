@@ -44,8 +44,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
         monkeypatch.setattr(module, "CachedRegistry", lambda *place, **options: IDS)
         if hasattr(module, "trusted_root"):
             monkeypatch.setattr(module, "trusted_root", lambda settings: made.operator.certificate.root)
-        if hasattr(module, "load_contract"):
-            monkeypatch.setattr(module, "load_contract", lambda target: SimpleNamespace(spaces={"retail": SPACE}))
+        for name in ("load_contract", "present_contract"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, lambda *_: SimpleNamespace(spaces={"retail": SPACE}))
     monkeypatch.setattr(doctor, "TopicsAdmin", Topics)
     return made
 

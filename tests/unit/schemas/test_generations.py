@@ -121,5 +121,5 @@ def test_generations_are_found_among_a_clusters_topics() -> None:
     assert space_of_receipts("retail.receipts") == space_of_receipts("retail.receipts.g2") == "retail"
     assert space_of_receipts("retail.state.g2") == space_of_receipts("retail.receipts.old") == ""
     space = next(iter(app.contract.spaces))
-    names = {topic.name for topic in wanted_topics(app.contract, existing=[f"{space}.state.g2"])}
+    names = {topic.name for topic in wanted_topics(app.contract, existing={f"{space}.state.g2": 3})}
     assert {f"{space}.state", f"{space}.state.g2", f"{space}.receipts.g2"} <= names

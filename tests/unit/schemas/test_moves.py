@@ -22,7 +22,7 @@ from driftlog_schemas.moves import (
     present,
     present_app,
 )
-from driftlog_schemas.topics import SpaceTopics
+from driftlog_schemas.topics import SpaceTopics, laid, space_topics, wanted_topics
 from tests.unit.edge.shop import app
 from tests.unit.schemas.test_device_lines import NOW, read, signed
 
@@ -127,3 +127,22 @@ def test_an_app_has_its_spaces_as_they_are_now() -> None:
     assert now.spaces.keys() == {f"{SPACE.name}.p2", *contract.spaces} - {SPACE.name}
     for name in SPACE.collections:
         assert now.spaces[now.collection(name).space].name == f"{SPACE.name}.p2"
+
+
+def test_the_topics_of_a_space_that_has_moved_are_wanted_as_they_are() -> None:
+    name = SPACE.name
+    declared = wanted_topics(app.contract)
+    there = {topic.name: topic.partitions for topic in declared}
+    assert wanted_topics(app.contract, existing=there) == declared
+    moved_there = there | {f"{name}.p2.ops": 7, f"{name}.p10.ops": 2, f"{name}x.p2.ops": 5, f"{name}.px.ops": 5}
+    assert laid(name, SPACE.partitions, moved_there) == [
+        (name, SPACE.partitions),
+        (f"{name}.p2", 7),
+        (f"{name}.p10", 2),
+    ]
+    wanted = {topic.name: topic.partitions for topic in wanted_topics(app.contract, existing=moved_there)}
+    assert wanted == there | {
+        topic.name: n for at, n in ((f"{name}.p2", 7), (f"{name}.p10", 2)) for topic in space_topics(at, n)
+    }
+    assert laid(name, 7, moved_there)[0] == (name, SPACE.partitions), "the app may declare by now what it has moved to"
+    assert laid(name, 7, there) == [(name, 7)], "that is refused"
