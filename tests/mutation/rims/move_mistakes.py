@@ -1,0 +1,102 @@
+"""Mistakes on the way to another number of partitions."""
+
+from __future__ import annotations
+
+from tests.mutation.rims.mistake import SCHEMAS, Mistake
+
+CORE = "streams/driftlog_streams/core"
+REPLAYING = "streams/driftlog_streams/replaying"
+LINES = ("tests/unit/schemas/test_moves.py",)
+CLOSING = ("tests/unit/streams/test_closing.py",)
+SPREADING = ("tests/unit/streams/test_spreading.py",)
+STEPS = ("tests/unit/streams/test_repartitioning.py",)
+
+MOVES: tuple[Mistake, ...] = (
+    Mistake("moves: a space goes back", f"{SCHEMAS}/moves.py", "and to.number > number_of(space.name):", ":", LINES),
+    Mistake("moves: it moves twice", f"{SCHEMAS}/moves.py", "and before.encode() != word:", "and False:", LINES),
+    Mistake(
+        "moves: a line that names no place is believed",
+        f"{SCHEMAS}/device_lines.py",
+        "        moved(line)\n        announced(line)\n",
+        "",
+        LINES,
+    ),
+    Mistake("closing: the end itself lies behind it", f"{CORE}/closing.py", "end < offset", "end <= offset", CLOSING),
+    Mistake(
+        "closing: what waits stays",
+        f"{CORE}/closing.py",
+        "for arrival in self._parking.waiting():",
+        "for arrival in ():",
+        CLOSING,
+    ),
+    Mistake(
+        "closing: whoever has any right may do it",
+        f"{CORE}/admission.py",
+        "if CLOSE not in device.permissions or device.expired:",
+        "if False:",
+        CLOSING,
+    ),
+    Mistake(
+        "predecessors: one partition tells what came by later lives",
+        f"{REPLAYING}/predecessors.py",
+        "{**self.taken, **other.taken}",
+        "other.taken",
+        SPREADING,
+    ),
+    Mistake(
+        "predecessors: what was purged is forgotten",
+        f"{REPLAYING}/predecessors.py",
+        "Forgot(last, last, self.purged)",
+        "Forgot(last, last, 0)",
+        SPREADING,
+    ),
+    Mistake(
+        "predecessors: who has not read it may write",
+        f"{REPLAYING}/predecessors.py",
+        "Forgot(last, last, self.purged)",
+        "Forgot(last, -1, self.purged)",
+        SPREADING,
+    ),
+    Mistake(
+        "predecessors: rights of a device that is gone go to it",
+        f"{REPLAYING}/predecessors.py",
+        "Fit.ENDED if active else Fit.RETIRED",
+        "Fit.ENDED",
+        SPREADING,
+    ),
+    Mistake(
+        "spreading: digests are left out",
+        f"{REPLAYING}/spreading.py",
+        "page.digest(scope, store.digest(scope))",
+        "pass",
+        SPREADING,
+    ),
+    Mistake(
+        "publication: open conflicts are left out",
+        f"{REPLAYING}/publication.py",
+        "merger.tell_again(key, place)",
+        "pass",
+        SPREADING,
+    ),
+    Mistake(
+        "repartitioning: closed before all is known to be readable",
+        f"{REPLAYING}/repartitioning.py",
+        "documents = sum(readable(self._rules, store) for store in stores)",
+        "documents = 0",
+        STEPS,
+    ),
+    Mistake(
+        "repartitioning: numbers that were given out are given out again",
+        f"{REPLAYING}/repartitioning.py",
+        "return 1 + max(",
+        "return min(",
+        STEPS,
+    ),
+    Mistake(
+        "repartitioning: workers that know of no end are not noticed",
+        f"{REPLAYING}/repartitioning.py",
+        "if row is None:\n            raise",
+        "if False:\n            raise",
+        STEPS,
+    ),
+)
