@@ -122,7 +122,7 @@ def test_a_crash_ends_it_neither_earlier_nor_later(
         if cloud.end <= committed:
             cloud.fly()
     (part,) = cloud.seal().partitions
-    cloud.published += [record for record in part.outcomes if record.key.decode() in rows_out]
+    cloud.published += [record for record in (*part.outcomes, *part.states) if record.key.decode() in rows_out]
     cloud.carry_out(until)
     receipts = [record for record in cloud.published if record.topic.endswith(".receipts")]
     cloud.rows.update({record.key.decode(): record.value or b"" for record in receipts})
