@@ -87,6 +87,20 @@ class RegistryLine:
         return {space: self._lines.generations(space) for space in self._spaces}
 
     @property
+    def moving(self) -> str:
+        """Which space is given another number of partitions, or has been, in words; empty for none."""
+        under_way = self._lines.moving()
+        for space in self._spaces:
+            if (to := self._lines.moved(space)) is not None:
+                return (
+                    f"space {space} goes on with {to.partitions} partitions, in other topics: what is written waits here until this agent"
+                    " is of a release that follows it there"
+                )
+            if space in under_way:
+                return f"space {space} is being given {under_way[space]} partitions: what is written waits here until that is done"
+        return ""
+
+    @property
     def publishes(self) -> bool:
         """May the device write what only comes down, as far as is known here? The cloud decides."""
         device = self.device

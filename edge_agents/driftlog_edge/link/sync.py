@@ -205,6 +205,7 @@ class Sync:
             self._returning(),
             self.proof.agreement.problem,
             self.registry.refusal(now_ms),
+            self.registry.moving,
             self.replies.problem,
             self.renewing.problem,
             self.pump.problem,

@@ -21,6 +21,7 @@ from driftlog_schemas import topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.generations import FIRST, InForce, switched
 from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.moves import Moved, announcing, moving
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -136,6 +137,22 @@ async def test_an_agent_follows_the_operators_word_there_and_back(
         publish(cloud, switch(InForce(2, 1), InForce(2, 2), InForce(2, 1)))
         await shows(agent, 112)
         assert followed(route) >= {STATE, RECEIPTS}
+
+
+async def test_a_space_that_goes_on_elsewhere_is_told(
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud, line: Device
+) -> None:
+    publish(cloud, line)
+    soon = announcing(switch(InForce(1, 1)), 7, EPOCH_MS)
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:
+        await until(lambda: agent.status()["registered"] is not None)
+        assert agent.status()["problem"] == ""
+        publish(cloud, soon)
+        await until(lambda: "retail is being given 7 partitions" in agent.status()["problem"])
+        publish(cloud, moving(soon, Moved(2, 7, 9, (0,)), EPOCH_MS))
+        await until(lambda: "retail goes on with 7 partitions" in agent.status()["problem"])
+    async with EdgeAgent(app, config, route=route, ids=ids) as agent:  # it is remembered
+        await until(lambda: "retail goes on with 7 partitions" in agent.status()["problem"])
 
 
 async def test_a_strangers_word_sends_nobody_anywhere(
