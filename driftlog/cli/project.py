@@ -99,10 +99,13 @@ def project(
     contract = load_contract(app)
     codecs = RecordCodecs(CachedRegistry(settings.registry, settings.schema_cache))
     registered = DeviceView(settings.kafka, codecs, trusted_root(settings))
-    projection = Projection(settings, contract, lambda space: registered.generations(space).read)
-    configure_logs(settings.log_level, space=projection.space.name)
-    check_topics([projection.space], settings.kafka, settings.wait)
+    declared = Projection(
+        settings.model_copy(update={"partitions": ()}), contract
+    )  # how many there are now the registry says
+    configure_logs(settings.log_level, space=declared.space.name)
+    check_topics([declared.space], settings.kafka, settings.wait)
     registered.start()
+    projection = Projection(settings, contract, lambda space: registered.generations(space).read, registered.moved)
     if settings.metrics_address is not None:
         serve(projection.health, projection.metrics.registry, settings.metrics_address)
     stop = threading.Event()

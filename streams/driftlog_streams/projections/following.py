@@ -35,9 +35,15 @@ _record = maker(StateRecord)
 class StateLog:
     """The state topic of one space. Not to be used by two threads at once. Everything raises `BrokerUnreachable`."""
 
-    def __init__(self, kafka: KafkaSettings, space: str, in_force: Callable[[], int] = lambda: 1) -> None:
-        """`in_force` says which generation of the space is read; the one of this moment is followed."""
-        self._in_force, self._generation = in_force, in_force()
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        space: str,
+        in_force: Callable[[], int] = lambda: 1,
+        elsewhere: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`in_force` says which generation of the space is read; the one of this moment is followed. Does the space go on `elsewhere` by now?"""
+        self._in_force, self._generation, self._elsewhere = in_force, in_force(), elsewhere
         self._space = topics.SpaceTopics(space, self._generation)
         self.topic, self._ops = self._space.state, self._space.ops
         self._asker = ChangelogReader(kafka)
@@ -92,10 +98,14 @@ class StateLog:
             self._consumer.assign([TopicPartition(self.topic, number, at) for number, at in offsets.items()])
 
     def read(self, seconds: float) -> list[StateRecord]:
-        """What comes within this time. Raises `PositionLost` as well, also where another generation is in force by now."""
+        """What comes within this time. Raises `PositionLost` as well, also where another generation is in force by now, or the space has moved."""
         if self._in_force() != self._generation:
             raise PositionLost(
                 f"generation {self._in_force()} of {self._space.space} is in force, and {self.topic} was followed"
+            )
+        if self._elsewhere():
+            raise PositionLost(
+                f"{self._space.space} goes on with another number of partitions in other topics, and {self.topic} was followed"
             )
         with self._told():
             return _records([one for one in self._consumer.consume(BLOCK, seconds) if self._is_record(one)])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from driftlog_schemas.contract import AppContract, SpaceContract
+from driftlog_schemas.moves import Moved, present
 from driftlog_schemas.registry import CachedRegistry
 from driftlog_streams.errors import SetupProblem
 from driftlog_streams.projections.following import StateLog
@@ -23,12 +24,20 @@ class Projection:
     """Of one space. One run at a time."""
 
     def __init__(
-        self, settings: ProjectorSettings, contract: AppContract, in_force: Callable[[str], int] = lambda space: 1
+        self,
+        settings: ProjectorSettings,
+        contract: AppContract,
+        in_force: Callable[[str], int] = lambda space: 1,
+        moved: Callable[[str], Moved | None] = lambda space: None,
     ) -> None:
-        """`in_force` says which generation of a space is read. Raises `SetupProblem` for a space or a partition that is not declared."""
-        self._in_force = in_force
-        self.space = _chosen(contract, settings.space)
-        self.schema = settings.into_schema or self.space.name
+        """`in_force` says which generation of a space is read, `moved` where a space goes on with another number of partitions.
+
+        Raises `SetupProblem` for a space or a partition that is not there.
+        """
+        self._in_force, self._moved = in_force, moved
+        declared = _chosen(contract, settings.space)
+        self.space = present(declared, moved)
+        self.schema = settings.into_schema or declared.name
         self.metrics = ProjectorMetrics(self.space.name)
         self.health = Health()
         self._settings = settings
@@ -76,7 +85,8 @@ class Projection:
 
     def _log(self) -> StateLog:
         self.health.generation = self._in_force(self.space.name)
-        return StateLog(self._settings.kafka, self.space.name, lambda: self._in_force(self.space.name))
+        name = self.space.name
+        return StateLog(self._settings.kafka, name, lambda: self._in_force(name), lambda: self._moved(name) is not None)
 
     def _reader(self) -> StateReader:
         ids = CachedRegistry(self._settings.registry, self._settings.schema_cache)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.moves import Moved
 from driftlog_streams.projections import following
 from driftlog_streams.projections.errors import REBUILD, PositionLost
 from driftlog_streams.projections.following import StateLog
@@ -39,3 +40,15 @@ def test_another_generation_ends_it_and_the_next_run_follows_that(monkeypatch: p
     assert lost.value.remedy == REBUILD
     heir = StateLog(KafkaSettings(), "retail", lambda: now["retail"])
     assert heir.read(0.0) == [] and heir.topic_id() == "the id of retail.state.g2"
+
+
+def test_a_space_that_goes_on_in_other_topics_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "plain_reader", Client)
+    monkeypatch.setattr(following, "ChangelogReader", Client)
+    moved: dict[str, Moved] = {}
+    log = StateLog(KafkaSettings(), "retail", elsewhere=lambda: "retail" in moved)
+    assert log.read(0.0) == []
+    moved["retail"] = Moved(2, 7, 9, (0, 0))
+    with pytest.raises(PositionLost, match="retail goes on with another number of partitions") as lost:
+        log.read(0.0)
+    assert lost.value.remedy == REBUILD
