@@ -16,7 +16,7 @@ from driftlog_schemas import topics
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.identity import CLOSER, DocumentId, document_key, parse_document_key
-from driftlog_schemas.moves import Moved, present
+from driftlog_schemas.moves import Moved, following_name, present
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.state_codec import StateCodec
 from driftlog_schemas.topics_admin import TopicsAdmin
@@ -96,6 +96,22 @@ def last_line(ended: Ended) -> dict[str, object]:
     return dict(json.loads(ended.out))
 
 
+def killed(shell: Shell, folder: Path, when: Callable[[], bool], what: str) -> None:
+    """The command is ended by SIGKILL at some moment."""
+    log = folder / "torn.log"
+    torn = shell.start(*move("--yes"), log=log)
+    try:
+        until(when, what, 120, log.read_text)
+    finally:
+        torn.send_signal(signal.SIGKILL)
+        torn.wait()
+
+
+def findings(shell: Shell) -> list[dict[str, str]]:
+    """What the doctor says."""
+    return list(json.loads(shell.run("doctor", *APP, "--json").out))
+
+
 def test_another_partition_count_under_load(run: LoadRun, shell: Shell, tmp_path: Path) -> None:
     admin = TopicsAdmin(run.bootstrap)
     only = run.worker("only", workers=2)
@@ -109,16 +125,16 @@ def test_another_partition_count_under_load(run: LoadRun, shell: Shell, tmp_path
 
         load = run.feeder(100_000, records_per_second=150)
         with load:
-            log = tmp_path / "torn.log"
-            torn = shell.start(*move("--yes"), log=log)
-            try:
-                until(lambda: "the op log is closed" in worker.log.read_text(), "a log is closed", 120, log.read_text)
-            finally:
-                torn.send_signal(signal.SIGKILL)
-                torn.wait()
+            killed(shell, tmp_path, lambda: "the op log is closed" in worker.log.read_text(), "a log is closed")
+            found = [one for one in findings(shell) if one["what"] == f"space {run.space.name}"]
+            assert len(found) == 1 and f"being given {AFTER} partitions" in found[0]["fact"]
             worker.kill()
+            states = topics.state_topic(following_name(run.space.name, 2))
+            killed(shell, tmp_path, lambda: states in admin.partition_counts(), "the new topics are there")
+            late = worker.freeze()
             done = shell.run(*move("--yes"))
             assert done.code == 0, (done, worker.tail())
+            worker.thaw(late)
             run.workload.stop()
         told = last_line(done)
         moved = Moved(2, AFTER, int(str(told["begins"])), (0,) * BEFORE)
@@ -144,4 +160,5 @@ def test_another_partition_count_under_load(run: LoadRun, shell: Shell, tmp_path
         again = shell.run(*move("--yes"))
         again.assert_done()
         assert last_line(again)["done"], "once more is nothing to do"
+        assert not [one for one in findings(shell) if one["what"].startswith("space")]
         group.close()
