@@ -19,7 +19,7 @@ from typing import NamedTuple
 from driftlog_schemas.devices import Device
 from driftlog_schemas.errors import Undecodable, UnknownSchema
 from driftlog_schemas.generations import InForce, ever_in_force, in_force, line_name, names_space, space_named
-from driftlog_schemas.moves import Moved, announced, moved
+from driftlog_schemas.moves import Moved, announced, declared_name, moved
 from driftlog_schemas.operator_keys import SignedLine
 from driftlog_schemas.record_codecs import RecordCodecs
 
@@ -47,7 +47,8 @@ class Line(NamedTuple):
 class DeviceLines:
     """The lines of one registry. `root` is the pinned public key; None takes the first that is met.
 
-    With `only`, the lines of these names alone are kept; of the others no more is looked at than what they tell of operators.
+    With `only`, the lines of these names alone are kept, and of a space among them also those of where it goes on; of the others no more is looked at
+    than what they tell of operators.
     """
 
     def __init__(self, codecs: RecordCodecs, root: bytes | None = None, only: Collection[str] = ()) -> None:
@@ -137,7 +138,7 @@ class DeviceLines:
             return UNKNOWN_SCHEMA
         if append_ms is None:
             return UNTIMED
-        others = bool(self._only) and name not in self._only
+        others = bool(self._only) and _asked_by(name) not in self._only
         if others and not self._news(line):
             return ""
         reason = self._distrust(line, append_ms)
@@ -189,6 +190,11 @@ class DeviceLines:
             self.oldest = certificate.oldest
             for name in [n for n, known in self._lines.items() if known.generation < self.oldest]:
                 del self._lines[name]
+
+
+def _asked_by(name: str) -> str:
+    """The name by which a line is asked for: that of a space as it is declared."""
+    return line_name(declared_name(space_named(name))) if names_space(name) else name
 
 
 def _says_generations(line: Device) -> bool:

@@ -28,7 +28,8 @@ from driftlog_schemas import topics
 from driftlog_schemas.device_lines import UNKNOWN_SCHEMA, DeviceLines, Line
 from driftlog_schemas.devices import NOTICE_MS, PUBLISH, Device, DeviceStatus, Terms
 from driftlog_schemas.errors import RegistryUnreachable
-from driftlog_schemas.generations import InForce, line_name, names_space
+from driftlog_schemas.generations import InForce, line_name, names_space, space_named
+from driftlog_schemas.moves import Moved, declared_name
 from driftlog_schemas.operator_keys import DAY_MS
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.signing import Identity
@@ -86,12 +87,16 @@ class RegistryLine:
         """Which generations of each space are in force."""
         return {space: self._lines.generations(space) for space in self._spaces}
 
+    def moved(self, space: str) -> Moved | None:
+        """Where a space, by its name on the wire, goes on with another number of partitions; None while it has not moved."""
+        return self._lines.moved(space)
+
     @property
     def moving(self) -> str:
         """Which space is given another number of partitions, or has been, in words; empty for none."""
         under_way = self._lines.moving()
         for space in self._spaces:
-            if (to := self._lines.moved(space)) is not None:
+            if (to := self.moved(space)) is not None:
                 return (
                     f"space {space} goes on with {to.partitions} partitions, in other topics: what is written waits here until this agent"
                     " is of a release that follows it there"
@@ -122,12 +127,14 @@ class RegistryLine:
             return
         self._lines.oldest = kept["oldest"]
         spaces = kept.get("spaces", {})
-        if not spaces.keys() >= {*self._spaces}:  # nobody has looked for the lines of these
+        if not spaces.keys() >= {*self._spaces} or not kept.get(
+            "successors"
+        ):  # nobody has looked for the lines of these
             self._read_anew(store, {(Family.META, keys.cursor_key(*PLACE)): None})
         if kept["line"]:
             self._unread[self._identity.device_id] = (base64.b64decode(kept["line"]), kept["append_ms"])
         for space, line in spaces.items():
-            if line is not None and space in self._spaces:
+            if line is not None and declared_name(space) in self._spaces:
                 self._unread[line_name(space)] = (base64.b64decode(line["line"]), line["append_ms"])
         try:
             self._take_up()
@@ -210,9 +217,15 @@ class RegistryLine:
                 "oldest": self._lines.oldest,
                 "append_ms": self._append_ms,
                 "line": "" if line is None else base64.b64encode(line.value).decode(),
-                "spaces": {space: self._kept(line_name(space)) for space in self._spaces},
+                "spaces": {space: self._kept(line_name(space)) for space in (*self._spaces, *self._successors())},
+                "successors": True,
             }
         ).encode()
+
+    def _successors(self) -> list[str]:
+        """What the spaces are called where they go on, as far as that has a line."""
+        names = [space_named(one.device_id) for one in self._lines.everything() if names_space(one.device_id)]
+        return [name for name in names if name not in self._spaces]
 
     def _kept(self, name: str) -> dict[str, Any] | None:
         line = self._lines.line(name)

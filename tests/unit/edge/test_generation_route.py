@@ -17,11 +17,12 @@ from driftlog_edge.link import sync as sync_module
 from driftlog_edge.link.generation_route import GenerationRoute
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.ports import Chunk, Record
+from driftlog_edge.store.cursors import cursor_of
 from driftlog_schemas import topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.generations import FIRST, InForce, switched
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.moves import Moved, announcing, moving
+from driftlog_schemas.moves import Moved, announcing, moving, present
 from driftlog_schemas.operator_keys import OperatorKey
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -269,3 +270,37 @@ async def test_what_comes_in_is_called_as_the_agent_calls_it(cloud: Cloud) -> No
     await until(lambda: len(came) == 2)
     assert {(chunk.topic, len(chunk.records)) for chunk in came} == {(STATE, 1), (SECOND.conflicts, 0)}
     assert route.records(STATE, S1, {b"key": 0}, 1, 1)[b"key"].value == b"value"
+
+
+def test_where_a_space_goes_on_is_known_before_the_network_is_however_often_it_has_moved(
+    lives: Callable[..., Replica], line: Device
+) -> None:
+    replica = lives()
+    registry = opened(replica)
+    there = moving(switched(None, "retail.p2", InForce(2, 2), EPOCH_MS), Moved(3, 4, 20, (0,) * 7), EPOCH_MS)
+    words = [
+        line,
+        moving(switch(InForce(1, 1)), Moved(2, 7, 9, (0,)), EPOCH_MS),
+        there,
+        switched(None, "x.p2", InForce(2, 2), EPOCH_MS),
+    ]
+    learnt(replica, registry, *[record(one, offset=at) for at, one in enumerate(words)])
+    space = app.contract.spaces["retail"]
+    for known in (registry, opened(lives())):
+        now = present(space, known.moved)
+        assert (now.name, now.partitions) == ("retail.p3", 4)
+        assert known.moved("x.p2") is known.moved("x") is None and set(known.generations) == {*SPACES}
+
+
+def test_a_folder_of_a_release_that_knew_no_successors_reads_the_registry_once_more(
+    lives: Callable[..., Replica], line: Device
+) -> None:
+    replica = lives()
+    learnt(replica, opened(replica), record(line))
+    assert cursor_of(replica.journal, *module.PLACE).offset == 1
+    kept = json.loads(replica.store.get(*module._STATE) or b"")
+    del kept["successors"]
+    replica.store.write({module._STATE: json.dumps(kept).encode()}, sync=True)
+    replica = lives()
+    opened(replica)
+    assert cursor_of(replica.journal, *module.PLACE).offset == 0
