@@ -133,6 +133,12 @@ class World:
         self.published: list[OutRecord] = []
         self.inactive: set[str] = set()
 
+    def beside(self, partitions: int) -> Side:
+        """A space of the same name that never moves."""
+        side = Side(replace(self._space, partitions=partitions), self.cloud, self._stores, 40)
+        side.begin()
+        return side
+
     def close(self) -> Predecessors:
         """End the logs; what their lives leave."""
         before = self.before

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from driftlog_crdt import PAST
+from driftlog_crdt import PAST, Plain
 from driftlog_schemas.identity import CLOSING_REPLICA, CLOUD_REPLICA, DocumentId
 from driftlog_schemas.messages import Command, DocumentOp, Forgetting
 from driftlog_schemas.partitioning import partition_of
@@ -19,7 +19,7 @@ from driftlog_streams.errors import SetupProblem
 from driftlog_streams.replaying import predecessors, publication, spreading
 from driftlog_streams.replaying.predecessors import gathered
 from tests.unit.streams.cloud import IDS, change, command, count
-from tests.unit.streams.spread import AFTER, BEFORE, World
+from tests.unit.streams.spread import AFTER, BEFORE, Side, World
 from tests.unit.streams.test_rights_that_come_back import app as hall
 
 SCOPES = [f"store {number}" for number in range(12)]
@@ -79,6 +79,42 @@ def test_every_document_is_there_once_as_it_was_in_the_partition_of_its_scope(
                 before = world.before.stores[world.before.place(scope)].digest(scope)
                 assert world.made.stores[number].digest(scope) == store.digest(scope) == before, "agents compare by it"
     assert sum(1 for store in after.stores for _ in store.documents()) == len(there)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_comes_of_all_is_what_would_have_come_of_one_log(world: World, seed: int) -> None:
+    """The same commands, also in a space of one partition that never moved: the same state of each document in the end."""
+    random, seqs = Random(seed), dict[tuple[str, DocumentId], int]()
+    whole = world.beside(1)
+    documents = [stock(scope, sku) for scope in SCOPES[:6] for sku in ("tea", "milk")]
+
+    def act(side: Side, life: str, turn: int) -> None:
+        document, replica = random.choice(documents), f"{random.choice(['store-1', 'store-2', 'store-3'])}.{life}"
+        seq = seqs[replica, document] = seqs.get((replica, document), 0) + 1
+        seen = {one: at for one, at in side.state(document).vector.items() if one != replica and random.random() < 0.7}
+        choices: list[tuple[str, str, Plain]] = [
+            ("on_hand", "increment", turn),
+            ("tags", "add", f"t{turn % 5}"),
+            ("tags", "remove", f"t{turn % 5}"),
+            ("name", "set", f"n{turn}"),
+            ("price", "set", turn),
+        ]
+        field, kind, value = random.choice(choices)
+        context = seen if kind in ("set", "remove") else None
+        op = change(document, field, kind, value, seq, replica=replica, context=context)
+        for each in (side, whole):
+            each.send(command(f"c{turn}", op), replica=replica)
+
+    for turn in range(120):
+        act(world.before, "1", turn)
+    after = world.move()
+    for turn in range(120, 240):
+        act(after, "2", turn)
+    assert set(after.said.values()) == {"accepted"} and after.said.items() <= whole.said.items()
+    for document in documents:
+        assert after.state(document).vector == whole.state(document).vector
+        codec = after.rules.collections["Stock"].codec
+        assert codec.encode(document, after.state(document)) == codec.encode(document, whole.state(document))
 
 
 def test_a_device_goes_on_there_under_a_new_life(world: World) -> None:
