@@ -157,7 +157,10 @@ def worker(
         fail("--no-supervise runs one worker of one space", "name it with --space, and leave --workers at 1")
     _require_ports(settings, sum(counts.values()))
     with _outage_told():
-        check_topics(chosen, settings.kafka, settings.wait)
+        there = check_topics(chosen, settings.kafka, settings.wait)
+    if there != {one.name: one.partitions for one in chosen}:  # some have moved to another count
+        counts = processes(settings.workers, there, usable_cores())
+        _require_ports(settings, sum(counts.values()))
     settings = settings.model_copy(update={"slot": settings.slot or worker_id(settings.data_dir)})
     with SlotHold(settings.data_dir, settings.slot):
         with _outage_told():

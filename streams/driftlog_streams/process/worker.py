@@ -50,20 +50,21 @@ def chosen_spaces(contract: AppContract, names: tuple[str, ...]) -> list[SpaceCo
     return spaces
 
 
-def check_topics(spaces: Sequence[SpaceContract], kafka: KafkaSettings | str, wait: float) -> None:
+def check_topics(spaces: Sequence[SpaceContract], kafka: KafkaSettings | str, wait: float) -> dict[str, int]:
     """The device registry, and what these spaces have whichever generation is in force: raise what `TopicsAdmin.require` raises.
 
-    A silent broker is waited for.
+    A silent broker is waited for. Space -> how many partitions it has, wherever it has moved.
     """
     end = time.monotonic() + wait
     while True:
         try:
             admin = TopicsAdmin(kafka, timeout=max(1.0, min(5.0, wait)))
             there = admin.partition_counts()
-            own = [one for space in spaces for one in topics.laid(space.name, space.partitions, there)]
-            every = [topic for name, count in own for topic in topics.space_topics(name, count, generations=())]
+            own = {space.name: topics.laid(space.name, space.partitions, there) for space in spaces}
+            laid = [one for all_of_it in own.values() for one in all_of_it]
+            every = [topic for name, count in laid for topic in topics.space_topics(name, count, generations=())]
             admin.require([topics.devices_topic(), *every])
-            return
+            return {name: all_of_it[-1][1] for name, all_of_it in own.items()}
         except BrokerUnreachable as error:
             if time.monotonic() > end:
                 raise BrokerUnreachable(f"{error} (waited {wait:.0f} s)", error.remedy) from error
