@@ -5,7 +5,8 @@ laid anew there. When a worker hears of that is no matter of the log, and a late
 a device that an operator has made for it: every worker stops at the same record, however late it runs, and so does every replay. That cannot be taken back.
 
 The row of that device keeps where the end is, for whoever takes the partition over behind it: until it has arrived the record is not confirmed, and is read
-again. A row that a crash has let out ahead ends nothing before its time, for it names the record.
+again. A row that a crash has let out ahead ends nothing before its time, for it names the record. A stranger could write such a row, and nothing would be
+merged any more; so whoever takes it up looks whether that record is there, and of the device (`is_end`).
 
 What waits there for a change that has not come would wait for ever. It is given back: nothing of it is seen, and its device, which is told so, takes it along.
 """
@@ -17,17 +18,26 @@ import structlog
 from driftlog_schemas.identity import CLOSING_REPLICA
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_streams.core import chain
+from driftlog_streams.core.admission import Admitted, admit
 from driftlog_streams.core.arrival import Arrival
 from driftlog_streams.core.chain import Link
+from driftlog_streams.core.changelog_record import ChangelogRecord
 from driftlog_streams.core.decision import Decision
 from driftlog_streams.core.parking import Parking
 from driftlog_streams.core.partition import Partition
+from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.waiting import Released
 
 log = structlog.get_logger()
 
 CLOSED = "closed"
 """Code of a command that waited when the log ended."""
+
+
+def is_end(record: ChangelogRecord, partition: int, rules: SpaceRules, devices: Devices) -> bool:
+    """Does this op record close the log of its partition?"""
+    admission = admit(record.value, record.append_ms, partition, rules, devices)
+    return isinstance(admission, Admitted) and admission.batch.replica == CLOSING_REPLICA
 
 
 class Closing:

@@ -311,6 +311,8 @@ class WorkerHost:
             records = sum(r.records for r in self._recovered.values())
             log.info("recovered", partitions=len(stores), records=records, seconds=round(time.monotonic() - began, 2))
             await pump.admitting.know_devices()
+            devices = self._devices
+            await loop.run_in_executor(None, self._recovery.without_false_ends, stores, devices, devices.catch_up)
             pump.assign(stores, self._recovered)
         self.health.owned = partitions
         self.metrics.recoveries.inc()

@@ -14,7 +14,8 @@ have what the other lacks. An op topic that was made anew nobody goes on in (`co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from functools import partial
 
 import structlog
@@ -22,14 +23,16 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import RegistryUnreachable, Undecodable, UnknownSchema
+from driftlog_schemas.identity import CLOSING_REPLICA
 from driftlog_schemas.messages import ChainRow
 from driftlog_schemas.topics import SpaceTopics
 from driftlog_streams.core import lost_states
 from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.closing import is_end
 from driftlog_streams.core.parked_claims import ParkedClaims
 from driftlog_streams.core.recovered import Recovered
 from driftlog_streams.core.restoration import Restoration
-from driftlog_streams.core.rules import SpaceRules
+from driftlog_streams.core.rules import Devices, SpaceRules
 from driftlog_streams.core.store_mark import Positions
 from driftlog_streams.errors import LogMadeAnew, RecoveryFailed, TopicMadeAnew
 from driftlog_streams.faust_driver.partition_store import PartitionStore
@@ -89,6 +92,33 @@ class ChangelogRecovery:
         finally:
             consumer.close()
         return result
+
+    def without_false_ends(
+        self, stores: Mapping[int, PartitionStore], devices: Devices, catch_up: Callable[[], None]
+    ) -> None:
+        """What stores were told of an end of their logs, they forget where no such record is in the log. Who may close one is asked for by `catch_up`.
+
+        Raises `RecoveryFailed`, and what that raises.
+        """
+        told = {
+            number: row for number, store in stores.items() if (row := self.restoration.row(store, CLOSING_REPLICA))
+        }
+        if not told:
+            return
+        catch_up()
+        try:
+            with closing(self._consumer()) as consumer:
+                for partition, row in told.items():
+                    there = op_records(consumer, self._rules.topics.ops, partition, [row.offset])
+                    record = there.found.get(row.offset)
+                    if row.offset < there.first or (
+                        record is not None and is_end(record, partition, self._rules, devices)
+                    ):
+                        continue
+                    log.warning("a row tells of an end of the op log that is not there", partition=partition)
+                    stores[partition].write((), stores[partition].mark, [(CLOSING_REPLICA, None)])
+        except KafkaException as error:
+            raise RecoveryFailed(f"the op logs of {self._rules.name} cannot be read: {error}") from error
 
     def _met(self, consumer: Consumer, stores: Mapping[int, PartitionStore]) -> list[int]:
         """The partitions whose topics must be read from their start, though there is a store: they are not those that it was filled from.

@@ -182,6 +182,7 @@ class Repartitioning:
         self._told("reading", 0, 0)
         stores = {number: self._stores.partition(number) for number in range(self._contract.partitions)}
         self._recovery.recover(stores)
+        self._recovery.without_false_ends(stores, self._enrolment.view, self._enrolment.view.catch_up)
         return list(stores.values())
 
     def _closed(self, number: int, store: PartitionStore) -> Closed:

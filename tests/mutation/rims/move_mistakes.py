@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutation.rims.mistake import SCHEMAS, Mistake
+from tests.mutation.rims.mistake import DRIVER, SCHEMAS, Mistake
 
 CORE = "streams/driftlog_streams/core"
 REPLAYING = "streams/driftlog_streams/replaying"
@@ -35,6 +35,13 @@ MOVES: tuple[Mistake, ...] = (
         "if CLOSE not in device.permissions or device.expired:",
         "if False:",
         CLOSING,
+    ),
+    Mistake(
+        "closing: anybody's record at that place is the end",
+        f"{DRIVER}/recovery.py",
+        "record is not None and is_end(record, partition, self._rules, devices)",
+        "record is not None",
+        ("tests/unit/streams/driver/test_closed_log.py",),
     ),
     Mistake(
         "predecessors: one partition tells what came by later lives",

@@ -45,7 +45,7 @@ class World:
         """Do the workers take the end of a log for one?"""
         self.moved: Moved | None = None
         self.began: dict[int, int] = {}
-        self.view = SimpleNamespace(find=lambda device: None)
+        self.view = SimpleNamespace(find=lambda device: None, catch_up=None)
         self._cloud = Cloud()
         for name, stand_in in {
             "TopicsAdmin": lambda kafka: SimpleNamespace(
@@ -55,7 +55,9 @@ class World:
                 close=lambda: None, extent=lambda topic, number: range(self.ends[number])
             ),
             "Commits": lambda kafka, partitions: self,
-            "ChangelogRecovery": lambda kafka, rules: SimpleNamespace(recover=self._recovered),
+            "ChangelogRecovery": lambda kafka, rules: SimpleNamespace(
+                recover=self._recovered, without_false_ends=lambda *_: None
+            ),
             "Delivery": lambda kafka: SimpleNamespace(deliver=None),
             "require_declared": self._step("as declared"),
             "closing_identity": lambda *_: Identity.create(CLOSER),
@@ -181,7 +183,11 @@ def test_a_document_that_nobody_can_read_keeps_all_logs_open(world: World, monke
     def noise(stores: dict[int, PartitionStore]) -> None:
         stores[1].write([(b"Unheard/s/1", b"x")], stores[1].mark)
 
-    monkeypatch.setattr(repartitioning, "ChangelogRecovery", lambda *_: SimpleNamespace(recover=noise))
+    monkeypatch.setattr(
+        repartitioning,
+        "ChangelogRecovery",
+        lambda *_: SimpleNamespace(recover=noise, without_false_ends=lambda *_: None),
+    )
     with pytest.raises(SetupProblem, match="Unheard/s/1 cannot be read"):
         world.carry_out()
     assert not world.closed
