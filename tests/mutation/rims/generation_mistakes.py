@@ -143,15 +143,15 @@ GENERATIONS: tuple[Mistake, ...] = (
     Mistake(
         "edge: the line of a space is forgotten at a start",
         f"{EDGE}/link/registry_line.py",
-        "if line is not None and space in self._spaces:",
+        "if line is not None and declared_name(space) in self._spaces:",
         "if False:",
         EDGES,
     ),
     Mistake(
         "edge: a folder of before looks for no line of a space",
         f"{EDGE}/link/registry_line.py",
-        "if not spaces.keys() >= {*self._spaces}:",
-        "if False:",
+        "not spaces.keys() >= {*self._spaces} or not",
+        "not",
         EDGES,
     ),
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.mutation.rims.mistake import DRIVER, SCHEMAS, Mistake
+from tests.mutation.rims.mistake import DRIVER, EDGE, SCHEMAS, Mistake
 
 CORE = "streams/driftlog_streams/core"
 REPLAYING = "streams/driftlog_streams/replaying"
 LINES = ("tests/unit/schemas/test_moves.py",)
 CLOSING = ("tests/unit/streams/test_closing.py",)
 SPREADING = ("tests/unit/streams/test_spreading.py",)
+EDGES = ("tests/unit/edge/test_generation_route.py",)
 STEPS = ("tests/unit/streams/test_repartitioning.py",)
 
 MOVES: tuple[Mistake, ...] = (
@@ -42,6 +43,20 @@ MOVES: tuple[Mistake, ...] = (
         "record is not None and is_end(record, partition, self._rules, devices)",
         "record is not None",
         ("tests/unit/streams/driver/test_closed_log.py",),
+    ),
+    Mistake(
+        "edge: a folder of before looks for no line of where a space goes on",
+        f"{EDGE}/link/registry_line.py",
+        ' or not kept.get("successors")',
+        "",
+        EDGES,
+    ),
+    Mistake(
+        "edge: where a space goes on is forgotten at a start",
+        f"{EDGE}/link/registry_line.py",
+        "for space in (*self._spaces, *self._successors())",
+        "for space in self._spaces",
+        EDGES,
     ),
     Mistake(
         "predecessors: one partition tells what came by later lives",
