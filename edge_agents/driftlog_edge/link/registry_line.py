@@ -127,9 +127,8 @@ class RegistryLine:
             return
         self._lines.oldest = kept["oldest"]
         spaces = kept.get("spaces", {})
-        if not spaces.keys() >= {*self._spaces} or not kept.get(
-            "successors"
-        ):  # nobody has looked for the lines of these
+        looked_for = spaces.keys() >= {*self._spaces}, kept.get("successors", False)
+        if not all(looked_for):  # nobody has looked for the lines of these, or of where they go on
             self._read_anew(store, {(Family.META, keys.cursor_key(*PLACE)): None})
         if kept["line"]:
             self._unread[self._identity.device_id] = (base64.b64decode(kept["line"]), kept["append_ms"])

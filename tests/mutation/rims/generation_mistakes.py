@@ -150,8 +150,8 @@ GENERATIONS: tuple[Mistake, ...] = (
     Mistake(
         "edge: a folder of before looks for no line of a space",
         f"{EDGE}/link/registry_line.py",
-        "not spaces.keys() >= {*self._spaces} or not",
-        "not",
+        "spaces.keys() >= {*self._spaces}, ",
+        "True, ",
         EDGES,
     ),
 )

@@ -47,8 +47,8 @@ MOVES: tuple[Mistake, ...] = (
     Mistake(
         "edge: a folder of before looks for no line of where a space goes on",
         f"{EDGE}/link/registry_line.py",
-        ' or not kept.get("successors")',
-        "",
+        'kept.get("successors", False)',
+        "True",
         EDGES,
     ),
     Mistake(
