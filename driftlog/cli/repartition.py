@@ -9,9 +9,10 @@ import typer
 from rich.progress import Progress
 
 from driftlog.cli.connected import connected
+from driftlog.cli.drawing import emit, err, facts
 from driftlog.cli.extras import needs
 from driftlog.cli.operator import OperatorPath, operator_key, trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, emit, err, facts, fail, told
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.moves import present
 from driftlog_schemas.registry import CachedRegistry
