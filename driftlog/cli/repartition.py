@@ -38,7 +38,8 @@ def repartition(
 ) -> None:
     """Let a space go on with another number of partitions, in topics of its own, while its devices work. The old op topic is closed for good.
 
-    From the closing on what devices write waits with them, until the end. Cut off, the same command goes on. There is no way back but another move.
+    From the closing on what devices write waits with them, until the end. Cut off, the same command goes on. There is no way back but another move; before the first log
+    is closed the number that it has takes it back.
 
     Example: driftlog topics repartition --app shop:app --space retail --partitions 12 --yes
     """
@@ -62,6 +63,9 @@ def repartition(
 
         now = present(spaces[name], enrolment.view.moved)
         data: dict[str, Any] = {"space": name, "partitions": partitions, "before": now.partitions}
+        if now.partitions == partitions and now.name in enrolment.view.lines.moving():
+            with Repartitioning(now, ids, settings.kafka, enrolment, wait, told_of) as work:
+                work.take_back()
         if now.partitions == partitions:
             emit(data | {"done": True, "topics": now.name}, as_json=json, table=lambda: f"{name} has {partitions}")
             return

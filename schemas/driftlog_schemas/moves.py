@@ -89,9 +89,9 @@ def announced(line: Device | None) -> int | None:
     return count
 
 
-def announcing(line: Device, partitions: int, now_ms: int) -> Device:
-    """The next version of a space's line, by which it is about to be given so many. Raises ValueError where it has moved already."""
-    return _saying(line, f"{_MOVING}{partitions}", now_ms)
+def announcing(line: Device, partitions: int | None, now_ms: int) -> Device:
+    """The next version of a space's line, by which it is about to be given so many; None takes that back. Raises ValueError where it has moved already."""
+    return _saying(line, None if partitions is None else f"{_MOVING}{partitions}", now_ms)
 
 
 def moving(line: Device, to: Moved, now_ms: int) -> Device:
@@ -99,12 +99,14 @@ def moving(line: Device, to: Moved, now_ms: int) -> Device:
     return _saying(line, to.encode(), now_ms)
 
 
-def _saying(line: Device, word: str, now_ms: int) -> Device:
+def _saying(line: Device, word: str | None, now_ms: int) -> Device:
     if (before := moved(line)) is not None and before.encode() != word:
         raise ValueError(f"{line.device_id} has moved to {before.partitions} partitions")
     latest = line.latest
     kept = tuple(one for one in latest.permissions if not one.startswith((_MOVED, _MOVING)))
-    terms = Terms(max(now_ms, latest.from_ms + 1), DeviceStatus.ACTIVE, latest.scopes, (*kept, word))
+    terms = Terms(
+        max(now_ms, latest.from_ms + 1), DeviceStatus.ACTIVE, latest.scopes, (*kept, *([word] if word else []))
+    )
     return replace(line, version=line.version + 1, terms=(*line.terms, terms))
 
 

@@ -189,8 +189,8 @@ class Enrolment:
         if in_force(known) != to:
             self._publish(switched(known, space, to, self._now_ms()))
 
-    def announce(self, space: str, partitions: int) -> None:
-        """A space, by its name on the wire, is about to be given so many partitions. Raises `SetupProblem` where it has moved already."""
+    def announce(self, space: str, partitions: int | None) -> None:
+        """A space, by its name on the wire, is about to be given so many partitions; None takes that back. Raises `SetupProblem` where it has moved already."""
         known = self._line_of(space)
         if announced(known) != partitions:
             self._publish(announcing(known, partitions, self._now_ms()))

@@ -13,7 +13,7 @@ Cut off anywhere, the next attempt goes on: closed logs stay closed at the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,8 +137,21 @@ class Repartitioning:
         stores = self._recovered()
         documents = sum(readable(self._rules, store) for store in stores)
         known = gathered(self._rules, [Closed(store, begins - 1) for store in stores])
-        closed = [number for number, store in enumerate(stores) if store.row(CLOSING_REPLICA) is not None]
-        return Outlook(documents, len(known.lives), begins, tuple(closed))
+        return Outlook(documents, len(known.lives), begins, self._closed_already(stores))
+
+    def take_back(self) -> None:
+        """The space stays as it is after all. Raises `SetupProblem` where a log of it is closed already, `RecoveryFailed`."""
+        closed = self._closed_already(self._recovered())
+        if closed:
+            raise SetupProblem(
+                f"the logs of partitions {', '.join(map(str, closed))} of {self._contract.name} are closed: there is no way back",
+                "give it another number of partitions, which goes on",
+            )
+        self._enrolment.announce(self._contract.name, None)
+
+    @staticmethod
+    def _closed_already(stores: Sequence[PartitionStore]) -> tuple[int, ...]:
+        return tuple(number for number, store in enumerate(stores) if store.row(CLOSING_REPLICA) is not None)
 
     def carry_out(self, partitions: int, now_ms: int) -> Done:
         """Do it, or go on with an attempt that was cut off.
@@ -190,7 +203,8 @@ class Repartitioning:
         if row is None:
             raise SetupProblem(
                 f"the workers have confirmed the end of {self._rules.topics.ops}[{number}], and have not taken it for one",
-                "let all workers be of a release that knows of it, then run the command again",
+                "let all workers be of a release that knows of it; see in their logs whether it was refused, as where this machine's clock is wrong;"
+                " then run the command again",
             )
         return Closed(store, self._rules.records.decode_chain_row(row).offset)
 

@@ -57,6 +57,12 @@ def test_what_is_about_to_be_is_said_before_it_is_done() -> None:
     assert announced(announcing(soon, 9, NOW)) == 9, "nothing is laid yet"
     with pytest.raises(ValueError, match="goes on in other topics"):
         switched(soon, "retail", InForce(4, 3), NOW)
+    back = announcing(soon, None, NOW)
+    assert (
+        announced(back) is None
+        and back.version == 3
+        and in_force(switched(back, "retail", InForce(4, 3), NOW)) == InForce(4, 3)
+    )
     done = moving(soon, TO, NOW)
     assert announced(done) is None and moved(done) == TO and read(signed(done)).moving() == {}
     with pytest.raises(ValueError, match="has moved"):

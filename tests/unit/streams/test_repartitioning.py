@@ -108,7 +108,7 @@ class World:
     def generations(self, space: str) -> tuple[InForce, frozenset[int]]:
         return self.now, frozenset({1})
 
-    def announce(self, space: str, partitions: int) -> None:
+    def announce(self, space: str, partitions: int | None) -> None:
         self._step(f"{space} is about to have {partitions}")()
 
     def move(self, space: str, to: Moved) -> None:
@@ -162,6 +162,16 @@ def test_to_look_changes_nothing(world: World) -> None:
     world.closed[1] = 3
     with world.work() as work:
         assert work.outlook(3).closed == (1,)
+
+
+def test_it_is_taken_back_while_no_log_is_closed(world: World) -> None:
+    with world.work() as work:
+        work.take_back()
+    assert world.steps == ["read", "retail is about to have None"]
+    world.closed[1] = 3
+    with world.work() as work, pytest.raises(SetupProblem, match="logs of partitions 1 of retail are closed"):
+        work.take_back()
+    assert world.steps == ["read"]
 
 
 @pytest.mark.parametrize("partitions", [2, 0, -1, 10_001])
