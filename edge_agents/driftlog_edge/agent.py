@@ -9,6 +9,7 @@ network have threads of their own. What the parts do is theirs (`assembly` puts 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -32,7 +33,7 @@ from driftlog_edge.asking.answers import (
 )
 from driftlog_edge.asking.executor import Executed, Tried
 from driftlog_edge.asking.op_log import Line
-from driftlog_edge.asking.watch import Change, Passed
+from driftlog_edge.asking.watch import Change, Passed, only_changes
 from driftlog_edge.config import EdgeConfig
 from driftlog_edge.power.reading import Power
 from driftlog_edge.store.views import present
@@ -198,13 +199,28 @@ class EdgeAgent(AgentLife):
 
         Raises `NotHeld`.
         """
-        return self.watchers.watch(self._watchable(kind, scope), scope, last_id, seconds)
+        return only_changes(self.watch_events(kind, scope, last_id, seconds))
 
     def watch_events(
         self, kind: type[DocumentClass] | str, scope: str, last_id: str, seconds: float | None
     ) -> AsyncIterator[list[Change | Passed]]:
         """The same, as many at once as there are, for who keeps the id of the last event: it is told too that nothing wanted has changed, where much else has."""
-        return self.watchers.events(self._watchable(kind, scope), scope, last_id, seconds)
+        collection = self._watchable(kind, scope)
+        return self._events(collection, scope, last_id or self.watchers.now, seconds)
+
+    async def _events(
+        self, collection: str, scope: str, last_id: str, seconds: float | None
+    ) -> AsyncIterator[list[Change | Passed]]:
+        """One watch, also over an opening of the folder while it lasts."""
+        loop = asyncio.get_running_loop()
+        end = None if seconds is None else loop.time() + seconds
+        while True:
+            watchers = self.watchers
+            async for events in watchers.events(collection, scope, last_id, None if end is None else end - loop.time()):
+                last_id = events[-1].id
+                yield events
+            if watchers is self.watchers or not await self._there_again():
+                return
 
     def _watchable(self, kind: type[DocumentClass] | str, scope: str) -> str:
         self.require_there()
@@ -251,6 +267,7 @@ class EdgeAgent(AgentLife):
 
     def on_conflict(self, told: Callable[[Conflict], None]) -> None:
         """Call this with each conflict that comes in, before the change of its document is told to watchers. It is not kept yet: read it again then."""
+        self._on_conflict.append(told)
         self._conflicts.on_pulled(told)
 
     async def resolve(

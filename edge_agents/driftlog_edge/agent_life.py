@@ -6,6 +6,9 @@ What a caller asks of it while it lives is in `agent`.
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -16,13 +19,15 @@ from driftlog_edge.asking.answers import DEFAULT_TIMEOUT
 from driftlog_edge.asking.lasting import Lasting
 from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Watchers
-from driftlog_edge.assembly import assemble
+from driftlog_edge.assembly import assemble, carried
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import NotReady, StoreDamaged, StoreFailed
+from driftlog_edge.errors import EdgeError, NotReady, StoreDamaged, StoreFailed, TimedOut
+from driftlog_edge.link.connectivity import backoff
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.link.refetch import Refetch
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Clock, Route
+from driftlog_edge.standing_in import Absent
 from driftlog_edge.store.budget import DiskBudget
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.housekeeping import Housekeeping
@@ -30,8 +35,10 @@ from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.rotation import Rotation
 from driftlog_edge.store.wrapping import wrapping_keys
 from driftlog_edge.system_clock import SystemClock
-from driftlog_edge.wiping.wiper import Erased, Wiper
+from driftlog_edge.wiping.wiper import Wiper
 from driftlog_schemas.contract import AppContract, Declared
+from driftlog_schemas.errors import ContractError
+from driftlog_schemas.messages import Conflict
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 
@@ -61,6 +68,12 @@ class AgentLife:
         self._wiping: asyncio.Task[None] | None = None
         self._paying: asyncio.Task[None] | None = None
         """Sends what earlier replicas of the folder had to say."""
+        self._anew: asyncio.Task[None] | None = None
+        """Opens the folder anew, once a space goes on elsewhere."""
+        self._ending = asyncio.Event()
+        self._away = ""
+        """Why there is nothing to answer from for a moment; empty while there is."""
+        self._on_conflict: list[Callable[[Conflict], None]] = []
 
     # -- life
 
@@ -73,6 +86,13 @@ class AgentLife:
             self._erase()
             self._wiping = asyncio.create_task(self._wiper.run())
             return self
+        self._ending.clear()
+        await self._open()
+        if self._store.damage is None:
+            self._paying = asyncio.create_task(self._wiper.pay())
+        return self
+
+    async def _open(self) -> None:
         wrapping = await wrapping_keys(self.config)
         parts = assemble(
             self.contract,
@@ -83,6 +103,7 @@ class AgentLife:
             self._progress,
             self._durable,
             self._ordered_away,
+            self._go_elsewhere,
             wrapping,
         )
         self._identities, self.log = parts.identities, parts.log
@@ -91,6 +112,8 @@ class AgentLife:
         self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
         self._deferred, self._rejections = parts.deferred, parts.rejections
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
+        for told in self._on_conflict:
+            self._conflicts.on_pulled(told)
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change
         self._housekeeping, self._rotation = parts.housekeeping, parts.rotation
         self._settings = parts.settings
@@ -101,15 +124,13 @@ class AgentLife:
                 "the store is damaged and only read", reason=self._store.refusal, remedy=self._store.damage.remedy
             )
             self._sync.stay_away(self._store.refusal)
-            return self
+            return
         if self._store.refusal:
             log.warning("the store takes no writes", reason=self._store.refusal)
-        self._paying = asyncio.create_task(self._wiper.pay())
         await self._sync.start()
         self._housekeeping.start()
         self._budget.start()
         self._rotation.start()
-        return self
 
     @property
     def identity(self) -> Identity:
@@ -127,7 +148,11 @@ class AgentLife:
             await asyncio.wait([self._wiping])
             return
         log.info("agent ends", device=self.identity.device_id)
-        await self._shut(*self._running())
+        self._ending.set()
+        if self._anew is not None:
+            await asyncio.wait([self._anew])
+        if not self._away:
+            await self._shut(*self._running())
 
     def _running(self) -> tuple[Watchers, Housekeeping, Rotation, DiskBudget, Refetch, Sync, Committer, RocksStore]:
         """What is to be shut, as `_shut` takes it."""
@@ -152,7 +177,9 @@ class AgentLife:
         sync: Sync,
         committer: Committer,
         store: RocksStore,
+        why: EdgeError | None = None,
     ) -> None:
+        """`why` is what who is not answered yet is told; None where nobody should be left."""
         watchers.close()
         await self._lasting.stop()
         await rotation.stop()
@@ -160,9 +187,63 @@ class AgentLife:
         await budget.stop()
         refetch.close()
         await sync.close()
+        if why is not None:
+            committer.end(why)
         await committer.drained()
         committer.close()
-        store.close()
+        store.close(why)
+
+    # -- a space goes on elsewhere
+
+    def _go_elsewhere(self) -> None:
+        """All of a space that has moved is packed: the folder is opened anew, and with it where that goes on."""
+        if self._anew is None and not self._wiper.ordered and not self._ending.is_set():
+            self._anew = asyncio.create_task(self._open_anew())
+
+    async def _open_anew(self) -> None:
+        """Every answer meanwhile is `NotReady`. It is tried until it succeeds, for the folder may lie half here and half there."""
+        parts = self._running()
+        self._away = "this folder is opened anew, where a space goes on with another number of partitions"
+        self._stand_in(Absent(self._moment))
+        log.info("this folder is opened anew, for a space goes on elsewhere")
+        self._progress.break_off(self._broken_off)
+        await self._shut(*parts, self._moment())
+        attempt = 0
+        while not self._ending.is_set():
+            try:
+                await self._carry()
+                await self._open()
+            except (EdgeError, ContractError) as error:
+                attempt += 1
+                self._away = f"this folder cannot be opened where a space goes on: {error}"
+                log.error("this folder cannot be opened where a space goes on", reason=str(error))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(backoff(attempt, random.random)):
+                        await self._ending.wait()
+                continue
+            self._progress.break_off(None)
+            self._away, self._anew = "", None
+            return
+
+    async def _carry(self) -> None:
+        wrapping = await wrapping_keys(self.config)
+        carrying = partial(carried, self.contract, self.config, self._clock, wrapping)
+        await asyncio.get_running_loop().run_in_executor(None, carrying)
+
+    def _moment(self) -> EdgeError:
+        return NotReady(self._away, "ask again in a moment")
+
+    def _broken_off(self, command_id: str) -> EdgeError:
+        """What who waits for more than the disk is told."""
+        if not command_id:
+            return self._moment()
+        return TimedOut(f"{self._away}; command {command_id} is on the disk", "ask for its status", command_id)
+
+    async def _there_again(self) -> bool:
+        """Return when the folder is open, if it is opened anew just now. Is it not closed for good?"""
+        if self._anew is not None:
+            await asyncio.wait([self._anew])
+        return not (self._away or self._ending.is_set() or self._wiper.ordered)
 
     # -- the end of it
 
@@ -182,7 +263,7 @@ class AgentLife:
     @property
     def damage(self) -> StoreDamaged | None:
         """Why the store is only read, if its files are damaged."""
-        return None if self._wiper.ordered else self._store.damage
+        return None if self._wiper.ordered or self._away else self._store.damage
 
     def ready(self) -> None:
         """Raise `Wiped`, or `NotReady` if writes are refused or the replica was never in step."""
@@ -210,7 +291,10 @@ class AgentLife:
 
     def _erase(self) -> None:
         """Nothing is answered any more."""
-        gone: Any = Erased(self._wiper)
+        self._stand_in(Absent(self._wiper.reason))
+
+    def _stand_in(self, gone: Any) -> None:
+        """In the place of every part that is asked."""
         self.log = self._store = self._committer = self._views = self._executor = self._again = self._deferred = gone
         self._rejections = gone
         self._submission = self._conflicts = self._reader = self._vitals = gone

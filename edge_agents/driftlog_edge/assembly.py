@@ -47,6 +47,7 @@ from driftlog_edge.power.hook import Hook
 from driftlog_edge.settings_change import SettingsChange, check_rhythms, rhythms
 from driftlog_edge.store import gathering
 from driftlog_edge.store.budget import DiskBudget
+from driftlog_edge.store.carrying import carry
 from driftlog_edge.store.changes import ANEW, ChangeLog
 from driftlog_edge.store.committer import Committer
 from driftlog_edge.store.counts import settle
@@ -115,24 +116,42 @@ def assemble(
     progress: Progress,
     durable: Callable[[], None],
     wiped: Callable[[], None],
+    follow: Callable[[], None],
     wrapping: Sequence[WrappingKey],
 ) -> Parts:
-    """Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`, `OtherPartitions`, `InvalidInput` for a setting of what the app does not declare."""
+    """`follow` opens the folder anew, where a space goes on elsewhere.
+
+    Raises `IdentityProblem`, `StoreBusy`, `StoreFailed`, `KeyUnusable`, `OtherPartitions`, `InvalidInput` for a setting of what the app does not declare;
+    `DiskFull`, `StoreDamaged` where the folder lies half here and half there (`store/carrying`).
+    """
     check_rhythms(config, {name for space in contract.spaces.values() for name in space.collections})
     identity = Identity.load(config.identity)
     if ids is None:
         ids = CachedRegistry(config.registry, config.data_dir.with_name(config.data_dir.name + ".schemas"))
-    sizes = sizes_of(config.disk_budget, config.memory.write_buffers, config.memory.block_cache)
-    store = RocksStore(config.data_dir, wrapping, sizes)
+    store = _store(config, wrapping)
     try:
-        return _assembled(contract, config, route, ids, clock, progress, durable, wiped, identity, store)
+        return _assembled(contract, config, route, ids, clock, progress, durable, wiped, follow, identity, store)
     except BaseException:  # the folder must be free again, whatever it was
         store.close()
         raise
 
 
+def carried(contract: AppContract, config: EdgeConfig, clock: Clock, wrapping: Sequence[WrappingKey]) -> None:
+    """Carry what the folder has of spaces that have moved, before it is opened for more. Blocking. Raises as `assemble` does."""
+    store = _store(config, wrapping)
+    try:
+        carry(store, contract, clock.wall_ms())
+    finally:
+        store.close()
+
+
+def _store(config: EdgeConfig, wrapping: Sequence[WrappingKey]) -> RocksStore:
+    sizes = sizes_of(config.disk_budget, config.memory.write_buffers, config.memory.block_cache)
+    return RocksStore(config.data_dir, wrapping, sizes)
+
+
 def _assembled(
-    contract: AppContract,
+    declared: AppContract,
     config: EdgeConfig,
     route: Route,
     ids: SchemaIds,
@@ -140,9 +159,11 @@ def _assembled(
     progress: Progress,
     durable: Callable[[], None],
     wiped: Callable[[], None],
+    follow: Callable[[], None],
     identity: Identity,
     store: RocksStore,
 ) -> Parts:
+    contract = carry(store, declared, clock.wall_ms())
     codecs = codecs_of({n: c for s in contract.spaces.values() for n, c in s.collections.items()}, ids)
     records, versions = RecordCodecs(ids), Versions(ids)
     settle(store, contract)
@@ -152,7 +173,7 @@ def _assembled(
     releases = {
         "agent": _version(),
         "app": contract.name,
-        **{f"space {n}": s.release for n, s in contract.spaces.items()},
+        **{f"space {n}": s.release for n, s in declared.spaces.items()},
     }
     changes = _changes(store, json.dumps(releases).encode(), holdings)
     removed = holdings.open(store)
@@ -268,6 +289,7 @@ def _assembled(
         wiped,
         budget.room,
         lambda document, seconds: refetch.bring(document, seconds),  # noqa: PLW0108  # it is made below
+        follow,
     )
     refetch = Refetch(
         in_force, journal, committer, views.generations, versions, clock, sync.signal.require, views.forget

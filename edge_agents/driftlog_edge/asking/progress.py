@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from driftlog_edge.errors import TimedOut
+from driftlog_edge.errors import EdgeError, TimedOut
 
 LOOK_SECONDS = 0.05
 
@@ -19,6 +19,12 @@ class Progress:
 
     def __init__(self) -> None:
         self._moved = asyncio.Event()
+        self._broken_off: Callable[[str], EdgeError] | None = None
+
+    def break_off(self, why: Callable[[str], EdgeError] | None) -> None:
+        """Whoever waits is answered so, told the id of its command (None: nobody any more). What it has given stands."""
+        self._broken_off = why
+        self.moved()
 
     def moved(self) -> None:
         """Something has changed: whoever waits looks again."""
@@ -38,7 +44,11 @@ class Progress:
         """Return when `condition` holds. `check` raises when waiting on has no sense. Raises `TimedOut`; `late` says what it waits for."""
         try:
             async with asyncio.timeout(seconds):
-                while not condition():
+                while True:
+                    if self._broken_off is not None:
+                        raise self._broken_off(command_id)
+                    if condition():
+                        return
                     if check is not None:
                         check()
                     await self._next()

@@ -65,7 +65,7 @@ class Watchers:
         self, collection: str = "", scope: str = "", last_id: str = "", seconds: float | None = None
     ) -> AsyncIterator[Change]:
         """Changes from now, or from after `last_id`, of a collection and scope (empty for all), for so long (None: for ever)."""
-        return _only_changes(self.events(collection, scope, last_id, seconds))
+        return only_changes(self.events(collection, scope, last_id, seconds))
 
     def events(
         self, collection: str = "", scope: str = "", last_id: str = "", seconds: float | None = None
@@ -134,7 +134,8 @@ class Watchers:
         more.set()
 
 
-async def _only_changes(events: AsyncIterator[list[Change | Passed]]) -> AsyncIterator[Change]:
+async def only_changes(events: AsyncIterator[list[Change | Passed]]) -> AsyncIterator[Change]:
+    """One at a time, without how far it has come."""
     async for some in events:
         for event in some:
             if isinstance(event, Change):

@@ -30,8 +30,9 @@ class Ends:
         asker: Callable[[], Asker | None],
         met: Callable[[], Awaitable[None]],
         counts: CountCheck,
+        moved: Callable[[str], bool],
     ) -> None:
-        """`met` is done when the broker has answered, before anything that was read counts."""
+        """`met` is done when the broker has answered, before anything that was read counts. `moved` says of a space that it goes on in other topics."""
         self._places = places
         self._lookout = lookout
         self._freshness = freshness
@@ -39,6 +40,7 @@ class Ends:
         self._asker = asker
         self._met = met
         self._counts = counts
+        self._elsewhere = moved
 
     @property
     def begun(self) -> bool:
@@ -59,6 +61,12 @@ class Ends:
             TimedOut: the broker says nothing.
         """
         self._signal.require()
+        space = self._places.described(place)[0]
+        if self._elsewhere(space):
+            raise Offline(
+                f"space {space} goes on in other topics, and this replica does not follow it there yet",
+                "ask again, or read with consistency=eventual",
+            )
         asker = self._asker()
         assert asker is not None, "the link was waited for"
         asked_at = self._places.cursor(*place).offset
@@ -94,7 +102,7 @@ class Ends:
         if found is None:
             return False
         for place in self._places.states:
-            if place not in found:
+            if place not in found or self._elsewhere(self._places.described(place)[0]):
                 continue
             if self._places.shows(place, found[place]):
                 self._freshness.in_step(place, asked)

@@ -54,7 +54,8 @@ class RegistryLine:
         self._journal = journal
         self._clock = clock
         self._spaces = tuple(spaces)
-        names = [identity.device_id, *map(line_name, self._spaces)]
+        self._declared = tuple(dict.fromkeys(map(declared_name, self._spaces)))
+        names = [identity.device_id, *map(line_name, self._declared)]
         self._lines = DeviceLines(records, identity.root, only=names)
         self._append_ms = 0
         """When the line that stands was said, by the broker."""
@@ -92,18 +93,9 @@ class RegistryLine:
         return self._lines.moved(space)
 
     @property
-    def moving(self) -> str:
-        """Which space is given another number of partitions, or has been, in words; empty for none."""
-        under_way = self._lines.moving()
-        for space in self._spaces:
-            if (to := self.moved(space)) is not None:
-                return (
-                    f"space {space} goes on with {to.partitions} partitions, in other topics: what is written waits here until this agent"
-                    " is of a release that follows it there"
-                )
-            if space in under_way:
-                return f"space {space} is being given {under_way[space]} partitions: what is written waits here until that is done"
-        return ""
+    def moving(self) -> Mapping[str, int]:
+        """The spaces, by their names on the wire, that are being given another number of partitions, and which."""
+        return self._lines.moving()
 
     @property
     def publishes(self) -> bool:
@@ -127,13 +119,13 @@ class RegistryLine:
             return
         self._lines.oldest = kept["oldest"]
         spaces = kept.get("spaces", {})
-        looked_for = spaces.keys() >= {*self._spaces}, kept.get("successors", False)
+        looked_for = spaces.keys() >= {*self._declared}, kept.get("successors", False)
         if not all(looked_for):  # nobody has looked for the lines of these, or of where they go on
             self._read_anew(store, {(Family.META, keys.cursor_key(*PLACE)): None})
         if kept["line"]:
             self._unread[self._identity.device_id] = (base64.b64decode(kept["line"]), kept["append_ms"])
         for space, line in spaces.items():
-            if line is not None and declared_name(space) in self._spaces:
+            if line is not None and declared_name(space) in self._declared:
                 self._unread[line_name(space)] = (base64.b64decode(line["line"]), line["append_ms"])
         try:
             self._take_up()
@@ -216,7 +208,7 @@ class RegistryLine:
                 "oldest": self._lines.oldest,
                 "append_ms": self._append_ms,
                 "line": "" if line is None else base64.b64encode(line.value).decode(),
-                "spaces": {space: self._kept(line_name(space)) for space in (*self._spaces, *self._successors())},
+                "spaces": {space: self._kept(line_name(space)) for space in (*self._declared, *self._successors())},
                 "successors": True,
             }
         ).encode()
@@ -224,7 +216,7 @@ class RegistryLine:
     def _successors(self) -> list[str]:
         """What the spaces are called where they go on, as far as that has a line."""
         names = [space_named(one.device_id) for one in self._lines.everything() if names_space(one.device_id)]
-        return [name for name in names if name not in self._spaces]
+        return [name for name in names if name not in self._declared]
 
     def _kept(self, name: str) -> dict[str, Any] | None:
         line = self._lines.line(name)

@@ -117,7 +117,8 @@ class Renewing:
                 f"the cloud has taken nothing of the last {self._pace.in_vain(place)}, "
                 f"so the next begins no sooner than in {wait:.0f} s"
             )
-        await self._read_to_the_end(topics.receipts_topic(space), partition)
+        if not renewal.closed(space):
+            await self._read_to_the_end(topics.receipts_topic(space), partition)
         if ending := renewal.begin(space, partition):
             await self._committer.stage(ending, sync=True)
         await self._end_the_old_one(space, partition)

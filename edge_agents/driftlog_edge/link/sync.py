@@ -35,6 +35,7 @@ from driftlog_edge.link.heart import Heart
 from driftlog_edge.link.horizon import Horizon
 from driftlog_edge.link.key_change import KeyChange
 from driftlog_edge.link.lookout import Lookout
+from driftlog_edge.link.moving import Moving
 from driftlog_edge.link.op_logs import OpLogs
 from driftlog_edge.link.places import Places
 from driftlog_edge.link.proof import Proof
@@ -90,8 +91,10 @@ class Sync:
         wiped: Callable[[], None],
         room: Callable[[], Awaitable[None]],
         bring: Bring,
+        follow: Callable[[], None],
     ) -> None:
-        """`room` returns when the disk has room for what comes in; `bring` fetches what is evicted."""
+        """`room` returns when the disk has room for what comes in; `bring` fetches what is evicted; `follow` opens the folder anew, where a space goes on
+        elsewhere."""
         self._journal = journal
         self._committer = committer
         self._shipper = shipper
@@ -137,6 +140,7 @@ class Sync:
             lambda: self.clients.asker,
             self.absence.met,
             self.counts,
+            lambda space: self.moving.moved(space),  # noqa: PLW0108  # it is made below
         )
         self.clients = Clients(
             route,
@@ -178,6 +182,18 @@ class Sync:
             self._threads,
             self._renewed,
         )
+        self.moving = Moving(
+            contract,
+            registry,
+            self.places,
+            renewal,
+            shipper,
+            journal,
+            committer,
+            lambda: self.clients.asker,
+            self.renewing.run,
+            follow,
+        )
 
     @property
     def read_again(self) -> dict[str, Any]:
@@ -205,7 +221,7 @@ class Sync:
             self._returning(),
             self.proof.agreement.problem,
             self.registry.refusal(now_ms),
-            self.registry.moving,
+            self.moving.problem,
             self.replies.problem,
             self.renewing.problem,
             self.pump.problem,
@@ -252,6 +268,7 @@ class Sync:
         await self.power.stop()
         await self.proof.stop()
         await self.clients.close()
+        await self.moving.stop()
         await self.renewing.stop()
         await self.pump.stop()
         await self._tidying.stop()
@@ -303,6 +320,7 @@ class Sync:
         """Nothing sits out a pause that was meant for the connection before."""
         self.pump.hurry()
         self.renewing.run()
+        self.moving.hurry()
 
     def delivered(self, batch: Sealed, error: str | None, *, gone: bool) -> None:
         """What became of a batch that was sent."""
@@ -319,6 +337,7 @@ class Sync:
             self.pump.run()
 
     def _renewed(self) -> None:
+        self.moving.hurry()
         self._moved()
         self.pump.run()
 
@@ -334,6 +353,9 @@ class Sync:
 
     def in_step(self, topic: str, partition: int) -> None:
         """A partition of states was read to its end."""
+        if self.moving.moved(self.places.described((topic, partition))[0]):
+            self._moved()
+            return  # the cloud has more, elsewhere
         if self.freshness.heard((topic, partition), self.freshness.now()):
             self.lookout.hurry()
         self.proof.in_step(topic, partition)
@@ -386,6 +408,8 @@ class Sync:
                 await self.clients.reconnect()
             if self.registry.release_due(now):
                 self._shipper.at_once(now)
+            if self.moving.tick():
+                self.pump.run()
             self._shipper.allow(saving=self.power.saving, metered=self.power.now.metered is True)
             if self._shipper.tick(now):
                 self.pump.run()
@@ -401,8 +425,15 @@ class Sync:
             if self._heart.due(now, self.signal.state, saving=self.power.saving):
                 self._tasks.begin(self._heart.beat(now))
             waiting = self._shipper.waiting or not self._shipper.idle
-            if self.signal.state is not Connection.ONLINE or self._shipper.spent or self.absence.reviewing:
-                self.watchdog.moved(now)  # what waits for a way, its share of it, or a review does not stand still
+            if (
+                self.signal.state is not Connection.ONLINE
+                or self._shipper.spent
+                or self.absence.reviewing
+                or self.moving.problem
+            ):
+                self.watchdog.moved(
+                    now
+                )  # what waits for a way, its share of it, a review or a move does not stand still
             elif self.watchdog.stalled(int(waiting), now):
                 log.error("the queue does not move; the client starts anew", problem=self.problem)
                 self.watchdog.moved(now)

@@ -33,7 +33,7 @@ from driftlog_edge.store.command_log import Entry, Status, entry_of
 from driftlog_edge.store.handover import Handover, Rest, Sent
 from driftlog_edge.store.journal import Journal
 from driftlog_edge.store.left import Left, left_in
-from driftlog_edge.store.lives import ENDED, MADE_ANEW, OTHER_DEVICE, RETIRED, UNSEEN, Chain
+from driftlog_edge.store.lives import ENDED, MADE_ANEW, MOVED, OTHER_DEVICE, RETIRED, UNSEEN, Chain
 from driftlog_edge.store.logged import changed_keys, logged
 from driftlog_edge.store.sealed import Open
 from driftlog_edge.store.succession import Successions
@@ -146,7 +146,8 @@ class Rebase:
         succession = self._successions.get(space, partition)
         if succession is None:
             life, writes = self._lives.following(chain, wall_ms, work.review)
-            following = Chain(life.replica, over=chain.ended if chain.fork in (ENDED, RETIRED) else chain.over)
+            known_over = chain.fork in (ENDED, RETIRED, MOVED)
+            following = Chain(life.replica, over=chain.ended if known_over else chain.over)
         else:
             following = replace(succession.chain(), over=chain.ended)
             life, writes = self._lives.took(following.replica, chain.fork, 0, work.review)

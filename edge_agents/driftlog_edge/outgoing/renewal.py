@@ -16,6 +16,7 @@ Must never happen: a command taken along that the old chain holds, or may yet ta
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from driftlog_edge.outgoing.lineage import NOTHING, Lineage, lineage
 from driftlog_edge.outgoing.outbox import Outbox
@@ -26,13 +27,18 @@ from driftlog_edge.ports import Clock, Family, Place, Sealed
 from driftlog_edge.store import keys
 from driftlog_edge.store.generations import return_of
 from driftlog_edge.store.journal import Journal
-from driftlog_edge.store.lives import MADE_ANEW, OTHER_DEVICE
+from driftlog_edge.store.left import left_in
+from driftlog_edge.store.lives import MADE_ANEW, MOVED, OTHER_DEVICE
+from driftlog_edge.store.moves import Move, move_of, written
 from driftlog_edge.store.succession import FIRST, Succession, Successions
 from driftlog_edge.store.views import Views
 from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.errors import ContractError
 from driftlog_schemas.messages import Batch, ChainRow
 from driftlog_schemas.record_codecs import RecordCodecs
+
+_ITS_OWN = frozenset({OTHER_DEVICE, MADE_ANEW})
+"""Why a life is over that a closed log does not make another reason of: what follows from these is more than what follows from that."""
 
 
 class Renewal:
@@ -75,7 +81,52 @@ class Renewal:
         """Is the partition read again just now? What is taken along is taken onto what the cloud has after that."""
         return return_of(self._journal, space, partition) is not None
 
+    def closed(self, space: str) -> bool:
+        """Is the log of this space closed, and all that came of it here? Then all lives that wrote there are over, and none begins there."""
+        return move_of(self._journal, space) is not None
+
     # -- the end of the old life
+
+    def silent(self, space: str) -> bool:
+        """Was nothing ever sealed there by the lives that write there? Then nothing that the log has is an answer to this folder."""
+        return all(chain.number == 0 and not chain.fork for _, chain in self._lives.chains(space))
+
+    def unanswered(self, space: str) -> str:
+        """What of a closed log must come before it counts as read, in words; empty for nothing. What waited in it was given back when it was closed."""
+        if any(place[0] == space for place in self._lives.handovers.under_way):
+            return "what is undecided comes along into a new life first"
+        for partition, chain in self._lives.chains(space):
+            if chain.fork in _ITS_OWN:
+                continue  # of what waited in another device's chain, or another cloud's, nothing comes any more
+            if any(batch.number <= chain.settled for batch in self._outbox.sealed.of(space, partition)):
+                return f"something waits in {space}/{partition} that was not given back yet"
+            if next(left_in(self._journal, space, partition), None) is not None:
+                return f"something of an earlier life waits in {space}/{partition} that was not given back yet"
+        return ""
+
+    def close(self, space: str, move: Move) -> dict[Place, bytes | None]:
+        """The writes by which that is so: chains of before cannot go on, and what was to end one is not sent any more. Stage them at once."""
+        writes = written(space, move)
+        for key, _ in self._journal.scan(Family.META, keys.of_all(keys.SUCCESSIONS, space)):
+            writes[Family.META, key] = None
+        return writes | self.end_those_of_before(space)
+
+    def end_those_of_before(self, space: str) -> dict[Place, bytes | None]:
+        """The writes by which chains of a closed space cannot go on that are another life's than the newest; none where all that waits there waits under
+        that one. Stage them at once."""
+        writes: dict[Place, bytes | None] = {}
+        for partition, chain in self._lives.chains(space):
+            begun_there = chain.number == 0 and chain.replica == self._lives.replica
+            if chain.fork in _ITS_OWN or (not chain.fork and begun_there and self.closed(space)):
+                continue
+            if chain.fork != MOVED:
+                writes.update(self._lives.written(space, partition, replace(chain, fork=MOVED)))
+        return writes
+
+    def packed(self, space: str) -> bool:
+        """Is nothing of a closed space under a life of before?"""
+        under_way = any(place[0] == space for place in self._lives.stuck)
+        return not under_way and not self.end_those_of_before(space)
 
     def begin(self, space: str, partition: int) -> dict[Place, bytes | None]:
         """The writes that begin the life which follows and seal its first batch; none where that is done or not needed."""
@@ -102,6 +153,8 @@ class Renewal:
 
     def over(self, space: str, partition: int) -> bool:
         """Is it final what the old chain holds, or of no concern? The life that follows, if one is drawn, has begun then."""
+        if self.closed(space):
+            return True
         chain = self._lives.chain(space, partition)
         if chain.fork == OTHER_DEVICE or not self._rebase.undecided(space, partition):
             return self.succession(space, partition) is None

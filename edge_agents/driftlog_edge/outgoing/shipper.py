@@ -87,6 +87,8 @@ class Shipper:
         """The most urgent class of each batch without a verdict; of what was sealed before the start nobody knows it, and it goes."""
         self._shut: frozenset[Partition] = frozenset()
         """Where nothing new is sealed for now: a person may have to decide about it."""
+        self._closed: frozenset[Partition] = frozenset()
+        """Where nothing new is sealed any more: the log that it would go to is closed, or about to be."""
         self._kept: frozenset[Partition] = frozenset()
         """Where nothing goes again for now: power or network are not for what is in it."""
         outbox.queue.held.release()  # nobody remembers how long they have waited
@@ -154,7 +156,7 @@ class Shipper:
         most = MAX_COMMAND_BYTES if self._flow is None else self._flow.batch_bytes
         self._new_first = not self._new_first
         if self._new_first and (
-            sealed := self._outbox.seal({*self._resend.partitions, *self._stuck, *self._shut}, most)
+            sealed := self._outbox.seal({*self._resend.partitions, *self._stuck, *self._shut, *self._closed}, most)
         ):
             return self._fly(sealed[0]), sealed[1]
         while place := self._resend.take(self._kept):
@@ -163,7 +165,7 @@ class Shipper:
                 return self._fly(self._outbox.reseal(batch)._replace(urgency=self._classes.get(place, 0))), {}
             self._carried.drop(place)
             self._classes.pop(place, None)
-        sealed = self._outbox.seal({*self._kept, *self._stuck, *self._shut}, most)
+        sealed = self._outbox.seal({*self._kept, *self._stuck, *self._shut, *self._closed}, most)
         return None if sealed is None else (self._fly(sealed[0]), sealed[1])
 
     @property
@@ -275,6 +277,11 @@ class Shipper:
     def shut(self, partitions: frozenset[Partition]) -> None:
         """In these nothing new is sealed until this is said again; what is sealed goes."""
         self._shut = partitions
+
+    def close(self, partitions: frozenset[Partition]) -> bool:
+        """In these nothing is sealed until this is said again. Is that news?"""
+        news, self._closed = self._closed != partitions, partitions
+        return news
 
     def allow(self, *, saving: bool, metered: bool) -> None:
         """What power and network allow: on a battery that is low only urgent commands leave, and some wait for a network without a price."""

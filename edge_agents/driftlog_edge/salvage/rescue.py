@@ -25,10 +25,14 @@ from driftlog_edge.ports import Family, Place
 from driftlog_edge.salvage.report import NAMED, Report, runs
 from driftlog_edge.store import generations, keys
 from driftlog_edge.store.command_log import Entry, Status
+from driftlog_edge.store.counts import ELSEWHERE, counts_of
+from driftlog_edge.store.counts import written as counts_written
 from driftlog_edge.store.cursors import Cursor
 from driftlog_edge.store.generations import Return
 from driftlog_edge.store.lives import KEPT, SALVAGED, Chain, Life
 from driftlog_edge.store.logged import Logged, decode_logged, encode_logged
+from driftlog_edge.store.moves import Move, Stage
+from driftlog_edge.store.moves import written as moves_written
 from driftlog_edge.store.pending import Fate, Mark
 from driftlog_edge.store.pruning import KEEP_LAST
 from driftlog_edge.store.sealed import Open
@@ -272,6 +276,7 @@ class Rescue:
                 writes[Family.META, key] = value
         for prefix in (keys.LEFT, keys.GOING_UP, keys.DUE):
             writes.update(((Family.META, key), value) for key, value in self._remains.scan(Family.META, prefix))
+        writes.update(self._moves())
         lives = self._lives()
         writes[Family.META, keys.LIVES] = json.dumps([asdict(life) for life in lives]).encode()
         for place, (_, replica) in self._last.items():
@@ -282,6 +287,19 @@ class Rescue:
         self.report.newest = max(number, *self._numbers, 0)
         writes[Family.META, keys.CLOCK] = keys.pack_pair(max(stamp, self._stamp), self.report.newest)
         self._write(writes)
+
+    def _moves(self) -> dict[Place, bytes | None]:
+        """Where its spaces go on. What was packed is there: the new folder has all by the new count."""
+        writes: dict[Place, bytes | None] = {}
+        counts = counts_of(self._remains)
+        for key, raw in self._remains.scan(Family.META, keys.MOVES):
+            space, move = key[len(keys.MOVES) :].decode(), Move.decode(raw)
+            if move.stage is Stage.PACKED:
+                move = move._replace(stage=Stage.THERE)
+                counts[space] = ELSEWHERE
+                writes.update(counts_written(counts))
+            writes.update(moves_written(space, move))
+        return writes
 
     def _lives(self) -> list[Life]:
         """Those of the folder, and the one that begins with the new one."""

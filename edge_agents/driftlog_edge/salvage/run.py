@@ -12,6 +12,7 @@ from driftlog_edge.salvage.remains import Remains
 from driftlog_edge.salvage.report import Report
 from driftlog_edge.salvage.rescue import Rescue
 from driftlog_edge.store.counts import counts_of, require_same
+from driftlog_edge.store.moves import destined
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_edge.store.wrapping import WrappingKey
 from driftlog_edge.system_clock import SystemClock
@@ -45,6 +46,7 @@ def salvage(
     making, scratch = to.with_name(f"{to.name}.salvaging"), to.with_name(f"{to.name}.remains")
     shutil.rmtree(making, ignore_errors=True)
     with Remains(folder, scratch, wrapping) as remains:
+        contract = destined(remains, contract)
         require_same(counts_of(remains), contract)
         about, done = remains.estimate, 0
         waiting: dict[Place, bytes | None] = {}

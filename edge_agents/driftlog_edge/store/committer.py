@@ -47,6 +47,7 @@ class Committer:
         follows a return, a new life. Commands do not wait for it: they only add to what is pending."""
         self._idle = asyncio.Event()
         self._idle.set()
+        self._ended: EdgeError | None = None
 
     async def room(self) -> None:
         """Wait until the disk has come nearer. To be called before something is decided: what is decided is staged at once,
@@ -66,6 +67,8 @@ class Committer:
 
         `changed` are the documents that readers see otherwise by it: watchers hear of them. `then` is called when they are in the store, whether the caller still waits or has gone.
         """
+        if self._ended is not None:
+            raise self._ended
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
@@ -124,6 +127,10 @@ class Committer:
             self._changes.failed()
             self._journal.failed(error if isinstance(error, EdgeError) else EdgeError(repr(error)))
         self._next()
+
+    def end(self, why: EdgeError) -> None:
+        """From now on nothing is taken: who stages something is told why."""
+        self._ended = why
 
     async def settled(self) -> None:
         """Return when all that waits now is in the store; what comes later is not waited for. Raises what they are told."""

@@ -49,6 +49,10 @@ class Count(NamedTuple):
     """Was the cloud met, and had it as many?"""
 
 
+ELSEWHERE = Count(0, met=True)
+"""Of a space that lies by another count under another name (`store/carrying`): no release that does not know where opens the folder."""
+
+
 def counts_of(source: Readable) -> dict[str, Count]:
     """By space; none of a space that this folder was never opened with."""
     raw = source.get(*_PLACE)

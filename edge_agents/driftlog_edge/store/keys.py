@@ -56,6 +56,10 @@ NOTES = b"notes"
 SALVAGED = b"salvaged"
 """Is there in a folder that was made from a damaged one: commands may be missing from it."""
 UNSEEN = b"unseen/"
+MOVES = b"moves/"
+ROWS = b"row/"
+"""Of the chains, as receipts tell them."""
+CURSORS = b"cursor/"
 SUPPORT = b"support/"
 """Is there for partitions whose workers say that this app's version will be too old."""
 FLOORS = b"floors/"
@@ -147,6 +151,11 @@ def parse_sealed(key: bytes) -> tuple[str, int, int]:
     return key[: -_SEALED.size - 1].decode(), partition, number
 
 
+def of_all(kind: bytes, name: str) -> bytes:
+    """What those keys of a kind begin with that end with a partition of this space, or of this topic."""
+    return kind + f"{name}/".encode()
+
+
 def chain_key(space: str, partition: int) -> bytes:
     return CHAINS + f"{space}/{partition}".encode()
 
@@ -176,7 +185,7 @@ def held_key(space: str, partition: int, name: bytes) -> bytes:
 
 
 def row_key(space: str, partition: int) -> bytes:
-    return f"row/{space}/{partition}".encode()
+    return ROWS + f"{space}/{partition}".encode()
 
 
 def support_key(space: str, partition: int) -> bytes:
@@ -236,13 +245,24 @@ def unseen_key(space: str, partition: int, document: bytes) -> bytes:
     return UNSEEN + f"{space}/{partition}/".encode() + document
 
 
+def parse_unseen(key: bytes, space: str) -> tuple[int, bytes]:
+    """(partition, document's own key) of such a key of this space."""
+    partition, _, document = key[len(UNSEEN) + len(space.encode()) + 1 :].partition(b"/")
+    return int(partition), document
+
+
+def move_key(space: str) -> bytes:
+    """Says where a space of this name goes on, and how far this folder has come on its way there."""
+    return MOVES + space.encode()
+
+
 def changes_key(number: int) -> bytes:
     """Of the entry whose last change has this number."""
     return CHANGES + _LSN.pack(number)
 
 
 def cursor_key(topic: str, partition: int) -> bytes:
-    return f"cursor/{topic}/{partition}".encode()
+    return CURSORS + f"{topic}/{partition}".encode()
 
 
 def generation_key(space: str, partition: int) -> bytes:

@@ -52,7 +52,9 @@ SALVAGED = "salvaged"
 """The folder was damaged, and nobody knows all that it had sent."""
 LET_GO = "let_go"
 """It has written many documents that only go up and that went from here: of a life that is over nothing needs to be remembered for that."""
-SHARED = frozenset({MADE_ANEW, AWAY, RETIRED})
+MOVED = "moved"
+"""Its space goes on with another number of partitions: the log that its chain was in is closed."""
+SHARED = frozenset({MADE_ANEW, AWAY, RETIRED, MOVED})
 """What ends the lives of many partitions at once, by the cloud's doing: one new life follows in all of them."""
 KEPT = 16
 """Earlier lives that are remembered, to be told to people."""
@@ -221,6 +223,11 @@ class Lives:
         key, raw = keys.chain_key(space, partition), chain.encode()
         self._chains[key] = raw, chain
         return {(Family.META, key): raw}
+
+    def chains(self, space: str) -> list[tuple[int, Chain]]:
+        """(partition, chain) of every chain that was begun in a space."""
+        found = self._journal.scan(Family.META, keys.of_all(keys.CHAINS, space))
+        return [(keys.parse_place(key, keys.CHAINS)[1], Chain.decode(value)) for key, value in found]
 
     def forked(self) -> list[tuple[str, int, Chain]]:
         """(space, partition, chain) of every chain that cannot go on."""

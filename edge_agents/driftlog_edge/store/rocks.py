@@ -64,6 +64,8 @@ class RocksStore:
         self._writing = Lock()
         self._before: Before | None = None
         """What was there before a write that is not synced yet."""
+        self._closed: EdgeError | None = None
+        """What who reads on is told, if it was closed for a reason that he may hear."""
         self._unsynced: StoreFailed | None = None
         """Why the disk did not sync the last write."""
         self._sizes = sizes
@@ -234,8 +236,8 @@ class RocksStore:
 
     def _failed(self, error: Exception) -> Exception:
         """What RocksDB said, as one of ours. Where that is damage, nothing is written from now on."""
-        if isinstance(error, KeyError):  # it was closed: a defect of who reads on
-            return error
+        if isinstance(error, KeyError):  # it was closed: a defect of who reads on, unless he was told to expect it
+            return self._closed or error
         told = opening.translated(error, self._folder)
         if isinstance(told, StoreDamaged) and self.damage is None:
             log.error("the store is damaged", reason=str(told), remedy=told.remedy)
@@ -273,8 +275,9 @@ class RocksStore:
                         total += entry.stat().st_size if entry.is_file() else 0
         return total
 
-    def close(self) -> None:
-        """Waits for a `reclaim` or a `renew` in another thread: as long as that holds a family, the folder is held."""
+    def close(self, why: EdgeError | None = None) -> None:
+        """Waits for a `reclaim` or a `renew` in another thread: as long as that holds a family, the folder is held. Who reads on is told `why`."""
+        self._closed = why
         with self._reclaiming, self._writing:
             opened, self._opened = self._opened, self._opened._replace(families={}, handles={})
             opened.families.clear()

@@ -137,16 +137,3 @@ class Wiper:
             ids = self._ids or CachedRegistry(self._config.registry, Path(cache))
             value = RecordCodecs(ids).encode_farewell(farewell)
         self._route.deliver(topics.HEARTBEATS, farewell.key, value, TELL_SECONDS)
-
-
-class Erased:
-    """Stands where the parts of a wiped replica were."""
-
-    def __init__(self, wiper: Wiper) -> None:
-        self._wiper = wiper
-
-    def __getattr__(self, name: str) -> object:
-        raise self._wiper.reason()
-
-    def __iter__(self) -> object:
-        raise self._wiper.reason()

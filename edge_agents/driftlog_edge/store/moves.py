@@ -1,0 +1,79 @@
+"""Where the spaces of this folder go on with another number of partitions, and how far the folder has come on its way there.
+
+The op log of a space that has moved is closed, and nothing will come in its topics any more (`driftlog_schemas.moves`). A folder follows in three stages, each of
+them one write, so that it can be cut off anywhere:
+
+- *closed*: all that the old topics tell was read here. What they have answered is answered, and what they have not is in no log. So all lives that wrote there are
+  over, and what is undecided is taken along into a new one, as after every end of a life (`outgoing/renewal`), on the documents as they lie here: what was laid anew is the same;
+- *packed*: nothing is under a life of before any more. From now on the folder may be opened with the space as it is where it goes on;
+- *there*: it was, and all that the folder has of the space lies under its new name and by its new count (`store/carrying`).
+
+Until then the agent goes on with the old topics, from which nothing follows, and takes commands as ever. An older release, which knows nothing of all this, sends what waits
+into a closed log, where it stays undecided, and does not open a folder any more of which something lies by the new count (`store/counts`).
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import NamedTuple
+
+from driftlog_edge.ports import Family, Place
+from driftlog_edge.store import keys
+from driftlog_edge.store.counts import Readable
+from driftlog_schemas.contract import AppContract
+from driftlog_schemas.moves import Moved, present_app
+
+
+class Stage(Enum):
+    """How far a folder has come."""
+
+    CLOSED = "closed"
+    PACKED = "packed"
+    THERE = "there"
+
+
+class Move(NamedTuple):
+    """Of one space, by its name before."""
+
+    to: Moved
+    stage: Stage
+
+    def encode(self) -> bytes:
+        return json.dumps([*self.to, self.stage.value]).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Move:
+        number, partitions, begins, since, stage = json.loads(data)
+        return cls(Moved(number, partitions, begins, tuple(since)), Stage(stage))
+
+
+def move_of(source: Readable, space: str) -> Move | None:
+    """How far the folder has come with a space of this name on the wire; None while nothing has begun."""
+    raw = source.get(Family.META, keys.move_key(space))
+    return None if raw is None else Move.decode(raw)
+
+
+def written(space: str, move: Move) -> dict[Place, bytes | None]:
+    """The write that goes on to a stage."""
+    return {(Family.META, keys.move_key(space)): move.encode()}
+
+
+def present(source: Readable, declared: AppContract) -> AppContract:
+    """An app with its spaces as this folder has them."""
+
+    def there(space: str) -> Moved | None:
+        move = move_of(source, space)
+        return move.to if move is not None and move.stage is Stage.THERE else None
+
+    return present_app(declared, there)
+
+
+def destined(source: Readable, declared: AppContract) -> AppContract:
+    """An app with its spaces as this folder has them once it was opened."""
+
+    def packed(space: str) -> Moved | None:
+        move = move_of(source, space)
+        return move.to if move is not None and move.stage is not Stage.CLOSED else None
+
+    return present_app(declared, packed)
