@@ -99,8 +99,11 @@ class EdgeAgent(AgentLife):
             TimedOut: not shipped or merged in time; the write stands and its status can be asked. Not on the disk in time: with a
                 `command_id` it may come to stand yet, without one nothing has changed.
         """
-        return await self._submission.take(
-            lambda: self._executor.run(command, arguments, command_id, actor), wait, seconds, session, durability
+        return await self._asked(
+            lambda: self._submission.take(
+                lambda: self._executor.run(command, arguments, command_id, actor), wait, seconds, session, durability
+            ),
+            seconds,
         )
 
     async def run_many(
@@ -122,10 +125,13 @@ class EdgeAgent(AgentLife):
             raise InvalidInput(
                 "commands", f"{len(calls)} commands, at most {MAX_CALLS} at once; give the rest in another call"
             )
-        executes = [
-            partial(self._executor.run, call.command, call.arguments, call.command_id, call.actor) for call in calls
-        ]
-        return await self._submission.take_all(executes, wait, seconds, session, durability)
+        executes = [partial(self._execute, call) for call in calls]
+        return await self._asked(
+            lambda: self._submission.take_all(executes, wait, seconds, session, durability), seconds
+        )
+
+    def _execute(self, call: Call) -> Executed:
+        return self._executor.run(call.command, call.arguments, call.command_id, call.actor)
 
     async def write(
         self,
@@ -140,8 +146,11 @@ class EdgeAgent(AgentLife):
         actor: str = "",
     ) -> Answer:
         """Change one document without a declared command. Raises like `run_with`."""
-        return await self._submission.take(
-            lambda: self._executor.write(document, changes, command_id, actor), wait, seconds, session, durability
+        return await self._asked(
+            lambda: self._submission.take(
+                lambda: self._executor.write(document, changes, command_id, actor), wait, seconds, session, durability
+            ),
+            seconds,
         )
 
     def command(self, command_id: str, session: str = "") -> Answer:
@@ -173,20 +182,25 @@ class EdgeAgent(AgentLife):
             TimedOut: not in `seconds`.
         """
         document = DocumentId(self._collection(kind), scope, id)
-        return await self._reader.read(document, consistency, session, max_age, seconds)
+        return await self._asked(lambda: self._reader.read(document, consistency, session, max_age, seconds), seconds)
 
     async def page(
         self, kind: type[DocumentClass] | str, scope: str, limit: int = 100, after: str = ""
     ) -> list[tuple[str, Reading]]:
         """Documents of one scope in id order, from after `after`; deleted and evicted ones are passed over."""
-        return (await self._reader.page(self._collection(kind), scope, limit, after)).documents
+        collection = self._collection(kind)
+        read = await self._asked(lambda: self._reader.page(collection, scope, limit, after), DEFAULT_TIMEOUT)
+        return read.documents
 
     async def bounded_page(
         self, kind: type[DocumentClass] | str, scope: str, limit: int = 100, after: str = ""
     ) -> Page:
         """A `page` that ends earlier where its documents are large, for who makes one answer of it: whether there may be more, and how many it has
         passed over because they are evicted."""
-        return await self._reader.page(self._collection(kind), scope, limit, after, pages.PAGE_BYTES)
+        collection = self._collection(kind)
+        return await self._asked(
+            lambda: self._reader.page(collection, scope, limit, after, pages.PAGE_BYTES), DEFAULT_TIMEOUT
+        )
 
     def watch(
         self,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import structlog
 
@@ -44,6 +44,8 @@ from driftlog_schemas.signing import Identity
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 
 class AgentLife:
     """One device's replica, open while it is entered. `route`, `ids` and `clock` stand in for Kafka, the registry and the device's clock."""
@@ -70,6 +72,8 @@ class AgentLife:
         """Sends what earlier replicas of the folder had to say."""
         self._anew: asyncio.Task[None] | None = None
         """Opens the folder anew, once a space goes on elsewhere."""
+        self._openings = 0
+        """How often it was opened."""
         self._ending = asyncio.Event()
         self._away = ""
         """Why there is nothing to answer from for a moment; empty while there is."""
@@ -118,6 +122,7 @@ class AgentLife:
         self._housekeeping, self._rotation = parts.housekeeping, parts.rotation
         self._settings = parts.settings
         self._budget, self._refetch = parts.budget, parts.refetch
+        self._openings += 1
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=list(self._holdings))
         if self._store.damage is not None:
             log.error(
@@ -238,6 +243,24 @@ class AgentLife:
         if not command_id:
             return self._moment()
         return TimedOut(f"{self._away}; command {command_id} is on the disk", "ask for its status", command_id)
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Its answer; where the folder is opened anew before that is given, and nothing has changed, the answer when it is open. Raises `NotReady` when it is not in the
+        time given."""
+        end = asyncio.get_running_loop().time() + seconds
+        while True:
+            opening, anew = self._openings, self._anew
+            try:
+                return await ask()
+            except NotReady:
+                left = end - asyncio.get_running_loop().time()
+                anew = self._anew or anew
+                if left <= 0 or (anew is None and opening == self._openings):
+                    raise
+                if anew is not None:
+                    await asyncio.wait([anew], timeout=left)
+                    if self._away and anew.done():
+                        raise
 
     async def _there_again(self) -> bool:
         """Return when the folder is open, if it is opened anew just now. Is it not closed for good?"""

@@ -30,6 +30,7 @@ from driftlog_schemas.messages import (
     RefusalNotice,
     Verdict,
 )
+from driftlog_schemas.moves import declared_name
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import verify
@@ -257,7 +258,7 @@ class Cloud:
                 document_digest(document_key(d), canonical(dict(state.vector)).encode())
                 for d, state in self.states.items()
                 if d.scope == scope
-                and COLLECTIONS[d.collection].space == space
+                and COLLECTIONS[d.collection].space == declared_name(space)
                 and COLLECTIONS[d.collection].direction != "up"
                 and COLLECTIONS[d.collection].document.exists(state)
             ),
