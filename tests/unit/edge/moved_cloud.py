@@ -10,7 +10,7 @@ from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.devices import Device
 from driftlog_schemas.generations import InForce, switched
 from driftlog_schemas.identity import DocumentId, device_of
-from driftlog_schemas.messages import ChainRow
+from driftlog_schemas.messages import ChainRow, Command, CommandOutcome, Verdict
 from driftlog_schemas.moves import Moved, announcing, following_name, moving
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
@@ -46,11 +46,14 @@ class Move:
 
     def close(self) -> None:
         """The log takes nothing any more."""
-        self.cloud.merge = self._merged  # type: ignore[method-assign]
+        self.cloud.merge = self._merged  # type: ignore[assignment,method-assign]
         for row in list(self.cloud.rows.values()):
             if row.space == self.old:
                 del self.cloud.rows[row.replica, row.partition]
-        self._rows = {}
+
+    def take_back(self) -> None:
+        """Nothing is closed, and the operator says that it stays as it is."""
+        publish(self.cloud, announcing(self._announced(), None, EPOCH_MS + 1))
 
     def _merged(self, sealed: Sealed, *rest: Any) -> Any:
         body = BatchCodec(FixedIds()).open(sealed.value).body
@@ -63,6 +66,15 @@ class Move:
             for command in batch.commands:
                 assert partition_of(command.scope, self.partitions) == batch.partition
         return self._merge(sealed, *rest)
+
+    def say_closed(self, replica: str, parked: Command) -> None:
+        """What waited is given back to its device when its log is closed."""
+        at = partition_of(parked.scope, self._before)
+        others = {place: row for place, row in self.cloud.rows.items() if place[1] != at}
+        for place in others:
+            del self.cloud.rows[place]
+        self.cloud.release(replica, parked, CommandOutcome(parked.id, Verdict.DEFERRED, "closed"))
+        self.cloud.rows.update(others)
 
     def lay_anew(self, *lives: str) -> None:
         """All that was merged, by the new count, and that these lives are over."""

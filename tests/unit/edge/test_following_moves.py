@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
-from driftlog_edge import EdgeAgent, EdgeConfig
-from driftlog_edge.errors import NotReady
+from driftlog_edge import EdgeAgent, EdgeConfig, agent_life
+from driftlog_edge.asking.watch import Change
+from driftlog_edge.errors import DiskFull, EdgeError, NotReady, Offline
+from driftlog_edge.link.moving import Moving
 from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.registry import FixedIds
@@ -57,21 +61,20 @@ async def merged(agent: EdgeAgent, names: list[str]) -> None:
     await until(lambda: {status(name) for name in names} == {"merged"})
 
 
-async def on_hand(agent: EdgeAgent) -> set[int]:
-    return {int((await agent.read(Stock, scope, "tea")).value["on_hand"]) for scope in SCOPES}
+async def on_hand(agent: EdgeAgent, scope: str) -> object:
+    return (await agent.read(Stock, scope, "tea")).value["on_hand"]  # type: ignore[arg-type]  # the agent's own kind of document
 
 
-async def shows(agent: EdgeAgent, wanted: int) -> None:
+async def shows(agent: EdgeAgent, wanted: int, scopes: Sequence[str] = SCOPES) -> None:
     async def shown() -> bool:
-        return await on_hand(agent) == {wanted}
+        return {await on_hand(agent, scope) for scope in scopes} == {wanted}
 
     await until(shown)
 
 
-def followed(agent: EdgeAgent) -> bool:
-    """Does it say that it is where the space goes on?"""
-    found = agent.status()["scopes"]["s1"]["digests"] if agent.log is not None else {}
-    return any(place.startswith("retail.p") for place in found)
+async def told(agent: EdgeAgent, problem: str) -> None:
+    """Return when the agent says so."""
+    await until(lambda: problem in agent.status()["problem"])
 
 
 def times(cloud: Cloud) -> Counter[str]:
@@ -105,12 +108,259 @@ async def test_what_was_promised_before_and_meanwhile_counts_once_where_the_spac
         assert times(cloud) == dict.fromkeys(names, 1)
         assert [life["why"] for life in agent.status()["lives"]] == ["", "moved"]
         move.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 10)
-        await until(lambda: pages_of(agent, "s1", 14))
+        await shows(agent, 14, ["s1"])
     async with opened() as agent:  # and from there on it is as ever
         names += await sold(agent, "after")
         await merged(agent, names)
         assert times(cloud) == dict.fromkeys(names, 1)
 
 
-async def pages_of(agent: EdgeAgent, scope: str, wanted: int) -> bool:
-    return bool((await agent.read(Stock, scope, "tea")).value["on_hand"] == wanted)
+async def test_who_was_away_over_the_move_follows_when_he_is_back(
+    opened: Callable[[], EdgeAgent], route: CloudRoute, cloud: Cloud
+) -> None:
+    move = Move(cloud, AFTER)
+    async with opened() as agent:
+        old = agent.status()["replica"]
+        names = await sold(agent, "merged")
+        await merged(agent, names)
+        route.merging = False
+        names += await sold(agent, "in the log, and merged while it is away")
+        await until(lambda: sum(len(batch.lsns) for batch in route.sent) == len(names))
+        route.cut()
+        names += await sold(agent, "written offline")
+    for batch in route.sent[-len(SCOPES) :]:
+        cloud.merge(batch)
+    move.announce()
+    move.close()
+    move.lay_anew(old)
+    move.say()
+    route.merging = True
+    async with opened() as agent:
+        names += await sold(agent, "still offline")
+        await shows(agent, 4)
+        route.mend()
+        await merged(agent, names)
+        await shows(agent, 4)
+    assert times(cloud) == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize("stage", ["_read_to_the_end", "_pack"])
+async def test_it_is_cut_off_on_its_way_and_the_next_start_goes_on(
+    opened: Callable[[], EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    move = Move(cloud, AFTER)
+    async with opened() as agent:
+        old = agent.status()["replica"]
+        names = await sold(agent, "before")
+        await merged(agent, names)
+        move.close()
+        names += await sold(agent, "behind the end")
+        move.lay_anew(old)
+        come = asyncio.Event()
+
+        async def hang(*_: object) -> None:
+            come.set()
+            await asyncio.Event().wait()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Moving, stage, hang)
+            move.say()
+            async with asyncio.timeout(60):
+                await come.wait()
+            names += await sold(agent, "meanwhile")
+    async with opened() as agent:
+        await shows(agent, 3)
+        await merged(agent, names)
+        await shows(agent, 3)
+    assert times(cloud) == dict.fromkeys(names, 1)
+
+
+async def test_a_folder_that_cannot_be_carried_yet_is_tried_again_and_then_is_there(
+    opened: Callable[[], EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftlog_edge.agent_life.backoff", lambda *_: 0.01)
+    move, tried = Move(cloud, AFTER), list[str]()
+    genuine = agent_life.carried
+
+    def full(*given: Any) -> None:
+        tried.append("")
+        if len(tried) < 3:
+            raise DiskFull("no space left", "free some")
+        genuine(*given)
+
+    monkeypatch.setattr(agent_life, "carried", full)
+    async with opened() as agent:
+        names = await sold(agent, "before")
+        move.close()
+        move.lay_anew(agent.status()["replica"])
+        move.say()
+        await merged(agent, names)
+        assert len(tried) == 3
+        await shows(agent, 1)
+
+
+async def test_an_agent_that_is_ended_while_it_cannot_be_carried_ends(
+    opened: Callable[[], EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, tried = Move(cloud, AFTER), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def full(*_: Any) -> None:
+        loop.call_soon_threadsafe(tried.set)
+        raise DiskFull("no space left", "free some")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(agent_life, "carried", full)
+        async with opened() as agent:
+            names = await sold(agent, "before")
+            await merged(agent, names)
+            move.close()
+            move.lay_anew(agent.status()["replica"])
+            move.say()
+            async with asyncio.timeout(60):
+                await tried.wait()
+            with pytest.raises(NotReady, match="opened"):
+                agent.status()
+            with pytest.raises(NotReady):
+                await agent.run("receive", store="s1", sku="tea", qty=1, seconds=0.05)
+            assert agent.damage is None
+    async with opened() as agent:
+        await until(lambda: agent.status()["connection"] == "ONLINE")
+        await shows(agent, 1)
+
+
+async def test_readers_have_what_they_had_while_where_it_goes_on_is_not_read(
+    opened: Callable[[], EdgeAgent], route: CloudRoute, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, genuine = Move(cloud, AFTER), agent_life.carried
+
+    def cut(*given: Any) -> None:
+        genuine(*given)
+        route.cut()
+
+    monkeypatch.setattr(agent_life, "carried", cut)
+    async with opened() as agent:
+        names = await sold(agent, "before")
+        await merged(agent, names)
+        move.close()
+        move.lay_anew(agent.status()["replica"])
+        move.say()
+        await until(lambda: not route.up)
+        names += await sold(agent, "there, offline")  # it waits until the folder is open
+        await shows(agent, 2)
+        assert (
+            agent.status()["read_again"]["retail.p2/0"]["why"] == "the space goes on with another number of partitions"
+        )
+        route.mend()
+        await merged(agent, names)
+        await until(lambda: not agent.status()["read_again"])
+        await shows(agent, 2)
+
+
+async def test_no_read_counts_as_in_step_by_topics_of_before(
+    opened: Callable[[], EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = Move(cloud, AFTER)
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async with opened() as agent:
+        await merged(agent, await sold(agent, "before"))
+        assert (await agent.read(Stock, "s1", "tea", consistency="strong")).value["on_hand"] == 1  # type: ignore[arg-type]
+        with monkeypatch.context() as patched:
+            patched.setattr(Moving, "_pack", hang)
+            move.close()
+            move.lay_anew(agent.status()["replica"])
+            move.say()
+            await told(agent, "retail goes on with 7 partitions")
+            with pytest.raises(Offline, match="goes on in other topics"):
+                await agent.read(Stock, "s1", "tea", consistency="strong")  # type: ignore[arg-type]
+            assert await on_hand(agent, "s1") == 1
+    async with opened() as agent:
+        move.write(DocumentId("Stock", "s1", "tea"), "on_hand", "increment", 10)
+
+        async def strong() -> bool:
+            try:
+                return bool((await agent.read(Stock, "s1", "tea", consistency="strong")).value["on_hand"] == 11)  # type: ignore[arg-type]
+            except EdgeError:
+                return False
+
+        await until(strong)
+
+
+async def test_a_move_that_is_taken_back_lets_go_what_waited(opened: Callable[[], EdgeAgent], cloud: Cloud) -> None:
+    move = Move(cloud, AFTER)
+    async with opened() as agent:
+        move.announce()
+        await told(agent, "is being given 7 partitions")
+        names = await sold(agent, "announced")
+        assert not times(cloud)
+        move.take_back()
+        await merged(agent, names)
+        assert agent.status()["problem"] == "" and len(agent.status()["lives"]) == 1
+
+
+async def test_what_waited_in_the_closed_log_comes_along_once(opened: Callable[[], EdgeAgent], cloud: Cloud) -> None:
+    move = Move(cloud, AFTER)
+    async with opened() as agent:
+        old = agent.status()["replica"]
+        cloud.parks.add("waits/s1")
+        names = await sold(agent, "waits")
+        await until(lambda: agent.command("waits/s1").status == "parked")
+        await merged(agent, names[1:])
+        move.announce()
+        (parked,) = (c for batch in cloud.batches for c in batch.commands if c.id == "waits/s1")
+        move.say_closed(old, parked)
+        move.close()
+        move.lay_anew(old)
+        cloud.parks.clear()
+        move.say()
+        await merged(agent, names)
+        await shows(agent, 1)
+        assert times(cloud) == Counter(dict.fromkeys(names, 1)) + Counter(["waits/s1"]), "parked, and merged"
+
+
+async def test_a_watch_goes_on_over_it_and_so_does_who_hears_of_conflicts(
+    opened: Callable[[], EdgeAgent], cloud: Cloud
+) -> None:
+    move, seen = Move(cloud, AFTER), list[Change]()
+    async with opened() as agent:
+        names = await sold(agent, "before")
+        await merged(agent, names)
+
+        async def watch() -> None:
+            async for change in agent.watch(Stock, "s1"):  # type: ignore[arg-type]
+                seen.append(change)
+
+        watching = asyncio.create_task(watch())
+        move.close()
+        move.lay_anew(agent.status()["replica"])
+        move.say()
+        await agent.run("receive", command_id="meanwhile", store="s1", sku="tea", qty=1)
+        await merged(agent, ["meanwhile"])
+        already = len(seen)
+        move.write(DocumentId("Stock", "s1", "rum"), "on_hand", "increment", 1)
+        await until(lambda: [change.document for change in seen[already:]].count(DocumentId("Stock", "s1", "rum")) == 1)
+        assert None not in {change.document for change in seen}, "nobody has to read everything again"
+        assert not watching.done()
+    await asyncio.wait_for(watching, 60)
+
+
+async def test_a_folder_that_has_said_nothing_yet_follows_without_what_is_left_there(
+    opened: Callable[[], EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        raise AssertionError("nothing there is an answer to it")
+
+    monkeypatch.setattr(Moving, "_read_to_the_end", never)
+    move = Move(cloud, AFTER)
+    move.close()
+    move.lay_anew()
+    cloud.states.clear()
+    move.say()
+    async with opened() as agent:
+        names = await sold(agent, "the first")
+        await merged(agent, names)
+        await shows(agent, 1)
+    assert times(cloud) == dict.fromkeys(names, 1)

@@ -1,0 +1,308 @@
+"""What a folder has of a space that has moved is carried over whole, whatever cuts it off, and no older release opens it then."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from driftlog_edge.errors import DiskFull, OtherPartitions
+from driftlog_edge.ports import Family, Place, Writes
+from driftlog_edge.store import carrying, counts, generations, keys
+from driftlog_edge.store.carrying import carry
+from driftlog_edge.store.cursors import Cursor, cursor_of, moved
+from driftlog_edge.store.evicted import Marker, Trace
+from driftlog_edge.store.holdings import Held
+from driftlog_edge.store.lives import FORKED, MOVED, Chain
+from driftlog_edge.store.logged import Logged, decode_logged, logged
+from driftlog_edge.store.moves import Move, Stage, destined, move_of, present, written
+from driftlog_edge.store.rocks import RocksStore
+from driftlog_schemas.identity import parse_document_key
+from driftlog_schemas.moves import Moved
+from driftlog_schemas.partitioning import partition_of
+from tests.unit.edge.cloud import Cloud
+from tests.unit.edge.replica import EPOCH_MS, Replica
+from tests.unit.edge.shop import CONTRACT, PARTITIONS
+
+SCOPES = tuple(f"s{number}" for number in range(1, 9))
+TO = Moved(2, 7, 500, (20, 20, 20, 20))
+NEW = "retail.p2"
+FIRST_LIFE = "store-1.before"
+Dump = dict[tuple[Family, bytes], bytes]
+
+
+@pytest.fixture
+def packed(lives: Callable[..., Replica], cloud: Cloud, tmp_path: Path) -> Path:
+    """A folder with rows, commands that wait, and all else that lies by partition; closed, and packed."""
+    replica = lives(scopes=SCOPES)
+    for scope in SCOPES:
+        replica.do("receive", f"merged/{scope}", store=scope, sku="tea", qty=5)
+    for batch in replica.ship():
+        cloud.merge(batch)
+    for at in range(PARTITIONS):
+        replica.pull_receipts(cloud.of("retail.receipts", at), at)
+        replica.pull_states(cloud.of("retail.state", at), at)
+    place = {(Family.META, keys.HOLDINGS): Held((), SCOPES, ()).encode()}
+    replica.store.write(place, sync=True)
+    chains = [at for at, _ in replica.lives.chains("retail")]
+    replica.journal.stage(replica.renewal.close("retail", Move(TO, Stage.CLOSED)), sync=True)
+    replica.commit()
+    for at in chains:
+        known = replica.renewal.known("retail", at, [])
+        assert replica.renewal.over("retail", at)
+        for step in replica.renewal.gathered("retail", at, known):
+            replica.renewed(at, step)
+        begun = list(_drained(replica, at, known))
+        assert begun
+        replica.take_along(at)
+    assert replica.renewal.packed("retail")
+    for number, scope in enumerate(SCOPES):
+        replica.do("receive", f"waits/{scope}", store=scope, sku="tea", qty=1)
+        if number % 2:
+            replica.do("receive", f"waits too/{scope}", store=scope, sku="tea", qty=1)
+    replica.store.write(_besides(replica) | written("retail", Move(TO, Stage.PACKED)), sync=True)
+    folder = replica.store._folder
+    replica.close()
+    return folder
+
+
+def _drained(replica: Replica, at: int, known: object) -> Iterator[object]:
+    work = replica.renewal.begun("retail", at, known)  # type: ignore[arg-type]
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            replica.renewed(at, done.value)
+            yield done.value
+            return
+
+
+def _besides(replica: Replica) -> dict[Place, bytes | None]:
+    """What a longer life would have left."""
+    s1, s2 = (partition_of(scope, PARTITIONS) for scope in ("s1", "s2"))
+    row = keys.confirmed_prefix("retail", s1, 0) + b"Stock/s1/rum"
+    stale = keys.confirmed_prefix("retail", s2, 3) + b"Stock/s2/old"
+    chain = replace(replica.lives.chain("retail", s1), over=(FIRST_LIFE, "store-1.second"))
+    return {
+        (Family.META, keys.evicted_key(row)): Marker(17, 99, {"office.1": 2}).encode(),
+        (Family.META, keys.trace_key(keys.confirmed_prefix("retail", s1, 0) + b"Stock/s1/tea")): Trace(4, 77).encode(),
+        (Family.META, keys.EVICTING): b"",
+        (Family.CONFIRMED, stale): b"of a generation that nobody reads",
+        (Family.UNREAD, keys.confirmed_prefix("retail", s2, 0) + b"Newer/s2/x"): b"of a newer release",
+        (Family.META, keys.unseen_key("retail", s1, b"Stock/s1/gin")): b'{"store-1.before": [1, 2]}',
+        (Family.META, keys.note_key("retail", s2, b"Reading/s2/t")): b"note",
+        (Family.META, keys.healed_key("retail", s1)): keys.pack_number(1),
+        (Family.META, keys.support_key("retail", s1)): b"[]",
+        (Family.META, keys.chain_key("retail", s1)): chain.encode(),
+        **moved("retail.ops", s1, Cursor(3, "id")),
+    }
+
+
+class Dies(RocksStore):
+    """A store of a process that is killed after so many writes, or whose disk is full then."""
+
+    left = 1 << 30
+
+    def write(self, writes: Writes, *, sync: bool) -> None:
+        if not self.left:
+            raise DiskFull("no space left", "free some")
+        self.left -= 1
+        super().write(writes, sync=sync)
+
+
+def dump(store: RocksStore) -> Dump:
+    return {(family, key): value for family in Family for key, value in store.scan(family, b"")}
+
+
+def carried(folder: Path) -> Dump:
+    store = RocksStore(folder)
+    try:
+        contract = carry(store, CONTRACT, EPOCH_MS)
+        assert {space.name: space.partitions for space in contract.spaces.values()} == {NEW: 7, "audit": 1}
+        return dump(store)
+    finally:
+        store.close()
+
+
+def of_space(found: Dump, space: str) -> set[tuple[Family, bytes]]:
+    """Entries whose keys name it, but for where it goes on."""
+    name = re.escape(space.encode())
+    topic = rb"/" + name + rb"(\.(state|receipts|conflicts|ops))?/"
+    return {place for place in found if re.search(rb"(^|/)" + name + rb"\0|" + topic, place[1])}
+
+
+def test_all_that_the_folder_has_lies_by_the_new_count(packed: Path) -> None:
+    store = RocksStore(packed)
+    before = dump(store)
+    store.close()
+    after = carried(packed)
+    assert not of_space(after, "retail")
+    waiting = [{keys.parse_lsn(key) for family, key in one if family is Family.OUTBOX} for one in (before, after)]
+    assert waiting[0] == waiting[1] and len(waiting[0]) == len(SCOPES) + len(SCOPES) // 2
+    for family, key in after:
+        if family is Family.OUTBOX:
+            space, _, partition, lsn = keys.parse_outbox(key)
+            scope = _logged(after, lsn).command.scope
+            assert (space, partition) == (NEW, partition_of(scope, 7))
+        elif family in (Family.CONFIRMED, Family.UNREAD):
+            space, partition, generation = keys.parse_confirmed(key)
+            document = keys.document_of_confirmed(key)
+            assert document != b"Stock/s2/old"
+            assert (space, partition, generation) == (NEW, partition_of(parse_document_key(document).scope, 7), 0)
+            old = partition_of(parse_document_key(document).scope, PARTITIONS)
+            assert after[family, key] == before[family, keys.confirmed_prefix("retail", old, 0) + document]
+    rows = [sum(family in (Family.CONFIRMED, Family.UNREAD) for family, _ in one) for one in (before, after)]
+    assert rows[1] == rows[0] - 1, "all but the one of another generation"
+    s1, s2 = partition_of("s1", 7), partition_of("s2", 7)
+    rum = keys.confirmed_prefix(NEW, s1, 0) + b"Stock/s1/rum"
+    assert Marker.decode(after[Family.META, keys.evicted_key(rum)]) == Marker(-1, 99, {"office.1": 2})
+    tea = keys.confirmed_prefix(NEW, s1, 0) + b"Stock/s1/tea"
+    assert Trace.decode(after[Family.META, keys.trace_key(tea)]) == Trace(-1, 77)
+    assert after[Family.META, keys.unseen_key(NEW, s1, b"Stock/s1/gin")] == b'{"store-1.before": [1, 2]}'
+    assert after[Family.META, keys.note_key(NEW, s2, b"Reading/s2/t")] == b"note"
+    for (family, key), value in before.items():
+        if family in (Family.PENDING, Family.COMMANDS):
+            assert after[family, key] == value
+
+
+def _logged(found: Dump, lsn: int) -> Logged:
+    return decode_logged(found[Family.OPLOG, keys.lsn_key(lsn)])
+
+
+def test_each_partition_goes_on_under_the_new_life_and_is_read_beside_what_readers_have(packed: Path) -> None:
+    after = carried(packed)
+    held = {partition_of(scope, 7) for scope in SCOPES}
+    found = {
+        keys.parse_place(k, keys.CHAINS): Chain.decode(v) for (f, k), v in after.items() if k.startswith(keys.CHAINS)
+    }
+    assert found.keys() == {(NEW, at) for at in held}
+    for chain in found.values():
+        assert (chain.number, chain.fork) == (0, "")
+        assert {FIRST_LIFE, "store-1.second"} < {*chain.over} and chain.replica not in chain.over
+    store = RocksStore(packed)
+    for at in held:
+        under_way = generations.return_of(store, NEW, at)
+        assert under_way is not None and (under_way.generation, under_way.anew) == (1, False)
+        assert generations.serving(store, NEW, at) == 0
+        assert cursor_of(store, f"{NEW}.state", at) == Cursor()
+    store.close()
+
+
+def test_whoever_had_read_all_that_was_forgotten_is_told_to_have_read_all_of_before(packed: Path) -> None:
+    """Numbers of one partition say nothing of another; a lower one stays as it is."""
+    store = RocksStore(packed)
+    before = {keys.parse_lsn(key): logged(store, keys.parse_lsn(key)) for key, _ in store.scan(Family.OUTBOX, b"")}
+    assert {found.read for found in before.values()} <= set(range(-1, 20))
+    since = tuple(3 if at == partition_of("s1", PARTITIONS) else 0 for at in range(PARTITIONS))
+    store.write(written("retail", Move(TO._replace(since=since), Stage.PACKED)), sync=True)
+    store.close()
+    after = carried(packed)
+    for lsn, found in before.items():
+        now = _logged(after, lsn)
+        old = partition_of(found.command.scope, PARTITIONS)
+        assert now.read == (TO.begins - 1 if found.read >= since[old] else found.read)
+        if found.command.written is not None:
+            assert now.command.written == (
+                TO.begins - 1 if found.command.written >= since[old] else found.command.written
+            )
+        assert now.command._replace(written=None) == found.command._replace(written=None)
+        assert (now.alone, now.release) == (found.alone, found.release)
+    reads = {_logged(after, lsn).read for lsn in before}
+    assert TO.begins - 1 in reads
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_it_is_cut_off_at_every_write_and_goes_on(packed: Path, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrying, "AT_ONCE", at_once)
+    copy = packed.with_name("copy")
+    shutil.copytree(packed, copy)
+    whole, cuts = carried(copy), 0
+    store = Dies(packed)
+    while True:
+        store.left = 2  # the first says each time that it has begun
+        try:
+            carry(store, CONTRACT, EPOCH_MS)
+        except DiskFull:
+            cuts += 1
+            continue
+        break
+    store.close()
+    assert cuts > 20 / at_once
+    assert carried(packed) == whole
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_all_as_it_was(packed: Path) -> None:
+    store = Dies(packed)
+    store.left, before = 0, dump(store)
+    assert carry(store, CONTRACT, EPOCH_MS) == CONTRACT
+    assert dump(store) == before
+    assert present(store, CONTRACT) == CONTRACT and set(destined(store, CONTRACT).spaces) == {NEW, "audit"}
+    store.close()
+
+
+def test_an_older_release_does_not_open_it_and_loses_nothing(packed: Path) -> None:
+    after = carried(packed)
+    store = RocksStore(packed)
+    with pytest.raises(OtherPartitions, match="another number of partitions"):
+        counts.settle(store, CONTRACT)  # all that a release did that knew of no moves
+    assert dump(store) == after
+    store.close()
+
+
+@pytest.mark.parametrize("cut_at", [2, 5])
+def test_nor_while_it_is_half_carried(packed: Path, cut_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrying, "AT_ONCE", 1)
+    store = Dies(packed)
+    store.left = cut_at
+    with pytest.raises(DiskFull):
+        carry(store, CONTRACT, EPOCH_MS)
+    store.left = 1 << 30
+    with pytest.raises(OtherPartitions):
+        counts.settle(store, CONTRACT)
+    store.close()
+
+
+def test_what_waits_under_another_life_than_the_newest_comes_along_first(packed: Path) -> None:
+    store = RocksStore(packed)
+    at = partition_of("s1", PARTITIONS)
+    chain = Chain.decode(store.get(Family.META, keys.chain_key("retail", at)) or b"")
+    other = replace(chain, fork=FORKED)
+    store.write({(Family.META, keys.chain_key("retail", at)): other.encode()}, sync=True)
+    before = dump(store)
+    assert carry(store, CONTRACT, EPOCH_MS) == CONTRACT
+    move = move_of(store, "retail")
+    assert move is not None and move.stage is Stage.CLOSED
+    assert {p: v for p, v in dump(store).items() if not p[1].startswith(keys.MOVES)} == {
+        p: v for p, v in before.items() if not p[1].startswith(keys.MOVES)
+    }
+    store.close()
+
+
+def test_a_space_moves_twice(packed: Path) -> None:
+    carried(packed)
+    store = RocksStore(packed)
+    again = Moved(3, 2, 900, (0,) * 7)
+    store.write(written(NEW, Move(again, Stage.PACKED)), sync=True)
+    contract = carry(store, CONTRACT, EPOCH_MS)
+    assert contract.spaces["retail.p3"].partitions == 2
+    after = dump(store)
+    assert not of_space(after, "retail") and not of_space(after, NEW)
+    waiting = [keys.parse_outbox(k) for f, k in after if f is Family.OUTBOX]
+    assert waiting and {space for space, *_ in waiting} == {"retail.p3"}
+    assert {at for _, _, at, _ in waiting} <= {0, 1}
+    store.close()
+
+
+def test_a_chain_that_a_closed_log_has_ended_says_so(lives: Callable[..., Replica], cloud: Cloud) -> None:
+    replica = lives(scopes=SCOPES)
+    replica.do("receive", "c1", store="s1", sku="tea", qty=1)
+    at = partition_of("s1", PARTITIONS)
+    for batch in replica.ship():
+        cloud.merge(batch)
+    replica.journal.stage(replica.renewal.close("retail", Move(TO, Stage.CLOSED)), sync=True)
+    assert replica.lives.chain("retail", at).fork == MOVED
+    assert replica.renewal.due == [("retail", at)] and not replica.renewal.packed("retail")
