@@ -105,7 +105,7 @@ class Moving:
             try:
                 if move_of(self._journal, space) is None:
                     await self._close(space, to)
-                await self._pack(space, to)
+                await self._pack(space)
                 self._errand.problem = ""
             except (EdgeError, Unreachable) as error:
                 if str(error) != self._errand.problem:
@@ -118,11 +118,12 @@ class Moving:
 
     async def _close(self, space: str, to: Moved) -> None:
         """All that came of the closed log is here: say so, and that the lives of before are over. Raises `NotYet`, `Unreachable`, `DiskFull`, `StoreFailed`."""
-        if not self._renewal.silent(space):
+        whole = not self._renewal.silent(space)
+        if whole:
             await self._read_to_the_end(space)
         if waiting := self._renewal.unanswered(space):
             raise NotYet(waiting)
-        await self._committer.stage(self._renewal.close(space, Move(to, Stage.CLOSED)), sync=True)
+        await self._committer.stage(self._renewal.close(space, Move(to, Stage.CLOSED, whole)), sync=True)
         log.info("all that came of a closed log is here", space=space)
 
     async def _read_to_the_end(self, space: str) -> None:
@@ -145,7 +146,7 @@ class Moving:
 
     # -- what is undecided
 
-    async def _pack(self, space: str, to: Moved) -> None:
+    async def _pack(self, space: str) -> None:
         """Nothing is under a life of before: say so, and open the folder anew. Raises as `_close`."""
         if ending := self._renewal.end_those_of_before(space):
             await self._committer.stage(ending, sync=True)
@@ -153,8 +154,8 @@ class Moving:
             self._renew()
             raise NotYet("what is undecided comes along into a new life")
         move = move_of(self._journal, space)
-        if move is None or move.stage is Stage.CLOSED:
-            await self._committer.stage(written(space, Move(to, Stage.PACKED)), sync=True)
+        if move is not None and move.stage is Stage.CLOSED:
+            await self._committer.stage(written(space, move._replace(stage=Stage.PACKED)), sync=True)
         if not self._followed:
             self._followed = True
             self._follow()

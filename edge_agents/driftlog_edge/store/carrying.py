@@ -24,17 +24,16 @@ from driftlog_edge.ports import Family, Place, Store
 from driftlog_edge.store import generations, keys
 from driftlog_edge.store.counts import ELSEWHERE, counts_of
 from driftlog_edge.store.counts import written as counts_written
-from driftlog_edge.store.cursors import Cursor
+from driftlog_edge.store.cursors import NOTHING_READ, Cursor, moved
 from driftlog_edge.store.digests import ScopeDigest
 from driftlog_edge.store.evicted import ANYWHERE, Marker, Trace
 from driftlog_edge.store.generations import Return
 from driftlog_edge.store.lives import KEPT, Chain, Life
 from driftlog_edge.store.logged import Logged, encode_logged, logged
-from driftlog_edge.store.moves import Move, Stage, move_of, present, written
+from driftlog_edge.store.moves import Stage, move_of, present, written
 from driftlog_schemas import topics
 from driftlog_schemas.contract import AppContract, SpaceContract
 from driftlog_schemas.identity import parse_document_key
-from driftlog_schemas.moves import Moved
 from driftlog_schemas.moves import present as following
 from driftlog_schemas.partitioning import partition_of
 
@@ -80,7 +79,7 @@ class _Carrying:
         move = move_of(store, space.name)
         assert move is not None, "it is packed"
         self._store, self._old, self._wall_ms = store, space, wall_ms
-        self._to: Moved = move.to
+        self._move, self._to = move, move.to
         self._new = following(space, lambda name: move.to if name == space.name else None)
         self._generation = max([self._served(at) for at in range(space.partitions)], default=0)
         """Of the rows that readers are shown meanwhile, in all partitions: none that a decision waits for (`pending`) is a later one."""
@@ -110,7 +109,7 @@ class _Carrying:
         newest = [Life(**plain).replica for plain in json.loads(raw)][-1:] if raw else []
         if all([chain.replica] == newest and not chain.fork for chain in chains):
             return True
-        self._store.write(written(self._old.name, Move(self._to, Stage.CLOSED)), sync=True)
+        self._store.write(written(self._old.name, self._move._replace(stage=Stage.CLOSED)), sync=True)
         return False
 
     # -- entry by entry
@@ -158,7 +157,7 @@ class _Carrying:
         to = self._at(found.command.scope)
         return {
             (family, keys.outbox_key(self._new.name, urgency, to, lsn)): size,
-            (Family.OPLOG, keys.lsn_key(lsn)): self._renumbered(found, partition),
+            (Family.OPLOG, keys.lsn_key(lsn)): self._renumbered(found, partition, waits=True),
         }
 
     def _for_later(self, entry: _Entry) -> dict[Place, bytes | None]:
@@ -172,21 +171,21 @@ class _Carrying:
         partition = partition_of(found.command.scope, self._old.partitions)
         return {(Family.OPLOG, keys.lsn_key(lsn)): self._renumbered(found, partition)}
 
-    def _renumbered(self, found: Logged, partition: int) -> bytes:
-        """Telling what its writer had read so that it holds for all partitions. Done twice it is as done once."""
-        command = found.command
-        said = None if command.written is None else self._read(command.written, partition)
-        return encode_logged(
-            command._replace(written=said),
-            self._new.name,
-            command.ops[0].op.replica,
-            self._read(found.read, partition),
-            found.release,
-            alone=found.alone,
-        )
+    def _renumbered(self, found: Logged, partition: int, *, waits: bool = False) -> bytes:
+        """Telling what its writer had read so that it holds where the space goes on. Done twice it is as done once.
 
-    def _read(self, number: int, partition: int) -> int:
-        return self._to.begins - 1 if number >= self._to.since[partition] else number
+        What `waits` was written, or taken along, when all that the old topics told was here, if they were read; what was laid anew is no more than that. When it was
+        first written is told by the numbers of its old partition, which say nothing of another's.
+        """
+        command, read = found.command, found.read
+        if waits and self._move.whole:
+            read = self._to.begins - 1
+        written = command.written
+        if written is not None and (written >= self._to.since[partition] or not self._to.since[partition]):
+            written = self._to.begins - 1
+        raw = command._replace(written=written)
+        replica = command.ops[0].op.replica
+        return encode_logged(raw, self._new.name, replica, read, found.release, alone=found.alone)
 
     def _row(self, entry: _Entry) -> dict[Place, bytes | None]:
         """A confirmed row, or what stands for one or beside it; of a generation that nobody reads nothing comes along."""
@@ -238,17 +237,19 @@ class _Carrying:
         writes.update(
             dict.fromkeys((Family.META, key) for key, _ in store.scan(Family.META, keys.of_all(keys.GENERATIONS, old)))
         )
-        again = Return(self._generation + 1, WHY, False, self._wall_ms, Cursor())
+        cursor = Cursor(group=self._to.begins - 1 if self._move.whole else NOTHING_READ)
+        again = Return(self._generation + 1, WHY, False, self._wall_ms, cursor)
         for place in {*self._held(), *self._rows(), *self._queues()}:
             writes.update(generations.serve(new, place, self._generation))
             writes.update(generations.written(new, place, again))
+            writes.update(moved(topics.state_topic(new), place, cursor))  # what is laid anew is what lies here
             if chains:
                 writes[Family.META, keys.chain_key(new, place)] = _following(chains.values()).encode()
         known = store.get(Family.META, keys.FRESHNESS)
         if known is not None:
             states = {(topics.state_topic(old), at) for at in range(self._old.partitions)}
             writes[Family.META, keys.FRESHNESS] = without(known, states)
-        return writes | written(old, Move(self._to, Stage.THERE))
+        return writes | written(old, self._move._replace(stage=Stage.THERE))
 
     def _held(self) -> set[int]:
         """Partitions of the new count with scopes that are held."""

@@ -38,14 +38,16 @@ class Move(NamedTuple):
 
     to: Moved
     stage: Stage
+    whole: bool = True
+    """Were the old topics read to their ends? A folder that had said nothing there follows without."""
 
     def encode(self) -> bytes:
-        return json.dumps([*self.to, self.stage.value]).encode()
+        return json.dumps([*self.to, self.stage.value, self.whole]).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Move:
-        number, partitions, begins, since, stage = json.loads(data)
-        return cls(Moved(number, partitions, begins, tuple(since)), Stage(stage))
+        number, partitions, begins, since, stage, whole = json.loads(data)
+        return cls(Moved(number, partitions, begins, tuple(since)), Stage(stage), whole)
 
 
 def move_of(source: Readable, space: str) -> Move | None:

@@ -71,9 +71,9 @@ class Predecessors:
     """Of each partition of before, from which number on its readers had read all that it has forgotten."""
 
     def rows(
-        self, space: str, partition: int, begins: int, active: Callable[[str], bool]
+        self, space: str, partition: int, begins: int, active: Callable[[str], bool], *, documents: bool = True
     ) -> Iterator[tuple[str, ChainRow]]:
-        """Replica -> its row, in a partition of the successor that begins with this number.
+        """Replica -> its row, in a partition of the successor that begins with this number. Does it have `documents`?
 
         Where a device may still write (`active`) it inherits what its lives had, else it goes to each counter's holder.
         """
@@ -83,8 +83,8 @@ class Predecessors:
         nobody = over.nobody(space, partition)
         if self.gone:
             yield OVER_REPLICA, replace(nobody, over=self.gone)
-        # Who has not read what lies here from the beginning on is away.
-        forgot = (Forgot(last, last, self.purged),)
+        # Who has not read what lies here from the beginning on is away. Where nothing does, nobody can tell that he has read it.
+        forgot = (Forgot(last, last if documents else -1, self.purged),)
         yield CLOUD_REPLICA, ChainRow(CLOUD, CLOUD_REPLICA, space, partition, 0, b"", 1, (), forgot=forgot)
 
 

@@ -28,9 +28,12 @@ class _Pages:
         self._states: dict[bytes, bytes] = {}
         self._digests: dict[str, int | None] = {}
         self._size = 0
+        self.some = False
+        """Has it any?"""
 
     def take(self, key: bytes, value: bytes) -> None:
         self._states[key] = value
+        self.some = True
         self._size += len(value)
         if len(self._states) >= AT_ONCE or self._size >= AT_ONCE_BYTES:
             self.write()
@@ -86,6 +89,6 @@ def spread(
             documents += 1
     for number, (store, page) in enumerate(zip(targets, pages, strict=True)):
         page.write()
-        rows = known.rows(rules.name, number, begins, active)
+        rows = known.rows(rules.name, number, begins, active, documents=page.some)
         store.write((), store.mark, [(replica, rules.records.encode_chain_row(row)) for replica, row in rows])
     return documents

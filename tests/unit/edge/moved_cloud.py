@@ -33,6 +33,8 @@ class Move:
         self.old, self.name = following_name("retail", number - 1), following_name("retail", number)
         self._before, self._number, self._since = before, number, since
         self.begins = 0
+        self._floors: dict[int, int] = {}
+        """Up to which record whoever writes in a new partition must have read."""
         self.in_vain: list[Sealed] = []
         """What was sent to the closed log."""
         self._merge = cloud.merge
@@ -62,7 +64,7 @@ class Move:
             self.in_vain.append(sealed)
             return None
         if batch.space == self.name:
-            assert batch.read >= self.begins - 1, "it has read what was laid anew"
+            assert batch.read >= self._floors[batch.partition], "it has read what was laid anew"
             for command in batch.commands:
                 assert partition_of(command.scope, self.partitions) == batch.partition
         return self._merge(sealed, *rest)
@@ -87,6 +89,7 @@ class Move:
             log = cloud.topics.setdefault((topics.ops_topic(self.name), at), [])
             log.extend(Record(number, b"", b"", (), EPOCH_MS) for number in range(self.begins))
             here = [d for d in cloud.states if self._lies(d) == at]
+            self._floors[at] = self.begins - 1 if here else -1
             if here:
                 cloud.publish_group(self.name, at, here, number=self.begins - 1)
             for life in lives:

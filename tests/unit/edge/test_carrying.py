@@ -18,7 +18,7 @@ from driftlog_edge.store.cursors import Cursor, cursor_of, moved
 from driftlog_edge.store.evicted import Marker, Trace
 from driftlog_edge.store.holdings import Held
 from driftlog_edge.store.lives import FORKED, MOVED, Chain
-from driftlog_edge.store.logged import Logged, decode_logged, logged
+from driftlog_edge.store.logged import Logged, decode_logged, encode_logged, logged
 from driftlog_edge.store.moves import Move, Stage, destined, move_of, present, written
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import parse_document_key
@@ -188,31 +188,34 @@ def test_each_partition_goes_on_under_the_new_life_and_is_read_beside_what_reade
         under_way = generations.return_of(store, NEW, at)
         assert under_way is not None and (under_way.generation, under_way.anew) == (1, False)
         assert generations.serving(store, NEW, at) == 0
-        assert cursor_of(store, f"{NEW}.state", at) == Cursor()
+        assert cursor_of(store, f"{NEW}.state", at) == under_way.cursor == Cursor(group=TO.begins - 1)
     store.close()
 
 
-def test_whoever_had_read_all_that_was_forgotten_is_told_to_have_read_all_of_before(packed: Path) -> None:
-    """Numbers of one partition say nothing of another; a lower one stays as it is."""
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_writers_had_read_is_told_so_that_it_holds_there(packed: Path, whole: bool) -> None:
+    """What waits rests on all of before, if that was read. When it was first written is told by its old partition's numbers."""
     store = RocksStore(packed)
     before = {keys.parse_lsn(key): logged(store, keys.parse_lsn(key)) for key, _ in store.scan(Family.OUTBOX, b"")}
-    assert {found.read for found in before.values()} <= set(range(-1, 20))
+    for lsn, found in before.items():
+        early = found.command._replace(written=2 if lsn % 2 else 3)
+        before[lsn] = found._replace(command=early)
+        raw = encode_logged(early, "retail", early.ops[0].op.replica, found.read, found.release, alone=found.alone)
+        store.write({(Family.OPLOG, keys.lsn_key(lsn)): raw}, sync=False)
     since = tuple(3 if at == partition_of("s1", PARTITIONS) else 0 for at in range(PARTITIONS))
-    store.write(written("retail", Move(TO._replace(since=since), Stage.PACKED)), sync=True)
+    store.write(written("retail", Move(TO._replace(since=since), Stage.PACKED, whole)), sync=True)
     store.close()
-    after = carried(packed)
+    after, told = carried(packed), set()
     for lsn, found in before.items():
         now = _logged(after, lsn)
+        assert now.read == (TO.begins - 1 if whole else found.read)
         old = partition_of(found.command.scope, PARTITIONS)
-        assert now.read == (TO.begins - 1 if found.read >= since[old] else found.read)
-        if found.command.written is not None:
-            assert now.command.written == (
-                TO.begins - 1 if found.command.written >= since[old] else found.command.written
-            )
+        early = found.command.written or 0
+        assert now.command.written == (TO.begins - 1 if early >= since[old] else early)
         assert now.command._replace(written=None) == found.command._replace(written=None)
         assert (now.alone, now.release) == (found.alone, found.release)
-    reads = {_logged(after, lsn).read for lsn in before}
-    assert TO.begins - 1 in reads
+        told.add(now.command.written)
+    assert told == {2, TO.begins - 1}
 
 
 @pytest.mark.parametrize("at_once", [1, 3])

@@ -147,6 +147,16 @@ def test_who_has_not_read_it_is_away(world: World) -> None:
     assert after.said == {} and row is not None and row.notice is not None and row.notice.code == "away"
 
 
+def test_where_nothing_lies_nobody_has_to_have_read_it(world: World) -> None:
+    """What reads say that they have read they know from what lies there: who could never say it would be away for ever."""
+    world.before.send(sell(SCOPES[0], "one", 1))
+    after = world.move()
+    empty = next(scope for scope in map("s{}".format, range(99)) if after.place(scope) != after.place(SCOPES[0]))
+    after.send(sell(empty, "first", 1, "store-2.9"), replica="store-2.9", read=-1)
+    after.send(sell(SCOPES[0], "unread", 1, "store-2.9"), replica="store-2.9", read=-1)
+    assert after.said == {"first": "accepted"}
+
+
 def test_a_command_that_another_copy_of_the_folder_had_brought_counts_once(world: World) -> None:
     """Two copies of a folder: one has brought the command by a later life before the log ended, the other brings it behind."""
     scope = SCOPES[0]
