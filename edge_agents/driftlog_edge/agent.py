@@ -422,6 +422,7 @@ class EdgeAgent(AgentLife):
     def set_power(self, power: Power) -> dict[str, Any]:
         """Tell it. It stands above what the device's own source says, for `power.valid_seconds`; a fact that is None is not told any more."""
         self._sync.power.tell(power)
+        self._power = power, self._clock.monotonic()
         return self.power()
 
     # -- settings

@@ -27,6 +27,7 @@ from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.link.refetch import Refetch
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Clock, Route
+from driftlog_edge.power.reading import Power
 from driftlog_edge.standing_in import Absent
 from driftlog_edge.store.budget import DiskBudget
 from driftlog_edge.store.committer import Committer
@@ -77,6 +78,8 @@ class AgentLife:
         self._ending = asyncio.Event()
         self._away = ""
         """Why there is nothing to answer from for a moment; empty while there is."""
+        self._power: tuple[Power, float] | None = None
+        """What was told of power last, and when by the monotonic clock."""
         self._on_conflict: list[Callable[[Conflict], None]] = []
 
     # -- life
@@ -116,6 +119,8 @@ class AgentLife:
         self._executor, self._again, self._submission = parts.executor, parts.again, parts.submission
         self._deferred, self._rejections = parts.deferred, parts.rejections
         self._conflicts, self._reader, self._vitals = parts.conflicts, parts.reader, parts.vitals
+        if self._power is not None:
+            parts.sync.power.tell(*self._power)
         for told in self._on_conflict:
             self._conflicts.on_pulled(told)
         self._sync, self._holdings, self._scope_change = parts.sync, parts.holdings, parts.scope_change

@@ -119,6 +119,18 @@ def without(kept: bytes, partitions: Collection[Partition]) -> bytes:
     return json.dumps(found).encode()
 
 
+def elsewhere(kept: bytes, of: Collection[Partition], now: Collection[Partition]) -> bytes:
+    """What is written down, when what lay in `of` lies in `now`: each is as old as the oldest of them, and unknown where one of them is."""
+    found = json.loads(kept)
+    before = [step for step in found["steps"] if (step[0], step[1]) in of]
+    found["steps"] = [step for step in found["steps"] if step not in before]
+    if before and len(before) == len(of):
+        _, _, wall_ms, age, _ = max(before, key=lambda step: float(step[3]))
+        sure = all(step[4] for step in before)
+        found["steps"] += [[topic, partition, wall_ms, age, sure] for topic, partition in sorted(now)]
+    return json.dumps(found).encode()
+
+
 def _read(kept: bytes | None, partitions: set[Partition], clock: Clock) -> dict[Partition, Moment]:
     """What an earlier life knew, with the time since then."""
     if kept is None:

@@ -52,9 +52,9 @@ class Hook:
         """Is power so low that only what is urgent leaves?"""
         return self.now.is_low(self._settings.low_battery_percent)
 
-    def tell(self, power: Power) -> None:
-        """A caller's word, in place of the one before."""
-        self._told, self._told_at = power, self._clock.monotonic()
+    def tell(self, power: Power, at: float | None = None) -> None:
+        """A caller's word, in place of the one before; of now, or of that moment."""
+        self._told, self._told_at = power, self._clock.monotonic() if at is None else at
 
     def facts(self) -> dict[str, Any]:
         """For status and API."""

@@ -19,7 +19,7 @@ from itertools import islice
 import structlog
 
 from driftlog_edge.errors import UNWRITABLE
-from driftlog_edge.link.freshness import without
+from driftlog_edge.link.freshness import elsewhere
 from driftlog_edge.ports import Family, Place, Store
 from driftlog_edge.store import generations, keys
 from driftlog_edge.store.counts import ELSEWHERE, counts_of
@@ -239,7 +239,7 @@ class _Carrying:
         )
         cursor = Cursor(group=self._to.begins - 1 if self._move.whole else NOTHING_READ)
         again = Return(self._generation + 1, WHY, False, self._wall_ms, cursor)
-        for place in {*self._held(), *self._rows(), *self._queues()}:
+        for place in {*self._held(self._new), *self._rows(), *self._queues()}:
             writes.update(generations.serve(new, place, self._generation))
             writes.update(generations.written(new, place, again))
             writes.update(moved(topics.state_topic(new), place, cursor))  # what is laid anew is what lies here
@@ -247,14 +247,15 @@ class _Carrying:
                 writes[Family.META, keys.chain_key(new, place)] = _following(chains.values()).encode()
         known = store.get(Family.META, keys.FRESHNESS)
         if known is not None:
-            states = {(topics.state_topic(old), at) for at in range(self._old.partitions)}
-            writes[Family.META, keys.FRESHNESS] = without(known, states)
+            of, now = ({(topics.state_topic(one.name), at) for at in self._held(one)} for one in (self._old, self._new))
+            writes[Family.META, keys.FRESHNESS] = elsewhere(known, of, now)
         return writes | written(old, self._move._replace(stage=Stage.THERE))
 
-    def _held(self) -> set[int]:
-        """Partitions of the new count with scopes that are held."""
+    def _held(self, space: SpaceContract) -> set[int]:
+        """Its partitions with scopes that are held."""
         raw = self._store.get(Family.META, keys.HOLDINGS)
-        return {self._at(scope) for scope in ([] if raw is None else json.loads(raw)["scopes"])}
+        scopes = [] if raw is None else json.loads(raw)["scopes"]
+        return {partition_of(scope, space.partitions) for scope in scopes}
 
     def _queues(self) -> Iterator[int]:
         """Partitions in which something waits under the new name; one look for each class of each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -210,8 +211,8 @@ def test_what_writers_had_read_is_told_so_that_it_holds_there(packed: Path, whol
         now = _logged(after, lsn)
         assert now.read == (TO.begins - 1 if whole else found.read)
         old = partition_of(found.command.scope, PARTITIONS)
-        early = found.command.written or 0
-        assert now.command.written == (TO.begins - 1 if early >= since[old] else early)
+        first = found.command.written or 0
+        assert now.command.written == (TO.begins - 1 if first >= since[old] else first)
         assert now.command._replace(written=None) == found.command._replace(written=None)
         assert (now.alone, now.release) == (found.alone, found.release)
         told.add(now.command.written)
@@ -236,6 +237,24 @@ def test_it_is_cut_off_at_every_write_and_goes_on(packed: Path, at_once: int, mo
     store.close()
     assert cuts > 20 / at_once
     assert carried(packed) == whole
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_what_lies_there_is_as_old_as_the_oldest_of_what_it_comes_from(packed: Path, missing: bool) -> None:
+    """Who goes offline over it is still away since then."""
+    states = sorted({partition_of(scope, PARTITIONS) for scope in SCOPES})
+    steps = [["retail.state", at, 1_000 - at, 10.0 + at, at != 2] for at in states[missing:]]
+    other = ["audit.state", 0, 5, 6.0, True]
+    kept = {"wall_ms": 1, "at": 2.0, "boot": "b", "steps": [other, *steps]}
+    store = RocksStore(packed)
+    store.write({(Family.META, keys.FRESHNESS): json.dumps(kept).encode()}, sync=True)
+    store.close()
+    after = json.loads(carried(packed)[Family.META, keys.FRESHNESS])
+    there = sorted({partition_of(scope, 7) for scope in SCOPES})
+    oldest = states[-1]
+    wanted = [[f"{NEW}.state", at, 1_000 - oldest, 10.0 + oldest, False] for at in there]
+    assert after == {**kept, "steps": [other] if missing else [other, *wanted]}
+    assert states == [0, 1, 2, 3]
 
 
 def test_a_disk_that_is_full_from_the_start_leaves_all_as_it_was(packed: Path) -> None:

@@ -13,6 +13,7 @@ from driftlog_edge import EdgeAgent, EdgeConfig, agent_life, assembly
 from driftlog_edge.asking.watch import Change
 from driftlog_edge.errors import DiskFull, EdgeError, NotReady, Offline
 from driftlog_edge.link.moving import Moving
+from driftlog_edge.power.reading import Power
 from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.registry import FixedIds
@@ -321,9 +322,7 @@ async def test_what_waited_in_the_closed_log_comes_along_once(opened: Callable[[
         assert times(cloud) == Counter(dict.fromkeys(names, 1)) + Counter(["waits/s1"]), "parked, and merged"
 
 
-async def test_a_watch_goes_on_over_it_and_so_does_who_hears_of_conflicts(
-    opened: Callable[[], EdgeAgent], cloud: Cloud
-) -> None:
+async def test_a_watch_goes_on_over_it_and_so_does_what_was_told(opened: Callable[[], EdgeAgent], cloud: Cloud) -> None:
     move, seen = Move(cloud, AFTER), list[Change]()
     async with opened() as agent:
         names = await sold(agent, "before")
@@ -334,6 +333,7 @@ async def test_a_watch_goes_on_over_it_and_so_does_who_hears_of_conflicts(
                 seen.append(change)
 
         watching = asyncio.create_task(watch())
+        agent.set_power(Power(battery_percent=55))
         move.close()
         move.lay_anew(agent.status()["replica"])
         move.say()
@@ -343,6 +343,7 @@ async def test_a_watch_goes_on_over_it_and_so_does_who_hears_of_conflicts(
         move.write(DocumentId("Stock", "s1", "rum"), "on_hand", "increment", 1)
         await until(lambda: [change.document for change in seen[already:]].count(DocumentId("Stock", "s1", "rum")) == 1)
         assert not watching.done()
+        assert agent.power()["told"]["battery_percent"] == 55
     await asyncio.wait_for(watching, 60)
 
 
