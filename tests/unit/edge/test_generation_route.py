@@ -15,7 +15,9 @@ from driftlog_edge.http_api import metrics
 from driftlog_edge.link import registry_line as module
 from driftlog_edge.link import sync as sync_module
 from driftlog_edge.link.generation_route import GenerationRoute
+from driftlog_edge.link.moving import Moving
 from driftlog_edge.link.registry_line import RegistryLine
+from driftlog_edge.link.renewing import NotYet
 from driftlog_edge.ports import Chunk, Record
 from driftlog_edge.store.cursors import cursor_of
 from driftlog_schemas import topics
@@ -141,8 +143,12 @@ async def test_an_agent_follows_the_operators_word_there_and_back(
 
 
 async def test_a_space_that_goes_on_elsewhere_is_told(
-    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud, line: Device
+    config: EdgeConfig, route: CloudRoute, ids: FixedIds, cloud: Cloud, line: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def not_yet(*_: object) -> None:
+        raise NotYet("retail.state[0] is not read to its end")
+
+    monkeypatch.setattr(Moving, "_close", not_yet)
     publish(cloud, line)
     soon = announcing(switch(InForce(1, 1)), 7, EPOCH_MS)
     async with EdgeAgent(app, config, route=route, ids=ids) as agent:
@@ -152,6 +158,7 @@ async def test_a_space_that_goes_on_elsewhere_is_told(
         await until(lambda: "retail is being given 7 partitions" in agent.status()["problem"])
         publish(cloud, moving(soon, Moved(2, 7, 9, (0,)), EPOCH_MS))
         await until(lambda: "retail goes on with 7 partitions" in agent.status()["problem"])
+        await until(lambda: agent.status()["problem"].endswith("retail.state[0] is not read to its end"))
     async with EdgeAgent(app, config, route=route, ids=ids) as agent:  # it is remembered
         await until(lambda: "retail goes on with 7 partitions" in agent.status()["problem"])
 
