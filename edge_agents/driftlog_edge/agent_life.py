@@ -61,6 +61,8 @@ class AgentLife:
         clock: Clock | None = None,
     ) -> None:
         self.contract = app if isinstance(app, AppContract) else app.contract
+        self.present = self.contract
+        """The same with its spaces as the folder has them: one that was given another number of partitions is called otherwise on the wire."""
         self.config = config
         self._route = route or KafkaRoute(config.kafka, lambda: self.config.link.bytes_per_second)
         self._ids = ids
@@ -95,11 +97,13 @@ class AgentLife:
             return self
         self._ending.clear()
         await self._open()
+        await self._start()
         if self._store.damage is None:
             self._paying = asyncio.create_task(self._wiper.pay())
         return self
 
     async def _open(self) -> None:
+        """From here on it answers. Raises as `__aenter__`; then the folder is free."""
         wrapping = await wrapping_keys(self.config)
         parts = assemble(
             self.contract,
@@ -113,6 +117,7 @@ class AgentLife:
             self._go_elsewhere,
             wrapping,
         )
+        self.present = parts.contract
         self._identities, self.log = parts.identities, parts.log
         self._store, self._committer, self._views = parts.store, parts.committer, parts.views
         self.watchers = Watchers(parts.changes)
@@ -128,7 +133,11 @@ class AgentLife:
         self._settings = parts.settings
         self._budget, self._refetch = parts.budget, parts.refetch
         self._openings += 1
+        self._away = ""
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=list(self._holdings))
+
+    async def _start(self) -> None:
+        """From here on it has to do with the cloud."""
         if self._store.damage is not None:
             log.error(
                 "the store is damaged and only read", reason=self._store.refusal, remedy=self._store.damage.remedy
@@ -209,15 +218,17 @@ class AgentLife:
         """All of a space that has moved is packed: the folder is opened anew, and with it where that goes on."""
         if self._anew is None and not self._wiper.ordered and not self._ending.is_set():
             self._anew = asyncio.create_task(self._open_anew())
+            self._anew.add_done_callback(_loud)
 
     async def _open_anew(self) -> None:
-        """Every answer meanwhile is `NotReady`. It is tried until it succeeds, for the folder may lie half here and half there."""
+        """Every answer meanwhile is `NotReady`, for who does not wait (`_asked`). It is tried until it succeeds, for the folder may lie half here and half there."""
         parts = self._running()
         self._away = "this folder is opened anew, where a space goes on with another number of partitions"
         self._stand_in(Absent(self._moment))
         log.info("this folder is opened anew, for a space goes on elsewhere")
         self._progress.break_off(self._broken_off)
         await self._shut(*parts, self._moment())
+        self._progress.break_off(None)
         attempt = 0
         while not self._ending.is_set():
             try:
@@ -231,8 +242,8 @@ class AgentLife:
                     async with asyncio.timeout(backoff(attempt, random.random)):
                         await self._ending.wait()
                 continue
-            self._progress.break_off(None)
-            self._away, self._anew = "", None
+            await self._start()
+            self._anew = None
             return
 
     async def _carry(self) -> None:
@@ -341,5 +352,10 @@ class AgentLife:
 
     def _durable(self) -> None:
         """A command's changes are in the store: they may be sent, whether its caller waits or has gone."""
-        if not self._wiper.ordered:
+        if not (self._wiper.ordered or self._away):
             self._sync.pump.run()
+
+
+def _loud(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        raise error

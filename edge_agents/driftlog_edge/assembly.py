@@ -83,6 +83,8 @@ log = structlog.get_logger()
 class Parts:
     """The parts that the agent speaks to."""
 
+    contract: AppContract
+    """Of the app, with its spaces as the folder has them."""
     identities: KeyChange
     store: RocksStore
     committer: Committer
@@ -324,6 +326,7 @@ def _assembled(
     if removed:
         housekeeping.give_back()
     return Parts(
+        contract=contract,
         identities=identities,
         store=store,
         committer=committer,

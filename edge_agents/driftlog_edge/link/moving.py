@@ -50,7 +50,7 @@ class Moving:
         renew: Callable[[], None],
         follow: Callable[[], None],
     ) -> None:
-        """`renew` brings what is undecided into new lives. `follow` opens the folder anew; it is asked for once."""
+        """`renew` brings what is undecided into new lives. `follow` opens the folder anew; it may be asked for again until that has begun."""
         self._partitions = {space.name: range(space.partitions) for space in contract.spaces.values()}
         self._registry = registry
         self._places = places
@@ -61,7 +61,6 @@ class Moving:
         self._asker = asker
         self._renew = renew
         self._follow = follow
-        self._followed = False
         self._errand = Errand("moving", self._run)
 
     def moved(self, space: str) -> bool:
@@ -85,7 +84,7 @@ class Moving:
         under_way = self._registry.moving
         closed = [space for space in self._partitions if space in under_way or self.moved(space)]
         news = self._shipper.close(frozenset((space, at) for space in closed for at in self._partitions[space]))
-        if any(map(self.moved, closed)) and not self._followed:
+        if any(map(self.moved, closed)):
             self._errand.run()
         return news
 
@@ -98,26 +97,29 @@ class Moving:
         await self._errand.stop()
 
     async def _run(self) -> None:
-        for space in self._partitions:
-            to = self._registry.moved(space)
-            if to is None:
-                continue
+        moved = {space: to for space in self._partitions if (to := self._registry.moved(space)) is not None}
+        why = ""
+        for space, to in moved.items():
             try:
                 if move_of(self._journal, space) is None:
                     await self._close(space, to)
                 await self._pack(space)
-                self._errand.problem = ""
             except (EdgeError, Unreachable) as error:
-                if str(error) != self._errand.problem:
-                    log.info("a space that has moved is not followed yet", space=space, reason=str(error))
-                self._errand.problem = str(error)
-        if self._errand.problem:
+                why = str(error)
+                if why != self._errand.problem:
+                    log.info("a space that has moved is not followed yet", space=space, reason=why)
+        self._errand.problem = why
+        if why:
             await self._errand.pause(AGAIN_SECONDS)
 
     # -- all that the old topics tell
 
     async def _close(self, space: str, to: Moved) -> None:
         """All that came of the closed log is here: say so, and that the lives of before are over. Raises `NotYet`, `Unreachable`, `DiskFull`, `StoreFailed`."""
+        if len(to.since) != len(self._partitions[space]):
+            raise NotYet(
+                f"it had {len(to.since)} partitions, and the app declares {len(self._partitions[space])}; declare what it began with"
+            )
         whole = not self._renewal.silent(space)
         if whole:
             await self._read_to_the_end(space)
@@ -156,6 +158,4 @@ class Moving:
         move = move_of(self._journal, space)
         if move is not None and move.stage is Stage.CLOSED:
             await self._committer.stage(written(space, move._replace(stage=Stage.PACKED)), sync=True)
-        if not self._followed:
-            self._followed = True
-            self._follow()
+        self._follow()

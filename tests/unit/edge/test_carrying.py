@@ -23,6 +23,7 @@ from driftlog_edge.store.logged import Logged, decode_logged, encode_logged, log
 from driftlog_edge.store.moves import Move, Stage, destined, move_of, present, written
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import parse_document_key
+from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_schemas.moves import Moved
 from driftlog_schemas.partitioning import partition_of
 from tests.unit.edge.cloud import Cloud
@@ -328,3 +329,42 @@ def test_a_chain_that_a_closed_log_has_ended_says_so(lives: Callable[..., Replic
     replica.journal.stage(replica.renewal.close("retail", Move(TO, Stage.CLOSED)), sync=True)
     assert replica.lives.chain("retail", at).fork == MOVED
     assert replica.renewal.due == [("retail", at)] and not replica.renewal.packed("retail")
+
+
+def test_what_waits_in_the_closed_log_is_waited_for(lives: Callable[..., Replica], cloud: Cloud) -> None:
+    replica, at = lives(scopes=SCOPES), partition_of("s1", PARTITIONS)
+    assert replica.renewal.silent("retail")
+    cloud.parks.add("waits")
+    replica.do("receive", "waits", store="s1", sku="tea", qty=1)
+    assert replica.renewal.silent("retail")
+    (batch,) = replica.ship()
+    assert not replica.renewal.silent("retail") and not replica.renewal.unanswered("retail")
+    cloud.merge(batch)
+    replica.pull_receipts(cloud.of("retail.receipts", at), at)
+    assert replica.entry("waits").status.value == "parked"
+    assert replica.renewal.unanswered("retail") == f"something waits in retail/{at} that was not given back yet"
+    (command,) = cloud.batches[0].commands
+    cloud.release(replica.lives.replica, command, CommandOutcome("waits", Verdict.DEFERRED, "closed"))
+    replica.pull_receipts(cloud.of("retail.receipts", at)[-1:], at)
+    assert not replica.renewal.unanswered("retail")
+
+
+def test_a_chain_that_begins_late_under_a_life_of_before_is_ended_too(lives: Callable[..., Replica]) -> None:
+    """A scope that nobody had written in before the log was closed is written in before the new life is drawn."""
+    replica = lives(scopes=SCOPES)
+    first, late = partition_of("s1", PARTITIONS), next(s for s in SCOPES if partition_of(s, PARTITIONS) == 3)
+    replica.do("receive", "c1", store="s1", sku="tea", qty=1)
+    assert first != 3
+    replica.ship()
+    replica.journal.stage(replica.renewal.close("retail", Move(TO, Stage.CLOSED)), sync=True)
+    replica.do("receive", "c2", store=late, sku="tea", qty=1)
+    assert not replica.renewal.end_those_of_before("retail"), "it is the newest as yet"
+    replica.renew([])
+    assert replica.lives.newest.why == MOVED
+    assert not replica.renewal.packed("retail")
+    replica.journal.stage(replica.renewal.end_those_of_before("retail"), sync=True)
+    assert replica.renewal.due == [("retail", 3)]
+    replica.renew([])
+    assert replica.renewal.packed("retail")
+    assert {chain.replica for _, chain in replica.lives.chains("retail")} == {replica.lives.replica}
+    assert len(replica.lives.all()) == 2

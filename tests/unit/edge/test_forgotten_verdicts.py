@@ -150,6 +150,7 @@ async def test_the_states_are_read_before_they_are_asked() -> None:
 
     renewal = SimpleNamespace(
         early=lambda *place: False,
+        closed=lambda space: False,
         begin=lambda *place: {},
         over=lambda *place: True,
         ending=lambda *place: "store-1.one",

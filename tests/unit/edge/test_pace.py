@@ -80,6 +80,7 @@ async def test_no_news_hurry_the_next(monkeypatch: pytest.MonkeyPatch, in_vain: 
     renewal: Any = AlwaysOver(
         under_way=lambda *place: False,
         early=lambda *place: False,
+        closed=lambda space: False,
         begin=lambda *place: {},
         over=lambda *place: True,
         ending=lambda *place: "store-1.one",
