@@ -110,7 +110,7 @@ class Desk:
 
     def place(self, space: str, scope: str) -> Place:
         """Where the changes of a scope are logged."""
-        return Place(space, partition_of(scope, self.agent.contract.spaces[space].partitions))
+        return Place(space, partition_of(scope, self.agent.present.spaces[space].partitions))
 
     def _as_of(self) -> dict[str, Any]:
         """How old what is shown may be: the oldest of the scopes."""

@@ -24,3 +24,7 @@ class TooMany(ConsoleError):
 
 class NothingToShow(ConsoleError):
     """No scope was named, and none is known."""
+
+
+class SpaceMoved(ConsoleError):
+    """What a console reads is not where it was when it was started."""

@@ -23,16 +23,16 @@ class ScopesSeen:
     """See the module. `spaces` are names and their partitions."""
 
     def __init__(self, kafka: KafkaSettings, spaces: Mapping[str, int]) -> None:
-        self._reader, self._spaces = ChangelogReader(kafka), dict(spaces)
+        self._reader = ChangelogReader(kafka)
         self._next: dict[tuple[str, int], int] = {}
         self._found: set[str] = set()
-        for space in spaces:
-            self.read(space, 1)
+        for space, partitions in spaces.items():
+            self.read(space, 1, partitions)
 
-    def read(self, space: str, generation: int) -> None:
-        """This generation of a space is in force: its keys count as well."""
+    def read(self, space: str, generation: int, partitions: int) -> None:
+        """This generation of a space, by its name on the wire, is in force: its keys count as well."""
         topic = SpaceTopics(space, generation).state
-        for partition in range(self._spaces[space]):
+        for partition in range(partitions):
             self._next.setdefault((topic, partition), 0)
 
     def look(self) -> list[str]:

@@ -17,7 +17,7 @@ from driftlog_console.claims import Claims
 from driftlog_console.config import ConsoleConfig
 from driftlog_console.deciding import Deciding
 from driftlog_console.desk import Desk, now_ms
-from driftlog_console.errors import NothingToShow
+from driftlog_console.errors import NothingToShow, SpaceMoved
 from driftlog_console.fleet import FleetView
 from driftlog_console.flow import FlowView
 from driftlog_console.gate import Gate
@@ -57,6 +57,7 @@ from driftlog_streams.registry.pinning import given_root
 
 log = structlog.get_logger()
 
+LOOK_SECONDS = 1.0
 SCOPES_SECONDS = 15.0
 """How often new scopes are looked for, where none were named."""
 
@@ -64,7 +65,7 @@ SCOPES_SECONDS = 15.0
 async def serve(contract: AppContract, config: ConsoleConfig, started: Callable[[str], None]) -> None:
     """Run until told to stop; `started` is told the address.
 
-    Raises `PortTaken`, `NothingToShow`, and what an agent's start raises.
+    Raises `PortTaken`, `NothingToShow`, `SpaceMoved`, and what an agent's start raises.
     """
     spare()
     listener = bound(config.http_host, config.http_port, "choose another port with --http-port")
@@ -77,7 +78,11 @@ async def serve(contract: AppContract, config: ConsoleConfig, started: Callable[
             hosts = LOOPBACK | {config.http_host.lower()} | {host.lower() for host in config.http_hosts}
             tls = {"ssl_certfile": config.http_certificate_file, "ssl_keyfile": config.http_key_file}
             server = Server(settings_of(Gate(build(desk), hosts), **tls), desk.signals.close)
-            tasks = [asyncio.create_task(_leave(agent, server))]
+            here = agent.present
+            tasks = [
+                asyncio.create_task(_leave(agent, server)),
+                asyncio.create_task(_leave_behind(agent, here, server)),
+            ]
             if seen is not None:
                 tasks.append(asyncio.create_task(_widen(agent, seen)))
             started(_address(config, listener.getsockname()[1]))
@@ -85,6 +90,11 @@ async def serve(contract: AppContract, config: ConsoleConfig, started: Callable[
             for task in tasks:
                 task.cancel()
             agent.require_there()
+            if agent.present != here:
+                raise SpaceMoved(
+                    "a space goes on in other topics, with another number of partitions",
+                    "start the console again: it reads them then",
+                )
     finally:
         listener.close()
 
@@ -100,7 +110,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
     landings = Landings(config.data_dir, agent)
     inbox = Inbox(agent, lambda: signals.tell("conflicts"), landings.note)
     root = given_root(config.trust.root) or Identity.load(config.identity).root
-    spaces = {name: space.partitions for name, space in agent.contract.spaces.items()}
+    spaces = {name: space.partitions for name, space in agent.present.spaces.items()}
     ids = CachedRegistry(config.registry, config.data_dir.with_name(f"{config.data_dir.name}.schemas"))
     fleet = FleetView(config.kafka, ids, spaces, root, changed)
     people, deciding = People(config.data_dir), Deciding(agent)
@@ -187,7 +197,7 @@ def _telling(inbox: Inbox, config: ConsoleConfig) -> Telling | None:
 
 def _places(agent: EdgeAgent) -> set[Place]:
     """Where the changes of all that is held are logged."""
-    spaces, scopes = agent.contract.spaces.values(), agent.scopes()
+    spaces, scopes = agent.present.spaces.values(), agent.scopes()
     return {Place(space.name, partition_of(scope, space.partitions)) for space in spaces for scope in scopes}
 
 
@@ -197,7 +207,7 @@ def _history(
     if not config.history_room:
         return None
     return HistoryView(
-        agent.contract.spaces,
+        agent.present.spaces,
         ids,
         DeviceView(config.kafka, RecordCodecs(ids), root),
         ChangelogReader(config.kafka),
@@ -228,14 +238,21 @@ async def _widen(agent: EdgeAgent, seen: ScopesSeen) -> None:
     """Hold what is new."""
     while True:
         await asyncio.sleep(SCOPES_SECONDS)
-        for space, in_force in agent.generations.items():
-            seen.read(space, in_force.read)
         try:
+            for space, in_force in agent.generations.items():
+                seen.read(space, in_force.read, agent.present.spaces[space].partitions)
             found = await asyncio.to_thread(seen.look)
             if set(found) - set(agent.scopes()):
                 await agent.hold(sorted({*found, *agent.scopes()}))
         except (KafkaException, RecoveryFailed, EdgeError) as error:
             log.warning("new scopes cannot be looked for", problem=str(error))
+
+
+async def _leave_behind(agent: EdgeAgent, here: AppContract, server: uvicorn.Server) -> None:
+    """The agent follows a space to other topics by itself. What else is read here begins anew with the next process."""
+    while agent.present == here:  # noqa: ASYNC110  # it tells nobody
+        await asyncio.sleep(LOOK_SECONDS)
+    server.should_exit = True
 
 
 async def _leave(agent: EdgeAgent, server: uvicorn.Server) -> None:

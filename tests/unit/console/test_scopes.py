@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from driftlog_console import scopes
+from driftlog_console import server as console
 from driftlog_console.scopes import ScopesSeen
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.identity import DocumentId, document_key
@@ -31,6 +33,25 @@ def test_a_scope_that_only_the_next_generation_has_is_seen(monkeypatch: pytest.M
     monkeypatch.setattr(scopes, "ChangelogReader", Topics)
     seen = ScopesSeen(KafkaSettings(), {"retail": 2})
     assert seen.look() == ["retail.state 0", "retail.state 1"]
-    seen.read("retail", 2)
-    seen.read("retail", 2)
+    seen.read("retail", 2, 2)
+    seen.read("retail", 2, 2)
     assert seen.look() == ["retail.state 0", "retail.state 1", "retail.state.g2 0", "retail.state.g2 1"]
+
+
+def test_a_scope_that_is_only_where_the_space_goes_on_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scopes, "ChangelogReader", Topics)
+    seen = ScopesSeen(KafkaSettings(), {"retail": 1})
+    seen.read("retail.p2", 1, 2)
+    assert seen.look() == ["retail.p2.state 0", "retail.p2.state 1", "retail.state 0"]
+
+
+async def test_a_console_ends_when_its_agent_has_followed_a_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "LOOK_SECONDS", 0.01)
+    there = SimpleNamespace(present=object())
+    server = SimpleNamespace(should_exit=False)
+    leaving = asyncio.create_task(console._leave_behind(there, there.present, server))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    assert not server.should_exit and not leaving.done()
+    there.present = object()
+    await asyncio.wait_for(leaving, 60)
+    assert server.should_exit
