@@ -22,8 +22,10 @@ from driftlog_schemas.state_codec import StateCodec
 from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.integration.cli.shell import Ended, Shell
 from tests.integration.conftest import LoadRun
+from tests.integration.sales import PLACE, require_known_everywhere, selling, sold
 from tests.load.app import COLLECTION, COUNTER, LABEL, TAGS
 from tests.load.checker import latest_by_key
+from tests.load.edges import EdgeProcess
 from tests.load.expectation import Expectation, expected
 from tests.load.feeder import Feeder
 from tests.load.fleet import Fleet, operator
@@ -162,3 +164,93 @@ def test_another_partition_count_under_load(run: LoadRun, shell: Shell, tmp_path
         assert last_line(again)["done"], "once more is nothing to do"
         assert not [one for one in findings(shell) if one["what"].startswith("space")]
         group.close()
+
+
+PLACES = (PLACE, *(f"place {number}" for number in range(6)))
+FOLLOWED = "a space is followed to where it goes on"
+
+
+class Counted:
+    """An agent that holds all places, and how often it has hit an item of its own in each."""
+
+    def __init__(self, edge: EdgeProcess, item: str) -> None:
+        self.edge, self.item, self.count = edge, item, 0
+
+    def hit(self) -> None:
+        """Once in each place."""
+        for place in PLACES:
+            self.edge.do("hit", place=place, item=self.item)
+        self.count += 1
+
+    def again(self) -> None:
+        """SIGKILL, and another start in the same folder."""
+        self.edge.kill()
+        self.edge.start()
+
+    def shows(self, wanted: dict[tuple[str, str], int]) -> bool:
+        """Does it show these, and no others of them?"""
+        found = {(place, item): self.edge.find(place, item) for place, item in wanted}
+        return {spot: value and value["hits"] for spot, value in found.items()} == wanted
+
+
+def says(edge: EdgeProcess, what: str) -> Callable[[], bool]:
+    """Has its log told that?"""
+    return lambda: what in edge.log.read_text(errors="replace")
+
+
+def has_followed(edge: EdgeProcess) -> bool:
+    """Does it run where the space goes on?"""
+    _, told, since = edge.log.read_text(errors="replace").rpartition(FOLLOWED)
+    return bool(told) and "agent runs" in since and edge.answers()
+
+
+def test_agents_follow_under_load_killed_and_away(run: LoadRun, shell: Shell, tmp_path: Path) -> None:
+    """Two sell without a pause, one is killed again and again, one is offline over it all: each hit counts once, and everybody shows all."""
+    worker, (torn, away) = run.worker("only", workers=2), (run.edge(number, *PLACES) for number in (2, 3))
+    with worker, torn, away, selling(run) as sales:
+        killed_often, offline = Counted(torn, "torn"), Counted(away, "away")
+        for one in (killed_often, offline):
+            one.hit()
+            one.edge.await_quiet()
+        for sale in sales:
+            sale.more()
+        away.go_offline(True)
+        offline.hit()
+        away.kill()
+        killed(shell, tmp_path, lambda: "the op log is closed" in worker.log.read_text(), "a log is closed")
+        killed_often.hit()
+        killed_often.again()
+        killed_often.hit()
+        for sale in sales:
+            sale.more()
+        done = shell.run(*move("--yes"))
+        assert done.code == 0, (done, worker.tail())
+        until(says(torn, "all that came of a closed log is here"), "it follows", 120, torn.tail)
+        killed_often.again()
+        killed_often.hit()
+        away.start()
+        offline.hit()
+        away.go_offline(False)
+        for sale in sales:
+            sale.more()
+        agents = [*(sale.edge for sale in sales), torn, away]
+        for edge in agents:
+            until(lambda edge=edge: has_followed(edge), f"{edge.device.device_id} follows", 120, edge.tail)  # type: ignore[misc]
+        killed_often.again()
+        killed_often.hit()
+        wanted = {(PLACE, item): count for item, count in sold(sales, 120).items()}
+        for one in (killed_often, offline):
+            one.edge.await_quiet(120)
+            wanted |= {(place, one.item): one.count for place in PLACES}
+        for one in (killed_often, offline):
+            until(lambda one=one: one.shows(wanted), "it shows all", 120, one.edge.tail)  # type: ignore[misc]
+        require_known_everywhere(sales, {item: count for (place, item), count in wanted.items() if place == PLACE})
+        assert (killed_often.count, offline.count) == (5, 3)
+        for edge in agents:
+            status = edge.status()
+            assert [life["why"] for life in status["lives"]][-1] == "moved", status["lives"]
+            assert status["problem"] == "" and edge._json("GET", "/v1/review")["commands"] == []
+    latest = latest_by_key(read_topic(run.bootstrap, topics.state_topic(following_name(run.space.name, 2))))
+    codec = StateCodec(run.space.collections[COLLECTION], run.ids)
+    rows = {parse_document_key(key): codec.decode_row(record.value or b"") for key, record in latest.items()}
+    assert {(document.scope, document.id): row[COUNTER] for document, row in rows.items()} == wanted
