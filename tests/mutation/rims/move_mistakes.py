@@ -10,6 +10,8 @@ LINES = ("tests/unit/schemas/test_moves.py",)
 CLOSING = ("tests/unit/streams/test_closing.py",)
 SPREADING = ("tests/unit/streams/test_spreading.py",)
 EDGES = ("tests/unit/edge/test_generation_route.py",)
+CARRYING = ("tests/unit/edge/test_carrying.py",)
+FOLLOWING = ("tests/unit/edge/test_following_moves.py",)
 STEPS = ("tests/unit/streams/test_repartitioning.py",)
 
 MOVES: tuple[Mistake, ...] = (
@@ -54,8 +56,8 @@ MOVES: tuple[Mistake, ...] = (
     Mistake(
         "edge: where a space goes on is forgotten at a start",
         f"{EDGE}/link/registry_line.py",
-        "for space in (*self._spaces, *self._successors())",
-        "for space in self._spaces",
+        "for space in (*self._declared, *self._successors())",
+        "for space in self._declared",
         EDGES,
     ),
     Mistake(
@@ -68,15 +70,22 @@ MOVES: tuple[Mistake, ...] = (
     Mistake(
         "predecessors: what was purged is forgotten",
         f"{REPLAYING}/predecessors.py",
-        "Forgot(last, last, self.purged)",
+        "Forgot(last, last if documents else -1, self.purged)",
         "Forgot(last, last, 0)",
         SPREADING,
     ),
     Mistake(
         "predecessors: who has not read it may write",
         f"{REPLAYING}/predecessors.py",
-        "Forgot(last, last, self.purged)",
+        "Forgot(last, last if documents else -1, self.purged)",
         "Forgot(last, -1, self.purged)",
+        SPREADING,
+    ),
+    Mistake(
+        "predecessors: who writes where nothing lies is away for ever",
+        f"{REPLAYING}/predecessors.py",
+        "last if documents else -1",
+        "last",
         SPREADING,
     ),
     Mistake(
@@ -120,5 +129,82 @@ MOVES: tuple[Mistake, ...] = (
         "if row is None:\n            raise",
         "if False:\n            raise",
         STEPS,
+    ),
+    Mistake(
+        "carrying: what waits rests on what it rested on",
+        f"{EDGE}/store/carrying.py",
+        "if waits and self._move.whole:",
+        "if False:",
+        CARRYING,
+    ),
+    Mistake(
+        "carrying: a folder of which nothing was read says that it was",
+        f"{EDGE}/store/carrying.py",
+        "if waits and self._move.whole:",
+        "if waits:",
+        CARRYING,
+    ),
+    Mistake(
+        "carrying: another partition's numbers count",
+        f"{EDGE}/store/carrying.py",
+        "(written >= self._to.since[partition] or not self._to.since[partition])",
+        "True",
+        CARRYING,
+    ),
+    Mistake(
+        "carrying: an older release opens the folder",
+        f"{EDGE}/store/carrying.py",
+        "{**counts_of(store), old: ELSEWHERE}",
+        "counts_of(store)",
+        CARRYING,
+    ),
+    Mistake(
+        "carrying: a folder is opened half here and half there",
+        f"{EDGE}/store/carrying.py",
+        "if begun or counts_of(store).get(space.name) == ELSEWHERE:",
+        "if False:",
+        CARRYING,
+    ),
+    Mistake(
+        "carrying: a chain that cannot go on goes on",
+        f"{EDGE}/store/carrying.py",
+        "all([chain.replica] == newest and not chain.fork for chain in chains)",
+        "True",
+        CARRYING,
+    ),
+    Mistake(
+        "carrying: rights are nobody's",
+        f"{EDGE}/store/carrying.py",
+        "over=tuple(over)[-KEPT:]",
+        "over=()",
+        CARRYING,
+    ),
+    Mistake(
+        "following: a life goes on in a closed log",
+        f"{EDGE}/outgoing/renewal.py",
+        "if chain.fork != MOVED:",
+        "if False:",
+        CARRYING,
+    ),
+    Mistake(
+        "following: what waits in the closed log is left there",
+        f"{EDGE}/outgoing/renewal.py",
+        "if any(batch.number <= chain.settled for batch in self._outbox.sealed.of(space, partition)):",
+        "if False:",
+        CARRYING,
+    ),
+    Mistake(
+        "following: batches go into a log that is about to be closed",
+        f"{EDGE}/link/moving.py",
+        "closed = [space for space in self._partitions if space in under_way or self.moved(space)]",
+        "closed = [space for space in self._partitions if self.moved(space)]",
+        FOLLOWING,
+    ),
+    Mistake(
+        "following: topics of before are in step",
+        f"{EDGE}/link/ends.py",
+        "if self._elsewhere(space):",
+        "if False:",
+        FOLLOWING,
     ),
 )
