@@ -143,14 +143,14 @@ GENERATIONS: tuple[Mistake, ...] = (
     Mistake(
         "edge: the line of a space is forgotten at a start",
         f"{EDGE}/link/registry_line.py",
-        "if line is not None and declared_name(space) in self._spaces:",
+        "if line is not None and declared_name(space) in self._declared:",
         "if False:",
         EDGES,
     ),
     Mistake(
         "edge: a folder of before looks for no line of a space",
         f"{EDGE}/link/registry_line.py",
-        "spaces.keys() >= {*self._spaces}, ",
+        "spaces.keys() >= {*self._declared}, ",
         "True, ",
         EDGES,
     ),
