@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from driftlog_crdt import Custom, Decision, covers
 from driftlog_edge.agent_life import AgentLife
@@ -35,6 +35,7 @@ from driftlog_edge.asking.executor import Executed, Tried
 from driftlog_edge.asking.op_log import Line
 from driftlog_edge.asking.watch import Change, Passed, only_changes
 from driftlog_edge.config import EdgeConfig
+from driftlog_edge.errors import NotReady
 from driftlog_edge.power.reading import Power
 from driftlog_edge.store.views import present
 from driftlog_schemas import topics
@@ -125,10 +126,23 @@ class EdgeAgent(AgentLife):
             raise InvalidInput(
                 "commands", f"{len(calls)} commands, at most {MAX_CALLS} at once; give the rest in another call"
             )
-        executes = [partial(self._execute, call) for call in calls]
-        return await self._asked(
-            lambda: self._submission.take_all(executes, wait, seconds, session, durability), seconds
-        )
+        answers: dict[int, Answer | Exception] = {}
+        left = list(range(len(calls)))
+
+        async def ask() -> None:
+            executes = [partial(self._execute, calls[number]) for number in left]
+            some = await self._submission.take_all(executes, wait, seconds, session, durability)
+            answers.update(zip(left, some, strict=True))
+            left[:] = [number for number in left if isinstance(answers[number], NotReady)]
+            for number in left:
+                raise cast("NotReady", answers[number])
+
+        try:
+            await self._asked(ask, seconds)
+        except NotReady:
+            if not answers:
+                raise
+        return [answers[number] for number in range(len(calls))]
 
     def _execute(self, call: Call) -> Executed:
         return self._executor.run(call.command, call.arguments, call.command_id, call.actor)

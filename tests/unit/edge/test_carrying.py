@@ -13,6 +13,7 @@ import pytest
 
 from driftlog_edge.errors import DiskFull, OtherPartitions
 from driftlog_edge.ports import Family, Place, Writes
+from driftlog_edge.salvage.run import salvage
 from driftlog_edge.store import carrying, counts, generations, keys
 from driftlog_edge.store.carrying import carry
 from driftlog_edge.store.cursors import Cursor, cursor_of, moved
@@ -26,6 +27,8 @@ from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_schemas.moves import Moved
 from driftlog_schemas.partitioning import partition_of
+from driftlog_schemas.registry import FixedIds
+from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud
 from tests.unit.edge.replica import EPOCH_MS, Replica
 from tests.unit.edge.shop import CONTRACT, PARTITIONS
@@ -368,3 +371,69 @@ def test_a_chain_that_begins_late_under_a_life_of_before_is_ended_too(lives: Cal
     assert replica.renewal.packed("retail")
     assert {chain.replica for _, chain in replica.lives.chains("retail")} == {replica.lives.replica}
     assert len(replica.lives.all()) == 2
+
+
+def test_what_another_copy_of_the_folder_has_sent_before_the_end_counts_once(
+    lives: Callable[..., Replica], cloud: Cloud, tmp_path: Path, identity: Identity, ids: FixedIds
+) -> None:
+    """The closed log still tells what that was."""
+    at, replica = partition_of("s1", PARTITIONS), lives(scopes=SCOPES)
+    replica.do("receive", "both", store="s1", sku="tea", qty=1)
+    replica.close()
+    shutil.copytree(replica.store._folder, tmp_path / "copy")
+    replica = lives(scopes=SCOPES)
+    for batch in replica.ship():
+        cloud.merge(batch)
+    copy = Replica(tmp_path / "copy", identity, ids, scopes=SCOPES)
+    copy.do("receive", "of the copy", store="s1", sku="tea", qty=10)
+    copy.pull_receipts(cloud.of("retail.receipts", at), at)
+    copy.pull_states(cloud.of("retail.state", at), at)
+    assert copy.lives.chain("retail", at).fork == FORKED and not copy.renewal.silent("retail")
+    copy.journal.stage(copy.renewal.close("retail", Move(TO, Stage.CLOSED)), sync=True)
+    assert copy.lives.chain("retail", at).fork == MOVED
+    copy.renew(cloud.of("retail.ops", at))
+    assert copy.renewal.packed("retail")
+    assert copy.entry("both").status.value == "merged" and copy.entry("of the copy").status.value == "pending"
+    assert copy.on_hand("tea") == 11
+    waiting = [keys.parse_lsn(key) for key, _ in copy.store.scan(Family.OUTBOX, b"")]
+    assert [logged(copy.store, lsn).command.id for lsn in waiting] == ["of the copy"]
+    copy.close()
+
+
+def test_what_was_to_end_a_life_of_before_is_sent_no_more(lives: Callable[..., Replica]) -> None:
+    replica, at = lives(scopes=SCOPES), partition_of("s1", PARTITIONS)
+    replica.do("receive", "c1", store="s1", sku="tea", qty=1)
+    replica.ship()
+    chain = replace(replica.lives.chain("retail", at), fork=FORKED)
+    replica.journal.stage(replica.lives.written("retail", at, chain), sync=True)
+    replica.journal.stage(replica.renewal.begin("retail", at), sync=True)
+    replica.commit()
+    assert replica.renewal.succession("retail", at) is not None
+    replica.journal.stage(replica.renewal.close("retail", Move(TO, Stage.CLOSED)), sync=True)
+    replica.commit()
+    assert replica.renewal.succession("retail", at) is None and not replica.renewal.begin("retail", at)
+    replica.renew([])
+    assert replica.renewal.packed("retail") and replica.lives.newest.why == MOVED
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_what_is_salvaged_is_where_the_folder_was_going(packed: Path, half: bool) -> None:
+    if half:
+        torn = Dies(packed)
+        torn.left = 4
+        with pytest.raises(DiskFull), pytest.MonkeyPatch.context() as patched:
+            patched.setattr(carrying, "AT_ONCE", 2)
+            carry(torn, CONTRACT, EPOCH_MS)
+        torn.close()
+    to = packed.with_name("salvaged")
+    salvage(CONTRACT, packed, to, ())
+    store = RocksStore(to)
+    assert set(present(store, CONTRACT).spaces) == {NEW, "audit"}
+    waiting = [keys.parse_outbox(key) for key, _ in store.scan(Family.OUTBOX, b"")]
+    assert len(waiting) == len(SCOPES) + len(SCOPES) // 2
+    for space, _, partition, lsn in waiting:
+        assert (space, partition) == (NEW, partition_of(logged(store, lsn).command.scope, 7))
+    with pytest.raises(OtherPartitions):
+        counts.settle(store, CONTRACT)
+    assert carry(store, CONTRACT, EPOCH_MS) == present(store, CONTRACT)
+    store.close()

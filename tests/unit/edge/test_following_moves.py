@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from driftlog_edge import EdgeAgent, EdgeConfig, agent_life, assembly
+from driftlog_edge.asking.answers import Call
 from driftlog_edge.asking.watch import Change
-from driftlog_edge.errors import DiskFull, EdgeError, NotReady, Offline
+from driftlog_edge.errors import DiskFull, EdgeError, NotReady, Offline, TimedOut
 from driftlog_edge.link.moving import Moving
 from driftlog_edge.power.reading import Power
 from driftlog_schemas.devices import Device
@@ -198,6 +200,49 @@ async def test_a_folder_that_cannot_be_carried_yet_is_tried_again_and_then_is_th
         await merged(agent, names)
         assert len(tried) == 3
         await shows(agent, 1)
+
+
+async def test_what_is_asked_meanwhile_is_answered_when_the_folder_is_open(
+    opened: Callable[[], EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, genuine, come, go = Move(cloud, AFTER), assembly.carried, threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> None:
+        come.set()
+        assert go.wait(60)
+        genuine(*given)
+
+    monkeypatch.setattr(agent_life, "carried", slow)
+    async with opened() as agent:
+        names = await sold(agent, "before")
+        await merged(agent, names)
+        waits = await agent.run("receive", command_id="long", store="s1", sku="rum", qty=1)
+        move.close()
+        move.lay_anew(agent.status()["replica"])
+        long = asyncio.create_task(
+            agent.run("receive", command_id="behind", store="s2", sku="rum", qty=1, wait="merged")
+        )
+        move.say()
+        await until(come.is_set)
+        calls = [Call("receive", {"store": scope, "sku": "tea", "qty": 1}, f"many/{scope}") for scope in SCOPES]
+        asked: list[asyncio.Task[Any]] = [
+            asyncio.create_task(agent.run_many(calls)),
+            asyncio.create_task(agent.run("receive", command_id="one", store="s1", sku="gin", qty=1)),
+            asyncio.create_task(agent.read(Stock, "s3", "tea")),  # type: ignore[arg-type]
+            asyncio.create_task(agent.page(Stock, "s4")),  # type: ignore[arg-type]
+        ]
+        with pytest.raises(TimedOut, match="command behind is on the disk"):
+            await long
+        with pytest.raises(NotReady):
+            agent.scopes()
+        assert not any(task.done() for task in asked)
+        go.set()
+        answers: list[Any] = await asyncio.wait_for(asyncio.gather(*asked), 60)
+        many, one, read, page = answers
+        assert [answer.command_id for answer in many] == [call.command_id for call in calls]
+        assert one.command_id == "one" and read.value["on_hand"] in (1, 2) and [id for id, _ in page] == ["tea"]
+        await merged(agent, [*names, *(call.command_id for call in calls), "one", "behind", waits.command_id])
+        await shows(agent, 2)
 
 
 async def test_an_agent_that_is_ended_while_it_cannot_be_carried_ends(
