@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from driftlog_crdt import AlgebraError
 from driftlog_edge.ports import Record, Sealed
 from driftlog_edge.store.carrying import carry
 from driftlog_edge.store.moves import Move, Stage, written
 from driftlog_schemas import groups
-from driftlog_schemas.contract import AppContract
+from driftlog_schemas.contract import AppContract, Json
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.moves import Moved
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -24,9 +25,17 @@ from driftlog_streams.replaying.predecessors import gathered
 from tests.unit.edge.replica import Replica, finished
 from tests.unit.streams.cloud import IDS, NOW_MS, app
 from tests.unit.streams.spread import AFTER, BEFORE, Side, World
+from tests.unit.streams.test_rights_that_come_back import EVENT
+from tests.unit.streams.test_rights_that_come_back import app as hall
 
 SCOPES = tuple(f"store {number}" for number in range(9))
-DECLARED = replace(app.contract, spaces={"retail": replace(app.contract.spaces["retail"], partitions=BEFORE)})
+
+
+def of_three(contract: AppContract) -> AppContract:
+    """The app, had it declared as many partitions as the world begins with."""
+    return replace(contract, spaces={"retail": replace(contract.spaces["retail"], partitions=BEFORE)})
+
+
 RECORDS = RecordCodecs(IDS)
 
 
@@ -44,23 +53,35 @@ def item(scope: str) -> DocumentId:
 class Device:
     """One, with what it was asked to do."""
 
-    def __init__(self, world: World, name: str, folder: Path) -> None:
+    def __init__(self, world: World, name: str, folder: Path, contract: AppContract = app.contract) -> None:
+        self._declared = of_three(contract)
         self._world, self._name, self._folder = world, name, folder
         self.given: dict[str, tuple[str, int]] = {}
         """command id -> its scope, and by how much it counts up"""
+        self._documents = (
+            [item(scope) for scope in SCOPES] if "Stock" in contract.spaces["retail"].collections else [EVENT]
+        )
         self._read: Counter[tuple[str, int]] = Counter()
-        self._open(DECLARED)
+        self._open(self._declared)
 
     def _open(self, contract: AppContract) -> None:
         identity = self._world.cloud.identities[self._name]
-        self.replica = Replica(self._folder, identity, IDS, scopes=SCOPES, contract=contract)
+        self.replica = Replica(self._folder, identity, IDS, scopes=(*SCOPES, EVENT.scope), contract=contract)
 
     def write(self, scope: str, amount: int) -> None:
         """Count up, and put a tag of its own on it."""
         name = f"{self._name}/{len(self.given)}"
         self.given[name] = scope, amount
-        changes = [("on_hand", "increment", [amount]), ("tags", "add", [name]), ("name", "set", [name])]
-        executed = self.replica.executor.write(item(scope), changes, name, "")
+        changes: list[tuple[str, str, list[Json]]] = [
+            ("on_hand", "increment", [amount]),
+            ("tags", "add", [name]),
+            ("name", "set", [name]),
+        ]
+        self.change(item(scope), name, changes)
+
+    def change(self, document: DocumentId, name: str, changes: Sequence[tuple[str, str, Sequence[Json]]]) -> None:
+        """Under this command's id. Raises as an agent does."""
+        executed = self.replica.executor.write(document, changes, name, "")
         self.replica.journal.stage(executed.writes or {}, sync=True)
         self.replica.commit()
 
@@ -83,14 +104,14 @@ class Device:
             at,
             space,
         )
-        codec = StateCodec(side.rules.space.collections["Stock"], IDS)
-        there = [item(scope) for scope in SCOPES if side.place(scope) == at and side.state(item(scope)).vector]
+        codecs = {name: StateCodec(one, IDS) for name, one in side.rules.space.collections.items()}
+        there = [one for one in self._documents if side.place(one.scope) == at and side.state(one).vector]
         states = [
             self._record(
                 f"{space}.state",
                 at,
                 document_key(one),
-                codec.encode(one, side.state(one)),
+                codecs[one.collection].encode(one, side.state(one)),
                 groups.headers(side.ends[at] - 1, last=one is there[-1]),
             )
             for one in there
@@ -126,7 +147,7 @@ class Device:
                 self.replica.take_along(at)
             journal.stage(renewal.end_those_of_before("retail"), sync=True)
         self.replica.store.write(written("retail", Move(to, Stage.PACKED, whole)), sync=True)
-        contract = carry(self.replica.store, DECLARED, NOW_MS)
+        contract = carry(self.replica.store, self._declared, NOW_MS)
         self.replica.close()
         self._open(contract)
 
@@ -187,3 +208,26 @@ def test_whatever_was_given_counts_once(world: World, tmp_path: Path, seed: int)
     for one in devices:
         assert {one.replica.entry(name).status.value for name in one.given} <= {"merged"}
         one.replica.close()
+
+
+def test_the_rights_of_a_device_are_its_next_lifes(tmp_path: Path) -> None:
+    """What it had made room for it may use up offline where the space goes on; another device may not."""
+    world = World(tmp_path / "cloud", hall.contract.spaces["retail"])
+    one, other = (Device(world, name, tmp_path / name, hall.contract) for name in ("store-1", "store-3"))
+    at = world.before.place(EVENT.scope)
+    one.change(EVENT, "made", [("seats", "increment", [5])])
+    one.ship(world.before)
+    for device in (one, other):
+        device.pull(world.before, at)
+    after = world.move()
+    to = Moved(2, AFTER, after.begins, gathered(world.before.rules, world.closed).since)
+    for device in (one, other):
+        device.follow(world.before, to)
+    with pytest.raises(AlgebraError):
+        other.change(EVENT, "not its own", [("seats", "decrement", [1])])
+    one.change(EVENT, "used up", [("seats", "decrement", [5])])
+    one.ship(after)
+    assert after.said == {"used up": "accepted"} and after.value(EVENT, "seats") == 0
+    for device in (one, other):
+        device.replica.close()
+    world.end()
