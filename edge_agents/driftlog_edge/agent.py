@@ -100,7 +100,7 @@ class EdgeAgent(AgentLife):
             TimedOut: not shipped or merged in time; the write stands and its status can be asked. Not on the disk in time: with a
                 `command_id` it may come to stand yet, without one nothing has changed.
         """
-        return await self._asked(
+        return await self._anew.asked(
             lambda: self._submission.take(
                 lambda: self._executor.run(command, arguments, command_id, actor), wait, seconds, session, durability
             ),
@@ -138,7 +138,7 @@ class EdgeAgent(AgentLife):
                 raise cast("NotReady", answers[number])
 
         try:
-            await self._asked(ask, seconds)
+            await self._anew.asked(ask, seconds)
         except NotReady:
             if not answers:
                 raise
@@ -160,7 +160,7 @@ class EdgeAgent(AgentLife):
         actor: str = "",
     ) -> Answer:
         """Change one document without a declared command. Raises like `run_with`."""
-        return await self._asked(
+        return await self._anew.asked(
             lambda: self._submission.take(
                 lambda: self._executor.write(document, changes, command_id, actor), wait, seconds, session, durability
             ),
@@ -196,14 +196,16 @@ class EdgeAgent(AgentLife):
             TimedOut: not in `seconds`.
         """
         document = DocumentId(self._collection(kind), scope, id)
-        return await self._asked(lambda: self._reader.read(document, consistency, session, max_age, seconds), seconds)
+        return await self._anew.asked(
+            lambda: self._reader.read(document, consistency, session, max_age, seconds), seconds
+        )
 
     async def page(
         self, kind: type[DocumentClass] | str, scope: str, limit: int = 100, after: str = ""
     ) -> list[tuple[str, Reading]]:
         """Documents of one scope in id order, from after `after`; deleted and evicted ones are passed over."""
         collection = self._collection(kind)
-        read = await self._asked(lambda: self._reader.page(collection, scope, limit, after), DEFAULT_TIMEOUT)
+        read = await self._anew.asked(lambda: self._reader.page(collection, scope, limit, after), DEFAULT_TIMEOUT)
         return read.documents
 
     async def bounded_page(
@@ -212,7 +214,7 @@ class EdgeAgent(AgentLife):
         """A `page` that ends earlier where its documents are large, for who makes one answer of it: whether there may be more, and how many it has
         passed over because they are evicted."""
         collection = self._collection(kind)
-        return await self._asked(
+        return await self._anew.asked(
             lambda: self._reader.page(collection, scope, limit, after, pages.PAGE_BYTES), DEFAULT_TIMEOUT
         )
 
@@ -247,7 +249,7 @@ class EdgeAgent(AgentLife):
             async for events in watchers.events(collection, scope, last_id, None if end is None else end - loop.time()):
                 last_id = events[-1].id
                 yield events
-            if watchers is self.watchers or not await self._there_again():
+            if watchers is self.watchers or self.gone or not await self._anew.over():
                 return
 
     def _watchable(self, kind: type[DocumentClass] | str, scope: str) -> str:

@@ -6,12 +6,10 @@ What a caller asks of it while it lives is in `agent`.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import structlog
 
@@ -21,11 +19,11 @@ from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Watchers
 from driftlog_edge.assembly import assemble, carried
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import EdgeError, NotReady, StoreDamaged, StoreFailed, TimedOut
-from driftlog_edge.link.connectivity import backoff
+from driftlog_edge.errors import EdgeError, NotReady, StoreDamaged, StoreFailed
 from driftlog_edge.link.kafka_rim import KafkaRoute
 from driftlog_edge.link.refetch import Refetch
 from driftlog_edge.link.sync import Sync
+from driftlog_edge.opening_anew import OpeningAnew
 from driftlog_edge.ports import Clock, Route
 from driftlog_edge.power.reading import Power
 from driftlog_edge.standing_in import Absent
@@ -38,14 +36,11 @@ from driftlog_edge.store.wrapping import wrapping_keys
 from driftlog_edge.system_clock import SystemClock
 from driftlog_edge.wiping.wiper import Wiper
 from driftlog_schemas.contract import AppContract, Declared
-from driftlog_schemas.errors import ContractError
 from driftlog_schemas.messages import Conflict
 from driftlog_schemas.registry import SchemaIds
 from driftlog_schemas.signing import Identity
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 class AgentLife:
@@ -73,13 +68,7 @@ class AgentLife:
         self._wiping: asyncio.Task[None] | None = None
         self._paying: asyncio.Task[None] | None = None
         """Sends what earlier replicas of the folder had to say."""
-        self._anew: asyncio.Task[None] | None = None
-        """Opens the folder anew, once a space goes on elsewhere."""
-        self._openings = 0
-        """How often it was opened."""
-        self._ending = asyncio.Event()
-        self._away = ""
-        """Why there is nothing to answer from for a moment; empty while there is."""
+        self._anew = OpeningAnew(self._progress, self._leave, self._come, self._start)
         self._power: tuple[Power, float] | None = None
         """What was told of power last, and when by the monotonic clock."""
         self._on_conflict: list[Callable[[Conflict], None]] = []
@@ -95,7 +84,7 @@ class AgentLife:
             self._erase()
             self._wiping = asyncio.create_task(self._wiper.run())
             return self
-        self._ending.clear()
+        self._anew.entered()
         await self._open()
         await self._start()
         if self._store.damage is None:
@@ -114,7 +103,7 @@ class AgentLife:
             self._progress,
             self._durable,
             self._ordered_away,
-            self._go_elsewhere,
+            self._anew.begin,
             wrapping,
         )
         self.present = parts.contract
@@ -132,8 +121,7 @@ class AgentLife:
         self._housekeeping, self._rotation = parts.housekeeping, parts.rotation
         self._settings = parts.settings
         self._budget, self._refetch = parts.budget, parts.refetch
-        self._openings += 1
-        self._away = ""
+        self._anew.opened()
         log.info("agent runs", app=self.contract.name, device=self.identity.device_id, scopes=list(self._holdings))
 
     async def _start(self) -> None:
@@ -167,10 +155,8 @@ class AgentLife:
             await asyncio.wait([self._wiping])
             return
         log.info("agent ends", device=self.identity.device_id)
-        self._ending.set()
-        if self._anew is not None:
-            await asyncio.wait([self._anew])
-        if not self._away:
+        await self._anew.ended()
+        if not self._anew.away:
             await self._shut(*self._running())
 
     def _running(self) -> tuple[Watchers, Housekeeping, Rotation, DiskBudget, Refetch, Sync, Committer, RocksStore]:
@@ -214,75 +200,16 @@ class AgentLife:
 
     # -- a space goes on elsewhere
 
-    def _go_elsewhere(self) -> None:
-        """All of a space that has moved is packed: the folder is opened anew, and with it where that goes on."""
-        if self._anew is None and not self._wiper.ordered and not self._ending.is_set():
-            self._anew = asyncio.create_task(self._open_anew())
-            self._anew.add_done_callback(_loud)
-
-    async def _open_anew(self) -> None:
-        """Every answer meanwhile is `NotReady`, for who does not wait (`_asked`). It is tried until it succeeds, for the folder may lie half here and half there."""
+    async def _leave(self, reason: Callable[[], EdgeError]) -> None:
         parts = self._running()
-        self._away = "this folder is opened anew, where a space goes on with another number of partitions"
-        self._stand_in(Absent(self._moment))
-        log.info("this folder is opened anew, for a space goes on elsewhere")
-        self._progress.break_off(self._broken_off)
-        await self._shut(*parts, self._moment())
-        self._progress.break_off(None)
-        attempt = 0
-        while not self._ending.is_set():
-            try:
-                await self._carry()
-                await self._open()
-            except (EdgeError, ContractError) as error:
-                attempt += 1
-                self._away = f"this folder cannot be opened where a space goes on: {error}"
-                log.error("this folder cannot be opened where a space goes on", reason=str(error))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(backoff(attempt, random.random)):
-                        await self._ending.wait()
-                continue
-            await self._start()
-            self._anew = None
-            return
+        self._stand_in(Absent(reason))
+        await self._shut(*parts, reason())
 
-    async def _carry(self) -> None:
+    async def _come(self) -> None:
         wrapping = await wrapping_keys(self.config)
         carrying = partial(carried, self.contract, self.config, self._clock, wrapping)
         await asyncio.get_running_loop().run_in_executor(None, carrying)
-
-    def _moment(self) -> EdgeError:
-        return NotReady(self._away, "ask again in a moment")
-
-    def _broken_off(self, command_id: str) -> EdgeError:
-        """What who waits for more than the disk is told."""
-        if not command_id:
-            return self._moment()
-        return TimedOut(f"{self._away}; command {command_id} is on the disk", "ask for its status", command_id)
-
-    async def _asked(self, ask: Callable[[], Awaitable[T]], seconds: float) -> T:
-        """Its answer; where the folder is opened anew before that is given, and nothing has changed, the answer when it is open. Raises `NotReady` when it is not in the
-        time given."""
-        end = asyncio.get_running_loop().time() + seconds
-        while True:
-            opening, anew = self._openings, self._anew
-            try:
-                return await ask()
-            except NotReady:
-                left = end - asyncio.get_running_loop().time()
-                anew = self._anew or anew
-                if left <= 0 or (anew is None and opening == self._openings):
-                    raise
-                if anew is not None:
-                    await asyncio.wait([anew], timeout=left)
-                    if self._away and anew.done():
-                        raise
-
-    async def _there_again(self) -> bool:
-        """Return when the folder is open, if it is opened anew just now. Is it not closed for good?"""
-        if self._anew is not None:
-            await asyncio.wait([self._anew])
-        return not (self._away or self._ending.is_set() or self._wiper.ordered)
+        await self._open()
 
     # -- the end of it
 
@@ -302,7 +229,7 @@ class AgentLife:
     @property
     def damage(self) -> StoreDamaged | None:
         """Why the store is only read, if its files are damaged."""
-        return None if self._wiper.ordered or self._away else self._store.damage
+        return None if self._wiper.ordered or self._anew.away else self._store.damage
 
     def ready(self) -> None:
         """Raise `Wiped`, or `NotReady` if writes are refused or the replica was never in step."""
@@ -352,10 +279,5 @@ class AgentLife:
 
     def _durable(self) -> None:
         """A command's changes are in the store: they may be sent, whether its caller waits or has gone."""
-        if not (self._wiper.ordered or self._away):
+        if not (self._wiper.ordered or self._anew.away):
             self._sync.pump.run()
-
-
-def _loud(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        raise error

@@ -181,7 +181,7 @@ async def test_it_is_cut_off_on_its_way_and_the_next_start_goes_on(
 async def test_a_folder_that_cannot_be_carried_yet_is_tried_again_and_then_is_there(
     opened: Callable[[], EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("driftlog_edge.agent_life.backoff", lambda *_: 0.01)
+    monkeypatch.setattr("driftlog_edge.opening_anew.backoff", lambda *_: 0.01)
     move, tried = Move(cloud, AFTER), list[str]()
     genuine = assembly.carried
 
