@@ -199,6 +199,11 @@ class Enrolment:
         """A space, by its name on the wire, goes on there from now on. Raises `SetupProblem` where it has moved already."""
         self._publish(moving(self._line_of(space), to, self._now_ms()))
 
+    def require_here(self, space: str) -> None:
+        """Ask the registry once more. Raises `SetupProblem` where the space has moved by now, `DevicesUnknown`."""
+        self.view.catch_up(TIMEOUT_SECONDS)
+        self._require_here(self.view.find(line_name(space)), space)
+
     def _line_of(self, space: str) -> Device:
         """That of a space which has not moved."""
         known = self.view.find(line_name(space)) or switched(None, space, FIRST, self._now_ms())

@@ -13,7 +13,7 @@ Cut off anywhere, the next attempt goes on: closed logs stay closed at the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +176,7 @@ class Repartitioning:
         name = self._contract.name
         moved = Moved(number_of(name) + 1, partitions, begins, known.since)
         after = SpaceRules(present(self._contract, lambda one: moved if one == name else None), self._ids)
-        self._lay_topics(after)
+        laid = self._lay_topics(after)
         self._begin(after, begins)
         copy_conflicts(self._rules, after, self._logs, delivery.deliver)
         first = self._contract.partitions
@@ -187,6 +187,7 @@ class Repartitioning:
             publish(after, number, store, delivery.deliver, conflicts=True)
             require_written(after, self._logs, number, store, self._stores.partition(first + partitions + number))
         Commits(self._kafka, partitions).begin(after.topics, dict.fromkeys(range(partitions), begins))
+        self._require_laid_here(laid)
         self._enrolment.move(name, moved)
         return Done(after.name, moved, documents)
 
@@ -213,15 +214,26 @@ class Repartitioning:
         ops = self._rules.topics.ops
         return 1 + max(self._logs.extent(ops, number).stop for number in range(self._contract.partitions))
 
-    def _lay_topics(self, after: SpaceRules) -> None:
-        """The successor's, empty, as those that run are. What an attempt before has left is deleted."""
+    def _lay_topics(self, after: SpaceRules) -> dict[str, str]:
+        """The successor's, empty, as those that run are; the id of each. What an attempt before has left is deleted, unless that has come to its end by now."""
         name, partitions = self._contract.name, self._contract.partitions
+        self._enrolment.require_here(name)
         running = [one.name for one in space_topics(name, partitions, generations=(self._rules.topics.generation,))]
         wanted = space_topics(after.name, after.partitions)
         self._admin.remove([topic.name for topic in wanted])
         there = self._admin.existing(running)
         made = [like(there.get(old), new) for old, new in zip(running, wanted, strict=True)]
         self._admin.apply(Plan(made, (), ()))
+        names = [topic.name for topic in wanted]
+        return dict(zip(names, self._admin.topic_ids(names), strict=True))
+
+    def _require_laid_here(self, laid: Mapping[str, str]) -> None:
+        """Raise `SetupProblem` where these topics are not those that this attempt has filled."""
+        if self._admin.topic_ids([*laid]) != [*laid.values()]:
+            raise SetupProblem(
+                f"somebody else gives {self._contract.name} another number of partitions just now, and has made its topics anew",
+                "let that come to its end; if it does not, run the command again",
+            )
 
     def _begin(self, after: SpaceRules, begins: int) -> None:
         filled = 0

@@ -41,6 +41,8 @@ class World:
         self.now = InForce()
         self.ends = [7, 4]
         self.closed: dict[int, int] = {}
+        self.lives = 0
+        """How often somebody else has made the successor's topics anew."""
         self.answers = True
         """Do the workers take the end of a log for one?"""
         self.moved: Moved | None = None
@@ -49,7 +51,10 @@ class World:
         self._cloud = Cloud()
         for name, stand_in in {
             "TopicsAdmin": lambda kafka: SimpleNamespace(
-                remove=self._step("old topics go"), existing=lambda names: {}, apply=self._step("topics")
+                remove=self._step("old topics go"),
+                existing=lambda names: {},
+                apply=self._step("topics"),
+                topic_ids=lambda names: [f"{one}/{self.lives}" for one in names],
             ),
             "Logs": lambda kafka: SimpleNamespace(
                 close=lambda: None, extent=lambda topic, number: range(self.ends[number])
@@ -111,6 +116,10 @@ class World:
     def announce(self, space: str, partitions: int | None) -> None:
         self._step(f"{space} is about to have {partitions}")()
 
+    def require_here(self, space: str) -> None:
+        if self.moved is not None:
+            raise SetupProblem(f"{space} has moved", "")
+
     def move(self, space: str, to: Moved) -> None:
         self._step(f"{space} moves")()
         self.moved = to
@@ -153,6 +162,25 @@ def test_cut_off_anywhere_the_same_command_goes_on(world: World, cut_at: str) ->
     left = [step for step in CLOSED if step not in {f"closed {number}" for number in closed}]
     assert world.steps == [*LOOKED, *left, *LAID, *SAID]
     assert world.moved is not None and closed.items() <= world.closed.items(), "no log is closed twice"
+
+
+def test_what_somebody_else_has_laid_and_put_in_force_meanwhile_is_not_deleted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Moved(2, 3, 11, (0, 0))
+    monkeypatch.setattr(repartitioning, "wait_confirmed", lambda *_: setattr(world, "moved", other))
+    with pytest.raises(SetupProblem, match="retail has moved"):
+        world.carry_out()
+    assert world.steps == [*LOOKED, *CLOSED[:2], "read"] and world.moved is other
+
+
+def test_nothing_is_put_in_force_that_somebody_else_has_made_anew_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repartitioning, "require_written", lambda *_: setattr(world, "lives", 1))
+    with pytest.raises(SetupProblem, match="somebody else gives retail another number of partitions just now"):
+        world.carry_out()
+    assert world.moved is None
 
 
 def test_to_look_changes_nothing(world: World) -> None:
