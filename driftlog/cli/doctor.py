@@ -25,10 +25,11 @@ from driftlog.cli.topics import Planned
 from driftlog.cli.unmerged import unmerged
 from driftlog_schemas import avro_files, device_lines, topics
 from driftlog_schemas.contract import AppContract
+from driftlog_schemas.device_lines import DeviceLines
 from driftlog_schemas.errors import BrokerUnreachable, ContractError
-from driftlog_schemas.identity import CLOUD
+from driftlog_schemas.identity import CLOUD, NO_DEVICES
 from driftlog_schemas.loading import load_contract
-from driftlog_schemas.moves import declared_name
+from driftlog_schemas.moves import declared_name, present_app
 from driftlog_schemas.operator_keys import WARN_MS
 from driftlog_schemas.public_key import key_text
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -38,8 +39,10 @@ from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.life_watch import MAX_LIVES
 from driftlog_streams.errors import WorkerError
 from driftlog_streams.reading.births import cloned_devices
+from driftlog_streams.reading.fleet import fleet_of, read_heartbeats
+from driftlog_streams.reading.followers import Behind, behind
 from driftlog_streams.registry.device_view import DeviceView
-from driftlog_streams.registry.in_force import generations_now
+from driftlog_streams.registry.in_force import lines_now
 
 app = typer.Typer(no_args_is_help=False)
 
@@ -148,12 +151,13 @@ def _topics(settings: ConnectionSettings, contract: AppContract) -> Iterator[Fin
 
 def _merging(settings: ConnectionSettings, contract: AppContract) -> Iterator[Finding]:
     there = TopicsAdmin(settings.kafka).partition_counts()
-    laid = [s for s in contract.spaces.values() if there.get(topics.ops_topic(s.name)) == s.partitions]
     with tempfile.TemporaryDirectory() as cache:
         codecs = RecordCodecs(CachedRegistry(settings.registry, Path(cache)))
         try:
-            in_force = generations_now(settings.kafka, codecs, trusted_root(settings))
-            found = {s.name: unmerged(settings.kafka, s, lambda name: in_force(name).merged) for s in laid}
+            lines = lines_now(settings.kafka, codecs, trusted_root(settings))
+            now = present_app(contract, lines.moved).spaces.values()
+            laid = [s for s in now if there.get(topics.ops_topic(s.name)) == s.partitions]
+            found = {s.name: unmerged(settings.kafka, s, lambda name: lines.generations(name).merged) for s in laid}
         except (BrokerUnreachable, WorkerError) as error:
             yield Finding("wrong", "workers", str(error), error.remedy)
             return
@@ -167,6 +171,16 @@ def _merging(settings: ConnectionSettings, contract: AppContract) -> Iterator[Fi
             )
 
 
+def _left_behind(settings: ConnectionSettings, lines: DeviceLines, codecs: RecordCodecs) -> list[Behind]:
+    """Moves that devices have not followed yet, as they say."""
+    moves = lines.moves()
+    if not moves or topics.HEARTBEATS not in TopicsAdmin(settings.kafka).partition_counts():
+        return []
+    devices = [device for device in lines.all() if device.device_id not in NO_DEVICES]
+    members = fleet_of(devices, read_heartbeats(settings.kafka, codecs), ())
+    return [one for one in behind(members, moves) if one.devices]
+
+
 def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
     root = trusted_root(settings)
     with tempfile.TemporaryDirectory() as cache:
@@ -176,6 +190,7 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
             view.start(READ_SECONDS)
             lines = view.lines
             cloned = cloned_devices(settings.kafka, codecs)
+            left = _left_behind(settings, lines, codecs)
         except WorkerError as error:
             yield Finding("wrong", topics.DEVICES, str(error), error.remedy)
             return
@@ -210,6 +225,13 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
             f"space {space}",
             f"it is being given {count} partitions, and that is not finished: what devices write waits with them",
             f"run `driftlog topics repartition --app ... --space {declared_name(space)} --partitions {count} --yes`, which goes on",
+        )
+    for one in left:
+        yield Finding(
+            "note",
+            f"topics {one.space}.*",
+            f"{len(one.devices)} devices have not followed the space to {one.goes_on}, and need what is there",
+            "keep them; `driftlog fleet moves` names the devices (docs/repartitioning.md)",
         )
     for name in sorted(lines.covered):
         yield Finding(

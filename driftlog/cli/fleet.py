@@ -1,4 +1,4 @@
-"""`driftlog fleet list|versions|waiting`: the devices as they last said they are, those first that need a person."""
+"""`driftlog fleet list|versions|waiting|moves`: the devices as they last said they are, those first that need a person."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from driftlog_streams.reading.fleet import (
     space_component,
     versions_of,
 )
+from driftlog_streams.reading.followers import behind
 from driftlog_streams.reading.waiting_commands import Entry, data_of, taken, waiting_in
 from driftlog_streams.registry.enrolment import Enrolment
 
@@ -152,6 +153,53 @@ def waiting(
     emit(data, as_json=json, table=lambda: rows(title, columns, map(_waits, entries)))
 
 
+@app.command()
+@told
+@connected
+def moves(*, settings: ConnectionSettings, cache: Cache = DEFAULT_CACHE, json: Json = False) -> None:
+    """Spaces that were given another number of partitions, and which devices need the topics of before: they have not followed yet, or were never heard of.
+
+    Heartbeats are not signed, and a device that is silent may have followed since: where one is named that will not come back, revoke it.
+
+    Example: driftlog fleet moves
+    """
+    with _registry(settings, cache) as enrolment:
+        found = behind(_members_of(enrolment, settings, cache), enrolment.view.lines.moves())
+    data = [
+        {
+            "topics": one.space,
+            "goes_on": one.goes_on,
+            "partitions": one.partitions,
+            "needed_by": [_left(member) for member in one.devices],
+            "never_heard_of": [member.device.device_id for member in one.unheard],
+        }
+        for one in found
+    ]
+    lines = [
+        (
+            f"{one.space}.*",
+            one.goes_on,
+            one.partitions,
+            _some([member.device.device_id for member in one.devices]) or "nobody that was heard of",
+            _some([member.device.device_id for member in one.unheard]),
+        )
+        for one in found
+    ]
+    columns = ("topics", "goes on in", "partitions", "needed by", "never heard of")
+    emit(data, as_json=json, table=lambda: rows("moves", columns, lines) if lines else "no space has moved")
+
+
+def _left(member: Member) -> dict[str, Any]:
+    """A device that has not followed, for `--json`."""
+    assert member.heard is not None, "its last word tells where it is"
+    at = member.heard.at_ms
+    return {
+        "device_id": member.device.device_id,
+        "heard": None if at == UNTIMED else moment(at),
+        "pending": member.heard.word.pending,
+    }
+
+
 def _waits(entry: Entry) -> tuple[object, ...]:
     command = entry.command
     more = f" and {command.documents - 1} more" if command.documents > 1 else ""
@@ -167,11 +215,22 @@ def _waits(entry: Entry) -> tuple[object, ...]:
 
 
 def _members(settings: ConnectionSettings, cache: Path) -> list[Member]:
-    ids = CachedRegistry(settings.registry, cache, register=False)
-    with Enrolment(settings.kafka, ids, None, trusted_root(settings)) as enrolment:
-        devices = [device for device in enrolment.all() if device.device_id not in NO_DEVICES]
-        cloned = enrolment.signs().cloned
-    return fleet_of(devices, read_heartbeats(settings.kafka, RecordCodecs(ids)), cloned)
+    with _registry(settings, cache) as enrolment:
+        return _members_of(enrolment, settings, cache)
+
+
+def _registry(settings: ConnectionSettings, cache: Path) -> Enrolment:
+    return Enrolment(settings.kafka, _ids(settings, cache), None, trusted_root(settings))
+
+
+def _ids(settings: ConnectionSettings, cache: Path) -> CachedRegistry:
+    return CachedRegistry(settings.registry, cache, register=False)
+
+
+def _members_of(enrolment: Enrolment, settings: ConnectionSettings, cache: Path) -> list[Member]:
+    devices = [device for device in enrolment.all() if device.device_id not in NO_DEVICES]
+    heard = read_heartbeats(settings.kafka, RecordCodecs(_ids(settings, cache)))
+    return fleet_of(devices, heard, enrolment.signs().cloned)
 
 
 def _support(version: str, floors: tuple[Floor, ...], now_ms: int) -> dict[str, Any]:

@@ -104,6 +104,11 @@ class DeviceLines:
         lines = [line for line in self.everything() if names_space(line.device_id)]
         return {space_named(line.device_id): count for line in lines if (count := announced(line)) is not None}
 
+    def moves(self) -> dict[str, Moved]:
+        """Where spaces go on that have moved, by what they were called on the wire before; a space that has moved twice is there twice."""
+        lines = [line for line in self.everything() if names_space(line.device_id)]
+        return {space_named(line.device_id): to for line in lines if (to := moved(line)) is not None}
+
     def __len__(self) -> int:
         return len(self._lines)
 

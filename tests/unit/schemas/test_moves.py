@@ -39,7 +39,9 @@ def test_a_line_tells_where_its_space_goes_on_and_keeps_its_generations() -> Non
     assert moved(said) == TO and moved(line()) is None and moved(None) is None
     assert in_force(said) == InForce(3, 3) and ever_in_force(said) == {1, 3}
     assert (said.version, moving(said, TO, NOW).version) == (2, 3), "cut off behind the line, it is said once more"
-    assert read(signed(line()), signed(said)).moved("retail") == TO and read(signed(said)).moved("other") is None
+    lines = read(signed(line()), signed(said))
+    assert lines.moved("retail") == TO and lines.moved("other") is None
+    assert lines.moves() == {"retail": TO} and read(signed(line())).moves() == {}
 
 
 def test_a_space_moves_once() -> None:
