@@ -144,7 +144,8 @@ class Moving:
     def _has(self, place: tuple[str, int], extent: Extent) -> bool:
         if self._places.described(place)[1] == "state":
             return self._places.shows(place, extent)
-        return self._places.position(*place) >= extent.end
+        cursor = self._places.cursor(*place)  # of a topic that was made anew it counts nothing
+        return cursor.topic_id == extent.topic_id and cursor.offset >= extent.end
 
     # -- what is undecided
 

@@ -105,9 +105,13 @@ class Move:
 
     def say(self) -> Moved:
         """The operator says where it goes on."""
-        to = Moved(self._number, self.partitions, self.begins, (self._since,) * self._before)
-        publish(self.cloud, moving(self._announced(), to, EPOCH_MS))
-        return to
+        publish(self.cloud, moving(self._announced(), self.to, EPOCH_MS))
+        return self.to
+
+    @property
+    def to(self) -> Moved:
+        """Where it goes on, once that is laid."""
+        return Moved(self._number, self.partitions, self.begins, (self._since,) * self._before)
 
     def write(self, document: DocumentId, field: str, kind: str, value: Any) -> None:
         """Somebody who has followed writes."""

@@ -14,8 +14,11 @@ from driftlog_edge import EdgeAgent, EdgeConfig, agent_life, assembly
 from driftlog_edge.asking.answers import Call
 from driftlog_edge.asking.watch import Change
 from driftlog_edge.errors import DiskFull, EdgeError, NotReady, Offline, TimedOut
+from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.moving import Moving
+from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.power.reading import Power
+from driftlog_schemas import topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.registry import FixedIds
@@ -62,6 +65,14 @@ async def merged(agent: EdgeAgent, names: list[str]) -> None:
             return ""
 
     await until(lambda: {status(name) for name in names} == {"merged"})
+
+
+def lives(agent: EdgeAgent) -> list[dict[str, Any]]:
+    """As its status tells them; none while the folder is opened anew."""
+    try:
+        return list(agent.status()["lives"])
+    except NotReady:
+        return []
 
 
 async def on_hand(agent: EdgeAgent, scope: str) -> object:
@@ -145,6 +156,53 @@ async def test_who_was_away_over_the_move_follows_when_he_is_back(
         await merged(agent, names)
         await shows(agent, 4)
     assert times(cloud) == dict.fromkeys(names, 1)
+
+
+async def test_what_a_topic_that_was_made_anew_answers_is_read_before_anything_comes_along(
+    opened: Callable[[], EdgeAgent], route: CloudRoute, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move is looked at before the topics are, and in those of before more was read than the new ones have."""
+    move, asked = Move(cloud, AFTER), asyncio.Event()
+    async with opened() as agent:
+        old = agent.status()["replica"]
+        names = [*await sold(agent, "first"), *await sold(agent, "second")]
+        await merged(agent, names)
+        names += await sold(agent, "third")
+        await merged(agent, names)
+        route.merging = False
+        refused = await sold(agent, "in the log, and refused while it is away")
+        await until(lambda: sum(len(batch.lsns) for batch in route.sent) == len([*names, *refused]))
+    receipts = topics.receipts_topic("retail")
+    for place in [place for place in cloud.topics if place[0] == receipts]:
+        del cloud.topics[place]
+    cloud.topic_ids[receipts] = "made anew"
+    cloud.forbids |= set(refused)
+    for batch in route.sent[-len(SCOPES) :]:
+        cloud.merge(batch)
+    cloud.forbids.clear()
+    move.close()
+    move.lay_anew(old)
+    move.say()
+    route.merging = True
+    look, read = Lookout.look, Moving._read_to_the_end
+
+    async def later(lookout: Lookout, *, beginning: bool = False) -> Any:
+        await asked.wait()
+        return await look(lookout, beginning=beginning)
+
+    async def first(moving: Moving, space: str) -> None:
+        asyncio.get_running_loop().call_later(0.5, asked.set)
+        await read(moving, space)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Moving, "_read_to_the_end", first)
+        patched.setattr(Lookout, "look", later)
+        patched.setattr(RegistryLine, "moved", lambda _, space: move.to if space == "retail" else None)
+        async with opened() as agent:
+            await until(lambda: "moved" in [life["why"] for life in lives(agent)])
+            await merged(agent, names)
+            assert {agent.command(name).status for name in refused} == {"rejected"}
+    assert times(cloud) == dict.fromkeys([*names, *refused], 1)
 
 
 @pytest.mark.parametrize("stage", ["_read_to_the_end", "_pack"])
