@@ -205,11 +205,13 @@ class AgentLife:
         self._stand_in(Absent(reason))
         await self._shut(*parts, reason())
 
-    async def _come(self) -> None:
+    async def _come(self) -> bool:
+        before = self.present
         wrapping = await wrapping_keys(self.config)
         carrying = partial(carried, self.contract, self.config, self._clock, wrapping)
         await asyncio.get_running_loop().run_in_executor(None, carrying)
         await self._open()
+        return self.present != before
 
     # -- the end of it
 

@@ -22,6 +22,8 @@ from driftlog_schemas.errors import ContractError
 log = structlog.get_logger()
 
 T = TypeVar("T")
+AGAIN_SECONDS = 5.0
+"""About after how long a folder that was opened in vain is opened anew for the first time; each time it is about twice as long."""
 
 
 class OpeningAnew:
@@ -31,13 +33,15 @@ class OpeningAnew:
         self,
         progress: Progress,
         leave: Callable[[Callable[[], EdgeError]], Awaitable[None]],
-        come: Callable[[], Awaitable[None]],
+        come: Callable[[], Awaitable[bool]],
         start: Callable[[], Awaitable[None]],
     ) -> None:
-        """`leave` closes what is open, and answers so from then on; `come` opens it where it goes on, or leaves the folder free; `start` begins what has to do with the cloud."""
+        """`leave` closes what is open, and answers so from then on; `come` opens it, and says whether it is where the space goes on by then, or leaves the folder free; `start` begins what has to do with the cloud."""
         self._progress = progress
         self._leave, self._come, self._start = leave, come, start
         self._openings = 0
+        self._in_vain, self._not_before = 0, 0.0
+        """How often it was opened and lay where it had lain, for the disk had no room; and before when it is not tried again."""
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._away = ""
@@ -58,8 +62,9 @@ class OpeningAnew:
         self._away = ""
 
     def begin(self) -> None:
-        """Close and open; nothing where that is under way, or the agent ends."""
-        if self._task is None and not self._ending.is_set():
+        """Close and open; nothing where that is under way, was in vain a moment ago, or the agent ends."""
+        soon = asyncio.get_running_loop().time() < self._not_before
+        if self._task is None and not soon and not self._ending.is_set():
             self._task = asyncio.create_task(self._run())
             self._task.add_done_callback(_loud)
 
@@ -78,7 +83,7 @@ class OpeningAnew:
         attempt = 0
         while not self._ending.is_set():
             try:
-                await self._come()
+                there = await self._come()
             except (EdgeError, ContractError) as error:
                 attempt += 1
                 self._away = f"this folder cannot be opened where a space goes on: {error}"
@@ -87,6 +92,11 @@ class OpeningAnew:
                     async with asyncio.timeout(backoff(attempt, random.random)):
                         await self._ending.wait()
                 continue
+            self._in_vain = 0 if there else self._in_vain + 1
+            if not there:
+                self._not_before = asyncio.get_running_loop().time() + backoff(
+                    self._in_vain, random.random, AGAIN_SECONDS
+                )
             await self._start()
             self._task = None
             return

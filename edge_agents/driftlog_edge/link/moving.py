@@ -104,6 +104,7 @@ class Moving:
                 if move_of(self._journal, space) is None:
                     await self._close(space, to)
                 await self._pack(space)
+                why = why or "this folder is opened anew, which takes as much room on its disk again"
             except (EdgeError, Unreachable) as error:
                 why = str(error)
                 if why != self._errand.problem:

@@ -18,6 +18,7 @@ from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.moving import Moving
 from driftlog_edge.link.registry_line import RegistryLine
 from driftlog_edge.power.reading import Power
+from driftlog_edge.store import carrying
 from driftlog_schemas import topics
 from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId
@@ -258,6 +259,32 @@ async def test_a_folder_that_cannot_be_carried_yet_is_tried_again_and_then_is_th
         await merged(agent, names)
         assert len(tried) == 3
         await shows(agent, 1)
+
+
+async def test_a_folder_without_room_is_opened_as_it_is_and_tried_again_less_and_less_often(
+    opened: Callable[[], EdgeAgent], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, vain, genuine = Move(cloud, AFTER), list[int](), carrying._Carrying.run
+    monkeypatch.setattr("driftlog_edge.opening_anew.backoff", lambda attempt, *_: vain.append(attempt) or 0.01)
+
+    def full(work: carrying._Carrying) -> None:
+        if len(vain) < 3:
+            raise DiskFull("no space left", "free some")
+        genuine(work)
+
+    monkeypatch.setattr(carrying._Carrying, "run", full)
+    async with opened() as agent:
+        names = await sold(agent, "before")
+        await merged(agent, names)
+        move.close()
+        move.lay_anew(agent.status()["replica"])
+        move.say()
+        await until(lambda: len(vain) > 1)
+        names += await sold(agent, "meanwhile")
+        await merged(agent, names)
+        assert vain == [1, 2, 3]
+        await shows(agent, 2)
+    assert times(cloud) == dict.fromkeys(names, 1)
 
 
 async def test_what_is_asked_meanwhile_is_answered_when_the_folder_is_open(
