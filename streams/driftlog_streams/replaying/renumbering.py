@@ -121,36 +121,31 @@ class Renumbering:
         topics = self._rules.topics
         wanted = {gap.partition: gap.goes_on_at for gap in gaps}
         self._commits.begin(topics, wanted)
-        delivery = Delivery(self._kafka)
-        for partition, goes_on_at in wanted.items():
-            while (lacking := goes_on_at - self._logs.extent(topics.ops, partition).stop) > 0:
-                count = min(AT_ONCE, lacking)
-                delivery.deliver([OutRecord(topics.ops, partition, b"", None)] * count)
-                progress(count)
-        begins = {partition: self._behind_filling(partition, goes_on_at) for partition, goes_on_at in wanted.items()}
+        begins = fill_up(self._kafka, self._logs, topics.ops, wanted, progress)
         if begins != wanted:
             self._commits.begin(topics, begins)
         TopicsAdmin(self._kafka).forget_before(topics.ops, begins)
 
-    def _behind_filling(self, partition: int, goes_on_at: int) -> int:
-        """The first place from which on everything has been written by a device. What lies before it devices send again."""
-        begins = goes_on_at
-        for block in self._logs.blocks(self._rules.topics.ops, partition, goes_on_at):
-            begins = max((record.offset + 1 for record in block if record.value is None), default=begins)
-        return begins
 
+def fill_up(
+    kafka: KafkaSettings | str, logs: Logs, topic: str, wanted: Mapping[int, int], progress: Callable[[int], None]
+) -> dict[int, int]:
+    """Fill partitions of a topic up to these numbers; where each is to begin, when what was filled in is deleted: what lies before that devices send again.
 
-def begin_at(
-    kafka: KafkaSettings | str, topic: str, places: Mapping[int, range], progress: Callable[[int], None]
-) -> None:
-    """Let partitions of a topic begin where their ranges stop, which begin where they end now: they are filled up to there, and emptied.
-
-    Raises `DeliveryFailed`, `TopicProblem`, `BrokerUnreachable`.
+    Raises `DeliveryFailed`, `BrokerUnreachable`.
     """
     delivery = Delivery(kafka)
-    for partition, left in places.items():
-        for start in left[::AT_ONCE]:
-            count = min(AT_ONCE, left.stop - start)
+    for partition, goes_on_at in wanted.items():
+        while (lacking := goes_on_at - logs.extent(topic, partition).stop) > 0:
+            count = min(AT_ONCE, lacking)
             delivery.deliver([OutRecord(topic, partition, b"", None)] * count)
             progress(count)
-    TopicsAdmin(kafka).forget_before(topic, {partition: left.stop for partition, left in places.items()})
+    return {partition: _behind_filling(logs, topic, partition, goes_on_at) for partition, goes_on_at in wanted.items()}
+
+
+def _behind_filling(logs: Logs, topic: str, partition: int, goes_on_at: int) -> int:
+    """The first place from which on everything has been written by a device."""
+    begins = goes_on_at
+    for block in logs.blocks(topic, partition, goes_on_at):
+        begins = max((record.offset + 1 for record in block if record.value is None), default=begins)
+    return begins

@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
@@ -40,7 +38,8 @@ from driftlog_streams.replaying.conflict_history import copy_conflicts
 from driftlog_streams.replaying.logs import Logs
 from driftlog_streams.replaying.predecessors import Closed, gathered
 from driftlog_streams.replaying.publication import Delivery, publish, require_written
-from driftlog_streams.replaying.renumbering import MOST, begin_at
+from driftlog_streams.replaying.renumbering import MOST, fill_up
+from driftlog_streams.replaying.scratch import scratch
 from driftlog_streams.replaying.spreading import readable, spread
 from driftlog_streams.replaying.switching import like, require_declared
 
@@ -103,8 +102,7 @@ class Repartitioning:
             )
         self._rules = SpaceRules(self._contract, self._ids, generation=now.read)
         self._recovery = ChangelogRecovery(self._kafka, self._rules)
-        folder = self._opened.enter_context(TemporaryDirectory(prefix="driftlog-repartition-"))
-        self._folder = Path(folder)
+        self._folder = self._opened.enter_context(scratch("repartition"))
         self._stores = self._opened.enter_context(closing(WorkerStore(self._folder / "states")))
         self._logs = self._opened.enter_context(closing(Logs(self._kafka)))
         return self
@@ -177,7 +175,7 @@ class Repartitioning:
         moved = Moved(number_of(name) + 1, partitions, begins, known.since)
         after = SpaceRules(present(self._contract, lambda one: moved if one == name else None), self._ids)
         laid = self._lay_topics(after)
-        self._begin(after, begins)
+        starts = self._numbered(after, begins)
         copy_conflicts(self._rules, after, self._logs, delivery.deliver)
         first = self._contract.partitions
         targets = [self._stores.partition(first + number) for number in range(partitions)]
@@ -186,7 +184,7 @@ class Repartitioning:
             self._told("writing", number, partitions)
             publish(after, number, store, delivery.deliver, conflicts=True)
             require_written(after, self._logs, number, store, self._stores.partition(first + partitions + number))
-        Commits(self._kafka, partitions).begin(after.topics, dict.fromkeys(range(partitions), begins))
+        Commits(self._kafka, partitions).begin(after.topics, starts)
         self._require_laid_here(laid)
         self._enrolment.move(name, moved)
         return Done(after.name, moved, documents)
@@ -235,7 +233,8 @@ class Repartitioning:
                 "let that come to its end; if it does not, run the command again",
             )
 
-    def _begin(self, after: SpaceRules, begins: int) -> None:
+    def _numbered(self, after: SpaceRules, begins: int) -> dict[int, int]:
+        """Let the successor's op topic count on from there; where each partition of it begins."""
         filled = 0
 
         def told(count: int) -> None:
@@ -243,7 +242,10 @@ class Repartitioning:
             filled += count
             self._told("numbering", filled, begins * after.partitions)
 
-        begin_at(self._kafka, after.topics.ops, {number: range(begins) for number in range(after.partitions)}, told)
+        wanted = dict.fromkeys(range(after.partitions), begins)
+        starts = fill_up(self._kafka, self._logs, after.topics.ops, wanted, told)
+        self._admin.forget_before(after.topics.ops, starts)
+        return starts
 
     def _active(self, device_id: str, now_ms: int) -> bool:
         """May a device still write?"""

@@ -33,7 +33,7 @@ BEFORE_IT_GOES_ON_THERE = (
     (f"{STEPS}:close_logs", "after", 1),
     (f"{STEPS}:wait_confirmed", "after", 1),
     (f"{STEPS}:TopicsAdmin.apply", "after", 1),
-    (f"{STEPS}:begin_at", "after", 1),
+    (f"{STEPS}:fill_up", "after", 1),
     (f"{STEPS}:copy_conflicts", "after", 1),
     (f"{STEPS}:publish", "after", 2),
     (f"{STEPS}:require_written", "after", 7),

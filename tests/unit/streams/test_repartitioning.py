@@ -47,6 +47,10 @@ class World:
         """Do the workers take the end of a log for one?"""
         self.moved: Moved | None = None
         self.began: dict[int, int] = {}
+        self.emptied: dict[int, int] = {}
+        """Before which record each partition of the successor's op topic is deleted."""
+        self.further = 0
+        """How far more than asked for something is filled in, by whom it may be."""
         self.view = SimpleNamespace(find=lambda device: None, catch_up=None)
         self._cloud = Cloud()
         for name, stand_in in {
@@ -55,6 +59,7 @@ class World:
                 existing=lambda names: {},
                 apply=self._step("topics"),
                 topic_ids=lambda names: [f"{one}/{self.lives}" for one in names],
+                forget_before=lambda topic, offsets: self.emptied.update(offsets),
             ),
             "Logs": lambda kafka: SimpleNamespace(
                 close=lambda: None, extent=lambda topic, number: range(self.ends[number])
@@ -68,7 +73,7 @@ class World:
             "closing_identity": lambda *_: Identity.create(CLOSER),
             "close_logs": self._closes,
             "wait_confirmed": self._step("confirmed"),
-            "begin_at": self._numbers,
+            "fill_up": self._numbers,
             "copy_conflicts": self._step("conflicts"),
             "publish": self._step("written", Written(1, 1)),
             "require_written": self._step("read back"),
@@ -100,9 +105,10 @@ class World:
             self.closed[number] = self.ends[number]
             self.ends[number] += 3  # somebody goes on writing
 
-    def _numbers(self, kafka: Any, topic: str, places: dict[int, range], told: Any) -> None:
+    def _numbers(self, kafka: Any, logs: Any, topic: str, wanted: dict[int, int], told: Any) -> dict[int, int]:
         self._step("numbered")()
-        assert topic == "retail.p2.ops" and places == dict.fromkeys(range(3), range(max(self.ends) + 1))
+        assert topic == "retail.p2.ops" and wanted == dict.fromkeys(range(3), max(self.ends) + 1)
+        return {number: at + self.further for number, at in wanted.items()}
 
     # -- as commits, as the registry
 
@@ -148,7 +154,13 @@ def test_all_is_there_and_its_workers_know_where_to_begin_before_it_counts(world
     done = world.carry_out()
     assert world.steps == [*LOOKED, *CLOSED, *LAID, *SAID]
     assert done.space == "retail.p2" and done.moved == world.moved == Moved(2, 3, 11, (0, 0))
-    assert world.began == {0: 11, 1: 11, 2: 11}
+    assert world.began == world.emptied == {0: 11, 1: 11, 2: 11}
+
+
+def test_its_workers_begin_where_nothing_of_the_filling_is_left(world: World) -> None:
+    world.further = 4
+    assert world.carry_out().moved.begins == 11, "no number is lower than that"
+    assert world.began == world.emptied == {0: 15, 1: 15, 2: 15}
 
 
 @pytest.mark.parametrize("cut_at", [*LOOKED, *CLOSED[:3], *dict.fromkeys(LAID), *SAID])
