@@ -88,8 +88,8 @@ def test_a_conflict_comes_along_and_who_has_not_followed_is_told(run: LoadRun, s
         shell.run("topics", "apply", *APP, "--json").assert_done()
         assert admin.partition_counts()[topics.ops_topic(old)] == BEFORE, "empty, for who begins anew"
         with run.edge(2, PLACE) as late:
-            late.do("hit", place=PLACE, item=ITEM, wait="merged")
-            assert has_followed(late)
+            late.do("hit", place=PLACE, item=ITEM)
+            until(lambda: has_followed(late), "a new device follows", 120, late.tail)
             until(lambda: label(late) == "by both", "it has all", 120, late.tail)
             worker.kill()
             late.do("hit", place=PLACE, item=ITEM)
