@@ -135,29 +135,30 @@ def test_copies_and_who_was_away_over_two_moves_count_once(run: LoadRun, shell: 
         hit(first, 100, wait="merged")
         assert late.stop() == 0, "it was there before the first move, and is again after the second"
 
-        with run.worker("only", workers=2) as worker, copy:
-            hit(copy, 1_000, key="offline, in the copy")
-            shell.run(*move("--yes")).assert_done()
-            copy.go_offline(False)
-            for edge in (first, copy):
-                await_followed(edge, second)
-            hit(first, 10_000)
-            copy.kill()
-            shell.run(*move("--yes", to=1)).assert_done()
-            copy.start()
-            hit(copy, 100_000)
-            away.start()
-            away.go_offline(False)
-            for edge in (first, copy, away):
-                await_followed(edge, third)
-            assert away.log.read_text().count(FOLLOWED) == 2
-            assert worker.stop() == 0, worker.tail()
-        with late:
-            hit(away, 10_000_000, wait="merged")
-            total = 11_111_111
-            for edge in (first, copy, away):
-                await_hits(edge, total)
-            group = Group(run.bootstrap, topics.SpaceTopics(third).group, topics.ops_topic(third), 1)
-            group.await_drained(90, explain=late.tail)
-            group.close()
+        with copy:
+            with run.worker("only", workers=2) as worker:
+                hit(copy, 1_000, key="offline, in the copy")
+                shell.run(*move("--yes")).assert_done()
+                copy.go_offline(False)
+                for edge in (first, copy):
+                    await_followed(edge, second)
+                hit(first, 10_000)
+                copy.kill()
+                shell.run(*move("--yes", to=1)).assert_done()
+                copy.start()
+                hit(copy, 100_000)
+                away.start()
+                away.go_offline(False)
+                for edge in (first, copy, away):
+                    await_followed(edge, third)
+                assert away.log.read_text().count(FOLLOWED) == 2
+                assert worker.stop() == 0, worker.tail()
+            with late:
+                hit(away, 10_000_000, wait="merged")
+                total = 11_111_111
+                for edge in (first, copy, away):
+                    await_hits(edge, total)
+                group = Group(run.bootstrap, topics.SpaceTopics(third).group, topics.ops_topic(third), 1)
+                group.await_drained(90, explain=late.tail)
+                group.close()
     assert hits_in(run, 3) == {(PLACE, ITEM): total}
