@@ -12,6 +12,7 @@ SPREADING = ("tests/unit/streams/test_spreading.py",)
 EDGES = ("tests/unit/edge/test_generation_route.py",)
 CARRYING = ("tests/unit/edge/test_carrying.py",)
 FOLLOWING = ("tests/unit/edge/test_following_moves.py",)
+OPENING = ("tests/unit/edge/test_opening_anew.py",)
 STEPS = ("tests/unit/streams/test_repartitioning.py",)
 
 MOVES: tuple[Mistake, ...] = (
@@ -206,5 +207,40 @@ MOVES: tuple[Mistake, ...] = (
         "if self._elsewhere(space):",
         "if False:",
         FOLLOWING,
+    ),
+    Mistake(
+        "edge: what was read of a topic that was made anew since counts",
+        f"{EDGE}/link/moving.py",
+        "cursor.topic_id == extent.topic_id and cursor.offset",
+        "cursor.offset",
+        FOLLOWING,
+    ),
+    Mistake(
+        "edge: a folder is opened anew without a pause where its disk has no room",
+        f"{EDGE}/opening_anew.py",
+        "            if not there:\n",
+        "            if False:\n",
+        OPENING,
+    ),
+    Mistake(
+        "repartitioning: what another attempt has put in force is deleted",
+        f"{REPLAYING}/repartitioning.py",
+        "        self._enrolment.require_here(name)\n",
+        "",
+        STEPS,
+    ),
+    Mistake(
+        "repartitioning: what another attempt has made anew is put in force",
+        f"{REPLAYING}/repartitioning.py",
+        "        self._require_laid_here(laid)\n",
+        "",
+        STEPS,
+    ),
+    Mistake(
+        "fleet: who is in later topics needs those of before",
+        "streams/driftlog_streams/reading/followers.py",
+        "_oldest(one.heard.word, declared) <= number",
+        "_oldest(one.heard.word, declared) <= number + 1",
+        ("tests/unit/streams/test_followers.py",),
     ),
 )
