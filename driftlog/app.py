@@ -68,7 +68,11 @@ class App:
         self._spaces: dict[str, Space] = {}
 
     def space(self, name: str, *, partitions: int = 64) -> Space:
-        """Declare documents that share topics and causal order. The partition count is for ever."""
+        """Declare documents that share topics and causal order.
+
+        `partitions` is how many the space begins with, and stays as it is declared: a space is given another number by `driftlog topics repartition`, and everybody
+        learns that from the device registry.
+        """
         _require_name("space", name)
         if name in self._spaces:
             raise DeclarationError(f"space {name!r}", "is declared twice", "give each space its own name")
