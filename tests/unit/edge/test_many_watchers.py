@@ -72,7 +72,7 @@ class Agent:
             for begin in range(0, count, BATCH):
                 names = [name_of(self.written + n) for n in range(min(BATCH, count - begin))]
                 calls = [{"name": "receive", "arguments": {"store": "s1", "sku": name, "qty": 1}} for name in names]
-                done = (await api.post("/v1/commands", json=calls)).raise_for_status().json()
+                done = (await api.post("/v1/commands", json=calls, params={"timeout": "60s"})).raise_for_status().json()
                 assert {one["status"] for one in done} == {200}
                 self.written += len(names)
                 most = max(most, resident(self.process.pid, "RssAnon"))
