@@ -42,7 +42,7 @@ from driftlog_streams.reading.births import cloned_devices
 from driftlog_streams.reading.fleet import fleet_of, read_heartbeats
 from driftlog_streams.reading.followers import Behind, behind
 from driftlog_streams.registry.device_view import DeviceView
-from driftlog_streams.registry.in_force import lines_now
+from driftlog_streams.registry.in_force import devices_now
 
 app = typer.Typer(no_args_is_help=False)
 
@@ -154,7 +154,7 @@ def _merging(settings: ConnectionSettings, contract: AppContract) -> Iterator[Fi
     with tempfile.TemporaryDirectory() as cache:
         codecs = RecordCodecs(CachedRegistry(settings.registry, Path(cache)))
         try:
-            lines = lines_now(settings.kafka, codecs, trusted_root(settings))
+            lines = devices_now(settings.kafka, codecs, trusted_root(settings))
             now = present_app(contract, lines.moved).spaces.values()
             laid = [s for s in now if there.get(topics.ops_topic(s.name)) == s.partitions]
             found = {s.name: unmerged(settings.kafka, s, lambda name: lines.generations(name).merged) for s in laid}
