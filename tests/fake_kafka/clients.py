@@ -176,6 +176,10 @@ class Consumer:
     def __init__(self, broker: Broker, config: Mapping[str, Any]) -> None:
         self._broker = broker
         self.config = dict(config)
+        if config.get("fetch.max.bytes", 52_428_800) < config.get("message.max.bytes", 1_000_000):
+            raise KafkaException(
+                KafkaError(KafkaError._INVALID_ARG, "`fetch.max.bytes` must be >= `message.max.bytes`")
+            )
         self._group = str(config["group.id"])
         self._commits = bool(config.get("enable.auto.commit", True))
         self._tells_ends = bool(config.get("enable.partition.eof", False))

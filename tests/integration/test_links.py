@@ -82,6 +82,19 @@ def test_who_was_told_to_stay_off_the_network_is_off_it(on_broker: Callable[...,
             edge.await_quiet()
 
 
+def test_within_a_budget_of_the_link_what_the_cloud_has_comes_in(on_broker: Callable[..., LoadRun]) -> None:
+    run = on_broker()
+    with run.worker("only"), run.edge(0, PLACE) as writes:
+        writes.do("hit", place=PLACE, item="tea", wait="merged")
+        reads = run.edge(1, PLACE)
+        reads.environment["DRIFTLOG_LINK__BYTES_PER_SECOND"] = "10000"
+        with reads:
+            until(lambda: reads.status()["catching_up"] == {}, "it has what was there before", 90, reads.tail)
+            assert reads.read(PLACE, "tea")["value"]["hits"] == 1
+            reads.do("hit", place=PLACE, item="tea", wait="merged")
+            assert reads.status()["link"]["limit"] == 10_000
+
+
 def test_a_link_that_flaps_is_used_and_not_stormed(on_broker: Callable[..., LoadRun], full: bool) -> None:
     run = on_broker()
     flaps, merged = 30 if full else 5, []

@@ -272,6 +272,7 @@ def _ahead(budget: int) -> dict[str, int]:
         return {"queued.max.messages.kbytes": FETCHED_KIB}
     size = max(LEAST_FETCHED, min(budget * AHEAD_SECONDS, MOST_FETCHED))
     return {
+        "message.max.bytes": size,  # a client that fetches fewer is not made
         "fetch.max.bytes": size,
         "max.partition.fetch.bytes": size,
         "queued.max.messages.kbytes": max(1, size // 1024),

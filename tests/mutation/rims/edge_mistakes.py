@@ -169,6 +169,13 @@ EDGES: tuple[Mistake, ...] = (
         SHIPPING,
     ),
     Mistake(
+        "edge: within a budget no client can be made",
+        f"{EDGE}/link/kafka_rim.py",
+        '        "message.max.bytes": size,',
+        "",
+        FEED,
+    ),
+    Mistake(
         "edge: the end of a heartbeat is not told",
         f"{EDGE}/link/kafka_rim.py",
         "_told(self._loop, done)",

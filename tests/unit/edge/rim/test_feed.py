@@ -177,3 +177,11 @@ async def test_little_is_fetched_ahead_of_what_is_read(follow: Callable[..., Fee
     """The client's own bound is more than an idle agent takes, and one that catches up fills it."""
     feed: Any = follow({STATES: 0}, budget)
     assert 0 < feed._consumer.config["queued.max.messages.kbytes"] <= 4 * 1024
+
+
+@pytest.mark.parametrize("budget", [1, 10_000, 150_000, 10_000_000])
+async def test_the_real_client_is_made_within_any_budget(budget: int, gathered: Gathered) -> None:
+    """What does not fit together only that one knows."""
+    loop = asyncio.get_running_loop()
+    feed = KafkaRoute("127.0.0.1:1", lambda: budget).follow(loop, {STATES: 0}, gathered.arrived, lambda: None)
+    await asyncio.to_thread(feed.close)
