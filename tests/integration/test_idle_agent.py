@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,9 @@ def test_an_agent_that_is_online_and_idle_has_not_imported_what_it_never_needed(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(TELLS_WHEN_ASKED)
     told = tmp_path / "imported.json"
-    edge = on_broker().edge(0, PLACE)
+    run = on_broker()
+    run.place = replace(run.place, anew=True)
+    edge = run.edge(0, PLACE)
     path = [str(tmp_path), *filter(None, [edge.environment.get("PYTHONPATH")])]
     edge.environment |= {"PYTHONPATH": os.pathsep.join(path), "IMPORTED": str(told)}
     with edge:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from driftlog.client.place import TokenAuth
 from driftlog.testing.servers import RunningBroker
 from driftlog_infra.ports import free_port
 from driftlog_schemas.signing import Identity
+from tests.copies import Copy
 from tests.integration.cli.shell import Shell
 from tests.load.waiting import until
 
@@ -31,14 +31,14 @@ class Stand:
         self.data = shell.folder / "replica"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.running: list[Copy] = []
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
+    def start(self, *words: str) -> Copy:
         log = self.shell.folder / f"{words[0]}-{len(self.running)}.log"
         self.running.append(self.shell.start(*words, "--app", self.app, log=log))
         return self.running[-1]
 
-    def agent(self) -> subprocess.Popen[bytes]:
+    def agent(self) -> Copy:
         """Returns at once."""
         where = ("--identity", "id.json", "--data-dir", "replica", "--scope", "s1", "--http-port", str(self.port))
         return self.start("edge", "run", *where)

@@ -50,6 +50,7 @@ class Shop:
     """A pool of workers and two edges that sell in two places while devices send besides."""
 
     def __init__(self, run: LoadRun) -> None:
+        run = replace(run, place=replace(run.place, anew=True))  # whose children are its own: it pays for them
         self._run = run
         self.pool = run.worker("pool", workers=3)
         self.edges = tuple(run.edge(number, *PLACES) for number in range(2))

@@ -7,7 +7,6 @@ not trust the authority, gets nothing, and says so in one line without the passw
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from driftlog_infra.ports import free_port
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.settings import ConnectionSettings
 from tests.admin_clients import kept
+from tests.copies import Copy
 from tests.integration.cli.shell import Shell
 from tests.load.waiting import until
 
@@ -65,7 +65,7 @@ def test_a_write_goes_round_over_tls_with_a_user(shell: Shell) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     agent = ("--identity", "id.json", "--data-dir", "replica", "--scope", "s1", "--http-port", str(port))
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[Copy] = []
     try:
         running.append(shell.start("worker", "--app", app, log=shell.folder / "worker.log"))
         running.append(shell.start("edge", "run", "--app", app, *agent, log=shell.folder / "edge.log"))

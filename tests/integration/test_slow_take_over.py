@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 def test_a_take_over_longer_than_the_session_ends(on_broker: Callable[..., LoadRun]) -> None:
     run = on_broker(ops_per_batch=10, session_timeout=SESSION_SECONDS)
-    slow = replace(run, place=replace(run.place, app="tests.load.slow_take_over:app"))
+    slow = replace(run, place=replace(run.place, app="tests.load.slow_take_over:app", anew=True))
     first, second = slow.worker("first"), slow.worker("second")
 
     def logs() -> str:

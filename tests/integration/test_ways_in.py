@@ -5,7 +5,6 @@ One broker listens three times. Command line, worker (librdkafka and aiokafka) a
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from confluent_kafka.admin import (
 from driftlog_infra import EmbeddedBroker
 from driftlog_infra.ports import LOOPBACK, free_port
 from driftlog_infra.security import Security
+from tests.copies import Copy
 from tests.integration.cli.shell import Shell
 from tests.load.waiting import until
 
@@ -114,7 +114,7 @@ def test_a_write_goes_round(shell_of: Callable[..., Shell], fresh_name: Callable
     shell.run("devices", "enrol", device, "--out", "id.json").assert_done()
     url = f"http://{LOOPBACK}:{free_port()}"
     agent = ("--identity", "id.json", "--data-dir", "replica", "--scope", "s1", "--http-port", url.rpartition(":")[2])
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[Copy] = []
 
     def logs() -> str:
         return "\n".join((shell.folder / name).read_text()[-2000:] for name in ("worker.log", "edge.log"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Self
 
@@ -15,7 +13,7 @@ from driftlog_infra.ports import free_port
 from driftlog_schemas.signing import Identity
 from tests.load import app as load_app
 from tests.load.waiting import until
-from tests.load.workers import CHECKOUT, WorkerPlace
+from tests.load.workers import CHECKOUT, Program, WorkerPlace
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -32,8 +30,9 @@ class ConsoleProcess:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         device.save(folder / "identity.json")
-        self._command = [
-            *(sys.executable, "-m", "driftlog", "console", "--app", place.app, "--data-dir", str(self.data)),
+        self._place = place
+        self._words = [
+            *("console", "--app", place.app, "--data-dir", str(self.data)),
             *("--identity", str(folder / "identity.json"), "--http-port", str(self.port)),
             *("--bootstrap", place.bootstrap, "--registry", place.registry_url),
             *(part for scope in scopes for part in ("--scope", scope)),
@@ -43,14 +42,11 @@ class ConsoleProcess:
             load_app.SPACE_VARIABLE: place.space,
             load_app.PARTITIONS_VARIABLE: str(place.partitions),
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Program | None = None
 
     def start(self) -> Self:
         """Start it; returns when it is ready."""
-        with self.log.open("ab") as out:
-            self._process = subprocess.Popen(
-                self._command, cwd=CHECKOUT, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
-            )
+        self._process = self._place.program(self._words, CHECKOUT, self.environment, self.log)
         until(self._ready, "the console is ready", START_SECONDS, self.tail)
         return self
 

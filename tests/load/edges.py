@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -17,7 +16,7 @@ from driftlog_infra.ports import free_port
 from driftlog_schemas.signing import Identity
 from tests.load import app as load_app
 from tests.load.waiting import until
-from tests.load.workers import CHECKOUT, WorkerPlace
+from tests.load.workers import CHECKOUT, Program, WorkerPlace
 
 START_SECONDS = 120.0
 STOP_SECONDS = 90.0
@@ -47,16 +46,15 @@ class EdgeProcess:
         }
         config = folder / "edge.toml"
         config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
-        self._command = [
-            *(sys.executable, "-m", "driftlog", "edge", "run", "--app", place.app, "--config", str(config))
-        ]
+        self._place = place
+        self._words = ["edge", "run", "--app", place.app, "--config", str(config)]
         self.app = place.app
         self.environment = {
             **os.environ,
             load_app.SPACE_VARIABLE: place.space,
             load_app.PARTITIONS_VARIABLE: str(place.partitions),
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Program | None = None
         self._client = self.client()
 
     def start(self) -> Self:
@@ -68,10 +66,7 @@ class EdgeProcess:
     def launch(self) -> None:
         """Start it, and do not wait."""
         assert not self.running, "it runs already"
-        with self.log.open("ab") as out:
-            self._process = subprocess.Popen(
-                self._command, cwd=CHECKOUT, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
-            )
+        self._process = self._place.program(self._words, CHECKOUT, self.environment, self.log)
 
     @property
     def pid(self) -> int:

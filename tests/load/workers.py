@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -18,13 +19,17 @@ from driftlog_infra.ports import free_port
 from driftlog_schemas.public_key import key_text
 from driftlog_streams.process.cores import processes, usable_cores
 from driftlog_streams.settings import Workers
+from tests.copies import Copy, alive, children, driftlog_copied
 from tests.load import app as load_app
 from tests.load.fleet import operator
 from tests.load.waiting import until
 
+Program = Copy | subprocess.Popen[bytes]
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 90.0
+PRELOADED = "LD_PRELOAD"
+"""Of an environment: libraries that the system loads before Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,25 @@ class WorkerPlace:
     partitions: int = load_app.PARTITIONS
     app: str = "tests.load.app:app"
     session_timeout: float = 6.0
+    anew: bool = False
+    """Python starts anew for each program, instead of a copy that has imported everything (see `tests.copies`)."""
+
+    def program(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        log: Path,
+        under: Sequence[str] = (),
+    ) -> Program:
+        """`driftlog` with these words, left running; what it says goes to the end of the log. `under` is a command that starts it."""
+        with log.open("ab") as out:
+            if not (self.anew or under or PRELOADED in environment):
+                return driftlog_copied(words, folder, environment, stdout=out.fileno(), stderr=out.fileno())
+            command = [*under, sys.executable, "-m", "driftlog", *words]
+            return subprocess.Popen(
+                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
 
 
 class WorkerProcess:
@@ -45,22 +69,12 @@ class WorkerProcess:
 
     def __init__(self, place: WorkerPlace, slot: str, workers: Workers = 1, files: int | None = None) -> None:
         self.slot = slot
+        self._place = place
         self._files = files
         self.log = place.folder / f"worker-{slot}.log"
         self.count = processes(workers, {place.space: place.partitions}, usable_cores())[place.space]
-        self._command = [
-            *(
-                sys.executable,
-                "-m",
-                "driftlog",
-                "worker",
-                "--app",
-                place.app,
-                "--slot",
-                slot,
-                "--workers",
-                str(workers),
-            ),
+        self._words = [
+            *("worker", "--app", place.app, "--slot", slot, "--workers", str(workers)),
             *("--bootstrap", place.bootstrap, "--registry", place.registry_url),
             *("--data-dir", str(place.folder / "workers"), "--session-timeout", str(place.session_timeout)),
         ]
@@ -71,27 +85,19 @@ class WorkerProcess:
             "DRIFTLOG_TRUST__ROOT": key_text(operator().certificate.root),
         }
         self._folder = CHECKOUT
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Program | None = None
 
     def start(self) -> Self:
         """Start it; returns when all its children run (not when they merge)."""
         assert self._process is None or self._process.poll() is not None, "it runs already"
         limit = [] if self._files is None else ["prlimit", f"--nofile={self._files}:{self._files}"]
-        with self.log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [*limit, *self._command],
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
+        self._process = self._place.program(self._words, self._folder, self._environment, self.log, limit)
         self.await_children()
         return self
 
     def keep_in(self, folder: Path) -> None:
         """Its stores go there."""
-        self._command[self._command.index("--data-dir") + 1] = str(folder)
+        self._words[self._words.index("--data-dir") + 1] = str(folder)
 
     @property
     def pid(self) -> int:
@@ -104,8 +110,7 @@ class WorkerProcess:
 
     def children(self) -> list[int]:
         """Process ids of the workers, the oldest first."""
-        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        return [int(pid) for pid in path.read_text().split() if _is_worker(int(pid))]
+        return children(self.pid)
 
     def await_children(self) -> None:
         """Wait until as many children run as there should be."""
@@ -144,10 +149,12 @@ class WorkerProcess:
     def close(self) -> None:
         """Gone, whatever it takes. Children die with their parent."""
         if self._process is not None and self._process.poll() is None:
-            for pid in self.children():
+            workers = self.children()
+            for pid in workers:
                 os.kill(pid, signal.SIGCONT)
             self._process.kill()
             self._process.wait()
+            until(lambda: not any(map(alive, workers)), f"the children of {self.slot} have died with it", STOP_SECONDS)
 
     def tail(self, lines: int = 15) -> str:
         """The end of its log."""
@@ -174,7 +181,7 @@ class WorkerHost(WorkerProcess):
 
     def __init__(self, place: WorkerPlace, name: str, **settings: str) -> None:
         super().__init__(place, name)
-        self._command = [sys.executable, "-m", "driftlog", "worker"]
+        self._words = ["worker"]
         self._folder = place.folder / name
         self._folder.mkdir()
         self.http = f"http://127.0.0.1:{(port := free_port())}"
@@ -187,11 +194,3 @@ class WorkerHost(WorkerProcess):
             "DRIFTLOG_METRICS_ADDRESS": str(port),
             **{f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()},
         }
-
-
-def _is_worker(pid: int) -> bool:
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return False
-    return b"driftlog" in command  # a zombie has an empty command line

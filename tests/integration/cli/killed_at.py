@@ -1,6 +1,6 @@
 """`driftlog` that ends itself by SIGKILL at one of its steps: a moment that nobody from outside would ever hit twice.
 
-`python -m tests.integration.cli.killed_at STEP MOMENT NUMBER WORDS...`: STEP is `module:name` or `module:Class.name`, and the process ends `before` or
+Called with STEP MOMENT NUMBER WORDS...: STEP is `module:name` or `module:Class.name`, and the process ends `before` or
 `after` the call of that number.
 """
 
@@ -14,7 +14,7 @@ from functools import wraps
 from itertools import count
 from typing import Any
 
-from driftlog.cli import main
+from driftlog import cli
 
 
 def _strike(step: str, moment: str, number: int) -> None:
@@ -38,7 +38,8 @@ def _strike(step: str, moment: str, number: int) -> None:
     setattr(owner, name, struck)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """It ends there, if it comes there."""
     _strike(sys.argv[1], sys.argv[2], int(sys.argv[3]))
     del sys.argv[1:4]
-    main()
+    cli.main()

@@ -1,4 +1,4 @@
-"""`driftlog` as a person runs it: processes in a folder of their own, with no settings from outside; what is run to its end is a copy (see `copies`)."""
+"""`driftlog` as a person runs it: processes in a folder of their own, with no settings from outside; each is a copy (see `tests.copies`)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from driftlog_streams.registry.operator_folder import OperatorFolder
-from tests.integration.cli.copies import COLUMNS, LONGEST_SECONDS, copies
+from tests.copies import COLUMNS, DRIFTLOG, LONGEST_SECONDS, Copy, copies, driftlog_copied
 from tests.load.fleet import operator
 from tests.load.workers import CHECKOUT
 
 MODULE = "corner_shop"
+KILLED = "tests.integration.cli.killed_at:main"
 APP = """
 from driftlog import App, Counter, Document, Register, Transaction, field
 
@@ -131,36 +131,31 @@ class Shell:
     def run(self, *words: str, **settings: str) -> Ended:
         """`driftlog` with these words, to its end."""
         environment = self._environment | {f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()}
-        with tempfile.TemporaryDirectory() as said:
-            out, err = Path(said, "out"), Path(said, "err")
-            code = copies().run([*words], self.folder, environment, out, err)
-            return Ended(words, code, out.read_text(), err.read_text())
+        return self._to_its_end(DRIFTLOG, words, environment)
 
-    def start(self, *words: str, log: Path) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, log: Path) -> Copy:
         """The same, left running; whoever starts it ends it."""
         with log.open("wb") as out:
-            return subprocess.Popen(
-                [sys.executable, "-m", "driftlog", *words],
-                cwd=self.folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
+            return driftlog_copied(words, self.folder, self._environment, stdout=out.fileno(), stderr=out.fileno())
 
     def killed(self, step: str, moment: str, number: int, *words: str) -> None:
         """It ends by SIGKILL `before` or `after` this call of a step of it (see `killed_at`)."""
         path = os.pathsep.join([str(CHECKOUT), *filter(None, [self._environment.get("PYTHONPATH")])])
-        ended = subprocess.run(
-            [sys.executable, "-m", "tests.integration.cli.killed_at", step, moment, str(number), *words],
-            cwd=self.folder,
-            env=self._environment | {"PYTHONPATH": path, "TMPDIR": str(self.folder)},  # it cannot clean up
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=LONGEST_SECONDS,
-            check=False,
-        )
-        assert ended.returncode == -signal.SIGKILL, (step, moment, number, ended)
+        environment = self._environment | {"PYTHONPATH": path, "TMPDIR": str(self.folder)}  # it cannot clean up
+        ended = self._to_its_end(KILLED, [step, moment, str(number), *words], environment)
+        assert ended.code == -signal.SIGKILL, (step, moment, number, ended)
+
+    def _to_its_end(self, entry: str, words: Sequence[str], environment: Mapping[str, str]) -> Ended:
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            copy = copies().start(entry, words, self.folder, environment, stdout=out.fileno(), stderr=err.fileno())
+            try:
+                code = copy.wait(LONGEST_SECONDS)
+            except subprocess.TimeoutExpired:
+                copy.kill()
+                raise
+            out.seek(0)
+            err.seek(0)
+            return Ended(words, code, out.read(), err.read())
 
     def contents(self) -> dict[str, bytes]:
         """Every file below the folder that a person would see, to tell whether anything changed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from driftlog_infra.ports import free_port
 from driftlog_schemas.contract import InvalidInput
 from driftlog_schemas.settings import KafkaSettings
 from driftlog_schemas.signing import Identity
+from tests.copies import driftlog_copied
 from tests.load.waiting import until
 from tests.unit.edge.test_settings_change import logs
 
@@ -39,10 +39,10 @@ class Process:
         if not file:
             given = ["--data-dir", "replica", "--identity", "id.json", "--scope", "s1", "--http-port", str(self.port)]
             given += ["--bootstrap", "127.0.0.1:1", "--registry", "http://127.0.0.1:1"]
-        command = [sys.executable, "-m", "driftlog", "edge", "run", "--app", "shop:app", *given]
+        words = ["edge", "run", "--app", "shop:app", *given]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "examples/retail"), *sys.path])}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stderr=log)
+            self.process = driftlog_copied(words, folder, environment, stdout=log.fileno(), stderr=log.fileno())
         auth = TokenAuth(folder / "replica/token")
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", auth=auth, trust_env=False, timeout=60)
         until(self._answers, "the agent answers", 60)
