@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -180,6 +181,22 @@ def driftlog_copied(
 ) -> Copy:
     """`driftlog` with these words, left running."""
     return copies().start(DRIFTLOG, words, folder, environment, stdout=stdout, stderr=stderr)
+
+
+def ended(
+    words: Sequence[str], folder: str | Path, environment: Mapping[str, str], entry: str = DRIFTLOG
+) -> subprocess.CompletedProcess[str]:
+    """The same to its end, with what it said. Raises subprocess.TimeoutExpired after `LONGEST_SECONDS`."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        copy = copies().start(entry, words, folder, environment, stdout=out.fileno(), stderr=err.fileno())
+        try:
+            code = copy.wait(LONGEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            copy.kill()
+            raise
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
 
 
 def children(pid: int) -> list[int]:

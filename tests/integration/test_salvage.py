@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.copies import ended
 from tests.integration.conftest import LoadRun
 from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
@@ -24,16 +23,8 @@ PLACE = "cellar"
 def salvaged(edge: EdgeProcess) -> dict[str, Any]:
     """The command as an operator runs it; the new folder takes the old one's place."""
     new, old = edge.replica.with_name("new"), edge.replica.with_name("old")
-    options = ["--from", str(edge.replica), "--to", str(new), "--app", edge.app, "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "driftlog", "edge", "salvage", *options],
-        cwd=CHECKOUT,
-        env=edge.environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    words = ["edge", "salvage", "--from", str(edge.replica), "--to", str(new), "--app", edge.app, "--json"]
+    done = ended(words, CHECKOUT, edge.environment)
     assert done.returncode == 0, done.stderr
     edge.replica.rename(old)
     new.rename(edge.replica)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +15,7 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.rocks import RocksStore
 from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.partitioning import partition_of
+from tests.copies import ended
 from tests.integration.conftest import LoadRun
 from tests.load.app import COLLECTION, PARTITIONS
 from tests.load.edges import EdgeProcess
@@ -31,18 +30,11 @@ ITEMS = [f"item-{n}" for n in range(8)]
 
 def verified(run: LoadRun, edge: EdgeProcess, *options: str) -> tuple[int, dict[str, Any], str]:
     """Exit code, the line of each scope, and what was said of a failure."""
-    command = [sys.executable, "-m", "driftlog", "verify", "--url", edge.url, "--bootstrap", run.bootstrap]
-    ended = subprocess.run(
-        [*command, "--registry", run.place.registry_url, "--json", *options],
-        cwd=CHECKOUT,
-        env={**os.environ, "DRIFTLOG_EDGE_TOKEN_FILE": str(edge.replica / "token")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.stdout, ended.stderr
-    return ended.returncode, {line["scope"]: line for line in json.loads(ended.stdout)}, ended.stderr
+    words = ["verify", "--url", edge.url, "--bootstrap", run.bootstrap, "--registry", run.place.registry_url, "--json"]
+    environment = {**os.environ, "DRIFTLOG_EDGE_TOKEN_FILE": str(edge.replica / "token")}
+    done = ended([*words, *options], CHECKOUT, environment)
+    assert done.stdout, done.stderr
+    return done.returncode, {line["scope"]: line for line in json.loads(done.stdout)}, done.stderr
 
 
 def damaged(run: LoadRun, edge: EdgeProcess) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from driftlog_streams.registry.operator_folder import OperatorFolder
-from tests.copies import COLUMNS, DRIFTLOG, LONGEST_SECONDS, Copy, copies, driftlog_copied
+from tests.copies import COLUMNS, DRIFTLOG, Copy, driftlog_copied, ended
 from tests.load.fleet import operator
 from tests.load.workers import CHECKOUT
 
@@ -131,7 +130,7 @@ class Shell:
     def run(self, *words: str, **settings: str) -> Ended:
         """`driftlog` with these words, to its end."""
         environment = self._environment | {f"DRIFTLOG_{name.upper()}": value for name, value in settings.items()}
-        return self._to_its_end(DRIFTLOG, words, environment)
+        return self._to_its_end(words, environment)
 
     def start(self, *words: str, log: Path) -> Copy:
         """The same, left running; whoever starts it ends it."""
@@ -142,20 +141,12 @@ class Shell:
         """It ends by SIGKILL `before` or `after` this call of a step of it (see `killed_at`)."""
         path = os.pathsep.join([str(CHECKOUT), *filter(None, [self._environment.get("PYTHONPATH")])])
         environment = self._environment | {"PYTHONPATH": path, "TMPDIR": str(self.folder)}  # it cannot clean up
-        ended = self._to_its_end(KILLED, [step, moment, str(number), *words], environment)
-        assert ended.code == -signal.SIGKILL, (step, moment, number, ended)
+        found = self._to_its_end([step, moment, str(number), *words], environment, KILLED)
+        assert found.code == -signal.SIGKILL, (step, moment, number, found)
 
-    def _to_its_end(self, entry: str, words: Sequence[str], environment: Mapping[str, str]) -> Ended:
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            copy = copies().start(entry, words, self.folder, environment, stdout=out.fileno(), stderr=err.fileno())
-            try:
-                code = copy.wait(LONGEST_SECONDS)
-            except subprocess.TimeoutExpired:
-                copy.kill()
-                raise
-            out.seek(0)
-            err.seek(0)
-            return Ended(words, code, out.read(), err.read())
+    def _to_its_end(self, words: Sequence[str], environment: Mapping[str, str], entry: str = DRIFTLOG) -> Ended:
+        found = ended(words, self.folder, environment, entry)
+        return Ended(words, found.returncode, found.stdout, found.stderr)
 
     def contents(self) -> dict[str, bytes]:
         """Every file below the folder that a person would see, to tell whether anything changed."""

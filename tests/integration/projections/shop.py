@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import uuid
@@ -32,6 +31,7 @@ from driftlog_streams.projections.projector import Done
 from driftlog_streams.projections.running import Projection
 from driftlog_streams.projections.settings import ProjectorSettings
 from tests.admin_clients import kept
+from tests.copies import driftlog_copied
 from tests.load.ground import lay_topics
 from tests.load.waiting import until
 
@@ -152,8 +152,9 @@ class Projector:
 
     def __init__(self, shop: Shop, postgres: EmbeddedPostgres, *arguments: str, **environment: str) -> None:
         self._log = shop.folder / f"projector-{uuid.uuid4().hex[:6]}.log"
-        command = [
-            *(sys.executable, "-m", "driftlog", "project", "--app", "shop:app", "--postgres", postgres.url),
+        self._said = self._log.with_suffix(".out")
+        words = [
+            *("project", "--app", "shop:app", "--postgres", postgres.url),
             *(
                 "--bootstrap",
                 shop.bootstrap,
@@ -164,20 +165,14 @@ class Projector:
             ),
             *arguments,
         ]
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=shop.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(sys.path),
-                    "DRIFTLOG_POSTGRES__PASSWORD": postgres.password_file.read_text(),
-                    **environment,
-                },
-            )
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "DRIFTLOG_POSTGRES__PASSWORD": postgres.password_file.read_text(),
+            **environment,
+        }
+        with self._log.open("wb") as log, self._said.open("wb") as said:
+            self.process = driftlog_copied(words, shop.folder, environment, stdout=said.fileno(), stderr=log.fileno())
 
     def log(self) -> str:
         return self._log.read_text()
@@ -196,9 +191,8 @@ class Projector:
             return self.process.wait(90)
         finally:
             self.process.kill()
-            assert self.process.stdout is not None
-            self.output = self.process.stdout.read().decode()
-            self.process.stdout.close()
+            self.process.wait(90)
+            self.output = self._said.read_text()
 
 
 class _Kept(Projection):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +14,7 @@ from driftlog.demo.books import report
 from driftlog.testing.cluster import Cluster
 from driftlog.testing.servers import RunningBroker
 from driftlog_infra import EmbeddedPostgres
+from tests.copies import ended
 from tests.load.waiting import until
 
 RETAIL = Path(__file__).parents[3] / "examples" / "retail"
@@ -49,8 +49,8 @@ def _projected(
     cluster: Cluster, postgres: EmbeddedPostgres, folder: Path, stores: tuple[str, str]
 ) -> list[list[tuple[Any, ...]]]:
     """The report's answers, once the conflict is in the table."""
-    command = [
-        *(sys.executable, "-m", "driftlog", "project", "--once", "--app", "shop:app", "--postgres", postgres.url),
+    words = [
+        *("project", "--once", "--app", "shop:app", "--postgres", postgres.url),
         *(
             "--bootstrap",
             cluster.bootstrap,
@@ -65,9 +65,7 @@ def _projected(
     answers: list[list[tuple[Any, ...]]] = []
 
     def there() -> bool:
-        done = subprocess.run(
-            [*command, "--config", str(settings)], cwd=RETAIL, capture_output=True, text=True, timeout=120, check=False
-        )
+        done = ended([*words, "--config", str(settings)], RETAIL, os.environ)
         assert done.returncode == 0, done.stderr
         with psycopg.connect(postgres.conninfo) as connection:
             answers[:] = [connection.execute(query.encode()).fetchall() for _, query in report(RETAIL / "report.sql")]
