@@ -230,7 +230,7 @@ def _devices(settings: ConnectionSettings) -> Iterator[Finding]:
         yield Finding(
             "note",
             f"topics {one.space}.*",
-            f"{len(one.devices)} devices have not followed the space to {one.goes_on}, and need what is there",
+            f"devices that have not followed the space to {one.goes_on}, and need what is there: {len(one.devices)}",
             "keep them; `driftlog fleet moves` names the devices (docs/repartitioning.md)",
         )
     for name in sorted(lines.covered):

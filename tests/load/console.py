@@ -88,6 +88,11 @@ class ConsoleProcess:
         self._process.terminate()
         return self._process.wait(STOP_SECONDS)
 
+    def ended(self, seconds: float = START_SECONDS) -> int:
+        """Wait until it ends by itself; its exit code."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
     def tail(self, lines: int = 15) -> str:
         """The end of its log."""
         return "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

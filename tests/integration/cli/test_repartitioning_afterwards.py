@@ -12,6 +12,7 @@ from driftlog_schemas.topics_admin import TopicsAdmin
 from tests.integration.cli.shell import Shell
 from tests.integration.cli.test_repartitioning import APP, BEFORE, findings, has_followed, move, run, shell
 from tests.integration.conftest import LoadRun
+from tests.load.console import ConsoleProcess
 from tests.load.edges import EdgeProcess
 from tests.load.waiting import until
 
@@ -46,7 +47,8 @@ def label(edge: EdgeProcess) -> object:
 def test_a_conflict_comes_along_and_who_has_not_followed_is_told(run: LoadRun, shell: Shell) -> None:
     old, new = run.space.name, following_name(run.space.name, 2)
     assert shell.run("fleet", "moves", "--json").data == [], "no space has moved"
-    with run.worker("only") as worker, run.edge(0, PLACE) as north, run.edge(1, PLACE) as south:
+    console = ConsoleProcess(run.place, run.edges[3], [PLACE])
+    with run.worker("only") as worker, run.edge(0, PLACE) as north, run.edge(1, PLACE) as south, console:
         for edge, name in ((north, "by north"), (south, "by south")):
             edge.go_offline(True)
             edge.do("name", place=PLACE, item=ITEM, label=name)
@@ -63,14 +65,24 @@ def test_a_conflict_comes_along_and_who_has_not_followed_is_told(run: LoadRun, s
         shell.run(*move("--yes")).assert_done()
         until(lambda: has_followed(north), "it follows", 120, north.tail)
         north.await_quiet(120)
+        assert console.ended() == 1 and "start the console again" in console.log.read_text(), console.tail()
+        console.start()
+        inbox = "/inbox?which=settled"
+        until(lambda: f"Item {ITEM}" in console.page(inbox), "the conflict is in its inbox", 120, console.tail)
 
         until(lambda: needed_by(shell) == [south.device.device_id], "only who was away needs them", 120, north.tail)
         (note,) = [one for one in findings(shell) if one["what"] == f"topics {old}.*"]
-        assert note["level"] == "note" and "1 devices have not followed" in note["fact"]
+        assert (
+            note["level"] == "note"
+            and f"have not followed the space to {new}" in note["fact"]
+            and note["fact"].endswith(": 1")
+        )
         assert open_conflicts(shell) == [conflict], "as it was"
         words = ("conflicts", "resolve", conflict["id"], "--edge", north.url)
         shell.run(*words, "--set", "label=by both", "--json").assert_done()
         until(lambda: open_conflicts(shell) == [], "it is resolved where the space goes on", 120, worker.tail)
+        page = f"/documents/Item/{PLACE}/{ITEM}"
+        until(lambda: "by both" in console.page(page), "the console has the decision", 120, console.tail)
         assert shell.run("parked", "list", *APP, "--json").data == []
         shell.run("replay", *APP, "--diff", "--json").assert_failed(1, new)
 
