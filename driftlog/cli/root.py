@@ -24,7 +24,11 @@ GROUPS: dict[str, tuple[str, str, str]] = {
         "broker",
         "The embedded Apache Kafka and schema registry: up, down, status, fetch.",
     ),
-    "topics": ("driftlog.cli.topics", "", "What would change on the broker, then change it: plan, apply, renumber."),
+    "topics": (
+        "driftlog.cli.topics",
+        "",
+        "What would change on the broker, then change it: plan, apply, renumber, repartition.",
+    ),
     "schemas": ("driftlog.cli.schemas", "", "Compatibility against what is registered: check, register."),
     "worker": ("driftlog.cli.worker", "streams", "The Faust workers that merge."),
     "edge": ("driftlog.cli.edge", "edge", "The agent beside the application: run, status, get, do, ..."),
@@ -36,7 +40,7 @@ GROUPS: dict[str, tuple[str, str, str]] = {
     "operator": ("driftlog.cli.operator", "", "Whose word the device registry is: init, rotate, show."),
     "conflicts": ("driftlog.cli.conflicts", "", "What people have to decide: list, show, resolve, export, rules."),
     "parked": ("driftlog.cli.parked", "", "What the cloud has set aside: list, show, retry, drop."),
-    "fleet": ("driftlog.cli.fleet", "", "The devices as they say they are: list, versions, waiting."),
+    "fleet": ("driftlog.cli.fleet", "", "The devices as they say they are: list, versions, waiting, moves."),
     "console": (
         "driftlog.cli.console",
         "edge,streams,console",
