@@ -19,6 +19,7 @@ import typer
 from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, rows
 from driftlog.cli.operator import trusted_root
+from driftlog.cli.schemas import BREAKING, verdicts
 from driftlog.cli.terminal import Json, told
 from driftlog.cli.texts import moment
 from driftlog.cli.topics import Planned
@@ -33,7 +34,7 @@ from driftlog_schemas.moves import declared_name, present_app
 from driftlog_schemas.operator_keys import WARN_MS
 from driftlog_schemas.public_key import key_text
 from driftlog_schemas.record_codecs import RecordCodecs
-from driftlog_schemas.registry import CachedRegistry
+from driftlog_schemas.registry import REMEDY, CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.topics_admin import TopicsAdmin
 from driftlog_streams.core.life_watch import MAX_LIVES
@@ -99,6 +100,8 @@ def findings(settings: ConnectionSettings, contract: AppContract | None) -> Iter
     yield from _cluster(settings)
     if contract is not None:
         yield from _topics(settings, contract)
+        if registry_answers:
+            yield from _schemas(settings, contract)
     if topics.DEVICES not in there:
         yield Finding("wrong", topics.DEVICES, "the topic does not exist", "run `driftlog topics apply --app ...`")
     elif registry_answers:
@@ -113,6 +116,20 @@ def _registry(settings: ConnectionSettings) -> Iterator[Finding]:
             CachedRegistry(settings.registry, Path(cache)).id_of(avro_files.text("signed_line"))
         except ContractError as error:
             yield Finding("wrong", "schema registry", str(error), error.remedy)
+
+
+def _schemas(settings: ConnectionSettings, contract: AppContract) -> Iterator[Finding]:
+    """What `driftlog schemas check` would refuse."""
+    try:
+        found = verdicts(contract, settings.registry)
+    except ContractError as error:
+        yield Finding("wrong", "schemas", str(error), error.remedy)
+        return
+    for name, verdict in found.items():
+        if verdict.changes:
+            yield Finding("wrong", name, f"its meaning changes: {'; '.join(verdict.changes)}", REMEDY)
+        elif not verdict.compatible:
+            yield Finding("wrong", name, "it would break readers", BREAKING)
 
 
 def _cluster(settings: ConnectionSettings) -> Iterator[Finding]:

@@ -19,6 +19,8 @@ from driftlog_schemas.registry import REMEDY, CachedRegistry
 from driftlog_schemas.settings import ConnectionSettings
 from driftlog_schemas.state_codec import state_schema
 
+BREAKING = "give every new field a default; never change a type"
+
 app = typer.Typer(no_args_is_help=True, help="Schemas of an app. Example: driftlog schemas check --app shop:app")
 
 
@@ -88,7 +90,7 @@ def _refuse_breaking(found: Mapping[str, Verdict]) -> None:
     if changed := [f"{name}: {'; '.join(one.changes)}" for name, one in found.items() if one.changes]:
         fail(" and ".join(changed), REMEDY)
     if bad := [name for name, one in found.items() if not one.good]:
-        fail(f"the registry would refuse {', '.join(bad)}", "give every new field a default; never change a type")
+        fail(f"the registry would refuse {', '.join(bad)}", BREAKING)
 
 
 def register_all(contract: AppContract, where: RegistrySettings | str) -> dict[str, int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
@@ -29,6 +30,11 @@ T = TypeVar("T")
 TIMEOUT_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
 """How long a broker may take to say what it has; one that is there answers at once."""
+_LOCKED_OUT = {
+    KafkaError._AUTHENTICATION: "check kafka.sasl_mechanism, kafka.sasl_username and its password",
+    KafkaError._SSL: "check kafka.ca_file, by the name that kafka.bootstrap has, and kafka.certificate_file if the broker asks for one",
+}
+"""What a client says of a broker that is there and does not let it in, which it takes for none; and the remedy."""
 
 
 class Cluster(NamedTuple):
@@ -49,7 +55,9 @@ class TopicsAdmin:
         found = kafka_at(kafka)
         self._bootstrap = found.bootstrap
         self._timeout = timeout
-        self._admin = AdminClient({**found.client(), "log_level": 0})
+        self._said: deque[KafkaError] = deque(maxlen=10)
+        config: dict[str, Any] = {**found.client(), "log_level": 0, "error_cb": self._said.append}
+        self._admin = AdminClient(config)
 
     def existing(self, names: Sequence[str] | None = None) -> dict[str, Topic]:
         """What is there, with settings, of `names` or of all. Raises `BrokerUnreachable`."""
@@ -80,10 +88,9 @@ class TopicsAdmin:
         try:
             return self._admin.list_topics(timeout=min(self._timeout, ANSWER_SECONDS))
         except KafkaException as error:
-            raise BrokerUnreachable(
-                f"no Kafka broker answers at {self._bootstrap}",
-                "check --bootstrap, or start one with `driftlog broker up`",
-            ) from error
+            while self._admin.poll(0):  # hands over what was said meanwhile
+                pass
+            raise _silent(self._bootstrap, self._said) from error
 
     def require(self, wanted: Sequence[Topic]) -> None:
         """Raise `TopicProblem` if a topic is missing, has another partition count, or keeps its writers' times."""
@@ -194,3 +201,17 @@ class TopicsAdmin:
             if time.monotonic() > end:
                 raise TopicProblem(fact, "see the broker's log")
             time.sleep(0.1)
+
+
+def _silent(bootstrap: str, said: Iterable[KafkaError]) -> BrokerUnreachable:
+    """Nobody answers, or somebody does not let us in."""
+    for error in said:
+        if error.code() in _LOCKED_OUT:
+            why = error.str().partition(": ")[2].partition(" (after ")[0]
+            return BrokerUnreachable(
+                f"the Kafka broker at {bootstrap} does not let us in: {why}", _LOCKED_OUT[error.code()]
+            )
+    return BrokerUnreachable(
+        f"no Kafka broker answers at {bootstrap}",
+        "check --bootstrap and kafka.security_protocol, or start one with `driftlog broker up`",
+    )

@@ -71,6 +71,15 @@ def test_what_is_wrong_is_named(patient: Shell, restartable_broker: EmbeddedBrok
     refused.assert_one_line(1, "ward.ops keeps its writers' times", "driftlog topics apply")
 
 
+def test_a_declaration_that_changes_what_values_mean_is_named(patient: Shell) -> None:
+    patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
+    patient.run("schemas", "register", "--app", "corner_shop:app").assert_done()
+    patient.declare("ward", collection="Ward", price="str", default='""')
+    found = examined(patient, 1)["driftlog.ward.Ward"]
+    assert found["level"] == "wrong" and "price was declared as register of int" in found["fact"]
+    assert "new name" in found["remedy"]
+
+
 def test_what_nobody_merges_is_named_with_where_to_look(patient: Shell, restartable_broker: EmbeddedBroker) -> None:
     patient.run("topics", "apply", "--app", "corner_shop:app").assert_done()
     patient.run("devices", "enrol", "store-1").assert_done()
