@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.identity import parse_document_key
 from driftlog_schemas.topics import SpaceTopics
+from driftlog_streams.errors import RecoveryFailed
 from driftlog_streams.reading.changelog_reader import ChangelogReader
 
 AT_ONCE = 20_000
@@ -37,7 +38,11 @@ class ScopesSeen:
 
     def look(self) -> list[str]:
         """All that were met so far. Raises KafkaException, `RecoveryFailed`."""
-        for (topic, partition), end in self._reader.ends(self._next).items():
+        try:
+            ends = self._reader.ends(self._next)
+        except TimeoutError as error:
+            raise RecoveryFailed("the broker does not answer", "see `driftlog doctor`") from error
+        for (topic, partition), end in ends.items():
             start = self._next[topic, partition]
             if end < start:
                 start = 0  # the topic was made anew

@@ -228,7 +228,10 @@ async def _scopes(seen: ScopesSeen) -> list[str]:
     try:
         found = await asyncio.to_thread(seen.look)
     except (KafkaException, RecoveryFailed) as error:
-        raise NothingToShow(f"which scopes there are cannot be read: {error}", "name them with --scope") from error
+        raise NothingToShow(
+            f"which scopes there are cannot be read: {error}",
+            "name them with --scope, or see what `driftlog doctor` says",
+        ) from error
     if not found:
         raise NothingToShow("no scope has a document yet", "name those to show with --scope")
     return found

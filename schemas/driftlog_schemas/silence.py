@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from confluent_kafka import KafkaError, KafkaException
 
 _SILENCE = frozenset(
@@ -29,3 +32,25 @@ _SILENCE = frozenset(
 def nobody_answers(error: KafkaException) -> bool:
     """Is it that, and no refusal?"""
     return bool(error.args) and error.args[0].code() in _SILENCE
+
+
+_LOCKED_OUT = {
+    KafkaError._AUTHENTICATION: "check kafka.sasl_mechanism, kafka.sasl_username and its password",
+    KafkaError._SSL: "check kafka.ca_file, whether the certificate is for the name in kafka.bootstrap, and kafka.certificate_file if one is asked for",
+}
+
+
+class LockedOut(NamedTuple):
+    """A broker is there, and does not let us in."""
+
+    why: str
+    remedy: str
+
+
+def locked_out(said: Iterable[KafkaError]) -> LockedOut | None:
+    """Is it that, by what a client has said meanwhile (`error_cb`)? To whom it asks it only says that nobody answers."""
+    for error in said:
+        if error.code() in _LOCKED_OUT:
+            why = error.str().partition(": ")[2].partition(" (after ")[0]
+            return LockedOut(why, _LOCKED_OUT[error.code()])
+    return None

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
 
 from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_schemas.errors import BrokerUnreachable, TopicProblem
-from driftlog_schemas.silence import nobody_answers
+from driftlog_schemas.silence import locked_out, nobody_answers
 from driftlog_schemas.topics import APPEND_TIME, TIMES, Plan, Topic
 
 T = TypeVar("T")
@@ -30,11 +30,6 @@ T = TypeVar("T")
 TIMEOUT_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
 """How long a broker may take to say what it has; one that is there answers at once."""
-_LOCKED_OUT = {
-    KafkaError._AUTHENTICATION: "check kafka.sasl_mechanism, kafka.sasl_username and its password",
-    KafkaError._SSL: "check kafka.ca_file, by the name that kafka.bootstrap has, and kafka.certificate_file if the broker asks for one",
-}
-"""What a client says of a broker that is there and does not let it in, which it takes for none; and the remedy."""
 
 
 class Cluster(NamedTuple):
@@ -205,12 +200,9 @@ class TopicsAdmin:
 
 def _silent(bootstrap: str, said: Iterable[KafkaError]) -> BrokerUnreachable:
     """Nobody answers, or somebody does not let us in."""
-    for error in said:
-        if error.code() in _LOCKED_OUT:
-            why = error.str().partition(": ")[2].partition(" (after ")[0]
-            return BrokerUnreachable(
-                f"the Kafka broker at {bootstrap} does not let us in: {why}", _LOCKED_OUT[error.code()]
-            )
+    found = locked_out(said)
+    if found is not None:
+        return BrokerUnreachable(f"the Kafka broker at {bootstrap} does not let us in: {found.why}", found.remedy)
     return BrokerUnreachable(
         f"no Kafka broker answers at {bootstrap}",
         "check --bootstrap and kafka.security_protocol, or start one with `driftlog broker up`",

@@ -15,8 +15,9 @@ import concurrent.futures
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -25,6 +26,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Topic
 from driftlog_edge.ports import Extent, Unreachable
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.silence import locked_out
 
 log = structlog.get_logger()
 
@@ -47,21 +49,23 @@ class KafkaAsker:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
+        self._said: deque[KafkaError] = deque(maxlen=10)
+        """The clients' own words since the last answer."""
         self._connection: AdminClient | None = self._connected()
         """None when it has left."""
         self._told = False
         """Was it said that this client stays?"""
 
     def _connected(self) -> AdminClient:
-        client = AdminClient(
-            {
-                **self._kafka.client(),
-                "reconnect.backoff.max.ms": 1000,
-                "socket.nagle.disable": True,
-                "socket.keepalive.enable": True,
-                "log_level": 0,
-            }
-        )
+        config: dict[str, Any] = {
+            **self._kafka.client(),
+            "reconnect.backoff.max.ms": 1000,
+            "socket.nagle.disable": True,
+            "socket.keepalive.enable": True,
+            "log_level": 0,
+            "error_cb": self._said.append,
+        }
+        client = AdminClient(config)
         _keeper.hold(client)
         return client
 
@@ -101,18 +105,30 @@ class KafkaAsker:
         try:
             async with asyncio.timeout(seconds):
                 try:
-                    return await question()
+                    answer = await question()
                 except KafkaException as error:
                     if _forbidden(error) or not self._begin_anew():
                         raise
                     _cut(error)
-                return await question()
+                    answer = await question()
         except TimeoutError as error:
-            raise Unreachable("the broker does not answer") from error
+            raise Unreachable(self._silence()) from error
         except KafkaException as error:
             if not _forbidden(error):
                 self._begin_anew()
             raise Unreachable(_told(error)) from _cut(error)
+        self._said.clear()
+        return answer
+
+    def _silence(self) -> str:
+        """Why there is no answer."""
+        self._client.poll(0)
+        found = locked_out(self._said.copy())
+        return (
+            "the broker does not answer"
+            if found is None
+            else f"the broker does not let us in: {found.why}; {found.remedy}"
+        )
 
     def _begin_anew(self) -> bool:
         """Ask with a new client. False when too many of those before cannot be freed: then this one stays."""

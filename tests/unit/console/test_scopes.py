@@ -14,6 +14,7 @@ from driftlog_console import server as console
 from driftlog_console.scopes import ScopesSeen
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_streams.errors import RecoveryFailed
 
 
 class Topics:
@@ -27,6 +28,20 @@ class Topics:
 
     def records(self, topic: str, partition: int, offsets: range) -> list[Any]:
         return [SimpleNamespace(key=document_key(DocumentId("Stock", f"{topic} {partition}", "tea"))) for _ in offsets]
+
+
+def test_a_broker_that_does_not_answer_is_said_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scopes, "ChangelogReader", Topics)
+    seen = ScopesSeen(KafkaSettings(), {"retail": 1})
+    with monkeypatch.context() as away:
+
+        def silent(self: Topics, places: object) -> dict[tuple[str, int], int]:
+            raise TimeoutError
+
+        away.setattr(Topics, "ends", silent)
+        with pytest.raises(RecoveryFailed, match="does not answer"):
+            seen.look()
+    assert seen.look() == ["retail.state 0"]
 
 
 def test_a_scope_that_only_the_next_generation_has_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

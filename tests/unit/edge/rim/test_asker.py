@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 import structlog
@@ -188,6 +189,44 @@ async def test_a_client_that_cannot_be_freed_now_stays(monkeypatch: pytest.Monke
     route.rest()
     assert route.ask() is asker
     clients.release.set()
+
+
+# -- why there is no answer
+
+
+class Mute:
+    """A client that never answers, and says why when it is polled."""
+
+    def __init__(self, config: dict[str, Any], says: Sequence[KafkaError]) -> None:
+        self._told, self._says = config["error_cb"], says
+
+    def list_offsets(self, wanted: dict[object, object], **options: object) -> dict[object, Future[None]]:
+        return {place: Future() for place in wanted}
+
+    def poll(self, timeout: float) -> int:
+        for error in self._says:
+            self._told(error)
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (KafkaError._AUTHENTICATION, "does not let us in: it said no; check kafka.sasl_mechanism"),
+        (KafkaError._SSL, "does not let us in: it said no; check kafka.ca_file"),
+        (KafkaError._TRANSPORT, "the broker does not answer"),
+    ],
+)
+async def test_a_broker_that_lets_nobody_in_is_told_from_one_that_is_not_there(
+    code: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = [KafkaError(code, "sasl_ssl://broker/bootstrap: it said no (after 3ms in state AUTH_REQ)")]
+    says.append(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    monkeypatch.setattr(kafka_asker, "AdminClient", lambda config: Mute(config, says))
+    monkeypatch.setattr(kafka_asker, "_keeper", kafka_asker._Keeper())
+    asker = KafkaAsker(KafkaSettings(bootstrap="nowhere"))
+    with pytest.raises(Unreachable, match=told):
+        await asker.ends([STATES], 0.01)
 
 
 # -- what an outage leaves behind
