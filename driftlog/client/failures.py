@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 
 from driftlog_crdt import TooLarge
 from driftlog_edge import errors
-from driftlog_edge.errors import EdgeError, Stale, TimedOut
+from driftlog_edge.errors import EdgeError, Evicted, Stale, TimedOut
 from driftlog_schemas.contract import InvalidInput, OneWay, Refused, Undeclared
+from driftlog_schemas.identity import DocumentId
 
 NO_PLACE = ("", -1)
 """Of a state partition that only the agent knows."""
+NO_DOCUMENT = DocumentId("", "", "")
+"""Of a document that only the message names."""
 
 
 class Unreachable(EdgeError):
@@ -53,6 +56,8 @@ def failure(told: Mapping[str, Any]) -> Exception:
             return TooLarge(field, detail)
         case "stale":
             return Stale(detail, NO_PLACE, told.get("age_seconds"))
+        case "evicted":
+            return Evicted(detail, remedy, NO_DOCUMENT)
         case "timeout":
             return TimedOut(detail, remedy, str(told.get("command_id", "")))
     kind = _KINDS.get(code)

@@ -84,13 +84,19 @@ class Evicted(EdgeError):
 
     code = "evicted"
 
-    def __init__(self, document: DocumentId, why: str = "there is no way to the cloud now") -> None:
-        super().__init__(
+    def __init__(self, message: str, remedy: str, document: DocumentId) -> None:
+        super().__init__(message, remedy)
+        self.document = document
+
+    @classmethod
+    def of(cls, document: DocumentId, why: str = "there is no way to the cloud now") -> Evicted:
+        """Of this document, which cannot be fetched now."""
+        return cls(
             f"{'/'.join(document)} is evicted: it made room on this device's disk, and {why}",
             "ask again when the agent is online, it is fetched then; what must be here offline wants a larger disk_budget, "
             'or evict="never" in the declaration of its collection',
+            document,
         )
-        self.document = document
 
 
 class OutboxFull(EdgeError):

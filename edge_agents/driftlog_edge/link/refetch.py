@@ -97,7 +97,7 @@ class Refetch:
         try:
             self._require()
         except Offline as error:
-            raise Evicted(document) from error
+            raise Evicted.of(document) from error
         place = self._generations.place(document.collection, document.scope)
         first = self._generations.key(self._journal, document)
         wanted = self._wanted[place]
@@ -111,7 +111,7 @@ class Refetch:
             try:
                 come = await self._fetched(place, rows)
             except Unreachable as error:
-                raise Evicted(document, str(error)) from error
+                raise Evicted.of(document, str(error)) from error
             if not come:
                 await asyncio.sleep(APART_SECONDS)
 

@@ -171,7 +171,7 @@ def compute(
         raise _not_readable(document)
     raw = source.get(Family.CONFIRMED, row)
     if raw is None and marker_of(source, row) is not None:
-        raise Evicted(document)
+        raise Evicted.of(document)
     if raw is None:
         state = _without_row(source, collection, generations, document)
     else:
