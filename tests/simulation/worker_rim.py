@@ -377,6 +377,7 @@ class Host(WorkerHost):
         self._pulse = SimpleNamespace(check=lambda: None)  # type: ignore[assignment]  # a thawed process is ended by the node
         self._publisher = None
         self._cloud = process.world.cloud
+        self._key_watch = None
         self._runner = None
         self._filling = asyncio.Lock()
         self.pump = None
