@@ -4,7 +4,7 @@ A deletion is told by the topic of states for as long as that keeps tombstones. 
 again from its start, a snapshot of all that there is (`incoming/returning`), under a new life, for the cloud has given up the old one by then. Nothing is lost by that, but it
 costs an hour on a thin link, so people are told before it comes to it.
 
-The broker says how long, once for each topic, and that is kept in the store: who is away must know it then.
+The broker says how long, on each connection, for an operator may change it while agents run; and that is kept in the store: who is away must know it then.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Horizon:
         raw = journal.get(Family.META, keys.REMEMBERED)
         self._kept: dict[str, float] = {} if raw is None else json.loads(raw)
         """topic -> for how many seconds it tells what was deleted"""
-        self._asked: set[str] = set()
         self._warned = False
 
     def kept(self, topic: str) -> float:
@@ -52,10 +51,9 @@ class Horizon:
         return self._kept.get(topic, DEFAULT_SECONDS)
 
     async def ask(self, asker: Asker, names: Collection[str], seconds: float) -> None:
-        """Learn it of these topics, where that was not done since the start. Raises `Unreachable`."""
-        for topic in sorted(set(names) - self._asked):
+        """Learn it of these topics. Raises `Unreachable`."""
+        for topic in sorted(set(names)):
             told = await asker.tombstones_kept(topic, seconds)
-            self._asked.add(topic)
             found = DEFAULT_SECONDS if told is None else told
             if found != self._kept.get(topic):
                 self._kept[topic] = found

@@ -69,6 +69,20 @@ async def test_it_goes_by_what_the_broker_said_when_it_was_last_there(
         await until(lambda: told(agent) == (20, ""))
 
 
+async def test_what_an_operator_changes_counts_for_who_runs_from_the_next_connection_on(
+    agents: Callable[[], EdgeAgent], cloud: Cloud, clock: HandClock
+) -> None:
+    async with agents() as agent:
+        await until(lambda: told(agent)[0] == 30)
+        cloud.tombstones_kept = 10 * DAY
+        await agent.offline()
+        await agent.online()
+        await until(lambda: told(agent)[0] == 10)
+        await agent.offline()
+        clock.pass_seconds(9.5 * DAY)
+        assert told(agent) == (0.5, "12.0 h left before this device needs a snapshot: connect it")
+
+
 async def test_who_has_read_nothing_yet_needs_no_warning(
     agents: Callable[[], EdgeAgent], route: CloudRoute, clock: HandClock
 ) -> None:
