@@ -36,8 +36,8 @@ _T = TypeVar("_T")
 _E = TypeVar("_E", bound=BaseException)
 LAST_WORDS_SECONDS = 1.0
 HEED_SECONDS = 5.0
-"""How often each client's own words are taken. Nobody needs them, for a question has an answer of its own; but the client keeps each until it is taken, and
-without a broker it has one for each attempt to connect."""
+"""How often each client's own words are taken, also where nobody asks: it keeps each until then, and without a broker it has one for each attempt to
+connect."""
 MOST_FREED_AT_ONCE = 4
 """So many clients beside the one in use, each with some threads of its own; in an outage of a week too."""
 REQUEST_SECONDS = 30.0

@@ -319,7 +319,7 @@ EDGES: tuple[Mistake, ...] = (
     Mistake(
         "edge: no answer is an error of its own",
         f"{EDGE}/link/kafka_asker.py",
-        '        except TimeoutError as error:\n            raise Unreachable("the broker does not answer") from error\n',
+        "        except TimeoutError as error:\n            raise Unreachable(self._silence()) from error\n",
         "",
         ASKING,
     ),
