@@ -239,5 +239,7 @@ class Renewal:
             self._views.backlog.dropped(lsn)
 
     def _row(self, space: str, partition: int) -> ChainRow | None:
+        """That of the life that writes there. One that has followed another with nothing undecided may not have sent anything yet: then the row is the other's."""
         raw = self._journal.get(Family.META, keys.row_key(space, partition))
-        return None if raw is None else self._records.decode_chain_row(raw)
+        row = None if raw is None else self._records.decode_chain_row(raw)
+        return row if row is not None and row.replica == self._lives.chain(space, partition).replica else None

@@ -400,6 +400,32 @@ def test_what_another_copy_of_the_folder_has_sent_before_the_end_counts_once(
     copy.close()
 
 
+def test_what_the_cloud_said_of_a_life_is_not_taken_for_a_word_of_the_one_that_has_followed_it(
+    lives: Callable[..., Replica], cloud: Cloud
+) -> None:
+    """A life with nothing undecided is followed with the next command, and the log is closed before the cloud has heard of the new one."""
+    at, replica = partition_of("s1", PARTITIONS), lives(scopes=SCOPES)
+    replica.do("receive", "before", store="s1", sku="tea", qty=1)
+    for batch in replica.ship():
+        cloud.merge(batch)
+    replica.pull_receipts(cloud.of("retail.receipts", at), at)
+    replica.pull_states(cloud.of("retail.state", at), at)
+    _, writes = replica.lives.begun(replica.clock.ms, "another partition's")
+    replica.journal.stage(writes, sync=True)
+    forked = replace(replica.lives.chain("retail", at), fork=FORKED)
+    replica.journal.stage(replica.lives.written("retail", at, forked), sync=True)
+    replica.do("receive", "after", store="s1", sku="tea", qty=10)
+    assert replica.lives.chain("retail", at).replica == replica.lives.replica != forked.replica
+    replica.journal.stage(
+        {**replica.renewal.close("retail", Move(TO, Stage.CLOSED)), **replica.lives.begun(0, "once more")[1]}, sync=True
+    )
+    replica.journal.stage(replica.renewal.end_those_of_before("retail"), sync=True)
+    assert replica.lives.chain("retail", at).fork == MOVED
+    replica.renew(cloud.of("retail.ops", at))
+    assert replica.renewal.packed("retail") and replica.on_hand("tea") == 11
+    assert replica.entry("before").status.value == "merged" and replica.entry("after").status.value == "pending"
+
+
 def test_what_was_to_end_a_life_of_before_is_sent_no_more(lives: Callable[..., Replica]) -> None:
     replica, at = lives(scopes=SCOPES), partition_of("s1", PARTITIONS)
     replica.do("receive", "c1", store="s1", sku="tea", qty=1)
