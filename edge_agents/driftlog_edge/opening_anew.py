@@ -123,7 +123,7 @@ class OpeningAnew:
                     raise
                 if task is not None:
                     await asyncio.wait([task], timeout=left)
-                    if self._away and task.done():
+                    if self._away or not task.done():
                         raise
 
     async def over(self) -> bool:

@@ -11,8 +11,10 @@ import pytest
 
 from driftlog_edge import EdgeAgent, agent_life, assembly
 from driftlog_edge.asking.answers import Call
+from driftlog_edge.asking.progress import Progress
 from driftlog_edge.asking.watch import Change
 from driftlog_edge.errors import DiskFull, NotReady, TimedOut
+from driftlog_edge.opening_anew import OpeningAnew
 from driftlog_edge.power.reading import Power
 from driftlog_edge.store import carrying
 from driftlog_schemas.identity import DocumentId
@@ -207,3 +209,26 @@ async def test_a_watch_goes_on_over_it_and_so_does_what_was_told(opened: Callabl
         assert not watching.done()
         assert agent.power()["told"]["battery_percent"] == 55
     await asyncio.wait_for(watching, 60)
+
+
+async def test_who_has_waited_for_as_long_as_he_may_is_not_asked_for_again() -> None:
+    """Where the loop's clock is a little late he would be asked for without a pause."""
+    asked, free = list[str](), asyncio.Event()
+
+    async def nothing(reason: object = None) -> None: ...
+
+    async def come() -> bool:
+        return await free.wait()
+
+    async def ask() -> None:
+        asked.append("")
+        raise NotReady("the folder is opened anew", "ask again in a moment")
+
+    anew = OpeningAnew(Progress(), nothing, come, nothing)
+    anew.entered()
+    anew.begin()
+    with pytest.raises(NotReady):
+        await anew.asked(ask, 0.01)
+    assert len(asked) == 1
+    free.set()
+    await anew.over()
