@@ -6,18 +6,21 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from tenacity import Retrying, stop_after_delay
 
 from driftlog.cli.terminal import fail
 from driftlog.client.place import connect
+from driftlog.client.sending import retrying
 
 Url = Annotated[str, typer.Option("--url", envvar="DRIFTLOG_EDGE_URL", help="Where the agent listens.")]
 PATIENCE_SECONDS = 30
 """No answer is waited for any longer."""
 
 
-def call(method: str, url: str, path: str, **options: Any) -> dict[str, Any]:
-    """What the agent answers; anything else ends the command with one line."""
-    answer, found = _asked(method, url, path, options)
+def call(method: str, url: str, path: str, away_seconds: float = 0.0, **options: Any) -> dict[str, Any]:
+    """What the agent answers; anything else ends the command with one line. `away_seconds`: it is asked again for so long where none answers, so
+    only for what may be asked twice."""
+    answer, found = _asked(method, url, path, options, away_seconds)
     return _good(answer, found, url)
 
 
@@ -27,10 +30,13 @@ def call_if_found(method: str, url: str, path: str, **options: Any) -> dict[str,
     return None if found.get("code") == "not_found" else _good(answer, found, url)
 
 
-def _asked(method: str, url: str, path: str, options: dict[str, Any]) -> tuple[httpx.Response, dict[str, Any]]:
+def _asked(
+    method: str, url: str, path: str, options: dict[str, Any], away_seconds: float = 0.0
+) -> tuple[httpx.Response, dict[str, Any]]:
     try:
-        with connect(url, timeout=PATIENCE_SECONDS) as agent:
-            answer = agent.request(method, path, **options)
+        for attempt in Retrying(**retrying(stop_after_delay(away_seconds))):
+            with attempt, connect(url, timeout=PATIENCE_SECONDS) as agent:
+                answer = agent.request(method, path, **options)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no agent answers at {url}: {error}", "start one with `driftlog edge run`, or check --url")
     try:

@@ -14,6 +14,8 @@ from driftlog.cli.terminal import Json, fail, told
 from driftlog.client.sending import DEFAULT_URL
 
 LOOK_SECONDS = 0.5
+AWAY_SECONDS = 60.0
+"""For how long an agent that has answered may be gone: it starts again meanwhile."""
 
 
 @told
@@ -24,15 +26,18 @@ def catch_up(
 ) -> None:
     """Wait until the replica has all that the cloud has, with a bar for each partition. Example: driftlog edge catch-up --timeout 600
 
-    At a first start, after an outage, and while a partition is read again as a snapshot. The agent may be stopped and started meanwhile: it goes on where it was.
+    At a first start, after an outage, and while a partition is read again as a snapshot. The agent may be stopped and started meanwhile: it goes on where it
+    was, and so does this.
     """
     began = time.monotonic()
+    status = call("GET", url, "/v1/status")
     with Bars() as bars:
-        while lacks := missing(status := call("GET", url, "/v1/status")):
+        while lacks := missing(status):
             bars.show(status["catching_up"])
             if timeout and time.monotonic() - began >= timeout:
                 fail(f"not in step after {timeout:g} s: {lacks}", "ask again, or see `driftlog edge status`")
             time.sleep(LOOK_SECONDS)
+            status = call("GET", url, "/v1/status", away_seconds=AWAY_SECONDS)
     found = {
         "in_step": True,
         "seconds": round(time.monotonic() - began, 1),

@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
+import httpx
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from driftlog.cli import edge_catch_up, edge_questions
+from driftlog.cli import calling, edge_catch_up, edge_questions
 from driftlog_edge import EdgeAgent, EdgeConfig
 from driftlog_edge.ports import Chunk
 from driftlog_schemas.identity import DocumentId
@@ -75,7 +76,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """What the agent's status is, look after look; the last for ever."""
     statuses: list[dict[str, Any]] = []
 
-    def call(method: str, url: str, path: str) -> dict[str, Any]:
+    def call(method: str, url: str, path: str, away_seconds: float = 0.0) -> dict[str, Any]:
         assert (method, path) == ("GET", "/v1/status")
         return statuses.pop(0) if len(statuses) > 1 else statuses[0]
 
@@ -120,6 +121,39 @@ def test_an_agent_of_an_older_release_does_not_say(said: list[dict[str, Any]]) -
     said.append({"connection": "ONLINE", "scopes": {}})
     found = ran()
     assert (found.exit_code, "older release" in found.stderr) == (1, True)
+
+
+class Starting:
+    """Stands for the connection to an agent: each answer, or why there is none, and the last for ever."""
+
+    def __init__(self, *answers: dict[str, Any] | Exception) -> None:
+        self._answers = list(answers)
+
+    def __enter__(self) -> Starting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def request(self, method: str, path: str) -> httpx.Response:
+        found = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(found, Exception):
+            raise found
+        return httpx.Response(200, json=found)
+
+
+def test_it_goes_on_when_the_agent_is_started_again_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused, cut = httpx.ConnectError("refused"), httpx.ReadError("cut")
+    monkeypatch.setattr(edge_catch_up, "LOOK_SECONDS", 0.001)
+    agent = Starting(status(retail_1=BEHIND), cut, refused, status(retail_1=BEHIND), status())
+    monkeypatch.setattr(calling, "connect", lambda *_, **__: agent)
+    assert ran().exit_code == 0
+    monkeypatch.setattr(edge_catch_up, "AWAY_SECONDS", 0.01)
+    agent = Starting(status(retail_1=BEHIND), refused)
+    gone = ran()
+    assert (gone.exit_code, "no agent answers" in gone.stderr) == (1, True)
+    agent = Starting(refused, status())
+    assert ran().exit_code == 1, "where no agent is at all nobody waits for one"
 
 
 def test_who_looks_sees_a_bar_for_each_partition(said: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
