@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from driftlog.cli import edge_catch_up
@@ -20,6 +21,7 @@ def shown(found: dict[str, Any]) -> dict[str, Any]:
         flat["support"] = _support(support)
     if "generations" in found:  # not of an agent before it
         flat["generations"] = ", ".join(_generation(space, facts) for space, facts in found["generations"].items())
+    flat |= {name: words(found[name]) for name, words in _IN_WORDS.items() if name in found}
     return flat | {f"scope {name}": _scope(facts) for name, facts in found["scopes"].items()}
 
 
@@ -61,3 +63,85 @@ def _scope(scope: dict[str, Any]) -> str:
 
 def _age(seconds: float | None) -> str:
     return "never in step" if seconds is None else f"age {seconds:.1f} s"
+
+
+def _lives(lives: list[dict[str, Any]]) -> str:
+    """How many the folder has had, and why there is another than the first."""
+    last = lives[-1]
+    if not last["why"]:
+        return str(len(lives))
+    taken = f"{last['rebased']} commands came along, {last['review']} wait for a person"
+    return f"{len(lives)}, the last since {moment(last['since_ms'])}: {last['why']}; {taken}"
+
+
+def _registered(line: dict[str, Any] | None) -> str:
+    if line is None:
+        return "not known yet"
+    ends = f", until {moment(line['permit_ends'])}" if line["permit_ends"] else ""
+    key = "" if line["key_counts"] else ", and the key of its identity file counts no more"
+    return f"{line['status']}, scopes {', '.join(line['scopes'])}; may {', '.join(line['permissions'])}{ends}{key}"
+
+
+def _waiting(reasons: list[dict[str, Any]]) -> str:
+    """How many commands wait, and for what."""
+    return ", ".join(
+        f"{one['commands']} for {one['for']}" + (f" until {moment(one['until'])}" if one["until"] else "")
+        for one in reasons
+    )
+
+
+def _forecast(outlook: dict[str, float | None]) -> str:
+    """When the outbox will be full, and when empty."""
+    full, drained = outlook["full_in_seconds"], outlook["drained_in_seconds"]
+    said = [] if full is None else [f"full in {span(round(full * 1000))}"]
+    said += [] if drained is None else [f"sent in {span(round(drained * 1000))}"]
+    return ", ".join(said)
+
+
+def _read_again(partitions: Mapping[str, dict[str, Any]]) -> str:
+    return ", ".join(f"{name} ({one['records']} records so far): {one['why']}" for name, one in partitions.items())
+
+
+def _link(link: dict[str, Any]) -> str:
+    measured, limit = link["bytes_per_second"], link["limit"]
+    said = "not measured yet" if measured is None else f"{measured:.0f} bytes/s as measured"
+    return said + (f", of which {limit} may be used" if limit else "")
+
+
+def _power(power: dict[str, Any]) -> str:
+    """What is known of power and network, and whether that keeps something back."""
+    known = [
+        {True: "mains", False: "no mains", None: ""}[power["mains"]],
+        "" if power["battery_percent"] is None else f"battery at {power['battery_percent']:g} %",
+        {True: "a network that costs something", False: "a network that costs nothing", None: ""}[power["metered"]],
+        "only what is urgent leaves" if power["saving"] else "",
+        power["problem"],
+    ]
+    return ", ".join(filter(None, known)) or "unknown"
+
+
+def _encryption(keys: dict[str, Any]) -> str:
+    """By which keys the folder is kept."""
+    wrapped = f", wrapped by {keys['wrapped_by']}" if keys["wrapped_by"] else ""
+    turning = ", another takes its place now" if keys["rotating"] else ""
+    trouble = f"; {keys['problem']}" if keys["problem"] else ""
+    return f"data key {keys['data_key']} of {moment(keys['made_ms'])}{wrapped}{turning}{trouble}"
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+_IN_WORDS: Mapping[str, Callable[[Any], str]] = {
+    "lives": _lives,
+    "registered": _registered,
+    "waiting": _waiting,
+    "forecast": _forecast,
+    "read_again": _read_again,
+    "link": _link,
+    "power": _power,
+    "encryption": _encryption,
+    "versions": _versions,
+    "differing": ", ".join,
+}
+"""What the API tells in parts."""
