@@ -8,6 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 STAMP  := $(VENV)/.installed
+TESTS  := $(VENV)/.collected
 ARGS   ?=
 # Three with servers, which mostly wait, and one that computes meanwhile. See tests/spread.py.
 SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
@@ -47,7 +48,12 @@ demo: $(STAMP) ## the retail day on a real broker
 test: fetch ## lint, beside every test
 	@$(MAKE) --no-print-directory --jobs=2 lint every-test
 
-every-test: fetch
+# Four processes that find no compiled tests each compile all of them: half a minute of computing each.
+$(TESTS): $(STAMP)
+	@echo "compiling the tests" >&2
+	-@$(PYTEST) --collect-only --quiet >$@ 2>&1
+
+every-test: fetch $(TESTS)
 	$(PYTEST) $(SPREAD) $(AGAIN) $(ARGS)
 
 test-containers: $(STAMP) ## the tests with a broker on Apache Kafka and on Redpanda in containers; says so where no Docker runs
@@ -112,6 +118,7 @@ lock-servers: $(STAMP) ## resolve the servers' files anew (a minute, the network
 	$(BIN)/python -m driftlog_infra.lock_maker
 
 clean: ## remove what was made, except the virtual environment
+	rm -f $(TESTS)
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .histories .lock-venv build dist
 	find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
 
