@@ -23,6 +23,7 @@ from driftlog_console.history.following import Following
 from driftlog_console.history.kept import MOST_BYTES, PER_DOCUMENT, KeptHistory, Past, Reached
 from driftlog_console.history.receipts import Receipts, receipts_of
 from driftlog_crdt import AlgebraError
+from driftlog_edge.errors import EdgeError
 from driftlog_schemas import topics
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.errors import ContractError
@@ -157,7 +158,7 @@ class HistoryView:
         self._shut()
 
     def look(self) -> None:
-        """Read what is new. Raises KafkaException, ContractError, WorkerError."""
+        """Read what is new. Raises KafkaException, ContractError, WorkerError; what `scopes` raises while its agent opens its folder anew."""
         if not self._started:
             self._started = True  # its threads run, whether it reaches the end in time or not
             self._devices.start()
@@ -177,7 +178,7 @@ class HistoryView:
         """The same; what hinders it is in `progress`."""
         try:
             self.look()
-        except (KafkaException, ContractError, WorkerError) as error:
+        except (KafkaException, ContractError, WorkerError, EdgeError) as error:
             if str(error) != self.progress.problem:
                 log.warning("the history cannot be read on", problem=str(error))
             before = self.progress

@@ -157,7 +157,7 @@ def _then(desk: Desk, eyes: Eyes, document: DocumentId, at: int | None, before: 
     view = desk.history
     if view is None:
         return None
-    space = desk.agent.contract.collection(document.collection).space
+    space = desk.agent.present.collection(document.collection).space
     past = eyes.past(document, view.page(space, document, MOMENTS, before))
     place, progress = view.place(space, document.scope), view.progress
     looked = None if at is None else view.kept.at(space, document, at)

@@ -81,7 +81,7 @@ async def show(
         wanted={"needs": needs, "connection": connection, "name": name},
         workers=_workers(desk, person),
         unowned=_unowned(desk),
-        not_asked=sorted(desk.agent.contract.spaces.keys() - desk.flow.workers.keys()),
+        not_asked=sorted(desk.agent.present.spaces.keys() - desk.flow.workers.keys()),
         workers_problem=desk.flow.workers_problem,
         named=NAMED,
         connections=sorted({row["connection"] for row in rows if row["connection"]}),
@@ -105,7 +105,7 @@ def _merging(desk: Desk, space: str, worker: Worker, places: Container[Place]) -
 
 
 def _unowned(desk: Desk) -> list[Unowned]:
-    spaces = desk.agent.contract.spaces
+    spaces = desk.agent.present.spaces
     found = [Unowned(space, unowned(workers, spaces[space].partitions)) for space, workers in desk.flow.workers.items()]
     return [one for one in found if one.partitions]
 

@@ -147,7 +147,7 @@ def places_of(desk: Desk, person: Person) -> list[Place]:
     return sorted(
         {
             desk.place(space, scope)
-            for space in desk.agent.contract.spaces
+            for space in desk.agent.present.spaces
             for scope in desk.agent.scopes()
             if person.sees(scope)
         }

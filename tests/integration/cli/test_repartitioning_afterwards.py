@@ -71,6 +71,7 @@ def test_a_conflict_comes_along_and_who_has_not_followed_is_told(run: LoadRun, s
         until(lambda: has_followed(north), "it follows", 120, north.tail)
         north.await_quiet(120)
         assert console.ended() == 1 and "start the console again" in console.log.read_text(), console.tail()
+        assert "Traceback" not in console.log.read_text(), console.tail()
         console.start()
         inbox = "/inbox?which=settled"
         until(lambda: f"Item {ITEM}" in console.page(inbox), "the conflict is in its inbox", 120, console.tail)
@@ -92,6 +93,7 @@ def test_a_conflict_comes_along_and_who_has_not_followed_is_told(run: LoadRun, s
         until(lambda: open_conflicts(shell) == [], "it is resolved where the space goes on", 120, worker.tail)
         page = f"/documents/Item/{PLACE}/{ITEM}"
         until(lambda: "by both" in console.page(page), "the console has the decision", 120, console.tail)
+        assert all(console.page(path) for path in ("/fleet", "/flow", f"/fleet/{north.device.device_id}"))
         assert shell.run("parked", "list", *APP, "--json").data == []
         shell.run("replay", *APP, "--diff", "--json").assert_failed(1, new)
 

@@ -12,6 +12,7 @@ from driftlog_console.history.drawing import picture_of, rows_of
 from driftlog_console.history.following import CUT, TOO_LONG
 from driftlog_console.history.kept import KeptHistory, Moment
 from driftlog_console.history.view import HistoryView, Place
+from driftlog_edge.errors import NotReady
 from driftlog_schemas.errors import RegistryUnreachable
 from driftlog_streams.core.admission import Refusal
 from driftlog_streams.replaying.history import BESIDE, STANDS
@@ -132,6 +133,22 @@ def test_a_full_disk_stops_it_and_it_goes_on_after(
     view.try_look()
     assert view.progress.problem == ""
     assert [m.value and m.value["price"] for m in moments(view)] == [1, 2]
+
+
+def test_an_agent_that_opens_its_folder_anew_is_waited_for(
+    log: OpLog, view: HistoryView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append(command("c1", priced(1, 1)))
+
+    def moment() -> list[str]:
+        raise NotReady("this folder is opened anew", "ask again in a moment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(view, "_scopes", moment)
+        view.try_look()
+    assert "opened anew" in view.progress.problem
+    view.try_look()
+    assert view.progress.problem == "" and len(moments(view)) == 1
 
 
 def test_a_disk_that_is_full_at_the_end_keeps_nothing_from_being_closed(
