@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ class Feeder:
         self._topic = topic
         self._records = iter(records)
         self._pause = 1 / per_second if per_second else 0.0
+        self._said: deque[object] = deque(maxlen=5)
+        """The client's own last words, for messages."""
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -32,6 +35,7 @@ class Feeder:
                 "message.timeout.ms": 300_000,
                 "queue.buffering.max.messages": 2 * QUEUED,
                 "log_level": 0,
+                "error_cb": self._said.append,
             }
         )
         self._thread = threading.Thread(target=self._feed, name="feeder", daemon=True)
@@ -61,7 +65,8 @@ class Feeder:
         if self.error is not None:
             raise self.error
         left = self._producer.flush(seconds)
-        assert left == 0 and self.delivered == self.sent, f"{self.sent - self.delivered} records were not delivered"
+        lacks = self.sent - self.delivered
+        assert left == lacks == 0, f"{lacks} records were not delivered; the client says {[str(s) for s in self._said]}"
 
     def __enter__(self) -> Self:
         return self.start()

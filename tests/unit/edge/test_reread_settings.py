@@ -45,7 +45,12 @@ class Process:
             self.process = driftlog_copied(words, folder, environment, stdout=log.fileno(), stderr=log.fileno())
         auth = TokenAuth(folder / "replica/token")
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", auth=auth, trust_env=False, timeout=60)
-        until(self._answers, "the agent answers", 60)
+        try:
+            until(self._answers, "the agent answers", 120, self.log.read_text)
+        except BaseException:
+            self.process.kill()
+            self.process.wait(60)
+            raise
 
     def write(self, more: str = "", port: int | None = None) -> None:
         """The file, with these tables at its end."""
@@ -69,6 +74,7 @@ class Process:
         return dict(self.api.get("/v1/settings").raise_for_status().json())
 
     def _answers(self) -> bool:
+        assert self.process.poll() is None, f"the agent has ended: {self.log.read_text()}"
         try:
             return self.api.get("/healthz").is_success
         except httpx.TransportError:
