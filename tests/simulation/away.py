@@ -21,7 +21,7 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.partitioning import partition_of
-from tests.simulation.app import PARTITIONS, device_of_node
+from tests.simulation.app import PARTITIONS, SPACE, device_of_node
 from tests.simulation.case import Case, Meaningless
 from tests.simulation.edge_node import EdgeNode
 from tests.simulation.history import Answer, History, Listed
@@ -137,7 +137,7 @@ def _limited(case: Case, command_id: str) -> int | None:
     if decision is None or not any(document.collection in LIMITED for document, _ in decision.command.ops):
         return None
     partition = partition_of(decision.command.scope, PARTITIONS)
-    return case.history.ops[partition][decision.offset].timestamp_ms
+    return case.history.ops[SPACE.name, partition][decision.offset].timestamp_ms
 
 
 def what_was_dropped_has_no_effect(case: Case) -> Iterator[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from driftlog_crdt import AlgebraError, DocumentState
 from driftlog_schemas.contract import SpaceContract
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.messages import CommandOutcome, Verdict
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.state_codec import META, StateCodec
@@ -26,10 +28,11 @@ class Case:
         self.history = history
         self.space = space
         ids = FixedIds()
-        self.reference = Reference(history.devices, history.intents, ids)
+        self.reference = Reference(history.devices, history.intents, ids, history.retired)
         try:
-            for partition in sorted(history.ops):
-                self.reference.fold(history.ops[partition])
+            partitions = Counter(name for name, _ in history.ops)
+            for place, records in history.ops.items():
+                self.reference.fold(place, records, partitions[place[0]])
             self.reference.settle()
         except (AssertionError, AlgebraError) as error:  # dots that were given out twice, for instance
             raise Meaningless(str(error)) from error
@@ -38,6 +41,17 @@ class Case:
             ids.id_of(codec.schema)
         self.decisions = {name: d for (_, name), d in self.reference.decisions.items() if d.code != REPEATED}
         """command id -> what became of it; whoever brought it again was told the same"""
+
+    @property
+    def now(self) -> str:
+        """What the space is called on the wire in the end."""
+        return [name for name, _ in self.history.ops][-1]
+
+    def lying(self, space: str) -> Iterator[tuple[DocumentId, int]]:
+        """The documents that are told of under this name of the space, with their partitions."""
+        for (name, at), records in self.history.states.items():
+            if name == space:
+                yield from ((parse_document_key(record.key or b""), at) for record in records)
 
     def only_goes_up(self, document: DocumentId) -> bool:
         """Does a device hold of its collection what it has written itself, for a time?"""

@@ -56,7 +56,7 @@ def _refused_forgeries(world: World) -> Any:
 
     def refuse(self: Refusals, refusal: Refusal, offset: int, append_ms: int) -> None:
         honest(self, refusal, offset, append_ms)
-        place = self._at.number, offset
+        place = self._at.rules.name, self._at.number, offset
         if place in world.forged:
             world.forged.discard(place)
             world.history.situation("a forgery with changes in it was refused")

@@ -88,6 +88,7 @@ class Disk:
         self.full = False
         self.writes = 0
         self._deadly: int | None = None
+        self._last: int | None = None
 
     def family(self, name: str) -> Family:
         return self.families.setdefault(name, Family())
@@ -99,6 +100,8 @@ class Disk:
         if dies and self._scheduler.chance(0.5):
             self._deadly = None
             raise ProcessDied(f"{self.name}: before write {self.writes}")
+        if self._last is not None and self._last <= self.writes:
+            self.full, self._last = True, None
         if self.full:
             raise OutOfSpace(self.name)
         for put in batch:
@@ -117,6 +120,14 @@ class Disk:
     def die_within(self, writes: int) -> None:
         """The process dies at one of the next `writes` writes."""
         self._deadly = self.writes + self._scheduler.between(1, writes)
+
+    def fill_within(self, writes: int) -> None:
+        """There is room for fewer than so many more."""
+        self._last = self.writes + self._scheduler.between(1, writes)
+
+    def make_room(self) -> None:
+        """It takes writes from now on."""
+        self.full, self._last = False, None
 
     def after_kill(self) -> None:
         """The process was killed: the kernel still has all that it wrote."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from driftlog_edge.errors import DiskFull
+from driftlog_edge.errors import DiskFull, EdgeError
 from driftlog_edge.ports import Family, Writes
 from tests.simulation.disk import Disk, OutOfSpace, Put
 
@@ -50,4 +50,4 @@ class DiskStore:
     def superseded(self, family: Family) -> tuple[int, int]:
         return 0, 0
 
-    def close(self) -> None: ...
+    def close(self, why: EdgeError | None = None) -> None: ...

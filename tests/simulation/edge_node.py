@@ -14,12 +14,10 @@ from driftlog_edge.ports import Family
 from driftlog_edge.store import keys
 from driftlog_edge.store.lives import Chain
 from driftlog_schemas.identity import DocumentId
-from driftlog_schemas.partitioning import partition_of
-from driftlog_schemas.topics import DEVICES
-from tests.simulation.app import PARTITIONS, device_of_node
+from tests.simulation.app import device_of_node
 from tests.simulation.clock import DeviceClock
 from tests.simulation.disk import Disk
-from tests.simulation.edge_process import PULLED, EdgeProcess
+from tests.simulation.edge_process import EdgeProcess
 from tests.simulation.history import Answer, Cut, EdgeEnd, Intent, Known, Read, Restored
 from tests.simulation.user import User
 
@@ -34,7 +32,6 @@ class EdgeNode:
         self.world = world
         self.name = name
         self.scopes = scopes
-        self.partitions = sorted({partition_of(scope, PARTITIONS) for scope in scopes})
         self.disk = Disk(world.scheduler, name)
         self.clock = DeviceClock.drawn(world.scheduler) if world.faults.clocks else DeviceClock(world.scheduler)
         self.process: EdgeProcess | None = None
@@ -42,6 +39,8 @@ class EdgeNode:
         """Of its disk, in bytes; 0 for none."""
         self._shown: dict[DocumentId, Mapping[str, int]] = {}
         """What readers can see of confirmed documents since the agent started."""
+        self._half_carried = False
+        """Was the folder on its way to where its space goes on when the agent started?"""
         self.boots = 1
         """How often the device was switched on."""
         self._backup: tuple[int, Any] | None = None
@@ -54,16 +53,16 @@ class EdgeNode:
         process = self.process = EdgeProcess(self)
         world = self.world
         world.scheduler.note(f"{self.name} starts")
-        now = world.scheduler.now
-        world.history.known.append(Known(now, self.name, frozenset(process.commands())))
-        self._shown = process.vectors()
-        world.history.cuts.append(Cut(now, self.name, False, dict(self._shown), restart=True))
+        world.history.known.append(Known(world.scheduler.now, self.name, frozenset(process.commands())))
+        self._half_carried = process.half_carried
+        if not self._half_carried:
+            self._holds(process.vectors())
         process.begin()
 
     def wake(self, topic: str, partition: int) -> None:
         """A topic has grown."""
-        if self.process is not None and (topic == DEVICES or (topic in PULLED and partition in self.partitions)):
-            self.process.wake()
+        if self.process is not None:
+            self.process.wake(topic, partition)
 
     # -- what the agent says
 
@@ -77,6 +76,16 @@ class EdgeNode:
         """The agent said no: for good, unless the user had asked a second time before it said so."""
         if self._user.told(intent):
             self.world.history.refusals.append((self.world.scheduler.now, self.name, intent.command_id, code))
+
+    def opened(self, process: EdgeProcess) -> None:
+        """The agent answers for the first time since it started."""
+        if self._half_carried:
+            self._holds(process.vectors())
+
+    def _holds(self, vectors: Mapping[DocumentId, Mapping[str, int]]) -> None:
+        """All that readers can see as the agent starts."""
+        self._shown = dict(vectors)
+        self.world.history.cuts.append(Cut(self.world.scheduler.now, self.name, False, dict(vectors), restart=True))
 
     def showed(self, vectors: Mapping[DocumentId, Mapping[str, int]], *, catching_up: bool) -> None:
         """Readers see something new."""
@@ -189,7 +198,7 @@ class EdgeNode:
     def heal(self) -> None:
         """The user goes home; the agent stays up."""
         self._user.go_home()
-        self.disk.full = False
+        self.disk.make_room()
         self.disk.after_kill()
         self.start()
 

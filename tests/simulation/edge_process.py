@@ -12,7 +12,7 @@ from driftlog_crdt import AlgebraError
 from driftlog_edge.agent import EdgeAgent
 from driftlog_edge.asking.again import Reviewed
 from driftlog_edge.config import EdgeConfig
-from driftlog_edge.errors import DiskFull, EdgeError, TimedOut
+from driftlog_edge.errors import DiskFull, EdgeError, NotReady, TimedOut
 from driftlog_edge.incoming.pulled import Pulled
 from driftlog_edge.link.sync import Sync
 from driftlog_edge.ports import Family
@@ -21,15 +21,16 @@ from driftlog_edge.store import keys
 from driftlog_edge.store.command_log import Entry
 from driftlog_edge.store.evicted import Marker
 from driftlog_edge.store.generations import serving
+from driftlog_edge.store.moves import destined, present
 from driftlog_schemas.contract import InvalidInput, Refused
 from driftlog_schemas.identity import DocumentId, parse_document_key
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.state_codec import META, codecs_of
-from driftlog_schemas.topics import conflicts_topic, receipts_topic, state_topic
-from tests.simulation.app import PARTITIONS, SPACE, device_of_node
+from driftlog_schemas.topics import DEVICES, conflicts_topic, receipts_topic, state_topic
+from tests.simulation.app import SPACE, device_of_node
 from tests.simulation.disk_store import DiskStore
 from tests.simulation.history import Cut, Decided, EdgeEnd, Intent, Promise, Read
-from tests.simulation.life import Life
+from tests.simulation.life import Life, ProcessDied
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.route import SimulatedRoute
 from tests.simulation.scheduler import EPOCH_MS
@@ -37,9 +38,10 @@ from tests.simulation.scheduler import EPOCH_MS
 if TYPE_CHECKING:
     from tests.simulation.edge_node import EdgeNode
 
-STATE, RECEIPTS, CONFLICTS = state_topic(SPACE.name), receipts_topic(SPACE.name), conflicts_topic(SPACE.name)
-PULLED = (STATE, RECEIPTS, CONFLICTS)
+PULLED = (state_topic, receipts_topic, conflicts_topic)
 IN_FLIGHT = 3
+CARRIED_AT_START = "a folder was carried as its agent started"
+CARRIED_OPEN = "a folder was carried as it was opened anew"
 
 
 class Wall:
@@ -61,9 +63,14 @@ class Wall:
 class Agent(EdgeAgent):
     """Production's agent, and somebody who looks at what its readers can see when something has come in."""
 
-    def __init__(self, *args: Any, saw: Callable[[Pulled], None], **options: Any) -> None:
+    def __init__(self, *args: Any, saw: Callable[[Pulled], None], opened: Callable[[], None], **options: Any) -> None:
         super().__init__(*args, **options)
         self._saw = saw
+        self._told_opened = opened
+
+    async def _open(self) -> None:
+        await super()._open()
+        self._told_opened()
 
     def __setattr__(self, name: str, value: object) -> None:
         if isinstance(value, Sync):
@@ -103,12 +110,45 @@ class EdgeProcess:
             disk_budget=node.budget,
             sync=dict(world.rhythms),
         )
-        self._agent = Agent(world.contract, config, route=self.route, ids=world.ids, clock=Wall(node), saw=self._saw)
-        self._consistent_from: dict[int, int] = {}
-        self._serving = {p: serving(self._store, SPACE.name, p) for p in node.partitions}
-        """Which generation of a partition's rows readers are shown."""
+        self._agent = Agent(
+            world.contract,
+            config,
+            route=self.route,
+            ids=world.ids,
+            clock=Wall(node),
+            saw=self._saw,
+            opened=self._opened,
+        )
+        self._replica = ""
+        self._consistent_from: dict[tuple[str, int], int] = {}
+        self._take_place()
         self.started = False
         self._waiting: list[Intent] = []
+
+    def _take_place(self) -> None:
+        """Know where the folder has its rows."""
+        (self.space,) = present(self._store, self._world.contract).spaces.values()
+        self.partitions = sorted({self._partition_of(scope) for scope in self._node.scopes})
+        self._pulled = [kind(self.space.name) for kind in PULLED]
+        self._serving = {p: serving(self._store, self.space.name, p) for p in self.partitions}
+        """Which generation of a partition's rows readers are shown."""
+
+    def _partition_of(self, scope: str) -> int:
+        return partition_of(scope, self.space.partitions)
+
+    @property
+    def half_carried(self) -> bool:
+        """Is the folder on its way to where its space goes on? Then nobody reads it before it is open."""
+        return destined(self._store, self._world.contract) != present(self._store, self._world.contract)
+
+    def _opened(self) -> None:
+        """The folder is open, and may have been carried to where its space goes on."""
+        before = self.space.name
+        self._take_place()
+        if self.space.name != before:
+            self._world.history.situation(CARRIED_OPEN if self.started else CARRIED_AT_START)
+        if not self.started:
+            self._node.opened(self)
 
     def begin(self) -> None:
         """Open the store, send what has no receipt, and read on."""
@@ -119,6 +159,12 @@ class EdgeProcess:
             await self._agent.__aenter__()
         except DiskFull:
             self._node.died("could not start on a full disk")
+            return
+        except ProcessDied:  # else the task would keep it to itself
+            self.life.on_death()
+            return
+        except Exception as error:  # noqa: BLE001  # whatever it is, it ended the process: the judge is told
+            self._node.failed(error)
             return
         self.started = True
         if self._node.budget != self._agent.config.disk_budget:  # it changed while this one was starting
@@ -131,17 +177,16 @@ class EdgeProcess:
     async def _start_anew(self) -> None:
         """A client that starts anew sends everything again that has no receipt. Who died while offline is offline when it is back."""
         while True:
-            with suppress(DiskFull, TimedOut):
+            with suppress(DiskFull, NotReady, TimedOut):
                 await self._agent.online()
                 if self._world.network.healed:
                     return
             await asyncio.sleep(self._world.scheduler.between(10, 900))
-            with suppress(DiskFull, TimedOut):
+            with suppress(DiskFull, NotReady, TimedOut):
                 await self._agent.offline()
 
     def _reads_from(self, topic: str, partition: int, end: int) -> None:
-        if topic == STATE:
-            self._consistent_from[partition] = end
+        self._consistent_from[topic, partition] = end
 
     def feed(self, power: Power) -> list[str]:
         """Tell the agent how it is fed. For what its commands have waited so far."""
@@ -156,9 +201,10 @@ class EdgeProcess:
         if self.started:
             self._loop.call_soon(self._agent.change_settings, {"disk_budget": self._node.budget})
 
-    def wake(self) -> None:
+    def wake(self, topic: str, partition: int) -> None:
         """A topic has grown."""
-        if self.route.feed is not None:
+        wanted = topic == DEVICES or (topic in self._pulled and partition in self.partitions)
+        if wanted and self.route.feed is not None:
             self.route.feed.wake()
 
     # -- commands
@@ -234,8 +280,9 @@ class EdgeProcess:
     def evicted(self) -> dict[DocumentId, Marker]:
         """What stands in the place of rows that made room, of those that readers are shown."""
         found = {}
-        for partition in self._node.partitions:
-            shown = keys.confirmed_prefix(SPACE.name, partition, serving(self._store, SPACE.name, partition))
+        name = self.space.name
+        for partition in self.partitions:
+            shown = keys.confirmed_prefix(name, partition, serving(self._store, name, partition))
             for key, value in self._store.scan(Family.META, keys.evicted_key(shown)):
                 row = key[len(keys.EVICTED) :]
                 found[parse_document_key(keys.document_of_confirmed(row))] = Marker.decode(value)
@@ -243,24 +290,27 @@ class EdgeProcess:
 
     @property
     def replica(self) -> str:
-        """The name of the folder's life."""
-        return self._agent._vitals._lives.replica
+        """The name of the folder's life, as it was when the folder was open last."""
+        if not self._agent._anew.away:
+            self._replica = self._agent._vitals._lives.replica
+        return self._replica
 
     # -- what readers see
 
     def _saw(self, pulled: Pulled) -> None:
         if not pulled.changed:
             return
-        partition = partition_of(pulled.changed[0].scope, PARTITIONS)
-        generation = serving(self._store, SPACE.name, partition)
+        partition = self._partition_of(pulled.changed[0].scope)
+        generation = serving(self._store, self.space.name, partition)
         if generation != self._serving.get(partition, generation):  # what was read beside it is shown, all at once
             self._node.world.history.cuts.append(
                 Cut(self._node.world.scheduler.now, self._node.name, False, self.vectors(), restart=True)
             )
         self._serving[partition] = generation
-        at = self._agent._sync.places.position(STATE, partition) - 1
+        state = state_topic(self.space.name), partition
+        at = self._agent._sync.places.position(*state) - 1
         vectors = {document: self._vector(document) for document in pulled.changed if not self._let_go(document)}
-        self._node.showed(vectors, catching_up=at < self._consistent_from[partition])
+        self._node.showed(vectors, catching_up=at < self._consistent_from[state])
 
     def _vector(self, document: DocumentId) -> dict[str, int]:
         return dict(self._agent._views.confirmed_vector(document) or {})
@@ -278,8 +328,9 @@ class EdgeProcess:
         found: dict[DocumentId, Mapping[str, int]] = {
             document: dict(marker.vector) for document, marker in self.evicted().items()
         }
-        for partition in self._node.partitions:
-            shown = keys.confirmed_prefix(SPACE.name, partition, serving(self._store, SPACE.name, partition))
+        name = self.space.name
+        for partition in self.partitions:
+            shown = keys.confirmed_prefix(name, partition, serving(self._store, name, partition))
             for key, value in self._store.scan(Family.CONFIRMED, shown):
                 document = parse_document_key(keys.document_of_confirmed(key))
                 found[document] = dict(self._codecs[document.collection].decode(value).vector)
@@ -304,6 +355,10 @@ class EdgeProcess:
         """Why this agent is not at rest; empty when it is."""
         if not self.started:
             return "starting"
+        if self._agent._anew.away:
+            return "its folder is opened anew"
+        if self.space.name != self._world.present.name:
+            return f"{self._world.present.name} is not followed"
         if waiting := self._agent._committer._journal.waiting:
             return f"{waiting} writes wait for the disk"
         if waiting := len(self._agent._submission._outbox.queue):
@@ -312,21 +367,23 @@ class EdgeProcess:
             return f"batch {batch.number} of partition {batch.partition} has no receipt"
         if pending := self._count(Family.PENDING):
             return f"{pending} pending"
-        for partition in self._node.partitions:
-            for topic in PULLED:
+        for partition in self.partitions:
+            for topic in self._pulled:
                 if (at := self._agent._sync.places.position(topic, partition)) < self._world.log.end(topic, partition):
                     return f"at {at} of {topic}[{partition}]"
         return ""
 
     def end(self) -> EdgeEnd:
         """How it stands."""
+        if not self.started or self._agent._anew.away:
+            return EdgeEnd({}, {}, 0, 0, {})
         confirmed = {}
         for key, value in self._store.scan(Family.CONFIRMED, b""):
             document = parse_document_key(keys.document_of_confirmed(key))
             confirmed[document] = self._codecs[document.collection].decode_row(value)[META]["merge"]
         status = {name: (entry.status.value, entry.code) for name, entry in self.commands().items()}
         agreement = self._agent._sync.proof.agreement
-        known = {scope: agreement.of(SPACE.name, partition_of(scope, PARTITIONS), scope) for scope in self._node.scopes}
+        known = {scope: agreement.of(self.space.name, self._partition_of(scope), scope) for scope in self._node.scopes}
         if any(digest.told is not None for digest in known.values()):
             self._world.history.situation("an edge could compare a scope at the end")
         differing = tuple(scope for scope, digest in known.items() if digest.differs)

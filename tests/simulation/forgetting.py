@@ -158,7 +158,7 @@ def broken(world: ForgettingWorld, history: History, told: Told = lambda record:
     for partition in range(PARTITIONS):
         documents, removed = replayed(world.rules, history, partition, told)
         meant |= documents
-        if wrong := removed ^ {replica for replica, at in history.removed if at == partition}:
+        if wrong := removed ^ {replica for replica, at in history.removed if at == (SPACE.name, partition)}:
             yield f"the rows of {sorted(wrong)} in {partition} are gone or there, the log says otherwise"
     latest = {r.key: r.value for records in history.states.values() for r in records}
     for key, value in latest.items():
@@ -196,7 +196,7 @@ def replayed(
     rows: dict[str, bytes | None] = {}
     devices = Directory(history.devices)
     merger = PartitionMerger(rules, partition, StateCache(store.get), ChainBook(rows.get, rules.records))
-    for record in history.ops[partition]:
+    for record in history.ops[SPACE.name, partition]:
         admission = admit(record.value, record.timestamp_ms, partition, rules, devices)
         merger.merge(admission, record.offset, record.timestamp_ms)
         part = merger.seal()

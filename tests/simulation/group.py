@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.topics import ops_topic
-from tests.simulation.app import PARTITIONS, SPACE
+from tests.simulation.app import SPACE
 from tests.simulation.log import SimulatedLog
 from tests.simulation.scheduler import Event, Scheduler
 
@@ -34,11 +35,12 @@ class Member(Protocol):
 
 
 class Group:
-    """The coordinator."""
+    """The coordinator of one space's group."""
 
-    def __init__(self, scheduler: Scheduler, log: SimulatedLog) -> None:
+    def __init__(self, scheduler: Scheduler, log: SimulatedLog, space: SpaceContract = SPACE) -> None:
         self._scheduler = scheduler
         self._log = log
+        self._ops, self._partitions = ops_topic(space.name), space.partitions
         self._members: dict[str, Member] = {}
         self._awaited: dict[str, Member] = {}
         self._deadline: Event | None = None
@@ -82,7 +84,7 @@ class Group:
         names = list(self._members)
         dealt: dict[str, list[int]] = {name: [] for name in names}
         self._owner = {}
-        for partition in range(PARTITIONS):
+        for partition in range(self._partitions):
             if names:
                 name = self._scheduler.random.choice(names)
                 self._owner[partition] = name
@@ -97,6 +99,6 @@ class Group:
             return False
         if self._members.get(member.name) is not member:
             return False
-        assert offset >= self._log.committed(OPS, partition), "a position never goes back"
-        self._log.commit(OPS, partition, offset)
+        assert offset >= self._log.committed(self._ops, partition), "a position never goes back"
+        self._log.commit(self._ops, partition, offset)
         return True

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from driftlog_schemas.devices import Device
 from driftlog_schemas.identity import DocumentId
 from driftlog_schemas.messages import ChainRow, Conflict
 from tests.simulation.log import LogRecord
+
+Place: TypeAlias = tuple[str, int]
+"""A space by its name on the wire, and one of its partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class StoreWrite:
 
     at_ms: int
     worker: str
-    partition: int
+    place: Place
     key: bytes
     value: bytes
     published: int
@@ -167,14 +170,19 @@ class History:
     """exceptions that ended a process and were not planned"""
 
     # The log at the end.
-    ops: dict[int, Sequence[LogRecord]] = field(default_factory=dict)
-    states: dict[int, Sequence[LogRecord]] = field(default_factory=dict)
+    ops: dict[Place, Sequence[LogRecord]] = field(default_factory=dict)
+    """In the order in which the space has been in them."""
+    states: dict[Place, Sequence[LogRecord]] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
+    told_now: set[str] = field(default_factory=set)
+    """Conflicts of which something is told where the space is now."""
+    retired: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Devices that might not write any more when their space moved, by its name since then: what rights they had are nobody's of theirs."""
     withdrawn: set[str] = field(default_factory=set)
     """Conflicts of which a tombstone is the last record: nobody has the writes that they name."""
     rows: list[ChainRow] = field(default_factory=list)
-    removed: set[tuple[str, int]] = field(default_factory=set)
-    """Replicas whose row is gone, with the partition."""
+    removed: set[tuple[str, Place]] = field(default_factory=set)
+    """Replicas whose row is gone, with where it was."""
     parked_left: int = 0
     quiet: bool = False
     """Everything came to rest within the time allowed after the network healed."""

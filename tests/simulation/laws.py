@@ -144,7 +144,8 @@ def outcomes_reach_their_device(case: Case) -> Iterator[str]:
     """Every decided command has that verdict in a row of its replica and on its edge, the rejected ones with their code."""
     told: dict[str, set[tuple[int, str, str]]] = defaultdict(set)
     for row in case.history.rows:
-        commands = case.reference.chains[row.replica, row.partition].commands
+        chain = case.reference.chains.get((row.replica, (row.space, row.partition)))
+        commands = {} if chain is None else chain.commands
         for entry in row.entries:
             named = {outcome.command_id: outcome for outcome in entry.outcomes}
             if entry.number not in commands:

@@ -62,6 +62,8 @@ def _published(case: Case) -> Mapping[DocumentId, list[LogRecord]]:
     for records in case.history.states.values():
         for record in records:
             found[parse_document_key(record.key or b"")].append(record)
+    for records in found.values():
+        records.sort(key=_at)
     return found
 
 

@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from driftlog_crdt import Origin
-from driftlog_schemas.messages import ConflictStatus, Version
+from driftlog_schemas.messages import ChainRow, ConflictStatus, Version
 from tests.simulation.case import Case, said
+from tests.simulation.history import Place
 
 
 def chain_rows_say_what_the_log_says(case: Case) -> Iterator[str]:
     """The last row of every replica stands where its chain does, with the batches and the verdicts that are in the log."""
-    last = {(row.replica, row.partition): row for row in case.history.rows}
+    last: dict[tuple[str, Place], ChainRow] = {}
+    for row in case.history.rows:
+        at = row.replica, (row.space, row.partition)
+        if row.space == case.now or at not in last or row.offset >= last[at].offset:  # nobody mends what was left
+            last[at] = row
     for place, chain in case.reference.chains.items():
         row = last.get(place)
         newest = max(chain.digests, default=0)

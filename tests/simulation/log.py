@@ -8,7 +8,7 @@ next one there is. `history` keeps what compaction removed, for the judge only: 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -37,6 +37,8 @@ class Partition:
 
     visible: list[LogRecord] = field(default_factory=list)
     history: list[LogRecord] = field(default_factory=list)
+    begins: int = 0
+    """The first offset that was not deleted."""
 
     @property
     def end(self) -> int:
@@ -50,6 +52,8 @@ class SimulatedLog:
         self._scheduler = scheduler
         self._topics = {topic.name: topic for topic in topics}
         self._partitions = {topic.name: [Partition() for _ in range(topic.partitions)] for topic in topics}
+        self._ids = {topic.name: topic.name for topic in topics}
+        self._made = 0
         self._committed: dict[tuple[str, int], int] = {}
         self.grown: Callable[[LogRecord], None] = lambda record: None
         """Told of each new record, so that readers need not poll."""
@@ -85,6 +89,39 @@ class SimulatedLog:
     def end(self, topic: str, partition: int) -> int:
         """The offset that the next record will get."""
         return self._partitions[topic][partition].end
+
+    def begins(self, topic: str, partition: int) -> int:
+        """The offset at which reading can begin."""
+        return self._partitions[topic][partition].begins
+
+    def forget_before(self, topic: str, partition: int, offset: int) -> None:
+        """Delete the records before an offset."""
+        log = self._partitions[topic][partition]
+        log.begins = max(log.begins, offset)
+        log.visible = [record for record in log.visible if record.offset >= offset]
+
+    def there(self, names: Iterable[str]) -> dict[str, Topic]:
+        """Those of these topics that there are."""
+        return {name: self._topics[name] for name in names if name in self._topics}
+
+    def topic_id(self, topic: str) -> str:
+        """Another one for each time that it was made."""
+        return self._ids[topic]
+
+    def make(self, topics: Iterable[Topic]) -> None:
+        """Add topics, empty."""
+        for topic in topics:
+            assert topic.name not in self._topics, "it is there"
+            self._topics[topic.name] = topic
+            self._made += 1
+            self._ids[topic.name] = f"topic {self._made}"
+            self._partitions[topic.name] = [Partition() for _ in range(topic.partitions)]
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete topics, with what a group had committed there."""
+        for name in self.there(names):
+            del self._topics[name], self._partitions[name]
+            self._committed = {place: at for place, at in self._committed.items() if place[0] != name}
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has."""

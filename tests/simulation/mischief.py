@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,10 @@ from driftlog_schemas.batch_codec import BatchCodec, encode_body
 from driftlog_schemas.identity import DocumentId, replica_id
 from driftlog_schemas.messages import Batch, Command, DocumentOp, SignedBatch
 from driftlog_schemas.partitioning import partition_of
-from driftlog_schemas.topics import conflicts_topic, parked_topic, receipts_topic, state_topic
-from tests.simulation.app import EDGES, PARTITIONS, SPACE
+from driftlog_schemas.topics import conflicts_topic, ops_topic, parked_topic, receipts_topic, state_topic
+from tests.simulation.app import EDGES
 from tests.simulation.clock import HOUR_MS
-from tests.simulation.group import OPS, SESSION_MS
+from tests.simulation.group import SESSION_MS
 from tests.simulation.log import LogRecord
 from tests.simulation.scheduler import EPOCH_MS
 
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from tests.simulation.edge_node import EdgeNode
     from tests.simulation.world import World
 
-COMPACTED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, conflicts_topic, parked_topic))
-
-WATCHED = tuple(topic(SPACE.name) for topic in (state_topic, receipts_topic, conflicts_topic, parked_topic))
-"""What the owner of a partition has the last word in."""
+KINDS = (state_topic, receipts_topic, conflicts_topic, parked_topic)
+"""Topics of a space that are compacted, and what the owner of a partition has the last word in."""
 
 
 TORN_EVERY, TORN_AT, TEARS = 10, 4, 8
@@ -79,14 +77,15 @@ def plan(world: World) -> None:
         for name in EDGES:
             _plan_lines(world, name)
     if faults.freezes:
-        _some(world, 6, "late record", lambda: late_record(world, scheduler.random.choice(WATCHED)))
-        for topic in WATCHED:  # and once when nobody may come after it
-            scheduler.at(EPOCH_MS + world.length_ms - 1, "late record", lambda t=topic: late_record(world, t))
+        _some(world, 6, "late record", lambda: late_record(world, scheduler.random.choice(KINDS)))
+        for kind in KINDS:  # and once when nobody may come after it
+            scheduler.at(EPOCH_MS + world.length_ms - 1, "late record", lambda k=kind: late_record(world, k))
     if faults.rebalances:
         _some(world, 4, "rebalance", lambda: world.group.rebalance("somebody asked"))
     if faults.compaction:
-        for topic in COMPACTED:
-            _some(world, 4, f"compact {topic}", lambda t=topic: world.log.compact(t))
+        for kind in KINDS:
+            label = f"compact {kind(world.present.name)}"
+            _some(world, 4, label, lambda k=kind: world.log.compact(k(world.present.name)))
     if faults.forgeries:
         _some(world, 2, "forgery", lambda: forge(world))
     for name in EDGES:
@@ -165,27 +164,31 @@ def forge(world: World) -> None:
     scheduler = world.scheduler
     codec = BatchCodec(world.ids)
     victim = scheduler.random.choice(list(world.identities.values()))
-    partition = scheduler.between(0, PARTITIONS - 1)
+    space = world.present
+    topic = ops_topic(space.name)
+    partition = scheduler.between(0, space.partitions - 1)
     replica = replica_id(victim.device_id, "aaaaaaaa")
-    scope = next(s for s in ("s1", "s2", "s4", "shared") if partition_of(s, PARTITIONS) == partition)
+    scope = next((s for s in ("s1", "s2", "s4", "shared") if partition_of(s, space.partitions) == partition), "s1")
     stolen = Op(replica, 1, scheduler.now << 16, "on_hand", "increment", 1_000)
     ops = (DocumentOp(DocumentId("Stock", scope, "a"), stolen),)
     command = Command(f"forged-{scheduler.events}", "receive", scope, scheduler.now << 16, ops)
-    body = encode_body(Batch(SPACE.name, partition, replica, 1, (command,)))
+    body = encode_body(Batch(space.name, partition, replica, 1, (command,)))
     stranger = SignedBatch("stranger", "k1", bytes(64), body)
     forged = SignedBatch(victim.device_id, victim.key_id, bytes(64), body)
     for value in (codec.envelope(stranger), codec.envelope(forged)):
-        record = world.log.append(OPS, partition, victim.device_id.encode(), value)
-        world.forged.add((partition, record.offset))
-    world.log.append(OPS, partition, victim.device_id.encode(), b"noise")
+        record = world.log.append(topic, partition, victim.device_id.encode(), value)
+        world.forged.add((space.name, partition, record.offset))
+    world.log.append(topic, partition, victim.device_id.encode(), b"noise")
 
 
-def late_record(world: World, topic: str) -> None:
+def late_record(world: World, kind: Callable[[str], str]) -> None:
     """A worker that was cut off long ago writes an older state, row or conflict over a newer one, often the middle of a group that it
     never ends; often nobody lives to see it come.
     """
-    scheduler, log = world.scheduler, world.log
-    overwritten = [r for p in range(PARTITIONS) for r in _overwritten(log.history(topic, p))]
+    scheduler, log, topic = world.scheduler, world.log, kind(world.present.name)
+    if not world.owned:
+        return
+    overwritten = [r for p in range(world.present.partitions) for r in _overwritten(log.history(topic, p))]
     if world.retention_ms:  # whoever was cut off for longer is dead
         overwritten = [r for r in overwritten if r.timestamp_ms >= scheduler.now - world.retention_ms]
     if not overwritten or world.network.healed:
@@ -194,7 +197,7 @@ def late_record(world: World, topic: str) -> None:
     partition = old.partition
     log.append(topic, partition, old.key, old.value, old.headers)
     world.history.situation(f"somebody else had the last word in {topic}")
-    if topic == WATCHED[0] and not groups.parse(old.headers).last:
+    if kind is state_topic and not groups.parse(old.headers).last:
         world.history.situation("a late state ended no group")
     if scheduler.chance(0.7):
         for worker in world.workers:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from driftlog_schemas.devices import Device, DeviceStatus, Terms, ahead, with_terms
+from driftlog_schemas.generations import line_name
+from driftlog_schemas.moves import announced
 from driftlog_schemas.operator_keys import OperatorKey, RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.topics import DEVICES
@@ -42,7 +44,11 @@ class Operator:
         """The first lines."""
         for device in devices.values():
             self._enrolled[device.device_id] = device.latest
-            self._say(device)
+            self.say(device)
+
+    def announced(self, space: str) -> int | None:
+        """How many partitions a space is about to be given."""
+        return announced(self.devices.get(line_name(space)))
 
     def shut_out(self, name: str, length_ms: int) -> None:
         """Revoke a device, and take it in again after a while."""
@@ -91,9 +97,10 @@ class Operator:
         self._world.scheduler.after(length_ms, f"{name} as before", again)
 
     def _change(self, name: str, terms: Terms) -> None:
-        self._say(with_terms(self.devices[name], terms._replace(from_ms=ahead(self._world.scheduler.now))))
+        self.say(with_terms(self.devices[name], terms._replace(from_ms=ahead(self._world.scheduler.now))))
 
-    def _say(self, device: Device) -> None:
+    def say(self, device: Device) -> None:
+        """A line as it is from now on."""
         self.devices[device.device_id] = device
         self._world.log.append(DEVICES, PARTITION, device.device_id.encode(), self._line(device, self._signer))
 

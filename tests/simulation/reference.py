@@ -7,16 +7,15 @@ every edge, the state topic, the receipts and the conflicts are compared with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import repeat
 
 from driftlog_crdt import Op, Origin
 from driftlog_schemas.batch_codec import BatchCodec, batch_digest, decode_body
 from driftlog_schemas.devices import Device, DeviceStatus
 from driftlog_schemas.errors import Undecodable
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import CLOSER, DocumentId
 from driftlog_schemas.messages import Batch, Command
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import conflict_id
@@ -26,8 +25,8 @@ from driftlog_schemas.signing import verify
 from tests.reference_model import fields
 from tests.reference_model.history import Dot, Event
 from tests.simulation.all_types import BODIES, LOCKABLE, NOWHERE
-from tests.simulation.app import PARTITIONS, SPACE
-from tests.simulation.history import Intent
+from tests.simulation.app import SPACE
+from tests.simulation.history import Intent, Place
 from tests.simulation.log import LogRecord
 from tests.simulation.meaning import BUILDS_ON_REFUSED, Meaning
 
@@ -105,8 +104,15 @@ class _Waiting:
 class Reference:
     """The meaning of one space's op topic."""
 
-    def __init__(self, devices: Mapping[str, Device], intents: Mapping[str, Intent], ids: SchemaIds) -> None:
-        self._devices = devices
+    def __init__(
+        self,
+        devices: Mapping[str, Device],
+        intents: Mapping[str, Intent],
+        ids: SchemaIds,
+        retired: Mapping[str, Collection[str]],
+    ) -> None:
+        """`retired` are the devices that might not write any more when the space went on under a name."""
+        self._devices, self._retired = devices, retired
         self._intents = intents
         self._named = {short_name(command_id): command_id for command_id in intents}
         """Short name -> command id."""
@@ -120,8 +126,18 @@ class Reference:
         """Batches of devices that were revoked then."""
         self.put_off = 0
         """Commands of devices whose permit had ended then."""
-        self.chains: dict[tuple[str, int], Chain] = {}
-        """(replica, partition) -> its chain"""
+        self.given_back = 0
+        """Commands that waited when their log ended."""
+        self.away = 0
+        """Batches of writers who had not read what was laid anew."""
+        self.chains: dict[tuple[str, Place], Chain] = {}
+        """(replica, where) -> its chain"""
+        self._at: Place = "", 0
+        """Whose records are folded."""
+        self._over: frozenset[str] = frozenset()
+        """Lives that wrote where the space was before: all of them are over where it goes on."""
+        self._floor = -1
+        """Up to which record whoever writes here must have read."""
         self.brought: dict[tuple[str, str], Decision] = {}
         """(life in which it was first written, command id) -> what became of it when a later life brought it first"""
         self.stranded: set[tuple[str, str]] = set()
@@ -131,10 +147,21 @@ class Reference:
         self.repeated = 0
         """Commands that came again."""
 
-    def fold(self, records: Iterable[LogRecord]) -> None:
-        """Take one partition's op records, all of them, in order."""
+    def fold(self, place: Place, records: Iterable[LogRecord], partitions: int) -> None:
+        """Take one partition's op records, all of them, in order. Where the space was before comes first; here it has so many partitions."""
+        self._begin(place)
+        begun, last = False, -1
         waiting: dict[tuple[str, str], _Waiting] = {}
         for record in records:
+            if record.key == CLOSER.encode():  # nobody else writes there under this name
+                self._close(record, waiting)
+                break
+            if record.value is None and not begun:  # filled in, so that it counts on behind the log of before
+                last = record.offset
+                continue
+            if not begun:
+                begun = True
+                self._floor = last if self._lies_something(partitions) else -1
             for command, replica in self._open(record):
                 item = _Waiting(command, replica, record.timestamp_ms, record.offset)
                 if not self._decide(item):
@@ -146,11 +173,27 @@ class Reference:
             key = (item.replica, item.command.id)
             self.decisions.setdefault(key, Decision(item.command, item.replica, item.offset, "parked"))
 
+    def _begin(self, place: Place) -> None:
+        if place[0] != self._at[0]:
+            self._over = frozenset(replica for replica, _ in self.chains)
+        self._at, self._floor = place, -1
+
+    def _close(self, record: LogRecord, waiting: dict[tuple[str, str], _Waiting]) -> None:
+        """The log ends: what waits is given back to its device, and nothing behind it counts."""
+        self._open(record)
+        self.given_back += len(waiting)
+        waiting.clear()
+
+    def _lies_something(self, partitions: int) -> bool:
+        """Was any document laid anew in this partition?"""
+        there = (document.scope for document, meaning in self.documents.items() if meaning.seen)
+        return any(partition_of(scope, partitions) == self._at[1] for scope in there)
+
     def _strand(self, waiting: dict[tuple[str, str], _Waiting]) -> None:
         """A life that is over sends nothing any more: what of it waits for a change of it that nobody has sent is put off."""
         for life, command_id in list(waiting):
             item = waiting[life, command_id]
-            if not self._is_over(life, item.command.scope):
+            if not self._is_over(life):
                 continue
             sent = {
                 (document, op.seq)
@@ -186,13 +229,16 @@ class Reference:
         except Undecodable:
             self.refused_batches.append(record.offset)
             return []
-        chain = self.chains.setdefault((batch.replica, batch.partition), Chain())
+        if batch.commands and (batch.read if batch.read < record.offset else -1) < self._floor:
+            self.away += 1
+            return []
+        chain = self.chains.setdefault((batch.replica, self._at), Chain())
         known = batch.number in chain.digests
         told_as = {named: command.id for command in batch.commands for named in self._all_of(command)}
         if not chain.takes(batch, batch_digest(signed.body), told_as):
             return []
         for life in batch.ends:
-            self.chains.setdefault((life, batch.partition), Chain()).ended = True
+            self.chains.setdefault((life, self._at), Chain()).ended = True
         if standing.expired and not known:
             chain.put_off.add(batch.number)
             self.put_off += len(batch.commands)
@@ -275,8 +321,7 @@ class Reference:
         command = item.command
         if not command.root:
             return None
-        root = self.chains.get((command.root, partition_of(command.scope, PARTITIONS)))
-        assert root is not None and root.ended, f"{command.id} comes while {command.root} may still send it"
+        assert self._is_over(command.root), f"{command.id} comes while {command.root} may still send it"
         return self.brought.get((command.root, command.id))
 
     def _as_merged(self, document: DocumentId, op: Op, item: _Waiting) -> Op:
@@ -302,26 +347,30 @@ class Reference:
         command = item.command
         if command.scope not in terms.scopes or command.name not in terms.permissions:
             return "forbidden"
-        over = partial(self._is_over, scope=command.scope)
         before: dict[DocumentId, list[Event]] = {}
         earlier: dict[DocumentId, list[Op]] = {}
         for (document, event), op in zip(meant, ops, strict=True):
             known, also = self._document(document), before.setdefault(document, [])
             done = earlier.setdefault(document, [])
-            against = known.unfounded(event, over, also)
+            against = known.unfounded(event, self._inherited, also)
             if against != BUILDS_ON_REFUSED and command.written is not None and not known.finds(op, done):
                 against = GONE  # a life that brings along what another wrote names what that one has seen
             done.append(op)
-            if not against and event.kind == "transfer" and not known.moot(event) and over(event.value[0]):
+            if not against and event.kind == "transfer" and not known.moot(event) and self._is_over(event.value[0]):
                 against = "invalid"  # nobody could use what is given
             if against:
                 return NO_RIGHTS if against == "invalid" and command.root else against
             also.append(event)
         return next(filter(None, map(self._guarded, before, repeat(meant))), "")
 
-    def _is_over(self, replica: str, scope: str) -> bool:
-        chain = self.chains.get((replica, partition_of(scope, PARTITIONS)))
-        return chain is not None and chain.ended
+    def _is_over(self, replica: str) -> bool:
+        chain = self.chains.get((replica, self._at))
+        return replica in self._over or (chain is not None and chain.ended)
+
+    def _inherited(self, replica: str) -> bool:
+        """Are the rights of a life the next one's of its device?"""
+        retired = replica in self._over and replica.rpartition(".")[0] in self._retired.get(self._at[0], ())
+        return self._is_over(replica) and not retired
 
     def _guarded(self, document: DocumentId, meant: Sequence[tuple[DocumentId, Event]]) -> str:
         """The guards of the app, in other words."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from driftlog_edge.ports import Chunk, Extent, Record, Sealed, Unreachable
-from tests.simulation.group import OPS
 from tests.simulation.life import Life
 from tests.simulation.log import LogRecord
 from tests.simulation.network import Producer
@@ -44,7 +43,7 @@ class SimulatedRoute:
         trouble: Callable[[], None],
     ) -> SimulatedShipping:
         world = self._world
-        rough = (OPS,) if world.faults.rough_route else ()
+        rough = world.ops if world.faults.rough_route else ()
         made = Producer(world.network, world.log, self._life, self._name, timeout_ms=FOR_EVER_MS, rough=rough)
         self.producers.append(made)
         return SimulatedShipping(world, made, loop, self._name, delivered, trouble)

@@ -92,6 +92,7 @@ def in_place(world: World) -> Iterator[None]:
         ("driftlog_edge.outgoing.rebase.AT_ONCE", 1),
         ("driftlog_edge.incoming.verdicts.AT_ONCE", 2),
         ("driftlog_edge.outgoing.pump.random", chance),
+        ("driftlog_edge.opening_anew.random", chance),
         ("driftlog_edge.assembly.ensure_life", partial(lives.ensure_life, draw=draw)),
         ("driftlog_edge.assembly.Lives", partial(lives.Lives, draw=draw)),
         *_below_a_worker(world),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from driftlog_schemas.topics import space_topics
+from driftlog_schemas.topics import SpaceTopics, space_topics
 from tests.fake_kafka.broker import Broker
 from tests.simulation.app import PARTITIONS, SPACE
 from tests.simulation.group import OPS
@@ -46,7 +46,9 @@ def in_a_world(committed: int | None) -> Any:
         log.commit(*PLACE, committed)
     network = SimpleNamespace(arrival=lambda name: scheduler.now)
     world = SimpleNamespace(log=log, network=network, scheduler=scheduler)
-    return SimpleNamespace(world=world, name="w", life=SimpleNamespace(after=lambda delay, label, action: action()))
+    life = SimpleNamespace(after=lambda delay, label, action: action())
+    rules = SimpleNamespace(topics=SpaceTopics(SPACE.name))
+    return SimpleNamespace(world=world, name="w", life=life, rules=rules)
 
 
 @pytest.mark.parametrize("committed", [None, 0, 3, RECORDS - 1])

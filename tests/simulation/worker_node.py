@@ -11,24 +11,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from driftlog_schemas import groups
-from driftlog_schemas.topics import DEVICES, state_topic
+from driftlog_schemas.topics import DEVICES
 from driftlog_streams.core.changelog_record import ChangelogRecord
-from driftlog_streams.errors import DeliveryFailed, DevicesUnknown, StoreFailed
+from driftlog_streams.errors import DeliveryFailed, DevicesUnknown, GenerationOver, StoreFailed
 from driftlog_streams.registry.device_view import DeviceView
-from tests.simulation.app import SPACE
 from tests.simulation.disk import Disk
-from tests.simulation.group import SESSION_MS
+from tests.simulation.group import SESSION_MS, Group
 from tests.simulation.life import Life
 from tests.simulation.log import LogRecord
 from tests.simulation.loop import SimulatedLoop
-from tests.simulation.mischief import WATCHED
+from tests.simulation.mischief import KINDS
 from tests.simulation.network import Producer
-from tests.simulation.worker_rim import Changelog, GroupConsumer, Host, KafkaProducer
+from tests.simulation.worker_rim import Changelog, GroupConsumer, Host, KafkaProducer, Recovery
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-STATE = state_topic(SPACE.name)
 DELIVERY_MS = 8_000
 COMMIT_SECONDS = 1.0
 DRAIN_SECONDS = 15.0
@@ -51,6 +49,10 @@ class WorkerProcess:
         self.producer = Producer(world.network, world.log, self.life, node.name, timeout_ms=DELIVERY_MS)
         self.producer.appended = self._appended
         self.kafka_producer, self.changelog = KafkaProducer(self), Changelog(world)
+        self.rules = world.rules
+        """Of the space as the registry has it."""
+        self.group: Group | None = None
+        """None until it has joined."""
         self.consumer = GroupConsumer(self)
         self._host: Host | None = None
         self.on_registry: list[Callable[[], None]] = []
@@ -74,10 +76,12 @@ class WorkerProcess:
         except DevicesUnknown as error:
             self.ends(error)
             return
+        self.rules = world.rules_by(devices)
         self._host = Host(self, devices)
         self.loop.create_task(self.host._merge(self.consumer))
         self.loop.create_task(self._commit_now_and_then())
-        world.group.join(self)
+        self.group = world.group_of(self.rules.space)
+        self.group.join(self)
 
     @property
     def host(self) -> Host:
@@ -89,7 +93,9 @@ class WorkerProcess:
         """Production has decided to end the process."""
         if isinstance(error, DevicesUnknown):
             self.world.history.situation("a worker ended because it did not know the devices")
-        if isinstance(error, DeliveryFailed | DevicesUnknown | StoreFailed | OSError):
+        if isinstance(error, GenerationOver):
+            self.world.history.situation("a worker ended because its space goes on elsewhere")
+        if isinstance(error, DeliveryFailed | DevicesUnknown | GenerationOver | StoreFailed | OSError):
             self._node.died(str(error))
         elif isinstance(error, Exception):
             self._node.failed(error)
@@ -102,16 +108,28 @@ class WorkerProcess:
                 self._node.died("killed between two deliveries")
 
     def _appended(self, record: LogRecord) -> None:
-        if self.tears and record.topic == STATE and not groups.parse(record.headers).last:
+        if self.tears and record.topic == self.rules.topics.state and not groups.parse(record.headers).last:
             self._node.died("killed in the middle of a group")
 
     def _waits(self, call: Any) -> bool:
-        """Does a call wait for other threads? Of those that production has made, one does."""
-        asks = getattr(call, "__func__", None) is DeviceView.catch_up
+        """Does a call wait for other threads? Of those that production makes, one does, and where logs are closed another one that asks the same."""
+        function = getattr(call, "__func__", None)
+        asks = function is DeviceView.catch_up
         self.world.history.situation("a worker asked who may write before it went on", asks)
-        return asks
+        return asks or (function is Recovery.without_false_ends and self.world.closes)
 
     # -- membership
+
+    @property
+    def joined(self) -> Group:
+        """Its group. There is none before it was joined."""
+        assert self.group is not None
+        return self.group
+
+    def leave(self) -> None:
+        """The group hears no more of this process."""
+        if self.group is not None:
+            self.group.leave(self)
 
     def finish(self) -> None:
         self.life.after(1, "finish", self._finish)
@@ -129,7 +147,7 @@ class WorkerProcess:
         async with self._changing:
             self.consumer.commit()
             await self.host._revoked(None, None)
-            self.world.group.finished(self)
+            self.joined.finished(self)
 
     def own(self, partitions: list[int], generation: int) -> None:
         delay = self.world.network.delay()
@@ -137,7 +155,7 @@ class WorkerProcess:
 
     async def _own(self, partitions: list[int], generation: int) -> None:
         async with self._changing:
-            if generation < self.world.group.generation:
+            if generation < self.joined.generation:
                 return
             self.recovering = True
             self._note_torn_groups(partitions)
@@ -148,13 +166,14 @@ class WorkerProcess:
                 self.ends(error)
                 return
             self.recovering = False
-            if generation == self.world.group.generation:
+            if generation == self.joined.generation:
                 self.consumer.begin(partitions, generation)
 
     def _note_torn_groups(self, partitions: list[int]) -> None:
+        state = self.rules.topics.state
         for partition in partitions:
-            end = self.world.log.end(STATE, partition)
-            for last in self.world.log.read(STATE, partition, end - 1, 1) if end else ():
+            end = self.world.log.end(state, partition)
+            for last in self.world.log.read(state, partition, end - 1, 1) if end else ():
                 if not groups.parse(last.headers).last:
                     self.world.history.situation("a worker began on a torn group")
 
@@ -162,7 +181,9 @@ class WorkerProcess:
         """What Faust's own recovery finds after ours: states that somebody published meanwhile."""
         late = {}
         for partition in partitions:
-            found = self.world.log.read(STATE, partition, (self.host.position(partition) or -1) + 1, 1 << 30)
+            found = self.world.log.read(
+                self.rules.topics.state, partition, (self.host.position(partition) or -1) + 1, 1 << 30
+            )
             if found:
                 late[partition] = [ChangelogRecord(r.key or b"", r.value, r.offset, r.headers) for r in found]
         if late:
@@ -175,7 +196,7 @@ class WorkerProcess:
 
     def wake(self, topic: str, partition: int) -> None:
         """There may be something to fetch."""
-        if topic != DEVICES:
+        if topic == self.rules.topics.ops:
             self.consumer.wake(partition)
         for told in self.on_registry if topic == DEVICES else ():
             told()
@@ -189,9 +210,10 @@ class WorkerProcess:
         pump = None if self._host is None else self._host.pump
         if pump is None or self.recovering:
             return "owns nothing yet"
+        watched = [kind(self.rules.name) for kind in KINDS]
         for partition in pump._mergers:
             if reason := pump.mender.unrest(
-                partition, {topic: self.world.log.end(topic, partition) for topic in WATCHED}
+                partition, {topic: self.world.log.end(topic, partition) for topic in watched}
             ):
                 return reason
         if len(pump.flights):
@@ -250,7 +272,7 @@ class WorkerNode:
             self.disk.after_kill()
         if scheduler.chance(0.3) and not self.world.network.healed:
             self.disk.wipe()
-        scheduler.after(SESSION_MS, f"{self.name} session ends", lambda: self.world.group.leave(process))
+        scheduler.after(SESSION_MS, f"{self.name} session ends", process.leave)
         scheduler.after(scheduler.between(500, 15_000), f"{self.name} restart", self.start)
 
     def crash_soon(self) -> None:
@@ -304,7 +326,7 @@ class WorkerNode:
         self.world.scheduler.note(f"{self.name} freezes for {duration_ms} ms")
         process.life.freeze(duration_ms)
         if duration_ms > SESSION_MS:
-            self.world.scheduler.after(SESSION_MS, f"{self.name} expelled", lambda: self.world.group.leave(process))
+            self.world.scheduler.after(SESSION_MS, f"{self.name} expelled", process.leave)
             self.world.scheduler.after(duration_ms, f"{self.name} thaws", lambda: self._thawed(process))
 
     def _thawed(self, process: WorkerProcess) -> None:

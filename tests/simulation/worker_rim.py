@@ -22,6 +22,7 @@ from faust.types import TP
 
 from driftlog_schemas.topics import state_topic
 from driftlog_streams.core.changelog_record import ChangelogRecord
+from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.faust_driver.host import WorkerHost
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
 from driftlog_streams.registry.device_view import DeviceView
@@ -29,9 +30,7 @@ from driftlog_streams.telling.health import Health
 from driftlog_streams.telling.metrics import WorkerMetrics
 from tests.fake_kafka.broker import Stored
 from tests.fake_kafka.clients import Message
-from tests.simulation.app import SPACE
 from tests.simulation.disk import Disk, Family, OutOfSpace, Put
-from tests.simulation.group import OPS
 from tests.simulation.history import StoreWrite
 from tests.simulation.log import LogRecord
 
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from tests.simulation.worker_node import WorkerProcess
     from tests.simulation.world import World
 
-STATE = state_topic(SPACE.name)
 LOG_APPEND_TIME = 1
 
 
@@ -70,8 +68,8 @@ class Database:
 
     def __init__(self, world: World, folder: PurePosixPath) -> None:
         self._world = world
-        self._worker = folder.parts[0]
-        self._family = "states"
+        self._worker, self._space = folder.parts[:2]
+        self._family = "/".join(folder.parts[1:])
 
     @property
     def _disk(self) -> Disk:
@@ -95,8 +93,9 @@ class Database:
         for place, value in batch.puts:
             partition, key = int.from_bytes(place[:4], "big"), place[4:]
             if not key.startswith(b"\x00") and value is not None:
-                end = world.log.end(STATE, partition)
-                write = StoreWrite(world.scheduler.now, self._worker, partition, key, value, end)
+                end = world.log.end(state_topic(self._space), partition)
+                place = self._space, partition
+                write = StoreWrite(world.scheduler.now, self._worker, place, key, value, end)
                 world.history.store_writes.append(write)
 
     def iter(self) -> Cursor:
@@ -145,7 +144,8 @@ class Reading:
         return [TopicPartition(topic, partition, at or OFFSET_INVALID) for topic, partition, at in positions]
 
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
-        return 0, self._world.log.end(partition.topic, partition.partition)
+        log, place = self._world.log, (partition.topic, partition.partition)
+        return log.begins(*place), log.end(*place)
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         self._at = {(p.topic, p.partition): p.offset for p in partitions}
@@ -165,15 +165,18 @@ class Reading:
                 found.append(Message(topic, partition, None, KafkaError(KafkaError._PARTITION_EOF), end))
         return found
 
+    def unassign(self) -> None:
+        self._at = {}
+
     def close(self) -> None: ...
 
 
 class Recovery(ChangelogRecovery):
     """Production's, reading the simulated log."""
 
-    def __init__(self, process: WorkerProcess) -> None:
-        super().__init__("nowhere", process.world.rules)
-        self._world = process.world
+    def __init__(self, world: World, rules: SpaceRules) -> None:
+        super().__init__("nowhere", rules)
+        self._world = world
 
     def _consumer(self) -> Any:
         return Reading(self._world)
@@ -280,7 +283,7 @@ class GroupConsumer:
         self._done.clear()
         self.unacked.clear()
         self._queue = asyncio.Queue()
-        self._next = {p: log.committed(OPS, p) for p in partitions}
+        self._next = {p: log.committed(self._process.rules.topics.ops, p) for p in partitions}
         self.flowing = True
         for partition in self._next:
             self.wake(partition)
@@ -288,7 +291,7 @@ class GroupConsumer:
     def commit(self) -> None:
         """Tell the group how far we are, if we are still in it."""
         for tp, position in self._done.items():
-            self._process.world.group.commit(self._process, self.app.consumer_generation_id, tp.partition, position)
+            self._process.joined.commit(self._process, self.app.consumer_generation_id, tp.partition, position)
 
     # -- what the pump asks
 
@@ -320,7 +323,8 @@ class GroupConsumer:
         if not self.flowing or partition not in self._next:
             return
         world = self._process.world
-        records = world.log.read(OPS, partition, self._next[partition], world.scheduler.between(1, 8))
+        ops = self._process.rules.topics.ops
+        records = world.log.read(ops, partition, self._next[partition], world.scheduler.between(1, 8))
         for record in records:
             assert record.offset == self._next[partition], "the op topic is read without a hole"
             self._next[partition] = record.offset + 1
@@ -361,16 +365,16 @@ class Host(WorkerHost):
     """Production's host without a Faust app around it."""
 
     def __init__(self, process: WorkerProcess, devices: DeviceView) -> None:
-        self._rules = process.world.rules
+        self._rules = process.rules
         self._settings = SimpleNamespace(
             kafka="nowhere", session_timeout=10.0, window_ms=2.0, cache_mb=1, standby=False
         )
-        self._folder = Folder(process.name)  # type: ignore[assignment]
+        self._folder = Folder(process.name, process.rules.name)  # type: ignore[assignment]
         self._slot = process.name
-        self.metrics = WorkerMetrics(SPACE.name)
+        self.metrics = WorkerMetrics(process.rules.name)
         self._devices = devices
         self._process = process
-        self._recovery = Recovery(process)
+        self._recovery = Recovery(process.world, process.rules)
         self._recovered = {}
         self._store = None
         self.health = Health()

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.devices import PUBLISH, Device, DeviceKey, enrolled
+from driftlog_schemas.moves import Moved, present
 from driftlog_schemas.operator_keys import RootKey
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import FixedIds
@@ -28,6 +30,7 @@ from driftlog_schemas.topics import (
     conflicts_topic,
     devices_topic,
     heartbeats_topic,
+    ops_topic,
     parked_topic,
     receipts_topic,
     space_topics,
@@ -35,8 +38,8 @@ from driftlog_schemas.topics import (
 )
 from driftlog_streams.core.rules import SpaceRules
 from tests.simulation import all_types
-from tests.simulation.app import COLLAPSED, CONTRACT, EDGES, FORBIDDEN, PARTITIONS, SPACE
-from tests.simulation.group import OPS, Group
+from tests.simulation.app import COLLAPSED, CONTRACT, EDGES, FORBIDDEN, SPACE
+from tests.simulation.group import Group
 from tests.simulation.history import History
 from tests.simulation.log import LogRecord, SimulatedLog
 from tests.simulation.loop import SimulatedLoop
@@ -47,6 +50,7 @@ from tests.simulation.thread import Threads
 from tests.simulation.variant import HONEST, Variant
 
 if TYPE_CHECKING:
+    from driftlog_streams.registry.device_view import DeviceView
     from tests.simulation.worker_node import WorkerNode
 
 MINUTE_MS = 60_000
@@ -88,6 +92,8 @@ class World:
 
     settles = False
     """Do deadlines end conflicts (see `settling`)?"""
+    closes = False
+    """Are logs closed, because the space goes on elsewhere (see `moving`)?"""
     reacts = False
     """Does something react (see `reacting`)?"""
     errands: Sequence[str] = ()
@@ -118,8 +124,10 @@ class World:
         self.contract = COLLAPSED if seed % 2 else CONTRACT
         self.ids = FixedIds()
         self.rules = SpaceRules(SPACE, self.ids)
+        self.spaces = [SPACE]
+        """The space as it began, and wherever it went on since."""
         self.log = SimulatedLog(
-            self.scheduler, [*space_topics(SPACE.name, PARTITIONS), devices_topic(), heartbeats_topic()]
+            self.scheduler, [*space_topics(SPACE.name, SPACE.partitions), devices_topic(), heartbeats_topic()]
         )
         self.log.grown = self._grown
         self.network = Network(self.scheduler)
@@ -131,7 +139,7 @@ class World:
         """(partition, offset) of forgeries that nobody has refused yet."""
         self.words: list[str] = []
         """The latest that were written into texts and lists."""
-        self.group = Group(self.scheduler, self.log)
+        self._groups = {SPACE.name: Group(self.scheduler, self.log)}
         self.root = root_of(seed, "operator")
         self.cloud: Identity | None = None
         """The workers' own, where they let partitions forget (see `forgetting`)."""
@@ -152,11 +160,48 @@ class World:
         """By its name."""
         return next(worker for worker in self.workers if worker.name == name)
 
+    @property
+    def present(self) -> SpaceContract:
+        """The space as it is now."""
+        return self.spaces[-1]
+
+    @property
+    def ops(self) -> list[str]:
+        """Its op topics, those of before among them."""
+        return [ops_topic(space.name) for space in self.spaces]
+
+    @property
+    def owned(self) -> bool:
+        """Is there, or will there be, somebody who has the last word in what is published?"""
+        return True
+
+    @property
+    def group(self) -> Group:
+        """Those who merge it now."""
+        return self.group_of(self.present)
+
+    def group_of(self, space: SpaceContract) -> Group:
+        """Those who merge a space."""
+        if space.name not in self._groups:
+            self._groups[space.name] = Group(self.scheduler, self.log, space)
+        return self._groups[space.name]
+
+    def rules_by(self, devices: DeviceView) -> SpaceRules:
+        """As a worker has them that knows this of the registry."""
+        space = present(self.rules.space, devices.moved)
+        return self.rules if space is self.rules.space else SpaceRules(space, self.ids, self.rules.cloud)
+
+    def goes_on(self, to: Moved) -> None:
+        """The operator has said so of the space."""
+        before = self.present.name
+        self.spaces.append(present(self.present, lambda name: to if name == before else None))
+
     def _grown(self, record: LogRecord) -> None:
-        if record.topic in (OPS, DEVICES):
+        ops = self.ops
+        if record.topic in ops or record.topic == DEVICES:
             for worker in self.workers:
                 worker.wake(record.topic, record.partition)
-        if record.topic != OPS:
+        if record.topic not in ops:
             for edge in self.edges.values():
                 edge.wake(record.topic, record.partition)
 
@@ -204,8 +249,9 @@ class World:
         for edge in self.edges.values():
             if reason := edge.unrest():
                 return f"{edge.name}: {reason}"
-        for partition in range(PARTITIONS):
-            behind = self.log.end(OPS, partition) - self.log.committed(OPS, partition)
+        ops = ops_topic(self.present.name)
+        for partition in range(self.present.partitions):
+            behind = self.log.end(ops, partition) - self.log.committed(ops, partition)
             if behind:
                 return f"{behind} op records of partition {partition} are not acknowledged"
         for worker in self.workers:
@@ -216,20 +262,23 @@ class World:
     def _close(self) -> None:
         history, log = self.history, self.log
         codecs = RecordCodecs(self.ids)
-        partitions = range(PARTITIONS)
         history.devices = dict(self.operator.devices)
-        history.ops = {p: log.history(OPS, p) for p in partitions}
-        history.states = {p: log.history(state_topic(SPACE.name), p) for p in partitions}
-        for p in partitions:
-            conflicts = log.history(conflicts_topic(SPACE.name), p)
+        places = [(space.name, p) for space in self.spaces for p in range(space.partitions)]
+        history.ops = {(name, p): log.history(ops_topic(name), p) for name, p in places}
+        history.states = {(name, p): log.history(state_topic(name), p) for name, p in places}
+        last: dict[bytes | None, bytes | None] = {}
+        for name, p in places:
+            conflicts = log.history(conflicts_topic(name), p)
             history.conflicts += [codecs.decode_conflict(r.value) for r in conflicts if r.value is not None]
-            last = {r.key: r.value for r in conflicts}
-            history.withdrawn |= {key.decode() for key, value in last.items() if key is not None and value is None}
-            receipts = log.history(receipts_topic(SPACE.name), p)
+            last |= {r.key: r.value for r in conflicts}
+            if name == self.present.name:
+                history.told_now |= {r.key.decode() for r in conflicts if r.key is not None}
+            receipts = log.history(receipts_topic(name), p)
             rows = [(record.key.decode(), record.value) for record in receipts if record.key and b"." in record.key]
             history.rows += [codecs.decode_chain_row(value) for _, value in rows if value is not None]
-            history.removed |= {(replica, p) for replica, value in dict(rows).items() if value is None}
-        parked = log.latest(parked_topic(SPACE.name))
+            history.removed |= {(replica, (name, p)) for replica, value in dict(rows).items() if value is None}
+        history.withdrawn = {key.decode() for key, value in last.items() if key is not None and value is None}
+        parked = {key: r for space in self.spaces for key, r in log.latest(parked_topic(space.name)).items()}
         said = Counter(record.value for record in log.history(DEVICES, 0) if record.value is not None)
         history.situation("a line of the registry was put back", sum(said.values()) - len(said))
         history.parked_left = sum(r.value is not None for r in parked.values())
