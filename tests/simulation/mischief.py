@@ -186,8 +186,6 @@ def late_record(world: World, kind: Callable[[str], str]) -> None:
     never ends; often nobody lives to see it come.
     """
     scheduler, log, topic = world.scheduler, world.log, kind(world.present.name)
-    if not world.owned:
-        return
     overwritten = [r for p in range(world.present.partitions) for r in _overwritten(log.history(topic, p))]
     if world.retention_ms:  # whoever was cut off for longer is dead
         overwritten = [r for r in overwritten if r.timestamp_ms >= scheduler.now - world.retention_ms]

@@ -171,11 +171,6 @@ class World:
         return [ops_topic(space.name) for space in self.spaces]
 
     @property
-    def owned(self) -> bool:
-        """Is there, or will there be, somebody who has the last word in what is published?"""
-        return True
-
-    @property
     def group(self) -> Group:
         """Those who merge it now."""
         return self.group_of(self.present)

@@ -90,6 +90,8 @@ class Intake:
         self._assemblers: dict[tuple[str, int], GroupAssembler] = {}
         self._reached: set[tuple[str, int]] = set()
         """State partitions whose end this connection has met: no longer catching up."""
+        self._read_to: dict[tuple[str, int], int] = {}
+        """Before which offset all records of a state partition were read; of the last some may wait for the end of their group."""
         self._generations: dict[tuple[str, int], int] = {}
         """Of each state partition the generation of rows that this connection reads into."""
         self._lives: dict[tuple[str, int], str] = {}
@@ -101,6 +103,10 @@ class Intake:
     def open(self) -> bool:
         """Does it still take something?"""
         return self._open
+
+    def read_to(self, place: tuple[str, int]) -> int:
+        """Before which offset this connection has read all of a state partition, groups without an end among it; -1 where nothing came."""
+        return self._read_to.get(place, -1)
 
     def follow(self, places: Iterable[tuple[str, int]]) -> None:
         """These are read from now on: states each into the rows that they are to be read into now, others of the topic that there is now."""
@@ -171,6 +177,8 @@ class Intake:
         returned = chunk.at_end and self._puller.returns.of(space, chunk.partition) is not None
         if (ripe or returned) and not await self._states(space, chunk, ripe, at_end=chunk.at_end):
             return False
+        if chunk.records:
+            self._read_to[here] = chunk.records[-1].offset + 1
         if chunk.at_end:
             self._reached.add(here)
         return chunk.at_end and not len(assembler)

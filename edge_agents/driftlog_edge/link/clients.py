@@ -127,6 +127,10 @@ class Clients:
         """Does something come in?"""
         return self._feed is not None
 
+    def read_to(self, place: tuple[str, int]) -> int:
+        """See `Intake.read_to`; -1 without a connection."""
+        return -1 if self._intake is None else self._intake.read_to(place)
+
     def none_follows(self) -> None:
         """There will be no other connection."""
         self._closed = True

@@ -2,11 +2,14 @@
 
 Asked for two reasons: to hear whether there is a way at all, and to give a read what the cloud had when it was asked. With the end comes the
 topic's id: where that is another one than was read, a read waits until the topic was read again (`lookout`).
+
+The device registry is asked for along with them: while not all of it is read nothing counts as in step, for its next line may say that the space has gone on
+in other topics, as it does to a device that was away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from driftlog_edge.errors import Offline, TimedOut
 from driftlog_edge.incoming.returning import broken
@@ -15,7 +18,7 @@ from driftlog_edge.link.freshness import Freshness
 from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.places import Places
 from driftlog_edge.link.signal import Signal
-from driftlog_edge.ports import Asker, Unreachable
+from driftlog_edge.ports import Asker, Extent, Unreachable
 
 
 class Ends:
@@ -41,6 +44,8 @@ class Ends:
         self._met = met
         self._counts = counts
         self._elsewhere = moved
+        self._behind: Mapping[tuple[str, int], Extent] = {}
+        """What the broker had when the last look found the device registry not read to its end; empty where it was."""
 
     @property
     def begun(self) -> bool:
@@ -61,24 +66,42 @@ class Ends:
             TimedOut: the broker says nothing.
         """
         self._signal.require()
+        self._require_here(place)
+        asker = self._asker()
+        assert asker is not None, "the link was waited for"
+        asked_at = self._places.cursor(*place).offset
+        try:
+            found = await asker.extents([place, *self._places.registry], seconds)
+        except Unreachable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise TimedOut(str(error), "ask again later, or read with consistency=eventual") from error
+            raise Offline(str(error), "read with consistency=eventual") from error
+        if broken(self._places.cursor(*place), found[place], asked_at):
+            self._lookout.hurry()
+        return lambda: self._shown(place, found)
+
+    def tick(self) -> None:
+        """Look again when the device registry is read as far as the last look waited for."""
+        if self._behind and self._abreast(self._behind):
+            self._behind = {}
+            self._lookout.hurry()
+
+    def _shown(self, place: tuple[str, int], found: Mapping[tuple[str, int], Extent]) -> bool:
+        """Do readers see what the broker had of it? Raises `Offline` where it turns out that it had more elsewhere."""
+        self._require_here(place)
+        return self._abreast(found) and self._places.shows(place, found[place])
+
+    def _abreast(self, found: Mapping[tuple[str, int], Extent]) -> bool:
+        """Was all read that the device registry had? A line there may say that what is read here is over, however far it is read."""
+        return all(self._places.has_read(place, found[place]) for place in self._places.registry if place in found)
+
+    def _require_here(self, place: tuple[str, int]) -> None:
         space = self._places.described(place)[0]
         if self._elsewhere(space):
             raise Offline(
                 f"space {space} goes on in other topics, and this replica does not follow it there yet",
                 "ask again, or read with consistency=eventual",
             )
-        asker = self._asker()
-        assert asker is not None, "the link was waited for"
-        asked_at = self._places.cursor(*place).offset
-        try:
-            extent = (await asker.extents([place], seconds))[place]
-        except Unreachable as error:
-            if isinstance(error.__cause__, TimeoutError):
-                raise TimedOut(str(error), "ask again later, or read with consistency=eventual") from error
-            raise Offline(str(error), "read with consistency=eventual") from error
-        if broken(self._places.cursor(*place), extent, asked_at):
-            self._lookout.hurry()
-        return lambda: self._places.shows(place, extent)
 
     async def look(self, *, beginning: bool = False) -> bool:
         """Ask once; what the answer says of the way and of the replica is noted. Can what comes in go on as it does?
@@ -101,6 +124,10 @@ class Ends:
         await self._met()
         if found is None:
             return False
+        if not self._abreast(found):
+            self._behind = found
+            return True
+        self._behind = {}
         for place in self._places.states:
             if place not in found or self._elsewhere(self._places.described(place)[0]):
                 continue

@@ -25,7 +25,8 @@ class Places:
     def __init__(self, contract: AppContract, scopes: Collection[str], journal: Journal, *, registry: bool) -> None:
         self._contract = contract
         self._journal = journal
-        self._registry = [registry_line.PLACE] if registry else []
+        self.registry = [registry_line.PLACE] if registry else []
+        """The one of the device registry, if it is followed."""
         self.topics: dict[str, tuple[str, Kind]] = {}
         """Of each topic its space and what it carries."""
         for name in contract.spaces:
@@ -33,7 +34,7 @@ class Places:
             self.topics[topics.receipts_topic(name)] = (name, "receipts")
             self.topics[topics.conflicts_topic(name)] = (name, "conflicts")
         self._of_spaces = dict(self.topics)
-        self.topics.update({topic: ("", "devices") for topic, _ in self._registry})
+        self.topics.update({topic: ("", "devices") for topic, _ in self.registry})
         self.topics.update({topics.ops_topic(name): (name, "ops") for name in contract.spaces})
         self.ops: list[tuple[str, int]] = []
         """Where our batches go; nobody here reads them."""
@@ -52,7 +53,7 @@ class Places:
         self.ops = [
             (topics.ops_topic(self.topics[topic][0]), at) for topic, at in self.all if self.topics[topic][1] == "state"
         ]
-        self.all += self._registry
+        self.all += self.registry
         self.states = [place for place in self.all if self.topics[place[0]][1] == "state"]
 
     def position(self, topic: str, partition: int) -> int:
@@ -78,6 +79,11 @@ class Places:
     def shows(self, place: tuple[str, int], extent: Extent) -> bool:
         """Do readers see all that the broker had of it?"""
         return self.is_read(place, extent) and cursor_of(self._journal.durable, *place).offset >= extent.end
+
+    def has_read(self, place: tuple[str, int], extent: Extent) -> bool:
+        """Was all read that the broker had of a partition that is read record by record?"""
+        cursor = self.cursor(*place)  # of a topic that was made anew it counts nothing
+        return cursor.topic_id == extent.topic_id and (cursor.offset >= extent.end or extent.start >= extent.end)
 
     def described(self, place: tuple[str, int]) -> tuple[str, Kind]:
         """The space of a place, and what it carries."""

@@ -191,6 +191,7 @@ class Sync:
             journal,
             committer,
             lambda: self.clients.asker,
+            self.clients.read_to,
             self.renewing.run,
             follow,
         )
@@ -414,6 +415,7 @@ class Sync:
             if self._shipper.tick(now):
                 self.pump.run()
             self.freshness.tick(now)
+            self.ends.tick()
             self.horizon.tick()
             self.support.tick()
             self.absence.look(offline=self.signal.state is Connection.OFFLINE)

@@ -210,9 +210,23 @@ MOVES: tuple[Mistake, ...] = (
     ),
     Mistake(
         "edge: what was read of a topic that was made anew since counts",
+        f"{EDGE}/link/places.py",
+        "return cursor.topic_id == extent.topic_id and (cursor.offset",
+        "return (cursor.offset",
+        FOLLOWING,
+    ),
+    Mistake(
+        "edge: a group that nobody ends keeps a device at a closed log",
         f"{EDGE}/link/moving.py",
-        "cursor.topic_id == extent.topic_id and cursor.offset",
-        "cursor.offset",
+        "return met or self._places",
+        "return self._places",
+        FOLLOWING,
+    ),
+    Mistake(
+        "edge: what is read counts before the operator's lines are",
+        f"{EDGE}/link/ends.py",
+        "return self._abreast(found) and self._places",
+        "return self._places",
         FOLLOWING,
     ),
     Mistake(

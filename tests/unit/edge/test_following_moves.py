@@ -10,18 +10,21 @@ from typing import Any
 import pytest
 
 from driftlog_edge import EdgeAgent, EdgeConfig
-from driftlog_edge.errors import EdgeError, NotReady, Offline
+from driftlog_edge.errors import EdgeError, NotReady, Offline, TimedOut
+from driftlog_edge.incoming.intake import Intake
 from driftlog_edge.link.lookout import Lookout
 from driftlog_edge.link.moving import Moving
 from driftlog_edge.link.registry_line import RegistryLine
-from driftlog_schemas import topics
+from driftlog_edge.ports import Chunk
+from driftlog_schemas import groups, topics
 from driftlog_schemas.devices import Device
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, document_key
+from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.signing import Identity
 from tests.unit.edge.cloud import Cloud, CloudRoute
 from tests.unit.edge.moved_cloud import Move
-from tests.unit.edge.shop import Stock, app
+from tests.unit.edge.shop import PARTITIONS, Stock, app
 from tests.unit.edge.test_registry_line import ROOT, publish
 from tests.unit.edge.test_registry_line import line as line  # a fixture
 from tests.unit.edge.waiting import until
@@ -262,6 +265,66 @@ async def test_no_read_counts_as_in_step_by_topics_of_before(
                 return False
 
         await until(strong)
+
+
+async def test_no_read_counts_as_in_step_before_the_operators_lines_are_read(
+    opened: Callable[[], EdgeAgent], route: CloudRoute, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was away may have read the topics of before to their ends long before he hears that they were left."""
+    move, lines = Move(cloud, AFTER), asyncio.Event()
+    async with opened() as agent:
+        await merged(agent, await sold(agent, "before"))
+        old = agent.status()["replica"]
+    move.close()
+    move.lay_anew(old)
+    move.say()
+    take = Intake._take_lines
+
+    async def late(intake: Intake, chunk: Chunk) -> None:
+        await lines.wait()
+        await take(intake, chunk)
+
+    monkeypatch.setattr(Intake, "_take_lines", late)
+    async with opened() as agent:
+        await until(lambda: agent.status()["connection"] == "ONLINE")
+        for promise in ({"consistency": "strong"}, {"max_age": 0.001}):
+            with pytest.raises(TimedOut):
+                await agent.read(Stock, "s1", "tea", seconds=0.5, **promise)  # type: ignore[arg-type]
+        assert route.looked, "the broker was asked"
+        lines.set()
+
+        async def strong() -> bool:
+            try:
+                return bool((await agent.read(Stock, "s1", "tea", consistency="strong")).value["on_hand"] == 1)  # type: ignore[arg-type]
+            except EdgeError:
+                return False
+
+        await until(strong)
+        assert "retail.p2/0" in str(agent.status()["scopes"])
+
+
+async def test_a_group_that_nobody_ends_at_the_end_of_a_closed_log_holds_up_nobody(
+    opened: Callable[[], EdgeAgent], cloud: Cloud
+) -> None:
+    move = Move(cloud, AFTER)
+    async with opened() as agent:
+        old = agent.status()["replica"]
+        names = await sold(agent, "before")
+        await merged(agent, names)
+        move.close()
+        for scope in SCOPES:  # a worker that had been suspended says once more what it knew, and is gone
+            document = DocumentId("Stock", scope, "tea")
+            place = partition_of(scope, PARTITIONS)
+            torn = groups.headers(len(cloud.of(topics.ops_topic("retail"), place)) - 1, last=False)
+            cloud.publish(
+                topics.state_topic("retail"), place, document_key(document), cloud.state_value(document), torn
+            )
+        move.lay_anew(old)
+        move.say()
+        names += await sold(agent, "said")
+        await merged(agent, names)
+        await shows(agent, 2)
+    assert times(cloud) == dict.fromkeys(names, 1)
 
 
 async def test_a_move_that_is_taken_back_lets_go_what_waited(opened: Callable[[], EdgeAgent], cloud: Cloud) -> None:
