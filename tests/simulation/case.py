@@ -28,7 +28,7 @@ class Case:
         self.history = history
         self.space = space
         ids = FixedIds()
-        self.reference = Reference(history.devices, history.intents, ids, history.retired)
+        self.reference = Reference(history.devices, history.intents, ids)
         try:
             partitions = Counter(name for name, _ in history.ops)
             for place, records in history.ops.items():

@@ -176,8 +176,6 @@ class History:
     conflicts: list[Conflict] = field(default_factory=list)
     told_now: set[str] = field(default_factory=set)
     """Conflicts of which something is told where the space is now."""
-    retired: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Devices that might not write any more when their space moved, by its name since then: what rights they had are nobody's of theirs."""
     withdrawn: set[str] = field(default_factory=set)
     """Conflicts of which a tombstone is the last record: nobody has the writes that they name."""
     rows: list[ChainRow] = field(default_factory=list)

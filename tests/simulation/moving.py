@@ -173,12 +173,11 @@ class MovingWorld(World):
                 self.scheduler.note(f"{DESK}: {problem}")
             finally:
                 if len(self.spaces) > number:
-                    self._moved(command)
+                    self._moved()
                     self.wanted = later
 
-    def _moved(self, command: Command) -> None:
+    def _moved(self) -> None:
         history, before = self.history, self.spaces[-2].name
-        history.retired[self.present.name] = frozenset(command.inactive)
         history.situation(MOVED if len(self.spaces) == 2 else AGAIN)
         history.situation(AWAY, sum(not self.network.reachable(name) for name in self.edges))
         open_now = {r.key for r in self.log.latest(f"{before}.conflicts").values() if _is_open(self, r.value)}

@@ -7,7 +7,7 @@ every edge, the state topic, the receipts and the conflicts are compared with.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -104,15 +104,8 @@ class _Waiting:
 class Reference:
     """The meaning of one space's op topic."""
 
-    def __init__(
-        self,
-        devices: Mapping[str, Device],
-        intents: Mapping[str, Intent],
-        ids: SchemaIds,
-        retired: Mapping[str, Collection[str]],
-    ) -> None:
-        """`retired` are the devices that might not write any more when the space went on under a name."""
-        self._devices, self._retired = devices, retired
+    def __init__(self, devices: Mapping[str, Device], intents: Mapping[str, Intent], ids: SchemaIds) -> None:
+        self._devices = devices
         self._intents = intents
         self._named = {short_name(command_id): command_id for command_id in intents}
         """Short name -> command id."""
@@ -352,7 +345,7 @@ class Reference:
         for (document, event), op in zip(meant, ops, strict=True):
             known, also = self._document(document), before.setdefault(document, [])
             done = earlier.setdefault(document, [])
-            against = known.unfounded(event, self._inherited, also)
+            against = known.unfounded(event, self._is_over, also)
             if against != BUILDS_ON_REFUSED and command.written is not None and not known.finds(op, done):
                 against = GONE  # a life that brings along what another wrote names what that one has seen
             done.append(op)
@@ -366,11 +359,6 @@ class Reference:
     def _is_over(self, replica: str) -> bool:
         chain = self.chains.get((replica, self._at))
         return replica in self._over or (chain is not None and chain.ended)
-
-    def _inherited(self, replica: str) -> bool:
-        """Are the rights of a life the next one's of its device?"""
-        retired = replica in self._over and replica.rpartition(".")[0] in self._retired.get(self._at[0], ())
-        return self._is_over(replica) and not retired
 
     def _guarded(self, document: DocumentId, meant: Sequence[tuple[DocumentId, Event]]) -> str:
         """The guards of the app, in other words."""

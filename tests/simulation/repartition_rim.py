@@ -254,17 +254,10 @@ def closing_identity(world: MovingWorld, *_: Any) -> Identity:
 
 
 class Command(Repartitioning):
-    """Production's; who might not write any more when it looked is kept for the judge."""
+    """Production's, in a world."""
 
     def __init__(self, world: MovingWorld, wait_seconds: float) -> None:
         super().__init__(world.present, world.ids, "nowhere", Registry(world), wait_seconds)  # type: ignore[arg-type]
-        self.inactive: set[str] = set()
-
-    def _active(self, device_id: str, now_ms: int) -> bool:
-        active = super()._active(device_id, now_ms)
-        if not active:
-            self.inactive.add(device_id)
-        return active
 
 
 def below(world: MovingWorld) -> list[tuple[str, Any]]:
