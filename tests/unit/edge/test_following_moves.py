@@ -290,7 +290,7 @@ async def test_no_read_counts_as_in_step_before_the_operators_lines_are_read(
         for promise in ({"consistency": "strong"}, {"max_age": 0.001}):
             with pytest.raises(TimedOut):
                 await agent.read(Stock, "s1", "tea", seconds=0.5, **promise)  # type: ignore[arg-type]
-        assert route.looked, "the broker was asked"
+        assert route.asked, "the broker was asked"
         lines.set()
 
         async def strong() -> bool:
