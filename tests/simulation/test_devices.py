@@ -17,9 +17,9 @@ AT_MOST = 30
 """Some worlds are calm: so many are lived through until all was met."""
 WITHIN = 20
 """Seeds in which every planted bug must show."""
-KNOWN = {(away, 6): {"outcomes reach their device"}}
-"""Worlds that break a law, not mended yet; they must break just that. Away, 6: one command is on the review lists of two copies of a folder. The cloud refuses
-it from the one, for a right that was missing then, and takes it later from the new life of the other, so the first copy has told a refusal that does not stand.
+KNOWN = {(away, seed): {"outcomes reach their device"} for seed in (6, 29)}
+"""Worlds that break a law, not mended yet; they must break just that. One command is on the review lists of two copies of a folder. The cloud refuses it from
+the one, for what stood against it then, and takes it later from the new life of the other: so the first copy has told a refusal that does not stand.
 """
 
 
