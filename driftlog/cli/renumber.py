@@ -13,7 +13,7 @@ from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, err, rows
 from driftlog.cli.extras import needs
 from driftlog.cli.operator import trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, one_space, told
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.moves import present
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -50,9 +50,7 @@ def renumber(
     from driftlog_streams.replaying.renumbering import Renumbering
 
     spaces = load_contract(app).spaces
-    name = space if space is not None else next(iter(spaces)) if len(spaces) == 1 else ""
-    if name not in spaces:
-        raise typer.BadParameter(f"name one of the app's spaces with --space: {', '.join(spaces)}")
+    name = one_space(spaces, space)
     ids = CachedRegistry(settings.registry, cache)
     lines = devices_now(settings.kafka, RecordCodecs(ids), trusted_root(settings))
     now = present(spaces[name], lines.moved)

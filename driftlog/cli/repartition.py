@@ -12,7 +12,7 @@ from driftlog.cli.connected import connected
 from driftlog.cli.drawing import emit, err, facts
 from driftlog.cli.extras import needs
 from driftlog.cli.operator import OperatorPath, operator_key, trusted_root
-from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, told
+from driftlog.cli.terminal import DEFAULT_CACHE, AppOption, Cache, Json, fail, one_space, told
 from driftlog_schemas.loading import load_contract
 from driftlog_schemas.moves import present
 from driftlog_schemas.registry import CachedRegistry
@@ -48,9 +48,7 @@ def repartition(
     from driftlog_streams.replaying.repartitioning import Repartitioning
 
     spaces = load_contract(app).spaces
-    name = space if space is not None else next(iter(spaces)) if len(spaces) == 1 else ""
-    if name not in spaces:
-        raise typer.BadParameter(f"name one of the app's spaces with --space: {', '.join(spaces)}")
+    name = one_space(spaces, space)
     ids = CachedRegistry(settings.registry, cache)
     with (
         Enrolment(settings.kafka, ids, operator_key(operator), trusted_root(settings)) as enrolment,

@@ -7,7 +7,7 @@ fact, then the next step) when it failed, with 2 and one line for wrong usage. A
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
@@ -58,6 +58,14 @@ def misused(error: Any) -> int:
         return 2
     say(misuse(error))
     return 2
+
+
+def one_space(spaces: Collection[str], given: str | None) -> str:
+    """The space that a command is about: the one that was `given`, else the app's only one. Raises `BadParameter`."""
+    name = given if given is not None else next(iter(spaces)) if len(spaces) == 1 else ""
+    if name not in spaces:
+        raise typer.BadParameter(f"name one of the app's spaces with --space: {', '.join(spaces)}")
+    return name
 
 
 def told(function: Callable[P, R]) -> Callable[P, R]:

@@ -134,8 +134,8 @@ class EdgeAgent(AgentLife):
             some = await self._submission.take_all(executes, wait, seconds, session, durability)
             answers.update(zip(left, some, strict=True))
             left[:] = [number for number in left if isinstance(answers[number], NotReady)]
-            for number in left:
-                raise cast("NotReady", answers[number])
+            if left:
+                raise cast("NotReady", answers[left[0]])
 
         try:
             await self._anew.asked(ask, seconds)

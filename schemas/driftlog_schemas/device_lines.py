@@ -85,6 +85,10 @@ class DeviceLines:
         """Every line, by name: those of devices, and those of spaces."""
         return [line.device for _, line in sorted(self._lines.copy().items())]
 
+    def of_spaces(self) -> dict[str, Device]:
+        """The lines of spaces, by what those are called on the wire."""
+        return {space_named(one.device_id): one for one in self.everything() if names_space(one.device_id)}
+
     def generations(self, space: str) -> InForce:
         """Which generations of a space are in force."""
         return in_force(self.find(line_name(space)))
@@ -95,19 +99,16 @@ class DeviceLines:
 
     def under_way(self) -> dict[str, InForce]:
         """The spaces whose workers are at another generation than its readers."""
-        lines = [line for line in self.everything() if names_space(line.device_id)]
-        said = {space_named(line.device_id): in_force(line) for line in lines}
+        said = {space: in_force(line) for space, line in self.of_spaces().items()}
         return {space: now for space, now in said.items() if now.merged != now.read}
 
     def moving(self) -> dict[str, int]:
         """The spaces that are being given another number of partitions, and which."""
-        lines = [line for line in self.everything() if names_space(line.device_id)]
-        return {space_named(line.device_id): count for line in lines if (count := announced(line)) is not None}
+        return {space: count for space, line in self.of_spaces().items() if (count := announced(line)) is not None}
 
     def moves(self) -> dict[str, Moved]:
         """Where spaces go on that have moved, by what they were called on the wire before; a space that has moved twice is there twice."""
-        lines = [line for line in self.everything() if names_space(line.device_id)]
-        return {space_named(line.device_id): to for line in lines if (to := moved(line)) is not None}
+        return {space: to for space, line in self.of_spaces().items() if (to := moved(line)) is not None}
 
     def __len__(self) -> int:
         return len(self._lines)

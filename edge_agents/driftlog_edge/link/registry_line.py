@@ -28,7 +28,7 @@ from driftlog_schemas import topics
 from driftlog_schemas.device_lines import UNKNOWN_SCHEMA, DeviceLines, Line
 from driftlog_schemas.devices import NOTICE_MS, PUBLISH, Device, DeviceStatus, Terms
 from driftlog_schemas.errors import RegistryUnreachable
-from driftlog_schemas.generations import InForce, line_name, names_space, space_named
+from driftlog_schemas.generations import InForce, line_name, names_space
 from driftlog_schemas.moves import Moved, declared_name
 from driftlog_schemas.operator_keys import DAY_MS
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -215,8 +215,7 @@ class RegistryLine:
 
     def _successors(self) -> list[str]:
         """What the spaces are called where they go on, as far as that has a line."""
-        names = [space_named(one.device_id) for one in self._lines.everything() if names_space(one.device_id)]
-        return [name for name in names if name not in self._declared]
+        return [space for space in self._lines.of_spaces() if space not in self._declared]
 
     def _kept(self, name: str) -> dict[str, Any] | None:
         line = self._lines.line(name)

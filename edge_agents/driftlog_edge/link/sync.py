@@ -427,15 +427,10 @@ class Sync:
             if self._heart.due(now, self.signal.state, saving=self.power.saving):
                 self._tasks.begin(self._heart.beat(now))
             waiting = self._shipper.waiting or not self._shipper.idle
-            if (
-                self.signal.state is not Connection.ONLINE
-                or self._shipper.spent
-                or self.absence.reviewing
-                or self.moving.problem
-            ):
-                self.watchdog.moved(
-                    now
-                )  # what waits for a way, its share of it, a review or a move does not stand still
+            # who waits for a way, his share of it, a review or a move does not stand still
+            held_up = self._shipper.spent or self.absence.reviewing or bool(self.moving.problem)
+            if self.signal.state is not Connection.ONLINE or held_up:
+                self.watchdog.moved(now)
             elif self.watchdog.stalled(int(waiting), now):
                 log.error("the queue does not move; the client starts anew", problem=self.problem)
                 self.watchdog.moved(now)

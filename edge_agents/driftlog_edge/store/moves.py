@@ -15,6 +15,7 @@ into a closed log, where it stays undecided, and does not open a folder any more
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from enum import Enum
 from typing import NamedTuple
 
@@ -63,19 +64,19 @@ def written(space: str, move: Move) -> dict[Place, bytes | None]:
 
 def present(source: Readable, declared: AppContract) -> AppContract:
     """An app with its spaces as this folder has them."""
-
-    def there(space: str) -> Moved | None:
-        move = move_of(source, space)
-        return move.to if move is not None and move.stage is Stage.THERE else None
-
-    return present_app(declared, there)
+    return _at(source, declared, (Stage.THERE,))
 
 
 def destined(source: Readable, declared: AppContract) -> AppContract:
     """An app with its spaces as this folder has them once it was opened."""
+    return _at(source, declared, (Stage.PACKED, Stage.THERE))
 
-    def packed(space: str) -> Moved | None:
+
+def _at(source: Readable, declared: AppContract, stages: Collection[Stage]) -> AppContract:
+    """An app with those of its spaces where they go on with which the folder is at one of these stages."""
+
+    def there(space: str) -> Moved | None:
         move = move_of(source, space)
-        return move.to if move is not None and move.stage is not Stage.CLOSED else None
+        return move.to if move is not None and move.stage in stages else None
 
-    return present_app(declared, packed)
+    return present_app(declared, there)
