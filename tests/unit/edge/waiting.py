@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 
 from driftlog_edge.agent import EdgeAgent
-from driftlog_edge.ports import Family
+from driftlog_edge.ports import Family, Source
 from driftlog_edge.store import keys
 from driftlog_schemas.contract import DocumentClass
 
@@ -34,8 +34,11 @@ async def _holds(found: object) -> object:
 
 
 def rests(agent: EdgeAgent) -> bool:
-    """Is something put off on the disk, and not asked again before its pause is over?"""
-    entries = agent._sync._journal.durable.scan(Family.OUTBOX, b"")
-    queue = agent._sync._shipper._outbox.queue
-    on_disk = any(keys.parse_outbox(key)[1] == keys.HELD for key, _ in entries)
-    return on_disk and bool(queue.held._pauses) and not queue.held.rounds
+    """Is something put off on the disk, and not asked again before its pause is over? What a seal takes stays on the disk until that is written."""
+    journal = agent._sync._journal
+    held = agent._sync._shipper._outbox.queue.held
+    return _put_off(journal.durable) and _put_off(journal) and bool(held._pauses) and not held.rounds
+
+
+def _put_off(source: Source) -> bool:
+    return any(keys.parse_outbox(key)[1] == keys.HELD for key, _ in source.scan(Family.OUTBOX, b""))
