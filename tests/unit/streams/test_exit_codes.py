@@ -50,7 +50,7 @@ def test_the_supervisors_and_the_agents_codes_are_those_that_are_told() -> None:
 
 def test_a_broker_that_does_not_answer_at_the_start_is_no_wrong_setting(tmp_path: Path) -> None:
     address, folder = f"127.0.0.1:{free_port()}", str(tmp_path)
-    words = ["--app", "tests.load.hasty:app", "--bootstrap", address, "--data-dir", folder, "--wait", "0.1s"]
+    words = ["--app", "tests.load.app:app", "--bootstrap", address, "--data-dir", folder, "--wait", "0.1s"]
     ended = CliRunner().invoke(app, words)
     assert (ended.exit_code, address in ended.output) == (Exit.OUTAGE, True), ended.output
 
