@@ -67,6 +67,10 @@ class Heard(Protocol):
         """It is in the store."""
         ...
 
+    def forgotten(self, place: tuple[str, int]) -> bool:
+        """Does the topic not tell any more what was deleted since the replica had all of it?"""
+        ...
+
     def in_step(self, topic: str, partition: int) -> None:
         """The replica was at the end of a partition of states."""
         ...
@@ -224,6 +228,10 @@ class Clients:
                 if chunk.lost:
                     raise Lost(f"{chunk.topic}[{chunk.partition}] does not have what follows what was read of it")
                 if chunk.records:
+                    if self._heard.forgotten((chunk.topic, chunk.partition)):
+                        raise Lost(
+                            f"{chunk.topic}[{chunk.partition}] has forgotten what was deleted while this device was away"
+                        )
                     await self._room()
                 if await intake.take(chunk):
                     self._heard.in_step(chunk.topic, chunk.partition)

@@ -5,8 +5,9 @@ the topics' ids and extents with another client, first of all on each connection
 looks at least every 15 seconds; each strong read looks too. What came in between from another life of a topic is undone, because the partition
 is then read again as a whole.
 
-Whether the replica was away for longer than tombstones are kept (`horizon`) is looked at once on each connection. Of the times that are known (its age, and when the cursor
-was last moved) the shortest counts. A clock that went back makes both unknown; then the partition is read again if it has anything new.
+Whether the replica was away for longer than tombstones are kept (`horizon`) is looked at once on each connection, and again before anything that came in is taken, for a
+client lives through an outage of any length. Of the times that are known (its age, and when the cursor was last moved) the shortest counts. A clock that went back makes
+both unknown; then the partition is read again when a connection begins, if it has anything new.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Lookout:
         anew = False
         for place, extent in found.items():
             space, kind = self._places.described(place)
-            away = beginning and kind == "state" and self._away(space, place, extent)
+            away = beginning and kind == "state" and self._away(place, extent)
             now_ms = self._clock.wall_ms()
             follows = self._landmarks.compare(space, kind, place, extent, asked_at[place], now_ms, away=away)
             if follows.writes:
@@ -97,16 +98,24 @@ class Lookout:
         space, kind = self._places.described(place)
         return self._landmarks.cursor(space, kind, place)
 
-    def _away(self, space: str, place: tuple[str, int], extent: Extent) -> bool:
+    def forgotten(self, place: tuple[str, int]) -> bool:
+        """Has the topic surely forgotten what was deleted since this replica last had all of it? Then what follows the cursor is not to be taken."""
+        away = self._seconds_away(place) if place in self._places.states else None
+        return away is not None and away >= self._horizon.kept(place[0]) and self._cursor(place).offset > 0
+
+    def _away(self, place: tuple[str, int], extent: Extent) -> bool:
         """May something have been deleted there that the topic does not tell any more?"""
-        cursor = self._landmarks.cursor(space, "state", place)
-        if not 0 < cursor.offset < extent.end:
+        if not 0 < self._cursor(place).offset < extent.end:
             return False
-        since_moved = (self._clock.wall_ms() - cursor.wall_ms) / 1000
+        away = self._seconds_away(place)
+        return away is None or away >= self._horizon.kept(place[0])
+
+    def _seconds_away(self, place: tuple[str, int]) -> float | None:
+        """For how long at least nothing was read of a partition of states; None where nobody knows."""
+        since_moved = (self._clock.wall_ms() - self._cursor(place).wall_ms) / 1000
         known = [since_moved] if since_moved >= 0 else []
         moment = self._freshness.since(place)
         age = self._freshness.age(moment)
         if moment is not None and moment.sure and age is not None:
             known.append(age)
-        shortest = min(known, default=None)
-        return shortest is None or shortest >= self._horizon.kept(place[0])
+        return min(known, default=None)

@@ -352,6 +352,10 @@ class Sync:
             self.begun()
         return good
 
+    def forgotten(self, place: tuple[str, int]) -> bool:
+        """Does the topic not tell any more what was deleted since the replica had all of it?"""
+        return self.lookout.forgotten(place)
+
     def in_step(self, topic: str, partition: int) -> None:
         """A partition of states was read to its end."""
         if self.moving.moved(self.places.described((topic, partition))[0]):

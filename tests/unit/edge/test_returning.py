@@ -26,15 +26,16 @@ from driftlog_edge.store.cursors import cursor_of
 from driftlog_edge.store.generations import return_of, serving
 from driftlog_edge.store.lives import AWAY as AWAY_NOTICE
 from driftlog_edge.store.lives import MADE_ANEW
+from driftlog_schemas import groups
 from driftlog_schemas.batch_codec import BatchCodec, decode_body
 from driftlog_schemas.errors import Undecodable
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.identity import DocumentId, document_key
 from driftlog_schemas.messages import Notice
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.registry import FixedIds
 from driftlog_schemas.state_codec import StateCodec
 from tests.unit.edge.cloud import Cloud, CloudRoute
-from tests.unit.edge.replica import Replica, finished
+from tests.unit.edge.replica import HandClock, Replica, finished
 from tests.unit.edge.shop import CONTRACT, PARTITIONS, Stock
 from tests.unit.edge.test_puller import exchange
 from tests.unit.edge.waiting import online, pages, until
@@ -487,6 +488,46 @@ async def test_away_for_longer_than_tombstones_are_kept(
 
 
 # -- the agent
+
+
+def forgotten(cloud: Cloud, document: DocumentId) -> None:
+    """A document was deleted and purged, and the topic tells neither any more; where its records lay there are others, without a word on the scope's digest."""
+    cloud.states.pop(document)
+    log = cloud.topics[PLACE]
+    log.append(log[-1]._replace(offset=len(log)))
+    other = next(record for record in log if record.key != document_key(document))
+    log[:] = [
+        other._replace(offset=found.offset, headers=tuple(groups.headers(found.offset, last=True)))
+        if found.key == document_key(document)
+        else found
+        for found in log
+    ]
+
+
+@pytest.mark.parametrize("seconds", [60.0, 31 * 86_400.0], ids=["in time", "too long"])
+async def test_a_connection_that_lives_through_an_outage_longer_than_tombstones(
+    config: EdgeConfig, ids: FixedIds, cloud: Cloud, route: CloudRoute, clock: HandClock, seconds: float
+) -> None:
+    """A client goes on by itself where it was, and nothing that it brings says what was deleted meanwhile."""
+    cloud.write(OAT, "on_hand", "increment", 1)
+    cloud.write(TEA, "on_hand", "increment", 1)
+    settings = config.model_copy(update={"scopes": ["s1"]})
+    async with EdgeAgent(CONTRACT, settings, route=route, ids=ids, clock=clock) as agent:
+        await online(agent)
+        await until(lambda: agent.status()["scopes"]["s1"]["age_seconds"] is not None)
+        assert await pages(agent, Stock, "s1", ["oat", "tea"])
+        connections = route.connections
+        route.cut()
+        clock.pass_seconds(seconds)
+        forgotten(cloud, TEA)
+        route.mend()
+        end = len(cloud.of(*PLACE))
+        await until(lambda: cursor_of(agent._sync._journal, *PLACE).offset == end and not agent.status()["read_again"])
+        assert (route.connections > connections) == (seconds > 60)
+        if seconds > 60:
+            assert await pages(agent, Stock, "s1", ["oat"]), "what was deleted comes back"
+        await agent.run("receive", store="s1", sku="tea", qty=3)
+        assert agent.status()["snapshot"]["warning"] == ""
 
 
 @pytest.fixture
