@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -29,6 +30,7 @@ from driftlog_streams.core import memory
 from driftlog_streams.core.admission import admit
 from driftlog_streams.core.chain_book import ChainBook
 from driftlog_streams.core.merge import PartitionMerger
+from driftlog_streams.core.over import may_go
 from driftlog_streams.core.rights import FORGET
 from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.core.state_cache import StateCache
@@ -156,9 +158,10 @@ def broken(world: ForgettingWorld, history: History, told: Told = lambda record:
     codecs = codecs_of(SPACE.collections, world.ids)
     meant: dict[DocumentId, bytes] = {}
     for partition in range(PARTITIONS):
-        documents, removed = replayed(world.rules, history, partition, told)
+        documents, removed, early = replayed(world.rules, history, partition, told)
         meant |= documents
-        if wrong := removed ^ {replica for replica, at in history.removed if at == (SPACE.name, partition)}:
+        gone = {replica for replica, at in history.removed if at == (SPACE.name, partition)}
+        if wrong := removed - gone | gone - removed - early:
             yield f"the rows of {sorted(wrong)} in {partition} are gone or there, the log says otherwise"
     latest = {r.key: r.value for records in history.states.values() for r in records}
     for key, value in latest.items():
@@ -190,8 +193,12 @@ def merge_of(codecs: Mapping[str, StateCodec], document: DocumentId, value: byte
 
 def replayed(
     rules: SpaceRules, history: History, partition: int, told: Told = lambda record: None
-) -> tuple[dict[DocumentId, bytes], set[str]]:
-    """The documents of a partition by its op log alone, and whose row is gone."""
+) -> tuple[dict[DocumentId, bytes], set[str], set[str]]:
+    """The documents of a partition by its op log alone, whose row is gone, and whose may be gone besides: only a notice keeps it.
+
+    A late word of a worker that was cut off can be the last of a row, and what it does not know is a notice: who sends under the name of a life that is over
+    is told so again.
+    """
     store: dict[bytes, bytes | None] = {}
     rows: dict[str, bytes | None] = {}
     devices = Directory(history.devices)
@@ -206,7 +213,14 @@ def replayed(
         rows.update(part.rows)
         part.work.stored()
     documents = {parse_document_key(key): value for key, value in store.items() if value is not None}
-    return documents, {replica for replica, row in rows.items() if row is None}
+    removed = {replica for replica, row in rows.items() if row is None}
+    floor = merger.forgotten.forgot[-1].floor if merger.forgotten and merger.forgotten.forgot else -1
+    early = {
+        replica
+        for replica, row in rows.items()
+        if row is not None and may_go(replace(rules.records.decode_chain_row(row), notice=None), floor)
+    }
+    return documents, removed, early
 
 
 def covered(world: ForgettingWorld, history: History) -> Counter[str]:
