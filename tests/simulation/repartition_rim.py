@@ -267,6 +267,7 @@ def below(world: MovingWorld) -> list[tuple[str, Any]]:
         (f"{replaying}.repartitioning.scratch", lambda kind: nullcontext(Folder(DESK))),
         (f"{replaying}.repartitioning.TopicsAdmin", lambda kafka: _Admin(world)),
         (f"{replaying}.repartitioning.Commits", lambda kafka, partitions: _Commits(world, partitions)),
+        (f"{replaying}.repartitioning.WorkerReader", lambda kafka, merged: SimpleNamespace(look=lambda space: [])),
         (f"{replaying}.repartitioning.ChangelogRecovery", lambda kafka, rules: _Recovery(world, rules)),
         (f"{replaying}.repartitioning.Delivery", lambda kafka: _Delivery(world)),
         (f"{replaying}.repartitioning.closing_identity", partial(closing_identity, world)),

@@ -48,6 +48,7 @@ from driftlog_streams.reading.changelog_reader import ChangelogReader
 from driftlog_streams.reading.device_words import DeviceWords
 from driftlog_streams.reading.lately_heard import LatelyHeard
 from driftlog_streams.reading.past_reader import PastReader
+from driftlog_streams.reading.workers import KNOWS_ENDS
 from driftlog_streams.registry.cloud_identity import KeyWatch
 from driftlog_streams.registry.device_view import DeviceView
 from driftlog_streams.settings import WorkerSettings
@@ -128,6 +129,7 @@ class WorkerHost:
             key_serializer="raw",
             value_serializer="raw",
             consumer_auto_offset_reset="earliest",
+            broker_client_id=KNOWS_ENDS,
             consumer_group_instance_id=f"{topics.group}-{self._slot}",
             broker_session_timeout=settings.session_timeout,
             broker_heartbeat_interval=HEARTBEAT_SECONDS,

@@ -13,6 +13,9 @@ from driftlog_schemas.connection import KafkaSettings, kafka_at
 from driftlog_streams.reading.group_commits import while_it_moves
 
 TIMEOUT_SECONDS = 10.0
+KNOWS_ENDS = "driftlog-worker-1"
+"""What a worker calls itself to the broker (`client.id`), from the release on that merges nothing behind the end of a log. Those of before are called as
+their library calls all."""
 
 
 class Worker(NamedTuple):
@@ -23,6 +26,8 @@ class Worker(NamedTuple):
     host: str
     partitions: tuple[int, ...]
     """Those that it owns, in order; none where it only stands by."""
+    knows_ends: bool = True
+    """Is it of a release that merges nothing behind the end of a log?"""
 
 
 class WorkerReader:
@@ -59,4 +64,4 @@ def _worker(member: MemberDescription, group: str, topic: str) -> Worker:
     assigned = member.assignment.topic_partitions if member.assignment else []
     name = member.group_instance_id or member.member_id
     owned = sorted(place.partition for place in assigned if place.topic == topic)
-    return Worker(name.removeprefix(f"{group}-"), member.host.lstrip("/"), tuple(owned))
+    return Worker(name.removeprefix(f"{group}-"), member.host.lstrip("/"), tuple(owned), member.client_id == KNOWS_ENDS)

@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from confluent_kafka import KafkaException
+
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.contract import SpaceContract
 from driftlog_schemas.devices import DeviceStatus
+from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.identity import CLOSING_REPLICA
 from driftlog_schemas.moves import MAX_PARTITIONS, Moved, number_of, present
 from driftlog_schemas.registry import SchemaIds
@@ -31,6 +34,7 @@ from driftlog_streams.core.rules import SpaceRules
 from driftlog_streams.errors import SetupProblem
 from driftlog_streams.faust_driver.partition_store import PartitionStore, WorkerStore
 from driftlog_streams.faust_driver.recovery import ChangelogRecovery
+from driftlog_streams.reading.workers import WorkerReader
 from driftlog_streams.registry.enrolment import Enrolment
 from driftlog_streams.replaying.closing_logs import close_logs, closing_identity, wait_confirmed
 from driftlog_streams.replaying.commits import Commits
@@ -161,6 +165,7 @@ class Repartitioning:
         closed = self.outlook(partitions).closed
         left = [number for number in range(self._contract.partitions) if number not in closed]
         delivery = Delivery(self._kafka)
+        self._require_knowing()
         self._enrolment.announce(self._contract.name, partitions)
         if left:
             close_logs(self._rules, left, closing_identity(self._enrolment, self._folder, now_ms), delivery)
@@ -186,6 +191,7 @@ class Repartitioning:
             require_written(after, self._logs, number, store, self._stores.partition(first + partitions + number))
         Commits(self._kafka, partitions).begin(after.topics, starts)
         self._require_laid_here(laid)
+        self._require_knowing()
         self._enrolment.move(name, moved)
         return Done(after.name, moved, documents)
 
@@ -231,6 +237,21 @@ class Repartitioning:
             raise SetupProblem(
                 f"somebody else gives {self._contract.name} another number of partitions just now, and has made its topics anew",
                 "let that come to its end; if it does not, run the command again",
+            )
+
+    def _require_knowing(self) -> None:
+        """Raise `SetupProblem` where a worker of the group would merge behind the end of a log what is laid nowhere else, `BrokerUnreachable`."""
+        name = self._contract.name
+        try:
+            workers = WorkerReader(self._kafka, lambda _: self._rules.topics.generation).look(name)
+        except KafkaException as error:
+            raise BrokerUnreachable(
+                f"who merges space {name} cannot be told: {error}", "see the broker's log, then run the command again"
+            ) from error
+        if others := [f"{worker.name} on {worker.host}" for worker in workers if not worker.knows_ends]:
+            raise SetupProblem(
+                f"workers of {name} are of a release that does not know of the end of a log, and would go on behind it: {', '.join(others)}",
+                "let all workers be of this release, then run the command again",
             )
 
     def _numbered(self, after: SpaceRules, begins: int) -> dict[int, int]:

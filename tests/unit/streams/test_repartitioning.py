@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.errors import BrokerUnreachable
 from driftlog_schemas.generations import InForce
 from driftlog_schemas.identity import CLOSER, CLOSING_REPLICA
 from driftlog_schemas.messages import ChainRow
@@ -19,6 +21,7 @@ from driftlog_schemas.signing import Identity
 from driftlog_schemas.topics import SpaceTopics
 from driftlog_streams.errors import SetupProblem
 from driftlog_streams.faust_driver.partition_store import PartitionStore
+from driftlog_streams.reading.workers import Worker
 from driftlog_streams.replaying import closing_logs, repartitioning
 from driftlog_streams.replaying.closing_logs import wait_confirmed
 from driftlog_streams.replaying.publication import Written
@@ -45,6 +48,7 @@ class World:
         """How often somebody else has made the successor's topics anew."""
         self.answers = True
         """Do the workers take the end of a log for one?"""
+        self.workers = [Worker("a", "host-1", (0, 1))]
         self.moved: Moved | None = None
         self.began: dict[int, int] = {}
         self.emptied: dict[int, int] = {}
@@ -65,6 +69,7 @@ class World:
                 close=lambda: None, extent=lambda topic, number: range(self.ends[number])
             ),
             "Commits": lambda kafka, partitions: self,
+            "WorkerReader": lambda kafka, merged: SimpleNamespace(look=lambda space: self.workers),
             "ChangelogRecovery": lambda kafka, rules: SimpleNamespace(
                 recover=self._recovered, without_false_ends=lambda *_: None
             ),
@@ -256,6 +261,35 @@ def test_workers_that_know_of_no_end_are_noticed(world: World) -> None:
     with pytest.raises(SetupProblem, match="have not taken it for one"):
         world.carry_out()
     assert world.moved is None and "topics" not in world.steps
+
+
+OLD = Worker("b", "host-2", (), knows_ends=False)
+
+
+def test_nothing_is_closed_while_a_worker_would_go_on_behind_the_end(world: World) -> None:
+    world.workers.append(OLD)
+    with pytest.raises(SetupProblem, match="does not know of the end of a log, and would go on behind it: b on host-2"):
+        world.carry_out()
+    assert world.steps == LOOKED[:2] and not world.closed
+
+
+def test_a_worker_that_would_go_on_behind_the_end_and_comes_meanwhile_keeps_the_space_where_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repartitioning, "require_written", lambda *_: world.workers.append(OLD))
+    with pytest.raises(SetupProblem, match="would go on behind it: b on host-2"):
+        world.carry_out()
+    assert world.moved is None
+
+
+def test_who_merges_must_be_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(space: str) -> list[Worker]:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    monkeypatch.setattr(repartitioning, "WorkerReader", lambda *_: SimpleNamespace(look=silent))
+    with pytest.raises(BrokerUnreachable, match="who merges space retail cannot be told"):
+        world.carry_out()
+    assert not world.closed
 
 
 def test_the_workers_must_confirm_all_that_was_there_when_it_was_closed() -> None:
