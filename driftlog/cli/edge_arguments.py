@@ -5,6 +5,9 @@ from __future__ import annotations
 import json as jsonlib
 from typing import Any
 
+from driftlog_schemas.errors import Undecodable
+from driftlog_schemas.json_text import from_json
+
 
 def declared(document: dict[str, Any], command: str) -> dict[str, Any]:
     """The command's own description of its arguments; empty for a command that the agent does not know, which it then says."""
@@ -15,12 +18,17 @@ def declared(document: dict[str, Any], command: str) -> dict[str, Any]:
 
 def value(text: str, schema: dict[str, Any], document: dict[str, Any]) -> Any:
     """What was typed, as its argument is declared: text stays text, whatever it looks like."""
-    if _is_text(text, schema, document):
-        return text
+    return text if _is_text(text, schema, document) else typed(text)
+
+
+def typed(text: str) -> Any:
+    """JSON that can be sent on as JSON; a text where it is none. So NaN is told by the agent as all else that is no number."""
     try:
-        return jsonlib.loads(text)
-    except jsonlib.JSONDecodeError:
+        found = from_json(text)
+        jsonlib.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+    except (Undecodable, ValueError, RecursionError):
         return text
+    return found
 
 
 def _is_text(text: str, schema: dict[str, Any], document: dict[str, Any]) -> bool:

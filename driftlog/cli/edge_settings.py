@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Annotated, Any
 
 import typer
 
 from driftlog.cli.calling import Url, call
 from driftlog.cli.drawing import emit, facts
+from driftlog.cli.edge_arguments import typed
 from driftlog.cli.terminal import Json, told
 from driftlog.client.sending import DEFAULT_URL
 
@@ -38,17 +38,10 @@ def set_settings(
         if not equals or not table or (dot and not (field and isinstance(known, dict))):
             raise typer.BadParameter(f"{setting!r}: write NAME=VALUE or TABLE.NAME=VALUE")
         if dot:
-            body[table][field] = _value(value)
+            body[table][field] = typed(value)
         else:
-            body[table] = _value(value)
+            body[table] = typed(value)
     _emit(call("PUT", url, "/v1/settings", json=body), json)
-
-
-def _value(text: str) -> Any:
-    try:
-        return jsonlib.loads(text)
-    except jsonlib.JSONDecodeError:
-        return text
 
 
 def _emit(found: dict[str, Any], json: bool) -> None:

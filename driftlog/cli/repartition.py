@@ -31,7 +31,9 @@ def repartition(
     partitions: Annotated[int, typer.Option(help="How many the space is to have.")],
     space: Annotated[str | None, typer.Option(help="The space; the only one by default.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; else it is only said what would be done.")] = False,
-    wait: Annotated[float, typer.Option(help="Seconds that the workers may take to confirm what was closed.")] = 600.0,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds that the workers may take to confirm what was closed.")
+    ] = 600.0,
     operator: OperatorPath = None,
     cache: Cache = DEFAULT_CACHE,
     json: Json = False,

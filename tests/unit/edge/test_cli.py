@@ -191,6 +191,10 @@ def test_brackets_in_a_value_are_no_markup(edge: Any) -> None:
         (("get", "Nonsense", "s1", "tea"), "undeclared: 'Nonsense' is not declared"),
         (("do", "sell", "store=s1", "sku=none", "qty=1"), "refused: 0 left"),
         (("do", "receive", "store=s1", "sku=tea"), "invalid: qty"),
+        (("do", "receive", "store=s1", "sku=tea", "qty=NaN"), "invalid: qty"),
+        (("do", "receive", "store=s1", "sku=tea", "qty=1e400"), "invalid: qty"),
+        (("do", "receive", "store=s1", "sku=tea", "qty=" + "9" * 5000), "invalid: qty"),
+        (("do", "receive", "store=s1", "sku=tea", r'qty="\ud800"'), "invalid: qty"),
         (("do", "receive", "store=elsewhere", "sku=tea", "qty=1"), "invalid: this device does not hold scope"),
     ],
 )

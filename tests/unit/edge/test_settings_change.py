@@ -117,7 +117,13 @@ def test_from_the_command_line(tmp_path_factory: pytest.TempPathFactory) -> None
         assert json.loads(kept.stdout)["told"] == {"mains": False, "battery_percent": 12, "metered": False}
         room = run(cli, ["edge", "settings", "set", "disk_budget=64MiB", "--url", url, "--json"])
         assert json.loads(room.stdout)["disk_budget"] == 64 << 20
-        for wrong in ("link.bytes=1", "link.bytes_per_second=fast", "disk_budget=5", "sync.Stok=5m"):
+        for wrong in (
+            "link.bytes=1",
+            "link.bytes_per_second=fast",
+            "disk_budget=5",
+            "sync.Stok=5m",
+            "power.low_battery_percent=NaN",
+        ):
             refused = run(cli, ["edge", "settings", "set", wrong, "--url", url])
             assert refused.exit_code == 1
             assert f"invalid: {wrong.partition('=')[0]}: " in refused.stderr, "which one it is"
