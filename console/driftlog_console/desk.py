@@ -31,6 +31,7 @@ from driftlog_console.people import People, Person, Right
 from driftlog_console.sessions import Sessions
 from driftlog_console.signals import Signals
 from driftlog_edge.agent import EdgeAgent
+from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.partitioning import partition_of
 
@@ -49,6 +50,7 @@ class Desk:
 
     agent: EdgeAgent
     kafka: KafkaSettings
+    batches: BatchCodec
     inbox: Inbox
     deciding: Deciding
     holding: Holding

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import structlog
@@ -18,8 +18,9 @@ from confluent_kafka import KafkaError, KafkaException
 from driftlog_console.at_devices import said
 from driftlog_schemas import topics
 from driftlog_schemas.connection import KafkaSettings
+from driftlog_schemas.devices import Device
 from driftlog_schemas.errors import ContractError
-from driftlog_schemas.identity import NO_DEVICES
+from driftlog_schemas.identity import CLOUD, NO_DEVICES
 from driftlog_schemas.messages import Heartbeat
 from driftlog_schemas.record_codecs import RecordCodecs
 from driftlog_schemas.registry import SchemaIds
@@ -52,6 +53,15 @@ class Seen:
     """Part -> when it was read, in epoch seconds."""
     problem: str = ""
     """Why the last look ended early; empty if it did not."""
+    workers: Device | None = None
+    """The registry's line of the workers, who are no device of the fleet."""
+
+    def find(self, device_id: str) -> Device | None:
+        """The registry's line of a device, or of the workers."""
+        if device_id == CLOUD:
+            return self.workers
+        member = self.member(device_id)
+        return None if member is None else member.device
 
     def member(self, device_id: str) -> Member | None:
         """One device; None also where they are not known yet."""
@@ -176,7 +186,7 @@ class FleetView:
         before = self.seen
         if problem != before.problem:
             log.warning("the fleet cannot be read", problem=problem)
-        self.seen = Seen(before.members, before.set_aside, before.read_at, problem)
+        self.seen = replace(before, problem=problem)
 
     def _look(self, devices: DeviceView, tail: Hearing) -> None:
         tail.look()
@@ -195,7 +205,7 @@ class FleetView:
             self._due["set aside"], read_at["set aside"] = now + SET_ASIDE_SECONDS, now
         enrolled = [device for device in devices.all() if device.device_id not in NO_DEVICES]
         members = fleet_of(enrolled, tail.heard, self._copies, tail.before)
-        before, self.seen = self.seen, Seen(members, set_aside, read_at)
+        before, self.seen = self.seen, Seen(members, set_aside, read_at, workers=devices.find(CLOUD))
         if members != before.members:
             self._changed("fleet")
             told = said(waiting_in(members))

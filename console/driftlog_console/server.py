@@ -42,6 +42,7 @@ from driftlog_edge.errors import EdgeError
 from driftlog_edge.http_api.access import LOOPBACK
 from driftlog_edge.http_api.listening import bound
 from driftlog_edge.http_api.server import Server, settings_of
+from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.contract import AppContract
 from driftlog_schemas.partitioning import partition_of
 from driftlog_schemas.record_codecs import RecordCodecs
@@ -147,6 +148,7 @@ async def desk_of(agent: EdgeAgent, config: ConsoleConfig) -> AsyncIterator[Desk
         yield Desk(
             agent=agent,
             kafka=config.kafka,
+            batches=BatchCodec(ids),
             inbox=inbox,
             deciding=deciding,
             holding=holding,

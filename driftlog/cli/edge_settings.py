@@ -45,11 +45,7 @@ def set_settings(
 
 
 def _emit(found: dict[str, Any], json: bool) -> None:
-    flat = {
-        f"{table}.{name}": value
-        for table, part in found.items()
-        if isinstance(part, dict)
-        for name, value in part.items()
-    }
-    flat["log_level"] = found["log_level"]
+    flat: dict[str, Any] = {}
+    for name, part in found.items():
+        flat |= {f"{name}.{field}": value for field, value in part.items()} if isinstance(part, dict) else {name: part}
     emit(found, as_json=json, table=lambda: facts("settings of this agent", flat))

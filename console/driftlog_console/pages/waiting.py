@@ -13,14 +13,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from driftlog_console.asking import BadForm, NotAllowed, Operator, Sent, TheDesk, Viewer
+from driftlog_console.desk import Desk, now_ms
 from driftlog_console.masking import Eyes
 from driftlog_console.people import EVERYTHING
 from driftlog_console.seeing import seen_members
 from driftlog_edge.errors import NotFound
 from driftlog_edge.http_api.path_parts import Part
+from driftlog_schemas.identity import CLOUD
 from driftlog_streams.core.net import ONE_COMMAND
 from driftlog_streams.errors import DeliveryFailed
 from driftlog_streams.reading.set_aside import QUARANTINED, SetAside, drop, send_again
+from driftlog_streams.registry.sending_again import ended_key
 
 router = APIRouter()
 
@@ -69,7 +72,10 @@ async def settle(request: Request, desk: TheDesk, person: Operator, sent: Sent) 
     what = sent.text("do")
     if what not in (RETRY, DROP):
         raise BadForm(f"do: one of {RETRY}, {DROP}")
-    if why := _hindered(one, what):
+    why = _hindered(one, what)
+    if not why and what == RETRY:
+        why = await run_in_threadpool(_ended, desk, one)
+    if why:
         return await _page(request, desk, person, why, 409)
     try:
         await run_in_threadpool(send_again if what == RETRY else drop, desk.kafka, one)
@@ -88,6 +94,16 @@ def _hindered(one: SetAside, what: str) -> str:
     if what == RETRY and one.code == ONE_COMMAND:
         return "its batch was taken, so the same record again changes nothing: its device sends the command again by itself"
     return ""
+
+
+def _ended(desk: Desk, one: SetAside) -> str:
+    """Why workers would refuse it for the key that has signed it; empty if they would not. May need the schema registry."""
+    key = ended_key(one.record, desk.batches, desk.fleet.seen, now_ms())
+    if not key:
+        return ""
+    if one.device_id == CLOUD:
+        return f"the workers' key {key!r}, which has signed it, has ended: `driftlog parked retry {one.id} --cloud-identity FILE` signs it anew"
+    return f"key {key!r} of {one.device_id!r} has ended: the device keeps what it has written, and sends it again under its new key"
 
 
 def _seen(eyes: Eyes, one: SetAside) -> SetAside:

@@ -33,6 +33,7 @@ from driftlog_console.people import People, Right
 from driftlog_console.sessions import Sessions
 from driftlog_console.signals import Signals
 from driftlog_edge import EdgeAgent, EdgeConfig
+from driftlog_schemas.batch_codec import BatchCodec
 from driftlog_schemas.claims import Claim
 from driftlog_schemas.connection import KafkaSettings
 from driftlog_schemas.identity import DocumentId
@@ -161,6 +162,7 @@ async def beside(agent: EdgeAgent, cloud: Cloud, folder: Path) -> AsyncIterator[
     desk = Desk(
         agent=agent,
         kafka=KafkaSettings(),
+        batches=BatchCodec(FixedIds()),
         inbox=inbox,
         deciding=deciding,
         holding=holding,

@@ -19,9 +19,10 @@ from driftlog_console.people import Right
 from driftlog_console.signals import Signals
 from driftlog_console.words import moment
 from driftlog_edge import EdgeAgent
-from driftlog_schemas.devices import Device, DeviceKey, DeviceStatus, Terms
-from driftlog_schemas.identity import DocumentId
+from driftlog_schemas.devices import NOTICE_MS, Device, DeviceKey, DeviceStatus, Terms, with_key
+from driftlog_schemas.identity import CLOUD, DocumentId
 from driftlog_schemas.messages import ConflictStatus, Heartbeat
+from driftlog_schemas.signing import Identity
 from driftlog_streams.core.net import ONE_COMMAND
 from driftlog_streams.reading.fleet import Heard, Member
 from driftlog_streams.reading.set_aside import PARKED, QUARANTINED, SetAside
@@ -33,6 +34,7 @@ from tests.unit.edge.cloud import Cloud, partition_of_space
 from tests.unit.edge.waiting import until
 from tests.unit.streams.cloud import NOW_MS as NOW_MS_OF_LOG
 from tests.unit.streams.cloud import command, count, stock
+from tests.unit.streams.cloud import device as device_of
 
 NOW_MS = time.time_ns() // 1_000_000
 
@@ -299,6 +301,31 @@ async def test_a_device_has_its_conflicts_the_open_ones_first(console: Console) 
         page = (await anna.get("/fleet/till-7")).text
         assert f"{PAGE + 1} in all" in page and page.index("Stock tea") < page.index("Stock old-")
         assert "Stock tea" not in (await anna.get("/fleet/truck-1")).text
+
+
+async def test_what_workers_would_refuse_for_its_key_is_not_given_back(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be quarantined once more, and nobody told why."""
+    done: list[str] = []
+    monkeypatch.setattr("driftlog_console.pages.waiting.send_again", lambda kafka, one: done.append(one.id))
+    workers, workers_now, till = Identity.create(CLOUD), Identity.create(CLOUD), Identity.create("till-7")
+    ended = with_key(device_of(workers), device_of(workers_now).keys[0], NOW_MS - 2 * NOTICE_MS)
+    line = with_key(device_of(till), device_of(Identity.create("till-7")).keys[0], NOW_MS - 2 * NOTICE_MS)
+    sealed = {"0:1": workers, "0:2": workers_now, "0:3": till}
+    ones = [
+        quarantined(id=id, device_id=who.device_id, record=console.desk.batches.seal(b"a batch", who))
+        for id, who in sealed.items()
+    ]
+    console.fleet.seen = replace(seen(Member(line), set_aside=tuple(ones)), workers=ended)
+    async with console.client("anna", Right.OPERATE) as anna:
+        answers = [
+            await anna.post("/waiting", data={"do": "retry", "id": id, "space": "retail"}, headers=OURS)
+            for id in sealed
+        ]
+    assert [answer.status_code for answer in answers] == [409, 303, 409]
+    assert "signs it anew" in answers[0].text and "sends it again under its new key" in answers[2].text
+    assert done == ["0:2"]
 
 
 async def test_what_is_set_aside_is_given_back_or_taken_off_by_an_operator(

@@ -6,9 +6,12 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from driftlog.cli import edge_settings
 from driftlog.cli.drawing import rows
 from driftlog.cli.texts import moment
+from driftlog_edge.settings_change import CHANGEABLE, TABLES
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,11 @@ def test_a_list_of_many_columns_has_all_of_each_row_on_any_terminal(width: int) 
         assert ["".join(part.strip() for part in parts) for parts in zip(*cells, strict=True)] == [
             v * 2 for v in values
         ]
+
+
+def test_the_table_of_settings_has_each_that_may_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {name: {"part": f"of {name}"} if name in (*TABLES, "sync") else f"the {name}" for name in CHANGEABLE}
+    monkeypatch.setattr(edge_settings, "call", lambda *_: found)
+    shown = CliRunner().invoke(edge_settings.app, ["get"]).stdout
+    for name, value in found.items():
+        assert f"of {name}" in shown and f"{name}.part" in shown if isinstance(value, dict) else value in shown, shown
